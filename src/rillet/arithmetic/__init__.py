@@ -1,0 +1,1 @@
+"""The written rounding rules: the only place where a requantisation is defined."""

@@ -1,0 +1,213 @@
+"""The rule `fixed_point`: 32-bit multipliers and shifts, rounded as LiteRT's reference kernels round (docs/arithmetic.md).
+
+All functions take and give NumPy arrays of int64 that hold int32 values; where the original would overflow, they wrap.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from rillet.errors import GraphError
+from rillet.ir.ops import Activation, Rounding
+from rillet.ir.types import DType, Quant
+
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float32]
+
+ADD_SHIFT = 20
+"""Bits by which both summands are scaled up before an Add, so that their rounding does not show."""
+
+
+@dataclass(frozen=True, slots=True)
+class Multiplier:
+    """A positive real number as mantissa * 2**(shift - 31), the mantissa a 31-bit integer."""
+
+    mantissa: int
+    shift: int
+
+
+@dataclass(frozen=True, slots=True)
+class Clamp:
+    """Least and greatest stored value of a result, its fused activation included."""
+
+    low: int
+    high: int
+
+
+@dataclass(frozen=True, slots=True)
+class AddConstants:
+    """What an integer Add needs: a multiplier for each side and one for the sum."""
+
+    left: Multiplier
+    right: Multiplier
+    out: Multiplier
+
+
+def wrap32(values: Ints) -> Ints:
+    """The int32 that two's complement makes of each value."""
+    return ((values + 2**31) & 0xFFFFFFFF) - 2**31
+
+
+def multiplier(real: float) -> Multiplier:
+    """`real` as a fixed-point multiplier (QuantizeMultiplier of TensorFlow Lite); raises GraphError unless 0 <= real < inf."""
+    if not (math.isfinite(real) and real >= 0):
+        raise GraphError(f"rescaling factor must be a finite positive number, got {real}")
+    if real == 0:
+        return Multiplier(0, 0)
+    fraction, shift = math.frexp(real)
+    mantissa = math.floor(fraction * 2**31 + 0.5)
+    if mantissa == 2**31:
+        mantissa //= 2
+        shift += 1
+    if shift < -31:
+        return Multiplier(0, 0)
+    if shift > 30:
+        return Multiplier(2**31 - 1, 30)
+    return Multiplier(mantissa, shift)
+
+
+def multiply_double(values: Ints, mantissa: npt.ArrayLike, shift: npt.ArrayLike) -> Ints:
+    """values * multiplier, rounded twice: a doubling high multiply, then a division by a power of two, half away from 0."""
+    m, s = np.asarray(mantissa, np.int64), np.asarray(shift, np.int64)
+    scaled = wrap32(values << np.maximum(s, 0))
+    high = (scaled * m + 2**30) >> 31
+    right = np.maximum(-s, 0)
+    mask = (np.int64(1) << right) - 1
+    return (high >> right) + ((high & mask) > (mask >> 1) + (high < 0))
+
+
+def multiply_single(values: Ints, mantissa: npt.ArrayLike, shift: npt.ArrayLike) -> Ints:
+    """values * multiplier, rounded once, half up."""
+    m, s = np.asarray(mantissa, np.int64), np.asarray(shift, np.int64)
+    total = 31 - s
+    return wrap32((values * m + (np.int64(1) << (total - 1))) >> total)
+
+
+def rescale(values: Ints, mantissa: npt.ArrayLike, shift: npt.ArrayLike, rounding: Rounding) -> Ints:
+    """values * multiplier under either rounding."""
+    match rounding:
+        case Rounding.DOUBLE:
+            return multiply_double(values, mantissa, shift)
+        case Rounding.SINGLE:
+            return multiply_single(values, mantissa, shift)
+
+
+def conv_multipliers(
+    source: Quant, weight_scale: Floats, out: Quant, rounding: Rounding
+) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int8]]:
+    """Mantissas and shifts of a convolution's channels: scale_in * scale_w / scale_out.
+
+    A per-tensor fully connected layer multiplies the first two in float32, as TensorFlow Lite does.
+    """
+    multipliers: list[Multiplier] = []
+    for scale in weight_scale:
+        if rounding is Rounding.SINGLE:
+            product = float(np.float32(source.scale) * np.float32(scale))
+        else:
+            product = source.scale * float(scale)
+        multipliers.append(multiplier(product / out.scale))
+    mantissas = np.array([m.mantissa for m in multipliers], np.int32)
+    return mantissas, np.array([m.shift for m in multipliers], np.int8)
+
+
+def check_accumulator(weight: npt.NDArray[np.int8], bias: npt.NDArray[np.int32] | None, source: DType, zero: int) -> None:
+    """Raises GraphError unless every sum that can arise fits an int32; `weight` has the output channel first."""
+    low, high = source.integers
+    reach = max(high - zero, zero - low)
+    sums = np.abs(weight.astype(np.int64)).reshape(weight.shape[0], -1).sum(1) * reach
+    if bias is not None:
+        sums = sums + np.abs(bias.astype(np.int64))
+    if sums.size and int(sums.max()) >= 2**31:
+        raise GraphError(f"accumulator must fit 32 bits, channel {int(sums.argmax())} can reach {int(sums.max())}")
+
+
+def activation_clamp(activation: Activation, quant: Quant, dtype: DType) -> Clamp:
+    """The stored range of a result under a fused clamp; raises GraphError for an activation that is not a clamp."""
+    bounds = activation.clamp
+    if bounds is None:
+        raise GraphError(f"fused activation must be a clamp, got {activation.value}")
+    low, high = dtype.integers
+    if math.isfinite(bounds[0]):
+        low = max(low, quantize_value(bounds[0], quant))
+    if math.isfinite(bounds[1]):
+        high = min(high, quantize_value(bounds[1], quant))
+    if low > high:
+        raise GraphError(f"range of {activation.value} must not be empty, got {low}..{high}")
+    return Clamp(low, high)
+
+
+def quantize_value(real: float, quant: Quant) -> int:
+    """A real number as stored, not clamped: float32 division, half away from zero."""
+    ratio = float(np.float32(real) / np.float32(quant.scale))
+    if abs(ratio) > 2**40:
+        return int(math.copysign(2**40, ratio))
+    return quant.zero_point + int(math.copysign(math.floor(abs(ratio) + 0.5), ratio))
+
+
+def add_constants(left: Quant, right: Quant, out: Quant) -> AddConstants:
+    """The three multipliers of an Add: both sides relative to twice the larger scale, shifted up by ADD_SHIFT."""
+    twice = 2.0 * max(left.scale, right.scale)
+    return AddConstants(
+        multiplier(left.scale / twice),
+        multiplier(right.scale / twice),
+        multiplier(twice / ((1 << ADD_SHIFT) * out.scale)),
+    )
+
+
+def add(left: Ints, right: Ints, constants: AddConstants) -> Ints:
+    """The sum of two values given without their zero points, before the zero point of the result."""
+    scaled_left = multiply_double(left << ADD_SHIFT, constants.left.mantissa, constants.left.shift)
+    scaled_right = multiply_double(right << ADD_SHIFT, constants.right.mantissa, constants.right.shift)
+    return multiply_double(scaled_left + scaled_right, constants.out.mantissa, constants.out.shift)
+
+
+def average(sums: Ints, count: npt.ArrayLike) -> Ints:
+    """sums / count, half away from zero: what an average pool does with stored values."""
+    n = np.asarray(count, np.int64)
+    return np.sign(sums) * ((np.abs(sums) + n // 2) // n)
+
+
+def mean_multiplier(source: Quant, out: Quant, count: int) -> Multiplier:
+    """scale_in / scale_out / count as one multiplier, with as much of 1/count in the mantissa as fits."""
+    base = multiplier(source.scale / out.scale)
+    shift = min(count.bit_length() - 1, 32, 31 + base.shift)
+    return Multiplier((base.mantissa << shift) // count, base.shift - shift)
+
+
+def softmax_table(source: Quant, beta: float) -> Floats:
+    """exp(-scale * beta * d) for d = 0..255, in float32: the distance of a stored value from the pixel's greatest."""
+    step = np.float32(-source.scale * np.float32(beta))
+    return np.exp((step * np.arange(256, dtype=np.float32)).astype(np.float64)).astype(np.float32)
+
+
+def softmax(values: Ints, table: Floats, out: Quant, dtype: DType) -> Ints:
+    """Softmax over the last axis: float32 exponentials from the table, summed in order."""
+    low, high = dtype.integers
+    exponentials = table[values.max(-1, keepdims=True) - values]
+    total = np.zeros(values.shape[:-1], np.float32)
+    for channel in range(values.shape[-1]):
+        total = total + exponentials[..., channel]
+    inverse = np.float32(1.0) / (total * np.float32(out.scale))
+    stored = round_half_away(exponentials * inverse[..., None]) + out.zero_point
+    return np.clip(stored, low, high)
+
+
+def round_half_away(values: Floats) -> Ints:
+    """Nearest integers, halves away from zero."""
+    wide = values.astype(np.float64)
+    return np.copysign(np.floor(np.abs(wide) + 0.5), wide).astype(np.int64)
+
+
+def requantize_multiplier(source: Quant, out: Quant) -> Multiplier:
+    """scale_in / scale_out."""
+    return multiplier(source.scale / out.scale)
+
+
+def quantize(values: Sequence[float] | Floats, quant: Quant, dtype: DType) -> Ints:
+    """Real numbers as stored: float32 division, half away from zero, clamped."""
+    low, high = dtype.integers
+    ratio = np.asarray(values, np.float32) / np.float32(quant.scale)
+    return np.clip(round_half_away(ratio) + quant.zero_point, low, high)

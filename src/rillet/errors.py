@@ -1,0 +1,21 @@
+"""The exceptions that people see: one sentence each, beginning with the file, node or key it is about."""
+
+
+class RilletError(Exception):
+    """Base of all errors that a user can cause; the command line prints it and exits with 1."""
+
+
+class GraphError(RilletError):
+    """A network, a model file or an image that is not well formed."""
+
+
+class TargetError(RilletError):
+    """A machine, or a budget on one, that cannot be met or is not well formed."""
+
+
+class Unsupported(RilletError):
+    """Something well formed that Rillet does not handle here (yet)."""
+
+
+class BuildError(RilletError):
+    """A compiler that is missing or that refuses the emitted program."""

@@ -1,0 +1,1 @@
+"""The intermediate representation: types, ops, the graph and its text form."""

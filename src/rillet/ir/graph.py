@@ -1,0 +1,208 @@
+"""The graph: what is computed. Immutable, topologically ordered, checked at birth."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from types import MappingProxyType
+
+import numpy as np
+import numpy.typing as npt
+
+from rillet.errors import GraphError
+from rillet.ir.ops import Input, Op, Param, op_macs, op_params, output_shape
+from rillet.ir.types import DType, Shape, TensorType
+
+MAX_MACS = 10**12
+"""Largest network accepted, in multiply-accumulates an image; keeps hostile files from running for ever."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImageSpec:
+    """The input contract: how a picture becomes the input tensor, and what the outputs are called."""
+
+    height: int
+    width: int
+    channels: int
+    resize: str = "stretch"
+    """`stretch` to the size, or `crop` the middle square first."""
+    mean: tuple[float, ...] = (0.0,)
+    deviation: tuple[float, ...] = (1.0,)
+    """The network's real input is (pixel - mean) / deviation, with pixels 0 to 255; one value, or one a channel."""
+    labels: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.resize not in ("stretch", "crop"):
+            raise GraphError(f"resize must be stretch or crop, got {self.resize!r}")
+        for name, values in (("mean", self.mean), ("deviation", self.deviation)):
+            if len(values) not in (1, self.channels) or not np.isfinite(values).all():
+                raise GraphError(f"{name} must be 1 or {self.channels} finite numbers, got {values}")
+        if 0.0 in self.deviation:
+            raise GraphError("deviation must not be zero")
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One op at work: its name, the names of the values it reads, the type of the value it makes."""
+
+    name: str
+    op: Op
+    inputs: tuple[str, ...]
+    type: TensorType
+    block: str = ""
+    """The block it belongs to, so that people can say `block3`."""
+
+    @property
+    def shape(self) -> Shape:
+        """Shape of the value it makes."""
+        return self.type.shape
+
+
+Array = npt.NDArray[np.generic]
+
+
+@dataclass(frozen=True, eq=False)
+class Graph:
+    """Nodes in topological order, the names of the outputs, and the arrays by `node.param`.
+
+    `params` is either complete or empty (a network without weights). Raises GraphError where anything does not fit.
+    """
+
+    name: str
+    nodes: tuple[Node, ...]
+    outputs: tuple[str, ...]
+    params: Mapping[str, Array] = field(default_factory=dict[str, Array], repr=False)
+    image: ImageSpec | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "params", MappingProxyType({k: _frozen(v) for k, v in self.params.items()}))
+        _check(self)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Graph):
+            return NotImplemented
+        described = (self.name, self.nodes, self.outputs, self.image)
+        if described != (other.name, other.nodes, other.outputs, other.image):
+            return False
+        return self.params.keys() == other.params.keys() and all(
+            np.array_equal(array, other.params[key]) for key, array in self.params.items()
+        )
+
+    __hash__ = object.__hash__
+
+    @cached_property
+    def by_name(self) -> Mapping[str, Node]:
+        """The nodes by their names."""
+        return {node.name: node for node in self.nodes}
+
+    @cached_property
+    def consumers(self) -> Mapping[str, tuple[Node, ...]]:
+        """For each value, the nodes that read it, in order."""
+        readers: dict[str, list[Node]] = {node.name: [] for node in self.nodes}
+        for node in self.nodes:
+            for name in dict.fromkeys(node.inputs):
+                readers[name].append(node)
+        return {name: tuple(nodes) for name, nodes in readers.items()}
+
+    def input_types(self, node: Node) -> tuple[TensorType, ...]:
+        """Types of the values that `node` reads."""
+        return tuple(self.by_name[name].type for name in node.inputs)
+
+    def input_shapes(self, node: Node) -> tuple[Shape, ...]:
+        """Shapes of the values that `node` reads."""
+        return tuple(self.by_name[name].shape for name in node.inputs)
+
+    def param(self, node: Node, name: str) -> Array:
+        """One array of `node`; raises GraphError where the graph has no weights."""
+        try:
+            return self.params[f"{node.name}.{name}"]
+        except KeyError:
+            raise GraphError(f"{self.name}: must have weights for this, and {node.name} has no {name}") from None
+
+    @property
+    def input_nodes(self) -> tuple[Node, ...]:
+        """The Input nodes."""
+        return tuple(node for node in self.nodes if isinstance(node.op, Input))
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates of convolutions and dense layers for one image."""
+        return sum(op_macs(node.op, self.input_shapes(node)) for node in self.nodes)
+
+    def node_params(self, node: Node) -> tuple[Param, ...]:
+        """The arrays that `node` needs."""
+        return op_params(node.op, self.input_shapes(node))
+
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes of all weights and biases, packed at their own widths (scales and rounding constants not counted)."""
+        bits = 0
+        for node in self.nodes:
+            for param in self.node_params(node):
+                if param.name != "weight_scale":
+                    bits += int(np.prod(param.shape)) * param.dtype.bits
+        return (bits + 7) // 8
+
+    def with_image(self, image: ImageSpec | None) -> "Graph":
+        """The same graph under another input contract."""
+        return replace(self, image=image)
+
+
+def _frozen(array: Array) -> Array:
+    view = array.view()
+    view.flags.writeable = False
+    return view
+
+
+def _check(graph: Graph) -> None:
+    seen: dict[str, Node] = {}
+    macs = 0
+    for node in graph.nodes:
+        where = f"{graph.name}: {node.name}"
+        if node.name in seen:
+            raise GraphError(f"{where}: name must be unique")
+        for name in node.inputs:
+            if name not in seen:
+                raise GraphError(f"{where}: input must be an earlier node, got {name!r}")
+        shapes = tuple(seen[name].shape for name in node.inputs)
+        try:
+            shape = output_shape(node.op, shapes, node.shape)
+        except GraphError as error:
+            raise GraphError(f"{where}: {error}") from None
+        if shape != node.shape:
+            raise GraphError(f"{where}: shape must be {shape}, got {node.shape}")
+        macs += op_macs(node.op, shapes)
+        _check_params(graph, where, node, op_params(node.op, shapes))
+        seen[node.name] = node
+    if macs > MAX_MACS:
+        raise GraphError(f"{graph.name}: must take at most {MAX_MACS:.0e} MACs, got {macs:.2e}")
+    if not graph.outputs:
+        raise GraphError(f"{graph.name}: must have an output")
+    for name in graph.outputs:
+        if name not in seen:
+            raise GraphError(f"{graph.name}: output must be a node, got {name!r}")
+    _check_image(graph)
+
+
+def _check_params(graph: Graph, where: str, node: Node, params: Iterable[Param]) -> None:
+    if not graph.params:
+        return
+    for param in params:
+        array = graph.params.get(f"{node.name}.{param.name}")
+        if array is None:
+            raise GraphError(f"{where}: {param.name} is missing")
+        if array.shape != param.shape:
+            raise GraphError(f"{where}: {param.name} must have shape {param.shape}, got {array.shape}")
+        if array.dtype != param.dtype.numpy:
+            raise GraphError(f"{where}: {param.name} must be {param.dtype.numpy}, got {array.dtype}")
+        if param.dtype is DType.F32 and not np.isfinite(array.astype(np.float64)).all():
+            raise GraphError(f"{where}: {param.name} must be finite")
+
+
+def _check_image(graph: Graph) -> None:
+    if graph.image is None:
+        return
+    spec, inputs = graph.image, graph.input_nodes
+    expected = Shape(spec.height, spec.width, spec.channels)
+    if len(inputs) != 1 or inputs[0].shape != expected:
+        got = ", ".join(str(node.shape) for node in inputs) or "none"
+        raise GraphError(f"{graph.name}: input must be {expected} as its image is, got {got}")

@@ -1,0 +1,334 @@
+"""The operations: a small closed union of frozen dataclasses; what is true of an op on every machine is its method."""
+
+from dataclasses import dataclass
+from enum import Enum
+
+from rillet.errors import GraphError
+from rillet.ir.types import DType, Shape
+
+
+class Activation(Enum):
+    """A function applied to each value; fused into the op that makes the value where it can be."""
+
+    NONE = "none"
+    RELU = "relu"
+    RELU6 = "relu6"
+    RELU_N1_TO_1 = "relu_n1_to_1"
+    SIGMOID = "sigmoid"
+    HARD_SIGMOID = "hard_sigmoid"
+    HARD_SWISH = "hard_swish"
+    SILU = "silu"
+
+    @property
+    def clamp(self) -> tuple[float, float] | None:
+        """Bounds of the result where the function is a clamp, else None."""
+        return _CLAMPS.get(self)
+
+
+_CLAMPS = {
+    Activation.NONE: (float("-inf"), float("inf")),
+    Activation.RELU: (0.0, float("inf")),
+    Activation.RELU6: (0.0, 6.0),
+    Activation.RELU_N1_TO_1: (-1.0, 1.0),
+}
+
+
+class PoolKind(Enum):
+    """How a window becomes one value; `mean` may change the scale, `average` keeps it."""
+
+    MAX = "max"
+    AVERAGE = "average"
+    MEAN = "mean"
+
+
+class Rounding(Enum):
+    """Which requantisation rule a convolution follows (docs/arithmetic.md)."""
+
+    DOUBLE = "double"
+    SINGLE = "single"
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Where a kernel looks: size, stride, explicit padding and dilation, rows before columns."""
+
+    kernel: tuple[int, int] = (1, 1)
+    stride: tuple[int, int] = (1, 1)
+    padding: tuple[int, int, int, int] = (0, 0, 0, 0)
+    """Top, bottom, left, right."""
+    dilation: tuple[int, int] = (1, 1)
+
+    def __post_init__(self) -> None:
+        for name, values in (("kernel", self.kernel), ("stride", self.stride), ("dilation", self.dilation)):
+            if min(values) < 1:
+                raise GraphError(f"{name} must be at least 1x1, got {values[0]}x{values[1]}")
+        if min(self.padding) < 0:
+            raise GraphError(f"padding must not be negative, got {self.padding}")
+
+    @property
+    def taps(self) -> int:
+        """Positions a window covers."""
+        return self.kernel[0] * self.kernel[1]
+
+    @property
+    def extent(self) -> tuple[int, int]:
+        """Rows and columns from the first to the last tap, dilation included."""
+        return (
+            (self.kernel[0] - 1) * self.dilation[0] + 1,
+            (self.kernel[1] - 1) * self.dilation[1] + 1,
+        )
+
+    @property
+    def pointwise(self) -> bool:
+        """True where each output pixel needs just the input pixel at its own place."""
+        return self.kernel == (1, 1) and self.stride == (1, 1) and self.padding == (0, 0, 0, 0)
+
+    def covers(self, shape: Shape) -> bool:
+        """True where one window takes in the whole map, once."""
+        return self.padding == (0, 0, 0, 0) and self.extent == (shape.height, shape.width)
+
+    def output(self, shape: Shape) -> tuple[int, int]:
+        """Height and width of the result; raises GraphError where no window fits."""
+        top, bottom, left, right = self.padding
+        size: list[int] = []
+        for length, extent, stride, axis in (
+            (shape.height + top + bottom, self.extent[0], self.stride[0], "height"),
+            (shape.width + left + right, self.extent[1], self.stride[1], "width"),
+        ):
+            if length < extent:
+                raise GraphError(f"padded {axis} must be at least the window's {extent}, got {length}")
+            size.append((length - extent) // stride + 1)
+        return size[0], size[1]
+
+
+@dataclass(frozen=True, slots=True)
+class Param:
+    """One array that an op needs: its name within the node, shape and element type."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: DType
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """A value that comes from outside; its shape is the declared one."""
+
+    arity = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Conv:
+    """Convolution of any kind: dense, depthwise, grouped, pointwise, 1xK; a dense layer is one that covers its map."""
+
+    out_channels: int
+    window: Window = Window()
+    groups: int = 1
+    activation: Activation = Activation.NONE
+    bias: bool = True
+    weights: DType = DType.F32
+    rounding: Rounding = Rounding.DOUBLE
+    arity = 1
+
+    def output_shape(self, shape: Shape) -> Shape:
+        """Shape of the result; raises GraphError where channels and groups do not fit."""
+        for name, channels in (("input channels", shape.channels), ("out_channels", self.out_channels)):
+            if self.groups < 1 or channels % self.groups:
+                raise GraphError(f"{name} must be a multiple of groups={self.groups}, got {channels}")
+        return Shape(*self.window.output(shape), self.out_channels)
+
+    def depthwise(self, shape: Shape) -> bool:
+        """True where every output channel sees one input channel."""
+        return self.groups == shape.channels and self.groups > 1
+
+    def weight_shape(self, shape: Shape) -> tuple[int, int, int, int]:
+        """Output channels, kernel rows, kernel columns, input channels of a group."""
+        return (self.out_channels, *self.window.kernel, shape.channels // self.groups)
+
+    def params(self, shape: Shape) -> tuple[Param, ...]:
+        """The arrays it needs: weight, and bias and scales where it has them."""
+        integer = self.weights is not DType.F32
+        out = [Param("weight", self.weight_shape(shape), self.weights)]
+        if self.bias:
+            out.append(Param("bias", (self.out_channels,), DType.I32 if integer else DType.F32))
+        if integer:
+            out.append(Param("weight_scale", (self.out_channels,), DType.F32))
+        return tuple(out)
+
+    def macs(self, shape: Shape) -> int:
+        """Multiply-accumulates of one image, padding counted as everyone counts it."""
+        height, width = self.window.output(shape)
+        return height * width * self.window.taps * self.out_channels * (shape.channels // self.groups)
+
+
+@dataclass(frozen=True, slots=True)
+class BatchNorm:
+    """Batch normalisation with running statistics."""
+
+    epsilon: float = 1e-3
+    arity = 1
+
+    def params(self, shape: Shape) -> tuple[Param, ...]:
+        """Gamma, beta, mean and variance of each channel."""
+        names = ("gamma", "beta", "mean", "variance")
+        return tuple(Param(name, (shape.channels,), DType.F32) for name in names)
+
+
+@dataclass(frozen=True, slots=True)
+class Activate:
+    """A function of each value on its own."""
+
+    activation: Activation
+    arity = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """Maximum, average or mean over windows; padding never counts."""
+
+    kind: PoolKind
+    window: Window
+    activation: Activation = Activation.NONE
+    arity = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Add:
+    """Sum of two values of one shape."""
+
+    activation: Activation = Activation.NONE
+    arity = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Multiply:
+    """Product of two values; the second may be 1x1xC and is then broadcast (squeeze-and-excite)."""
+
+    activation: Activation = Activation.NONE
+    arity = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Concat:
+    """Values side by side along the channels."""
+
+    arity = None
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """Channels start to stop of a value."""
+
+    start: int
+    stop: int
+    arity = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Pad:
+    """Zeros (real zeros) around a map: top, bottom, left, right."""
+
+    padding: tuple[int, int, int, int]
+    arity = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Requantize:
+    """The same real values under another quantisation or element type."""
+
+    arity = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Softmax:
+    """Softmax over the channels of each pixel."""
+
+    beta: float = 1.0
+    arity = 1
+
+
+Op = (
+    Input
+    | Conv
+    | BatchNorm
+    | Activate
+    | Pool
+    | Add
+    | Multiply
+    | Concat
+    | Slice
+    | Pad
+    | Requantize
+    | Softmax
+)
+
+
+def output_shape(op: Op, inputs: tuple[Shape, ...], declared: Shape) -> Shape:
+    """The shape that `op` makes of its inputs (an Input: the declared one); raises GraphError where they do not fit."""
+    if op.arity is not None and len(inputs) != op.arity:
+        raise GraphError(f"{op_name(op)} must have {op.arity} inputs, got {len(inputs)}")
+    match op:
+        case Input():
+            return declared
+        case Conv():
+            return op.output_shape(inputs[0])
+        case Pool(window=window):
+            height, width = window.output(inputs[0])
+            _check_pool(window)
+            return Shape(height, width, inputs[0].channels)
+        case BatchNorm() | Activate() | Requantize() | Softmax():
+            return inputs[0]
+        case Add():
+            if inputs[0] != inputs[1]:
+                raise GraphError(f"inputs of add must have one shape, got {inputs[0]} and {inputs[1]}")
+            return inputs[0]
+        case Multiply():
+            if inputs[1] not in (inputs[0], Shape(1, 1, inputs[0].channels)):
+                raise GraphError(
+                    f"second input of multiply must be {inputs[0]} or 1x1x{inputs[0].channels}, got {inputs[1]}"
+                )
+            return inputs[0]
+        case Concat():
+            if not inputs or len({(s.height, s.width) for s in inputs}) != 1:
+                raise GraphError(
+                    f"inputs of concat must have one height and width, got {', '.join(map(str, inputs)) or 'none'}"
+                )
+            return Shape(inputs[0].height, inputs[0].width, sum(s.channels for s in inputs))
+        case Slice(start=start, stop=stop):
+            if not 0 <= start < stop <= inputs[0].channels:
+                raise GraphError(f"slice must lie within 0..{inputs[0].channels}, got {start}..{stop}")
+            return Shape(inputs[0].height, inputs[0].width, stop - start)
+        case Pad(padding=(top, bottom, left, right)):
+            shape = inputs[0]
+            return Shape(shape.height + top + bottom, shape.width + left + right, shape.channels)
+
+
+def _check_pool(window: Window) -> None:
+    # A window that lies wholly in the padding has no values to pool.
+    top, bottom, left, right = window.padding
+    if max(top, bottom) >= window.extent[0] or max(left, right) >= window.extent[1]:
+        raise GraphError(f"padding of a pool must be smaller than its window, got {window.padding}")
+
+
+def op_params(op: Op, inputs: tuple[Shape, ...]) -> tuple[Param, ...]:
+    """The arrays that `op` needs, given its input shapes."""
+    return op.params(inputs[0]) if isinstance(op, Conv | BatchNorm) else ()
+
+
+def op_macs(op: Op, inputs: tuple[Shape, ...]) -> int:
+    """Multiply-accumulates of one image: those of convolutions and dense layers, nothing else."""
+    return op.macs(inputs[0]) if isinstance(op, Conv) else 0
+
+
+def op_name(op: Op) -> str:
+    """The op's word in the text form and in messages."""
+    return type(op).__name__.lower()
+
+
+def op_window(op: Op) -> Window | None:
+    """Where the op looks, for ops that look at a window; None for those that see their own pixel alone."""
+    match op:
+        case Conv(window=window) | Pool(window=window):
+            return window
+        case _:
+            return None

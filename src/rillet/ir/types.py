@@ -1,0 +1,141 @@
+"""Shapes, element types and quantisations: what an edge of a graph carries."""
+
+from dataclasses import dataclass
+from enum import Enum
+
+import numpy as np
+
+from rillet.errors import GraphError
+
+MAX_ELEMENTS = 2**25
+"""Largest activation accepted, in elements; keeps hostile files from filling memory."""
+
+
+class DType(Enum):
+    """Element type of a tensor; the value is the word used in the text form."""
+
+    F32 = "f32"
+    I32 = "i32"
+    I16 = "i16"
+    I8 = "i8"
+    U8 = "u8"
+    TERNARY = "ternary"
+    BINARY = "binary"
+
+    @property
+    def bits(self) -> int:
+        """Bits of one packed element."""
+        return _BITS[self]
+
+    @property
+    def numpy(self) -> np.dtype[np.generic]:
+        """The NumPy type that holds one element, unpacked."""
+        return np.dtype(_NUMPY[self])
+
+    @property
+    def integers(self) -> tuple[int, int]:
+        """Least and greatest stored integer; raises GraphError for f32."""
+        if self not in _RANGE:
+            raise GraphError(f"element type must be an integer type, got {self.value}")
+        return _RANGE[self]
+
+
+_BITS = {
+    DType.F32: 32,
+    DType.I32: 32,
+    DType.I16: 16,
+    DType.I8: 8,
+    DType.U8: 8,
+    DType.TERNARY: 2,
+    DType.BINARY: 1,
+}
+_NUMPY = {
+    DType.F32: "float32",
+    DType.I32: "int32",
+    DType.I16: "int16",
+    DType.I8: "int8",
+    DType.U8: "uint8",
+    DType.TERNARY: "int8",
+    DType.BINARY: "int8",
+}
+_RANGE = {
+    DType.I32: (-(2**31), 2**31 - 1),
+    DType.I16: (-(2**15), 2**15 - 1),
+    DType.I8: (-128, 127),
+    DType.U8: (0, 255),
+    DType.TERNARY: (-1, 1),
+    DType.BINARY: (-1, 1),
+}
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Shape:
+    """Height, width, channels of one activation; there is no batch, and a vector is 1x1xC."""
+
+    height: int
+    width: int
+    channels: int
+
+    def __post_init__(self) -> None:
+        for name, value in (("height", self.height), ("width", self.width), ("channels", self.channels)):
+            if value < 1:
+                raise GraphError(f"{name} must be at least 1, got {value}")
+        if self.elements > MAX_ELEMENTS:
+            raise GraphError(f"shape must hold at most {MAX_ELEMENTS} elements, got {self}")
+
+    @property
+    def pixels(self) -> int:
+        """Number of spatial positions."""
+        return self.height * self.width
+
+    @property
+    def elements(self) -> int:
+        """Number of values."""
+        return self.height * self.width * self.channels
+
+    @property
+    def array(self) -> tuple[int, int, int]:
+        """The shape of the NumPy array that holds it."""
+        return (self.height, self.width, self.channels)
+
+    def __str__(self) -> str:
+        return f"{self.height}x{self.width}x{self.channels}"
+
+
+@dataclass(frozen=True, slots=True)
+class Quant:
+    """Per-tensor affine quantisation: real = scale * (stored - zero_point)."""
+
+    scale: float
+    zero_point: int
+
+    def __post_init__(self) -> None:
+        if not (np.isfinite(self.scale) and self.scale > 0):
+            raise GraphError(f"scale must be a positive number, got {self.scale}")
+
+
+@dataclass(frozen=True, slots=True)
+class TensorType:
+    """What one edge of a graph carries: shape, element type, and quantisation (None for real numbers)."""
+
+    shape: Shape
+    dtype: DType = DType.F32
+    quant: Quant | None = None
+
+    def __post_init__(self) -> None:
+        if self.quant is not None:
+            low, high = self.dtype.integers
+            if not low <= self.quant.zero_point <= high:
+                raise GraphError(
+                    f"zero point must be within {low}..{high} for {self.dtype.value}, got {self.quant.zero_point}"
+                )
+
+    @property
+    def pixel_bytes(self) -> int:
+        """Bytes of all channels at one spatial position, unpacked."""
+        return self.shape.channels * self.dtype.numpy.itemsize
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of the whole map, unpacked."""
+        return self.shape.pixels * self.pixel_bytes
