@@ -1,0 +1,281 @@
+"""A plan to C99: header, schedule, weights and kernels as {file name: text}; no malloc, no runtime library."""
+
+from importlib.resources import files
+
+import numpy as np
+
+from rillet.arithmetic import fixed_point as fp
+from rillet.backends.c.constants import conv_arrays, declaration, definition, outside_value, quant
+from rillet.backends.c.stages import accessor, c_type, identifier, outside_name, stage_text
+from rillet.errors import Unsupported
+from rillet.ir.graph import Array, Node
+from rillet.ir.ops import Conv, Input, Softmax, op_window
+from rillet.ir.types import DType
+from rillet.plan.plan import BufferKind, Kernel, Plan, Segment
+
+_HEADERS = {
+    Kernel.DENSE: ("dense.h",),
+    Kernel.DEPTHWISE: ("depthwise.h", "dense.h"),
+    Kernel.AVERAGE_POOL: ("pool.h",),
+    Kernel.GLOBAL_POOL: ("pool.h",),
+    Kernel.ADD: ("add.h",),
+    Kernel.REQUANTIZE: ("requantize.h",),
+    Kernel.SOFTMAX: ("softmax.h",),
+}
+BUILD_LINE = "cc -O3 -std=c99 -Wall -Wextra -Werror -o net main.c net.c net_weights.c"
+
+
+def emit(plan: Plan) -> dict[str, str]:
+    """The program's files: net.h, net.c, net_weights.h, net_weights.c, main.c and the kernels it uses."""
+    if len(plan.graph.outputs) != 1:
+        raise Unsupported(f"{plan.graph.name}: must have one output in C, got {len(plan.graph.outputs)}")
+    arrays = _arrays(plan)
+    used = {header for s in plan.segments for stage in s.stages for header in _HEADERS[stage.kernel]}
+    headers = ["stream.h", "rescale.h", *sorted(used)]
+    kernels = files("rillet.backends.c") / "kernels"
+    out = {
+        "net.h": _header(plan),
+        "net.c": _schedule(plan, headers),
+        "net_weights.h": _weights_header(arrays),
+        "net_weights.c": _weights(arrays),
+        "main.c": (files("rillet.backends.c") / "main.c").read_text(),
+    }
+    for name in headers:
+        out[f"kernels/{name}"] = (kernels / name).read_text()
+    return out
+
+
+def _arrays(plan: Plan) -> dict[str, Array]:
+    """Every constant array of the program by its C name."""
+    graph = plan.graph
+    out: dict[str, Array] = {}
+    for segment in plan.segments:
+        for stage in segment.stages:
+            node = graph.by_name[stage.node]
+            name = identifier(node.name)
+            if isinstance(node.op, Conv):
+                for part, array in conv_arrays(graph, stage).items():
+                    out[f"net_{name}_{part}"] = array
+            elif isinstance(node.op, Softmax):
+                source = quant(graph, graph.by_name[node.inputs[0]])
+                out[f"net_{name}_table"] = fp.softmax_table(source, node.op.beta)
+    return out
+
+
+def _weights_header(arrays: dict[str, Array]) -> str:
+    lines = ["/* Weights and other constants. */", "#ifndef NET_WEIGHTS_H", "#define NET_WEIGHTS_H"]
+    lines += ["#include <stdint.h>", "", *(declaration(name, array) for name, array in arrays.items()), "#endif"]
+    return "\n".join(lines) + "\n"
+
+
+def _weights(arrays: dict[str, Array]) -> str:
+    parts = ['#include "net_weights.h"\n', *(definition(name, array) + "\n" for name, array in arrays.items())]
+    return "\n".join(parts)
+
+
+def _input(plan: Plan) -> Node:
+    return plan.graph.input_nodes[0]
+
+
+def _output(plan: Plan) -> Node:
+    return plan.graph.by_name[plan.graph.outputs[0]]
+
+
+def _header(plan: Plan) -> str:
+    source, out = _input(plan), _output(plan)
+    lines = [
+        f"/* {plan.graph.name}: {plan.graph.macs} multiply-accumulates an image,"
+        f" {plan.arena_bytes} bytes of activations. */",
+        "#ifndef NET_H",
+        "#define NET_H",
+        "#include <stdint.h>",
+        "",
+        f"#define NET_INPUT_HEIGHT {source.shape.height}",
+        f"#define NET_INPUT_WIDTH {source.shape.width}",
+        f"#define NET_INPUT_CHANNELS {source.shape.channels}",
+        f"#define NET_OUTPUT_SIZE {out.shape.elements}",
+        f"#define NET_ARENA_BYTES {plan.arena_bytes}",
+        f"typedef {c_type(source.type)} net_input_t;",
+        f"typedef {c_type(out.type)} net_output_t;",
+        "",
+        "/* Begins an image. */",
+        "void net_start(void);",
+        "/* Takes the next row of the image, NET_INPUT_WIDTH x NET_INPUT_CHANNELS values; the last row completes it. */",
+        "void net_push_row(const net_input_t *row);",
+        "/* The result, NET_OUTPUT_SIZE values, from the last row of an image to the first of the next. */",
+        "const net_output_t *net_output(void);",
+        "/* All of the above for one image in memory. */",
+        "void net_run(const net_input_t *image, net_output_t *output);",
+        "/* The NET_ARENA_BYTES bytes that hold all activations. */",
+        "uint8_t *net_arena(void);",
+    ]
+    if plan.resident:
+        lines += [
+            "/* Where the image lies in the arena; it is spent while the net runs. */",
+            "net_input_t *net_input(void);",
+        ]
+    return "\n".join([*lines, "#endif", ""])
+
+
+def _schedule(plan: Plan, headers: list[str]) -> str:
+    graph = plan.graph
+    parts = [
+        f"/* {graph.name}, planned as {plan.kind}: {len(plan.segments)} segments.\n\n"
+        "   Each stage makes a few pixels as soon as the window that they need is there, then lets its readers run.\n"
+        "   Segments follow one another; only whole maps pass between them. */",
+        "\n".join(['#include "net.h"', '#include "net_weights.h"', *(f'#include "kernels/{h}"' for h in headers)])
+        + "\n#include <string.h>\n",
+        f"static int32_t words[{-(-plan.arena_bytes // 4)}];\nstatic uint8_t *const arena = (uint8_t *)words;\n",
+        _counters(plan),
+        _trace(plan),
+        *_outsides(plan),
+        *(accessor(graph, b) for b in plan.buffers.values() if b.kind in (BufferKind.MAP, BufferKind.RING)),
+    ]
+    if _direct(plan):
+        parts.append(_pushed(plan))
+    for index, segment in enumerate(plan.segments):
+        parts.append(_segment(plan, index, segment))
+    parts.append(_entry_points(plan))
+    return "\n".join(parts)
+
+
+def _counters(plan: Plan) -> str:
+    names = [identifier(node.name) for node in plan.graph.nodes]
+    pools = [identifier(s.node) for g in plan.segments for s in g.stages if s.kernel is Kernel.GLOBAL_POOL]
+    lines = ["/* Pixels of each value that have been made. */", "static struct {", f"  int32_t {', '.join(names)};"]
+    lines.append("} made;\n")
+    if pools:
+        lines += ["/* Pixels that each global pool has taken in. */", "static struct {"]
+        lines += [f"  int32_t {', '.join(pools)};", "} taken;\n"]
+    return "\n".join(lines)
+
+
+def _trace(plan: Plan) -> str:
+    return (
+        "#ifdef NET_TRACE\n"
+        "/* One whole map for each value, filled as its pixels are made. */\n"
+        f"uint8_t *net_trace[{len(plan.graph.nodes)}];\n"
+        "#define SEEN(index, value, n) \\\n"
+        "  for (int32_t seen = 0; seen < (n); seen++) \\\n"
+        "    memcpy(net_trace[index] + (made.value + seen) * (at_##value(1) - at_##value(0)), \\\n"
+        "           at_##value(made.value + seen), (size_t)(at_##value(1) - at_##value(0)))\n"
+        "#else\n#define SEEN(index, value, n) (void)0\n#endif\n"
+    )
+
+
+def _outsides(plan: Plan) -> list[str]:
+    """Constant pixels that stand for padding, one for each value that padding has."""
+    widest: dict[tuple[int, DType], int] = {}
+    for segment in plan.segments:
+        for stage in segment.stages:
+            node = plan.graph.by_name[stage.node]
+            window = op_window(node.op)
+            if window is None or not any(window.padding) or stage.kernel is Kernel.AVERAGE_POOL:
+                continue
+            source = plan.graph.by_name[node.inputs[0]]
+            key = (outside_value(plan.graph, node), source.type.dtype)
+            widest[key] = max(widest.get(key, 0), source.shape.channels)
+    out: list[str] = []
+    for (value, dtype), channels in widest.items():
+        array = np.full(channels, value, dtype.numpy)
+        out.append("static " + definition(outside_name(value, dtype), array) + "\n")
+    return out
+
+
+def _direct(plan: Plan) -> bool:
+    """True where the first stage reads the pushed row where it lies."""
+    return not plan.resident and _input(plan).name not in plan.buffers
+
+
+def _pushed(plan: Plan) -> str:
+    source = _input(plan)
+    name, kind = identifier(source.name), c_type(source.type)
+    return (
+        f"/* {source.name}: the row being pushed, in the caller's memory */\n"
+        f"static const {kind} *pushed;\n"
+        f"static inline const {kind} *at_{name}(int32_t i)\n"
+        f"{{ return pushed + i % {source.shape.width} * {source.shape.channels}; }}\n"
+    )
+
+
+def _segment(plan: Plan, index: int, segment: Segment) -> str:
+    """The stages of a segment, readers first, and the loop over its driver."""
+    peak, driver = segment.peak_bytes, plan.graph.by_name[segment.driver]
+    parts = [f"/* -- segment {index + 1}: {len(segment.stages)} stages, {peak} bytes -- */\n"]
+    parts += [stage_text(plan, segment, stage) for stage in reversed(segment.stages)]
+    if isinstance(driver.op, Input) and not plan.resident:
+        return "\n".join(parts)
+    name = identifier(driver.name)
+    parts.append(
+        f"static void segment_{index + 1}(void)\n{{\n  made.{name} = 0;\n"
+        f"  while (made.{name} < {driver.shape.pixels}) {{\n"
+        + "\n".join(_advance(plan, segment, driver, "    "))
+        + "\n  }\n}\n"
+    )
+    return "\n".join(parts)
+
+
+def _advance(plan: Plan, segment: Segment, driver: Node, indent: str) -> list[str]:
+    """Lets the next tile of the driver in."""
+    name, width, tile = identifier(driver.name), driver.shape.width, min(segment.tile_pixels, driver.shape.width)
+    if width % tile == 0:
+        lines = [f"made.{name} += {tile};"]
+    else:
+        lines = [f"const int32_t left = {width} - made.{name} % {width};"]
+        lines.append(f"made.{name} += left < {tile} ? left : {tile};")
+    readers = [s.node for s in segment.stages if driver.name in plan.graph.by_name[s.node].inputs]
+    lines += [f"run_{identifier(reader)}();" for reader in readers]
+    return [indent + line for line in lines]
+
+
+def _entry_points(plan: Plan) -> str:
+    source, out = _input(plan), _output(plan)
+    name, shape = identifier(source.name), source.shape
+    row_values = shape.width * shape.channels
+    later = [f"  segment_{i + 1}();" for i in range(0 if plan.resident else 1, len(plan.segments))]
+    taken = any(s.kernel is Kernel.GLOBAL_POOL for g in plan.segments for s in g.stages)
+    lines = [
+        "void net_start(void)",
+        "{",
+        "  memset(&made, 0, sizeof made);",
+        *(["  memset(&taken, 0, sizeof taken);"] if taken else []),
+        "}",
+        "",
+    ]
+    lines += ["static void finish(void)", "{", *later, "}", ""] if later else []
+    lines += ["void net_push_row(const net_input_t *row)", "{"]
+    lines += [f"  if (made.{name} >= {shape.pixels}) return;"]
+    if plan.resident:
+        lines += [
+            f"  net_input_t *const here = at_{name}(made.{name});",
+            f"  if (here != row) memcpy(here, row, {row_values} * sizeof *row);",
+            f"  made.{name} += {shape.width};",
+        ]
+    else:
+        first = plan.segments[0]
+        lines += ["  pushed = row;"] if _direct(plan) else []
+        lines += ["  for (int32_t x = 0; x < NET_INPUT_WIDTH;) {", f"    const int32_t before = made.{name};"]
+        if not _direct(plan):
+            tile = min(first.tile_pixels, shape.width)
+            count = str(tile) if shape.width % tile == 0 else f"({shape.width} - x < {tile} ? {shape.width} - x : {tile})"
+            lines += [
+                f"    for (int32_t p = 0; p < {count}; p++)",
+                f"      memcpy(at_{name}(before + p), row + (x + p) * {shape.channels}, {shape.channels} * sizeof *row);",
+            ]
+        lines += [*_advance(plan, first, source, "    "), f"    x += made.{name} - before;", "  }"]
+    if later:
+        lines += [f"  if (made.{name} == {shape.pixels}) finish();"]
+    lines += ["}", "", "const net_output_t *net_output(void)", f"{{ return at_{identifier(out.name)}(0); }}", ""]
+    lines += [
+        "void net_run(const net_input_t *image, net_output_t *output)",
+        "{",
+        "  net_start();",
+        f"  for (int32_t y = 0; y < NET_INPUT_HEIGHT; y++) net_push_row(image + y * {row_values});",
+        "  memcpy(output, net_output(), NET_OUTPUT_SIZE * sizeof *output);",
+        "}",
+        "",
+        "uint8_t *net_arena(void) { return arena; }",
+    ]
+    if plan.resident:
+        lines += ["", f"net_input_t *net_input(void) {{ return at_{name}(0); }}"]
+    return "\n".join([*lines, ""])

@@ -1,0 +1,36 @@
+/* Rescaling of 32-bit sums to stored 8-bit values. */
+#ifndef RILLET_RESCALE_H
+#define RILLET_RESCALE_H
+#include <stdint.h>
+
+/* value * 2^left as two's complement wraps it. */
+static inline int32_t rillet_shift_left(int32_t value, int32_t left)
+{
+  return (int32_t)((uint32_t)value << left);
+}
+
+/* value * mantissa * 2^(shift - 31), rounded twice: a doubling high multiply, then a division by a power of two. */
+static inline int32_t rillet_rescale_double(int32_t value, int32_t mantissa, int32_t shift)
+{
+  const int32_t left = shift > 0 ? shift : 0;
+  const int32_t right = shift > 0 ? 0 : -shift;
+  const int64_t product = (int64_t)rillet_shift_left(value, left) * mantissa;
+  const int32_t high = (int32_t)((product + ((int64_t)1 << 30)) >> 31);
+  const int32_t mask = (int32_t)(((int64_t)1 << right) - 1);
+  const int32_t half = (mask >> 1) + (high < 0);
+  return (int32_t)(((int64_t)high >> right) + ((high & mask) > half));
+}
+
+/* value * mantissa * 2^(shift - 31), rounded once, half up. */
+static inline int32_t rillet_rescale_single(int32_t value, int32_t mantissa, int32_t shift)
+{
+  const int32_t right = 31 - shift;
+  const int64_t product = (int64_t)value * mantissa;
+  return (int32_t)((product + ((int64_t)1 << (right - 1))) >> right);
+}
+
+static inline int32_t rillet_clamp(int32_t value, int32_t low, int32_t high)
+{
+  return value < low ? low : value > high ? high : value;
+}
+#endif

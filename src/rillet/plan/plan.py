@@ -1,0 +1,113 @@
+"""The plan: when each layer fires and where each value lies. A backend receives it and decides neither."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from functools import cached_property
+
+from rillet.ir.graph import Graph
+
+
+class BufferKind(Enum):
+    """What a buffer holds: a whole map, the last pixels of one, sums of a global pool, or a kernel's working space."""
+
+    MAP = "map"
+    RING = "ring"
+    SUMS = "sums"
+    SCRATCH = "scratch"
+
+
+class Kernel(Enum):
+    """The inner loop of a stage; each is one file of the backend."""
+
+    DENSE = "dense"
+    DEPTHWISE = "depthwise"
+    AVERAGE_POOL = "average_pool"
+    GLOBAL_POOL = "global_pool"
+    ADD = "add"
+    REQUANTIZE = "requantize"
+    SOFTMAX = "softmax"
+
+
+class Packing(Enum):
+    """Order of a stage's weights: output channel first, or tap first (channels innermost)."""
+
+    NONE = "none"
+    OUTPUT_MAJOR = "output_major"
+    TAP_MAJOR = "tap_major"
+
+
+@dataclass(frozen=True, slots=True)
+class Buffer:
+    """A piece of the arena, alive from its first to its last segment.
+
+    A ring holds pixel i of its value at slot i % pixels; a map has a slot for every pixel.
+    """
+
+    name: str
+    kind: BufferKind
+    pixels: int
+    pixel_bytes: int
+    offset: int
+    first: int
+    last: int
+
+    @property
+    def bytes(self) -> int:
+        """Size in the arena."""
+        return self.pixels * self.pixel_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One node at work within a segment: it makes `tile_pixels` of a row at a time, as soon as their windows are there."""
+
+    node: str
+    kernel: Kernel
+    packing: Packing
+    tile_pixels: int
+    output: str
+    """Name of the buffer that holds its value."""
+    scratch: str | None = None
+    """Name of the working space, for kernels that gather windows or sums."""
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """Layers that stream together: the driver's pixels go in, and each stage fires when it can."""
+
+    driver: str
+    """Name of the value whose pixels set the pace."""
+    tile_pixels: int
+    stages: tuple[Stage, ...]
+    peak_bytes: int
+    """Bytes alive at the worst moment of this segment, gaps between buffers not counted."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Segments in order, buffers with their offsets, and the numbers that a run must measure again."""
+
+    kind: str
+    graph: Graph
+    segments: tuple[Segment, ...]
+    buffers: Mapping[str, Buffer]
+    resident: bool
+    """True where the whole input image lies in the arena; else its rows are pushed in, from the caller's memory."""
+
+    @cached_property
+    def arena_bytes(self) -> int:
+        """Bytes of activations, all buffers and working space included."""
+        return max(buffer.offset + buffer.bytes for buffer in self.buffers.values())
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates of one image under this plan (nothing is computed twice)."""
+        return self.graph.macs
+
+    @cached_property
+    def map_bytes(self) -> int:
+        """Bytes of whole maps that are materialised, the input and the outputs not counted."""
+        ends = {node.name for node in self.graph.input_nodes} | set(self.graph.outputs)
+        maps = (b for b in self.buffers.values() if b.kind is BufferKind.MAP)
+        return sum(b.bytes for b in maps if b.name not in ends)

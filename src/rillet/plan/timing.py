@@ -1,0 +1,116 @@
+"""When a tile of pixels can fire, and which pixels it still needs: the arithmetic under every row plan.
+
+Values are made in tiles: up to `tile` pixels of one row, in raster order. A stage fires a tile as soon as the last pixel
+that its window needs is there, at once and depth first. So time can be told in tiles of any earlier value, and the
+space that a value needs follows in closed form.
+"""
+
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from rillet.ir.graph import Graph, Node
+from rillet.ir.ops import Pool, PoolKind, op_window
+from rillet.ir.types import Shape
+
+Indices = npt.NDArray[np.int64]
+
+
+class Timing:
+    """Firing order of a graph's values at one tile size. All answers are cached."""
+
+    def __init__(self, graph: Graph, tile: int) -> None:
+        self.graph = graph
+        self.tile = tile
+        self.position = {node.name: i for i, node in enumerate(graph.nodes)}
+        self._triggers: dict[tuple[str, str], Indices] = {}
+        self._needs: dict[tuple[str, str], Indices] = {}
+        self._clocks: dict[tuple[str, str, frozenset[str]], Indices | None] = {}
+
+    def tile_of(self, shape: Shape) -> int:
+        """Pixels of a full tile of a map this wide."""
+        return min(self.tile, shape.width)
+
+    def tiles_in_row(self, shape: Shape) -> int:
+        """Tiles that make up one row."""
+        return -(-shape.width // self.tile_of(shape))
+
+    def ends(self, name: str) -> Indices:
+        """Pixels made once each tile is done."""
+        shape = self.graph.by_name[name].shape
+        row = np.minimum(np.arange(1, self.tiles_in_row(shape) + 1) * self.tile_of(shape), shape.width)
+        return (np.arange(shape.height)[:, None] * shape.width + row).reshape(-1)
+
+    def trigger(self, node: Node, source: str) -> Indices:
+        """For each tile of `node`, the tile of `source` whose arrival completes its window."""
+        key = (node.name, source)
+        if key not in self._triggers:
+            self._triggers[key] = self._trigger(node, self.graph.by_name[source].shape)
+        return self._triggers[key]
+
+    def _trigger(self, node: Node, source: Shape) -> Indices:
+        window, out = op_window(node.op), node.shape
+        ends = self.ends(node.name) - 1
+        if window is None:
+            return np.arange(len(ends))
+        rows, columns = ends // out.width, ends % out.width
+        (top, _, left, _), (high, wide) = window.padding, window.extent
+        last_row = np.clip(rows * window.stride[0] - top + high - 1, 0, source.height - 1)
+        last_column = np.clip(columns * window.stride[1] - left + wide - 1, 0, source.width - 1)
+        tile = last_row * self.tiles_in_row(source) + last_column // self.tile_of(source)
+        return np.maximum.accumulate(tile)
+
+    def needs(self, node: Node, source: str) -> Indices:
+        """For each tile of `node`, the first pixel of `source` that it or any later tile reads; one more entry at the end."""
+        key = (node.name, source)
+        if key not in self._needs:
+            self._needs[key] = self._need(node, self.graph.by_name[source].shape)
+        return self._needs[key]
+
+    def _need(self, node: Node, source: Shape) -> Indices:
+        window, out = op_window(node.op), node.shape
+        ends = self.ends(node.name)
+        starts = np.concatenate([[0], ends[:-1]])
+        if window is not None:
+            rows, columns = starts // out.width, starts % out.width
+            first_row = np.clip(rows * window.stride[0] - window.padding[0], 0, source.height - 1)
+            first_column = np.clip(columns * window.stride[1] - window.padding[2], 0, source.width - 1)
+            starts = first_row * source.width + first_column
+        lows = np.minimum.accumulate(starts[::-1])[::-1]
+        return np.concatenate([lows, [source.pixels]])
+
+    def accumulates(self, node: Node) -> bool:
+        """True where the node takes each pixel in as it comes and keeps none (a pool over the whole map)."""
+        if not isinstance(node.op, Pool) or node.op.kind is PoolKind.MAX:
+            return False
+        return node.op.window.covers(self.graph.input_shapes(node)[0])
+
+    def clock(self, name: str, origin: str, outside: frozenset[str] = frozenset()) -> Indices | None:
+        """For each tile of value `name`, the tile of value `origin` whose arrival makes it fire.
+
+        Values in `outside` lie there whole and delay nothing. None where `name` does not follow from `origin`.
+        """
+        key = (name, origin, outside)
+        if key not in self._clocks:
+            self._clocks[key] = self._clock(name, origin, outside)
+        return self._clocks[key]
+
+    def _clock(self, name: str, origin: str, outside: frozenset[str]) -> Indices | None:
+        if name == origin:
+            return np.arange(len(self.ends(name)))
+        if name in outside or self.position[name] < self.position[origin]:
+            return None
+        node = self.graph.by_name[name]
+        latest: Indices | None = None
+        for source in node.inputs:
+            made = self.clock(source, origin, outside)
+            if made is not None:
+                fired = made[self.trigger(node, source)]
+                latest = fired if latest is None else np.maximum(latest, fired)
+        return None if latest is None else np.maximum.accumulate(latest)
+
+    @cached_property
+    def full_tiles(self) -> dict[str, int]:
+        """Number of tiles of each value: how often its stage fires for one image."""
+        return {node.name: len(self.ends(node.name)) for node in self.graph.nodes}
