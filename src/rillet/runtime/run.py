@@ -1,0 +1,116 @@
+"""Runs emitted programs in this process, and measures what the plan promised: bytes touched and time taken."""
+
+import ctypes
+import statistics
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from rillet.backends.c.emit import emit
+from rillet.errors import GraphError
+from rillet.ir.graph import Array
+from rillet.plan.plan import Plan
+from rillet.runtime.build import build_library
+
+POISONS = (0xA5, 0x5A)
+"""Two fillings of the arena: a byte that differs from either one was written."""
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Time of one image, over several runs."""
+
+    minimum_ms: float
+    median_ms: float
+    runs: int
+
+
+class Program:
+    """An emitted net as a shared library. One image at a time; state is the library's own."""
+
+    def __init__(self, plan: Plan, trace: bool = False) -> None:
+        self.plan = plan
+        graph = plan.graph
+        self._input = graph.input_nodes[0]
+        self._output = graph.by_name[graph.outputs[0]]
+        self._library = ctypes.CDLL(str(build_library(emit(plan), defines=("NET_TRACE",) if trace else ())))
+        self._library.net_arena.restype = ctypes.c_void_p
+        self._library.net_output.restype = ctypes.c_void_p
+        for function in (self._library.net_start, self._library.net_run, self._library.net_push_row):
+            function.restype = None
+        self._traces = [np.zeros(node.shape.array, node.type.dtype.numpy) for node in graph.nodes] if trace else []
+        if trace:
+            table = (ctypes.c_void_p * len(self._traces)).in_dll(self._library, "net_trace")
+            for i, array in enumerate(self._traces):
+                table[i] = array.ctypes.data
+
+    def run(self, image: Array) -> Array:
+        """The output for one image, height x width x channels as the net stores it; raises GraphError for a wrong shape."""
+        image = self._checked(image)
+        out = np.empty(self._output.shape.array, self._output.type.dtype.numpy)
+        self._library.net_run(ctypes.c_void_p(image.ctypes.data), ctypes.c_void_p(out.ctypes.data))
+        return out
+
+    def push(self, image: Array) -> Array:
+        """As `run`, one row at a time out of a buffer that holds only that row."""
+        image = self._checked(image)
+        row = np.empty_like(image[0])
+        self._library.net_start()
+        for line in image:
+            row[...] = line
+            self._library.net_push_row(ctypes.c_void_p(row.ctypes.data))
+        address = self._library.net_output()
+        size = self._output.type.bytes
+        return np.frombuffer(ctypes.string_at(address, size), self._output.type.dtype.numpy).reshape(
+            self._output.shape.array
+        )
+
+    def trace(self, image: Array) -> dict[str, Array]:
+        """Every value that the net makes for one image; the program must have been built with `trace`."""
+        assert self._traces
+        self.run(image)
+        nodes = self.plan.graph.nodes
+        return {n.name: a.copy() for n, a in zip(nodes, self._traces, strict=True) if n is not self._input}
+
+    def touched_bytes(self, image: Array) -> int:
+        """High-water mark of the arena: the end of the last byte that one image writes, found by poison."""
+        arena = self._arena()
+        written = np.zeros(len(arena), bool)
+        for poison in POISONS:
+            arena[:] = poison
+            self.push(image)
+            written |= arena != poison
+        return int(np.flatnonzero(written)[-1]) + 1 if written.any() else 0
+
+    def latency(self, image: Array, runs: int = 10) -> Latency:
+        """Minimum and median time of `runs` images after one that is not counted."""
+        self.run(image)
+        times: list[float] = []
+        for _ in range(runs):
+            start = time.perf_counter()
+            self.run(image)
+            times.append((time.perf_counter() - start) * 1e3)
+        return Latency(min(times), statistics.median(times), runs)
+
+    def _arena(self) -> Array:
+        size = self.plan.arena_bytes
+        pointer = ctypes.cast(self._library.net_arena(), ctypes.POINTER(ctypes.c_uint8))
+        return np.ctypeslib.as_array(pointer, (size,))
+
+    def _checked(self, image: Array) -> Array:
+        expected = self._input.type
+        if image.shape != expected.shape.array or image.dtype != expected.dtype.numpy:
+            raise GraphError(
+                f"{self.plan.graph.name}: input must be {expected.dtype.value} of {expected.shape}, "
+                f"got {image.dtype} of {image.shape}"
+            )
+        return np.ascontiguousarray(image)
+
+
+def shortened(plan: Plan) -> Iterator[tuple[str, Plan]]:
+    """The plan with one ring a pixel too short, for every ring of more than one pixel: each must give a wrong answer."""
+    for name, buffer in plan.buffers.items():
+        if buffer.kind.value == "ring" and buffer.pixels > 1:
+            yield name, replace(plan, buffers={**plan.buffers, name: replace(buffer, pixels=buffer.pixels - 1)})
