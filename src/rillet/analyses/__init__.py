@@ -1,0 +1,1 @@
+"""Analyses: each returns one frozen record."""

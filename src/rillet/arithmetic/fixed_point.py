@@ -1,4 +1,6 @@
-"""The rule `fixed_point`: 32-bit multipliers and shifts, rounded as LiteRT's reference kernels round (docs/arithmetic.md).
+"""The rule `fixed_point`: 32-bit multipliers and shifts, rounded as LiteRT's reference kernels round.
+
+The rules, operator by operator, are in docs/arithmetic.md.
 
 All functions take and give NumPy arrays of int64 that hold int32 values; where the original would overflow, they wrap.
 """
@@ -52,7 +54,10 @@ def wrap32(values: Ints) -> Ints:
 
 
 def multiplier(real: float) -> Multiplier:
-    """`real` as a fixed-point multiplier (QuantizeMultiplier of TensorFlow Lite); raises GraphError unless 0 <= real < inf."""
+    """`real` as a fixed-point multiplier (TensorFlow Lite's QuantizeMultiplier).
+
+    Raises GraphError unless 0 <= real < inf.
+    """
     if not (math.isfinite(real) and real >= 0):
         raise GraphError(f"rescaling factor must be a finite positive number, got {real}")
     if real == 0:
@@ -70,7 +75,7 @@ def multiplier(real: float) -> Multiplier:
 
 
 def multiply_double(values: Ints, mantissa: npt.ArrayLike, shift: npt.ArrayLike) -> Ints:
-    """values * multiplier, rounded twice: a doubling high multiply, then a division by a power of two, half away from 0."""
+    """Values * multiplier, rounded twice: a doubling high multiply, then a division by 2**n, half away from 0."""
     m, s = np.asarray(mantissa, np.int64), np.asarray(shift, np.int64)
     scaled = wrap32(values << np.maximum(s, 0))
     high = (scaled * m + 2**30) >> 31
@@ -80,14 +85,14 @@ def multiply_double(values: Ints, mantissa: npt.ArrayLike, shift: npt.ArrayLike)
 
 
 def multiply_single(values: Ints, mantissa: npt.ArrayLike, shift: npt.ArrayLike) -> Ints:
-    """values * multiplier, rounded once, half up."""
+    """Values * multiplier, rounded once, half up."""
     m, s = np.asarray(mantissa, np.int64), np.asarray(shift, np.int64)
     total = 31 - s
     return wrap32((values * m + (np.int64(1) << (total - 1))) >> total)
 
 
 def rescale(values: Ints, mantissa: npt.ArrayLike, shift: npt.ArrayLike, rounding: Rounding) -> Ints:
-    """values * multiplier under either rounding."""
+    """Values * multiplier under either rounding."""
     match rounding:
         case Rounding.DOUBLE:
             return multiply_double(values, mantissa, shift)
@@ -113,7 +118,9 @@ def conv_multipliers(
     return mantissas, np.array([m.shift for m in multipliers], np.int8)
 
 
-def check_accumulator(weight: npt.NDArray[np.int8], bias: npt.NDArray[np.int32] | None, source: DType, zero: int) -> None:
+def check_accumulator(
+    weight: npt.NDArray[np.int8], bias: npt.NDArray[np.int32] | None, source: DType, zero: int
+) -> None:
     """Raises GraphError unless every sum that can arise fits an int32; `weight` has the output channel first."""
     low, high = source.integers
     reach = max(high - zero, zero - low)
@@ -165,7 +172,7 @@ def add(left: Ints, right: Ints, constants: AddConstants) -> Ints:
 
 
 def average(sums: Ints, count: npt.ArrayLike) -> Ints:
-    """sums / count, half away from zero: what an average pool does with stored values."""
+    """Sums / count, half away from zero: what an average pool does with stored values."""
     n = np.asarray(count, np.int64)
     return np.sign(sums) * ((np.abs(sums) + n // 2) // n)
 
@@ -195,7 +202,7 @@ def softmax(values: Ints, table: Floats, out: Quant, dtype: DType) -> Ints:
     return np.clip(stored, low, high)
 
 
-def round_half_away(values: Floats) -> Ints:
+def round_half_away(values: npt.NDArray[np.floating]) -> Ints:
     """Nearest integers, halves away from zero."""
     wide = values.astype(np.float64)
     return np.copysign(np.floor(np.abs(wide) + 0.5), wide).astype(np.int64)

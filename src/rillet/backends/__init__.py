@@ -1,0 +1,1 @@
+"""Backends: the reference, and emitters that return text."""

@@ -36,7 +36,7 @@ Floats = npt.NDArray[np.float64]
 
 
 def run(graph: Graph, inputs: Array) -> dict[str, Array]:
-    """Every value of the graph, by node name, as arrays of height x width x channels; raises GraphError for a wrong input."""
+    """Every value of the graph, by node name, as height x width x channels; raises GraphError for a wrong input."""
     values: dict[str, Array] = {}
     for node in graph.nodes:
         values[node.name] = _node(graph, node, inputs, values)

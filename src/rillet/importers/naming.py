@@ -1,10 +1,10 @@
-"""Names that people can say: groups the nodes of an imported network into stem, blocks and head, and names each by its role."""
+"""Names that people can say: sorts an imported network into stem, blocks and head, and names nodes by their roles."""
 
 from collections import Counter
 from dataclasses import replace
 
-from rillet.ir.ops import Add, Conv, Input, op_name
 from rillet.ir.graph import Node
+from rillet.ir.ops import Add, Conv, Input, op_name
 
 
 def name_nodes(nodes: tuple[Node, ...]) -> tuple[tuple[Node, ...], dict[str, str]]:

@@ -230,7 +230,7 @@ class _Importer:
             raise Unsupported(f"{self.file}: {tensor}: shape must be 1xHxWxC or 1xC, got {list(dims)}")
         if len(dims) == 3:
             raise Unsupported(f"{self.file}: {tensor}: shape must be 1xHxWxC or 1xC, got {list(dims)}")
-        height, width, channels = dims[1:] if len(dims) == 4 else (1, 1, dims[-1])
+        height, width, channels = dims[1:] if len(dims) == 4 else (1, 1, *dims[-1:])
         try:
             return Shape(height, width, channels)
         except GraphError as error:
@@ -289,9 +289,7 @@ class _Importer:
         tensor = self.tensors[op.outputs[0]]
         self.node(tensor, made, tuple(node.name for node in inputs), f"{op}", params or {})
 
-    def node(
-        self, tensor: _Tensor, made: Op, inputs: tuple[str, ...], where: str, params: dict[str, Array]
-    ) -> None:
+    def node(self, tensor: _Tensor, made: Op, inputs: tuple[str, ...], where: str, params: dict[str, Array]) -> None:
         if tensor.index in self.values or tensor.data is not None:
             raise GraphError(f"{self.file}: {where}: output must be made once, got {tensor}")
         name = f"t{tensor.index}"
@@ -440,7 +438,11 @@ def _conv(self: _Importer, op: _Operator) -> None:
         raise GraphError(
             f"{self.file}: {op}: input channels must be a multiple of the filter's {depth}, got {source.shape.channels}"
         )
-    params = {"weight": weight, "weight_scale": _weight_scales(self, op, channels, 0), **_bias(self, op, channels)}
+    params = {
+        "weight": weight,
+        "weight_scale": _weight_scales(self, op, channels, 0),
+        **_bias(self, op, channels),
+    }
     made = Conv(
         channels,
         _window(self, op, options, (height, width), source.shape),
@@ -479,7 +481,7 @@ def _depthwise(self: _Importer, op: _Operator) -> None:
 def _fully_connected(self: _Importer, op: _Operator) -> None:
     source = _integer_source(self, op, flat=True)
     options = self.options(op, tflite.FullyConnectedOptions)
-    if options.WeightsFormat() != 0 or options.KeepNumDims() and len(self.tensors[op.inputs[0]].dims) != 2:
+    if options.WeightsFormat() != 0 or (options.KeepNumDims() and len(self.tensors[op.inputs[0]].dims) != 2):
         raise Unsupported(f"{self.file}: {op}: weights must be in the default format, of a vector")
     weight = self.constant(op, 1, DType.I8)
     if weight.ndim != 2 or weight.shape[1] != source.shape.elements:

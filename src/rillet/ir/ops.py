@@ -247,20 +247,7 @@ class Softmax:
     arity = 1
 
 
-Op = (
-    Input
-    | Conv
-    | BatchNorm
-    | Activate
-    | Pool
-    | Add
-    | Multiply
-    | Concat
-    | Slice
-    | Pad
-    | Requantize
-    | Softmax
-)
+Op = Input | Conv | BatchNorm | Activate | Pool | Add | Multiply | Concat | Slice | Pad | Requantize | Softmax
 
 
 def output_shape(op: Op, inputs: tuple[Shape, ...], declared: Shape) -> Shape:

@@ -45,7 +45,15 @@ def print_graph(graph: Graph) -> str:
         if node.block != block:
             lines.append(f"block {json.dumps(node.block)}")
             block = node.block
-        words = [node.name, "=", ops.op_name(node.op), *node.inputs, *_fields(node.op), ":", *_type(node.type)]
+        words = [
+            node.name,
+            "=",
+            ops.op_name(node.op),
+            *node.inputs,
+            *_fields(node.op),
+            ":",
+            *_type(node.type),
+        ]
         lines.append(" ".join(words))
     lines.append("output " + " ".join(graph.outputs))
     return "\n".join(lines) + "\n"

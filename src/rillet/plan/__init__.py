@@ -1,0 +1,1 @@
+"""Plans: when each layer fires, and where its values lie."""

@@ -78,9 +78,7 @@ def choose(graph: Graph, node: Node, tile_pixels: int) -> Choice:
 def _integers(graph: Graph, node: Node) -> None:
     for value in (node.type, *graph.input_types(node)):
         if value.quant is None or value.dtype not in (DType.I8, DType.U8):
-            raise Unsupported(
-                f"{graph.name}: {node.name}: must be quantised to i8 or u8, got {value.dtype.value}"
-            )
+            raise Unsupported(f"{graph.name}: {node.name}: must be quantised to i8 or u8, got {value.dtype.value}")
 
 
 def in_place(graph: Graph, node: Node) -> bool:

@@ -60,7 +60,7 @@ class Buffer:
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """One node at work within a segment: it makes `tile_pixels` of a row at a time, as soon as their windows are there."""
+    """One node at work within a segment: it makes up to `tile_pixels` of a row as soon as their windows are there."""
 
     node: str
     kernel: Kernel

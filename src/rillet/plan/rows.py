@@ -1,22 +1,19 @@
 """The row plan: segments that stream through rings, whole maps only between them, cut by dynamic programming.
 
-Cost of a segment = the maps that live through it (its output may lie over the spent part of its input) + a ring for every
-value inside + working space. Cuts may fall anywhere. The cheapest sequence of cuts is exact for this cost.
+A segment takes the maps that live through it (its output may lie over the spent part of its input), a ring for every
+value inside, and working space. Cuts may fall anywhere; the best sequence of cuts is exact for this cost.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
-import numpy as np
-
 from rillet.errors import TargetError, Unsupported
-from rillet.ir.graph import Graph, Node
+from rillet.ir.graph import Graph
 from rillet.ir.ops import Input, op_macs
-from rillet.plan.arena import ALIGNMENT, Chain, Piece, align, place
-from rillet.plan.kernels import Choice, choose, in_place
-from rillet.plan.plan import Buffer, BufferKind, Plan, Segment, Stage
-from rillet.plan.timing import Timing
+from rillet.plan.arena import Chain, Piece, align, place
+from rillet.plan.kernels import Choice, choose
+from rillet.plan.plan import Buffer, BufferKind, Kernel, Plan, Segment, Stage
+from rillet.plan.space import Space
 
 TILES = (1, 4, 8)
 """Tile sizes that a plan tries: one pixel takes the least memory, more take less time."""
@@ -37,14 +34,14 @@ class _Cost:
     tile: int
     overlay: int | None
     """How far before the driver's map the output map begins, or None where they lie apart."""
+    saved: int
+    """Bytes that the overlay saves."""
 
 
-def plan_rows(
-    graph: Graph, *, ram_bytes: int | None = None, objective: str = "memory", resident: bool = False
-) -> Plan:
+def plan_rows(graph: Graph, *, ram_bytes: int | None = None, objective: str = "memory", resident: bool = False) -> Plan:
     """Cuts `graph` into streaming segments.
 
-    objective: `memory` for the least arena (then the least time within it), `time` for the least time within `ram_bytes`.
+    objective: `memory` for the least arena (then the least time in it), `time` for the least time within `ram_bytes`.
     resident: the input image lies in the arena; else its rows are pushed in.
     Raises TargetError where the budget cannot be met, Unsupported where a node has no kernel.
     """
@@ -72,6 +69,10 @@ def plan_layerwise(graph: Graph) -> Plan:
     return planner.build("layerwise", [(i, i + 1, planner.alone(i)) for i in range(planner.first, planner.count)])
 
 
+_Cut = tuple[int, int, _Cost]
+"""A segment: first node, one past the last node, and what it takes."""
+
+
 class _Planner:
     def __init__(self, graph: Graph, resident: bool) -> None:
         self.graph = graph
@@ -90,16 +91,14 @@ class _Planner:
         }
         for name in graph.outputs:
             self.last_use[name] = self.count
-        self.timings = {tile: Timing(graph, tile) for tile in TILES}
+        self.map_size = {node.name: align(node.type.bytes) for node in self.nodes}
+        self.spaces = {tile: Space(graph, tile) for tile in TILES}
         self.cost = cache(self._cost)
         self.choice = cache(self._choice)
-        self.outside = cache(self._outside)
+        self.node_time = cache(self._node_time)
 
     def _choice(self, index: int, tile: int) -> Choice:
         return choose(self.graph, self.nodes[index], tile)
-
-    def _outside(self, start: int) -> frozenset[str]:
-        return frozenset(node.name for node in self.nodes[:start])
 
     # -- one segment -----------------------------------------------------------------------------------------------
 
@@ -109,8 +108,8 @@ class _Planner:
         return [name for name in names if self.position[name] < start]
 
     def maps_through(self, start: int, stop: int) -> list[str]:
-        """Values that lie whole in the arena while the segment runs: made before and used in or after it, or made in it and
-        used after it."""
+        """Values that lie whole in the arena while the segment runs: made before and read in it or later, or made in
+        it and read later."""
         alive: list[str] = []
         for i, node in enumerate(self.nodes[:stop]):
             last = self.last_use[node.name]
@@ -121,155 +120,72 @@ class _Planner:
         return alive
 
     def drivers(self, start: int, stop: int) -> list[str]:
-        """Inputs from which every node of the segment follows; one layer alone can follow any of its inputs."""
+        """Inputs from which every node of the segment follows; none where the segment cannot run."""
         inputs = self.inputs_of(start, stop)
-        if not self.resident and self.nodes[0].name in inputs and (start != self.first or len(inputs) > 1):
-            return []  # pushed rows are there once, for the first segment
-        if not self.resident and start != self.first and self.last_use[self.nodes[0].name] >= start:
-            return []
-        out: list[str] = []
-        for driver in inputs:
-            reached = {driver}
-            for node in self.nodes[start:stop]:
-                if any(name in reached for name in node.inputs):
-                    reached.add(node.name)
-            if len(reached) == stop - start + 1:
-                out.append(driver)
-        return out
+        if not self.resident:
+            # Pushed rows pass once, through the first segment.
+            image = self.nodes[0].name
+            if start > self.first and self.last_use[image] >= start:
+                return []
+            if start == self.first and (self.last_use[image] >= stop or inputs != [image]):
+                return []
+        return [driver for driver in inputs if self.follows(start, stop, driver)]
+
+    def follows(self, start: int, stop: int, driver: str) -> bool:
+        """True where every node of the segment has the driver among its ancestors."""
+        reached = {driver}
+        for node in self.nodes[start:stop]:
+            if not reached.isdisjoint(node.inputs):
+                reached.add(node.name)
+        return len(reached) == stop - start + 1
 
     def _cost(self, start: int, stop: int, tile: int) -> _Cost | None:
         drivers = self.drivers(start, stop)
         if not drivers:
             return None
-        if not self.resident and start == self.first and self.last_use[self.nodes[0].name] >= stop:
-            return None
-        maps = self.maps_through(start, stop)
-        base = sum(align(self.graph.by_name[name].type.bytes) for name in maps)
-        rings = sum(align(size) for _, size in self.rings(start, stop, tile, drivers[0]).values())
-        space = self.scratch(start, stop, tile)
+        base = self.map_bytes(start, stop)
         best: _Cost | None = None
         for driver in drivers:
-            overlay = self.overlay(start, stop, tile, driver)
-            saved = 0 if overlay is None else self.saving(driver, self.nodes[stop - 1].name, overlay)
-            if saved <= 0:
-                overlay, saved = None, 0
-            size = base + rings + space - saved
-            if best is None or size < best.bytes:
-                best = _Cost(size, self.time(start, stop, tile), driver, tile, overlay)
+            rings = self.rings(start, stop, tile, driver)
+            size = base + self.scratch(start, stop, tile) + sum(align(n) for _, n in rings.values())
+            overlay, saved = self.overlay(start, stop, tile, driver)
+            if best is None or size - saved < best.bytes:
+                best = _Cost(size - saved, self.time(start, stop, tile), driver, tile, overlay, saved)
         return best
 
-    def saving(self, driver: str, out: str, overlay: int) -> int:
-        """Bytes that lying `overlay` before the driver's map saves over lying apart."""
-        ahead, behind = (align(self.graph.by_name[name].type.bytes) for name in (driver, out))
-        return ahead + behind - max(ahead + overlay, behind)
+    def overlay(self, start: int, stop: int, tile: int, driver: str) -> tuple[int | None, int]:
+        """How far before the driver's map the segment's only output may begin, and the bytes that this saves."""
+        out, source = self.nodes[stop - 1], self.graph.by_name[driver]
+        if self.last_use[driver] >= stop or (isinstance(source.op, Input) and not self.resident):
+            return None, 0
+        if self.last_use[out.name] < stop or self.made_for_later(start, stop) != 1:
+            return None, 0
+        distance = self.spaces[tile].overlay(start, stop, driver)
+        if distance is None:
+            return None, 0
+        ahead, behind = align(source.type.bytes), align(out.type.bytes)
+        saved = ahead + behind - max(ahead + distance, behind)
+        return (distance, saved) if saved > 0 else (None, 0)
 
-    def overlay(self, start: int, stop: int, tile: int, driver: str) -> int | None:
-        """How far before the driver's map the output map must begin so that no tile is written over a pixel still needed."""
-        out = self.nodes[stop - 1]
-        if self.last_use[driver] >= stop or (driver == self.nodes[0].name and not self.resident):
-            return None
-        if [n for n in self.maps_through(start, stop) if self.position[n] >= start] != [out.name]:
-            return None
-        timing, outside = self.timings[tile], self.outside(start) - {driver}
-        fired = timing.clock(out.name, driver, outside)
-        if fired is None:
-            return None
-        source = self.graph.by_name[driver]
-        lows = np.full(len(fired), source.shape.pixels)
-        for reader in (n for n in self.graph.consumers[driver] if self.position[n.name] >= start):
-            lows = np.minimum(lows, self.still_needed(reader, driver, out, fired, timing, outside))
-        reach = timing.ends(out.name) * out.type.pixel_bytes - lows * source.type.pixel_bytes
-        return align(max(0, int(reach.max())))
+    def made_for_later(self, start: int, stop: int) -> int:
+        """Number of values of the segment that are read after it."""
+        return sum(self.last_use[node.name] >= stop for node in self.nodes[start:stop])
 
-    def still_needed(
-        self,
-        reader: Node,
-        driver: str,
-        out: Node,
-        fired: np.ndarray,  # pyright: ignore[reportMissingTypeArgument, reportUnknownParameterType]
-        timing: Timing,
-        outside: frozenset[str],
-    ) -> np.ndarray:  # pyright: ignore[reportMissingTypeArgument, reportUnknownParameterType]
-        """For each tile of `out` as it is written, the first pixel of the driver that `reader` still wants."""
-        if timing.accumulates(reader):
-            return timing.ends(driver)[fired]
-        needs = timing.needs(reader, driver)
-        if reader.name == out.name:
-            done = np.arange(len(fired)) + (1 if in_place(self.graph, out) else 0)
-            return needs[done]
-        through = timing.clock(out.name, reader.name, outside)
-        if through is not None:
-            return needs[through + 1]
-        own = timing.clock(reader.name, driver, outside)
-        assert own is not None
-        return needs[np.searchsorted(own, fired, side="left")]
+    def map_bytes(self, start: int, stop: int) -> int:
+        """Bytes of the maps that live through the segment."""
+        return sum(self.map_size[name] for name in self.maps_through(start, stop))
 
     def rings(self, start: int, stop: int, tile: int, driver: str) -> dict[str, tuple[int, int]]:
         """Pixels and bytes of the ring of every value that lives inside the segment only (a pushed input included)."""
-        out: dict[str, tuple[int, int]] = {}
         names = [node.name for node in self.nodes[start:stop] if self.last_use[node.name] < stop]
         if driver == self.nodes[0].name and not self.resident:
             names.append(driver)
+        out: dict[str, tuple[int, int]] = {}
         for name in names:
-            pixels = self.ring_pixels(name, tile, self.outside(start) - {driver})
+            pixels = self.spaces[tile].pixels(name, start, driver)
             if pixels:
                 out[name] = (pixels, pixels * self.graph.by_name[name].type.pixel_bytes)
         return out
-
-    def ring_pixels(self, name: str, tile: int, outside: frozenset[str]) -> int:
-        """The least pixels that value `name` must keep for its readers; 0 for pushed rows that are read where they lie."""
-        timing, value = self.timings[tile], self.graph.by_name[name]
-        readers = self.graph.consumers[name]
-        pixels = timing.tile_of(value.shape)
-        direct = isinstance(value.op, Input)
-        for reader in readers:
-            if timing.accumulates(reader):
-                continue
-            span = self.span(reader, name, timing, outside)
-            direct = direct and span <= timing.tile_of(value.shape) and reader.shape == value.shape
-            pixels = max(pixels, span)
-        return 0 if direct else pixels
-
-    def span(self, reader: Node, name: str, timing: Timing, outside: frozenset[str]) -> int:
-        """Greatest distance from the newest pixel of `name` to the oldest that `reader` wants, when it fires."""
-        inside = [n for n in dict.fromkeys(reader.inputs) if n not in outside]
-        needs = timing.needs(reader, name)[:-1]
-        ends = timing.ends(name)
-        made = ends[timing.trigger(reader, name)]
-        if len(inside) > 1:
-            origin = self.fork(inside, timing, outside)
-            times = {n: self.time_of(reader, n, origin, timing, outside) for n in inside}
-            latest = np.maximum.reduce(list(times.values()))
-            own = timing.clock(name, origin, outside)
-            assert own is not None
-            # The last input to arrive makes the reader fire at once; the others may have run ahead until then.
-            later = [times[n] >= latest for n in inside if self.position[n] > self.position[name]]
-            triggers = (times[name] >= latest) & ~(np.logical_or.reduce(later) if later else False)
-            ahead = ends[np.searchsorted(own, latest, side="right") - 1]
-            made = np.where(triggers, made, ahead)
-        return int((made - needs).max())
-
-    def time_of(
-        self,
-        reader: Node,
-        name: str,
-        origin: str,
-        timing: Timing,
-        outside: frozenset[str],
-    ) -> np.ndarray:  # pyright: ignore[reportMissingTypeArgument, reportUnknownParameterType]
-        """When each tile of `reader` has what it needs of `name`, in tiles of `origin`."""
-        clock = timing.clock(name, origin, outside)
-        assert clock is not None
-        return clock[timing.trigger(reader, name)]
-
-    def fork(self, names: Sequence[str], timing: Timing, outside: frozenset[str]) -> str:
-        """The latest value that all paths to `names` pass (their common dominator)."""
-        frontier = set(names)
-        while len(frontier) > 1:
-            latest = max(frontier, key=self.position.__getitem__)
-            frontier.remove(latest)
-            frontier |= {n for n in self.graph.by_name[latest].inputs if n not in outside}
-        return frontier.pop()
 
     def scratch(self, start: int, stop: int, tile: int) -> int:
         """Bytes of working space: sums of each global pool, and one space that all gathering kernels share."""
@@ -284,34 +200,35 @@ class _Planner:
 
     def time(self, start: int, stop: int, tile: int) -> float:
         """Estimated nanoseconds of the segment on a host."""
-        total = 0.0
-        for i in range(start, stop):
-            node = self.nodes[i]
-            macs = op_macs(node.op, self.graph.input_shapes(node))
-            rate = DENSE_NS_PER_MAC[tile]
-            if macs and self.choice(i, tile).kernel.value == "depthwise":
-                rate = DEPTHWISE_NS_PER_MAC
-            total += macs * rate + self.timings[tile].full_tiles[node.name] * FIRING_NS
-            if self.last_use[node.name] >= stop:
-                total += 2 * node.type.bytes * MAP_NS_PER_BYTE
-        return total
+        kept = sum(n.type.bytes for n in self.nodes[start:stop] if self.last_use[n.name] >= stop)
+        return sum(self.node_time(i, tile) for i in range(start, stop)) + 2 * kept * MAP_NS_PER_BYTE
+
+    def _node_time(self, index: int, tile: int) -> float:
+        node = self.nodes[index]
+        depthwise = self.choice(index, tile).kernel is Kernel.DEPTHWISE
+        rate = DEPTHWISE_NS_PER_MAC if depthwise else DENSE_NS_PER_MAC[tile]
+        macs = op_macs(node.op, self.graph.input_shapes(node))
+        return macs * rate + self.spaces[tile].timing.tiles(node.name) * FIRING_NS
 
     def alone(self, index: int) -> _Cost:
         """One layer by itself, nothing overlaid."""
         drivers = self.drivers(index, index + 1)
-        maps = self.maps_through(index, index + 1)
-        size = sum(align(self.graph.by_name[n].type.bytes) for n in maps) + self.scratch(index, index + 1, TILES[-1])
-        return _Cost(size, 0.0, drivers[0], TILES[-1], None)
+        size = self.map_bytes(index, index + 1) + self.scratch(index, index + 1, TILES[-1])
+        return _Cost(size, 0.0, drivers[0], TILES[-1], None, 0)
 
     # -- all segments ----------------------------------------------------------------------------------------------
+
+    def floor(self, start: int, stop: int) -> int:
+        """Bytes that a segment takes at least: its largest map (an overlay may save the others)."""
+        return max((self.map_size[name] for name in self.maps_through(start, stop)), default=0)
 
     def least_bytes(self) -> int:
         """The smallest peak that any cut reaches."""
         best: list[float] = [float("inf")] * (self.count + 1)
         best[self.first] = 0
         for stop in range(self.first + 1, self.count + 1):
-            for start in range(self.first, stop):
-                if best[start] < best[stop]:
+            for start in range(stop - 1, self.first - 1, -1):
+                if best[start] < best[stop] and self.floor(start, stop) < best[stop]:
                     cost = self.cost(start, stop, TILES[0])
                     if cost is not None:
                         best[stop] = min(best[stop], max(best[start], cost.bytes))
@@ -328,14 +245,16 @@ class _Planner:
         best[self.first] = (0.0, 0, None)
         for stop in range(self.first + 1, self.count + 1):
             for start in range(self.first, stop):
-                for tile in TILES:
+                if best[start][0] >= best[stop][0] or (limit is not None and self.floor(start, stop) > limit):
+                    continue
+                for tile in reversed(TILES):
                     cost = self.cost(start, stop, tile)
-                    if cost is None or (limit is not None and cost.bytes > limit):
-                        continue
-                    total = best[start][0] + cost.ns
-                    if total < best[stop][0]:
-                        best[stop] = (total, start, cost)
-        cuts: list[tuple[int, int, _Cost]] = []
+                    if cost is None:
+                        break
+                    if limit is None or cost.bytes <= limit:
+                        best[stop] = min(best[stop], (best[start][0] + cost.ns, start, cost), key=lambda b: b[0])
+                        break  # smaller tiles are slower
+        cuts: list[_Cut] = []
         stop = self.count
         while stop > self.first:
             _, start, cost = best[stop]
@@ -344,8 +263,26 @@ class _Planner:
             stop = start
         return self.build("rows", cuts[::-1])
 
-    def build(self, kind: str, cuts: list[tuple[int, int, _Cost]]) -> Plan:
-        """The plan of these cuts, with offsets."""
+    def build(self, kind: str, cuts: list[_Cut]) -> Plan:
+        """The plan of these cuts, with offsets.
+
+        Overlays tie the maps of successive segments together, so that gaps can open elsewhere: where the arena is larger
+        than its fullest segment, those are undone whose segment has room for the map apart.
+        """
+        made = self.assemble(kind, cuts)
+        for i, (start, stop, cost) in enumerate(cuts):
+            if made.arena_bytes <= max(segment.peak_bytes for segment in made.segments):
+                break
+            if cost.overlay is not None and cost.bytes + cost.saved < made.arena_bytes:
+                apart = replace(cost, bytes=cost.bytes + cost.saved, overlay=None, saved=0)
+                trial = [*cuts[:i], (start, stop, apart), *cuts[i + 1 :]]
+                other = self.assemble(kind, trial)
+                if other.arena_bytes < made.arena_bytes:
+                    made, cuts = other, trial
+        return made
+
+    def assemble(self, kind: str, cuts: list[_Cut]) -> Plan:
+        """The plan of these cuts with these overlays."""
         segments: list[Segment] = []
         pieces: dict[str, Piece] = {}
         overlays: list[tuple[str, str, int]] = []
@@ -401,6 +338,3 @@ def _chains(pieces: dict[str, Piece], overlays: list[tuple[str, str, int]]) -> l
     for name, (root, offset) in relative.items():
         chains.setdefault(root, []).append((pieces[name], offset))
     return [Chain(tuple(members)) for members in chains.values()]
-
-
-__all__ = ["ALIGNMENT", "plan_layerwise", "plan_rows"]

@@ -1,11 +1,9 @@
 """When a tile of pixels can fire, and which pixels it still needs: the arithmetic under every row plan.
 
-Values are made in tiles: up to `tile` pixels of one row, in raster order. A stage fires a tile as soon as the last pixel
-that its window needs is there, at once and depth first. So time can be told in tiles of any earlier value, and the
-space that a value needs follows in closed form.
+Values are made in tiles: up to `tile` pixels of one row, in raster order. A stage fires a tile as soon as the last
+pixel that its window needs is there, at once and depth first. So time can be told in tiles of any earlier value, and
+the space that a value needs follows in closed form.
 """
-
-from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -26,7 +24,8 @@ class Timing:
         self.position = {node.name: i for i, node in enumerate(graph.nodes)}
         self._triggers: dict[tuple[str, str], Indices] = {}
         self._needs: dict[tuple[str, str], Indices] = {}
-        self._clocks: dict[tuple[str, str, frozenset[str]], Indices | None] = {}
+        self._clocks: dict[tuple[str, str, int, str], Indices | None] = {}
+        self._ends: dict[str, Indices] = {}
 
     def tile_of(self, shape: Shape) -> int:
         """Pixels of a full tile of a map this wide."""
@@ -38,7 +37,11 @@ class Timing:
 
     def ends(self, name: str) -> Indices:
         """Pixels made once each tile is done."""
-        shape = self.graph.by_name[name].shape
+        if name not in self._ends:
+            self._ends[name] = self._end(self.graph.by_name[name].shape)
+        return self._ends[name]
+
+    def _end(self, shape: Shape) -> Indices:
         row = np.minimum(np.arange(1, self.tiles_in_row(shape) + 1) * self.tile_of(shape), shape.width)
         return (np.arange(shape.height)[:, None] * shape.width + row).reshape(-1)
 
@@ -62,7 +65,7 @@ class Timing:
         return np.maximum.accumulate(tile)
 
     def needs(self, node: Node, source: str) -> Indices:
-        """For each tile of `node`, the first pixel of `source` that it or any later tile reads; one more entry at the end."""
+        """For each tile of `node`, the first pixel of `source` that it or a later tile reads; one more for the end."""
         key = (node.name, source)
         if key not in self._needs:
             self._needs[key] = self._need(node, self.graph.by_name[source].shape)
@@ -86,31 +89,31 @@ class Timing:
             return False
         return node.op.window.covers(self.graph.input_shapes(node)[0])
 
-    def clock(self, name: str, origin: str, outside: frozenset[str] = frozenset()) -> Indices | None:
+    def clock(self, name: str, origin: str, start: int, driver: str) -> Indices | None:
         """For each tile of value `name`, the tile of value `origin` whose arrival makes it fire.
 
-        Values in `outside` lie there whole and delay nothing. None where `name` does not follow from `origin`.
+        Values before place `start` lie there whole and delay nothing, but for `driver`. None where `name` does not
+        follow from `origin`.
         """
-        key = (name, origin, outside)
+        key = (name, origin, start, driver)
         if key not in self._clocks:
-            self._clocks[key] = self._clock(name, origin, outside)
+            self._clocks[key] = self._clock(name, origin, start, driver)
         return self._clocks[key]
 
-    def _clock(self, name: str, origin: str, outside: frozenset[str]) -> Indices | None:
+    def _clock(self, name: str, origin: str, start: int, driver: str) -> Indices | None:
         if name == origin:
             return np.arange(len(self.ends(name)))
-        if name in outside or self.position[name] < self.position[origin]:
+        if self.position[name] < max(start, self.position[origin]):
             return None
         node = self.graph.by_name[name]
         latest: Indices | None = None
         for source in node.inputs:
-            made = self.clock(source, origin, outside)
+            made = self.clock(source, origin, start, driver)
             if made is not None:
                 fired = made[self.trigger(node, source)]
                 latest = fired if latest is None else np.maximum(latest, fired)
         return None if latest is None else np.maximum.accumulate(latest)
 
-    @cached_property
-    def full_tiles(self) -> dict[str, int]:
-        """Number of tiles of each value: how often its stage fires for one image."""
-        return {node.name: len(self.ends(node.name)) for node in self.graph.nodes}
+    def tiles(self, name: str) -> int:
+        """Number of tiles of a value: how often its stage fires for one image."""
+        return len(self.ends(name))

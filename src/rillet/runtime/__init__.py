@@ -1,0 +1,1 @@
+"""Builds, runs, measures and compares emitted programs."""

@@ -108,9 +108,7 @@ def _used(source: str, headers: Mapping[str, str]) -> list[str]:
     return [text for name, text in headers.items() if f'"{name}"' in source or '"kernels/' in source]
 
 
-def _object(
-    command: Sequence[str], flags: Sequence[str], work: Path, source: str, folder: Path, key: str
-) -> Path:
+def _object(command: Sequence[str], flags: Sequence[str], work: Path, source: str, folder: Path, key: str) -> Path:
     kept = folder / "objects" / f"{key}.o"
     if kept.exists():
         return kept
@@ -126,7 +124,13 @@ def _object(
 def _compile(command: Sequence[str], work: Path) -> None:
     try:
         done = subprocess.run(
-            command, cwd=work, capture_output=True, text=True, errors="replace", timeout=COMPILE_SECONDS, check=False
+            command,
+            cwd=work,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=COMPILE_SECONDS,
+            check=False,
         )
     except subprocess.TimeoutExpired:
         raise BuildError(f"{command[0]}: must finish within {COMPILE_SECONDS} s") from None

@@ -14,7 +14,7 @@ MAX_PIXELS = 2**26
 
 
 def load_input(path: Path, graph: Graph) -> Array:
-    """The input of `graph` from a picture file: resized, scaled and quantised; raises GraphError for what is no picture."""
+    """The input of `graph` from a picture: resized, scaled and quantised; raises GraphError for what is no picture."""
     spec, node = graph.image, graph.input_nodes[0]
     if spec is None:
         raise Unsupported(f"{graph.name}: input must be an image of 1 or 3 channels, got {node.shape}")
@@ -45,7 +45,16 @@ def load_pixels(path: Path, spec: ImageSpec) -> Array:
         raise GraphError(f"{path}: must have at most {MAX_PIXELS} pixels, got more") from None
     except IsADirectoryError:
         raise GraphError(f"{path}: must be an image file, got a folder") from None
-    except (OSError, ValueError, SyntaxError, TypeError, ArithmeticError, EOFError, MemoryError, KeyError) as error:
+    except (
+        OSError,
+        ValueError,
+        SyntaxError,
+        TypeError,
+        ArithmeticError,
+        EOFError,
+        MemoryError,
+        KeyError,
+    ) as error:
         # Decoders of broken files raise any of these.
         raise GraphError(f"{path}: must be an image file that can be decoded, got: {_reason(error, path)}") from None
     if spec.resize == "crop":

@@ -47,7 +47,7 @@ class Program:
                 table[i] = array.ctypes.data
 
     def run(self, image: Array) -> Array:
-        """The output for one image, height x width x channels as the net stores it; raises GraphError for a wrong shape."""
+        """The output for one image, as the net stores both; raises GraphError for a wrong shape."""
         image = self._checked(image)
         out = np.empty(self._output.shape.array, self._output.type.dtype.numpy)
         self._library.net_run(ctypes.c_void_p(image.ctypes.data), ctypes.c_void_p(out.ctypes.data))
@@ -110,7 +110,10 @@ class Program:
 
 
 def shortened(plan: Plan) -> Iterator[tuple[str, Plan]]:
-    """The plan with one ring a pixel too short, for every ring of more than one pixel: each must give a wrong answer."""
+    """The plan with a ring one pixel too short, for each ring of more than one: every one must give wrong answers."""
     for name, buffer in plan.buffers.items():
         if buffer.kind.value == "ring" and buffer.pixels > 1:
-            yield name, replace(plan, buffers={**plan.buffers, name: replace(buffer, pixels=buffer.pixels - 1)})
+            yield (
+                name,
+                replace(plan, buffers={**plan.buffers, name: replace(buffer, pixels=buffer.pixels - 1)}),
+            )

@@ -1,4 +1,4 @@
-"""The proof: the emitted program, the reference and, where it is installed, an independent oracle give the same bytes."""
+"""The proof: the emitted program, the reference and an independent oracle give the same bytes."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass

@@ -64,12 +64,20 @@ def _arrays(plan: Plan) -> dict[str, Array]:
 
 def _weights_header(arrays: dict[str, Array]) -> str:
     lines = ["/* Weights and other constants. */", "#ifndef NET_WEIGHTS_H", "#define NET_WEIGHTS_H"]
-    lines += ["#include <stdint.h>", "", *(declaration(name, array) for name, array in arrays.items()), "#endif"]
+    lines += [
+        "#include <stdint.h>",
+        "",
+        *(declaration(name, array) for name, array in arrays.items()),
+        "#endif",
+    ]
     return "\n".join(lines) + "\n"
 
 
 def _weights(arrays: dict[str, Array]) -> str:
-    parts = ['#include "net_weights.h"\n', *(definition(name, array) + "\n" for name, array in arrays.items())]
+    parts = [
+        '#include "net_weights.h"\n',
+        *(definition(name, array) + "\n" for name, array in arrays.items()),
+    ]
     return "\n".join(parts)
 
 
@@ -100,7 +108,7 @@ def _header(plan: Plan) -> str:
         "",
         "/* Begins an image. */",
         "void net_start(void);",
-        "/* Takes the next row of the image, NET_INPUT_WIDTH x NET_INPUT_CHANNELS values; the last row completes it. */",
+        "/* Takes the next row of the image, NET_INPUT_WIDTH x NET_INPUT_CHANNELS values; the last completes it. */",
         "void net_push_row(const net_input_t *row);",
         "/* The result, NET_OUTPUT_SIZE values, from the last row of an image to the first of the next. */",
         "const net_output_t *net_output(void);",
@@ -142,7 +150,11 @@ def _schedule(plan: Plan, headers: list[str]) -> str:
 def _counters(plan: Plan) -> str:
     names = [identifier(node.name) for node in plan.graph.nodes]
     pools = [identifier(s.node) for g in plan.segments for s in g.stages if s.kernel is Kernel.GLOBAL_POOL]
-    lines = ["/* Pixels of each value that have been made. */", "static struct {", f"  int32_t {', '.join(names)};"]
+    lines = [
+        "/* Pixels of each value that have been made. */",
+        "static struct {",
+        f"  int32_t {', '.join(names)};",
+    ]
     lines.append("} made;\n")
     if pools:
         lines += ["/* Pixels that each global pool has taken in. */", "static struct {"]
@@ -217,7 +229,11 @@ def _segment(plan: Plan, index: int, segment: Segment) -> str:
 
 def _advance(plan: Plan, segment: Segment, driver: Node, indent: str) -> list[str]:
     """Lets the next tile of the driver in."""
-    name, width, tile = identifier(driver.name), driver.shape.width, min(segment.tile_pixels, driver.shape.width)
+    name, width, tile = (
+        identifier(driver.name),
+        driver.shape.width,
+        min(segment.tile_pixels, driver.shape.width),
+    )
     if width % tile == 0:
         lines = [f"made.{name} += {tile};"]
     else:
@@ -257,15 +273,24 @@ def _entry_points(plan: Plan) -> str:
         lines += ["  for (int32_t x = 0; x < NET_INPUT_WIDTH;) {", f"    const int32_t before = made.{name};"]
         if not _direct(plan):
             tile = min(first.tile_pixels, shape.width)
-            count = str(tile) if shape.width % tile == 0 else f"({shape.width} - x < {tile} ? {shape.width} - x : {tile})"
+            count = (
+                str(tile) if shape.width % tile == 0 else f"({shape.width} - x < {tile} ? {shape.width} - x : {tile})"
+            )
             lines += [
                 f"    for (int32_t p = 0; p < {count}; p++)",
-                f"      memcpy(at_{name}(before + p), row + (x + p) * {shape.channels}, {shape.channels} * sizeof *row);",
+                f"      memcpy(at_{name}(before + p), row + (x + p) * {shape.channels},",
+                f"             {shape.channels} * sizeof *row);",
             ]
         lines += [*_advance(plan, first, source, "    "), f"    x += made.{name} - before;", "  }"]
     if later:
         lines += [f"  if (made.{name} == {shape.pixels}) finish();"]
-    lines += ["}", "", "const net_output_t *net_output(void)", f"{{ return at_{identifier(out.name)}(0); }}", ""]
+    lines += [
+        "}",
+        "",
+        "const net_output_t *net_output(void)",
+        f"{{ return at_{identifier(out.name)}(0); }}",
+        "",
+    ]
     lines += [
         "void net_run(const net_input_t *image, net_output_t *output)",
         "{",

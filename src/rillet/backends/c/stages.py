@@ -6,7 +6,18 @@ from rillet.arithmetic import fixed_point as fp
 from rillet.backends.c.constants import outside_value, quant
 from rillet.errors import Unsupported
 from rillet.ir.graph import Graph, Node
-from rillet.ir.ops import Activation, Add, Conv, Pool, PoolKind, Requantize, Rounding, Softmax, op_name, op_window
+from rillet.ir.ops import (
+    Activation,
+    Add,
+    Conv,
+    Pool,
+    PoolKind,
+    Requantize,
+    Rounding,
+    Softmax,
+    op_name,
+    op_window,
+)
 from rillet.ir.types import DType, TensorType
 from rillet.plan.kernels import DENSE_TILE
 from rillet.plan.plan import Buffer, BufferKind, Kernel, Plan, Segment, Stage
@@ -157,7 +168,9 @@ def _window(plan: Plan, node: Node) -> str:
 def _channels(graph: Graph, node: Node, activation: Activation) -> str:
     name, clamp = identifier(node.name), _clamp(activation, graph, node)
     arrays = ", ".join(f"net_{name}_{part}" for part in ("weights", "bias", "mantissa", "shift"))
-    return f"  const rillet_channels channels = {{{arrays}, {quant(graph, node).zero_point}, {clamp.low}, {clamp.high}}};"
+    return (
+        f"  const rillet_channels channels = {{{arrays}, {quant(graph, node).zero_point}, {clamp.low}, {clamp.high}}};"
+    )
 
 
 def _needs(node: Node) -> str:
@@ -268,7 +281,14 @@ def _global_pool(plan: Plan, node: Node, stage: Stage) -> Body:
     if op.kind is PoolKind.MEAN:
         from_, to = quant(graph, source), quant(graph, node)
         scale = fp.mean_multiplier(from_, to, pixels)
-        numbers = (from_.zero_point * pixels, scale.mantissa, scale.shift, to.zero_point, clamp.low, clamp.high)
+        numbers = (
+            from_.zero_point * pixels,
+            scale.mantissa,
+            scale.shift,
+            to.zero_point,
+            clamp.low,
+            clamp.high,
+        )
         finish = f"rillet_finish_mean_i8(sums, at_{name}(0), {channels}, {', '.join(map(str, numbers))});"
     else:
         finish = f"rillet_finish_average_i8(sums, at_{name}(0), {channels}, {pixels}, {clamp.low}, {clamp.high});"

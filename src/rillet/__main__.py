@@ -1,0 +1,5 @@
+"""`python -m rillet`."""
+
+from rillet.cli import main
+
+main()

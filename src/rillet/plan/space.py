@@ -1,0 +1,109 @@
+"""How much space a segment takes: rings by the distance from newest to oldest pixel, outputs over spent inputs."""
+
+from collections.abc import Sequence
+from functools import cache
+
+import numpy as np
+
+from rillet.ir.graph import Graph, Node
+from rillet.ir.ops import Input
+from rillet.plan.arena import align
+from rillet.plan.kernels import in_place
+from rillet.plan.timing import Indices, Timing
+
+
+class Space:
+    """Rings and overlays of a graph's segments at one tile size; `start` and `stop` are places in the graph's order.
+
+    Values made before the segment lie there whole and delay nothing, but for its driver, whose pixels set the pace.
+    """
+
+    def __init__(self, graph: Graph, tile: int) -> None:
+        self.graph = graph
+        self.timing = Timing(graph, tile)
+        self.position = self.timing.position
+        self._span = cache(self._spans)
+        self.pixels = cache(self._pixels)
+
+    def _pixels(self, name: str, start: int, driver: str) -> int:
+        """The least pixels that `name` must keep for its readers; 0 for pushed rows that are read where they lie."""
+        timing, value = self.timing, self.graph.by_name[name]
+        tile = timing.tile_of(value.shape)
+        spans = [self.span(n, name, start, driver) for n in self.graph.consumers[name] if not timing.accumulates(n)]
+        own_place = all(n.shape == value.shape for n in self.graph.consumers[name])
+        if isinstance(value.op, Input) and own_place and max(spans, default=0) <= tile:
+            return 0
+        return max([tile, *spans])
+
+    def span(self, reader: Node, name: str, start: int, driver: str) -> int:
+        """Greatest distance from the newest pixel of `name` to the oldest that `reader` wants, when it fires."""
+        inside = tuple(n for n in dict.fromkeys(reader.inputs) if self._inside(n, start, driver))
+        if len(inside) < 2:
+            return self._span(reader.name, name, inside, name, 0, "")
+        fork = self.fork(inside, start, driver)
+        # What lies between fork and reader is inside every segment that begins at or before the fork.
+        early = self.position[fork] < start
+        return self._span(reader.name, name, inside, fork, start if early else 0, driver if early else "")
+
+    def _inside(self, name: str, start: int, driver: str) -> bool:
+        return self.position[name] >= start or name == driver
+
+    def _spans(self, reader: str, name: str, inside: tuple[str, ...], fork: str, start: int, driver: str) -> int:
+        timing, node = self.timing, self.graph.by_name[reader]
+        ends, trigger = timing.ends(name), timing.trigger(node, name)
+        made = ends[trigger]
+        if len(inside) > 1:
+            times = {n: self._arrival(node, n, fork, start, driver) for n in inside}
+            latest = np.maximum.reduce(list(times.values()))
+            # The last input to arrive makes the reader fire at once; the others may have run ahead until then.
+            later = [times[n] >= latest for n in inside if self.position[n] > self.position[name]]
+            triggers = (times[name] >= latest) & ~(np.logical_or.reduce(later) if later else np.False_)
+            own = self._clock(name, fork, start, driver)
+            ahead = ends[np.searchsorted(own, latest, side="right") - 1]
+            made = np.where(triggers, made, ahead)
+        return int((made - timing.needs(node, name)[:-1]).max())
+
+    def _arrival(self, reader: Node, name: str, origin: str, start: int, driver: str) -> Indices:
+        """When each tile of `reader` has what it needs of `name`, in tiles of `origin`."""
+        return self._clock(name, origin, start, driver)[self.timing.trigger(reader, name)]
+
+    def _clock(self, name: str, origin: str, start: int, driver: str) -> Indices:
+        clock = self.timing.clock(name, origin, start, driver)
+        assert clock is not None, f"{name} does not follow from {origin}"
+        return clock
+
+    def fork(self, names: Sequence[str], start: int, driver: str) -> str:
+        """The latest value that all paths to `names` pass (their common dominator)."""
+        frontier = set(names)
+        while len(frontier) > 1:
+            latest = max(frontier, key=self.position.__getitem__)
+            frontier.remove(latest)
+            frontier |= {n for n in self.graph.by_name[latest].inputs if self._inside(n, start, driver)}
+        return frontier.pop()
+
+    def overlay(self, start: int, stop: int, driver: str) -> int | None:
+        """How far before the driver's map the map of the segment's last value must begin, so that no tile is written
+        over a pixel still needed; None where it does not follow from the driver."""
+        timing, out, source = self.timing, self.graph.nodes[stop - 1], self.graph.by_name[driver]
+        fired = timing.clock(out.name, driver, start, driver)
+        if fired is None:
+            return None
+        lows = np.full(len(fired), source.shape.pixels)
+        for reader in self.graph.consumers[driver]:
+            if start <= self.position[reader.name] < stop:
+                lows = np.minimum(lows, self._still_needed(reader, driver, out, fired, start))
+        reach = timing.ends(out.name) * out.type.pixel_bytes - lows * source.type.pixel_bytes
+        return align(max(0, int(reach.max())))
+
+    def _still_needed(self, reader: Node, driver: str, out: Node, fired: Indices, start: int) -> Indices:
+        """For each tile of `out` as it is written, the first pixel of the driver that `reader` still wants."""
+        timing = self.timing
+        if timing.accumulates(reader):
+            return timing.ends(driver)[fired]
+        needs = timing.needs(reader, driver)
+        if reader.name == out.name:
+            return needs[np.arange(len(fired)) + (1 if in_place(self.graph, out) else 0)]
+        through = timing.clock(out.name, reader.name, start, driver)
+        if through is not None:
+            return needs[through + 1]
+        return needs[np.searchsorted(self._clock(reader.name, driver, start, driver), fired, side="left")]

@@ -1,0 +1,132 @@
+"""Tables and sentences for the terminal."""
+
+from rich.console import Console
+from rich.table import Table
+
+from rillet.analyses.classify import Class
+from rillet.ir.graph import Graph, Node
+from rillet.ir.ops import Conv, op_macs, op_name, op_window
+from rillet.ir.types import TensorType
+from rillet.plan.plan import BufferKind, Plan
+from rillet.runtime.classify import RunResult
+
+
+def bytes_text(count: int) -> str:
+    """A number of bytes, in KiB beside it where it is more than one."""
+    if count < 1024:
+        return f"{count} B"
+    return f"{count:,} B ({count / 1024:,.1f} KiB)"
+
+
+def node_text(graph: Graph, node: Node) -> str:
+    """What a node does, in a few words: `conv 3x3 /2 relu6`."""
+    op, words = node.op, [op_name(node.op)]
+    if isinstance(op, Conv) and op.groups > 1:
+        words = ["depthwise" if op.depthwise(graph.input_shapes(node)[0]) else f"conv in {op.groups} groups"]
+    window = op_window(op)
+    if window is not None:
+        words.append(f"{window.kernel[0]}x{window.kernel[1]}")
+        if window.stride != (1, 1):
+            words.append(f"/{window.stride[0]}" if len(set(window.stride)) == 1 else f"/{window.stride}")
+    activation = getattr(op, "activation", None)
+    if activation is not None and activation.value != "none":
+        words.append(activation.value)
+    return " ".join(words)
+
+
+def quant_text(value: TensorType) -> str:
+    """Element type with scale and zero point."""
+    if value.quant is None:
+        return value.dtype.value
+    return f"{value.dtype.value} {value.quant.scale:.5g} {value.quant.zero_point:+d}"
+
+
+def show(console: Console, graph: Graph) -> None:
+    """The layers as a table."""
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for name in ("node", "what", "output", "MACs", "parameters", "type scale zero"):
+        table.add_column(name, justify="right" if name in ("MACs", "parameters") else "left", no_wrap=True)
+    total = 0
+    for node in graph.nodes:
+        count = parameters(graph, node)
+        total += count
+        macs = op_macs(node.op, graph.input_shapes(node))
+        table.add_row(
+            node.name,
+            node_text(graph, node),
+            str(node.shape),
+            f"{macs:,}" if macs else "",
+            f"{count:,}" if count else "",
+            quant_text(node.type),
+        )
+    console.print(table)
+    console.print(
+        f"{graph.name}: {len(graph.nodes)} nodes, {graph.macs:,} MACs, {total:,} parameters, "
+        f"weights {bytes_text(graph.weight_bytes)}"
+    )
+
+
+def parameters(graph: Graph, node: Node) -> int:
+    """Weights and biases of a node; scales of a quantisation are not counted."""
+    total = 0
+    for param in graph.node_params(node):
+        if param.name != "weight_scale":
+            size = 1
+            for n in param.shape:
+                size *= n
+            total += size
+    return total
+
+
+def plan(console: Console, made: Plan) -> None:
+    """The segments, and the largest buffers of the fullest one."""
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for name in ("segment", "from", "to", "layers", "tile", "driver", "rings", "maps", "working", "peak"):
+        table.add_column(name, justify="left" if name in ("from", "to", "driver") else "right", no_wrap=True)
+    for i, segment in enumerate(made.segments):
+        alive = [b for b in made.buffers.values() if b.first <= i <= b.last]
+        rings = sum(b.bytes for b in alive if b.kind is BufferKind.RING)
+        maps = sum(b.bytes for b in alive if b.kind is BufferKind.MAP)
+        working = sum(b.bytes for b in alive if b.kind in (BufferKind.SCRATCH, BufferKind.SUMS))
+        table.add_row(
+            str(i + 1),
+            segment.stages[0].node,
+            segment.stages[-1].node,
+            str(len(segment.stages)),
+            f"{segment.tile_pixels} px",
+            segment.driver,
+            f"{rings:,}",
+            f"{maps:,}",
+            f"{working:,}",
+            f"{segment.peak_bytes:,}",
+        )
+    console.print(table)
+    console.print("bytes; peak is less than the sum where an output lies over the spent part of its input")
+    console.print(f"activations {bytes_text(made.arena_bytes)}, {len(made.segments)} segments, {made.macs:,} MACs")
+
+
+def top(console: Console, classes: list[Class]) -> None:
+    """The most probable classes with bars."""
+    table = Table(box=None, show_header=False, pad_edge=False)
+    for choice in classes:
+        bar = "█" * round(choice.probability * 30)
+        table.add_row(f"{choice.probability:7.1%}", choice.label, f"[cyan]{bar}[/cyan]")
+    console.print(table)
+
+
+def proof(console: Console, result: RunResult) -> None:
+    """What the answer took, planned and measured."""
+    table = Table(box=None, show_header=False, pad_edge=False)
+    less = result.layerwise_bytes / result.arena_bytes
+    rows = (
+        ("activations, planned", bytes_text(result.arena_bytes), f"{result.segments} streaming segments"),
+        ("activations, measured", bytes_text(result.measured_bytes), "last byte written in a poisoned arena"),
+        ("layer by layer", bytes_text(result.layerwise_bytes), f"{less:.1f} x as much"),
+        ("weights", bytes_text(result.weight_bytes), "each in its one place"),
+        ("multiply-accumulates", f"{result.macs:,}", "nothing computed twice"),
+        ("latency", f"{result.latency_ms:.1f} ms", "median, one core"),
+        ("output", "the reference's bytes", "compared for this picture"),
+    )
+    for row in rows:
+        table.add_row(*row)
+    console.print(table)

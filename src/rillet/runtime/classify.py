@@ -1,0 +1,52 @@
+"""The main job: a picture through the streamed program, with the proof of what it took."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from rillet.analyses.classify import Class, classify
+from rillet.analyses.memory import memory
+from rillet.backends import reference
+from rillet.errors import BuildError
+from rillet.plan.plan import Plan
+from rillet.runtime.images import load_input
+from rillet.runtime.models import Model
+from rillet.runtime.run import Program
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """An answer and what it took."""
+
+    top: list[Class]
+    arena_bytes: int
+    measured_bytes: int
+    layerwise_bytes: int
+    weight_bytes: int
+    macs: int
+    latency_ms: float
+    segments: int
+    equal: bool
+    """True where the program gave the reference's bytes for this very picture."""
+
+
+def run_image(model: Model, image: Path, plan: Plan, count: int = 5) -> RunResult:
+    """Classifies one picture; raises BuildError if the program's bytes are not the reference's."""
+    graph = model.graph
+    pixels = load_input(image, graph)
+    program = Program(plan)
+    output = program.push(pixels)
+    expected = reference.outputs(graph, pixels)[0]
+    if output.tobytes() != expected.tobytes():
+        raise BuildError(f"{model.path}: the program must give the reference's bytes, got others: rillet verify")
+    report = memory(graph, plan)
+    return RunResult(
+        classify(graph, output, count),
+        report.arena_bytes,
+        program.touched_bytes(pixels),
+        report.layerwise_bytes,
+        graph.weight_bytes,
+        graph.macs,
+        program.latency(pixels).median_ms,
+        report.segments,
+        True,
+    )
