@@ -123,7 +123,7 @@ def check_accumulator(
 ) -> None:
     """Raises GraphError unless every sum that can arise fits an int32; `weight` has the output channel first."""
     low, high = source.integers
-    reach = max(high - zero, zero - low)
+    reach = max(high, -low) + abs(zero)  # the zero point is folded into the bias, so it counts by itself
     sums = np.abs(weight.astype(np.int64)).reshape(weight.shape[0], -1).sum(1) * reach
     if bias is not None:
         sums = sums + np.abs(bias.astype(np.int64))

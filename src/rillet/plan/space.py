@@ -55,13 +55,36 @@ class Space:
         if len(inside) > 1:
             times = {n: self._arrival(node, n, fork, start, driver) for n in inside}
             latest = np.maximum.reduce(list(times.values()))
-            # The last input to arrive makes the reader fire at once; the others may have run ahead until then.
-            later = [times[n] >= latest for n in inside if self.position[n] > self.position[name]]
-            triggers = (times[name] >= latest) & ~(np.logical_or.reduce(later) if later else np.False_)
+            # The input that arrives last makes the reader fire at once; the others may have run ahead until then.
+            order = sorted(inside, key=self.position.__getitem__)
+            last = np.zeros(len(latest), np.int64)
+            for i, other in enumerate(order):
+                last[times[other] >= latest] = i
             own = self._clock(name, fork, start, driver)
-            ahead = ends[np.searchsorted(own, latest, side="right") - 1]
+            ahead = np.zeros_like(made)
+            for i, other in enumerate(order):
+                side = "left" if self._runs_before(other, name, fork) else "right"
+                tiles = np.searchsorted(own, latest, side=side)
+                ahead = np.where(last == i, np.concatenate([[0], ends])[tiles], ahead)
+            triggers = last == order.index(name)
             made = np.where(triggers, made, ahead)
         return int((made - timing.needs(node, name)[:-1]).max())
+
+    def _runs_before(self, one: str, other: str, fork: str) -> bool:
+        """True where, at each tile of `fork`, all that leads to `one` is done before anything that leads to `other`."""
+        branches = [self._branches(name, fork) for name in (one, other)]
+        return all(branches) and max(branches[0]) < min(branches[1])
+
+    def _branches(self, name: str, fork: str) -> set[int]:
+        """Places of the readers of `fork` through which `name` follows from it."""
+        if name == fork:
+            return set()
+        if fork in self.graph.by_name[name].inputs:
+            own = {self.position[name]}
+        else:
+            own = set[int]()
+        earlier = (n for n in self.graph.by_name[name].inputs if self.position[n] > self.position[fork])
+        return own.union(*(self._branches(n, fork) for n in earlier))
 
     def _arrival(self, reader: Node, name: str, origin: str, start: int, driver: str) -> Indices:
         """When each tile of `reader` has what it needs of `name`, in tiles of `origin`."""

@@ -1,0 +1,54 @@
+"""Fixtures: real models where they are at hand, goldens, and a build cache of the tests' own."""
+
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+SHARED = ROOT.parent / "shared" / "data"
+NETWORKS = {
+    "mobilenet_v2": "mobilenet_tflite/tf2_mobilenet_v2_1.0_224_ptq.tflite",
+    "vww": "mlperf_tiny/vww_96_int8.tflite",
+    "resnet": "mlperf_tiny/pretrainedResnet_quant.tflite",
+    "person": "vww/person_detect_model.tflite",
+}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--update-golden", action="store_true", help="write the goldens anew")
+
+
+def shared_file(name: str) -> Path:
+    """A file of the test data; skips, naming it, where it is absent."""
+    path = SHARED / name
+    if not path.exists():
+        pytest.skip(f"test data absent: {name}")
+    return path
+
+
+@pytest.fixture(params=sorted(NETWORKS))
+def network(request: pytest.FixtureRequest) -> Path:
+    """Each of the four int8 networks."""
+    return shared_file(NETWORKS[request.param])
+
+
+@pytest.fixture(scope="session", autouse=True)
+def build_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Builds go to a folder that ends with the tests."""
+    import os
+
+    os.environ["RILLET_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture
+def golden(request: pytest.FixtureRequest):
+    """Compares text with tests/golden/NAME, or writes it with --update-golden."""
+
+    def check(name: str, text: str) -> None:
+        path = ROOT / "tests" / "golden" / name
+        if request.config.getoption("--update-golden"):
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(text)
+        assert path.read_text() == text, f"{name} differs; renew with pytest --update-golden and read the diff"
+
+    return check

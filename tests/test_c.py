@@ -1,0 +1,153 @@
+"""The C backend: the reference's bytes in every form, within exactly the planned bytes, clean under sanitizers."""
+
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import NETWORKS, shared_file
+from graphs import graphs, random_image
+from hypothesis import HealthCheck, given, settings
+
+from rillet.backends import reference
+from rillet.backends.c.emit import BUILD_LINE, emit
+from rillet.importers.tflite import load
+from rillet.ir.graph import Graph
+from rillet.plan.plan import Plan
+from rillet.plan.rows import plan_layerwise, plan_rows
+from rillet.runtime.build import build_program
+from rillet.runtime.run import Program, shortened
+
+SANITIZE = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+
+
+def plans(graph: Graph) -> dict[str, Plan]:
+    return {
+        "layerwise": plan_layerwise(graph),
+        "pushed": plan_rows(graph),
+        "resident": plan_rows(graph, resident=True),
+        "time": plan_rows(graph, objective="time"),
+    }
+
+
+def run_sanitized(plan: Plan, image: np.ndarray, folder: Path) -> bytes:
+    """The output of the program with its own main.c, under address and undefined-behaviour sanitizers."""
+    program = build_program(emit(plan), SANITIZE)
+    (folder / "image.raw").write_bytes(image.tobytes())
+    done = subprocess.run(
+        [program, folder / "image.raw", folder / "out.raw"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return (folder / "out.raw").read_bytes()
+
+
+@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
+@given(graphs())
+def test_random_networks_give_the_references_bytes(graph: Graph) -> None:
+    images = [random_image(graph, seed) for seed in range(2)]
+    for plan in plans(graph).values():
+        program = Program(plan)
+        for image in images:
+            expected = reference.outputs(graph, image)[0]
+            assert np.array_equal(program.run(image), expected)
+            assert np.array_equal(program.push(image), expected)
+        assert program.touched_bytes(images[0]) == plan.arena_bytes
+
+
+@settings(max_examples=4, deadline=None, suppress_health_check=list(HealthCheck))
+@given(graphs())
+def test_random_networks_are_clean_under_sanitizers(tmp_path_factory: pytest.TempPathFactory, graph: Graph) -> None:
+    image = random_image(graph)
+    expected = reference.outputs(graph, image)[0].tobytes()
+    folder = tmp_path_factory.mktemp("net")
+    assert run_sanitized(plan_rows(graph), image, folder) == expected
+    assert run_sanitized(plan_rows(graph, resident=True, objective="time"), image, folder) == expected
+
+
+@pytest.mark.parametrize("kind", ["layerwise", "pushed", "resident", "time"])
+@pytest.mark.parametrize("name", ["vww", "resnet", "person"])
+def test_published_networks_give_the_references_bytes(name: str, kind: str) -> None:
+    graph = load(shared_file(NETWORKS[name]))
+    plan = plans(graph)[kind]
+    program = Program(plan)
+    for seed in range(3):
+        image = random_image(graph, seed)
+        expected = reference.outputs(graph, image)[0]
+        assert np.array_equal(program.run(image), expected)
+        assert np.array_equal(program.push(image), expected)
+    assert program.touched_bytes(random_image(graph)) == plan.arena_bytes
+
+
+def test_mobilenet_v2_gives_the_references_bytes_within_the_planned_bytes() -> None:
+    graph = load(shared_file(NETWORKS["mobilenet_v2"]))
+    plan = plan_rows(graph)
+    program, image = Program(plan), random_image(graph)
+    assert np.array_equal(program.push(image), reference.outputs(graph, image)[0])
+    assert program.touched_bytes(image) == plan.arena_bytes
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["layerwise", "pushed", "resident", "time"])
+def test_published_networks_are_clean_under_sanitizers(network: Path, kind: str, tmp_path: Path) -> None:
+    graph = load(network)
+    image = random_image(graph)
+    expected = reference.outputs(graph, image)[0].tobytes()
+    assert run_sanitized(plans(graph)[kind], image, tmp_path) == expected
+
+
+def check_every_ring_is_needed(graph: Graph, only: int | None = None) -> None:
+    """Each ring one pixel shorter gives wrong values somewhere, on one of a few images."""
+    cases = list(shortened(plan_rows(graph)))
+    assert cases
+    for name, plan in cases[:only]:
+        program = Program(plan, trace=True)
+        for seed in range(4):
+            image = random_image(graph, seed)
+            expected, got = reference.run(graph, image), program.trace(image)
+            if any(not np.array_equal(expected[n], got[n]) for n in got):
+                break
+        else:
+            pytest.fail(f"ring of {name} one pixel shorter changes nothing")
+
+
+def test_every_ring_is_needed() -> None:
+    check_every_ring_is_needed(load(shared_file(NETWORKS["resnet"])))
+
+
+@pytest.mark.slow
+def test_every_ring_of_every_network_is_needed(network: Path) -> None:
+    check_every_ring_is_needed(load(network))
+
+
+def test_trace_shows_every_value(network: Path) -> None:
+    graph = load(network)
+    image = random_image(graph)
+    expected = reference.run(graph, image)
+    for name, values in Program(plan_layerwise(graph), trace=True).trace(image).items():
+        assert np.array_equal(values, expected[name]), name
+
+
+def test_emitted_program_builds_with_the_printed_command(tmp_path: Path) -> None:
+    graph = load(shared_file(NETWORKS["vww"]))
+    for name, text in emit(plan_rows(graph)).items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    subprocess.run(BUILD_LINE, shell=True, cwd=tmp_path, check=True)
+    image = random_image(graph)
+    (tmp_path / "image.raw").write_bytes(image.tobytes())
+    done = subprocess.run(["./net", "image.raw"], cwd=tmp_path, capture_output=True, text=True, check=True)
+    best = int(reference.outputs(graph, image)[0].argmax())
+    assert done.stdout.startswith(f"class {best}, stored value")
+    (tmp_path / "short.raw").write_bytes(image.tobytes()[:500])
+    done = subprocess.run(["./net", "short.raw"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr == "short.raw: must have 96 rows of 288 bytes, got 1 rows\n"
+
+
+def test_schedule_text(golden) -> None:
+    """The whole program of one small network, so that changes of the emitted text are read."""
+    from test_plan import residual
+
+    files = emit(plan_rows(residual(6, 6, 2)))
+    golden("residual_net.c", files["net.c"])
+    golden("residual_net.h", files["net.h"])

@@ -1,0 +1,125 @@
+"""Row plans: the numbers they state are those that a play-through and a run give."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from conftest import NETWORKS, shared_file
+from graphs import Builder, conv, graphs
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from schedule import planned_rings, ring_spans
+
+from rillet.errors import TargetError, Unsupported
+from rillet.importers.tflite import load
+from rillet.ir.graph import Graph
+from rillet.ir.ops import Add, Conv, Input
+from rillet.ir.types import Shape
+from rillet.plan.plan import BufferKind, Plan
+from rillet.plan.rows import plan_layerwise, plan_rows
+
+OPTIONS = ({}, {"resident": True}, {"objective": "time"}, {"objective": "time", "resident": True})
+
+
+def check_arena(plan: Plan) -> None:
+    """No two buffers overlap while both are alive, but for an output that lies over its segment's driver."""
+    buffers = list(plan.buffers.values())
+    for i, one in enumerate(buffers):
+        assert one.offset >= 0
+        for other in buffers[:i]:
+            together = one.first <= other.last and other.first <= one.last
+            apart = one.offset + one.bytes <= other.offset or other.offset + other.bytes <= one.offset
+            if together and not apart:
+                assert one.kind is other.kind is BufferKind.MAP
+                shared = max(one.first, other.first)
+                segment = plan.segments[shared]
+                assert {one.name, other.name} == {segment.driver, segment.stages[-1].node}
+                assert shared == min(one.last, other.last)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(graphs(), st.sampled_from(OPTIONS))
+def test_rings_are_as_long_as_a_play_through_needs(graph: Graph, options: dict[str, object]) -> None:
+    plan = plan_rows(graph, **options)  # type: ignore[arg-type]
+    check_arena(plan)
+    spans = ring_spans(plan)
+    dilated = any(isinstance(n.op, Conv) and max(n.op.window.dilation) > 1 for n in graph.nodes)
+    tiles = {stage.node: stage.tile_pixels for s in plan.segments for stage in s.stages}
+    tiles |= {s.driver: min(s.tile_pixels, graph.by_name[s.driver].shape.width) for s in plan.segments[:1]}
+    for name, pixels in planned_rings(plan).items():
+        needed = max(spans.get(name, 0), tiles[name])
+        # Beside the padding, a dilated window is taken to begin at the border, up to a gap too early.
+        assert needed <= pixels <= (needed + 4 * graph.by_name[name].shape.width if dilated else needed)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@given(graphs())
+def test_least_memory_is_least(graph: Graph) -> None:
+    memory, time = plan_rows(graph), plan_rows(graph, objective="time")
+    assert memory.arena_bytes <= time.arena_bytes
+    assert max(s.peak_bytes for s in memory.segments) <= plan_layerwise(graph).arena_bytes
+    for budget in {memory.arena_bytes, (memory.arena_bytes + time.arena_bytes) // 2, time.arena_bytes}:
+        assert plan_rows(graph, objective="time", ram_bytes=budget).arena_bytes <= budget
+    with pytest.raises(TargetError, match=f"--ram must be at least {memory.arena_bytes} bytes"):
+        plan_rows(graph, ram_bytes=memory.arena_bytes - 1)
+
+
+def residual(height: int, width: int, channels: int) -> Graph:
+    """Two convolutions 3x3 with a skip over both, as in a ResNet, and a third behind."""
+    b = Builder(np.random.default_rng(1))
+    at = b.add(Input(), shape=Shape(height, width, channels))
+    first = b.add(conv(channels, (3, 3)), at)
+    second = b.add(conv(channels, (3, 3)), first)
+    total = b.add(Add(), at, second)
+    return b.graph(b.add(conv(2, (3, 3)), total))
+
+
+def test_skip_over_two_windows_keeps_two_rows_and_three_pixels() -> None:
+    plan = plan_rows(residual(20, 20, 4))
+    rings = planned_rings(plan)
+    assert rings["n0"] == rings["n1"] == 2 * 20 + 3
+    assert rings["n2"] == 1
+
+
+def test_output_lies_over_its_input_where_that_is_spent() -> None:
+    b = Builder(np.random.default_rng(1))
+    at = b.add(Input(), shape=Shape(16, 16, 8))
+    at = b.add(conv(8, (3, 3)), at)
+    plan = plan_rows(b.graph(at), resident=True)
+    # A 3x3 window looks one row and one pixel back: that far before the image must the result begin.
+    assert plan.arena_bytes == 16 * 16 * 8 + (16 + 1) * 8 + 3 * 3 * 8 * 2 + 8
+
+
+def test_layerwise_holds_two_whole_maps() -> None:
+    b = Builder(np.random.default_rng(1))
+    at = b.add(Input(), shape=Shape(8, 8, 4))
+    at = b.add(conv(16, groups=4, kernel=(3, 3)), at)
+    assert plan_layerwise(b.graph(at)).arena_bytes == 8 * 8 * (4 + 16) + 4 * 9 * 2
+
+
+@pytest.mark.parametrize(
+    ("name", "pushed", "resident", "layerwise"),
+    [("mobilenet_v2", 90780, 181776, 1505280), ("vww", 10956, 27808, 55360), ("resnet", 10764, 13568, 50304)],
+)
+def test_published_networks(name: str, pushed: int, resident: int, layerwise: int) -> None:
+    graph = load(shared_file(NETWORKS[name]))
+    assert plan_rows(graph).arena_bytes <= pushed
+    assert plan_rows(graph, resident=True).arena_bytes <= resident
+    assert plan_layerwise(graph).arena_bytes == layerwise
+    check_arena(plan_rows(graph, resident=True))
+
+
+def test_budget_is_kept_and_an_impossible_one_names_the_least() -> None:
+    graph = residual(20, 20, 4)
+    least = plan_rows(graph).arena_bytes
+    with pytest.raises(TargetError, match=f"at least {least} bytes for this network, got 10"):
+        plan_rows(graph, ram_bytes=10)
+    with pytest.raises(TargetError, match="--objective must be memory or time, got 'speed'"):
+        plan_rows(graph, objective="speed")
+
+
+def test_real_numbers_have_no_kernel_yet() -> None:
+    graph = residual(8, 8, 4)
+    floats = tuple(replace(n, type=replace(n.type, quant=None)) for n in graph.nodes)
+    with pytest.raises(Unsupported, match="n1: must be quantised to i8 or u8"):
+        plan_rows(Graph("floats", floats, graph.outputs, graph.params))
