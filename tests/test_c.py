@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from conftest import NETWORKS, shared_file
 from graphs import graphs, random_image
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 
 from rillet.backends import reference
 from rillet.backends.c.emit import BUILD_LINE, emit
@@ -18,6 +18,7 @@ from rillet.plan.rows import plan_layerwise, plan_rows
 from rillet.runtime.build import build_program
 from rillet.runtime.run import Program, shortened
 
+PHASES = (Phase.explicit, Phase.reuse, Phase.generate)  # no shrinking: every step would compile
 SANITIZE = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 
 
@@ -41,7 +42,7 @@ def run_sanitized(plan: Plan, image: np.ndarray, folder: Path) -> bytes:
     return (folder / "out.raw").read_bytes()
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck), phases=PHASES)
 @given(graphs())
 def test_random_networks_give_the_references_bytes(graph: Graph) -> None:
     images = [random_image(graph, seed) for seed in range(2)]
@@ -54,7 +55,7 @@ def test_random_networks_give_the_references_bytes(graph: Graph) -> None:
         assert program.touched_bytes(images[0]) == plan.arena_bytes
 
 
-@settings(max_examples=4, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=4, deadline=None, suppress_health_check=list(HealthCheck), phases=PHASES)
 @given(graphs())
 def test_random_networks_are_clean_under_sanitizers(tmp_path_factory: pytest.TempPathFactory, graph: Graph) -> None:
     image = random_image(graph)

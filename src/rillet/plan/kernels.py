@@ -25,7 +25,7 @@ from rillet.ir.types import DType
 from rillet.plan.plan import BufferKind, Kernel, Packing
 
 DENSE_TILE = 4
-"""Pixels whose windows the dense kernel gathers at once."""
+"""Pixels whose windows the dense kernel gathers at once, where a tile has as many; else it takes them one by one."""
 _GATHERED_BYTES = 2  # gathered values are widened to int16
 _SUM_BYTES = 4
 
@@ -50,8 +50,8 @@ def choose(graph: Graph, node: Node, tile_pixels: int) -> Choice:
             if op.depthwise(source) and op.out_channels == source.channels:
                 return Choice(Kernel.DEPTHWISE, Packing.TAP_MAJOR)
             depth = op.window.taps * (source.channels // op.groups)
-            gathered = min(tile_pixels, DENSE_TILE, node.shape.width) * depth * _GATHERED_BYTES
-            return Choice(Kernel.DENSE, Packing.OUTPUT_MAJOR, scratch_bytes=gathered)
+            at_once = DENSE_TILE if min(tile_pixels, node.shape.width) >= DENSE_TILE else 1
+            return Choice(Kernel.DENSE, Packing.OUTPUT_MAJOR, scratch_bytes=at_once * depth * _GATHERED_BYTES)
         case Pool(kind=kind, window=window):
             _integers(graph, node)
             source = graph.input_shapes(node)[0]

@@ -263,7 +263,7 @@ def _average_pool(plan: Plan, node: Node) -> Body:
         _needs(node),
         "    for (int32_t p = 0; p < n; p++) {",
         f"      const void *tap[{op.window.taps}];",
-        f"      const int32_t taps = rillet_window_taps(window, at_{source}(0), 0, row, column + p, tap);",
+        f"      const int32_t taps = rillet_window_inside(window, at_{source}(0), row, column + p, tap);",
         f"      rillet_average_i8(tap, taps, at_{name}(made.{name} + p), {channels}, {clamp.low}, {clamp.high});",
         "    }",
     ]

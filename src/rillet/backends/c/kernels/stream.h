@@ -27,22 +27,35 @@ static inline int32_t rillet_window_needs(const rillet_window w, int32_t row, in
   return rillet_last(last_row, w.height) * w.width + rillet_last(last_column, w.width);
 }
 
-/* Pointers to the taps of the window at (row, column); taps in the padding point to `outside` (NULL to leave them out).
-   Returns how many there are. */
-static inline int32_t rillet_window_taps(const rillet_window w, const void *buffer, const void *outside, int32_t row,
-                                         int32_t column, const void *tap[])
+/* The pixel under tap (i, j) of the window at (row, column), or `outside` where the tap lies in the padding. */
+static inline const void *rillet_window_tap(const rillet_window w, const void *buffer, const void *outside, int32_t row,
+                                            int32_t column, int32_t i, int32_t j)
+{
+  const int32_t y = row * w.stride_height - w.top + i * w.dilation_height;
+  const int32_t x = column * w.stride_width - w.left + j * w.dilation_width;
+  if (y < 0 || y >= w.height || x < 0 || x >= w.width) return outside;
+  return (const uint8_t *)buffer + ((y * w.width + x) % w.slots) * w.pixel_bytes;
+}
+
+/* Pointers to all taps, those in the padding to a constant pixel. */
+static inline void rillet_window_taps(const rillet_window w, const void *buffer, const void *outside, int32_t row,
+                                      int32_t column, const void *tap[])
+{
+  for (int32_t i = 0; i < w.kernel_height; i++)
+    for (int32_t j = 0; j < w.kernel_width; j++)
+      tap[i * w.kernel_width + j] = rillet_window_tap(w, buffer, outside, row, column, i, j);
+}
+
+/* Pointers to the taps inside the map alone; returns how many there are. */
+static inline int32_t rillet_window_inside(const rillet_window w, const void *buffer, int32_t row, int32_t column,
+                                           const void *tap[])
 {
   int32_t taps = 0;
-  for (int32_t i = 0; i < w.kernel_height; i++) {
-    const int32_t y = row * w.stride_height - w.top + i * w.dilation_height;
+  for (int32_t i = 0; i < w.kernel_height; i++)
     for (int32_t j = 0; j < w.kernel_width; j++) {
-      const int32_t x = column * w.stride_width - w.left + j * w.dilation_width;
-      if (y >= 0 && y < w.height && x >= 0 && x < w.width)
-        tap[taps++] = (const uint8_t *)buffer + ((y * w.width + x) % w.slots) * w.pixel_bytes;
-      else if (outside)
-        tap[taps++] = outside;
+      const void *pixel = rillet_window_tap(w, buffer, 0, row, column, i, j);
+      if (pixel) tap[taps++] = pixel;
     }
-  }
   return taps;
 }
 #endif

@@ -1,0 +1,196 @@
+/* random, planned as rows: 2 segments.
+
+   Each stage makes a few pixels as soon as the window that they need is there, then lets its readers run.
+   Segments follow one another; only whole maps pass between them. */
+#include "net.h"
+#include "net_weights.h"
+#include "kernels/stream.h"
+#include "kernels/rescale.h"
+#include "kernels/add.h"
+#include "kernels/dense.h"
+#include <string.h>
+
+static int32_t words[45];
+static uint8_t *const arena = (uint8_t *)words;
+
+/* Pixels of each value that have been made. */
+static struct {
+  int32_t n0, n1, n2, n3, n4;
+} made;
+
+#ifdef NET_TRACE
+/* One whole map for each value, filled as its pixels are made. */
+uint8_t *net_trace[5];
+#define SEEN(index, value, n) \
+  for (int32_t seen = 0; seen < (n); seen++) \
+    memcpy(net_trace[index] + (made.value + seen) * (at_##value(1) - at_##value(0)), \
+           at_##value(made.value + seen), (size_t)(at_##value(1) - at_##value(0)))
+#else
+#define SEEN(index, value, n) (void)0
+#endif
+
+static const int8_t outside_i8_23[2] = {
+23,23,
+};
+
+static const int8_t outside_i8_62[2] = {
+62,62,
+};
+
+static const int8_t outside_i8_39[2] = {
+39,39,
+};
+
+/* n3: 6x6x2, whole map, 72 bytes */
+static inline int8_t *at_n3(int32_t i) { return (int8_t *)(arena + 0) + (i) * 2; }
+
+/* n4: 6x6x2, whole map, 72 bytes */
+static inline int8_t *at_n4(int32_t i) { return (int8_t *)(arena + 72) + (i) * 2; }
+
+/* n1: 6x6x2, ring of 15 pixels, 30 bytes */
+static inline int8_t *at_n1(int32_t i) { return (int8_t *)(arena + 108) + (i % 15) * 2; }
+
+/* n0: 6x6x2, ring of 15 pixels, 30 bytes */
+static inline int8_t *at_n0(int32_t i) { return (int8_t *)(arena + 140) + (i % 15) * 2; }
+
+/* n2: 6x6x2, ring of 1 pixels, 2 bytes */
+static inline int8_t *at_n2(int32_t i) { return (int8_t *)(arena + 172) + (i % 1) * 2; }
+
+/* -- segment 1: 3 stages, 176 bytes -- */
+
+/* n3: add, n0 6x6x2, n2 6x6x2 -> 6x6x2 */
+static void run_n3(void)
+{
+  const rillet_add constants = {23, 1246996096, -1, -110, 1073741824, 0, 1332971944, -18, 39, -128, 127};
+  while (made.n3 < 36) {
+    const int32_t n = 1;
+    if (made.n0 < made.n3 + n || made.n2 < made.n3 + n) return;
+    for (int32_t p = 0; p < n; p++)
+      rillet_add_i8(at_n0(made.n3 + p), at_n2(made.n3 + p), at_n3(made.n3 + p), 2, constants);
+    SEEN(3, n3, n);
+    made.n3 += n;
+  }
+}
+
+/* n2: 3x3 convolution, stride 1x1, n1 6x6x2 -> 6x6x2 */
+static void run_n2(void)
+{
+  const rillet_channels channels = {net_n2_weights, net_n2_bias, net_n2_mantissa, net_n2_shift, -110, -128, 127};
+  int16_t *const gathered = (int16_t *)(arena + 72);
+  const rillet_window window = {3, 3, 1, 1, 1, 1, 1, 1, 6, 6, 15, 2};
+  while (made.n2 < 36) {
+    const int32_t row = made.n2 / 6, column = made.n2 % 6;
+    const int32_t n = 1;
+    if (made.n1 <= rillet_window_needs(window, row, column + n - 1)) return;
+    {
+      int32_t p = 0;
+      for (; p < n; p++) {
+        const void *tap[9];
+        rillet_window_taps(window, at_n1(0), outside_i8_62, row, column + p, tap);
+        rillet_gather_i8(tap, 9, 0, 2, gathered);
+        rillet_dense_1(gathered, at_n2(made.n2 + p), 18, 0, 2, channels, 0);
+      }
+    }
+    SEEN(2, n2, n);
+    made.n2 += n;
+    run_n3();
+  }
+}
+
+/* n1: 3x3 convolution, stride 1x1, n0 6x6x2 -> 6x6x2 */
+static void run_n1(void)
+{
+  const rillet_channels channels = {net_n1_weights, net_n1_bias, net_n1_mantissa, net_n1_shift, 62, -128, 127};
+  int16_t *const gathered = (int16_t *)(arena + 72);
+  const rillet_window window = {3, 3, 1, 1, 1, 1, 1, 1, 6, 6, 15, 2};
+  while (made.n1 < 36) {
+    const int32_t row = made.n1 / 6, column = made.n1 % 6;
+    const int32_t n = 1;
+    if (made.n0 <= rillet_window_needs(window, row, column + n - 1)) return;
+    {
+      int32_t p = 0;
+      for (; p < n; p++) {
+        const void *tap[9];
+        rillet_window_taps(window, at_n0(0), outside_i8_23, row, column + p, tap);
+        rillet_gather_i8(tap, 9, 0, 2, gathered);
+        rillet_dense_1(gathered, at_n1(made.n1 + p), 18, 0, 2, channels, 0);
+      }
+    }
+    SEEN(1, n1, n);
+    made.n1 += n;
+    run_n2();
+  }
+}
+
+/* -- segment 2: 1 stages, 180 bytes -- */
+
+/* n4: 3x3 convolution, stride 1x1, n3 6x6x2 -> 6x6x2 */
+static void run_n4(void)
+{
+  const rillet_channels channels = {net_n4_weights, net_n4_bias, net_n4_mantissa, net_n4_shift, -19, -128, 127};
+  int16_t *const gathered = (int16_t *)(arena + 144);
+  const rillet_window window = {3, 3, 1, 1, 1, 1, 1, 1, 6, 6, 36, 2};
+  while (made.n4 < 36) {
+    const int32_t row = made.n4 / 6, column = made.n4 % 6;
+    const int32_t n = 1;
+    if (made.n3 <= rillet_window_needs(window, row, column + n - 1)) return;
+    {
+      int32_t p = 0;
+      for (; p < n; p++) {
+        const void *tap[9];
+        rillet_window_taps(window, at_n3(0), outside_i8_39, row, column + p, tap);
+        rillet_gather_i8(tap, 9, 0, 2, gathered);
+        rillet_dense_1(gathered, at_n4(made.n4 + p), 18, 0, 2, channels, 0);
+      }
+    }
+    SEEN(4, n4, n);
+    made.n4 += n;
+  }
+}
+
+static void segment_2(void)
+{
+  made.n3 = 0;
+  while (made.n3 < 36) {
+    made.n3 += 1;
+    run_n4();
+  }
+}
+
+void net_start(void)
+{
+  memset(&made, 0, sizeof made);
+}
+
+static void finish(void)
+{
+  segment_2();
+}
+
+void net_push_row(const net_input_t *row)
+{
+  if (made.n0 >= 36) return;
+  for (int32_t x = 0; x < NET_INPUT_WIDTH;) {
+    const int32_t before = made.n0;
+    for (int32_t p = 0; p < 1; p++)
+      memcpy(at_n0(before + p), row + (x + p) * 2,
+             2 * sizeof *row);
+    made.n0 += 1;
+    run_n1();
+    run_n3();
+    x += made.n0 - before;
+  }
+  if (made.n0 == 36) finish();
+}
+
+const net_output_t *net_output(void)
+{ return at_n4(0); }
+
+void net_run(const net_input_t *image, net_output_t *output)
+{
+  net_start();
+  for (int32_t y = 0; y < NET_INPUT_HEIGHT; y++) net_push_row(image + y * 12);
+  memcpy(output, net_output(), NET_OUTPUT_SIZE * sizeof *output);
+}
+
+uint8_t *net_arena(void) { return arena; }
