@@ -7,8 +7,20 @@ from hypothesis import strategies as st
 
 from rillet.errors import GraphError
 from rillet.ir.graph import Array, Graph, Node
-from rillet.ir.ops import Activation, Add, Conv, Input, Op, Pool, PoolKind, Requantize, Rounding, Softmax, Window
-from rillet.ir.ops import output_shape
+from rillet.ir.ops import (
+    Activation,
+    Add,
+    Conv,
+    Input,
+    Op,
+    Pool,
+    PoolKind,
+    Requantize,
+    Rounding,
+    Softmax,
+    Window,
+    output_shape,
+)
 from rillet.ir.types import DType, Quant, Shape, TensorType
 
 
@@ -20,7 +32,9 @@ class Builder:
     nodes: list[Node] = field(default_factory=list)
     params: dict[str, Array] = field(default_factory=dict)
 
-    def add(self, op: Op, *inputs: str, shape: Shape | None = None, dtype: DType = DType.I8, quant: Quant | None = None) -> str:
+    def add(
+        self, op: Op, *inputs: str, shape: Shape | None = None, dtype: DType = DType.I8, quant: Quant | None = None
+    ) -> str:
         by_name = {node.name: node for node in self.nodes}
         shapes = tuple(by_name[name].shape for name in inputs)
         made = output_shape(op, shapes, shape or Shape(1, 1, 1))
@@ -88,7 +102,9 @@ def _block(draw: st.DrawFn, b: Builder, at: str) -> str:
         case "conv":
             padding = tuple(draw(st.integers(0, 2)) for _ in range(4))
             dilation = (draw(st.integers(1, 2)), draw(st.integers(1, 2)))
-            made = conv(draw(st.integers(1, 9)), kernel, stride, padding=padding, dilation=dilation, activation=activation)
+            made = conv(
+                draw(st.integers(1, 9)), kernel, stride, padding=padding, dilation=dilation, activation=activation
+            )
             return b.add(made, at)
         case "pointwise":
             return b.add(conv(draw(st.integers(1, 9)), activation=activation, bias=draw(st.booleans())), at)
@@ -107,7 +123,9 @@ def _block(draw: st.DrawFn, b: Builder, at: str) -> str:
             right = b.add(conv(4, (3, 3), groups=4), right)
             return b.add(Add(), left, right)
         case "pool":
-            window = Window(kernel, stride, tuple(draw(st.integers(0, k - 1)) for k in (kernel[0],) * 2 + (kernel[1],) * 2))  # type: ignore[arg-type]
+            window = Window(
+                kernel, stride, tuple(draw(st.integers(0, k - 1)) for k in (kernel[0],) * 2 + (kernel[1],) * 2)
+            )  # type: ignore[arg-type]
             return b.add(Pool(PoolKind.AVERAGE, window), at, quant=source.type.quant)
         case _:
             groups = channels

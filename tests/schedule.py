@@ -26,7 +26,9 @@ def _play(plan: Plan, segment: Segment, made: dict[str, int], spans: dict[str, i
 
     def written(name: str) -> None:
         """Notes what must be alive the moment after a tile of `name` was stored."""
-        wanted = [w for w in (_first_wanted(graph, r, name, made, stages, taken) for r in readers(name)) if w is not None]
+        wanted = [
+            w for w in (_first_wanted(graph, r, name, made, stages, taken) for r in readers(name)) if w is not None
+        ]
         if wanted:
             spans[name] = max(spans.get(name, 0), made[name] - min(wanted))
 
@@ -83,7 +85,7 @@ def _last_tap(graph: Graph, node: Node, source: str, pixel: int) -> int:
     return min(max(y, 0), shape.height - 1) * shape.width + min(max(x, 0), shape.width - 1)
 
 
-def _first_wanted(graph, node, source, made, stages, taken):  # noqa: ANN001, ANN202
+def _first_wanted(graph, node, source, made, stages, taken):
     """The oldest pixel of `source` that `node` still reads, now or later."""
     if stages[node.name].kernel is Kernel.GLOBAL_POOL:
         return taken.get(node.name, 0)
@@ -94,6 +96,3 @@ def _first_wanted(graph, node, source, made, stages, taken):  # noqa: ANN001, AN
 
 def planned_rings(plan: Plan) -> dict[str, int]:
     return {name: b.pixels for name, b in plan.buffers.items() if b.kind is BufferKind.RING}
-
-
-

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import NETWORKS, shared_file
-from graphs import graphs, random_image
 from hypothesis import HealthCheck, Phase, given, settings
 
+from conftest import NETWORKS, shared_file
+from graphs import graphs, random_image
 from rillet.backends import reference
 from rillet.backends.c.emit import BUILD_LINE, emit
 from rillet.importers.tflite import load

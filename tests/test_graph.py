@@ -2,15 +2,30 @@
 
 import numpy as np
 import pytest
-from conftest import NETWORKS, shared_file
-from graphs import Builder, conv, graphs
 from hypothesis import HealthCheck, given, settings
 
+from conftest import NETWORKS, shared_file
+from graphs import Builder, conv, graphs
 from rillet.errors import GraphError
 from rillet.importers.tflite import load
 from rillet.ir.graph import Graph, ImageSpec, Node
-from rillet.ir.ops import Activation, Add, BatchNorm, Concat, Conv, Input, Multiply, Pad, Pool, PoolKind, Slice, Window
-from rillet.ir.ops import op_macs, op_params, output_shape
+from rillet.ir.ops import (
+    Activation,
+    Add,
+    BatchNorm,
+    Concat,
+    Conv,
+    Input,
+    Multiply,
+    Pad,
+    Pool,
+    PoolKind,
+    Slice,
+    Window,
+    op_macs,
+    op_params,
+    output_shape,
+)
 from rillet.ir.text import parse_graph, print_graph
 from rillet.ir.types import DType, Quant, Shape, TensorType
 

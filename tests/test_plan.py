@@ -4,12 +4,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from conftest import NETWORKS, shared_file
-from graphs import Builder, conv, graphs
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from schedule import planned_rings, ring_spans
 
+from conftest import NETWORKS, shared_file
+from graphs import Builder, conv, graphs
 from rillet.errors import TargetError, Unsupported
 from rillet.importers.tflite import load
 from rillet.ir.graph import Graph
@@ -17,6 +16,7 @@ from rillet.ir.ops import Add, Conv, Input
 from rillet.ir.types import Shape
 from rillet.plan.plan import BufferKind, Plan
 from rillet.plan.rows import plan_layerwise, plan_rows
+from schedule import planned_rings, ring_spans
 
 OPTIONS = ({}, {"resident": True}, {"objective": "time"}, {"objective": "time", "resident": True})
 

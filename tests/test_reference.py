@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from conftest import NETWORKS, SHARED, shared_file
 from graphs import Builder, conv, random_image
-
 from rillet.backends import reference
 from rillet.errors import GraphError, Unsupported
 from rillet.importers.tflite import load, load_with_tensors
@@ -17,7 +17,16 @@ from rillet.runtime.images import load_input
 from rillet.runtime.models import open_model
 from rillet.runtime.oracles import LiteRt, Tflm
 
-PHOTOS = ("bird.bmp", "cat.bmp", "dragonfly.bmp", "grace_hopper.bmp", "hot_dog.jpg", "parrot.jpg", "squat.bmp", "sunflower.bmp")
+PHOTOS = (
+    "bird.bmp",
+    "cat.bmp",
+    "dragonfly.bmp",
+    "grace_hopper.bmp",
+    "hot_dog.jpg",
+    "parrot.jpg",
+    "squat.bmp",
+    "sunflower.bmp",
+)
 ANSWERS = {
     "bird.bmp": "chickadee",
     "cat.bmp": "Egyptian cat",

@@ -88,7 +88,8 @@ static void run_n2(void)
         const void *tap[9];
         rillet_window_taps(window, at_n1(0), outside_i8_62, row, column + p, tap);
         rillet_gather_i8(tap, 9, 0, 2, gathered);
-        rillet_dense_1(gathered, at_n2(made.n2 + p), 18, 0, 2, channels, 0);
+        int8_t *const out = at_n2(made.n2 + p);
+        rillet_dense_1(gathered, out, 18, 0, 2, channels, 0);
       }
     }
     SEEN(2, n2, n);
@@ -113,7 +114,8 @@ static void run_n1(void)
         const void *tap[9];
         rillet_window_taps(window, at_n0(0), outside_i8_23, row, column + p, tap);
         rillet_gather_i8(tap, 9, 0, 2, gathered);
-        rillet_dense_1(gathered, at_n1(made.n1 + p), 18, 0, 2, channels, 0);
+        int8_t *const out = at_n1(made.n1 + p);
+        rillet_dense_1(gathered, out, 18, 0, 2, channels, 0);
       }
     }
     SEEN(1, n1, n);
@@ -140,7 +142,8 @@ static void run_n4(void)
         const void *tap[9];
         rillet_window_taps(window, at_n3(0), outside_i8_39, row, column + p, tap);
         rillet_gather_i8(tap, 9, 0, 2, gathered);
-        rillet_dense_1(gathered, at_n4(made.n4 + p), 18, 0, 2, channels, 0);
+        int8_t *const out = at_n4(made.n4 + p);
+        rillet_dense_1(gathered, out, 18, 0, 2, channels, 0);
       }
     }
     SEEN(4, n4, n);

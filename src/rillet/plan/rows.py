@@ -109,7 +109,8 @@ class _Planner:
 
     def maps_through(self, start: int, stop: int) -> list[str]:
         """Values that lie whole in the arena while the segment runs: made before and read in it or later, or made in
-        it and read later."""
+        it and read later.
+        """
         alive: list[str] = []
         for i, node in enumerate(self.nodes[:stop]):
             last = self.last_use[node.name]
@@ -266,8 +267,8 @@ class _Planner:
     def build(self, kind: str, cuts: list[_Cut]) -> Plan:
         """The plan of these cuts, with offsets.
 
-        Overlays tie the maps of successive segments together, so that gaps can open elsewhere: where the arena is larger
-        than its fullest segment, those are undone whose segment has room for the map apart.
+        Overlays tie the maps of successive segments together, so that gaps can open elsewhere. Where the arena is
+        larger than its fullest segment, those overlays are undone whose segments have room for the map apart.
         """
         made = self.assemble(kind, cuts)
         for i, (start, stop, cost) in enumerate(cuts):

@@ -79,10 +79,7 @@ class Space:
         """Places of the readers of `fork` through which `name` follows from it."""
         if name == fork:
             return set()
-        if fork in self.graph.by_name[name].inputs:
-            own = {self.position[name]}
-        else:
-            own = set[int]()
+        own = {self.position[name]} if fork in self.graph.by_name[name].inputs else set[int]()
         earlier = (n for n in self.graph.by_name[name].inputs if self.position[n] > self.position[fork])
         return own.union(*(self._branches(n, fork) for n in earlier))
 
@@ -106,7 +103,8 @@ class Space:
 
     def overlay(self, start: int, stop: int, driver: str) -> int | None:
         """How far before the driver's map the map of the segment's last value must begin, so that no tile is written
-        over a pixel still needed; None where it does not follow from the driver."""
+        over a pixel still needed; None where it does not follow from the driver.
+        """
         timing, out, source = self.timing, self.graph.nodes[stop - 1], self.graph.by_name[driver]
         fired = timing.clock(out.name, driver, start, driver)
         if fired is None:

@@ -35,13 +35,17 @@ class LiteRt:
         require("litert")
         from ai_edge_litert.interpreter import Interpreter, OpResolverType  # pyright: ignore
 
-        with _quiet():
-            self._interpreter: Any = Interpreter(
-                str(path),
-                experimental_op_resolver_type=OpResolverType.BUILTIN_REF,
-                experimental_preserve_all_tensors=True,
-            )
-            self._interpreter.allocate_tensors()
+        try:
+            with _quiet():
+                self._interpreter: Any = Interpreter(
+                    str(path),
+                    experimental_op_resolver_type=OpResolverType.BUILTIN_REF,
+                    experimental_preserve_all_tensors=True,
+                )
+                self._interpreter.allocate_tensors()
+        except (ValueError, RuntimeError) as error:
+            reason = str(error).partition("Tensor ")[0].partition("\n")[0].strip()
+            raise Unsupported(f"{path}: LiteRT refuses this file: {reason} (try --against tflm)") from None
 
     def run(self, image: Array) -> None:
         """One inference of a height x width x channels array."""

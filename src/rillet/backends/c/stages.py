@@ -218,7 +218,8 @@ def _dense(plan: Plan, node: Node, stage: Stage) -> Body:
         "      for (; p < n; p++) {",
         *(f"        {line.replace('PIXEL', 'p')}" for line in fetch),
         f"        rillet_gather_i8(tap, {taps}, {first}, {per_group}, gathered);",
-        f"        rillet_dense_1(gathered, at_{name}(made.{name} + p), {depth}, {output}, {outputs}, channels, {single});",
+        f"        int8_t *const out = at_{name}(made.{name} + p);",
+        f"        rillet_dense_1(gathered, out, {depth}, {output}, {outputs}, channels, {single});",
         "      }",
     ]
     four: list[str] = []

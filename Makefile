@@ -1,0 +1,47 @@
+# The two commands of the README are `make demo` and `make test`; `make help` lists the rest.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/pip --disable-pip-version-check
+WORKERS ?= 2
+
+.PHONY: help demo test test-slow lint types format goldens clean
+help: ## lists the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+$(VENV)/demo: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install --quiet -c constraints.txt -e .
+	@touch $@
+
+$(VENV)/dev: $(VENV)/demo
+	$(PIP) install --quiet -c constraints.txt -e '.[dev,cc]'
+	$(PIP) install --quiet --pre -c constraints.txt tflite-micro
+	@touch $@
+
+demo: $(VENV)/demo ## classifies a photograph with a trained network out of RILLET_MODELS (../shared/data where it is)
+	@RILLET_MODELS="$${RILLET_MODELS-../shared/data}" $(BIN)/rillet run || test $$? -eq 1
+
+test: lint types ## linters, types, and the fast tests
+	$(BIN)/pytest -n $(WORKERS) -m "not slow"
+
+test-slow: $(VENV)/dev ## long fuzzing, whole networks under sanitizers
+	$(BIN)/pytest -n $(WORKERS) -m slow
+
+lint: $(VENV)/dev ## style and the order of floors
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports > .import_linter.log || (cat .import_linter.log; exit 1)
+
+types: $(VENV)/dev ## pyright, strict
+	$(BIN)/pyright --pythonpath $(BIN)/python
+
+format: $(VENV)/dev ## formats the source
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+goldens: $(VENV)/dev ## writes tests/golden anew; read the diff
+	$(BIN)/pytest -q -n $(WORKERS) -m "not slow" --update-golden
+
+clean: ## removes what the targets above made
+	rm -rf $(VENV) .import_linter.log .pytest_cache .ruff_cache .hypothesis build dist

@@ -1,0 +1,190 @@
+"""The command line as a user meets it: in a process of its own, with right and with wrong words."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from conftest import NETWORKS, SHARED, shared_file
+from rillet.cli import parse_size
+from rillet.errors import TargetError
+
+
+def rillet(*words: object, cwd: Path | None = None, **env: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "rillet", *map(str, words)]
+    return subprocess.run(
+        command, capture_output=True, text=True, check=False, cwd=cwd, env={**os.environ, **env}, timeout=300
+    )
+
+
+def failed(*words: object, **env: str) -> str:
+    """The one sentence that a command fails with."""
+    done = rillet(*words, **env)
+    assert done.returncode == 1, done
+    assert done.stdout == ""
+    assert done.stderr.startswith("rillet: ")
+    assert done.stderr.count("\n") == 1, done.stderr
+    return done.stderr[8:-1]
+
+
+@pytest.fixture
+def vww() -> Path:
+    return shared_file(NETWORKS["vww"])
+
+
+def test_run_names_the_cat_and_proves_it() -> None:
+    done = rillet("run", shared_file(NETWORKS["mobilenet_v2"]), SHARED / "photos" / "cat.bmp", "--json")
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert "cat" in result["top"][0]["label"]
+    assert result["top"][0]["index"] == 286
+    assert 0.5 < result["top"][0]["probability"] < 1
+    assert len(result["top"]) == 5
+    assert result["arena_bytes"] == result["measured_bytes"] <= 90780
+    assert result["layerwise_bytes"] == 1505280
+    assert result["macs"] == 300775552
+    assert result["weight_bytes"] == 3543268
+    assert result["latency_ms"] > 0
+
+
+def test_run_as_text(vww: Path) -> None:
+    done = rillet("run", vww, SHARED / "photos" / "grace_hopper.bmp")
+    assert done.returncode == 0, done.stderr
+    assert "class 1" in done.stdout.splitlines()[1]
+    assert "activations, measured  10,956 B (10.7 KiB)" in done.stdout
+
+
+def test_run_without_model_takes_the_demonstration(tmp_path: Path) -> None:
+    shared_file(NETWORKS["mobilenet_v2"])
+    done = rillet("run", RILLET_MODELS=str(SHARED))
+    assert done.returncode == 0, done.stderr
+    assert "Egyptian cat" in done.stdout
+    message = failed("run", RILLET_MODELS=str(tmp_path))
+    assert message.startswith("RILLET_MODELS must name a folder with tf2_mobilenet_v2_1.0_224_ptq.tflite")
+
+
+def test_labels(vww: Path, tmp_path: Path) -> None:
+    labels = tmp_path / "labels.txt"
+    labels.write_text("no person\nperson\n")
+    photo = SHARED / "photos" / "grace_hopper.bmp"
+    done = rillet("run", vww, photo, "--labels", labels, "--json")
+    assert json.loads(done.stdout)["top"][0]["label"] == "person"
+    labels.write_text("one\n")
+    assert "must have a line for each of 2 classes, got 1" in failed("run", vww, photo, "--labels", labels)
+    assert "cannot be read" in failed("run", vww, photo, "--labels", tmp_path / "none.txt")
+
+
+def test_verify(vww: Path) -> None:
+    done = rillet("verify", vww, "--inputs", 2, "--json")
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert result["equal"] is True
+    assert result["inputs"] == 2
+    assert result["first_difference"] is None
+    assert "reference = c = litert on 1 inputs" in rillet("verify", vww, "--inputs", 1, "--against", "litert").stdout
+
+
+def test_verify_against_what_is_not_there(vww: Path) -> None:
+    assert failed("verify", vww, "--against", "nobody") == "--against must be one of litert, tflm, got 'nobody'"
+    person = shared_file(NETWORKS["person"])
+    assert "LiteRT refuses this file" in failed("verify", person, "--against", "litert")
+
+
+def test_plan(vww: Path) -> None:
+    done = rillet("plan", vww, "--ram", "16KiB", "--objective", "time", "--json")
+    result = json.loads(done.stdout)
+    assert result["kind"] == "rows"
+    assert result["arena_bytes"] <= 16384
+    assert sum(len(s["stages"]) for s in result["segments"]) == 30
+    assert result["macs"] == 7489664
+    assert "10,956" in rillet("plan", vww).stdout
+    assert "--ram must be at least 10956 bytes for this network, got 5120" in failed("plan", vww, "--ram", "5KiB")
+    assert "--ram must be a size such as" in failed("plan", vww, "--ram", "lots")
+
+
+def test_emit_replaces_its_own_files_only(vww: Path, tmp_path: Path) -> None:
+    (tmp_path / "net").mkdir()
+    (tmp_path / "net" / "mine.txt").write_text("kept")
+    done = rillet("emit", vww, "-o", tmp_path / "net")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "net" / "net.c").exists()
+    assert (tmp_path / "net" / "mine.txt").read_text() == "kept"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["net"]
+    (tmp_path / "file").write_text("")
+    assert "must be a folder, got a file" in failed("emit", vww, "-o", tmp_path / "file")
+
+
+def test_show(vww: Path) -> None:
+    assert "block3.depthwise" in rillet("show", vww).stdout
+    assert rillet("show", vww, "--text").stdout.startswith('rillet 1\ngraph "vww_96_int8"\n')
+    assert json.loads(rillet("show", vww, "--json").stdout)["macs"] == 7489664
+
+
+def test_help_is_quick_and_loads_no_heavy_library() -> None:
+    code = "import sys, rillet, rillet.cli; print(sorted({'torch', 'onnx', 'numpy', 'PIL'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+    assert "verify" in rillet("--help").stdout
+    assert "verify" in rillet().stdout
+
+
+def test_unknown_options_are_named() -> None:
+    done = rillet("run", "--nonsense")
+    assert done.returncode == 2
+    assert "No such option: --nonsense" in done.stderr
+
+
+def test_wrong_models(tmp_path: Path) -> None:
+    assert "must be a model file (.tflite), got no file" in failed("show", tmp_path / "none.tflite")
+    assert "got a folder" in failed("show", tmp_path)
+    (tmp_path / "a.pt").write_bytes(b"x")
+    assert "must be a .tflite file, got '.pt'" in failed("show", tmp_path / "a.pt")
+    (tmp_path / "a.tflite").write_bytes(b"")
+    assert "must be a TFLite file" in failed("show", tmp_path / "a.tflite")
+
+
+def test_wrong_images(vww: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(b"no image")
+    message = failed("run", vww, tmp_path / "a.png")
+    assert message == f"{tmp_path / 'a.png'}: must be an image file that can be decoded, got: unknown image format"
+    assert "got no file" in failed("run", vww, tmp_path / "b.png")
+    assert "got a folder" in failed("run", vww, tmp_path)
+    assert "IMAGE must be given with MODEL" in failed("run", vww)
+    Image.fromarray(np.zeros((50, 60, 3), np.uint8)).save(tmp_path / "whole.png")
+    (tmp_path / "cut.png").write_bytes((tmp_path / "whole.png").read_bytes()[:60])
+    assert "must be an image file that can be decoded" in failed("run", vww, tmp_path / "cut.png")
+
+
+def test_no_compiler_and_a_wrong_one(vww: Path, tmp_path: Path) -> None:
+    photo = SHARED / "photos" / "cat.bmp"
+    empty = {"RILLET_CACHE": str(tmp_path / "cache"), "PATH": "/nonexistent"}
+    assert "CC must be a C compiler on this machine, got 'nocc'" in failed("run", vww, photo, CC="nocc", **empty)
+    wrong = tmp_path / "cc"
+    wrong.write_text("#!/bin/sh\necho 'net.c:1: fatal error: no' >&2\nexit 1\n")
+    wrong.chmod(0o755)
+    assert "net.c:1: fatal error: no" in failed("run", vww, photo, CC=str(wrong), RILLET_CACHE=str(tmp_path / "c"))
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+def test_unwritable_cache(vww: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    message = failed("run", vww, SHARED / "photos" / "cat.bmp", RILLET_CACHE=str(tmp_path / "file" / "cache"))
+    assert "must be writable for builds" in message
+
+
+@pytest.mark.parametrize(
+    ("text", "size"), [("65536", 65536), ("64KiB", 65536), ("64kB", 64000), ("1.5MiB", 1572864), (" 8 B ", 8)]
+)
+def test_sizes(text: str, size: int) -> None:
+    assert parse_size(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "-1", "0", "1GB", "x", "1e9", "9" * 30])
+def test_wrong_sizes(text: str) -> None:
+    with pytest.raises(TargetError, match="--ram must be a size such as"):
+        parse_size(text)

@@ -1,0 +1,104 @@
+"""Builds are cached and atomic; a wrong program is found, named and placed."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+import rillet.runtime.verify as verification
+from graphs import random_image
+from rillet.backends.c import emit as c
+from rillet.errors import BuildError, Unsupported
+from rillet.plan.rows import plan_rows
+from rillet.runtime import build, oracles
+from rillet.runtime.run import Program
+from rillet.runtime.verify import verify
+from test_plan import residual
+
+
+def test_builds_are_kept_by_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RILLET_CACHE", str(tmp_path))
+    files = c.emit(plan_rows(residual(6, 6, 2)))
+    first = build.build_library(files)
+    stamp = first.stat().st_mtime_ns
+    assert build.build_library(files) == first
+    assert first.stat().st_mtime_ns == stamp
+    assert build.build_library({**files, "net.c": files["net.c"] + "\n"}) != first
+    kernels = {**files, "kernels/add.h": files["kernels/add.h"] + "\n"}
+    assert build.build_library(kernels) != first
+    assert build.build_library(files, flags=("-O1",)) != first
+    assert {p.name for p in tmp_path.iterdir()} == {"objects", "programs"}
+
+
+def test_the_compilers_first_error_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RILLET_CACHE", str(tmp_path))
+    files = c.emit(plan_rows(residual(6, 6, 2)))
+    with pytest.raises(BuildError, match=r"net\.c:1:\d+: error"):
+        build.build_library({**files, "net.c": "nonsense;\n" + files["net.c"]})
+    assert not list(tmp_path.glob("building-*"))
+
+
+def test_no_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CC", raising=False)
+    monkeypatch.setenv("PATH", "/nonexistent")
+    monkeypatch.setattr(build.importlib.util, "find_spec", lambda _: None)
+    with pytest.raises(BuildError, match="a C compiler must be on this machine, got none"):
+        build.find_compiler()
+
+
+def test_the_wheel_serves_where_the_system_has_no_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("ziglang")
+    monkeypatch.delenv("CC", raising=False)
+    monkeypatch.setenv("PATH", "/nonexistent")
+    monkeypatch.setenv("RILLET_CACHE", str(tmp_path))
+    monkeypatch.setenv("ZIG_GLOBAL_CACHE_DIR", str(tmp_path / "zig"))
+    assert build.find_compiler()[1:] == ("-m", "ziglang", "cc")
+    result = verify(plan_rows(residual(6, 6, 2)), 2)
+    assert result.equal
+
+
+def test_verify_finds_and_places_a_difference(monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = plan_rows(residual(6, 6, 2))
+    real = c.conv_arrays
+
+    def wrong(graph, stage):
+        arrays = real(graph, stage)
+        if stage.node == "n2":
+            arrays["bias"] = arrays["bias"] + 4000
+        return arrays
+
+    monkeypatch.setattr(c, "conv_arrays", wrong)
+    result = verify(plan, 3)
+    assert not result.equal
+    assert result.inputs == 1
+    found = result.first_difference
+    assert found is not None
+    assert (found.node, found.backend) == ("n2", "c")
+    assert str(found).startswith("n2, row 0, column 0, channel 0: reference")
+
+
+def test_verify_compares_an_oracle(monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = plan_rows(residual(6, 6, 2))
+    truth = verification.reference.run(plan.graph, random_image(plan.graph))
+    lying = {**truth, "n1": truth["n1"] + (truth["n1"] < 0)}
+    monkeypatch.setattr(verification, "require", lambda _: None)
+    monkeypatch.setattr(verification, "_oracle", lambda *_: lambda _: lying)
+    monkeypatch.setattr(verification, "random_inputs", lambda graph, count: [random_image(graph)] * count)
+    found = verify(plan, 1, against="litert").first_difference
+    assert found is not None
+    assert (found.node, found.backend) == ("n1", "litert")
+
+
+def test_too_small_a_plan_is_noticed() -> None:
+    """Measurement is independent of the plan: a plan that states too few bytes is caught."""
+    plan = plan_rows(residual(12, 12, 3))
+    ring = plan.buffers["n1"]
+    moved = replace(ring, offset=plan.arena_bytes)
+    grown = replace(plan, buffers={**plan.buffers, "n1": moved})
+    assert Program(grown).touched_bytes(random_image(plan.graph)) == plan.arena_bytes + ring.bytes
+
+
+def test_oracles_that_are_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(oracles, "installed", lambda _: False)
+    with pytest.raises(Unsupported, match="pip install ai-edge-litert"):
+        oracles.require("litert")
