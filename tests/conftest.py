@@ -21,9 +21,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def shared_file(name: str) -> Path:
     """A file of the test data; skips, naming it, where it is absent."""
     path = SHARED / name
-    if not path.exists():
-        pytest.skip(f"test data absent: {name}")
-    return path
+    if path.exists():
+        return path
+    if SHARED.exists():
+        pytest.fail(f"test data must be complete where it is present, and lacks {name}")
+    pytest.skip(f"test data absent: {name}")
 
 
 @pytest.fixture(params=sorted(NETWORKS))
