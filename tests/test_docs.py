@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from conftest import ROOT, SHARED, shared_file
 
 PAGES = ["README.md", *(str(p.relative_to(ROOT)) for p in sorted((ROOT / "docs").glob("*.md")))]
@@ -34,7 +35,7 @@ def comparable(text: str) -> list[str]:
 def test_console_blocks(page: str, command: str, output: str, tmp_path: Path) -> None:
     if not SHARED.exists():
         pytest.skip("test data absent: the models of the documentation")
-    for path in SHARED.glob("*/*"):
+    for path in (p for pattern in ("*.tflite", "*.bmp") for p in SHARED.glob(f"*/{pattern}")):
         (tmp_path / path.name).symlink_to(shared_file(str(path.relative_to(SHARED))))
     words = ["rillet", "run"] if command == "make demo" else shlex.split(command)
     assert words[0] == "rillet", page
