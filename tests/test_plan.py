@@ -56,9 +56,12 @@ def test_rings_are_as_long_as_a_play_through_needs(graph: Graph, options: dict[s
 @given(graphs())
 def test_least_memory_is_least(graph: Graph) -> None:
     memory, time = plan_rows(graph), plan_rows(graph, objective="time")
-    assert memory.arena_bytes <= time.arena_bytes
-    assert max(s.peak_bytes for s in memory.segments) <= plan_layerwise(graph).arena_bytes
-    for budget in {memory.arena_bytes, (memory.arena_bytes + time.arena_bytes) // 2, time.arena_bytes}:
+    least = max(s.peak_bytes for s in memory.segments)
+    assert least <= max(s.peak_bytes for s in time.segments)
+    # Layer by layer is one of the cuts that a plan with the image resident chooses from.
+    peaks = [max(s.peak_bytes for s in p.segments) for p in (plan_rows(graph, resident=True), plan_layerwise(graph))]
+    assert peaks[0] <= peaks[1]
+    for budget in {memory.arena_bytes, max(memory.arena_bytes, time.arena_bytes)}:
         assert plan_rows(graph, objective="time", ram_bytes=budget).arena_bytes <= budget
     with pytest.raises(TargetError, match=f"--ram must be at least {memory.arena_bytes} bytes"):
         plan_rows(graph, ram_bytes=memory.arena_bytes - 1)

@@ -4,6 +4,7 @@ import json
 import re
 import sys
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -102,7 +103,9 @@ def run(
     opened = open_model(model, labels)
     if image is None:
         raise GraphError("IMAGE must be given with MODEL: rillet run MODEL IMAGE")
-    result = run_image(opened, image, _plan(opened.graph, ram, objective, resident))
+    made = _plan(opened.graph, ram, objective, resident)
+    with _status(f"building and running {opened.graph.name}"):
+        result = run_image(opened, image, made)
     if json_output:
         _print_json(asdict(result))
         return
@@ -205,6 +208,13 @@ def show(
         print(print_graph(graph), end="")
     else:
         text.show(_console(), graph)
+
+
+def _status(what: str) -> "AbstractContextManager[object]":
+    """A spinner on standard error, where that is a terminal."""
+    from rich.console import Console
+
+    return Console(stderr=True).status(what) if sys.stderr.isatty() else nullcontext()
 
 
 class _progress:

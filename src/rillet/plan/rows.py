@@ -49,18 +49,23 @@ def plan_rows(graph: Graph, *, ram_bytes: int | None = None, objective: str = "m
         raise TargetError(f"--objective must be memory or time, got {objective!r}")
     planner = _Planner(graph, resident)
     least = planner.least_bytes()
-    bound = least if objective == "memory" else None
-    # Rings lie between the maps, so the best cut on paper may leave a gap: then the bound is lowered until it fits.
-    while True:
-        made = planner.plan(bound if ram_bytes is None or bound is not None else ram_bytes)
-        if ram_bytes is None or made.arena_bytes <= ram_bytes:
+    tightest = planner.plan(least)
+    if ram_bytes is not None and tightest.arena_bytes > ram_bytes:
+        raise TargetError(
+            f"{graph.name}: --ram must be at least {tightest.arena_bytes} bytes for this network, got {ram_bytes}"
+        )
+    if objective == "memory":
+        return tightest
+    if ram_bytes is None:
+        return planner.plan(None)
+    bound = ram_bytes
+    while bound > least:
+        made = planner.plan(bound)
+        if made.arena_bytes <= ram_bytes:
             return made
-        tightest = planner.plan(least)
-        if tightest.arena_bytes > ram_bytes or bound == least:
-            raise TargetError(
-                f"{graph.name}: --ram must be at least {tightest.arena_bytes} bytes for this network, got {ram_bytes}"
-            )
-        bound = max(least, int((bound or ram_bytes) * 0.98))
+        # First fit left a gap between the buffers: cut for a little less.
+        bound = int(bound * 0.98)
+    return tightest
 
 
 def plan_layerwise(graph: Graph) -> Plan:
