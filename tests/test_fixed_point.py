@@ -87,7 +87,7 @@ def test_clamps() -> None:
 
 
 def test_accumulators_that_could_overflow_are_refused() -> None:
-    weight = np.full((1, 140000), 127, np.int8)
+    weight = np.full((1, 140000), 127)
     fp.check_accumulator(weight[:, :130000], None, DType.I8, 0)
     with pytest.raises(GraphError, match="accumulator must fit 32 bits, channel 0 can reach"):
         fp.check_accumulator(weight, None, DType.I8, 0)

@@ -58,7 +58,7 @@ def test_shapes(op, inputs: tuple[Shape, ...], expected: Shape) -> None:
         (Conv(4, groups=3), (S,), "out_channels must be a multiple of groups=3, got 4"),
         (Conv(4, Window((9, 1))), (S,), "padded height must be at least the window's 9, got 8"),
         (Add(), (S,), "add must have 2 inputs, got 1"),
-        (Add(), (S, Shape(8, 10, 5)), "inputs of add must have one shape, got 8x10x6 and 8x10x5"),
+        (Add(), (S, Shape(8, 10, 5)), "second input of add must be 8x10x6 or 1x1x6, got 8x10x5"),
         (Multiply(), (S, Shape(1, 2, 6)), "second input of multiply must be 8x10x6 or 1x1x6, got 1x2x6"),
         (Concat(), (S, Shape(1, 1, 1)), "inputs of concat must have one height and width"),
         (Slice(5, 7), (S,), "slice must lie within 0..6, got 5..7"),
@@ -73,7 +73,7 @@ def test_shapes_that_do_not_fit(op, inputs: tuple[Shape, ...], message: str) -> 
 def test_macs_and_parameters() -> None:
     op = Conv(12, Window((3, 3), padding=(1, 1, 1, 1)), groups=6, weights=DType.I8)
     assert op_macs(op, (S,)) == 8 * 10 * 9 * 12
-    assert {p.name: p.shape for p in op_params(op, (S,))} == {
+    assert {p.name: p.shape for p in op_params(op, (S,), S)} == {
         "weight": (12, 3, 3, 1),
         "bias": (12,),
         "weight_scale": (12,),

@@ -7,6 +7,7 @@ import pytest
 
 import rillet.runtime.verify as verification
 from graphs import random_image
+from rillet.backends.c import constants
 from rillet.backends.c import emit as c
 from rillet.errors import BuildError, Unsupported
 from rillet.plan.rows import plan_rows
@@ -24,7 +25,7 @@ def test_builds_are_kept_by_content(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert build.build_library(files) == first
     assert first.stat().st_mtime_ns == stamp
     assert build.build_library({**files, "net.c": files["net.c"] + "\n"}) != first
-    kernels = {**files, "kernels/add.h": files["kernels/add.h"] + "\n"}
+    kernels = {**files, "kernels/arithmetic.h": files["kernels/arithmetic.h"] + "\n"}
     assert build.build_library(kernels) != first
     assert build.build_library(files, flags=("-O1",)) != first
     assert {p.name for p in tmp_path.iterdir()} == {"objects", "programs"}
@@ -59,7 +60,7 @@ def test_the_wheel_serves_where_the_system_has_no_compiler(tmp_path: Path, monke
 
 def test_verify_finds_and_places_a_difference(monkeypatch: pytest.MonkeyPatch) -> None:
     plan = plan_rows(residual(6, 6, 2))
-    real = c.conv_arrays
+    real = constants.conv_arrays
 
     def wrong(graph, stage):
         arrays = real(graph, stage)
@@ -67,7 +68,7 @@ def test_verify_finds_and_places_a_difference(monkeypatch: pytest.MonkeyPatch) -
             arrays["bias"] = arrays["bias"] + 4000
         return arrays
 
-    monkeypatch.setattr(c, "conv_arrays", wrong)
+    monkeypatch.setattr(constants, "conv_arrays", wrong)
     result = verify(plan, 3)
     assert not result.equal
     assert result.inputs == 1

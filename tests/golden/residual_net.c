@@ -6,7 +6,7 @@
 #include "net_weights.h"
 #include "kernels/stream.h"
 #include "kernels/rescale.h"
-#include "kernels/add.h"
+#include "kernels/arithmetic.h"
 #include "kernels/dense.h"
 #include <string.h>
 
@@ -21,12 +21,11 @@ static struct {
 #ifdef NET_TRACE
 /* One whole map for each value, filled as its pixels are made. */
 uint8_t *net_trace[5];
-#define SEEN(index, value, n) \
+#define SEEN(index, value, n, bytes) \
   for (int32_t seen = 0; seen < (n); seen++) \
-    memcpy(net_trace[index] + (made.value + seen) * (at_##value(1) - at_##value(0)), \
-           at_##value(made.value + seen), (size_t)(at_##value(1) - at_##value(0)))
+    memcpy(net_trace[index] + (made.value + seen) * (bytes), at_##value(made.value + seen), bytes)
 #else
-#define SEEN(index, value, n) (void)0
+#define SEEN(index, value, n, bytes) (void)0
 #endif
 
 static const int8_t outside_i8_23[2] = {
@@ -67,7 +66,7 @@ static void run_n3(void)
     if (made.n0 < made.n3 + n || made.n2 < made.n3 + n) return;
     for (int32_t p = 0; p < n; p++)
       rillet_add_i8(at_n0(made.n3 + p), at_n2(made.n3 + p), at_n3(made.n3 + p), 2, constants);
-    SEEN(3, n3, n);
+    SEEN(3, n3, n, 2);
     made.n3 += n;
   }
 }
@@ -75,7 +74,7 @@ static void run_n3(void)
 /* n2: 3x3 convolution, stride 1x1, n1 6x6x2 -> 6x6x2 */
 static void run_n2(void)
 {
-  const rillet_channels channels = {net_n2_weights, net_n2_bias, net_n2_mantissa, net_n2_shift, -110, -128, 127};
+  const rillet_channels channels = {net_n2_weights, net_n2_bias, net_n2_mantissa, net_n2_shift, 0, -110, -128, 127};
   int16_t *const gathered = (int16_t *)(arena + 72);
   const rillet_window window = {3, 3, 1, 1, 1, 1, 1, 1, 6, 6, 15, 2};
   while (made.n2 < 36) {
@@ -88,11 +87,10 @@ static void run_n2(void)
         const void *tap[9];
         rillet_window_taps(window, at_n1(0), outside_i8_62, row, column + p, tap);
         rillet_gather_i8(tap, 9, 0, 2, gathered);
-        int8_t *const out = at_n2(made.n2 + p);
-        rillet_dense_1(gathered, out, 18, 0, 2, channels, 0);
+        rillet_dense_1(gathered, at_n2(made.n2 + p), 18, 0, 2, channels, 0);
       }
     }
-    SEEN(2, n2, n);
+    SEEN(2, n2, n, 2);
     made.n2 += n;
     run_n3();
   }
@@ -101,7 +99,7 @@ static void run_n2(void)
 /* n1: 3x3 convolution, stride 1x1, n0 6x6x2 -> 6x6x2 */
 static void run_n1(void)
 {
-  const rillet_channels channels = {net_n1_weights, net_n1_bias, net_n1_mantissa, net_n1_shift, 62, -128, 127};
+  const rillet_channels channels = {net_n1_weights, net_n1_bias, net_n1_mantissa, net_n1_shift, 0, 62, -128, 127};
   int16_t *const gathered = (int16_t *)(arena + 72);
   const rillet_window window = {3, 3, 1, 1, 1, 1, 1, 1, 6, 6, 15, 2};
   while (made.n1 < 36) {
@@ -114,11 +112,10 @@ static void run_n1(void)
         const void *tap[9];
         rillet_window_taps(window, at_n0(0), outside_i8_23, row, column + p, tap);
         rillet_gather_i8(tap, 9, 0, 2, gathered);
-        int8_t *const out = at_n1(made.n1 + p);
-        rillet_dense_1(gathered, out, 18, 0, 2, channels, 0);
+        rillet_dense_1(gathered, at_n1(made.n1 + p), 18, 0, 2, channels, 0);
       }
     }
-    SEEN(1, n1, n);
+    SEEN(1, n1, n, 2);
     made.n1 += n;
     run_n2();
   }
@@ -129,7 +126,7 @@ static void run_n1(void)
 /* n4: 3x3 convolution, stride 1x1, n3 6x6x2 -> 6x6x2 */
 static void run_n4(void)
 {
-  const rillet_channels channels = {net_n4_weights, net_n4_bias, net_n4_mantissa, net_n4_shift, -19, -128, 127};
+  const rillet_channels channels = {net_n4_weights, net_n4_bias, net_n4_mantissa, net_n4_shift, 0, -19, -128, 127};
   int16_t *const gathered = (int16_t *)(arena + 144);
   const rillet_window window = {3, 3, 1, 1, 1, 1, 1, 1, 6, 6, 36, 2};
   while (made.n4 < 36) {
@@ -142,11 +139,10 @@ static void run_n4(void)
         const void *tap[9];
         rillet_window_taps(window, at_n3(0), outside_i8_39, row, column + p, tap);
         rillet_gather_i8(tap, 9, 0, 2, gathered);
-        int8_t *const out = at_n4(made.n4 + p);
-        rillet_dense_1(gathered, out, 18, 0, 2, channels, 0);
+        rillet_dense_1(gathered, at_n4(made.n4 + p), 18, 0, 2, channels, 0);
       }
     }
-    SEEN(4, n4, n);
+    SEEN(4, n4, n, 2);
     made.n4 += n;
   }
 }

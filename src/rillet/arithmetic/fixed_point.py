@@ -101,32 +101,30 @@ def rescale(values: Ints, mantissa: npt.ArrayLike, shift: npt.ArrayLike, roundin
 
 
 def conv_multipliers(
-    source: Quant, weight_scale: Floats, out: Quant, rounding: Rounding
+    source: Quant, weight_scale: Floats, out: Quant, product_in_f32: bool
 ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int8]]:
     """Mantissas and shifts of a convolution's channels: scale_in * scale_w / scale_out.
 
-    A per-tensor fully connected layer multiplies the first two in float32, as TensorFlow Lite does.
+    Fully connected layers and uint8 convolutions multiply the first two in float32, as TensorFlow Lite does.
     """
     multipliers: list[Multiplier] = []
     for scale in weight_scale:
-        if rounding is Rounding.SINGLE:
-            product = float(np.float32(source.scale) * np.float32(scale))
-        else:
-            product = source.scale * float(scale)
-        multipliers.append(multiplier(product / out.scale))
+        in_f32 = float(np.float32(source.scale) * np.float32(scale))
+        multipliers.append(multiplier((in_f32 if product_in_f32 else source.scale * float(scale)) / out.scale))
     mantissas = np.array([m.mantissa for m in multipliers], np.int32)
     return mantissas, np.array([m.shift for m in multipliers], np.int8)
 
 
-def check_accumulator(
-    weight: npt.NDArray[np.int8], bias: npt.NDArray[np.int32] | None, source: DType, zero: int
-) -> None:
-    """Raises GraphError unless every sum that can arise fits an int32; `weight` has the output channel first."""
+def check_accumulator(weight: Ints, bias: Ints | None, source: DType, zero: int) -> None:
+    """Raises GraphError unless every sum that can arise fits an int32.
+
+    `weight` is without its zero point, the output channel first.
+    """
     low, high = source.integers
     reach = max(high, -low) + abs(zero)  # the zero point is folded into the bias, so it counts by itself
-    sums = np.abs(weight.astype(np.int64)).reshape(weight.shape[0], -1).sum(1) * reach
+    sums = np.abs(weight).reshape(weight.shape[0], -1).sum(1) * reach
     if bias is not None:
-        sums = sums + np.abs(bias.astype(np.int64))
+        sums = sums + np.abs(bias)
     if sums.size and int(sums.max()) >= 2**31:
         raise GraphError(f"accumulator must fit 32 bits, channel {int(sums.argmax())} can reach {int(sums.max())}")
 
@@ -164,11 +162,12 @@ def add_constants(left: Quant, right: Quant, out: Quant) -> AddConstants:
     )
 
 
-def add(left: Ints, right: Ints, constants: AddConstants) -> Ints:
-    """The sum of two values given without their zero points, before the zero point of the result."""
+def add(left: Ints, right: Ints, constants: AddConstants, subtract: bool) -> Ints:
+    """Sum or difference of two values given without their zero points, before the zero point of the result."""
     scaled_left = multiply_double(left << ADD_SHIFT, constants.left.mantissa, constants.left.shift)
     scaled_right = multiply_double(right << ADD_SHIFT, constants.right.mantissa, constants.right.shift)
-    return multiply_double(scaled_left + scaled_right, constants.out.mantissa, constants.out.shift)
+    total = scaled_left - scaled_right if subtract else scaled_left + scaled_right
+    return multiply_double(total, constants.out.mantissa, constants.out.shift)
 
 
 def average(sums: Ints, count: npt.ArrayLike) -> Ints:
@@ -208,9 +207,24 @@ def round_half_away(values: npt.NDArray[np.floating]) -> Ints:
     return np.copysign(np.floor(np.abs(wide) + 0.5), wide).astype(np.int64)
 
 
-def requantize_multiplier(source: Quant, out: Quant) -> Multiplier:
-    """scale_in / scale_out."""
-    return multiplier(source.scale / out.scale)
+def requantize(values: Ints, source: Quant, out: Quant) -> Ints:
+    """Stored values of one quantisation in another, not clamped."""
+    scale = multiplier(source.scale / out.scale)
+    return multiply_double(values - source.zero_point, scale.mantissa, scale.shift) + out.zero_point
+
+
+def concatenated(values: Ints, source: Quant, out: Quant) -> Ints:
+    """Stored values of one quantisation in another as a uint8 concatenation rescales them: in float32, not clamped."""
+    if source == out:
+        return values
+    scale = np.float32(source.scale) * (np.float32(1.0) / np.float32(out.scale))
+    bias = np.float32(-source.zero_point) * scale
+    return round_half_away(values.astype(np.float32) * scale + bias) + out.zero_point
+
+
+def product_multiplier(left: Quant, right: Quant, out: Quant) -> Multiplier:
+    """scale_left * scale_right / scale_out, in float32 as TensorFlow Lite does."""
+    return multiplier(float(np.float32(left.scale) * np.float32(right.scale) / np.float32(out.scale)))
 
 
 def quantize(values: Sequence[float] | Floats, quant: Quant, dtype: DType) -> Ints:

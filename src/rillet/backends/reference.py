@@ -1,19 +1,26 @@
-"""The reference: whole maps in NumPy, slow and obvious; every other backend must give the same bytes."""
+"""The reference: whole maps in NumPy, slow and obvious; every other backend must give the same bytes.
+
+Quantised values follow the rules in `arithmetic`; real values are computed in float64.
+"""
 
 from collections.abc import Iterator, Mapping
-from typing import assert_never
+from typing import Any, assert_never
 
 import numpy as np
 import numpy.typing as npt
 
 from rillet.arithmetic import fixed_point as fp
+from rillet.arithmetic import tables
+from rillet.arithmetic.convolution import multipliers, stored_weights
 from rillet.errors import GraphError, Unsupported
 from rillet.ir.graph import Array, Graph, Node
 from rillet.ir.ops import (
     Activate,
+    Activation,
     Add,
     BatchNorm,
     Concat,
+    Constant,
     Conv,
     Input,
     Multiply,
@@ -21,10 +28,10 @@ from rillet.ir.ops import (
     Pool,
     PoolKind,
     Requantize,
+    Resize,
     Slice,
     Softmax,
     Window,
-    op_name,
 )
 from rillet.ir.types import DType, Quant, Shape
 
@@ -36,10 +43,13 @@ Floats = npt.NDArray[np.float64]
 
 
 def run(graph: Graph, inputs: Array) -> dict[str, Array]:
-    """Every value of the graph, by node name, as height x width x channels; raises GraphError for a wrong input."""
+    """Every value of the graph, by node name, as height x width x channels; raises GraphError for a wrong input.
+
+    Stored integers have their own type; real values are float64.
+    """
     values: dict[str, Array] = {}
     for node in graph.nodes:
-        values[node.name] = _node(graph, node, inputs, values)
+        values[node.name] = _Step(graph, node, values).value(inputs)
     return values
 
 
@@ -49,71 +59,228 @@ def outputs(graph: Graph, inputs: Array) -> tuple[Array, ...]:
     return tuple(values[name] for name in graph.outputs)
 
 
-def _node(graph: Graph, node: Node, inputs: Array, values: Values) -> Array:
-    op = node.op
-    match op:
-        case Input():
-            expected = node.type.dtype.numpy
-            if inputs.shape != node.shape.array or inputs.dtype != expected:
-                raise GraphError(
-                    f"{graph.name}: input must be {expected} of {node.shape}, got {inputs.dtype} of {inputs.shape}"
-                )
-            return inputs
-        case Conv():
-            return _conv(graph, node, op, values)
-        case Pool():
-            return _pool(graph, node, op, values)
-        case Add():
-            return _add(graph, node, op, values)
-        case Requantize():
-            source, quant = _integers(graph, node, values)
-            scale = fp.requantize_multiplier(quant, _quant(graph, node))
-            out = fp.multiply_double(source - quant.zero_point, scale.mantissa, scale.shift)
-            return _store(node, out + _quant(graph, node).zero_point)
-        case Softmax(beta=beta):
-            source, quant = _integers(graph, node, values)
-            stored = fp.softmax(source, fp.softmax_table(quant, beta), _quant(graph, node), node.type.dtype)
-            return stored.astype(node.type.dtype.numpy)
-        case BatchNorm() | Activate() | Multiply() | Concat() | Slice() | Pad():
-            raise Unsupported(f"{graph.name}: {node.name}: {op_name(op)} does not run on integers yet")
+class _Step:
+    """One node at work."""
+
+    def __init__(self, graph: Graph, node: Node, values: Values) -> None:
+        self.graph = graph
+        self.node = node
+        self.sources = [values[name] for name in node.inputs]
+        self.types = graph.input_types(node)
+        self.integer = node.type.quant is not None
+        self.where = f"{graph.name}: {node.name}"
+
+    def value(self, inputs: Array) -> Array:
+        op = self.node.op
+        match op:
+            case Input():
+                return self.input(inputs)
+            case Constant():
+                value = self.graph.param(self.node, "value")
+                return value if self.integer else value.astype(np.float64)
+            case Conv():
+                return self.conv_integer(op) if self.integer else self.conv_real(op)
+            case Pool():
+                return self.pool_integer(op) if self.integer else self.pool_real(op)
+            case Add():
+                return self.add(op)
+            case Multiply():
+                return self.multiply(op)
+            case Activate(activation=activation):
+                return self.activate(activation)
+            case Requantize():
+                return self.requantize()
+            case Softmax(beta=beta):
+                return self.softmax(beta)
+            case BatchNorm(epsilon=epsilon):
+                return self.batch_norm(epsilon)
+            case Concat():
+                return np.concatenate([self.concat_part(i) for i in range(len(self.sources))], axis=2)
+            case Slice(start=start, stop=stop):
+                return self.same_quant()[:, :, start:stop]
+            case Pad(padding=(top, bottom, left, right)):
+                fill = self.quant(0).zero_point if self.integer else 0
+                return np.pad(self.same_quant(), ((top, bottom), (left, right), (0, 0)), constant_values=fill)
+            case Resize(height=height, width=width):
+                source = self.same_quant()
+                rows = op.sources(source.shape[0], height)
+                return source[rows][:, op.sources(source.shape[1], width)]
+            case _:
+                assert_never(op)
+
+    # -- what all share --------------------------------------------------------------------------------------------
+
+    def input(self, inputs: Array) -> Array:
+        expected = self.node.type.dtype.numpy
+        if inputs.shape != self.node.shape.array or inputs.dtype != expected:
+            raise GraphError(
+                f"{self.graph.name}: input must be {expected} of {self.node.shape}, "
+                f"got {inputs.dtype} of {inputs.shape}"
+            )
+        return inputs if self.integer else inputs.astype(np.float64)
+
+    def quant(self, position: int) -> Quant:
+        """Quantisation of an input; raises Unsupported where it is a real number and the result is not."""
+        quant = self.types[position].quant
+        if quant is None or self.types[position].dtype not in (DType.I8, DType.U8):
+            got = self.types[position].dtype.value
+            raise Unsupported(f"{self.where}: inputs must be quantised to i8 or u8 as the result is, got {got}")
+        return quant
+
+    @property
+    def out(self) -> Quant:
+        """Quantisation of the result."""
+        assert self.node.type.quant is not None
+        return self.node.type.quant
+
+    def stored(self, position: int = 0) -> fp.Ints:
+        """An input's stored integers."""
+        self.quant(position)
+        return self.sources[position].astype(np.int64)
+
+    def real(self, position: int = 0) -> Floats:
+        """An input that is a real number; raises Unsupported where it is quantised and the result is not."""
+        if self.types[position].quant is not None:
+            raise Unsupported(f"{self.where}: inputs must be real numbers as the result is, got quantised ones")
+        return self.sources[position].astype(np.float64)
+
+    def store(self, stored: fp.Ints, clamp: fp.Clamp | None = None) -> Array:
+        low, high = (clamp.low, clamp.high) if clamp else self.node.type.dtype.integers
+        return np.clip(stored, low, high).astype(self.node.type.dtype.numpy)
+
+    def clamp(self, activation: Activation) -> fp.Clamp:
+        return fp.activation_clamp(activation, self.out, self.node.type.dtype)
+
+    def same_quant(self) -> Array:
+        """The input of an op that only moves values."""
+        if self.types[0].quant != self.node.type.quant or self.types[0].dtype is not self.node.type.dtype:
+            raise Unsupported(f"{self.where}: result must have the type and quantisation of the input")
+        return self.sources[0]
+
+    # -- the ops ---------------------------------------------------------------------------------------------------
+
+    def conv_integer(self, op: Conv) -> Array:
+        source = self.stored() - self.quant(0).zero_point
+        weight, zero = stored_weights(self.graph, self.node, op)
+        sums = convolve(source.astype(np.float64), (weight - zero).astype(np.float64), op).astype(np.int64)
+        if op.bias:
+            sums += self.graph.param(self.node, "bias").astype(np.int64)
+        mantissa, shift = multipliers(self.graph, self.node, op, self.quant(0), self.out)
+        scaled = fp.rescale(fp.wrap32(sums), mantissa, shift, op.rounding)
+        return self.store(scaled + self.out.zero_point, self.clamp(op.activation))
+
+    def conv_real(self, op: Conv) -> Array:
+        total = convolve(self.real(), self.graph.param(self.node, "weight").astype(np.float64), op)
+        if op.bias:
+            total = total + self.graph.param(self.node, "bias").astype(np.float64)
+        return activate_real(total, op.activation)
+
+    def pool_integer(self, op: Pool) -> Array:
+        source, shape = self.stored(), self.node.shape
+        clamp = self.clamp(op.activation)
+        match op.kind:
+            case PoolKind.AVERAGE:
+                self.same_quant()
+                sums, counts = _window_sums(source.astype(np.float64), op.window, shape)
+                return self.store(fp.average(sums.astype(np.int64), counts.astype(np.int64)), clamp)
+            case PoolKind.MEAN:
+                if not op.window.covers(self.types[0].shape):
+                    raise Unsupported(f"{self.where}: window of a mean must cover the map")
+                centred = (source - self.quant(0).zero_point).astype(np.float64)
+                sums, counts = _window_sums(centred, op.window, shape)
+                scale = fp.mean_multiplier(self.quant(0), self.out, int(counts.max()))
+                scaled = fp.multiply_double(sums.astype(np.int64), scale.mantissa, scale.shift)
+                return self.store(scaled + self.out.zero_point, clamp)
+            case PoolKind.MAX:
+                self.same_quant()
+                return self.store(_window_max(source.astype(np.float64), op.window, shape).astype(np.int64), clamp)
+            case _:
+                assert_never(op.kind)
+
+    def pool_real(self, op: Pool) -> Array:
+        if op.kind is PoolKind.MAX:
+            return activate_real(_window_max(self.real(), op.window, self.node.shape), op.activation)
+        sums, counts = _window_sums(self.real(), op.window, self.node.shape)
+        return activate_real(sums / counts, op.activation)
+
+    def add(self, op: Add) -> Array:
+        if not self.integer:
+            left, right = self.real(0), self.real(1)
+            return activate_real(left - right if op.subtract else left + right, op.activation)
+        constants = fp.add_constants(self.quant(0), self.quant(1), self.out)
+        left, right = (self.stored(i) - self.quant(i).zero_point for i in (0, 1))
+        total = fp.add(left, right, constants, op.subtract)
+        return self.store(total + self.out.zero_point, self.clamp(op.activation))
+
+    def multiply(self, op: Multiply) -> Array:
+        if not self.integer:
+            return activate_real(self.real(0) * self.real(1), op.activation)
+        left, right = (self.stored(i) - self.quant(i).zero_point for i in (0, 1))
+        scale = fp.product_multiplier(self.quant(0), self.quant(1), self.out)
+        product = fp.multiply_double(left * right, scale.mantissa, scale.shift)
+        return self.store(product + self.out.zero_point, self.clamp(op.activation))
+
+    def activate(self, activation: Activation) -> Array:
+        if not self.integer:
+            return activate_real(self.real(), activation)
+        dtype = self.node.type.dtype
+        return self.store(tables.activate(self.stored(), activation, self.quant(0), self.out, dtype))
+
+    def requantize(self) -> Array:
+        source = self.types[0]
+        if self.integer and source.quant is None:
+            return self.store(fp.quantize(self.sources[0].astype(np.float32), self.out, self.node.type.dtype))
+        if self.integer:
+            return self.store(fp.requantize(self.stored(), self.quant(0), self.out))
+        if source.quant is None:
+            return self.sources[0]
+        return (self.stored() - self.quant(0).zero_point) * self.quant(0).scale
+
+    def softmax(self, beta: float) -> Array:
+        if self.integer:
+            table = fp.softmax_table(self.quant(0), beta)
+            return self.store(fp.softmax(self.stored(), table, self.out, self.node.type.dtype))
+        powers = np.exp(beta * (self.real() - self.real().max(-1, keepdims=True)))
+        return powers / powers.sum(-1, keepdims=True)
+
+    def batch_norm(self, epsilon: float) -> Array:
+        gamma, beta, mean, variance = (
+            self.graph.param(self.node, name).astype(np.float64) for name in ("gamma", "beta", "mean", "variance")
+        )
+        return (self.real() - mean) / np.sqrt(variance + epsilon) * gamma + beta
+
+    def concat_part(self, position: int) -> Array:
+        if not self.integer:
+            return self.real(position)
+        return self.store(fp.concatenated(self.stored(position), self.quant(position), self.out))
+
+
+def activate_real(values: Floats, activation: Activation) -> Floats:
+    """A function of each real value."""
+    match activation:
+        case Activation.NONE:
+            return values
+        case Activation.RELU:
+            return np.maximum(values, 0.0)
+        case Activation.RELU6:
+            return np.clip(values, 0.0, 6.0)
+        case Activation.RELU_N1_TO_1:
+            return np.clip(values, -1.0, 1.0)
+        case Activation.SIGMOID:
+            return 1.0 / (1.0 + np.exp(-values))
+        case Activation.HARD_SIGMOID:
+            return np.clip(values + 3.0, 0.0, 6.0) / 6.0
+        case Activation.HARD_SWISH:
+            return values * np.clip(values + 3.0, 0.0, 6.0) / 6.0
+        case Activation.SILU:
+            return values / (1.0 + np.exp(-values))
         case _:
-            assert_never(op)
-
-
-def _quant(graph: Graph, node: Node) -> Quant:
-    quant = node.type.quant
-    if quant is None or node.type.dtype not in (DType.I8, DType.U8):
-        raise Unsupported(f"{graph.name}: {node.name}: must be quantised to i8 or u8, got {node.type.dtype.value}")
-    return quant
-
-
-def _integers(graph: Graph, node: Node, values: Values, position: int = 0) -> tuple[fp.Ints, Quant]:
-    """An input's stored integers and quantisation."""
-    name = node.inputs[position]
-    return values[name].astype(np.int64), _quant(graph, graph.by_name[name])
-
-
-def _store(node: Node, stored: fp.Ints, clamp: fp.Clamp | None = None) -> Array:
-    low, high = (clamp.low, clamp.high) if clamp else node.type.dtype.integers
-    return np.clip(stored, low, high).astype(node.type.dtype.numpy)
-
-
-def _conv(graph: Graph, node: Node, op: Conv, values: Values) -> Array:
-    source, quant = _integers(graph, node, values)
-    out = _quant(graph, node)
-    weight = graph.param(node, "weight").astype(np.float64)
-    sums = convolve((source - quant.zero_point).astype(np.float64), weight, op).astype(np.int64)
-    if op.bias:
-        sums += graph.param(node, "bias").astype(np.int64)
-    scales = graph.param(node, "weight_scale").astype(np.float32)
-    mantissa, shift = fp.conv_multipliers(quant, scales, out, op.rounding)
-    scaled = fp.rescale(fp.wrap32(sums), mantissa, shift, op.rounding)
-    return _store(node, scaled + out.zero_point, fp.activation_clamp(op.activation, out, node.type.dtype))
+            assert_never(activation)
 
 
 def convolve(source: Floats, weight: Floats, op: Conv) -> Floats:
     """The convolution of a map whose padding is zero, in float64: exact for the integers used here."""
-    height, width = op.window.output(_shape_of(source))
+    height, width = op.window.output(Shape(*source.shape))
     groups, per_group = op.groups, op.out_channels // op.groups
     out = np.empty((height, width, op.out_channels))
     rows = max(1, STRIP_VALUES // max(1, width * op.window.taps * source.shape[2]))
@@ -125,10 +292,6 @@ def convolve(source: Floats, weight: Floats, op: Conv) -> Floats:
         product = split.reshape(groups, taken * width, -1) @ kernels
         out[start : start + taken] = product.transpose(1, 0, 2).reshape(taken, width, op.out_channels)
     return out
-
-
-def _shape_of(source: Floats) -> Shape:
-    return Shape(*source.shape)
 
 
 def _strips(
@@ -150,40 +313,19 @@ def _strips(
         yield start, strip
 
 
-def _pool(graph: Graph, node: Node, op: Pool, values: Values) -> Array:
-    source, quant = _integers(graph, node, values)
-    out = _quant(graph, node)
-    clamp = fp.activation_clamp(op.activation, out, node.type.dtype)
-    height, width = node.shape.height, node.shape.width
-    match op.kind:
-        case PoolKind.AVERAGE:
-            sums, counts = _window_sums(source, op.window, height, width)
-            return _store(node, fp.average(sums, counts), clamp)
-        case PoolKind.MEAN:
-            if not op.window.covers(graph.input_shapes(node)[0]):
-                raise Unsupported(f"{graph.name}: {node.name}: window of a mean must cover the map")
-            sums, counts = _window_sums(source - quant.zero_point, op.window, height, width)
-            scale = fp.mean_multiplier(quant, out, int(counts.max()))
-            return _store(node, fp.multiply_double(sums, scale.mantissa, scale.shift) + out.zero_point, clamp)
-        case PoolKind.MAX:
-            raise Unsupported(f"{graph.name}: {node.name}: max pool does not run on integers yet")
-        case _:
-            assert_never(op.kind)
-
-
-def _window_sums(source: fp.Ints, window: Window, height: int, width: int) -> tuple[fp.Ints, fp.Ints]:
+def _window_sums(source: Floats, window: Window, shape: Shape) -> tuple[Floats, Floats]:
     """Sums over windows and how many values are in each, padding not counted."""
-    both: list[fp.Ints] = []
-    for values in (source, np.ones((*source.shape[:2], 1))):
-        sums = [strip.sum(2) for _, strip in _strips(values.astype(np.float64), window, height, width, 16, 0.0)]
-        both.append(np.concatenate(sums).astype(np.int64))
-    return both[0], both[1]
+    ones = np.ones((*source.shape[:2], 1))
+    return _pooled(source, window, shape, 0.0, "sum"), _pooled(ones, window, shape, 0.0, "sum")
 
 
-def _add(graph: Graph, node: Node, op: Add, values: Values) -> Array:
-    left, left_quant = _integers(graph, node, values, 0)
-    right, right_quant = _integers(graph, node, values, 1)
-    out = _quant(graph, node)
-    constants = fp.add_constants(left_quant, right_quant, out)
-    total = fp.add(left - left_quant.zero_point, right - right_quant.zero_point, constants)
-    return _store(node, total + out.zero_point, fp.activation_clamp(op.activation, out, node.type.dtype))
+def _window_max(source: Floats, window: Window, shape: Shape) -> Floats:
+    return _pooled(source, window, shape, float("-inf"), "max")
+
+
+def _pooled(source: Floats, window: Window, shape: Shape, fill: float, how: str) -> Floats:
+    rows = max(1, STRIP_VALUES // max(1, shape.width * window.taps * source.shape[2]))
+    strips: list[Any] = []
+    for _, strip in _strips(source, window, shape.height, shape.width, rows, fill):
+        strips.append(strip.sum(2) if how == "sum" else strip.max(2))
+    return np.concatenate(strips)

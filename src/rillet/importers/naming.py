@@ -4,7 +4,7 @@ from collections import Counter
 from dataclasses import replace
 
 from rillet.ir.graph import Node
-from rillet.ir.ops import Add, Conv, Input, op_name
+from rillet.ir.ops import Add, Constant, Conv, Input, op_name
 
 
 def name_nodes(nodes: tuple[Node, ...]) -> tuple[tuple[Node, ...], dict[str, str]]:
@@ -67,7 +67,7 @@ def _blocks(nodes: tuple[Node, ...]) -> list[str]:
         group = groups[i]
         if group is not None:
             labels.append(f"block{numbers.setdefault(group, len(numbers) + 1)}")
-        elif isinstance(node.op, Input):
+        elif isinstance(node.op, Input | Constant):
             labels.append("")
         else:
             labels.append("stem" if not grouped or i < grouped[0] else "head")
@@ -80,12 +80,19 @@ def _residual_groups(nodes: tuple[Node, ...]) -> list[int | None]:
     groups: list[int | None] = [None] * len(nodes)
     start = 0
     for i in range(len(nodes)):
-        alive = [n for n in nodes[: i + 1] if last_use.get(n.name, -1) > i]
+        made = (n for n in nodes[: i + 1] if not isinstance(n.op, Constant))
+        alive = [n for n in made if last_use.get(n.name, -1) > i]
         if len(alive) <= 1 and (not alive or alive[0].name == nodes[i].name):
-            if i > start and any(len(n.inputs) > 1 for n in nodes[start : i + 1]):
+            if i > start and any(_joins(n, nodes) for n in nodes[start : i + 1]):
                 groups[start : i + 1] = [start] * (i + 1 - start)
             start = i + 1
     return groups
+
+
+def _joins(node: Node, nodes: tuple[Node, ...]) -> bool:
+    """True where a node brings two computed values together."""
+    computed = {n.name for n in nodes if not isinstance(n.op, Constant)}
+    return len(computed.intersection(node.inputs)) > 1
 
 
 def _depthwise_groups(nodes: tuple[Node, ...], groups: list[int | None]) -> list[int | None]:

@@ -130,7 +130,7 @@ class Graph:
 
     def node_params(self, node: Node) -> tuple[Param, ...]:
         """The arrays that `node` needs."""
-        return op_params(node.op, self.input_shapes(node))
+        return op_params(node.op, self.input_shapes(node), node.shape)
 
     @property
     def weight_bytes(self) -> int:
@@ -138,7 +138,7 @@ class Graph:
         bits = 0
         for node in self.nodes:
             for param in self.node_params(node):
-                if param.name != "weight_scale":
+                if param.name not in ("weight_scale", "weight_zero_point"):
                     bits += int(np.prod(param.shape)) * param.dtype.bits
         return (bits + 7) // 8
 
@@ -171,7 +171,7 @@ def _check(graph: Graph) -> None:
         if shape != node.shape:
             raise GraphError(f"{where}: shape must be {shape}, got {node.shape}")
         macs += op_macs(node.op, shapes)
-        _check_params(graph, where, node, op_params(node.op, shapes))
+        _check_params(graph, where, node, op_params(node.op, shapes, node.shape))
         seen[node.name] = node
     if macs > MAX_MACS:
         raise GraphError(f"{graph.name}: must take at most {MAX_MACS:.0e} MACs, got {macs:.2e}")

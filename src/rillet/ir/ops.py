@@ -1,5 +1,7 @@
 """The operations: a small closed union of frozen dataclasses; what is true of an op on every machine is its method."""
 
+import math
+import struct
 from dataclasses import dataclass
 from enum import Enum
 
@@ -118,6 +120,14 @@ class Input:
 
 
 @dataclass(frozen=True, slots=True)
+class Constant:
+    """A value that never changes: the array `value`, one pixel or a whole map."""
+
+    dtype: DType = DType.F32
+    arity = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Conv:
     """Convolution of any kind: dense, depthwise, grouped, pointwise, 1xK; a dense layer is one that covers its map."""
 
@@ -153,6 +163,8 @@ class Conv:
             out.append(Param("bias", (self.out_channels,), DType.I32 if integer else DType.F32))
         if integer:
             out.append(Param("weight_scale", (self.out_channels,), DType.F32))
+        if self.weights is DType.U8:
+            out.append(Param("weight_zero_point", (1,), DType.I32))
         return tuple(out)
 
     def macs(self, shape: Shape) -> int:
@@ -194,9 +206,10 @@ class Pool:
 
 @dataclass(frozen=True, slots=True)
 class Add:
-    """Sum of two values of one shape."""
+    """Sum, or difference, of two values; the second may be 1x1xC and is then broadcast."""
 
     activation: Activation = Activation.NONE
+    subtract: bool = False
     arity = 2
 
 
@@ -233,6 +246,33 @@ class Pad:
 
 
 @dataclass(frozen=True, slots=True)
+class Resize:
+    """Nearest-neighbour resizing; the two flags say which pixel is nearest, as TensorFlow names them."""
+
+    height: int
+    width: int
+    align_corners: bool = False
+    half_pixel_centers: bool = False
+    arity = 1
+
+    def sources(self, length: int, out: int) -> list[int]:
+        """For each of `out` places along an axis, the place among `length` that it copies (in float32, as LiteRT)."""
+        scale = _f32(length / out)
+        if self.align_corners and out > 1:
+            scale = _f32((length - 1) / (out - 1))
+        places: list[int] = []
+        for i in range(out):
+            at = _f32(_f32(i + (0.5 if self.half_pixel_centers else 0.0)) * scale)
+            at = math.floor(at + 0.5) if self.align_corners else math.floor(at)
+            places.append(max(0, min(at, length - 1)))
+        return places
+
+
+def _f32(value: float) -> float:
+    return struct.unpack("f", struct.pack("f", value))[0]
+
+
+@dataclass(frozen=True, slots=True)
 class Requantize:
     """The same real values under another quantisation or element type."""
 
@@ -247,7 +287,22 @@ class Softmax:
     arity = 1
 
 
-Op = Input | Conv | BatchNorm | Activate | Pool | Add | Multiply | Concat | Slice | Pad | Requantize | Softmax
+Op = (
+    Input
+    | Constant
+    | Conv
+    | BatchNorm
+    | Activate
+    | Pool
+    | Add
+    | Multiply
+    | Concat
+    | Slice
+    | Pad
+    | Resize
+    | Requantize
+    | Softmax
+)
 
 
 def output_shape(op: Op, inputs: tuple[Shape, ...], declared: Shape) -> Shape:
@@ -255,7 +310,7 @@ def output_shape(op: Op, inputs: tuple[Shape, ...], declared: Shape) -> Shape:
     if op.arity is not None and len(inputs) != op.arity:
         raise GraphError(f"{op_name(op)} must have {op.arity} inputs, got {len(inputs)}")
     match op:
-        case Input():
+        case Input() | Constant():
             return declared
         case Conv():
             return op.output_shape(inputs[0])
@@ -265,14 +320,10 @@ def output_shape(op: Op, inputs: tuple[Shape, ...], declared: Shape) -> Shape:
             return Shape(height, width, inputs[0].channels)
         case BatchNorm() | Activate() | Requantize() | Softmax():
             return inputs[0]
-        case Add():
-            if inputs[0] != inputs[1]:
-                raise GraphError(f"inputs of add must have one shape, got {inputs[0]} and {inputs[1]}")
-            return inputs[0]
-        case Multiply():
+        case Add() | Multiply():
             if inputs[1] not in (inputs[0], Shape(1, 1, inputs[0].channels)):
                 raise GraphError(
-                    f"second input of multiply must be {inputs[0]} or 1x1x{inputs[0].channels}, got {inputs[1]}"
+                    f"second input of {op_name(op)} must be {inputs[0]} or 1x1x{inputs[0].channels}, got {inputs[1]}"
                 )
             return inputs[0]
         case Concat():
@@ -285,6 +336,8 @@ def output_shape(op: Op, inputs: tuple[Shape, ...], declared: Shape) -> Shape:
             if not 0 <= start < stop <= inputs[0].channels:
                 raise GraphError(f"slice must lie within 0..{inputs[0].channels}, got {start}..{stop}")
             return Shape(inputs[0].height, inputs[0].width, stop - start)
+        case Resize(height=height, width=width):
+            return Shape(height, width, inputs[0].channels)
         case Pad(padding=(top, bottom, left, right)):
             shape = inputs[0]
             return Shape(shape.height + top + bottom, shape.width + left + right, shape.channels)
@@ -297,8 +350,10 @@ def _check_pool(window: Window) -> None:
         raise GraphError(f"padding of a pool must be smaller than its window, got {window.padding}")
 
 
-def op_params(op: Op, inputs: tuple[Shape, ...]) -> tuple[Param, ...]:
-    """The arrays that `op` needs, given its input shapes."""
+def op_params(op: Op, inputs: tuple[Shape, ...], declared: Shape) -> tuple[Param, ...]:
+    """The arrays that `op` needs, given the shapes of its inputs and (for a Constant) its own."""
+    if isinstance(op, Constant):
+        return (Param("value", declared.array, op.dtype),)
     return op.params(inputs[0]) if isinstance(op, Conv | BatchNorm) else ()
 
 
@@ -317,5 +372,7 @@ def op_window(op: Op) -> Window | None:
     match op:
         case Conv(window=window) | Pool(window=window):
             return window
+        case Pad(padding=padding):
+            return Window(padding=padding)
         case _:
             return None

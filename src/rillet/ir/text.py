@@ -5,7 +5,7 @@ import json
 import re
 from collections.abc import Mapping
 from enum import Enum
-from typing import Any, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 from rillet.errors import GraphError
 from rillet.ir import ops
@@ -14,23 +14,7 @@ from rillet.ir.ops import Op, Window
 from rillet.ir.types import DType, Quant, Shape, TensorType
 
 VERSION = 1
-_OPS: dict[str, type[Op]] = {
-    cls.__name__.lower(): cls
-    for cls in (
-        ops.Input,
-        ops.Conv,
-        ops.BatchNorm,
-        ops.Activate,
-        ops.Pool,
-        ops.Add,
-        ops.Multiply,
-        ops.Concat,
-        ops.Slice,
-        ops.Pad,
-        ops.Requantize,
-        ops.Softmax,
-    )
-}
+_OPS: dict[str, type[Op]] = {cls.__name__.lower(): cls for cls in get_args(Op)}
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]*")
 
 

@@ -22,11 +22,15 @@ class Kernel(Enum):
 
     DENSE = "dense"
     DEPTHWISE = "depthwise"
-    AVERAGE_POOL = "average_pool"
+    POOL = "pool"
     GLOBAL_POOL = "global_pool"
-    ADD = "add"
-    REQUANTIZE = "requantize"
+    ARITHMETIC = "arithmetic"
+    LOOKUP = "lookup"
+    FUNCTION = "function"
+    QUANTIZE = "quantize"
+    DEQUANTIZE = "dequantize"
     SOFTMAX = "softmax"
+    COPY = "copy"
 
 
 class Packing(Enum):

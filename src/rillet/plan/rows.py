@@ -9,7 +9,7 @@ from functools import cache
 
 from rillet.errors import TargetError, Unsupported
 from rillet.ir.graph import Graph
-from rillet.ir.ops import Input, op_macs
+from rillet.ir.ops import Constant, Input, op_macs
 from rillet.plan.arena import Chain, Piece, align, place
 from rillet.plan.kernels import Choice, choose
 from rillet.plan.plan import Buffer, BufferKind, Kernel, Plan, Segment, Stage
@@ -83,10 +83,14 @@ class _Planner:
         self.graph = graph
         self.resident = resident
         self.nodes = graph.nodes
-        self.first = len(graph.input_nodes)
+        self.first = sum(isinstance(node.op, Input | Constant) for node in self.nodes)
         self.count = len(graph.nodes)
-        if any(not isinstance(node.op, Input) for node in self.nodes[: self.first]) or self.first != 1:
-            raise Unsupported(f"{graph.name}: must have one input, got {len(graph.input_nodes)}")
+        if len(graph.input_nodes) != 1 or not isinstance(self.nodes[0].op, Input):
+            raise Unsupported(f"{graph.name}: must have one input, and first, got {len(graph.input_nodes)}")
+        if any(not isinstance(node.op, Input | Constant) for node in self.nodes[: self.first]):
+            raise Unsupported(f"{graph.name}: constants must come before the layers")
+        if any(self.graph.by_name[name] in self.nodes[: self.first] for name in graph.outputs):
+            raise Unsupported(f"{graph.name}: outputs must be computed, got an input or a constant")
         if self.count == self.first:
             raise Unsupported(f"{graph.name}: must have a layer, got an input alone")
         self.position = {node.name: i for i, node in enumerate(self.nodes)}
@@ -110,7 +114,8 @@ class _Planner:
     def inputs_of(self, start: int, stop: int) -> list[str]:
         """Values made before the segment that it reads."""
         names = dict.fromkeys(n for node in self.nodes[start:stop] for n in node.inputs)
-        return [name for name in names if self.position[name] < start]
+        outside = (name for name in names if self.position[name] < start)
+        return [name for name in outside if not isinstance(self.graph.by_name[name].op, Constant)]
 
     def maps_through(self, start: int, stop: int) -> list[str]:
         """Values that lie whole in the arena while the segment runs: made before and read in it or later, or made in
@@ -120,7 +125,7 @@ class _Planner:
         for i, node in enumerate(self.nodes[:stop]):
             last = self.last_use[node.name]
             if (i < start and last >= start) or (i >= start and last >= stop):
-                if isinstance(node.op, Input) and not self.resident:
+                if isinstance(node.op, Constant) or (isinstance(node.op, Input) and not self.resident):
                     continue
                 alive.append(node.name)
         return alive

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rillet.ir.graph import Graph, Node
-from rillet.ir.ops import Pool, PoolKind, op_window
+from rillet.ir.ops import Pool, PoolKind, Resize, op_window
 from rillet.ir.types import Shape
 
 Indices = npt.NDArray[np.int64]
@@ -53,16 +53,28 @@ class Timing:
         return self._triggers[key]
 
     def _trigger(self, node: Node, source: Shape) -> Indices:
-        window, out = op_window(node.op), node.shape
+        rows, columns = self._reach(node, source, last=True)
         ends = self.ends(node.name) - 1
-        if window is None:
-            return np.arange(len(ends))
-        rows, columns = ends // out.width, ends % out.width
-        (top, _, left, _), (high, wide) = window.padding, window.extent
-        last_row = np.clip(rows * window.stride[0] - top + high - 1, 0, source.height - 1)
-        last_column = np.clip(columns * window.stride[1] - left + wide - 1, 0, source.width - 1)
+        last_row, last_column = rows[ends // node.shape.width], columns[ends % node.shape.width]
         tile = last_row * self.tiles_in_row(source) + last_column // self.tile_of(source)
         return np.maximum.accumulate(tile)
+
+    def _reach(self, node: Node, source: Shape, last: bool) -> tuple[Indices, Indices]:
+        """For each row and each column of `node`, the last (or first) one of its source that it reads."""
+        out, op = node.shape, node.op
+        if isinstance(op, Resize):
+            rows, columns = op.sources(source.height, out.height), op.sources(source.width, out.width)
+            return np.array(rows, np.int64), np.array(columns, np.int64)
+        if source.pixels == 1:
+            return np.zeros(out.height, np.int64), np.zeros(out.width, np.int64)
+        window = op_window(op)
+        rows, columns = np.arange(out.height), np.arange(out.width)
+        if window is None:
+            return rows, columns
+        (top, _, left, _), (high, wide) = window.padding, window.extent
+        rows = rows * window.stride[0] - top + (high - 1 if last else 0)
+        columns = columns * window.stride[1] - left + (wide - 1 if last else 0)
+        return np.clip(rows, 0, source.height - 1), np.clip(columns, 0, source.width - 1)
 
     def needs(self, node: Node, source: str) -> Indices:
         """For each tile of `node`, the first pixel of `source` that it or a later tile reads; one more for the end."""
@@ -72,15 +84,11 @@ class Timing:
         return self._needs[key]
 
     def _need(self, node: Node, source: Shape) -> Indices:
-        window, out = op_window(node.op), node.shape
+        rows, columns = self._reach(node, source, last=False)
         ends = self.ends(node.name)
         starts = np.concatenate([[0], ends[:-1]])
-        if window is not None:
-            rows, columns = starts // out.width, starts % out.width
-            first_row = np.clip(rows * window.stride[0] - window.padding[0], 0, source.height - 1)
-            first_column = np.clip(columns * window.stride[1] - window.padding[2], 0, source.width - 1)
-            starts = first_row * source.width + first_column
-        lows = np.minimum.accumulate(starts[::-1])[::-1]
+        first = rows[starts // node.shape.width] * source.width + columns[starts % node.shape.width]
+        lows = np.minimum.accumulate(first[::-1])[::-1]
         return np.concatenate([lows, [source.pixels]])
 
     def accumulates(self, node: Node) -> bool:

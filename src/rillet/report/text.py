@@ -70,7 +70,7 @@ def parameters(graph: Graph, node: Node) -> int:
     """Weights and biases of a node; scales of a quantisation are not counted."""
     total = 0
     for param in graph.node_params(node):
-        if param.name != "weight_scale":
+        if param.name not in ("weight_scale", "weight_zero_point"):
             size = 1
             for n in param.shape:
                 size *= n

@@ -11,6 +11,7 @@ from rillet.plan.plan import Plan
 from rillet.runtime.images import load_input
 from rillet.runtime.models import Model
 from rillet.runtime.run import Program
+from rillet.runtime.verify import first_difference
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +35,15 @@ def run_image(model: Model, image: Path, plan: Plan, count: int = 5) -> RunResul
     graph = model.graph
     pixels = load_input(image, graph)
     program = Program(plan)
+    names = tuple(dict.fromkeys(graph.outputs))
     output = program.push(pixels)
-    expected = reference.outputs(graph, pixels)[0]
-    if output.tobytes() != expected.tobytes():
-        raise BuildError(f"{model.path}: the program must give the reference's bytes, got others: rillet verify")
+    expected = dict(zip(names, reference.outputs(graph, pixels), strict=False))
+    difference = first_difference(graph, expected, dict(zip(names, output, strict=True)), 0, "c")
+    if difference is not None:
+        raise BuildError(f"{model.path}: the program must give the reference's values, got {difference}")
     report = memory(graph, plan)
     return RunResult(
-        classify(graph, output, count),
+        classify(graph, output[0], count),
         report.arena_bytes,
         program.touched_bytes(pixels),
         report.layerwise_bytes,

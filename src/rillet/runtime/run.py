@@ -11,6 +11,7 @@ import numpy as np
 from rillet.backends.c.emit import emit
 from rillet.errors import GraphError
 from rillet.ir.graph import Array
+from rillet.ir.ops import Constant, Input
 from rillet.plan.plan import Plan
 from rillet.runtime.build import build_library
 
@@ -34,10 +35,12 @@ class Program:
         self.plan = plan
         graph = plan.graph
         self._input = graph.input_nodes[0]
-        self._output = graph.by_name[graph.outputs[0]]
+        self._outputs = [graph.by_name[name] for name in dict.fromkeys(graph.outputs)]
         self._library = ctypes.CDLL(str(build_library(emit(plan), defines=("NET_TRACE",) if trace else ())))
         self._library.net_arena.restype = ctypes.c_void_p
-        self._library.net_output.restype = ctypes.c_void_p
+        self._results = [getattr(self._library, f"net_output{_ending(i)}") for i in range(len(self._outputs))]
+        for function in self._results:
+            function.restype = ctypes.c_void_p
         for function in (self._library.net_start, self._library.net_run, self._library.net_push_row):
             function.restype = None
         self._traces = [np.zeros(node.shape.array, node.type.dtype.numpy) for node in graph.nodes] if trace else []
@@ -46,14 +49,14 @@ class Program:
             for i, array in enumerate(self._traces):
                 table[i] = array.ctypes.data
 
-    def run(self, image: Array) -> Array:
-        """The output for one image, as the net stores both; raises GraphError for a wrong shape."""
+    def run(self, image: Array) -> tuple[Array, ...]:
+        """The outputs for one image, as the net stores them; raises GraphError for a wrong shape."""
         image = self._checked(image)
-        out = np.empty(self._output.shape.array, self._output.type.dtype.numpy)
-        self._library.net_run(ctypes.c_void_p(image.ctypes.data), ctypes.c_void_p(out.ctypes.data))
+        out = tuple(np.empty(node.shape.array, node.type.dtype.numpy) for node in self._outputs)
+        self._library.net_run(*(ctypes.c_void_p(array.ctypes.data) for array in (image, *out)))
         return out
 
-    def push(self, image: Array) -> Array:
+    def push(self, image: Array) -> tuple[Array, ...]:
         """As `run`, one row at a time out of a buffer that holds only that row."""
         image = self._checked(image)
         row = np.empty_like(image[0])
@@ -61,18 +64,19 @@ class Program:
         for line in image:
             row[...] = line
             self._library.net_push_row(ctypes.c_void_p(row.ctypes.data))
-        address = self._library.net_output()
-        size = self._output.type.bytes
-        return np.frombuffer(ctypes.string_at(address, size), self._output.type.dtype.numpy).reshape(
-            self._output.shape.array
-        )
+        out: list[Array] = []
+        for node, result in zip(self._outputs, self._results, strict=True):
+            data = ctypes.string_at(result(), node.type.bytes)
+            out.append(np.frombuffer(data, node.type.dtype.numpy).reshape(node.shape.array))
+        return tuple(out)
 
     def trace(self, image: Array) -> dict[str, Array]:
         """Every value that the net makes for one image; the program must have been built with `trace`."""
         assert self._traces
         self.run(image)
         nodes = self.plan.graph.nodes
-        return {n.name: a.copy() for n, a in zip(nodes, self._traces, strict=True) if n is not self._input}
+        made = zip(nodes, self._traces, strict=True)
+        return {n.name: a.copy() for n, a in made if not isinstance(n.op, Input | Constant)}
 
     def touched_bytes(self, image: Array) -> int:
         """High-water mark of the arena: the end of the last byte that one image writes, found by poison."""
@@ -107,6 +111,11 @@ class Program:
                 f"got {image.dtype} of {image.shape}"
             )
         return np.ascontiguousarray(image)
+
+
+def _ending(index: int) -> str:
+    """What the names of output `index` end in."""
+    return "" if index == 0 else f"_{index + 1}"
 
 
 def shortened(plan: Plan) -> Iterator[tuple[str, Plan]]:

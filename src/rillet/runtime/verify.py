@@ -13,6 +13,9 @@ from rillet.plan.plan import Plan
 from rillet.runtime.oracles import LiteRt, Tflm, require
 from rillet.runtime.run import Program
 
+REAL_TOLERANCE = 1e-5
+"""Real numbers agree where they differ by at most this share of their map's greatest: sums may be reordered."""
+
 
 @dataclass(frozen=True)
 class Difference:
@@ -23,13 +26,13 @@ class Difference:
     row: int
     column: int
     channel: int
-    expected: int
-    got: int
+    expected: float
+    got: float
     backend: str
 
     def __str__(self) -> str:
         place = f"row {self.row}, column {self.column}, channel {self.channel}"
-        return f"{self.node}, {place}: reference {self.expected}, {self.backend} {self.got} (input {self.input})"
+        return f"{self.node}, {place}: reference {self.expected:g}, {self.backend} {self.got:g} (input {self.input})"
 
 
 @dataclass(frozen=True)
@@ -45,12 +48,18 @@ class Verification:
 
 
 def random_inputs(graph: Graph, count: int, seed: int = 0) -> Iterator[Array]:
-    """Seeded inputs, every stored value equally likely."""
-    node = graph.input_nodes[0]
-    low, high = node.type.dtype.integers
+    """Seeded inputs, every stored value or pixel equally likely; real inputs without a contract lie in -1 to 1."""
+    node, spec = graph.input_nodes[0], graph.image
     for i in range(count):
         rng = np.random.default_rng([seed, i])
-        yield rng.integers(low, high + 1, node.shape.array).astype(node.type.dtype.numpy)
+        if node.type.quant is not None:
+            low, high = node.type.dtype.integers
+            yield rng.integers(low, high + 1, node.shape.array).astype(node.type.dtype.numpy)
+        elif spec is not None:
+            pixels = rng.integers(0, 256, node.shape.array)
+            yield ((pixels - np.array(spec.mean)) / np.array(spec.deviation)).astype(np.float32)
+        else:
+            yield rng.uniform(-1, 1, node.shape.array).astype(np.float32)
 
 
 def verify(
@@ -75,9 +84,10 @@ def verify(
     names = ("c", against) if against else ("c",)
     for i, image in enumerate(random_inputs(graph, inputs)):
         expected = reference.run(graph, image)
-        outputs = {name: expected[name] for name in graph.outputs}
+        outputs = {name: expected[name] for name in dict.fromkeys(graph.outputs)}
         for run in (program.run, program.push):
-            difference = first_difference(graph, outputs, {graph.outputs[0]: run(image)}, i, "c")
+            got = dict(zip(outputs, run(image), strict=True))
+            difference = first_difference(graph, outputs, got, i, "c")
             if difference:
                 return Verification(False, i + 1, values, names, _bisect(plan, image, expected, i) or difference)
             values += sum(a.size for a in outputs.values())
@@ -98,12 +108,17 @@ def first_difference(
     for node in graph.nodes:
         if node.name not in expected or node.name not in got:
             continue
-        want, have = expected[node.name], got[node.name].reshape(expected[node.name].shape)
-        wrong = np.argwhere(want != have)
+        want = expected[node.name].astype(np.float64)
+        have = got[node.name].astype(np.float64).reshape(want.shape)
+        if node.type.quant is None:
+            # Written so that a NaN is a difference.
+            wrong = np.argwhere(~(np.abs(want - have) <= REAL_TOLERANCE * np.abs(want).max()))
+        else:
+            wrong = np.argwhere(want != have)
         if len(wrong):
             row, column, channel = (int(n) for n in wrong[0])
             place = (row, column, channel)
-            return Difference(index, node.name, *place, int(want[place]), int(have[place]), backend)
+            return Difference(index, node.name, *place, float(want[place]), float(have[place]), backend)
     return None
 
 

@@ -1,18 +1,25 @@
-"""The data of an emitted program: weights in the plan's packing, biases with zero points folded in, multipliers."""
+"""The data of an emitted program: weights in the plan's packing, biases with zero points folded in, tables."""
 
 from collections.abc import Iterable
 
 import numpy as np
 
 from rillet.arithmetic import fixed_point as fp
+from rillet.arithmetic import tables
+from rillet.arithmetic.convolution import multipliers, stored_weights
 from rillet.errors import GraphError, Unsupported
 from rillet.ir.graph import Array, Graph, Node
-from rillet.ir.ops import Conv
-from rillet.ir.types import Quant
-from rillet.plan.plan import Packing, Plan, Stage
+from rillet.ir.ops import Activate, Activation, Concat, Constant, Conv, Resize, Softmax
+from rillet.ir.types import DType, Quant
+from rillet.plan.plan import Kernel, Packing, Plan, Stage
 
 _C_TYPES = {"int8": "int8_t", "int16": "int16_t", "int32": "int32_t", "uint8": "uint8_t", "float32": "float"}
 _IN_A_LINE = 24
+
+
+def identifier(name: str) -> str:
+    """A node's name as a C identifier."""
+    return "".join(c if c.isalnum() else "_" for c in name)
 
 
 def quant(graph: Graph, node: Node) -> Quant:
@@ -22,41 +29,100 @@ def quant(graph: Graph, node: Node) -> Quant:
     return node.type.quant
 
 
-def conv_arrays(graph: Graph, stage: Stage) -> dict[str, Array]:
-    """Weights, bias, mantissa and shift of a convolution."""
+def program_arrays(plan: Plan) -> dict[str, Array]:
+    """Every constant array of the program by its C name."""
+    graph = plan.graph
+    out: dict[str, Array] = {}
+    for node in graph.nodes:
+        if isinstance(node.op, Constant):
+            out[f"net_{identifier(node.name)}_value"] = np.asarray(graph.param(node, "value"))
+    for segment in plan.segments:
+        for stage in segment.stages:
+            for part, array in _stage_arrays(graph, stage).items():
+                out[f"net_{identifier(stage.node)}_{part}"] = array
+    return out
+
+
+def _stage_arrays(graph: Graph, stage: Stage) -> dict[str, Array]:
     node = graph.by_name[stage.node]
-    assert isinstance(node.op, Conv)
-    source = graph.by_name[node.inputs[0]]
-    weight = np.asarray(graph.param(node, "weight"), np.int8)
-    bias = np.asarray(graph.param(node, "bias"), np.int32) if node.op.bias else None
+    sources = [graph.by_name[name] for name in node.inputs]
+    op = node.op
+    if isinstance(op, Conv):
+        return conv_arrays(graph, stage)
+    if stage.kernel is Kernel.LOOKUP:
+        function = op.activation if isinstance(op, Activate) else Activation.NONE
+        return {"table": lookup_table(graph, node, sources[0], function)}
+    if isinstance(op, Softmax) and node.type.quant is not None:
+        return {"table": fp.softmax_table(quant(graph, sources[0]), op.beta)}
+    if isinstance(op, Concat):
+        return {f"table{i}": concat_table(graph, node, s) for i, s in enumerate(sources) if rescaled(node, s)}
+    if isinstance(op, Resize):
+        shape = sources[0].shape
+        rows, columns = op.sources(shape.height, op.height), op.sources(shape.width, op.width)
+        return {"rows": np.array(rows, np.int32), "columns": np.array(columns, np.int32)}
+    return {}
+
+
+def rescaled(node: Node, source: Node) -> bool:
+    """True where a part of a Concat has another quantisation than the whole."""
+    return source.type.quant != node.type.quant
+
+
+def lookup_table(graph: Graph, node: Node, source: Node, function: Activation) -> Array:
+    """Results of the 256 bytes that a value can be."""
+    out = tables.activation_table(
+        function, quant(graph, source), source.type.dtype, quant(graph, node), node.type.dtype
+    )
+    return out.astype(node.type.dtype.numpy).view(np.uint8)
+
+
+def concat_table(graph: Graph, node: Node, source: Node) -> Array:
+    """Bytes of a Concat's part in the quantisation of the whole."""
+    low, high = node.type.dtype.integers
+    values = fp.concatenated(tables.stored_values(source.type.dtype), quant(graph, source), quant(graph, node))
+    return np.clip(values, low, high).astype(node.type.dtype.numpy).view(np.uint8)
+
+
+def conv_arrays(graph: Graph, stage: Stage) -> dict[str, Array]:
+    """Weights and bias of a convolution; mantissa and shift where it is quantised."""
+    node = graph.by_name[stage.node]
+    op, source = node.op, graph.by_name[node.inputs[0]]
+    assert isinstance(op, Conv)
+    if source.type.quant is None:
+        weight = np.asarray(graph.param(node, "weight"), np.float32)
+        bias = graph.param(node, "bias") if op.bias else np.zeros(op.out_channels, np.float32)
+        return {"weights": _packed(weight, stage), "bias": np.asarray(bias, np.float32)}
+    stored, weight_zero = stored_weights(graph, node, op)
     zero = quant(graph, source).zero_point
+    centred = stored - weight_zero
+    bias = np.asarray(graph.param(node, "bias"), np.int64) if op.bias else np.zeros(op.out_channels, np.int64)
     try:
-        fp.check_accumulator(weight, bias, source.type.dtype, zero)
+        fp.check_accumulator(centred, bias, source.type.dtype, zero)
     except GraphError as error:
         raise GraphError(f"{graph.name}: {node.name}: {error}") from None
+    folded = bias - zero * centred.reshape(len(stored), -1).sum(1)
+    mantissa, shift = multipliers(graph, node, op, quant(graph, source), quant(graph, node))
+    # uint8 weights are kept less 128, so that all weights are int8 in C.
+    kept = (stored - (128 if op.weights is DType.U8 else 0)).astype(np.int8)
+    return {"weights": _packed(kept, stage), "bias": folded.astype(np.int32), "mantissa": mantissa, "shift": shift}
+
+
+def weight_zero(graph: Graph, node: Node) -> int:
+    """Zero point of the weights as `conv_arrays` keeps them."""
+    op = node.op
+    assert isinstance(op, Conv)
+    return stored_weights(graph, node, op)[1] - 128 if op.weights is DType.U8 else 0
+
+
+def _packed(weight: Array, stage: Stage) -> Array:
     rows = weight.reshape(weight.shape[0], -1)
-    folded = -zero * rows.astype(np.int64).sum(1)
-    if bias is not None:
-        folded += bias
-    scales = np.asarray(graph.param(node, "weight_scale"), np.float32)
-    mantissa, shift = fp.conv_multipliers(quant(graph, source), scales, quant(graph, node), node.op.rounding)
-    packed = rows.T if stage.packing is Packing.TAP_MAJOR else rows
-    return {"weights": packed, "bias": folded.astype(np.int32), "mantissa": mantissa, "shift": shift}
+    return rows.T if stage.packing is Packing.TAP_MAJOR else rows
 
 
 def outside_value(graph: Graph, node: Node) -> int:
     """What a windowed stage reads in the padding of its input: the stored value of a real zero."""
-    return quant(graph, graph.by_name[node.inputs[0]]).zero_point
-
-
-def constant_bytes(plan: Plan) -> int:
-    """Bytes of the arrays that the program carries: weights, biases and multipliers."""
-    total = 0
-    for segment in plan.segments:
-        for stage in segment.stages:
-            if isinstance(plan.graph.by_name[stage.node].op, Conv):
-                total += sum(array.nbytes for array in conv_arrays(plan.graph, stage).values())
-    return total
+    source = graph.by_name[node.inputs[0]]
+    return 0 if source.type.quant is None else source.type.quant.zero_point
 
 
 def declaration(name: str, array: Array) -> str:
@@ -74,13 +140,17 @@ def definition(name: str, array: Array) -> str:
 
 def _lines(array: Array) -> Iterable[str]:
     flat = np.ascontiguousarray(array).reshape(-1)
-    if array.dtype.name == "float32":
-        # Hexadecimal digits keep every bit.
-        words = [float(value).hex() + "f" for value in flat]
-    else:
-        words = [_word(value) for value in flat.tolist()]
+    # Hexadecimal digits keep every bit of a real number.
+    words = [real(v) for v in flat.tolist()] if array.dtype.name == "float32" else [_word(v) for v in flat.tolist()]
     for start in range(0, len(words), _IN_A_LINE):
         yield ",".join(words[start : start + _IN_A_LINE]) + ","
+
+
+def real(value: float) -> str:
+    """A float32 literal; infinities as bounds that no value passes."""
+    if value in (float("inf"), float("-inf")):
+        return "3.40282347e+38f" if value > 0 else "-3.40282347e+38f"
+    return float(np.float32(value)).hex() + "f"
 
 
 def _word(value: int) -> str:

@@ -4,32 +4,33 @@ from importlib.resources import files
 
 import numpy as np
 
-from rillet.arithmetic import fixed_point as fp
-from rillet.backends.c.constants import conv_arrays, declaration, definition, outside_value, quant
-from rillet.backends.c.stages import accessor, c_type, identifier, outside_name, stage_text
-from rillet.errors import Unsupported
+from rillet.backends.c.calls import c_type, needs_outside, outside_name
+from rillet.backends.c.constants import declaration, definition, identifier, outside_value, program_arrays
+from rillet.backends.c.stages import accessor, constant_accessor, stage_text
 from rillet.ir.graph import Array, Node
-from rillet.ir.ops import Conv, Input, Softmax, op_window
+from rillet.ir.ops import Constant, Input
 from rillet.ir.types import DType
 from rillet.plan.plan import BufferKind, Kernel, Plan, Segment
 
 _HEADERS = {
     Kernel.DENSE: ("dense.h",),
-    Kernel.DEPTHWISE: ("depthwise.h", "dense.h"),
-    Kernel.AVERAGE_POOL: ("pool.h",),
+    Kernel.DEPTHWISE: ("dense.h", "depthwise.h"),
+    Kernel.POOL: ("pool.h",),
     Kernel.GLOBAL_POOL: ("pool.h",),
-    Kernel.ADD: ("add.h",),
-    Kernel.REQUANTIZE: ("requantize.h",),
+    Kernel.ARITHMETIC: ("arithmetic.h",),
+    Kernel.LOOKUP: ("pointwise.h",),
+    Kernel.FUNCTION: ("pointwise.h",),
+    Kernel.QUANTIZE: ("pointwise.h",),
+    Kernel.DEQUANTIZE: ("pointwise.h",),
     Kernel.SOFTMAX: ("softmax.h",),
+    Kernel.COPY: ("pointwise.h",),
 }
-BUILD_LINE = "cc -O3 -std=c99 -Wall -Wextra -Werror -o net main.c net.c net_weights.c"
+BUILD_LINE = "cc -O3 -std=c99 -Wall -Wextra -Werror -o net main.c net.c net_weights.c -lm"
 
 
 def emit(plan: Plan) -> dict[str, str]:
     """The program's files: net.h, net.c, net_weights.h, net_weights.c, main.c and the kernels it uses."""
-    if len(plan.graph.outputs) != 1:
-        raise Unsupported(f"{plan.graph.name}: must have one output in C, got {len(plan.graph.outputs)}")
-    arrays = _arrays(plan)
+    arrays = program_arrays(plan)
     used = {header for s in plan.segments for stage in s.stages for header in _HEADERS[stage.kernel]}
     headers = ["stream.h", "rescale.h", *sorted(used)]
     kernels = files("rillet.backends.c") / "kernels"
@@ -42,23 +43,6 @@ def emit(plan: Plan) -> dict[str, str]:
     }
     for name in headers:
         out[f"kernels/{name}"] = (kernels / name).read_text()
-    return out
-
-
-def _arrays(plan: Plan) -> dict[str, Array]:
-    """Every constant array of the program by its C name."""
-    graph = plan.graph
-    out: dict[str, Array] = {}
-    for segment in plan.segments:
-        for stage in segment.stages:
-            node = graph.by_name[stage.node]
-            name = identifier(node.name)
-            if isinstance(node.op, Conv):
-                for part, array in conv_arrays(graph, stage).items():
-                    out[f"net_{name}_{part}"] = array
-            elif isinstance(node.op, Softmax):
-                source = quant(graph, graph.by_name[node.inputs[0]])
-                out[f"net_{name}_table"] = fp.softmax_table(source, node.op.beta)
     return out
 
 
@@ -85,12 +69,19 @@ def _input(plan: Plan) -> Node:
     return plan.graph.input_nodes[0]
 
 
-def _output(plan: Plan) -> Node:
-    return plan.graph.by_name[plan.graph.outputs[0]]
+def _outputs(plan: Plan) -> list[tuple[str, Node]]:
+    """The outputs, each with what its names in C end in: nothing for the first, then _2, _3 and so on."""
+    names = dict.fromkeys(plan.graph.outputs)
+    return [("" if i == 0 else f"_{i + 1}", plan.graph.by_name[name]) for i, name in enumerate(names)]
+
+
+def _run_arguments(plan: Plan) -> str:
+    outputs = (f"net_output{end}_t *output{end}" for end, _ in _outputs(plan))
+    return ", ".join(["const net_input_t *image", *outputs])
 
 
 def _header(plan: Plan) -> str:
-    source, out = _input(plan), _output(plan)
+    source, outputs = _input(plan), _outputs(plan)
     lines = [
         f"/* {plan.graph.name}: {plan.graph.macs} multiply-accumulates an image,"
         f" {plan.arena_bytes} bytes of activations. */",
@@ -101,19 +92,19 @@ def _header(plan: Plan) -> str:
         f"#define NET_INPUT_HEIGHT {source.shape.height}",
         f"#define NET_INPUT_WIDTH {source.shape.width}",
         f"#define NET_INPUT_CHANNELS {source.shape.channels}",
-        f"#define NET_OUTPUT_SIZE {out.shape.elements}",
+        *(f"#define NET_OUTPUT{end.upper()}_SIZE {node.shape.elements}" for end, node in outputs),
         f"#define NET_ARENA_BYTES {plan.arena_bytes}",
         f"typedef {c_type(source.type)} net_input_t;",
-        f"typedef {c_type(out.type)} net_output_t;",
+        *(f"typedef {c_type(node.type)} net_output{end}_t;" for end, node in outputs),
         "",
         "/* Begins an image. */",
         "void net_start(void);",
         "/* Takes the next row of the image, NET_INPUT_WIDTH x NET_INPUT_CHANNELS values; the last completes it. */",
         "void net_push_row(const net_input_t *row);",
         "/* The result, NET_OUTPUT_SIZE values, from the last row of an image to the first of the next. */",
-        "const net_output_t *net_output(void);",
+        *(f"const net_output{end}_t *net_output{end}(void);" for end, _ in outputs),
         "/* All of the above for one image in memory. */",
-        "void net_run(const net_input_t *image, net_output_t *output);",
+        f"void net_run({_run_arguments(plan)});",
         "/* The NET_ARENA_BYTES bytes that hold all activations. */",
         "uint8_t *net_arena(void);",
     ]
@@ -137,6 +128,7 @@ def _schedule(plan: Plan, headers: list[str]) -> str:
         _counters(plan),
         _trace(plan),
         *_outsides(plan),
+        *(constant_accessor(node) for node in graph.nodes if isinstance(node.op, Constant)),
         *(accessor(graph, b) for b in plan.buffers.values() if b.kind in (BufferKind.MAP, BufferKind.RING)),
     ]
     if _direct(plan):
@@ -167,11 +159,10 @@ def _trace(plan: Plan) -> str:
         "#ifdef NET_TRACE\n"
         "/* One whole map for each value, filled as its pixels are made. */\n"
         f"uint8_t *net_trace[{len(plan.graph.nodes)}];\n"
-        "#define SEEN(index, value, n) \\\n"
+        "#define SEEN(index, value, n, bytes) \\\n"
         "  for (int32_t seen = 0; seen < (n); seen++) \\\n"
-        "    memcpy(net_trace[index] + (made.value + seen) * (at_##value(1) - at_##value(0)), \\\n"
-        "           at_##value(made.value + seen), (size_t)(at_##value(1) - at_##value(0)))\n"
-        "#else\n#define SEEN(index, value, n) (void)0\n#endif\n"
+        "    memcpy(net_trace[index] + (made.value + seen) * (bytes), at_##value(made.value + seen), bytes)\n"
+        "#else\n#define SEEN(index, value, n, bytes) (void)0\n#endif\n"
     )
 
 
@@ -181,8 +172,7 @@ def _outsides(plan: Plan) -> list[str]:
     for segment in plan.segments:
         for stage in segment.stages:
             node = plan.graph.by_name[stage.node]
-            window = op_window(node.op)
-            if window is None or not any(window.padding) or stage.kernel is Kernel.AVERAGE_POOL:
+            if not needs_outside(node, stage):
                 continue
             source = plan.graph.by_name[node.inputs[0]]
             key = (outside_value(plan.graph, node), source.type.dtype)
@@ -245,7 +235,7 @@ def _advance(plan: Plan, segment: Segment, driver: Node, indent: str) -> list[st
 
 
 def _entry_points(plan: Plan) -> str:
-    source, out = _input(plan), _output(plan)
+    source, outputs = _input(plan), _outputs(plan)
     name, shape = identifier(source.name), source.shape
     row_values = shape.width * shape.channels
     later = [f"  segment_{i + 1}();" for i in range(0 if plan.resident else 1, len(plan.segments))]
@@ -284,19 +274,18 @@ def _entry_points(plan: Plan) -> str:
         lines += [*_advance(plan, first, source, "    "), f"    x += made.{name} - before;", "  }"]
     if later:
         lines += [f"  if (made.{name} == {shape.pixels}) finish();"]
+    lines += ["}", ""]
+    for end, node in outputs:
+        lines += [f"const net_output{end}_t *net_output{end}(void)", f"{{ return at_{identifier(node.name)}(0); }}", ""]
     lines += [
-        "}",
-        "",
-        "const net_output_t *net_output(void)",
-        f"{{ return at_{identifier(out.name)}(0); }}",
-        "",
-    ]
-    lines += [
-        "void net_run(const net_input_t *image, net_output_t *output)",
+        f"void net_run({_run_arguments(plan)})",
         "{",
         "  net_start();",
         f"  for (int32_t y = 0; y < NET_INPUT_HEIGHT; y++) net_push_row(image + y * {row_values});",
-        "  memcpy(output, net_output(), NET_OUTPUT_SIZE * sizeof *output);",
+        *(
+            f"  memcpy(output{end}, net_output{end}(), NET_OUTPUT{end.upper()}_SIZE * sizeof *output{end});"
+            for end, _ in outputs
+        ),
         "}",
         "",
         "uint8_t *net_arena(void) { return arena; }",

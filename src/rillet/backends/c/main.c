@@ -35,6 +35,6 @@ int main(int argc, char **argv)
   int best = 0;
   for (int i = 1; i < NET_OUTPUT_SIZE; i++)
     if (out[i] > out[best]) best = i;
-  printf("class %d, stored value %d\n", best, (int)out[best]);
+  printf("class %d, stored value %g\n", best, (double)out[best]);
   return 0;
 }

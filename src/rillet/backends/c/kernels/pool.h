@@ -1,4 +1,4 @@
-/* Averages: over windows, and over the whole map pixel by pixel as it comes. */
+/* Averages and greatest values: over windows, and averages over the whole map pixel by pixel as it comes. */
 #ifndef RILLET_POOL_H
 #define RILLET_POOL_H
 #include "rescale.h"
@@ -10,41 +10,82 @@ static inline int32_t rillet_average(int32_t sum, int32_t count)
 }
 
 /* Average of the taps that are inside the map. */
-static inline void rillet_average_i8(const void *const tap[], int32_t taps, int8_t *restrict out, int32_t channels,
-                                     int32_t low, int32_t high)
+#define RILLET_AVERAGE(name, type)                                                                                     \
+  static inline void name(const void *const tap[], int32_t taps, type *restrict out, int32_t channels, int32_t low,    \
+                          int32_t high)                                                                                \
+  {                                                                                                                    \
+    for (int32_t c = 0; c < channels; c++) {                                                                           \
+      int32_t sum = 0;                                                                                                 \
+      for (int32_t t = 0; t < taps; t++) sum += ((const type *)tap[t])[c];                                             \
+      out[c] = (type)rillet_clamp(rillet_average(sum, taps), low, high);                                               \
+    }                                                                                                                  \
+  }
+RILLET_AVERAGE(rillet_average_i8, int8_t)
+RILLET_AVERAGE(rillet_average_u8, uint8_t)
+
+static inline void rillet_average_f32(const void *const tap[], int32_t taps, float *restrict out, int32_t channels,
+                                      float low, float high)
 {
   for (int32_t c = 0; c < channels; c++) {
-    int32_t sum = 0;
-    for (int32_t t = 0; t < taps; t++) sum += ((const int8_t *)tap[t])[c];
-    out[c] = (int8_t)rillet_clamp(rillet_average(sum, taps), low, high);
+    float sum = 0.0f;
+    for (int32_t t = 0; t < taps; t++) sum += ((const float *)tap[t])[c];
+    const float value = sum / (float)taps;
+    out[c] = value < low ? low : value > high ? high : value;
   }
 }
 
+/* Greatest of the taps that are inside the map. */
+#define RILLET_MAX(name, type, limit)                                                                                  \
+  static inline void name(const void *const tap[], int32_t taps, type *restrict out, int32_t channels, limit low,      \
+                          limit high)                                                                                  \
+  {                                                                                                                    \
+    for (int32_t c = 0; c < channels; c++) {                                                                           \
+      type most = ((const type *)tap[0])[c];                                                                           \
+      for (int32_t t = 1; t < taps; t++)                                                                               \
+        if (((const type *)tap[t])[c] > most) most = ((const type *)tap[t])[c];                                        \
+      out[c] = (type)(most < low ? low : most > high ? high : most);                                                   \
+    }                                                                                                                  \
+  }
+RILLET_MAX(rillet_max_i8, int8_t, int32_t)
+RILLET_MAX(rillet_max_u8, uint8_t, int32_t)
+RILLET_MAX(rillet_max_f32, float, float)
+
 /* Takes one pixel into the sums; the first one begins them. */
-static inline void rillet_accumulate_i8(const int8_t *restrict in, int32_t *restrict sums, int32_t channels,
-                                        int32_t begins)
-{
-  if (begins)
-    for (int32_t c = 0; c < channels; c++) sums[c] = 0;
-  for (int32_t c = 0; c < channels; c++) sums[c] += in[c];
-}
+#define RILLET_ACCUMULATE(name, type, total)                                                                           \
+  static inline void name(const type *restrict in, total *restrict sums, int32_t channels, int32_t begins)             \
+  {                                                                                                                    \
+    if (begins)                                                                                                        \
+      for (int32_t c = 0; c < channels; c++) sums[c] = 0;                                                              \
+    for (int32_t c = 0; c < channels; c++) sums[c] += in[c];                                                           \
+  }
+RILLET_ACCUMULATE(rillet_accumulate_i8, int8_t, int32_t)
+RILLET_ACCUMULATE(rillet_accumulate_u8, uint8_t, int32_t)
+RILLET_ACCUMULATE(rillet_accumulate_f32, float, float)
 
 /* The average pool of a whole map from its sums. */
-static inline void rillet_finish_average_i8(const int32_t *restrict sums, int8_t *restrict out, int32_t channels,
-                                            int32_t count, int32_t low, int32_t high)
+static inline void rillet_finish_average(const int32_t *restrict sums, void *out, int32_t channels, int32_t count,
+                                         int32_t low, int32_t high)
 {
   for (int32_t c = 0; c < channels; c++)
-    out[c] = (int8_t)rillet_clamp(rillet_average(sums[c], count), low, high);
+    ((uint8_t *)out)[c] = (uint8_t)rillet_clamp(rillet_average(sums[c], count), low, high);
 }
 
 /* The mean of a whole map from its sums, into another scale; 1 / count is in the multiplier. */
-static inline void rillet_finish_mean_i8(const int32_t *restrict sums, int8_t *restrict out, int32_t channels,
-                                         int32_t zeros, int32_t mantissa, int32_t shift, int32_t zero, int32_t low,
-                                         int32_t high)
+static inline void rillet_finish_mean(const int32_t *restrict sums, void *out, int32_t channels, int32_t zeros,
+                                      int32_t mantissa, int32_t shift, int32_t zero, int32_t low, int32_t high)
 {
   for (int32_t c = 0; c < channels; c++) {
     const int32_t scaled = rillet_rescale_double(sums[c] - zeros, mantissa, shift);
-    out[c] = (int8_t)rillet_clamp(scaled + zero, low, high);
+    ((uint8_t *)out)[c] = (uint8_t)rillet_clamp(scaled + zero, low, high);
+  }
+}
+
+static inline void rillet_finish_f32(const float *restrict sums, float *restrict out, int32_t channels, int32_t count,
+                                     float low, float high)
+{
+  for (int32_t c = 0; c < channels; c++) {
+    const float value = sums[c] / (float)count;
+    out[c] = value < low ? low : value > high ? high : value;
   }
 }
 #endif

@@ -1,0 +1,166 @@
+"""Functions of one 8-bit value under the rule `fixed_point`: all 256 results, as LiteRT gives them."""
+
+import math
+from typing import assert_never
+
+import numpy as np
+
+from rillet.arithmetic import fixed_point as fp
+from rillet.arithmetic.fixed_point import Ints
+from rillet.errors import Unsupported
+from rillet.ir.ops import Activation
+from rillet.ir.types import DType, Quant
+
+_ONE = 2**31 - 1
+_MIN16, _MAX16 = -(2**15), 2**15 - 1
+
+
+def activate(values: Ints, activation: Activation, source: Quant, out: Quant, dtype: DType) -> Ints:
+    """Stored results for stored values; raises Unsupported for a function without an integer rule."""
+    low, high = dtype.integers
+    match activation:
+        case Activation.NONE | Activation.RELU | Activation.RELU6 | Activation.RELU_N1_TO_1:
+            clamp = fp.activation_clamp(activation, out, dtype)
+            return np.clip(fp.requantize(values, source, out), clamp.low, clamp.high)
+        case Activation.SIGMOID:
+            return np.clip(_sigmoid(values - source.zero_point, source.scale) + low, low, high)
+        case Activation.HARD_SWISH:
+            return np.clip(_hard_swish(values - source.zero_point, source, out) + out.zero_point, low, high)
+        case Activation.HARD_SIGMOID | Activation.SILU:
+            raise Unsupported(f"{activation.value} has no integer rule")
+        case _:
+            assert_never(activation)
+
+
+def activation_table(activation: Activation, source: Quant, source_dtype: DType, out: Quant, dtype: DType) -> Ints:
+    """Results of the 256 stored values, in the order of their bytes (int8: 0 to 127, then -128 to -1)."""
+    return activate(stored_values(source_dtype), activation, source, out, dtype)
+
+
+def stored_values(dtype: DType) -> Ints:
+    """The 256 stored values in the order of their bytes."""
+    return np.arange(256, dtype=np.uint8).view(dtype.numpy).astype(np.int64)
+
+
+# -- sigmoid: a fixed-point exponential of gemmlowp with 4 integer bits, then 1 / (1 + e) by Newton's method ----------
+
+
+def _sigmoid(values: Ints, scale: float) -> Ints:
+    """256 * sigmoid(scale * value), rounded, for values without their zero point."""
+    factor = fp.multiplier(float(scale) * 2**27)
+    radius = math.floor((2**4 - 1) * 2.0**27 / 2.0**factor.shift)
+    clipped = np.clip(values, -radius, radius)
+    fixed = fp.multiply_double(clipped, factor.mantissa, factor.shift)
+    raw = np.array([_logistic(int(v)) for v in fixed.reshape(-1)], np.int64).reshape(fixed.shape)
+    rounded = _divide_by_power(raw, 23)
+    return np.where(values <= -radius, 0, np.where(values >= radius, 255, rounded))
+
+
+def _logistic(value: int) -> int:
+    """Sigmoid of a number with 27 fraction bits, as one with 31."""
+    if value == 0:
+        return 2**30
+    positive = _one_over_one_plus(_exp_of_negative(-abs(value)))
+    return positive if value > 0 else _ONE - positive
+
+
+def _high(a: int, b: int) -> int:
+    """Rounding doubling high multiply, saturating."""
+    if a == b == -(2**31):
+        return _ONE
+    return (a * b + 2**30) >> 31
+
+
+def _divide(value: int, exponent: int) -> int:
+    """Value / 2**exponent, half away from zero."""
+    mask = (1 << exponent) - 1
+    return (value >> exponent) + ((value & mask) > (mask >> 1) + (value < 0))
+
+
+def _divide_by_power(values: Ints, exponent: int) -> Ints:
+    mask = (1 << exponent) - 1
+    return (values >> exponent) + ((values & mask) > (mask >> 1) + (values < 0))
+
+
+def _saturate(value: int) -> int:
+    return max(-(2**31), min(_ONE, value))
+
+
+def _exp_of_negative(value: int) -> int:
+    """Exp of a number with 27 fraction bits, at most 0, as one with 31 (gemmlowp's exp_on_negative_values)."""
+    quarter = 1 << 25
+    remainder = (value & (quarter - 1)) - quarter
+    result = _exp_near_zero(remainder << 4)
+    rest = remainder - value
+    for exponent, factor in (
+        (-2, 1672461947),
+        (-1, 1302514674),
+        (0, 790015084),
+        (1, 290630308),
+        (2, 39332535),
+        (3, 720401),
+    ):
+        if rest & (1 << (27 + exponent)):
+            result = _high(result, factor)
+    return _ONE if value == 0 else result
+
+
+def _exp_near_zero(value: int) -> int:
+    """Exp of a number with 31 fraction bits between -1/4 and 0, by its Taylor series around -1/8."""
+    x = value + (1 << 28)
+    x2 = _high(x, x)
+    x3 = _high(x2, x)
+    x4 = _high(x2, x2)
+    tail = _divide(_high(_divide(x4, 2) + x3, 715827883) + x2, 1)
+    return _saturate(1895147668 + _high(1895147668, x + tail))
+
+
+def _one_over_one_plus(value: int) -> int:
+    """1 / (1 + x) for x between 0 and 1 with 31 fraction bits, by three steps of Newton's method."""
+    total = value + _ONE
+    half = (total + (1 if total >= 0 else -1)) // 2
+    x = 1515870810 + _high(half, -1010580540)  # 48/17 - 32/17 * half, with 29 fraction bits
+    for _ in range(3):
+        rest = (1 << 29) - _high(half, x)
+        x = _saturate(x + _saturate(_high(x, rest) << 2))
+    return _saturate(x << 1)
+
+
+# -- hard swish: 16-bit fixed point ----------------------------------------------------------------------------------
+
+
+def _hard_swish(values: Ints, source: Quant, out: Quant) -> Ints:
+    """X * relu6(x + 3) / 6 for values without their zero point, before the zero point of the result."""
+    fine = np.float32(1.0 / 128.0) * np.float32(source.scale)
+    scale = fp.multiplier(float(fine / np.float32(out.scale)))
+    gate = fp.multiplier(float(fine / (np.float32(3.0) / np.float32(32768.0))))
+    if scale.shift > 0:
+        raise Unsupported("hard_swish must not enlarge its scale by 128 or more")
+    high = values * 128
+    scaled = _high16(high, _to16(scale.mantissa))
+    gated = high
+    if gate.shift > 0:
+        gated = np.clip(gated << (gate.shift - 1), _MIN16, _MAX16)
+    gated = _high16(gated, _to16(gate.mantissa))
+    if gate.shift > 0:
+        gated = np.clip(gated << 1, _MIN16, _MAX16)
+    elif gate.shift < 0:
+        gated = _divide_by_power(gated, -gate.shift)
+    gated = (gated + 2**15) >> 1
+    product = _truncating_high16(gated, scaled)
+    return _divide_by_power(product, -scale.shift)
+
+
+def _to16(mantissa: int) -> int:
+    return _MAX16 if mantissa >= 2**31 - 1 - 2**15 else (mantissa + 2**15) >> 16
+
+
+def _high16(a: Ints, b: int) -> Ints:
+    product = a * b
+    return np.clip(np.where(product >= 0, product + 2**14, product + 1 - 2**14) / 2**15, _MIN16, _MAX16).astype(
+        np.int64
+    )
+
+
+def _truncating_high16(a: Ints, b: Ints) -> Ints:
+    return np.clip((a * b) / 2**15, _MIN16, _MAX16).astype(np.int64)

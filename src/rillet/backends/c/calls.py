@@ -1,0 +1,379 @@
+"""What a stage does with one tile: its constants, and the call of its kernel."""
+
+from typing import assert_never
+
+from rillet.arithmetic import fixed_point as fp
+from rillet.backends.c.constants import identifier, outside_value, quant, real, rescaled, weight_zero
+from rillet.errors import Unsupported
+from rillet.ir.graph import Graph, Node
+from rillet.ir.ops import (
+    Activate,
+    Activation,
+    Add,
+    Concat,
+    Constant,
+    Conv,
+    Multiply,
+    Pad,
+    Pool,
+    PoolKind,
+    Resize,
+    Rounding,
+    Slice,
+    Softmax,
+    op_window,
+)
+from rillet.ir.types import DType, TensorType
+from rillet.plan.kernels import DENSE_TILE
+from rillet.plan.plan import Kernel, Plan, Stage
+
+Body = tuple[list[str], list[str]]
+"""Constants before the loop, and the lines of one tile: pixels made.NAME to made.NAME + n - 1."""
+
+_TYPES = {DType.I8: "int8_t", DType.U8: "uint8_t", DType.F32: "float"}
+
+
+def c_type(value: TensorType) -> str:
+    """The C type of a value's elements; raises Unsupported for types without kernels."""
+    if value.dtype not in _TYPES:
+        raise Unsupported(f"values must be i8, u8 or f32 in C, got {value.dtype.value}")
+    return _TYPES[value.dtype]
+
+
+def windowed(node: Node, stage: Stage) -> bool:
+    """True where the stage reads around each pixel's place, and so must know its row and column."""
+    if stage.kernel is Kernel.DENSE:
+        window = op_window(node.op)
+        return window is not None and not window.pointwise
+    if stage.kernel is Kernel.COPY:
+        return isinstance(node.op, Pad | Resize)
+    return stage.kernel in (Kernel.DEPTHWISE, Kernel.POOL)
+
+
+def body(plan: Plan, node: Node, stage: Stage) -> Body:
+    """The lines of a stage."""
+    match stage.kernel:
+        case Kernel.DENSE:
+            return _dense(plan, node, stage)
+        case Kernel.DEPTHWISE:
+            return _depthwise(plan, node)
+        case Kernel.POOL:
+            return _pool(plan, node)
+        case Kernel.GLOBAL_POOL:
+            return _global_pool(plan, node, stage)
+        case Kernel.ARITHMETIC:
+            return _arithmetic(plan.graph, node)
+        case Kernel.LOOKUP:
+            return _each(plan.graph, node, "rillet_lookup", f"net_{identifier(node.name)}_table")
+        case Kernel.FUNCTION:
+            function = node.op.activation.value if isinstance(node.op, Activate) else "none"
+            return _each(plan.graph, node, f"rillet_{function}")
+        case Kernel.QUANTIZE:
+            to, (low, high) = quant(plan.graph, node), node.type.dtype.integers
+            return _each(plan.graph, node, "rillet_quantize", real(to.scale), to.zero_point, low, high)
+        case Kernel.DEQUANTIZE:
+            source = plan.graph.by_name[node.inputs[0]]
+            from_ = quant(plan.graph, source)
+            kernel = f"rillet_dequantize_{source.type.dtype.value}"
+            return _each(plan.graph, node, kernel, real(from_.scale), from_.zero_point)
+        case Kernel.SOFTMAX:
+            return _softmax(plan.graph, node)
+        case Kernel.COPY:
+            return _copy(plan, node)
+        case _:
+            assert_never(stage.kernel)
+
+
+# -- where and when --------------------------------------------------------------------------------------------------
+
+
+def _at(graph: Graph, source: str, node: Node, pixel: str) -> str:
+    """Pointer to the pixel of a source that goes with a pixel of `node`; one pixel alone goes with all."""
+    single = graph.by_name[source].shape.pixels == 1 and node.shape.pixels > 1
+    return f"at_{identifier(source)}({'0' if single else f'made.{identifier(node.name)} + {pixel}'})"
+
+
+def _ready(graph: Graph, node: Node) -> list[str]:
+    """Returns from the stage unless every input pixel of the tile is there (ops that see their own pixel alone)."""
+    missing: list[str] = []
+    for source in dict.fromkeys(node.inputs):
+        value = graph.by_name[source]
+        if isinstance(value.op, Constant):
+            continue
+        single = value.shape.pixels == 1 and node.shape.pixels > 1
+        missing.append(f"made.{identifier(source)} < {'1' if single else f'made.{identifier(node.name)} + n'}")
+    return [f"    if ({' || '.join(missing)}) return;"]
+
+
+def _needs(node: Node) -> str:
+    source = identifier(node.inputs[0])
+    return f"    if (made.{source} <= rillet_window_needs(window, row, column + n - 1)) return;"
+
+
+def _window(plan: Plan, node: Node) -> str:
+    """The constants of a stage's window over its input."""
+    window, source = op_window(node.op), plan.graph.by_name[node.inputs[0]]
+    assert window is not None
+    buffer = plan.buffers.get(source.name)
+    slots = buffer.pixels if buffer else source.shape.width
+    numbers = (
+        *window.kernel,
+        *window.stride,
+        window.padding[0],
+        window.padding[2],
+        *window.dilation,
+        source.shape.height,
+        source.shape.width,
+        slots,
+        source.type.pixel_bytes,
+    )
+    return f"  const rillet_window window = {{{', '.join(map(str, numbers))}}};"
+
+
+def outside_name(value: int, dtype: DType) -> str:
+    """Name of the constant pixel that stands for padding."""
+    return f"outside_{dtype.value}_{'m' if value < 0 else ''}{abs(value)}"
+
+
+def needs_outside(node: Node, stage: Stage) -> bool:
+    """True where a stage reads the constant pixel that stands for padding."""
+    window = op_window(node.op)
+    return window is not None and any(window.padding) and stage.kernel is not Kernel.POOL
+
+
+def _outside(graph: Graph, node: Node) -> str:
+    window = op_window(node.op)
+    if window is None or not any(window.padding):
+        return f"at_{identifier(node.inputs[0])}(0)"  # no tap lies outside
+    return outside_name(outside_value(graph, node), graph.by_name[node.inputs[0]].type.dtype)
+
+
+def _bounds(graph: Graph, node: Node, activation: Activation) -> tuple[str, str]:
+    """Literals of the result's range, its fused clamp included."""
+    if node.type.quant is None:
+        bounds = activation.clamp
+        if bounds is None:
+            raise Unsupported(f"{graph.name}: {node.name}: fused activation must be a clamp, got {activation.value}")
+        return real(bounds[0]), real(bounds[1])
+    clamp = fp.activation_clamp(activation, node.type.quant, node.type.dtype)
+    return str(clamp.low), str(clamp.high)
+
+
+# -- convolutions ----------------------------------------------------------------------------------------------------
+
+
+def _channels(graph: Graph, node: Node) -> str:
+    op, name = node.op, identifier(node.name)
+    assert isinstance(op, Conv)
+    low, high = _bounds(graph, node, op.activation)
+    if node.type.quant is None:
+        return f"  const rillet_channels_f32 channels = {{net_{name}_weights, net_{name}_bias, {low}, {high}}};"
+    arrays = ", ".join(f"net_{name}_{part}" for part in ("weights", "bias", "mantissa", "shift"))
+    numbers = f"{weight_zero(graph, node)}, {quant(graph, node).zero_point}, {low}, {high}"
+    return f"  const rillet_channels channels = {{{arrays}, {numbers}}};"
+
+
+def _dense(plan: Plan, node: Node, stage: Stage) -> Body:
+    graph, op = plan.graph, node.op
+    assert isinstance(op, Conv)
+    assert stage.scratch is not None
+    name, source, is_real = identifier(node.name), graph.by_name[node.inputs[0]], node.type.quant is None
+    per_group, outputs, taps = source.shape.channels // op.groups, op.out_channels // op.groups, op.window.taps
+    depth, wide = taps * per_group, "float" if is_real else "int16_t"
+    constants = [_channels(graph, node)]
+    constants.append(f"  {wide} *const gathered = ({wide} *)(arena + {plan.buffers[stage.scratch].offset});")
+    if op.window.pointwise:
+        fetch = [f"const void *tap[1] = {{at_{identifier(source.name)}(made.{name} + PIXEL)}};"]
+        ready = _ready(graph, node)
+    else:
+        constants.append(_window(plan, node))
+        at = f"at_{identifier(source.name)}(0)"
+        fetch = [
+            f"const void *tap[{taps}];",
+            f"rillet_window_taps(window, {at}, {_outside(graph, node)}, row, column + PIXEL, tap);",
+        ]
+        ready = [_needs(node)]
+    first, output, loop = "0", "0", "    {"
+    if op.groups > 1:
+        first, output = f"g * {per_group}", f"g * {outputs}"
+        loop = f"    for (int32_t g = 0; g < {op.groups}; g++) {{"
+    gather = f"rillet_gather_{source.type.dtype.value}(tap, {taps}, {first}, {per_group}, gathered"
+    kernel = "rillet_dense_f32" if is_real else "rillet_dense"
+    tail = f"{depth}, {output}, {outputs}, channels" + ("" if is_real else f", {int(op.rounding is Rounding.SINGLE)}")
+    one = [
+        "      for (; p < n; p++) {",
+        *(f"        {line.replace('PIXEL', 'p')}" for line in fetch),
+        f"        {gather});",
+        f"        {kernel}_1(gathered, at_{name}(made.{name} + p), {tail});",
+        "      }",
+    ]
+    four: list[str] = []
+    if stage.tile_pixels >= DENSE_TILE:
+        four = [
+            f"      for (; p + {DENSE_TILE} <= n; p += {DENSE_TILE}) {{",
+            f"        {'float' if is_real else 'void'} *out[{DENSE_TILE}];",
+            f"        for (int32_t q = 0; q < {DENSE_TILE}; q++) {{",
+            *(f"          {line.replace('PIXEL', 'p + q')}" for line in fetch),
+            f"          {gather} + q * {depth});",
+            f"          out[q] = at_{name}(made.{name} + p + q);",
+            "        }",
+            f"        {kernel}_4(gathered, out, {tail});",
+            "      }",
+        ]
+    return constants, [*ready, loop, "      int32_t p = 0;", *four, *one, "    }"]
+
+
+def _depthwise(plan: Plan, node: Node) -> Body:
+    graph, op = plan.graph, node.op
+    assert isinstance(op, Conv)
+    name, taps = identifier(node.name), op.window.taps
+    source = graph.by_name[node.inputs[0]]
+    kernel, at = f"rillet_depthwise_{source.type.dtype.value}", f"at_{identifier(source.name)}(0)"
+    lines = [
+        _needs(node),
+        "    for (int32_t p = 0; p < n; p++) {",
+        f"      const void *tap[{taps}];",
+        f"      rillet_window_taps(window, {at}, {_outside(graph, node)}, row, column + p, tap);",
+        f"      {kernel}(tap, {taps}, at_{name}(made.{name} + p), {op.out_channels}, channels);",
+        "    }",
+    ]
+    return [_channels(graph, node), _window(plan, node)], lines
+
+
+# -- pools -----------------------------------------------------------------------------------------------------------
+
+
+def _pool(plan: Plan, node: Node) -> Body:
+    graph, op = plan.graph, node.op
+    assert isinstance(op, Pool)
+    if op.kind is PoolKind.MEAN and node.type.quant is not None:
+        raise Unsupported(f"{graph.name}: {node.name}: window of a mean must cover the map")
+    name, (low, high) = identifier(node.name), _bounds(graph, node, op.activation)
+    source, channels = identifier(node.inputs[0]), node.shape.channels
+    kernel = f"rillet_{'max' if op.kind is PoolKind.MAX else 'average'}_{node.type.dtype.value}"
+    lines = [
+        _needs(node),
+        "    for (int32_t p = 0; p < n; p++) {",
+        f"      const void *tap[{op.window.taps}];",
+        f"      const int32_t taps = rillet_window_inside(window, at_{source}(0), row, column + p, tap);",
+        f"      {kernel}(tap, taps, at_{name}(made.{name} + p), {channels}, {low}, {high});",
+        "    }",
+    ]
+    return [_window(plan, node)], lines
+
+
+def _global_pool(plan: Plan, node: Node, stage: Stage) -> Body:
+    """Takes in every pixel as it comes; `taken` counts them, and the result waits for the last."""
+    graph, op = plan.graph, node.op
+    assert isinstance(op, Pool)
+    assert stage.scratch is not None
+    name, source = identifier(node.name), graph.by_name[node.inputs[0]]
+    channels, pixels = source.shape.channels, source.shape.pixels
+    low, high = _bounds(graph, node, op.activation)
+    wide = "float" if node.type.quant is None else "int32_t"
+    if node.type.quant is None:
+        finish = f"rillet_finish_f32(sums, at_{name}(0), {channels}, {pixels}, {low}, {high});"
+    elif op.kind is PoolKind.MEAN:
+        from_, to = quant(graph, source), quant(graph, node)
+        scale = fp.mean_multiplier(from_, to, pixels)
+        numbers = (from_.zero_point * pixels, scale.mantissa, scale.shift, to.zero_point, low, high)
+        finish = f"rillet_finish_mean(sums, at_{name}(0), {channels}, {', '.join(map(str, numbers))});"
+    else:
+        finish = f"rillet_finish_average(sums, at_{name}(0), {channels}, {pixels}, {low}, {high});"
+    at = identifier(source.name)
+    accumulate = f"rillet_accumulate_{source.type.dtype.value}"
+    lines = [
+        f"    for (; taken.{name} < made.{at}; taken.{name}++)",
+        f"      {accumulate}(at_{at}(taken.{name}), sums, {channels}, taken.{name} == 0);",
+        f"    if (taken.{name} < {pixels}) return;",
+        f"    {finish}",
+    ]
+    return [f"  {wide} *const sums = ({wide} *)(arena + {plan.buffers[stage.scratch].offset});"], lines
+
+
+# -- pixel by pixel --------------------------------------------------------------------------------------------------
+
+
+def _each(graph: Graph, node: Node, kernel: str, *more: object) -> Body:
+    """A kernel that takes a pixel in and gives a pixel out."""
+    at = [_at(graph, node.inputs[0], node, "p"), f"at_{identifier(node.name)}(made.{identifier(node.name)} + p)"]
+    arguments = ", ".join(map(str, (*at, node.shape.channels, *more)))
+    return [], [*_ready(graph, node), "    for (int32_t p = 0; p < n; p++)", f"      {kernel}({arguments});"]
+
+
+def _arithmetic(graph: Graph, node: Node) -> Body:
+    op = node.op
+    assert isinstance(op, Add | Multiply)
+    left, right = (graph.by_name[source] for source in node.inputs)
+    word = "multiply" if isinstance(op, Multiply) else "subtract" if op.subtract else "add"
+    low, high = _bounds(graph, node, op.activation)
+    constants: list[str] = []
+    more = f"{low}, {high}"
+    if node.type.quant is not None:
+        zeros = [quant(graph, value).zero_point for value in (left, right, node)]
+        if isinstance(op, Multiply):
+            scale = fp.product_multiplier(quant(graph, left), quant(graph, right), quant(graph, node))
+            numbers = (zeros[0], zeros[1], scale.mantissa, scale.shift, zeros[2], low, high)
+        else:
+            k = fp.add_constants(quant(graph, left), quant(graph, right), quant(graph, node))
+            sides = (zeros[0], k.left.mantissa, k.left.shift, zeros[1], k.right.mantissa, k.right.shift)
+            numbers = (*sides, k.out.mantissa, k.out.shift, zeros[2], low, high)
+        kind = "multiply" if isinstance(op, Multiply) else "add"
+        constants, more = [f"  const rillet_{kind} constants = {{{', '.join(map(str, numbers))}}};"], "constants"
+    at = [_at(graph, source, node, "p") for source in node.inputs]
+    at.append(f"at_{identifier(node.name)}(made.{identifier(node.name)} + p)")
+    call = f"rillet_{word}_{node.type.dtype.value}({', '.join(at)}, {node.shape.channels}, {more});"
+    return constants, [*_ready(graph, node), "    for (int32_t p = 0; p < n; p++)", f"      {call}"]
+
+
+def _softmax(graph: Graph, node: Node) -> Body:
+    op = node.op
+    assert isinstance(op, Softmax)
+    if node.type.quant is None:
+        return _each(graph, node, "rillet_softmax_f32", real(op.beta))
+    to, (low, high) = node.type.quant, node.type.dtype.integers
+    table = f"net_{identifier(node.name)}_table"
+    return _each(
+        graph, node, f"rillet_softmax_{node.type.dtype.value}", table, real(to.scale), to.zero_point, low, high
+    )
+
+
+def _copy(plan: Plan, node: Node) -> Body:
+    """Ops that only move values: pixels are copied from where they are."""
+    graph, op = plan.graph, node.op
+    name, kind = identifier(node.name), c_type(node.type)
+    size = node.type.dtype.numpy.itemsize
+    loop, out = "    for (int32_t p = 0; p < n; p++)", f"at_{name}(made.{name} + p)"
+    source = graph.by_name[node.inputs[0]]
+    at = identifier(source.name)
+    match op:
+        case Slice(start=start, stop=stop):
+            from_ = f"{_at(graph, source.name, node, 'p')} + {start}"
+            return [], [*_ready(graph, node), loop, f"      memcpy({out}, {from_}, {(stop - start) * size});"]
+        case Pad():
+            lines = [
+                _needs(node),
+                loop + " {",
+                "      const void *tap[1];",
+                f"      rillet_window_taps(window, at_{at}(0), {_outside(graph, node)}, row, column + p, tap);",
+                f"      memcpy({out}, tap[0], {node.type.pixel_bytes});",
+                "    }",
+            ]
+            return [_window(plan, node)], lines
+        case Resize():
+            pixel = f"net_{name}_rows[row] * {source.shape.width} + net_{name}_columns[column + {{}}]"
+            lines = [f"    if (made.{at} <= {pixel.format('n - 1')}) return;"]
+            return [], [*lines, loop, f"      memcpy({out}, at_{at}({pixel.format('p')}), {node.type.pixel_bytes});"]
+        case Concat():
+            lines, channel = [*_ready(graph, node), loop + " {", f"      {kind} *const out = {out};"], 0
+            for i, input_name in enumerate(node.inputs):
+                part = graph.by_name[input_name]
+                from_, count = _at(graph, input_name, node, "p"), part.shape.channels
+                if rescaled(node, part):
+                    lines.append(f"      rillet_lookup({from_}, out + {channel}, {count}, net_{name}_table{i});")
+                else:
+                    lines.append(f"      memcpy(out + {channel}, {from_}, {count * size});")
+                channel += count
+            return [], [*lines, "    }"]
+        case _:
+            raise Unsupported(f"{graph.name}: {node.name}: does not only move values")

@@ -1,0 +1,53 @@
+/* Sums, differences and products of two pixels. `out` may be either of them. */
+#ifndef RILLET_ARITHMETIC_H
+#define RILLET_ARITHMETIC_H
+#include "rescale.h"
+
+typedef struct {
+  int32_t left_zero, left_mantissa, left_shift;
+  int32_t right_zero, right_mantissa, right_shift;
+  int32_t mantissa, shift, zero, low, high;
+} rillet_add;
+
+typedef struct {
+  int32_t left_zero, right_zero, mantissa, shift, zero, low, high;
+} rillet_multiply;
+
+#define RILLET_ADD(name, type, sign)                                                                                   \
+  static inline void name(const type *left, const type *right, type *out, int32_t channels, const rillet_add k)        \
+  {                                                                                                                    \
+    for (int32_t c = 0; c < channels; c++) {                                                                           \
+      const int32_t a = rillet_rescale_double((left[c] - k.left_zero) * (1 << 20), k.left_mantissa, k.left_shift);     \
+      const int32_t b = rillet_rescale_double((right[c] - k.right_zero) * (1 << 20), k.right_mantissa, k.right_shift); \
+      const int32_t sum = rillet_rescale_double(a sign b, k.mantissa, k.shift);                                        \
+      out[c] = (type)rillet_clamp(sum + k.zero, k.low, k.high);                                                        \
+    }                                                                                                                  \
+  }
+RILLET_ADD(rillet_add_i8, int8_t, +)
+RILLET_ADD(rillet_add_u8, uint8_t, +)
+RILLET_ADD(rillet_subtract_i8, int8_t, -)
+RILLET_ADD(rillet_subtract_u8, uint8_t, -)
+
+#define RILLET_MULTIPLY(name, type)                                                                                    \
+  static inline void name(const type *left, const type *right, type *out, int32_t channels, const rillet_multiply k)   \
+  {                                                                                                                    \
+    for (int32_t c = 0; c < channels; c++) {                                                                           \
+      const int32_t product = (left[c] - k.left_zero) * (right[c] - k.right_zero);                                     \
+      out[c] = (type)rillet_clamp(rillet_rescale_double(product, k.mantissa, k.shift) + k.zero, k.low, k.high);        \
+    }                                                                                                                  \
+  }
+RILLET_MULTIPLY(rillet_multiply_i8, int8_t)
+RILLET_MULTIPLY(rillet_multiply_u8, uint8_t)
+
+#define RILLET_REAL(name, sign)                                                                                        \
+  static inline void name(const float *left, const float *right, float *out, int32_t channels, float low, float high)  \
+  {                                                                                                                    \
+    for (int32_t c = 0; c < channels; c++) {                                                                           \
+      const float value = left[c] sign right[c];                                                                       \
+      out[c] = value < low ? low : value > high ? high : value;                                                        \
+    }                                                                                                                  \
+  }
+RILLET_REAL(rillet_add_f32, +)
+RILLET_REAL(rillet_subtract_f32, -)
+RILLET_REAL(rillet_multiply_f32, *)
+#endif

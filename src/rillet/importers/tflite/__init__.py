@@ -1,0 +1,111 @@
+"""TFLite files to graphs: int8, uint8 and float32 networks."""
+
+import io
+import struct
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from rillet.errors import GraphError, RilletError, Unsupported
+from rillet.importers.tflite.builder import Builder
+from rillet.importers.tflite.file import OP_NAMES, File
+from rillet.importers.tflite.operators import HANDLERS
+from rillet.ir.graph import Graph, ImageSpec
+from rillet.ir.types import TensorType
+
+MAX_FILE_BYTES = 2**28
+
+
+@dataclass(frozen=True)
+class Imported:
+    """A graph, and for each of its nodes the index of the file's tensor that holds the same bytes."""
+
+    graph: Graph
+    tensors: dict[str, int]
+
+
+def load(path: Path) -> Graph:
+    """The graph in a .tflite file; raises GraphError for a broken file, Unsupported for what Rillet does not handle."""
+    return load_with_tensors(path).graph
+
+
+def load_with_tensors(path: Path) -> Imported:
+    """As `load`, with the file's tensor index of every node, for comparison with another runtime."""
+    try:
+        size = path.stat().st_size
+        if size > MAX_FILE_BYTES:
+            raise GraphError(f"{path}: must be at most {MAX_FILE_BYTES} bytes, got {size}")
+        data = path.read_bytes()
+    except OSError as error:
+        raise GraphError(f"{path}: cannot be read: {error.strerror}") from None
+    return parse(data, str(path))
+
+
+def parse(data: bytes, name: str) -> Imported:
+    """As `load_with_tensors`, from bytes; `name` stands for the file in messages."""
+    if len(data) < 16 or data[4:8] != b"TFL3":
+        raise GraphError(f"{name}: must be a TFLite file ('TFL3' at byte 4), got {len(data)} other bytes")
+    try:
+        return _import(File(data, name))
+    except RilletError:
+        raise
+    except (
+        struct.error,
+        IndexError,
+        KeyError,
+        ValueError,
+        TypeError,
+        OverflowError,
+        AttributeError,
+        ArithmeticError,
+        MemoryError,
+    ) as error:
+        # The schema classes read wherever an offset points; a broken offset shows as any of these.
+        reason = str(error).partition("\n")[0]
+        raise GraphError(f"{name}: must be a well-formed TFLite file, got a broken one ({reason})") from None
+
+
+def supported_operators() -> list[str]:
+    """Names of the operators that the importer reads."""
+    return sorted(OP_NAMES[code] for code in HANDLERS)
+
+
+def _import(file: File) -> Imported:
+    builder = Builder(file)
+    if len(file.inputs) != 1:
+        raise Unsupported(f"{file.name}: must have one input, got {len(file.inputs)}")
+    builder.add_input(file.inputs[0])
+    for op in file.operators():
+        handler = HANDLERS.get(op.code)
+        if handler is None or op.name.startswith("CUSTOM"):
+            raise Unsupported(f"{file.name}: {op} is not supported; supported are {', '.join(supported_operators())}")
+        handler(builder, op)
+    graph, tensors = builder.finish(Path(file.name).stem)
+    classes = graph.by_name[graph.outputs[0]].shape.elements
+    image = _image(graph.input_nodes[0].type, labels_in_file(file.data, classes))
+    return Imported(graph.with_image(image), tensors)
+
+
+def _image(value: TensorType, labels: tuple[str, ...]) -> ImageSpec | None:
+    """Where the file does not say: pixels go in as bytes (uint8), less 128 (int8), or as 0 to 1 (real numbers)."""
+    shape, quant = value.shape, value.quant
+    if shape.channels not in (1, 3) or min(shape.height, shape.width) < 2:
+        return None
+    mean, deviation = 0.0, 255.0
+    if quant is not None:
+        mean, deviation = float(quant.zero_point - value.dtype.integers[0]), 1.0 / quant.scale
+    return ImageSpec(shape.height, shape.width, shape.channels, mean=(mean,), deviation=(deviation,), labels=labels)
+
+
+def labels_in_file(data: bytes, classes: int) -> tuple[str, ...]:
+    """The label file that TFLite metadata packs behind the model, if it has a line for each class."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as packed:
+            for info in packed.infolist()[:16]:
+                if info.filename.endswith(".txt") and info.file_size < 2**20:
+                    lines = packed.read(info).decode("utf-8", "replace").splitlines()
+                    if len(lines) == classes:
+                        return tuple(lines)
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, RuntimeError, EOFError, MemoryError):
+        pass  # No zip behind the model, or a broken one: the network works without labels.
+    return ()
