@@ -38,7 +38,7 @@ def check_arena(plan: Plan) -> None:
 
 
 def beside_its_padding(window: Window) -> bool:
-    """True for windows that may begin in the padding and jump over the border: they are taken to begin at the border."""
+    """True for windows that may begin in the padding and jump over the border: taken to begin at it."""
     top, bottom, left, right = window.padding
     wholly = max(top, bottom) >= window.extent[0] or max(left, right) >= window.extent[1]
     return wholly or max(window.dilation) > 1

@@ -79,13 +79,33 @@ def unpack(data: bytes) -> Any:
     return schema.ModelT.InitFromPackedBuf(data, 0)
 
 
-def conv_options(padding: str = "SAME", stride: tuple[int, int] = (1, 1), activation: str = "NONE") -> Any:
-    options = schema.Conv2DOptionsT()
+def conv_options(
+    padding: str = "SAME",
+    stride: tuple[int, int] = (1, 1),
+    activation: str = "NONE",
+    dilation: tuple[int, int] = (1, 1),
+    kind: str = "Conv2DOptionsT",
+) -> Any:
+    options = getattr(schema, kind)()
     options.padding = getattr(schema.Padding, padding)
     options.strideH, options.strideW = stride
-    options.dilationHFactor = options.dilationWFactor = 1
+    options.dilationHFactor, options.dilationWFactor = dilation
     options.fusedActivationFunction = getattr(schema.ActivationFunctionType, activation)
     return options
+
+
+def pool_options(padding: str, stride: tuple[int, int], size: tuple[int, int], activation: str = "NONE") -> Any:
+    options = schema.Pool2DOptionsT()
+    options.padding = getattr(schema.Padding, padding)
+    options.strideH, options.strideW = stride
+    options.filterHeight, options.filterWidth = size
+    options.fusedActivationFunction = getattr(schema.ActivationFunctionType, activation)
+    return options
+
+
+def output_size(length: int, kernel: int, stride: int, dilation: int, padding: str) -> int:
+    extent = (kernel - 1) * dilation + 1
+    return -(-length // stride) if padding == "SAME" else (length - extent) // stride + 1
 
 
 def one_conv(seed: int = 0) -> bytes:

@@ -1,0 +1,330 @@
+"""One operator at a time, drawn at random: the reference and the C program equal LiteRT's reference kernels."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("ai_edge_litert")
+from ai_edge_litert import schema_py_generated as schema
+from hypothesis import HealthCheck, Phase, assume, given, note, settings
+from hypothesis import strategies as st
+from tfl import Writer, conv_options, output_size, pool_options
+
+from rillet.backends import reference
+from rillet.errors import Unsupported
+from rillet.importers.tflite import Imported, parse
+from rillet.plan.rows import plan_layerwise, plan_rows
+from rillet.runtime.oracles import LiteRt
+from rillet.runtime.run import Program
+from rillet.runtime.verify import first_difference, random_inputs
+
+CLAMPS = st.sampled_from(["NONE", "RELU", "RELU6", "RELU_N1_TO_1"])
+TYPES = st.sampled_from(["int8", "uint8", "float32"])
+
+
+@dataclass
+class Draw:
+    """Draws tensors and options of one file."""
+
+    draw: Any
+    dtype: str
+    rng: np.random.Generator
+    w: Writer
+
+    def scale(self, low: float = 0.002, high: float = 2.0) -> float:
+        return float(np.float32(np.exp(self.draw(st.floats(np.log(low), np.log(high))))))
+
+    def zero(self) -> int:
+        return self.draw(st.integers(-128, 127)) + (128 if self.dtype == "uint8" else 0)
+
+    def value(self, *shape: int, scale: float | None = None, zero: int | None = None) -> int:
+        """A tensor of the drawn type."""
+        if self.dtype == "float32":
+            return self.w.tensor(shape, "float32")
+        return self.w.tensor(
+            shape, self.dtype, self.scale() if scale is None else scale, self.zero() if zero is None else zero
+        )
+
+    def constant(self, *shape: int) -> int:
+        if self.dtype == "float32":
+            return self.w.tensor(shape, "float32", data=self.rng.normal(0, 1, shape))
+        low = 0 if self.dtype == "uint8" else -128
+        data = self.rng.integers(low, low + 256, shape)
+        return self.w.tensor(shape, self.dtype, self.scale(), self.zero(), data)
+
+    def like(self, index: int, *shape: int) -> int:
+        """A tensor with the quantisation of another."""
+        other = self.w.graph.tensors[index].quantization
+        if other is None:
+            return self.value(*shape)
+        return self.value(*shape, scale=other.scale[0], zero=int(other.zeroPoint[0]))
+
+    def ints(self, *values: int) -> int:
+        return self.w.tensor((len(values),), "int32", data=values)
+
+    def size(self, most: int = 7) -> int:
+        return self.draw(st.integers(1, most))
+
+    def image(self, least: int = 1) -> tuple[int, int, int]:
+        return max(least, self.size(8)), max(least, self.size(8)), self.size(6)
+
+    def weights(self, source: int, shape: tuple[int, ...], channels: int, axis: int) -> tuple[int, int]:
+        """Weights and a bias, quantised as the drawn type demands."""
+        if self.dtype == "float32":
+            return self.constant(*shape), self.w.tensor((channels,), "float32", data=self.rng.normal(0, 1, channels))
+        sums = self.rng.integers(-(2**14), 2**14, channels)
+        if self.dtype == "uint8":  # LiteRT wants the bias in the scale of the products
+            weight = self.constant(*shape)
+            scales = [self.w.graph.tensors[i].quantization.scale[0] for i in (source, weight)]
+            return weight, self.w.tensor((channels,), "int32", scales[0] * scales[1], data=sums)
+        bias = self.w.tensor((channels,), "int32", 1.0, data=sums)
+        scales = np.exp(self.rng.uniform(np.log(0.001), np.log(0.3), channels))
+        data = self.rng.integers(-127, 128, shape)
+        return self.w.tensor(shape, "int8", scales, data=data, axis=axis), bias
+
+
+def conv(d: Draw) -> tuple[int, list[int]]:
+    height, width, depth = d.image()
+    kernel, stride, dilation = ((d.size(k), d.size(k)) for k in (4, 3, 2))
+    kernel, stride, dilation = tuple(kernel), tuple(stride), tuple(dilation)
+    depthwise, padding = d.draw(st.booleans()), d.draw(st.sampled_from(["SAME", "VALID"]))
+    if padding == "VALID":
+        assume((kernel[0] - 1) * dilation[0] < height and (kernel[1] - 1) * dilation[1] < width)
+    channels = depth * d.size(3) if depthwise else d.size(9)
+    source = d.value(1, height, width, depth)
+    shape = (1, *kernel, channels) if depthwise else (channels, *kernel, depth)
+    weight, bias = d.weights(source, shape, channels, 3 if depthwise else 0)
+    out_h = output_size(height, kernel[0], stride[0], dilation[0], padding)
+    out = d.value(1, out_h, output_size(width, kernel[1], stride[1], dilation[1], padding), channels)
+    kind = "DepthwiseConv2DOptionsT" if depthwise else "Conv2DOptionsT"
+    options = conv_options(padding, stride, d.draw(CLAMPS), dilation, kind)
+    if depthwise:
+        options.depthMultiplier = channels // depth
+    d.w.op("DEPTHWISE_CONV_2D" if depthwise else "CONV_2D", [source, weight, bias], [out], options)
+    return source, [out]
+
+
+def fully_connected(d: Draw) -> tuple[int, list[int]]:
+    depth, channels = d.size(40), d.size(12)
+    source = d.value(1, depth)
+    shape = (channels, depth)
+    if d.dtype == "int8":  # per tensor
+        weight = d.w.tensor(shape, "int8", d.scale(0.001, 0.3), data=d.rng.integers(-127, 128, shape))
+        bias = d.w.tensor((channels,), "int32", 1.0, data=d.rng.integers(-(2**14), 2**14, channels))
+    else:
+        weight, bias = d.weights(source, shape, channels, 0)
+    out = d.value(1, channels)
+    options = schema.FullyConnectedOptionsT()
+    options.fusedActivationFunction = getattr(schema.ActivationFunctionType, d.draw(CLAMPS))
+    d.w.op("FULLY_CONNECTED", [source, weight, bias], [out], options)
+    return source, [out]
+
+
+def arithmetic(d: Draw) -> tuple[int, list[int]]:
+    shape = d.image()
+    name = d.draw(st.sampled_from(["ADD", "SUB", "MUL"]))
+    source, out = d.value(1, *shape), d.value(1, *shape)
+    form = d.draw(st.sampled_from(["whole", "channels", "scalar", "computed"]))
+    if form == "computed":  # the source twice, once through another quantisation
+        other = d.value(1, *shape)
+        options = schema.AddOptionsT()
+        d.w.op("ADD", [source, source], [other], options)
+    else:
+        dims = {"whole": (1, *shape), "channels": (1, 1, 1, shape[2]), "scalar": (1,)}[form]
+        other = d.constant(*dims)
+    pair = [source, other] if d.draw(st.booleans()) else [other, source]
+    options = getattr(schema, f"{name.title()}OptionsT")()
+    options.fusedActivationFunction = getattr(schema.ActivationFunctionType, d.draw(CLAMPS))
+    d.w.op(name, pair, [out], options, version=2)
+    return source, [out]
+
+
+def pool(d: Draw) -> tuple[int, list[int]]:
+    height, width, depth = d.image()
+    size, stride = (d.size(4), d.size(4)), (d.size(3), d.size(3))
+    padding = d.draw(st.sampled_from(["SAME", "VALID"]))
+    if padding == "VALID":
+        assume(size[0] <= height and size[1] <= width)
+    source = d.value(1, height, width, depth)
+    out_h, out_w = (output_size(n, k, s, 1, padding) for n, k, s in zip((height, width), size, stride, strict=True))
+    out = d.like(source, 1, out_h, out_w, depth)
+    name = d.draw(st.sampled_from(["AVERAGE_POOL_2D", "MAX_POOL_2D"]))
+    d.w.op(name, [source], [out], pool_options(padding, stride, size, d.draw(CLAMPS)), version=2)
+    return source, [out]
+
+
+def mean(d: Draw) -> tuple[int, list[int]]:
+    height, width, depth = d.image()
+    source = d.value(1, height, width, depth)
+    keep = d.draw(st.booleans())
+    shape = (1, 1, 1, depth) if keep else (1, depth)
+    out = d.like(source, *shape) if d.draw(st.booleans()) else d.value(*shape)
+    options = schema.ReducerOptionsT()
+    options.keepDims = keep
+    d.w.op("MEAN", [source, d.ints(1, 2)], [out], options, version=2)
+    return source, [out]
+
+
+def function(d: Draw) -> tuple[int, list[int]]:
+    shape = d.image()
+    name = d.draw(st.sampled_from(["RELU", "RELU6", "RELU_N1_TO_1", "LOGISTIC", "HARD_SWISH"]))
+    assume(not (name == "LOGISTIC" and d.dtype == "uint8"))
+    source = d.value(1, *shape)
+    out = d.value(1, *shape, scale=1 / 256, zero=-128) if name == "LOGISTIC" else d.value(1, *shape)
+    if name == "HARD_SWISH" and d.dtype != "float32":
+        scales = [d.w.graph.tensors[i].quantization.scale[0] for i in (source, out)]
+        assume(scales[0] / 128 < scales[1])
+    d.w.op(name, [source], [out], schema.HardSwishOptionsT() if name == "HARD_SWISH" else None, version=2)
+    return source, [out]
+
+
+def softmax(d: Draw) -> tuple[int, list[int]]:
+    shape = d.image()
+    source = d.value(1, *shape)
+    out = d.value(1, *shape, scale=1 / 256, zero=-128 if d.dtype == "int8" else 0)
+    options = schema.SoftmaxOptionsT()
+    options.beta = d.draw(st.sampled_from([1.0, 0.5, 2.0]))
+    d.w.op("SOFTMAX", [source], [out], options, version=2)
+    return source, [out]
+
+
+def layout(d: Draw) -> tuple[int, list[int]]:
+    """Ops that move values: pad, slice, split, resize, concatenation."""
+    height, width, depth = d.image()
+    source = d.value(1, height, width, depth)
+    match d.draw(st.sampled_from(["PAD", "SLICE", "STRIDED_SLICE", "SPLIT", "RESIZE", "CONCATENATION"])):
+        case "PAD":
+            top, bottom, left, right = (d.size(3) - 1 for _ in range(4))
+            sides = d.w.tensor((4, 2), "int32", data=[0, 0, top, bottom, left, right, 0, 0])
+            out = d.like(source, 1, height + top + bottom, width + left + right, depth)
+            d.w.op("PAD", [source, sides], [out], schema.PadOptionsT(), version=2)
+        case "SLICE":
+            start = d.draw(st.integers(0, depth - 1))
+            stop = d.draw(st.integers(start + 1, depth))
+            out = d.like(source, 1, height, width, stop - start)
+            begin, size = d.ints(0, 0, 0, start), d.ints(1, height, -1, stop - start)
+            d.w.op("SLICE", [source, begin, size], [out], schema.SliceOptionsT(), version=2)
+        case "STRIDED_SLICE":
+            start = d.draw(st.integers(0, depth - 1))
+            out = d.like(source, 1, height, width, depth - start)
+            options = schema.StridedSliceOptionsT()
+            options.beginMask, options.endMask = 0b0111, 0b1111
+            marks = [d.ints(0, 0, 0, start), d.ints(0, 0, 0, 0), d.ints(1, 1, 1, 1)]
+            d.w.op("STRIDED_SLICE", [source, *marks], [out], options, version=2)
+        case "SPLIT":
+            wide = d.value(1, height, width, depth * 2)
+            outs = [d.like(wide, 1, height, width, depth) for _ in range(2)]
+            options = schema.SplitOptionsT()
+            options.numSplits = 2
+            axis = d.w.tensor((1,), "int32", data=[3])
+            d.w.op("SPLIT", [axis, wide], outs, options, version=2)
+            return wide, outs
+        case "RESIZE":
+            size = (d.size(12), d.size(12))
+            out = d.like(source, 1, *size, depth)
+            options = schema.ResizeNearestNeighborOptionsT()
+            options.alignCorners = d.draw(st.booleans())
+            options.halfPixelCenters = not options.alignCorners and d.draw(st.booleans())
+            d.w.op("RESIZE_NEAREST_NEIGHBOR", [source, d.ints(*size)], [out], options, version=3)
+        case _:
+            parts = [source, source] if d.draw(st.booleans()) else [source]
+            if d.dtype == "uint8":  # only uint8 parts may be rescaled
+                out = d.value(1, height, width, depth * len(parts))
+            else:
+                out = d.like(source, 1, height, width, depth * len(parts))
+            options = schema.ConcatenationOptionsT()
+            options.axis = d.draw(st.sampled_from([3, -1]))
+            d.w.op("CONCATENATION", parts, [out], options, version=2)
+    return source, [out]
+
+
+def conversion(d: Draw) -> tuple[int, list[int]]:
+    """QUANTIZE and DEQUANTIZE between all types."""
+    shape = d.image()
+    source = d.value(1, *shape)
+    before = d.dtype
+    d.dtype = d.draw(st.sampled_from(["int8", "uint8"] if before == "float32" else ["int8", "uint8", "float32"]))
+    out = d.value(1, *shape)
+    if d.dtype == "float32":
+        d.w.op("DEQUANTIZE", [source], [out], schema.DequantizeOptionsT(), version=2)
+    else:
+        d.w.op("QUANTIZE", [source], [out], schema.QuantizeOptionsT(), version=1)
+    return source, [out]
+
+
+KINDS = [conv, fully_connected, arithmetic, pool, mean, function, softmax, layout, conversion]
+
+
+@st.composite
+def files(draw: st.DrawFn, kinds: tuple[Any, ...] = tuple(KINDS)) -> bytes:
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    d = Draw(draw, draw(TYPES), rng, Writer())
+    source, outs = draw(st.sampled_from(kinds))(d)
+    return d.w.bytes([source], outs)
+
+
+def imported(data: bytes, folder: Path) -> tuple[Imported, LiteRt]:
+    path = folder / "one.tflite"
+    path.write_bytes(data)
+    try:
+        oracle = LiteRt(path)
+    except Unsupported:
+        assume(False)  # LiteRT refuses what was drawn
+        raise
+    return parse(data, str(path)), oracle
+
+
+def check(data: bytes, folder: Path, c: bool) -> None:
+    """Equal on every tensor and, for C, on every output."""
+    made, oracle = imported(data, folder)
+    graph = made.graph
+    for image in random_inputs(graph, 2):
+        values = reference.run(graph, image)
+        oracle.run(image)
+        seen = {name: oracle.tensor(index) for name, index in made.tensors.items()}
+        note(str(graph.nodes))
+        assert first_difference(graph, values, seen, 0, "litert") is None
+        for plan in (plan_rows(graph), plan_layerwise(graph)) if c else ():
+            program = Program(plan)
+            names = tuple(dict.fromkeys(graph.outputs))
+            for outputs in (program.push(image), program.run(image)):
+                got = dict(zip(names, outputs, strict=True))
+                assert first_difference(graph, values, got, 0, "c") is None
+
+
+def test_reference(tmp_path_factory: pytest.TempPathFactory) -> None:
+    folder = tmp_path_factory.mktemp("one")
+
+    @settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(files())
+    def run(data: bytes) -> None:
+        check(data, folder, c=False)
+
+    run()
+
+
+NO_SHRINKING = (Phase.explicit, Phase.reuse, Phase.generate)
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda k: k.__name__)
+def test_c(kind: Any, tmp_path: Path) -> None:
+    @settings(max_examples=5, deadline=None, suppress_health_check=list(HealthCheck), phases=NO_SHRINKING)
+    @given(files((kind,)))
+    def run(data: bytes) -> None:
+        check(data, tmp_path, c=True)
+
+    run()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS, ids=lambda k: k.__name__)
+def test_many(kind: Any, tmp_path: Path) -> None:
+    @settings(max_examples=2000, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(files((kind,)))
+    def run(data: bytes) -> None:
+        check(data, tmp_path, c=False)
+
+    run()
