@@ -1,4 +1,4 @@
-"""Random small quantised networks for the tests: blocks of the kinds that real ones have, odd shapes and paddings."""
+"""Random small networks for the tests: blocks of the kinds that real ones have, odd shapes and paddings, every type."""
 
 from dataclasses import dataclass, field
 
@@ -8,15 +8,22 @@ from hypothesis import strategies as st
 from rillet.errors import GraphError
 from rillet.ir.graph import Array, Graph, Node
 from rillet.ir.ops import (
+    Activate,
     Activation,
     Add,
+    Concat,
+    Constant,
     Conv,
     Input,
+    Multiply,
     Op,
+    Pad,
     Pool,
     PoolKind,
     Requantize,
+    Resize,
     Rounding,
+    Slice,
     Softmax,
     Window,
     output_shape,
@@ -26,113 +33,186 @@ from rillet.ir.types import DType, Quant, Shape, TensorType
 
 @dataclass
 class Builder:
-    """Adds nodes with seeded weights and plausible scales."""
+    """Adds nodes with seeded weights and plausible scales; `dtype` is that of all values unless said otherwise."""
 
     rng: np.random.Generator
+    dtype: DType = DType.I8
     nodes: list[Node] = field(default_factory=list)
     params: dict[str, Array] = field(default_factory=dict)
 
     def add(
-        self, op: Op, *inputs: str, shape: Shape | None = None, dtype: DType = DType.I8, quant: Quant | None = None
+        self,
+        op: Op,
+        *inputs: str,
+        shape: Shape | None = None,
+        dtype: DType | None = None,
+        quant: Quant | None = None,
+        same: bool = False,
     ) -> str:
-        by_name = {node.name: node for node in self.nodes}
-        shapes = tuple(by_name[name].shape for name in inputs)
-        made = output_shape(op, shapes, shape or Shape(1, 1, 1))
-        name = f"n{len(self.nodes)}"
-        low, _ = dtype.integers
-        if quant is None:
+        """A node; `same` where its quantisation is that of its first input."""
+        sources = [self.node(name) for name in inputs]
+        made = output_shape(op, tuple(node.shape for node in sources), shape or Shape(1, 1, 1))
+        name, dtype = f"n{len(self.nodes)}", dtype or self.dtype
+        if dtype is DType.F32:
+            quant = None
+        elif same:
+            quant = sources[0].type.quant
+        elif quant is None:
+            low, _ = dtype.integers
             quant = Quant(float(np.float32(self.rng.uniform(0.02, 0.2))), int(self.rng.integers(low, low + 200)))
         self.nodes.append(Node(name, op, inputs, TensorType(made, dtype, quant)))
         if isinstance(op, Conv):
-            depth = int(np.prod(op.weight_shape(shapes[0])[1:]))
-            self.params[f"{name}.weight"] = self.rng.integers(-127, 128, op.weight_shape(shapes[0])).astype(np.int8)
-            if op.bias:
-                self.params[f"{name}.bias"] = self.rng.integers(-2000, 2000, op.out_channels).astype(np.int32)
-            scale = self.rng.uniform(0.3, 1.0, op.out_channels) / (40 * np.sqrt(depth))
-            self.params[f"{name}.weight_scale"] = scale.astype(np.float32)
+            self.weights(name, op, sources[0].shape)
+        if isinstance(op, Constant):
+            self.params[f"{name}.value"] = self.values(made.array, op.dtype)
         return name
 
+    def values(self, shape: tuple[int, ...], dtype: DType) -> Array:
+        if dtype is DType.F32:
+            return self.rng.normal(0, 1, shape).astype(np.float32)
+        low, high = dtype.integers
+        return self.rng.integers(max(low, -127), high + 1, shape).astype(dtype.numpy)
+
+    def weights(self, name: str, op: Conv, source: Shape) -> None:
+        depth = int(np.prod(op.weight_shape(source)[1:]))
+        self.params[f"{name}.weight"] = self.values(op.weight_shape(source), op.weights)
+        if op.weights is DType.F32:
+            self.params[f"{name}.weight"] = (self.params[f"{name}.weight"] / np.sqrt(depth)).astype(np.float32)
+            if op.bias:
+                self.params[f"{name}.bias"] = self.values((op.out_channels,), DType.F32)
+            return
+        if op.bias:
+            self.params[f"{name}.bias"] = self.rng.integers(-2000, 2000, op.out_channels).astype(np.int32)
+        scale = self.rng.uniform(0.3, 1.0, op.out_channels) / (40 * np.sqrt(depth))
+        if op.weights is DType.U8:
+            scale = np.full_like(scale, scale[0])
+            self.params[f"{name}.weight_zero_point"] = self.rng.integers(90, 160, 1).astype(np.int32)
+        self.params[f"{name}.weight_scale"] = scale.astype(np.float32)
+
+    def node(self, name: str) -> Node:
+        return next(node for node in self.nodes if node.name == name)
+
+    def conv(
+        self, channels: int, kernel: tuple[int, int] = (1, 1), stride: tuple[int, int] = (1, 1), **more: object
+    ) -> Conv:
+        return conv(channels, kernel, stride, weights=self.dtype, **more)
+
     def graph(self, *outputs: str) -> Graph:
-        return Graph("random", tuple(self.nodes), outputs or (self.nodes[-1].name,), self.params)
+        order = sorted(self.nodes, key=lambda n: (not isinstance(n.op, Input), not isinstance(n.op, Constant)))
+        return Graph("random", tuple(order), outputs or (self.nodes[-1].name,), self.params)
 
 
 def conv(channels: int, kernel: tuple[int, int] = (1, 1), stride: tuple[int, int] = (1, 1), **more: object) -> Conv:
-    """A quantised convolution with padding that keeps the size at stride 1."""
+    """A convolution with padding that keeps the size at stride 1."""
     top, left = (kernel[0] - 1) // 2, (kernel[1] - 1) // 2
     padding = (top, kernel[0] - 1 - top, left, kernel[1] - 1 - left)
     window = Window(kernel, stride, more.pop("padding", padding), more.pop("dilation", (1, 1)))  # type: ignore[arg-type]
-    return Conv(channels, window, weights=DType.I8, **more)  # type: ignore[arg-type]
+    more.setdefault("weights", DType.I8)
+    return Conv(channels, window, **more)  # type: ignore[arg-type]
 
 
 @st.composite
 def graphs(draw: st.DrawFn, layers: int = 6) -> Graph:
     """A network of up to `layers` random blocks, ending in a map, a pool or a classifier."""
-    b = Builder(np.random.default_rng(draw(st.integers(0, 2**32 - 1))))
+    dtype = draw(st.sampled_from([DType.I8, DType.I8, DType.U8, DType.F32]))
+    b = Builder(np.random.default_rng(draw(st.integers(0, 2**32 - 1))), dtype)
     shape = Shape(draw(st.integers(1, 14)), draw(st.integers(1, 14)), draw(st.integers(1, 5)))
-    at = b.add(Input(), shape=shape, dtype=draw(st.sampled_from([DType.I8, DType.U8])))
-    if b.nodes[-1].type.dtype is DType.U8:
+    at = b.add(Input(), shape=shape, dtype=draw(st.sampled_from([dtype, DType.U8, DType.F32])))
+    if b.nodes[-1].type.dtype is not dtype:
         at = b.add(Requantize(), at)
     for _ in range(draw(st.integers(1, layers))):
         try:
             at = _block(draw, b, at)
         except GraphError:
             break  # the map has become too small for the window
+    outputs = [at]
     if draw(st.booleans()):
-        source = b.nodes[[n.name for n in b.nodes].index(at)]
+        source = b.node(at)
         whole = Window((source.shape.height, source.shape.width))
-        kind = draw(st.sampled_from([PoolKind.AVERAGE, PoolKind.MEAN]))
-        at = b.add(Pool(kind, whole), at, quant=source.type.quant if kind is PoolKind.AVERAGE else None)
-        at = b.add(conv(draw(st.integers(2, 7)), rounding=draw(st.sampled_from(list(Rounding)))), at)
+        kind = draw(st.sampled_from([PoolKind.AVERAGE, PoolKind.MEAN, PoolKind.MAX]))
+        at = b.add(Pool(kind, whole), at, same=kind is not PoolKind.MEAN)
+        at = b.add(b.conv(draw(st.integers(2, 7)), rounding=draw(st.sampled_from(list(Rounding)))), at)
         if draw(st.booleans()):
-            at = b.add(Softmax(), at, quant=Quant(1 / 256, -128))
+            at = b.add(Softmax(), at, quant=Quant(1 / 256, -128 if dtype is DType.I8 else 0))
         if draw(st.booleans()):
-            at = b.add(Requantize(), at, dtype=DType.U8)
+            at = b.add(Requantize(), at, dtype=draw(st.sampled_from([DType.U8, DType.F32])))
+        outputs = [at, *outputs] if draw(st.integers(0, 4)) == 0 else [at]
     if len(b.nodes) == 1:
-        at = b.add(conv(2), at)
-    return b.graph(at)
+        outputs = [b.add(b.conv(2), at)]
+    return b.graph(*dict.fromkeys(name for name in outputs if not isinstance(b.node(name).op, Input)))
+
+
+BLOCKS = (
+    *("conv", "pointwise", "separable", "residual", "branches", "pool", "grouped"),
+    *("fire", "squeeze", "slice", "pad", "resize", "constant", "function"),
+)
 
 
 def _block(draw: st.DrawFn, b: Builder, at: str) -> str:
-    source = next(node for node in b.nodes if node.name == at)
+    source = b.node(at)
     channels = source.shape.channels
     kernel = (draw(st.integers(1, 4)), draw(st.integers(1, 4)))
     stride = (draw(st.integers(1, 3)), draw(st.integers(1, 3)))
     activation = draw(st.sampled_from([Activation.NONE, Activation.RELU, Activation.RELU6]))
-    match draw(st.sampled_from(["conv", "pointwise", "separable", "residual", "branches", "pool", "grouped"])):
+    match draw(st.sampled_from(BLOCKS)):
         case "conv":
             padding = tuple(draw(st.integers(0, 2)) for _ in range(4))
             dilation = (draw(st.integers(1, 2)), draw(st.integers(1, 2)))
-            made = conv(
+            made = b.conv(
                 draw(st.integers(1, 9)), kernel, stride, padding=padding, dilation=dilation, activation=activation
             )
             return b.add(made, at)
         case "pointwise":
-            return b.add(conv(draw(st.integers(1, 9)), activation=activation, bias=draw(st.booleans())), at)
+            return b.add(b.conv(draw(st.integers(1, 9)), activation=activation, bias=draw(st.booleans())), at)
         case "separable":
-            wide = b.add(conv(channels * 2, activation=activation), at)
-            deep = b.add(conv(channels * 2, kernel, stride, groups=channels * 2), wide)
-            return b.add(conv(draw(st.integers(1, 9))), deep)
+            wide = b.add(b.conv(channels * 2, activation=activation), at)
+            deep = b.add(b.conv(channels * 2, kernel, stride, groups=channels * 2), wide)
+            return b.add(b.conv(draw(st.integers(1, 9))), deep)
         case "residual":
-            first = b.add(conv(channels + 2, kernel, activation=activation), at)
-            second = b.add(conv(channels, (3, 3)), first)
+            first = b.add(b.conv(channels + 2, kernel, activation=activation), at)
+            second = b.add(b.conv(channels, (3, 3)), first)
             pair = (at, second) if draw(st.booleans()) else (second, at)
-            return b.add(Add(activation), *pair)
+            return b.add(Add(activation, draw(st.booleans())), *pair)
         case "branches":
-            left = b.add(conv(4, kernel), at)
-            right = b.add(conv(4, (1, 1)), at)
-            right = b.add(conv(4, (3, 3), groups=4), right)
+            left = b.add(b.conv(4, kernel), at)
+            right = b.add(b.conv(4, (1, 1)), at)
+            right = b.add(b.conv(4, (3, 3), groups=4), right)
             return b.add(Add(), left, right)
+        case "fire":
+            squeezed = b.add(b.conv(3, activation=activation), at)
+            parts = [b.add(b.conv(2, k), squeezed) for k in ((1, 1), kernel)]
+            if b.dtype is DType.U8:
+                return b.add(Concat(), *parts)
+            quant = b.node(parts[0]).type.quant
+            return b.add(Concat(), parts[0], b.add(Requantize(), parts[1], quant=quant), quant=quant)
+        case "squeeze":
+            pooled = b.add(Pool(PoolKind.MEAN, Window((source.shape.height, source.shape.width))), at)
+            gate = b.add(b.conv(channels, activation=Activation.RELU), b.add(b.conv(2), pooled))
+            return b.add(Multiply(), at, gate)
         case "pool":
-            window = Window(
-                kernel, stride, tuple(draw(st.integers(0, k - 1)) for k in (kernel[0],) * 2 + (kernel[1],) * 2)
-            )  # type: ignore[arg-type]
-            return b.add(Pool(PoolKind.AVERAGE, window), at, quant=source.type.quant)
+            sides = tuple(draw(st.integers(0, k - 1)) for k in (kernel[0], kernel[0], kernel[1], kernel[1]))
+            window = Window(kernel, stride, sides)  # type: ignore[arg-type]
+            return b.add(Pool(draw(st.sampled_from([PoolKind.AVERAGE, PoolKind.MAX])), window), at, same=True)
+        case "slice":
+            return b.add(Slice(draw(st.integers(0, channels - 1)), channels), at, same=True)
+        case "pad":
+            return b.add(Pad(tuple(draw(st.integers(0, 2)) for _ in range(4))), at, same=True)  # type: ignore[arg-type]
+        case "resize":
+            return b.add(Resize(draw(st.integers(1, 16)), draw(st.integers(1, 16))), at, same=True)
+        case "constant":
+            whole = source.shape if draw(st.booleans()) else Shape(1, 1, channels)
+            other = b.add(Constant(b.dtype), shape=whole)
+            return b.add(draw(st.sampled_from([Add(), Multiply()])), at, other)
+        case "function":
+            function = Activation.HARD_SWISH if b.dtype is not DType.F32 else draw(st.sampled_from(list(Activation)))
+            return b.add(Activate(function), at)
         case _:
-            groups = channels
-            return b.add(conv(channels * 2, kernel, groups=groups), at)
+            return b.add(b.conv(channels * 2, kernel, groups=channels), at)
 
 
 def random_image(graph: Graph, seed: int = 0) -> Array:
-    node = graph.input_nodes[0]
+    node, rng = graph.input_nodes[0], np.random.default_rng(seed)
+    if node.type.quant is None:
+        return rng.uniform(-1, 1, node.shape.array).astype(np.float32)
     low, high = node.type.dtype.integers
-    return np.random.default_rng(seed).integers(low, high + 1, node.shape.array).astype(node.type.dtype.numpy)
+    return rng.integers(low, high + 1, node.shape.array).astype(node.type.dtype.numpy)

@@ -1,7 +1,7 @@
 """A slow, obvious play-through of a row plan, tile by tile, that measures how far every ring's pixels are kept."""
 
 from rillet.ir.graph import Graph, Node
-from rillet.ir.ops import op_window
+from rillet.ir.ops import Constant, Resize, op_window
 from rillet.plan.plan import BufferKind, Kernel, Plan, Segment
 
 
@@ -42,7 +42,8 @@ def _play(plan: Plan, segment: Segment, made: dict[str, int], spans: dict[str, i
                 count = 1
             else:
                 count = min(stage.tile_pixels, node.shape.width - made[name] % node.shape.width)
-                if any(made[s] <= _last_tap(graph, node, s, made[name] + count - 1) for s in node.inputs):
+                computed = [s for s in node.inputs if not isinstance(graph.by_name[s].op, Constant)]
+                if any(made[s] <= _last_tap(graph, node, s, made[name] + count - 1) for s in computed):
                     return
             made[name] += count
             written(name)
@@ -62,8 +63,10 @@ def _taps(graph: Graph, node: Node, source: str, pixel: int) -> list[int]:
     """All pixels of `source` that `node` reads for one of its own."""
     shape, window = graph.by_name[source].shape, op_window(node.op)
     row, column = divmod(pixel, node.shape.width)
+    if isinstance(node.op, Resize):
+        return [_resized(node, graph.by_name[source], pixel)]
     if window is None:
-        return [pixel]
+        return [pixel if shape.pixels > 1 else 0]
     out: list[int] = []
     for i in range(window.kernel[0]):
         for j in range(window.kernel[1]):
@@ -74,11 +77,20 @@ def _taps(graph: Graph, node: Node, source: str, pixel: int) -> list[int]:
     return out
 
 
+def _resized(node: Node, source: Node, pixel: int) -> int:
+    assert isinstance(node.op, Resize)
+    row, column = divmod(pixel, node.shape.width)
+    rows = node.op.sources(source.shape.height, node.shape.height)
+    return rows[row] * source.shape.width + node.op.sources(source.shape.width, node.shape.width)[column]
+
+
 def _last_tap(graph: Graph, node: Node, source: str, pixel: int) -> int:
     """What the emitted program waits for: the window's corner, moved into the map."""
     shape, window = graph.by_name[source].shape, op_window(node.op)
+    if isinstance(node.op, Resize):
+        return _resized(node, graph.by_name[source], pixel)
     if window is None:
-        return pixel
+        return pixel if shape.pixels > 1 else 0
     row, column = divmod(pixel, node.shape.width)
     y = row * window.stride[0] - window.padding[0] + window.extent[0] - 1
     x = column * window.stride[1] - window.padding[2] + window.extent[1] - 1

@@ -11,7 +11,6 @@ pytest.importorskip("ai_edge_litert")
 from ai_edge_litert import schema_py_generated as schema
 from hypothesis import HealthCheck, Phase, assume, given, note, settings
 from hypothesis import strategies as st
-from tfl import Writer, conv_options, output_size, pool_options
 
 from rillet.backends import reference
 from rillet.errors import Unsupported
@@ -20,6 +19,7 @@ from rillet.plan.rows import plan_layerwise, plan_rows
 from rillet.runtime.oracles import LiteRt
 from rillet.runtime.run import Program
 from rillet.runtime.verify import first_difference, random_inputs
+from tfl import Writer, conv_options, output_size, pool_options
 
 CLAMPS = st.sampled_from(["NONE", "RELU", "RELU6", "RELU_N1_TO_1"])
 TYPES = st.sampled_from(["int8", "uint8", "float32"])
