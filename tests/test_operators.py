@@ -68,6 +68,10 @@ class Draw:
     def size(self, most: int = 7) -> int:
         return self.draw(st.integers(1, most))
 
+    def outputs(self, most: int) -> int:
+        """Output channels; several where they are real, since one sum alone can cancel to nothing."""
+        return self.size(most) + (4 if self.dtype == "float32" else 0)
+
     def image(self, least: int = 1) -> tuple[int, int, int]:
         return max(least, self.size(8)), max(least, self.size(8)), self.size(6)
 
@@ -93,7 +97,7 @@ def conv(d: Draw) -> tuple[int, list[int]]:
     depthwise, padding = d.draw(st.booleans()), d.draw(st.sampled_from(["SAME", "VALID"]))
     if padding == "VALID":
         assume((kernel[0] - 1) * dilation[0] < height and (kernel[1] - 1) * dilation[1] < width)
-    channels = depth * d.size(3) if depthwise else d.size(9)
+    channels = depth * d.size(3) if depthwise else d.outputs(9)
     source = d.value(1, height, width, depth)
     shape = (1, *kernel, channels) if depthwise else (channels, *kernel, depth)
     weight, bias = d.weights(source, shape, channels, 3 if depthwise else 0)
@@ -108,7 +112,7 @@ def conv(d: Draw) -> tuple[int, list[int]]:
 
 
 def fully_connected(d: Draw) -> tuple[int, list[int]]:
-    depth, channels = d.size(40), d.size(12)
+    depth, channels = d.size(40), d.outputs(12)
     source = d.value(1, depth)
     shape = (channels, depth)
     if d.dtype == "int8":  # per tensor

@@ -158,8 +158,8 @@ def _fully_connected(b: Builder, op: Operator) -> None:
     activation = _activation(b, op, options.FusedActivationFunction())
     arrays = _arrays(b, op, source, weight.reshape(weight.shape[0], *source.shape.array), 0)
     window = Window((source.shape.height, source.shape.width))
-    # int8 layers round once, uint8 ones twice (docs/arithmetic.md); real ones not at all.
-    rounding = Rounding.SINGLE if source.type.dtype is DType.I8 else Rounding.DOUBLE
+    # Quantised dense layers round once, where convolutions round twice (docs/arithmetic.md).
+    rounding = Rounding.DOUBLE if source.type.dtype is DType.F32 else Rounding.SINGLE
     _add_conv(b, op, source, window, 1, activation, arrays, rounding)
 
 
