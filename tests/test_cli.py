@@ -55,7 +55,7 @@ def test_run_names_the_cat_and_proves_it() -> None:
 def test_run_as_text(vww: Path) -> None:
     done = rillet("run", vww, SHARED / "photos" / "grace_hopper.bmp")
     assert done.returncode == 0, done.stderr
-    assert "class 1" in done.stdout.splitlines()[1]
+    assert " person " in done.stdout.splitlines()[1]
     assert "activations, measured  10,956 B (10.7 KiB)" in done.stdout
 
 
@@ -140,7 +140,7 @@ def test_unknown_options_are_named() -> None:
 
 
 def test_wrong_models(tmp_path: Path) -> None:
-    assert "must be a model file (.tflite), got no file" in failed("show", tmp_path / "none.tflite")
+    assert "must be a model (a .tflite file or hub:NAME), got no file" in failed("show", tmp_path / "none.tflite")
     assert "got a folder" in failed("show", tmp_path)
     (tmp_path / "a.pt").write_bytes(b"x")
     assert "must be a .tflite file, got '.pt'" in failed("show", tmp_path / "a.pt")
@@ -188,3 +188,26 @@ def test_sizes(text: str, size: int) -> None:
 def test_wrong_sizes(text: str) -> None:
     with pytest.raises(TargetError, match="--ram must be a size such as"):
         parse_size(text)
+
+
+def test_models_are_listed() -> None:
+    listed = json.loads(rillet("models", "--json", RILLET_MODELS="").stdout)["models"]
+    assert {"name", "url", "sha256", "size_bytes", "licence", "path"} <= set(listed[0])
+    assert "hub:vww_96_int8" in rillet("models").stdout
+
+
+def test_raw_arrays_and_overrides(vww: Path, tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.zeros((96, 96, 3), np.int8))
+    done = rillet("run", vww, tmp_path / "a.npy", "--raw", "--json")
+    assert done.returncode == 0, done.stderr
+    wrong = failed("run", vww, "--raw", _float(tmp_path))
+    assert "must be int8 of 96x96x3" in wrong
+        "run", shared_file("mlperf_tiny/vww_96_int8.tflite"), "--raw", _float(tmp_path)
+    )
+    assert "--mean must be a number" in failed("run", vww, tmp_path / "a.npy", "--mean", "much")
+    assert "resize must be stretch or crop" in failed("run", vww, tmp_path / "a.npy", "--resize", "squash")
+
+
+def _float(folder: Path) -> Path:
+    np.save(folder / "f.npy", np.zeros((96, 96, 3), np.float32))
+    return folder / "f.npy"

@@ -11,7 +11,7 @@ from rillet.errors import GraphError, Unsupported
 from rillet.ir.graph import Graph, ImageSpec
 from rillet.ir.ops import Input
 from rillet.ir.types import DType, Quant, Shape
-from rillet.runtime.images import load_input, load_pixels
+from rillet.runtime.images import load_array, load_input, load_pixels
 
 RGB, GREY = ImageSpec(4, 6, 3), ImageSpec(4, 6, 1)
 
@@ -96,3 +96,31 @@ def test_networks_without_image(tmp_path: Path) -> None:
     path = saved(tmp_path, Image.new("RGB", (6, 4)))
     with pytest.raises(Unsupported, match="input must be an image of 1 or 3 channels"):
         load_input(path, graph_of(DType.I8, Quant(1.0, 0), None))
+
+
+def test_arrays(tmp_path: Path) -> None:
+    graph = graph_of(DType.I8, Quant(1.0, 0), None)
+    values = np.arange(-36, 36, dtype=np.int8).reshape(4, 6, 3)
+    np.save(tmp_path / "a.npy", values[None])
+    (tmp_path / "a.raw").write_bytes(values.tobytes())
+    assert np.array_equal(load_array(tmp_path / "a.npy", graph), values)
+    assert np.array_equal(load_array(tmp_path / "a.raw", graph), values)
+
+
+def test_wrong_arrays(tmp_path: Path) -> None:
+    graph = graph_of(DType.I8, Quant(1.0, 0), None)
+    np.save(tmp_path / "a.npy", np.zeros((4, 6, 3)))
+    with pytest.raises(GraphError, match=r"must be int8 of 4x6x3, got float64 of \[4, 6, 3\]"):
+        load_array(tmp_path / "a.npy", graph)
+    (tmp_path / "a.raw").write_bytes(b"x")
+    with pytest.raises(GraphError, match=r"must have 72 bytes \(int8 of 4x6x3\), got 1"):
+        load_array(tmp_path / "a.raw", graph)
+    np.save(tmp_path / "o.npy", np.array([{}]), allow_pickle=True)
+    (tmp_path / "b.npy").write_bytes(b"\x93NUMPY garbage")
+    header = (tmp_path / "a.npy").read_bytes()[:128]
+    (tmp_path / "c.npy").write_bytes(header.replace(b"(4, 6, 3), }", b"(4, 6, 99999999999), }")[:128])
+    for name in ("o.npy", "b.npy", "c.npy"):
+        with pytest.raises(GraphError, match="must be a .npy array"):
+            load_array(tmp_path / name, graph)
+    with pytest.raises(GraphError, match="cannot be read"):
+        load_array(tmp_path / "none.npy", graph)

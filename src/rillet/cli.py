@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from rillet.ir.graph import Graph
     from rillet.plan.plan import Plan
+    from rillet.runtime.models import Model, Preprocessing
 
 app = typer.Typer(
     name="rillet",
@@ -27,7 +28,7 @@ app = typer.Typer(
     add_completion=False,
 )
 
-ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help="A .tflite file.")]
+ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help="A .tflite file, or hub:NAME (rillet models).")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 LabelsOption = Annotated[Path | None, typer.Option("--labels", help="Label file, one class a line.")]
 RamOption = Annotated[str | None, typer.Option("--ram", metavar="SIZE", help="Most bytes of activations, as 64KiB.")]
@@ -73,6 +74,26 @@ def _print_json(record: dict[str, Any]) -> None:
     print(json.dumps(record, indent=2, ensure_ascii=False))
 
 
+def _numbers(option: str, text: str | None) -> tuple[float, ...] | None:
+    """Numbers from `127.5` or `123.7,116.3,103.5`; raises GraphError for anything else."""
+    if text is None:
+        return None
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise GraphError(f"{option} must be a number, or one a channel with commas between, got {text!r}") from None
+
+
+def _open(name: str, said: "Preprocessing | None" = None) -> "Model":
+    """The model, with a progress bar where it must be downloaded."""
+    from rillet.runtime.models import open_model
+
+    if not name.startswith("hub:"):
+        return open_model(name, said)
+    with _progress(name, 1, hidden=False) as advance:
+        return open_model(name, said, lambda done, total: advance(done, total))
+
+
 def _plan(graph: "Graph", ram: str | None, objective: str, resident: bool) -> "Plan":
     from rillet.plan.rows import plan_rows
 
@@ -82,9 +103,17 @@ def _plan(graph: "Graph", ram: str | None, objective: str, resident: bool) -> "P
 
 @app.command()
 def run(
-    model: Annotated[str | None, typer.Argument(metavar="[MODEL]", help="A .tflite file.")] = None,
+    model: Annotated[str | None, typer.Argument(metavar="[MODEL]", help="A .tflite file, or hub:NAME.")] = None,
     image: Annotated[Path | None, typer.Argument(metavar="[IMAGE]", help="A picture.")] = None,
+    raw: Annotated[
+        bool, typer.Option("--raw", help="IMAGE is an array as stored: .npy, or bytes in row order.")
+    ] = False,
     labels: LabelsOption = None,
+    resize: Annotated[str | None, typer.Option("--resize", metavar="stretch|crop", help="Fit of the picture.")] = None,
+    mean: Annotated[
+        str | None, typer.Option("--mean", metavar="M[,M,M]", help="Input: (pixel - mean) / deviation.")
+    ] = None,
+    deviation: Annotated[str | None, typer.Option("--deviation", metavar="D[,D,D]", help="See --mean.")] = None,
     ram: RamOption = None,
     objective: ObjectiveOption = "memory",
     resident: ResidentOption = False,
@@ -95,17 +124,18 @@ def run(
     Without MODEL: a trained network and a photograph out of the folders that RILLET_MODELS names.
     """
     from rillet.runtime.classify import run_image
-    from rillet.runtime.models import demo, open_model
+    from rillet.runtime.models import Preprocessing, demo
 
     if model is None:
         model_path, photo = demo()
         model, image = str(model_path), photo
-    opened = open_model(model, labels)
     if image is None:
         raise GraphError("IMAGE must be given with MODEL: rillet run MODEL IMAGE")
+    said = Preprocessing(labels, resize, _numbers("--mean", mean), _numbers("--deviation", deviation))
+    opened = _open(model, said)
     made = _plan(opened.graph, ram, objective, resident)
     with _status(f"building and running {opened.graph.name}"):
-        result = run_image(opened, image, made)
+        result = run_image(opened, image, made, raw)
     if json_output:
         _print_json(asdict(result))
         return
@@ -128,10 +158,9 @@ def verify(
     json_output: JsonOption = False,
 ) -> None:
     """Compares reference, C and an oracle byte for byte; exit code 0 only if all agree."""
-    from rillet.runtime.models import open_model
     from rillet.runtime.verify import verify as compare
 
-    opened = open_model(model)
+    opened = _open(model)
     plan = _plan(opened.graph, ram, objective, resident)
     with _progress("comparing", inputs, json_output) as advance:
         result = compare(plan, inputs, path=opened.path, imported=opened.imported, against=against, progress=advance)
@@ -156,9 +185,8 @@ def plan(
 ) -> None:
     """Cuts a network into streaming segments and lays their buffers into one arena."""
     from rillet.report import records, text
-    from rillet.runtime.models import open_model
 
-    made = _plan(open_model(model).graph, ram, objective, resident)
+    made = _plan(_open(model).graph, ram, objective, resident)
     if json_output:
         _print_json(records.plan_record(made))
     else:
@@ -178,9 +206,8 @@ def emit(
     from rillet.backends.c.emit import BUILD_LINE
     from rillet.backends.c.emit import emit as emit_c
     from rillet.runtime.files import write_folder
-    from rillet.runtime.models import open_model
 
-    made = _plan(open_model(model).graph, ram, objective, resident)
+    made = _plan(_open(model).graph, ram, objective, resident)
     files = emit_c(made)
     write_folder(out, files)
     if json_output:
@@ -199,15 +226,28 @@ def show(
     """Lists the layers: shapes, MACs, parameters, quantisation."""
     from rillet.ir.text import print_graph
     from rillet.report import records, text
-    from rillet.runtime.models import open_model
 
-    graph = open_model(model).graph
+    graph = _open(model).graph
     if json_output:
         _print_json(records.graph_record(graph))
     elif text_form:
         print(print_graph(graph), end="")
     else:
         text.show(_console(), graph)
+
+
+@app.command()
+def models(json_output: JsonOption = False) -> None:
+    """Lists published trained models, and where each is on this machine."""
+    from rillet.report import text
+    from rillet.runtime import hub
+
+    found = [(entry, hub.local(entry)) for entry in hub.models()]
+    if json_output:
+        listed = [{**asdict(entry), "path": str(path) if path else None} for entry, path in found]
+        _print_json({"models": listed})
+    else:
+        text.models(_console(), found)
 
 
 def _status(what: str) -> "AbstractContextManager[object]":
@@ -227,9 +267,12 @@ class _progress:
         self._bar = Progress(console=Console(stderr=True), transient=True, disable=hidden or not sys.stderr.isatty())
         self._task = self._bar.add_task(what, total=total)
 
-    def __enter__(self) -> Callable[[int], None]:
+    def __enter__(self) -> "Callable[..., None]":
         self._bar.start()
-        return lambda done: self._bar.update(self._task, completed=done)
+        return self._advance
+
+    def _advance(self, done: int, total: int | None = None) -> None:
+        self._bar.update(self._task, completed=done, total=total)
 
     def __exit__(self, *_: object) -> None:
         self._bar.stop()

@@ -196,7 +196,7 @@ _EXP_STEPS = 32
 
 
 def expf(values: Floats) -> Floats:
-    """The exponential in float32 with the bits of the GNU C library's expf, which rounds wrongly about once in 2,000 values.
+    """The exponential in float32 with the bits of the GNU C library, which rounds one in about 2,000 values wrongly.
 
     exp(x) = 2**(k / 32) * 2**r with a polynomial of third degree for the rest r, in float64 (Arm Optimized Routines).
     """

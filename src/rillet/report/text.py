@@ -1,5 +1,7 @@
 """Tables and sentences for the terminal."""
 
+from pathlib import Path
+
 from rich.console import Console
 from rich.table import Table
 
@@ -9,6 +11,7 @@ from rillet.ir.ops import Conv, op_macs, op_name, op_window
 from rillet.ir.types import TensorType
 from rillet.plan.plan import BufferKind, Plan
 from rillet.runtime.classify import RunResult
+from rillet.runtime.hub import Published
 
 
 def bytes_text(count: int) -> str:
@@ -125,8 +128,19 @@ def proof(console: Console, result: RunResult) -> None:
         ("weights", bytes_text(result.weight_bytes), "each in its one place"),
         ("multiply-accumulates", f"{result.macs:,}", "nothing computed twice"),
         ("latency", f"{result.latency_ms:.1f} ms", "median, one core"),
-        ("output", "the reference's bytes", "compared for this picture"),
+        ("output", f"the reference's {result.compared}", "compared for this picture"),
     )
     for row in rows:
         table.add_row(*row)
+    console.print(table)
+
+
+def models(console: Console, found: list[tuple[Published, Path | None]]) -> None:
+    """Published models, and where each is."""
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for name in ("name", "bytes", "licence", "what", "where"):
+        table.add_column(name, justify="right" if name == "bytes" else "left", no_wrap=name != "where", overflow="fold")
+    for entry, path in found:
+        where = str(path) if path else "not here; it is downloaded when used"
+        table.add_row(f"hub:{entry.name}", f"{entry.size_bytes:,}", entry.licence, entry.about, where)
     console.print(table)

@@ -8,7 +8,7 @@ from rillet.analyses.memory import memory
 from rillet.backends import reference
 from rillet.errors import BuildError
 from rillet.plan.plan import Plan
-from rillet.runtime.images import load_input
+from rillet.runtime.images import load_array, load_input
 from rillet.runtime.models import Model
 from rillet.runtime.run import Program
 from rillet.runtime.verify import first_difference
@@ -26,14 +26,14 @@ class RunResult:
     macs: int
     latency_ms: float
     segments: int
-    equal: bool
-    """True where the program gave the reference's bytes for this very picture."""
+    compared: str
+    """`bytes` where the output is the reference's to the bit, `values` for real numbers, which agree within 1e-5."""
 
 
-def run_image(model: Model, image: Path, plan: Plan, count: int = 5) -> RunResult:
-    """Classifies one picture; raises BuildError if the program's bytes are not the reference's."""
+def run_image(model: Model, image: Path, plan: Plan, raw: bool = False, count: int = 5) -> RunResult:
+    """Classifies a picture (`raw`: an array); raises BuildError if the program's values are not the reference's."""
     graph = model.graph
-    pixels = load_input(image, graph)
+    pixels = load_array(image, graph) if raw else load_input(image, graph)
     program = Program(plan)
     names = tuple(dict.fromkeys(graph.outputs))
     output = program.push(pixels)
@@ -51,5 +51,5 @@ def run_image(model: Model, image: Path, plan: Plan, count: int = 5) -> RunResul
         graph.macs,
         program.latency(pixels).median_ms,
         report.segments,
-        True,
+        "bytes" if all(graph.by_name[name].type.quant for name in names) else "values",
     )

@@ -84,3 +84,32 @@ def _plain(picture: Image.Image, channels: int) -> Image.Image:
     if channels == 1:
         return picture.convert("L")
     return picture.convert("RGB")
+
+
+def load_array(path: Path, graph: Graph) -> Array:
+    """The input of `graph` from an array as the network stores it: a .npy file, or raw bytes in row order.
+
+    Raises GraphError where size or type are not those of the input.
+    """
+    node = graph.input_nodes[0]
+    expected, size = node.type.dtype.numpy, node.type.bytes
+    try:
+        if path.suffix.lower() != ".npy":
+            if path.stat().st_size != size:
+                raise GraphError(
+                    f"{path}: must have {size} bytes ({expected} of {node.shape}), got {path.stat().st_size}"
+                )
+            return (
+                np.frombuffer(path.read_bytes(), expected.newbyteorder("<")).astype(expected).reshape(node.shape.array)
+            )
+        # Mapped, not read: a header may claim any size.
+        array: Array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except OSError as error:
+        raise GraphError(f"{path}: cannot be read: {error.strerror or error}") from None
+    except (ValueError, EOFError, SyntaxError, TypeError, OverflowError) as error:
+        raise GraphError(f"{path}: must be a .npy array, got: {str(error).partition(chr(10))[0]}") from None
+    if array.dtype != expected or array.size != node.shape.elements:
+        raise GraphError(f"{path}: must be {expected} of {node.shape}, got {array.dtype} of {list(array.shape)}")
+    if node.type.quant is None and not np.isfinite(np.asarray(array, np.float64)).all():
+        raise GraphError(f"{path}: must be finite numbers")
+    return np.ascontiguousarray(array).reshape(node.shape.array)

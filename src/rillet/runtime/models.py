@@ -1,4 +1,4 @@
-"""What a user calls a MODEL: finds it, reads it, and gives it labels."""
+"""What a user calls a MODEL: finds it, reads it, and gives it its input contract and labels."""
 
 import os
 from dataclasses import dataclass, replace
@@ -6,13 +6,13 @@ from pathlib import Path
 
 from rillet.errors import GraphError, Unsupported
 from rillet.importers.tflite import Imported, load_with_tensors
-from rillet.ir.graph import Graph
+from rillet.ir.graph import Graph, ImageSpec
+from rillet.runtime import hub
 
 DEMO_MODELS = ("tf2_mobilenet_v2_1.0_224_ptq.tflite",)
 """Trained networks that the demonstration knows, in order of preference; found by file name."""
 DEMO_PHOTOS = ("cat.bmp", "cat.jpg", "cat.png")
 _MAX_LABEL_BYTES = 2**20
-_DEPTH = 3
 
 
 @dataclass(frozen=True)
@@ -28,34 +28,67 @@ class Model:
         return self.imported.graph
 
 
-def open_model(name: str | Path, labels: Path | None = None) -> Model:
-    """The network that `name` means; labels from `labels`, the file's metadata, or a label file beside it.
+@dataclass(frozen=True, slots=True)
+class Preprocessing:
+    """What a user says of the input contract, over what the model says."""
 
+    labels: Path | None = None
+    resize: str | None = None
+    mean: tuple[float, ...] | None = None
+    deviation: tuple[float, ...] | None = None
+
+
+def open_model(name: str | Path, said: Preprocessing | None = None, progress: hub.Progress = hub.silent) -> Model:
+    """The network that `name` means: a .tflite file, or `hub:NAME` for a published one.
+
+    Labels come from the user, the file's metadata, the registry, or a label file beside the model, in this order.
     Raises GraphError for a file that is not one, Unsupported for kinds of files that Rillet does not read.
     """
-    path = Path(name)
-    if not path.exists():
-        raise GraphError(f"{path}: must be a model file (.tflite), got no file")
-    if path.is_dir():
-        raise GraphError(f"{path}: must be a model file (.tflite), got a folder")
-    if path.suffix.lower() != ".tflite":
-        raise Unsupported(f"{path}: must be a .tflite file, got {path.suffix or 'no suffix'!r}")
-    return Model(path, with_labels(load_with_tensors(path), path, labels))
-
-
-def with_labels(imported: Imported, path: Path, labels: Path | None) -> Imported:
-    """The same network with class labels, where they can be found."""
-    graph = imported.graph
-    if graph.image is None or (labels is None and graph.image.labels):
-        return imported
-    classes = graph.by_name[graph.outputs[0]].shape.elements
-    if labels is not None:
-        found = read_labels(labels)
-        if len(found) != classes:
-            raise GraphError(f"{labels}: must have a line for each of {classes} classes, got {len(found)}")
+    if str(name).startswith("hub:"):
+        path = hub.fetch(hub.find(str(name)[4:]), progress)
     else:
-        found = _labels_beside(path, classes)
-    return replace(imported, graph=graph.with_image(replace(graph.image, labels=found)))
+        path = Path(name)
+        if not path.exists():
+            raise GraphError(f"{path}: must be a model (a .tflite file or hub:NAME), got no file")
+        if path.is_dir():
+            raise GraphError(f"{path}: must be a model (a .tflite file or hub:NAME), got a folder")
+        if path.suffix.lower() != ".tflite":
+            raise Unsupported(f"{path}: must be a .tflite file, got {path.suffix or 'no suffix'!r}")
+    imported = load_with_tensors(path)
+    if imported.graph.image is not None:
+        image = _contract(imported.graph, imported.graph.image, path, said or Preprocessing())
+        imported = replace(imported, graph=imported.graph.with_image(image))
+    return Model(path, imported)
+
+
+def _contract(graph: Graph, image: ImageSpec, path: Path, said: Preprocessing) -> ImageSpec:
+    classes = graph.by_name[graph.outputs[0]].shape.elements
+    published = hub.known(path)
+    if published is not None and published.mean is not None and published.deviation is not None:
+        image = replace(image, mean=published.mean, deviation=published.deviation)
+    if said.labels is not None:
+        labels = read_labels(said.labels)
+        if len(labels) != classes:
+            raise GraphError(f"{said.labels}: must have a line for each of {classes} classes, got {len(labels)}")
+    else:
+        labels = image.labels or _published_labels(published, classes) or _labels_beside(path, classes)
+    return replace(
+        image,
+        labels=labels,
+        resize=said.resize or image.resize,
+        mean=said.mean or image.mean,
+        deviation=said.deviation or image.deviation,
+    )
+
+
+def _published_labels(published: hub.Published | None, classes: int) -> tuple[str, ...]:
+    if published is None:
+        return ()
+    labels = published.labels
+    if published.labels_file is not None:
+        path = hub.local(hub.registry()[published.labels_file])
+        labels = read_labels(path) if path else ()
+    return labels if len(labels) == classes else ()
 
 
 def read_labels(path: Path) -> tuple[str, ...]:
@@ -81,30 +114,14 @@ def _labels_beside(path: Path, classes: int) -> tuple[str, ...]:
     return ()
 
 
-def model_folders() -> list[Path]:
-    """The folders of $RILLET_MODELS that exist."""
-    names = os.environ.get("RILLET_MODELS", "").split(os.pathsep)
-    return [Path(name) for name in names if name and Path(name).is_dir()]
-
-
 def demo() -> tuple[Path, Path]:
     """A trained network and a photograph out of $RILLET_MODELS; raises GraphError saying what to put where."""
-    folders = model_folders()
-    model = _find(folders, DEMO_MODELS)
-    photo = _find(folders, DEMO_PHOTOS)
+    model = next((path for name in DEMO_MODELS for path in hub.search(name)), None)
+    photo = next((path for name in DEMO_PHOTOS for path in hub.search(name)), None)
     if model is None or photo is None:
         missing = DEMO_MODELS[0] if model is None else DEMO_PHOTOS[0]
         raise GraphError(
             f"RILLET_MODELS must name a folder with {missing}, got {os.environ.get('RILLET_MODELS') or 'nothing'!r}; "
-            "or give a model: rillet run MODEL.tflite IMAGE"
+            "or give a model: rillet run MODEL IMAGE (rillet models lists published ones)"
         )
     return model, photo
-
-
-def _find(folders: list[Path], names: tuple[str, ...]) -> Path | None:
-    for name in names:
-        for folder in folders:
-            for depth in range(_DEPTH):
-                for found in sorted(folder.glob("*/" * depth + name)):
-                    return found
-    return None

@@ -1,0 +1,168 @@
+"""Published trained models: a registry with checksums, looked for on this machine first, downloaded else."""
+
+import hashlib
+import http.client
+import os
+import tomllib
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from difflib import get_close_matches
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from rillet.errors import GraphError
+from rillet.runtime.build import cache_folder
+
+TIMEOUT_SECONDS = 30.0
+_CHUNK_BYTES = 1 << 16
+_DEPTH = 3
+_LISTS = ("labels", "mean", "deviation")
+
+Progress = Callable[[int, int], None]
+"""Called with bytes done and bytes in all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """One file of the registry: where it comes from, how it is known, and how a picture becomes its input."""
+
+    name: str
+    file: str
+    url: str
+    sha256: str
+    size_bytes: int
+    licence: str
+    about: str
+    labels: tuple[str, ...] = ()
+    labels_file: str | None = None
+    mean: tuple[float, ...] | None = None
+    deviation: tuple[float, ...] | None = None
+
+
+@cache
+def registry() -> dict[str, Published]:
+    """All published files by name."""
+    table: dict[str, dict[str, Any]] = tomllib.loads((files("rillet.runtime") / "hub.toml").read_text())
+    known = {field.name for field in fields(Published)}
+    out: dict[str, Published] = {}
+    for name, entry in table.items():
+        assert set(entry) <= known, name
+        lists: dict[str, Any] = {key: tuple(entry[key]) for key in _LISTS if key in entry}
+        out[name] = Published(name, **{**entry, **lists})
+    return out
+
+
+def models() -> list[Published]:
+    """The published models (label files left out)."""
+    return [entry for entry in registry().values() if entry.file.endswith(".tflite")]
+
+
+def find(name: str) -> Published:
+    """The entry that `hub:NAME` means; raises GraphError with what it may have meant."""
+    entry = registry().get(name)
+    if entry is None:
+        close = get_close_matches(name, [m.name for m in models()], 1)
+        hint = f"did you mean hub:{close[0]}?" if close else "rillet models lists them"
+        raise GraphError(f"hub:{name}: must be a published model; {hint}")
+    return entry
+
+
+def known(path: Path) -> Published | None:
+    """The entry that a file is, by size and checksum."""
+    try:
+        size = path.stat().st_size
+        same = [entry for entry in registry().values() if entry.size_bytes == size]
+        digest = _checksum(path) if same else ""
+    except OSError:
+        return None
+    return next((entry for entry in same if entry.sha256 == digest), None)
+
+
+def model_folders() -> list[Path]:
+    """The folders of $RILLET_MODELS that exist."""
+    names = os.environ.get("RILLET_MODELS", "").split(os.pathsep)
+    return [Path(name) for name in names if name and Path(name).is_dir()]
+
+
+def search(file: str) -> list[Path]:
+    """Files of this name in the folders of $RILLET_MODELS, two levels down at most."""
+    return [
+        found
+        for folder in model_folders()
+        for depth in range(_DEPTH)
+        for found in sorted(folder.glob("*/" * depth + file))
+    ]
+
+
+def local(entry: Published) -> Path | None:
+    """Where the file is on this machine, with the right checksum: the folders of $RILLET_MODELS, then the cache."""
+    for path in (*search(entry.file), _cached(entry)):
+        if path.is_file() and path.stat().st_size == entry.size_bytes and _checksum(path) == entry.sha256:
+            return path
+    return None
+
+
+def silent(done: int, total: int) -> None:
+    """Progress that nobody sees."""
+
+
+def fetch(entry: Published, progress: Progress = silent) -> Path:
+    """The file, downloaded if it is not on this machine; an interrupted download goes on where it stopped.
+
+    Raises GraphError, saying what to do, where there is no network or the bytes are not the published ones.
+    """
+    found = local(entry)
+    if found is not None:
+        return found
+    target = _cached(entry)
+    part = target.with_suffix(target.suffix + ".part")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _download(entry, part, progress)
+        digest = _checksum(part)
+        if digest != entry.sha256:
+            part.unlink()
+            raise GraphError(f"hub:{entry.name}: must have sha256 {entry.sha256}, got {digest} from {entry.url}")
+        os.replace(part, target)
+    except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
+        reason = str(getattr(error, "reason", error)).partition("\n")[0]
+        raise GraphError(
+            f"hub:{entry.name}: cannot be downloaded ({reason}); put {entry.file} from {entry.url} "
+            "into a folder that RILLET_MODELS names"
+        ) from None
+    except OSError as error:
+        raise GraphError(f"{part}: cannot be written: {error.strerror}") from None
+    return target
+
+
+def _download(entry: Published, part: Path, progress: Progress) -> None:
+    done = part.stat().st_size if part.exists() else 0
+    if done >= entry.size_bytes:
+        part.unlink()
+        done = 0
+    request = urllib.request.Request(entry.url, headers={"Range": f"bytes={done}-"} if done else {})
+    with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as answer:
+        if answer.status != 206:
+            done = 0  # the server sends the whole file
+        with part.open("ab" if done else "wb") as out:
+            while chunk := answer.read(_CHUNK_BYTES):
+                done += len(chunk)
+                if done > entry.size_bytes:
+                    break  # the checksum will refuse it
+                out.write(chunk)
+                progress(done, entry.size_bytes)
+    if done < entry.size_bytes:
+        raise http.client.HTTPException(f"the connection ended after {done} of {entry.size_bytes} bytes")
+
+
+def _cached(entry: Published) -> Path:
+    return cache_folder() / "models" / entry.file
+
+
+def _checksum(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
