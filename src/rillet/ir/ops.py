@@ -344,7 +344,9 @@ def output_shape(op: Op, inputs: tuple[Shape, ...], declared: Shape) -> Shape:
 
 
 def _check_pool(window: Window) -> None:
-    # A window that lies wholly in the padding has no values to pool.
+    # A window whose taps all lie in the padding has no values to pool.
+    if window.dilation != (1, 1):
+        raise GraphError(f"dilation of a pool must be 1x1, got {window.dilation[0]}x{window.dilation[1]}")
     top, bottom, left, right = window.padding
     if max(top, bottom) >= window.extent[0] or max(left, right) >= window.extent[1]:
         raise GraphError(f"padding of a pool must be smaller than its window, got {window.padding}")

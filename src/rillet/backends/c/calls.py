@@ -254,7 +254,7 @@ def _pool(plan: Plan, node: Node) -> Body:
     lines = [
         _needs(node),
         "    for (int32_t p = 0; p < n; p++) {",
-        f"      const void *tap[{op.window.taps}];",
+        f"      const void *tap[{op.window.taps}] = {{0}};",
         f"      const int32_t taps = rillet_window_inside(window, at_{source}(0), row, column + p, tap);",
         f"      {kernel}(tap, taps, at_{name}(made.{name} + p), {channels}, {low}, {high});",
         "    }",
