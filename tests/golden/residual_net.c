@@ -15,14 +15,14 @@ static uint8_t *const arena = (uint8_t *)words;
 
 /* Pixels of each value that have been made. */
 static struct {
-  int32_t n0, n1, n2, n3, n4;
+  uint32_t n0, n1, n2, n3, n4;
 } made;
 
 #ifdef NET_TRACE
 /* One whole map for each value, filled as its pixels are made. */
 uint8_t *net_trace[5];
 #define SEEN(index, value, n, bytes) \
-  for (int32_t seen = 0; seen < (n); seen++) \
+  for (int32_t seen = 0; seen < n; seen++) \
     memcpy(net_trace[index] + (made.value + seen) * (bytes), at_##value(made.value + seen), bytes)
 #else
 #define SEEN(index, value, n, bytes) (void)0
@@ -41,19 +41,19 @@ static const int8_t outside_i8_39[2] = {
 };
 
 /* n3: 6x6x2, whole map, 72 bytes */
-static inline int8_t *at_n3(int32_t i) { return (int8_t *)(arena + 0) + (i) * 2; }
+static inline int8_t *at_n3(uint32_t i) { return (int8_t *)(arena + 0) + (i) * 2; }
 
 /* n4: 6x6x2, whole map, 72 bytes */
-static inline int8_t *at_n4(int32_t i) { return (int8_t *)(arena + 72) + (i) * 2; }
+static inline int8_t *at_n4(uint32_t i) { return (int8_t *)(arena + 72) + (i) * 2; }
 
 /* n1: 6x6x2, ring of 15 pixels, 30 bytes */
-static inline int8_t *at_n1(int32_t i) { return (int8_t *)(arena + 108) + (i % 15) * 2; }
+static inline int8_t *at_n1(uint32_t i) { return (int8_t *)(arena + 108) + (i % 15) * 2; }
 
 /* n0: 6x6x2, ring of 15 pixels, 30 bytes */
-static inline int8_t *at_n0(int32_t i) { return (int8_t *)(arena + 140) + (i % 15) * 2; }
+static inline int8_t *at_n0(uint32_t i) { return (int8_t *)(arena + 140) + (i % 15) * 2; }
 
 /* n2: 6x6x2, ring of 1 pixels, 2 bytes */
-static inline int8_t *at_n2(int32_t i) { return (int8_t *)(arena + 172) + (i % 1) * 2; }
+static inline int8_t *at_n2(uint32_t i) { return (int8_t *)(arena + 172) + (i % 1) * 2; }
 
 /* -- segment 1: 3 stages, 176 bytes -- */
 
@@ -169,9 +169,9 @@ static void finish(void)
 void net_push_row(const net_input_t *row)
 {
   if (made.n0 >= 36) return;
-  for (int32_t x = 0; x < NET_INPUT_WIDTH;) {
-    const int32_t before = made.n0;
-    for (int32_t p = 0; p < 1; p++)
+  for (uint32_t x = 0; x < NET_INPUT_WIDTH;) {
+    const uint32_t before = made.n0;
+    for (uint32_t p = 0; p < 1; p++)
       memcpy(at_n0(before + p), row + (x + p) * 2,
              2 * sizeof *row);
     made.n0 += 1;

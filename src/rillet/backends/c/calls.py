@@ -362,7 +362,7 @@ def _copy(plan: Plan, node: Node) -> Body:
             return [_window(plan, node)], lines
         case Resize():
             pixel = f"net_{name}_rows[row] * {source.shape.width} + net_{name}_columns[column + {{}}]"
-            lines = [f"    if (made.{at} <= {pixel.format('n - 1')}) return;"]
+            lines = [f"    if (made.{at} <= (uint32_t)({pixel.format('n - 1')})) return;"]
             return [], [*lines, loop, f"      memcpy({out}, at_{at}({pixel.format('p')}), {node.type.pixel_bytes});"]
         case Concat():
             lines, channel = [*_ready(graph, node), loop + " {", f"      {kind} *const out = {out};"], 0

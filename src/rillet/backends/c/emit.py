@@ -145,12 +145,12 @@ def _counters(plan: Plan) -> str:
     lines = [
         "/* Pixels of each value that have been made. */",
         "static struct {",
-        f"  int32_t {', '.join(names)};",
+        f"  uint32_t {', '.join(names)};",
     ]
     lines.append("} made;\n")
     if pools:
         lines += ["/* Pixels that each global pool has taken in. */", "static struct {"]
-        lines += [f"  int32_t {', '.join(pools)};", "} taken;\n"]
+        lines += [f"  uint32_t {', '.join(pools)};", "} taken;\n"]
     return "\n".join(lines)
 
 
@@ -160,7 +160,7 @@ def _trace(plan: Plan) -> str:
         "/* One whole map for each value, filled as its pixels are made. */\n"
         f"uint8_t *net_trace[{len(plan.graph.nodes)}];\n"
         "#define SEEN(index, value, n, bytes) \\\n"
-        "  for (int32_t seen = 0; seen < (n); seen++) \\\n"
+        "  for (int32_t seen = 0; seen < n; seen++) \\\n"
         "    memcpy(net_trace[index] + (made.value + seen) * (bytes), at_##value(made.value + seen), bytes)\n"
         "#else\n#define SEEN(index, value, n, bytes) (void)0\n#endif\n"
     )
@@ -195,7 +195,7 @@ def _pushed(plan: Plan) -> str:
     return (
         f"/* {source.name}: the row being pushed, in the caller's memory */\n"
         f"static const {kind} *pushed;\n"
-        f"static inline const {kind} *at_{name}(int32_t i)\n"
+        f"static inline const {kind} *at_{name}(uint32_t i)\n"
         f"{{ return pushed + i % {source.shape.width} * {source.shape.channels}; }}\n"
     )
 
@@ -260,14 +260,14 @@ def _entry_points(plan: Plan) -> str:
     else:
         first = plan.segments[0]
         lines += ["  pushed = row;"] if _direct(plan) else []
-        lines += ["  for (int32_t x = 0; x < NET_INPUT_WIDTH;) {", f"    const int32_t before = made.{name};"]
+        lines += ["  for (uint32_t x = 0; x < NET_INPUT_WIDTH;) {", f"    const uint32_t before = made.{name};"]
         if not _direct(plan):
             tile = min(first.tile_pixels, shape.width)
             count = (
                 str(tile) if shape.width % tile == 0 else f"({shape.width} - x < {tile} ? {shape.width} - x : {tile})"
             )
             lines += [
-                f"    for (int32_t p = 0; p < {count}; p++)",
+                f"    for (uint32_t p = 0; p < {count}; p++)",
                 f"      memcpy(at_{name}(before + p), row + (x + p) * {shape.channels},",
                 f"             {shape.channels} * sizeof *row);",
             ]

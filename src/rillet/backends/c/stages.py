@@ -15,7 +15,7 @@ def accessor(graph: Graph, buffer: Buffer) -> str:
     what = "whole map" if buffer.kind is BufferKind.MAP else f"ring of {buffer.pixels} pixels"
     comment = f"/* {node.name}: {node.shape}, {what}, {buffer.bytes} bytes */\n"
     text = f"return ({kind} *)(arena + {buffer.offset}) + ({slot}) * {node.shape.channels};"
-    return f"{comment}static inline {kind} *at_{name}(int32_t i) {{ {text} }}\n"
+    return f"{comment}static inline {kind} *at_{name}(uint32_t i) {{ {text} }}\n"
 
 
 def constant_accessor(node: Node) -> str:
@@ -24,7 +24,7 @@ def constant_accessor(node: Node) -> str:
     slot = "0" if node.shape.pixels == 1 else "i"
     return (
         f"/* {node.name}: {node.shape}, constant */\n"
-        f"static inline const {kind} *at_{name}(int32_t i)\n"
+        f"static inline const {kind} *at_{name}(uint32_t i)\n"
         f"{{ return (void)i, net_{name}_value + {slot} * {node.shape.channels}; }}\n"
     )
 

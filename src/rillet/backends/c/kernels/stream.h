@@ -20,11 +20,11 @@ static inline int32_t rillet_last(int32_t at, int32_t length)
 }
 
 /* The pixel that must be there before the window at (row, column) can be read. */
-static inline int32_t rillet_window_needs(const rillet_window w, int32_t row, int32_t column)
+static inline uint32_t rillet_window_needs(const rillet_window w, int32_t row, int32_t column)
 {
   const int32_t last_row = row * w.stride_height - w.top + (w.kernel_height - 1) * w.dilation_height;
   const int32_t last_column = column * w.stride_width - w.left + (w.kernel_width - 1) * w.dilation_width;
-  return rillet_last(last_row, w.height) * w.width + rillet_last(last_column, w.width);
+  return (uint32_t)(rillet_last(last_row, w.height) * w.width + rillet_last(last_column, w.width));
 }
 
 /* The pixel under tap (i, j) of the window at (row, column), or `outside` where the tap lies in the padding. */
@@ -34,7 +34,7 @@ static inline const void *rillet_window_tap(const rillet_window w, const void *b
   const int32_t y = row * w.stride_height - w.top + i * w.dilation_height;
   const int32_t x = column * w.stride_width - w.left + j * w.dilation_width;
   if (y < 0 || y >= w.height || x < 0 || x >= w.width) return outside;
-  return (const uint8_t *)buffer + ((y * w.width + x) % w.slots) * w.pixel_bytes;
+  return (const uint8_t *)buffer + (uint32_t)(y * w.width + x) % (uint32_t)w.slots * (uint32_t)w.pixel_bytes;
 }
 
 /* Pointers to all taps, those in the padding to a constant pixel. */
