@@ -1,0 +1,272 @@
+"""What the importer makes of layouts and shapes, and what each operator refuses."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("ai_edge_litert")
+from ai_edge_litert import schema_py_generated as schema
+
+from rillet.errors import RilletError
+from rillet.importers.tflite import parse
+from rillet.ir.graph import Graph
+from tfl import Writer, conv_options, pool_options
+
+
+def graph_of(w: Writer, source: int, *outs: int) -> Graph:
+    return parse(w.bytes([source], list(outs)), "x.tflite").graph
+
+
+def options(name: str, **values: Any) -> Any:
+    made = getattr(schema, f"{name}OptionsT")()
+    for key, value in values.items():
+        setattr(made, key, value)
+    return made
+
+
+def ints(w: Writer, *values: int) -> int:
+    return w.tensor((len(values),), "int32", data=values)
+
+
+def q(w: Writer, *shape: int, scale: float = 0.5, zero: int = 0, dtype: str = "int8") -> int:
+    return w.tensor(shape, dtype, None if dtype == "float32" else scale, zero)
+
+
+# -- layouts that are nothing but another view -------------------------------------------------------------------------
+
+
+def test_shape_chain_that_rebuilds_a_reshape() -> None:
+    w = Writer()
+    source = q(w, 1, 1, 1, 6)
+    shape, batch = w.tensor((4,), "int32"), w.tensor((1,), "int32")
+    w.op("SHAPE", [source], [shape], options("Shape"))
+    strided = options("StridedSlice", shrinkAxisMask=1)
+    w.op("STRIDED_SLICE", [shape, ints(w, 0), ints(w, 1), ints(w, 1)], [batch], strided)
+    packed = w.tensor((2,), "int32")
+    w.op("PACK", [batch, ints(w, 6)], [packed], options("Pack", valuesCount=2))
+    out = q(w, 1, 6)
+    w.op("RESHAPE", [source, packed], [out], options("Reshape"))
+    last = q(w, 1, 6, scale=1 / 256, zero=-128)
+    w.op("SOFTMAX", [out], [last], options("Softmax", beta=1.0))
+    assert [type(node.op).__name__ for node in graph_of(w, source, last).nodes] == ["Input", "Softmax"]
+
+
+def test_vector_that_becomes_a_spectrogram() -> None:
+    w = Writer()
+    source, image = q(w, 1, 12), q(w, 1, 4, 3, 1)
+    w.op("RESHAPE", [source, ints(w, 1, 4, 3, 1)], [image], options("Reshape"))
+    out = q(w, 1, 2, 2, 1)
+    w.op("MAX_POOL_2D", [image], [out], pool_options("SAME", (2, 2), (2, 2)))
+    graph = graph_of(w, source, out)
+    assert str(graph.input_nodes[0].shape) == "4x3x1"
+    assert graph.image is not None
+
+
+@pytest.mark.parametrize("name", ["SQUEEZE", "EXPAND_DIMS", "TRANSPOSE"])
+def test_views(name: str) -> None:
+    w = Writer()
+    source = q(w, 1, 1, 5, 2)
+    inputs = {"SQUEEZE": [source], "EXPAND_DIMS": [source, ints(w, 1)], "TRANSPOSE": [source, ints(w, 1, 0, 2, 3)]}
+    seen = q(w, 1, 5, 2) if name == "SQUEEZE" else q(w, 1, 1, 5, 2)
+    w.op(name, inputs[name], [seen], options(name.title().replace("_D", "D")))
+    out = q(w, *w.graph.tensors[seen].shape)
+    w.op("RELU", [seen], [out])
+    graph = graph_of(w, source, out)
+    assert str(graph.nodes[-1].shape) == "1x5x2"
+
+
+def test_several_outputs_and_a_flattened_one() -> None:
+    w = Writer()
+    source, a, b, flat = q(w, 1, 2, 3, 4), q(w, 1, 2, 3, 2), q(w, 1, 2, 3, 2), q(w, 1, 12)
+    w.op("SPLIT", [ints(w, 3), source], [a, b], options("Split", numSplits=2))
+    w.op("RESHAPE", [b, ints(w, 1, 12)], [flat], options("Reshape"))
+    graph = graph_of(w, source, a, flat)
+    assert [graph.by_name[name].shape.elements for name in graph.outputs] == [12, 12]
+
+
+# -- what is refused --------------------------------------------------------------------------------------------------
+
+
+def unary(
+    name: str, kind: str | None, shape: tuple[int, ...], *more: tuple[int, ...], out: tuple[int, ...] = (), **o: Any
+):
+    """A file with one operator on a 1x4x4x4 input, further inputs lists of integers."""
+
+    def build() -> bytes:
+        w = Writer()
+        source = q(w, *shape)
+        extra = [ints(w, *values) for values in more]
+        result = q(w, *(out or shape))
+        w.op(name, [source, *extra], [result], options(kind, **o) if kind else None)
+        return w.bytes([source], [result])
+
+    return build
+
+
+def conv_with(change: Callable[[Writer, int, int], list[int]], **more: Any) -> Callable[[], bytes]:
+    def build() -> bytes:
+        w = Writer()
+        source, out = q(w, 1, 4, 4, 4), q(w, 1, 4, 4, 4)
+        w.op("CONV_2D", change(w, source, out), [out], conv_options(**more))
+        return w.bytes([source], [out])
+
+    return build
+
+
+def weights(w: Writer, *shape: int, dtype: str = "int8", **more: Any) -> int:
+    return w.tensor(shape, dtype, None if dtype == "float32" else 0.1, data=np.ones(shape), **more)
+
+
+def two_constants() -> bytes:
+    w = Writer()
+    source, out = q(w, 1, 4), q(w, 1, 4)
+    pair = [weights(w, 1, 4), weights(w, 1, 4)]
+    w.op("ADD", pair, [out], options("Add"))
+    return w.bytes([source], [out])
+
+
+def odd_constant() -> bytes:
+    w = Writer()
+    source, out = q(w, 1, 4), q(w, 1, 4)
+    w.op("ADD", [source, weights(w, 1, 3)], [out], options("Add"))
+    return w.bytes([source], [out])
+
+
+def concat_of(axis: int, scale: float) -> Callable[[], bytes]:
+    def build() -> bytes:
+        w = Writer()
+        source, out = q(w, 1, 2, 2, 2), q(w, 1, 2, 2, 4, scale=scale)
+        w.op("CONCATENATION", [source, source], [out], options("Concatenation", axis=axis))
+        return w.bytes([source], [out])
+
+    return build
+
+
+def dense(shape: tuple[int, ...], weight: tuple[int, ...], **o: Any) -> Callable[[], bytes]:
+    def build() -> bytes:
+        w = Writer()
+        source, out = q(w, *shape), q(w, 1, 3)
+        w.op("FULLY_CONNECTED", [source, weights(w, *weight)], [out], options("FullyConnected", **o))
+        return w.bytes([source], [out])
+
+    return build
+
+
+def two_inputs() -> bytes:
+    w = Writer()
+    a, b, out = q(w, 1, 4), q(w, 1, 4), q(w, 1, 4)
+    w.op("ADD", [a, b], [out], options("Add"))
+    return w.bytes([a, b], [out])
+
+
+def reused_input() -> bytes:
+    w = Writer()
+    source, out = q(w, 1, 4), q(w, 1, 4)
+    w.op("RELU", [weights(w, 1, 4)], [out])
+    return w.bytes([source], [out])
+
+
+def nan_weights() -> bytes:
+    w = Writer()
+    source, out = q(w, 1, 4, dtype="float32"), q(w, 1, 4, dtype="float32")
+    w.op("ADD", [source, w.tensor((1, 4), "float32", data=[1, np.nan, 1, 1])], [out], options("Add"))
+    return w.bytes([source], [out])
+
+
+def constant_input() -> bytes:
+    w = Writer()
+    source, out = weights(w, 1, 4), q(w, 1, 4)
+    w.op("RELU", [source], [out])
+    return w.bytes([source], [out])
+
+
+S = (1, 4, 4, 4)
+CASES: dict[str, tuple[Any, str]] = {
+    "mixed types": (unary("RELU", None, S, out=(1, 4, 4, 5)), "shape must be 4x4x4, got 4x4x5"),
+    "sigmoid scale": (unary("LOGISTIC", None, S), "output must have scale 1/256 and zero point -128"),
+    "softmax scale": (unary("SOFTMAX", "Softmax", S, beta=1.0), "output must have scale 1/256"),
+    "softmax beta": (unary("SOFTMAX", "Softmax", S, beta=-1.0), "output must have scale|beta must be a positive"),
+    "mean axes": (unary("MEAN", "Reducer", S, (1,)), r"axes must be height and width, got \[1\]"),
+    "pad channels": (unary("PAD", "Pad", S, (0, 0, 0, 0, 0, 0, 1, 0)), "must pad height and width alone"),
+    "pool scale": (unary("MAX_POOL_2D", "Pool2D", S, filterHeight=0), "kernel must be at least 1x1"),
+    "slice rows": (unary("SLICE", "Slice", S, (0, 1, 0, 0), (1, 3, 4, 4)), "must cut neighbouring channels alone"),
+    "slice short": (unary("SLICE", "Slice", S, (0, 1), (1, 3)), "must give begin and size for each dimension"),
+    "strided short": (
+        unary("STRIDED_SLICE", "StridedSlice", S, (0,), (1,), (1,)),
+        "must give begin, end and stride for each dimension",
+    ),
+    "resize size": (
+        unary("RESIZE_NEAREST_NEIGHBOR", "ResizeNearestNeighbor", S, (3, 3)),
+        r"size must be that of the output, got \[3, 3\]",
+    ),
+    "transpose": (unary("TRANSPOSE", "Transpose", S, (0, 3, 1, 2)), "must move dimensions of length 1 alone"),
+    "transpose order": (unary("TRANSPOSE", "Transpose", S, (0, 0, 1, 2)), "order must be one of 4 dimensions"),
+    "pack": (unary("PACK", "Pack", (1, 4), out=(1, 4)), "input 0 must be constant"),
+    "reshape size": (unary("RESHAPE", "Reshape", S, (1, 9), out=(1, 9)), "output must have 64 values, got 1x1x9"),
+    "split": (unary("SPLIT", "Split", S, (3,)), "input must be computed"),
+    "two constants": (two_constants, "must have two inputs, one of them computed"),
+    "odd constant": (odd_constant, r"must broadcast to 1x1x4, got \[1, 3\]"),
+    "concat rows": (concat_of(1, 0.5), "must join channels without an activation, got axis 1"),
+    "concat scale": (concat_of(3, 0.7), "int8 inputs must have the scale and zero point of the output"),
+    "dense of a map": (dense((1, 2, 2, 2), (3, 8)), "must take a vector with weights in the default format, got 2x2x2"),
+    "dense depth": (dense((1, 8), (3, 7)), r"weights must be outputs x 8, got \[3, 7\]"),
+    "dense format": (dense((1, 8), (3, 8), weightsFormat=1), "with weights in the default format"),
+    "two inputs": (two_inputs, "must have one input, got 2"),
+    "of a constant": (reused_input, "input must be computed, got the constant"),
+    "not finite": (nan_weights, "must be finite"),
+    "constant input": (constant_input, "input must be made once"),
+    "rank": (conv_with(lambda w, s, _: [s, weights(w, 4, 4)]), "weights must have 4 dimensions, got 2"),
+    "depth": (
+        conv_with(lambda w, s, _: [s, weights(w, 4, 1, 1, 3)]),
+        "input channels must be a multiple of the filter's 3",
+    ),
+    "bias": (
+        conv_with(lambda w, s, _: [s, weights(w, 4, 1, 1, 4), w.tensor((3,), "int32", data=[1, 2, 3])]),
+        "bias must have 4 values, got 3",
+    ),
+    "weight type": (conv_with(lambda w, s, _: [s, weights(w, 4, 1, 1, 4, dtype="float32")]), "must be i8, got FLOAT32"),
+    "weight zero": (
+        conv_with(lambda w, s, _: [s, weights(w, 4, 1, 1, 4, zero=3)]),
+        "zero points of int8 weights must be 0",
+    ),
+    "activation": (
+        conv_with(lambda w, s, _: [s, weights(w, 4, 1, 1, 4)], activation="TANH"),
+        "fused activation must be none or a clamp, got code 4",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda c: c.replace(" ", "-"))
+def test_refusals(case: str) -> None:
+    build, message = CASES[case]
+    with pytest.raises(RilletError, match=message) as caught:
+        parse(build(), "x.tflite")
+    assert str(caught.value).startswith("x.tflite: ")
+
+
+def test_depthwise_weights_must_be_1xhxwxc() -> None:
+    w = Writer()
+    source, out = q(w, *S), q(w, *S)
+    made = conv_options(kind="DepthwiseConv2DOptionsT")
+    w.op("DEPTHWISE_CONV_2D", [source, weights(w, 2, 1, 1, 4)], [out], made)
+    with pytest.raises(RilletError, match="depthwise weights must be 1xHxWxC"):
+        graph_of(w, source, out)
+
+
+def test_uint8_sigmoid_is_refused() -> None:
+    w = Writer()
+    source, out = q(w, *S, dtype="uint8"), q(w, *S, scale=1 / 256, dtype="uint8")
+    w.op("LOGISTIC", [source], [out])
+    with pytest.raises(RilletError, match="input must be INT8 or FLOAT32, got UINT8"):
+        graph_of(w, source, out)
+
+
+def test_constant_minus_value_keeps_its_order() -> None:
+    w = Writer()
+    source, out = q(w, 1, 2, 2, 2), q(w, 1, 2, 2, 2)
+    w.op("SUB", [weights(w, 1, 1, 1, 2), source], [out], options("Sub"))
+    graph = graph_of(w, source, out)
+    assert [type(graph.by_name[n].op).__name__ for n in graph.nodes[-1].inputs] == ["Constant", "Input"]
+    assert str(graph.by_name[graph.nodes[-1].inputs[0]].shape) == "2x2x2"
