@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from rillet.errors import GraphError
-from rillet.ir.types import DType, Shape
+from rillet.ir.types import MAX_ELEMENTS, DType, Shape
 
 
 class Activation(Enum):
@@ -100,6 +100,9 @@ class Window:
             if length < extent:
                 raise GraphError(f"padded {axis} must be at least the window's {extent}, got {length}")
             size.append((length - extent) // stride + 1)
+        padded = (shape.height + top + bottom) * (shape.width + left + right) * shape.channels
+        if padded > 2 * MAX_ELEMENTS:
+            raise GraphError(f"padded map must hold at most {2 * MAX_ELEMENTS} values, got {padded}")
         return size[0], size[1]
 
 

@@ -20,7 +20,7 @@ typedef struct {
       const int32_t a = rillet_rescale_double((left[c] - k.left_zero) * (1 << 20), k.left_mantissa, k.left_shift);     \
       const int32_t b = rillet_rescale_double((right[c] - k.right_zero) * (1 << 20), k.right_mantissa, k.right_shift); \
       const int32_t sum = rillet_rescale_double(a sign b, k.mantissa, k.shift);                                        \
-      out[c] = (type)rillet_clamp(sum + k.zero, k.low, k.high);                                                        \
+      out[c] = (type)rillet_store(sum, k.zero, k.low, k.high);                                                         \
     }                                                                                                                  \
   }
 RILLET_ADD(rillet_add_i8, int8_t, +)
@@ -33,7 +33,7 @@ RILLET_ADD(rillet_subtract_u8, uint8_t, -)
   {                                                                                                                    \
     for (int32_t c = 0; c < channels; c++) {                                                                           \
       const int32_t product = (left[c] - k.left_zero) * (right[c] - k.right_zero);                                     \
-      out[c] = (type)rillet_clamp(rillet_rescale_double(product, k.mantissa, k.shift) + k.zero, k.low, k.high);        \
+      out[c] = (type)rillet_store(rillet_rescale_double(product, k.mantissa, k.shift), k.zero, k.low, k.high);         \
     }                                                                                                                  \
   }
 RILLET_MULTIPLY(rillet_multiply_i8, int8_t)

@@ -31,7 +31,7 @@ static inline uint8_t rillet_finish(int32_t sum, const rillet_channels k, int32_
 {
   const int32_t scaled = single ? rillet_rescale_single(sum, k.mantissa[o], k.shift[o])
                                 : rillet_rescale_double(sum, k.mantissa[o], k.shift[o]);
-  return (uint8_t)rillet_clamp(scaled + k.zero, k.low, k.high);
+  return (uint8_t)rillet_store(scaled, k.zero, k.low, k.high);
 }
 
 /* One pixel: `outputs` dot products of `depth` values, from channel `first` on. */

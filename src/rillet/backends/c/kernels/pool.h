@@ -76,7 +76,7 @@ static inline void rillet_finish_mean(const int32_t *restrict sums, void *out, i
 {
   for (int32_t c = 0; c < channels; c++) {
     const int32_t scaled = rillet_rescale_double(sums[c] - zeros, mantissa, shift);
-    ((uint8_t *)out)[c] = (uint8_t)rillet_clamp(scaled + zero, low, high);
+    ((uint8_t *)out)[c] = (uint8_t)rillet_store(scaled, zero, low, high);
   }
 }
 

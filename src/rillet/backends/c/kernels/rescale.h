@@ -33,4 +33,10 @@ static inline int32_t rillet_clamp(int32_t value, int32_t low, int32_t high)
 {
   return value < low ? low : value > high ? high : value;
 }
+
+/* value + zero within low and high, for any value: the sum itself might overflow. */
+static inline int32_t rillet_store(int32_t value, int32_t zero, int32_t low, int32_t high)
+{
+  return rillet_clamp(value, low - zero, high - zero) + zero;
+}
 #endif

@@ -17,7 +17,8 @@
     const float inverse = 1.0f / (total * scale);                                                                      \
     for (int32_t c = 0; c < channels; c++) {                                                                           \
       const float share = table[greatest - in[c]] * inverse; /* never negative */                                      \
-      out[c] = (type)rillet_clamp((int32_t)((double)share + 0.5) + zero, low, high);                                   \
+      const float rounded = share + 0.5f; /* in float32, so that a share just below a half may round up */             \
+      out[c] = (type)rillet_clamp((int32_t)rounded + zero, low, high);                                                 \
     }                                                                                                                  \
   }
 RILLET_SOFTMAX(rillet_softmax_i8, int8_t)
