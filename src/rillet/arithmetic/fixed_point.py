@@ -183,45 +183,6 @@ def mean_multiplier(source: Quant, out: Quant, count: int) -> Multiplier:
     return Multiplier((base.mantissa << shift) // count, base.shift - shift)
 
 
-def softmax_table(source: Quant, beta: float) -> Floats:
-    """exp(-scale * beta * d) for d = 0..255, in float32: the distance of a stored value from the pixel's greatest."""
-    step = np.float32(-source.scale) * np.float32(beta)
-    return expf(step * np.arange(256, dtype=np.float32))
-
-
-_EXP_POLYNOMIAL = tuple(
-    float.fromhex(c) for c in ("0x1.c6af84b912394p-5", "0x1.ebfce50fac4f3p-3", "0x1.62e42ff0c52d6p-1")
-)
-_EXP_STEPS = 32
-
-
-def expf(values: Floats) -> Floats:
-    """The exponential in float32 with the bits of the GNU C library, which rounds one in about 2,000 values wrongly.
-
-    exp(x) = 2**(k / 32) * 2**r with a polynomial of third degree for the rest r, in float64 (Arm Optimized Routines).
-    """
-    scaled = values.astype(np.float64) * (float.fromhex("0x1.71547652b82fep+0") * _EXP_STEPS)
-    steps = np.rint(scaled)
-    rest = (scaled - steps) / _EXP_STEPS
-    whole = steps.astype(np.int64)
-    power = np.ldexp(np.exp2((whole % _EXP_STEPS) / _EXP_STEPS), whole // _EXP_STEPS)
-    third, second, first = _EXP_POLYNOMIAL
-    return (((third * rest + second) * (rest * rest) + (first * rest + 1.0)) * power).astype(np.float32)
-
-
-def softmax(values: Ints, table: Floats, out: Quant, dtype: DType) -> Ints:
-    """Softmax over the last axis: float32 exponentials from the table, summed in order."""
-    low, high = dtype.integers
-    exponentials = table[values.max(-1, keepdims=True) - values]
-    total = np.zeros(values.shape[:-1], np.float32)
-    for channel in range(values.shape[-1]):
-        total = total + exponentials[..., channel]
-    inverse = np.float32(1.0) / (total * np.float32(out.scale))
-    # The half is added in float32, so that a share just below it may round up.
-    stored = np.floor(exponentials * inverse[..., None] + np.float32(0.5)).astype(np.int64) + out.zero_point
-    return np.clip(stored, low, high)
-
-
 def round_half_away(values: npt.NDArray[np.floating]) -> Ints:
     """Nearest integers, halves away from zero."""
     wide = values.astype(np.float64)

@@ -4,6 +4,7 @@ import math
 from typing import assert_never
 
 import numpy as np
+import numpy.typing as npt
 
 from rillet.arithmetic import fixed_point as fp
 from rillet.arithmetic.fixed_point import Ints
@@ -60,7 +61,7 @@ def _logistic(value: int) -> int:
     """Sigmoid of a number with 27 fraction bits, as one with 31."""
     if value == 0:
         return 2**30
-    positive = _one_over_one_plus(_exp_of_negative(-abs(value)))
+    positive = _one_over_one_plus(_exp_of_negative(-abs(value), 4))
     return positive if value > 0 else _ONE - positive
 
 
@@ -86,23 +87,32 @@ def _saturate(value: int) -> int:
     return max(-(2**31), min(_ONE, value))
 
 
-def _exp_of_negative(value: int) -> int:
-    """Exp of a number with 27 fraction bits, at most 0, as one with 31 (gemmlowp's exp_on_negative_values)."""
-    quarter = 1 << 25
+def _exp_of_negative(value: int, integer_bits: int) -> int:
+    """Exp of a number of 32 bits with so many before the point, at most 0, as one with 31 bits after the point.
+
+    gemmlowp's exp_on_negative_values: quarters by a table of exp(-2**k), the rest by a series.
+    """
+    fraction_bits = 31 - integer_bits
+    quarter = 1 << (fraction_bits - 2)
     remainder = (value & (quarter - 1)) - quarter
-    result = _exp_near_zero(remainder << 4)
+    result = _exp_near_zero(remainder << integer_bits)
     rest = remainder - value
-    for exponent, factor in (
-        (-2, 1672461947),
-        (-1, 1302514674),
-        (0, 790015084),
-        (1, 290630308),
-        (2, 39332535),
-        (3, 720401),
-    ):
-        if rest & (1 << (27 + exponent)):
+    for exponent, factor in _EXP_FACTORS:
+        if exponent < integer_bits and rest & (1 << (fraction_bits + exponent)):
             result = _high(result, factor)
     return _ONE if value == 0 else result
+
+
+_EXP_FACTORS = (
+    (-2, 1672461947),
+    (-1, 1302514674),
+    (0, 790015084),
+    (1, 290630308),
+    (2, 39332535),
+    (3, 720401),
+    (4, 242),
+)
+"""exp(-2**exponent) with 31 bits after the point."""
 
 
 def _exp_near_zero(value: int) -> int:
@@ -124,6 +134,37 @@ def _one_over_one_plus(value: int) -> int:
         rest = (1 << 29) - _high(half, x)
         x = _saturate(x + _saturate(_high(x, rest) << 2))
     return _saturate(x << 1)
+
+
+# -- softmax: exponentials of distances to the greatest value, their sum, its reciprocal -----------------------------
+
+SUM_SHIFT = 12
+"""Bits that each exponential gives up before it is added, so that 4096 of them fit 32 bits."""
+
+
+def softmax_table(source: Quant, beta: float) -> npt.NDArray[np.int32]:
+    """exp(-scale * beta * d) for d = 0..255 with 31 bits after the point; 0 for distances out of its reach."""
+    factor = fp.multiplier(min(beta * source.scale * 2**26, 2.0**31 - 1))
+    reach = math.floor(31 * 2**26 / 2.0**factor.shift)
+    distances = fp.multiply_double(-np.arange(256), factor.mantissa, factor.shift)
+    values = [_exp_of_negative(int(x), 5) if d <= reach else 0 for d, x in enumerate(distances)]
+    return np.array(values, np.int32)
+
+
+def softmax(values: Ints, table: npt.NDArray[np.int32], dtype: DType) -> Ints:
+    """Softmax over the last axis, in 256ths above the least stored value."""
+    low, high = dtype.integers
+    exponentials = table[values.max(-1, keepdims=True) - values].astype(np.int64)
+    sums = _divide_by_power(exponentials, SUM_SHIFT).sum(-1)
+    bits = np.array([int(s).bit_length() for s in sums.reshape(-1)]).reshape(sums.shape)
+    # The sum is 2**(bits - 20) * (1 + x) with x between 0 and 1.
+    scaled = [_one_over_one_plus(int(v)) for v in ((sums << (32 - bits)) - 2**31).reshape(-1)]
+    reciprocal = np.array(scaled, np.int64).reshape(sums.shape)[..., None]
+    product = (reciprocal * exponentials + 2**30) >> 31
+    right = (bits - 20 + 31 - 8)[..., None]
+    mask = (np.int64(1) << right) - 1
+    rounded = (product >> right) + ((product & mask) > (mask >> 1))
+    return np.clip(rounded + low, low, high)
 
 
 # -- hard swish: 16-bit fixed point ----------------------------------------------------------------------------------

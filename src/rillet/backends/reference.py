@@ -238,8 +238,8 @@ class _Step:
 
     def softmax(self, beta: float) -> Array:
         if self.integer:
-            table = fp.softmax_table(self.quant(0), beta)
-            return self.store(fp.softmax(self.stored(), table, self.out, self.node.type.dtype))
+            table = tables.softmax_table(self.quant(0), beta)
+            return self.store(tables.softmax(self.stored(), table, self.node.type.dtype))
         powers = np.exp(beta * (self.real() - self.real().max(-1, keepdims=True)))
         return powers / powers.sum(-1, keepdims=True)
 

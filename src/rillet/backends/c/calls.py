@@ -331,11 +331,8 @@ def _softmax(graph: Graph, node: Node) -> Body:
     assert isinstance(op, Softmax)
     if node.type.quant is None:
         return _each(graph, node, "rillet_softmax_f32", real(op.beta))
-    to, (low, high) = node.type.quant, node.type.dtype.integers
     table = f"net_{identifier(node.name)}_table"
-    return _each(
-        graph, node, f"rillet_softmax_{node.type.dtype.value}", table, real(to.scale), to.zero_point, low, high
-    )
+    return _each(graph, node, f"rillet_softmax_{node.type.dtype.value}", table)
 
 
 def _copy(plan: Plan, node: Node) -> Body:

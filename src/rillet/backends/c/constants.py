@@ -53,7 +53,7 @@ def _stage_arrays(graph: Graph, stage: Stage) -> dict[str, Array]:
         function = op.activation if isinstance(op, Activate) else Activation.NONE
         return {"table": lookup_table(graph, node, sources[0], function)}
     if isinstance(op, Softmax) and node.type.quant is not None:
-        return {"table": fp.softmax_table(quant(graph, sources[0]), op.beta)}
+        return {"table": tables.softmax_table(quant(graph, sources[0]), op.beta)}
     if isinstance(op, Concat):
         return {f"table{i}": concat_table(graph, node, s) for i, s in enumerate(sources) if rescaled(node, s)}
     if isinstance(op, Resize):

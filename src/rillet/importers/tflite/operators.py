@@ -35,6 +35,8 @@ _ACTIVATIONS = {
     tflite.ActivationFunctionType.RELU_N1_TO_1: Activation.RELU_N1_TO_1,
     tflite.ActivationFunctionType.RELU6: Activation.RELU6,
 }
+MAX_SOFTMAX_CHANNELS = 4095
+"""So that the sum of exponentials fits 32 bits."""
 _UNIT = {DType.I8: Quant(1 / 256, -128), DType.U8: Quant(1 / 256, 0)}
 """The quantisation that results between 0 and 1 must have."""
 
@@ -221,6 +223,8 @@ def _softmax(b: Builder, op: Operator) -> None:
         raise b.refuse(op, "output must have the type of the input")
     if out.quant is not None:
         _unit(b, op, out.dtype, out.quant)
+        if source.shape.channels > MAX_SOFTMAX_CHANNELS:
+            raise b.refuse(op, f"channels must be at most {MAX_SOFTMAX_CHANNELS}, got {source.shape.channels}")
     beta = float(options.Beta())
     if not (np.isfinite(beta) and beta > 0):
         raise b.fail(op, f"beta must be a positive number, got {beta}")
