@@ -17,11 +17,12 @@ from rillet.plan.space import Space
 
 TILES = (1, 4, 8)
 """Tile sizes that a plan tries: one pixel takes the least memory, more take less time."""
-FIRING_NS = 12.0
-DENSE_NS_PER_MAC = {1: 0.075, 4: 0.055, 8: 0.055}
-DEPTHWISE_NS_PER_MAC = 0.25
-MAP_NS_PER_BYTE = 0.1
+DENSE_NS_PER_MAC = {1: 0.058, 4: 0.049, 8: 0.048}
+DEPTHWISE_NS_PER_MAC = 0.57
 """Rates of the portable kernels on one x86-64 core (bench/kernels.py prints them); only their ratios matter here."""
+FIRING_NS = 12.0
+MAP_NS_PER_BYTE = 0.1
+"""Orders of magnitude, not measured: what a firing costs by itself, and what writing or reading a whole map costs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +73,15 @@ def plan_layerwise(graph: Graph) -> Plan:
     """Every layer by itself, whole maps between them, nothing overlaid: what an ordinary interpreter does."""
     planner = _Planner(graph, resident=True)
     return planner.build("layerwise", [(i, i + 1, planner.alone(i)) for i in range(planner.first, planner.count)])
+
+
+def plan_one_segment(graph: Graph, tile: int) -> Plan:
+    """The whole network as one segment at one tile size, the image resident (to measure kernels)."""
+    planner = _Planner(graph, resident=True)
+    cost = planner.cost(planner.first, planner.count, tile)
+    if cost is None:
+        raise Unsupported(f"{graph.name}: cannot run as one segment")
+    return planner.assemble("rows", [(planner.first, planner.count, cost)])
 
 
 _Cut = tuple[int, int, _Cost]
