@@ -1,6 +1,7 @@
 """What the importer makes of layouts and shapes, and what each operator refuses."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,10 @@ pytest.importorskip("ai_edge_litert")
 from ai_edge_litert import schema_py_generated as schema
 
 from rillet.errors import RilletError
-from rillet.importers.tflite import parse
+from rillet.importers.tflite import load_with_tensors, parse
 from rillet.ir.graph import Graph
+from rillet.plan.rows import plan_rows
+from rillet.runtime.verify import verify
 from tfl import Writer, conv_options, pool_options
 
 
@@ -84,6 +87,45 @@ def test_several_outputs_and_a_flattened_one() -> None:
     w.op("RESHAPE", [b, ints(w, 1, 12)], [flat], options("Reshape"))
     graph = graph_of(w, source, a, flat)
     assert [graph.by_name[name].shape.elements for name in graph.outputs] == [12, 12]
+
+
+def channels_first(middle: bool) -> tuple[Writer, int, int]:
+    """A network as converters from channels-first frameworks write it: turned, convolved, turned back."""
+    rng = np.random.default_rng(0)
+    w = Writer()
+    source, turned, made = q(w, 1, 3, 4, 5), q(w, 1, 4, 5, 3), q(w, 1, 4, 5, 2, scale=2.0)
+    w.op("TRANSPOSE", [source, ints(w, 0, 2, 3, 1)], [turned], options("Transpose"))
+    weight = w.tensor((2, 3, 3, 3), "int8", 0.1, data=rng.integers(-127, 128, (2, 3, 3, 3)))
+    bias = w.tensor((2,), "int32", 1.0, data=[100, -100])
+    w.op("CONV_2D", [turned, weight, bias], [made], conv_options())
+    if middle:
+        first, last = q(w, 1, 2, 4, 5, scale=2.0), q(w, 1, 4, 5, 2, scale=2.0)
+        w.op("TRANSPOSE", [made, ints(w, 0, 3, 1, 2)], [first], options("Transpose"))
+        w.op("TRANSPOSE", [first, ints(w, 0, 2, 3, 1)], [last], options("Transpose"))
+        made = q(w, 1, 4, 5, 2, scale=1.0)
+        w.op("RELU", [last], [made])
+    out = q(w, 1, 2, 4, 5, scale=1.0 if middle else 2.0)
+    w.op("TRANSPOSE", [made, ints(w, 0, 3, 1, 2)], [out], options("Transpose"))
+    return w, source, out
+
+
+@pytest.mark.parametrize("middle", [False, True])
+def test_channels_first_networks_verify(middle: bool, tmp_path: Path) -> None:
+    w, source, out = channels_first(middle)
+    path = tmp_path / "first.tflite"
+    path.write_bytes(w.bytes([source], [out]))
+    made = load_with_tensors(path)
+    assert str(made.graph.input_nodes[0].shape) == "4x5x3"
+    assert made.input_order == (0, 3, 1, 2)
+    assert verify(plan_rows(made.graph), 2, path=path, imported=made, against="litert").equal
+
+
+def test_a_transposed_map_cannot_be_computed_with() -> None:
+    w, source, out = channels_first(middle=False)
+    last = q(w, 1, 2, 4, 5)
+    w.op("RELU", [out], [last])
+    with pytest.raises(RilletError, match="input must be 1xHxWxC, got the transposed tensor"):
+        graph_of(w, source, last)
 
 
 # -- what is refused --------------------------------------------------------------------------------------------------
@@ -201,7 +243,7 @@ CASES: dict[str, tuple[Any, str]] = {
         unary("RESIZE_NEAREST_NEIGHBOR", "ResizeNearestNeighbor", S, (3, 3)),
         r"size must be that of the output, got \[3, 3\]",
     ),
-    "transpose": (unary("TRANSPOSE", "Transpose", S, (0, 3, 1, 2)), "must move dimensions of length 1 alone"),
+    "transpose": (unary("TRANSPOSE", "Transpose", S, (1, 0, 3, 2)), "must move height, width and channels alone"),
     "transpose order": (unary("TRANSPOSE", "Transpose", S, (0, 0, 1, 2)), "order must be one of 4 dimensions"),
     "pack": (unary("PACK", "Pack", (1, 4), out=(1, 4)), "input 0 must be constant"),
     "reshape size": (unary("RESHAPE", "Reshape", S, (1, 9), out=(1, 9)), "output must have 64 values, got 1x1x9"),

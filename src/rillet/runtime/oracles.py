@@ -7,6 +7,8 @@ from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from rillet.errors import Unsupported
 from rillet.ir.graph import Array
 
@@ -31,8 +33,9 @@ def require(name: str) -> None:
 class LiteRt:
     """LiteRT's reference kernels (OpResolverType.BUILTIN_REF) on one file."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, input_order: tuple[int, ...] = (0, 1, 2, 3)) -> None:
         require("litert")
+        self._order = input_order
         from ai_edge_litert.interpreter import Interpreter, OpResolverType  # pyright: ignore
 
         try:
@@ -50,7 +53,8 @@ class LiteRt:
     def run(self, image: Array) -> None:
         """One inference of a height x width x channels array."""
         details = self._interpreter.get_input_details()[0]
-        self._interpreter.set_tensor(details["index"], image.reshape(details["shape"]))
+        turned = np.ascontiguousarray(image[None].transpose(self._order))
+        self._interpreter.set_tensor(details["index"], turned.reshape(details["shape"]))
         self._interpreter.invoke()
 
     def tensor(self, index: int) -> Array:

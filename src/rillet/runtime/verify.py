@@ -135,10 +135,12 @@ def _oracle(
     if name == "tflm":
         micro = Tflm(path)
         return lambda image: {imported.graph.outputs[0]: micro.run(image)}
-    litert = LiteRt(path)
+    litert = LiteRt(path, imported.input_order)
 
     def run(image: Array) -> dict[str, Array]:
         litert.run(image)
-        return {node: litert.tensor(index) for node, index in imported.tensors.items()}
+        # The input was handed over, and may lie there in another order of dimensions.
+        compared = {n: i for n, i in imported.tensors.items() if n != imported.graph.input_nodes[0].name}
+        return {node: litert.tensor(index) for node, index in compared.items()}
 
     return run

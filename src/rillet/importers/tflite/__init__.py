@@ -22,6 +22,8 @@ class Imported:
 
     graph: Graph
     tensors: dict[str, int]
+    input_order: tuple[int, ...] = (0, 1, 2, 3)
+    """Axis of 1xHxWxC that each dimension of the file's input is; other than this where the file has 1xCxHxW."""
 
 
 def load(path: Path) -> Graph:
@@ -83,7 +85,8 @@ def _import(file: File) -> Imported:
     graph, tensors = builder.finish(Path(file.name).stem)
     classes = graph.by_name[graph.outputs[0]].shape.elements
     image = _image(graph.input_nodes[0].type, labels_in_file(file.data, classes))
-    return Imported(graph.with_image(image), tensors)
+    order = builder.order.get(file.inputs[0], (0, 1, 2, 3))
+    return Imported(graph.with_image(image), tensors, order)
 
 
 def _image(value: TensorType, labels: tuple[str, ...]) -> ImageSpec | None:

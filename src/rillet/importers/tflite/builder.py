@@ -22,6 +22,10 @@ _DTYPES = {
 _VALUES = (DType.I8, DType.U8, DType.F32)
 
 
+_TO_CHANNELS_LAST = (0, 2, 3, 1)
+_TO_CHANNELS_FIRST = (0, 3, 1, 2)
+
+
 class Builder:
     """The graph so far. Handlers of operators read their inputs from it and add nodes to it."""
 
@@ -35,6 +39,8 @@ class Builder:
         self.folded: dict[int, Array] = {}
         """Integer tensors that are known without running the network (shapes)."""
         self.tensor_of: dict[str, int] = {}
+        self.order: dict[int, tuple[int, ...]] = {}
+        """For transposed views: the axis of the node's 1xHxWxC that each dimension of the tensor is."""
 
     def fail(self, op: Operator, message: str) -> GraphError:
         """A GraphError about an operator."""
@@ -98,6 +104,8 @@ class Builder:
                 raise self.refuse(op, f"input must be computed, got the constant {tensor}")
             raise self.fail(op, f"reads {tensor} before it is made")
         node = self.node(name)
+        if tensor.index in self.order:
+            raise self.refuse(op, f"input must be 1xHxWxC, got the transposed {tensor}")
         if node.shape != self.shape(tensor) and not flat:
             raise self.refuse(op, f"input must not be reshaped, got {tensor} as {self.shape(tensor)} of {node.shape}")
         return node
@@ -191,6 +199,28 @@ class Builder:
         if out.shape != source.shape and source.shape.pixels == 1 and len(self.nodes) == 1:
             self.nodes[0] = Node(source.name, source.op, (), out)
         self.values[tensor.index] = source.name
+
+    def view(self, op: Operator, order: Sequence[int]) -> None:
+        """The operator's output is its input with the dimensions in another order.
+
+        Bytes do not move in a graph: the view is remembered, and the operator that turns it back finds the map again. A
+        network's input that is first of all turned from 1xCxHxW to 1xHxWxC is 1xHxWxC in the graph.
+        """
+        tensor, out = self.tensor(op, 0), self.output(op)
+        if tensor.index not in self.values:
+            raise self.fail(op, f"reads {tensor} before it is made")
+        node = self.node(self.values[tensor.index])
+        before = self.order.get(tensor.index, tuple(range(len(tensor.dims))))
+        after = tuple(before[axis] for axis in order)
+        if len(self.nodes) == 1 and tuple(order) == _TO_CHANNELS_LAST and tensor.index not in self.order:
+            node = self.nodes[0] = Node(node.name, node.op, (), self.type(out))
+            self.order[tensor.index], after = _TO_CHANNELS_FIRST, tuple(range(4))
+        dims = (1, *node.shape.array)
+        self.values[out.index] = node.name
+        if len(after) == 4 and tuple(dims[axis] for axis in after) != out.dims:
+            raise self.fail(op, f"output must be {[dims[axis] for axis in after]}, got {list(out.dims)}")
+        if after != tuple(range(len(after))):
+            self.order[out.index] = after
 
     def finish(self, name: str) -> tuple[Graph, dict[str, int]]:
         """The graph, and the tensor of each node that stands for one."""

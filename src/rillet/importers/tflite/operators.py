@@ -360,9 +360,12 @@ def _transpose(b: Builder, op: Operator) -> None:
     if sorted(order) != list(range(len(dims))):
         raise b.fail(op, f"order must be one of {len(dims)} dimensions, got {order}")
     moved = [axis for axis in order if dims[axis] > 1]
-    if moved != sorted(moved):
-        raise b.refuse(op, f"must move dimensions of length 1 alone, got {order} of {list(dims)}")
-    b.alias(op, b.source(op, flat=True))
+    if moved == sorted(moved) and b.tensor(op, 0).index not in b.order:
+        b.alias(op, b.source(op, flat=True))
+    elif len(dims) == 4 and order[0] == 0:
+        b.view(op, order)
+    else:
+        raise b.refuse(op, f"must move height, width and channels alone, got {order} of {list(dims)}")
 
 
 def _shape(b: Builder, op: Operator) -> None:
