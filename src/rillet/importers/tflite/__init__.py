@@ -9,7 +9,7 @@ from pathlib import Path
 from rillet.errors import GraphError, RilletError, Unsupported
 from rillet.importers.tflite.builder import Builder
 from rillet.importers.tflite.file import OP_NAMES, File
-from rillet.importers.tflite.operators import HANDLERS
+from rillet.importers.tflite.operators import HANDLERS, NOTES
 from rillet.ir.graph import Graph, ImageSpec
 from rillet.ir.types import TensorType
 
@@ -70,6 +70,12 @@ def parse(data: bytes, name: str) -> Imported:
 def supported_operators() -> list[str]:
     """Names of the operators that the importer reads."""
     return sorted(OP_NAMES[code] for code in HANDLERS)
+
+
+def operator_table() -> str:
+    """The supported operators as a Markdown table."""
+    rows = [f"| `{name}` | {NOTES[name][0]} | {NOTES[name][1]} |" for name in supported_operators()]
+    return "\n".join(["| operator | becomes | limits |", "|---|---|---|", *rows]) + "\n"
 
 
 def _import(file: File) -> Imported:
