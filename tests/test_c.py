@@ -161,3 +161,17 @@ def test_schedule_text(golden) -> None:
     files = emit(plan_rows(residual(6, 6, 2)))
     golden("residual_net.c", files["net.c"])
     golden("residual_net.h", files["net.h"])
+
+
+def test_huge_factors_saturate_alike() -> None:
+    """Found by fuzzing: a scale near nothing takes sums to the ends of 32 bits, where the zero point may not wrap them."""
+    from graphs import Builder, conv
+    from rillet.ir.ops import Input
+    from rillet.ir.types import Quant, Shape
+
+    b = Builder(np.random.default_rng(3))
+    at = b.add(Input(), shape=Shape(5, 5, 3))
+    at = b.add(conv(4, (3, 3)), at, quant=Quant(1e-9, -128))
+    graph = b.graph(b.add(conv(3), at, quant=Quant(1e-9, 100)))
+    for plan in plans(graph).values():
+        check_outputs(graph, plan, [random_image(graph, seed) for seed in range(3)])

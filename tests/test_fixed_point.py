@@ -100,3 +100,22 @@ def test_softmax_adds_up() -> None:
     stored = tables.softmax(values, tables.softmax_table(quant, 1.0), DType.I8)
     real = np.exp(0.1 * values)
     assert np.abs((stored + 128) / 256 - real / real.sum()).max() <= 0.501 / 256
+
+
+@pytest.mark.parametrize(
+    ("dtype", "scale", "beta", "values", "expected"),
+    [
+        (DType.I8, 0.019977303221821785, 1.0, [-78, -76, 52, 71, -47, 14], [-122, -122, -48, -12, -117, -91]),
+        (DType.U8, 0.05217720940709114, 0.5, [19, 32], [107, 150]),
+    ],
+)
+def test_softmax_near_a_half(dtype: DType, scale: float, beta: float, values: list[int], expected: list[int]) -> None:
+    """LiteRT's bytes where float32 arithmetic falls on the other side of a half: found by random softmaxes."""
+    table = tables.softmax_table(Quant(scale, 0), beta)
+    assert tables.softmax(np.array(values), table, dtype).tolist() == expected
+
+
+def test_results_saturate_before_the_zero_point_is_added() -> None:
+    """A factor of 2**30 takes any sum to the end of 32 bits; the zero point must not wrap it round: found by fuzzing."""
+    scaled = fp.multiply_double(np.array([-3, 3]), 2**31 - 1, 30)
+    assert np.clip(scaled - 128, -128, 127).tolist() == [-128, 127]
