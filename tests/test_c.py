@@ -164,7 +164,7 @@ def test_schedule_text(golden) -> None:
 
 
 def test_huge_factors_saturate_alike() -> None:
-    """Found by fuzzing: a scale near nothing takes sums to the ends of 32 bits, where the zero point may not wrap them."""
+    """Found by fuzzing: at the ends of 32 bits the zero point must not wrap a result round."""
     from graphs import Builder, conv
     from rillet.ir.ops import Input
     from rillet.ir.types import Quant, Shape
