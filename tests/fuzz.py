@@ -16,11 +16,12 @@ from rillet.backends import reference
 from rillet.errors import RilletError
 from rillet.importers.tflite import parse
 from rillet.plan.rows import plan_rows
-from rillet.runtime.verify import random_inputs, verify
+from rillet.runtime.verify import Verification, random_inputs, verify
 from tfl import pack, unpack
 
 MEMORY_BYTES = 10**9
 VERIFY_EVERY = 25
+FLOAT32_SUMS = 1e30
 ODD = (0, 1, -1, 2, 3, 5, 7, 127, 128, 255, 65535, 2**31 - 1, -(2**31))
 
 
@@ -80,6 +81,12 @@ def break_structure(model: Any, rng: np.random.Generator) -> bytes:
     return pack(model)
 
 
+def overflows(result: Verification) -> bool:
+    """True where broken weights are so large that sums of float32 overflow, which float64 in the reference does not."""
+    found = result.first_difference
+    return found is not None and not abs(found.expected) < FLOAT32_SUMS
+
+
 def attempt(data: bytes, seed: int) -> bool:
     """True where the file is a network and runs; raises on anything but a clean error."""
     try:
@@ -90,7 +97,7 @@ def attempt(data: bytes, seed: int) -> bool:
                 reference.run(made.graph, image)
             if seed % VERIFY_EVERY == 0:
                 result = verify(plan, 1)
-                assert result.equal or not np.isfinite(result.first_difference.expected), result  # type: ignore[union-attr]
+                assert result.equal or overflows(result), result
     except RilletError as error:
         assert str(error)
         assert "\n" not in str(error), error
