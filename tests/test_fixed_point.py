@@ -113,3 +113,8 @@ def test_softmax_near_a_half(dtype: DType, scale: float, beta: float, values: li
     """LiteRT's bytes where float32 arithmetic falls on the other side of a half: found by random softmaxes."""
     table = tables.softmax_table(Quant(scale, 0), beta)
     assert tables.softmax(np.array(values), table, dtype).tolist() == expected
+
+
+def test_quantising_saturates_whatever_the_number() -> None:
+    values = np.array([-3e38, -1.0, 0.0, 1.0, 3e38], np.float32)
+    assert fp.quantize(values, Quant(1e-6, 3), DType.I8).tolist() == [-128, -128, 3, 127, 127]

@@ -153,5 +153,7 @@ def test_the_user_overrides_the_contract() -> None:
         open_model(shared_file(NETWORKS["vww"]), Preprocessing(resize="squash"))
     with pytest.raises(GraphError, match="deviation must not be zero"):
         open_model(shared_file(NETWORKS["vww"]), Preprocessing(deviation=(0.0,)))
+    with pytest.raises(GraphError, match="nor beyond 1e-30 to 1e30"):
+        open_model(shared_file(NETWORKS["vww"]), Preprocessing(deviation=(1e-320,)))
     with pytest.raises(GraphError, match="mean must be 1 or 3 finite numbers"):
         open_model(shared_file(NETWORKS["vww"]), Preprocessing(mean=(0.0, 1.0)))

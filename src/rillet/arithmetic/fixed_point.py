@@ -212,5 +212,8 @@ def product_multiplier(left: Quant, right: Quant, out: Quant) -> Multiplier:
 def quantize(values: Sequence[float] | Floats, quant: Quant, dtype: DType) -> Ints:
     """Real numbers as stored: float32 division, half away from zero, clamped."""
     low, high = dtype.integers
-    ratio = np.asarray(values, np.float32) / np.float32(quant.scale)
-    return np.clip(round_half_away(ratio) + quant.zero_point, low, high)
+    with np.errstate(over="ignore"):
+        ratio = np.asarray(values, np.float32) / np.float32(quant.scale)
+    # Far beyond any stored value, so that what overflowed float32 can still be cast.
+    near = np.clip(ratio, -(2.0**30), 2.0**30)
+    return np.clip(round_half_away(near) + quant.zero_point, low, high)

@@ -36,8 +36,8 @@ class ImageSpec:
         for name, values in (("mean", self.mean), ("deviation", self.deviation)):
             if len(values) not in (1, self.channels) or not np.isfinite(values).all():
                 raise GraphError(f"{name} must be 1 or {self.channels} finite numbers, got {values}")
-        if 0.0 in self.deviation:
-            raise GraphError("deviation must not be zero")
+        if any(not 1e-30 <= abs(d) <= 1e30 for d in self.deviation):
+            raise GraphError(f"deviation must not be zero nor beyond 1e-30 to 1e30, got {self.deviation}")
 
 
 @dataclass(frozen=True, slots=True)
