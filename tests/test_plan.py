@@ -12,7 +12,7 @@ from graphs import Builder, conv, graphs
 from rillet.errors import TargetError, Unsupported
 from rillet.importers.tflite import load
 from rillet.ir.graph import Graph
-from rillet.ir.ops import Add, Conv, Input, Window
+from rillet.ir.ops import Add, Conv, Input, Window, op_window
 from rillet.ir.types import Shape
 from rillet.plan.plan import BufferKind, Plan
 from rillet.plan.rows import plan_layerwise, plan_rows
@@ -38,7 +38,7 @@ def check_arena(plan: Plan) -> None:
 
 
 def beside_its_padding(window: Window) -> bool:
-    """True for windows that may begin in the padding and jump over the border: taken to begin at it."""
+    """True for windows that may lie in the padding alone, or jump over the border: taken to begin at it."""
     top, bottom, left, right = window.padding
     wholly = max(top, bottom) >= window.extent[0] or max(left, right) >= window.extent[1]
     return wholly or max(window.dilation) > 1
@@ -50,7 +50,7 @@ def test_rings_are_as_long_as_a_play_through_needs(graph: Graph, options: dict[s
     plan = plan_rows(graph, **options)  # type: ignore[arg-type]
     check_arena(plan)
     spans = ring_spans(plan)
-    loose = any(beside_its_padding(n.op.window) for n in graph.nodes if isinstance(n.op, Conv))
+    loose = any(w is not None and beside_its_padding(w) for w in (op_window(n.op) for n in graph.nodes))
     tiles = {stage.node: stage.tile_pixels for s in plan.segments for stage in s.stages}
     tiles |= {s.driver: min(s.tile_pixels, graph.by_name[s.driver].shape.width) for s in plan.segments[:1]}
     for name, pixels in planned_rings(plan).items():

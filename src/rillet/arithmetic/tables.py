@@ -27,7 +27,7 @@ def activate(values: Ints, activation: Activation, source: Quant, out: Quant, dt
             return np.clip(_sigmoid(values - source.zero_point, source.scale) + low, low, high)
         case Activation.HARD_SWISH:
             return np.clip(_hard_swish(values - source.zero_point, source, out) + out.zero_point, low, high)
-        case Activation.HARD_SIGMOID | Activation.SILU:
+        case Activation.HARD_SIGMOID | Activation.SILU | Activation.SIGN:
             raise Unsupported(f"{activation.value} has no integer rule")
         case _:
             assert_never(activation)

@@ -274,6 +274,8 @@ def activate_real(values: Floats, activation: Activation) -> Floats:
             return values * np.clip(values + 3.0, 0.0, 6.0) / 6.0
         case Activation.SILU:
             return values / (1.0 + np.exp(-values))
+        case Activation.SIGN:
+            return np.where(values >= 0.0, 1.0, -1.0)
         case _:
             assert_never(activation)
 

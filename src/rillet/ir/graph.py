@@ -154,48 +154,46 @@ def _frozen(array: Array) -> Array:
 
 
 def _check(graph: Graph) -> None:
-    seen: dict[str, Node] = {}
+    shapes: dict[str, Shape] = {}
     macs = 0
     for node in graph.nodes:
-        where = f"{graph.name}: {node.name}"
-        if node.name in seen:
-            raise GraphError(f"{where}: name must be unique")
-        for name in node.inputs:
-            if name not in seen:
-                raise GraphError(f"{where}: input must be an earlier node, got {name!r}")
-        shapes = tuple(seen[name].shape for name in node.inputs)
+        declared = node.type.shape
         try:
-            shape = output_shape(node.op, shapes, node.shape)
+            if node.name in shapes:
+                raise GraphError("name must be unique")
+            inputs = tuple([shapes[name] for name in node.inputs])
+            shape = output_shape(node.op, inputs, declared)
+            if shape != declared:
+                raise GraphError(f"shape must be {shape}, got {declared}")
+            if graph.params:
+                _check_params(graph, node, op_params(node.op, inputs, declared))
         except GraphError as error:
-            raise GraphError(f"{where}: {error}") from None
-        if shape != node.shape:
-            raise GraphError(f"{where}: shape must be {shape}, got {node.shape}")
-        macs += op_macs(node.op, shapes)
-        _check_params(graph, where, node, op_params(node.op, shapes, node.shape))
-        seen[node.name] = node
+            raise GraphError(f"{graph.name}: {node.name}: {error}") from None
+        except KeyError as error:
+            raise GraphError(f"{graph.name}: {node.name}: input must be an earlier node, got {error}") from None
+        macs += op_macs(node.op, inputs)
+        shapes[node.name] = declared
     if macs > MAX_MACS:
         raise GraphError(f"{graph.name}: must take at most {MAX_MACS:.0e} MACs, got {macs:.2e}")
     if not graph.outputs:
         raise GraphError(f"{graph.name}: must have an output")
     for name in graph.outputs:
-        if name not in seen:
+        if name not in shapes:
             raise GraphError(f"{graph.name}: output must be a node, got {name!r}")
     _check_image(graph)
 
 
-def _check_params(graph: Graph, where: str, node: Node, params: Iterable[Param]) -> None:
-    if not graph.params:
-        return
+def _check_params(graph: Graph, node: Node, params: Iterable[Param]) -> None:
     for param in params:
         array = graph.params.get(f"{node.name}.{param.name}")
         if array is None:
-            raise GraphError(f"{where}: {param.name} is missing")
+            raise GraphError(f"{param.name} is missing")
         if array.shape != param.shape:
-            raise GraphError(f"{where}: {param.name} must have shape {param.shape}, got {array.shape}")
+            raise GraphError(f"{param.name} must have shape {param.shape}, got {array.shape}")
         if array.dtype != param.dtype.numpy:
-            raise GraphError(f"{where}: {param.name} must be {param.dtype.numpy}, got {array.dtype}")
+            raise GraphError(f"{param.name} must be {param.dtype.numpy}, got {array.dtype}")
         if param.dtype is DType.F32 and not np.isfinite(array.astype(np.float64)).all():
-            raise GraphError(f"{where}: {param.name} must be finite")
+            raise GraphError(f"{param.name} must be finite")
 
 
 def _check_image(graph: Graph) -> None:

@@ -20,6 +20,8 @@ class Activation(Enum):
     HARD_SIGMOID = "hard_sigmoid"
     HARD_SWISH = "hard_swish"
     SILU = "silu"
+    SIGN = "sign"
+    """+1 for 0 and more, else -1: the activation of binary networks."""
 
     @property
     def clamp(self) -> tuple[float, float] | None:
@@ -92,18 +94,15 @@ class Window:
     def output(self, shape: Shape) -> tuple[int, int]:
         """Height and width of the result; raises GraphError where no window fits."""
         top, bottom, left, right = self.padding
-        size: list[int] = []
-        for length, extent, stride, axis in (
-            (shape.height + top + bottom, self.extent[0], self.stride[0], "height"),
-            (shape.width + left + right, self.extent[1], self.stride[1], "width"),
-        ):
-            if length < extent:
-                raise GraphError(f"padded {axis} must be at least the window's {extent}, got {length}")
-            size.append((length - extent) // stride + 1)
-        padded = (shape.height + top + bottom) * (shape.width + left + right) * shape.channels
-        if padded > 2 * MAX_ELEMENTS:
-            raise GraphError(f"padded map must hold at most {2 * MAX_ELEMENTS} values, got {padded}")
-        return size[0], size[1]
+        (rows, columns), height, width = self.extent, shape.height + top + bottom, shape.width + left + right
+        if height < rows:
+            raise GraphError(f"padded height must be at least the window's {rows}, got {height}")
+        if width < columns:
+            raise GraphError(f"padded width must be at least the window's {columns}, got {width}")
+        if height * width * shape.channels > 2 * MAX_ELEMENTS:
+            got = height * width * shape.channels
+            raise GraphError(f"padded map must hold at most {2 * MAX_ELEMENTS} values, got {got}")
+        return (height - rows) // self.stride[0] + 1, (width - columns) // self.stride[1] + 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,10 +140,14 @@ class Conv:
     bias: bool = True
     weights: DType = DType.F32
     rounding: Rounding = Rounding.DOUBLE
+    dense: bool = False
+    """Called a dense (or fully connected, or linear) layer where it comes from; some conventions count it otherwise."""
     arity = 1
 
     def output_shape(self, shape: Shape) -> Shape:
         """Shape of the result; raises GraphError where channels and groups do not fit."""
+        if self.dense and (self.groups != 1 or not self.window.covers(shape)):
+            raise GraphError(f"window of a dense layer must cover {shape} in one group, got {self.window.kernel}")
         for name, channels in (("input channels", shape.channels), ("out_channels", self.out_channels)):
             if self.groups < 1 or channels % self.groups:
                 raise GraphError(f"{name} must be a multiple of groups={self.groups}, got {channels}")

@@ -113,10 +113,11 @@ def _add_conv(
     activation: Activation,
     params: dict[str, Array],
     rounding: Rounding = Rounding.DOUBLE,
+    dense: bool = False,
 ) -> None:
     weights = source.type.dtype
     channels = params["weight"].shape[0]
-    made = Conv(channels, window, groups, activation, "bias" in params, weights, rounding)
+    made = Conv(channels, window, groups, activation, "bias" in params, weights, rounding, dense)
     if b.type(b.output(op)).dtype is not source.type.dtype:
         raise b.refuse(op, "output must have the type of the input")
     b.add(op, made, [source], params)
@@ -162,7 +163,7 @@ def _fully_connected(b: Builder, op: Operator) -> None:
     window = Window((source.shape.height, source.shape.width))
     # Quantised dense layers round once, where convolutions round twice (docs/arithmetic.md).
     rounding = Rounding.DOUBLE if source.type.dtype is DType.F32 else Rounding.SINGLE
-    _add_conv(b, op, source, window, 1, activation, arrays, rounding)
+    _add_conv(b, op, source, window, 1, activation, arrays, rounding, dense=True)
 
 
 # -- elementwise -----------------------------------------------------------------------------------------------------

@@ -50,4 +50,5 @@ RILLET_FUNCTION(rillet_sigmoid, 1.0f / (1.0f + expf(-x)))
 RILLET_FUNCTION(rillet_hard_sigmoid, rillet_between(x + 3.0f, 0.0f, 6.0f) / 6.0f)
 RILLET_FUNCTION(rillet_hard_swish, x * rillet_between(x + 3.0f, 0.0f, 6.0f) / 6.0f)
 RILLET_FUNCTION(rillet_silu, x / (1.0f + expf(-x)))
+RILLET_FUNCTION(rillet_sign, x < 0.0f ? -1.0f : 1.0f)
 #endif

@@ -1,0 +1,1 @@
+"""Graph to graph: each module changes one thing and leaves the rest as it was."""

@@ -1,0 +1,96 @@
+"""Folds batch norms into convolutions and activations into the ops before them: the form that plans take."""
+
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+
+from rillet.ir.graph import Array, Graph, Node
+from rillet.ir.ops import Activate, Activation, Add, BatchNorm, Conv, Multiply, Op, Pool
+from rillet.ir.types import DType
+
+Floats = npt.NDArray[np.float64]
+
+
+def fold(graph: Graph) -> Graph:
+    """The same function with fewer nodes; the result of a chain keeps the name of its convolution.
+
+    A batch norm behind a convolution that nothing else reads becomes its weights and bias (in float64, stored as
+    float32); one that stands elsewhere becomes a 1x1 depthwise convolution. An activation that is a clamp joins the op
+    before it. Works with and without weights.
+    """
+    nodes: dict[str, Node] = {}
+    renamed: dict[str, str] = {}
+    params = dict(graph.params)
+    for node in graph.nodes:
+        read = tuple(renamed.get(name, name) for name in node.inputs)
+        before = nodes.get(read[0]) if len(read) == 1 else None
+        alone = before is not None and len(graph.consumers[node.inputs[0]]) == 1 and node.inputs[0] not in graph.outputs
+        op = _joined(before.op, node.op) if before is not None and alone else None
+        if before is not None and op is not None:
+            if isinstance(node.op, BatchNorm):
+                _fold_weights(graph, node, before, params)
+            nodes[before.name] = replace(before, op=op, type=node.type)
+            renamed[node.name] = before.name
+            continue
+        made = replace(node, inputs=read)
+        if isinstance(node.op, BatchNorm):
+            channels = node.shape.channels
+            made = replace(made, op=Conv(channels, groups=channels))
+            _as_depthwise(graph, node, params)
+        nodes[node.name] = made
+    outputs = tuple(renamed.get(name, name) for name in graph.outputs)
+    return Graph(graph.name, tuple(nodes.values()), outputs, params, graph.image)
+
+
+def _joined(before: Op, after: Op) -> Op | None:
+    """One op that does the work of two, or None where there is none."""
+    if isinstance(after, BatchNorm):
+        if isinstance(before, Conv) and before.activation is Activation.NONE and before.weights is DType.F32:
+            return replace(before, bias=True)
+        return None
+    if not isinstance(after, Activate) or after.activation.clamp is None:
+        return None
+    if isinstance(before, Conv | Add | Multiply | Pool) and before.activation is Activation.NONE:
+        return replace(before, activation=after.activation)
+    return None
+
+
+def scale_and_shift(graph: Graph, node: Node) -> tuple[Floats, Floats]:
+    """A batch norm as y = scale * x + shift, in float64."""
+    assert isinstance(node.op, BatchNorm)
+    gamma, beta, mean, variance = (
+        graph.param(node, name).astype(np.float64) for name in ("gamma", "beta", "mean", "variance")
+    )
+    scale = gamma / np.sqrt(variance + node.op.epsilon)
+    return scale, beta - mean * scale
+
+
+def _fold_weights(graph: Graph, node: Node, before: Node, params: dict[str, Array]) -> None:
+    if not graph.params:
+        return
+    scale, shift = scale_and_shift(graph, node)
+    weight = params[f"{before.name}.weight"].astype(np.float64)
+    bias = params.get(f"{before.name}.bias", np.zeros(1)).astype(np.float64)
+    params[f"{before.name}.weight"] = (weight * scale[:, None, None, None]).astype(np.float32)
+    params[f"{before.name}.bias"] = (bias * scale + shift).astype(np.float32)
+    _drop(node, params)
+
+
+def _as_depthwise(graph: Graph, node: Node, params: dict[str, Array]) -> None:
+    if not graph.params:
+        return
+    scale, shift = scale_and_shift(graph, node)
+    params[f"{node.name}.weight"] = scale.astype(np.float32).reshape(-1, 1, 1, 1)
+    params[f"{node.name}.bias"] = shift.astype(np.float32)
+    _drop(node, params)
+
+
+def _drop(node: Node, params: dict[str, Array]) -> None:
+    for name in ("gamma", "beta", "mean", "variance"):
+        del params[f"{node.name}.{name}"]
+
+
+def without_weights(graph: Graph) -> Graph:
+    """The same network, untrained."""
+    return replace(graph, params={})
