@@ -12,7 +12,7 @@ from graphs import Builder, conv, graphs
 from rillet.errors import TargetError, Unsupported
 from rillet.importers.tflite import load
 from rillet.ir.graph import Graph
-from rillet.ir.ops import Add, Conv, Input, Window, op_window
+from rillet.ir.ops import Add, Input, Window, op_window
 from rillet.ir.types import Shape
 from rillet.plan.plan import BufferKind, Plan
 from rillet.plan.rows import plan_layerwise, plan_rows
