@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from conftest import NETWORKS, SHARED, shared_file
-from rillet.cli import parse_size
+from rillet.cli.app import parse_size
 from rillet.errors import TargetError
 
 
@@ -140,7 +140,10 @@ def test_unknown_options_are_named() -> None:
 
 
 def test_wrong_models(tmp_path: Path) -> None:
-    assert "must be a model (a .tflite file or hub:NAME), got no file" in failed("show", tmp_path / "none.tflite")
+    assert (
+        "must be a model (a .tflite file, hub:NAME, or a network of the zoo such as mobilenet_v2), got no file"
+        in failed("show", tmp_path / "none.tflite")
+    )
     assert "got a folder" in failed("show", tmp_path)
     (tmp_path / "a.pt").write_bytes(b"x")
     assert "must be a .tflite file, got '.pt'" in failed("show", tmp_path / "a.pt")

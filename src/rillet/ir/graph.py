@@ -142,6 +142,10 @@ class Graph:
                     bits += int(np.prod(param.shape)) * param.dtype.bits
         return (bits + 7) // 8
 
+    def with_name(self, name: str) -> "Graph":
+        """The same graph under another name."""
+        return replace(self, name=name)
+
     def with_image(self, image: ImageSpec | None) -> "Graph":
         """The same graph under another input contract."""
         return replace(self, image=image)

@@ -2,10 +2,10 @@
 
 from typing import Any
 
+from rillet.analyses.count import parameters
 from rillet.ir.graph import Graph
 from rillet.ir.ops import op_macs, op_name
 from rillet.plan.plan import Plan
-from rillet.report.text import parameters
 
 
 def plan_record(made: Plan) -> dict[str, Any]:

@@ -6,12 +6,14 @@ from rich.console import Console
 from rich.table import Table
 
 from rillet.analyses.classify import Class
+from rillet.analyses.count import parameters
 from rillet.ir.graph import Graph, Node
 from rillet.ir.ops import Conv, op_macs, op_name, op_window
 from rillet.ir.types import TensorType
 from rillet.plan.plan import BufferKind, Plan
 from rillet.runtime.classify import RunResult
 from rillet.runtime.hub import Published
+from rillet.zoo.registry import Described
 
 
 def bytes_text(count: int) -> str:
@@ -67,18 +69,6 @@ def show(console: Console, graph: Graph) -> None:
         f"{graph.name}: {len(graph.nodes)} nodes, {graph.macs:,} MACs, {total:,} parameters, "
         f"weights {bytes_text(graph.weight_bytes)}"
     )
-
-
-def parameters(graph: Graph, node: Node) -> int:
-    """Weights and biases of a node; scales of a quantisation are not counted."""
-    total = 0
-    for param in graph.node_params(node):
-        if param.name not in ("weight_scale", "weight_zero_point"):
-            size = 1
-            for n in param.shape:
-                size *= n
-            total += size
-    return total
 
 
 def plan(console: Console, made: Plan) -> None:
@@ -144,3 +134,16 @@ def models(console: Console, found: list[tuple[Published, Path | None]]) -> None
         where = str(path) if path else "not here; it is downloaded when used"
         table.add_row(f"hub:{entry.name}", f"{entry.size_bytes:,}", entry.licence, entry.about, where)
     console.print(table)
+
+
+def zoo(console: Console, networks: list[Described]) -> None:
+    """The networks of the zoo and what may be said of each."""
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for name in ("network", "parameters and defaults"):
+        table.add_column(name, no_wrap=name == "network", overflow="fold")
+    for network in networks:
+        table.add_row(network.name, ",".join(network.parameters))
+    console.print(table)
+    console.print(
+        "any model: width=, resolution=, classes=, strides=first|last, fuse=half|full, blocks=, share=, fit=, seed="
+    )

@@ -32,7 +32,7 @@ class RunResult:
 
 def run_image(model: Model, image: Path, plan: Plan, raw: bool = False, count: int = 5) -> RunResult:
     """Classifies a picture (`raw`: an array); raises BuildError if the program's values are not the reference's."""
-    graph = model.graph
+    graph = plan.graph
     pixels = load_array(image, graph) if raw else load_input(image, graph)
     program = Program(plan)
     names = tuple(dict.fromkeys(graph.outputs))
@@ -40,7 +40,7 @@ def run_image(model: Model, image: Path, plan: Plan, raw: bool = False, count: i
     expected = dict(zip(names, reference.outputs(graph, pixels), strict=False))
     difference = first_difference(graph, expected, dict(zip(names, output, strict=True)), 0, "c")
     if difference is not None:
-        raise BuildError(f"{model.path}: the program must give the reference's values, got {difference}")
+        raise BuildError(f"{model.name}: the program must give the reference's values, got {difference}")
     report = memory(graph, plan)
     return RunResult(
         classify(graph, output[0], count),

@@ -7,25 +7,24 @@ from pathlib import Path
 from rillet.errors import GraphError, Unsupported
 from rillet.importers.tflite import Imported, load_with_tensors
 from rillet.ir.graph import Graph, ImageSpec
-from rillet.runtime import hub
+from rillet.runtime import hub, spec
+from rillet.zoo import registry
 
 DEMO_MODELS = ("tf2_mobilenet_v2_1.0_224_ptq.tflite",)
 """Trained networks that the demonstration knows, in order of preference; found by file name."""
 DEMO_PHOTOS = ("cat.bmp", "cat.jpg", "cat.png")
 _MAX_LABEL_BYTES = 2**20
+_KINDS = "a .tflite file, hub:NAME, or a network of the zoo such as mobilenet_v2"
 
 
 @dataclass(frozen=True)
 class Model:
-    """A graph with the file it came from."""
+    """A graph, and the file it came from as it stands there (None for a network of the zoo or a changed one)."""
 
-    path: Path
-    imported: Imported
-
-    @property
-    def graph(self) -> Graph:
-        """The network."""
-        return self.imported.graph
+    name: str
+    graph: Graph
+    path: Path | None = None
+    imported: Imported | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,31 +38,49 @@ class Preprocessing:
 
 
 def open_model(name: str | Path, said: Preprocessing | None = None, progress: hub.Progress = hub.silent) -> Model:
-    """The network that `name` means: a .tflite file, or `hub:NAME` for a published one.
+    """The network that `name` means: a .tflite file, `hub:NAME`, or one of the zoo; `:key=value,...` behind changes it.
 
     Labels come from the user, the file's metadata, the registry, or a label file beside the model, in this order.
     Raises GraphError for a file that is not one, Unsupported for kinds of files that Rillet does not read.
     """
-    if str(name).startswith("hub:"):
-        path = hub.fetch(hub.find(str(name)[4:]), progress)
-    else:
-        path = Path(name)
-        if not path.exists():
-            raise GraphError(f"{path}: must be a model (a .tflite file or hub:NAME), got no file")
-        if path.is_dir():
-            raise GraphError(f"{path}: must be a model (a .tflite file or hub:NAME), got a folder")
-        if path.suffix.lower() != ".tflite":
-            raise Unsupported(f"{path}: must be a .tflite file, got {path.suffix or 'no suffix'!r}")
+    base, words = spec.split(str(name))
+    if "/" not in base and base in registry.NETWORKS and not Path(base).exists():
+        graph = spec.zoo_network(base, words)
+        return Model(graph.name, _with_contract(graph, None, said or Preprocessing()))
+    path = _find(base, progress)
     imported = load_with_tensors(path)
-    if imported.graph.image is not None:
-        image = _contract(imported.graph, imported.graph.image, path, said or Preprocessing())
-        imported = replace(imported, graph=imported.graph.with_image(image))
-    return Model(path, imported)
+    graph = _with_contract(imported.graph, path, said or Preprocessing())
+    if words:
+        graph = spec.change(graph, words)
+        return Model(graph.name, graph)
+    return Model(str(path), graph, path, replace(imported, graph=graph))
 
 
-def _contract(graph: Graph, image: ImageSpec, path: Path, said: Preprocessing) -> ImageSpec:
+def _find(base: str, progress: hub.Progress) -> Path:
+    """The file that a name means; raises GraphError with what would be a model."""
+    if base.startswith("hub:"):
+        return hub.fetch(hub.find(base[4:]), progress)
+    path = Path(base)
+    if path.is_dir():
+        raise GraphError(f"{path}: must be a model ({_KINDS}), got a folder")
+    if not path.exists():
+        if "/" in base or path.suffix.lower() == ".tflite":
+            raise GraphError(f"{path}: must be a model ({_KINDS}), got no file")
+        registry.find(base)
+    if path.suffix.lower() != ".tflite":
+        raise Unsupported(f"{path}: must be a .tflite file, got {path.suffix or 'no suffix'!r}")
+    return path
+
+
+def _with_contract(graph: Graph, path: Path | None, said: Preprocessing) -> Graph:
+    if graph.image is None:
+        return graph
+    return graph.with_image(_contract(graph, graph.image, path, said))
+
+
+def _contract(graph: Graph, image: ImageSpec, path: Path | None, said: Preprocessing) -> ImageSpec:
     classes = graph.by_name[graph.outputs[0]].shape.elements
-    published = hub.known(path)
+    published = hub.known(path) if path else None
     if published is not None and published.mean is not None and published.deviation is not None:
         image = replace(image, mean=published.mean, deviation=published.deviation)
     if said.labels is not None:
@@ -103,8 +120,8 @@ def read_labels(path: Path) -> tuple[str, ...]:
     return tuple(line.strip() for line in data.decode("utf-8", "replace").splitlines() if line.strip())
 
 
-def _labels_beside(path: Path, classes: int) -> tuple[str, ...]:
-    for candidate in sorted(path.parent.glob("*label*.txt")):
+def _labels_beside(path: Path | None, classes: int) -> tuple[str, ...]:
+    for candidate in sorted(path.parent.glob("*label*.txt")) if path else ():
         try:
             found = read_labels(candidate)
         except GraphError:

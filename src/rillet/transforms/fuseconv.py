@@ -53,8 +53,10 @@ def sites(graph: Graph) -> tuple[Site, ...]:
 
 def _kind(graph: Graph, node: Node) -> Literal["depthwise", "bottleneck", "fire", "dense"] | None:
     op = node.op
-    if not isinstance(op, Conv) or min(op.window.kernel) < 2 or op.window.kernel[0] != op.window.kernel[1]:
+    if not isinstance(op, Conv) or op.window.kernel[0] != op.window.kernel[1]:
         return None
+    if op.window.kernel[0] == 1 or op.window.kernel[0] % 2 == 0:
+        return None  # a pair needs a middle row and column
     source = graph.input_shapes(node)[0]
     if op.window.covers(source) or op.window.dilation != (1, 1):
         return None
@@ -102,7 +104,9 @@ def choose(graph: Graph, blocks: str = "", share: float | None = None) -> tuple[
     """
     found = sites(graph)
     if not found:
-        raise GraphError(f"{graph.name}: fuse must have a depthwise or dense K x K convolution to replace, got none")
+        raise GraphError(
+            f"{graph.name}: fuse must have a depthwise or dense K x K convolution (K odd) to replace, got none"
+        )
     if share is not None:
         if blocks or not 0 < share <= 1:
             raise GraphError(f"{graph.name}: share must be above 0, at most 1, and without blocks, got {share:g}")

@@ -2,35 +2,57 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from typing import NamedTuple
 
 from rillet.errors import GraphError, Unsupported
 from rillet.ir.graph import Array, Graph, Node
-from rillet.ir.ops import Add, Conv, Input, Multiply, Op, Pool, Resize, Slice, Window, op_window, output_shape
+from rillet.ir.ops import Add, Conv, Input, Multiply, Op, Pool, PoolKind, Resize, Slice, Window, op_window, output_shape
 from rillet.ir.types import DType, Shape
+
+_NO_STRIDES: Mapping[str, tuple[int, int]] = {}
+
+
+class _Style(NamedTuple):
+    """How the paddings of a network follow from its sizes: SAME for convolutions, ceil_mode for pools."""
+
+    same: bool
+    ceil: bool
 
 
 def refit(
     graph: Graph,
     image: Shape,
     channels: Callable[[Node], int | None] = lambda _: None,
+    strides: Mapping[str, tuple[int, int]] = _NO_STRIDES,
+    dropped: frozenset[str] = frozenset(),
 ) -> tuple[Node, ...]:
     """The nodes of `graph` for an input of `image`: shapes, paddings, windows that cover their map, groups.
 
-    `channels` says the new output channels of a convolution (None: as before; depthwise ones follow their input).
+    `channels` says the new output channels of a convolution (None: as before; depthwise ones follow their input),
+    `strides` new strides by node; nodes of `dropped` hand on their first input.
     Raises GraphError where something no longer fits, Unsupported for an op that names a size of its own.
     """
-    same = pads_as_same(graph)
+    style = _Style(pads_as_same(graph), _pools_hang_over(graph))
     shapes: dict[str, Shape] = {}
     nodes: list[Node] = []
+    renamed: dict[str, str] = {}
     for node in graph.nodes:
-        old, new = graph.input_shapes(node), tuple(shapes[name] for name in node.inputs)
-        op = node.op if not new else _refit_op(graph, node, old[0], new, same, channels)
+        inputs = tuple(renamed.get(name, name) for name in node.inputs)
+        if node.name in dropped:
+            renamed[node.name] = inputs[0]
+            continue
+        old, new = graph.input_shapes(node), tuple(shapes[name] for name in inputs)
+        op = node.op
+        if isinstance(op, Conv) and node.name in strides:
+            op = replace(op, window=replace(op.window, stride=strides[node.name]))
+        if new:
+            op = _refit_op(graph, replace(node, op=op), old[0], new, style, channels)
         try:
             shape = output_shape(op, new, image if isinstance(op, Input) else node.shape)
         except GraphError as error:
             raise GraphError(f"{graph.name}: {node.name}: {error}") from None
         shapes[node.name] = shape
-        nodes.append(replace(node, op=op, type=replace(node.type, shape=shape)))
+        nodes.append(replace(node, op=op, inputs=inputs, type=replace(node.type, shape=shape)))
     return tuple(nodes)
 
 
@@ -39,7 +61,7 @@ def _refit_op(
     node: Node,
     old: Shape,
     new: tuple[Shape, ...],
-    same: bool,
+    style: _Style,
     channels: Callable[[Node], int | None],
 ) -> Op:
     op = node.op
@@ -50,9 +72,14 @@ def _refit_op(
                 out = groups * multiple
             else:
                 groups, out = op.groups, channels(node) or op.out_channels
-            return replace(op, window=_refit_window(op.window, old, new[0], same), groups=groups, out_channels=out)
+            window = _padded(op.window, new[0], style) if not op.dense else _covering(new[0])
+            return replace(op, window=window, groups=groups, out_channels=out)
         case Pool():
-            return replace(op, window=_refit_window(op.window, old, new[0], same))
+            # A maximum with a stride is a pool that happens to be as large as its map, not a global one.
+            covers = op.window.covers(old) and (op.kind is not PoolKind.MAX or op.window.stride == (1, 1))
+            if style.ceil and not covers:
+                return replace(op, window=replace(op.window, padding=_ceil_padding(op.window, new[0])))
+            return replace(op, window=_covering(new[0]) if covers else _padded(op.window, new[0], style))
         case Slice(start=start, stop=stop):
             ratio = new[0].channels / old.channels
             return Slice(round(start * ratio), round(stop * ratio))
@@ -66,12 +93,15 @@ def _refit_op(
             return op
 
 
-def _refit_window(window: Window, old: Shape, new: Shape, same: bool) -> Window:
-    if window.covers(old) and old.pixels > 1:
-        return replace(window, kernel=(new.height, new.width), dilation=(1, 1))
-    if old.pixels == 1 and window.kernel == (1, 1):
-        return window
-    return replace(window, padding=same_padding(window, new)) if same and any(window.padding) else window
+def _covering(shape: Shape) -> Window:
+    return Window((shape.height, shape.width))
+
+
+def _padded(window: Window, shape: Shape, style: _Style) -> Window:
+    """The window with the padding that its style gives it on a map of another size."""
+    if style.same and any(window.padding):
+        return replace(window, padding=same_padding(window, shape))
+    return window
 
 
 def same_padding(window: Window, shape: Shape) -> tuple[int, int, int, int]:
@@ -81,6 +111,24 @@ def same_padding(window: Window, shape: Shape) -> tuple[int, int, int, int]:
         total = max((-(-length // stride) - 1) * stride + extent - length, 0)
         out += [total // 2, total - total // 2]
     return (out[0], out[1], out[2], out[3])
+
+
+def _ceil_padding(window: Window, shape: Shape) -> tuple[int, int, int, int]:
+    """Padding below and to the right that also takes the windows hanging over the edge."""
+    below = (window.extent[0] - shape.height) % window.stride[0]
+    right = (window.extent[1] - shape.width) % window.stride[1]
+    return (0, below, 0, right)
+
+
+def _pools_hang_over(graph: Graph) -> bool:
+    """True where every maximum over strided windows also takes those that hang over the edge (ceil_mode)."""
+    pools = [
+        (node.op.window, graph.input_shapes(node)[0])
+        for node in graph.nodes
+        if isinstance(node.op, Pool) and node.op.window.stride != (1, 1)
+    ]
+    hangs = any(any(window.padding) for window, _ in pools)
+    return hangs and all(window.padding == _ceil_padding(window, shape) for window, shape in pools)
 
 
 def pads_as_same(graph: Graph) -> bool:

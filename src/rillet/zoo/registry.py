@@ -3,7 +3,7 @@
 import difflib
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal, get_args, get_origin
 
@@ -15,11 +15,14 @@ from rillet.zoo.layers import Resolution
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """One network of the zoo: how it is built, and which blocks FuSeConv's authors replace in its 50 % variants."""
+    """One network of the zoo: how it is built, and how FuSeConv's authors change it."""
 
     name: str
     build: Callable[..., Graph]
-    half_of_blocks: tuple[int, ...] = ()
+    fuse_half: str = ""
+    """The blocks that their 50 % variants replace."""
+    fuse_drops_activation: bool = False
+    """True where their pairs have no activation of their own."""
 
     @property
     def about(self) -> str:
@@ -30,11 +33,11 @@ class Network:
 NETWORKS: Mapping[str, Network] = {
     network.name: network
     for network in (
-        Network("mobilenet_v1", mobilenet.mobilenet_v1, tuple(range(1, 6))),
-        Network("mobilenet_v2", mobilenet.mobilenet_v2, tuple(range(2, 11))),
-        Network("mobilenet_v3_large", mobilenet_v3.mobilenet_v3_large, tuple(range(2, 9))),
-        Network("mobilenet_v3_small", mobilenet_v3.mobilenet_v3_small, (3, 5, 6, 7, 8)),
-        Network("mnasnet_b1", mobilenet.mnasnet_b1, tuple(range(2, 11))),
+        Network("mobilenet_v1", mobilenet.mobilenet_v1, "1-5", fuse_drops_activation=True),
+        Network("mobilenet_v2", mobilenet.mobilenet_v2, "2-10"),
+        Network("mobilenet_v3_large", mobilenet_v3.mobilenet_v3_large, "2-8"),
+        Network("mobilenet_v3_small", mobilenet_v3.mobilenet_v3_small, "3+5-8"),
+        Network("mnasnet_b1", mobilenet.mnasnet_b1, "2-10"),
         Network("efficientnet_lite0", mobilenet.efficientnet_lite0),
         Network("efficientnet_lite1", mobilenet.efficientnet_lite1),
         Network("efficientnet_lite2", mobilenet.efficientnet_lite2),
@@ -81,7 +84,27 @@ def build(name: str, words: Mapping[str, str] | None = None) -> Graph:
     graph = network.build(**values)
     if not words:
         return graph
-    return replace(graph, name=f"{name}:{','.join(f'{key}={word}' for key, word in words.items())}")
+    return graph.with_name(f"{name}:{','.join(f'{key}={word}' for key, word in words.items())}")
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """A network as a list shows it."""
+
+    name: str
+    about: str
+    parameters: tuple[str, ...]
+    """What may be said, with the defaults: `width=1.0`."""
+
+
+def described(network: Network) -> Described:
+    """A network's name, sentence and parameters."""
+    words = tuple(f"{key}={_word(parameter.default)}" for key, parameter in parameters(network).items())
+    return Described(network.name, network.about, words)
+
+
+def _word(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _value(where: str, hint: Any, word: str) -> Any:

@@ -1,0 +1,122 @@
+"""What the commands share: the application, options, opening a model, printing, progress."""
+
+import json
+import re
+import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from rillet.errors import GraphError, RilletError, TargetError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from rillet.runtime.models import Model, Preprocessing
+
+app = typer.Typer(
+    name="rillet",
+    help="Runs convolutional networks as streams: pixels flow in, every layer fires as soon as its window is there.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+
+MODEL_HELP = "A .tflite file, hub:NAME, or a network of the zoo such as mobilenet_v2:width=0.5 (rillet models)."
+ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help=MODEL_HELP)]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+BitsOption = Annotated[
+    int | None, typer.Option("--bits", help="Bits of a weight and of an activation; those of the network if not said.")
+]
+
+
+def main() -> None:
+    """Runs the command line; an error that a user can cause is one sentence and exit code 1."""
+    try:
+        app()
+    except RilletError as error:
+        print(f"rillet: {error}", file=sys.stderr)
+        raise SystemExit(1) from None
+    except BrokenPipeError:
+        # The reader of our output has left (`rillet show | head`): nothing to say, nobody to say it to.
+        sys.stderr.close()
+        raise SystemExit(1) from None
+
+
+def parse_size(text: str, option: str = "--ram") -> int:
+    """Bytes from `65536`, `64KiB`, `64kB` or `1.5MiB`; raises TargetError for anything else."""
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(B|kB|KB|KiB|MB|MiB)?\s*", text)
+    factor = {"B": 1, "kB": 1000, "KB": 1000, "KiB": 1024, "MB": 10**6, "MiB": 2**20}
+    if match is None or float(match[1]) <= 0 or len(match[1]) > 15:
+        raise TargetError(f"{option} must be a size such as 65536, 64KiB or 0.5MiB, got {text!r}")
+    return int(float(match[1]) * factor[match[2] or "B"])
+
+
+def make_console() -> "Console":
+    """A console for results."""
+    from rich.console import Console
+
+    # Tables keep their full width where the output is not a terminal.
+    return Console(highlight=False) if sys.stdout.isatty() else Console(highlight=False, width=160)
+
+
+def print_json(record: dict[str, Any]) -> None:
+    """A record on standard output."""
+    print(json.dumps(record, indent=2, ensure_ascii=False))
+
+
+def numbers(option: str, text: str | None) -> tuple[float, ...] | None:
+    """Numbers from `127.5` or `123.7,116.3,103.5`; raises GraphError for anything else."""
+    if text is None:
+        return None
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise GraphError(f"{option} must be a number, or one a channel with commas between, got {text!r}") from None
+
+
+def one_of(option: str, word: str, words: tuple[str, ...]) -> str:
+    """`word` if it is one of `words`; raises GraphError if not."""
+    if word not in words:
+        raise GraphError(f"{option} must be one of {', '.join(words)}, got {word!r}")
+    return word
+
+
+def open_named(name: str, said: "Preprocessing | None" = None) -> "Model":
+    """The model, with a progress bar where it must be downloaded."""
+    from rillet.runtime.models import open_model
+
+    if not name.startswith("hub:"):
+        return open_model(name, said)
+    with Progress(name, 1, hidden=False) as advance:
+        return open_model(name, said, lambda done, total: advance(done, total))
+
+
+def status(what: str) -> "AbstractContextManager[object]":
+    """A spinner on standard error, where that is a terminal."""
+    from rich.console import Console
+
+    return Console(stderr=True).status(what) if sys.stderr.isatty() else nullcontext()
+
+
+class Progress:
+    """A progress bar on standard error, shown on a terminal only and not with --json."""
+
+    def __init__(self, what: str, total: int, hidden: bool) -> None:
+        from rich.console import Console
+        from rich.progress import Progress as Bar
+
+        self._bar = Bar(console=Console(stderr=True), transient=True, disable=hidden or not sys.stderr.isatty())
+        self._task = self._bar.add_task(what, total=total)
+
+    def __enter__(self) -> "Callable[..., None]":
+        self._bar.start()
+        return self._advance
+
+    def _advance(self, done: int, total: int | None = None) -> None:
+        self._bar.update(self._task, completed=done, total=total)
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()

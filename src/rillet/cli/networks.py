@@ -1,0 +1,160 @@
+"""Commands that look at networks: show, models, count, explain, compare, table, draw."""
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from rillet.cli.app import (
+    BitsOption,
+    JsonOption,
+    ModelArgument,
+    app,
+    make_console,
+    one_of,
+    open_named,
+    parse_size,
+    print_json,
+    status,
+)
+
+CsvOption = Annotated[bool, typer.Option("--csv", help="Print comma-separated values.")]
+MarkdownOption = Annotated[bool, typer.Option("--markdown", help="Print a Markdown table.")]
+
+
+@app.command()
+def show(
+    model: ModelArgument,
+    text_form: Annotated[bool, typer.Option("--text", help="The graph's text form.")] = False,
+    json_output: JsonOption = False,
+) -> None:
+    """Lists the layers: shapes, MACs, parameters, quantisation."""
+    from rillet.ir.text import print_graph
+    from rillet.report import records, text
+
+    graph = open_named(model).graph
+    if json_output:
+        print_json(records.graph_record(graph))
+    elif text_form:
+        print(print_graph(graph), end="")
+    else:
+        text.show(make_console(), graph)
+
+
+@app.command()
+def models(json_output: JsonOption = False) -> None:
+    """Lists the networks of the zoo with their parameters, and published trained models and where each is."""
+    from rillet.report import text
+    from rillet.runtime import hub
+    from rillet.zoo.registry import NETWORKS, described
+
+    found = [(entry, hub.local(entry)) for entry in hub.models()]
+    zoo = [described(network) for network in NETWORKS.values()]
+    if json_output:
+        listed = [{**asdict(entry), "path": str(path) if path else None} for entry, path in found]
+        print_json({"models": listed, "zoo": [asdict(network) for network in zoo]})
+    else:
+        text.zoo(make_console(), zoo)
+        print()
+        text.models(make_console(), found)
+
+
+@app.command()
+def count(
+    model: ModelArgument,
+    convention: Annotated[
+        str, typer.Option("--convention", metavar="macs|thop-2020|pthflops|slim|keras", help="What is counted.")
+    ] = "macs",
+    by: Annotated[str, typer.Option("--by", metavar="layer|block|kind", help="How the counts are summed.")] = "block",
+    bits: BitsOption = None,
+    json_output: JsonOption = False,
+) -> None:
+    """Counts MACs, parameters, activations and bytes; says what the convention leaves out."""
+    from rillet.analyses.count import Convention
+    from rillet.analyses.count import count as count_graph
+    from rillet.report import counts
+
+    chosen = Convention(one_of("--convention", convention, tuple(c.value for c in Convention)))
+    key = one_of("--by", by, ("layer", "block", "kind"))
+    counted = count_graph(open_named(model).graph, chosen, bits)
+    if json_output:
+        print_json(counts.count_record(counted, key))
+    else:
+        counts.count_table(make_console(), counted, key)
+
+
+@app.command()
+def explain(
+    model: ModelArgument,
+    layer: Annotated[str | None, typer.Option("--layer", metavar="NAME", help="One layer in detail.")] = None,
+    fps: Annotated[float, typer.Option("--fps", help="Images a second that the machine must do.")] = 30.0,
+    board: Annotated[str, typer.Option("--board", metavar="SIZE", help="Memory of the board.")] = "256KiB",
+    bits: BitsOption = None,
+    json_output: JsonOption = False,
+) -> None:
+    """Shows what depthwise-separable convolutions save, layer by layer, and what a network asks of a machine."""
+    from rillet.analyses.explain import demand, explain_layer
+    from rillet.analyses.explain import explain as explain_graph
+    from rillet.report import counts
+
+    graph = open_named(model).graph
+    if layer is not None:
+        one = explain_layer(graph, layer, bits)
+        if json_output:
+            print_json(asdict(one))
+        else:
+            counts.layer_text(make_console(), one)
+        return
+    asked = demand(graph, fps, parse_size(board, "--board"), bits)
+    layers = explain_graph(graph, bits)
+    if json_output:
+        print_json({"demand": asdict(asked), "layers": [asdict(one) for one in layers]})
+    else:
+        counts.explain_table(make_console(), layers, asked)
+
+
+@app.command()
+def compare(
+    models: Annotated[list[str], typer.Argument(metavar="MODEL...", help="Two networks or more.")],
+    bits: Annotated[int, typer.Option("--bits", metavar="8|32", help="Bits of weights and activations.")] = 8,
+    csv: CsvOption = False,
+    markdown: MarkdownOption = False,
+    json_output: JsonOption = False,
+) -> None:
+    """Puts networks side by side: MACs, parameters, bytes layer by layer and streamed, published accuracy."""
+    from rillet.report import tables
+    from rillet.runtime.compare import compare as compare_graphs
+
+    with status("counting and planning"):
+        rows = compare_graphs([open_named(name).graph for name in models], bits)
+    if json_output:
+        print_json({"bits": bits, "networks": [asdict(row) for row in rows]})
+    else:
+        tables.write(make_console(), tables.comparison(rows, bits), csv=csv, markdown=markdown)
+
+
+@app.command()
+def table(
+    name: Annotated[str, typer.Argument(metavar="alpha|fuseconv", help="Which table of the sources.")],
+    csv: CsvOption = False,
+    markdown: MarkdownOption = False,
+    json_output: JsonOption = False,
+) -> None:
+    """Prints a table of the sources, the printed numbers beside the true counts."""
+    from rillet.analyses import tables as computed
+    from rillet.report import tables
+    from rillet.runtime.models import open_model
+
+    def opened(model: str):  # noqa: ANN202 - Graph, whose import is heavy
+        return open_model(model).graph
+
+    if one_of("table", name, ("alpha", "fuseconv")) == "alpha":
+        alpha = computed.alpha(opened)
+        rows, made = [asdict(row) for row in alpha], tables.alpha(alpha)
+    else:
+        fuse = computed.fuseconv(opened)
+        rows, made = [asdict(row) for row in fuse], tables.fuseconv(fuse)
+    if json_output:
+        print_json({"table": name, "rows": rows})
+    else:
+        tables.write(make_console(), made, csv=csv, markdown=markdown)

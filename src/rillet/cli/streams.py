@@ -1,0 +1,163 @@
+"""Commands that run a network as a stream: run, verify, plan, emit."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from rillet.cli.app import (
+    MODEL_HELP,
+    JsonOption,
+    ModelArgument,
+    Progress,
+    app,
+    make_console,
+    numbers,
+    open_named,
+    parse_size,
+    print_json,
+    status,
+)
+from rillet.errors import GraphError
+
+if TYPE_CHECKING:
+    from rillet.ir.graph import Graph
+    from rillet.plan.plan import Plan
+
+LabelsOption = Annotated[Path | None, typer.Option("--labels", help="Label file, one class a line.")]
+RamOption = Annotated[str | None, typer.Option("--ram", metavar="SIZE", help="Most bytes of activations, as 64KiB.")]
+ResidentOption = Annotated[
+    bool,
+    typer.Option("--resident", help="The whole input image lies in the arena; else its rows are pushed in."),
+]
+ObjectiveOption = Annotated[
+    str, typer.Option("--objective", metavar="memory|time", help="Least memory, or least time within --ram.")
+]
+
+
+def _plan(graph: "Graph", ram: str | None, objective: str, resident: bool) -> "Plan":
+    from rillet.ir.ops import BatchNorm
+    from rillet.plan.rows import plan_rows
+    from rillet.transforms.fold import fold
+
+    budget = parse_size(ram) if ram is not None else None
+    if any(isinstance(node.op, BatchNorm) for node in graph.nodes):
+        graph = fold(graph)
+    return plan_rows(graph, ram_bytes=budget, objective=objective, resident=resident)
+
+
+@app.command()
+def run(
+    model: Annotated[str | None, typer.Argument(metavar="[MODEL]", help=MODEL_HELP)] = None,
+    image: Annotated[Path | None, typer.Argument(metavar="[IMAGE]", help="A picture.")] = None,
+    raw: Annotated[
+        bool, typer.Option("--raw", help="IMAGE is an array as stored: .npy, or bytes in row order.")
+    ] = False,
+    labels: LabelsOption = None,
+    resize: Annotated[str | None, typer.Option("--resize", metavar="stretch|crop", help="Fit of the picture.")] = None,
+    mean: Annotated[
+        str | None, typer.Option("--mean", metavar="M[,M,M]", help="Input: (pixel - mean) / deviation.")
+    ] = None,
+    deviation: Annotated[str | None, typer.Option("--deviation", metavar="D[,D,D]", help="See --mean.")] = None,
+    ram: RamOption = None,
+    objective: ObjectiveOption = "memory",
+    resident: ResidentOption = False,
+    json_output: JsonOption = False,
+) -> None:
+    """Classifies a picture with the streamed C program, and proves what it took.
+
+    Without MODEL: a trained network and a photograph out of the folders that RILLET_MODELS names.
+    """
+    from rillet.runtime.classify import run_image
+    from rillet.runtime.models import Preprocessing, demo
+
+    if model is None:
+        model_path, photo = demo()
+        model, image = str(model_path), photo
+    if image is None:
+        raise GraphError("IMAGE must be given with MODEL: rillet run MODEL IMAGE")
+    said = Preprocessing(labels, resize, numbers("--mean", mean), numbers("--deviation", deviation))
+    opened = open_named(model, said)
+    made = _plan(opened.graph, ram, objective, resident)
+    with status(f"building and running {opened.graph.name}"):
+        result = run_image(opened, image, made, raw)
+    if json_output:
+        print_json(asdict(result))
+        return
+    from rillet.report import text
+
+    console = make_console()
+    console.print(f"[bold]{image.name}[/bold] by {opened.graph.name}:")
+    text.top(console, result.top)
+    text.proof(console, result)
+
+
+@app.command()
+def verify(
+    model: ModelArgument,
+    inputs: Annotated[int, typer.Option("--inputs", min=1, help="Seeded random inputs to compare on.")] = 10,
+    against: Annotated[str | None, typer.Option("--against", metavar="litert|tflm", help="An oracle as well.")] = None,
+    ram: RamOption = None,
+    objective: ObjectiveOption = "memory",
+    resident: ResidentOption = False,
+    json_output: JsonOption = False,
+) -> None:
+    """Compares reference, C and an oracle byte for byte; exit code 0 only if all agree."""
+    from rillet.runtime.verify import verify as compare
+
+    opened = open_named(model)
+    plan = _plan(opened.graph, ram, objective, resident)
+    with Progress("comparing", inputs, json_output) as advance:
+        result = compare(plan, inputs, path=opened.path, imported=opened.imported, against=against, progress=advance)
+    if json_output:
+        print_json({"model": str(opened.path), **asdict(result)})
+    elif result.equal:
+        names = " = ".join(("reference", *result.against))
+        print(f"equal: {names} on {result.inputs} inputs, {result.values:,} values compared")
+    else:
+        print(f"different: {result.first_difference}")
+    if not result.equal:
+        raise typer.Exit(1)
+
+
+@app.command()
+def plan(
+    model: ModelArgument,
+    ram: RamOption = None,
+    objective: ObjectiveOption = "memory",
+    resident: ResidentOption = False,
+    json_output: JsonOption = False,
+) -> None:
+    """Cuts a network into streaming segments and lays their buffers into one arena."""
+    from rillet.report import records, text
+
+    made = _plan(open_named(model).graph, ram, objective, resident)
+    if json_output:
+        print_json(records.plan_record(made))
+    else:
+        text.plan(make_console(), made)
+
+
+@app.command()
+def emit(
+    model: ModelArgument,
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="DIR", help="Folder for the program.")],
+    ram: RamOption = None,
+    objective: ObjectiveOption = "memory",
+    resident: ResidentOption = False,
+    json_output: JsonOption = False,
+) -> None:
+    """Writes the network as a C99 program with a main.c that reads a raw image."""
+    from rillet.backends.c.emit import BUILD_LINE
+    from rillet.backends.c.emit import emit as emit_c
+    from rillet.runtime.files import write_folder
+
+    made = _plan(open_named(model).graph, ram, objective, resident)
+    files = emit_c(made)
+    write_folder(out, files)
+    if json_output:
+        print_json({"folder": str(out), "files": sorted(files), "arena_bytes": made.arena_bytes, "build": BUILD_LINE})
+    else:
+        print(f"{out}: {len(files)} files, {made.arena_bytes:,} bytes of activations; build and run with")
+        print(f"  cd {out} && {BUILD_LINE} && ./net IMAGE.raw")

@@ -1,0 +1,167 @@
+"""Tables for the terminal, as Markdown and as comma-separated values, from one description."""
+
+import csv as csv_module
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rich.console import Console
+from rich.table import Table as RichTable
+
+from rillet.analyses.tables import AlphaRow, FuseRow
+from rillet.runtime.compare import Compared
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """Heading of a column; words stand left, numbers right."""
+
+    name: str
+    words: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Cells as people read them, and notes below."""
+
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[str, ...], ...]
+    notes: tuple[str, ...] = ()
+
+
+def write(console: Console, table: Table, *, csv: bool = False, markdown: bool = False) -> None:
+    """Prints a table; the notes are left out of comma-separated values."""
+    if csv:
+        console.out(as_csv(table), end="")
+    elif markdown:
+        console.out(as_markdown(table), end="")
+    else:
+        drawn = RichTable(box=None, header_style="bold", pad_edge=False)
+        for column in table.columns:
+            drawn.add_column(column.name, justify="left" if column.words else "right", no_wrap=True)
+        for row in table.rows:
+            drawn.add_row(*row)
+        console.print(drawn)
+        for note in table.notes:
+            console.print(note, markup=False)
+
+
+def as_csv(table: Table) -> str:
+    """Comma-separated values, thousands not separated."""
+    out = io.StringIO()
+    writer = csv_module.writer(out, lineterminator="\n")
+    writer.writerow([column.name for column in table.columns])
+    for row in table.rows:
+        cells = zip(table.columns, row, strict=True)
+        writer.writerow([cell if column.words else cell.replace(",", "") for column, cell in cells])
+    return out.getvalue()
+
+
+def as_markdown(table: Table) -> str:
+    """A Markdown table, the notes as lines below."""
+    lines = ["| " + " | ".join(column.name for column in table.columns) + " |"]
+    lines.append("|" + "|".join("---" if column.words else "---:" for column in table.columns) + "|")
+    lines += ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in table.rows]
+    if table.notes:
+        lines += ["", *table.notes]
+    return "\n".join(lines) + "\n"
+
+
+def ratio(value: float, first: float) -> str:
+    """A number beside the first of its column: `592,271,744 (1.97x)`; just the number where they are equal."""
+    return f"{value:,}" if value == first or not first else f"{value:,} ({value / first:.2f}x)"
+
+
+def comparison(rows: Sequence[Compared], bits: int) -> Table:
+    """Networks side by side, with ratios to the first."""
+    first = rows[0]
+    columns = ("network", "MACs", "parameters", "weight bytes", "layer by layer", "streamed", "top-1", "function")
+    cells: list[tuple[str, ...]] = []
+    for row in rows:
+        streamed = "-" if row.streamed_bytes is None else ratio(row.streamed_bytes, first.streamed_bytes or 0)
+        cells.append(
+            (
+                row.name,
+                ratio(row.macs, first.macs),
+                ratio(row.params, first.params),
+                ratio(row.weight_bytes, first.weight_bytes),
+                ratio(row.layerwise_bytes, first.layerwise_bytes),
+                streamed,
+                "-" if row.top1_percent is None else f"{row.top1_percent:g} %",
+                row.function or "-",
+            )
+        )
+    notes = [
+        f"bytes with weights and activations of {bits} bits; layer by layer and streamed: activations; "
+        "streamed: image rows pushed in"
+    ]
+    sources = {f"{row.top1_data}, {row.top1_source}" for row in rows if row.top1_percent is not None}
+    notes += [f"top-1 as printed: {source}" for source in sorted(sources)]
+    notes += [f"{row.name}: no streaming plan: {row.streamed_why}" for row in rows if row.streamed_why]
+    if any(row.function in ("same", "other") for row in rows):
+        notes.append("function: outputs beside the first network's, both with the same seeded weights on a small image")
+    return Table(_columns(columns, ("network", "function")), tuple(cells), tuple(notes))
+
+
+def alpha(rows: Sequence[AlphaRow]) -> Table:
+    """MobileNetV1 by width and image size."""
+    columns = ("alpha", "image", "MACs printed", "MACs", "", "params printed", "params", " ", "trainable", "top-1")
+    cells = tuple(
+        (
+            f"{row.width:g}",
+            str(row.resolution),
+            f"{row.printed_macs_millions:g} M",
+            f"{row.macs:,}",
+            _mark(row.macs_agree),
+            f"{row.printed_params_millions:.2f} M",
+            f"{row.params:,}",
+            _mark(row.params_agree),
+            f"{row.trainable_params:,}",
+            f"{row.top1_percent:.1f} %",
+        )
+        for row in rows
+    )
+    notes = (
+        "params: as the source counts them, 3 numbers a channel of a batch norm; trainable: 2",
+        "differs: the true count does not round to the printed number (docs/errata.md)",
+        "top-1 on ImageNet as the source prints it",
+    )
+    return Table(_columns(columns, ("", " ")), cells, notes)
+
+
+def fuseconv(rows: Sequence[FuseRow]) -> Table:
+    """FuSeConv's networks and variants."""
+    columns = ("network", "FLOPs printed", "counted", "", "MACs", "params printed", "params", " ", "top-1", "speedup")
+    cells = tuple(
+        (
+            row.model,
+            f"{row.printed_flops_millions} M",
+            f"{row.flops:,}",
+            _mark(row.flops_agree),
+            f"{row.macs:,}",
+            f"{row.printed_params_millions:.2f} M",
+            f"{row.params:,}",
+            _mark(row.params_agree),
+            f"{row.top1_percent:.2f} %",
+            f"{row.printed_speedup:g}x",
+        )
+        for row in rows
+    )
+    dead = [row for row in rows if row.params != row.live_params]
+    notes = [
+        "counted: FLOPs under the source's convention (--convention pthflops); MACs: multiply-accumulates alone",
+        "the source cuts its numbers off more often than it rounds them; differs: neither gives what it prints",
+        "top-1 on ImageNet and speedup on a 64x64 array as the source prints them",
+    ]
+    notes += [
+        f"{row.model}: {row.params - row.live_params:,} of the parameters are an expansion never used" for row in dead
+    ]
+    return Table(_columns(columns, ("network", "", " ")), cells, tuple(notes))
+
+
+def _columns(names: tuple[str, ...], words: tuple[str, ...]) -> tuple[Column, ...]:
+    return tuple(Column(name, name in words) for name in names)
+
+
+def _mark(agree: bool) -> str:
+    return "" if agree else "differs"
