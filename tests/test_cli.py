@@ -207,3 +207,59 @@ def test_raw_arrays_and_overrides(vww: Path, tmp_path: Path) -> None:
     assert "must be int8 of 96x96x3" in failed("run", vww, tmp_path / "f.npy", "--raw")
     assert "--mean must be a number" in failed("run", vww, tmp_path / "a.npy", "--mean", "much")
     assert "resize must be stretch or crop" in failed("run", vww, tmp_path / "a.npy", "--resize", "squash")
+
+
+def printed(*words: object) -> dict[str, object]:
+    done = rillet(*words, "--json")
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_count_as_json_and_text() -> None:
+    counted = printed("count", "microbotnet:width=0.32", "--convention", "thop-2020", "--by", "kind")
+    assert (counted["macs"], counted["params"], counted["by"]) == (932886, 236658, "kind")
+    layers = printed("count", "mobilenet_v2", "--by", "layer", "--bits", 8)["layers"]
+    assert layers[0]["shape"] == [112, 112, 32]  # type: ignore[index]
+    done = rillet("count", "mobilenet_v1")
+    assert "568,740,352 MACs, 4,231,976 parameters" in done.stdout
+    assert "not counted by this convention: batch norm" in done.stdout
+
+
+def test_explain_as_json_and_text() -> None:
+    asked = printed("explain", "mobilenet_v1", "--fps", 10, "--board", "1MiB")
+    assert asked["demand"]["macs_per_second"] == 5_687_403_520  # type: ignore[index]
+    assert printed("explain", "mobilenet_v1", "--layer", "block3.project")["pair"] == [
+        "block3.depthwise",
+        "block3.project",
+    ]
+    assert "1/N + 1/K² = 0.1189" in rillet("explain", "mobilenet_v1", "--layer", "block3.project").stdout
+
+
+def test_tables_and_comparisons() -> None:
+    assert len(printed("table", "fuseconv")["rows"]) == 25  # type: ignore[arg-type]
+    assert rillet("table", "alpha", "--csv").stdout.count("\n") == 9
+    assert "| mobilenet_v2 |" in rillet("table", "fuseconv", "--markdown").stdout
+    rows = printed("compare", "microbotnet", "microbotnet:width=0.5")["networks"]
+    assert [row["name"] for row in rows] == ["microbotnet", "microbotnet:width=0.5"]  # type: ignore[union-attr]
+
+
+def test_models_lists_the_zoo() -> None:
+    zoo = {network["name"]: network for network in printed("models")["zoo"]}  # type: ignore[union-attr]
+    assert "width=1" in zoo["mobilenet_v2"]["parameters"]
+    assert "binarynet_cifar10" in rillet("models").stdout
+
+
+def test_a_network_of_the_zoo_runs_with_drawn_weights() -> None:
+    name = "mobilenet_v3_small:width=0.5,resolution=32,fuse=full,classes=4,seed=1"
+    result = printed("verify", name, "--inputs", 2)
+    assert result["equal"]
+
+
+def test_wrong_words_for_networks() -> None:
+    assert "did you mean mobilenet_v2?" in failed("count", "mobilenet_v22")
+    assert "--convention must be one of macs, thop-2020," in failed("count", "mobilenet_v2", "--convention", "flops")
+    assert "--by must be one of layer, block, kind" in failed("count", "mobilenet_v2", "--by", "row")
+    assert "table must be one of alpha, fuseconv" in failed("table", "beta")
+    assert "--board must be a size" in failed("explain", "mobilenet_v2", "--board", "big")
+    assert "or mobilenet_v2:top=false,seed=0 for drawn ones" in failed("verify", "mobilenet_v2:top=false")
+    assert "an oracle must be given a file" in failed("verify", "microbotnet:seed=1", "--against", "litert")

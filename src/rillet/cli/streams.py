@@ -47,6 +47,16 @@ def _plan(graph: "Graph", ram: str | None, objective: str, resident: bool) -> "P
     return plan_rows(graph, ram_bytes=budget, objective=objective, resident=resident)
 
 
+def _with_weights(graph: "Graph") -> "Graph":
+    """The graph, if it can run; raises GraphError with what would."""
+    if not graph.params and any(graph.node_params(node) for node in graph.nodes):
+        joint = "," if "=" in graph.name else ":"
+        raise GraphError(
+            f"{graph.name}: must have weights to run: a trained network, or {graph.name}{joint}seed=0 for drawn ones"
+        )
+    return graph
+
+
 @app.command()
 def run(
     model: Annotated[str | None, typer.Argument(metavar="[MODEL]", help=MODEL_HELP)] = None,
@@ -79,7 +89,7 @@ def run(
         raise GraphError("IMAGE must be given with MODEL: rillet run MODEL IMAGE")
     said = Preprocessing(labels, resize, numbers("--mean", mean), numbers("--deviation", deviation))
     opened = open_named(model, said)
-    made = _plan(opened.graph, ram, objective, resident)
+    made = _plan(_with_weights(opened.graph), ram, objective, resident)
     with status(f"building and running {opened.graph.name}"):
         result = run_image(opened, image, made, raw)
     if json_output:
@@ -107,7 +117,7 @@ def verify(
     from rillet.runtime.verify import verify as compare
 
     opened = open_named(model)
-    plan = _plan(opened.graph, ram, objective, resident)
+    plan = _plan(_with_weights(opened.graph), ram, objective, resident)
     with Progress("comparing", inputs, json_output) as advance:
         result = compare(plan, inputs, path=opened.path, imported=opened.imported, against=against, progress=advance)
     if json_output:
@@ -153,7 +163,7 @@ def emit(
     from rillet.backends.c.emit import emit as emit_c
     from rillet.runtime.files import write_folder
 
-    made = _plan(open_named(model).graph, ram, objective, resident)
+    made = _plan(_with_weights(open_named(model).graph), ram, objective, resident)
     files = emit_c(made)
     write_folder(out, files)
     if json_output:

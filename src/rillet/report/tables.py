@@ -69,7 +69,10 @@ def as_markdown(table: Table) -> str:
 
 def ratio(value: float, first: float) -> str:
     """A number beside the first of its column: `592,271,744 (1.97x)`; just the number where they are equal."""
-    return f"{value:,}" if value == first or not first else f"{value:,} ({value / first:.2f}x)"
+    if value == first or not first:
+        return f"{value:,}"
+    share = value / first
+    return f"{value:,} ({share:.2f}x)" if share >= 0.095 else f"{value:,} ({share:.2g}x)"
 
 
 def comparison(rows: Sequence[Compared], bits: int) -> Table:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from rillet.backends import reference
+from rillet.errors import Unsupported
 from rillet.importers.tflite import Imported
 from rillet.ir.graph import Array, Graph
 from rillet.plan.plan import Plan
@@ -78,6 +79,10 @@ def verify(
     """
     if against:
         require(against)
+        if path is None or imported is None:
+            raise Unsupported(
+                f"{plan.graph.name}: an oracle must be given a file as it is, not a network made or changed"
+            )
     program = Program(plan)
     oracle = _oracle(against, path, imported)
     graph, values = plan.graph, 0

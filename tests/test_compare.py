@@ -1,0 +1,66 @@
+"""Networks side by side."""
+
+import pytest
+
+from rillet.errors import GraphError
+from rillet.plan.rows import plan_rows
+from rillet.report import tables
+from rillet.runtime.compare import compare, stored_as
+from rillet.runtime.models import open_model
+from rillet.transforms.fold import fold
+
+
+def graphs(*names: str):
+    return [open_model(name).graph for name in names]
+
+
+def test_pushing_strides_back_costs_and_is_another_function() -> None:
+    """Source 000: 'it seems that the stride of 2 can be pushed up to the last DW layer in a set of blocks'."""
+    first, moved = compare(graphs("mobilenet_v2", "mobilenet_v2:strides=last"))
+    assert moved.params == first.params == 3_504_872
+    assert (first.macs, moved.macs) == (300_774_272, 592_271_744)
+    assert (first.layerwise_bytes, moved.layerwise_bytes) == (1_505_280, 2_408_448)
+    assert first.streamed_bytes == 90_780
+    assert moved.streamed_bytes is not None
+    assert moved.streamed_bytes > first.streamed_bytes
+    assert moved.function == "other"
+
+
+def test_the_same_network_is_the_same_function() -> None:
+    _, same, torch, other = compare(
+        graphs("microbotnet", "microbotnet:width=1", "microbotnet:padding=keras", "microbotnet:width=0.5")
+    )
+    assert (same.function, torch.function, other.function) == ("same", "other", "other weights")
+
+
+def test_streamed_bytes_are_those_of_the_plan() -> None:
+    graph = open_model("squeezenet1_1:resolution=64").graph
+    (row,) = compare([graph])
+    assert row.streamed_bytes == plan_rows(stored_as(fold(graph), 8)).arena_bytes
+    (real,) = compare([graph], bits=32)
+    assert real.streamed_bytes == plan_rows(fold(graph)).arena_bytes
+    assert real.layerwise_bytes == 4 * row.layerwise_bytes
+
+
+def test_published_accuracy_comes_with_its_source() -> None:
+    one, other = compare(graphs("mobilenet_v1:width=0.25,resolution=128", "mobilenet_v1:width=0.3,resolution=64"))
+    assert one.top1_percent == 41.2
+    assert "MobileNetV1" in one.top1_source
+    assert other.top1_percent is None
+
+
+def test_bits_that_no_plan_has() -> None:
+    with pytest.raises(GraphError, match="--bits must be 8 or 32, got 4"):
+        compare(graphs("microbotnet"), bits=4)
+
+
+def test_tables_as_csv_and_markdown() -> None:
+    made = tables.comparison(compare(graphs("microbotnet", "microbotnet:width=0.32")), 8)
+    csv = tables.as_csv(made).splitlines()
+    assert csv[0] == "network,MACs,parameters,weight bytes,layer by layer,streamed,top-1,function"
+    assert csv[1].startswith("microbotnet,5641504,2044298,")
+    assert csv[2].startswith("microbotnet:width=0.32,782368 (0.14x),236658 (0.12x),")
+    markdown = tables.as_markdown(made).splitlines()
+    assert markdown[1] == "|---|---:|---:|---:|---:|---:|---:|---|"
+    assert markdown[2].startswith("| microbotnet | 5,641,504 | 2,044,298 |")
+    assert "top-1 as printed" in markdown[-1] or "top-1 as printed" in markdown[-2]
