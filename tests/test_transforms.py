@@ -117,6 +117,12 @@ def test_width_of_a_trained_network_is_refused() -> None:
         open_model(f"{shared_file(FILES['vww'])}:width=0.5")
 
 
+def test_width_of_an_imported_network_without_its_weights() -> None:
+    graph = open_model(f"{shared_file(FILES['vww'])}:untrained=true,width=0.5").graph
+    assert graph.by_name["block13.project"].shape.channels == 128
+    assert not graph.params
+
+
 def test_classes() -> None:
     trained = with_seeded_weights(build("mobilenet_v2", {"resolution": "32"}))
     other = with_classes(trained, 7)

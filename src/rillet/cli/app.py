@@ -87,11 +87,20 @@ def one_of(option: str, word: str, words: tuple[str, ...]) -> str:
 def open_named(name: str, said: "Preprocessing | None" = None) -> "Model":
     """The model, with a progress bar where it must be downloaded."""
     from rillet.runtime.models import open_model
+    from rillet.runtime.spec import split
 
     if not name.startswith("hub:"):
-        return open_model(name, said)
-    with Progress(name, 1, hidden=False) as advance:
-        return open_model(name, said, lambda done, total: advance(done, total))
+        model = open_model(name, said)
+    else:
+        with Progress(name, 1, hidden=False) as advance:
+            model = open_model(name, said, lambda done, total: advance(done, total))
+    words = split(name)[1]
+    if model.graph.params and "seed" not in words and {"fuse", "strides", "classes"} & words.keys():
+        print(
+            f"rillet: {model.name}: computes another function now; its weights are a start to train from",
+            file=sys.stderr,
+        )
+    return model
 
 
 def status(what: str) -> "AbstractContextManager[object]":

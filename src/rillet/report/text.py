@@ -145,5 +145,5 @@ def zoo(console: Console, networks: list[Described]) -> None:
         table.add_row(network.name, ",".join(network.parameters))
     console.print(table)
     console.print(
-        "any model: width=, resolution=, classes=, strides=first|last, fuse=half|full, blocks=, share=, fit=, seed="
+        "any model: untrained=, width=, resolution=, classes=, strides=, fuse=half|full, blocks=, share=, fit=, seed="
     )

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from rillet.errors import GraphError
 from rillet.ir.graph import Graph
 from rillet.transforms import fuseconv
+from rillet.transforms.fold import without_weights
 from rillet.transforms.resize import with_classes, with_resolution, with_width
 from rillet.transforms.stride import move_strides
 from rillet.zoo import registry
@@ -68,7 +69,14 @@ def _resolution(graph: Graph, word: str) -> Graph:
     return with_resolution(graph, _whole(graph, "resolution", height), _whole(graph, "resolution", width or height))
 
 
+def _untrained(graph: Graph, word: str) -> Graph:
+    if word not in ("true", "false"):
+        raise GraphError(f"{graph.name}: untrained must be true or false, got {word!r}")
+    return without_weights(graph) if word == "true" else graph
+
+
 _CHANGES: Mapping[str, Callable[[Graph, str], Graph]] = {
+    "untrained": _untrained,
     "width": lambda graph, word: with_width(graph, _number(graph, "width", word)),
     "resolution": _resolution,
     "classes": lambda graph, word: with_classes(graph, _whole(graph, "classes", word)),
