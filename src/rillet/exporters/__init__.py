@@ -1,0 +1,1 @@
+"""Graphs out: each module turns one into the bytes of a file."""

@@ -1,0 +1,71 @@
+"""Reads Rillet's own file: a zip of the text form and a safetensors file."""
+
+import io
+import zipfile
+import zlib
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.numpy import load as load_tensors
+
+from rillet.errors import GraphError, Unsupported
+from rillet.ir.graph import Graph
+from rillet.ir.text import parse_graph
+
+VERSION = "rillet 1"
+MAX_BYTES = 2**31
+MAX_TEXT_BYTES = 2**24
+_MEMBERS = ("version", "graph.txt", "weights.safetensors")
+
+
+def load(path: Path) -> Graph:
+    """The graph in a file; raises GraphError where it is none, Unsupported for a later version."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise GraphError(f"{path}: cannot be read: {error.strerror}") from None
+    return parse(data, str(path))
+
+
+def parse(data: bytes, name: str) -> Graph:
+    """The graph in the bytes of a file called `name`."""
+    if len(data) > MAX_BYTES:
+        raise GraphError(f"{name}: must be at most {MAX_BYTES} bytes")
+    version, text, weights = _members(data, name)
+    if version.strip() != VERSION.encode():
+        raise Unsupported(
+            f"{name}: version must be {VERSION!r}, got {version[:40].decode('utf-8', 'replace').strip()!r}"
+        )
+    try:
+        tensors = load_tensors(weights)
+    except (SafetensorError, KeyError, ValueError, TypeError) as error:
+        raise GraphError(f"{name}: weights.safetensors: {str(error).partition(chr(10))[0]}") from None
+    try:
+        graph = parse_graph(text.decode(), tensors)
+    except UnicodeDecodeError:
+        raise GraphError(f"{name}: graph.txt must be text in UTF-8") from None
+    except GraphError as error:
+        raise GraphError(f"{name}: {error}") from None
+    known = {f"{node.name}.{param.name}" for node in graph.nodes for param in graph.node_params(node)}
+    unknown = sorted(tensors.keys() - known)
+    if unknown:
+        raise GraphError(f"{name}: weights must belong to a node, got {unknown[0]!r}")
+    return graph
+
+
+def _members(data: bytes, name: str) -> list[bytes]:
+    """The three members, none of them compressed: what is read is never more than the file."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            found = {info.filename: info for info in archive.infolist()}
+            if len(found) != len(_MEMBERS) or found.keys() != set(_MEMBERS):
+                raise GraphError(f"{name}: must be a .rlt file of {', '.join(_MEMBERS)}")
+            for info in found.values():
+                if info.compress_type != zipfile.ZIP_STORED or info.file_size > len(data):
+                    raise GraphError(f"{name}: {info.filename}: must be stored uncompressed")
+            if found["graph.txt"].file_size > MAX_TEXT_BYTES or found["version"].file_size > 100:
+                raise GraphError(f"{name}: graph.txt must be at most {MAX_TEXT_BYTES} bytes")
+            return [archive.read(found[member]) for member in _MEMBERS]
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, NotImplementedError, RuntimeError) as error:
+        raise GraphError(f"{name}: must be a .rlt file: {error}") from None

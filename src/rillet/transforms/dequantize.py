@@ -1,0 +1,64 @@
+"""The float network behind a quantised one: every stored number becomes the real one that it means."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from rillet.ir.graph import Array, Graph, Node
+from rillet.ir.ops import Constant, Conv, Requantize, Rounding
+from rillet.ir.types import DType, TensorType
+
+
+def dequantize(graph: Graph) -> Graph:
+    """`graph` with float32 weights and activations; requantisations vanish. A float network stays as it is.
+
+    A weight is scale * (stored - zero point), a bias its integer times the scales of input and weight. What saturation
+    alone did (a value beyond the range of its type) is not done any more.
+    """
+    if all(node.type.dtype is DType.F32 for node in graph.nodes):
+        return graph
+    params: dict[str, Array] = {}
+    nodes: list[Node] = []
+    renamed: dict[str, str] = {}
+    for node in graph.nodes:
+        inputs = tuple(renamed.get(name, name) for name in node.inputs)
+        if isinstance(node.op, Requantize):
+            renamed[node.name] = inputs[0]
+            continue
+        op = node.op
+        if isinstance(op, Conv):
+            if graph.params:
+                params |= _conv_params(graph, node, op)
+            op = replace(op, weights=DType.F32, rounding=Rounding.DOUBLE)
+        elif isinstance(op, Constant):
+            if graph.params:
+                params[f"{node.name}.value"] = _real(graph.param(node, "value"), node.type)
+            op = Constant(DType.F32)
+        else:
+            params |= {
+                f"{node.name}.{p.name}": graph.param(node, p.name) for p in graph.node_params(node) if graph.params
+            }
+        nodes.append(replace(node, op=op, inputs=inputs, type=TensorType(node.shape)))
+    outputs = tuple(renamed.get(name, name) for name in graph.outputs)
+    return Graph(graph.name, tuple(nodes), outputs, params, graph.image)
+
+
+def _real(stored: Array, value: TensorType) -> Array:
+    if value.quant is None:
+        return stored.astype(np.float32)
+    return ((stored.astype(np.float64) - value.quant.zero_point) * value.quant.scale).astype(np.float32)
+
+
+def _conv_params(graph: Graph, node: Node, op: Conv) -> dict[str, Array]:
+    if op.weights is DType.F32:
+        return {f"{node.name}.{p.name}": graph.param(node, p.name) for p in graph.node_params(node)}
+    scale = graph.param(node, "weight_scale").astype(np.float64)
+    weight = graph.param(node, "weight").astype(np.float64)
+    if op.weights is DType.U8:
+        weight = weight - graph.param(node, "weight_zero_point").astype(np.float64)
+    out: dict[str, Array] = {f"{node.name}.weight": (weight * scale[:, None, None, None]).astype(np.float32)}
+    if op.bias:
+        source = graph.input_types(node)[0].quant
+        unit = scale * (source.scale if source else 1.0)
+        out[f"{node.name}.bias"] = (graph.param(node, "bias").astype(np.float64) * unit).astype(np.float32)
+    return out
