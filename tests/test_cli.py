@@ -243,6 +243,15 @@ def test_tables_and_comparisons() -> None:
     assert [row["name"] for row in rows] == ["microbotnet", "microbotnet:width=0.5"]  # type: ignore[union-attr]
 
 
+def test_draw_writes_a_picture(tmp_path: Path) -> None:
+    done = rillet("draw", "microbotnet:width=0.32", "-o", tmp_path / "net.svg")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "net.svg").read_text().startswith("<svg")
+    assert printed("draw", "mobilenet_v2", "--format", "mermaid")["picture"].startswith("---")  # type: ignore[union-attr]
+    assert "--format must be one of svg, mermaid" in failed("draw", "mobilenet_v2", "--format", "png")
+    assert "cannot be written" in failed("draw", "mobilenet_v2", "-o", tmp_path / "none" / "net.svg")
+
+
 def test_models_lists_the_zoo() -> None:
     zoo = {network["name"]: network for network in printed("models")["zoo"]}  # type: ignore[union-attr]
     assert "width=1" in zoo["mobilenet_v2"]["parameters"]

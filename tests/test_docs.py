@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from conftest import ROOT, SHARED, shared_file
+from rillet.report.draw import svg
+from rillet.runtime.models import open_model
 
 PAGES = ["README.md", *(str(p.relative_to(ROOT)) for p in sorted((ROOT / "docs").glob("*.md")))]
 
@@ -44,3 +46,7 @@ def test_console_blocks(page: str, command: str, output: str, tmp_path: Path) ->
         env={**os.environ, "RILLET_MODELS": str(tmp_path)},
     )  # fmt: skip
     assert comparable(done.stdout + done.stderr) == comparable(output)
+
+
+def test_the_picture_of_the_readme_is_what_is_drawn() -> None:
+    assert (ROOT / "docs" / "mobilenet_v2.svg").read_text() == svg(open_model("mobilenet_v2").graph)

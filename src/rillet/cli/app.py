@@ -5,6 +5,7 @@ import re
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -101,6 +102,14 @@ def open_named(name: str, said: "Preprocessing | None" = None) -> "Model":
             file=sys.stderr,
         )
     return model
+
+
+def write(path: Path, text: str) -> None:
+    """A text file; raises GraphError where it cannot be written."""
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise GraphError(f"{path}: cannot be written: {error.strerror}") from None
 
 
 def status(what: str) -> "AbstractContextManager[object]":

@@ -1,6 +1,7 @@
 """Commands that look at networks: show, models, count, explain, compare, table, draw."""
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -16,6 +17,7 @@ from rillet.cli.app import (
     parse_size,
     print_json,
     status,
+    write,
 )
 
 CsvOption = Annotated[bool, typer.Option("--csv", help="Print comma-separated values.")]
@@ -158,3 +160,27 @@ def table(
         print_json({"table": name, "rows": rows})
     else:
         tables.write(make_console(), made, csv=csv, markdown=markdown)
+
+
+@app.command()
+def draw(
+    model: ModelArgument,
+    out: Annotated[Path | None, typer.Option("-o", "--out", metavar="FILE", help="Where the picture goes.")] = None,
+    form: Annotated[str, typer.Option("--format", metavar="svg|mermaid", help="Kind of picture.")] = "svg",
+    json_output: JsonOption = False,
+) -> None:
+    """Draws a network: blocks wide by channels and high by resolution, skips, MACs and parameters."""
+    from rillet.report.draw import svg
+    from rillet.report.mermaid import mermaid
+
+    chosen = one_of("--format", form, ("svg", "mermaid"))
+    graph = open_named(model).graph
+    picture = svg(graph) if chosen == "svg" else mermaid(graph)
+    if out is not None:
+        write(out, picture)
+    if json_output:
+        print_json({"format": chosen, "file": str(out) if out else None, "picture": None if out else picture})
+    elif out is None:
+        print(picture, end="")
+    else:
+        print(f"{out}: {graph.name} as {chosen}")

@@ -1,1 +1,1 @@
-"""Tables and records of results."""
+"""Tables, records and pictures of results."""
