@@ -1,12 +1,16 @@
 """A graph as PyTorch functions, node by node: an independent meaning of each op for the tests."""
 
+import functools
+import json
 from typing import assert_never
 
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
+from PIL import Image
 
-from rillet.ir.graph import Graph, Node
+from conftest import shared_file
+from rillet.ir.graph import Array, Graph, Node
 from rillet.ir.ops import (
     Activate,
     Activation,
@@ -26,6 +30,8 @@ from rillet.ir.ops import (
     Softmax,
 )
 
+torch.set_num_threads(1)  # tests already run beside each other
+
 FUNCTIONS = {
     Activation.NONE: lambda x: x,
     Activation.RELU: F.relu,
@@ -40,7 +46,7 @@ FUNCTIONS = {
 
 
 def run_torch(graph: Graph, image: torch.Tensor) -> dict[str, torch.Tensor]:
-    """Every value for `image` (1 x C x H x W), with the graph's weights, or empty ones on a meta device."""
+    """Every value for `image` (N x C x H x W), with the graph's weights, or empty ones on a meta device."""
     values: dict[str, torch.Tensor] = {}
     for node in graph.nodes:
         values[node.name] = _run(graph, node, [values[name] for name in node.inputs], image)
@@ -52,7 +58,7 @@ def _run(graph: Graph, node: Node, inputs: list[torch.Tensor], image: torch.Tens
         shape = {p.name: p.shape for p in graph.node_params(node)}[name]
         if not graph.params:
             return torch.empty(shape, device=image.device)
-        return torch.tensor(np.asarray(graph.param(node, name)))
+        return torch.from_numpy(graph.param(node, name).copy()).to(image.dtype)
 
     op = node.op
     match op:
@@ -98,3 +104,35 @@ def _run(graph: Graph, node: Node, inputs: list[torch.Tensor], image: torch.Tens
             raise NotImplementedError
         case _:
             assert_never(op)
+
+
+def run(graph: Graph, images: Array, dtype: torch.dtype = torch.float32) -> Array:
+    """The graph's output for images of N x height x width x channels, as N x values in channels-last order."""
+    with torch.inference_mode():
+        batch = torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2))).to(dtype)
+        out = run_torch(graph, batch)[graph.outputs[0]]
+        return out.permute(0, 2, 3, 1).reshape(len(images), -1).numpy()
+
+
+def top1(graph: Graph, pixels: Array, labels: Array, batch: int = 500) -> int:
+    """How many images of N x height x width x channels, 0 to 255, are classified as labelled."""
+    right = 0
+    for start in range(0, len(pixels), batch):
+        scores = run(graph, normalised(graph, pixels[start : start + batch]))
+        right += int((scores.argmax(1) == labels[start : start + batch]).sum())
+    return right
+
+
+def normalised(graph: Graph, pixels: Array) -> Array:
+    """Pixels as the graph's image contract has them."""
+    assert graph.image is not None
+    mean, deviation = np.array(graph.image.mean), np.array(graph.image.deviation)
+    return ((pixels - mean) / deviation).astype(np.float32)
+
+
+@functools.cache
+def cifar10_test() -> tuple[Array, Array]:
+    """The pixels of CIFAR-10's test set as N x 32 x 32 x 3, and their labels."""
+    with Image.open(shared_file("cifar10/test_batch.png")) as sheet:
+        pixels = np.asarray(sheet.convert("RGB")).reshape(-1, 32, 32, 3)
+    return pixels, np.array(json.loads(shared_file("cifar10/test_lables.json").read_text()))

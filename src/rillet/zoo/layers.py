@@ -198,6 +198,9 @@ class Layers:
 IMAGENET = {"mean": (123.675, 116.28, 103.53), "deviation": (58.395, 57.12, 57.375)}
 """Mean and deviation of ImageNet's channels, in pixels from 0 to 255, as PyTorch's networks take them."""
 
+CIFAR10 = {"mean": (125.307, 122.961, 113.8575), "deviation": (51.5865, 50.847, 51.255)}
+"""The same of CIFAR-10, as `kuangliu/pytorch-cifar` wrote them (.4914 .4822 .4465, .2023 .1994 .2010)."""
+
 
 def _same(length: int, kernel: int, stride: int) -> tuple[int, int]:
     total = max((-(-length // stride) - 1) * stride + kernel - length, 0)

@@ -4,7 +4,7 @@ from typing import Literal, NamedTuple
 
 from rillet.ir.graph import Graph
 from rillet.ir.ops import Activation
-from rillet.zoo.layers import IMAGENET, Layers, Padding, Resolution, check, scaled, square
+from rillet.zoo.layers import CIFAR10, IMAGENET, Layers, Padding, Resolution, check, scaled, square
 
 RELU, HARD_SWISH = Activation.RELU, Activation.HARD_SWISH
 Form = Literal["paper", "fuseconv"]
@@ -175,5 +175,4 @@ def microbotnet(
     net.conv("features", scaled(1024, max(1.0, width)))
     net.activate("features", HARD_SWISH)
     net.dense("logits", classes)
-    # The deviations that the published checkpoints were trained with.
-    return net.graph((125.307, 122.9505, 113.8655), (51.5865, 50.847, 51.255))
+    return net.graph(**CIFAR10)

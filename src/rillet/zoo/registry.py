@@ -45,6 +45,7 @@ NETWORKS: Mapping[str, Network] = {
         Network("microbotnet", mobilenet_v3.microbotnet),
         Network("squeezenet1_0", squeezenet.squeezenet1_0),
         Network("squeezenet1_1", squeezenet.squeezenet1_1),
+        Network("squeezenet_cifar10", squeezenet.squeezenet_cifar10),
         Network("resnet18", classic.resnet18),
         Network("resnet50", classic.resnet50),
         Network("vgg16", classic.vgg16),

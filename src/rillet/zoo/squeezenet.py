@@ -1,10 +1,10 @@
-"""SqueezeNet 1.0 and 1.1, with the simple and complex bypasses of its paper."""
+"""SqueezeNet 1.0 and 1.1, with the simple and complex bypasses of its paper, and a SqueezeNet for CIFAR-10."""
 
 from typing import Literal
 
 from rillet.ir.graph import Graph
 from rillet.ir.ops import Activation
-from rillet.zoo.layers import IMAGENET, Layers, Resolution, check, square
+from rillet.zoo.layers import CIFAR10, IMAGENET, Layers, Resolution, check, square
 
 RELU = Activation.RELU
 Bypass = Literal["none", "simple", "complex"]
@@ -73,6 +73,44 @@ def fire(net: Layers, squeezed: int, expanded: int) -> None:
     net.conv("expand3x3", expanded, 3, bias=True)
     right = net.activate("expand3x3", RELU)
     net.concat(left, right)
+
+
+def squeezenet_cifar10(*, resolution: Resolution = square(32), classes: int = 10, channels: int = 3) -> Graph:
+    """MicroBotNet's authors' SqueezeNet for CIFAR-10, with simple bypasses and batch norms.
+
+    Batch norm and ReLU stand before each convolution of a fire module, so these batch norms have no convolution before
+    them to fold into.
+    """
+    check("squeezenet_cifar10", resolution, 8, classes=classes, channels=channels)
+    net = Layers("squeezenet_cifar10", resolution, channels)
+    net.block = "stem"
+    net.conv_bn("conv", 64, 3, activation=RELU)
+    _ceil_pool(net)
+    for number, (squeezed, expanded) in enumerate(FIRES, 2):
+        net.block = f"fire{number}"
+        source, entered = net.at, net.shape.channels
+        _preactivated(net, "squeeze", squeezed)
+        narrow = net.at
+        left = _preactivated(net, "expand1x1", expanded)
+        net.at = narrow
+        right = _preactivated(net, "expand3x3", expanded, 3)
+        net.concat(left, right)
+        if entered == 2 * expanded:
+            net.residual(source)
+        if number in (3, 5):
+            _ceil_pool(net)
+    net.block = "head"
+    net.conv("logits", classes, bias=True)
+    net.activate("logits", RELU)
+    net.global_pool()
+    return net.graph(**CIFAR10)
+
+
+def _preactivated(net: Layers, role: str, channels: int, kernel: int = 1) -> str:
+    """Batch norm, ReLU and then the convolution."""
+    net.bn(role)
+    net.activate(role, RELU)
+    return net.conv(role, channels, kernel)
 
 
 def _ceil_pool(net: Layers) -> None:
