@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from memory import peak_bytes
 from rillet.backends import reference
 from rillet.errors import RilletError
 from rillet.importers.tflite import parse
@@ -121,8 +122,7 @@ def main(path: Path, first: int, count: int) -> None:
         except BaseException:
             print(f"seed {seed}", file=sys.stderr)
             raise
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    assert peak < MEMORY_BYTES, peak
+    assert peak_bytes() < MEMORY_BYTES, peak_bytes()
     print(ran, count - ran)
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from memory import peak_bytes
 from pickles import zipped
 from rillet.errors import RilletError
 from rillet.importers.checkpoints import lay, parse
@@ -126,8 +127,7 @@ def main(form: str, network: str, path: Path, first: int, count: int) -> None:
             print(f"seed {seed}", file=sys.stderr)
             raise
         assert time.process_time() - start < ATTEMPT_S, seed
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    assert peak < MEMORY_BYTES, peak
+    assert peak_bytes() < MEMORY_BYTES, peak_bytes()
     print(laid, count - laid)
 
 
