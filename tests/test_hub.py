@@ -5,14 +5,17 @@ import http.server
 import os
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
 
 from conftest import NETWORKS, SHARED, shared_file
+from rillet.analyses.classify import classify
+from rillet.backends import reference
 from rillet.errors import GraphError
 from rillet.runtime import hub
+from rillet.runtime.images import load_input
 from rillet.runtime.models import Preprocessing, open_model
 
 DATA = os.urandom(300_000)
@@ -135,13 +138,31 @@ def test_published_models_are_those_of_the_registry(published: hub.Published, mo
     shared_file(NETWORKS["vww"])
     monkeypatch.setenv("RILLET_MODELS", str(SHARED))
     model = open_model(f"hub:{published.name}")
-    assert model.path.name == published.file
-    assert hub.known(model.path) == published
+    path = model.path or hub.local(published)
+    assert path is not None
+    assert path.name == published.file
+    assert hub.known(path) == published
     image = model.graph.image
     assert image is not None
     assert len(image.labels) == model.graph.by_name[model.graph.outputs[0]].shape.elements
     if published.deviation is not None:
         assert image.deviation == published.deviation
+
+
+def test_a_model_out_of_a_package_knows_its_photographs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RILLET_MODELS", str(SHARED))
+    model = open_model("hub:efficientnet_lite0")
+    image = load_input(shared_file("photos/parrot.jpg"), model.graph)
+    top = classify(model.graph, reference.outputs(model.graph, image)[0], 1)[0]
+    assert top.label == "macaw"
+    assert top.probability > 0.9
+
+
+def test_a_package_that_is_not_installed_says_how(monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = replace(hub.find("efficientnet_lite0"), package="rillet_no_such_package")
+    monkeypatch.setenv("RILLET_MODELS", "")
+    with pytest.raises(GraphError, match="must be installed: pip install rillet-no-such-package"):
+        hub.fetch(entry)
 
 
 def test_the_user_overrides_the_contract() -> None:

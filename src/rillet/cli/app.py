@@ -25,9 +25,12 @@ app = typer.Typer(
     add_completion=False,
 )
 
-MODEL_HELP = "A .tflite file, hub:NAME, or a network of the zoo such as mobilenet_v2:width=0.5 (rillet models)."
+MODEL_HELP = "A .tflite or .rlt file, hub:NAME, or a network of the zoo such as mobilenet_v2:width=0.5 (rillet models)."
 ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help=MODEL_HELP)]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+WeightsOption = Annotated[
+    Path | None, typer.Option("--weights", metavar="FILE", help="A checkpoint for a network of the zoo.")
+]
 BitsOption = Annotated[
     int | None, typer.Option("--bits", help="Bits of a weight and of an activation; those of the network if not said.")
 ]
@@ -85,16 +88,16 @@ def one_of(option: str, word: str, words: tuple[str, ...]) -> str:
     return word
 
 
-def open_named(name: str, said: "Preprocessing | None" = None) -> "Model":
+def open_named(name: str, said: "Preprocessing | None" = None, weights: Path | None = None) -> "Model":
     """The model, with a progress bar where it must be downloaded."""
     from rillet.runtime.models import open_model
     from rillet.runtime.spec import split
 
     if not name.startswith("hub:"):
-        model = open_model(name, said)
+        model = open_model(name, said, weights=weights)
     else:
         with Progress(name, 1, hidden=False) as advance:
-            model = open_model(name, said, lambda done, total: advance(done, total))
+            model = open_model(name, said, lambda done, total: advance(done, total), weights)
     words = split(name)[1]
     if model.graph.params and "seed" not in words and {"fuse", "strides", "classes"} & words.keys():
         print(

@@ -10,6 +10,7 @@ from rillet.cli.app import (
     BitsOption,
     JsonOption,
     ModelArgument,
+    WeightsOption,
     app,
     make_console,
     one_of,
@@ -28,13 +29,14 @@ MarkdownOption = Annotated[bool, typer.Option("--markdown", help="Print a Markdo
 def show(
     model: ModelArgument,
     text_form: Annotated[bool, typer.Option("--text", help="The graph's text form.")] = False,
+    weights: WeightsOption = None,
     json_output: JsonOption = False,
 ) -> None:
     """Lists the layers: shapes, MACs, parameters, quantisation."""
     from rillet.ir.text import print_graph
     from rillet.report import records, text
 
-    graph = open_named(model).graph
+    graph = open_named(model, weights=weights).graph
     if json_output:
         print_json(records.graph_record(graph))
     elif text_form:
@@ -68,6 +70,7 @@ def count(
         str, typer.Option("--convention", metavar="macs|thop-2020|pthflops|slim|keras", help="What is counted.")
     ] = "macs",
     by: Annotated[str, typer.Option("--by", metavar="layer|block|kind", help="How the counts are summed.")] = "block",
+    weights: WeightsOption = None,
     bits: BitsOption = None,
     json_output: JsonOption = False,
 ) -> None:
@@ -78,7 +81,7 @@ def count(
 
     chosen = Convention(one_of("--convention", convention, tuple(c.value for c in Convention)))
     key = one_of("--by", by, ("layer", "block", "kind"))
-    counted = count_graph(open_named(model).graph, chosen, bits)
+    counted = count_graph(open_named(model, weights=weights).graph, chosen, bits)
     if json_output:
         print_json(counts.count_record(counted, key))
     else:
@@ -91,6 +94,7 @@ def explain(
     layer: Annotated[str | None, typer.Option("--layer", metavar="NAME", help="One layer in detail.")] = None,
     fps: Annotated[float, typer.Option("--fps", help="Images a second that the machine must do.")] = 30.0,
     board: Annotated[str, typer.Option("--board", metavar="SIZE", help="Memory of the board.")] = "256KiB",
+    weights: WeightsOption = None,
     bits: BitsOption = None,
     json_output: JsonOption = False,
 ) -> None:
@@ -99,7 +103,7 @@ def explain(
     from rillet.analyses.explain import explain as explain_graph
     from rillet.report import counts
 
-    graph = open_named(model).graph
+    graph = open_named(model, weights=weights).graph
     if layer is not None:
         one = explain_layer(graph, layer, bits)
         if json_output:
@@ -184,3 +188,29 @@ def draw(
         print(picture, end="")
     else:
         print(f"{out}: {graph.name} as {chosen}")
+
+
+@app.command()
+def convert(
+    model: ModelArgument,
+    out: Annotated[
+        Path, typer.Option("-o", "--out", metavar="FILE", help="A file ending in .onnx, .rlt or .safetensors.")
+    ],
+    weights: WeightsOption = None,
+    dequantize: Annotated[bool, typer.Option("--dequantize", help="Make a quantised network a float one.")] = False,
+    fold: Annotated[bool, typer.Option("--fold", help="Fold batch norms into the convolutions before them.")] = False,
+    json_output: JsonOption = False,
+) -> None:
+    """Writes a network as a file of another kind."""
+    from rillet.runtime.convert import convert as convert_graph
+    from rillet.transforms.dequantize import dequantize as make_float
+    from rillet.transforms.fold import fold as fold_graph
+
+    graph = open_named(model, weights=weights).graph
+    graph = make_float(graph) if dequantize else graph
+    graph = fold_graph(graph) if fold else graph
+    written = convert_graph(graph, out)
+    if json_output:
+        print_json({"file": str(out), "bytes": written, "graph": graph.name, "nodes": len(graph.nodes)})
+    else:
+        print(f"{out}: {graph.name}, {len(graph.nodes)} nodes, {written:,} bytes")

@@ -11,6 +11,7 @@ from rillet.cli.app import (
     JsonOption,
     ModelArgument,
     Progress,
+    WeightsOption,
     app,
     make_console,
     numbers,
@@ -36,7 +37,8 @@ ObjectiveOption = Annotated[
 ]
 
 
-def _plan(graph: "Graph", ram: str | None, objective: str, resident: bool) -> "Plan":
+def make_plan(graph: "Graph", ram: str | None = None, objective: str = "memory", resident: bool = False) -> "Plan":
+    """The row plan of a graph, its batch norms folded."""
     from rillet.ir.ops import BatchNorm
     from rillet.plan.rows import plan_rows
     from rillet.transforms.fold import fold
@@ -47,7 +49,7 @@ def _plan(graph: "Graph", ram: str | None, objective: str, resident: bool) -> "P
     return plan_rows(graph, ram_bytes=budget, objective=objective, resident=resident)
 
 
-def _with_weights(graph: "Graph") -> "Graph":
+def with_weights(graph: "Graph") -> "Graph":
     """The graph, if it can run; raises GraphError with what would."""
     if not graph.params and any(graph.node_params(node) for node in graph.nodes):
         joint = "," if "=" in graph.name else ":"
@@ -70,6 +72,7 @@ def run(
         str | None, typer.Option("--mean", metavar="M[,M,M]", help="Input: (pixel - mean) / deviation.")
     ] = None,
     deviation: Annotated[str | None, typer.Option("--deviation", metavar="D[,D,D]", help="See --mean.")] = None,
+    weights: WeightsOption = None,
     ram: RamOption = None,
     objective: ObjectiveOption = "memory",
     resident: ResidentOption = False,
@@ -88,8 +91,8 @@ def run(
     if image is None:
         raise GraphError("IMAGE must be given with MODEL: rillet run MODEL IMAGE")
     said = Preprocessing(labels, resize, numbers("--mean", mean), numbers("--deviation", deviation))
-    opened = open_named(model, said)
-    made = _plan(_with_weights(opened.graph), ram, objective, resident)
+    opened = open_named(model, said, weights)
+    made = make_plan(with_weights(opened.graph), ram, objective, resident)
     with status(f"building and running {opened.graph.name}"):
         result = run_image(opened, image, made, raw)
     if json_output:
@@ -108,6 +111,7 @@ def verify(
     model: ModelArgument,
     inputs: Annotated[int, typer.Option("--inputs", min=1, help="Seeded random inputs to compare on.")] = 10,
     against: Annotated[str | None, typer.Option("--against", metavar="litert|tflm", help="An oracle as well.")] = None,
+    weights: WeightsOption = None,
     ram: RamOption = None,
     objective: ObjectiveOption = "memory",
     resident: ResidentOption = False,
@@ -116,8 +120,8 @@ def verify(
     """Compares reference, C and an oracle byte for byte; exit code 0 only if all agree."""
     from rillet.runtime.verify import verify as compare
 
-    opened = open_named(model)
-    plan = _plan(_with_weights(opened.graph), ram, objective, resident)
+    opened = open_named(model, weights=weights)
+    plan = make_plan(with_weights(opened.graph), ram, objective, resident)
     with Progress("comparing", inputs, json_output) as advance:
         result = compare(plan, inputs, path=opened.path, imported=opened.imported, against=against, progress=advance)
     if json_output:
@@ -134,6 +138,7 @@ def verify(
 @app.command()
 def plan(
     model: ModelArgument,
+    weights: WeightsOption = None,
     ram: RamOption = None,
     objective: ObjectiveOption = "memory",
     resident: ResidentOption = False,
@@ -142,7 +147,7 @@ def plan(
     """Cuts a network into streaming segments and lays their buffers into one arena."""
     from rillet.report import records, text
 
-    made = _plan(open_named(model).graph, ram, objective, resident)
+    made = make_plan(open_named(model, weights=weights).graph, ram, objective, resident)
     if json_output:
         print_json(records.plan_record(made))
     else:
@@ -153,6 +158,7 @@ def plan(
 def emit(
     model: ModelArgument,
     out: Annotated[Path, typer.Option("-o", "--out", metavar="DIR", help="Folder for the program.")],
+    weights: WeightsOption = None,
     ram: RamOption = None,
     objective: ObjectiveOption = "memory",
     resident: ResidentOption = False,
@@ -163,7 +169,7 @@ def emit(
     from rillet.backends.c.emit import emit as emit_c
     from rillet.runtime.files import write_folder
 
-    made = _plan(_with_weights(open_named(model).graph), ram, objective, resident)
+    made = make_plan(with_weights(open_named(model, weights=weights).graph), ram, objective, resident)
     files = emit_c(made)
     write_folder(out, files)
     if json_output:

@@ -3,7 +3,9 @@
 import io
 import zipfile
 
-from rillet.exporters.safetensors import weights_bytes
+import numpy as np
+from safetensors.numpy import save
+
 from rillet.ir.graph import Graph
 from rillet.ir.text import print_graph
 
@@ -19,7 +21,8 @@ def to_bytes(graph: Graph) -> bytes:
         members = {
             "version": VERSION.encode(),
             "graph.txt": print_graph(graph).encode(),
-            "weights.safetensors": weights_bytes(graph),
+            # As the graph holds them, one array for each `node.param`.
+            "weights.safetensors": save({name: np.ascontiguousarray(array) for name, array in graph.params.items()}),
         }
         for name, data in members.items():
             archive.writestr(zipfile.ZipInfo(name, _DATE), data)

@@ -1,20 +1,31 @@
-"""The arrays of a graph as a safetensors file, one tensor for each `node.param`."""
+"""The weights of a float graph as a safetensors file, named and laid as PyTorch's state dictionaries are."""
 
 import numpy as np
 from safetensors.numpy import save
 
-from rillet.errors import GraphError
-from rillet.ir.graph import Graph
+from rillet.errors import GraphError, Unsupported
+from rillet.ir.graph import Array, Graph
+from rillet.ir.ops import Conv
+from rillet.ir.types import DType
+
+_LEAVES = {"gamma": "weight", "beta": "bias", "mean": "running_mean", "variance": "running_var"}
 
 
 def to_bytes(graph: Graph) -> bytes:
-    """The file; raises GraphError for a network without weights."""
+    """The file: `block1.expand.weight` [out, in, rows, columns], dense ones [out, in], `block1.expand_bn.running_mean`.
+
+    Raises GraphError for a network without weights, Unsupported for a quantised one (a .rlt file holds those).
+    """
     if not graph.params:
         raise GraphError(f"{graph.name}: must have weights for a safetensors file, got none")
-    return weights_bytes(graph)
-
-
-def weights_bytes(graph: Graph) -> bytes:
-    """As `to_bytes`, and an empty file for a network without weights."""
-    arrays = {name: np.ascontiguousarray(array) for name, array in graph.params.items()}
-    return save(arrays, {"format": "rillet", "graph": graph.name})
+    arrays: dict[str, Array] = {}
+    for node in graph.nodes:
+        for param in graph.node_params(node):
+            if param.dtype is not DType.F32:
+                raise Unsupported(f"{graph.name}: {node.name}: must be float for a safetensors file; .rlt holds all")
+            array = graph.param(node, param.name)
+            if isinstance(node.op, Conv) and param.name == "weight":
+                array = array.transpose(0, 3, 1, 2)
+                array = array.reshape(array.shape[0], -1) if node.op.dense else array
+            arrays[f"{node.name}.{_LEAVES.get(param.name, param.name)}"] = np.ascontiguousarray(array)
+    return save(arrays, {"format": "pt"})

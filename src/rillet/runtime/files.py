@@ -1,4 +1,4 @@
-"""Writes emitted programs: whole or not at all."""
+"""Writes files and folders: whole or not at all."""
 
 import os
 import shutil
@@ -7,6 +7,20 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from rillet.errors import BuildError
+
+
+def write_file(path: Path, data: bytes) -> None:
+    """Puts `data` at `path`, written beside it first; raises BuildError where it cannot be written."""
+    part = path.with_name(f".{path.name}.part")
+    try:
+        if path.is_dir():
+            raise BuildError(f"{path}: must be a file, got a folder")
+        part.write_bytes(data)
+        os.replace(part, path)
+    except OSError as error:
+        raise BuildError(f"{path}: cannot be written: {error.strerror}") from None
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def write_folder(folder: Path, files: Mapping[str, str]) -> None:

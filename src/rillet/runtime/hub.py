@@ -2,6 +2,7 @@
 
 import hashlib
 import http.client
+import importlib.util
 import os
 import tomllib
 import urllib.error
@@ -41,6 +42,10 @@ class Published:
     labels_file: str | None = None
     mean: tuple[float, ...] | None = None
     deviation: tuple[float, ...] | None = None
+    zoo: str | None = None
+    """The network of the zoo whose weights the file holds; None for a whole model."""
+    package: str | None = None
+    """A package of the Python package index that brings the file; `url` is its page."""
 
 
 @cache
@@ -58,7 +63,7 @@ def registry() -> dict[str, Published]:
 
 def models() -> list[Published]:
     """The published models (label files left out)."""
-    return [entry for entry in registry().values() if entry.file.endswith(".tflite")]
+    return [entry for entry in registry().values() if not entry.file.endswith(".txt")]
 
 
 def find(name: str) -> Published:
@@ -99,11 +104,18 @@ def search(file: str) -> list[Path]:
 
 
 def local(entry: Published) -> Path | None:
-    """Where the file is on this machine, with the right checksum: the folders of $RILLET_MODELS, then the cache."""
-    for path in (*search(entry.file), _cached(entry)):
+    """Where the file is on this machine, with the right checksum: its package, $RILLET_MODELS, then the cache."""
+    for path in (*_packaged(entry), *search(entry.file), _cached(entry)):
         if path.is_file() and path.stat().st_size == entry.size_bytes and _checksum(path) == entry.sha256:
             return path
     return None
+
+
+def _packaged(entry: Published) -> list[Path]:
+    """The file in its package, if that is installed; nothing of the package is run."""
+    spec = importlib.util.find_spec(entry.package) if entry.package else None
+    places = spec.submodule_search_locations if spec else None
+    return [found for place in places or () for found in sorted(Path(place).rglob(entry.file))]
 
 
 def silent(done: int, total: int) -> None:
@@ -118,6 +130,9 @@ def fetch(entry: Published, progress: Progress = silent) -> Path:
     found = local(entry)
     if found is not None:
         return found
+    if entry.package is not None:
+        name = entry.package.replace("_", "-")
+        raise GraphError(f"hub:{entry.name}: must be installed: pip install {name} (or rillet[demo])")
     target = _cached(entry)
     part = target.with_suffix(target.suffix + ".part")
     try:

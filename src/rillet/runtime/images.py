@@ -15,10 +15,19 @@ MAX_PIXELS = 2**26
 
 def load_input(path: Path, graph: Graph) -> Array:
     """The input of `graph` from a picture: resized, scaled and quantised; raises GraphError for what is no picture."""
-    spec, node = graph.image, graph.input_nodes[0]
-    if spec is None:
-        raise Unsupported(f"{graph.name}: input must be an image of 1 or 3 channels, got {node.shape}")
-    pixels = load_pixels(path, spec)
+    return as_input(load_pixels(path, contract(graph)), graph)
+
+
+def contract(graph: Graph) -> ImageSpec:
+    """How a picture becomes the input of `graph`; raises Unsupported where its input is none."""
+    if graph.image is None:
+        raise Unsupported(f"{graph.name}: input must be an image of 1 or 3 channels, got {graph.input_nodes[0].shape}")
+    return graph.image
+
+
+def as_input(pixels: Array, graph: Graph) -> Array:
+    """The input of `graph` from pixels of its size, scaled and quantised."""
+    spec, node = contract(graph), graph.input_nodes[0]
     real = (pixels.astype(np.float64) - np.array(spec.mean)) / np.array(spec.deviation)
     if node.type.quant is None:
         return real.astype(np.float32)
@@ -36,7 +45,8 @@ def load_pixels(path: Path, spec: ImageSpec) -> Array:
             with Image.open(path) as opened:
                 if opened.width * opened.height > MAX_PIXELS:
                     raise GraphError(f"{path}: must have at most {MAX_PIXELS} pixels, got {opened.size}")
-                picture = _plain(ImageOps.exif_transpose(opened), spec.channels)
+                picture = ImageOps.exif_transpose(opened)
+                picture.load()
     except GraphError:
         raise
     except FileNotFoundError:
@@ -57,6 +67,12 @@ def load_pixels(path: Path, spec: ImageSpec) -> Array:
     ) as error:
         # Decoders of broken files raise any of these.
         raise GraphError(f"{path}: must be an image file that can be decoded, got: {_reason(error, path)}") from None
+    return fit(picture, spec)
+
+
+def fit(picture: Image.Image, spec: ImageSpec) -> Array:
+    """The pixels of a picture at the size and channels that `spec` asks for."""
+    picture = _plain(picture, spec.channels)
     if spec.resize == "crop":
         side = min(picture.size)
         left, top = (picture.width - side) // 2, (picture.height - side) // 2

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rillet.errors import GraphError, Unsupported
+from rillet.importers import rlt
 from rillet.importers.tflite import Imported, load_with_tensors
 from rillet.ir.graph import Graph, ImageSpec
 from rillet.runtime import hub, spec
@@ -13,8 +14,9 @@ from rillet.zoo import registry
 DEMO_MODELS = ("tf2_mobilenet_v2_1.0_224_ptq.tflite",)
 """Trained networks that the demonstration knows, in order of preference; found by file name."""
 DEMO_PHOTOS = ("cat.bmp", "cat.jpg", "cat.png")
+SUFFIXES = (".tflite", ".rlt")
 _MAX_LABEL_BYTES = 2**20
-_KINDS = "a .tflite file, hub:NAME, or a network of the zoo such as mobilenet_v2"
+_KINDS = "a .tflite or .rlt file, hub:NAME, or a network of the zoo such as mobilenet_v2"
 
 
 @dataclass(frozen=True)
@@ -37,23 +39,48 @@ class Preprocessing:
     deviation: tuple[float, ...] | None = None
 
 
-def open_model(name: str | Path, said: Preprocessing | None = None, progress: hub.Progress = hub.silent) -> Model:
-    """The network that `name` means: a .tflite file, `hub:NAME`, or one of the zoo; `:key=value,...` behind changes it.
+def open_model(
+    name: str | Path,
+    said: Preprocessing | None = None,
+    progress: hub.Progress = hub.silent,
+    weights: Path | None = None,
+) -> Model:
+    """The network that `name` means: a file, `hub:NAME`, or one of the zoo; `:key=value,...` behind changes it.
+
+    `weights`: a checkpoint whose tensors are laid into a network of the zoo, before FuSe convolutions and the like.
 
     Labels come from the user, the file's metadata, the registry, or a label file beside the model, in this order.
     Raises GraphError for a file that is not one, Unsupported for kinds of files that Rillet does not read.
     """
     base, words = spec.split(str(name))
     if "/" not in base and base in registry.NETWORKS and not Path(base).exists():
-        graph = spec.zoo_network(base, words)
+        graph = spec.zoo_network(base, words, weights)
         return Model(graph.name, _with_contract(graph, None, said or Preprocessing()))
+    published = hub.find(base[4:]) if base.startswith("hub:") else None
+    if published is not None and published.zoo is not None and weights is None:
+        path = hub.fetch(published, progress)
+        graph = spec.zoo_network(published.zoo, words, path)
+        return Model(graph.name, _with_contract(graph, path, said or Preprocessing()))
+    if weights is not None:
+        raise GraphError(f"{base}: --weights must come with a network of the zoo; this model has its own")
     path = _find(base, progress)
-    imported = load_with_tensors(path)
-    graph = _with_contract(imported.graph, path, said or Preprocessing())
+    imported = load_with_tensors(path) if path.suffix.lower() == ".tflite" else None
+    graph = _with_contract(imported.graph if imported else _load(path), path, said or Preprocessing())
     if words:
         graph = spec.change(graph, words)
         return Model(graph.name, graph)
-    return Model(str(path), graph, path, replace(imported, graph=graph))
+    return Model(str(path), graph, path, replace(imported, graph=graph) if imported else None)
+
+
+def _load(path: Path) -> Graph:
+    """A graph out of a file that is no .tflite."""
+    match path.suffix.lower():
+        case ".rlt":
+            return rlt.load(path)
+        case ".pt" | ".pth" | ".safetensors" | ".h5" | ".pytorch_state":
+            raise Unsupported(f"{path}: holds weights alone: say a network of the zoo, and --weights {path.name}")
+        case suffix:
+            raise Unsupported(f"{path}: must be a .tflite or .rlt file, got {suffix or 'no suffix'!r}")
 
 
 def _find(base: str, progress: hub.Progress) -> Path:
@@ -64,11 +91,9 @@ def _find(base: str, progress: hub.Progress) -> Path:
     if path.is_dir():
         raise GraphError(f"{path}: must be a model ({_KINDS}), got a folder")
     if not path.exists():
-        if "/" in base or path.suffix.lower() == ".tflite":
+        if "/" in base or path.suffix.lower() in SUFFIXES:
             raise GraphError(f"{path}: must be a model ({_KINDS}), got no file")
         registry.find(base)
-    if path.suffix.lower() != ".tflite":
-        raise Unsupported(f"{path}: must be a .tflite file, got {path.suffix or 'no suffix'!r}")
     return path
 
 
@@ -105,6 +130,8 @@ def _published_labels(published: hub.Published | None, classes: int) -> tuple[st
     if published.labels_file is not None:
         path = hub.local(hub.registry()[published.labels_file])
         labels = read_labels(path) if path else ()
+    if len(labels) == classes + 1:
+        labels = labels[1:]  # the background
     return labels if len(labels) == classes else ()
 
 

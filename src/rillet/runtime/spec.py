@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 from rillet.errors import GraphError
 from rillet.ir.graph import Graph
@@ -30,12 +31,17 @@ def split(name: str) -> tuple[str, dict[str, str]]:
     return base, words
 
 
-def zoo_network(name: str, words: Mapping[str, str]) -> Graph:
-    """A network of the zoo, with its own parameters first and then the changes that any network can take."""
+def zoo_network(name: str, words: Mapping[str, str], weights: Path | None = None) -> Graph:
+    """A network of the zoo: its own parameters first, then `weights`, then the changes that any network can take."""
     network = registry.find(name)
     own = {key: value for key, value in words.items() if key in registry.parameters(network)}
     others = {key: value for key, value in words.items() if key not in own}
-    return change(registry.build(name, own), others, network)
+    graph = registry.build(name, own)
+    if weights is not None:
+        from rillet.importers import checkpoints
+
+        graph = checkpoints.lay(graph, checkpoints.read(weights)).graph
+    return change(graph, others, network)
 
 
 def change(graph: Graph, words: Mapping[str, str], network: registry.Network | None = None) -> Graph:

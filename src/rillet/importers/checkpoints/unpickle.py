@@ -6,6 +6,7 @@ attributes: a name that is not in the short list below is refused before anythin
 
 import io
 import pickletools
+import warnings
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -77,13 +78,18 @@ class Pickled:
     storages: Mapping[str, str]
 
 
-def load(stream: io.BytesIO, where: str) -> Pickled:
+def load(stream: io.BytesIO, where: str, kind: "type[Machine] | None" = None) -> Pickled:
     """What the pickle holds that begins at the stream's position; leaves the stream behind its last opcode.
 
-    Raises GraphError for a broken pickle, Unsupported for one that holds, or would do, anything else; both begin with
-    `where`.
+    `kind` is the machine that makes it, if not this one. Raises GraphError for a broken pickle, Unsupported for one
+    that holds, or would do, anything else; both begin with `where`.
     """
-    machine = _Machine(where)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of escapes in broken strings
+        return _run((kind or Machine)(where), stream)
+
+
+def _run(machine: "Machine", stream: io.BytesIO) -> Pickled:
     opcodes = pickletools.genops(stream)
     for _ in range(MAX_OPCODES):
         try:
@@ -93,10 +99,10 @@ def load(stream: io.BytesIO, where: str) -> Pickled:
         except ValueError as error:
             raise machine.broken(shown(str(error))) from None
         machine.step(opcode.name, argument)
-    raise GraphError(f"{where}: must be a pickle of at most {MAX_OPCODES} opcodes, got more")
+    raise GraphError(f"{machine.where}: must be a pickle of at most {MAX_OPCODES} opcodes, got more")
 
 
-class _Machine:
+class Machine:
     """The stack, the marks in it, and the memo."""
 
     def __init__(self, where: str) -> None:
@@ -108,12 +114,15 @@ class _Machine:
         self.copies = MAX_OPCODES
 
     def broken(self, reason: str) -> GraphError:
+        """What to raise where the pickle is not well formed."""
         return GraphError(f"{self.where}: must be a well-formed pickle, got a broken one ({reason})")
 
     def refused(self, what: str) -> Unsupported:
+        """What to raise where the pickle holds, or would do, anything that is not known."""
         return Unsupported(f"{self.where}: must hold only tensors, containers and plain scalars; this pickle {what}")
 
     def result(self) -> Value:
+        """The one value that is left at the end."""
         if len(self.stack) != 1 or self.marks:
             raise self.broken(f"{len(self.stack)} values at its end")
         return self.stack[0]
@@ -121,9 +130,11 @@ class _Machine:
     # -- the stack -------------------------------------------------------------------------------------------------
 
     def push(self, value: Value) -> None:
+        """Puts a value on the stack."""
         self.stack.append(value)
 
     def pop(self) -> Value:
+        """Takes the last value."""
         return self.take(1)[0]
 
     def take(self, count: int) -> list[Value]:
@@ -151,6 +162,7 @@ class _Machine:
     # -- the opcodes -----------------------------------------------------------------------------------------------
 
     def step(self, name: str, argument: Any) -> None:
+        """Does what one opcode says."""
         match name:
             case "PROTO":
                 if argument > 5:
@@ -235,6 +247,7 @@ class _Machine:
                 raise self.refused(f"has the opcode {name}")
 
     def remember(self, index: int) -> None:
+        """Puts the last value into the memo."""
         if index >= MAX_OPCODES:
             raise self.broken(f"memo {index}")
         value = self.pop()
@@ -242,6 +255,7 @@ class _Machine:
         self.push(value)
 
     def fill(self, items: list[Value]) -> None:
+        """Puts keys and values by turns into the dictionary on the stack."""
         target = self.top(dict)
         if len(items) % 2:
             raise self.broken("a key without a value")
@@ -257,6 +271,7 @@ class _Machine:
         raise self.refused(f"has a key that is neither a string nor a whole number ({type(key).__name__})")
 
     def strings(self, values: Sequence[Value]) -> list[str]:
+        """`values`, all of which must be strings."""
         for value in values:
             if not isinstance(value, str):
                 raise self.refused(f"has {type(value).__name__} where only strings can be")
@@ -265,12 +280,14 @@ class _Machine:
     # -- names, storages and what is made of them ------------------------------------------------------------------
 
     def named(self, module: str, name: str = "") -> Global:
+        """A name of a module, which must be a known one."""
         full = f"{module}.{name}"
         if full not in KNOWN:
             raise self.refused(f"would run {shown(full)}")
         return Global(full)
 
     def storage(self, identity: Value) -> Storage:
+        """The storage that a persistent name means."""
         match identity:
             case ("storage", Global(name=kind), str(key), str(_), int(count), *rest) if kind in STORAGES:
                 start = 0
@@ -322,6 +339,7 @@ class _Machine:
         return values
 
     def tensor(self, storage: Storage, rest: list[Value]) -> Tensor:
+        """The tensor that a call of torch would make."""
         match rest:
             # Behind the strides: whether it wants a gradient, hooks, and (where set) bits such as `conjugate`.
             case [int(offset), tuple(size), tuple(stride), *more] if len(more) <= 2 or not more[2]:

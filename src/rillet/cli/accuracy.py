@@ -1,0 +1,38 @@
+"""The command that measures accuracy: evaluate."""
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from rillet.cli.app import JsonOption, ModelArgument, Progress, WeightsOption, app, one_of, open_named, print_json
+from rillet.cli.streams import make_plan, with_weights
+
+
+@app.command()
+def evaluate(
+    model: ModelArgument,
+    data: Annotated[
+        str,
+        typer.Option("--data", metavar="cifar10[:DIR]|cifar100[:DIR]|DIR", help="Labelled pictures, their test part."),
+    ],
+    weights: WeightsOption = None,
+    backend: Annotated[str, typer.Option("--backend", metavar="reference|c", help="What computes.")] = "c",
+    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Only the first so many pictures.")] = None,
+    json_output: JsonOption = False,
+) -> None:
+    """Measures top-1 and top-5 accuracy on a data set, on all cores."""
+    from rillet.runtime.datasets import open_dataset
+    from rillet.runtime.evaluate import BACKENDS
+    from rillet.runtime.evaluate import evaluate as evaluate_plan
+
+    one_of("--backend", backend, BACKENDS)
+    dataset = open_dataset(data)
+    plan = make_plan(with_weights(open_named(model, weights=weights).graph))
+    with Progress("evaluating", min(limit or len(dataset), len(dataset)), json_output) as advance:
+        result = evaluate_plan(plan, dataset, backend, limit, advance)
+    if json_output:
+        print_json(asdict(result))
+    else:
+        print(f"{result.model} on {result.data} by {backend}: top-1 {result.top1:.2%}, top-5 {result.top5:.2%}")
+        print(f"{result.correct:,} of {result.images:,} pictures right")

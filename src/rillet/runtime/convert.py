@@ -1,0 +1,23 @@
+"""A graph as a file of another kind, chosen by the suffix."""
+
+from pathlib import Path
+
+from rillet.errors import GraphError
+from rillet.exporters import rlt, safetensors
+from rillet.ir.graph import Graph
+from rillet.runtime.files import write_file
+
+SUFFIXES = (".rlt", ".safetensors")
+
+
+def convert(graph: Graph, path: Path) -> int:
+    """Writes `graph` to `path`, whole or not at all; returns its bytes. Raises GraphError for an unknown suffix."""
+    match path.suffix.lower():
+        case ".rlt":
+            data = rlt.to_bytes(graph)
+        case ".safetensors":
+            data = safetensors.to_bytes(graph)
+        case suffix:
+            raise GraphError(f"{path}: must end in {', '.join(SUFFIXES)}, got {suffix or 'no suffix'!r}")
+    write_file(path, data)
+    return len(data)

@@ -1,0 +1,122 @@
+"""Accuracy of a network on a data set, by any backend, on all cores."""
+
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from rillet.backends import reference
+from rillet.errors import GraphError
+from rillet.ir.graph import Array, Graph
+from rillet.plan.plan import Plan
+from rillet.runtime.datasets import Dataset
+from rillet.runtime.images import as_input, contract
+from rillet.runtime.run import Program
+
+BACKENDS = ("reference", "c")
+CHUNK = 50
+Runner = Callable[[list[Array]], list[Array]]
+"""Outputs for inputs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """How many pictures a network gets right; shares are fractions of `images`."""
+
+    model: str
+    data: str
+    backend: str
+    images: int
+    correct: int
+    top1: float
+    top5: float
+
+
+def _silent(done: int, total: int) -> None:
+    """No progress."""
+
+
+def evaluate(
+    plan: Plan,
+    data: Dataset,
+    backend: str = "c",
+    limit: int | None = None,
+    progress: Callable[[int, int], None] = _silent,
+) -> Evaluation:
+    """Runs the first `limit` pictures of `data` (all, if not said) through the network of `plan`.
+
+    A network with one class more than the data has the background first. Ties go to the lower class. Raises GraphError
+    where the classes do not fit, Unsupported where the input is no image.
+    """
+    graph = plan.graph
+    contract(graph)
+    outputs = graph.by_name[graph.outputs[0]].shape.elements
+    extra = outputs - len(data.classes)
+    if extra not in (0, 1):
+        raise GraphError(f"{graph.name}: must have {len(data.classes)} classes as {data.name} has, got {outputs}")
+    count = len(data) if limit is None else min(limit, len(data))
+    if count < 1:
+        raise GraphError(f"--limit must be at least 1, got {limit}")
+    if backend not in BACKENDS:
+        raise GraphError(f"--backend must be one of {', '.join(BACKENDS)}, got {backend!r}")
+    run = _reference(graph) if backend == "reference" else _c(plan)
+    chunks = [(start, min(start + CHUNK, count)) for start in range(0, count, CHUNK)]
+    work = _Work(graph, data, run, extra)
+    first = fifth = done = 0
+    for right, near, size in _spread(work, chunks):
+        first, fifth, done = first + right, fifth + near, done + size
+        progress(done, count)
+    return Evaluation(graph.name, data.name, backend, count, first, first / count, fifth / count)
+
+
+def _reference(graph: Graph) -> Runner:
+    return lambda inputs: [reference.outputs(graph, image)[0] for image in inputs]
+
+
+def _c(plan: Plan) -> Runner:
+    program = Program(plan)
+    return lambda inputs: [program.run(image)[0] for image in inputs]
+
+
+@dataclass(frozen=True)
+class _Work:
+    graph: Graph
+    data: Dataset
+    run: Runner
+    extra: int
+
+    def __call__(self, chunk: tuple[int, int]) -> tuple[int, int, int]:
+        """Pictures right at once, right among five, and how many there were."""
+        spec, numbers = contract(self.graph), range(*chunk)
+        inputs = [as_input(self.data.pixels(i, spec), self.graph) for i in numbers]
+        right = near = 0
+        for i, output in zip(numbers, self.run(inputs), strict=True):
+            order = np.argsort(-output.reshape(-1).astype(np.float64), kind="stable")[:5] - self.extra
+            label = int(self.data.labels[i])
+            right += int(order[0] == label)
+            near += int(label in order)
+        return right, near, len(numbers)
+
+
+_shared: list[_Work] = []
+"""What the processes of a pool inherit: graphs and programs are not sent, but were there before the fork."""
+
+
+def _inherited(chunk: tuple[int, int]) -> tuple[int, int, int]:
+    return _shared[-1](chunk)
+
+
+def _spread(work: _Work, chunks: list[tuple[int, int]]) -> Iterator[tuple[int, int, int]]:
+    """The chunks on all cores where processes can be forked, else one by one."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+    if cores == 1 or len(chunks) < 3 or "fork" not in multiprocessing.get_all_start_methods():
+        yield from map(work, chunks)
+        return
+    _shared.append(work)
+    try:
+        with multiprocessing.get_context("fork").Pool(cores) as pool:
+            yield from pool.imap_unordered(_inherited, chunks)
+    finally:
+        _shared.pop()

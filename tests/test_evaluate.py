@@ -1,0 +1,175 @@
+"""Data sets and accuracy: CIFAR-10 in its three forms, image folders, and what the trained networks get right."""
+
+import json
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from conftest import shared_file
+from rillet.errors import GraphError, RilletError, Unsupported
+from rillet.plan.rows import plan_rows
+from rillet.runtime.datasets import CIFAR10, open_dataset
+from rillet.runtime.evaluate import evaluate
+from rillet.runtime.models import open_model
+from rillet.transforms.fold import fold
+
+IMAGES = 12
+
+
+@pytest.fixture
+def images() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (IMAGES, 32, 32, 3)).astype(np.uint8)
+
+
+LABELS = [i % 10 for i in range(IMAGES)]
+
+
+def write_sheets(folder: Path, images: np.ndarray) -> None:
+    Image.fromarray(images.reshape(IMAGES, 1024, 3)).save(folder / "test_batch.png")
+    (folder / "test_lables.json").write_text(json.dumps(LABELS))
+
+
+def write_batch(path: Path, images: np.ndarray, key: str = "labels", protocol: int = 2) -> None:
+    rows = images.transpose(0, 3, 1, 2).reshape(IMAGES, 3072)
+    path.write_bytes(pickle.dumps({"data": rows, key: LABELS, "batch_label": "testing"}, protocol=protocol))
+
+
+def write_folder(folder: Path, images: np.ndarray) -> None:
+    for i, image in enumerate(images):
+        place = folder / "test" / CIFAR10[LABELS[i]]
+        place.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(place / f"{i:02}.png")
+
+
+@pytest.mark.parametrize("form", ["sheets", "batch", "batch4", "inner", "folder"])
+def test_cifar10_in_each_of_its_forms(form: str, images: np.ndarray, tmp_path: Path) -> None:
+    match form:
+        case "sheets":
+            write_sheets(tmp_path, images)
+        case "batch":
+            write_batch(tmp_path / "test_batch", images)
+        case "batch4":
+            write_batch(tmp_path / "test_batch", images, protocol=4)
+        case "inner":
+            (tmp_path / "cifar-10-batches-py").mkdir()
+            write_batch(tmp_path / "cifar-10-batches-py" / "test_batch", images)
+        case _:
+            write_folder(tmp_path, images)
+    data = open_dataset(f"cifar10:{tmp_path}")
+    spec = open_model("microbotnet").graph.image
+    assert spec is not None
+    assert len(data) == IMAGES
+    seen = {(data.pixels(i, spec).tobytes(), int(data.labels[i])) for i in range(IMAGES)}
+    assert seen == {(image.tobytes(), label) for image, label in zip(images, LABELS, strict=True)}
+
+
+def test_cifar100(images: np.ndarray, tmp_path: Path) -> None:
+    write_batch(tmp_path / "test", images, "fine_labels")
+    data = open_dataset(f"cifar100:{tmp_path}")
+    assert (len(data), len(data.classes)) == (IMAGES, 100)
+
+
+def test_the_same_answers_by_every_backend(images: np.ndarray, tmp_path: Path) -> None:
+    write_sheets(tmp_path, images)
+    data = open_dataset(f"cifar10:{tmp_path}")
+    plan = plan_rows(fold(open_model("microbotnet:width=0.25,seed=3").graph))
+    results = [evaluate(plan, data, backend) for backend in ("reference", "c")]
+    assert results[0].correct == results[1].correct
+    assert results[0].top5 == results[1].top5
+    assert results[0].top1 == results[0].correct / IMAGES
+    assert evaluate(plan, data, "c", limit=5).images == 5
+
+
+def test_a_network_with_a_background_class(images: np.ndarray, tmp_path: Path) -> None:
+    write_sheets(tmp_path, images)
+    data = open_dataset(f"cifar10:{tmp_path}")
+    plan = plan_rows(fold(open_model("microbotnet:width=0.25,classes=11,seed=3").graph))
+    assert evaluate(plan, data, "reference").images == IMAGES
+
+
+@pytest.mark.parametrize("trained", ["x0_25 0.25 77.99", "x0_32 0.32 79.35"])
+def test_the_first_of_what_trained_networks_get_right(trained: str) -> None:
+    """The shares of the whole test set are measured by the slow tests; half of them is within 2 points here."""
+    file, width, percent = trained.split()
+    weights = shared_file(f"microbotnet/fd_mobilenetv3_{file}.pth")
+    data = open_dataset(f"cifar10:{shared_file('cifar10/test_batch.png').parent}")
+    graph = fold(open_model(f"microbotnet:width={width}", weights=weights).graph)
+    result = evaluate(plan_rows(graph), data, "c", limit=2000)
+    assert abs(100 * result.top1 - float(percent)) < 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("model", "file", "percent"),
+    [
+        ("microbotnet:width=0.25", "fd_mobilenetv3_x0_25.pth", 77.99),
+        ("microbotnet:width=0.32", "fd_mobilenetv3_x0_32.pth", 79.35),
+        ("microbotnet:width=0.5", "fd_mobilenet_v3_x0_50_acc81_91.pth", 81.91),
+        ("microbotnet:width=0.32", "micro_large_conv_and_fc_ttq_x0_32.pytorch_state", 72.79),
+        ("microbotnet:width=0.32", "micro_large_conv_ttq_x0_32.pytorch_state", 72.85),
+        ("squeezenet_cifar10", "../squeezenet/squeezenet_cifar10.pytorch_state", 87.46),
+    ],
+)
+def test_trained_networks_by_the_generated_program(model: str, file: str, percent: float) -> None:
+    data = open_dataset(f"cifar10:{shared_file('cifar10/test_batch.png').parent}")
+    graph = open_model(model, weights=shared_file(f"microbotnet/{file}")).graph
+    assert evaluate(plan_rows(fold(graph)), data, "c").top1 == percent / 100
+
+
+def test_what_is_no_data_set(images: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RILLET_DATA", str(tmp_path))
+    with pytest.raises(GraphError, match="RILLET_DATA must name a folder with cifar10, or say cifar10:DIR"):
+        open_dataset("cifar10")
+    with pytest.raises(GraphError, match="--data must be cifar10, cifar100 or a folder of pictures, got nothing"):
+        open_dataset("imagenet")
+    with pytest.raises(GraphError, match="must have a folder of pictures for each class"):
+        open_dataset(str(tmp_path))
+    (tmp_path / "test_batch.png").write_bytes(b"x")
+    with pytest.raises(GraphError, match="must be a PNG"):
+        open_dataset(f"cifar10:{tmp_path}")
+    write_sheets(tmp_path, images)
+    (tmp_path / "test_lables.json").write_text("[1, 2]")
+    with pytest.raises(GraphError, match="must be a list of 12 labels"):
+        open_dataset(f"cifar10:{tmp_path}")
+    write_sheets(tmp_path, images)
+    plan = plan_rows(fold(open_model("microbotnet:width=0.25,classes=7,seed=3").graph))
+    with pytest.raises(GraphError, match="must have 10 classes as cifar10 has, got 7"):
+        evaluate(plan, open_dataset(f"cifar10:{tmp_path}"))
+
+
+class Evil:
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> object:
+        return (Path.touch, (self.path,))
+
+
+def test_a_batch_that_would_run_something_is_refused(tmp_path: Path) -> None:
+    mark = tmp_path / "mark"
+    (tmp_path / "test_batch").write_bytes(pickle.dumps({"data": Evil(mark), "labels": []}))
+    with pytest.raises(Unsupported, match="would run"):
+        open_dataset(f"cifar10:{tmp_path}")
+    assert not mark.exists()
+
+
+def test_broken_batches_are_errors(images: np.ndarray, tmp_path: Path) -> None:
+    path = tmp_path / "test_batch"
+    write_batch(path, images[:, :, :, :], protocol=4)
+    data, rng = path.read_bytes(), np.random.default_rng(1)
+    refused = 0
+    for _ in range(300):
+        broken = bytearray(data)
+        for _ in range(int(rng.integers(1, 4))):
+            broken[int(rng.integers(0, 400)) if rng.random() < 0.8 else int(rng.integers(len(data)))] = int(
+                rng.integers(256)
+            )
+        path.write_bytes(bytes(broken[: int(rng.integers(1, len(data)))] if rng.random() < 0.3 else broken))
+        try:
+            open_dataset(f"cifar10:{tmp_path}")
+        except RilletError:
+            refused += 1
+    assert refused > 100
