@@ -140,13 +140,12 @@ def test_unknown_options_are_named() -> None:
 
 
 def test_wrong_models(tmp_path: Path) -> None:
-    assert (
-        "must be a model (a .tflite file, hub:NAME, or a network of the zoo such as mobilenet_v2), got no file"
-        in failed("show", tmp_path / "none.tflite")
-    )
+    assert "or a network of the zoo such as mobilenet_v2), got no file" in failed("show", tmp_path / "none.tflite")
     assert "got a folder" in failed("show", tmp_path)
     (tmp_path / "a.pt").write_bytes(b"x")
-    assert "must be a .tflite file, got '.pt'" in failed("show", tmp_path / "a.pt")
+    assert "holds weights alone: say a network of the zoo, and --weights a.pt" in failed("show", tmp_path / "a.pt")
+    (tmp_path / "a.txt").write_bytes(b"x")
+    assert "file, got '.txt'" in failed("show", tmp_path / "a.txt")
     (tmp_path / "a.tflite").write_bytes(b"")
     assert "must be a TFLite file" in failed("show", tmp_path / "a.tflite")
 
