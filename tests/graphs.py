@@ -166,7 +166,8 @@ def _block(draw: st.DrawFn, b: Builder, at: str) -> str:
             return b.add(b.conv(draw(st.integers(1, 9)), activation=activation, bias=draw(st.booleans())), at)
         case "separable":
             wide = b.add(b.conv(channels * 2, activation=activation), at)
-            deep = b.add(b.conv(channels * 2, kernel, stride, groups=channels * 2), wide)
+            rounding = draw(st.sampled_from(list(Rounding)))
+            deep = b.add(b.conv(channels * 2, kernel, stride, groups=channels * 2, rounding=rounding), wide)
             return b.add(b.conv(draw(st.integers(1, 9))), deep)
         case "residual":
             first = b.add(b.conv(channels + 2, kernel, activation=activation), at)

@@ -8,11 +8,13 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
 from conftest import NETWORKS, shared_file
-from graphs import graphs, random_image
+from graphs import Builder, graphs, random_image
 from rillet.backends import reference
 from rillet.backends.c.emit import BUILD_LINE, emit
 from rillet.importers.tflite import load
 from rillet.ir.graph import Graph
+from rillet.ir.ops import Input, Rounding
+from rillet.ir.types import DType, Shape
 from rillet.plan.plan import Plan
 from rillet.plan.rows import plan_layerwise, plan_rows
 from rillet.runtime.build import build_program
@@ -61,6 +63,15 @@ def test_random_networks_give_the_references_values(graph: Graph) -> None:
     for plan in plans(graph).values():
         program = check_outputs(graph, plan, images)
         assert program.touched_bytes(images[0]) == plan.arena_bytes
+
+
+@pytest.mark.parametrize("rounding", list(Rounding))
+@pytest.mark.parametrize("dtype", [DType.I8, DType.U8])
+def test_depthwise_convolutions_round_as_they_say(dtype: DType, rounding: Rounding) -> None:
+    b = Builder(np.random.default_rng(1), dtype)
+    b.add(b.conv(8, (3, 3), groups=8, rounding=rounding), b.add(Input(), shape=Shape(16, 16, 8)))
+    graph = b.graph()
+    check_outputs(graph, plan_rows(graph), [random_image(graph, seed) for seed in range(4)])
 
 
 @settings(max_examples=4, deadline=None, suppress_health_check=list(HealthCheck), phases=PHASES)

@@ -25,7 +25,9 @@ app = typer.Typer(
     add_completion=False,
 )
 
-MODEL_HELP = "A .tflite or .rlt file, hub:NAME, or a network of the zoo such as mobilenet_v2:width=0.5 (rillet models)."
+MODEL_HELP = (
+    "A .tflite, .onnx or .rlt file, hub:NAME, or one of the zoo such as mobilenet_v2:width=0.5 (rillet models)."
+)
 ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help=MODEL_HELP)]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 WeightsOption = Annotated[

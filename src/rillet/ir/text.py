@@ -15,7 +15,8 @@ from rillet.ir.types import DType, Quant, Shape, TensorType
 
 VERSION = 1
 _OPS: dict[str, type[Op]] = {cls.__name__.lower(): cls for cls in get_args(Op)}
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]*")
+NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]*")
+"""What a node can be called in the text form."""
 
 
 def print_graph(graph: Graph) -> str:
@@ -93,7 +94,7 @@ class _Parser:
 def _node(line: str, block: str) -> Node:
     head, colon, tail = line.rpartition(" : ")
     words = head.split()
-    if not colon or len(words) < 3 or words[1] != "=" or not _NAME.fullmatch(words[0]):
+    if not colon or len(words) < 3 or words[1] != "=" or not NAME.fullmatch(words[0]):
         raise GraphError(f"must be 'name = op inputs key=value : type shape', got {line[:60]!r}")
     cls = _OPS[words[2]]
     inputs = tuple(word for word in words[3:] if "=" not in word)

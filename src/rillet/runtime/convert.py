@@ -5,9 +5,10 @@ from pathlib import Path
 from rillet.errors import GraphError
 from rillet.exporters import rlt, safetensors
 from rillet.ir.graph import Graph
+from rillet.runtime.extras import extra
 from rillet.runtime.files import write_file
 
-SUFFIXES = (".rlt", ".safetensors")
+SUFFIXES = (".onnx", ".rlt", ".safetensors")
 
 
 def convert(graph: Graph, path: Path) -> int:
@@ -17,6 +18,11 @@ def convert(graph: Graph, path: Path) -> int:
             data = rlt.to_bytes(graph)
         case ".safetensors":
             data = safetensors.to_bytes(graph)
+        case ".onnx":
+            with extra("onnx"):
+                from rillet.exporters.onnx import export
+
+            data = export(graph)
         case suffix:
             raise GraphError(f"{path}: must end in {', '.join(SUFFIXES)}, got {suffix or 'no suffix'!r}")
     write_file(path, data)

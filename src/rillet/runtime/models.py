@@ -9,14 +9,15 @@ from rillet.importers import rlt
 from rillet.importers.tflite import Imported, load_with_tensors
 from rillet.ir.graph import Graph, ImageSpec
 from rillet.runtime import hub, spec
+from rillet.runtime.extras import extra
 from rillet.zoo import registry
 
 DEMO_MODELS = ("tf2_mobilenet_v2_1.0_224_ptq.tflite",)
 """Trained networks that the demonstration knows, in order of preference; found by file name."""
 DEMO_PHOTOS = ("cat.bmp", "cat.jpg", "cat.png")
-SUFFIXES = (".tflite", ".rlt")
+SUFFIXES = (".tflite", ".onnx", ".rlt")
 _MAX_LABEL_BYTES = 2**20
-_KINDS = "a .tflite or .rlt file, hub:NAME, or a network of the zoo such as mobilenet_v2"
+_KINDS = "a .tflite, .onnx or .rlt file, hub:NAME, or a network of the zoo such as mobilenet_v2"
 
 
 @dataclass(frozen=True)
@@ -77,10 +78,15 @@ def _load(path: Path) -> Graph:
     match path.suffix.lower():
         case ".rlt":
             return rlt.load(path)
+        case ".onnx":
+            with extra("onnx"):
+                from rillet.importers.onnx import load
+
+            return load(path)
         case ".pt" | ".pth" | ".safetensors" | ".h5" | ".pytorch_state":
             raise Unsupported(f"{path}: holds weights alone: say a network of the zoo, and --weights {path.name}")
         case suffix:
-            raise Unsupported(f"{path}: must be a .tflite or .rlt file, got {suffix or 'no suffix'!r}")
+            raise Unsupported(f"{path}: must be a .tflite, .onnx or .rlt file, got {suffix or 'no suffix'!r}")
 
 
 def _find(base: str, progress: hub.Progress) -> Path:

@@ -229,12 +229,13 @@ def _depthwise(plan: Plan, node: Node) -> Body:
     name, taps = identifier(node.name), op.window.taps
     source = graph.by_name[node.inputs[0]]
     kernel, at = f"rillet_depthwise_{source.type.dtype.value}", f"at_{identifier(source.name)}(0)"
+    tail = "channels" + ("" if node.type.quant is None else f", {int(op.rounding is Rounding.SINGLE)}")
     lines = [
         _needs(node),
         "    for (int32_t p = 0; p < n; p++) {",
         f"      const void *tap[{taps}];",
         f"      rillet_window_taps(window, {at}, {_outside(graph, node)}, row, column + p, tap);",
-        f"      {kernel}(tap, {taps}, at_{name}(made.{name} + p), {op.out_channels}, channels);",
+        f"      {kernel}(tap, {taps}, at_{name}(made.{name} + p), {op.out_channels}, {tail});",
         "    }",
     ]
     return [_channels(graph, node), _window(plan, node)], lines

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rillet.errors import GraphError, RilletError, Unsupported
+from rillet.importers.images import default_image
 from rillet.importers.tflite.builder import Builder
 from rillet.importers.tflite.file import OP_NAMES, File
 from rillet.importers.tflite.operators import HANDLERS, NOTES
-from rillet.ir.graph import Graph, ImageSpec
-from rillet.ir.types import TensorType
+from rillet.ir.graph import Graph
 
 MAX_FILE_BYTES = 2**28
 
@@ -90,20 +90,9 @@ def _import(file: File) -> Imported:
         handler(builder, op)
     graph, tensors = builder.finish(Path(file.name).stem)
     classes = graph.by_name[graph.outputs[0]].shape.elements
-    image = _image(graph.input_nodes[0].type, labels_in_file(file.data, classes))
+    image = default_image(graph.input_nodes[0].type, labels_in_file(file.data, classes))
     order = builder.order.get(file.inputs[0], (0, 1, 2, 3))
     return Imported(graph.with_image(image), tensors, order)
-
-
-def _image(value: TensorType, labels: tuple[str, ...]) -> ImageSpec | None:
-    """Where the file does not say: pixels go in as bytes (uint8), less 128 (int8), or as 0 to 1 (real numbers)."""
-    shape, quant = value.shape, value.quant
-    if shape.channels not in (1, 3) or min(shape.height, shape.width) < 2:
-        return None
-    mean, deviation = 0.0, 255.0
-    if quant is not None:
-        mean, deviation = float(quant.zero_point - value.dtype.integers[0]), 1.0 / quant.scale
-    return ImageSpec(shape.height, shape.width, shape.channels, mean=(mean,), deviation=(deviation,), labels=labels)
 
 
 def labels_in_file(data: bytes, classes: int) -> tuple[str, ...]:

@@ -1,0 +1,358 @@
+"""Graphs to ONNX files: float32 networks, and quantised ones as QDQ.
+
+A value is 1xCxHxW, or 1xC behind a dense layer. Each node's result is called as the node is; what else its operators
+need has a name that begins with the node's, and a slash or a dot.
+"""
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from typing import Any, assert_never
+
+import numpy as np
+import onnx
+from onnx import helper, numpy_helper
+
+from rillet.errors import Unsupported
+from rillet.ir.graph import Array, Graph, Node
+from rillet.ir.ops import (
+    Activate,
+    Activation,
+    Add,
+    BatchNorm,
+    Concat,
+    Constant,
+    Conv,
+    Input,
+    Multiply,
+    Pad,
+    Pool,
+    PoolKind,
+    Requantize,
+    Resize,
+    Rounding,
+    Slice,
+    Softmax,
+    Window,
+)
+from rillet.ir.types import DType, TensorType
+
+OPSET = 17
+IR_VERSION = 8
+"""As old as the opset allows, so that older runtimes read the files."""
+MAX_FILE_BYTES = 2**31 - 2**20
+"""Protobuf holds no more than 2 GiB."""
+_ELEMENTS = {
+    DType.F32: onnx.TensorProto.FLOAT,
+    DType.I8: onnx.TensorProto.INT8,
+    DType.U8: onnx.TensorProto.UINT8,
+}
+
+
+def export(graph: Graph) -> bytes:
+    """The graph as an ONNX file, which `importers.onnx` reads back as the same graph (docs/onnx.md says how nearly).
+
+    Raises Unsupported for what ONNX has no operator for, GraphError for a graph without weights.
+    """
+    size = sum(array.nbytes for array in graph.params.values())
+    if size > MAX_FILE_BYTES:
+        raise Unsupported(f"{graph.name}: weights must take at most {MAX_FILE_BYTES} bytes in ONNX, got {size}")
+    writer = _Writer(graph)
+    for node in graph.nodes:
+        writer.add(node)
+    return writer.model().SerializeToString()
+
+
+class _Writer:
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.operators: list[onnx.NodeProto] = []
+        self.constants: dict[str, onnx.TensorProto] = {}
+        self.flat: set[str] = set()
+        """Nodes whose result is 1xC, not 1xCxHxW."""
+        self.made: set[str] = set()
+        """Results that are there besides those of nodes."""
+
+    def model(self) -> onnx.ModelProto:
+        graph = self.graph
+        outputs = [graph.by_name[name] for name in graph.outputs]
+        if len(set(graph.outputs)) < len(outputs) or any(isinstance(node.op, Input | Constant) for node in outputs):
+            raise Unsupported(f"{graph.name}: outputs must be different values that nodes compute")
+        body = helper.make_graph(
+            self.operators,
+            graph.name,
+            [self.described(node) for node in graph.input_nodes],
+            [self.described(node) for node in outputs],
+            list(self.constants.values()),
+        )
+        made = helper.make_model(
+            body, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION, producer_name="rillet"
+        )
+        blocks = {node.name: node.block for node in graph.nodes if node.block}
+        image = {} if graph.image is None else dataclasses.asdict(graph.image)
+        notes = {"blocks": blocks, "rounding": self.roundings(), "image": image}
+        helper.set_model_props(made, {f"rillet.{key}": json.dumps(value) for key, value in notes.items()})
+        return made
+
+    def roundings(self) -> dict[str, str]:
+        """How each convolution rounds that does not as the importer would have it."""
+        convolutions = {node.name: node.op for node in self.graph.nodes if isinstance(node.op, Conv)}
+        default = {True: Rounding.DOUBLE, False: Rounding.SINGLE}
+        return {
+            name: op.rounding.value
+            for name, op in convolutions.items()
+            if op.rounding is not default[op.weights is DType.F32]
+        }
+
+    def described(self, node: Node) -> onnx.ValueInfoProto:
+        """Type and dimensions of a node's result."""
+        height, width, channels = node.shape.array
+        dims = [1, channels] if node.name in self.flat else [1, channels, height, width]
+        return helper.make_tensor_value_info(node.name, _ELEMENTS[node.type.dtype], dims)
+
+    def refuse(self, node: Node, message: str) -> Unsupported:
+        return Unsupported(f"{self.graph.name}: {node.name}: {message}")
+
+    # -- parts of a file -------------------------------------------------------------------------------------------
+
+    def constant(self, name: str, array: Array) -> str:
+        """A constant tensor, once."""
+        if name not in self.constants:
+            self.constants[name] = numpy_helper.from_array(np.asarray(array, order="C"), name)
+        return name
+
+    def param(self, node: Node, name: str) -> str:
+        """An array of a node as a constant called after both."""
+        return self.constant(f"{node.name}.{name}", self.graph.param(node, name))
+
+    def operator(self, kind: str, inputs: Sequence[str], output: str, **attributes: Any) -> str:
+        """An operator with one result."""
+        self.operators.append(helper.make_node(kind, inputs, [output], f"{output}:{kind}", **attributes))
+        return output
+
+    def scale(self, name: str, kind: TensorType) -> tuple[str, str]:
+        """Scale and zero point of a value, as constants called after it."""
+        assert kind.quant is not None
+        scale = self.constant(f"{name}/scale", np.array(kind.quant.scale, np.float32))
+        return scale, self.constant(f"{name}/zero_point", np.array(kind.quant.zero_point, kind.dtype.numpy))
+
+    def real(self, node: Node) -> str:
+        """A node's result as real numbers."""
+        if node.type.quant is None:
+            return node.name
+        name = f"{node.name}/real"
+        if name not in self.made:
+            self.made.add(name)
+            self.operator("DequantizeLinear", (node.name, *self.scale(node.name, node.type)), name)
+        return name
+
+    def as_map(self, node: Node) -> str:
+        """A node's result as real numbers, 1xCxHxW."""
+        if node.name not in self.flat:
+            return self.real(node)
+        name = f"{node.name}/map"
+        if name not in self.made:
+            self.made.add(name)
+            shape = self.constant(f"{node.name}/shape", np.array([1, node.shape.channels, 1, 1], np.int64))
+            self.operator("Reshape", (self.real(node), shape), name)
+        return name
+
+    def as_vector(self, node: Node) -> str:
+        """A node's result as real numbers, 1x(CHW)."""
+        if node.name in self.flat:
+            return self.real(node)
+        name = f"{node.name}/vector"
+        if name not in self.made:
+            self.made.add(name)
+            self.operator("Flatten", (self.real(node),), name, axis=1)
+        return name
+
+    # -- nodes -----------------------------------------------------------------------------------------------------
+
+    def add(self, node: Node) -> None:
+        """The operators of one node."""
+        if node.type.dtype not in _ELEMENTS or (node.type.dtype is not DType.F32 and node.type.quant is None):
+            raise self.refuse(node, f"values must be f32, or i8 or u8 with a scale, got {node.type.dtype.value}")
+        op, sources = node.op, [self.graph.by_name[name] for name in node.inputs]
+        match op:
+            case Input():
+                pass
+            case Constant():
+                self.constant(node.name, _channels_first(self.graph.param(node, "value")[None]))
+            case Conv():
+                self.convolution(node, op, sources[0])
+            case BatchNorm(epsilon=epsilon):
+                arrays = [self.param(node, name) for name in ("gamma", "beta", "mean", "variance")]
+                read = self.alike(node, sources)
+                self.finish(node, Activation.NONE, "BatchNormalization", [*read, *arrays], epsilon=epsilon)
+            case Activate(activation=activation):
+                self.function(node, activation, *self.alike(node, sources))
+                self.quantize(node)
+            case Pool():
+                self.pool(node, op, sources[0])
+            case Add():
+                self.finish(node, op.activation, "Sub" if op.subtract else "Add", self.alike(node, sources))
+            case Multiply():
+                self.finish(node, op.activation, "Mul", self.alike(node, sources))
+            case Concat():
+                self.finish(node, Activation.NONE, "Concat", self.alike(node, sources), axis=1)
+            case Slice(start=start, stop=stop):
+                bounds = (("start", start), ("stop", stop), ("axis", 1))
+                numbers = [self.constant(f"{node.name}/{key}", np.array([n], np.int64)) for key, n in bounds]
+                self.finish(node, Activation.NONE, "Slice", [*self.alike(node, sources), *numbers])
+            case Pad(padding=(top, bottom, left, right)):
+                sides = np.array([0, 0, top, left, 0, 0, bottom, right], np.int64)
+                read = [self.as_map(sources[0]), self.constant(f"{node.name}/pads", sides)]
+                self.finish(node, Activation.NONE, "Pad", read)
+            case Resize():
+                self.resize(node, op, sources[0])
+            case Requantize():
+                self.requantize(node, sources[0])
+            case Softmax(beta=beta):
+                if beta != 1.0:
+                    raise self.refuse(node, f"beta of a softmax must be 1, got {beta:g}")
+                self.finish(node, Activation.NONE, "Softmax", self.alike(node, sources), axis=1)
+            case _:
+                assert_never(op)
+
+    def alike(self, node: Node, sources: Sequence[Node]) -> list[str]:
+        """Inputs that all are 1xC, and then so is the result, or all 1xCxHxW."""
+        if all(source.name in self.flat for source in sources):
+            self.flat.add(node.name)
+            return [self.real(source) for source in sources]
+        return [self.as_map(source) for source in sources]
+
+    def finish(self, node: Node, activation: Activation, kind: str, inputs: Sequence[str], **attributes: Any) -> None:
+        """An operator, its activation, and the quantisation of the result."""
+        if activation is Activation.NONE:
+            self.operator(kind, inputs, _exact(node), **attributes)
+        else:
+            self.function(node, activation, self.operator(kind, inputs, f"{node.name}/linear", **attributes))
+        self.quantize(node)
+
+    def quantize(self, node: Node) -> None:
+        """The result as stored, where the node has a quantisation."""
+        if node.type.quant is not None:
+            self.operator("QuantizeLinear", (_exact(node), *self.scale(node.name, node.type)), node.name)
+
+    def function(self, node: Node, activation: Activation, source: str) -> None:
+        """A function of each value, before the result is quantised."""
+        out = _exact(node)
+        match activation:
+            case Activation.NONE:
+                self.operator("Identity", (source,), out)
+            case Activation.RELU:
+                self.operator("Relu", (source,), out)
+            case Activation.RELU6:
+                self.operator("Clip", (source, self.number(0.0), self.number(6.0)), out)
+            case Activation.RELU_N1_TO_1:
+                self.operator("Clip", (source, self.number(-1.0), self.number(1.0)), out)
+            case Activation.SIGMOID:
+                self.operator("Sigmoid", (source,), out)
+            case Activation.HARD_SIGMOID:
+                self.operator("HardSigmoid", (source,), out, alpha=1 / 6, beta=0.5)
+            case Activation.HARD_SWISH:
+                self.operator("HardSwish", (source,), out)
+            case Activation.SILU:
+                gate = self.operator("Sigmoid", (source,), f"{node.name}/gate")
+                self.operator("Mul", (source, gate), out)
+            case Activation.SIGN:
+                raise self.refuse(node, "activation must be other than sign, which is 1 for 0 where ONNX has 0")
+            case _:
+                assert_never(activation)
+
+    def requantize(self, node: Node, source: Node) -> None:
+        """The same real values under another quantisation."""
+        if source.name in self.flat:
+            self.flat.add(node.name)
+        if node.type.quant is not None:
+            self.operator("QuantizeLinear", (self.real(source), *self.scale(node.name, node.type)), node.name)
+        elif source.type.quant is not None:
+            self.operator("DequantizeLinear", (source.name, *self.scale(source.name, source.type)), node.name)
+        else:
+            self.operator("Identity", (source.name,), node.name)
+
+    def convolution(self, node: Node, op: Conv, source: Node) -> None:
+        """A convolution, or a dense layer as the product of a flattened map and a matrix."""
+        if (op.weights is DType.F32) != (node.type.quant is None) or op.weights not in _ELEMENTS:
+            raise self.refuse(node, f"weights must be f32 as values are, or i8 or u8, got {op.weights.value}")
+        weight = _channels_first(self.graph.param(node, "weight"))
+        if op.dense:
+            weight = weight.reshape(op.out_channels, -1)
+        names = [self.constant(f"{node.name}.weight", weight)]
+        if op.bias:
+            names.append(self.param(node, "bias"))
+        if op.weights is not DType.F32:
+            names = self.dequantized(node, op, source, names)
+        if op.dense:
+            self.flat.add(node.name)
+            self.finish(node, op.activation, "Gemm", [self.as_vector(source), *names], transB=1)
+            return
+        looks = {**_looks(op.window), "dilations": op.window.dilation, "group": op.groups}
+        self.finish(node, op.activation, "Conv", [self.as_map(source), *names], **looks)
+
+    def dequantized(self, node: Node, op: Conv, source: Node, names: Sequence[str]) -> list[str]:
+        """Stored weights and bias as real numbers, each output channel under its scale."""
+        assert source.type.quant is not None
+        scale = np.asarray(self.graph.param(node, "weight_scale"), np.float32)
+        zero = np.zeros(op.out_channels, op.weights.numpy)
+        if op.weights is DType.U8:
+            zero[:] = self.graph.param(node, "weight_zero_point")[0]
+        arrays: list[tuple[Array, ...]] = [(scale, zero), (np.float32(source.type.quant.scale) * scale,)]
+        if op.weights is DType.U8 and np.unique(scale).size == 1:
+            arrays[0] = (scale[0], zero[0])
+        out: list[str] = []
+        for name, quant in zip(names, arrays, strict=False):
+            keys = (f"{name}_scale", f"{name}_zero_point")
+            read = [self.constant(key, array) for key, array in zip(keys, quant, strict=False)]
+            out.append(self.operator("DequantizeLinear", (name, *read), f"{name}/real", axis=0))
+        return out
+
+    def pool(self, node: Node, op: Pool, source: Node) -> None:
+        """A pool by the operator that says what it looks at: means over the map or its rows, else windows."""
+        whole, read, shape = Window((source.shape.height, source.shape.width)), [self.as_map(source)], source.shape
+        match op.kind:
+            case PoolKind.MAX:
+                self.finish(node, op.activation, "MaxPool", read, **_looks(op.window))
+            case PoolKind.AVERAGE if op.window == whole:
+                self.finish(node, op.activation, "GlobalAveragePool", read)
+            case PoolKind.AVERAGE:
+                self.finish(node, op.activation, "AveragePool", read, **_looks(op.window))
+            case PoolKind.MEAN:
+                axes = {whole: [2, 3], Window((shape.height, 1)): [2], Window((1, shape.width)): [3]}.get(op.window)
+                if axes is None:
+                    raise self.refuse(node, f"window of a mean must cover height or width, got {op.window.kernel}")
+                self.finish(node, op.activation, "ReduceMean", read, axes=axes, keepdims=1)
+            case _:
+                assert_never(op.kind)
+
+    def resize(self, node: Node, op: Resize, source: Node) -> None:
+        """Nearest-neighbour resizing."""
+        if op.align_corners and op.half_pixel_centers:
+            raise self.refuse(node, "a resize must not have both flags")
+        mode, nearest = "asymmetric", "floor"
+        if op.align_corners or op.half_pixel_centers:
+            mode, nearest = "align_corners" if op.align_corners else "half_pixel", "round_prefer_ceil"
+        sizes = self.constant(f"{node.name}/sizes", np.array([1, node.shape.channels, op.height, op.width], np.int64))
+        modes = {"mode": "nearest", "coordinate_transformation_mode": mode, "nearest_mode": nearest}
+        self.finish(node, Activation.NONE, "Resize", [self.as_map(source), "", "", sizes], **modes)
+
+    def number(self, value: float) -> str:
+        """A real number as a constant of its own."""
+        return self.constant(f"/{value:g}", np.array(value, np.float32))
+
+
+def _exact(node: Node) -> str:
+    """Name of a node's result before it is quantised, if it is."""
+    return node.name if node.type.quant is None else f"{node.name}/exact"
+
+
+def _looks(window: Window) -> dict[str, Any]:
+    """A window as attributes of a convolution or a pool."""
+    top, bottom, left, right = window.padding
+    return {"kernel_shape": window.kernel, "strides": window.stride, "pads": (top, left, bottom, right)}
+
+
+def _channels_first(array: Array) -> Array:
+    """Something x height x width x channels as something x channels x height x width."""
+    return array.transpose(0, 3, 1, 2)

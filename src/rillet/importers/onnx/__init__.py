@@ -1,0 +1,219 @@
+"""ONNX files to graphs: float32 networks, and int8 and uint8 ones as QDQ or as QLinear operators."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from rillet.errors import GraphError, RilletError, Unsupported
+from rillet.importers.images import default_image
+from rillet.importers.naming import name_nodes
+from rillet.importers.onnx import notes, operators, patterns, qlinear, quantized, windows
+from rillet.importers.onnx.builder import Builder, Known, Result
+from rillet.importers.onnx.draft import Draft
+from rillet.importers.onnx.file import MAX_FILE_BYTES, TYPE_NAMES, File, Operator, Value
+from rillet.importers.onnx.folding import FOLDS
+from rillet.importers.onnx.operators import Handler
+from rillet.importers.onnx.views import View, of_input
+from rillet.ir.graph import Graph, Node
+from rillet.ir.ops import Constant, Input
+from rillet.ir.types import DType, Quant, TensorType
+
+import onnx  # isort: skip
+
+HANDLERS: dict[str, Handler] = {**operators.HANDLERS, **windows.HANDLERS, **qlinear.HANDLERS}
+NOTES = {**operators.NOTES, **windows.NOTES, **qlinear.NOTES}
+_INPUT_TYPES: dict[int, DType] = {
+    onnx.TensorProto.FLOAT: DType.F32,
+    onnx.TensorProto.INT8: DType.I8,
+    onnx.TensorProto.UINT8: DType.U8,
+}
+_TO_CHANNELS_FIRST = [0, 3, 1, 2]
+
+
+@dataclass(frozen=True)
+class Imported:
+    """A graph, and how the file's input and outputs lie over those of the graph."""
+
+    graph: Graph
+    input: View
+    outputs: tuple[View, ...]
+
+
+def load(path: Path) -> Graph:
+    """The graph in an .onnx file; raises GraphError for a broken file, Unsupported for what Rillet does not handle."""
+    return load_with_views(path).graph
+
+
+def load_with_views(path: Path) -> Imported:
+    """As `load`, with the layout of the file's input and outputs, for comparison with another runtime."""
+    try:
+        size = path.stat().st_size
+        if size > MAX_FILE_BYTES:
+            raise GraphError(f"{path}: must be at most {MAX_FILE_BYTES} bytes, got {size}")
+        data = path.read_bytes()
+    except OSError as error:
+        raise GraphError(f"{path}: cannot be read: {error.strerror}") from None
+    return parse_with_views(data, str(path), path.parent)
+
+
+def parse(data: bytes, name: str, folder: Path | None = None) -> Graph:
+    """As `load`, from bytes; `name` stands for the file in messages, external data are read from `folder` alone."""
+    return parse_with_views(data, name, folder).graph
+
+
+def parse_with_views(data: bytes, name: str, folder: Path | None = None) -> Imported:
+    """As `load_with_views`, from bytes."""
+    try:
+        return _import(File(data, name, folder))
+    except RilletError as error:
+        raise type(error)(f"{name}: {error}") from None
+    except (ValueError, TypeError, IndexError, KeyError, AttributeError, ArithmeticError, MemoryError) as error:
+        # Arrays of shapes that no checked rule expects; NumPy finds them.
+        reason = str(error).partition("\n")[0]
+        raise GraphError(f"{name}: must be a well-formed ONNX file, got a broken one ({reason})") from None
+
+
+def supported_operators() -> list[str]:
+    """Names of the operators that the importer reads."""
+    return sorted({*HANDLERS, *FOLDS})
+
+
+def operator_table() -> str:
+    """The supported operators as a Markdown table."""
+    of_constants = ("nothing", "of constants and shapes alone")
+    rows = [(name, *NOTES.get(name, of_constants)) for name in supported_operators()]
+    lines = [f"| `{name}` | {becomes} | {limits} |" for name, becomes, limits in rows]
+    return "\n".join(["| operator | becomes | limits |", "|---|---|---|", *lines]) + "\n"
+
+
+def _import(file: File) -> Imported:
+    builder = Builder(file)
+    if len(file.inputs) != 1:
+        raise Unsupported(f"must have one input, got {len(file.inputs)}")
+    _add_input(builder, file.inputs[0])
+    for op in file.operators:
+        try:
+            _add_operator(builder, op)
+        except RilletError as error:
+            raise type(error)(f"{op}: {error}") from None
+    outputs = _outputs(builder)
+    builder.draft.set_outputs([view.node for view in outputs])
+    graph = _finish(builder.draft, file)
+    source = builder.values[file.inputs[0].name]
+    assert isinstance(source, View)
+    named = tuple(replace(view, node=name) for view, name in zip(outputs, graph.outputs, strict=True))
+    return Imported(graph, replace(source, node=graph.nodes[0].name), named)
+
+
+# -- the input and the operators -------------------------------------------------------------------------------------
+
+
+def _add_input(b: Builder, value: Value) -> None:
+    where = f"input {value.name[:60]!r}"
+    dtype = _INPUT_TYPES.get(value.code)
+    if dtype is None:
+        got = TYPE_NAMES.get(value.code, str(value.code))
+        raise Unsupported(f"{where}: type must be FLOAT, INT8 or UINT8, got {got}")
+    dims = (1, *value.dims[1:]) if value.dims[:1] == (None,) else value.dims
+    if any(d is None for d in dims):
+        got = ", ".join("?" if d is None else str(d) for d in value.dims[:9])
+        raise Unsupported(f"{where}: shape must be fixed but for the batch, got {got}")
+    fixed = tuple(d for d in dims if d is not None)
+    if min(fixed, default=1) < 1:
+        raise GraphError(f"{where}: dimensions must be at least 1, got {list(fixed[:9])}")
+    readers = [op for op in b.file.operators if value.name in op.inputs]
+    try:
+        shape, view = of_input(value.name, fixed, _is_channels_last(b.file, readers))
+        quant = None if dtype is DType.F32 else _quant_of_input(b, value.name, readers)
+        b.make(value.name, Input(), [], type=TensorType(shape, dtype, quant))
+    except RilletError as error:
+        raise type(error)(f"{where}: {error}") from None
+    b.values[value.name] = view
+
+
+def _is_channels_last(file: File, readers: list[Operator]) -> bool:
+    """True where all that the file does with its input, but for its scale, is turn it to 1xCxHxW."""
+    while len(readers) == 1 and readers[0].kind in ("QuantizeLinear", "DequantizeLinear") and readers[0].outputs:
+        at = readers[0]
+        readers = [op for op in file.operators[at.index + 1 :] if at.outputs[0] in op.inputs]
+    orders = [op.integers("perm") for op in readers if op.kind == "Transpose"]
+    return bool(readers) and len(orders) == len(readers) and all(order == _TO_CHANNELS_FIRST for order in orders)
+
+
+def _quant_of_input(b: Builder, name: str, readers: list[Operator]) -> Quant:
+    """What the first quantised operator says of a quantised input; the integers themselves where there is none."""
+    for op in readers:
+        if op.kind in qlinear.HANDLERS:
+            return b.quant(op, op.inputs.index(name) + 1)[1]
+    return Quant(1.0, 0)
+
+
+def _add_operator(b: Builder, op: Operator) -> None:
+    if op.kind not in HANDLERS and op.kind not in FOLDS:
+        raise Unsupported(f"is not supported; supported are {', '.join(supported_operators())}")
+    if not op.outputs or not op.outputs[0]:
+        raise GraphError("must have an output")
+    results = _results(b, op)
+    for name, result in zip(op.outputs, results, strict=False):
+        if name in b.values or name in b.file.tensors:
+            raise GraphError(f"output must be made once, got {name[:60]!r}")
+        if name:
+            b.values[name] = result
+
+
+def _results(b: Builder, op: Operator) -> list[Result]:
+    inputs = [b.named(name) if name else None for name in op.inputs]
+    known = [found for found in inputs if isinstance(found, Known)]
+    if op.kind in FOLDS and len(known) == sum(name != "" for name in op.inputs):
+        stored = operators.turned(op, inputs)
+        if stored is not None:
+            return [stored]
+        arrays = FOLDS[op.kind](b.file, op, [found.array if isinstance(found, Known) else None for found in inputs])
+        b.spend(sum(array.nbytes for array in arrays))
+        return [Known(array) for array in arrays]
+    if op.kind not in HANDLERS:
+        raise Unsupported("inputs must be constants, or shapes, got computed ones")
+    made = HANDLERS[op.kind](b, op)
+    return made if isinstance(made, list) else [made]
+
+
+def _outputs(b: Builder) -> list[View]:
+    views: list[View] = []
+    for name in b.file.outputs:
+        found = b.values.get(name)
+        if not isinstance(found, View):
+            raise GraphError(f"output {name[:60]!r} must be computed by a node, got none that does")
+        views.append(found)
+    if len({view.node for view in views}) < len(views):
+        raise Unsupported("outputs must be different values, got one twice")
+    return views
+
+
+# -- the graph -------------------------------------------------------------------------------------------------------
+
+
+def _finish(draft: Draft, file: File) -> Graph:
+    draft.drop_unread()
+    patterns.join(draft)
+    patterns.fold_pads(draft)
+    quantized.join(draft)
+    if quantized.sink(draft):
+        quantized.join(draft)
+    patterns.fold_pads(draft)
+    if notes.present(file):
+        patterns.fuse(draft)
+    draft.drop_unread()
+    nodes = sorted(draft.nodes.values(), key=_place)
+    if notes.present(file):
+        named, renamed = notes.named(file, nodes), {node.name: node.name for node in nodes}
+        name = file.graph_name
+    else:
+        named, renamed = name_nodes(tuple(nodes))
+        name = Path(file.name).stem
+    params = {f"{renamed[node]}.{key}": a for node, arrays in draft.arrays().items() for key, a in arrays.items()}
+    graph = Graph(name, named, tuple(renamed[name] for name in draft.outputs), params)
+    return graph.with_image(notes.image(file, default_image(graph.nodes[0].type)))
+
+
+def _place(node: Node) -> int:
+    """A graph begins with its input, then come the constants."""
+    return 0 if isinstance(node.op, Input) else 1 if isinstance(node.op, Constant) else 2

@@ -1,0 +1,94 @@
+"""What Rillet's exporter noted in a file's metadata: blocks, how convolutions round, the input contract.
+
+Notes are as little trusted as the rest of a file.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from rillet.errors import GraphError
+from rillet.importers.onnx.file import File
+from rillet.ir.graph import ImageSpec, Node
+from rillet.ir.ops import Conv, Rounding
+from rillet.ir.text import NAME
+
+MAX_CHARACTERS = 2**22
+
+
+def _object(file: File, key: str) -> dict[str, Any] | None:
+    """A JSON object of the metadata, None where there is none."""
+    text = file.metadata.get(key)
+    if text is None:
+        return None
+    try:
+        found = json.loads(text) if len(text) <= MAX_CHARACTERS else None
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        raise GraphError(f"metadata {key} must be a JSON object, got {text[:40]!r}")
+    return {str(k): v for k, v in found.items()}
+
+
+def _words(file: File, key: str) -> dict[str, str] | None:
+    """As `_object`, of strings."""
+    found = _object(file, key)
+    if found is not None and not all(isinstance(word, str) for word in found.values()):
+        raise GraphError(f"metadata {key} must have a string for each node, got other values")
+    return found
+
+
+def present(file: File) -> bool:
+    """True where the file is by Rillet's exporter: the nodes keep their names."""
+    return "rillet.blocks" in file.metadata
+
+
+def named(file: File, nodes: Sequence[Node]) -> tuple[Node, ...]:
+    """The nodes as they are called in the file, in their blocks, and rounding as they did."""
+    blocks, roundings = _words(file, "rillet.blocks") or {}, _words(file, "rillet.rounding") or {}
+    out: list[Node] = []
+    for node in nodes:
+        if not NAME.fullmatch(node.name):
+            raise GraphError(f"values must be named by letters, digits and _./-, got {node.name[:60]!r}")
+        op = node.op
+        if isinstance(op, Conv) and node.name in roundings:
+            op = replace(op, rounding=_rounding(roundings[node.name]))
+        out.append(replace(node, op=op, block=blocks.get(node.name, "")))
+    return tuple(out)
+
+
+def _rounding(word: str) -> Rounding:
+    known = {rounding.value: rounding for rounding in Rounding}
+    if word not in known:
+        raise GraphError(f"metadata rillet.rounding must be one of {', '.join(known)}, got {word[:40]!r}")
+    return known[word]
+
+
+def image(file: File, default: ImageSpec | None) -> ImageSpec | None:
+    """The input contract; `default` where nothing is noted, None where it is noted that there is none."""
+    found = _object(file, "rillet.image")
+    if not found:
+        return default if found is None else None
+    try:
+        return ImageSpec(
+            height=_one(found["height"], int),
+            width=_one(found["width"], int),
+            channels=_one(found["channels"], int),
+            resize=_one(found["resize"], str),
+            mean=_many(found["mean"], int | float),
+            deviation=_many(found["deviation"], int | float),
+            labels=_many(found["labels"], str),
+        )
+    except (KeyError, TypeError):
+        raise GraphError("metadata rillet.image must be an input contract, got others or fewer fields") from None
+
+
+def _one(value: Any, kind: Any) -> Any:
+    if not isinstance(value, kind):
+        raise TypeError
+    return value
+
+
+def _many(values: Any, kind: Any) -> Any:
+    return tuple(_one(value, kind) for value in _one(values, list))

@@ -1,0 +1,393 @@
+"""What each ONNX operator becomes in a draft: one function an operator, and the table of them."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from rillet.errors import GraphError, Unsupported
+from rillet.importers.onnx import folding
+from rillet.importers.onnx.builder import Builder, Known, Result
+from rillet.importers.onnx.file import Operator
+from rillet.importers.onnx.views import CHANNELS, Axes, View, joined, lengths, of_map
+from rillet.ir.graph import Array, Node
+from rillet.ir.ops import Activate, Activation, Add, BatchNorm, Concat, Multiply, Op, Resize, Slice, Softmax
+from rillet.ir.types import Shape
+
+import onnx  # isort: skip
+
+Handler = Callable[[Builder, Operator], Result | list[Result]]
+
+_FLOAT_MAX = float(np.finfo(np.float32).max)
+_CLAMPS = {
+    (0.0, 6.0): Activation.RELU6,
+    (0.0, float("inf")): Activation.RELU,
+    (-1.0, 1.0): Activation.RELU_N1_TO_1,
+}
+
+
+# -- functions of each value -----------------------------------------------------------------------------------------
+
+
+def activate(b: Builder, name: str, source: View, activation: Activation) -> View:
+    """A function of each value called `name`."""
+    return source.on(b.make(name, Activate(activation), [b.node(source)]))
+
+
+def _activate(activation: Activation) -> Handler:
+    return lambda b, op: activate(b, op.outputs[0], b.real(op), activation)
+
+
+def _clip(b: Builder, op: Operator) -> View:
+    source = b.real(op)
+    low, high = b.number(op, 1, -_FLOAT_MAX), b.number(op, 2, _FLOAT_MAX)
+    bounds = (low if low > -_FLOAT_MAX else float("-inf"), high if high < _FLOAT_MAX else float("inf"))
+    if bounds == (float("-inf"), float("inf")):
+        return source
+    if bounds not in _CLAMPS:
+        raise Unsupported(f"bounds must be 0 and 6, 0 and none, or -1 and 1, got {low:g} and {high:g}")
+    return activate(b, op.outputs[0], source, _CLAMPS[bounds])
+
+
+def _hard_sigmoid(b: Builder, op: Operator) -> View:
+    alpha, beta = op.real("alpha", 0.2), op.real("beta", 0.5)
+    if abs(alpha - 1 / 6) > 1e-6 or beta != 0.5:
+        raise Unsupported(f"alpha and beta must be 1/6 and 0.5, got {alpha:g} and {beta:g}")
+    return activate(b, op.outputs[0], b.real(op), Activation.HARD_SIGMOID)
+
+
+def _softmax(b: Builder, op: Operator) -> View:
+    return softmax(b, op, op.outputs[0], b.real(op), b.file.opset)
+
+
+def softmax(b: Builder, op: Operator, name: str, source: View, opset: int) -> View:
+    """A softmax over the channels called `name`; before opset 13 it is over all dimensions from its axis on."""
+    axis = source.axis(op.integer("axis", 1 if opset < 13 else -1))
+    if opset < 13 and any(n > 1 for n in source.dims[axis + 1 :]):
+        raise Unsupported(f"axis must be the channels, got {axis} and those behind it of {source}")
+    source.need_channels(axis)
+    return source.on(b.make(name, Softmax(), [b.node(source)]))
+
+
+def _batch_norm(b: Builder, op: Operator) -> View:
+    source = b.real(op)
+    if op.integer("training_mode", 0) or any(op.outputs[1:]):
+        raise Unsupported("must use running statistics, got training_mode")
+    source.need_channels(source.axis(1))
+    channels = source.shape.channels
+    params = {name: b.floats(op, i) for i, name in enumerate(("gamma", "beta", "mean", "variance"), 1)}
+    for name, array in params.items():
+        if array.shape != (channels,):
+            raise GraphError(f"{name} must have {channels} values, got {list(array.shape)}")
+    made = BatchNorm(op.real("epsilon", 1e-5))
+    return source.on(b.make(op.outputs[0], made, [b.node(source)], params))
+
+
+# -- arithmetic ------------------------------------------------------------------------------------------------------
+
+
+def _operands(b: Builder, op: Operator, commutes: bool) -> tuple[Node, Node, View]:
+    """Both operands, the one that is broadcast second, and the layout of the result."""
+    left, right = b.value(op, 0), b.value(op, 1)
+    if isinstance(left, View) and isinstance(right, View):
+        first, second = b.real(op, 0, expanded=True), b.real(op, 1, expanded=True)
+        if commutes and first.shape.elements < second.shape.elements:
+            first, second = second, first
+        layout, _ = joined(first, second)
+        return b.node(first), b.node(second), layout
+    if isinstance(right, Known):
+        source = b.real(op, 0)
+        return b.node(source), b.constant(op.inputs[1], source, right), source
+    assert isinstance(left, Known)
+    source = b.real(op, 1)
+    constant = b.constant(op.inputs[0], source, left, whole=not commutes)
+    return (b.node(source), constant, source) if commutes else (constant, b.node(source), source)
+
+
+def arithmetic(made: Op, commutes: bool) -> Handler:
+    """A handler of a sum, difference or product."""
+
+    def handle(b: Builder, op: Operator) -> View:
+        left, right, layout = _operands(b, op, commutes)
+        return layout.on(b.make(op.outputs[0], made, [left, right]))
+
+    return handle
+
+
+def _divide(b: Builder, op: Operator) -> View:
+    source, divisor = b.real(op, 0), b.floats(op, 1)
+    if not np.all(np.abs(divisor) >= np.finfo(np.float32).tiny):
+        raise Unsupported("divisor must not be 0 nor nearly 0")
+    inverse = Known((1.0 / divisor.astype(np.float64)).astype(np.float32))
+    constant = b.constant(f"{op.inputs[1]}/inverse", source, inverse)
+    return source.on(b.make(op.outputs[0], Multiply(), [b.node(source), constant]))
+
+
+# -- layout ----------------------------------------------------------------------------------------------------------
+
+
+def _alias(b: Builder, op: Operator) -> View:
+    return b.view(op)
+
+
+def _dropout(b: Builder, op: Operator) -> View:
+    if b.has(op, 2) and bool(b.known(op, 2).array.any()):
+        raise Unsupported("must be off, got training_mode")
+    if any(op.outputs[1:]):
+        raise Unsupported("must have one output, got a mask too")
+    return b.view(op)
+
+
+def _cast(b: Builder, op: Operator) -> View:
+    if op.integer("to", 0) != onnx.TensorProto.FLOAT:
+        raise Unsupported(f"computed values must stay FLOAT, got a cast to type {op.integer('to', 0)}")
+    return b.real(op)
+
+
+def _axes(b: Builder, op: Operator) -> list[int] | None:
+    return b.integers(op, 1) if b.has(op, 1) else op.integers("axes")
+
+
+def turned(op: Operator, inputs: Sequence[Result | None]) -> Known | None:
+    """A dequantised constant in another layout, still with its integers; None where that is not what it is."""
+    stored = inputs[0].stored if inputs and isinstance(inputs[0], Known) else None
+    if stored is None:
+        return None
+    dims = stored.integers.shape
+    match op.kind:
+        case "Identity":
+            return Known(None, stored)
+        case "Transpose":
+            order = op.integers("perm") or list(range(len(dims)))[::-1]
+            if sorted(order) == list(range(len(dims))):
+                integers = stored.integers.transpose(order)
+                return Known(None, replace(stored, integers=integers, axis=order.index(stored.axis) if dims else 0))
+        case "Reshape" if stored.scale.size == 1:
+            wanted = inputs[1].array if len(inputs) > 1 and isinstance(inputs[1], Known) else None
+            shape = folding.reshaped(dims, folding.integers([wanted], 0), op.integer("allowzero", 0) != 0)
+            return Known(None, replace(stored, integers=stored.integers.reshape(shape), axis=0))
+        case _:
+            pass
+    return None
+
+
+def _reshape(b: Builder, op: Operator) -> View:
+    source = b.view(op)
+    return source.reshaped(folding.reshaped(source.dims, b.integers(op, 1), op.integer("allowzero", 0) != 0))
+
+
+def _flatten(b: Builder, op: Operator) -> View:
+    source = b.view(op)
+    return source.reshaped(folding.flattened(source.dims, op.integer("axis", 1)))
+
+
+def _squeeze(b: Builder, op: Operator) -> View:
+    source = b.view(op)
+    return source.reshaped(folding.squeezed(source.dims, _axes(b, op)))
+
+
+def _unsqueeze(b: Builder, op: Operator) -> View:
+    source = b.view(op)
+    return source.reshaped(folding.unsqueezed(source.dims, _axes(b, op) or []))
+
+
+def _transpose(b: Builder, op: Operator) -> View:
+    source = b.view(op)
+    order = op.integers("perm")
+    return source.transposed(list(range(source.rank))[::-1] if order is None else order)
+
+
+def _expand(b: Builder, op: Operator) -> View:
+    source = b.view(op, expanded=True)
+    dims = np.broadcast_shapes(source.dims, tuple(b.integers(op, 1)))
+    missing = len(dims) - source.rank
+    return replace(source, axes=((),) * missing + source.axes, dims=dims)
+
+
+def _shape(b: Builder, op: Operator) -> Known:
+    found = b.value(op, 0)
+    start, end = op.integer("start", 0), op.attributes.get("end")
+    stop = None if end is None else op.integer("end", 0)
+    return Known(np.array(found.dims[start:stop], np.int64))
+
+
+def _constant(b: Builder, op: Operator) -> Known:
+    tensor = op.tensor("value")
+    if tensor is not None:
+        array = b.file.array(tensor)
+        b.spend(array.nbytes)
+        return Known(array)
+    if "value_int" in op.attributes:
+        return Known(np.array(op.integer("value_int", 0), np.int64))
+    if "value_float" in op.attributes:
+        return Known(np.array(op.real("value_float", 0.0), np.float32))
+    integers, reals = op.integers("value_ints"), op.reals("value_floats")
+    if integers is not None:
+        return Known(np.array(integers, np.int64))
+    if reals is not None:
+        return Known(np.array(reals, np.float32))
+    raise Unsupported("must be a dense tensor of numbers")
+
+
+# -- channels --------------------------------------------------------------------------------------------------------
+
+
+def _concat(b: Builder, op: Operator) -> View:
+    sources = [b.value(op, i) for i in range(len(op.inputs))]
+    like = next(source for source in sources if isinstance(source, View))
+    parts = zip(op.inputs, sources, strict=True)
+    views = [part if isinstance(part, View) else _part(b, op, name, part, like) for name, part in parts]
+    return concat(b, op, op.outputs[0], views)
+
+
+def _part(b: Builder, op: Operator, name: str, known: Known, like: View) -> View:
+    """A constant that is put beside channels of `like`."""
+    axis = like.axis(op.integer("axis", 0))
+    like.need_channels(axis)
+    if len(known.dims) != like.rank:
+        raise GraphError(f"inputs must have as many dimensions, got {len(known.dims)} of {name[:60]!r}")
+    shape = Shape(like.shape.height, like.shape.width, known.dims[axis])
+    axes = (*like.axes[:axis], (CHANNELS,) if shape.channels > 1 else (), *like.axes[axis + 1 :])
+    view = View("", shape, axes, lengths(shape, axes))
+    if known.dims != view.dims:
+        raise GraphError(f"inputs must be alike but for their channels, got {list(known.dims)} of {name[:60]!r}")
+    return replace(view, node=b.constant(name, view, known, whole=True).name)
+
+
+def concat(b: Builder, op: Operator, name: str, sources: Sequence[View]) -> View:
+    """Tensors side by side along the channels, called `name`."""
+    if not sources or len({view.rank for view in sources}) > 1:
+        raise GraphError("inputs must have as many dimensions")
+    axis = sources[0].axis(op.integer("axis", 0))
+    for view in sources:
+        view.need_channels(axis)
+    nodes = [b.node(view) for view in sources]
+    rest = {(view.axes[:axis], view.axes[axis + 1 :], view.dims[:axis], view.dims[axis + 1 :]) for view in sources}
+    types = {(node.type.dtype, node.type.quant) for node in nodes}
+    if len(rest) > 1 or len(types) > 1:
+        raise Unsupported("inputs must be alike but for their channels")
+    return _with_channels(sources[0], axis, b.make(name, Concat(), nodes))
+
+
+def _with_channels(view: View, axis: int, node: Node) -> View:
+    """The layout of `view` over a node with other channels, at dimension `axis`."""
+    channels = (CHANNELS,) if node.shape.channels > 1 else ()
+    axes: Axes = (*view.axes[:axis], channels, *view.axes[axis + 1 :])
+    return View(node.name, node.shape, axes, lengths(node.shape, axes))
+
+
+def _split(b: Builder, op: Operator) -> list[Result]:
+    source = b.view(op)
+    axis = source.axis(op.integer("axis", 0))
+    sizes = folding.parts(op, [None, _array(b, op, 1)], source.dims[axis])
+    if len(sizes) == 1:
+        return [source]
+    out: list[Result] = []
+    for name, start, size in zip(op.outputs, np.cumsum([0, *sizes]), sizes, strict=False):
+        out.append(_channels(b, source, axis, int(start), int(start) + size, name))
+    return out
+
+
+def _array(b: Builder, op: Operator, position: int) -> Array | None:
+    return b.known(op, position).array if b.has(op, position) else None
+
+
+def _slice(b: Builder, op: Operator) -> View:
+    source = b.view(op)
+    taken = folding.cuts([None, *(_array(b, op, i) for i in range(1, 5))], source.dims)
+    cut = [i for i, places in enumerate(taken) if places != range(source.dims[i])]
+    if not cut:
+        return source
+    if len(cut) > 1 or taken[cut[0]].step != 1 or not len(taken[cut[0]]):
+        raise Unsupported("must take neighbouring channels alone")
+    return _channels(b, source, cut[0], taken[cut[0]].start, taken[cut[0]].stop, op.outputs[0])
+
+
+def _channels(b: Builder, source: View, axis: int, start: int, stop: int, name: str) -> View:
+    source.need_channels(axis)
+    return _with_channels(source, axis, b.make(name, Slice(start, stop), [b.node(source)]))
+
+
+_NEAREST = {
+    ("asymmetric", "floor"): (False, False),
+    ("align_corners", "round_prefer_ceil"): (True, False),
+    ("half_pixel", "round_prefer_ceil"): (False, True),
+    ("tf_half_pixel_for_nn", "floor"): (False, True),
+}
+"""Flags of the graph's Resize for coordinate_transformation_mode and nearest_mode."""
+
+
+def _resize(b: Builder, op: Operator) -> View:
+    source = b.view(op).need_map()
+    how = (op.word("coordinate_transformation_mode", "half_pixel"), op.word("nearest_mode", "round_prefer_floor"))
+    if op.word("mode", "nearest") != "nearest" or how not in _NEAREST or "axes" in op.attributes:
+        known = ", ".join(" ".join(words) for words in _NEAREST)
+        raise Unsupported(f"must take the nearest by one of {known}; got {op.word('mode', 'nearest')} {' '.join(how)}")
+    sizes = b.integers(op, 3) if b.has(op, 3) else []
+    if not sizes:
+        scales = b.floats(op, 2).reshape(-1).astype(np.float64)
+        if scales.size != 4 or not (scales > 0).all() or (scales > 2**20).any():
+            raise GraphError(f"scales must be 4 positive numbers, got {scales.size}")
+        sizes = [int(np.floor(n * scale)) for n, scale in zip(source.dims, scales, strict=True)]
+    if len(sizes) != 4 or tuple(sizes[:2]) != source.dims[:2]:
+        raise Unsupported(f"must resize height and width alone, got {sizes[:9]} of {source}")
+    return of_map(b.make(op.outputs[0], Resize(sizes[2], sizes[3], *_NEAREST[how]), [b.node(source)]))
+
+
+HANDLERS: dict[str, Handler] = {
+    "Add": arithmetic(Add(), commutes=True),
+    "BatchNormalization": _batch_norm,
+    "Cast": _cast,
+    "Clip": _clip,
+    "Concat": _concat,
+    "Constant": _constant,
+    "Div": _divide,
+    "Dropout": _dropout,
+    "Expand": _expand,
+    "Flatten": _flatten,
+    "HardSigmoid": _hard_sigmoid,
+    "HardSwish": _activate(Activation.HARD_SWISH),
+    "Identity": _alias,
+    "Mul": arithmetic(Multiply(), commutes=True),
+    "Relu": _activate(Activation.RELU),
+    "Reshape": _reshape,
+    "Resize": _resize,
+    "Shape": _shape,
+    "Sigmoid": _activate(Activation.SIGMOID),
+    "Slice": _slice,
+    "Softmax": _softmax,
+    "Split": _split,
+    "Squeeze": _squeeze,
+    "Sub": arithmetic(Add(subtract=True), commutes=False),
+    "Transpose": _transpose,
+    "Unsqueeze": _unsqueeze,
+}
+NOTES: dict[str, tuple[str, str]] = {
+    "Add": ("add", "one operand may be constant, or one value a channel"),
+    "BatchNormalization": ("batchnorm", "running statistics"),
+    "Cast": ("nothing", "to FLOAT, or of constants"),
+    "Clip": ("activate", "bounds 0 and 6, 0 and none, -1 and 1"),
+    "Concat": ("concat", "along channels, or of constants"),
+    "Constant": ("constant, or nothing", "dense tensors and lists of numbers"),
+    "Div": ("multiply", "by a constant; or of constants"),
+    "Dropout": ("nothing", "switched off"),
+    "Expand": ("nothing", "where the reader broadcasts by itself; or of constants"),
+    "Flatten": ("nothing", "the reader takes a vector"),
+    "HardSigmoid": ("activate", "alpha 1/6, beta 0.5; times its input it is a hard-swish"),
+    "HardSwish": ("activate", ""),
+    "Identity": ("nothing", ""),
+    "Mul": ("multiply", "as Add (squeeze-and-excite)"),
+    "Relu": ("activate", ""),
+    "Reshape": ("nothing", "where dimensions stay or merge; or of constants"),
+    "Resize": ("resize", "nearest: asymmetric, align_corners and half_pixel as TensorFlow rounds"),
+    "Shape": ("nothing", "known without running the network"),
+    "Sigmoid": ("activate", "times its input it is a SiLU"),
+    "Slice": ("slice", "of neighbouring channels; or of constants"),
+    "Softmax": ("softmax", "over channels"),
+    "Split": ("slices", "of channels"),
+    "Squeeze": ("nothing", ""),
+    "Sub": ("add", "as Add"),
+    "Transpose": ("nothing", "the layout is followed: a map must be 1xCxHxW again where an operator needs one"),
+    "Unsqueeze": ("nothing", ""),
+}
+"""What each operator becomes in a graph, and its limits."""

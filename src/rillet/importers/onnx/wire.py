@@ -1,0 +1,66 @@
+"""Bounds what a protobuf file would become in memory, before it is parsed: fields of two bytes become large objects."""
+
+from typing import Any
+
+from rillet.errors import GraphError
+
+MAX_FIELDS = 2**20
+MAX_DEPTH = 32
+MAX_PACKED_BYTES = 2**26
+"""Bytes of packed numbers of variable length, each of which takes eight bytes in memory."""
+
+_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+_FIXED_BYTES = {_FIXED64: 8, _FIXED32: 4}
+_VARIABLE_TYPES = frozenset((3, 4, 5, 8, 13, 14, 17, 18))
+"""Field types of protobuf's descriptors that are written as numbers of variable length."""
+
+
+def check(data: bytes, message: Any) -> None:
+    """Walks over the fields of a file whose root is `message` (a descriptor).
+
+    Raises GraphError where it is not well formed, or would grow beyond the bounds above.
+    """
+    fields = packed = 0
+    spans = [(0, len(data), message, 0)]
+    while spans:
+        at, stop, kind, depth = spans.pop()
+        if depth > MAX_DEPTH:
+            raise GraphError(f"messages must be nested at most {MAX_DEPTH} deep")
+        while at < stop:
+            key, at = _varint(data, at, stop)
+            fields += 1
+            if fields > MAX_FIELDS:
+                raise GraphError(f"must have at most {MAX_FIELDS} fields")
+            field = kind.fields_by_number.get(key >> 3)
+            match key & 7:
+                case 0:
+                    _, at = _varint(data, at, stop)
+                case 2:
+                    length, at = _varint(data, at, stop)
+                    if length > stop - at:
+                        raise GraphError(f"field at byte {at} must end within its message, got {length} bytes")
+                    if field is not None and field.message_type is not None:
+                        spans.append((at, at + length, field.message_type, depth + 1))
+                    elif field is not None and field.type in _VARIABLE_TYPES:
+                        packed += length
+                    at += length
+                case wire:
+                    if wire not in _FIXED_BYTES or _FIXED_BYTES[wire] > stop - at:
+                        raise GraphError(f"field at byte {at} must be a number or bytes, got wire type {wire}")
+                    at += _FIXED_BYTES[wire]
+    if packed > MAX_PACKED_BYTES:
+        raise GraphError(f"must have at most {MAX_PACKED_BYTES} bytes of packed integers, got {packed}")
+
+
+def _varint(data: bytes, at: int, stop: int) -> tuple[int, int]:
+    """A number of variable length and the place behind it."""
+    value = 0
+    for shift in range(0, 70, 7):
+        if at >= stop:
+            break
+        byte = data[at]
+        at += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, at
+    raise GraphError(f"number at byte {at} must end within its message and ten bytes")
