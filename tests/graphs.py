@@ -112,12 +112,12 @@ def conv(channels: int, kernel: tuple[int, int] = (1, 1), stride: tuple[int, int
 
 
 @st.composite
-def graphs(draw: st.DrawFn, layers: int = 6) -> Graph:
-    """A network of up to `layers` random blocks, ending in a map, a pool or a classifier."""
-    dtype = draw(st.sampled_from([DType.I8, DType.I8, DType.U8, DType.F32]))
+def graphs(draw: st.DrawFn, layers: int = 6, real: bool = False) -> Graph:
+    """A network of up to `layers` random blocks, ending in a map, a pool or a classifier; `real`: all float32."""
+    dtype = DType.F32 if real else draw(st.sampled_from([DType.I8, DType.I8, DType.U8, DType.F32]))
     b = Builder(np.random.default_rng(draw(st.integers(0, 2**32 - 1))), dtype)
     shape = Shape(draw(st.integers(1, 14)), draw(st.integers(1, 14)), draw(st.integers(1, 5)))
-    at = b.add(Input(), shape=shape, dtype=draw(st.sampled_from([dtype, DType.U8, DType.F32])))
+    at = b.add(Input(), shape=shape, dtype=draw(st.sampled_from([dtype] if real else [dtype, DType.U8, DType.F32])))
     if b.nodes[-1].type.dtype is not dtype:
         at = b.add(Requantize(), at)
     for _ in range(draw(st.integers(1, layers))):
@@ -134,7 +134,7 @@ def graphs(draw: st.DrawFn, layers: int = 6) -> Graph:
         at = b.add(b.conv(draw(st.integers(2, 7)), rounding=draw(st.sampled_from(list(Rounding)))), at)
         if draw(st.booleans()):
             at = b.add(Softmax(), at, quant=Quant(1 / 256, -128 if dtype is DType.I8 else 0))
-        if draw(st.booleans()):
+        if not real and draw(st.booleans()):
             at = b.add(Requantize(), at, dtype=draw(st.sampled_from([DType.U8, DType.F32])))
         outputs = [at, *outputs] if draw(st.integers(0, 4)) == 0 else [at]
     if len(b.nodes) == 1:

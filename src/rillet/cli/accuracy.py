@@ -17,7 +17,7 @@ def evaluate(
         typer.Option("--data", metavar="cifar10[:DIR]|cifar100[:DIR]|DIR", help="Labelled pictures, their test part."),
     ],
     weights: WeightsOption = None,
-    backend: Annotated[str, typer.Option("--backend", metavar="reference|c", help="What computes.")] = "c",
+    backend: Annotated[str, typer.Option("--backend", metavar="reference|c|torch", help="What computes.")] = "c",
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="Only the first so many pictures.")] = None,
     json_output: JsonOption = False,
 ) -> None:
@@ -29,8 +29,14 @@ def evaluate(
     one_of("--backend", backend, BACKENDS)
     dataset = open_dataset(data)
     plan = make_plan(with_weights(open_named(model, weights=weights).graph))
+    torch_runner = None
+    if backend == "torch":
+        from rillet.runtime.extras import extra
+
+        with extra("torch"):
+            from rillet.train.infer import runner as torch_runner
     with Progress("evaluating", min(limit or len(dataset), len(dataset)), json_output) as advance:
-        result = evaluate_plan(plan, dataset, backend, limit, advance)
+        result = evaluate_plan(plan, dataset, backend, limit, advance, torch_runner)
     if json_output:
         print_json(asdict(result))
     else:

@@ -1,29 +1,115 @@
 """Names that people can say: sorts an imported network into stem, blocks and head, and names nodes by their roles."""
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import NamedTuple
 
 from rillet.ir.graph import Node
-from rillet.ir.ops import Add, Constant, Conv, Input, op_name
+from rillet.ir.ops import Activate, Add, BatchNorm, Constant, Conv, Input, Multiply, Pool, op_name
+
+_SQUEEZE_EXCITE = ("squeeze", "reduce", "excite", "scale")
+
+
+class _Part(NamedTuple):
+    """Where a node belongs: the node that leads its layer, and the node that it is called after (itself, or that)."""
+
+    layer: str
+    base: str
 
 
 def name_nodes(nodes: tuple[Node, ...]) -> tuple[tuple[Node, ...], dict[str, str]]:
     """The nodes with block labels and names such as `block3.expand`, and the old name of each as {old: new}.
 
     A block is a residual region, or a depthwise convolution with the expansion before and the projection after it.
+    Batch norms and activations are called after the layer they follow (`block3.expand_bn`); a squeeze-and-excite
+    belongs to the layer that it gates (`block3.squeeze`, `reduce`, `excite`, `scale`).
     """
-    blocks = _blocks(nodes)
-    renamed: dict[str, str] = {}
-    taken: Counter[str] = Counter()
+    gates = _gates(nodes)
+    parts = _parts(nodes, gates)
+    layers = _layers(nodes, parts)
+    labels = _blocks(layers)
+    blocks = {layer.name: label for layer, label in zip(layers, labels, strict=True)}
+    roles = {layer.name: _role(i, layers, labels) for i, layer in enumerate(layers)}
+    for name, word in gates.items():
+        block = blocks[parts[name].layer]
+        roles[name] = f"{block}.{word}" if block.startswith("block") else word
+    totals, taken, renamed = Counter(roles.values()), Counter[str](), dict[str, str]()
     out: list[Node] = []
-    roles = [_role(i, nodes, blocks) for i in range(len(nodes))]
-    totals = Counter(roles)
-    for i, (node, role) in enumerate(zip(nodes, roles, strict=True)):
+    for node in nodes:
+        part = parts[node.name]
+        own = part.base == node.name
+        role = roles[node.name] if own else f"{renamed[part.base]}_{_suffix(node)}"
         taken[role] += 1
-        name = role if totals[role] == 1 else f"{role}{taken[role]}"
-        renamed[node.name] = name
-        out.append(replace(node, name=name, block=blocks[i], inputs=tuple(renamed[n] for n in node.inputs)))
+        alone = totals[role] == 1 if own else taken[role] == 1
+        renamed[node.name] = role if alone else f"{role}{taken[role]}"
+        inputs = tuple(renamed[name] for name in node.inputs)
+        out.append(replace(node, name=renamed[node.name], block=blocks[part.layer], inputs=inputs))
     return tuple(out), renamed
+
+
+# -- layers: an op with all that follows it ----------------------------------------------------------------------------
+
+
+def _suffix(node: Node) -> str:
+    return "bn" if isinstance(node.op, BatchNorm) else "act"
+
+
+def _parts(nodes: tuple[Node, ...], gates: Mapping[str, str]) -> dict[str, _Part]:
+    """The place of each node: batch norms, activations and squeeze-and-excites are part of the layer before them."""
+    by_name = {node.name: node for node in nodes}
+    readers = Counter(name for node in nodes for name in dict.fromkeys(node.inputs))
+    parts: dict[str, _Part] = {}
+    for node in nodes:
+        source = node.inputs[0] if node.inputs else ""
+        if node.name in gates:
+            parts[node.name] = _Part(parts[source].layer, node.name)
+        elif (
+            isinstance(node.op, BatchNorm | Activate)
+            and readers[source] == 1
+            and not isinstance(by_name[source].op, Input | Constant)
+        ):
+            layer, base = parts[source]
+            # What follows the gate follows the gated layer: some networks activate only then.
+            parts[node.name] = _Part(layer, layer if gates.get(source) == "scale" else base)
+        else:
+            parts[node.name] = _Part(node.name, node.name)
+    return parts
+
+
+def _layers(nodes: tuple[Node, ...], parts: Mapping[str, _Part]) -> tuple[Node, ...]:
+    """One node a layer, in the place of its first, with the type of its last."""
+    layers: dict[str, Node] = {}
+    for node in nodes:
+        layer = parts[node.name].layer
+        if layer == node.name:
+            inputs = tuple(parts[name].layer for name in node.inputs)
+            layers[layer] = replace(node, inputs=inputs)
+        else:
+            layers[layer] = replace(layers[layer], type=node.type)
+    return tuple(layers.values())
+
+
+def _gates(nodes: tuple[Node, ...]) -> dict[str, str]:
+    """The pools, convolutions and multiplies of squeeze-and-excites by name, each with its word."""
+    by_name = {node.name: node for node in nodes}
+    words: dict[str, str] = {}
+    for node in nodes:
+        if not isinstance(node.op, Multiply) or isinstance(by_name[node.inputs[0]].op, Input):
+            continue
+        chain = [node]
+        at = by_name[node.inputs[1]]
+        while isinstance(at.op, Conv | BatchNorm | Activate):
+            if isinstance(at.op, Conv):
+                chain.append(at)
+            at = by_name[at.inputs[0]]
+        chain.append(at)
+        if len(chain) == 4 and isinstance(at.op, Pool) and at.inputs[0] == node.inputs[0] and at.shape.pixels == 1:
+            words.update(zip((part.name for part in reversed(chain)), _SQUEEZE_EXCITE, strict=True))
+    return words
+
+
+# -- roles -------------------------------------------------------------------------------------------------------------
 
 
 def _role(i: int, nodes: tuple[Node, ...], blocks: list[str]) -> str:
@@ -44,13 +130,15 @@ def _conv_role(i: int, nodes: tuple[Node, ...], blocks: list[str]) -> str:
         return "depthwise"
     if not _pointwise(node):
         return "conv"
-    in_block = [(k, n) for k, n in enumerate(nodes) if blocks[k] == blocks[i]]
-    readers = [n for _, n in in_block if node.name in n.inputs]
+    in_block = [n for k, n in enumerate(nodes) if blocks[k] == blocks[i]]
+    readers = [n for n in in_block if node.name in n.inputs]
+    sources = [n for n in in_block if n.name in node.inputs]
     if any(_depthwise(n) for n in readers):
         return "expand"
-    if any(_depthwise(n) for _, n in in_block if n.name in node.inputs):
+    if any(_depthwise(n) for n in sources):
         return "project"
-    return "shortcut" if any(isinstance(n.op, Add) for n in readers) else "conv"
+    # A shortcut goes from what enters the block straight to its sum.
+    return "shortcut" if not sources and any(isinstance(n.op, Add) for n in readers) else "conv"
 
 
 def _depthwise(node: Node) -> bool:

@@ -89,6 +89,10 @@ class Graph:
 
     __hash__ = object.__hash__
 
+    def __reduce__(self) -> tuple[object, ...]:
+        # The read-only view of the arrays can neither be pickled nor copied.
+        return Graph, (self.name, self.nodes, self.outputs, dict(self.params), self.image)
+
     @cached_property
     def by_name(self) -> Mapping[str, Node]:
         """The nodes by their names."""

@@ -8,15 +8,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from rillet.backends import reference
-from rillet.errors import GraphError
+from rillet.errors import GraphError, Unsupported
 from rillet.ir.graph import Array, Graph
 from rillet.plan.plan import Plan
 from rillet.runtime.datasets import Dataset
 from rillet.runtime.images import as_input, contract
 from rillet.runtime.run import Program
 
-BACKENDS = ("reference", "c")
+BACKENDS = ("reference", "c", "torch")
 CHUNK = 50
+TORCH_CHUNK = 256
 Runner = Callable[[list[Array]], list[Array]]
 """Outputs for inputs."""
 
@@ -44,6 +45,7 @@ def evaluate(
     backend: str = "c",
     limit: int | None = None,
     progress: Callable[[int, int], None] = _silent,
+    torch_runner: Callable[[Graph], Runner] | None = None,
 ) -> Evaluation:
     """Runs the first `limit` pictures of `data` (all, if not said) through the network of `plan`.
 
@@ -61,11 +63,16 @@ def evaluate(
         raise GraphError(f"--limit must be at least 1, got {limit}")
     if backend not in BACKENDS:
         raise GraphError(f"--backend must be one of {', '.join(BACKENDS)}, got {backend!r}")
-    run = _reference(graph) if backend == "reference" else _c(plan)
-    chunks = [(start, min(start + CHUNK, count)) for start in range(0, count, CHUNK)]
+    if backend == "torch":
+        if torch_runner is None:
+            raise Unsupported("backend torch must be given PyTorch's runner")
+        run, chunk = torch_runner(graph), TORCH_CHUNK
+    else:
+        run, chunk = (_reference(graph) if backend == "reference" else _c(plan)), CHUNK
+    chunks = [(start, min(start + chunk, count)) for start in range(0, count, chunk)]
     work = _Work(graph, data, run, extra)
     first = fifth = done = 0
-    for right, near, size in _spread(work, chunks):
+    for right, near, size in _spread(work, chunks, alone=backend == "torch"):
         first, fifth, done = first + right, fifth + near, done + size
         progress(done, count)
     return Evaluation(graph.name, data.name, backend, count, first, first / count, fifth / count)
@@ -108,10 +115,10 @@ def _inherited(chunk: tuple[int, int]) -> tuple[int, int, int]:
     return _shared[-1](chunk)
 
 
-def _spread(work: _Work, chunks: list[tuple[int, int]]) -> Iterator[tuple[int, int, int]]:
-    """The chunks on all cores where processes can be forked, else one by one."""
+def _spread(work: _Work, chunks: list[tuple[int, int]], alone: bool) -> Iterator[tuple[int, int, int]]:
+    """The chunks on all cores where processes can be forked, else one by one; PyTorch (`alone`) spreads by itself."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
-    if cores == 1 or len(chunks) < 3 or "fork" not in multiprocessing.get_all_start_methods():
+    if alone or cores == 1 or len(chunks) < 3 or "fork" not in multiprocessing.get_all_start_methods():
         yield from map(work, chunks)
         return
     _shared.append(work)

@@ -1,0 +1,457 @@
+"""What each aten operator becomes in a graph: one function an operator, and the table of them."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from rillet.errors import GraphError
+from rillet.importers.torch import patterns, views
+from rillet.importers.torch.builder import Border, Builder, Call, Known, Result, Value, added
+from rillet.importers.torch.drafts import LowPad, Scale
+from rillet.importers.torch.layouts import as_vector, lengths
+from rillet.importers.torch.windows import shares_inside
+from rillet.ir.ops import (
+    Activation,
+    Add,
+    BatchNorm,
+    Conv,
+    Pad,
+    Pool,
+    PoolKind,
+    Resize,
+    Softmax,
+    Window,
+)
+from rillet.ir.types import Shape
+
+
+def _twice(value: Sequence[int] | int) -> tuple[int, int]:
+    """Rows and columns, where one number may stand for both."""
+    values = [value] if isinstance(value, int) else list(value)
+    return values[0], values[-1]
+
+
+# -- convolutions and dense layers -------------------------------------------------------------------------------------
+
+
+def _conv(b: Builder, call: Call) -> Result:
+    source, border = b.unpadded(call, b.map(call, "input"), Pad)
+    weight = b.array(call, "weight")
+    assert weight is not None
+    kernel, stride, dilation = (weight.shape[2], weight.shape[3]), _twice(call["stride"]), _twice(call["dilation"])
+    own = _conv_padding(call["padding"], kernel, dilation)
+    window = _window(b, call, kernel, stride, added(border, own), dilation)
+    arrays = {"weight": np.ascontiguousarray(weight.transpose(0, 2, 3, 1))}
+    bias = b.array(call, "bias")
+    if bias is not None:
+        arrays["bias"] = bias
+    op = Conv(weight.shape[0], window, call["groups"], bias=bias is not None)
+    return b.add(call, op, [source], params=arrays)
+
+
+def _conv_padding(padding: Any, kernel: tuple[int, int], dilation: tuple[int, int]) -> Border:
+    if padding == "valid":
+        return 0, 0, 0, 0
+    if padding == "same":
+        total = [(k - 1) * d for k, d in zip(kernel, dilation, strict=True)]
+        return total[0] // 2, total[0] - total[0] // 2, total[1] // 2, total[1] - total[1] // 2
+    rows, columns = _twice(padding)
+    return rows, rows, columns, columns
+
+
+def _window(
+    b: Builder,
+    call: Call,
+    kernel: tuple[int, int],
+    stride: tuple[int, int],
+    padding: Border,
+    dilation: tuple[int, int] = (1, 1),
+) -> Window:
+    try:
+        return Window(kernel, stride, padding, dilation)
+    except GraphError as error:
+        raise b.refuse(call, f"has no place in a graph: {error}") from None
+
+
+def _linear(b: Builder, call: Call) -> Result:
+    source = b.value(call, "input")
+    shape = b.shape(source)
+    if len(source.dims) != 2 or source.dims[0]:
+        raise b.refuse(call, f"must read a vector or a flattened map, got {b.described(source)}")
+    weight = b.array(call, "weight")
+    assert weight is not None
+    # The columns of the weight follow the flattened axes; those of a graph are height, width, channels.
+    axes = lengths(shape)
+    split = weight.reshape(weight.shape[0], *(axes[axis] for axis in source.dims[1]))
+    order = [1 + source.dims[1].index(axis) for axis in "HWC" if axis in axes]
+    moved = split.transpose(0, *order).reshape(weight.shape[0], *shape.array)
+    arrays = {"weight": np.ascontiguousarray(moved)}
+    bias = b.array(call, "bias")
+    if bias is not None:
+        arrays["bias"] = bias
+    op = Conv(weight.shape[0], Window((shape.height, shape.width)), bias=bias is not None, dense=True)
+    return b.add(call, op, [source.draft], as_vector(Shape(1, 1, weight.shape[0])), arrays)
+
+
+def _batch_norm(b: Builder, call: Call) -> Result:
+    source = b.by_channel(call, b.value(call, "input"))
+    mean, variance = b.array(call, "running_mean"), b.array(call, "running_var")
+    if call["training"] or mean is None or variance is None:
+        raise b.refuse(call, "must have running statistics, and use them")
+    weight, bias = b.array(call, "weight"), b.array(call, "bias")
+    arrays = {
+        "gamma": np.ones_like(mean) if weight is None else weight,
+        "beta": np.zeros_like(mean) if bias is None else bias,
+        "mean": mean,
+        "variance": variance,
+    }
+    return b.add(call, BatchNorm(call["eps"]), [source.draft], source.dims, arrays)
+
+
+# -- functions of each value -------------------------------------------------------------------------------------------
+
+
+def _activate(activation: Activation) -> Callable[[Builder, Call], Result]:
+    def handle(b: Builder, call: Call) -> Result:
+        return b.activate(call, b.value(call, "self"), activation)
+
+    return handle
+
+
+def _clamp(low: str, high: str) -> Callable[[Builder, Call], Result]:
+    """A handler of clamps whose bounds are the arguments of these names."""
+
+    def handle(b: Builder, call: Call) -> Result:
+        bounds = [-math.inf if call.get(low) is None else b.number(call[low]), b.number(call.get(high))]
+        bounds[1] = math.inf if call.get(high) is None else bounds[1]
+        if bounds[0] is None or bounds[1] is None:
+            raise b.refuse(call, "must have one number as each bound")
+        return patterns.clamp(b, call, b.value(call, "self"), bounds[0], bounds[1])
+
+    return handle
+
+
+def _dropout(b: Builder, call: Call) -> Result:
+    if call["train"] and call["p"]:
+        raise b.refuse(call, "must drop nothing when the module is in eval mode, got training=True")
+    return _same(b, call)
+
+
+def _same(b: Builder, call: Call) -> Result:
+    return b.value(call, "input" if "input" in call.arguments else "self")
+
+
+def _softmax(b: Builder, call: Call) -> Result:
+    source = b.by_channel(call, b.value(call, "self"))
+    if call["dim"] % len(source.dims) != 1:
+        raise b.refuse(call, f"must be over the channels, dimension 1, got {call['dim']}")
+    before = b.op(call, source.draft)
+    if isinstance(before, Scale) and before.offset == 0 and before.factor > 0:
+        return b.add(call, Softmax(before.factor), b.drafts[source.draft].inputs, source.dims)
+    return b.add(call, Softmax(), [source.draft], source.dims)
+
+
+# -- arithmetic --------------------------------------------------------------------------------------------------------
+
+
+def _add(b: Builder, call: Call) -> Result:
+    return _plus(b, call, call["self"], call["other"], call["alpha"])
+
+
+def _subtract(b: Builder, call: Call) -> Result:
+    return _plus(b, call, call["self"], call["other"], -call["alpha"])
+
+
+def _subtract_reversed(b: Builder, call: Call) -> Result:
+    return _plus(b, call, call["other"], call["self"], -call["alpha"])
+
+
+def _plus(b: Builder, call: Call, left: Any, right: Any, factor: float) -> Result:
+    """Left + factor * right."""
+    if isinstance(left, Value) and (number := b.number(right)) is not None:
+        return patterns.scale(b, call, left, 1, factor * number)
+    if isinstance(right, Value) and (number := b.number(left)) is not None:
+        return patterns.scale(b, call, right, factor, number)
+    if abs(factor) != 1:
+        right = _times(b, call, right, abs(factor))
+    one, other, dims = b.pair(call, left, right)
+    if b.shape(other).pixels > b.shape(one).pixels:
+        one, other = other, one
+        if factor < 0:
+            return b.add(call, Add(), [_times(b, call, one, -1).draft, other.draft], dims)
+    return b.add(call, Add(subtract=factor < 0), [one.draft, other.draft], dims)
+
+
+def _times(b: Builder, call: Call, operand: Any, factor: float) -> Any:
+    return Known(operand.tensor * factor) if isinstance(operand, Known) else patterns.scale(b, call, operand, factor)
+
+
+def _negative(b: Builder, call: Call) -> Result:
+    return patterns.scale(b, call, b.value(call, "self"), -1)
+
+
+def _multiply(b: Builder, call: Call) -> Result:
+    left, right = call["self"], call["other"]
+    if not isinstance(left, Value):
+        left, right = right, left
+    if (number := b.number(right)) is not None:
+        return patterns.scale(b, call, left, number)
+    return patterns.multiply(b, call, *b.pair(call, call["self"], call["other"]))
+
+
+def _divide(b: Builder, call: Call) -> Result:
+    source, divisor = b.value(call, "self"), call["other"]
+    number = b.number(divisor)
+    if call.get("rounding_mode") is not None or isinstance(divisor, Value) or number == 0:
+        raise b.refuse(call, "must divide by constants other than zero, without rounding")
+    if number is not None:
+        return patterns.scale(b, call, source, 1 / number)
+    if (pooled := _uncounted_border(b, call, source, divisor)) is not None:
+        return pooled
+    return patterns.multiply(b, call, *b.pair(call, source, Known(divisor.tensor.reciprocal(), divisor.layer)))
+
+
+def _uncounted_border(b: Builder, call: Call, source: Value, divisor: Known) -> Value | None:
+    """An average over a padded map, divided by the share of each window that lies on the map: padding not counted."""
+    pool = b.op(call, source.draft)
+    if not isinstance(pool, Pool) or pool.kind is not PoolKind.AVERAGE or any(pool.window.padding):
+        return None
+    before = Value(b.drafts[source.draft].inputs[0], source.dims)
+    at, border = b.unpadded(call, before, Pad)
+    if not any(border):
+        return None
+    window = replace(pool.window, padding=border)
+    shares = shares_inside(window, b.shape(Value(at, source.dims)))
+    if divisor.array.shape[-2:] != shares.shape or divisor.array.size != shares.size:
+        return None
+    if not np.allclose(divisor.array.reshape(shares.shape), shares, rtol=1e-6, atol=0):
+        return None
+    return b.add(call, replace(pool, window=window), [at])
+
+
+# -- pools and sizes ---------------------------------------------------------------------------------------------------
+
+
+def _max_pool(b: Builder, call: Call) -> Result:
+    value = b.map(call, "self")
+    shape = b.shape(value)
+    source, border = b.unpadded(call, value, LowPad)
+    kernel, stride, own, hanging = _pool_window(call, shape)
+    if _twice(call["dilation"]) != (1, 1):
+        raise b.refuse(call, f"must not be dilated, got {call['dilation']}")
+    padding = added(added(border, own), hanging)
+    return b.add(call, Pool(PoolKind.MAX, _window(b, call, kernel, stride, padding)), [source])
+
+
+def _average_pool(b: Builder, call: Call) -> Result:
+    value = b.map(call, "self")
+    kernel, stride, own, hanging = _pool_window(call, b.shape(value))
+    if call["divisor_override"] is not None:
+        raise b.refuse(call, f"must divide by what it sums, got divisor_override={call['divisor_override']}")
+    if call["count_include_pad"] and any(own):
+        # The zeros count, but what hangs over them in ceil_mode does not.
+        value, own = b.add(call, Pad(own), [value.draft]), (0, 0, 0, 0)
+    return b.add(call, Pool(PoolKind.AVERAGE, _window(b, call, kernel, stride, added(own, hanging))), [value.draft])
+
+
+def _pool_window(call: Call, shape: Shape) -> tuple[tuple[int, int], tuple[int, int], Border, Border]:
+    """Kernel, stride, padding, and how far the last windows of ceil_mode hang over the bottom and right."""
+    kernel = _twice(call["kernel_size"])
+    stride = _twice(call["stride"]) if call["stride"] else kernel
+    rows, columns = _twice(call["padding"])
+    _, _, height, width = call.sizes
+    below = max(0, (height - 1) * stride[0] + kernel[0] - shape.height - 2 * rows)
+    right = max(0, (width - 1) * stride[1] + kernel[1] - shape.width - 2 * columns)
+    return kernel, stride, (rows, rows, columns, columns), (0, below, 0, right)
+
+
+def _adaptive_average_pool(b: Builder, call: Call) -> Result:
+    source = b.map(call, "self")
+    shape = b.shape(source)
+    height, width = _twice(call["output_size"])
+    if (height, width) == (shape.height, shape.width) != (1, 1):
+        return source
+    if shape.height % height or shape.width % width:
+        raise b.refuse(call, f"must divide its map into equal windows, got {shape} to {height}x{width}")
+    kernel = shape.height // height, shape.width // width
+    stride = (1, 1) if (height, width) == (1, 1) else kernel
+    return b.add(call, Pool(PoolKind.AVERAGE, Window(kernel, stride)), [source.draft])
+
+
+def _mean(b: Builder, call: Call) -> Result:
+    source = b.value(call, "self")
+    shape, rank = b.shape(source), len(source.dims)
+    over = {dim % rank for dim in call.get("dim") or range(rank)}
+    axes = "".join(source.dims[dim] for dim in over)
+    if "C" in axes or (shape.channels == 1 and rank == 4 and 1 in over):
+        raise b.refuse(call, f"must be over height and width, got dimensions {sorted(over)} of {b.described(source)}")
+    window = Window((shape.height if "H" in axes else 1, shape.width if "W" in axes else 1))
+    kind = PoolKind.MEAN if window.covers(shape) else PoolKind.AVERAGE
+    keep = bool(call.get("keepdim"))
+    dims = ["" if i in over else dim for i, dim in enumerate(source.dims) if keep or i not in over]
+    return b.add(call, Pool(kind, window), [source.draft], tuple(dims))
+
+
+def _resize(half_pixel: bool) -> Callable[[Builder, Call], Result]:
+    def handle(b: Builder, call: Call) -> Result:
+        source = b.map(call, "input" if "input" in call.arguments else "self")
+        shape, (_, _, height, width) = b.shape(source), call.sizes
+        op = Resize(height, width, half_pixel_centers=half_pixel)
+        factors = call.get("scale_factors") or (call.get("scales_h"), call.get("scales_w"))
+        for length, out, factor in zip((shape.height, shape.width), (height, width), factors, strict=True):
+            if factor and op.sources(length, out) != _nearest(length, out, factor, half_pixel):
+                raise b.refuse(call, f"must resize by the ratio of its sizes, got a factor of {factor:g}")
+        return b.add(call, op, [source.draft])
+
+    return handle
+
+
+def _nearest(length: int, out: int, factor: float, half_pixel: bool) -> list[int]:
+    """The places that PyTorch copies for a factor of the caller's: in float32, and not from the sizes."""
+    step = np.float32(1 / factor)
+    places = [np.floor(np.float32(np.float32(i + (0.5 if half_pixel else 0)) * step)) for i in range(out)]
+    return [min(int(place), length - 1) for place in places]
+
+
+def _pad(b: Builder, call: Call) -> Result:
+    source = b.map(call, "self")
+    sides, fill = list(call["pad"]), b.number(call["value"]) or 0.0
+    if call.get("mode") not in (None, "constant") or fill not in (0.0, -math.inf):
+        raise b.refuse(call, f"must be with zeros, or minus infinity before max_pool2d, got {call.get('mode')} {fill}")
+    left, right, top, bottom, *others = [*sides, 0, 0, 0, 0][: max(4, len(sides))]
+    if any(others) or min(sides) < 0:
+        raise b.refuse(call, f"must widen height and width alone, got {sides}")
+    if not any(sides) and b.keep is None:
+        return source
+    border = (top, bottom, left, right)
+    return b.add(call, Pad(border) if fill == 0 else LowPad(border), [source.draft])
+
+
+HANDLERS: dict[str, Callable[[Builder, Call], Result]] = {
+    "adaptive_avg_pool2d": _adaptive_average_pool,
+    "add": _add,
+    "alias": _same,
+    "avg_pool2d": _average_pool,
+    "batch_norm": _batch_norm,
+    "cat": views.concat,
+    "chunk": views.chunk,
+    "clamp": _clamp("min", "max"),
+    "clamp_max": _clamp("", "max"),
+    "clamp_min": _clamp("min", ""),
+    "clip": _clamp("min", "max"),
+    "clone": _same,
+    "concat": views.concat,
+    "constant_pad_nd": _pad,
+    "contiguous": _same,
+    "conv2d": _conv,
+    "detach": _same,
+    "div": _divide,
+    "dropout": _dropout,
+    "expand": views.expand,
+    "expand_as": views.expand,
+    "feature_dropout": _dropout,
+    "flatten": views.reshape,
+    "hardsigmoid": _activate(Activation.HARD_SIGMOID),
+    "hardswish": _activate(Activation.HARD_SWISH),
+    "hardtanh": _clamp("min_val", "max_val"),
+    "linear": _linear,
+    "max_pool2d": _max_pool,
+    "mean": _mean,
+    "mul": _multiply,
+    "narrow": views.narrow,
+    "neg": _negative,
+    "pad": _pad,
+    "permute": views.permute,
+    "relu": _activate(Activation.RELU),
+    "relu6": _activate(Activation.RELU6),
+    "reshape": views.reshape,
+    "rsub": _subtract_reversed,
+    "select": views.select,
+    "sigmoid": _activate(Activation.SIGMOID),
+    "silu": _activate(Activation.SILU),
+    "slice": views.cut,
+    "softmax": _softmax,
+    "split": views.split,
+    "split_with_sizes": views.split_with_sizes,
+    "squeeze": views.reshape,
+    "sub": _subtract,
+    "to": _same,
+    "transpose": views.transpose,
+    "unflatten": views.reshape,
+    "unsqueeze": views.reshape,
+    "upsample_nearest2d": _resize(False),
+    "_upsample_nearest_exact2d": _resize(True),
+    "view": views.reshape,
+}
+
+NOTES: dict[str, tuple[str, str]] = {
+    "adaptive_avg_pool2d": ("pool", "to one pixel, or to a size that divides the map"),
+    "add": ("add", "with a value, a constant or a number"),
+    "alias": ("nothing", ""),
+    "avg_pool2d": ("pool", "any padding, counted (a pad before it) or not, and `ceil_mode`"),
+    "batch_norm": ("batchnorm", "with running statistics"),
+    "cat": ("concat", "along channels"),
+    "chunk": ("slices", "of channels"),
+    "clamp": ("activate", "any bounds; other than 0, 0 to 6 and -1 to 1 take constants too"),
+    "clamp_max": ("activate", "as clamp"),
+    "clamp_min": ("activate", "as clamp"),
+    "clip": ("activate", "as clamp"),
+    "clone": ("nothing", ""),
+    "concat": ("concat", "as cat"),
+    "constant_pad_nd": ("pad", "as pad"),
+    "contiguous": ("nothing", ""),
+    "conv2d": ("conv", "any kernel, stride, dilation, groups, padding; constant weights; takes the pads before it"),
+    "detach": ("nothing", ""),
+    "div": ("multiply", "by a constant or a number"),
+    "dropout": ("nothing", "in eval mode"),
+    "expand": ("nothing", "where arithmetic reads it (squeeze-and-excite)"),
+    "expand_as": ("nothing", "as expand"),
+    "feature_dropout": ("nothing", "in eval mode"),
+    "flatten": ("nothing", "as view"),
+    "hardsigmoid": ("activate", "also as relu6(x + 3) / 6"),
+    "hardswish": ("activate", "also as x * relu6(x + 3) / 6 or x * hardsigmoid(x)"),
+    "hardtanh": ("activate", "as clamp"),
+    "linear": ("conv over the whole map", "of a vector or a flattened map"),
+    "max_pool2d": ("pool", "any padding and `ceil_mode`, no dilation; takes pads of minus infinity before it"),
+    "mean": ("pool over the whole map", "over height and width"),
+    "mul": ("multiply", "with a value (squeeze-and-excite), a constant or a number"),
+    "narrow": ("slice", "of channels"),
+    "neg": ("multiply", ""),
+    "pad": ("pad", "height and width, with zeros"),
+    "permute": ("nothing", "where a reader finds 1xCxHxW again"),
+    "relu": ("activate", ""),
+    "relu6": ("activate", ""),
+    "reshape": ("nothing", "as view"),
+    "rsub": ("add", "as sub"),
+    "select": ("nothing", "of a dimension of length 1"),
+    "sigmoid": ("activate", ""),
+    "silu": ("activate", "also as x * sigmoid(x)"),
+    "slice": ("slice", "of neighbouring channels"),
+    "softmax": ("softmax", "over channels"),
+    "split": ("slices", "of channels"),
+    "split_with_sizes": ("slices", "of channels"),
+    "squeeze": ("nothing", "as view"),
+    "sub": ("add", "as add"),
+    "to": ("nothing", "where the values stay float32"),
+    "transpose": ("nothing", "as permute"),
+    "unflatten": ("nothing", "as view"),
+    "unsqueeze": ("nothing", "as view"),
+    "upsample_nearest2d": ("resize", ""),
+    "_upsample_nearest_exact2d": ("resize", ""),
+    "view": ("nothing", "where it joins whole axes (flattens) or takes them apart again"),
+}
+"""What each operator becomes in a graph, and its limits; the table in docs/torch.md is made of this."""
+
+
+def supported_operators() -> list[str]:
+    """Names of the aten operators that the importer reads."""
+    return sorted(HANDLERS)
+
+
+def operator_table() -> str:
+    """The supported operators as a Markdown table."""
+    rows = [f"| `{name}` | {NOTES[name][0]} | {NOTES[name][1]} |" for name in supported_operators()]
+    return "\n".join(["| operator | becomes | limits |", "|---|---|---|", *rows]) + "\n"

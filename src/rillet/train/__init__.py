@@ -1,0 +1,1 @@
+"""Graphs as PyTorch modules, to be trained."""
