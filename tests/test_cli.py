@@ -251,6 +251,14 @@ def test_draw_writes_a_picture(tmp_path: Path) -> None:
     assert "cannot be written" in failed("draw", "mobilenet_v2", "-o", tmp_path / "none" / "net.svg")
 
 
+def test_tables_of_the_impossible_goal() -> None:
+    goal = printed("table", "impossible")
+    assert (goal["total"], goal["slower_total"]) == (6112128, 2734080)
+    assert printed("table", "recompute")["rows"]
+    assert printed("table", "narrow", "mnasnet_b1")["options"]
+    assert "map must be a multiple of the last convolution's 13x13" in failed("table", "impossible", "squeezenet1_1")
+
+
 def test_models_lists_the_zoo() -> None:
     zoo = {network["name"]: network for network in printed("models")["zoo"]}  # type: ignore[union-attr]
     assert "width=1" in zoo["mobilenet_v2"]["parameters"]
@@ -267,7 +275,7 @@ def test_wrong_words_for_networks() -> None:
     assert "did you mean mobilenet_v2?" in failed("count", "mobilenet_v22")
     assert "--convention must be one of macs, thop-2020," in failed("count", "mobilenet_v2", "--convention", "flops")
     assert "--by must be one of layer, block, kind" in failed("count", "mobilenet_v2", "--by", "row")
-    assert "table must be one of alpha, fuseconv" in failed("table", "beta")
+    assert "table must be one of alpha, fuseconv, impossible" in failed("table", "beta")
     assert "--board must be a size" in failed("explain", "mobilenet_v2", "--board", "big")
     assert "or mobilenet_v2:top=false,seed=0 for drawn ones" in failed("verify", "mobilenet_v2:top=false")
     assert "an oracle must be given a file" in failed("verify", "microbotnet:seed=1", "--against", "litert")

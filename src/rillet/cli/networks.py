@@ -2,7 +2,7 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -20,6 +20,9 @@ from rillet.cli.app import (
     status,
     write,
 )
+
+if TYPE_CHECKING:
+    from rillet.report.tables import Table
 
 CsvOption = Annotated[bool, typer.Option("--csv", help="Print comma-separated values.")]
 MarkdownOption = Annotated[bool, typer.Option("--markdown", help="Print a Markdown table.")]
@@ -139,31 +142,58 @@ def compare(
         tables.write(make_console(), tables.comparison(rows, bits), csv=csv, markdown=markdown)
 
 
+TABLES = ("alpha", "fuseconv", "impossible", "recompute", "narrow")
+
+
 @app.command()
 def table(
-    name: Annotated[str, typer.Argument(metavar="alpha|fuseconv", help="Which table of the sources.")],
+    name: Annotated[str, typer.Argument(metavar="|".join(TABLES), help="Which table.")],
+    model: Annotated[
+        str,
+        typer.Argument(metavar="[MODEL]", help="Of impossible, recompute and narrow: MobileNetV2 else."),
+    ] = "mobilenet_v2:top=false",
     csv: CsvOption = False,
     markdown: MarkdownOption = False,
     json_output: JsonOption = False,
 ) -> None:
-    """Prints a table of the sources, the printed numbers beside the true counts."""
+    """Prints a table of the sources, the printed numbers beside the true ones: MobileNetV1 by width (alpha), FuSeConv's
+    networks, the impossible goal (its multipliers and buffers, the price of none, the narrow side of each block).
+    """
+    from rillet.report import tables
+
+    record, made = _table(one_of("table", name, TABLES), model)
+    if json_output:
+        print_json({"table": name, **record})
+    else:
+        tables.write(make_console(), made, csv=csv, markdown=markdown)
+
+
+def _table(name: str, model: str) -> "tuple[dict[str, Any], Table]":
+    """A table as a record and as people read it."""
     from rillet.analyses import tables as computed
+    from rillet.analyses.impossible import impossible
+    from rillet.analyses.narrow import narrow
+    from rillet.analyses.recompute import granularities
+    from rillet.report import impossible as goal
     from rillet.report import tables
     from rillet.runtime.models import open_model
 
-    def opened(model: str):  # noqa: ANN202 - Graph, whose import is heavy
-        return open_model(model).graph
-
-    if one_of("table", name, ("alpha", "fuseconv")) == "alpha":
-        alpha = computed.alpha(opened)
-        rows, made = [asdict(row) for row in alpha], tables.alpha(alpha)
-    else:
-        fuse = computed.fuseconv(opened)
-        rows, made = [asdict(row) for row in fuse], tables.fuseconv(fuse)
-    if json_output:
-        print_json({"table": name, "rows": rows})
-    else:
-        tables.write(make_console(), made, csv=csv, markdown=markdown)
+    match name:
+        case "alpha":
+            alpha = computed.alpha(lambda model: open_model(model).graph)
+            return {"rows": [asdict(row) for row in alpha]}, tables.alpha(alpha)
+        case "fuseconv":
+            fuse = computed.fuseconv(lambda model: open_model(model).graph)
+            return {"rows": [asdict(row) for row in fuse]}, tables.fuseconv(fuse)
+        case "impossible":
+            found = impossible(open_named(model).graph)
+            return asdict(found), goal.impossible_table(found)
+        case "recompute":
+            rows = granularities(open_named(model).graph)
+            return {"rows": [asdict(row) for row in rows]}, goal.recompute_table(rows)
+        case _:
+            options = narrow(open_named(model).graph)
+            return asdict(options), goal.narrow_table(options)
 
 
 @app.command()

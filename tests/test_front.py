@@ -1,0 +1,105 @@
+"""The tables and the picture of the impossible goal: what they say, and that the page shows them."""
+
+import io
+import json
+import re
+from dataclasses import asdict
+from xml.etree import ElementTree
+
+import pytest
+from rich.console import Console
+
+from conftest import ROOT
+from rillet.analyses.impossible import impossible
+from rillet.analyses.narrow import narrow
+from rillet.analyses.recompute import granularities
+from rillet.ir.graph import Graph
+from rillet.report.front import svg
+from rillet.report.impossible import impossible_table, narrow_table, recompute_table
+from rillet.report.tables import Table, as_csv, write
+from rillet.runtime.models import open_model
+
+PAGE = (ROOT / "docs" / "impossible.md").read_text()
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def table(name: str, graph: Graph) -> Table:
+    match name:
+        case "impossible":
+            return impossible_table(impossible(graph))
+        case "recompute":
+            return recompute_table(granularities(graph))
+        case _:
+            return narrow_table(narrow(graph))
+
+
+@pytest.mark.parametrize("name", ["impossible", "recompute", "narrow"])
+def test_the_page_shows_the_tables(name: str) -> None:
+    out = io.StringIO()
+    write(Console(file=out, highlight=False, width=160), table(name, open_model("mobilenet_v2:top=false").graph))
+    shown = re.search(rf"```\w+\n\$ rillet table {name}\n(.*?)```", PAGE, re.S)
+    assert shown is not None
+    assert [line.rstrip() for line in out.getvalue().splitlines()] == shown[1].splitlines()
+    assert max(map(len, shown[1].splitlines())) < 160
+
+
+def test_the_page_shows_the_picture() -> None:
+    assert "(front.svg)" in PAGE
+    shown = (ROOT / "docs" / "front.svg").read_text()
+    assert shown == svg(narrow(open_model("mobilenet_v2:top=false").graph)), "write the picture to docs/front.svg anew"
+
+
+def test_numbers_of_the_page_stand_in_its_tables() -> None:
+    tables = "".join(re.findall(r"```.*?```", PAGE, re.S))
+    prose = re.sub(r"```.*?```", "", PAGE, flags=re.S)
+    numbers = set(re.findall(r"\d{1,3}(?:,\d{3})+|\d+\.\d{2,}", prose))
+    # What `rillet count mobilenet_v2:top=false --convention keras` prints.
+    assert {number for number in numbers if number not in tables} == {"2,257,984"}
+
+
+@pytest.mark.parametrize("model", ["mobilenet_v1", "mobilenet_v2:fuse=half", "mobilenet_v3_small", "resnet18", "vgg16"])
+@pytest.mark.parametrize("name", ["impossible", "recompute", "narrow"])
+def test_tables_of_other_networks(name: str, model: str) -> None:
+    made = table(name, open_model(model).graph)
+    assert all(len(row) == len(made.columns) for row in made.rows)
+    assert len(as_csv(made).splitlines()) == len(made.rows) + 1
+
+
+def test_records_are_ready_for_json() -> None:
+    graph = open_model("mobilenet_v2:top=false").graph
+    assert json.loads(json.dumps(asdict(impossible(graph))))["buffers"][0]["kind"] == "line"
+    assert json.loads(json.dumps(asdict(narrow(graph))))["front"][0]["factor"] == 1.0
+    assert json.loads(json.dumps(asdict(granularities(graph)[0])))["tile"] == [1, 1]
+
+
+def test_the_lines_of_the_narrow_table_are_on_the_front() -> None:
+    found = narrow(open_model("mobilenet_v2:top=false").graph)
+    points = {f"{point.values:,}": f"{point.factor:.4f}x" for point in found.front}
+    rows = narrow_table(found).rows
+    assert len(rows) == 1 + len(found.options)
+    for *_, values, macs in rows:
+        assert points[values] == macs
+
+
+@pytest.mark.parametrize("model", ["mobilenet_v2:top=false", "microbotnet", "vgg16"])
+def test_the_picture_lies_within_its_frame(model: str) -> None:
+    found = narrow(open_model(model).graph)
+    root = ElementTree.fromstring(svg(found))
+    width, height = map(float, root.attrib["viewBox"].split()[2:])
+    dots = root.findall(f"{SVG}circle")
+    assert len(dots) == sum(point.corner for point in found.front)
+    for dot in dots:
+        assert 0 < float(dot.attrib["cx"]) < width
+        assert 0 < float(dot.attrib["cy"]) < height
+        assert "values" in (dot.findtext(f"{SVG}title") or "")
+    said = [text.text for text in root.findall(f"{SVG}text")]
+    assert "values held on chip" in said
+    assert f"{found.wide_values:,} values" in said
+    path = next(iter(root.findall(f"{SVG}path"))).attrib["d"]
+    assert path.count("H") == len(found.front) - 1
+
+
+def test_names_are_escaped_in_the_picture() -> None:
+    graph = open_model("microbotnet").graph.with_name("<script>&")
+    assert "<script>" not in svg(narrow(graph))
+    ElementTree.fromstring(svg(narrow(graph)))
