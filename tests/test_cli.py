@@ -259,6 +259,29 @@ def test_tables_of_the_impossible_goal() -> None:
     assert "map must be a multiple of the last convolution's 13x13" in failed("table", "impossible", "squeezenet1_1")
 
 
+def test_plan_and_simulate_a_pipeline() -> None:
+    made = printed("plan", "mobilenet_v2:top=false", "--interval", 50176)
+    assert (made["kind"], made["multipliers"], made["interval_cycles"]) == ("pixels", 5976, 50176)
+    assert (made["line_buffer_values"], made["skip_values"]) == (247657, 12336)
+    found = printed("simulate", "microbotnet", "--interval", 4096)
+    assert found["passed"]
+    assert found["interval_cycles"] == found["planned_interval_cycles"] == 4096
+    assert found["latency_cycles"] == found["planned_latency_cycles"]
+    assert all(ring["peak_pixels"] <= ring["depth_pixels"] for ring in found["rings"])  # type: ignore[union-attr]
+    done = rillet("plan", "mobilenet_v2", "--target", "zcu102", "--clock", "300MHz")
+    assert "at 300 MHz" in done.stdout
+    parts = printed("plan", "mobilenet_v2", "--interval", 12544, "--several", 3)["devices"]
+    assert len(parts) == 3  # type: ignore[arg-type]
+
+
+def test_wrong_words_for_pipelines() -> None:
+    assert "multipliers must be at least" in failed("plan", "mobilenet_v2", "--interval", 50176, "--multipliers", 10)
+    assert "did you mean zcu102?" in failed("plan", "mobilenet_v2", "--target", "zcu103")
+    assert "weights must be at most 2097152 to stay" in failed("plan", "mobilenet_v2", "--target", "tensorasic_65536")
+    assert "--clock must be a frequency" in failed("plan", "mobilenet_v2", "--interval", 50176, "--clock", "fast")
+    assert "must come with --target" in failed("plan", "mobilenet_v2", "--several", 2)
+
+
 def test_models_lists_the_zoo() -> None:
     zoo = {network["name"]: network for network in printed("models")["zoo"]}  # type: ignore[union-attr]
     assert "width=1" in zoo["mobilenet_v2"]["parameters"]

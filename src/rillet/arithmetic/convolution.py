@@ -1,5 +1,7 @@
 """A convolution's stored weights and multipliers, out of a graph."""
 
+from functools import lru_cache
+
 import numpy as np
 import numpy.typing as npt
 
@@ -21,4 +23,15 @@ def multipliers(
     """Mantissas and shifts of the output channels."""
     scales = graph.param(node, "weight_scale").astype(np.float32)
     in_f32 = op.rounding is Rounding.SINGLE or op.weights is DType.U8
-    return fp.conv_multipliers(source, scales, out, in_f32)
+    return _multipliers(source, scales.tobytes(), out, in_f32)
+
+
+@lru_cache(maxsize=512)
+def _multipliers(
+    source: Quant, scales: bytes, out: Quant, in_f32: bool
+) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int8]]:
+    # A pipeline asks for them at every pixel.
+    found = fp.conv_multipliers(source, np.frombuffer(scales, np.float32), out, in_f32)
+    for array in found:
+        array.flags.writeable = False
+    return found

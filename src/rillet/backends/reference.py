@@ -59,6 +59,11 @@ def outputs(graph: Graph, inputs: Array) -> tuple[Array, ...]:
     return tuple(values[name] for name in graph.outputs)
 
 
+def node_value(graph: Graph, node: Node, values: Values) -> Array:
+    """What one node (no input) makes of the values that it reads, given by name."""
+    return _Step(graph, node, values).value(np.empty(0))
+
+
 class _Step:
     """One node at work."""
 

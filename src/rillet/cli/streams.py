@@ -20,7 +20,17 @@ from rillet.cli.app import (
     print_json,
     status,
 )
-from rillet.errors import GraphError
+from rillet.cli.chips import (
+    CeilOption,
+    ChipBitsOption,
+    ClockOption,
+    IntervalOption,
+    MemoryOption,
+    MultipliersOption,
+    TargetOption,
+    print_pixels,
+)
+from rillet.errors import GraphError, TargetError
 
 if TYPE_CHECKING:
     from rillet.ir.graph import Graph
@@ -142,12 +152,29 @@ def plan(
     ram: RamOption = None,
     objective: ObjectiveOption = "memory",
     resident: ResidentOption = False,
+    target: TargetOption = None,
+    multipliers: MultipliersOption = None,
+    interval: IntervalOption = None,
+    memory: MemoryOption = None,
+    clock: ClockOption = None,
+    bits: ChipBitsOption = 8,
+    ceil: CeilOption = False,
+    several: Annotated[int | None, typer.Option("--several", min=1, help="Cut it over so many chips.")] = None,
     json_output: JsonOption = False,
 ) -> None:
-    """Cuts a network into streaming segments and lays their buffers into one arena."""
+    """Plans a network as a stream: for a processor, segments and one arena; for a chip, a pipeline that never reloads.
+
+    A chip is meant by --target, --multipliers, --interval or --memory.
+    """
     from rillet.report import records, text
 
-    made = make_plan(open_named(model, weights=weights).graph, ram, objective, resident)
+    graph = open_named(model, weights=weights).graph
+    if any(option is not None for option in (target, multipliers, interval, memory)):
+        print_pixels(graph, target, multipliers, interval, memory, clock, bits, ceil, several, json_output)
+        return
+    if several is not None or clock is not None:
+        raise TargetError("--several and --clock must come with --target, --multipliers, --interval or --memory")
+    made = make_plan(graph, ram, objective, resident)
     if json_output:
         print_json(records.plan_record(made))
     else:

@@ -24,6 +24,7 @@ class Space:
         self.position = self.timing.position
         self._span = cache(self._spans)
         self.pixels = cache(self._pixels)
+        self._branches = cache(self._find_branches)
 
     def _pixels(self, name: str, start: int, driver: str) -> int:
         """The least pixels that `name` must keep for its readers; 0 for pushed rows that are read where they lie."""
@@ -75,11 +76,11 @@ class Space:
         branches = [self._branches(name, fork) for name in (one, other)]
         return all(branches) and max(branches[0]) < min(branches[1])
 
-    def _branches(self, name: str, fork: str) -> set[int]:
+    def _find_branches(self, name: str, fork: str) -> frozenset[int]:
         """Places of the readers of `fork` through which `name` follows from it."""
         if name == fork:
-            return set()
-        own = {self.position[name]} if fork in self.graph.by_name[name].inputs else set[int]()
+            return frozenset()
+        own = frozenset({self.position[name]} if fork in self.graph.by_name[name].inputs else set[int]())
         earlier = (n for n in self.graph.by_name[name].inputs if self.position[n] > self.position[fork])
         return own.union(*(self._branches(n, fork) for n in earlier))
 

@@ -79,12 +79,8 @@ def verify(
     """
     if against:
         require(against)
-        if path is None or imported is None:
-            raise Unsupported(
-                f"{plan.graph.name}: an oracle must be given a file as it is, not a network made or changed"
-            )
-    program = Program(plan)
     oracle = _oracle(against, path, imported)
+    program = Program(plan)
     graph, values = plan.graph, 0
     names = ("c", against) if against else ("c",)
     for i, image in enumerate(random_inputs(graph, inputs)):
@@ -136,7 +132,8 @@ def _oracle(
 ) -> Callable[[Array], dict[str, Array]] | None:
     if name is None:
         return None
-    assert path is not None and imported is not None
+    if path is None or imported is None:
+        raise Unsupported("an oracle must be given a file as it is, not a network made or changed")
     if name == "tflm":
         micro = Tflm(path)
         return lambda image: {imported.graph.outputs[0]: micro.run(image)}

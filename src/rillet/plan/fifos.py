@@ -1,0 +1,196 @@
+"""When every pixel of a pipeline is made, by a max-plus recurrence, and how many of them each buffer must hold.
+
+A stage fires when the pixels that it needs are there and its previous firing is done, and is busy for `cycles`:
+done[n] = max(ready[n], done[n - 1]) + cycles, which is cycles * (n + 1) + the running maximum of ready[n] - cycles * n.
+It lets go of a pixel when the last firing that may need it is done; what it lets go of leaves before what arrives at
+the same cycle comes in. A buffer is a ring, so it holds everything from the oldest pixel that a reader still needs.
+
+The recurrence has no room for a full buffer: it runs with endless ones, and a buffer is then made as deep as it ever
+was full. The machine with these depths keeps the very same schedule: were some write the first to find no room, all
+before it happened as here, and here that write left the buffer within its depth. So nothing ever waits for room,
+and as a network has no cycles, nothing waits for ever.
+
+Frames follow each other at the interval, and the schedule becomes periodic. Measured from the beginning of its own
+frame, nothing happens earlier in a later frame, as its stages have more behind them. So if what a stage reads is
+periodic from frame f, the stage is so from f + 1: work left over from frame f is all there can be, each older frame's
+being less.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from rillet.ir.graph import Graph, Node
+from rillet.ir.ops import Constant, Conv, Input, Pool, Resize, Window, op_window
+from rillet.ir.types import Shape
+from rillet.plan.folding import Folding
+
+Cycles = npt.NDArray[np.int64]
+
+
+def accumulates(graph: Graph, node: Node) -> bool:
+    """True where a node takes in each pixel as it comes and keeps sums alone: a window over the whole map."""
+    if not isinstance(node.op, Pool | Conv) or node.op.window.dilation != (1, 1):
+        return False
+    shape = graph.input_shapes(node)[0]
+    return shape.pixels > 1 and node.op.window.covers(shape)
+
+
+def fired_pixels(graph: Graph, node: Node) -> int:
+    """The pixels that a node's firings share out: those it makes, or takes in where it accumulates."""
+    return graph.input_shapes(node)[0].pixels if accumulates(graph, node) else node.shape.pixels
+
+
+def streamed(graph: Graph, node: Node) -> tuple[str, ...]:
+    """The values that come to a node in pixels: its inputs without the constants, each once."""
+    return tuple(n for n in dict.fromkeys(node.inputs) if not isinstance(graph.by_name[n].op, Constant))
+
+
+@dataclass(frozen=True)
+class Reading:
+    """For each firing of a reader in one frame, what it asks of a value."""
+
+    needs: Cycles
+    """Pixels that must have arrived; at least the first, which tells that the frame has begun."""
+    keeps: Cycles
+    """Pixels let go of once the firing is done: all before the first that a later firing needs."""
+
+    @property
+    def span(self) -> int:
+        """Pixels that a buffer holds at least, however fast everything is."""
+        oldest = np.concatenate([[0], self.keeps[:-1]])
+        return int((self.needs - oldest).max())
+
+
+def reading(graph: Graph, node: Node, source: str, lanes: int) -> Reading:
+    """How `node` reads `source` when a firing makes (or takes in) `lanes` pixels."""
+    shape = graph.by_name[source].shape
+    if accumulates(graph, node):
+        taken = np.arange(1, shape.pixels // lanes + 1, dtype=np.int64) * lanes
+        return Reading(taken, taken)
+    first, last = _seen(node, shape)
+    needs = np.maximum(last.reshape(-1, lanes).max(1) + 1, 1)
+    oldest = np.minimum.accumulate(first.reshape(-1, lanes).min(1)[::-1])[::-1]
+    return Reading(needs, np.concatenate([oldest[1:], [shape.pixels]]))
+
+
+def _seen(node: Node, source: Shape) -> tuple[Cycles, Cycles]:
+    """For each pixel of a node, the first and the last pixel of a source that it reads: all of them and -1 for none."""
+    out = node.shape
+    if source.pixels == 1:
+        return np.zeros(out.pixels, np.int64), np.zeros(out.pixels, np.int64)
+    if isinstance(node.op, Resize):
+        rows = np.array(node.op.sources(source.height, out.height), np.int64)
+        columns = np.array(node.op.sources(source.width, out.width), np.int64)
+        place = (rows[:, None] * source.width + columns).reshape(-1)
+        return place, place
+    window = op_window(node.op) or Window()
+    (top, _, left, _), (high, wide) = window.padding, window.kernel
+    rows = _axis(out.height, source.height, high, window.stride[0], top, window.dilation[0])
+    columns = _axis(out.width, source.width, wide, window.stride[1], left, window.dilation[1])
+    some = ((rows[0] <= rows[1])[:, None] & (columns[0] <= columns[1])).reshape(-1)
+    first = (rows[0][:, None] * source.width + columns[0]).reshape(-1)
+    last = (rows[1][:, None] * source.width + columns[1]).reshape(-1)
+    return np.where(some, first, source.pixels), np.where(some, last, -1)
+
+
+def _axis(out: int, length: int, kernel: int, stride: int, before: int, gap: int) -> tuple[Cycles, Cycles]:
+    """First and last place that each window sees along one axis; first behind last where it sees the padding alone."""
+    corner = np.arange(out, dtype=np.int64) * stride - before
+    skipped = np.maximum(0, -(corner // gap))
+    steps = np.minimum(kernel - 1, (length - 1 - corner) // gap)
+    return corner + skipped * gap, corner + steps * gap
+
+
+@dataclass(frozen=True)
+class Times:
+    """Cycles at which something happens in every frame: a row a frame, and the last row again and again."""
+
+    rows: Cycles
+    interval: int
+
+    def frames(self, count: int) -> Cycles:
+        """The first `count` frames."""
+        more = count - len(self.rows)
+        if more <= 0:
+            return self.rows[:count]
+        later = self.rows[-1] + self.interval * np.arange(1, more + 1, dtype=np.int64)[:, None]
+        return np.concatenate([self.rows, later])
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """The whole pipeline in time: when each value's pixels arrive, when each stage's firings are done."""
+
+    arrives: Mapping[str, Times]
+    done: Mapping[str, Times]
+    frames: int
+    """Frames until all is periodic."""
+
+
+def schedule(graph: Graph, foldings: Mapping[str, Folding], interval: int) -> Schedule:
+    """When everything happens, images following each other every `interval` cycles.
+
+    Pixel i of n of an image is there at the end of the cycle ceil((i + 1) * interval / n) after the image before it.
+    """
+    arrives: dict[str, Times] = {}
+    done: dict[str, Times] = {}
+    for node in graph.nodes:
+        if isinstance(node.op, Input):
+            count = node.shape.pixels
+            place = np.arange(1, count + 1, dtype=np.int64)
+            # In two parts, as the product of the two may be more than 64 bits hold.
+            paced = place * (interval // count) - (-place * (interval % count) // count)
+            arrives[node.name] = Times(paced[None, :], interval)
+        elif not isinstance(node.op, Constant):
+            folding = foldings[node.name]
+            ready: Times | None = None
+            for source in streamed(graph, node):
+                needs = reading(graph, node, source, folding.lanes).needs
+                ready = _later(ready, Times(arrives[source].rows[:, needs - 1], interval))
+            assert ready is not None, f"{node.name} reads nothing that streams"
+            fired = done[node.name] = _fire(ready, folding.cycles)
+            last_only = accumulates(graph, node)
+            made = fired.rows[:, -1:] if last_only else np.repeat(fired.rows, folding.lanes, axis=1)
+            arrives[node.name] = Times(made, interval)
+    return Schedule(arrives, done, max(len(times.rows) for times in arrives.values()))
+
+
+def _later(one: Times | None, other: Times) -> Times:
+    if one is None:
+        return other
+    count = max(len(one.rows), len(other.rows))
+    return Times(np.maximum(one.frames(count), other.frames(count)), other.interval)
+
+
+def _fire(ready: Times, cycles: int) -> Times:
+    """When a stage's firings are done."""
+    rows = ready.frames(len(ready.rows) + 1)
+    flat = rows.reshape(-1)
+    busy = np.arange(flat.size, dtype=np.int64) * cycles
+    done = (np.maximum.accumulate(flat - busy) + busy + cycles).reshape(rows.shape)
+    kept = len(done)
+    while kept > 1 and np.array_equal(done[kept - 1], done[kept - 2] + ready.interval):
+        kept -= 1
+    return Times(done[:kept], ready.interval)
+
+
+def depth(graph: Graph, foldings: Mapping[str, Folding], times: Schedule, name: str) -> tuple[int, int]:
+    """The most pixels of a value that lie in its buffer at once, at least one; and the frames in which that is seen."""
+    pixels = graph.by_name[name].shape.pixels
+    freed: Times | None = None
+    for reader in graph.consumers[name]:
+        keeps = reading(graph, reader, name, foldings[reader.name].lanes).keeps
+        last = np.searchsorted(keeps, np.arange(pixels), side="right")
+        freed = _later(freed, Times(times.done[reader.name].rows[:, last], times.arrives[name].interval))
+    assert freed is not None
+    arrived = times.arrives[name]
+    count = max(len(arrived.rows), len(freed.rows))
+    longest = int((freed.frames(count) - arrived.frames(count)).max())
+    # Pixels of as many frames as one may wait through lie there together.
+    count += max(0, longest) // arrived.interval + 1
+    comes, goes = arrived.frames(count).reshape(-1), freed.frames(count).reshape(-1)
+    held = np.arange(1, comes.size + 1) - np.searchsorted(goes, comes, side="right")
+    return max(1, int(held.max())), count

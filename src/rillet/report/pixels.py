@@ -1,0 +1,173 @@
+"""Pixel plans and their simulations, for the terminal and as records."""
+
+from dataclasses import asdict
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from rillet.plan.claims import Claim
+from rillet.plan.devices import Device
+from rillet.plan.pipeline import PixelPlan, PixelStage
+from rillet.report.text import bytes_text
+from rillet.runtime.simulate import Simulation
+
+
+def plan_record(made: PixelPlan) -> dict[str, Any]:
+    """A pixel plan's numbers, layers, rings and barriers."""
+    return {
+        "kind": made.kind,
+        "graph": made.graph.name,
+        "chip": made.chip,
+        "clock_hz": made.clock_hz,
+        "interval_cycles": made.interval_cycles,
+        "images_per_s": made.images_per_s,
+        "latency_cycles": made.latency_cycles,
+        "multipliers": made.multipliers,
+        "elementwise_multipliers": made.elementwise_multipliers,
+        "owned_multipliers": made.owned_multipliers,
+        "utilisation": made.utilisation,
+        "macs": made.macs,
+        "weights": made.weights,
+        "weight_copies": made.weight_copies,
+        "bits": made.weight_bits,
+        "weight_bits": made.resident_bits,
+        "line_buffer_values": made.line_buffer_values,
+        "skip_values": made.skip_values,
+        "hold_values": made.hold_values,
+        "fifo_values": made.fifo_values,
+        "buffer_bits": made.buffer_bits,
+        "memory_bits": made.memory_bits,
+        "layers": [_stage_record(stage) for stage in made.stages],
+        "buffers": [{**asdict(b), "fifo_pixels": b.fifo_pixels, "values": b.values} for b in made.buffers],
+        "barriers": [asdict(barrier) for barrier in made.barriers],
+    }
+
+
+def _stage_record(stage: PixelStage) -> dict[str, Any]:
+    return {
+        **asdict(stage),
+        "multipliers": stage.multipliers,
+        "elementwise_multipliers": stage.elementwise_multipliers,
+        "busy_cycles": stage.busy_cycles,
+        "utilisation": stage.utilisation,
+        "weight_copies": stage.weight_copies,
+        "resident_bits": stage.resident_bits,
+    }
+
+
+def plan_table(console: Console, made: PixelPlan) -> None:
+    """The layers with multipliers and rings, and the totals."""
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    names = ("layer", "op", "folding", "multipliers", "busy", "weights", "ring px", "ring values")
+    for name in names:
+        table.add_column(name, justify="left" if name in ("layer", "op", "folding") else "right", no_wrap=True)
+    rings = {buffer.value: buffer for buffer in made.buffers}
+    for stage in made.stages:
+        folding, ring = stage.folding, rings.get(stage.node)
+        parts = [f"{folding.inputs} in", f"{folding.outputs} out", f"{folding.taps} taps", f"{folding.lanes} px"]
+        shown = " x ".join(part for part in parts if not part.startswith("1 ")) or "1"
+        count = stage.multipliers or stage.elementwise_multipliers
+        table.add_row(
+            stage.node,
+            stage.op,
+            shown if count else "",
+            f"{count:,}" if count else "",
+            f"{stage.busy_cycles / made.interval_cycles:.0%}",
+            f"{stage.weights:,}" if stage.weights else "",
+            f"{ring.depth_pixels:,}" if ring else "",
+            f"{ring.values:,}" if ring else "",
+        )
+    console.print(table)
+    console.print(
+        f"{made.graph.name}: {made.multipliers:,} multipliers, {made.utilisation:.1%} used, an image every "
+        f"{made.interval_cycles:,} cycles: {made.images_per_s:,.1f} images/s at {made.clock_hz / 1e6:g} MHz, latency "
+        f"{made.latency_cycles:,} cycles ({1e3 * made.latency_cycles / made.clock_hz:.3g} ms)"
+    )
+    if made.elementwise_multipliers:
+        console.print(f"beside them {made.elementwise_multipliers:,} multipliers of products of two values")
+    console.print(
+        f"weights {bytes_text(-(-made.resident_bits // 8))}, each brought in once; if each multiplier owned one: "
+        f"{made.owned_multipliers:,} multipliers; without sharing between lanes: {made.weight_copies:,} weights"
+    )
+    console.print(
+        f"rings {bytes_text(-(-made.buffer_bits // 8))}: line buffers {made.line_buffer_values:,} values, skips "
+        f"{made.skip_values:,}, whole maps that wait for gates {made.hold_values:,}, for rates {made.fifo_values:,}"
+    )
+    for barrier in made.barriers:
+        console.print(
+            f"{barrier.node}: holds {barrier.hold_values:,} values; a second pass from {barrier.source} would hold "
+            f"{barrier.second_pass_values:,}, and take {barrier.second_pass_macs:,} MACs and "
+            f"{barrier.second_pass_multipliers:,} multipliers more",
+            markup=False,
+        )
+
+
+def devices_table(console: Console, parts: tuple[Device, ...], clock_hz: float) -> None:
+    """A cut over several devices."""
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for name in ("device", "from", "to", "multipliers", "weights", "memory", "link to the next"):
+        table.add_column(name, justify="left" if name in ("from", "to") else "right", no_wrap=True)
+    for number, part in enumerate(parts, 1):
+        link = f"{part.link_bits_per_s / 1e6:,.1f} Mbit/s" if part.link_bits else ""
+        memory = bytes_text(-(-part.memory_bits // 8))
+        table.add_row(
+            str(number), part.nodes[0], part.nodes[-1], f"{part.multipliers:,}", f"{part.weights:,}", memory, link
+        )
+    console.print(table)
+    console.print(f"at {clock_hz / 1e6:g} MHz")
+
+
+def claim_text(claim: Claim) -> str:
+    """A promise beside what the chip has, in a sentence or two."""
+    held = "" if claim.weights_held is None else f"; its {claim.weights:,} weights in room for {claim.weights_held:,}"
+    verdict = "can be" if claim.holds else "cannot be"
+    return (
+        f"{claim.chip} promises {claim.claimed_images_per_s:,.0f} images/s: {claim.network} takes "
+        f"{claim.multipliers_needed:,} multipliers for that, it has {claim.multipliers:,}{held}: {verdict}. "
+        f"The most that its multipliers give is {claim.most_images_per_s:,.0f} images/s."
+    )
+
+
+def simulation_record(made: PixelPlan, found: Simulation) -> dict[str, Any]:
+    """What was planned and what was measured."""
+    record = asdict(found)
+    for key in ("trace", "events"):
+        del record[key]
+    peaks = record.pop("peaks")
+    depths = {buffer.value: buffer.depth_pixels for buffer in made.buffers}
+    return {
+        "graph": made.graph.name,
+        "planned_interval_cycles": made.interval_cycles,
+        "planned_latency_cycles": made.latency_cycles,
+        "passed": found.passed,
+        **record,
+        "rings": [{"value": v, "depth_pixels": depths[v], "peak_pixels": peak} for v, peak in peaks.items()],
+    }
+
+
+def simulation_table(console: Console, made: PixelPlan, found: Simulation) -> None:
+    """The layers' cycles, and the plan's numbers beside the measured ones."""
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for name in ("layer", "busy", "starved", "blocked", "weight reads", "waited for"):
+        table.add_column(name, justify="left" if name in ("layer", "waited for") else "right", no_wrap=True)
+    for stage in found.stages:
+        waits = {**stage.starved_on, **stage.blocked_on}
+        most = max(waits, key=lambda name: waits[name]) if any(waits.values()) else ""
+        reads = f"{stage.weight_reads:g}" if stage.weight_reads else ""
+        cycles = (f"{n:,}" for n in (stage.busy_cycles, stage.starved_cycles, stage.blocked_cycles))
+        table.add_row(stage.node, *cycles, reads, most)
+    console.print(table)
+    full = sum(found.peaks[b.value] == b.depth_pixels for b in made.buffers)
+    console.print(
+        f"{found.images} images in {found.cycles:,} cycles: interval {found.interval_cycles or 0:,} (planned "
+        f"{made.interval_cycles:,}), latency {found.latency_cycles or 0:,} (planned {made.latency_cycles:,})"
+    )
+    console.print(
+        f"{full} of {len(made.buffers)} rings were as full as planned, none fuller; {found.stalled_cycles:,} cycles "
+        "blocked; every weight was brought in once"
+    )
+    for line in found.deadlock:
+        console.print(f"deadlock: {line}", markup=False)
+    if found.wrong:
+        console.print(f"wrong: {found.wrong}", markup=False)

@@ -1,0 +1,356 @@
+/* A cycle simulation of a pipeline of stages and finite rings, driven by tables; it jumps from event to event.
+
+   A token is a pixel. A ring has `depth` slots, and slot i % depth holds the number of the token in it, counted
+   through all images. A stage looks for the tokens of its next firing, is busy for some cycles, looks at them again, lets
+   go of those that no later firing wants, and writes what it made once the ring behind it has room.
+   In one cycle all firings that end do so first, then results are written, then idle stages begin. */
+
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { WINDOW, TABLE, ACCUMULATE };          /* how an edge picks its tokens */
+enum { IDLE, BUSY, FULL };                   /* what a stage does: waits for tokens, works, waits for room */
+enum { OK, NO_MEMORY, DEADLOCK, WRONG };     /* how it ends */
+
+typedef struct {
+    int64_t firings, lanes, cycles, ring, pixels, last_only, first_edge, edges, words, held_words, is_output;
+} Stage;
+
+typedef struct {
+    int64_t ring, kind, height, width, out_width, kernel_h, kernel_w, stride_h, stride_w, gap_h, gap_w, top, left, rows,
+        columns;
+} Edge;
+
+typedef struct {
+    int64_t depth, pixels;
+} Ring;
+
+typedef struct {
+    int64_t ring, pixels;
+} Source;
+
+typedef struct {
+    int64_t stages, edges, rings, sources, images, interval, back_pressure, most_records, most_events;
+} Size;
+
+/* What the caller reads: arrays of one number a stage, an edge, a ring, or (ends) a stage and image. */
+typedef struct {
+    int64_t *busy, *starved, *blocked, *loads;
+    int64_t *edge_starved, *edge_blocked;
+    int64_t *peaks;
+    int64_t *ends;
+    int64_t *fired, *states, *causes; /* of each stage at the end */
+    int64_t *records; /* stage, state, begin, end */
+    int32_t *events;  /* stage << 1 for the end of a firing, | 1 for a write; sources behind the stages */
+    int64_t *source_blocked;
+    int64_t *counts;  /* records, events, cycles, wrong edge, wrong token, first arrival */
+} Result;
+
+typedef struct {
+    int64_t state, fired, until, since, made, cause;
+    int64_t record;
+} Live;
+
+typedef struct {
+    int64_t head;      /* the oldest token that this reader still wants */
+    int64_t *last_use; /* of each pixel of a frame, the last firing that reads it; -1 for none */
+    int64_t *need;     /* of each firing, how many pixels of the frame must have come */
+    int64_t next;      /* the next reader of the same ring, -1 for none */
+} Reader;
+
+typedef struct {
+    const Size *size;
+    const Stage *stages;
+    const Edge *edges;
+    const Ring *rings;
+    const Source *sources;
+    const int32_t *tables;
+    Result *out;
+    Live *live;
+    Reader *readers;
+    int64_t *written, **slots, *came, *first_reader;
+    int64_t now;
+} Machine;
+
+/* Calls for every token that output pixel `pixel` (or, accumulating, input pixel `pixel`) reads. */
+#define FOR_TAPS(m, edge, pixel, tap, body)                                                                            \
+    do {                                                                                                               \
+        const Edge *e_ = (edge);                                                                                       \
+        if (e_->kind == ACCUMULATE) {                                                                                  \
+            int64_t tap = (pixel);                                                                                     \
+            body                                                                                                       \
+        } else if (e_->kind == TABLE) {                                                                                \
+            int64_t tap = (m)->tables[e_->rows + (pixel) / e_->out_width] * e_->width +                                \
+                          (m)->tables[e_->columns + (pixel) % e_->out_width];                                          \
+            body                                                                                                       \
+        } else {                                                                                                       \
+            for (int64_t i_ = 0; i_ < e_->kernel_h; i_++) {                                                            \
+                int64_t y_ = (pixel) / e_->out_width * e_->stride_h - e_->top + i_ * e_->gap_h;                        \
+                for (int64_t j_ = 0; y_ >= 0 && y_ < e_->height && j_ < e_->kernel_w; j_++) {                          \
+                    int64_t x_ = (pixel) % e_->out_width * e_->stride_w - e_->left + j_ * e_->gap_w;                   \
+                    if (x_ >= 0 && x_ < e_->width) {                                                                   \
+                        int64_t tap = y_ * e_->width + x_;                                                             \
+                        body                                                                                           \
+                    }                                                                                                  \
+                }                                                                                                      \
+            }                                                                                                          \
+        }                                                                                                              \
+    } while (0)
+
+static int prepare(Machine *m) {
+    const Size *size = m->size;
+    m->live = calloc((size_t)size->stages, sizeof(Live));
+    m->readers = calloc((size_t)size->edges + 1, sizeof(Reader));
+    m->written = calloc((size_t)size->rings + 1, sizeof(int64_t));
+    m->slots = calloc((size_t)size->rings + 1, sizeof(int64_t *));
+    m->came = calloc((size_t)size->sources, sizeof(int64_t));
+    m->first_reader = calloc((size_t)size->rings + 1, sizeof(int64_t));
+    if (!m->live || !m->readers || !m->written || !m->slots || !m->came || !m->first_reader) return NO_MEMORY;
+    for (int64_t r = 0; r < size->rings; r++) m->first_reader[r] = -1;
+    for (int64_t e = 0; e < size->edges; e++) {
+        m->readers[e].next = m->first_reader[m->edges[e].ring];
+        m->first_reader[m->edges[e].ring] = e;
+    }
+    for (int64_t r = 0; r < size->rings; r++) {
+        m->slots[r] = malloc((size_t)m->rings[r].depth * sizeof(int64_t));
+        if (!m->slots[r]) return NO_MEMORY;
+        for (int64_t i = 0; i < m->rings[r].depth; i++) m->slots[r][i] = -1;
+    }
+    for (int64_t s = 0; s < size->stages; s++) {
+        const Stage *stage = &m->stages[s];
+        m->live[s].record = -1;
+        m->live[s].cause = stage->first_edge;
+        for (int64_t k = 0; k < stage->edges; k++) {
+            int64_t at = stage->first_edge + k;
+            const Edge *edge = &m->edges[at];
+            Reader *reader = &m->readers[at];
+            int64_t pixels = m->rings[edge->ring].pixels;
+            reader->last_use = malloc((size_t)pixels * sizeof(int64_t));
+            reader->need = malloc((size_t)stage->firings * sizeof(int64_t));
+            if (!reader->last_use || !reader->need) return NO_MEMORY;
+            for (int64_t i = 0; i < pixels; i++) reader->last_use[i] = -1;
+            for (int64_t n = 0; n < stage->firings; n++) {
+                int64_t need = 1; /* the first token tells that the image has begun */
+                for (int64_t lane = 0; lane < stage->lanes; lane++) {
+                    int64_t pixel = n * stage->lanes + lane;
+                    FOR_TAPS(m, edge, pixel, tap, {
+                        reader->last_use[tap] = n;
+                        if (tap + 1 > need) need = tap + 1;
+                    });
+                }
+                reader->need[n] = need;
+            }
+        }
+    }
+    return OK;
+}
+
+static void release(Machine *m) {
+    for (int64_t e = 0; m->readers && e < m->size->edges; e++) {
+        free(m->readers[e].last_use);
+        free(m->readers[e].need);
+    }
+    for (int64_t r = 0; m->slots && r < m->size->rings; r++) free(m->slots[r]);
+    free(m->live);
+    free(m->readers);
+    free(m->written);
+    free(m->slots);
+    free(m->came);
+    free(m->first_reader);
+}
+
+/* The oldest token of a ring that a reader wants, and which reader that is. */
+static int64_t oldest(const Machine *m, int64_t ring, int64_t *edge) {
+    int64_t head = INT64_MAX;
+    for (int64_t e = m->first_reader[ring]; e >= 0; e = m->readers[e].next) {
+        if (m->readers[e].head < head) {
+            head = m->readers[e].head;
+            *edge = e;
+        }
+    }
+    return head;
+}
+
+static void event(Machine *m, int64_t what) {
+    int64_t *count = &m->out->counts[1];
+    if (*count < m->size->most_events) m->out->events[(*count)++] = (int32_t)what;
+}
+
+/* Puts `count` tokens into a ring; 0 where there is no room. A token that no reader wants any more is not kept. */
+static int put(Machine *m, int64_t ring, int64_t count, int64_t *cause) {
+    int64_t edge = -1, head, first, end;
+    if (ring < 0) return 1;
+    end = m->written[ring] + count;
+    head = oldest(m, ring, &edge);
+    first = m->written[ring] > head ? m->written[ring] : head;
+    if (m->size->back_pressure && end - head > m->rings[ring].depth) {
+        *cause = edge;
+        return 0;
+    }
+    for (int64_t token = first; token < end; token++) m->slots[ring][token % m->rings[ring].depth] = token;
+    m->written[ring] = end;
+    if (end - head > m->out->peaks[ring]) m->out->peaks[ring] = end - head;
+    return 1;
+}
+
+static void record(Machine *m, int64_t s, int64_t state, int64_t begin, int64_t end) {
+    int64_t *count = &m->out->counts[0], last = m->live[s].record;
+    if (begin == end) return;
+    if (last >= 0 && m->out->records[4 * last + 1] == state && m->out->records[4 * last + 3] == begin) {
+        m->out->records[4 * last + 3] = end;
+        return;
+    }
+    if (*count >= m->size->most_records) return;
+    m->live[s].record = last = (*count)++;
+    m->out->records[4 * last] = s;
+    m->out->records[4 * last + 1] = state;
+    m->out->records[4 * last + 2] = begin;
+    m->out->records[4 * last + 3] = end;
+}
+
+/* Books the cycles since a stage last changed, and lets it begin something else. */
+static void change(Machine *m, int64_t s, int64_t state) {
+    Live *live = &m->live[s];
+    int64_t spent = m->now - live->since;
+    record(m, s, live->state, live->since, m->now);
+    if (live->state == BUSY) m->out->busy[s] += spent;
+    if (live->state == IDLE) m->out->starved[s] += spent, m->out->edge_starved[live->cause] += spent;
+    if (live->state == FULL) m->out->blocked[s] += spent, m->out->edge_blocked[live->cause] += spent;
+    live->state = state;
+    live->since = m->now;
+}
+
+/* Ends a firing: its tokens must still be where they were. */
+static int finish(Machine *m, int64_t s) {
+    const Stage *stage = &m->stages[s];
+    Live *live = &m->live[s];
+    int64_t frame = live->fired / stage->firings, n = live->fired % stage->firings;
+    for (int64_t k = 0; k < stage->edges; k++) {
+        int64_t at = stage->first_edge + k;
+        const Edge *edge = &m->edges[at];
+        Reader *reader = &m->readers[at];
+        const Ring *ring = &m->rings[edge->ring];
+        int64_t base = frame * ring->pixels;
+        for (int64_t lane = 0; lane < stage->lanes; lane++) {
+            int64_t pixel = n * stage->lanes + lane;
+            FOR_TAPS(m, edge, pixel, tap, {
+                if (m->slots[edge->ring][(base + tap) % ring->depth] != base + tap) {
+                    m->out->counts[3] = at;
+                    m->out->counts[4] = base + tap;
+                    return WRONG;
+                }
+            });
+        }
+        int64_t next = reader->head - base;
+        while (next < ring->pixels && reader->last_use[next] <= n) next++;
+        reader->head = base + next;
+    }
+    live->fired++;
+    live->made = stage->last_only ? n == stage->firings - 1 : stage->lanes;
+    event(m, s << 1);
+    return OK;
+}
+
+static int ready(Machine *m, int64_t s) {
+    const Stage *stage = &m->stages[s];
+    Live *live = &m->live[s];
+    int64_t frame = live->fired / stage->firings, n = live->fired % stage->firings;
+    if (live->fired == stage->firings * m->size->images) return 0;
+    for (int64_t k = 0; k < stage->edges; k++) {
+        int64_t at = stage->first_edge + k, ring = m->edges[at].ring;
+        if (m->written[ring] < frame * m->rings[ring].pixels + m->readers[at].need[n]) {
+            if (live->cause != at) {
+                change(m, s, IDLE);
+                live->cause = at;
+            }
+            return 0;
+        }
+    }
+    return 1;
+}
+
+/* When pixel `number` of a source comes; images follow each other at the interval. */
+static int64_t arrival(const Machine *m, const Source *source, int64_t number) {
+    int64_t frame = number / source->pixels, place = number % source->pixels + 1;
+    int64_t whole = m->size->interval / source->pixels, rest = m->size->interval % source->pixels;
+    return frame * m->size->interval + place * whole + (place * rest + source->pixels - 1) / source->pixels;
+}
+
+static int run(Machine *m) {
+    const Size *size = m->size;
+    int64_t left = 0;
+    for (int64_t s = 0; s < size->stages; s++) left += m->stages[s].firings * size->images;
+    m->out->counts[5] = -1;
+    for (;;) {
+        int64_t next = INT64_MAX;
+        for (int64_t s = size->stages - 1; s >= 0; s--) {
+            if (m->live[s].state == BUSY && m->live[s].until == m->now) {
+                if (finish(m, s)) return WRONG;
+                change(m, s, FULL);
+                left--;
+            }
+        }
+        for (int64_t s = size->stages - 1; s >= 0; s--) {
+            Live *live = &m->live[s];
+            int64_t cause = -1;
+            if (live->state != FULL) continue;
+            if (!put(m, m->stages[s].ring, live->made, &cause)) {
+                if (cause != live->cause) change(m, s, FULL), live->cause = cause;
+                continue;
+            }
+            event(m, s << 1 | 1);
+            change(m, s, IDLE);
+            live->cause = m->stages[s].first_edge;
+            if (m->stages[s].is_output && live->fired % m->stages[s].firings == 0)
+                m->out->ends[s * size->images + live->fired / m->stages[s].firings - 1] = m->now;
+        }
+        for (int64_t i = 0; i < size->sources; i++) {
+            const Source *source = &m->sources[i];
+            while (m->came[i] < source->pixels * size->images) {
+                int64_t cause, due = arrival(m, source, m->came[i]);
+                if (due > m->now) {
+                    if (due < next) next = due;
+                    break;
+                }
+                if (!put(m, source->ring, 1, &cause)) {
+                    m->out->source_blocked[i]++;
+                    break;
+                }
+                event(m, (size->stages + i) << 1 | 1);
+                m->came[i]++;
+                if (m->out->counts[5] < 0) m->out->counts[5] = m->now;
+            }
+        }
+        for (int64_t s = 0; s < size->stages; s++) {
+            Live *live = &m->live[s];
+            if (live->state == IDLE && ready(m, s)) {
+                const Stage *stage = &m->stages[s];
+                change(m, s, BUSY);
+                live->until = m->now + stage->cycles;
+                /* Words that a multiplier does not keep are read again in every firing. */
+                m->out->loads[s] += live->fired == 0 ? stage->words : stage->words - stage->held_words;
+            }
+            if (live->state == BUSY && live->until < next) next = live->until;
+        }
+        m->out->counts[2] = m->now;
+        if (next == INT64_MAX) return left ? DEADLOCK : OK;
+        m->now = next;
+    }
+}
+
+int rillet_simulate(const Size *size, const Stage *stages, const Edge *edges, const Ring *rings, const Source *sources,
+                    const int32_t *tables, Result *out) {
+    Machine m = {size, stages, edges, rings, sources, tables, out, 0, 0, 0, 0, 0, 0, 0};
+    int ended = prepare(&m);
+    if (ended == OK) ended = run(&m);
+    for (int64_t s = 0; m.live && s < size->stages; s++) {
+        out->fired[s] = m.live[s].fired;
+        out->states[s] = m.live[s].state;
+        out->causes[s] = m.live[s].cause;
+        /* A stage that is through with its work waits for nothing. */
+        if (m.live[s].fired < stages[s].firings * size->images || m.live[s].state != IDLE) change(&m, s, IDLE);
+    }
+    release(&m);
+    return ended;
+}
