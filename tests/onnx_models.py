@@ -1,6 +1,6 @@
 """Small ONNX models for the tests, and ONNX Runtime beside them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -79,6 +79,17 @@ def node(kind: str, inputs: Sequence[str], outputs: str | Sequence[str] = "y", *
 def one_conv(**more: Any) -> onnx.ModelProto:
     """The smallest network."""
     return model([node("Conv", ["x", "w"], name="c")], (1, 3, 5, 5), {"w": real(2, 3, 3, 3)}, **more)
+
+
+def external(location: str) -> Callable[[Any], None]:
+    """Puts the first constant of a model elsewhere."""
+
+    def change(made: Any) -> None:
+        tensor = made.graph.initializer[0]
+        onnx.external_data_helper.set_external_data(tensor, location)
+        tensor.ClearField("raw_data")
+
+    return change
 
 
 def session(data: bytes, optimised: bool = False) -> onnxruntime.InferenceSession:

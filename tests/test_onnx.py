@@ -1,5 +1,7 @@
 """What the ONNX importer makes of each operator, compared with ONNX Runtime, and what it refuses."""
 
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
@@ -12,7 +14,7 @@ pytest.importorskip("onnxruntime")
 from onnx import TensorProto, numpy_helper
 
 from conftest import ROOT
-from onnx_models import RNG, compare, ints, model, node, number, one_conv, ops, real
+from onnx_models import RNG, compare, ints, model, node, number, one_conv, ops, real, run, session
 from rillet.importers.onnx import HANDLERS, NOTES, operator_table, parse, parse_with_views, supported_operators
 from rillet.importers.onnx.folding import FOLDS
 from rillet.ir.ops import Activation, BatchNorm, Conv, Pool
@@ -388,9 +390,10 @@ def test_constant_channels_beside_computed_ones() -> None:
     assert ops(graph) == ["constant", "concat"]
 
 
-@pytest.mark.parametrize(
-    "mode", [("asymmetric", "floor"), ("align_corners", "round_prefer_ceil"), ("half_pixel", "round_prefer_ceil")]
-)
+MODES = (("asymmetric", "floor"), ("align_corners", "round_prefer_ceil"), ("half_pixel", "round_prefer_ceil"))
+
+
+@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("size", [(6, 8), (7, 5), (2, 3), (1, 1)])
 def test_resize(mode: tuple[str, str], size: tuple[int, int]) -> None:
     attributes = {"mode": "nearest", "coordinate_transformation_mode": mode[0], "nearest_mode": mode[1]}
@@ -399,6 +402,22 @@ def test_resize(mode: tuple[str, str], size: tuple[int, int]) -> None:
     if size == (6, 8):
         scales = {"s": np.array([1, 1, 2, 2], np.float32)}
         compare(model([node("Resize", ["x", "", "s"], **attributes)], (1, 2, 3, 4), scales))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", MODES)
+def test_resize_between_all_sizes(mode: tuple[str, str]) -> None:
+    """In how many pairs of sizes ONNX Runtime picks otherwise; docs/onnx.md says so."""
+    attributes = {"mode": "nearest", "coordinate_transformation_mode": mode[0], "nearest_mode": mode[1]}
+    pairs = [(length, out) for length in range(1, 41) for out in range(1, 41)]
+    other = 0
+    for length, out in pairs:
+        made = model([node("Resize", ["x", "", "", "n"], **attributes)], (1, 1, length, 1), {"n": ints(1, 1, out, 1)})
+        data = made.SerializeToString()
+        tensor = np.arange(length, dtype=np.float32).reshape(1, 1, length, 1)
+        got = run(parse_with_views(data, "x.onnx"), tensor)[0]
+        other += not np.array_equal(got, session(data).run(None, {"x": tensor})[0])
+    assert other <= 0.03 * len(pairs)
 
 
 # -- shapes that files compute ---------------------------------------------------------------------------------------
@@ -478,6 +497,11 @@ def test_views_of_input_and_outputs() -> None:
     assert np.array_equal(made.input.to_map(tensor), tensor[0])
     assert made.outputs[0].dims == (1, 24)
     assert np.array_equal(made.outputs[0].from_map(tensor[0]), tensor.transpose(0, 3, 1, 2).reshape(1, 24))
+
+
+def test_the_command_line_does_not_load_onnx() -> None:
+    code = "import sys, rillet.cli; sys.exit('onnx' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 # -- documentation ---------------------------------------------------------------------------------------------------

@@ -26,6 +26,8 @@ _INPUT_TYPES: dict[int, DType] = {
     onnx.TensorProto.INT8: DType.I8,
     onnx.TensorProto.UINT8: DType.U8,
 }
+_MISFITS = (ValueError, TypeError, IndexError, OverflowError, MemoryError)
+"""What NumPy raises where it computes with constants that do not fit each other."""
 _TO_CHANNELS_FIRST = [0, 3, 1, 2]
 
 
@@ -66,10 +68,6 @@ def parse_with_views(data: bytes, name: str, folder: Path | None = None) -> Impo
         return _import(File(data, name, folder))
     except RilletError as error:
         raise type(error)(f"{name}: {error}") from None
-    except (ValueError, TypeError, IndexError, KeyError, AttributeError, ArithmeticError, MemoryError) as error:
-        # Arrays of shapes that no checked rule expects; NumPy finds them.
-        reason = str(error).partition("\n")[0]
-        raise GraphError(f"{name}: must be a well-formed ONNX file, got a broken one ({reason})") from None
 
 
 def supported_operators() -> list[str]:
@@ -95,6 +93,9 @@ def _import(file: File) -> Imported:
             _add_operator(builder, op)
         except RilletError as error:
             raise type(error)(f"{op}: {error}") from None
+        except _MISFITS as error:
+            reason = str(error).partition("\n")[0]
+            raise GraphError(f"{op}: inputs must fit each other ({reason})") from None
     outputs = _outputs(builder)
     builder.draft.set_outputs([view.node for view in outputs])
     graph = _finish(builder.draft, file)
@@ -132,9 +133,10 @@ def _add_input(b: Builder, value: Value) -> None:
 
 def _is_channels_last(file: File, readers: list[Operator]) -> bool:
     """True where all that the file does with its input, but for its scale, is turn it to 1xCxHxW."""
-    while len(readers) == 1 and readers[0].kind in ("QuantizeLinear", "DequantizeLinear") and readers[0].outputs:
-        at = readers[0]
-        readers = [op for op in file.operators[at.index + 1 :] if at.outputs[0] in op.inputs]
+    for _ in range(2):  # QuantizeLinear and DequantizeLinear
+        if len(readers) == 1 and readers[0].kind in ("QuantizeLinear", "DequantizeLinear") and readers[0].outputs:
+            made = readers[0].outputs[0]
+            readers = [op for op in file.operators if made in op.inputs]
     orders = [op.integers("perm") for op in readers if op.kind == "Transpose"]
     return bool(readers) and len(orders) == len(readers) and all(order == _TO_CHANNELS_FIRST for order in orders)
 
@@ -205,7 +207,7 @@ def _finish(draft: Draft, file: File) -> Graph:
     nodes = sorted(draft.nodes.values(), key=_place)
     if notes.present(file):
         named, renamed = notes.named(file, nodes), {node.name: node.name for node in nodes}
-        name = file.graph_name
+        name = notes.name(file)
     else:
         named, renamed = name_nodes(tuple(nodes))
         name = Path(file.name).stem

@@ -13,11 +13,11 @@ from google.protobuf.message import DecodeError
 
 from rillet.errors import GraphError, Unsupported
 from rillet.importers.onnx import wire
+from rillet.importers.onnx.views import MAX_RANK
 from rillet.ir.graph import Array
 
 MAX_FILE_BYTES = 2**30
 MAX_OPERATORS = 2**13
-MAX_RANK = 8
 OPSETS = range(11, 23)
 MICROSOFT = "com.microsoft"
 """The domain of ONNX Runtime's own operators."""
@@ -63,7 +63,7 @@ class Operator:
 
     def __str__(self) -> str:
         named = f" {self.name[:60]!r}" if self.name else ""
-        return f"node {self.index} ({self.kind}{named})"
+        return f"node {self.index} ({self.kind if self.kind.isprintable() else repr(self.kind)}{named})"
 
     # -- attributes ------------------------------------------------------------------------------------------------
 

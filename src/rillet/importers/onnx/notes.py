@@ -34,14 +34,21 @@ def _object(file: File, key: str) -> dict[str, Any] | None:
 def _words(file: File, key: str) -> dict[str, str] | None:
     """As `_object`, of strings."""
     found = _object(file, key)
-    if found is not None and not all(isinstance(word, str) for word in found.values()):
-        raise GraphError(f"metadata {key} must have a string for each node, got other values")
+    if found is not None and not all(isinstance(word, str) and word.isprintable() for word in found.values()):
+        raise GraphError(f"metadata {key} must have a word for each node, got other values")
     return found
 
 
 def present(file: File) -> bool:
     """True where the file is by Rillet's exporter: the nodes keep their names."""
     return "rillet.blocks" in file.metadata
+
+
+def name(file: File) -> str:
+    """What the graph is called."""
+    if not file.graph_name.isprintable():
+        raise GraphError(f"name of the graph must be printable, got {file.graph_name[:60]!r}")
+    return file.graph_name
 
 
 def named(file: File, nodes: Sequence[Node]) -> tuple[Node, ...]:
@@ -85,7 +92,7 @@ def image(file: File, default: ImageSpec | None) -> ImageSpec | None:
 
 
 def _one(value: Any, kind: Any) -> Any:
-    if not isinstance(value, kind):
+    if not isinstance(value, kind) or (isinstance(value, str) and not value.isprintable()):
         raise TypeError
     return value
 

@@ -9,7 +9,7 @@ from rillet.errors import GraphError, Unsupported
 from rillet.importers.onnx import folding
 from rillet.importers.onnx.builder import Builder, Known, Result
 from rillet.importers.onnx.file import Operator
-from rillet.importers.onnx.views import CHANNELS, Axes, View, joined, lengths, of_map
+from rillet.importers.onnx.views import CHANNELS, MAX_RANK, Axes, View, joined, lengths, of_map
 from rillet.ir.graph import Array, Node
 from rillet.ir.ops import Activate, Activation, Add, BatchNorm, Concat, Multiply, Op, Resize, Slice, Softmax
 from rillet.ir.types import Shape
@@ -201,6 +201,8 @@ def _expand(b: Builder, op: Operator) -> View:
     source = b.view(op, expanded=True)
     dims = np.broadcast_shapes(source.dims, tuple(b.integers(op, 1)))
     missing = len(dims) - source.rank
+    if len(dims) > MAX_RANK:
+        raise Unsupported(f"must have at most {MAX_RANK} dimensions, got {len(dims)}")
     return replace(source, axes=((),) * missing + source.axes, dims=dims)
 
 

@@ -130,9 +130,11 @@ def _requantized(draft: Draft, before: Node, source: Node) -> Node:
     kind = replace(source.type, quant=before.type.quant)
     if source.type == kind:
         return source
-    made = Node(draft.fresh(f"{source.name}/requantized"), Requantize(), (source.name,), kind)
-    draft.add(made)
-    return made
+    name = f"{source.name}/requantized"
+    if name not in draft.nodes or draft.nodes[name].type != kind:
+        name = draft.fresh(name)
+        draft.add(Node(name, Requantize(), (source.name,), kind))
+    return draft.nodes[name]
 
 
 def _conv(draft: Draft, real: Node, op: Conv, source: TensorType) -> tuple[Op | None, dict[str, Array]]:

@@ -15,6 +15,7 @@ from rillet.ir.graph import Array, Node
 from rillet.ir.types import Shape
 
 HEIGHT, WIDTH, CHANNELS = 0, 1, 2
+MAX_RANK = 8
 Axes = tuple[tuple[int, ...], ...]
 
 
@@ -55,6 +56,8 @@ class View:
 
     def reshaped(self, dims: Sequence[int]) -> "View":
         """The same values in the same order under other dimensions; raises Unsupported where an axis would be cut."""
+        if len(dims) > MAX_RANK:
+            raise Unsupported(f"must have at most {MAX_RANK} dimensions, got {len(dims)}")
         if math.prod(dims) != self.shape.elements or min(dims, default=1) < 1:
             raise GraphError(f"shape must hold the {self.shape.elements} values of {self}, got {list(dims)}")
         atoms = list(self.atoms)
