@@ -282,6 +282,16 @@ def test_wrong_words_for_pipelines() -> None:
     assert "must come with --target" in failed("plan", "mobilenet_v2", "--several", 2)
 
 
+def test_systolic_and_speedups() -> None:
+    made = printed("systolic", "mobilenet_v2", "--convention", "fuse")
+    assert made["cycles"] == 2961936
+    assert made["layers"]
+    rows = printed("table", "fuseconv", "--speedup")["rows"]
+    assert len(rows) >= 25  # type: ignore[arg-type]
+    assert "rows" in failed("systolic", "mobilenet_v2", "--rows", 0)
+    assert "--speedup must come with the table fuseconv" in failed("table", "alpha", "--speedup")
+
+
 def test_models_lists_the_zoo() -> None:
     zoo = {network["name"]: network for network in printed("models")["zoo"]}  # type: ignore[union-attr]
     assert "width=1" in zoo["mobilenet_v2"]["parameters"]

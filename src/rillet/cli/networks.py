@@ -20,6 +20,7 @@ from rillet.cli.app import (
     status,
     write,
 )
+from rillet.errors import GraphError
 
 if TYPE_CHECKING:
     from rillet.report.tables import Table
@@ -152,6 +153,8 @@ def table(
         str,
         typer.Argument(metavar="[MODEL]", help="Of impossible, recompute and narrow: MobileNetV2 else."),
     ] = "mobilenet_v2:top=false",
+    speedup: Annotated[bool, typer.Option("--speedup", help="Of fuseconv: the speedups on an array.")] = False,
+    array: Annotated[int, typer.Option("--array", min=1, help="Rows and columns of that array.")] = 64,
     csv: CsvOption = False,
     markdown: MarkdownOption = False,
     json_output: JsonOption = False,
@@ -161,11 +164,23 @@ def table(
     """
     from rillet.report import tables
 
-    record, made = _table(one_of("table", name, TABLES), model)
+    chosen = one_of("table", name, TABLES)
+    if speedup and chosen != "fuseconv":
+        raise GraphError(f"--speedup must come with the table fuseconv, got {chosen}")
+    record, made = _speedups(array) if speedup else _table(chosen, model)
     if json_output:
         print_json({"table": name, **record})
     else:
         tables.write(make_console(), made, csv=csv, markdown=markdown)
+
+
+def _speedups(array: int) -> "tuple[dict[str, Any], Table]":
+    from rillet.analyses.speedups import speedups
+    from rillet.report import systolic
+    from rillet.runtime.models import open_model
+
+    rows = speedups(lambda model: open_model(model).graph, array)
+    return {"array": array, "rows": [asdict(row) for row in rows]}, systolic.speedups(rows)
 
 
 def _table(name: str, model: str) -> "tuple[dict[str, Any], Table]":
