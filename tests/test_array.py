@@ -139,6 +139,8 @@ def test_a_product_by_hand() -> None:
         (SystolicArray(8, 4), Conv(1), Shape(3, 3, 1), 8 + 8 + 1),
         # Each of 2 groups: 8 weights are loaded in 8 cycles, all but the first time beside a fold of one weight.
         (SystolicArray(8, 4, Dataflow.WS), Conv(2, groups=2), Shape(1, 1, 18), 8 + 8 + 8 + 8 + 1),
+        # The same for each of 2 filters that fill the columns.
+        (SystolicArray(8, 1, Dataflow.WS), Conv(2), Shape(1, 1, 9), 8 + 8 + 8 + 8 + 1),
         # Lines of 9 places, 2 taps: 4 cycles of drain beside a fold of one place, which takes 2 cycles.
         (
             SystolicArray(4, 4, hardware=Hardware.FUSE),

@@ -292,6 +292,21 @@ def test_systolic_and_speedups() -> None:
     assert "--speedup must come with the table fuseconv" in failed("table", "alpha", "--speedup")
 
 
+def test_energy_and_fit() -> None:
+    found = printed("energy", "microbotnet:width=0.32", "--schedule", "stream", "--memory", "sram_8KB")
+    assert 0.99 < found["low_uj"] < found["total_uj"] < found["high_uj"] < 1.96  # type: ignore[operator]
+    assert printed("energy", "mobilenet_v2", "--schedule", "systolic")["schedule"] == "systolic"
+    fits = printed("fit", "mobilenet_v1:width=0.25,resolution=96", "--target", "nano33ble")
+    assert fits["fits"]
+    assert fits["remedies"] == []
+    misses = printed("fit", "mobilenet_v1:width=0.5,resolution=96", "--target", "nano33ble")
+    assert not misses["fits"]
+    assert any(remedy["change"] for remedy in misses["remedies"])  # type: ignore[union-attr]
+    assert len(printed("fit", "mobilenet_v1:width=0.25,resolution=32", "--all")["boards"]) == 9  # type: ignore[arg-type]
+    assert "did you mean nano33ble?" in failed("fit", "microbotnet", "--target", "nano33bl")
+    assert "45nm" in failed("energy", "microbotnet", "--node", "46nm")
+
+
 def test_models_lists_the_zoo() -> None:
     zoo = {network["name"]: network for network in printed("models")["zoo"]}  # type: ignore[union-attr]
     assert "width=1" in zoo["mobilenet_v2"]["parameters"]

@@ -2,10 +2,11 @@
 
 import pytest
 
+from rillet.analyses.memory import stored_as
 from rillet.errors import GraphError
 from rillet.plan.rows import plan_rows
 from rillet.report import tables
-from rillet.runtime.compare import compare, stored_as
+from rillet.runtime.compare import compare
 from rillet.runtime.models import open_model
 from rillet.transforms.fold import fold
 

@@ -106,3 +106,27 @@ def test_the_map_that_scalesim_rounds_up() -> None:
     assert on("mobilenet_v2", 32, convention="scalesim").layers[0].pixels == 112**2
     differs = [a.name for a, b in zip(rounded.layers, exact.layers, strict=True) if a.pixels != b.pixels]
     assert differs == ["stem.conv", *(f"block{n}.depthwise" for n in (2, 4, 7, 14))]
+
+
+# SCALE-Sim 3.0.0, as above: reads of inputs and of weights, and writes of sums, of one group of three layers.
+ACCESSES = (
+    ("os", "block14.depthwise", 576, 18, 192),
+    ("os", "block14.project", 141_120, 184_320, 8_480),
+    ("os", "block15.expand", 235_200, 307_200, 50_880),
+    ("ws", "block14.depthwise", 576, 9, 64),
+    ("ws", "block14.project", 141_120, 92_160, 141_120),
+    ("ws", "block15.expand", 235_200, 153_600, 235_200),
+    ("is", "block14.depthwise", 576, 18, 64),
+    ("is", "block14.project", 28_224, 184_320, 141_120),
+    ("is", "block15.expand", 7_840, 307_200, 235_200),
+)
+
+
+@pytest.mark.parametrize(("dataflow", "name", "inputs", "weights", "sums"), ACCESSES)
+def test_accesses_of_scalesim(dataflow: str, name: str, inputs: int, weights: int, sums: int) -> None:
+    made = on("mobilenet_v2:padding=torch", 32, convention="scalesim", dataflow=dataflow)
+    layer = next(layer for layer in made.layers if layer.name == name)
+    assert (layer.input_reads, layer.weight_reads) == (inputs * layer.groups, weights * layer.groups)
+    # Output stationary, it counts 64 writes more in each fold than the fold has sums.
+    surplus = 64 * layer.folds if dataflow == "os" else 0
+    assert layer.output_writes + surplus == sums * layer.groups

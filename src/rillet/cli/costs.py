@@ -47,3 +47,98 @@ def systolic(
         print_json(asdict(made))
     else:
         tables.write(make_console(), report.layers(made), csv=csv, markdown=markdown)
+
+
+@app.command()
+def energy(
+    model: ModelArgument,
+    node: Annotated[str, typer.Option("--node", metavar="45nm|7nm|FILE.toml", help="Technology.")] = "45nm",
+    bits: Annotated[str, typer.Option("--bits", help="Operands: 8, 32, int8, bf16, fp32 ...")] = "8",
+    accumulator: Annotated[str, typer.Option("--accumulator", help="Sums: 32, int32, fp32 ...")] = "32",
+    weight_bits: Annotated[int | None, typer.Option("--weight-bits", help="Bits of a weight, if other.")] = None,
+    schedule: Annotated[
+        str, typer.Option("--schedule", metavar="layerwise|stream|systolic", help="How often each value is read.")
+    ] = "layerwise",
+    memory: Annotated[str | None, typer.Option("--memory", metavar="sram_8KB|...|dram", help="Of the weights.")] = None,
+    array: Annotated[int, typer.Option("--array", min=1, help="Rows and columns of the systolic array.")] = 64,
+    json_output: JsonOption = False,
+) -> None:
+    """Counts the energy of an image: arithmetic, weights and activations, each figure with a band."""
+    from rillet.analyses.energy import Traffic
+    from rillet.analyses.energy import energy as count
+    from rillet.analyses.systolic import systolic as cycles
+    from rillet.report import energy as report
+    from rillet.report import tables
+    from rillet.targets.technology import load
+
+    graph, technology = open_named(model).graph, load(node)
+    traffic = None
+    if schedule == "systolic":
+        made = cycles(graph, rows=array, columns=array)
+        traffic = Traffic(made.input_reads, made.weight_reads, made.output_writes, made.output_reads, made.dram_bytes)
+    found = count(
+        graph,
+        technology,
+        bits=_type(bits),
+        accumulator=_type(accumulator),
+        weight_bits=weight_bits,
+        schedule=schedule,
+        weight_memory=memory,
+        traffic=traffic,
+    )
+    if json_output:
+        print_json(asdict(found))
+    else:
+        tables.write(make_console(), report.parts(found, technology))
+
+
+def _type(word: str) -> int | str:
+    return int(word) if word.isdigit() and len(word) < 4 else word
+
+
+@app.command()
+def fit(
+    model: ModelArgument,
+    target: Annotated[str, typer.Option("--target", metavar="BOARD|FILE.toml", help="A board.")] = "nano33ble",
+    everywhere: Annotated[bool, typer.Option("--all", help="A table of all known boards.")] = False,
+    bits: Annotated[int, typer.Option("--bits", metavar="8|32", help="Bits of activations.")] = 8,
+    weight_bits: Annotated[int | None, typer.Option("--weight-bits", help="Bits of a weight, if other.")] = None,
+    csv: Annotated[bool, typer.Option("--csv", help="Print comma-separated values.")] = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print a Markdown table.")] = False,
+    json_output: JsonOption = False,
+) -> None:
+    """Says whether a network fits a microcontroller, by how much not, and the smallest change that makes it fit."""
+    from rillet.analyses import mcu
+    from rillet.report import fit as report
+    from rillet.report import tables
+    from rillet.runtime.models import open_model
+    from rillet.runtime.spec import split
+    from rillet.targets import boards
+
+    graph = open_named(model).graph
+    found = [boards.load(name) for name in (boards.names() if everywhere else (target,))]
+    rows = [(mcu.fit(graph, board, bits, weight_bits), board) for board in found]
+    base, words = split(model)
+    remedies: tuple[mcu.Remedy, ...] = ()
+    if not everywhere:
+        zoo = "/" not in base and "." not in base and not base.startswith("hub:")
+
+        def again(changed: dict[str, str]):  # noqa: ANN202 - Graph, whose import is heavy
+            return open_model(f"{base}:{','.join(f'{key}={word}' for key, word in {**words, **changed}.items())}").graph
+
+        remedies = mcu.remedies(
+            graph,
+            found[0],
+            again if zoo else None,
+            bits=bits,
+            weight_bits=weight_bits,
+            width=float(words.get("width", "1")),
+        )
+    if json_output:
+        records = [asdict(row) for row, _ in rows]
+        print_json({"boards": records} if everywhere else {**records[0], "remedies": [asdict(r) for r in remedies]})
+        return
+    console = make_console()
+    tables.write(console, report.boards(rows), csv=csv, markdown=markdown)
+    if remedies and not csv:
+        tables.write(console, report.remedies(remedies), markdown=markdown)

@@ -11,6 +11,9 @@ from rich.table import Table as RichTable
 from rillet.analyses.tables import AlphaRow, FuseRow
 from rillet.runtime.compare import Compared
 
+_SENTENCE = 60
+"""Letters from which on a cell may be folded into lines."""
+
 
 @dataclass(frozen=True, slots=True)
 class Column:
@@ -37,8 +40,9 @@ def write(console: Console, table: Table, *, csv: bool = False, markdown: bool =
         console.out(as_markdown(table), end="")
     else:
         drawn = RichTable(box=None, header_style="bold", pad_edge=False)
-        for column in table.columns:
-            drawn.add_column(column.name, justify="left" if column.words else "right", no_wrap=True)
+        for at, column in enumerate(table.columns):
+            sentences = column.words and any(len(row[at]) > _SENTENCE for row in table.rows)
+            drawn.add_column(column.name, justify="left" if column.words else "right", no_wrap=not sentences)
         for row in table.rows:
             drawn.add_row(*row)
         console.print(drawn)

@@ -1,15 +1,15 @@
 """Networks side by side: what each computes, weighs and holds, and what a source says of its accuracy."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from rillet.analyses.count import count
+from rillet.analyses.memory import stored_as
 from rillet.backends import reference
 from rillet.errors import GraphError, Unsupported
 from rillet.ir.graph import Graph
-from rillet.ir.types import DType, Quant, TensorType
 from rillet.plan.rows import plan_rows
 from rillet.transforms.fold import fold, without_weights
 from rillet.transforms.resize import with_resolution
@@ -72,13 +72,6 @@ def _row(graph: Graph, first: Graph, bits: int) -> Compared:
         top1_source=accuracy.source if accuracy else "",
         function="" if graph is first else _function(graph, first),
     )
-
-
-def stored_as(graph: Graph, bits: int) -> Graph:
-    """The same shapes with activations of 8 or 32 bits: for planning memory, not for running."""
-    dtype, quant = (DType.F32, None) if bits == 32 else (DType.I8, Quant(1.0, 0))
-    nodes = tuple(replace(node, type=TensorType(node.shape, dtype, quant)) for node in graph.nodes)
-    return replace(graph, nodes=nodes)
 
 
 def _function(graph: Graph, first: Graph) -> str:

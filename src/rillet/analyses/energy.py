@@ -1,0 +1,411 @@
+"""What an image costs in microjoules: arithmetic, weights and activations under a schedule, each figure with a band.
+
+A layer makes its pixels in tiles of a row. For each tile its weights and biases are read once, and for each pixel its
+window once; sums and windows wait in registers, whose energy no table prints. So a layer of w weights reads
+
+    w x rows x ceil(width / tile pixels)
+
+of them an image, as often as its stage of a `Plan` fires, and no fewer than w.
+"""
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import reduce
+
+from rillet.analyses.memory import stored_as
+from rillet.errors import TargetError
+from rillet.ir.graph import Graph, Node
+from rillet.ir.ops import Add, Constant, Conv, Input, Multiply, Pool, Window
+from rillet.ir.types import Shape
+from rillet.plan.plan import Plan
+from rillet.plan.rows import plan_layerwise, plan_rows
+from rillet.targets.technology import DRAMS, SRAM_BYTES, Technology
+from rillet.targets.technology import Energy as Picojoules
+from rillet.transforms.fold import fold, without_weights
+
+MULTIPLIED_BITS = 3
+"""Weights of fewer bits (ternary, binary) are added or not: they take no multiplication."""
+_RESCALE = "int32_mult"
+
+
+class Schedule(StrEnum):
+    """When each weight is read, and where from."""
+
+    LAYERWISE = "layerwise"
+    """Layer by layer: weights from DRAM into a buffer, once an image; whole maps between the layers."""
+    STREAM = "stream"
+    """Under a row plan: weights stay in their memory on the chip, activations in rings."""
+    SYSTOLIC = "systolic"
+    """On a systolic array, by the traffic that is counted there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """What one image moves between an array, its buffers and DRAM: values, and bytes of DRAM."""
+
+    input_reads: int
+    weight_reads: int
+    output_writes: int
+    """Sums, as wide as the accumulator."""
+    output_reads: int
+    """Partial sums read back."""
+    dram_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One kind of work: so many operations, or so many bits in and out of a memory."""
+
+    name: str
+    by: str
+    """The operation or memory of the technology."""
+    count: int
+    unit: str
+    """`operations` or `bits`."""
+    uj: float
+    low_uj: float
+    high_uj: float
+    confidence: str
+    """How well the table's number is known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Energy:
+    """Microjoules of one image."""
+
+    name: str
+    technology: str
+    schedule: str
+    bits: str
+    """Type of the operands, such as int8."""
+    accumulator: str
+    weight_bits: float
+    """Bits of a weight, on the average."""
+    total_uj: float
+    low_uj: float
+    high_uj: float
+    parts: tuple[Part, ...]
+    notes: tuple[str, ...]
+
+    def of(self, *names: str) -> float:
+        """Microjoules of the parts whose name begins with one of `names`."""
+        return sum(part.uj for part in self.parts if part.name.startswith(names))
+
+
+WeightBits = int | Mapping[str, int]
+"""Bits of every weight, or those of the layers named (others are as wide as the operands)."""
+
+
+def energy(
+    graph: Graph,
+    technology: Technology,
+    *,
+    bits: int | str = 8,
+    accumulator: int | str = 32,
+    weight_bits: WeightBits | None = None,
+    schedule: str = "layerwise",
+    weight_memory: str | None = None,
+    activation_memory: str | None = None,
+    plan: Plan | None = None,
+    traffic: Traffic | None = None,
+) -> Energy:
+    """Energy of one image.
+
+    bits, accumulator: types such as 8, "int8" or "bf16" of operands (and activations) and of sums.
+    weight_memory, activation_memory: memories of the technology; by default weights lie in DRAM layer by layer, else
+    in the smallest memory that holds them, and so do activations.
+    plan: the row plan to stream by (the one with the least arena, where none is given).
+    traffic: for a systolic array, what it moves. Raises TargetError for what the technology does not have, and for
+    arguments that do not go together.
+    """
+    if schedule not in tuple(Schedule):
+        near = difflib.get_close_matches(schedule, list(Schedule), 1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise TargetError(f"--schedule must be one of {', '.join(Schedule)}, got {schedule!r}{hint}")
+    if (traffic is not None) != (schedule == Schedule.SYSTOLIC):
+        raise TargetError(f"traffic must come with the schedule systolic, and only with it, got {schedule}")
+    ledger = _Ledger(graph, technology, _type(bits), _type(accumulator), weight_bits)
+    ledger.arithmetic()
+    match Schedule(schedule):
+        case Schedule.LAYERWISE:
+            ledger.layerwise(weight_memory, activation_memory)
+        case Schedule.STREAM:
+            ledger.stream(weight_memory, activation_memory, plan)
+        case Schedule.SYSTOLIC:
+            assert traffic is not None
+            ledger.systolic(weight_memory, activation_memory, traffic)
+    return ledger.sum(schedule)
+
+
+def _type(word: int | str) -> str:
+    return f"int{word}" if isinstance(word, int) or word.isdigit() else word
+
+
+def _width(word: str) -> int:
+    """Bits of a type such as int8; raises TargetError for a word that is none."""
+    digits = word.lstrip("intfpb")
+    if not digits.isdigit() or not 1 <= int(digits) <= 64:
+        raise TargetError(f"type of numbers must be such as int8 or bf16, got {word!r}")
+    return int(digits)
+
+
+class _Ledger:
+    """Collects the parts."""
+
+    def __init__(
+        self, graph: Graph, technology: Technology, operand: str, accumulator: str, weight_bits: WeightBits | None
+    ) -> None:
+        self.technology, self.operand, self.accumulator = technology, operand, accumulator
+        self.width, self.sum_width = _width(operand), _width(accumulator)
+        self.graph = stored_as(fold(without_weights(graph)), 32 if self.width == 32 else 8)
+        self.convs = [node for node in self.graph.nodes if isinstance(node.op, Conv)]
+        self.bits = {node.name: self._bits(node.name, weight_bits) for node in self.convs}
+        if isinstance(weight_bits, Mapping):
+            unknown = next((name for name in weight_bits if name not in self.bits), None)
+            if unknown is not None:
+                raise TargetError(f"{graph.name}: weight bits must be those of layers with weights, got {unknown!r}")
+        self.parts: list[Part] = []
+        self.notes: list[str] = []
+
+    def _bits(self, name: str, said: WeightBits | None) -> int:
+        bits = said if isinstance(said, int) else (said or {}).get(name, self.width)
+        if not 1 <= bits <= 64:
+            raise TargetError(f"bits of a weight must be 1 to 64, got {bits}")
+        return bits
+
+    def sum(self, schedule: str) -> Energy:
+        """All of it."""
+        weights = {node.name: self.weights(node) for node in self.convs}
+        total = sum(weights.values())
+        return Energy(
+            name=self.graph.name,
+            technology=self.technology.name,
+            schedule=schedule,
+            bits=self.operand,
+            accumulator=self.accumulator,
+            weight_bits=sum(weights[name] * self.bits[name] for name in weights) / total if total else 0.0,
+            total_uj=sum(part.uj for part in self.parts),
+            low_uj=sum(part.low_uj for part in self.parts),
+            high_uj=sum(part.high_uj for part in self.parts),
+            parts=tuple(self.parts),
+            notes=tuple(self.notes),
+        )
+
+    def operations(self, name: str, by: str, count: int) -> None:
+        """Adds `count` operations of the kind `by`."""
+        if count:
+            self._add(name, by, count, "operations", self.technology.operation(by).times(count))
+
+    def moved(self, name: str, memory: str, bits: int) -> None:
+        """Adds `bits` read from or written to a memory."""
+        if bits:
+            self._add(name, memory, bits, "bits", self.technology.access(memory, bits))
+
+    def _add(self, name: str, by: str, count: int, unit: str, pj: Picojoules) -> None:
+        confidence = self.technology.entries[by].confidence
+        self.parts.append(Part(name, by, count, unit, pj.pj / 1e6, pj.low / 1e6, pj.high / 1e6, confidence))
+
+    # -- arithmetic ------------------------------------------------------------------------------------------------
+
+    def arithmetic(self) -> None:
+        """Multiply-accumulates, other operations on values, and the rescaling of integers."""
+        multiply, add = f"{self.operand}_mult", f"{self.accumulator}_add"
+        macs = {node.name: node.op.macs(self.shape(node)) for node in self.convs if isinstance(node.op, Conv)}
+        multiplied = sum(macs[name] for name in macs if self.bits[name] >= MULTIPLIED_BITS)
+        self.operations("multiplications", multiply, multiplied)
+        self.operations("additions", add, sum(macs.values()))
+        added = sum(node.shape.elements for node in self.graph.nodes if isinstance(node.op, Add))
+        pooled = sum(self.window_values(node) for node in self.graph.nodes if isinstance(node.op, Pool))
+        products = sum(node.shape.elements for node in self.graph.nodes if isinstance(node.op, Multiply))
+        self.operations("other additions", add, added + pooled)
+        self.operations("other multiplications", multiply, products)
+        if self.operand.startswith("int"):
+            made = (n.shape.elements for n in self.graph.nodes if isinstance(n.op, Conv | Add | Multiply | Pool))
+            self.operations("rescaling", _RESCALE, sum(made))
+            self.notes.append("rescaling: one 32-bit product for each value that a layer makes")
+        self.notes.append("functions such as a hard-swish, registers, wires, clocks and leakage are not counted")
+        if any(bits < MULTIPLIED_BITS for bits in self.bits.values()):
+            self.notes.append("weights of 1 or 2 bits take additions alone; none is left out where a weight is 0")
+
+    def shape(self, node: Node) -> Shape:
+        """Shape of what a layer reads."""
+        return self.graph.input_shapes(node)[0]
+
+    def window_values(self, node: Node) -> int:
+        """Values that all windows of a layer read, padding not counted."""
+        assert isinstance(node.op, Conv | Pool)
+        return window_values(node.op.window, self.shape(node), node.shape)
+
+    # -- weights ---------------------------------------------------------------------------------------------------
+
+    def weights(self, node: Node) -> int:
+        """Weights of a layer, biases not counted."""
+        assert isinstance(node.op, Conv)
+        return reduce(lambda a, b: a * b, node.op.weight_shape(self.shape(node)), 1)
+
+    def weight_bits(self, node: Node) -> int:
+        """Bits of a layer's weights and biases."""
+        assert isinstance(node.op, Conv)
+        return self.weights(node) * self.bits[node.name] + node.op.bias * node.op.out_channels * self.sum_width
+
+    def constant_bits(self) -> int:
+        """Bits of values that never change, each read once."""
+        return sum(node.shape.elements * self.width for node in self.graph.nodes if isinstance(node.op, Constant))
+
+    def weight_reads(self, plan: Plan) -> int:
+        """Bits of weights and biases read an image, once for each tile."""
+        tile = {stage.node: stage.tile_pixels for segment in plan.segments for stage in segment.stages}
+        return self.constant_bits() + sum(self.weight_bits(n) * tiles(n.shape, tile[n.name]) for n in self.convs)
+
+    def resident(self, memory: str | None, size: int, what: str) -> str:
+        """The memory that is named, or the smallest on the chip that holds `size` bytes."""
+        if memory is not None:
+            self.technology.access(memory, 1)
+            capacity = SRAM_BYTES.get(memory)
+            if capacity is not None and size > capacity:
+                self.notes.append(f"{what}: {size:,} bytes in {-(-size // capacity)} memories of the kind {memory}")
+            return memory
+        found = self.technology.sram_for(size)
+        if found is not None:
+            return found
+        if not self.technology.srams:
+            raise TargetError(f"{self.technology.name}: must have a memory on the chip for this, and has none")
+        return self.resident(self.technology.srams[-1], size, what)
+
+    # -- schedules -------------------------------------------------------------------------------------------------
+
+    def stream(self, weight_memory: str | None, activation_memory: str | None, plan: Plan | None) -> None:
+        """Weights stay where they are; rings hold the activations."""
+        plan = plan or plan_rows(self.graph)
+        if {stage.node for segment in plan.segments for stage in segment.stages} != {
+            node.name for node in self.graph.nodes if not isinstance(node.op, Input | Constant)
+        }:
+            raise TargetError(f"{self.graph.name}: plan must be one of this network, folded; got {plan.graph.name}")
+        total = self.constant_bits() + sum(map(self.weight_bits, self.convs))
+        place = self.resident(weight_memory, _bytes(total), "weights")
+        self.moved("weights, read", place, self.weight_reads(plan))
+        rings = self.resident(activation_memory, self.arena(plan), "activations")
+        reads, writes = self.activation_values(passes={})
+        self.moved("activations, read", rings, reads * self.width)
+        self.moved("activations, written", rings, writes * self.width)
+
+    def arena(self, plan: Plan) -> int:
+        """Bytes of a plan's arena at the width of the operands."""
+        planned = plan.graph.input_nodes[0].type.dtype.bits
+        return -(-plan.arena_bytes * self.width // planned)
+
+    def layerwise(self, weight_memory: str | None, activation_memory: str | None) -> None:
+        """Weights come from DRAM once; maps lie on the chip where they fit, else in DRAM behind a line buffer."""
+        plan = plan_layerwise(self.graph)
+        buffer, passes = self.weights_from(weight_memory)
+        self.moved("weights, read", buffer, self.weight_reads(plan))
+        arena = self.arena(plan)
+        reads, writes = self.activation_values(passes)
+        if activation_memory is None and self.technology.sram_for(arena) is None and self.technology.srams:
+            activation_memory = self.technology.dram()
+        place = self.resident(activation_memory, arena, "maps")
+        if place not in DRAMS:
+            self.moved("activations, read", place, reads * self.width)
+            self.moved("activations, written", place, writes * self.width)
+            return
+        self.notes.append(
+            f"maps of {arena:,} bytes lie in DRAM: each is read once by each layer, through a line buffer"
+        )
+        once = sum(
+            passes.get(node.name, 1) * sum(shape.elements for shape in self.graph.input_shapes(node))
+            for node in self.graph.nodes
+        )
+        self.moved("activations, read from DRAM", place, once * self.width)
+        self.moved("activations, written to DRAM", place, writes * self.width)
+        lines = self.resident(None, self.line_bytes(), "line buffer")
+        self.moved("activations, into the line buffer", lines, once * self.width)
+        self.moved("activations, read", lines, reads * self.width)
+
+    def weights_from(self, memory: str | None) -> tuple[str, dict[str, int]]:
+        """Brings every weight in from DRAM; the buffer that layers read, and how often a layer's windows pass.
+
+        A layer whose weights are larger than the buffer goes in passes over its filters. Weights that lie on the chip
+        are read there.
+        """
+        total = self.constant_bits() + sum(map(self.weight_bits, self.convs))
+        memory = memory or self.technology.dram()
+        if memory not in DRAMS:
+            return self.resident(memory, _bytes(total), "weights"), {}
+        largest = max((_bytes(self.weight_bits(node)) for node in self.convs), default=1)
+        buffer = self.technology.sram_for(largest) or (self.technology.srams or (None,))[-1]
+        if buffer is None:
+            raise TargetError(f"{self.technology.name}: must have a memory on the chip for this, and has none")
+        self.moved("weights, from DRAM", memory, total)
+        self.moved("weights, into the buffer", buffer, total)
+        passes = {node.name: -(-_bytes(self.weight_bits(node)) // SRAM_BYTES[buffer]) for node in self.convs}
+        again = [name for name, times in passes.items() if times > 1]
+        if again:
+            self.notes.append(
+                f"weights larger than the {buffer} buffer, in passes over the filters: {', '.join(again)}"
+            )
+        return buffer, passes
+
+    def line_bytes(self) -> int:
+        """Bytes of the largest line buffer: as many rows as a window has."""
+        sizes = [
+            min(node.op.window.extent[0], self.shape(node).height) * self.shape(node).width * self.shape(node).channels
+            for node in self.graph.nodes
+            if isinstance(node.op, Conv) or (isinstance(node.op, Pool) and not node.op.window.covers(self.shape(node)))
+        ]
+        return _bytes(max(sizes, default=1) * self.width)
+
+    def activation_values(self, passes: Mapping[str, int]) -> tuple[int, int]:
+        """Values read by all windows and operands, and values written, the image among them."""
+        reads = writes = 0
+        for node in self.graph.nodes:
+            if isinstance(node.op, Constant):
+                continue
+            writes += node.shape.elements
+            if isinstance(node.op, Conv | Pool):
+                reads += passes.get(node.name, 1) * self.window_values(node)
+            elif not isinstance(node.op, Input):
+                sources = (self.graph.by_name[name] for name in node.inputs)
+                held = sum(
+                    min(n.shape.elements, node.shape.elements) for n in sources if not isinstance(n.op, Constant)
+                )
+                reads += held
+        return reads, writes
+
+    def systolic(self, weight_memory: str | None, activation_memory: str | None, traffic: Traffic) -> None:
+        """What an array moves."""
+        largest = max((_bytes(self.weight_bits(node)) for node in self.convs), default=1)
+        weights = self.resident(weight_memory, largest, "weights")
+        place = self.resident(activation_memory, self.arena(plan_layerwise(self.graph)), "maps")
+        total = sum(self.weights(node) for node in self.convs)
+        average = sum(self.weights(node) * self.bits[node.name] for node in self.convs) / total if total else 0.0
+        self.moved("weights, read", weights, round(traffic.weight_reads * average))
+        self.moved("activations, read", place, traffic.input_reads * self.width)
+        self.moved("sums, written", place, traffic.output_writes * self.sum_width)
+        self.moved("sums, read", place, traffic.output_reads * self.sum_width)
+        self.moved("weights and activations, DRAM", self.technology.dram(), 8 * traffic.dram_bytes)
+
+
+def _bytes(bits: int) -> int:
+    return -(-bits // 8)
+
+
+def tiles(shape: Shape, tile_pixels: int) -> int:
+    """Tiles of a map: none goes beyond its row."""
+    return shape.height * -(-shape.width // tile_pixels)
+
+
+def window_values(window: Window, source: Shape, out: Shape) -> int:
+    """Values that all windows on a map read, each channel of it, padding not counted."""
+    rows, columns = (
+        _taps(window.kernel[axis], window.stride[axis], window.dilation[axis], window.padding[2 * axis], *lengths)
+        for axis, lengths in enumerate(((source.height, out.height), (source.width, out.width)))
+    )
+    return rows * columns * source.channels
+
+
+def _taps(kernel: int, stride: int, dilation: int, before: int, length: int, out: int) -> int:
+    """Taps along one axis that fall on the map, over all places of the window."""
+    starts = range(-before, -before + out * stride, stride)
+    return sum(0 <= start + tap * dilation < length for tap in range(kernel) for start in starts)

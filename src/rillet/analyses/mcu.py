@@ -1,0 +1,381 @@
+"""Does a network fit a microcontroller: flash, RAM and time on a board, by how much not, and what would make it fit."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import reduce
+
+from rillet.analyses.memory import stored_as
+from rillet.errors import GraphError, TargetError, Unsupported
+from rillet.ir.graph import Graph, Node
+from rillet.ir.ops import Constant, Conv, Input, Pool
+from rillet.ir.types import Shape
+from rillet.plan.kernels import choose
+from rillet.plan.plan import Kernel, Plan
+from rillet.plan.rows import least_row_bytes, plan_layerwise, plan_rows
+from rillet.targets.boards import Board
+from rillet.transforms.fold import fold, without_weights
+from rillet.transforms.resize import with_resolution, with_width
+
+CODE_BYTES_PER_STAGE = 600
+"""Emitted C for a Cortex-M4 by clang -Os, weights apart: 39,685 bytes for the 67 stages of MobileNetV2 (592 a stage),
+17,102 for 30 of MobileNetV1 0.25 (570), 6,494 for 15 of a ResNet-8 (433); at -O2 four to five times as much."""
+STARTUP_BYTES = 4096
+"""Vectors, start-up code, memcpy and exp: an assumption."""
+STACK_BYTES = 2048
+"""Stack and the caller's own data: an assumption."""
+STATE_BYTES_PER_STAGE = 5
+"""Counters of the emitted C beside the arena: 276 bytes for 67 stages, 68 for 15."""
+CHANNEL_BYTES = 9
+"""Bias, mantissa and shift of each output channel of an 8-bit layer, as emitted; a float layer has its bias alone."""
+_TABLE_BYTES = {Kernel.LOOKUP: 256, Kernel.SOFTMAX: 1024}
+WIDTH_STEP = 0.05
+WEIGHT_BITS = (8, 4, 2)
+
+Open = Callable[[dict[str, str]], Graph]
+"""Makes the network anew under words such as {"width": "0.5", "resolution": "96"}."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """One network on one board."""
+
+    model: str
+    board: str
+    bits: int
+    """Of activations."""
+    weight_bits: int
+    fits: bool
+    ram_bytes: int
+    """Arena of the row plan with the least, counters and stack."""
+    arena_bytes: int
+    layerwise_bytes: int
+    """The arena layer by layer, whole maps and all."""
+    ram_limit: int
+    ram_spare: int
+    """Bytes left over; negative where some are missing."""
+    flash_bytes: int
+    """Weights, other constants and code."""
+    weight_bytes: int
+    code_bytes: int
+    """An estimate."""
+    flash_limit: int
+    flash_spare: int
+    macs: int
+    milliseconds: float | None
+    """An estimate, with 8-bit kernels; None for floats."""
+    low_milliseconds: float | None
+    high_milliseconds: float | None
+    fullest: str
+    """The layers that run when RAM is fullest."""
+    image_resident: bool
+    """True where the whole image must lie in RAM, as its rows cannot be pushed in."""
+    misses: tuple[str, ...]
+    """What does not fit and by how much, a sentence each."""
+
+
+@dataclass(frozen=True, slots=True)
+class Remedy:
+    """A change that makes a network fit, or the reason why changes of its kind do not."""
+
+    kind: str
+    """`weights`, `width`, `resolution`, `width and resolution`, `width and weights`, `resolution and weights`."""
+    change: str
+    """In words such as `width=0.35,weight_bits=4`; empty where there is none."""
+    fit: Fit | None
+    why: str
+    """Empty where there is a change."""
+
+
+def fit(graph: Graph, board: Board, bits: int = 8, weight_bits: int | None = None) -> Fit:
+    """The network on a board, with activations of 8 or 32 (float) bits, and weights of as many unless said otherwise.
+
+    Raises TargetError for other bits, Unsupported where the network has no row plan.
+    """
+    weight_bits = _check_bits(bits, weight_bits)
+    return _judge(_plan(_stored(graph, bits)), board, bits, weight_bits)
+
+
+def _stored(graph: Graph, bits: int) -> Graph:
+    return stored_as(fold(without_weights(graph)), bits)
+
+
+def _judge(plan: Plan, board: Board, bits: int, weight_bits: int) -> Fit:
+    """What a planned network takes, beside what a board has."""
+    stored = plan.graph
+    flash = _flash(stored, bits, weight_bits)
+    ram = plan.arena_bytes + _other_ram(stored)
+    fullest = max(plan.segments, key=lambda segment: segment.peak_bytes)
+    where = " to ".join(dict.fromkeys((fullest.stages[0].node, fullest.stages[-1].node)))
+    misses: list[str] = []
+    if ram > board.ram_bytes:
+        few = f"{ram - board.ram_bytes:,} too few"
+        misses.append(f"RAM must be at least {ram:,} bytes, got {board.ram_bytes:,}: {few}; fullest in {where}")
+    if flash.total > board.flash_bytes:
+        few = f"{flash.total - board.flash_bytes:,} too few"
+        misses.append(f"flash must be at least {flash.total:,} bytes, got {board.flash_bytes:,}: {few}")
+    misses += _too_small_for(stored, board, weight_bits)
+    rates = (board.cycles_per_mac.value, board.cycles_per_mac.low, board.cycles_per_mac.high)
+    times = [stored.macs * rate / board.clock_hz * 1e3 if bits == 8 else None for rate in rates]
+    return Fit(
+        model=stored.name,
+        board=board.name,
+        bits=bits,
+        weight_bits=weight_bits,
+        fits=not misses,
+        ram_bytes=ram,
+        arena_bytes=plan.arena_bytes,
+        layerwise_bytes=plan_layerwise(stored).arena_bytes,
+        ram_limit=board.ram_bytes,
+        ram_spare=board.ram_bytes - ram,
+        flash_bytes=flash.total,
+        weight_bytes=flash.weights,
+        code_bytes=flash.code,
+        flash_limit=board.flash_bytes,
+        flash_spare=board.flash_bytes - flash.total,
+        macs=stored.macs,
+        milliseconds=times[0],
+        low_milliseconds=times[1],
+        high_milliseconds=times[2],
+        fullest=where,
+        image_resident=plan.resident,
+        misses=tuple(misses),
+    )
+
+
+def _check_bits(bits: int, weight_bits: int | None) -> int:
+    if bits not in (8, 32):
+        raise TargetError(f"--bits must be 8 or 32, got {bits}")
+    if weight_bits is not None and not 1 <= weight_bits <= bits:
+        raise TargetError(f"bits of a weight must be 1 to {bits}, got {weight_bits}")
+    return weight_bits or bits
+
+
+def _plan(stored: Graph) -> Plan:
+    try:
+        return plan_rows(stored)
+    except Unsupported:
+        return plan_rows(stored, resident=True)
+
+
+def _stages(stored: Graph) -> list[Node]:
+    return [node for node in stored.nodes if not isinstance(node.op, Input | Constant)]
+
+
+def _other_ram(stored: Graph) -> int:
+    return STACK_BYTES + STATE_BYTES_PER_STAGE * len(_stages(stored))
+
+
+# -- flash -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Flash:
+    weights: int
+    """Kernels, biases, rescaling constants, tables and constants."""
+    code: int
+
+    @property
+    def total(self) -> int:
+        return self.weights + self.code
+
+
+def _kernel_bytes(stored: Graph, node: Node, weight_bits: int) -> int:
+    assert isinstance(node.op, Conv)
+    shape = node.op.weight_shape(stored.input_shapes(node)[0])
+    return (reduce(lambda a, b: a * b, shape, 1) * weight_bits + 7) // 8
+
+
+def _flash(stored: Graph, bits: int, weight_bits: int) -> _Flash:
+    weights = 0
+    for node in stored.nodes:
+        if isinstance(node.op, Conv):
+            weights += _kernel_bytes(stored, node, weight_bits)
+            weights += node.op.out_channels * (CHANNEL_BYTES if bits == 8 else 4)
+        elif isinstance(node.op, Constant):
+            weights += node.type.bytes
+        elif not isinstance(node.op, Input):
+            weights += _TABLE_BYTES.get(choose(stored, node, 1).kernel, 0)
+    return _Flash(weights, STARTUP_BYTES + CODE_BYTES_PER_STAGE * len(_stages(stored)))
+
+
+def _too_small_for(stored: Graph, board: Board, weight_bits: int) -> list[str]:
+    """The worst of the layers that no plan brings into the board: by a window with its result, or by its kernel."""
+    stages = _stages(stored)
+    kernels = {node.name: _kernel_bytes(stored, node, weight_bits) for node in stages if isinstance(node.op, Conv)}
+    windows = {node.name: least_layer_bytes(stored, node) + STACK_BYTES for node in stages}
+    out: list[str] = []
+    for sizes, limit, what in (
+        (windows, board.ram_bytes, "RAM for a window, its result and working space"),
+        (kernels, board.flash_bytes, "flash for its weights"),
+    ):
+        over = [name for name, size in sizes.items() if size > limit]
+        if over:
+            worst = max(over, key=sizes.__getitem__)
+            more = f" ({len(over) - 1} other layers too)" if len(over) > 1 else ""
+            out.append(f"{worst} alone must have {sizes[worst]:,} bytes of {what}, got {limit:,}{more}")
+    return out
+
+
+def least_layer_bytes(stored: Graph, node: Node) -> int:
+    """The pixels between the first and last of a window, one pixel of the result, and working space."""
+    if not isinstance(node.op, Conv | Pool):
+        return node.type.pixel_bytes
+    source = stored.input_types(node)[0]
+    scratch = choose(stored, node, 1).scratch_bytes
+    if isinstance(node.op, Pool) and node.op.window.covers(source.shape):
+        return scratch + source.pixel_bytes
+    rows, columns = (min(a, b) for a, b in zip(node.op.window.extent, source.shape.array[:2], strict=True))
+    return ((rows - 1) * source.shape.width + columns) * source.pixel_bytes + node.type.pixel_bytes + scratch
+
+
+# -- remedies --------------------------------------------------------------------------------------------------------
+
+
+def remedies(
+    graph: Graph,
+    board: Board,
+    open_with: Open | None = None,
+    *,
+    bits: int = 8,
+    weight_bits: int | None = None,
+    width: float = 1.0,
+) -> tuple[Remedy, ...]:
+    """The smallest change of each kind that makes the network fit, each found by planning the changed network.
+
+    open_with: makes the network under other words (a network of the zoo rounds its channels in its own way); else the
+    network itself is resized. width: its width now. Narrower weights come first, as they keep the network; then the
+    largest width in steps of 0.05, the largest resolution in steps of 8 (16 from 128 pixels on), the largest scale that
+    takes both down alike, and width or resolution with narrower weights. A smaller network is taken never to need more.
+    None where the network fits.
+    """
+    now = _check_bits(bits, weight_bits)
+    plan = _plan(_stored(graph, bits))
+    if _judge(plan, board, bits, now).fits:
+        return ()
+    shape = graph.input_nodes[0].shape
+    search = _Search(board, open_with or _resized(graph, width), bits, now)
+    steps = [_number(k * WIDTH_STEP) for k in range(int(width / WIDTH_STEP + 1), 0, -1)]
+    widths = [word for word in steps if float(word) < width - 1e-9]
+    step = 16 if max(shape.height, shape.width) >= 128 else 8
+    sides, _ = search.usable([{"resolution": _side(shape, k * step)} for k in range((shape.height - 1) // step, 0, -1)])
+    both: list[dict[str, str]] = []
+    for word in widths:
+        side = _side(shape, max(1, round(float(word) / width * shape.height / step)) * step)
+        both.append({"width": word, **({"resolution": side} if {"resolution": side} in sides else (sides or [{}])[-1])})
+    by_width = [{"width": word} for word in widths]
+    narrower = _Search(board, search.opened, 8, 4, bits == 32)
+    found = [
+        _narrower(graph, plan, board, bits, now),
+        search.largest("width", by_width),
+        search.largest("resolution", sides),
+        search.largest("width and resolution", both),
+    ]
+    if now > 4:
+        found += [
+            narrower.largest("width and weights", by_width),
+            narrower.largest("resolution and weights", sides),
+        ]
+    return tuple(found)
+
+
+def _number(value: float) -> str:
+    return f"{value:.4g}"
+
+
+def _side(shape: Shape, rows: int) -> str:
+    """A resolution of `rows` and as many columns as keep the picture's form."""
+    square = shape.height == shape.width
+    return str(rows) if square else f"{rows}x{max(1, round(rows * shape.width / shape.height))}"
+
+
+def _resized(graph: Graph, width: float) -> Open:
+    def opened(words: dict[str, str]) -> Graph:
+        out = without_weights(graph)
+        if "width" in words:
+            out = with_width(out, float(words["width"]) / width)
+        if "resolution" in words:
+            high, _, wide = words["resolution"].partition("x")
+            out = with_resolution(out, int(high), int(wide or high))
+        return out
+
+    return opened
+
+
+def _narrower(graph: Graph, plan: Plan, board: Board, bits: int, now: int) -> Remedy:
+    """The widest weights that fit; a float network first takes 8-bit values altogether."""
+    tried = [narrow for narrow in WEIGHT_BITS if narrow < now]
+    if not tried:
+        return Remedy("weights", "", None, f"weights have {now} bits already")
+    plan = plan if bits == 8 else _plan(_stored(graph, 8))
+    fits = [_judge(plan, board, 8, narrow) for narrow in tried]
+    found = next((one for one in fits if one.fits), None)
+    if found is None:
+        return Remedy("weights", "", None, f"even with weights of {tried[-1]} bits: {fits[-1].misses[0]}")
+    return Remedy("weights", _words({}, 8, found.weight_bits, bits == 32), found, "")
+
+
+class _Search:
+    """Finds the first of a row of ever smaller networks that fits."""
+
+    def __init__(self, board: Board, opened: Open, bits: int, weight_bits: int, narrowed: bool = False) -> None:
+        """narrowed: activations are of fewer bits than they were."""
+        self.board, self.opened, self.bits, self.weight_bits = board, opened, bits, weight_bits
+        self.narrowed = narrowed
+
+    def largest(self, kind: str, changes: Sequence[dict[str, str]]) -> Remedy:
+        """The first change that fits, by halving with the least peak, then by whole plans from there on."""
+        usable, why = self.usable(changes)
+        if not usable:
+            return Remedy(kind, "", None, why or "there is no smaller step")
+        last = self.fit(usable[-1])
+        if not last.fits:
+            return Remedy(kind, "", None, f"even with {self.words(usable[-1])}: {last.misses[0]}")
+        low, high = 0, len(usable) - 1
+        while low < high:
+            middle = (low + high) // 2
+            low, high = (low, middle) if self.may_fit(usable[middle]) else (middle + 1, high)
+        for change in usable[low:-1]:
+            found = self.fit(change)
+            if found.fits:
+                return Remedy(kind, self.words(change), found, "")
+        return Remedy(kind, self.words(usable[-1]), last, "")
+
+    def usable(self, changes: Sequence[dict[str, str]]) -> tuple[list[dict[str, str]], str]:
+        """The changes down to the smallest that the network takes, and why it takes none smaller."""
+        why = ""
+        for stop in range(len(changes), 0, -1):
+            try:
+                self.opened(changes[stop - 1])
+            except (GraphError, Unsupported) as error:
+                why = str(error)
+            else:
+                return list(changes[:stop]), why
+        return [], why
+
+    def fit(self, change: dict[str, str]) -> Fit:
+        """The changed network on the board."""
+        return fit(self.opened(change), self.board, self.bits, self.weight_bits)
+
+    def words(self, change: dict[str, str]) -> str:
+        """The change in words, narrower weights among them."""
+        return _words(change, self.bits, self.weight_bits, self.narrowed)
+
+    def may_fit(self, change: dict[str, str]) -> bool:
+        """False where no plan fits; a plan can still take more than the least peak."""
+        stored = _stored(self.opened(change), self.bits)
+        if _flash(stored, self.bits, self.weight_bits).total > self.board.flash_bytes:
+            return False
+        try:
+            least = least_row_bytes(stored)
+        except Unsupported:
+            least = least_row_bytes(stored, resident=True)
+        return least + _other_ram(stored) <= self.board.ram_bytes
+
+
+def _words(change: dict[str, str], bits: int, weight_bits: int, narrowed: bool) -> str:
+    said = [f"{key}={word}" for key, word in change.items()]
+    if narrowed:
+        said.append(f"bits={bits}")
+    if weight_bits < bits:
+        said.append(f"weight_bits={weight_bits}")
+    return ",".join(said)

@@ -1,0 +1,95 @@
+"""Tables of energy: an image by its parts, and source 003's question."""
+
+from collections.abc import Sequence
+
+from rillet.analyses.energy import Energy
+from rillet.analyses.microjoule import BUDGET_UJ, CHIPS, Answer
+from rillet.report.tables import Column, Table
+from rillet.targets.technology import Technology
+from rillet.zoo import published
+
+
+def parts(found: Energy, technology: Technology) -> Table:
+    """One image by its parts, with the band of each."""
+    rows = [
+        (p.name, p.by, f"{p.count:,}", p.unit, _uj(p.uj), _uj(p.low_uj), _uj(p.high_uj), p.confidence)
+        for p in found.parts
+    ]
+    rows.append(("total", "", "", "", _uj(found.total_uj), _uj(found.low_uj), _uj(found.high_uj), ""))
+    columns = (
+        Column("part", words=True),
+        Column("by", words=True),
+        Column("count"),
+        Column("of", words=True),
+        Column("uJ"),
+        Column("low"),
+        Column("high"),
+        Column("confidence", words=True),
+    )
+    notes = (
+        f"{found.name}, {found.schedule}: {found.bits} operands, {found.accumulator} sums, "
+        f"weights of {found.weight_bits:.3g} bits",
+        technology_note(technology),
+        *found.notes,
+    )
+    return Table(columns, tuple(rows), notes)
+
+
+def technology_note(technology: Technology) -> str:
+    """Node, voltage and source in one line."""
+    voltage = "" if technology.voltage_v is None else f" at {technology.voltage_v:g} V"
+    return f"{technology.name}{voltage}: {technology.source}"
+
+
+def source_003(rows: Sequence[Answer], technology: Technology, model: str = "microbotnet:width=0.32") -> Table:
+    """Microjoules by weights and their memory, published chips below."""
+    columns = (
+        Column("weights", words=True),
+        Column("bits"),
+        Column("memory", words=True),
+        Column("arithmetic"),
+        Column("+ each weight once"),
+        Column(f"under {BUDGET_UJ:g} uJ", words=True),
+        Column("schedule", words=True),
+        Column("whole image"),
+        Column(f"under {BUDGET_UJ:g} uJ ", words=True),
+    )
+    cells = [
+        (
+            row.weights,
+            f"{row.weight_bits:.3g}",
+            row.weight_memory,
+            _band(row.arithmetic_uj),
+            _band(row.once_uj),
+            row.once_under.value,
+            row.schedule,
+            _band(row.image_uj),
+            row.image_under.value,
+        )
+        for row in rows
+    ]
+    cells += [
+        (f"{chip.name}, {chip.node_nm:g} nm", "1", "", "", "", "", "measured", f"{chip.uj:g}", "no") for chip in CHIPS
+    ]
+    notes = [
+        f"microjoules an image, with the band of the table: {technology_note(technology)}",
+        "each weight once: every parameter read once from its memory; "
+        "whole image: also activations, rescaling, and weights as often as the schedule reads them",
+    ]
+    accuracy = published.accuracy(model)
+    if accuracy is not None:
+        notes.append(
+            f"top-1 on {accuracy.data}: {accuracy.top1_percent:g} % ({model}, as printed, in float32); "
+            "72.8 % with 65 % of the weights ternary"
+        )
+    notes += [f"{chip.name}: {chip.top1_percent:g} % top-1; {chip.source}" for chip in CHIPS]
+    return Table(columns, tuple(cells), tuple(notes))
+
+
+def _uj(value: float) -> str:
+    return f"{value:,.4f}" if value < 10 else f"{value:,.2f}"
+
+
+def _band(band: tuple[float, float, float]) -> str:
+    low, value, high = band
+    return f"{value:.3g} ({low:.3g} to {high:.3g})"

@@ -1,0 +1,78 @@
+"""Tables of fit: a network on boards, and what would make it fit."""
+
+from collections.abc import Sequence
+
+from rillet.analyses.mcu import Fit, Remedy
+from rillet.report.tables import Column, Table
+from rillet.targets.boards import Board
+
+
+def boards(rows: Sequence[tuple[Fit, Board]]) -> Table:
+    """A network on each board, with what is left over or missing."""
+    columns = (
+        Column("board", words=True),
+        Column("fits", words=True),
+        Column("RAM"),
+        Column("spare"),
+        Column("layer by layer"),
+        Column("flash"),
+        Column("spare "),
+        Column("ms"),
+        Column("low"),
+        Column("high"),
+        Column("cycles a MAC"),
+        Column("rests on", words=True),
+    )
+    cells = tuple(
+        (
+            board.name,
+            "yes" if found.fits else "no",
+            f"{found.ram_bytes:,}",
+            f"{found.ram_spare:,}",
+            f"{found.layerwise_bytes:,}",
+            f"{found.flash_bytes:,}",
+            f"{found.flash_spare:,}",
+            *(_ms(ms) for ms in (found.milliseconds, found.low_milliseconds, found.high_milliseconds)),
+            f"{board.cycles_per_mac.value:g}",
+            board.cycles_per_mac.confidence,
+        )
+        for found, board in rows
+    )
+    notes = [
+        "bytes; RAM: the arena of the row plan with the least, counters and a stack; "
+        "layer by layer: activations as whole maps; flash: weights, constants and estimated code",
+        "spare: negative where bytes are missing; ms: from published measurements with the best 8-bit kernels",
+    ]
+    notes += [f"{board.name}: {miss}" for found, board in rows for miss in found.misses]
+    return Table(columns, cells, tuple(notes))
+
+
+def remedies(found: Sequence[Remedy]) -> Table:
+    """What would make a network fit, a row for each kind of change."""
+    columns = (
+        Column("change", words=True),
+        Column("to", words=True),
+        Column("RAM"),
+        Column("flash"),
+        Column("MACs"),
+        Column("why not", words=True),
+    )
+    cells = tuple(
+        (remedy.kind, "-", "", "", "", remedy.why)
+        if remedy.fit is None
+        else (
+            remedy.kind,
+            remedy.change,
+            f"{remedy.fit.ram_bytes:,}",
+            f"{remedy.fit.flash_bytes:,}",
+            f"{remedy.fit.macs:,}",
+            "",
+        )
+        for remedy in found
+    )
+    note = "each the smallest change of its kind, planned again; a changed network must be trained or quantised anew"
+    return Table(columns, cells, (note,))
+
+
+def _ms(value: float | None) -> str:
+    return "-" if value is None else f"{value:,.1f}"
