@@ -1,5 +1,8 @@
 """Graphs: shapes, checks at birth, and the text form."""
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -177,3 +180,12 @@ def test_text_form_with_image_and_labels() -> None:
 def test_text_form_errors_name_the_line(line: str, message: str) -> None:
     with pytest.raises(GraphError, match=message):
         parse_graph(line)
+
+
+def test_a_graph_can_be_copied_and_pickled() -> None:
+    b = Builder(np.random.default_rng(0))
+    b.add(b.conv(3), b.add(Input(), shape=S))
+    graph = b.graph()
+    for other in (copy.deepcopy(graph), pickle.loads(pickle.dumps(graph))):
+        assert other == graph
+        assert not other.params["n1.weight"].flags.writeable

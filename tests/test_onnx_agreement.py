@@ -23,6 +23,8 @@ from rillet.importers.tflite import load
 from rillet.ir.graph import Array, Graph
 from rillet.ir.ops import Constant, Conv, Input, Pool, Requantize, op_name
 from rillet.ir.types import DType
+from rillet.plan.rows import plan_rows
+from rillet.runtime.verify import verify
 from rillet.transforms.fold import fold
 from rillet.zoo.registry import build
 from rillet.zoo.weights import with_seeded_weights
@@ -175,3 +177,12 @@ def test_networks_that_onnx_runtime_quantised(name: str, form: str, types: tuple
     found = steps(graph)
     check_shares(found)
     assert found["conv single"][0] > 1000
+
+
+@pytest.mark.parametrize(
+    "case", [ALL[0], *(pytest.param(case, marks=pytest.mark.slow) for case in ALL[1:] if case in FAST)], ids=str
+)
+def test_they_run_as_streams_in_c(case: tuple[str, str, tuple[str, str]], tmp_path: Path) -> None:
+    name, form, types = case
+    graph = parse(quantised(name, QUANTISED[name], form, *types, tmp_path), "net.onnx")
+    assert verify(plan_rows(fold(graph)), 2).equal

@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 
 pytest.importorskip("onnx")
+import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from onnx_models import external, ints, model, node, one_conv
 from rillet.errors import GraphError, Unsupported
-from rillet.importers.onnx import load, parse, wire
+from rillet.importers.onnx import builder, load, parse, wire
 
 
 def test_wrong_files() -> None:
@@ -25,12 +26,15 @@ def test_wrong_files() -> None:
             parse(data, "x.onnx")
 
 
-def test_files_of_too_many_or_too_deep_messages() -> None:
-    empty_nodes = b"\x0a\x00" * 2**20
-    length = len(empty_nodes)
-    varint = bytes([length & 0x7F | 0x80, length >> 7 & 0x7F | 0x80, length >> 14 & 0x7F | 0x80, length >> 21])
-    with pytest.raises(GraphError, match="must have at most 1048576 fields"):
-        parse(b"\x3a" + varint + empty_nodes, "x.onnx")
+def test_files_of_too_many_messages(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wire, "MAX_FIELDS", 1000)
+    with pytest.raises(GraphError, match="must have at most 1000 fields"):
+        parse(
+            helper.make_model(helper.make_graph([onnx.NodeProto()] * 1000, "g", [], [])).SerializeToString(), "x.onnx"
+        )
+
+
+def test_files_of_too_deep_messages() -> None:
     inner = helper.make_graph([], "g", [], [])
     for _ in range(12):
         inner = helper.make_graph([helper.make_node("If", [], [], then_branch=inner)], "g", [], [])
@@ -46,12 +50,13 @@ def test_packed_integers_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
         parse(made.SerializeToString(), "x.onnx")
 
 
-def test_one_constant_used_often_does_not_fill_memory() -> None:
-    """A thousand convolutions that share 4 MB of weights would need 4 GB of their own."""
-    weight = np.zeros((1024, 1024, 1, 1), np.float32)
-    nodes = [node("Conv", ["x" if i == 0 else f"c{i - 1}", "w"], f"c{i}" if i < 999 else "y") for i in range(1000)]
-    with pytest.raises(GraphError, match="constants must take at most 1073741824 bytes in all"):
-        parse(model(nodes, (1, 1024, 1, 1), {"w": weight}).SerializeToString(), "x.onnx")
+def test_one_constant_used_often_does_not_fill_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hundred convolutions that share 1 MB of weights need 100 MB of their own."""
+    monkeypatch.setattr(builder, "MAX_ARRAY_BYTES", 2**26)
+    weight = np.zeros((512, 512, 1, 1), np.float32)
+    nodes = [node("Conv", ["x" if i == 0 else f"c{i - 1}", "w"], f"c{i}" if i < 99 else "y") for i in range(100)]
+    with pytest.raises(GraphError, match=r"node 63 .*constants must take at most 67108864 bytes in all"):
+        parse(model(nodes, (1, 512, 1, 1), {"w": weight}).SerializeToString(), "x.onnx")
 
 
 def test_constants_that_double() -> None:

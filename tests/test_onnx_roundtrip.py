@@ -1,5 +1,7 @@
 """Graphs through ONNX and back: the same graph, and ONNX Runtime computes what the reference does."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -10,7 +12,7 @@ import onnx
 
 from conftest import NETWORKS as FILES
 from conftest import shared_file
-from graphs import graphs, random_image
+from graphs import Builder, graphs, random_image
 from onnx_models import AGREEMENT, deviation, session
 from rillet.backends import reference
 from rillet.errors import GraphError, Unsupported
@@ -18,8 +20,9 @@ from rillet.exporters.onnx import export
 from rillet.importers.onnx import parse, parse_with_views
 from rillet.importers.tflite import load
 from rillet.ir.graph import Graph
-from rillet.ir.ops import Resize
+from rillet.ir.ops import Activate, Activation, Conv, Input, Op, Pool, PoolKind, Resize, Softmax, Window
 from rillet.ir.text import print_graph
+from rillet.ir.types import DType, Shape
 from rillet.transforms.fold import fold, without_weights
 from rillet.zoo.registry import NETWORKS, build
 from rillet.zoo.weights import with_seeded_weights
@@ -127,6 +130,47 @@ def test_binary_networks_are_refused() -> None:
     graph = with_seeded_weights(build("binarynet_cifar10"), SEED)
     with pytest.raises(Unsupported, match="binarynet_cifar10: input: values must be f32, or i8 or u8 with a scale"):
         export(graph)
+
+
+def small(*ops: Op, dtype: DType = DType.F32) -> Graph:
+    """The ops one after the other, on a 4x5x6 map."""
+    b = Builder(np.random.default_rng(0), dtype)
+    at = b.add(Input(), shape=Shape(4, 5, 6))
+    for op in ops:
+        at = b.add(op, at, same=True)
+    return b.graph()
+
+
+@pytest.mark.parametrize(
+    ("graph", "message"),
+    [
+        (small(Activate(Activation.SIGN)), "n1: activation must be other than sign"),
+        (small(Softmax(2.0)), "n1: beta of a softmax must be 1, got 2"),
+        (small(Pool(PoolKind.MEAN, Window((2, 2)))), "n1: window of a mean must cover height or width, got"),
+        (small(Resize(8, 8, True, True)), "n1: a resize must not have both flags"),
+        (small(Conv(3, weights=DType.TERNARY)), "n1: weights must be f32 as values are, or i8 or u8, got ternary"),
+        (small(Conv(3, weights=DType.F32), dtype=DType.I8), "n1: weights must be f32 as values are"),
+        (
+            replace(small(Activate(Activation.RELU)), outputs=("n1", "n1")),
+            "outputs must be different values that nodes compute",
+        ),
+        (
+            replace(small(Activate(Activation.RELU)), outputs=("n0",)),
+            "outputs must be different values that nodes compute",
+        ),
+    ],
+)
+def test_what_is_refused(graph: Graph, message: str) -> None:
+    with pytest.raises(Unsupported, match=f"random: {message}"):
+        export(graph)
+
+
+def test_nodes_called_as_parts_of_others_are_refused() -> None:
+    graph = small(Activate(Activation.RELU), Conv(3))
+    first, relu, conv = graph.nodes
+    nodes = (first, replace(relu, name="n2.weight"), replace(conv, inputs=("n2.weight",)))
+    with pytest.raises(Unsupported, match=r"nodes must not be called as parts of others are, got 'n2\.weight'"):
+        export(replace(graph, nodes=nodes))
 
 
 def test_networks_without_weights_are_refused() -> None:

@@ -6,6 +6,7 @@ need has a name that begins with the node's, and a slash or a dot.
 
 import dataclasses
 import json
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any, assert_never
 
@@ -78,6 +79,9 @@ class _Writer:
         outputs = [graph.by_name[name] for name in graph.outputs]
         if len(set(graph.outputs)) < len(outputs) or any(isinstance(node.op, Input | Constant) for node in outputs):
             raise Unsupported(f"{graph.name}: outputs must be different values that nodes compute")
+        names = Counter(name for op in self.operators for name in op.output) + Counter(self.constants.keys())
+        if twice := [name for name, count in names.items() if count > 1]:
+            raise Unsupported(f"{graph.name}: nodes must not be called as parts of others are, got {twice[0]!r}")
         body = helper.make_graph(
             self.operators,
             graph.name,
@@ -172,7 +176,8 @@ class _Writer:
     def add(self, node: Node) -> None:
         """The operators of one node."""
         if node.type.dtype not in _ELEMENTS or (node.type.dtype is not DType.F32 and node.type.quant is None):
-            raise self.refuse(node, f"values must be f32, or i8 or u8 with a scale, got {node.type.dtype.value}")
+            got = node.type.dtype.value + ("" if node.type.quant else " without a scale")
+            raise self.refuse(node, f"values must be f32, or i8 or u8 with a scale, got {got}")
         op, sources = node.op, [self.graph.by_name[name] for name in node.inputs]
         match op:
             case Input():
@@ -293,7 +298,8 @@ class _Writer:
 
     def dequantized(self, node: Node, op: Conv, source: Node, names: Sequence[str]) -> list[str]:
         """Stored weights and bias as real numbers, each output channel under its scale."""
-        assert source.type.quant is not None
+        if source.type.quant is None:
+            raise self.refuse(node, "input must be quantised as the result is, got real numbers")
         scale = np.asarray(self.graph.param(node, "weight_scale"), np.float32)
         zero = np.zeros(op.out_channels, op.weights.numpy)
         if op.weights is DType.U8:

@@ -19,7 +19,7 @@ from rillet.ir.graph import Array, Node
 from rillet.ir.ops import Constant, Op, Requantize, output_shape
 from rillet.ir.types import DType, Quant, Shape, TensorType
 
-MAX_ARRAY_BYTES = 2**30
+MAX_ARRAY_BYTES = 2**31
 """Bytes of all arrays made while a file is read; keeps a file from using one constant a thousand times."""
 Floats = npt.NDArray[np.float32]
 _ONE = Shape(1, 1, 1)
@@ -47,9 +47,12 @@ class Stored:
         return (centred * self.scale.reshape(shape)).astype(np.float32)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Known:
-    """A tensor that does not depend on the network's input: an array, or stored integers that are dequantised."""
+    """A tensor that does not depend on the network's input: an array, or stored integers that are dequantised.
+
+    Two are equal where they are one and the same.
+    """
 
     given: Array | None
     stored: Stored | None = None
@@ -83,8 +86,8 @@ class Builder:
     """Every tensor made so far, by its name."""
     quantized: dict[tuple[str, TensorType], str] = field(default_factory=dict[tuple[str, TensorType], str])
     """The node that holds another's value under a quantisation; files may quantise a value once for each reader."""
-    constants: dict[tuple[str, Shape, Axes], str] = field(default_factory=dict[tuple[str, Shape, Axes], str])
-    """The nodes of constant operands."""
+    constants: dict[tuple[Known, Shape, Axes], str] = field(default_factory=dict[tuple[Known, Shape, Axes], str])
+    """The nodes of constant operands, each for one layout."""
     array_bytes: int = 0
 
     def spend(self, size: int) -> None:
@@ -217,14 +220,15 @@ class Builder:
         """A constant operand of `view`: real numbers, dequantised where the file stores it so."""
         stored = known.stored
         if stored is None or stored.scale.size > 1 or stored.integers.dtype not in BYTES:
-            return self._constant(name, view, finite(known.array, f"constant {name[:60]!r}"), None, whole)
+            finite(known.array, f"constant {name[:60]!r}")
+            return self._constant(name, view, known, known.array, None, whole)
         quant = Quant(float(stored.scale.reshape(-1)[0]), int(stored.zero.reshape(-1)[0]))
-        kept = self._constant(known.name, view, stored.integers, quant, whole)
+        kept = self._constant(known.name, view, known, stored.integers, quant, whole)
         return self._requantized(f"{known.name}/real", kept, DType.F32, None)
 
-    def _constant(self, name: str, view: View, array: Array, quant: Quant | None, whole: bool) -> Node:
+    def _constant(self, name: str, view: View, known: Known, array: Array, quant: Quant | None, whole: bool) -> Node:
         value = constant_like(view, array, whole)
-        key = (name, Shape(*value.shape), view.axes)
+        key = (known, Shape(*value.shape), view.axes)
         if key not in self.constants:
             dtype = BYTES.get(value.dtype, DType.F32)
             kind = TensorType(Shape(*value.shape), dtype, quant)

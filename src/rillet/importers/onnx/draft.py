@@ -5,10 +5,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+import numpy.typing as npt
 
 from rillet.ir.graph import Array, Node
 from rillet.ir.ops import Conv, Input, Op
 from rillet.ir.types import DType, TensorType
+
+Floats = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -17,7 +20,7 @@ class StoredWeights:
 
     weight: Array
     dtype: DType
-    scale: Array
+    scale: Floats
     zero: int
     bias: Array | None = None
     """The bias as int32, where the file has it so."""
@@ -26,8 +29,8 @@ class StoredWeights:
     @property
     def real(self) -> Array:
         """The weights as real numbers, in float32."""
-        centred = self.weight.astype(np.float64) - self.zero
-        return (centred * self.scale.astype(np.float64)[:, None, None, None]).astype(np.float32)
+        centred = self.weight.astype(np.float32) - np.float32(self.zero)
+        return (centred * self.scale[:, None, None, None]).astype(np.float32)
 
 
 @dataclass

@@ -156,16 +156,17 @@ def turned(op: Operator, inputs: Sequence[Result | None]) -> Known | None:
     dims = stored.integers.shape
     match op.kind:
         case "Identity":
-            return Known(None, stored)
+            return Known(None, stored, op.outputs[0])
         case "Transpose":
             order = op.integers("perm") or list(range(len(dims)))[::-1]
             if sorted(order) == list(range(len(dims))):
                 integers = stored.integers.transpose(order)
-                return Known(None, replace(stored, integers=integers, axis=order.index(stored.axis) if dims else 0))
+                axis = order.index(stored.axis) if dims else 0
+                return Known(None, replace(stored, integers=integers, axis=axis), op.outputs[0])
         case "Reshape" if stored.scale.size == 1:
             wanted = inputs[1].array if len(inputs) > 1 and isinstance(inputs[1], Known) else None
             shape = folding.reshaped(dims, folding.integers([wanted], 0), op.integer("allowzero", 0) != 0)
-            return Known(None, replace(stored, integers=stored.integers.reshape(shape), axis=0))
+            return Known(None, replace(stored, integers=stored.integers.reshape(shape), axis=0), op.outputs[0])
         case _:
             pass
     return None
@@ -322,7 +323,8 @@ _NEAREST = {
 def _resize(b: Builder, op: Operator) -> View:
     source = b.view(op).need_map()
     how = (op.word("coordinate_transformation_mode", "half_pixel"), op.word("nearest_mode", "round_prefer_floor"))
-    if op.word("mode", "nearest") != "nearest" or how not in _NEAREST or "axes" in op.attributes:
+    plain = "axes" not in op.attributes and op.word("keep_aspect_ratio_policy", "stretch") == "stretch"
+    if op.word("mode", "nearest") != "nearest" or how not in _NEAREST or not plain:
         known = ", ".join(" ".join(words) for words in _NEAREST)
         raise Unsupported(f"must take the nearest by one of {known}; got {op.word('mode', 'nearest')} {' '.join(how)}")
     sizes = b.integers(op, 3) if b.has(op, 3) else []

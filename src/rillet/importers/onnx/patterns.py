@@ -26,7 +26,7 @@ def join(draft: Draft) -> None:
 
 
 def _by_its_gate(draft: Draft, node: Node) -> bool:
-    """X * hard_sigmoid(x) and x * sigmoid(x)."""
+    """A value times its own gate: x * hard_sigmoid(x), x * sigmoid(x)."""
     if node.op != Multiply():
         return False
     for source, gate in (node.inputs, node.inputs[::-1]):
@@ -39,7 +39,7 @@ def _by_its_gate(draft: Draft, node: Node) -> bool:
 
 
 def _sixth(draft: Draft, node: Node) -> bool:
-    """relu6(x + 3) / 6, and x * relu6(x + 3) / 6."""
+    """A gate by hand: relu6(x + 3) / 6, and x * relu6(x + 3) / 6."""
     if node.op != Multiply() or not _is(draft, node.inputs[1], 1 / 6) or not draft.alone(node.inputs[0]):
         return False
     inner = draft.source(node)

@@ -161,9 +161,9 @@ def joined(left: View, right: View) -> tuple[View, View]:
     rank = max(left.rank, right.rank)
     first, second = (_padded(view, rank) for view in (left, right))
     fits = all(b in ((), a) for a, b in zip(first.axes, second.axes, strict=True))
-    broadcast = tuple(max(a, b) for a, b in zip(first.dims, second.dims, strict=True))
+    fits = fits and all(b in (1, a) for a, b in zip(first.dims, second.dims, strict=True))
     same = second.shape in (first.shape, Shape(1, 1, first.shape.channels))
-    if not fits or not same or broadcast != lengths(first.shape, first.axes):
+    if not fits or not same or first.expanded:
         raise Unsupported(f"operands must be of one shape, or the second one value a channel, got {left} and {right}")
     return first, second
 

@@ -146,7 +146,7 @@ def _weighted(
         with np.errstate(over="ignore"):
             params["weight"] = np.ascontiguousarray(moved(real if factor == 1.0 else real * np.float32(factor)))
     else:
-        b.spend(stored.weight.nbytes)
+        b.spend(4 * stored.weight.size)  # as real numbers, which they may become
     node = b.make(name, made, [b.node(source)], params)
     if stored is not None:
         b.draft.stored[node.name] = stored

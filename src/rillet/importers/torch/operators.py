@@ -79,21 +79,22 @@ def _window(
 def _linear(b: Builder, call: Call) -> Result:
     source = b.value(call, "input")
     shape = b.shape(source)
-    if len(source.dims) != 2 or source.dims[0]:
+    if any(source.dims[:-1]):
         raise b.refuse(call, f"must read a vector or a flattened map, got {b.described(source)}")
     weight = b.array(call, "weight")
     assert weight is not None
     # The columns of the weight follow the flattened axes; those of a graph are height, width, channels.
     axes = lengths(shape)
-    split = weight.reshape(weight.shape[0], *(axes[axis] for axis in source.dims[1]))
-    order = [1 + source.dims[1].index(axis) for axis in "HWC" if axis in axes]
+    split = weight.reshape(weight.shape[0], *(axes[axis] for axis in source.dims[-1]))
+    order = [1 + source.dims[-1].index(axis) for axis in "HWC" if axis in axes]
     moved = split.transpose(0, *order).reshape(weight.shape[0], *shape.array)
     arrays = {"weight": np.ascontiguousarray(moved)}
     bias = b.array(call, "bias")
     if bias is not None:
         arrays["bias"] = bias
     op = Conv(weight.shape[0], Window((shape.height, shape.width)), bias=bias is not None, dense=True)
-    return b.add(call, op, [source.draft], as_vector(Shape(1, 1, weight.shape[0])), arrays)
+    made = as_vector(Shape(1, 1, weight.shape[0]))
+    return b.add(call, op, [source.draft], (*source.dims[:-1], made[-1]), arrays)
 
 
 def _batch_norm(b: Builder, call: Call) -> Result:
@@ -349,6 +350,7 @@ HANDLERS: dict[str, Callable[[Builder, Call], Result]] = {
     "conv2d": _conv,
     "detach": _same,
     "div": _divide,
+    "divide": _divide,
     "dropout": _dropout,
     "expand": views.expand,
     "expand_as": views.expand,
@@ -361,6 +363,7 @@ HANDLERS: dict[str, Callable[[Builder, Call], Result]] = {
     "max_pool2d": _max_pool,
     "mean": _mean,
     "mul": _multiply,
+    "multiply": _multiply,
     "narrow": views.narrow,
     "neg": _negative,
     "pad": _pad,
@@ -378,6 +381,7 @@ HANDLERS: dict[str, Callable[[Builder, Call], Result]] = {
     "split_with_sizes": views.split_with_sizes,
     "squeeze": views.reshape,
     "sub": _subtract,
+    "subtract": _subtract,
     "to": _same,
     "transpose": views.transpose,
     "unflatten": views.reshape,
@@ -406,6 +410,7 @@ NOTES: dict[str, tuple[str, str]] = {
     "conv2d": ("conv", "any kernel, stride, dilation, groups, padding; constant weights; takes the pads before it"),
     "detach": ("nothing", ""),
     "div": ("multiply", "by a constant or a number"),
+    "divide": ("multiply", "as div"),
     "dropout": ("nothing", "in eval mode"),
     "expand": ("nothing", "where arithmetic reads it (squeeze-and-excite)"),
     "expand_as": ("nothing", "as expand"),
@@ -418,6 +423,7 @@ NOTES: dict[str, tuple[str, str]] = {
     "max_pool2d": ("pool", "any padding and `ceil_mode`, no dilation; takes pads of minus infinity before it"),
     "mean": ("pool over the whole map", "over height and width"),
     "mul": ("multiply", "with a value (squeeze-and-excite), a constant or a number"),
+    "multiply": ("multiply", "as mul"),
     "narrow": ("slice", "of channels"),
     "neg": ("multiply", ""),
     "pad": ("pad", "height and width, with zeros"),
@@ -435,6 +441,7 @@ NOTES: dict[str, tuple[str, str]] = {
     "split_with_sizes": ("slices", "of channels"),
     "squeeze": ("nothing", "as view"),
     "sub": ("add", "as add"),
+    "subtract": ("add", "as add"),
     "to": ("nothing", "where the values stay float32"),
     "transpose": ("nothing", "as permute"),
     "unflatten": ("nothing", "as view"),
