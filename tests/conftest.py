@@ -1,8 +1,15 @@
 """Fixtures: real models where they are at hand, goldens, and a build cache of the tests' own."""
 
+import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# CI draws the same examples every time: a red run there is a change's fault. Elsewhere they are new each time.
+settings.register_profile("ci", derandomize=True)
+if os.environ.get("CI"):
+    settings.load_profile("ci")
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared" / "data"

@@ -1,5 +1,6 @@
 """The narrow side of an expansion, counted pixel by pixel, and the front against all subsets."""
 
+from fractions import Fraction
 from itertools import pairwise, product
 
 import numpy as np
@@ -106,7 +107,7 @@ def test_the_front_is_what_no_subset_beats(options: list[tuple[int, int]]) -> No
         assert p.factor == (100 + p.extra_macs) / 100
         # A corner is a point that some price of a value makes the cheapest.
     corners = [p for p in points if p.corner]
-    slopes = [(b.extra_macs - a.extra_macs) / (a.values - b.values) for a, b in pairwise(corners)]
+    slopes = [Fraction(b.extra_macs - a.extra_macs, a.values - b.values) for a, b in pairwise(corners)]
     assert slopes == sorted(slopes)
     assert (points[0].corner, points[-1].corner) == (True, True)
     for price in slopes:
