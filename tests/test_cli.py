@@ -326,4 +326,5 @@ def test_wrong_words_for_networks() -> None:
     assert "table must be one of alpha, fuseconv, impossible" in failed("table", "beta")
     assert "--board must be a size" in failed("explain", "mobilenet_v2", "--board", "big")
     assert "or mobilenet_v2:top=false,seed=0 for drawn ones" in failed("verify", "mobilenet_v2:top=false")
+    assert "hub:efficientnet_lite0 is trained, or" in failed("verify", "efficientnet_lite0")
     assert "an oracle must be given a file" in failed("verify", "microbotnet:seed=1", "--against", "litert")
