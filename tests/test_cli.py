@@ -1,25 +1,46 @@
-"""The command line as a user meets it: in a process of its own, with right and with wrong words."""
+"""The command line as a user meets it, with right and with wrong words."""
 
+import io
 import json
 import os
 import subprocess
 import sys
+from contextlib import ExitStack, chdir, redirect_stderr, redirect_stdout
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from conftest import NETWORKS, SHARED, shared_file
+from rillet.cli import main
 from rillet.cli.app import parse_size
 from rillet.errors import TargetError
 
 
 def rillet(*words: object, cwd: Path | None = None, **env: str) -> subprocess.CompletedProcess[str]:
+    """What a command prints and exits with, run within this process: most of a process of its own is spent on imports."""
+    command = ["rillet", *map(str, words)]
+    out, err, code = io.StringIO(), io.StringIO(), 0
+    with ExitStack() as stack:
+        stack.enter_context(patch.object(sys, "argv", command))
+        stack.enter_context(patch.dict(os.environ, env))
+        if cwd is not None:
+            stack.enter_context(chdir(cwd))
+        stack.enter_context(redirect_stdout(out))
+        stack.enter_context(redirect_stderr(err))
+        try:
+            main()
+        except SystemExit as exit_:
+            code = exit_.code if isinstance(exit_.code, int) else 0 if exit_.code is None else 1
+    return subprocess.CompletedProcess(command, code, out.getvalue(), err.getvalue())
+
+
+def alone(*words: object, **env: str) -> subprocess.CompletedProcess[str]:
+    """The same in a process of its own, as a user meets it."""
     command = [sys.executable, "-m", "rillet", *map(str, words)]
-    return subprocess.run(
-        command, capture_output=True, text=True, check=False, cwd=cwd, env={**os.environ, **env}, timeout=300
-    )
+    return subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, **env}, timeout=300)
 
 
 def failed(*words: object, **env: str) -> str:
@@ -53,7 +74,7 @@ def test_run_names_the_cat_and_proves_it() -> None:
 
 
 def test_run_as_text(vww: Path) -> None:
-    done = rillet("run", vww, SHARED / "photos" / "grace_hopper.bmp")
+    done = alone("run", vww, SHARED / "photos" / "grace_hopper.bmp")
     assert done.returncode == 0, done.stderr
     assert " person " in done.stdout.splitlines()[1]
     assert "activations, measured  10,956 B (10.7 KiB)" in done.stdout
@@ -129,12 +150,12 @@ def test_help_is_quick_and_loads_no_heavy_library() -> None:
     code = "import sys, rillet, rillet.cli; print(sorted({'torch', 'onnx', 'numpy', 'PIL'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
-    assert "verify" in rillet("--help").stdout
-    assert "verify" in rillet().stdout
+    assert "verify" in alone("--help").stdout
+    assert "verify" in alone().stdout
 
 
 def test_unknown_options_are_named() -> None:
-    done = rillet("run", "--nonsense")
+    done = alone("run", "--nonsense")
     assert done.returncode == 2
     assert "No such option: --nonsense" in done.stderr
 
