@@ -20,7 +20,7 @@ from rillet.errors import TargetError
 
 
 def rillet(*words: object, cwd: Path | None = None, **env: str) -> subprocess.CompletedProcess[str]:
-    """What a command prints and exits with, run within this process: most of a process of its own is spent on imports."""
+    """What a command prints and exits with, run in this process: one of its own spends most of its time on imports."""
     command = ["rillet", *map(str, words)]
     out, err, code = io.StringIO(), io.StringIO(), 0
     with ExitStack() as stack:
