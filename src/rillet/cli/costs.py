@@ -64,18 +64,15 @@ def energy(
     json_output: JsonOption = False,
 ) -> None:
     """Counts the energy of an image: arithmetic, weights and activations, each figure with a band."""
-    from rillet.analyses.energy import Traffic
     from rillet.analyses.energy import energy as count
+    from rillet.analyses.energy import traffic_of
     from rillet.analyses.systolic import systolic as cycles
     from rillet.report import energy as report
     from rillet.report import tables
     from rillet.targets.technology import load
 
     graph, technology = open_named(model).graph, load(node)
-    traffic = None
-    if schedule == "systolic":
-        made = cycles(graph, rows=array, columns=array)
-        traffic = Traffic(made.input_reads, made.weight_reads, made.output_writes, made.output_reads, made.dram_bytes)
+    traffic = traffic_of(cycles(graph, rows=array, columns=array)) if schedule == "systolic" else None
     found = count(
         graph,
         technology,
