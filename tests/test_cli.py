@@ -307,6 +307,17 @@ def test_energy_and_fit() -> None:
     assert "45nm" in failed("energy", "microbotnet", "--node", "46nm")
 
 
+def test_cost() -> None:
+    made = printed("cost", "microbotnet:width=0.32", "--target", "zcu102", "--target", "nano33ble", "--fps", 10)
+    assert [row["target"] for row in made["targets"]] == ["zcu102", "nano33ble"]  # type: ignore[union-attr]
+    piped = rillet("cost", "microbotnet:width=0.32", "--target", "all").stdout
+    assert "tensorasic_65536" in piped and "…" not in piped
+    assert rillet("cost", "microbotnet:width=0.32", "--target", "zcu102", "--csv").stdout.count("\n") == 2
+    assert "| zcu102 |" in rillet("cost", "microbotnet:width=0.32", "--target", "zcu102", "--markdown").stdout
+    assert "did you mean zcu102?" in failed("cost", "microbotnet", "--target", "zcu103")
+    assert "--fps must be above 0" in failed("cost", "microbotnet", "--fps", 0)
+
+
 def test_models_lists_the_zoo() -> None:
     zoo = {network["name"]: network for network in printed("models")["zoo"]}  # type: ignore[union-attr]
     assert "width=1" in zoo["mobilenet_v2"]["parameters"]

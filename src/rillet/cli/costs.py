@@ -1,11 +1,11 @@
-"""Commands that cost a network on machines: systolic."""
+"""Commands that cost a network on machines: systolic, energy, fit, cost."""
 
 from dataclasses import asdict
 from typing import Annotated
 
 import typer
 
-from rillet.cli.app import JsonOption, ModelArgument, app, make_console, open_named, print_json
+from rillet.cli.app import JsonOption, ModelArgument, app, make_console, open_named, print_json, status
 
 
 @app.command()
@@ -114,7 +114,7 @@ def fit(
 
     graph = open_named(model).graph
     found = [boards.load(name) for name in (boards.names() if everywhere else (target,))]
-    rows = [(mcu.fit(graph, board, bits, weight_bits), board) for board in found]
+    rows = list(zip(mcu.fit_all(graph, found, bits, weight_bits), found, strict=True))
     base, words = split(model)
     remedies: tuple[mcu.Remedy, ...] = ()
     if not everywhere:
@@ -139,3 +139,43 @@ def fit(
     tables.write(console, report.boards(rows), csv=csv, markdown=markdown)
     if remedies and not csv:
         tables.write(console, report.remedies(remedies), markdown=markdown)
+
+
+@app.command()
+def cost(
+    model: ModelArgument,
+    target: Annotated[
+        list[str] | None,
+        typer.Option("--target", metavar="NAME|FILE.toml|all", help="A machine; may be said again. All if not said."),
+    ] = None,
+    node: Annotated[str, typer.Option("--node", metavar="45nm|7nm|FILE.toml", help="Technology of energy.")] = "45nm",
+    fps: Annotated[float, typer.Option("--fps", help="Images a second that are asked of a machine.")] = 30.0,
+    csv: Annotated[bool, typer.Option("--csv", help="Print comma-separated values.")] = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print a Markdown table.")] = False,
+    json_output: JsonOption = False,
+) -> None:
+    """Puts a network on machines of all kinds, side by side: memory, cycles, images a second, energy, and fit."""
+    from rillet.analyses import cost as analysis
+    from rillet.report import cost as report
+    from rillet.report import tables
+    from rillet.targets import catalogue
+    from rillet.targets.technology import load
+
+    technology = load(node)
+    said = target or ["all"]
+    names = dict.fromkeys(name for word in said for name in (catalogue.names() if word == "all" else (word,)))
+    machines = [(name, catalogue.load(name)) for name in names]
+    with status("planning"):
+        found = analysis.costs(open_named(model).graph, machines, technology, fps)
+    if json_output:
+        print_json(
+            {"model": found[0].model, "fps": fps, "node": technology.name, "targets": [asdict(c) for c in found]}
+        )
+        return
+    console = make_console()
+    if csv:
+        tables.write(console, report.exact(found, technology), csv=True)
+        return
+    if not markdown:
+        console.print(report.heading(found), markup=False)
+    tables.write(console, report.machines(found, technology, wide=markdown), markdown=markdown)
