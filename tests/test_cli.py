@@ -318,6 +318,18 @@ def test_cost() -> None:
     assert "--fps must be above 0" in failed("cost", "microbotnet", "--fps", 0)
 
 
+def test_a_microjoule() -> None:
+    asked = printed("table", "microjoule")
+    rows = {(row["weights"], row["weight_memory"]): row for row in asked["rows"]}  # type: ignore[union-attr]
+    assert rows["int8", "sram_8KB"]["once_under"] == "yes"
+    assert rows["int8", "dram"]["once_under"] == rows["int8", "dram"]["image_under"] == "no"
+    assert [chip["uj"] for chip in asked["chips"]] == [3.8, 14.4]  # type: ignore[union-attr]
+    assert printed("table", "microjoule", "binarynet_cifar10", "--node", "7nm")["node"] == "7 nm"
+    assert "3.8" in rillet("table", "microjoule", "--csv").stdout
+    assert "--node must come with the table microjoule" in failed("table", "alpha", "--node", "7nm")
+    assert "46nm: must be a technology" in failed("table", "microjoule", "--node", "46nm")
+
+
 def test_models_lists_the_zoo() -> None:
     zoo = {network["name"]: network for network in printed("models")["zoo"]}  # type: ignore[union-attr]
     assert "width=1" in zoo["mobilenet_v2"]["parameters"]
