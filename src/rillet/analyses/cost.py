@@ -230,6 +230,22 @@ def costs(
     return Costs(graph, technology, images_per_s).on(machines)
 
 
+def energy_on(graph: Graph, machine: Machine | None, technology: Technology) -> Energy:
+    """Energy of an image as `costs` counts it; of a board, and without a machine, that of the row plan.
+
+    Raises TargetError where a chip has no room for the network, Unsupported where it does not stream.
+    """
+    match machine:
+        case ArrayMachine():
+            return energy(graph, technology, schedule=Schedule.SYSTOLIC, traffic=traffic_of(on_array(graph, machine)))
+        case StreamChip():
+            plan = plan_pixels(without_weights(graph), chip=machine)
+            return energy(graph, technology, schedule=Schedule.STREAM, plan=plan)
+        case Board() | None:
+            stored = stored_as(fold(without_weights(graph)), BITS)
+            return energy(graph, technology, schedule=Schedule.STREAM, plan=least_plan(stored))
+
+
 def on_array(graph: Graph, machine: ArrayMachine) -> Systolic:
     """Cycles of a network on an array, its stalls for DRAM beside them."""
     return systolic(

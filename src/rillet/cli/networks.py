@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from rillet.cli import costs
 from rillet.cli.app import (
     BitsOption,
     JsonOption,
@@ -20,6 +21,7 @@ from rillet.cli.app import (
     status,
     write,
 )
+from rillet.cli.chips import TargetOption
 from rillet.errors import GraphError
 
 if TYPE_CHECKING:
@@ -242,15 +244,33 @@ def draw(
     model: ModelArgument,
     out: Annotated[Path | None, typer.Option("-o", "--out", metavar="FILE", help="Where the picture goes.")] = None,
     form: Annotated[str, typer.Option("--format", metavar="svg|mermaid", help="Kind of picture.")] = "svg",
+    cost: Annotated[
+        str | None,
+        typer.Option("--cost", metavar="|".join(costs.PICTURES), help="Where cycles or energy go, or a roofline."),
+    ] = None,
+    target: TargetOption = None,
+    node: Annotated[
+        str | None, typer.Option("--node", metavar="45nm|7nm|FILE.toml", help="Technology of --cost energy.")
+    ] = None,
     json_output: JsonOption = False,
 ) -> None:
-    """Draws a network: blocks wide by channels and high by resolution, skips, MACs and parameters."""
+    """Draws a network: blocks wide by channels and high by resolution, skips, MACs and parameters.
+
+    With --cost: where the cycles on a systolic array or the energy go, or the layers under the roof of a machine.
+    """
     from rillet.report.draw import svg
     from rillet.report.mermaid import mermaid
 
     chosen = one_of("--format", form, ("svg", "mermaid"))
+    if cost is None and (target is not None or node is not None):
+        raise GraphError("--target and --node must come with --cost")
+    if cost is not None and chosen != "svg":
+        raise GraphError(f"--format must be svg with --cost, got {chosen}")
     graph = open_named(model).graph
-    picture = svg(graph) if chosen == "svg" else mermaid(graph)
+    if cost is not None:
+        picture = costs.picture(graph, cost, target, node)
+    else:
+        picture = svg(graph) if chosen == "svg" else mermaid(graph)
     if out is not None:
         write(out, picture)
     if json_output:

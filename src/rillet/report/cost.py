@@ -1,11 +1,19 @@
-"""A network on many machines as a table, every column with its convention below."""
+"""A network on many machines as a table, every column with its convention below, and as a page with pictures."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from rillet.analyses.cost import Cost, MachineKind
+from rillet.analyses.cost import Cost, MachineKind, energy_on, on_array
+from rillet.analyses.roofline import roofline as under_roof
+from rillet.errors import Unsupported
+from rillet.ir.graph import Graph
+from rillet.report import page as pages
+from rillet.report import roofline, spending
+from rillet.report.page import Section
 from rillet.report.picture.words import engineering
 from rillet.report.tables import Column, Table
+from rillet.targets.arrays import ArrayMachine
+from rillet.targets.catalogue import Machine
 from rillet.targets.technology import Technology
 
 
@@ -134,6 +142,38 @@ def exact(costs: Sequence[Cost], technology: Technology) -> Table:
     """All columns in full, for other programs."""
     fields = _fields(technology)
     return Table(_columns(fields), tuple(tuple(field.exact(cost) for field in fields) for cost in costs))
+
+
+def page(graph: Graph, costs: Sequence[Cost], found: Sequence[Machine], technology: Technology) -> str:
+    """The table, its conventions and the pictures of `draw --cost` as one HTML document.
+
+    found: the machines of `costs`, in their order. Energy is drawn under the row plan, where there is one.
+    """
+    table = machines(costs, technology, wide=True)
+    misses = [f"{cost.target}: {miss}" for cost in costs for miss in cost.misses]
+    arrays = [machine for machine in found if isinstance(machine, ArrayMachine)]
+    roofs = [
+        roofline.svg(graph, under_roof(graph, machine))
+        for cost, machine in zip(costs, found, strict=True)
+        if cost.cycles is not None and cost.macs
+    ]
+    sections = [
+        Section("Machines", table),
+        Section("What the columns say", items=conventions(technology, wide=True)),
+        Section("Why it does not fit", items=misses),
+        Section("Cycles", pictures=[spending.cycles(graph, on_array(graph, one), one.name) for one in arrays]),
+        Section("Energy", pictures=_energy_pictures(graph, technology)),
+        Section("Rooflines", pictures=roofs, side_by_side=True),
+    ]
+    shown = (part for part in sections if part.table or part.items or part.pictures)
+    return pages.page(f"What {costs[0].model} costs", heading(costs), shown)
+
+
+def _energy_pictures(graph: Graph, technology: Technology) -> list[str]:
+    try:
+        return [spending.energy(graph, energy_on(graph, None, technology), technology)]
+    except Unsupported:
+        return []
 
 
 def conventions(technology: Technology, *, wide: bool = False) -> tuple[str, ...]:
