@@ -328,6 +328,52 @@ def test_energy_and_fit() -> None:
     assert "45nm" in failed("energy", "microbotnet", "--node", "46nm")
 
 
+def test_cost() -> None:
+    made = printed("cost", "microbotnet:width=0.32", "--target", "zcu102", "--target", "nano33ble", "--fps", 10)
+    assert [row["target"] for row in made["targets"]] == ["zcu102", "nano33ble"]  # type: ignore[union-attr]
+    piped = rillet("cost", "microbotnet:width=0.32", "--target", "all").stdout
+    assert "tensorasic_65536" in piped and "…" not in piped
+    assert rillet("cost", "microbotnet:width=0.32", "--target", "zcu102", "--csv").stdout.count("\n") == 2
+    assert "| zcu102 |" in rillet("cost", "microbotnet:width=0.32", "--target", "zcu102", "--markdown").stdout
+    assert "did you mean zcu102?" in failed("cost", "microbotnet", "--target", "zcu103")
+    assert "--fps must be above 0" in failed("cost", "microbotnet", "--fps", 0)
+    assert "--out: suffix must be one of .html, .md, .csv, got '.pdf'" in failed("cost", "microbotnet", "-o", "x.pdf")
+
+
+def test_cost_as_files(tmp_path: Path) -> None:
+    for name, start in (("page.html", "<!DOCTYPE html>"), ("table.md", "| target |"), ("table.csv", "target,machine,")):
+        out = tmp_path / name
+        done = rillet("cost", "microbotnet:width=0.32", "--target", "gemmini_16x16", "-o", out)
+        assert done.returncode == 0 and str(out) in done.stdout
+        assert out.read_text().startswith(start)
+    nowhere = tmp_path / "no" / "page.html"
+    assert "cannot be written" in failed("cost", "microbotnet", "--target", "zcu102", "-o", nowhere)
+
+
+def test_draw_of_costs() -> None:
+    small = "microbotnet:width=0.32"
+    for what, target in (("systolic", "gemmini_16x16"), ("energy", "zcu102"), ("roofline", "nano33ble")):
+        assert rillet("draw", small, "--cost", what, "--target", target).stdout.startswith("<svg")
+    assert printed("draw", small, "--cost", "energy", "--node", "7nm")["format"] == "svg"
+    assert "--cost must be one of systolic, energy, roofline" in failed("draw", small, "--cost", "time")
+    assert "must be a systolic array" in failed("draw", small, "--cost", "systolic", "--target", "zcu102")
+    assert "--target and --node must come with --cost" in failed("draw", small, "--target", "zcu102")
+    assert "--node must come with --cost energy" in failed("draw", small, "--cost", "roofline", "--node", "7nm")
+    assert "--format must be svg with --cost" in failed("draw", small, "--cost", "energy", "--format", "mermaid")
+
+
+def test_a_microjoule() -> None:
+    asked = printed("table", "microjoule")
+    rows = {(row["weights"], row["weight_memory"]): row for row in asked["rows"]}  # type: ignore[union-attr]
+    assert rows["int8", "sram_8KB"]["once_under"] == "yes"
+    assert rows["int8", "dram"]["once_under"] == rows["int8", "dram"]["image_under"] == "no"
+    assert [chip["uj"] for chip in asked["chips"]] == [3.8, 14.4]  # type: ignore[union-attr]
+    assert printed("table", "microjoule", "binarynet_cifar10", "--node", "7nm")["node"] == "7 nm"
+    assert "3.8" in rillet("table", "microjoule", "--csv").stdout
+    assert "--node must come with the table microjoule" in failed("table", "alpha", "--node", "7nm")
+    assert "46nm: must be a technology" in failed("table", "microjoule", "--node", "46nm")
+
+
 def test_models_lists_the_zoo() -> None:
     zoo = {network["name"]: network for network in printed("models")["zoo"]}  # type: ignore[union-attr]
     assert "width=1" in zoo["mobilenet_v2"]["parameters"]

@@ -93,16 +93,22 @@ def fit(graph: Graph, board: Board, bits: int = 8, weight_bits: int | None = Non
 
     Raises TargetError for other bits, Unsupported where the network has no row plan.
     """
+    return fit_all(graph, (board,), bits, weight_bits)[0]
+
+
+def fit_all(graph: Graph, boards: Sequence[Board], bits: int = 8, weight_bits: int | None = None) -> tuple[Fit, ...]:
+    """The network on each board, planned once; raises as `fit` does."""
     weight_bits = _check_bits(bits, weight_bits)
-    return _judge(_plan(_stored(graph, bits)), board, bits, weight_bits)
+    plan = least_plan(_stored(graph, bits))
+    return tuple(judge(plan, board, bits, weight_bits) for board in boards)
 
 
 def _stored(graph: Graph, bits: int) -> Graph:
     return stored_as(fold(without_weights(graph)), bits)
 
 
-def _judge(plan: Plan, board: Board, bits: int, weight_bits: int) -> Fit:
-    """What a planned network takes, beside what a board has."""
+def judge(plan: Plan, board: Board, bits: int = 8, weight_bits: int = 8) -> Fit:
+    """What a planned network, folded and stored in `bits`, takes beside what a board has."""
     stored = plan.graph
     flash = _flash(stored, bits, weight_bits)
     ram = plan.arena_bytes + _other_ram(stored)
@@ -152,7 +158,8 @@ def _check_bits(bits: int, weight_bits: int | None) -> int:
     return weight_bits or bits
 
 
-def _plan(stored: Graph) -> Plan:
+def least_plan(stored: Graph) -> Plan:
+    """The row plan with the least arena, rows pushed in where that can be; raises Unsupported where there is none."""
     try:
         return plan_rows(stored)
     except Unsupported:
@@ -252,8 +259,8 @@ def remedies(
     None where the network fits.
     """
     now = _check_bits(bits, weight_bits)
-    plan = _plan(_stored(graph, bits))
-    if _judge(plan, board, bits, now).fits:
+    plan = least_plan(_stored(graph, bits))
+    if judge(plan, board, bits, now).fits:
         return ()
     shape = graph.input_nodes[0].shape
     search = _Search(board, open_with or _resized(graph, width), bits, now)
@@ -309,8 +316,8 @@ def _narrower(graph: Graph, plan: Plan, board: Board, bits: int, now: int) -> Re
     tried = [narrow for narrow in WEIGHT_BITS if narrow < now]
     if not tried:
         return Remedy("weights", "", None, f"weights have {now} bits already")
-    plan = plan if bits == 8 else _plan(_stored(graph, 8))
-    fits = [_judge(plan, board, 8, narrow) for narrow in tried]
+    plan = plan if bits == 8 else least_plan(_stored(graph, 8))
+    fits = [judge(plan, board, 8, narrow) for narrow in tried]
     found = next((one for one in fits if one.fits), None)
     if found is None:
         return Remedy("weights", "", None, f"even with weights of {tried[-1]} bits: {fits[-1].misses[0]}")
