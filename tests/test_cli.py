@@ -251,6 +251,22 @@ def test_draw_writes_a_picture(tmp_path: Path) -> None:
     assert "cannot be written" in failed("draw", "mobilenet_v2", "-o", tmp_path / "none" / "net.svg")
 
 
+def test_draw_pipelines_and_fronts(tmp_path: Path) -> None:
+    chip = ("--pipeline", "--interval", 20_000, "--clock", "50MHz")
+    picture = printed("draw", "microbotnet", *chip)["picture"]
+    assert "an image every 20,000 cycles: 2,500.0 a second" in str(picture)
+    done = rillet("draw", "microbotnet", *chip, "-o", tmp_path / "pipeline.svg")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "pipeline.svg").read_text() == picture
+    assert "every narrow side" in rillet("draw", "mobilenet_v2:top=false", "--front").stdout
+    assert "--pipeline must come with --target" in failed("draw", "microbotnet", "--pipeline")
+    assert "--pipeline must come with --target" in failed("draw", "microbotnet", "--pipeline", "--clock", "1MHz")
+    assert "chip must come with --pipeline" in failed("draw", "microbotnet", "--interval", 20_000)
+    assert "chip must come with --pipeline" in failed("draw", "microbotnet", "--front", "--ceil")
+    assert "must be svg with --pipeline" in failed("draw", "microbotnet", *chip, "--format", "mermaid")
+    assert "must be said, got both" in failed("draw", "microbotnet", *chip, "--front")
+
+
 def test_tables_of_the_impossible_goal() -> None:
     goal = printed("table", "impossible")
     assert (goal["total"], goal["slower_total"]) == (6112128, 2734080)

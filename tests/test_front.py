@@ -46,7 +46,9 @@ def test_the_page_shows_the_tables(name: str) -> None:
 def test_the_page_shows_the_picture() -> None:
     assert "(front.svg)" in PAGE
     shown = (ROOT / "docs" / "front.svg").read_text()
-    assert shown == svg(narrow(open_model("mobilenet_v2:top=false").graph)), "write the picture to docs/front.svg anew"
+    assert shown == svg(narrow(open_model("mobilenet_v2:top=false").graph)), (
+        "rillet draw mobilenet_v2:top=false --front -o docs/front.svg"
+    )
 
 
 def test_numbers_of_the_page_stand_in_its_tables() -> None:

@@ -20,7 +20,17 @@ from rillet.cli.app import (
     status,
     write,
 )
-from rillet.errors import GraphError
+from rillet.cli.chips import (
+    CeilOption,
+    ChipBitsOption,
+    ClockOption,
+    IntervalOption,
+    MemoryOption,
+    MultipliersOption,
+    TargetOption,
+    make_pixels,
+)
+from rillet.errors import GraphError, TargetError
 
 if TYPE_CHECKING:
     from rillet.report.tables import Table
@@ -216,15 +226,57 @@ def draw(
     model: ModelArgument,
     out: Annotated[Path | None, typer.Option("-o", "--out", metavar="FILE", help="Where the picture goes.")] = None,
     form: Annotated[str, typer.Option("--format", metavar="svg|mermaid", help="Kind of picture.")] = "svg",
+    pipeline: Annotated[
+        bool, typer.Option("--pipeline", help="Two images through the pipeline on a chip, and each layer's memory.")
+    ] = False,
+    front: Annotated[
+        bool, typer.Option("--front", help="Values on chip against MACs, by the narrow sides of blocks.")
+    ] = False,
+    target: TargetOption = None,
+    multipliers: MultipliersOption = None,
+    interval: IntervalOption = None,
+    memory: MemoryOption = None,
+    clock: ClockOption = None,
+    bits: ChipBitsOption = 8,
+    ceil: CeilOption = False,
     json_output: JsonOption = False,
 ) -> None:
-    """Draws a network: blocks wide by channels and high by resolution, skips, MACs and parameters."""
-    from rillet.report.draw import svg
-    from rillet.report.mermaid import mermaid
+    """Draws a network: blocks wide by channels and high by resolution, skips, MACs and parameters.
 
+    With --pipeline and the options of a chip, as plan takes them: the layers over time. With --front: what memory
+    recomputing saves.
+    """
     chosen = one_of("--format", form, ("svg", "mermaid"))
+    if (pipeline or front) and chosen != "svg":
+        raise GraphError(f"--format must be svg with --pipeline and --front, got {chosen}")
+    if pipeline and front:
+        raise GraphError("one of --pipeline and --front must be said, got both")
+    chip = (target, multipliers, interval, memory, clock)
+    if not pipeline and (bits != 8 or ceil or any(option is not None for option in chip)):
+        raise GraphError("options of a chip must come with --pipeline")
+    if pipeline and all(option is None for option in chip[:-1]):
+        raise TargetError("--pipeline must come with --target, --multipliers, --interval or --memory")
     graph = open_named(model).graph
-    picture = svg(graph) if chosen == "svg" else mermaid(graph)
+    if pipeline:
+        from rillet.report import pipeline as pictured
+        from rillet.runtime.simulate import simulate
+
+        with status("planning and simulating"):
+            made = make_pixels(graph, target, multipliers, interval, memory, clock, bits, ceil)
+            picture = pictured.svg(made, simulate(made, 2, bins=pictured.BINS))
+    elif front:
+        from rillet.analyses.narrow import narrow
+        from rillet.report import front as pictured
+
+        picture = pictured.svg(narrow(graph))
+    elif chosen == "svg":
+        from rillet.report.draw import svg
+
+        picture = svg(graph)
+    else:
+        from rillet.report.mermaid import mermaid
+
+        picture = mermaid(graph)
     if out is not None:
         write(out, picture)
     if json_output:

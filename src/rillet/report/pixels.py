@@ -132,7 +132,7 @@ def claim_text(claim: Claim) -> str:
 def simulation_record(made: PixelPlan, found: Simulation) -> dict[str, Any]:
     """What was planned and what was measured."""
     record = asdict(found)
-    for key in ("trace", "events"):
+    for key in ("trace", "events", "profile", "bin_cycles"):
         del record[key]
     peaks = record.pop("peaks")
     depths = {buffer.value: buffer.depth_pixels for buffer in made.buffers}
