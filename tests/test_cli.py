@@ -286,16 +286,39 @@ def test_plan_and_simulate_a_pipeline() -> None:
     assert all(ring["peak_pixels"] <= ring["depth_pixels"] for ring in found["rings"])  # type: ignore[union-attr]
     done = rillet("plan", "mobilenet_v2", "--target", "zcu102", "--clock", "300MHz")
     assert "at 300 MHz" in done.stdout
-    parts = printed("plan", "mobilenet_v2", "--interval", 12544, "--several", 3)["devices"]
-    assert len(parts) == 3  # type: ignore[arg-type]
+    made = printed("plan", "mobilenet_v2", "--interval", 12544, "--several", 3, "--target", "u250", "--clock", "1GHz")
+    assert (len(made["devices"]), made["chip"], made["clock_hz"]) == (3, "Alveo U250", 1e9)  # type: ignore[arg-type]
+
+
+def test_a_promise_is_answered_where_there_is_no_plan() -> None:
+    for command in ("plan", "simulate"):
+        done = rillet(command, "mobilenet_v2", "--target", "tensorasic_65536")
+        assert done.returncode == 1
+        assert "500,000 images/s are promised; of mobilenet_v2 that cannot be" in done.stdout
+        assert "an image every 4,704 cycles, 212,585 images/s at 1000 MHz" in done.stdout
+        assert "weights: 3,469,760 in room for 2,097,152, so 1,372,608 have no place; 2 such chips" in done.stdout
+        assert done.stderr.startswith("rillet: mobilenet_v2: weights must be at most 2097152")
+        done = rillet(command, "mobilenet_v2", "--target", "tensorasic_65536", "--json")
+        assert done.returncode == 1
+        record = json.loads(done.stdout)
+        assert "weights must be at most 2097152" in record["error"]
+        assert (record["claim"]["holds"], record["claim"]["unbound_cycles"]) == (False, 4704)
+    kept = printed("plan", "mobilenet_v2:top=false,width=0.35", "--target", "tensorasic_65536")
+    assert kept["claim"]["holds"] and kept["interval_cycles"] == kept["claim"]["planned_cycles"]  # type: ignore[index]
 
 
 def test_wrong_words_for_pipelines() -> None:
     assert "multipliers must be at least" in failed("plan", "mobilenet_v2", "--interval", 50176, "--multipliers", 10)
     assert "did you mean zcu102?" in failed("plan", "mobilenet_v2", "--target", "zcu103")
-    assert "weights must be at most 2097152 to stay" in failed("plan", "mobilenet_v2", "--target", "tensorasic_65536")
     assert "--clock must be a frequency" in failed("plan", "mobilenet_v2", "--interval", 50176, "--clock", "fast")
     assert "must come with --target" in failed("plan", "mobilenet_v2", "--several", 2)
+    assert "must be at least 8139 each" in failed(
+        "plan", "mobilenet_v2", "--interval", 12544, "--several", 3, "--target", "vu9p"
+    )
+    chips = ("plan", "mobilenet_v2", "--several", 2)
+    assert "multipliers must be at least" in failed(*chips, "--interval", 12544, "--multipliers", 100)
+    assert "memory must be more than 8000 bits a device" in failed(*chips, "--interval", 12544, "--memory", "1kB")
+    assert "interval, multipliers or a target must be said" in failed(*chips, "--memory", "1MiB")
 
 
 def test_systolic_and_speedups() -> None:

@@ -248,10 +248,28 @@ def test_several_devices() -> None:
         cut_over_devices(made, 3, 1000)
     with pytest.raises(TargetError, match=r"devices must be from 1 to \d+"):
         cut_over_devices(made, 1000)
-    with pytest.raises(TargetError, match="multipliers or a target must be said"):
+    with pytest.raises(TargetError, match="interval, multipliers or a target must be said for several"):
         plan_several(small(), 2)
+    with pytest.raises(TargetError, match="interval, multipliers or a target must be said for several"):
+        plan_several(small(), 2, memory_bits=10**9)
     with pytest.raises(TargetError, match="multipliers must be more than 1 each"):
         plan_several(small(), 3, multipliers=1)
+
+
+def test_several_devices_at_an_interval_and_within_budgets() -> None:
+    free, parts = plan_several(small(), 3, multipliers=156)
+    slower, found = plan_several(small(), 3, interval=2 * free.interval_cycles)
+    assert slower.interval_cycles == 2 * free.interval_cycles
+    fullest = max(part.multipliers for part in found)
+    assert plan_several(small(), 3, interval=slower.interval_cycles, multipliers=fullest)[1] == found
+    with pytest.raises(TargetError, match=f"multipliers must be at least {fullest} each for 3 devices at an interval"):
+        plan_several(small(), 3, interval=slower.interval_cycles, multipliers=fullest - 1)
+    roomy = max(part.memory_bits for part in parts)
+    assert plan_several(small(), 3, multipliers=156, memory_bits=roomy)[1] == parts
+    with pytest.raises(TargetError, match="memory must be more than 1000 bits a device"):
+        plan_several(small(), 3, multipliers=156, memory_bits=1000)
+    with pytest.raises(TargetError, match="interval must be at most"):
+        plan_several(small(), 3, interval=10**14)
 
 
 def test_a_second_pass_starts_from_the_narrowest_map() -> None:

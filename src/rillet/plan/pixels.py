@@ -87,30 +87,41 @@ def plan_several(
     graph: Graph,
     devices: int,
     *,
-    chip: StreamChip | None = None,
+    interval: int | None = None,
     multipliers: int | None = None,
+    memory_bits: int | None = None,
+    chip: StreamChip | None = None,
     clock_hz: float | None = None,
     weight_bits: int = 8,
     ceil: bool = False,
 ) -> tuple[PixelPlan, tuple[Device, ...]]:
-    """The least interval at which a cut over so many devices gives none more than `multipliers` (the chip's), and it.
+    """A pipeline cut over so many devices: at `interval`, or at the least interval that their multipliers allow.
 
-    Exact: whether a cut exists is found greedily, which no other order of filling beats, and holds for all slower
-    intervals too. Raises TargetError where no interval does, or where no such cut fits the memory of the devices.
+    Budgets are of each device: `multipliers` and `memory_bits`, the chip's where they are not said. The least interval
+    is exact: whether a cut exists is found greedily, which no other order of filling beats, and holds for all slower
+    intervals too. Raises TargetError where no interval does, or where no such cut fits the budgets.
     """
     made = _Planner(graph, chip, clock_hz, weight_bits, ceil, devices)
     each = multipliers if multipliers is not None else chip.multipliers if chip else None
-    if each is None:
-        raise TargetError("multipliers or a target must be said, got neither")
-    candidates = made.layers.candidates()
-    interval = least(candidates, lambda i: made.devices_at(i, each) <= devices)
-    if made.devices_at(interval, each) > devices:
-        raise TargetError(f"multipliers must be more than {each} each for a cut over {devices} devices")
+    memory_bits = memory_bits if memory_bits is not None else chip.memory_bits if chip else None
+    if interval is None and each is None:
+        raise TargetError("interval, multipliers or a target must be said for several devices, got none of them")
+    if interval is not None and interval > MOST_CYCLES:
+        raise TargetError(f"interval must be at most {MOST_CYCLES} cycles, got {interval}")
+    if interval is None:
+        assert each is not None
+        budget = each
+        interval = least(made.layers.candidates(), lambda i: made.devices_at(i, budget) <= devices)
+        if made.devices_at(interval, budget) > devices:
+            raise TargetError(f"multipliers must be more than {each} each for a cut over {devices} devices")
     found = made.plan(interval)
-    parts = cut_over_devices(found, devices, chip.memory_bits if chip else None)
+    parts = cut_over_devices(found, devices, memory_bits)
     fullest = max(part.multipliers for part in parts)
-    if fullest > each:
-        raise TargetError(f"multipliers must be at least {fullest} each for parts that fit the memory, got {each}")
+    if each is not None and fullest > each:
+        raise TargetError(
+            f"multipliers must be at least {fullest} each for {devices} devices at an interval of {interval} cycles, "
+            f"got {each}"
+        )
     return found, parts
 
 
