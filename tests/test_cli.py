@@ -272,6 +272,8 @@ def test_tables_of_the_impossible_goal() -> None:
     assert (goal["total"], goal["slower_total"]) == (6112128, 2734080)
     assert printed("table", "recompute")["rows"]
     assert printed("table", "narrow", "mnasnet_b1")["options"]
+    assert len(printed("table", "chips", "microbotnet")["rows"]) == 8  # type: ignore[arg-type]
+    assert len(printed("table", "rates", "microbotnet")["rows"]) == 8  # type: ignore[arg-type]
     assert "map must be a multiple of the last convolution's 13x13" in failed("table", "impossible", "squeezenet1_1")
 
 
@@ -317,8 +319,8 @@ def test_wrong_words_for_pipelines() -> None:
     )
     chips = ("plan", "mobilenet_v2", "--several", 2)
     assert "multipliers must be at least" in failed(*chips, "--interval", 12544, "--multipliers", 100)
-    assert "memory must be more than 8000 bits a device" in failed(*chips, "--interval", 12544, "--memory", "1kB")
-    assert "interval, multipliers or a target must be said" in failed(*chips, "--memory", "1MiB")
+    assert "bits a device for 2 devices, got 8000" in failed(*chips, "--interval", 12544, "--memory", "1kB")
+    assert "interval, multipliers or a target must be said" in failed(*chips, "--memory", "2MiB")
 
 
 def test_systolic_and_speedups() -> None:

@@ -153,7 +153,7 @@ def compare(
         tables.write(make_console(), tables.comparison(rows, bits), csv=csv, markdown=markdown)
 
 
-TABLES = ("alpha", "fuseconv", "impossible", "recompute", "narrow")
+TABLES = ("alpha", "fuseconv", "impossible", "recompute", "narrow", "rates", "chips")
 
 
 @app.command()
@@ -161,7 +161,7 @@ def table(
     name: Annotated[str, typer.Argument(metavar="|".join(TABLES), help="Which table.")],
     model: Annotated[
         str,
-        typer.Argument(metavar="[MODEL]", help="Of impossible, recompute and narrow: MobileNetV2 else."),
+        typer.Argument(metavar="[MODEL]", help="Of the tables from impossible on: MobileNetV2 else."),
     ] = "mobilenet_v2:top=false",
     speedup: Annotated[bool, typer.Option("--speedup", help="Of fuseconv: the speedups on an array.")] = False,
     array: Annotated[int, typer.Option("--array", min=1, help="Rows and columns of that array.")] = 64,
@@ -170,7 +170,8 @@ def table(
     json_output: JsonOption = False,
 ) -> None:
     """Prints a table of the sources, the printed numbers beside the true ones: MobileNetV1 by width (alpha), FuSeConv's
-    networks, the impossible goal (its multipliers and buffers, the price of none, the narrow side of each block).
+    networks, the impossible goal (its multipliers and buffers, the price of none, the narrow side of each block, as a
+    pipeline at many rates, on every known chip).
     """
     from rillet.report import tables
 
@@ -196,12 +197,14 @@ def _speedups(array: int) -> "tuple[dict[str, Any], Table]":
 def _table(name: str, model: str) -> "tuple[dict[str, Any], Table]":
     """A table as a record and as people read it."""
     from rillet.analyses import tables as computed
+    from rillet.analyses.chips import on_chips
     from rillet.analyses.impossible import impossible
     from rillet.analyses.narrow import narrow
     from rillet.analyses.recompute import granularities
     from rillet.report import impossible as goal
     from rillet.report import tables
     from rillet.runtime.models import open_model
+    from rillet.runtime.pipelines import rates
 
     match name:
         case "alpha":
@@ -216,9 +219,19 @@ def _table(name: str, model: str) -> "tuple[dict[str, Any], Table]":
         case "recompute":
             rows = granularities(open_named(model).graph)
             return {"rows": [asdict(row) for row in rows]}, goal.recompute_table(rows)
-        case _:
+        case "narrow":
             options = narrow(open_named(model).graph)
             return asdict(options), goal.narrow_table(options)
+        case "rates":
+            graph = open_named(model).graph
+            with status("planning and simulating"):
+                found = rates(graph)
+            return {"rows": [asdict(row) for row in found]}, goal.rates_table(graph.name, found)
+        case _:
+            graph = open_named(model).graph
+            with status("planning"):
+                found = on_chips(graph)
+            return {"rows": [asdict(row) for row in found]}, goal.chips_table(graph.name, found)
 
 
 @app.command()

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 
 from rillet.errors import TargetError
 from rillet.ir.graph import Graph
-from rillet.ir.ops import Conv
-from rillet.plan.pixels import plan_pixels
+from rillet.plan.pixels import count_weights, plan_pixels
 from rillet.targets import StreamChip
 
 
@@ -65,10 +64,7 @@ def check_claim(graph: Graph, chip: StreamChip, images_per_s: float | None = Non
     rate = images_per_s if images_per_s is not None else chip.claimed_images_per_s
     if rate is None:
         raise TargetError(f"{chip.name}: claimed_images_per_s must be said to be checked")
-    weights = 0
-    for node in graph.nodes:
-        if isinstance(node.op, Conv):
-            weights += math.prod(node.op.weight_shape(graph.input_shapes(node)[0]))
+    weights = count_weights(graph)
     unbound = plan_pixels(graph, multipliers=chip.multipliers, ceil=ceil)
     planned, refused = None, ""
     try:
