@@ -296,7 +296,7 @@ def test_a_promise_is_answered_where_there_is_no_plan() -> None:
     for command in ("plan", "simulate"):
         done = rillet(command, "mobilenet_v2", "--target", "tensorasic_65536")
         assert done.returncode == 1
-        assert "500,000 images/s are promised; of mobilenet_v2 that cannot be" in done.stdout
+        assert "500,000 images/s are promised; of mobilenet_v2 one chip cannot make so many" in done.stdout
         assert "an image every 4,704 cycles, 212,585 images/s at 1000 MHz" in done.stdout
         assert "weights: 3,469,760 in room for 2,097,152, so 1,372,608 have no place; 2 such chips" in done.stdout
         assert done.stderr.startswith("rillet: mobilenet_v2: weights must be at most 2097152")

@@ -140,9 +140,10 @@ def claim_text(console: Console, claim: Claim) -> None:
             f"an image every {cycles:,} cycles, {claim.clock_hz / cycles:,.0f} images/s at {claim.clock_hz / 1e6:g} MHz"
         )
 
-    verdict = "can be" if claim.holds else "cannot be"
+    verdict = "can" if claim.holds else "cannot"
     said = [
-        f"{claim.chip}: {claim.claimed_images_per_s:,.0f} images/s are promised; of {claim.network} that {verdict}",
+        f"{claim.chip}: {claim.claimed_images_per_s:,.0f} images/s are promised; of {claim.network} one chip {verdict} "
+        "make so many",
         f"  products: {claim.multipliers_needed:,} multipliers for that, always busy; it has {claim.multipliers:,}",
         f"  by multipliers alone: {best(claim.unbound_cycles)}",
     ]
