@@ -272,11 +272,29 @@ def test_draw_writes_a_picture(tmp_path: Path) -> None:
     assert "cannot be written" in failed("draw", "mobilenet_v2", "-o", tmp_path / "none" / "net.svg")
 
 
+def test_draw_pipelines_and_fronts(tmp_path: Path) -> None:
+    chip = ("--pipeline", "--interval", 20_000, "--clock", "50MHz")
+    picture = printed("draw", "microbotnet", *chip)["picture"]
+    assert "an image every 20,000 cycles: 2,500.0 a second" in str(picture)
+    done = rillet("draw", "microbotnet", *chip, "-o", tmp_path / "pipeline.svg")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "pipeline.svg").read_text() == picture
+    assert "every narrow side" in rillet("draw", "mobilenet_v2:top=false", "--front").stdout
+    assert "--pipeline must come with --target" in failed("draw", "microbotnet", "--pipeline")
+    assert "--pipeline must come with --target" in failed("draw", "microbotnet", "--pipeline", "--clock", "1MHz")
+    assert "chip must come with --pipeline" in failed("draw", "microbotnet", "--interval", 20_000)
+    assert "chip must come with --pipeline" in failed("draw", "microbotnet", "--front", "--ceil")
+    assert "must be svg with --pipeline" in failed("draw", "microbotnet", *chip, "--format", "mermaid")
+    assert "must be said, got both" in failed("draw", "microbotnet", *chip, "--front")
+
+
 def test_tables_of_the_impossible_goal() -> None:
     goal = printed("table", "impossible")
     assert (goal["total"], goal["slower_total"]) == (6112128, 2734080)
     assert printed("table", "recompute")["rows"]
     assert printed("table", "narrow", "mnasnet_b1")["options"]
+    assert len(printed("table", "chips", "microbotnet")["rows"]) == 8  # type: ignore[arg-type]
+    assert len(printed("table", "rates", "microbotnet")["rows"]) == 8  # type: ignore[arg-type]
     assert "map must be a multiple of the last convolution's 13x13" in failed("table", "impossible", "squeezenet1_1")
 
 
@@ -291,16 +309,39 @@ def test_plan_and_simulate_a_pipeline() -> None:
     assert all(ring["peak_pixels"] <= ring["depth_pixels"] for ring in found["rings"])  # type: ignore[union-attr]
     done = rillet("plan", "mobilenet_v2", "--target", "zcu102", "--clock", "300MHz")
     assert "at 300 MHz" in done.stdout
-    parts = printed("plan", "mobilenet_v2", "--interval", 12544, "--several", 3)["devices"]
-    assert len(parts) == 3  # type: ignore[arg-type]
+    made = printed("plan", "mobilenet_v2", "--interval", 12544, "--several", 3, "--target", "u250", "--clock", "1GHz")
+    assert (len(made["devices"]), made["chip"], made["clock_hz"]) == (3, "Alveo U250", 1e9)  # type: ignore[arg-type]
+
+
+def test_a_promise_is_answered_where_there_is_no_plan() -> None:
+    for command in ("plan", "simulate"):
+        done = rillet(command, "mobilenet_v2", "--target", "tensorasic_65536")
+        assert done.returncode == 1
+        assert "500,000 images/s are promised; of mobilenet_v2 one chip cannot make so many" in done.stdout
+        assert "an image every 4,704 cycles, 212,585 images/s at 1000 MHz" in done.stdout
+        assert "weights: 3,469,760 in room for 2,097,152, so 1,372,608 have no place; 2 such chips" in done.stdout
+        assert done.stderr.startswith("rillet: mobilenet_v2: weights must be at most 2097152")
+        done = rillet(command, "mobilenet_v2", "--target", "tensorasic_65536", "--json")
+        assert done.returncode == 1
+        record = json.loads(done.stdout)
+        assert "weights must be at most 2097152" in record["error"]
+        assert (record["claim"]["holds"], record["claim"]["unbound_cycles"]) == (False, 4704)
+    kept = printed("plan", "mobilenet_v2:top=false,width=0.35", "--target", "tensorasic_65536")
+    assert kept["claim"]["holds"] and kept["interval_cycles"] == kept["claim"]["planned_cycles"]  # type: ignore[index]
 
 
 def test_wrong_words_for_pipelines() -> None:
     assert "multipliers must be at least" in failed("plan", "mobilenet_v2", "--interval", 50176, "--multipliers", 10)
     assert "did you mean zcu102?" in failed("plan", "mobilenet_v2", "--target", "zcu103")
-    assert "weights must be at most 2097152 to stay" in failed("plan", "mobilenet_v2", "--target", "tensorasic_65536")
     assert "--clock must be a frequency" in failed("plan", "mobilenet_v2", "--interval", 50176, "--clock", "fast")
     assert "must come with --target" in failed("plan", "mobilenet_v2", "--several", 2)
+    assert "must be at least 8139 each" in failed(
+        "plan", "mobilenet_v2", "--interval", 12544, "--several", 3, "--target", "vu9p"
+    )
+    chips = ("plan", "mobilenet_v2", "--several", 2)
+    assert "multipliers must be at least" in failed(*chips, "--interval", 12544, "--multipliers", 100)
+    assert "bits a device for 2 devices, got 8000" in failed(*chips, "--interval", 12544, "--memory", "1kB")
+    assert "interval, multipliers or a target must be said" in failed(*chips, "--memory", "2MiB")
 
 
 def test_systolic_and_speedups() -> None:

@@ -147,6 +147,31 @@ def test_a_trace_tiles_the_time_of_every_stage() -> None:
             assert spent == getattr(seen, f"{state}_cycles")
 
 
+@pytest.mark.parametrize(("interval", "bins"), [(20_000, 300), (20_000, 7), (400, 10_000)])
+def test_a_profile_holds_every_cycle_of_every_stage(interval: int, bins: int) -> None:
+    plan = plan_pixels(build("microbotnet"), interval=interval)
+    run = simulate(plan, 3, bins=bins)
+    assert run.profile.shape[1] <= bins and run.profile.shape[1] * run.bin_cycles >= run.cycles
+    assert run.profile.sum(2).max() <= run.bin_cycles
+    for seen, stage in zip(run.stages, run.profile.sum(1).tolist(), strict=True):
+        assert stage == [seen.starved_cycles, seen.blocked_cycles, *[seen.busy_cycles // 3] * 3]
+    spans = simulate(plan, 3, trace=True).trace
+    for at, seen in enumerate(run.stages[:3]):
+        own = np.array([(s.begin_cycle, s.end_cycle) for s in spans if s.node == seen.node and s.state == "busy"])
+        for number, found in enumerate(run.profile[at, :, 2:].sum(1)):
+            begin = number * run.bin_cycles
+            inside = np.clip(own, begin, begin + run.bin_cycles)
+            assert found == (inside[:, 1] - inside[:, 0]).sum()
+
+
+def test_cycles_beyond_the_plan_are_in_the_last_part() -> None:
+    plan = plan_pixels(build("microbotnet"), interval=20_000)
+    less = {"input": 1}
+    run = simulate(plan, 2, depths=less, bins=50)
+    assert run.deadlock or run.input_blocked
+    assert run.profile.sum() == sum(s.busy_cycles + s.starved_cycles + s.blocked_cycles for s in run.stages)
+
+
 def test_demands_that_make_no_sense() -> None:
     plan = plan_pixels(build("microbotnet"), interval=20_000)
     for images in (0, MOST_IMAGES + 1):
