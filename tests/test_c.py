@@ -10,7 +10,8 @@ from hypothesis import HealthCheck, Phase, given, settings
 from conftest import NETWORKS, shared_file
 from graphs import Builder, graphs, random_image
 from rillet.backends import reference
-from rillet.backends.c.emit import BUILD_LINE, emit
+from rillet.backends.c.emit import emit
+from rillet.backends.c.flags import build_line, machine_flags
 from rillet.importers.tflite import load
 from rillet.ir.graph import Graph
 from rillet.ir.ops import Input, Rounding
@@ -36,7 +37,7 @@ def plans(graph: Graph) -> dict[str, Plan]:
 
 def run_sanitized(plan: Plan, image: np.ndarray, folder: Path) -> bytes:
     """The output of the program with its own main.c, under address and undefined-behaviour sanitizers."""
-    program = build_program(emit(plan), SANITIZE)
+    program = build_program(emit(plan), (*machine_flags(plan), *SANITIZE))
     (folder / "image.raw").write_bytes(image.tobytes())
     done = subprocess.run(
         [program, folder / "image.raw", folder / "out.raw"], capture_output=True, text=True, check=False
@@ -150,10 +151,11 @@ def test_trace_shows_every_value(network: Path) -> None:
 
 def test_emitted_program_builds_with_the_printed_command(tmp_path: Path) -> None:
     graph = load(shared_file(NETWORKS["vww"]))
-    for name, text in emit(plan_rows(graph)).items():
+    plan = plan_rows(graph)
+    for name, text in emit(plan).items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
-    subprocess.run(BUILD_LINE, shell=True, cwd=tmp_path, check=True)
+    subprocess.run(build_line(plan), shell=True, cwd=tmp_path, check=True)
     image = random_image(graph)
     (tmp_path / "image.raw").write_bytes(image.tobytes())
     done = subprocess.run(["./net", "image.raw"], cwd=tmp_path, capture_output=True, text=True, check=True)

@@ -15,7 +15,7 @@ from rillet.ir.graph import Graph, Node
 from rillet.ir.ops import Conv, Input, Window
 from rillet.ir.types import Shape, TensorType
 from rillet.plan.rows import plan_layerwise, plan_rows
-from rillet.plan.timing import Timing
+from rillet.plan.timing import Tile, Timing
 from rillet.report import energy as report
 from rillet.report.tables import as_markdown
 from rillet.runtime.models import open_model
@@ -63,7 +63,7 @@ def test_windows_read_what_counting_finds(data: st.DataObject) -> None:
 @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 @given(networks(), st.sampled_from((1, 4, 8)))
 def test_tiles_are_the_firings_of_the_plan(graph: Graph, tile: int) -> None:
-    timing = Timing(graph, tile)
+    timing = Timing(graph, Tile(tile))
     for node in graph.nodes:
         assert tiles(node.shape, tile) == timing.tiles(node.name)
 

@@ -7,6 +7,7 @@ from rillet.errors import GraphError
 from rillet.ir.graph import Graph, Node
 from rillet.ir.ops import Constant, Input, op_window
 from rillet.plan.space import Space
+from rillet.plan.timing import Tile
 from rillet.transforms.fold import fold, without_weights
 
 
@@ -52,7 +53,7 @@ def held(folded: Graph) -> tuple[LineBuffer, ...]:
     # Constants first: what lies before `start` is there from the beginning.
     outside = [node for node in folded.nodes if isinstance(node.op, Input | Constant)]
     inside = [node for node in folded.nodes if not isinstance(node.op, Input | Constant)]
-    space = Space(replace(folded, nodes=(*outside, *inside)), tile=1)
+    space = Space(replace(folded, nodes=(*outside, *inside)), Tile(1))
     start, driver = len(outside), folded.input_nodes[0].name
     found: list[LineBuffer] = []
     for node in folded.nodes:

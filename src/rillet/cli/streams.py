@@ -195,15 +195,16 @@ def emit(
     json_output: JsonOption = False,
 ) -> None:
     """Writes the network as a C99 program with a main.c that reads a raw image."""
-    from rillet.backends.c.emit import BUILD_LINE
     from rillet.backends.c.emit import emit as emit_c
+    from rillet.backends.c.flags import build_line
     from rillet.runtime.files import write_folder
 
     made = make_plan(with_weights(open_named(model, weights=weights).graph), ram, objective, resident)
     files = emit_c(made)
     write_folder(out, files)
     if json_output:
-        print_json({"folder": str(out), "files": sorted(files), "arena_bytes": made.arena_bytes, "build": BUILD_LINE})
+        said = {"arena_bytes": made.arena_bytes, "build": build_line(made)}
+        print_json({"folder": str(out), "files": sorted(files), **said})
     else:
         print(f"{out}: {len(files)} files, {made.arena_bytes:,} bytes of activations; build and run with")
-        print(f"  cd {out} && {BUILD_LINE} && ./net IMAGE.raw")
+        print(f"  cd {out} && {build_line(made)} && ./net IMAGE.raw")

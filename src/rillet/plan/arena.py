@@ -9,9 +9,9 @@ ALIGNMENT = 4
 """Bytes: int32 sums and int16 gathered values need it, and int8 rings lose at most 3 bytes to it."""
 
 
-def align(size: int) -> int:
+def align(size: int, alignment: int = ALIGNMENT) -> int:
     """`size` rounded up to the alignment."""
-    return -(-size // ALIGNMENT) * ALIGNMENT
+    return -(-size // alignment) * alignment
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,11 +24,12 @@ class Piece:
     pixel_bytes: int
     first: int
     last: int
+    alignment: int = ALIGNMENT
 
     @property
     def bytes(self) -> int:
         """Size in the arena, alignment included."""
-        return align(self.pixels * self.pixel_bytes)
+        return align(self.pixels * self.pixel_bytes, self.alignment)
 
 
 @dataclass(frozen=True, slots=True)

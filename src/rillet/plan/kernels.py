@@ -24,7 +24,7 @@ from rillet.ir.ops import (
     op_name,
 )
 from rillet.ir.types import DType
-from rillet.plan.plan import BufferKind, Kernel, Packing
+from rillet.plan.plan import BufferKind, Kernel, Packing, Tiling
 
 DENSE_TILE = 4
 """Pixels whose windows the dense kernel gathers at once, where a tile has as many; else it takes them one by one."""
@@ -43,10 +43,11 @@ class Choice:
     packing: Packing = Packing.NONE
     scratch: BufferKind = BufferKind.SCRATCH
     scratch_bytes: int = 0
+    tiling: Tiling | None = None
 
 
 def choose(graph: Graph, node: Node, tile_pixels: int) -> Choice:
-    """The kernel for `node` when it makes `tile_pixels` at a time; raises Unsupported where there is none."""
+    """The portable kernel for `node` when it makes `tile_pixels` at a time; raises Unsupported where there is none."""
     _check_types(graph, node)
     op, real = node.op, node.type.quant is None
     match op:
@@ -55,7 +56,7 @@ def choose(graph: Graph, node: Node, tile_pixels: int) -> Choice:
             if op.depthwise(source) and op.out_channels == source.channels:
                 return Choice(Kernel.DEPTHWISE, Packing.TAP_MAJOR)
             depth = op.window.taps * (source.channels // op.groups)
-            at_once = DENSE_TILE if min(tile_pixels, node.shape.width) >= DENSE_TILE else 1
+            at_once = DENSE_TILE if tile_pixels >= DENSE_TILE else 1
             gathered = at_once * depth * (_REAL_BYTES if real else _GATHERED_BYTES)
             return Choice(Kernel.DENSE, Packing.OUTPUT_MAJOR, scratch_bytes=gathered)
         case Pool(kind=kind, window=window):

@@ -25,6 +25,7 @@ from rillet.plan.fifos import Schedule, accumulates, depth, fired_pixels, readin
 from rillet.plan.folding import Folding, Layers, Work, divisors, foldings, least
 from rillet.plan.pipeline import Barrier, PixelBuffer, PixelPlan, PixelStage
 from rillet.plan.space import Space
+from rillet.plan.timing import Tile
 from rillet.targets import StreamChip
 from rillet.transforms.fold import fold
 
@@ -307,7 +308,7 @@ class _Planner:
     @cached_property
     def space(self) -> Space:
         """Distances between pixels where a stage makes one at a time, at once."""
-        return Space(self.graph, 1)
+        return Space(self.graph, Tile(1))
 
     @property
     def first(self) -> int:

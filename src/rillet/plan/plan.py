@@ -6,6 +6,7 @@ from enum import Enum
 from functools import cached_property
 
 from rillet.ir.graph import Graph
+from rillet.targets.host import Host
 
 
 class BufferKind(Enum):
@@ -31,14 +32,20 @@ class Kernel(Enum):
     DEQUANTIZE = "dequantize"
     SOFTMAX = "softmax"
     COPY = "copy"
+    TILES = "tiles"
+    """Any convolution but a depthwise one, by register tiles of pixels x vectors over packed weights."""
+    DEPTHWISE_TILES = "depthwise_tiles"
+    """A depthwise convolution by register tiles of pixels, channels as vectors."""
 
 
 class Packing(Enum):
-    """Order of a stage's weights: output channel first, or tap first (channels innermost)."""
+    """Order of a stage's weights: output channel first, tap first (channels innermost), or in blocks of vectors."""
 
     NONE = "none"
     OUTPUT_MAJOR = "output_major"
     TAP_MAJOR = "tap_major"
+    BLOCKS = "blocks"
+    """In the order in which register tiles read them: blocks of output vectors, in each the depth, lanes innermost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +70,18 @@ class Buffer:
 
 
 @dataclass(frozen=True, slots=True)
+class Tiling:
+    """The register tile of a stage: sums of `pixels` pixels x `vectors` vectors of channels are held at a time."""
+
+    pixels: int
+    vectors: int
+
+
+@dataclass(frozen=True, slots=True)
 class Stage:
-    """One node at work within a segment: it makes up to `tile_pixels` of a row as soon as their windows are there."""
+    """One node at work within a segment: it makes up to `tile_pixels`, of a row or in whole rows, as soon as their
+    windows are there.
+    """
 
     node: str
     kernel: Kernel
@@ -74,6 +91,8 @@ class Stage:
     """Name of the buffer that holds its value."""
     scratch: str | None = None
     """Name of the working space, for kernels that gather windows or sums."""
+    tiling: Tiling | None = None
+    """Of kernels that work by register tiles."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +102,12 @@ class Segment:
     driver: str
     """Name of the value whose pixels set the pace."""
     tile_pixels: int
+    """Pixels of the driver that come at once."""
     stages: tuple[Stage, ...]
     peak_bytes: int
     """Bytes alive at the worst moment of this segment, gaps between buffers not counted."""
+    tile_rows: int = 0
+    """Rows that a tile has, where tiles are whole rows; else 0."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +120,10 @@ class Plan:
     buffers: Mapping[str, Buffer]
     resident: bool
     """True where the whole input image lies in the arena; else its rows are pushed in, from the caller's memory."""
+    host: Host | None = None
+    """The machine whose kernels it uses; None for the portable ones."""
+    unsigned: frozenset[str] = frozenset()
+    """Values of type int8 that are kept as uint8, 128 more than they are, because dot products want them so."""
 
     @cached_property
     def arena_bytes(self) -> int:

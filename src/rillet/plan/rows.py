@@ -14,9 +14,10 @@ from rillet.plan.arena import ALIGNMENT, Chain, Piece, align, place
 from rillet.plan.kernels import Choice, choose
 from rillet.plan.plan import Buffer, BufferKind, Kernel, Plan, Segment, Stage
 from rillet.plan.space import Space
+from rillet.plan.timing import Tile
 
 TILES = (1, 4, 8)
-"""Tile sizes that a plan tries: one pixel takes the least memory, more take less time."""
+"""Pixels of the tiles that a plan tries: one pixel takes the least memory, more take less time."""
 DENSE_NS_PER_MAC = {1: 0.058, 4: 0.049, 8: 0.048}
 DEPTHWISE_NS_PER_MAC = 0.57
 """Rates of the portable kernels on one x86-64 core (bench/kernels.py prints them); only their ratios matter here."""
@@ -26,13 +27,13 @@ MAP_NS_PER_BYTE = 0.1
 
 
 @dataclass(frozen=True, slots=True)
-class _Cost:
+class Cost:
     """What one segment takes at one tile size."""
 
     bytes: int
     ns: float
     driver: str
-    tile: int
+    tile: Tile
     overlay: int | None
     """How far before the driver's map the output map begins, or None where they lie apart."""
     saved: int
@@ -48,7 +49,7 @@ def plan_rows(graph: Graph, *, ram_bytes: int | None = None, objective: str = "m
     """
     if objective not in ("memory", "time"):
         raise TargetError(f"--objective must be memory or time, got {objective!r}")
-    planner = _Planner(graph, resident)
+    planner = RowPlanner(graph, resident)
     least = planner.least_bytes()
     tightest = planner.plan(least)
     if ram_bytes is not None and tightest.arena_bytes > ram_bytes:
@@ -74,29 +75,37 @@ def least_row_bytes(graph: Graph, *, resident: bool = False) -> int:
 
     Takes a sixth of the time of `plan_rows`; raises Unsupported as it does.
     """
-    return _Planner(graph, resident).least_bytes() - (ALIGNMENT - 1)
+    return RowPlanner(graph, resident).least_bytes() - (ALIGNMENT - 1)
 
 
 def plan_layerwise(graph: Graph) -> Plan:
     """Every layer by itself, whole maps between them, nothing overlaid: what an ordinary interpreter does."""
-    planner = _Planner(graph, resident=True)
+    planner = RowPlanner(graph, resident=True)
     return planner.build("layerwise", [(i, i + 1, planner.alone(i)) for i in range(planner.first, planner.count)])
 
 
 def plan_one_segment(graph: Graph, tile: int) -> Plan:
     """The whole network as one segment at one tile size, the image resident (to measure kernels)."""
-    planner = _Planner(graph, resident=True)
-    cost = planner.cost(planner.first, planner.count, tile)
+    planner = RowPlanner(graph, resident=True)
+    cost = planner.cost(planner.first, planner.count, Tile(tile))
     if cost is None:
         raise Unsupported(f"{graph.name}: cannot run as one segment")
     return planner.assemble("rows", [(planner.first, planner.count, cost)])
 
 
-_Cut = tuple[int, int, _Cost]
+Cut = tuple[int, int, Cost]
 """A segment: first node, one past the last node, and what it takes."""
 
 
-class _Planner:
+class RowPlanner:
+    """Cuts of one graph and what they take, under the portable kernels; other machines override what is theirs."""
+
+    tiles: tuple[Tile, ...] = tuple(Tile(n) for n in TILES)
+    """Tile sizes to try, the one that takes the least memory first."""
+    alignment = ALIGNMENT
+    overlays = True
+    """Whether outputs may lie over the spent part of their inputs."""
+
     def __init__(self, graph: Graph, resident: bool) -> None:
         self.graph = graph
         self.resident = resident
@@ -118,14 +127,18 @@ class _Planner:
         }
         for name in graph.outputs:
             self.last_use[name] = self.count
-        self.map_size = {node.name: align(node.type.bytes) for node in self.nodes}
-        self.spaces = {tile: Space(graph, tile) for tile in TILES}
+        self.map_size = {node.name: self.align(node.type.bytes) for node in self.nodes}
+        self.spaces = {tile: Space(graph, tile) for tile in self.tiles}
         self.cost = cache(self._cost)
         self.choice = cache(self._choice)
         self.node_time = cache(self._node_time)
 
-    def _choice(self, index: int, tile: int) -> Choice:
-        return choose(self.graph, self.nodes[index], tile)
+    def _choice(self, index: int, tile: Tile) -> Choice:
+        return choose(self.graph, self.nodes[index], tile.of(self.nodes[index].shape))
+
+    def align(self, size: int) -> int:
+        """`size` as a buffer takes it in the arena."""
+        return align(size, self.alignment)
 
     # -- one segment -----------------------------------------------------------------------------------------------
 
@@ -168,23 +181,25 @@ class _Planner:
                 reached.add(node.name)
         return len(reached) == stop - start + 1
 
-    def _cost(self, start: int, stop: int, tile: int) -> _Cost | None:
+    def _cost(self, start: int, stop: int, tile: Tile) -> Cost | None:
         drivers = self.drivers(start, stop)
         if not drivers:
             return None
         base = self.map_bytes(start, stop)
-        best: _Cost | None = None
+        best: Cost | None = None
         for driver in drivers:
             rings = self.rings(start, stop, tile, driver)
-            size = base + self.scratch(start, stop, tile) + sum(align(n) for _, n in rings.values())
+            size = base + self.scratch(start, stop, tile) + sum(self.align(n) for _, n in rings.values())
             overlay, saved = self.overlay(start, stop, tile, driver)
             if best is None or size - saved < best.bytes:
-                best = _Cost(size - saved, self.time(start, stop, tile), driver, tile, overlay, saved)
+                best = Cost(size - saved, self.time(start, stop, tile), driver, tile, overlay, saved)
         return best
 
-    def overlay(self, start: int, stop: int, tile: int, driver: str) -> tuple[int | None, int]:
+    def overlay(self, start: int, stop: int, tile: Tile, driver: str) -> tuple[int | None, int]:
         """How far before the driver's map the segment's only output may begin, and the bytes that this saves."""
         out, source = self.nodes[stop - 1], self.graph.by_name[driver]
+        if not self.overlays:
+            return None, 0
         if self.last_use[driver] >= stop or (isinstance(source.op, Input) and not self.resident):
             return None, 0
         if self.last_use[out.name] < stop or self.made_for_later(start, stop) != 1:
@@ -192,7 +207,7 @@ class _Planner:
         distance = self.spaces[tile].overlay(start, stop, driver)
         if distance is None:
             return None, 0
-        ahead, behind = align(source.type.bytes), align(out.type.bytes)
+        ahead, behind = self.align(source.type.bytes), self.align(out.type.bytes)
         saved = ahead + behind - max(ahead + distance, behind)
         return (distance, saved) if saved > 0 else (None, 0)
 
@@ -204,7 +219,7 @@ class _Planner:
         """Bytes of the maps that live through the segment."""
         return sum(self.map_size[name] for name in self.maps_through(start, stop))
 
-    def rings(self, start: int, stop: int, tile: int, driver: str) -> dict[str, tuple[int, int]]:
+    def rings(self, start: int, stop: int, tile: Tile, driver: str) -> dict[str, tuple[int, int]]:
         """Pixels and bytes of the ring of every value that lives inside the segment only (a pushed input included)."""
         names = [node.name for node in self.nodes[start:stop] if self.last_use[node.name] < stop]
         if driver == self.nodes[0].name and not self.resident:
@@ -216,34 +231,34 @@ class _Planner:
                 out[name] = (pixels, pixels * self.graph.by_name[name].type.pixel_bytes)
         return out
 
-    def scratch(self, start: int, stop: int, tile: int) -> int:
+    def scratch(self, start: int, stop: int, tile: Tile) -> int:
         """Bytes of working space: sums of each global pool, and one space that all gathering kernels share."""
         shared, sums = 0, 0
         for i in range(start, stop):
             choice = self.choice(i, tile)
             if choice.scratch is BufferKind.SUMS:
-                sums += align(choice.scratch_bytes)
+                sums += self.align(choice.scratch_bytes)
             else:
                 shared = max(shared, choice.scratch_bytes)
-        return align(shared) + sums
+        return self.align(shared) + sums
 
-    def time(self, start: int, stop: int, tile: int) -> float:
+    def time(self, start: int, stop: int, tile: Tile) -> float:
         """Estimated nanoseconds of the segment on a host."""
         kept = sum(n.type.bytes for n in self.nodes[start:stop] if self.last_use[n.name] >= stop)
         return sum(self.node_time(i, tile) for i in range(start, stop)) + 2 * kept * MAP_NS_PER_BYTE
 
-    def _node_time(self, index: int, tile: int) -> float:
+    def _node_time(self, index: int, tile: Tile) -> float:
         node = self.nodes[index]
         depthwise = self.choice(index, tile).kernel is Kernel.DEPTHWISE
-        rate = DEPTHWISE_NS_PER_MAC if depthwise else DENSE_NS_PER_MAC[tile]
+        rate = DEPTHWISE_NS_PER_MAC if depthwise else DENSE_NS_PER_MAC[tile.pixels]
         macs = op_macs(node.op, self.graph.input_shapes(node))
         return macs * rate + self.spaces[tile].timing.tiles(node.name) * FIRING_NS
 
-    def alone(self, index: int) -> _Cost:
+    def alone(self, index: int) -> Cost:
         """One layer by itself, nothing overlaid."""
         drivers = self.drivers(index, index + 1)
-        size = self.map_bytes(index, index + 1) + self.scratch(index, index + 1, TILES[-1])
-        return _Cost(size, 0.0, drivers[0], TILES[-1], None, 0)
+        size = self.map_bytes(index, index + 1) + self.scratch(index, index + 1, self.tiles[-1])
+        return Cost(size, 0.0, drivers[0], self.tiles[-1], None, 0)
 
     # -- all segments ----------------------------------------------------------------------------------------------
 
@@ -258,7 +273,7 @@ class _Planner:
         for stop in range(self.first + 1, self.count + 1):
             for start in range(stop - 1, self.first - 1, -1):
                 if best[start] < best[stop] and self.floor(start, stop) < best[stop]:
-                    cost = self.cost(start, stop, TILES[0])
+                    cost = self.cost(start, stop, self.tiles[0])
                     if cost is not None:
                         best[stop] = min(best[stop], max(best[start], cost.bytes))
         if best[self.count] == float("inf"):
@@ -270,20 +285,16 @@ class _Planner:
     def plan(self, bound: int | None) -> Plan:
         """The fastest cut whose every segment keeps within `bound` bytes (the least, where none does)."""
         limit = max(bound, self.least_bytes()) if bound is not None else None
-        best: list[tuple[float, int, _Cost | None]] = [(float("inf"), 0, None)] * (self.count + 1)
+        best: list[tuple[float, int, Cost | None]] = [(float("inf"), 0, None)] * (self.count + 1)
         best[self.first] = (0.0, 0, None)
         for stop in range(self.first + 1, self.count + 1):
             for start in range(self.first, stop):
                 if best[start][0] >= best[stop][0] or (limit is not None and self.floor(start, stop) > limit):
                     continue
-                for tile in reversed(TILES):
-                    cost = self.cost(start, stop, tile)
-                    if cost is None:
-                        break
-                    if limit is None or cost.bytes <= limit:
-                        best[stop] = min(best[stop], (best[start][0] + cost.ns, start, cost), key=lambda b: b[0])
-                        break  # smaller tiles are slower
-        cuts: list[_Cut] = []
+                cost = self.fastest(start, stop, limit)
+                if cost is not None:
+                    best[stop] = min(best[stop], (best[start][0] + cost.ns, start, cost), key=lambda b: b[0])
+        cuts: list[Cut] = []
         stop = self.count
         while stop > self.first:
             _, start, cost = best[stop]
@@ -292,7 +303,17 @@ class _Planner:
             stop = start
         return self.build("rows", cuts[::-1])
 
-    def build(self, kind: str, cuts: list[_Cut]) -> Plan:
+    def fastest(self, start: int, stop: int, limit: int | None) -> Cost | None:
+        """The tile size that takes the least time within `limit` bytes; larger ones are faster here."""
+        for tile in reversed(self.tiles):
+            cost = self.cost(start, stop, tile)
+            if cost is None:
+                return None
+            if limit is None or cost.bytes <= limit:
+                return cost
+        return None
+
+    def build(self, kind: str, cuts: list[Cut]) -> Plan:
         """The plan of these cuts, with offsets.
 
         Overlays tie the maps of successive segments together, so that gaps can open elsewhere. Where the arena is
@@ -310,7 +331,7 @@ class _Planner:
                     made, cuts = other, trial
         return made
 
-    def assemble(self, kind: str, cuts: list[_Cut]) -> Plan:
+    def assemble(self, kind: str, cuts: list[Cut]) -> Plan:
         """The plan of these cuts with these overlays."""
         segments: list[Segment] = []
         pieces: dict[str, Piece] = {}
@@ -320,10 +341,12 @@ class _Planner:
                 value = self.graph.by_name[name]
                 old = pieces.get(name)
                 first = index if old is None else old.first
-                pieces[name] = Piece(name, BufferKind.MAP, value.shape.pixels, value.type.pixel_bytes, first, index)
+                pieces[name] = self.piece(
+                    name, BufferKind.MAP, value.shape.pixels, value.type.pixel_bytes, first, index
+                )
             for name, (pixels, _) in self.rings(start, stop, cost.tile, cost.driver).items():
                 size = self.graph.by_name[name].type.pixel_bytes
-                pieces[name] = Piece(name, BufferKind.RING, pixels, size, index, index)
+                pieces[name] = self.piece(name, BufferKind.RING, pixels, size, index, index)
             segments.append(self.segment(index, start, stop, cost, pieces))
             if cost.overlay is not None:
                 overlays.append((cost.driver, self.nodes[stop - 1].name, cost.overlay))
@@ -332,9 +355,18 @@ class _Planner:
         for name, offset in place(chains).items():
             p = pieces[name]
             buffers[name] = Buffer(name, p.kind, p.pixels, p.pixel_bytes, offset, p.first, p.last)
-        return Plan(kind, self.graph, tuple(segments), buffers, self.resident)
+        return self.finish(Plan(kind, self.graph, tuple(segments), buffers, self.resident))
 
-    def segment(self, index: int, start: int, stop: int, cost: _Cost, pieces: dict[str, Piece]) -> Segment:
+    def piece(self, name: str, kind: BufferKind, pixels: int, pixel_bytes: int, first: int, last: int) -> Piece:
+        """A buffer to be placed."""
+        return Piece(name, kind, pixels, pixel_bytes, first, last, self.alignment)
+
+    def finish(self, plan: Plan) -> Plan:
+        """What there is to say of the plan as a whole."""
+        return plan
+
+    def segment(self, index: int, start: int, stop: int, cost: Cost, pieces: dict[str, Piece]) -> Segment:
+        """The stages of one cut; their working space is added to `pieces`."""
         stages: list[Stage] = []
         shared = 0
         for i in range(start, stop):
@@ -342,14 +374,15 @@ class _Planner:
             scratch = None
             if choice.scratch_bytes and choice.scratch is BufferKind.SUMS:
                 scratch = f"{node.name}.sums"
-                pieces[scratch] = Piece(scratch, BufferKind.SUMS, 1, choice.scratch_bytes, index, index)
+                pieces[scratch] = self.piece(scratch, BufferKind.SUMS, 1, choice.scratch_bytes, index, index)
             elif choice.scratch_bytes:
                 scratch = f"scratch{index}"
                 shared = max(shared, choice.scratch_bytes)
-                pieces[scratch] = Piece(scratch, BufferKind.SCRATCH, 1, shared, index, index)
-            tile = min(cost.tile, node.shape.width)
-            stages.append(Stage(node.name, choice.kernel, choice.packing, tile, node.name, scratch))
-        return Segment(cost.driver, cost.tile, tuple(stages), cost.bytes)
+                pieces[scratch] = self.piece(scratch, BufferKind.SCRATCH, 1, shared, index, index)
+            tile = cost.tile.of(node.shape)
+            stages.append(Stage(node.name, choice.kernel, choice.packing, tile, node.name, scratch, choice.tiling))
+        pixels = cost.tile.of(self.graph.by_name[cost.driver].shape) if cost.tile.rows else cost.tile.pixels
+        return Segment(cost.driver, pixels, tuple(stages), cost.bytes, cost.tile.rows)
 
 
 def _chains(pieces: dict[str, Piece], overlays: list[tuple[str, str, int]]) -> list[Chain]:

@@ -9,7 +9,7 @@ from rillet.ir.graph import Graph, Node
 from rillet.ir.ops import Input
 from rillet.plan.arena import align
 from rillet.plan.kernels import in_place
-from rillet.plan.timing import Indices, Timing
+from rillet.plan.timing import Indices, Tile, Timing
 
 
 class Space:
@@ -18,7 +18,7 @@ class Space:
     Values made before the segment lie there whole and delay nothing, but for its driver, whose pixels set the pace.
     """
 
-    def __init__(self, graph: Graph, tile: int) -> None:
+    def __init__(self, graph: Graph, tile: Tile) -> None:
         self.graph = graph
         self.timing = Timing(graph, tile)
         self.position = self.timing.position
@@ -29,8 +29,11 @@ class Space:
     def _pixels(self, name: str, start: int, driver: str) -> int:
         """The least pixels that `name` must keep for its readers; 0 for pushed rows that are read where they lie."""
         timing, value = self.timing, self.graph.by_name[name]
-        tile = timing.tile_of(value.shape)
+        tile = timing.tile.of(value.shape)
         spans = [self.span(n, name, start, driver) for n in self.graph.consumers[name] if not timing.accumulates(n)]
+        if timing.tile.rows:
+            # Whole tiles, so that the rows of one lie in one piece.
+            return min(-(-max([tile, *spans]) // tile) * tile, value.shape.pixels)
         own_place = all(n.shape == value.shape for n in self.graph.consumers[name])
         if isinstance(value.op, Input) and own_place and max(spans, default=0) <= tile:
             return 0

@@ -1,9 +1,11 @@
 """When a tile of pixels can fire, and which pixels it still needs: the arithmetic under every row plan.
 
-Values are made in tiles: up to `tile` pixels of one row, in raster order. A stage fires a tile as soon as the last
-pixel that its window needs is there, at once and depth first. So time can be told in tiles of any earlier value, and
-the space that a value needs follows in closed form.
+Values are made in tiles: some pixels of one row, or some whole rows, in raster order. A stage fires a tile as soon as
+the last pixel that its window needs is there, at once and depth first. So time can be told in tiles of any earlier
+value, and the space that a value needs follows in closed form.
 """
+
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -15,10 +17,22 @@ from rillet.ir.types import Shape
 Indices = npt.NDArray[np.int64]
 
 
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """What a stage makes at once: up to `pixels` of one row, or, where `rows` is not 0, so many whole rows."""
+
+    pixels: int = 1
+    rows: int = 0
+
+    def of(self, shape: Shape) -> int:
+        """Pixels of a full tile of a map of this shape."""
+        return min(self.rows, shape.height) * shape.width if self.rows else min(self.pixels, shape.width)
+
+
 class Timing:
     """Firing order of a graph's values at one tile size. All answers are cached."""
 
-    def __init__(self, graph: Graph, tile: int) -> None:
+    def __init__(self, graph: Graph, tile: Tile) -> None:
         self.graph = graph
         self.tile = tile
         self.position = {node.name: i for i, node in enumerate(graph.nodes)}
@@ -27,13 +41,12 @@ class Timing:
         self._clocks: dict[tuple[str, str, int, str], Indices | None] = {}
         self._ends: dict[str, Indices] = {}
 
-    def tile_of(self, shape: Shape) -> int:
-        """Pixels of a full tile of a map this wide."""
-        return min(self.tile, shape.width)
-
-    def tiles_in_row(self, shape: Shape) -> int:
-        """Tiles that make up one row."""
-        return -(-shape.width // self.tile_of(shape))
+    def _holder(self, shape: Shape, row: Indices, column: Indices) -> Indices:
+        """The tile in which each of these pixels is made."""
+        if self.tile.rows:
+            return row // self.tile.rows
+        pixels = self.tile.of(shape)
+        return row * -(-shape.width // pixels) + column // pixels
 
     def ends(self, name: str) -> Indices:
         """Pixels made once each tile is done."""
@@ -42,7 +55,10 @@ class Timing:
         return self._ends[name]
 
     def _end(self, shape: Shape) -> Indices:
-        row = np.minimum(np.arange(1, self.tiles_in_row(shape) + 1) * self.tile_of(shape), shape.width)
+        pixels = self.tile.of(shape)
+        if self.tile.rows:
+            return np.minimum(np.arange(1, -(-shape.pixels // pixels) + 1) * pixels, shape.pixels)
+        row = np.minimum(np.arange(1, -(-shape.width // pixels) + 1) * pixels, shape.width)
         return (np.arange(shape.height)[:, None] * shape.width + row).reshape(-1)
 
     def trigger(self, node: Node, source: str) -> Indices:
@@ -56,8 +72,7 @@ class Timing:
         rows, columns = self._reach(node, source, last=True)
         ends = self.ends(node.name) - 1
         last_row, last_column = rows[ends // node.shape.width], columns[ends % node.shape.width]
-        tile = last_row * self.tiles_in_row(source) + last_column // self.tile_of(source)
-        return np.maximum.accumulate(tile)
+        return np.maximum.accumulate(self._holder(source, last_row, last_column))
 
     def _reach(self, node: Node, source: Shape, last: bool) -> tuple[Indices, Indices]:
         """For each row and each column of `node`, the last (or first) one of its source that it reads."""

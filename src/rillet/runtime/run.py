@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from rillet.backends.c.emit import emit
+from rillet.backends.c.flags import machine_flags
 from rillet.errors import GraphError
 from rillet.ir.graph import Array
 from rillet.ir.ops import Constant, Input
@@ -36,7 +37,9 @@ class Program:
         graph = plan.graph
         self._input = graph.input_nodes[0]
         self._outputs = [graph.by_name[name] for name in dict.fromkeys(graph.outputs)]
-        self._library = ctypes.CDLL(str(build_library(emit(plan), defines=("NET_TRACE",) if trace else ())))
+        self._library = ctypes.CDLL(
+            str(build_library(emit(plan), machine_flags(plan), ("NET_TRACE",) if trace else ()))
+        )
         self._library.net_arena.restype = ctypes.c_void_p
         self._results = [getattr(self._library, f"net_output{_ending(i)}") for i in range(len(self._outputs))]
         for function in self._results:

@@ -4,12 +4,14 @@ from typing import assert_never
 
 from rillet.arithmetic import fixed_point as fp
 from rillet.arithmetic import shift
+from rillet.backends.c import rows
+from rillet.backends.c.bounds import bounds
 from rillet.backends.c.constants import identifier, outside_value, quant, real, rescaled, weight_zero
+from rillet.backends.c.storage import offset
 from rillet.errors import Unsupported
 from rillet.ir.graph import Graph, Node
 from rillet.ir.ops import (
     Activate,
-    Activation,
     Add,
     Concat,
     Constant,
@@ -45,12 +47,12 @@ def c_type(value: TensorType) -> str:
 
 def windowed(node: Node, stage: Stage) -> bool:
     """True where the stage reads around each pixel's place, and so must know its row and column."""
-    if stage.kernel is Kernel.DENSE:
+    if stage.kernel in (Kernel.DENSE, Kernel.TILES):
         window = op_window(node.op)
         return window is not None and not window.pointwise
     if stage.kernel is Kernel.COPY:
         return isinstance(node.op, Pad | Resize)
-    return stage.kernel in (Kernel.DEPTHWISE, Kernel.POOL)
+    return stage.kernel in (Kernel.DEPTHWISE, Kernel.DEPTHWISE_TILES, Kernel.POOL)
 
 
 def body(plan: Plan, node: Node, stage: Stage) -> Body:
@@ -60,27 +62,36 @@ def body(plan: Plan, node: Node, stage: Stage) -> Body:
             return _dense(plan, node, stage)
         case Kernel.DEPTHWISE:
             return _depthwise(plan, node)
+        case Kernel.TILES:
+            window = op_window(node.op)
+            assert window is not None
+            ready = _ready(plan.graph, node) if window.pointwise else [_needs(plan, node)]
+            constants, lines = rows.dense(plan, node, stage, _window(plan, node))
+            return constants, [*ready, *lines]
+        case Kernel.DEPTHWISE_TILES:
+            constants, lines = rows.depthwise(plan, node, stage, _window(plan, node))
+            return constants, [_needs(plan, node), *lines]
         case Kernel.POOL:
             return _pool(plan, node)
         case Kernel.GLOBAL_POOL:
             return _global_pool(plan, node, stage)
         case Kernel.ARITHMETIC:
-            return _arithmetic(plan.graph, node)
+            return _arithmetic(plan, node)
         case Kernel.LOOKUP:
-            return _each(plan.graph, node, "rillet_lookup", f"net_{identifier(node.name)}_table")
+            return _each(plan, node, "rillet_lookup", f"net_{identifier(node.name)}_table")
         case Kernel.FUNCTION:
             function = node.op.activation.value if isinstance(node.op, Activate) else "none"
-            return _each(plan.graph, node, f"rillet_{function}")
+            return _each(plan, node, f"rillet_{function}")
         case Kernel.QUANTIZE:
             to, (low, high) = quant(plan.graph, node), node.type.dtype.integers
-            return _each(plan.graph, node, "rillet_quantize", real(to.scale), to.zero_point, low, high)
+            return _each(plan, node, "rillet_quantize", real(to.scale), to.zero_point, low, high)
         case Kernel.DEQUANTIZE:
             source = plan.graph.by_name[node.inputs[0]]
             from_ = quant(plan.graph, source)
             kernel = f"rillet_dequantize_{source.type.dtype.value}"
-            return _each(plan.graph, node, kernel, real(from_.scale), from_.zero_point)
+            return _each(plan, node, kernel, real(from_.scale), from_.zero_point)
         case Kernel.SOFTMAX:
-            return _softmax(plan.graph, node)
+            return _softmax(plan, node)
         case Kernel.COPY:
             return _copy(plan, node)
         case _:
@@ -108,9 +119,16 @@ def _ready(graph: Graph, node: Node) -> list[str]:
     return [f"    if ({' || '.join(missing)}) return;"]
 
 
-def _needs(node: Node) -> str:
+def _place(plan: Plan, node: Node, pixel: str) -> str:
+    """Row and column of a pixel of the tile, which lies in one row, or is some whole rows."""
+    if plan.host is None:
+        return f"row, column + {pixel}"
+    return f"row + ({pixel}) / {node.shape.width}, ({pixel}) % {node.shape.width}"
+
+
+def _needs(plan: Plan, node: Node) -> str:
     source = identifier(node.inputs[0])
-    return f"    if (made.{source} <= rillet_window_needs(window, row, column + n - 1)) return;"
+    return f"    if (made.{source} <= rillet_window_needs(window, {_place(plan, node, 'n - 1')})) return;"
 
 
 def _window(plan: Plan, node: Node) -> str:
@@ -141,7 +159,8 @@ def outside_name(value: int, dtype: DType) -> str:
 def needs_outside(node: Node, stage: Stage) -> bool:
     """True where a stage reads the constant pixel that stands for padding."""
     window = op_window(node.op)
-    return window is not None and any(window.padding) and stage.kernel is not Kernel.POOL
+    without = (Kernel.POOL, Kernel.TILES, Kernel.DEPTHWISE_TILES)
+    return window is not None and any(window.padding) and stage.kernel not in without
 
 
 def _outside(graph: Graph, node: Node) -> str:
@@ -151,24 +170,13 @@ def _outside(graph: Graph, node: Node) -> str:
     return outside_name(outside_value(graph, node), graph.by_name[node.inputs[0]].type.dtype)
 
 
-def _bounds(graph: Graph, node: Node, activation: Activation) -> tuple[str, str]:
-    """Literals of the result's range, its fused clamp included."""
-    if node.type.quant is None:
-        bounds = activation.clamp
-        if bounds is None:
-            raise Unsupported(f"{graph.name}: {node.name}: fused activation must be a clamp, got {activation.value}")
-        return real(bounds[0]), real(bounds[1])
-    clamp = fp.activation_clamp(activation, node.type.quant, node.type.dtype)
-    return str(clamp.low), str(clamp.high)
-
-
 # -- convolutions ----------------------------------------------------------------------------------------------------
 
 
 def _channels(graph: Graph, node: Node) -> str:
     op, name = node.op, identifier(node.name)
     assert isinstance(op, Conv)
-    low, high = _bounds(graph, node, op.activation)
+    low, high = bounds(graph, node, op.activation)
     if node.type.quant is None:
         return f"  const rillet_channels_f32 channels = {{net_{name}_weights, net_{name}_bias, {low}, {high}}};"
     mantissa = "0" if op.rounding is Rounding.SHIFT else f"net_{name}_mantissa"
@@ -192,11 +200,12 @@ def _dense(plan: Plan, node: Node, stage: Stage) -> Body:
     else:
         constants.append(_window(plan, node))
         at = f"at_{identifier(source.name)}(0)"
+        place = _place(plan, node, "PIXEL")
         fetch = [
             f"const void *tap[{taps}];",
-            f"rillet_window_taps(window, {at}, {_outside(graph, node)}, row, column + PIXEL, tap);",
+            f"rillet_window_taps(window, {at}, {_outside(graph, node)}, {place}, tap);",
         ]
-        ready = [_needs(node)]
+        ready = [_needs(plan, node)]
     first, output, loop = "0", "0", "    {"
     if op.groups > 1:
         first, output = f"g * {per_group}", f"g * {outputs}"
@@ -235,10 +244,10 @@ def _depthwise(plan: Plan, node: Node) -> Body:
     kernel, at = f"rillet_depthwise_{source.type.dtype.value}", f"at_{identifier(source.name)}(0)"
     tail = "channels" + ("" if node.type.quant is None else f", {_ROUNDINGS[op.rounding]}")
     lines = [
-        _needs(node),
+        _needs(plan, node),
         "    for (int32_t p = 0; p < n; p++) {",
         f"      const void *tap[{taps}];",
-        f"      rillet_window_taps(window, {at}, {_outside(graph, node)}, row, column + p, tap);",
+        f"      rillet_window_taps(window, {at}, {_outside(graph, node)}, {_place(plan, node, 'p')}, tap);",
         f"      {kernel}(tap, {taps}, at_{name}(made.{name} + p), {op.out_channels}, {tail});",
         "    }",
     ]
@@ -253,15 +262,18 @@ def _pool(plan: Plan, node: Node) -> Body:
     assert isinstance(op, Pool)
     if op.kind is PoolKind.MEAN and node.type.quant is not None:
         raise Unsupported(f"{graph.name}: {node.name}: window of a mean must cover the map")
-    name, (low, high) = identifier(node.name), _bounds(graph, node, op.activation)
+    name, (low, high) = identifier(node.name), bounds(graph, node, op.activation)
     source, channels = identifier(node.inputs[0]), node.shape.channels
     kernel = f"rillet_{'max' if op.kind is PoolKind.MAX else 'average'}_{node.type.dtype.value}"
+    more = ""
+    if op.kind is not PoolKind.MAX and node.type.quant is not None:
+        more = f"{offset(plan, node)}, "
     lines = [
-        _needs(node),
+        _needs(plan, node),
         "    for (int32_t p = 0; p < n; p++) {",
         f"      const void *tap[{op.window.taps}] = {{0}};",
-        f"      const int32_t taps = rillet_window_inside(window, at_{source}(0), row, column + p, tap);",
-        f"      {kernel}(tap, taps, at_{name}(made.{name} + p), {channels}, {low}, {high});",
+        f"      const int32_t taps = rillet_window_inside(window, at_{source}(0), {_place(plan, node, 'p')}, tap);",
+        f"      {kernel}(tap, taps, at_{name}(made.{name} + p), {channels}, {more}{low}, {high});",
         "    }",
     ]
     return [_window(plan, node)], lines
@@ -274,7 +286,7 @@ def _global_pool(plan: Plan, node: Node, stage: Stage) -> Body:
     assert stage.scratch is not None
     name, source = identifier(node.name), graph.by_name[node.inputs[0]]
     channels, pixels = source.shape.channels, source.shape.pixels
-    low, high = _bounds(graph, node, op.activation)
+    low, high = bounds(graph, node, op.activation)
     wide = "float" if node.type.quant is None else "int32_t"
     if node.type.quant is None:
         finish = f"rillet_finish_f32(sums, at_{name}(0), {channels}, {pixels}, {low}, {high});"
@@ -283,7 +295,8 @@ def _global_pool(plan: Plan, node: Node, stage: Stage) -> Body:
         numbers = (from_.zero_point * pixels, *_mean_scale(from_, to, pixels, op.rounding), to.zero_point, low, high)
         finish = f"rillet_finish_mean(sums, at_{name}(0), {channels}, {', '.join(map(str, numbers))});"
     else:
-        finish = f"rillet_finish_average(sums, at_{name}(0), {channels}, {pixels}, {low}, {high});"
+        more = f"{pixels}, {offset(plan, node)}, {low}, {high}"
+        finish = f"rillet_finish_average(sums, at_{name}(0), {channels}, {more});"
     at = identifier(source.name)
     accumulate = f"rillet_accumulate_{source.type.dtype.value}"
     lines = [
@@ -306,19 +319,29 @@ def _mean_scale(source: Quant, out: Quant, count: int, rounding: Rounding) -> tu
 # -- pixel by pixel --------------------------------------------------------------------------------------------------
 
 
-def _each(graph: Graph, node: Node, kernel: str, *more: object) -> Body:
-    """A kernel that takes a pixel in and gives a pixel out."""
-    at = [_at(graph, node.inputs[0], node, "p"), f"at_{identifier(node.name)}(made.{identifier(node.name)} + p)"]
-    arguments = ", ".join(map(str, (*at, node.shape.channels, *more)))
-    return [], [*_ready(graph, node), "    for (int32_t p = 0; p < n; p++)", f"      {kernel}({arguments});"]
+def _each(plan: Plan, node: Node, kernel: str, *more: object) -> Body:
+    """A kernel that takes a value in and gives a value out."""
+    return [], [*_ready(plan.graph, node), *_over_pixels(plan, node, kernel, *more)]
 
 
-def _arithmetic(graph: Graph, node: Node) -> Body:
-    op = node.op
+def _over_pixels(plan: Plan, node: Node, kernel: str, *more: object) -> list[str]:
+    """Calls a kernel of values for the tile: pixel by pixel, or all at once where they lie in one piece."""
+    graph, name = plan.graph, identifier(node.name)
+    whole = plan.host is not None and all(shape == node.shape for shape in graph.input_shapes(node))
+    pixel, channels = ("0", f"n * {node.shape.channels}") if whole else ("p", str(node.shape.channels))
+    at = [_at(graph, source, node, pixel) for source in node.inputs]
+    arguments = ", ".join(map(str, (*at, f"at_{name}(made.{name} + {pixel})", channels, *more)))
+    if whole:
+        return [f"    {kernel}({arguments});"]
+    return ["    for (int32_t p = 0; p < n; p++)", f"      {kernel}({arguments});"]
+
+
+def _arithmetic(plan: Plan, node: Node) -> Body:
+    graph, op = plan.graph, node.op
     assert isinstance(op, Add | Multiply)
     left, right = (graph.by_name[source] for source in node.inputs)
     word = "multiply" if isinstance(op, Multiply) else "subtract" if op.subtract else "add"
-    low, high = _bounds(graph, node, op.activation)
+    low, high = bounds(graph, node, op.activation)
     constants: list[str] = []
     more = f"{low}, {high}"
     if node.type.quant is not None:
@@ -332,10 +355,8 @@ def _arithmetic(graph: Graph, node: Node) -> Body:
             numbers = (*sides, k.out.mantissa, k.out.shift, zeros[2], low, high)
         kind = "multiply" if isinstance(op, Multiply) else "add"
         constants, more = [f"  const rillet_{kind} constants = {{{', '.join(map(str, numbers))}}};"], "constants"
-    at = [_at(graph, source, node, "p") for source in node.inputs]
-    at.append(f"at_{identifier(node.name)}(made.{identifier(node.name)} + p)")
-    call = f"rillet_{word}_{node.type.dtype.value}({', '.join(at)}, {node.shape.channels}, {more});"
-    return constants, [*_ready(graph, node), "    for (int32_t p = 0; p < n; p++)", f"      {call}"]
+    kernel = f"rillet_{word}_{node.type.dtype.value}"
+    return constants, [*_ready(graph, node), *_over_pixels(plan, node, kernel, more)]
 
 
 def _product_scale(left: Quant, right: Quant, out: Quant, rounding: Rounding) -> tuple[int, int, int]:
@@ -346,13 +367,16 @@ def _product_scale(left: Quant, right: Quant, out: Quant, rounding: Rounding) ->
     return scale.mantissa, scale.shift, _ROUNDINGS[rounding]
 
 
-def _softmax(graph: Graph, node: Node) -> Body:
-    op = node.op
+def _softmax(plan: Plan, node: Node) -> Body:
+    """Softmax of each pixel by itself."""
+    op, name = node.op, identifier(node.name)
     assert isinstance(op, Softmax)
+    kernel, more = f"rillet_softmax_{node.type.dtype.value}", f"net_{name}_table"
     if node.type.quant is None:
-        return _each(graph, node, "rillet_softmax_f32", real(op.beta))
-    table = f"net_{identifier(node.name)}_table"
-    return _each(graph, node, f"rillet_softmax_{node.type.dtype.value}", table)
+        more = real(op.beta)
+    arguments = f"{_at(plan.graph, node.inputs[0], node, 'p')}, at_{name}(made.{name} + p), {node.shape.channels}"
+    lines = ["    for (int32_t p = 0; p < n; p++)", f"      {kernel}({arguments}, {more});"]
+    return [], [*_ready(plan.graph, node), *lines]
 
 
 def _copy(plan: Plan, node: Node) -> Body:
@@ -368,19 +392,24 @@ def _copy(plan: Plan, node: Node) -> Body:
             from_ = f"{_at(graph, source.name, node, 'p')} + {start}"
             return [], [*_ready(graph, node), loop, f"      memcpy({out}, {from_}, {(stop - start) * size});"]
         case Pad():
+            place = _place(plan, node, "p")
             lines = [
-                _needs(node),
+                _needs(plan, node),
                 loop + " {",
                 "      const void *tap[1];",
-                f"      rillet_window_taps(window, at_{at}(0), {_outside(graph, node)}, row, column + p, tap);",
+                f"      rillet_window_taps(window, at_{at}(0), {_outside(graph, node)}, {place}, tap);",
                 f"      memcpy({out}, tap[0], {node.type.pixel_bytes});",
                 "    }",
             ]
             return [_window(plan, node)], lines
         case Resize():
-            pixel = f"net_{name}_rows[row] * {source.shape.width} + net_{name}_columns[column + {{}}]"
-            lines = [f"    if (made.{at} <= (uint32_t)({pixel.format('n - 1')})) return;"]
-            return [], [*lines, loop, f"      memcpy({out}, at_{at}({pixel.format('p')}), {node.type.pixel_bytes});"]
+
+            def pixel(p: str) -> str:
+                row, column = _place(plan, node, p).split(", ")
+                return f"net_{name}_rows[{row}] * {source.shape.width} + net_{name}_columns[{column}]"
+
+            lines = [f"    if (made.{at} <= (uint32_t)({pixel('n - 1')})) return;"]
+            return [], [*lines, loop, f"      memcpy({out}, at_{at}({pixel('p')}), {node.type.pixel_bytes});"]
         case Concat():
             lines, channel = [*_ready(graph, node), loop + " {", f"      {kind} *const out = {out};"], 0
             for i, input_name in enumerate(node.inputs):

@@ -9,11 +9,11 @@ from rillet.arithmetic import tables
 from rillet.arithmetic.convolution import multipliers, stored_weights
 from rillet.errors import GraphError, Unsupported
 from rillet.ir.graph import Array, Graph, Node
-from rillet.ir.ops import Activate, Activation, Concat, Constant, Conv, Resize, Rounding, Softmax
+from rillet.ir.ops import Activate, Conv, Rounding
 from rillet.ir.types import DType, Quant
-from rillet.plan.plan import Kernel, Packing, Plan, Stage
+from rillet.plan.plan import Packing, Stage
 
-_C_TYPES = {"int8": "int8_t", "int16": "int16_t", "int32": "int32_t", "uint8": "uint8_t", "float32": "float"}
+C_TYPES = {"int8": "int8_t", "int16": "int16_t", "int32": "int32_t", "uint8": "uint8_t", "float32": "float"}
 _IN_A_LINE = 24
 
 
@@ -27,40 +27,6 @@ def quant(graph: Graph, node: Node) -> Quant:
     if node.type.quant is None:
         raise Unsupported(f"{graph.name}: {node.name}: must be quantised, got {node.type.dtype.value}")
     return node.type.quant
-
-
-def program_arrays(plan: Plan) -> dict[str, Array]:
-    """Every constant array of the program by its C name."""
-    graph = plan.graph
-    out: dict[str, Array] = {}
-    for node in graph.nodes:
-        if isinstance(node.op, Constant):
-            out[f"net_{identifier(node.name)}_value"] = np.asarray(graph.param(node, "value"))
-    for segment in plan.segments:
-        for stage in segment.stages:
-            for part, array in _stage_arrays(graph, stage).items():
-                out[f"net_{identifier(stage.node)}_{part}"] = array
-    return out
-
-
-def _stage_arrays(graph: Graph, stage: Stage) -> dict[str, Array]:
-    node = graph.by_name[stage.node]
-    sources = [graph.by_name[name] for name in node.inputs]
-    op = node.op
-    if isinstance(op, Conv):
-        return conv_arrays(graph, stage)
-    if stage.kernel is Kernel.LOOKUP:
-        function = op if isinstance(op, Activate) else Activate(Activation.NONE)
-        return {"table": lookup_table(graph, node, sources[0], function)}
-    if isinstance(op, Softmax) and node.type.quant is not None:
-        return {"table": tables.softmax_table(quant(graph, sources[0]), op.beta)}
-    if isinstance(op, Concat):
-        return {f"table{i}": concat_table(graph, node, s) for i, s in enumerate(sources) if rescaled(node, s)}
-    if isinstance(op, Resize):
-        shape = sources[0].shape
-        rows, columns = op.sources(shape.height, op.height), op.sources(shape.width, op.width)
-        return {"rows": np.array(rows, np.int32), "columns": np.array(columns, np.int32)}
-    return {}
 
 
 def rescaled(node: Node, source: Node) -> bool:
@@ -83,15 +49,13 @@ def concat_table(graph: Graph, node: Node, source: Node) -> Array:
     return np.clip(values, low, high).astype(node.type.dtype.numpy).view(np.uint8)
 
 
-def conv_arrays(graph: Graph, stage: Stage) -> dict[str, Array]:
-    """Weights and bias of a convolution; mantissa (but for the rule `shift`) and shift where it is quantised."""
-    node = graph.by_name[stage.node]
+def folded_bias(graph: Graph, node: Node) -> tuple[Array, Array]:
+    """Weights without their zero point, and the bias with the zero point of the input folded in."""
     op, source = node.op, graph.by_name[node.inputs[0]]
     assert isinstance(op, Conv)
     if source.type.quant is None:
-        weight = np.asarray(graph.param(node, "weight"), np.float32)
         bias = graph.param(node, "bias") if op.bias else np.zeros(op.out_channels, np.float32)
-        return {"weights": _packed(weight, stage), "bias": np.asarray(bias, np.float32)}
+        return np.asarray(graph.param(node, "weight"), np.float32), np.asarray(bias, np.float32)
     stored, weight_zero = stored_weights(graph, node, op)
     zero = quant(graph, source).zero_point
     centred = stored - weight_zero
@@ -100,12 +64,22 @@ def conv_arrays(graph: Graph, stage: Stage) -> dict[str, Array]:
         fp.check_accumulator(centred, bias, source.type.dtype, zero)
     except GraphError as error:
         raise GraphError(f"{graph.name}: {node.name}: {error}") from None
-    folded = bias - zero * centred.reshape(len(stored), -1).sum(1)
+    return centred, bias - zero * centred.reshape(len(stored), -1).sum(1)
+
+
+def conv_arrays(graph: Graph, stage: Stage) -> dict[str, Array]:
+    """Weights and bias of a convolution; mantissa and shift where it is quantised."""
+    node = graph.by_name[stage.node]
+    op, source = node.op, graph.by_name[node.inputs[0]]
+    assert isinstance(op, Conv)
+    weight, bias = folded_bias(graph, node)
+    if source.type.quant is None:
+        return {"weights": _packed(weight, stage), "bias": bias}
     mantissa, shift = multipliers(graph, node, op, quant(graph, source), quant(graph, node))
-    # uint8 weights are kept less 128, so that all weights are int8 in C.
-    kept = (stored - (128 if op.weights is DType.U8 else 0)).astype(np.int8)
+    # Those of uint8 weights are kept less 128, so that all weights are int8 in C.
+    kept = (weight.astype(np.int64) + weight_zero(graph, node)).astype(np.int8)
     scaling = {"shift": shift} if op.rounding is Rounding.SHIFT else {"mantissa": mantissa, "shift": shift}
-    return {"weights": _packed(kept, stage), "bias": folded.astype(np.int32), **scaling}
+    return {"weights": _packed(kept, stage), "bias": bias.astype(np.int32), **scaling}
 
 
 def weight_zero(graph: Graph, node: Node) -> int:
@@ -128,12 +102,12 @@ def outside_value(graph: Graph, node: Node) -> int:
 
 def declaration(name: str, array: Array) -> str:
     """`extern` line of an array."""
-    return f"extern const {_C_TYPES[array.dtype.name]} {name}[{array.size}];"
+    return f"extern const {C_TYPES[array.dtype.name]} {name}[{array.size}];"
 
 
 def definition(name: str, array: Array) -> str:
     """An array with its values."""
-    lines = [f"const {_C_TYPES[array.dtype.name]} {name}[{array.size}] = {{"]
+    lines = [f"const {C_TYPES[array.dtype.name]} {name}[{array.size}] = {{"]
     lines += _lines(array)
     lines.append("};")
     return "\n".join(lines)

@@ -5,11 +5,16 @@ from importlib.resources import files
 import numpy as np
 
 from rillet.backends.c.calls import c_type, needs_outside, outside_name
-from rillet.backends.c.constants import declaration, definition, identifier, outside_value, program_arrays
+from rillet.backends.c.constants import definition, identifier, outside_value
+from rillet.backends.c.data import program_arrays, weight_files
+from rillet.backends.c.rows import outside_rows, used_tiles
 from rillet.backends.c.stages import accessor, constant_accessor, stage_text
+from rillet.backends.c.storage import as_stored
+from rillet.backends.c.tiles import tiles_header
 from rillet.ir.graph import Array, Node
 from rillet.ir.ops import Constant, Input
 from rillet.ir.types import DType
+from rillet.plan.host import HOST_ALIGNMENT
 from rillet.plan.plan import BufferKind, Kernel, Plan, Segment
 
 _HEADERS = {
@@ -24,45 +29,37 @@ _HEADERS = {
     Kernel.DEQUANTIZE: ("pointwise.h",),
     Kernel.SOFTMAX: ("softmax.h",),
     Kernel.COPY: ("pointwise.h",),
+    Kernel.TILES: ("rows.h", "tiles.h"),
+    Kernel.DEPTHWISE_TILES: ("rows.h", "tiles.h"),
 }
-BUILD_LINE = "cc -O3 -std=c99 -Wall -Wextra -Werror -o net main.c net.c net_weights.c -lm"
+_ARENA_SPARE_BYTES = 256
+"""Behind the arena of a host plan: vectors may read past the end of what they need, and use nothing of it."""
 
 
 def emit(plan: Plan) -> dict[str, str]:
     """The program's files: net.h, net.c, net_weights.h, net_weights.c, main.c and the kernels it uses."""
-    arrays = program_arrays(plan)
+    stored = as_stored(plan)
+    arrays = program_arrays(stored, plan.graph) | _outside_rows(stored)
     used = {header for s in plan.segments for stage in s.stages for header in _HEADERS[stage.kernel]}
+    if plan.unsigned:
+        used.add("rows.h")
     headers = ["stream.h", "rescale.h", *sorted(used)]
     kernels = files("rillet.backends.c") / "kernels"
     out = {
         "net.h": _header(plan),
-        "net.c": _schedule(plan, headers),
-        "net_weights.h": _weights_header(arrays),
-        "net_weights.c": _weights(arrays),
+        "net.c": _schedule(plan, stored, headers),
+        **weight_files(arrays, compact=plan.host is not None),
         "main.c": (files("rillet.backends.c") / "main.c").read_text(),
     }
     for name in headers:
-        out[f"kernels/{name}"] = (kernels / name).read_text()
+        if name == "tiles.h":
+            assert plan.host is not None
+            out["kernels/tiles.h"] = tiles_header(used_tiles(stored), plan.host.kernels)
+            for part in (f"vector_{plan.host.kernels}.h", "channels.h"):
+                out[f"kernels/{part}"] = (kernels / part).read_text()
+        else:
+            out[f"kernels/{name}"] = (kernels / name).read_text()
     return out
-
-
-def _weights_header(arrays: dict[str, Array]) -> str:
-    lines = ["/* Weights and other constants. */", "#ifndef NET_WEIGHTS_H", "#define NET_WEIGHTS_H"]
-    lines += [
-        "#include <stdint.h>",
-        "",
-        *(declaration(name, array) for name, array in arrays.items()),
-        "#endif",
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def _weights(arrays: dict[str, Array]) -> str:
-    parts = [
-        '#include "net_weights.h"\n',
-        *(definition(name, array) + "\n" for name, array in arrays.items()),
-    ]
-    return "\n".join(parts)
 
 
 def _input(plan: Plan) -> Node:
@@ -116,27 +113,37 @@ def _header(plan: Plan) -> str:
     return "\n".join([*lines, "#endif", ""])
 
 
-def _schedule(plan: Plan, headers: list[str]) -> str:
-    graph = plan.graph
+def _schedule(plan: Plan, stored: Plan, headers: list[str]) -> str:
+    """net.c; `stored` is the plan over the graph as the program stores it."""
+    graph = stored.graph
+    made = "a few pixels" if plan.host is None else "whole rows"
     parts = [
         f"/* {graph.name}, planned as {plan.kind}: {len(plan.segments)} segments.\n\n"
-        "   Each stage makes a few pixels as soon as the window that they need is there, then lets its readers run.\n"
+        f"   Each stage makes {made} as soon as the window that they need is there, then lets its readers run.\n"
         "   Segments follow one another; only whole maps pass between them. */",
         "\n".join(['#include "net.h"', '#include "net_weights.h"', *(f'#include "kernels/{h}"' for h in headers)])
         + "\n#include <string.h>\n",
-        f"static int32_t words[{-(-plan.arena_bytes // 4)}];\nstatic uint8_t *const arena = (uint8_t *)words;\n",
+        _arena(plan),
         _counters(plan),
         _trace(plan),
-        *_outsides(plan),
+        *_outsides(stored),
         *(constant_accessor(node) for node in graph.nodes if isinstance(node.op, Constant)),
         *(accessor(graph, b) for b in plan.buffers.values() if b.kind in (BufferKind.MAP, BufferKind.RING)),
     ]
     if _direct(plan):
         parts.append(_pushed(plan))
     for index, segment in enumerate(plan.segments):
-        parts.append(_segment(plan, index, segment))
+        parts.append(_segment(stored, index, segment))
     parts.append(_entry_points(plan))
     return "\n".join(parts)
+
+
+def _arena(plan: Plan) -> str:
+    spare, place = (
+        (0, "") if plan.host is None else (_ARENA_SPARE_BYTES, f" __attribute__((aligned({HOST_ALIGNMENT})))")
+    )
+    words = -(-(plan.arena_bytes + spare) // 4)
+    return f"static int32_t words[{words}]{place};\nstatic uint8_t *const arena = (uint8_t *)words;\n"
 
 
 def _counters(plan: Plan) -> str:
@@ -155,6 +162,13 @@ def _counters(plan: Plan) -> str:
 
 
 def _trace(plan: Plan) -> str:
+    signed = ""
+    if plan.unsigned:
+        signed = (
+            "/* The same for int8 values that are kept as uint8. */\n"
+            "#define SEEN_SIGNED(index, value, n, bytes) \\\n"
+            "  rillet_flip(at_##value(made.value), net_trace[index] + made.value * (bytes), n * (bytes))\n"
+        )
     return (
         "#ifdef NET_TRACE\n"
         "/* One whole map for each value, filled as its pixels are made. */\n"
@@ -162,8 +176,17 @@ def _trace(plan: Plan) -> str:
         "#define SEEN(index, value, n, bytes) \\\n"
         "  for (int32_t seen = 0; seen < n; seen++) \\\n"
         "    memcpy(net_trace[index] + (made.value + seen) * (bytes), at_##value(made.value + seen), bytes)\n"
-        "#else\n#define SEEN(index, value, n, bytes) (void)0\n#endif\n"
+        f"{signed}"
+        "#else\n#define SEEN(index, value, n, bytes) (void)0\n"
+        f"{'#define SEEN_SIGNED SEEN' + chr(10) if signed else ''}"
+        "#endif\n"
     )
+
+
+def _outside_rows(plan: Plan) -> dict[str, Array]:
+    """Rows of padding, of zeros or of a zero point, one for each value that padding has."""
+    found = outside_rows(plan) if plan.host is not None else {}
+    return {name: np.full(count, value, dtype.numpy) for name, (dtype, value, count) in found.items()}
 
 
 def _outsides(plan: Plan) -> list[str]:
@@ -219,11 +242,10 @@ def _segment(plan: Plan, index: int, segment: Segment) -> str:
 
 def _advance(plan: Plan, segment: Segment, driver: Node, indent: str) -> list[str]:
     """Lets the next tile of the driver in."""
-    name, width, tile = (
-        identifier(driver.name),
-        driver.shape.width,
-        min(segment.tile_pixels, driver.shape.width),
-    )
+    name, width = identifier(driver.name), driver.shape.width
+    tile = segment.tile_pixels if segment.tile_rows else min(segment.tile_pixels, width)
+    if segment.tile_rows:
+        width = driver.shape.pixels
     if width % tile == 0:
         lines = [f"made.{name} += {tile};"]
     else:
@@ -236,9 +258,14 @@ def _advance(plan: Plan, segment: Segment, driver: Node, indent: str) -> list[st
 
 def _entry_points(plan: Plan) -> str:
     source, outputs = _input(plan), _outputs(plan)
-    name, shape = identifier(source.name), source.shape
+    name, shape, flipped = identifier(source.name), source.shape, source.name in plan.unsigned
     row_values = shape.width * shape.channels
     later = [f"  segment_{i + 1}();" for i in range(0 if plan.resident else 1, len(plan.segments))]
+    later += [
+        f"  rillet_flip(at_{identifier(node.name)}(0), at_{identifier(node.name)}(0), {node.type.bytes});"
+        for _, node in outputs
+        if node.name in plan.unsigned
+    ]
     taken = any(s.kernel is Kernel.GLOBAL_POOL for g in plan.segments for s in g.stages)
     lines = [
         "void net_start(void)",
@@ -253,10 +280,20 @@ def _entry_points(plan: Plan) -> str:
     lines += [f"  if (made.{name} >= {shape.pixels}) return;"]
     if plan.resident:
         lines += [
-            f"  net_input_t *const here = at_{name}(made.{name});",
-            f"  if (here != row) memcpy(here, row, {row_values} * sizeof *row);",
+            f"  net_input_t *const here = {'(net_input_t *)' if flipped else ''}at_{name}(made.{name});",
+            f"  rillet_flip(row, here, {row_values});"
+            if flipped
+            else f"  if (here != row) memcpy(here, row, {row_values} * sizeof *row);",
             f"  made.{name} += {shape.width};",
         ]
+    elif plan.host is not None:
+        here = f"at_{name}(made.{name})"
+        lines.append(
+            f"  rillet_flip(row, {here}, {row_values});"
+            if flipped
+            else f"  memcpy({here}, row, {row_values} * sizeof *row);"
+        )
+        lines += _advance(plan, plan.segments[0], source, "  ")
     else:
         first = plan.segments[0]
         lines += ["  pushed = row;"] if _direct(plan) else []
@@ -276,7 +313,11 @@ def _entry_points(plan: Plan) -> str:
         lines += [f"  if (made.{name} == {shape.pixels}) finish();"]
     lines += ["}", ""]
     for end, node in outputs:
-        lines += [f"const net_output{end}_t *net_output{end}(void)", f"{{ return at_{identifier(node.name)}(0); }}", ""]
+        lines += [
+            f"const net_output{end}_t *net_output{end}(void)",
+            f"{{ return {_as(plan, node, f'net_output{end}_t')}at_{identifier(node.name)}(0); }}",
+            "",
+        ]
     lines += [
         f"void net_run({_run_arguments(plan)})",
         "{",
@@ -291,5 +332,10 @@ def _entry_points(plan: Plan) -> str:
         "uint8_t *net_arena(void) { return arena; }",
     ]
     if plan.resident:
-        lines += ["", f"net_input_t *net_input(void) {{ return at_{name}(0); }}"]
+        lines += ["", f"net_input_t *net_input(void) {{ return {_as(plan, source, 'net_input_t')}at_{name}(0); }}"]
     return "\n".join([*lines, ""])
+
+
+def _as(plan: Plan, node: Node, kind: str) -> str:
+    """The cast from the type that a value is kept in, where that is another."""
+    return f"({kind} *)" if node.name in plan.unsigned else ""

@@ -36,6 +36,7 @@ def stage_text(plan: Plan, segment: Segment, stage: Stage) -> str:
     name, shape = identifier(node.name), node.shape
     inputs = ", ".join(f"{n} {graph.by_name[n].shape}" for n in node.inputs)
     constants, lines = body(plan, node, stage)
+    seen = "SEEN_SIGNED" if node.name in plan.unsigned else "SEEN"
     readers = [s.node for s in segment.stages if node.name in graph.by_name[s.node].inputs]
     after = [f"    made.{name} += n;"] + [f"    run_{identifier(r)}();" for r in readers]
     return "\n".join(
@@ -45,9 +46,9 @@ def stage_text(plan: Plan, segment: Segment, stage: Stage) -> str:
             "{",
             *constants,
             f"  while (made.{name} < {shape.pixels}) {{",
-            *_tile(node, stage),
+            *(_rows(node, stage) if segment.tile_rows else _tile(node, stage)),
             *lines,
-            f"    SEEN({plan.graph.nodes.index(node)}, {name}, n, {node.type.pixel_bytes});",
+            f"    {seen}({plan.graph.nodes.index(node)}, {name}, n, {node.type.pixel_bytes});",
             *after,
             "  }",
             "}",
@@ -80,3 +81,15 @@ def _tile(node: Node, stage: Stage) -> list[str]:
         lines.append(f"    const int32_t left = {width} - {column};")
         lines.append(f"    const int32_t n = left < {stage.tile_pixels} ? left : {stage.tile_pixels};")
     return lines
+
+
+def _rows(node: Node, stage: Stage) -> list[str]:
+    """The whole rows to make: n pixels from `row` on."""
+    name, shape, tile = identifier(node.name), node.shape, stage.tile_pixels
+    lines: list[str] = []
+    if windowed(node, stage):
+        lines.append(f"    const int32_t row = made.{name} / {shape.width};")
+    if shape.pixels % tile == 0:
+        return [*lines, f"    const int32_t n = {tile};"]
+    lines.append(f"    const int32_t left = {shape.pixels} - made.{name};")
+    return [*lines, f"    const int32_t n = left < {tile} ? left : {tile};"]

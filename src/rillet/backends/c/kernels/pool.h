@@ -9,15 +9,15 @@ static inline int32_t rillet_average(int32_t sum, int32_t count)
   return sum >= 0 ? (sum + count / 2) / count : (sum - count / 2) / count;
 }
 
-/* Average of the taps that are inside the map. */
+/* Average of the taps that are inside the map; values are stored `offset` above those that are rounded. */
 #define RILLET_AVERAGE(name, type)                                                                                     \
-  static inline void name(const void *const tap[], int32_t taps, type *restrict out, int32_t channels, int32_t low,    \
-                          int32_t high)                                                                                \
+  static inline void name(const void *const tap[], int32_t taps, type *restrict out, int32_t channels, int32_t offset, \
+                          int32_t low, int32_t high)                                                                   \
   {                                                                                                                    \
     for (int32_t c = 0; c < channels; c++) {                                                                           \
-      int32_t sum = 0;                                                                                                 \
+      int32_t sum = -taps * offset;                                                                                    \
       for (int32_t t = 0; t < taps; t++) sum += ((const type *)tap[t])[c];                                             \
-      out[c] = (type)rillet_clamp(rillet_average(sum, taps), low, high);                                               \
+      out[c] = (type)rillet_clamp(rillet_average(sum, taps) + offset, low, high);                                      \
     }                                                                                                                  \
   }
 RILLET_AVERAGE(rillet_average_i8, int8_t)
@@ -64,10 +64,12 @@ RILLET_ACCUMULATE(rillet_accumulate_f32, float, float)
 
 /* The average pool of a whole map from its sums. */
 static inline void rillet_finish_average(const int32_t *restrict sums, void *out, int32_t channels, int32_t count,
-                                         int32_t low, int32_t high)
+                                         int32_t offset, int32_t low, int32_t high)
 {
-  for (int32_t c = 0; c < channels; c++)
-    ((uint8_t *)out)[c] = (uint8_t)rillet_clamp(rillet_average(sums[c], count), low, high);
+  for (int32_t c = 0; c < channels; c++) {
+    const int32_t average = rillet_average(sums[c] - count * offset, count) + offset;
+    ((uint8_t *)out)[c] = (uint8_t)rillet_clamp(average, low, high);
+  }
 }
 
 /* The mean of a whole map from its sums, into another scale; 1 / count is in the multiplier or the scales. */

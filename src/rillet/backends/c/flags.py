@@ -1,0 +1,27 @@
+"""How an emitted program is compiled: by the machine it was planned for."""
+
+from rillet.plan.plan import Plan
+
+MACHINE_FLAGS = {
+    "portable": (),
+    "avx2": ("-mavx2", "-mfma"),
+    "avx512": (
+        *("-mavx2", "-mfma", "-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mavx512vnni"),
+        "-mprefer-vector-width=512",
+    ),
+    "neon": ("-march=armv8.2-a+dotprod",),
+}
+"""What each kernel set needs the compiler to know."""
+_CONTRACT = "-ffp-contract=off"
+"""Products and sums are fused where a kernel says so, and nowhere else."""
+
+
+def machine_flags(plan: Plan) -> tuple[str, ...]:
+    """Compiler flags of the plan's host; none for a portable plan."""
+    return () if plan.host is None else (*MACHINE_FLAGS[plan.host.kernels], _CONTRACT)
+
+
+def build_line(plan: Plan) -> str:
+    """The command that builds the program by hand."""
+    words = ("cc", "-O3", "-std=c99", *machine_flags(plan), "-Wall", "-Wextra", "-Werror")
+    return " ".join((*words, "-o", "net", "main.c", "net.c", "net_weights.c", "-lm"))

@@ -1,0 +1,159 @@
+/* The words that register tiles are written in, for AVX-512 F, BW, DQ, VL and VNNI: vectors of 16 lanes of 32 bits.
+
+   Bytes are activations, always unsigned; weights are signed. Loads may read up to a vector past what they need: the
+   arena and the weights end in room for it. Stores write exactly the lanes they are told. */
+#ifndef RILLET_VECTOR_H
+#define RILLET_VECTOR_H
+#include <immintrin.h>
+#include <stdint.h>
+#include <string.h>
+
+#define RILLET_LANES 16
+#define RILLET_TILE static inline __attribute__((always_inline))
+
+/* -- real numbers ---------------------------------------------------------------------------------------------------- */
+
+typedef __m512 rillet_reals;
+
+RILLET_TILE rillet_reals rillet_reals_load(const float *at) { return _mm512_loadu_ps(at); }
+RILLET_TILE rillet_reals rillet_reals_all(float value) { return _mm512_set1_ps(value); }
+RILLET_TILE rillet_reals rillet_reals_add_product(rillet_reals sum, rillet_reals a, rillet_reals b)
+{
+  return _mm512_fmadd_ps(a, b, sum);
+}
+
+/* Clamps, and stores the first `lanes` of the vector. */
+RILLET_TILE void rillet_reals_store(float *out, rillet_reals value, int32_t lanes, float low, float high)
+{
+  const __m512 limited = _mm512_min_ps(_mm512_max_ps(value, _mm512_set1_ps(low)), _mm512_set1_ps(high));
+  if (lanes >= RILLET_LANES) _mm512_storeu_ps(out, limited);
+  else _mm512_mask_storeu_ps(out, (__mmask16)((1u << lanes) - 1), limited);
+}
+
+/* -- sums of products of bytes --------------------------------------------------------------------------------------- */
+
+typedef __m512i rillet_sums;
+typedef __m512i rillet_bytes;   /* four activations in each lane */
+typedef __m512i rillet_weights; /* four weights in each lane */
+
+RILLET_TILE rillet_sums rillet_sums_load(const int32_t *at) { return _mm512_loadu_si512(at); }
+RILLET_TILE rillet_weights rillet_weights_load(const int8_t *at) { return _mm512_loadu_si512(at); }
+
+/* The same four bytes in every lane. */
+RILLET_TILE rillet_bytes rillet_bytes_all(const uint8_t *at)
+{
+  int32_t four;
+  memcpy(&four, at, 4);
+  return _mm512_set1_epi32(four);
+}
+
+RILLET_TILE rillet_sums rillet_sums_add_products(rillet_sums sum, rillet_bytes a, rillet_weights w)
+{
+#if defined __GNUC__ && !defined __clang__
+  /* gcc 12 copies the sum around its own intrinsic. */
+  __asm__("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(a), "v"(w));
+  return sum;
+#else
+  return _mm512_dpbusd_epi32(sum, a, w);
+#endif
+}
+
+/* -- from sums to bytes ---------------------------------------------------------------------------------------------- */
+
+/* The multipliers of one vector of channels, ready for use. */
+typedef struct {
+  __m512i mantissa, odd_mantissa, left, right, half, sign;
+} rillet_scales;
+
+RILLET_TILE rillet_scales rillet_scales_load(const int32_t *mantissa, const int32_t *left, const int32_t *right)
+{
+  rillet_scales k;
+  k.mantissa = _mm512_loadu_si512(mantissa);
+  k.odd_mantissa = _mm512_srli_epi64(k.mantissa, 32);
+  k.left = _mm512_loadu_si512(left);
+  k.right = _mm512_loadu_si512(right);
+  k.half = _mm512_srli_epi32(_mm512_sllv_epi32(_mm512_set1_epi32(1), k.right), 1);
+  /* A shift by 31 gives the sign, a shift by 32 gives 0. */
+  k.sign = _mm512_sub_epi32(_mm512_set1_epi32(32), _mm512_min_epu32(k.right, _mm512_set1_epi32(1)));
+  return k;
+}
+
+/* Rounded twice, as rillet_rescale_double does. */
+RILLET_TILE rillet_sums rillet_sums_double(rillet_sums sum, rillet_scales k, int32_t lefts)
+{
+  const __m512i x = lefts ? _mm512_sllv_epi32(sum, k.left) : sum;
+  const __m512i nudge = _mm512_set1_epi64(1 << 30);
+  const __m512i even = _mm512_add_epi64(_mm512_mul_epi32(x, k.mantissa), nudge);
+  const __m512i odd = _mm512_add_epi64(_mm512_mul_epi32(_mm512_srli_epi64(x, 32), k.odd_mantissa), nudge);
+  const __m512i high = _mm512_mask_blend_epi32(0xaaaa, _mm512_srli_epi64(even, 31), _mm512_slli_epi64(odd, 1));
+  const __m512i up = _mm512_sub_epi32(_mm512_add_epi32(high, k.half), _mm512_srlv_epi32(high, k.sign));
+  return _mm512_srav_epi32(up, k.right);
+}
+
+/* Rounded once, as rillet_rescale_single does. */
+RILLET_TILE rillet_sums rillet_sums_single(rillet_sums sum, rillet_scales k)
+{
+  /* `left` holds 31 - shift here, `right` nothing. */
+  const __m512i even_shift = _mm512_and_si512(k.left, _mm512_set1_epi64(0xffffffff));
+  const __m512i odd_shift = _mm512_srli_epi64(k.left, 32);
+  const __m512i one = _mm512_set1_epi64(1);
+  const __m512i even_half = _mm512_srli_epi64(_mm512_sllv_epi64(one, even_shift), 1);
+  const __m512i odd_half = _mm512_srli_epi64(_mm512_sllv_epi64(one, odd_shift), 1);
+  const __m512i even = _mm512_add_epi64(_mm512_mul_epi32(sum, k.mantissa), even_half);
+  const __m512i odd = _mm512_add_epi64(_mm512_mul_epi32(_mm512_srli_epi64(sum, 32), k.odd_mantissa), odd_half);
+  const __m512i odd_high = _mm512_slli_epi64(_mm512_srav_epi64(odd, odd_shift), 32);
+  return _mm512_mask_blend_epi32(0xaaaa, _mm512_srav_epi64(even, even_shift), odd_high);
+}
+
+/* Adds the zero point, clamps, and stores the first `lanes` as bytes. */
+RILLET_TILE void rillet_sums_store(uint8_t *out, rillet_sums value, int32_t lanes, int32_t zero, int32_t low,
+                                   int32_t high)
+{
+  const __m512i least = _mm512_set1_epi32(low - zero), most = _mm512_set1_epi32(high - zero);
+  const __m512i limited = _mm512_min_epi32(_mm512_max_epi32(value, least), most);
+  const __m128i bytes = _mm512_cvtepi32_epi8(_mm512_add_epi32(limited, _mm512_set1_epi32(zero)));
+  if (lanes >= RILLET_LANES) _mm_storeu_si128((__m128i *)out, bytes);
+  else _mm_mask_storeu_epi8(out, (__mmask16)((1u << lanes) - 1), bytes);
+}
+
+/* -- four rows of bytes, channel by channel -------------------------------------------------------------------------- */
+
+/* 64 channels; vector j has channels 16 l + 4 j to 16 l + 4 j + 3 for l = 0 to 3: the order in which bytes interleave,
+   and in which the packing of sums to bytes puts them back. */
+typedef struct {
+  __m512i part[4];
+} rillet_four;
+
+/* Four bytes of each channel, one from each row. */
+RILLET_TILE rillet_four rillet_four_rows(const uint8_t *a, const uint8_t *b, const uint8_t *c, const uint8_t *d)
+{
+  const __m512i va = _mm512_loadu_si512(a), vb = _mm512_loadu_si512(b);
+  const __m512i vc = _mm512_loadu_si512(c), vd = _mm512_loadu_si512(d);
+  const __m512i low = _mm512_unpacklo_epi8(va, vb), high = _mm512_unpackhi_epi8(va, vb);
+  const __m512i low2 = _mm512_unpacklo_epi8(vc, vd), high2 = _mm512_unpackhi_epi8(vc, vd);
+  const rillet_four out = {{_mm512_unpacklo_epi16(low, low2), _mm512_unpackhi_epi16(low, low2),
+                            _mm512_unpacklo_epi16(high, high2), _mm512_unpackhi_epi16(high, high2)}};
+  return out;
+}
+
+/* The same byte everywhere. */
+RILLET_TILE rillet_four rillet_four_all(int32_t value)
+{
+  const __m512i all = _mm512_set1_epi8((char)value);
+  const rillet_four out = {{all, all, all, all}};
+  return out;
+}
+
+/* Adds the zero point, clamps, and stores the first `lanes` of 64 channels. */
+RILLET_TILE void rillet_four_store(uint8_t *out, rillet_sums a, rillet_sums b, rillet_sums c, rillet_sums d,
+                                   int32_t lanes, int32_t zero, int32_t low, int32_t high)
+{
+  const __m512i zeros = _mm512_set1_epi16((int16_t)zero);
+  const __m512i first = _mm512_adds_epi16(_mm512_packs_epi32(a, b), zeros);
+  const __m512i second = _mm512_adds_epi16(_mm512_packs_epi32(c, d), zeros);
+  const __m512i least = _mm512_set1_epi8((char)low), most = _mm512_set1_epi8((char)high);
+  const __m512i bytes = _mm512_min_epu8(_mm512_max_epu8(_mm512_packus_epi16(first, second), least), most);
+  if (lanes >= 64) _mm512_storeu_si512(out, bytes);
+  else _mm512_mask_storeu_epi8(out, ((__mmask64)1 << lanes) - 1, bytes);
+}
+#endif

@@ -1,0 +1,241 @@
+"""Stages of a host plan: whole rows by register tiles."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from rillet.backends.c.bounds import bounds
+from rillet.backends.c.constants import identifier, outside_value, quant
+from rillet.backends.c.packing import any_left
+from rillet.backends.c.tiles import DenseTile, DepthwiseTile, Tile
+from rillet.ir.graph import Graph, Node
+from rillet.ir.ops import Conv, Rounding
+from rillet.ir.types import DType
+from rillet.plan.plan import Kernel, Plan, Stage
+from rillet.plan.tilings import GROUP_ROWS, VECTORS, dense_depth, split
+
+Body = tuple[list[str], list[str]]
+
+
+def lanes(plan: Plan) -> int:
+    """Lanes of 32 bits of the plan's vectors."""
+    assert plan.host is not None
+    return VECTORS[plan.host.kernels].lanes
+
+
+def used_tiles(plan: Plan) -> set[Tile]:
+    """Every register tile that the plan's stages call."""
+    out: set[Tile] = set()
+    for segment in plan.segments:
+        for stage in segment.stages:
+            node = plan.graph.by_name[stage.node]
+            real = node.type.quant is None
+            if stage.kernel is Kernel.TILES:
+                out |= {
+                    DenseTile(real, pixels, block.vectors)
+                    for block in _blocks(node, stage, lanes(plan))
+                    for pixels in _pixel_tiles(node, stage)
+                }
+            elif stage.kernel is Kernel.DEPTHWISE_TILES:
+                out |= {tile for tile, _, _ in _row_tiles(plan.graph, node, stage)}
+    return out
+
+
+def _arrays(node: Node, real: bool) -> str:
+    name = identifier(node.name)
+    return ", ".join(f"net_{name}_{part}" for part in (("bias",) if real else ("bias", "mantissa", "left", "right")))
+
+
+def _channels(graph: Graph, node: Node) -> str:
+    op = node.op
+    assert isinstance(op, Conv)
+    real = node.type.quant is None
+    low, high = bounds(graph, node, op.activation)
+    if real:
+        return f"  const rillet_channels_f32_tiles channels = {{{_arrays(node, real)}, {low}, {high}}};"
+    flags = f"{int(any_left(graph, node))}, {int(op.rounding is Rounding.SINGLE)}"
+    numbers = f"{flags}, {quant(graph, node).zero_point}, {low}, {high}"
+    return f"  const rillet_channels_u8_tiles channels = {{{_arrays(node, real)}, {numbers}}};"
+
+
+# -- dense -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Block:
+    """Output channels from `first` on, `count` times over; the last vector of a block has `lanes` lanes."""
+
+    first: int
+    count: int
+    vectors: int
+    lanes: int
+
+
+def _blocks(node: Node, stage: Stage, width: int) -> list[_Block]:
+    assert stage.tiling is not None
+    channels, step = node.shape.channels, stage.tiling.vectors * width
+    whole = channels // step
+    out = [_Block(0, whole, stage.tiling.vectors, width)] if whole else []
+    rest = channels - whole * step
+    if rest:
+        out.append(_Block(whole * step, 1, -(-rest // width), (rest - 1) % width + 1))
+    return out
+
+
+def _pixel_tiles(node: Node, stage: Stage) -> list[int]:
+    """Sizes of the pixel tiles, the largest first: those of a full tile and of a last one with fewer rows."""
+    assert stage.tiling is not None
+    counts = {stage.tile_pixels, node.shape.pixels % stage.tile_pixels} - {0}
+    sizes = {size for count in counts for size in split(count, stage.tiling.pixels)}
+    return sorted(sizes, reverse=True)
+
+
+def dense(plan: Plan, node: Node, stage: Stage, window: str) -> tuple[list[str], list[str]]:
+    """Constants and lines of a convolution by dense tiles; `window` declares its window."""
+    graph, op = plan.graph, node.op
+    assert isinstance(op, Conv)
+    real, source = node.type.quant is None, graph.by_name[node.inputs[0]]
+    name, value = identifier(node.name), "float" if real else "uint8_t"
+    constants = [_channels(graph, node)]
+    depth, step = dense_depth(graph, node), source.shape.channels
+    lines: list[str] = []
+    if op.window.pointwise:
+        depth = step if real else -(-step // GROUP_ROWS) * GROUP_ROWS
+        lines.append(f"    const {value} *const in = at_{identifier(source.name)}(made.{name});")
+    else:
+        assert stage.scratch is not None
+        step, size = depth, 4 if real else 1
+        spare = (depth - op.window.taps * source.shape.channels) * size
+        constants += [window, f"  {value} *const in = ({value} *)(arena + {plan.buffers[stage.scratch].offset});"]
+        fill = outside_value(graph, node)
+        lines += [
+            "    for (int32_t p = 0; p < n; p++)",
+            f"      rillet_window_copy(window, at_{identifier(source.name)}(0), {fill}, row + p / {node.shape.width},",
+            f"                         p % {node.shape.width}, (uint8_t *)(in + p * {depth}), {spare});",
+        ]
+    lines.append(f"    {value} *const out = at_{name}(made.{name});")
+    for block in _blocks(node, stage, lanes(plan)):
+        o = "o" if block.count > 1 else str(block.first)
+        if block.count > 1:
+            stride = block.vectors * lanes(plan)
+            lines.append(f"    for (int32_t o = 0; o < {block.count * stride}; o += {stride}) {{")
+        else:
+            lines.append("    {")
+        lines.append("      int32_t p = 0;")
+        for pixels in _pixel_tiles(node, stage):
+            tile = DenseTile(real, pixels, block.vectors)
+            lines += [
+                f"      for (; p + {pixels} <= n; p += {pixels})",
+                f"        {tile.name}(in + p * {step}, {step}, net_{name}_weights + {o} * {depth}, {depth}, {o},",
+                f"          out + p * {node.shape.channels} + {o}, {node.shape.channels}, {block.lanes}, channels);",
+            ]
+        lines.append("    }")
+    return constants, lines
+
+
+# -- depthwise -------------------------------------------------------------------------------------------------------
+
+
+def _row_tiles(graph: Graph, node: Node, stage: Stage) -> Iterator[tuple[DepthwiseTile, int, int]]:
+    """Tiles along one row, as (tile, first pixel, how many like it in a row)."""
+    op, source = node.op, graph.input_shapes(node)[0]
+    assert isinstance(op, Conv)
+    assert stage.tiling is not None
+    window, found, at = op.window, list[tuple[DepthwiseTile, int, int]](), 0
+    for pixels in split(node.shape.width, stage.tiling.pixels):
+        real = node.type.quant is None
+        tile = DepthwiseTile(real, window.kernel, window.stride[1], window.dilation[1], pixels, 0, 0)
+        left = at * window.stride[1] - window.padding[2]
+        first, last = max(0, -left), min(tile.columns, source.width - left)
+        tile = DepthwiseTile(real, window.kernel, window.stride[1], window.dilation[1], pixels, first, max(first, last))
+        if found and found[-1][0] == tile:
+            found[-1] = (tile, found[-1][1], found[-1][2] + 1)
+        else:
+            found.append((tile, at, 1))
+        at += pixels
+    yield from found
+
+
+def outside_rows(plan: Plan) -> dict[str, tuple[DType, int, int]]:
+    """Arrays of padding that depthwise rows above and below a map read: name -> (type, value, values)."""
+    out: dict[str, tuple[DType, int, int]] = {}
+    for segment in plan.segments:
+        for stage in segment.stages:
+            node = plan.graph.by_name[stage.node]
+            if stage.kernel is Kernel.DEPTHWISE_TILES and _leaves_rows(node):
+                name, value = outside_row_name(plan.graph, node), outside_value(plan.graph, node)
+                source = plan.graph.by_name[node.inputs[0]]
+                size = source.shape.width * source.shape.channels + 4 * lanes(plan)
+                before = out.get(name, (source.type.dtype, value, 0))[2]
+                out[name] = (source.type.dtype, value, max(before, size))
+    return out
+
+
+def _leaves_rows(node: Node) -> bool:
+    op = node.op
+    assert isinstance(op, Conv)
+    return any(op.window.padding[:2])
+
+
+def outside_row_name(graph: Graph, node: Node) -> str:
+    """Name of the row of padding of a depthwise stage's input."""
+    source = graph.by_name[node.inputs[0]]
+    return f"net_outside_row_{source.type.dtype.value}_{outside_value(graph, node)}"
+
+
+def depthwise(plan: Plan, node: Node, stage: Stage, window: str) -> Body:
+    """Constants and lines of a depthwise convolution, row by row."""
+    graph, op = plan.graph, node.op
+    assert isinstance(op, Conv)
+    real, source = node.type.quant is None, graph.by_name[node.inputs[0]]
+    name, value, channels = identifier(node.name), "float" if real else "uint8_t", node.shape.channels
+    high = op.window.kernel[0]
+    slots = high if real else -(-high // GROUP_ROWS) * GROUP_ROWS
+    missing = outside_row_name(graph, node) if _leaves_rows(node) else f"at_{identifier(source.name)}(0)"
+    constants = [_channels(graph, node), window]
+    if not real:
+        constants.append(f"  const rillet_four outside = rillet_four_all({outside_value(graph, node)});")
+    lines = [
+        f"    for (int32_t y = 0; y < n / {node.shape.width}; y++) {{",
+        f"      const {value} *rows[{slots}];",
+        f"      for (int32_t i = 0; i < {slots}; i++) {{",
+        f"        const int32_t at = (row + y) * {op.window.stride[0]} - {op.window.padding[0]}"
+        f" + i * {op.window.dilation[0]};",
+        f"        rows[i] = at < 0 || at >= {source.shape.height}{'' if slots == high else f' || i >= {high}'}",
+        f"                    ? {missing}",
+        f"                    : (const {value} *)rillet_row(window, at_{identifier(source.name)}(0), at);",
+        "      }",
+        f"      {value} *const out = at_{name}(made.{name}) + y * {node.shape.width * channels};",
+    ]
+    wide = lanes(plan) if real else 4 * lanes(plan)
+    taps = op.window.taps if real else slots * op.window.kernel[1]
+    whole, rest = channels // wide * wide, channels % wide
+    tiles = list(_row_tiles(graph, node, stage))
+    if whole:
+        lines.append(f"      for (int32_t c = 0; c < {whole}; c += {wide}) {{")
+        lines += [f"  {line}" for line in _along(node, source, tiles, "c", wide, taps)]
+        lines.append("      }")
+    if rest:
+        lines += ["      {", *(f"  {x}" for x in _along(node, source, tiles, str(whole), rest, taps)), "      }"]
+    return constants, [*lines, "    }"]
+
+
+def _along(
+    node: Node, source: Node, tiles: list[tuple[DepthwiseTile, int, int]], c: str, count: int, taps: int
+) -> list[str]:
+    """The tiles of one row for the channels from `c` on."""
+    op, name, channels = node.op, identifier(node.name), node.shape.channels
+    assert isinstance(op, Conv)
+    lines: list[str] = []
+    for tile, at, times in tiles:
+        x = str(at)
+        if times > 1:
+            x = "x"
+            lines.append(f"      for (int32_t x = {at}; x < {at + times * tile.pixels}; x += {tile.pixels})")
+        from_ = f"({x} * {op.window.stride[1]} - {op.window.padding[2]}) * {source.shape.channels} + {c}"
+        more = "" if tile.real else "outside, "
+        weights = f"net_{name}_weights + {c} * {taps}"
+        lines.append(
+            f"      {'  ' if times > 1 else ''}{tile.name}(rows, {from_}, {channels}, {weights}, {c},"
+            f" out + {x} * {channels} + {c}, {channels}, {count}, {more}channels);"
+        )
+    return lines

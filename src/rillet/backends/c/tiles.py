@@ -1,0 +1,187 @@
+"""Writes register tiles as C in the vocabulary of kernels/vector_*.h: unrolled, or compilers do not keep sums in
+registers. One function a shape; the numbers of a layer are literal arguments of it.
+"""
+
+from dataclasses import dataclass
+
+from rillet.plan.tilings import GROUP_ROWS
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class DenseTile:
+    """Sums of `pixels` x `vectors`, of real numbers or of bytes."""
+
+    real: bool
+    pixels: int
+    vectors: int
+
+    @property
+    def name(self) -> str:
+        """Its function in C."""
+        return f"rillet_{'f32' if self.real else 'u8'}_{self.pixels}x{self.vectors}"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class DepthwiseTile:
+    """Sums of `pixels` neighbours, for one vector of real numbers or four of bytes.
+
+    `first` to `last` - 1 are the columns, of those that the tile looks at, that lie inside the map.
+    """
+
+    real: bool
+    kernel: tuple[int, int]
+    stride: int
+    dilation: int
+    pixels: int
+    first: int
+    last: int
+
+    @property
+    def name(self) -> str:
+        """Its function in C."""
+        words = (f"{self.kernel[0]}x{self.kernel[1]}", f"s{self.stride}", f"d{self.dilation}", f"p{self.pixels}")
+        kind = "f32" if self.real else "u8"
+        return "_".join((f"rillet_{kind}_depthwise", *words, str(self.first), str(self.last)))
+
+    @property
+    def columns(self) -> int:
+        """Columns from the first tap of the first pixel to the last tap of the last."""
+        return (self.pixels - 1) * self.stride + (self.kernel[1] - 1) * self.dilation + 1
+
+    def uses(self, column: int) -> list[tuple[int, int]]:
+        """The (pixel, tap) pairs that look at a column."""
+        found: list[tuple[int, int]] = []
+        for tap in range(self.kernel[1]):
+            pixel, rest = divmod(column - tap * self.dilation, self.stride)
+            if rest == 0 and 0 <= pixel < self.pixels:
+                found.append((pixel, tap))
+        return found
+
+
+Tile = DenseTile | DepthwiseTile
+
+
+def tiles_header(tiles: set[Tile], kernels: str) -> str:
+    """The text of kernels/tiles.h: every tile that a program uses."""
+    dense = sorted(t for t in tiles if isinstance(t, DenseTile))
+    depthwise = sorted(t for t in tiles if isinstance(t, DepthwiseTile))
+    parts = [
+        "/* Register tiles of this program, unrolled. */",
+        "#ifndef RILLET_TILES_H",
+        "#define RILLET_TILES_H",
+        f'#include "vector_{kernels}.h"',
+        '#include "channels.h"',
+        *(_dense(tile) for tile in dense),
+        *(_real_depthwise(tile) if tile.real else _byte_depthwise(tile) for tile in depthwise),
+        "#endif",
+    ]
+    return "\n".join(parts) + "\n"
+
+
+def _dense(tile: DenseTile) -> str:
+    """Pixels `step` apart in, `pitch` apart out; weights as [depth][vectors][lanes], bytes in fours."""
+    real, pixels, vectors = tile.real, range(tile.pixels), range(tile.vectors)
+    value, weight, sums, word = (
+        ("float", "float", "rillet_reals", "reals") if real else ("uint8_t", "int8_t", "rillet_sums", "sums")
+    )
+    deep, wide = ("1", "RILLET_LANES") if real else ("4", "4 * RILLET_LANES")
+    kind = f"rillet_channels_{'f32' if real else 'u8'}_tiles"
+    lines = [
+        f"\n/* {tile.pixels} pixels x {tile.vectors} vectors. */",
+        f"RILLET_TILE void {tile.name}(const {value} *a, int32_t step, const {weight} *w, int32_t depth,",
+        f"    int32_t first, {value} *out, int32_t pitch, int32_t lanes, const {kind} k)",
+        "{",
+    ]
+    load = "rillet_reals_load" if real else "rillet_sums_load"
+    for v in vectors:
+        lines.append(f"  {sums} s0_{v} = {load}(k.bias + first + {v} * RILLET_LANES);")
+    lines += [f"  {sums} {', '.join(f's{p}_{v} = s0_{v}' for v in vectors)};" for p in pixels if p]
+    lines.append(f"  for (int32_t i = 0; i < depth; i += {deep}, a += {deep}, w += {tile.vectors} * {wide}) {{")
+    get, kind = ("rillet_reals_load", "rillet_reals") if real else ("rillet_weights_load", "rillet_weights")
+    lines += [f"    const {kind} w{v} = {get}(w + {v} * {wide});" for v in vectors]
+    add = "rillet_reals_add_product" if real else "rillet_sums_add_products"
+    for p in pixels:
+        spread = f"rillet_reals_all(a[{p} * step])" if real else f"rillet_bytes_all(a + {p} * step)"
+        lines.append(f"    const {'rillet_reals' if real else 'rillet_bytes'} a{p} = {spread};")
+        lines += [f"    s{p}_{v} = {add}(s{p}_{v}, a{p}, w{v});" for v in vectors]
+    lines.append("  }")
+    for v in vectors:
+        lanes = "lanes" if v == tile.vectors - 1 else "RILLET_LANES"
+        if not real:
+            lines.append(f"  const rillet_scales k{v} = rillet_channel_scales(k, first + {v} * RILLET_LANES);")
+        for p in pixels:
+            place = f"out + {p} * pitch + {v} * RILLET_LANES"
+            if real:
+                lines.append(f"  rillet_reals_store({place}, s{p}_{v}, {lanes}, k.low, k.high);")
+            else:
+                scaled = f"rillet_{word}_scaled(s{p}_{v}, k{v}, k)"
+                lines.append(f"  rillet_sums_store({place}, {scaled}, {lanes}, k.zero, k.low, k.high);")
+    return "\n".join([*lines, "}"])
+
+
+def _depthwise_head(tile: DepthwiseTile, value: str, weight: str, extra: str) -> list[str]:
+    (high, wide), kind = tile.kernel, "f32" if tile.real else "u8"
+    return [
+        f"\n/* {tile.pixels} pixels under windows of {high}x{wide}, stride {tile.stride}, dilation {tile.dilation};"
+        f" of the columns, {tile.first} to {tile.last - 1} lie inside. */",
+        f"RILLET_TILE void {tile.name}(const {value} *const row[], int32_t at, int32_t step, const {weight} *w,",
+        f"    int32_t first, {value} *out, int32_t pitch, int32_t lanes, {extra}const rillet_channels_{kind}_tiles k)",
+        "{",
+    ]
+
+
+def _real_depthwise(tile: DepthwiseTile) -> str:
+    """`at` is the first column's place in each row, columns lie `step` apart; weights as [taps][lanes]."""
+    pixels = range(tile.pixels)
+    lines = _depthwise_head(tile, "float", "float", "")
+    lines.append("  rillet_reals s0 = rillet_reals_load(k.bias + first);")
+    if tile.pixels > 1:
+        lines.append(f"  rillet_reals {', '.join(f's{p} = s0' for p in pixels if p)};")
+    inside = [c for c in range(max(tile.first, 0), tile.last) if tile.uses(c)]
+    for i in range(tile.kernel[0]):
+        lines += ["  {", f"    const float *const from = row[{i}] + at;"]
+        lines += [f"    const rillet_reals a{c} = rillet_reals_load(from + {c} * step);" for c in inside]
+        for j in range(tile.kernel[1]):
+            used = [p for p in pixels if p * tile.stride + j * tile.dilation in inside]
+            if used:
+                tap = i * tile.kernel[1] + j
+                lines.append(f"    const rillet_reals w{j} = rillet_reals_load(w + {tap} * RILLET_LANES);")
+            for p in used:
+                column = p * tile.stride + j * tile.dilation
+                lines.append(f"    s{p} = rillet_reals_add_product(s{p}, a{column}, w{j});")
+        lines.append("  }")
+    lines += [f"  rillet_reals_store(out + {p} * pitch, s{p}, lanes, k.low, k.high);" for p in pixels]
+    return "\n".join([*lines, "}"])
+
+
+def _byte_depthwise(tile: DepthwiseTile) -> str:
+    """As above, weights as [groups of four rows][taps of a row][four vectors][lanes][four rows]."""
+    pixels, parts = range(tile.pixels), range(4)
+    lines = _depthwise_head(tile, "uint8_t", "int8_t", "rillet_four outside, ")
+    for q in parts:
+        lines.append(f"  rillet_sums s0_{q} = rillet_sums_load(k.bias + first + {q} * RILLET_LANES);")
+    lines += [f"  rillet_sums {', '.join(f's{p}_{q} = s0_{q}' for q in parts)};" for p in pixels if p]
+    if tile.first == 0 and tile.last == tile.columns:
+        lines.append("  (void)outside;")
+    for group in range(-(-tile.kernel[0] // GROUP_ROWS)):
+        for column in range(tile.columns):
+            uses = tile.uses(column)
+            if not uses:
+                continue
+            rows = ", ".join(f"row[{GROUP_ROWS * group + i}] + at + {column} * step" for i in range(GROUP_ROWS))
+            inside = tile.first <= column < tile.last
+            four = f"rillet_four_rows({rows})" if inside else "outside"
+            lines += ["  {", f"    const rillet_four a = {four};"]
+            for p, tap in uses:
+                for q in parts:
+                    weights = f"w + {(group * tile.kernel[1] + tap) * 4 + q} * 4 * RILLET_LANES"
+                    product = f"rillet_sums_add_products(s{p}_{q}, a.part[{q}], rillet_weights_load({weights}))"
+                    lines.append(f"    s{p}_{q} = {product};")
+            lines.append("  }")
+    for q in parts:
+        lines.append(f"  const rillet_scales k{q} = rillet_channel_scales(k, first + {q} * RILLET_LANES);")
+        lines += [f"  s{p}_{q} = rillet_sums_scaled(s{p}_{q}, k{q}, k);" for p in pixels]
+    for p in pixels:
+        sums = ", ".join(f"s{p}_{q}" for q in parts)
+        lines.append(f"  rillet_four_store(out + {p} * pitch, {sums}, lanes, k.zero, k.low, k.high);")
+    return "\n".join([*lines, "}"])

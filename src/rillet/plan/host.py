@@ -1,0 +1,114 @@
+"""The row plan of a host: tiles are whole rows, cuts and rows are chosen for time within the sizes of its caches."""
+
+from dataclasses import replace
+
+from rillet.errors import TargetError
+from rillet.ir.graph import Graph
+from rillet.ir.ops import Constant, op_macs
+from rillet.ir.types import DType
+from rillet.plan.kernels import Choice
+from rillet.plan.plan import Kernel, Plan
+from rillet.plan.rows import Cost, RowPlanner
+from rillet.plan.tilings import VECTORS, choose_on
+from rillet.plan.timing import Tile
+from rillet.targets.host import Host
+
+ROWS = (1, 2, 4, 8, 16)
+"""Rows that a tile of a host plan may have."""
+HOST_ALIGNMENT = 64
+"""A line of the cache, and a vector of the widest set."""
+MACS_PER_NS = {"avx512": (80.0, 250.0), "avx2": (35.0, 60.0), "neon": (20.0, 60.0), "portable": (8.0, 20.0)}
+"""Multiply-accumulates a nanosecond of dense layers, real and 8-bit; orders of magnitude, only their ratios matter."""
+DEPTHWISE_SHARE = 0.2
+"""Rate of a depthwise layer as a share of a dense one's."""
+NEAR_BYTES_PER_NS = 60.0
+FAR_BYTES_PER_NS = 15.0
+"""What a core reads from its own second-level cache, and from beyond."""
+TILE_NS = 40.0
+"""What a firing costs by itself."""
+CACHE_SHARE = 0.75
+"""Share of the second-level cache that weights and rings of a segment may fill and still count as near."""
+
+
+def plan_host(graph: Graph, host: Host, *, ram_bytes: int | None = None, resident: bool = False) -> Plan:
+    """The fastest plan of whole rows for `host`, within `ram_bytes` where it is given.
+
+    Raises TargetError where the budget cannot be met, Unsupported where a node has no kernel.
+    """
+    planner = HostPlanner(graph, host, resident)
+    planner.least_bytes()  # refuses what cannot be cut at all
+    made = planner.plan(ram_bytes)
+    if ram_bytes is not None and made.arena_bytes > ram_bytes:
+        raise TargetError(
+            f"{graph.name}: --ram must be at least {made.arena_bytes} bytes for this network in whole rows,"
+            f" got {ram_bytes}"
+        )
+    return made
+
+
+class HostPlanner(RowPlanner):
+    """Cuts into segments of whole rows, and what they take on a host."""
+
+    tiles = tuple(Tile(rows=n) for n in ROWS)
+    alignment = HOST_ALIGNMENT
+    overlays = False
+
+    def __init__(self, graph: Graph, host: Host, resident: bool) -> None:
+        self.host = host
+        super().__init__(graph, resident)
+        params = ((node, graph.node_params(node)) for node in graph.nodes)
+        self.weight_bytes = {
+            node.name: sum((4 if p.dtype is DType.F32 else 1) * _count(p.shape) for p in found)
+            for node, found in params
+        }
+
+    def _choice(self, index: int, tile: Tile) -> Choice:
+        node = self.nodes[index]
+        return choose_on(self.graph, node, tile.of(node.shape), self.host.kernels)
+
+    def fastest(self, start: int, stop: int, limit: int | None) -> Cost | None:
+        """The rows that take the least time within `limit` bytes; pushed rows come one at a time."""
+        pushed = start == self.first and not self.resident
+        costs = [self.cost(start, stop, tile) for tile in (self.tiles[:1] if pushed else self.tiles)]
+        found = [c for c in costs if c is not None and (limit is None or c.bytes <= limit)]
+        return min(found, key=lambda c: c.ns, default=None)
+
+    def time(self, start: int, stop: int, tile: Tile) -> float:
+        """Estimated nanoseconds: arithmetic, weights read once a tile, values written and read."""
+        weights = sum(self.weight_bytes[node.name] for node in self.nodes[start:stop])
+        driver = self.drivers(start, stop)[0]
+        rings = sum(n for _, n in self.rings(start, stop, tile, driver).values()) + self.scratch(start, stop, tile)
+        near = self.host.l2_bytes * CACHE_SHARE
+        weight_rate = NEAR_BYTES_PER_NS if weights + rings <= near else FAR_BYTES_PER_NS
+        value_rate = NEAR_BYTES_PER_NS if rings <= near else FAR_BYTES_PER_NS
+        total = weights / FAR_BYTES_PER_NS
+        for i in range(start, stop):
+            node = self.nodes[i]
+            passes = self.spaces[tile].timing.tiles(node.name) - 1
+            kept = self.last_use[node.name] >= stop and node.type.bytes > near
+            rate = FAR_BYTES_PER_NS if kept else value_rate
+            total += self.node_time(i, tile) + 2 * node.type.bytes / rate
+            total += passes * self.weight_bytes[node.name] / weight_rate
+        return total
+
+    def _node_time(self, index: int, tile: Tile) -> float:
+        node = self.nodes[index]
+        rate = MACS_PER_NS[self.host.kernels][0 if node.type.quant is None else 1]
+        if self.choice(index, tile).kernel in (Kernel.DEPTHWISE, Kernel.DEPTHWISE_TILES):
+            rate *= DEPTHWISE_SHARE
+        macs = op_macs(node.op, self.graph.input_shapes(node))
+        return macs / rate + self.spaces[tile].timing.tiles(node.name) * TILE_NS
+
+    def finish(self, plan: Plan) -> Plan:
+        """Adds the host, and which values it keeps as uint8."""
+        if self.host.kernels not in VECTORS:
+            return replace(plan, host=self.host)
+        signed = (n for n in self.nodes if n.type.dtype is DType.I8 and not isinstance(n.op, Constant))
+        return replace(plan, host=self.host, unsigned=frozenset(node.name for node in signed))
+
+
+def _count(shape: tuple[int, ...]) -> int:
+    total = 1
+    for n in shape:
+        total *= n
+    return total

@@ -1,0 +1,117 @@
+"""Kernels of a host: which register tile does a node's work, by instruction set, and where the portable one must do."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from rillet.arithmetic.convolution import stored_weights
+from rillet.ir.graph import Graph, Node
+from rillet.ir.ops import Conv, Rounding, Window
+from rillet.ir.types import DType
+from rillet.plan.kernels import Choice, choose
+from rillet.plan.plan import Kernel, Packing, Tiling
+
+
+@dataclass(frozen=True, slots=True)
+class Vectors:
+    """An instruction set: lanes of 32 bits in a register, how many registers, and the register tiles that fit them."""
+
+    lanes: int
+    registers: int
+    pixels: dict[int, int]
+    """Vectors of a dense tile -> most pixels whose sums fit beside the weights."""
+
+
+VECTORS = {
+    "avx512": Vectors(16, 32, {1: 14, 2: 14, 3: 8, 4: 6, 8: 2}),
+    "avx2": Vectors(8, 16, {1: 8, 2: 6, 3: 4, 6: 1}),
+    "neon": Vectors(4, 32, {1: 16, 2: 12, 3: 8, 4: 6, 8: 2}),
+}
+_LATENCY = 8
+"""Independent sums that keep two multiply-add units of four cycles busy."""
+_TILE_STEPS = 12
+"""What it takes to begin and end a tile, in steps of one multiply-add."""
+MAX_ROW_TAPS = 64
+"""Widest window that a depthwise tile is written out for; wider ones take the portable kernel."""
+GROUP_ROWS = 4
+"""Rows of a window that one dot product of bytes takes in."""
+
+
+def choose_on(graph: Graph, node: Node, tile_pixels: int, kernels: str) -> Choice:
+    """The kernel for `node` on a host of this kernel set; raises Unsupported where there is none."""
+    op = node.op
+    if kernels not in VECTORS or not isinstance(op, Conv) or not _fits_bytes(graph, node):
+        return choose(graph, node, tile_pixels)
+    source, vectors = graph.input_shapes(node)[0], VECTORS[kernels]
+    real = node.type.quant is None
+    if not real and op.rounding is Rounding.SHIFT:
+        return choose(graph, node, tile_pixels)  # no tile shifts yet
+    if op.depthwise(source) and op.out_channels == source.channels and op.window.extent[1] <= MAX_ROW_TAPS:
+        choose(graph, node, tile_pixels)  # refuses types that have no kernel
+        return Choice(Kernel.DEPTHWISE_TILES, Packing.BLOCKS, tiling=_depthwise(op.window, real, vectors, node))
+    if op.groups == 1:
+        choose(graph, node, tile_pixels)
+        gathered = 0 if op.window.pointwise else tile_pixels * dense_depth(graph, node) * (4 if real else 1)
+        tiling = dense_tiling(op.out_channels, tile_pixels, kernels)
+        return Choice(Kernel.TILES, Packing.BLOCKS, scratch_bytes=gathered, tiling=tiling)
+    return choose(graph, node, tile_pixels)
+
+
+def dense_depth(graph: Graph, node: Node) -> int:
+    """Values of one gathered window, bytes rounded up to whole groups of four."""
+    op = node.op
+    assert isinstance(op, Conv)
+    depth = op.window.taps * graph.input_shapes(node)[0].channels
+    return depth if node.type.quant is None else -(-depth // GROUP_ROWS) * GROUP_ROWS
+
+
+@lru_cache(maxsize=4096)
+def dense_tiling(channels: int, pixels: int, kernels: str) -> Tiling:
+    """The register tile with the fewest steps for so many output channels and pixels at once."""
+    vectors = VECTORS[kernels]
+    most = -(-channels // vectors.lanes)
+
+    def steps(tiling: Tiling) -> float:
+        total = 0.0
+        for v, blocks in ((tiling.vectors, most // tiling.vectors), (most % tiling.vectors, 1)):
+            if v and blocks:
+                for p in split(pixels, tiling.pixels):
+                    total += blocks * (max(p * v, p + v, _LATENCY) + _TILE_STEPS / 8)
+        return total
+
+    candidates = [Tiling(even(pixels, p), v) for v, p in vectors.pixels.items() if v <= most]
+    return min(candidates, key=lambda t: (steps(t), -t.vectors))
+
+
+def even(pixels: int, most: int) -> int:
+    """The size of tiles of at most `most` that share out `pixels` most evenly."""
+    return -(-pixels // -(-pixels // most))
+
+
+def split(pixels: int, tile: int) -> list[int]:
+    """Tile after tile, the rest last."""
+    return [tile] * (pixels // tile) + ([pixels % tile] if pixels % tile else [])
+
+
+def _depthwise(window: Window, real: bool, vectors: Vectors, node: Node) -> Tiling:
+    """Pixels whose sums fit the registers beside the columns that they share (real) or four vectors of sums (bytes)."""
+    if not real:
+        return Tiling(min(node.shape.width, max(1, (vectors.registers - 12) // 4)), 4)
+    pixels = 1
+    while (pixels + 1) + pixels * window.stride[1] + window.extent[1] + 2 <= vectors.registers and pixels < 14:
+        pixels += 1
+    return Tiling(even(node.shape.width, pixels), 1)
+
+
+def _fits_bytes(graph: Graph, node: Node) -> bool:
+    """True where the weights without their zero point are bytes, as dot products of bytes want them."""
+    op = node.op
+    assert isinstance(op, Conv)
+    if op.weights is not DType.U8:
+        return op.weights in (DType.F32, DType.I8)
+    if not graph.params:
+        return True
+    stored, zero = stored_weights(graph, node, op)
+    centred = stored - zero
+    return bool(np.min(centred) >= -128 and np.max(centred) <= 127)
