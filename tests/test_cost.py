@@ -5,12 +5,15 @@ import io
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
 
+from blocks import networks
 from rillet.analyses.cost import Cost, MachineKind, costs
 from rillet.analyses.energy import energy, traffic_of
 from rillet.analyses.mcu import fit
 from rillet.analyses.systolic import systolic
 from rillet.errors import TargetError
+from rillet.ir.graph import Graph
 from rillet.plan.pixels import plan_pixels
 from rillet.report import cost as report
 from rillet.report.tables import as_csv, as_markdown
@@ -101,6 +104,15 @@ def test_energy_of_a_pixel_plan_reads_weights_once_a_firing() -> None:
         for stage in plan.stages
     )
     assert next(part for part in found.parts if part.name == "weights, read").count == bits
+
+
+@settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
+@given(networks())
+def test_any_network(graph: Graph) -> None:
+    rows = on("gemmini_16x16", "zcu102", "nano33ble", graph=graph)
+    assert [row.macs for row in rows] == [graph.macs] * 3
+    assert len(report.machines(rows, NM45, wide=True).rows) == 3
+    assert graph.name in report.heading(rows)
 
 
 def test_tables(everywhere: tuple[Cost, ...]) -> None:

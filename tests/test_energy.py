@@ -177,9 +177,9 @@ def test_systolic_traffic_is_charged_as_it_is_counted() -> None:
         ({"schedule": "systolic"}, "traffic must come with the schedule systolic"),
         ({"traffic": {}}, "traffic must come with the schedule systolic, and only with it"),
         ({"schedule": "systolic", "traffic": {}}, "one: traffic must be that of its layers with weights"),
-        ({"bits": 4}, "45 nm: must have int4_mult for this"),
+        ({"bits": 4}, "45nm: must have int4_mult for this"),
         ({"bits": "int"}, "type of numbers must be such as int8 or bf16, got 'int'"),
-        ({"accumulator": 64}, "45 nm: must have int64_add for this"),
+        ({"accumulator": 64}, "45nm: must have int64_add for this"),
         ({"weight_memory": "sram_8kb"}, "must have sram_8kb for this, and has .*; did you mean sram_8KB"),
         ({"activation_memory": "hbm2"}, "must have hbm2 for this"),
         ({"weight_bits": 0}, "bits of a weight must be 1 to 64, got 0"),
@@ -196,10 +196,10 @@ def test_a_table_without_memories() -> None:
     entries = {key: entry for key, entry in NM45.entries.items() if "sram" not in key}
     graph = one_layer(Shape(10, 10, 4), Conv(6))
     for schedule in ("layerwise", "stream"):
-        with pytest.raises(TargetError, match="45 nm: must have a memory on the chip for this, and has none"):
+        with pytest.raises(TargetError, match="45nm: must have a memory on the chip for this, and has none"):
             energy(graph, replace(NM45, entries=entries), schedule=schedule)
     without = {key: entry for key, entry in NM45.entries.items() if key != "dram"}
-    with pytest.raises(TargetError, match="45 nm: must have one of dram, ddr4"):
+    with pytest.raises(TargetError, match="45nm: must have one of dram, ddr4"):
         energy(graph, replace(NM45, entries=without))
 
 

@@ -142,7 +142,7 @@ class Costs:
             made = plan_pixels(without_weights(self.graph), chip=machine)
         except (TargetError, Unsupported) as error:
             misses = (str(error),)
-        spent = energy(self.graph, self.technology, schedule=Schedule.STREAM, plan=made) if made else None
+        spent = energy(made.graph, self.technology, schedule=Schedule.STREAM, plan=made) if made else None
         return self._cost(
             (name, machine.name, MachineKind.CHIP),
             memory=(
@@ -240,7 +240,7 @@ def energy_on(graph: Graph, machine: Machine | None, technology: Technology) -> 
             return energy(graph, technology, schedule=Schedule.SYSTOLIC, traffic=traffic_of(on_array(graph, machine)))
         case StreamChip():
             plan = plan_pixels(without_weights(graph), chip=machine)
-            return energy(graph, technology, schedule=Schedule.STREAM, plan=plan)
+            return energy(plan.graph, technology, schedule=Schedule.STREAM, plan=plan)
         case Board() | None:
             stored = stored_as(fold(without_weights(graph)), BITS)
             return energy(graph, technology, schedule=Schedule.STREAM, plan=least_plan(stored))

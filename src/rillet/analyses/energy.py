@@ -314,7 +314,7 @@ class _Ledger:
         if found is not None:
             return found
         if not self.technology.srams:
-            raise TargetError(f"{self.technology.name}: must have a memory on the chip for this, and has none")
+            raise TargetError(f"{self.technology.key}: must have a memory on the chip for this, and has none")
         return self.resident(self.technology.srams[-1], size, what)
 
     # -- schedules -------------------------------------------------------------------------------------------------
@@ -384,7 +384,7 @@ class _Ledger:
         largest = max((_bytes(self.weight_bits(node)) for node in self.convs), default=1)
         buffer = self.technology.sram_for(largest) or (self.technology.srams or (None,))[-1]
         if buffer is None:
-            raise TargetError(f"{self.technology.name}: must have a memory on the chip for this, and has none")
+            raise TargetError(f"{self.technology.key}: must have a memory on the chip for this, and has none")
         self.moved("weights, from DRAM", memory, stored)
         self.moved("weights, into the buffer", buffer, stored)
         passes = {node.name: -(-_bytes(self.weight_bits(node)) // SRAM_BYTES[buffer]) for node in self.convs}

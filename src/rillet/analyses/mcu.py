@@ -118,9 +118,7 @@ def judge(plan: Plan, board: Board, bits: int = 8, weight_bits: int = 8) -> Fit:
     if ram > board.ram_bytes:
         few = f"{ram - board.ram_bytes:,} too few"
         misses.append(f"RAM must be at least {ram:,} bytes, got {board.ram_bytes:,}: {few}; fullest in {where}")
-    if flash.total > board.flash_bytes:
-        few = f"{flash.total - board.flash_bytes:,} too few"
-        misses.append(f"flash must be at least {flash.total:,} bytes, got {board.flash_bytes:,}: {few}")
+    misses += _lacks_flash(flash.total, board)
     misses += _too_small_for(stored, board, weight_bits)
     rates = (board.cycles_per_mac.value, board.cycles_per_mac.low, board.cycles_per_mac.high)
     times = [stored.macs * rate / board.clock_hz * 1e3 if bits == 8 else None for rate in rates]
@@ -208,6 +206,14 @@ def _flash(stored: Graph, bits: int, weight_bits: int) -> _Flash:
     return _Flash(weights, STARTUP_BYTES + CODE_BYTES_PER_STAGE * len(_stages(stored)))
 
 
+def _lacks_flash(total: int, board: Board) -> tuple[str, ...]:
+    """A sentence where flash is too small."""
+    if total <= board.flash_bytes:
+        return ()
+    few = f"{total - board.flash_bytes:,} too few"
+    return (f"flash must be at least {total:,} bytes, got {board.flash_bytes:,}: {few}",)
+
+
 def _too_small_for(stored: Graph, board: Board, weight_bits: int) -> list[str]:
     """The worst of the layers that no plan brings into the board: by a window with its result, or by its kernel."""
     stages = _stages(stored)
@@ -263,7 +269,8 @@ def remedies(
     if judge(plan, board, bits, now).fits:
         return ()
     shape = graph.input_nodes[0].shape
-    search = _Search(board, open_with or _resized(graph, width), bits, now)
+    plans: dict[tuple[object, ...], Plan] = {}
+    search = _Search(board, open_with or _resized(graph, width), bits, now, plans)
     steps = [_number(k * WIDTH_STEP) for k in range(int(width / WIDTH_STEP + 1), 0, -1)]
     widths = [word for word in steps if float(word) < width - 1e-9]
     step = 16 if max(shape.height, shape.width) >= 128 else 8
@@ -273,7 +280,7 @@ def remedies(
         side = _side(shape, max(1, round(float(word) / width * shape.height / step)) * step)
         both.append({"width": word, **({"resolution": side} if {"resolution": side} in sides else (sides or [{}])[-1])})
     by_width = [{"width": word} for word in widths]
-    narrower = _Search(board, search.opened, 8, 4, bits == 32)
+    narrower = _Search(board, search.opened, 8, 4, plans, bits == 32)
     found = [
         _narrower(graph, plan, board, bits, now),
         search.largest("width", by_width),
@@ -327,28 +334,36 @@ def _narrower(graph: Graph, plan: Plan, board: Board, bits: int, now: int) -> Re
 class _Search:
     """Finds the first of a row of ever smaller networks that fits."""
 
-    def __init__(self, board: Board, opened: Open, bits: int, weight_bits: int, narrowed: bool = False) -> None:
-        """narrowed: activations are of fewer bits than they were."""
+    def __init__(
+        self,
+        board: Board,
+        opened: Open,
+        bits: int,
+        weight_bits: int,
+        plans: dict[tuple[object, ...], Plan],
+        narrowed: bool = False,
+    ) -> None:
+        """plans: those made so far, for all searches; narrowed: activations are of fewer bits than they were."""
         self.board, self.opened, self.bits, self.weight_bits = board, opened, bits, weight_bits
-        self.narrowed = narrowed
+        self.plans, self.narrowed = plans, narrowed
 
     def largest(self, kind: str, changes: Sequence[dict[str, str]]) -> Remedy:
         """The first change that fits, by halving with the least peak, then by whole plans from there on."""
         usable, why = self.usable(changes)
         if not usable:
             return Remedy(kind, "", None, why or "there is no smaller step")
-        last = self.fit(usable[-1])
-        if not last.fits:
-            return Remedy(kind, "", None, f"even with {self.words(usable[-1])}: {last.misses[0]}")
+        smallest = usable[-1]
+        missing = _lacks_flash(_flash(self.stored(smallest), self.bits, self.weight_bits).total, self.board)
         low, high = 0, len(usable) - 1
-        while low < high:
+        while low < high and not missing:
             middle = (low + high) // 2
             low, high = (low, middle) if self.may_fit(usable[middle]) else (middle + 1, high)
-        for change in usable[low:-1]:
+        for change in usable[low:] if not missing else ():
             found = self.fit(change)
             if found.fits:
                 return Remedy(kind, self.words(change), found, "")
-        return Remedy(kind, self.words(usable[-1]), last, "")
+            missing = found.misses
+        return Remedy(kind, "", None, f"even with {self.words(smallest)}: {missing[0]}")
 
     def usable(self, changes: Sequence[dict[str, str]]) -> tuple[list[dict[str, str]], str]:
         """The changes down to the smallest that the network takes, and why it takes none smaller."""
@@ -364,7 +379,14 @@ class _Search:
 
     def fit(self, change: dict[str, str]) -> Fit:
         """The changed network on the board."""
-        return fit(self.opened(change), self.board, self.bits, self.weight_bits)
+        key = (self.bits, *sorted(change.items()))
+        if key not in self.plans:
+            self.plans[key] = least_plan(self.stored(change))
+        return judge(self.plans[key], self.board, self.bits, self.weight_bits)
+
+    def stored(self, change: dict[str, str]) -> Graph:
+        """The changed network, folded, in as many bits as are asked for."""
+        return _stored(self.opened(change), self.bits)
 
     def words(self, change: dict[str, str]) -> str:
         """The change in words, narrower weights among them."""
@@ -372,7 +394,7 @@ class _Search:
 
     def may_fit(self, change: dict[str, str]) -> bool:
         """False where no plan fits; a plan can still take more than the least peak."""
-        stored = _stored(self.opened(change), self.bits)
+        stored = self.stored(change)
         if _flash(stored, self.bits, self.weight_bits).total > self.board.flash_bytes:
             return False
         try:

@@ -70,12 +70,13 @@ def _doubled(text: str) -> str:
     where = ""
     for line in text.splitlines():
         key = line.partition("=")[0].strip()
+        if not key or key.startswith("#"):
+            continue
         if key.startswith("["):
             where, key = key.strip("[] "), ""
         if (where, key) in seen:
-            return f"; {key or where} must be said once"
-        if (key or where) and not key.startswith("#"):
-            seen.add((where, key))
+            return f"; {'.'.join(filter(None, (where, key)))} must be said once"
+        seen.add((where, key))
     return ""
 
 
