@@ -20,6 +20,7 @@ from rillet.ir.types import DType, Shape
 from rillet.plan.pixels import PixelPlan, plan_pixels
 from rillet.runtime.replay import simulate_values
 from rillet.runtime.simulate import MOST_IMAGES, Simulation, simulate
+from rillet.transforms.fold import fold
 from rillet.zoo import registry
 from rillet.zoo.registry import build
 from rillet.zoo.weights import with_seeded_weights
@@ -259,6 +260,48 @@ def test_every_ring_with_one_pixel_less_gives_wrong_values(name: str, resolution
     for less in shorter(plan):
         with pytest.raises(AssertionError):
             check_values(plan, images, less)
+
+
+EXACT = ("mobilenet_v2", "mobilenet_v1", "mnasnet_b1", "squeezenet1_1", "resnet18", "efficientnet_lite0")
+
+
+def in_whole_numbers(graph: Graph) -> Graph:
+    """With two weights of one or minus one an output: small integers, which sum up alike in any order."""
+    rng = np.random.default_rng(7)
+    params: dict[str, Array] = {}
+    for name, array in graph.params.items():
+        made = np.zeros(array.shape, array.dtype)
+        if array.ndim > 1:
+            flat = made.reshape(len(made), -1)
+            for row in flat:
+                row[rng.choice(len(row), min(2, len(row)), replace=False)] = rng.choice((-1, 1), min(2, len(row)))
+        else:
+            made[:] = rng.integers(-1, 3, len(made))
+        params[name] = made
+    return replace(graph, params=params)
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=() if name in FAST else pytest.mark.slow) for name in EXACT])
+def test_values_in_whole_numbers_are_bit_exact(name: str) -> None:
+    """The zoo's own layers at the planned depths: every value of every layer as the reference has it, to the bit."""
+    resolution = dict(SIZED)[name]
+    graph = fold(with_seeded_weights(build(name, {"resolution": resolution})))
+    plan = plan_pixels(in_whole_numbers(graph), interval=1024)
+    rng = np.random.default_rng(1)
+    shape = plan.graph.input_nodes[0].shape.array
+    images = [rng.integers(0, 4, shape).astype(np.float32) for _ in range(max(2, plan.frames))]
+    expected = [reference.run(plan.graph, image) for image in images]
+    assert all(np.ptp(values[node]) > 0 for values in expected for node in plan.graph.outputs)
+
+    def equal(depths: dict[str, int] | None = None) -> bool:
+        made = simulate_values(plan, *images, depths=depths)
+        pairs = [(a[node], b[node]) for a, b in zip(made, expected, strict=True) for node in a]
+        return all(np.array_equal(a, b) and np.abs(b).max() < 2**40 for a, b in pairs)
+
+    assert equal()
+    rings = sorted(shorter(plan), key=lambda less: -max(less.values()))
+    for less in (rings[0], rings[len(rings) // 2], rings[-1]):
+        assert not equal(less), less
 
 
 def small(op: object, shape: Shape, dtype: DType = DType.I8) -> Graph:
