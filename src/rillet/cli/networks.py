@@ -256,8 +256,7 @@ def draw(
 ) -> None:
     """Draws a network: blocks wide by channels and high by resolution, skips, MACs and parameters.
 
-    With --pipeline and the options of a chip, as plan takes them: the layers over time. With --front: what memory
-    recomputing saves.
+    With --pipeline and the options of a chip: its layers over time. With --front: memory against recomputing.
     """
     chosen = one_of("--format", form, ("svg", "mermaid"))
     if (pipeline or front) and chosen != "svg":
