@@ -109,7 +109,7 @@ def print_pixels(
     from rillet.targets import load
 
     parts = None
-    with status("planning"), answering(graph, target, ceil, json_output) as claim:
+    with answering(graph, target, ceil, json_output) as claim, status("planning"):
         if several is None:
             made = make_pixels(graph, target, multipliers, interval, memory, clock, bits, ceil)
         else:
@@ -156,7 +156,7 @@ def simulate(
     from rillet.runtime.simulate import simulate as run
 
     graph = open_named(model).graph
-    with status("planning and simulating"), answering(graph, target, ceil, json_output):
+    with answering(graph, target, ceil, json_output), status("planning and simulating"):
         made = make_pixels(graph, target, multipliers, interval, memory, clock, bits, ceil)
         found = run(made, images)
     if json_output:
