@@ -1,7 +1,7 @@
 """The double rounding of `fixed_point` as one float32 multiply-add, where every step of it is shown to fall alike.
 
-A requantisation is a staircase: the stored value rises by one at certain sums, at most 255 of them within its clamp. Two
-monotone staircases are equal where all their steps are. So float32 arithmetic may stand for 64-bit integers in each
+A requantisation is a staircase: the stored value rises by one at certain sums, at most 255 of them within its clamp.
+Two monotone staircases are equal where all their steps are. So float32 arithmetic may stand for 64-bit integers in each
 channel whose steps have been compared: sum -> round(sum * scale + nudge) + centre, fused, halves to even; where the
 result has both signs, the nudge takes the sign of the sum, and the centre is 0.
 """
@@ -70,7 +70,7 @@ def affine(mantissa: npt.ArrayLike, shift: npt.ArrayLike, sums: tuple[Ints, Ints
         inner = levels - centre
         above, below = at[missing], before[missing]
         never, always = steps[missing] > highest[missing], steps[missing] <= lowest[missing]
-        half = inner - 0.5
+        half: Doubles = inner.astype(np.float64) - 0.5
         lots = [
             _room(scale, np.where(never, np.nan, above), np.where(always, np.nan, below), half, signed)
             for scale in tried.T[:, :, None]

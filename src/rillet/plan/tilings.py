@@ -19,14 +19,16 @@ class Vectors:
 
     lanes: int
     registers: int
-    pixels: dict[int, int]
+    real_pixels: dict[int, int]
     """Vectors of a dense tile -> most pixels whose sums fit beside the weights."""
+    byte_pixels: dict[int, int]
+    """The same for bytes."""
 
 
+_AVX512 = {1: 14, 2: 14, 3: 8, 4: 6, 8: 2}
 VECTORS = {
-    "avx512": Vectors(16, 32, {1: 14, 2: 14, 3: 8, 4: 6, 8: 2}),
-    "avx2": Vectors(8, 16, {1: 8, 2: 6, 3: 4, 6: 1}),
-    "neon": Vectors(4, 32, {1: 16, 2: 12, 3: 8, 4: 6, 8: 2}),
+    "avx512": Vectors(16, 32, _AVX512, _AVX512),
+    "avx2": Vectors(8, 16, {1: 8, 2: 6, 3: 4, 6: 1}, {1: 8, 2: 4, 4: 2}),
 }
 _LATENCY = 8
 """Independent sums that keep two multiply-add units of four cycles busy."""
@@ -79,7 +81,8 @@ def dense_tiling(channels: int, pixels: int, depth: int, real: bool, kernels: st
                     total += blocks * (deep * max(p * v, p + v, _LATENCY) + stored + _TILE_STEPS)
         return total
 
-    candidates = [Tiling(even(pixels, p), v) for v, p in vectors.pixels.items() if v <= most]
+    fitting = vectors.real_pixels if real else vectors.byte_pixels
+    candidates = [Tiling(even(pixels, p), v) for v, p in fitting.items() if v <= most]
     return min(candidates, key=lambda t: (steps(t), -t.vectors))
 
 

@@ -107,13 +107,12 @@ def dense(plan: Plan, node: Node, stage: Stage, window: str) -> tuple[list[str],
     else:
         assert stage.scratch is not None
         step, size = depth, 4 if real else 1
-        spare = (depth - op.window.taps * source.shape.channels) * size
         constants += [window, f"  {value} *const in = ({value} *)(arena + {plan.buffers[stage.scratch].offset});"]
         fill = outside_value(graph, node)
         lines += [
-            "    for (int32_t p = 0; p < n; p++)",
-            f"      rillet_window_copy(window, at_{identifier(source.name)}(0), {fill}, row + p / {node.shape.width},",
-            f"                         p % {node.shape.width}, (uint8_t *)(in + p * {depth}), {spare});",
+            f"    for (int32_t y = 0; y < n / {node.shape.width}; y++)",
+            f"      rillet_gather_row(window, at_{identifier(source.name)}(0), {fill}, row + y, {node.shape.width},",
+            f"                        (uint8_t *)(in + y * {node.shape.width * depth}), {depth * size});",
         ]
     lines.append(f"    {value} *const out = at_{name}(made.{name});")
     for block in _blocks(node, stage, lanes(plan)):

@@ -28,7 +28,7 @@ RILLET_TILE rillet_sums rillet_scaled(const int32_t *sums, int32_t first, const 
 {
   const rillet_scales scales = rillet_scales_load(k->mantissa + first, k->left + first, k->right + first);
   const rillet_sums value = rillet_sums_load(sums);
-  return k->single ? rillet_sums_single(value, scales) : rillet_sums_double(value, scales, 1);
+  return k->single ? rillet_sums_single(value, scales) : rillet_sums_double(value, scales);
 }
 
 /* Stores the sums of one, two or four vectors of channels, for each of some pixels, rounded by integers. */

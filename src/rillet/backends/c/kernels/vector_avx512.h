@@ -79,10 +79,9 @@ RILLET_TILE rillet_scales rillet_scales_load(const int32_t *mantissa, const int3
 }
 
 /* Rounded twice, as rillet_rescale_double does. */
-RILLET_TILE rillet_sums rillet_sums_double(rillet_sums sum, rillet_scales k, int32_t lefts)
+RILLET_TILE rillet_sums rillet_sums_double(rillet_sums sum, rillet_scales k)
 {
-  const __m512i x = lefts ? _mm512_sllv_epi32(sum, k.left) : sum;
-  const __m512i nudge = _mm512_set1_epi64(1 << 30);
+  const __m512i x = _mm512_sllv_epi32(sum, k.left), nudge = _mm512_set1_epi64(1 << 30);
   const __m512i even = _mm512_add_epi64(_mm512_mul_epi32(x, k.mantissa), nudge);
   const __m512i odd = _mm512_add_epi64(_mm512_mul_epi32(_mm512_srli_epi64(x, 32), k.odd_mantissa), nudge);
   const __m512i high = _mm512_mask_blend_epi32(0xaaaa, _mm512_srli_epi64(even, 31), _mm512_slli_epi64(odd, 1));
@@ -90,10 +89,9 @@ RILLET_TILE rillet_sums rillet_sums_double(rillet_sums sum, rillet_scales k, int
   return _mm512_srav_epi32(up, k.right);
 }
 
-/* Rounded once, as rillet_rescale_single does. */
+/* Rounded once, as rillet_rescale_single does; `left` holds 31 - shift here. */
 RILLET_TILE rillet_sums rillet_sums_single(rillet_sums sum, rillet_scales k)
 {
-  /* `left` holds 31 - shift here, `right` nothing. */
   const __m512i even_shift = _mm512_and_si512(k.left, _mm512_set1_epi64(0xffffffff));
   const __m512i odd_shift = _mm512_srli_epi64(k.left, 32);
   const __m512i one = _mm512_set1_epi64(1);
