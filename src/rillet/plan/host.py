@@ -17,7 +17,7 @@ ROWS = (1, 2, 4, 8, 16)
 """Rows that a tile of a host plan may have."""
 HOST_ALIGNMENT = 64
 """A line of the cache, and a vector of the widest set."""
-MACS_PER_NS = {"avx512": (80.0, 250.0), "avx2": (35.0, 60.0), "neon": (20.0, 60.0), "portable": (8.0, 20.0)}
+MACS_PER_NS = {"avx512": (80.0, 250.0), "avx2": (35.0, 60.0), "portable": (8.0, 20.0)}
 """Multiply-accumulates a nanosecond of dense layers, real and 8-bit; orders of magnitude, only their ratios matter."""
 DEPTHWISE_SHARE = 0.2
 """Rate of a depthwise layer as a share of a dense one's."""

@@ -19,14 +19,16 @@ class Vectors:
 
     lanes: int
     registers: int
-    pixels: dict[int, int]
+    real_pixels: dict[int, int]
     """Vectors of a dense tile -> most pixels whose sums fit beside the weights."""
+    byte_pixels: dict[int, int]
+    """The same for bytes."""
 
 
+_AVX512 = {1: 14, 2: 14, 3: 8, 4: 6, 8: 2}
 VECTORS = {
-    "avx512": Vectors(16, 32, {1: 14, 2: 14, 3: 8, 4: 6, 8: 2}),
-    "avx2": Vectors(8, 16, {1: 8, 2: 6, 3: 4, 6: 1}),
-    "neon": Vectors(4, 32, {1: 16, 2: 12, 3: 8, 4: 6, 8: 2}),
+    "avx512": Vectors(16, 32, _AVX512, _AVX512),
+    "avx2": Vectors(8, 16, {1: 8, 2: 6, 3: 4, 6: 1}, {1: 8, 2: 4, 4: 2}),
 }
 _LATENCY = 8
 """Independent sums that keep two multiply-add units of four cycles busy."""
@@ -53,7 +55,7 @@ def choose_on(graph: Graph, node: Node, tile_pixels: int, kernels: str) -> Choic
     if op.groups == 1:
         choose(graph, node, tile_pixels)
         gathered = 0 if op.window.pointwise else tile_pixels * dense_depth(graph, node) * (4 if real else 1)
-        tiling = dense_tiling(op.out_channels, tile_pixels, kernels)
+        tiling = dense_tiling(op.out_channels, tile_pixels, dense_depth(graph, node), real, kernels)
         return Choice(Kernel.TILES, Packing.BLOCKS, scratch_bytes=gathered, tiling=tiling)
     return choose(graph, node, tile_pixels)
 
@@ -67,20 +69,22 @@ def dense_depth(graph: Graph, node: Node) -> int:
 
 
 @lru_cache(maxsize=4096)
-def dense_tiling(channels: int, pixels: int, kernels: str) -> Tiling:
-    """The register tile with the fewest steps for so many output channels and pixels at once."""
+def dense_tiling(channels: int, pixels: int, depth: int, real: bool, kernels: str) -> Tiling:
+    """The register tile with the fewest steps for so many output channels and pixels at once, each of this depth."""
     vectors = VECTORS[kernels]
-    most = -(-channels // vectors.lanes)
+    most, deep = -(-channels // vectors.lanes), depth if real else depth // GROUP_ROWS
 
     def steps(tiling: Tiling) -> float:
         total = 0.0
         for v, blocks in ((tiling.vectors, most // tiling.vectors), (most % tiling.vectors, 1)):
             if v and blocks:
                 for p in split(pixels, tiling.pixels):
-                    total += blocks * (max(p * v, p + v, _LATENCY) + _TILE_STEPS / 8)
+                    stored = p * (v * 2 if real else v * 4 + 8 * -(-v // 4))
+                    total += blocks * (deep * max(p * v, p + v, _LATENCY) + stored + _TILE_STEPS)
         return total
 
-    candidates = [Tiling(even(pixels, p), v) for v, p in vectors.pixels.items() if v <= most]
+    fitting = vectors.real_pixels if real else vectors.byte_pixels
+    candidates = [Tiling(even(pixels, p), v) for v, p in fitting.items() if v <= most]
     return min(candidates, key=lambda t: (steps(t), -t.vectors))
 
 

@@ -9,13 +9,12 @@ from pathlib import Path
 
 from rillet.errors import TargetError
 
-KERNELS = ("portable", "avx2", "avx512", "neon")
-"""Kernel sets: plain C; AVX2 with FMA; AVX-512 F, BW, DQ, VL and VNNI; NEON with dot products."""
+KERNELS = ("portable", "avx2", "avx512")
+"""Kernel sets: plain C; AVX2 with FMA; AVX-512 F, BW, DQ, VL and VNNI."""
 
 _NEEDS = {
     "avx512": ("avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_vnni"),
     "avx2": ("avx2", "fma"),
-    "neon": ("asimd", "asimddp"),
 }
 """Words of /proc/cpuinfo that a kernel set asks for, the best set first."""
 
@@ -36,11 +35,6 @@ class Host:
         for what in ("cores", "l1_bytes", "l2_bytes"):
             if getattr(self, what) < 1:
                 raise TargetError(f"{self.name}: {what} must be at least 1, got {getattr(self, what)}")
-
-
-def with_kernels(kernels: str) -> Host:
-    """A host with this kernel set and modest caches, for a machine that is not at hand; raises TargetError."""
-    return Host(kernels, kernels)
 
 
 @cache

@@ -9,7 +9,6 @@ MACHINE_FLAGS = {
         *("-mavx2", "-mfma", "-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mavx512vnni"),
         "-mprefer-vector-width=512",
     ),
-    "neon": ("-march=armv8.2-a+dotprod",),
 }
 """What each kernel set needs the compiler to know."""
 _CONTRACT = "-ffp-contract=off"

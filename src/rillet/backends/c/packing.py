@@ -3,8 +3,11 @@
 import numpy as np
 import numpy.typing as npt
 
+from rillet.arithmetic import fixed_point as fp
+from rillet.arithmetic.affine import Affine, affine
 from rillet.arithmetic.convolution import multipliers
 from rillet.backends.c.constants import folded_bias, quant
+from rillet.backends.c.tiles import groups
 from rillet.ir.graph import Array, Graph, Node
 from rillet.ir.ops import Conv, Rounding
 from rillet.plan.plan import Kernel, Stage
@@ -20,15 +23,25 @@ def tile_arrays(graph: Graph, stage: Stage, lanes: int) -> dict[str, Array]:
     weight, bias = folded_bias(graph, node)
     if stage.kernel is Kernel.TILES:
         assert stage.tiling is not None
-        order = np.arange(-(-len(bias) // lanes) * lanes)
-        packed = _dense(weight.reshape(len(weight), -1), dense_depth(graph, node), stage.tiling.vectors, lanes, real)
+        sizes = _group_sizes(len(bias), stage.tiling.vectors, lanes, real)
+        order = _dealt(sizes, lanes)
+        rows = weight.reshape(len(weight), -1)
+        packed = _dense(rows, order, dense_depth(graph, node), stage.tiling.vectors, lanes, real)
     else:
-        order = _interleaved(len(bias), 1 if real else 4, lanes)
+        sizes = [1 if real else 4] * -(-len(bias) // (lanes if real else 4 * lanes))
+        order = _dealt(sizes, lanes)
         packed = _depthwise(weight[..., 0], order, lanes, real)
     if real:
         return {"weights": packed.astype(np.float32), "bias": _placed(bias.astype(np.float32), order)}
     mantissa, left, right = _factors(graph, node)
+    rounding = channel_rounding(graph, node)
+    failed = _placed(~rounding.shown, order).reshape(-1, lanes).any(1)
+    starts = np.cumsum([0, *sizes[:-1]])
+    by_integers = np.repeat(np.logical_or.reduceat(failed, starts), sizes).astype(np.int32)
     return {
+        **({"by_integers": by_integers} if failed.any() else {}),
+        "scale": _placed(rounding.scale, order),
+        "nudge": _placed(rounding.nudge, order),
         "weights": packed.astype(np.int8),
         "bias": _placed(bias.astype(np.int32), order),
         "mantissa": _placed(mantissa, order),
@@ -37,11 +50,21 @@ def tile_arrays(graph: Graph, stage: Stage, lanes: int) -> dict[str, Array]:
     }
 
 
-def any_left(graph: Graph, node: Node) -> bool:
-    """True where a channel's sums are shifted left before they are multiplied."""
+def channel_rounding(graph: Graph, node: Node) -> Affine:
+    """The float32 constants of a quantised convolution's channels, and which of them may be used."""
     op, source = node.op, graph.by_name[node.inputs[0]]
     assert isinstance(op, Conv)
-    return bool((multipliers(graph, node, op, quant(graph, source), quant(graph, node))[1] > 0).any())
+    mantissa, shift = multipliers(graph, node, op, quant(graph, source), quant(graph, node))
+    if op.rounding is Rounding.SINGLE:
+        nothing = np.zeros(len(mantissa), np.float32)
+        return Affine(nothing, nothing, np.zeros(len(mantissa), np.bool_), signed=False, centre=0)
+    weight, bias = folded_bias(graph, node)
+    rows = weight.reshape(len(weight), -1).astype(np.int64)
+    low, high = source.type.dtype.integers
+    least, most = np.minimum(low * rows, high * rows).sum(1), np.maximum(low * rows, high * rows).sum(1)
+    clamp, zero = fp.activation_clamp(op.activation, quant(graph, node), node.type.dtype), quant(graph, node).zero_point
+    sums = (bias.astype(np.int64) + least, bias.astype(np.int64) + most)
+    return affine(mantissa, shift, sums, fp.Clamp(clamp.low - zero, clamp.high - zero))
 
 
 def _factors(graph: Graph, node: Node) -> tuple[Array, Array, Array]:
@@ -60,21 +83,29 @@ def _placed(values: Array, order: Indices) -> Array:
     return np.where(order < len(values), values[np.minimum(order, len(values) - 1)], values.dtype.type(0))
 
 
-def _interleaved(channels: int, parts: int, lanes: int) -> Indices:
-    """The order of channels of blocks of `parts` vectors: four by four, as interleaving bytes deals them out."""
-    block = parts * lanes
-    places = np.arange(-(-channels // block) * block)
-    if parts == 1:
-        return places
-    base, (part, lane) = places // block * block, np.divmod(places % block, lanes)
-    return base + lane // 4 * 16 + part * 4 + lane % 4
+def _group_sizes(channels: int, vectors: int, lanes: int, real: bool) -> list[int]:
+    """Vectors of each group whose channels are dealt out to them, all blocks of output channels in order."""
+    whole, rest = divmod(-(-channels // lanes), vectors)
+    if real:
+        return [1] * (whole * vectors + rest)
+    return [size for _ in range(whole) for _, size in groups(vectors)] + [size for _, size in groups(rest)]
 
 
-def _dense(rows: Array, depth: int, vectors: int, lanes: int, real: bool) -> Array:
+def _dealt(sizes: list[int], lanes: int) -> Indices:
+    """The channel at each place: of a group of n vectors, vector j has channels 4 n l + 4 j to 4 n l + 4 j + 3."""
+    out, first = list[Indices](), 0
+    for n in sizes:
+        part, lane = np.divmod(np.arange(n * lanes), lanes)
+        out.append(first + lane // 4 * 4 * n + part * 4 + lane % 4)
+        first += n * lanes
+    return np.concatenate(out)
+
+
+def _dense(rows: Array, order: Indices, depth: int, vectors: int, lanes: int, real: bool) -> Array:
     """[blocks][depth][vectors][lanes] of output-major rows; bytes with four of the depth innermost."""
-    channels = len(rows)
-    padded = np.zeros((-(-channels // lanes) * lanes, depth), rows.dtype)
-    padded[:channels, : rows.shape[1]] = rows
+    padded = np.zeros((len(order), depth), rows.dtype)
+    there = order < len(rows)
+    padded[there, : rows.shape[1]] = rows[order[there]]
     deep, parts = (1 if real else GROUP_ROWS), list[Array]()
     for first in range(0, len(padded), vectors * lanes):
         block = padded[first : first + vectors * lanes]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from rillet.backends.c.bounds import bounds
 from rillet.backends.c.constants import identifier, outside_value, quant
-from rillet.backends.c.packing import any_left
+from rillet.backends.c.packing import channel_rounding
 from rillet.backends.c.tiles import DenseTile, DepthwiseTile, Tile
 from rillet.ir.graph import Graph, Node
 from rillet.ir.ops import Conv, Rounding
@@ -42,7 +42,8 @@ def used_tiles(plan: Plan) -> set[Tile]:
 
 def _arrays(node: Node, real: bool) -> str:
     name = identifier(node.name)
-    return ", ".join(f"net_{name}_{part}" for part in (("bias",) if real else ("bias", "mantissa", "left", "right")))
+    parts = ("bias",) if real else ("bias", "mantissa", "left", "right", "scale", "nudge")
+    return ", ".join(f"net_{name}_{part}" for part in parts)
 
 
 def _channels(graph: Graph, node: Node) -> str:
@@ -51,10 +52,12 @@ def _channels(graph: Graph, node: Node) -> str:
     real = node.type.quant is None
     low, high = bounds(graph, node, op.activation)
     if real:
-        return f"  const rillet_channels_f32_tiles channels = {{{_arrays(node, real)}, {low}, {high}}};"
-    flags = f"{int(any_left(graph, node))}, {int(op.rounding is Rounding.SINGLE)}"
+        return f"  static const rillet_channels_f32_tiles channels = {{{_arrays(node, real)}, {low}, {high}}};"
+    rounding = channel_rounding(graph, node)
+    by_integers = "0" if rounding.shown.all() else f"net_{identifier(node.name)}_by_integers"
+    flags = f"{by_integers}, {int(rounding.signed)}, {int(op.rounding is Rounding.SINGLE)}, {rounding.centre}"
     numbers = f"{flags}, {quant(graph, node).zero_point}, {low}, {high}"
-    return f"  const rillet_channels_u8_tiles channels = {{{_arrays(node, real)}, {numbers}}};"
+    return f"  static const rillet_channels_u8_tiles channels = {{\n    {_arrays(node, real)},\n    {numbers}}};"
 
 
 # -- dense -----------------------------------------------------------------------------------------------------------
@@ -62,22 +65,22 @@ def _channels(graph: Graph, node: Node) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Block:
-    """Output channels from `first` on, `count` times over; the last vector of a block has `lanes` lanes."""
+    """`channels` output channels from `first` on, `count` times over."""
 
     first: int
     count: int
     vectors: int
-    lanes: int
+    channels: int
 
 
 def _blocks(node: Node, stage: Stage, width: int) -> list[_Block]:
     assert stage.tiling is not None
     channels, step = node.shape.channels, stage.tiling.vectors * width
     whole = channels // step
-    out = [_Block(0, whole, stage.tiling.vectors, width)] if whole else []
+    out = [_Block(0, whole, stage.tiling.vectors, step)] if whole else []
     rest = channels - whole * step
     if rest:
-        out.append(_Block(whole * step, 1, -(-rest // width), (rest - 1) % width + 1))
+        out.append(_Block(whole * step, 1, -(-rest // width), rest))
     return out
 
 
@@ -104,13 +107,12 @@ def dense(plan: Plan, node: Node, stage: Stage, window: str) -> tuple[list[str],
     else:
         assert stage.scratch is not None
         step, size = depth, 4 if real else 1
-        spare = (depth - op.window.taps * source.shape.channels) * size
         constants += [window, f"  {value} *const in = ({value} *)(arena + {plan.buffers[stage.scratch].offset});"]
         fill = outside_value(graph, node)
         lines += [
-            "    for (int32_t p = 0; p < n; p++)",
-            f"      rillet_window_copy(window, at_{identifier(source.name)}(0), {fill}, row + p / {node.shape.width},",
-            f"                         p % {node.shape.width}, (uint8_t *)(in + p * {depth}), {spare});",
+            f"    for (int32_t y = 0; y < n / {node.shape.width}; y++)",
+            f"      rillet_gather_row(window, at_{identifier(source.name)}(0), {fill}, row + y, {node.shape.width},",
+            f"                        (uint8_t *)(in + y * {node.shape.width * depth}), {depth * size});",
         ]
     lines.append(f"    {value} *const out = at_{name}(made.{name});")
     for block in _blocks(node, stage, lanes(plan)):
@@ -126,7 +128,8 @@ def dense(plan: Plan, node: Node, stage: Stage, window: str) -> tuple[list[str],
             lines += [
                 f"      for (; p + {pixels} <= n; p += {pixels})",
                 f"        {tile.name}(in + p * {step}, {step}, net_{name}_weights + {o} * {depth}, {depth}, {o},",
-                f"          out + p * {node.shape.channels} + {o}, {node.shape.channels}, {block.lanes}, channels);",
+                f"          out + p * {node.shape.channels} + {o}, {node.shape.channels}, {block.channels},",
+                "          &channels);",
             ]
         lines.append("    }")
     return constants, lines
@@ -236,6 +239,6 @@ def _along(
         weights = f"net_{name}_weights + {c} * {taps}"
         lines.append(
             f"      {'  ' if times > 1 else ''}{tile.name}(rows, {from_}, {channels}, {weights}, {c},"
-            f" out + {x} * {channels} + {c}, {channels}, {count}, {more}channels);"
+            f" out + {x} * {channels} + {c}, {channels}, {count}, {more}&channels);"
         )
     return lines

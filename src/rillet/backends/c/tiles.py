@@ -81,20 +81,18 @@ def tiles_header(tiles: set[Tile], kernels: str) -> str:
 def _dense(tile: DenseTile) -> str:
     """Pixels `step` apart in, `pitch` apart out; weights as [depth][vectors][lanes], bytes in fours."""
     real, pixels, vectors = tile.real, range(tile.pixels), range(tile.vectors)
-    value, weight, sums, word = (
-        ("float", "float", "rillet_reals", "reals") if real else ("uint8_t", "int8_t", "rillet_sums", "sums")
-    )
+    value, weight, sums = ("float", "float", "rillet_reals") if real else ("uint8_t", "int8_t", "rillet_sums")
     deep, wide = ("1", "RILLET_LANES") if real else ("4", "4 * RILLET_LANES")
     kind = f"rillet_channels_{'f32' if real else 'u8'}_tiles"
     lines = [
         f"\n/* {tile.pixels} pixels x {tile.vectors} vectors. */",
         f"RILLET_TILE void {tile.name}(const {value} *a, int32_t step, const {weight} *w, int32_t depth,",
-        f"    int32_t first, {value} *out, int32_t pitch, int32_t lanes, const {kind} k)",
+        f"    int32_t first, {value} *out, int32_t pitch, int32_t lanes, const {kind} *k)",
         "{",
     ]
     load = "rillet_reals_load" if real else "rillet_sums_load"
     for v in vectors:
-        lines.append(f"  {sums} s0_{v} = {load}(k.bias + first + {v} * RILLET_LANES);")
+        lines.append(f"  {sums} s0_{v} = {load}(k->bias + first + {v} * RILLET_LANES);")
     lines += [f"  {sums} {', '.join(f's{p}_{v} = s0_{v}' for v in vectors)};" for p in pixels if p]
     lines.append(f"  for (int32_t i = 0; i < depth; i += {deep}, a += {deep}, w += {tile.vectors} * {wide}) {{")
     get, kind = ("rillet_reals_load", "rillet_reals") if real else ("rillet_weights_load", "rillet_weights")
@@ -105,18 +103,47 @@ def _dense(tile: DenseTile) -> str:
         lines.append(f"    const {'rillet_reals' if real else 'rillet_bytes'} a{p} = {spread};")
         lines += [f"    s{p}_{v} = {add}(s{p}_{v}, a{p}, w{v});" for v in vectors]
     lines.append("  }")
-    for v in vectors:
-        lanes = "lanes" if v == tile.vectors - 1 else "RILLET_LANES"
-        if not real:
-            lines.append(f"  const rillet_scales k{v} = rillet_channel_scales(k, first + {v} * RILLET_LANES);")
-        for p in pixels:
-            place = f"out + {p} * pitch + {v} * RILLET_LANES"
-            if real:
-                lines.append(f"  rillet_reals_store({place}, s{p}_{v}, {lanes}, k.low, k.high);")
-            else:
-                scaled = f"rillet_{word}_scaled(s{p}_{v}, k{v}, k)"
-                lines.append(f"  rillet_sums_store({place}, {scaled}, {lanes}, k.zero, k.low, k.high);")
+    if real:
+        for v in vectors:
+            place = f"{v} * RILLET_LANES"
+            lines += [
+                f"  rillet_reals_store(out + {p} * pitch + {place}, s{p}_{v}, lanes - {place}, k->low, k->high);"
+                for p in pixels
+            ]
+    else:
+        for first, size in groups(tile.vectors):
+            lines += _stored(tile.pixels, first, size)
     return "\n".join([*lines, "}"])
+
+
+def groups(vectors: int) -> list[tuple[int, int]]:
+    """How vectors of sums are stored as bytes: by four, two or one, as (first, size)."""
+    out: list[tuple[int, int]] = []
+    while vectors:
+        first = out[-1][0] + out[-1][1] if out else 0
+        size = next(n for n in (4, 2, 1) if n <= vectors)
+        out.append((first, size))
+        vectors -= size
+    return out
+
+
+def _stored(pixels: int, first: int, size: int) -> list[str]:
+    """Rounds and stores the sums of a group of vectors."""
+    at, parts = f"{first} * RILLET_LANES", range(first, first + size)
+    lines = [f"  if (rillet_by_integers(k, first + {at})) {{", f"    int32_t kept[{pixels * size} * RILLET_LANES];"]
+    for p in range(pixels):
+        lines += [f"    rillet_sums_keep(kept + {p * size + v - first} * RILLET_LANES, s{p}_{v});" for v in parts]
+    arguments = f"kept, {size}, {pixels}, first + {at}, out + {at}, pitch, lanes - {at}, k"
+    lines += [f"    rillet_store_by_integers({arguments});", "  } else {"]
+    for v in parts:
+        place = f"first + {v} * RILLET_LANES"
+        lines.append(f"    const rillet_factors f{v} = rillet_factors_load(k->scale + {place}, k->nudge + {place});")
+    for p in range(pixels):
+        lines += [f"    s{p}_{v} = rillet_sums_rounded(s{p}_{v}, f{v}, k->is_signed);" for v in parts]
+        sums = ", ".join(f"s{p}_{v}" for v in parts)
+        lines.append(f"    rillet_store_{size}(out + {p} * pitch + {at}, {sums}, lanes - {at},")
+        lines.append("                   k->zero + k->centre, k->low, k->high);")
+    return [*lines, "  }"]
 
 
 def _depthwise_head(tile: DepthwiseTile, value: str, weight: str, extra: str) -> list[str]:
@@ -125,7 +152,7 @@ def _depthwise_head(tile: DepthwiseTile, value: str, weight: str, extra: str) ->
         f"\n/* {tile.pixels} pixels under windows of {high}x{wide}, stride {tile.stride}, dilation {tile.dilation};"
         f" of the columns, {tile.first} to {tile.last - 1} lie inside. */",
         f"RILLET_TILE void {tile.name}(const {value} *const row[], int32_t at, int32_t step, const {weight} *w,",
-        f"    int32_t first, {value} *out, int32_t pitch, int32_t lanes, {extra}const rillet_channels_{kind}_tiles k)",
+        f"    int32_t first, {value} *out, int32_t pitch, int32_t lanes, {extra}const rillet_channels_{kind}_tiles *k)",
         "{",
     ]
 
@@ -134,7 +161,7 @@ def _real_depthwise(tile: DepthwiseTile) -> str:
     """`at` is the first column's place in each row, columns lie `step` apart; weights as [taps][lanes]."""
     pixels = range(tile.pixels)
     lines = _depthwise_head(tile, "float", "float", "")
-    lines.append("  rillet_reals s0 = rillet_reals_load(k.bias + first);")
+    lines.append("  rillet_reals s0 = rillet_reals_load(k->bias + first);")
     if tile.pixels > 1:
         lines.append(f"  rillet_reals {', '.join(f's{p} = s0' for p in pixels if p)};")
     inside = [c for c in range(max(tile.first, 0), tile.last) if tile.uses(c)]
@@ -150,7 +177,7 @@ def _real_depthwise(tile: DepthwiseTile) -> str:
                 column = p * tile.stride + j * tile.dilation
                 lines.append(f"    s{p} = rillet_reals_add_product(s{p}, a{column}, w{j});")
         lines.append("  }")
-    lines += [f"  rillet_reals_store(out + {p} * pitch, s{p}, lanes, k.low, k.high);" for p in pixels]
+    lines += [f"  rillet_reals_store(out + {p} * pitch, s{p}, lanes, k->low, k->high);" for p in pixels]
     return "\n".join([*lines, "}"])
 
 
@@ -159,7 +186,7 @@ def _byte_depthwise(tile: DepthwiseTile) -> str:
     pixels, parts = range(tile.pixels), range(4)
     lines = _depthwise_head(tile, "uint8_t", "int8_t", "rillet_four outside, ")
     for q in parts:
-        lines.append(f"  rillet_sums s0_{q} = rillet_sums_load(k.bias + first + {q} * RILLET_LANES);")
+        lines.append(f"  rillet_sums s0_{q} = rillet_sums_load(k->bias + first + {q} * RILLET_LANES);")
     lines += [f"  rillet_sums {', '.join(f's{p}_{q} = s0_{q}' for q in parts)};" for p in pixels if p]
     if tile.first == 0 and tile.last == tile.columns:
         lines.append("  (void)outside;")
@@ -178,10 +205,4 @@ def _byte_depthwise(tile: DepthwiseTile) -> str:
                     product = f"rillet_sums_add_products(s{p}_{q}, a.part[{q}], rillet_weights_load({weights}))"
                     lines.append(f"    s{p}_{q} = {product};")
             lines.append("  }")
-    for q in parts:
-        lines.append(f"  const rillet_scales k{q} = rillet_channel_scales(k, first + {q} * RILLET_LANES);")
-        lines += [f"  s{p}_{q} = rillet_sums_scaled(s{p}_{q}, k{q}, k);" for p in pixels]
-    for p in pixels:
-        sums = ", ".join(f"s{p}_{q}" for q in parts)
-        lines.append(f"  rillet_four_store(out + {p} * pitch, {sums}, lanes, k.zero, k.low, k.high);")
-    return "\n".join([*lines, "}"])
+    return "\n".join([*lines, *_stored(tile.pixels, 0, 4), "}"])

@@ -79,10 +79,9 @@ RILLET_TILE rillet_scales rillet_scales_load(const int32_t *mantissa, const int3
 }
 
 /* Rounded twice, as rillet_rescale_double does. */
-RILLET_TILE rillet_sums rillet_sums_double(rillet_sums sum, rillet_scales k, int32_t lefts)
+RILLET_TILE rillet_sums rillet_sums_double(rillet_sums sum, rillet_scales k)
 {
-  const __m512i x = lefts ? _mm512_sllv_epi32(sum, k.left) : sum;
-  const __m512i nudge = _mm512_set1_epi64(1 << 30);
+  const __m512i x = _mm512_sllv_epi32(sum, k.left), nudge = _mm512_set1_epi64(1 << 30);
   const __m512i even = _mm512_add_epi64(_mm512_mul_epi32(x, k.mantissa), nudge);
   const __m512i odd = _mm512_add_epi64(_mm512_mul_epi32(_mm512_srli_epi64(x, 32), k.odd_mantissa), nudge);
   const __m512i high = _mm512_mask_blend_epi32(0xaaaa, _mm512_srli_epi64(even, 31), _mm512_slli_epi64(odd, 1));
@@ -90,10 +89,9 @@ RILLET_TILE rillet_sums rillet_sums_double(rillet_sums sum, rillet_scales k, int
   return _mm512_srav_epi32(up, k.right);
 }
 
-/* Rounded once, as rillet_rescale_single does. */
+/* Rounded once, as rillet_rescale_single does; `left` holds 31 - shift here. */
 RILLET_TILE rillet_sums rillet_sums_single(rillet_sums sum, rillet_scales k)
 {
-  /* `left` holds 31 - shift here, `right` nothing. */
   const __m512i even_shift = _mm512_and_si512(k.left, _mm512_set1_epi64(0xffffffff));
   const __m512i odd_shift = _mm512_srli_epi64(k.left, 32);
   const __m512i one = _mm512_set1_epi64(1);
@@ -105,21 +103,67 @@ RILLET_TILE rillet_sums rillet_sums_single(rillet_sums sum, rillet_scales k)
   return _mm512_mask_blend_epi32(0xaaaa, _mm512_srav_epi64(even, even_shift), odd_high);
 }
 
-/* Adds the zero point, clamps, and stores the first `lanes` as bytes. */
-RILLET_TILE void rillet_sums_store(uint8_t *out, rillet_sums value, int32_t lanes, int32_t zero, int32_t low,
-                                   int32_t high)
+/* The constants of one vector of channels whose rounding float32 gives exactly (arithmetic/affine.py). */
+typedef struct {
+  __m512 scale, nudge;
+} rillet_factors;
+
+RILLET_TILE rillet_factors rillet_factors_load(const float *scale, const float *nudge)
+{
+  const rillet_factors out = {_mm512_loadu_ps(scale), _mm512_loadu_ps(nudge)};
+  return out;
+}
+
+/* sum * scale + nudge, fused, to the nearest integer; the nudge with the sign of the sum where it is `is_signed`. */
+RILLET_TILE rillet_sums rillet_sums_rounded(rillet_sums sum, rillet_factors k, int32_t is_signed)
+{
+  const __m512 real = _mm512_cvtepi32_ps(sum);
+  const __m512i sign = _mm512_set1_epi32(INT32_MIN);
+  const __m512i pushed =
+      _mm512_ternarylogic_epi32(_mm512_castps_si512(real), sign, _mm512_castps_si512(k.nudge), 0xea);
+  return _mm512_cvtps_epi32(_mm512_fmadd_ps(real, k.scale, is_signed ? _mm512_castsi512_ps(pushed) : k.nudge));
+}
+
+RILLET_TILE void rillet_sums_keep(int32_t *out, rillet_sums sums) { _mm512_storeu_si512(out, sums); }
+
+/* Stores of the first `lanes` channels as bytes, the zero point added and clamped. Channels of several vectors are dealt
+   out to them four by four, as packing puts them back: of n vectors, vector j has 4 n l + 4 j to 4 n l + 4 j + 3. */
+RILLET_TILE void rillet_store_1(uint8_t *out, rillet_sums value, int32_t lanes, int32_t zero, int32_t low, int32_t high)
 {
   const __m512i least = _mm512_set1_epi32(low - zero), most = _mm512_set1_epi32(high - zero);
   const __m512i limited = _mm512_min_epi32(_mm512_max_epi32(value, least), most);
   const __m128i bytes = _mm512_cvtepi32_epi8(_mm512_add_epi32(limited, _mm512_set1_epi32(zero)));
-  if (lanes >= RILLET_LANES) _mm_storeu_si128((__m128i *)out, bytes);
+  if (lanes >= 16) _mm_storeu_si128((__m128i *)out, bytes);
   else _mm_mask_storeu_epi8(out, (__mmask16)((1u << lanes) - 1), bytes);
+}
+
+RILLET_TILE void rillet_store_2(uint8_t *out, rillet_sums a, rillet_sums b, int32_t lanes, int32_t zero, int32_t low,
+                                int32_t high)
+{
+  const __m512i words = _mm512_adds_epi16(_mm512_packs_epi32(a, b), _mm512_set1_epi16((int16_t)zero));
+  const __m512i order = _mm512_setr_epi64(0, 2, 4, 6, 0, 2, 4, 6);
+  const __m512i twice = _mm512_permutexvar_epi64(order, _mm512_packus_epi16(words, words));
+  const __m256i least = _mm256_set1_epi8((char)low), most = _mm256_set1_epi8((char)high);
+  const __m256i bytes = _mm256_min_epu8(_mm256_max_epu8(_mm512_castsi512_si256(twice), least), most);
+  if (lanes >= 32) _mm256_storeu_si256((__m256i *)out, bytes);
+  else _mm256_mask_storeu_epi8(out, (__mmask32)((1u << lanes) - 1), bytes);
+}
+
+RILLET_TILE void rillet_store_4(uint8_t *out, rillet_sums a, rillet_sums b, rillet_sums c, rillet_sums d, int32_t lanes,
+                                int32_t zero, int32_t low, int32_t high)
+{
+  const __m512i zeros = _mm512_set1_epi16((int16_t)zero);
+  const __m512i first = _mm512_adds_epi16(_mm512_packs_epi32(a, b), zeros);
+  const __m512i second = _mm512_adds_epi16(_mm512_packs_epi32(c, d), zeros);
+  const __m512i least = _mm512_set1_epi8((char)low), most = _mm512_set1_epi8((char)high);
+  const __m512i bytes = _mm512_min_epu8(_mm512_max_epu8(_mm512_packus_epi16(first, second), least), most);
+  if (lanes >= 64) _mm512_storeu_si512(out, bytes);
+  else _mm512_mask_storeu_epi8(out, ((__mmask64)1 << lanes) - 1, bytes);
 }
 
 /* -- four rows of bytes, channel by channel -------------------------------------------------------------------------- */
 
-/* 64 channels; vector j has channels 16 l + 4 j to 16 l + 4 j + 3 for l = 0 to 3: the order in which bytes interleave,
-   and in which the packing of sums to bytes puts them back. */
+/* 64 channels in four vectors, dealt out as for rillet_store_4: the order in which bytes interleave. */
 typedef struct {
   __m512i part[4];
 } rillet_four;
@@ -142,18 +186,5 @@ RILLET_TILE rillet_four rillet_four_all(int32_t value)
   const __m512i all = _mm512_set1_epi8((char)value);
   const rillet_four out = {{all, all, all, all}};
   return out;
-}
-
-/* Adds the zero point, clamps, and stores the first `lanes` of 64 channels. */
-RILLET_TILE void rillet_four_store(uint8_t *out, rillet_sums a, rillet_sums b, rillet_sums c, rillet_sums d,
-                                   int32_t lanes, int32_t zero, int32_t low, int32_t high)
-{
-  const __m512i zeros = _mm512_set1_epi16((int16_t)zero);
-  const __m512i first = _mm512_adds_epi16(_mm512_packs_epi32(a, b), zeros);
-  const __m512i second = _mm512_adds_epi16(_mm512_packs_epi32(c, d), zeros);
-  const __m512i least = _mm512_set1_epi8((char)low), most = _mm512_set1_epi8((char)high);
-  const __m512i bytes = _mm512_min_epu8(_mm512_max_epu8(_mm512_packus_epi16(first, second), least), most);
-  if (lanes >= 64) _mm512_storeu_si512(out, bytes);
-  else _mm512_mask_storeu_epi8(out, ((__mmask64)1 << lanes) - 1, bytes);
 }
 #endif

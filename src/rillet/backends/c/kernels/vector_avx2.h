@@ -1,0 +1,219 @@
+/* The words that register tiles are written in, for AVX2 with FMA: vectors of 8 lanes of 32 bits.
+
+   Bytes are activations, always unsigned; weights are signed. Their products are summed in pairs of 16 bits, which never
+   saturate. Loads may read up to a vector past what they need: the arena and the weights end in room for it. Stores
+   write exactly the lanes they are told. */
+#ifndef RILLET_VECTOR_H
+#define RILLET_VECTOR_H
+#include <immintrin.h>
+#include <stdint.h>
+#include <string.h>
+
+#define RILLET_LANES 8
+#define RILLET_TILE static inline __attribute__((always_inline))
+
+/* -- real numbers ---------------------------------------------------------------------------------------------------- */
+
+typedef __m256 rillet_reals;
+
+RILLET_TILE rillet_reals rillet_reals_load(const float *at) { return _mm256_loadu_ps(at); }
+RILLET_TILE rillet_reals rillet_reals_all(float value) { return _mm256_set1_ps(value); }
+RILLET_TILE rillet_reals rillet_reals_add_product(rillet_reals sum, rillet_reals a, rillet_reals b)
+{
+  return _mm256_fmadd_ps(a, b, sum);
+}
+
+/* Clamps, and stores the first `lanes` of the vector. */
+RILLET_TILE void rillet_reals_store(float *out, rillet_reals value, int32_t lanes, float low, float high)
+{
+  const __m256 limited = _mm256_min_ps(_mm256_max_ps(value, _mm256_set1_ps(low)), _mm256_set1_ps(high));
+  const __m256i order = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+  if (lanes >= RILLET_LANES) _mm256_storeu_ps(out, limited);
+  else _mm256_maskstore_ps(out, _mm256_cmpgt_epi32(_mm256_set1_epi32(lanes), order), limited);
+}
+
+/* -- sums of products of bytes --------------------------------------------------------------------------------------- */
+
+typedef __m256i rillet_sums;
+
+/* Four bytes in each lane, widened to 16 bits: those at even places and those at odd ones. */
+typedef struct {
+  __m256i even, odd;
+} rillet_bytes;
+typedef rillet_bytes rillet_weights;
+
+RILLET_TILE rillet_sums rillet_sums_load(const int32_t *at) { return _mm256_loadu_si256((const __m256i *)at); }
+
+RILLET_TILE rillet_bytes rillet_bytes_widened(__m256i bytes)
+{
+  const rillet_bytes out = {_mm256_and_si256(bytes, _mm256_set1_epi16(0xff)), _mm256_srli_epi16(bytes, 8)};
+  return out;
+}
+
+RILLET_TILE rillet_weights rillet_weights_load(const int8_t *at)
+{
+  const __m256i bytes = _mm256_loadu_si256((const __m256i *)at);
+  const rillet_weights out = {_mm256_srai_epi16(_mm256_slli_epi16(bytes, 8), 8), _mm256_srai_epi16(bytes, 8)};
+  return out;
+}
+
+/* The same four bytes in every lane. */
+RILLET_TILE rillet_bytes rillet_bytes_all(const uint8_t *at)
+{
+  int32_t four;
+  memcpy(&four, at, 4);
+  return rillet_bytes_widened(_mm256_set1_epi32(four));
+}
+
+RILLET_TILE rillet_sums rillet_sums_add_products(rillet_sums sum, rillet_bytes a, rillet_weights w)
+{
+  const __m256i products = _mm256_add_epi32(_mm256_madd_epi16(a.even, w.even), _mm256_madd_epi16(a.odd, w.odd));
+  return _mm256_add_epi32(sum, products);
+}
+
+/* -- from sums to bytes ---------------------------------------------------------------------------------------------- */
+
+/* The multipliers of one vector of channels, ready for use. */
+typedef struct {
+  __m256i mantissa, odd_mantissa, left, right, half, sign;
+} rillet_scales;
+
+RILLET_TILE rillet_scales rillet_scales_load(const int32_t *mantissa, const int32_t *left, const int32_t *right)
+{
+  rillet_scales k;
+  k.mantissa = rillet_sums_load(mantissa);
+  k.odd_mantissa = _mm256_srli_epi64(k.mantissa, 32);
+  k.left = rillet_sums_load(left);
+  k.right = rillet_sums_load(right);
+  k.half = _mm256_srli_epi32(_mm256_sllv_epi32(_mm256_set1_epi32(1), k.right), 1);
+  /* A shift by 31 gives the sign, a shift by 32 gives 0. */
+  k.sign = _mm256_sub_epi32(_mm256_set1_epi32(32), _mm256_min_epu32(k.right, _mm256_set1_epi32(1)));
+  return k;
+}
+
+/* Rounded twice, as rillet_rescale_double does. */
+RILLET_TILE rillet_sums rillet_sums_double(rillet_sums sum, rillet_scales k)
+{
+  const __m256i x = _mm256_sllv_epi32(sum, k.left), nudge = _mm256_set1_epi64x(1 << 30);
+  const __m256i even = _mm256_add_epi64(_mm256_mul_epi32(x, k.mantissa), nudge);
+  const __m256i odd = _mm256_add_epi64(_mm256_mul_epi32(_mm256_srli_epi64(x, 32), k.odd_mantissa), nudge);
+  const __m256i high = _mm256_blend_epi32(_mm256_srli_epi64(even, 31), _mm256_slli_epi64(odd, 1), 0xaa);
+  const __m256i up = _mm256_sub_epi32(_mm256_add_epi32(high, k.half), _mm256_srlv_epi32(high, k.sign));
+  return _mm256_srav_epi32(up, k.right);
+}
+
+/* value >> shift of 64-bit lanes, rounded half up. */
+RILLET_TILE __m256i rillet_shift_rounded(__m256i value, __m256i shift)
+{
+  const __m256i half = _mm256_srli_epi64(_mm256_sllv_epi64(_mm256_set1_epi64x(1), shift), 1);
+  const __m256i sign = _mm256_srlv_epi64(_mm256_set1_epi64x(INT64_MIN), shift);
+  const __m256i shifted = _mm256_srlv_epi64(_mm256_add_epi64(value, half), shift);
+  return _mm256_sub_epi64(_mm256_xor_si256(shifted, sign), sign);
+}
+
+/* Rounded once, as rillet_rescale_single does; `left` holds 31 - shift here. */
+RILLET_TILE rillet_sums rillet_sums_single(rillet_sums sum, rillet_scales k)
+{
+  const __m256i even_shift = _mm256_and_si256(k.left, _mm256_set1_epi64x(0xffffffff));
+  const __m256i even = rillet_shift_rounded(_mm256_mul_epi32(sum, k.mantissa), even_shift);
+  const __m256i product = _mm256_mul_epi32(_mm256_srli_epi64(sum, 32), k.odd_mantissa);
+  const __m256i odd = rillet_shift_rounded(product, _mm256_srli_epi64(k.left, 32));
+  return _mm256_blend_epi32(even, _mm256_slli_epi64(odd, 32), 0xaa);
+}
+
+/* The constants of one vector of channels whose rounding float32 gives exactly (arithmetic/affine.py). */
+typedef struct {
+  __m256 scale, nudge;
+} rillet_factors;
+
+RILLET_TILE rillet_factors rillet_factors_load(const float *scale, const float *nudge)
+{
+  const rillet_factors out = {_mm256_loadu_ps(scale), _mm256_loadu_ps(nudge)};
+  return out;
+}
+
+/* sum * scale + nudge, fused, to the nearest integer; the nudge with the sign of the sum where it is `is_signed`. */
+RILLET_TILE rillet_sums rillet_sums_rounded(rillet_sums sum, rillet_factors k, int32_t is_signed)
+{
+  const __m256 real = _mm256_cvtepi32_ps(sum), sign = _mm256_set1_ps(-0.0f);
+  const __m256 pushed = is_signed ? _mm256_or_ps(_mm256_and_ps(real, sign), k.nudge) : k.nudge;
+  return _mm256_cvtps_epi32(_mm256_fmadd_ps(real, k.scale, pushed));
+}
+
+RILLET_TILE void rillet_sums_keep(int32_t *out, rillet_sums sums) { _mm256_storeu_si256((__m256i *)out, sums); }
+
+/* Stores of the first `lanes` channels as bytes, the zero point added and clamped. Channels of several vectors are dealt
+   out to them four by four, as packing puts them back: of n vectors, vector j has 4 n l + 4 j to 4 n l + 4 j + 3. */
+RILLET_TILE void rillet_store_1(uint8_t *out, rillet_sums value, int32_t lanes, int32_t zero, int32_t low, int32_t high)
+{
+  const __m256i least = _mm256_set1_epi32(low - zero), most = _mm256_set1_epi32(high - zero);
+  const __m256i limited = _mm256_min_epi32(_mm256_max_epi32(value, least), most);
+  const __m256i stored = _mm256_add_epi32(limited, _mm256_set1_epi32(zero));
+  const __m256i words = _mm256_packs_epi32(stored, stored), bytes = _mm256_packus_epi16(words, words);
+  const __m256i order = _mm256_setr_epi32(0, 4, 0, 4, 0, 4, 0, 4);
+  const int64_t eight = _mm_cvtsi128_si64(_mm256_castsi256_si128(_mm256_permutevar8x32_epi32(bytes, order)));
+  memcpy(out, &eight, lanes >= 8 ? 8 : (size_t)lanes);
+}
+
+RILLET_TILE void rillet_store_2(uint8_t *out, rillet_sums a, rillet_sums b, int32_t lanes, int32_t zero, int32_t low,
+                                int32_t high)
+{
+  const __m256i words = _mm256_adds_epi16(_mm256_packs_epi32(a, b), _mm256_set1_epi16((int16_t)zero));
+  const __m256i twice = _mm256_permute4x64_epi64(_mm256_packus_epi16(words, words), 0x08);
+  const __m128i least = _mm_set1_epi8((char)low), most = _mm_set1_epi8((char)high);
+  const __m128i bytes = _mm_min_epu8(_mm_max_epu8(_mm256_castsi256_si128(twice), least), most);
+  if (lanes >= 16) {
+    _mm_storeu_si128((__m128i *)out, bytes);
+  } else {
+    uint8_t kept[16];
+    _mm_storeu_si128((__m128i *)kept, bytes);
+    memcpy(out, kept, (size_t)lanes);
+  }
+}
+
+RILLET_TILE void rillet_store_4(uint8_t *out, rillet_sums a, rillet_sums b, rillet_sums c, rillet_sums d, int32_t lanes,
+                                int32_t zero, int32_t low, int32_t high)
+{
+  const __m256i zeros = _mm256_set1_epi16((int16_t)zero);
+  const __m256i first = _mm256_adds_epi16(_mm256_packs_epi32(a, b), zeros);
+  const __m256i second = _mm256_adds_epi16(_mm256_packs_epi32(c, d), zeros);
+  const __m256i least = _mm256_set1_epi8((char)low), most = _mm256_set1_epi8((char)high);
+  const __m256i bytes = _mm256_min_epu8(_mm256_max_epu8(_mm256_packus_epi16(first, second), least), most);
+  if (lanes >= 32) {
+    _mm256_storeu_si256((__m256i *)out, bytes);
+  } else {
+    uint8_t kept[32];
+    _mm256_storeu_si256((__m256i *)kept, bytes);
+    memcpy(out, kept, (size_t)lanes);
+  }
+}
+
+/* -- four rows of bytes, channel by channel -------------------------------------------------------------------------- */
+
+/* 32 channels in four vectors, dealt out as for rillet_store_4: the order in which bytes interleave. */
+typedef struct {
+  rillet_bytes part[4];
+} rillet_four;
+
+/* Four bytes of each channel, one from each row. */
+RILLET_TILE rillet_four rillet_four_rows(const uint8_t *a, const uint8_t *b, const uint8_t *c, const uint8_t *d)
+{
+  const __m256i va = _mm256_loadu_si256((const __m256i *)a), vb = _mm256_loadu_si256((const __m256i *)b);
+  const __m256i vc = _mm256_loadu_si256((const __m256i *)c), vd = _mm256_loadu_si256((const __m256i *)d);
+  const __m256i low = _mm256_unpacklo_epi8(va, vb), high = _mm256_unpackhi_epi8(va, vb);
+  const __m256i low2 = _mm256_unpacklo_epi8(vc, vd), high2 = _mm256_unpackhi_epi8(vc, vd);
+  const rillet_four out = {{rillet_bytes_widened(_mm256_unpacklo_epi16(low, low2)),
+                            rillet_bytes_widened(_mm256_unpackhi_epi16(low, low2)),
+                            rillet_bytes_widened(_mm256_unpacklo_epi16(high, high2)),
+                            rillet_bytes_widened(_mm256_unpackhi_epi16(high, high2))}};
+  return out;
+}
+
+/* The same byte everywhere. */
+RILLET_TILE rillet_four rillet_four_all(int32_t value)
+{
+  const rillet_bytes all = rillet_bytes_widened(_mm256_set1_epi8((char)value));
+  const rillet_four out = {{all, all, all, all}};
+  return out;
+}
+#endif

@@ -1,0 +1,144 @@
+"""Host plans: whole rows, register tiles and bytes kept unsigned give the reference's values on every kernel set here."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from conftest import NETWORKS, shared_file
+from graphs import Builder, graphs, random_image
+from rillet.backends import reference
+from rillet.errors import TargetError
+from rillet.importers.tflite import load
+from rillet.ir.graph import Graph
+from rillet.ir.ops import Activation, Conv, Input, Rounding, Window
+from rillet.ir.types import DType, Shape
+from rillet.plan.host import plan_host
+from rillet.plan.plan import Kernel, Plan
+from rillet.runtime.run import Program
+from rillet.runtime.verify import first_difference
+from rillet.targets.host import KERNELS, Host, this_host
+from test_c import check_outputs, run_sanitized
+
+PHASES = (Phase.explicit, Phase.reuse, Phase.generate)  # no shrinking: every step would compile
+QUIET = {"deadline": None, "suppress_health_check": list(HealthCheck), "phases": PHASES}
+RUNNABLE = {
+    "avx512": ("portable", "avx2", "avx512"),
+    "avx2": ("portable", "avx2"),
+    "portable": ("portable",),
+}[this_host().kernels]
+"""Kernel sets that this machine can run."""
+HOSTS = [Host(name, name, l1_bytes=32 << 10, l2_bytes=256 << 10) for name in RUNNABLE]
+
+
+@st.composite
+def layers(draw: st.DrawFn) -> Graph:
+    """One convolution of any kind on an odd map: channels 1 to 70, widths 1 to 40, kernels 1 to 7, any padding."""
+    dtype = draw(st.sampled_from([DType.I8, DType.I8, DType.U8, DType.F32]))
+    b = Builder(np.random.default_rng(draw(st.integers(0, 2**32 - 1))), dtype)
+    kernel = (draw(st.integers(1, 7)), draw(st.integers(1, 7)))
+    dilation = (draw(st.integers(1, 2)), draw(st.integers(1, 2)))
+    extent = tuple((k - 1) * d + 1 for k, d in zip(kernel, dilation, strict=True))
+    top, bottom, left, right = (draw(st.integers(0, n - 1)) for n in (extent[0], extent[0], extent[1], extent[1]))
+    window = Window(kernel, (draw(st.integers(1, 3)), draw(st.integers(1, 3))), (top, bottom, left, right), dilation)
+    if draw(st.integers(0, 2)) == 0:
+        window = Window()
+    height = draw(st.integers(max(1, window.extent[0] - sum(window.padding[:2])), 14))
+    width = draw(st.integers(max(1, window.extent[1] - sum(window.padding[2:])), 40))
+    channels, depthwise = draw(st.integers(1, 70)), draw(st.booleans())
+    op = Conv(
+        channels if depthwise else draw(st.integers(1, 70)),
+        window,
+        groups=channels if depthwise else 1,
+        activation=draw(st.sampled_from([Activation.NONE, Activation.RELU, Activation.RELU6])),
+        bias=draw(st.booleans()),
+        weights=dtype,
+        rounding=draw(st.sampled_from(list(Rounding))),
+    )
+    b.add(op, b.add(Input(), shape=Shape(height, width, channels)))
+    if draw(st.booleans()):
+        b.add(b.conv(draw(st.integers(1, 40))), b.nodes[-1].name)
+    return b.graph()
+
+
+@pytest.mark.parametrize("host", HOSTS, ids=lambda h: h.name)
+def test_odd_layers_give_the_references_values(host: Host) -> None:
+    @settings(max_examples=25, **QUIET)
+    @given(layers(), st.booleans())
+    def run(graph: Graph, resident: bool) -> None:
+        plan = plan_host(graph, host, resident=resident)
+        program = check_outputs(graph, plan, [random_image(graph, seed) for seed in range(2)])
+        assert program.touched_bytes(random_image(graph)) <= plan.arena_bytes
+
+    run()
+
+
+@pytest.mark.parametrize("host", HOSTS, ids=lambda h: h.name)
+def test_odd_layers_are_clean_under_sanitizers(host: Host, tmp_path: Path) -> None:
+    @settings(max_examples=8, **QUIET)
+    @given(layers())
+    def run(graph: Graph) -> None:
+        image = random_image(graph)
+        expected, out = reference.outputs(graph, image)[0], graph.by_name[graph.outputs[0]]
+        made = np.frombuffer(run_sanitized(plan_host(graph, host), image, tmp_path), out.type.dtype.numpy)
+        got = {out.name: made.reshape(expected.shape)}
+        assert first_difference(graph, {out.name: expected}, got, 0, "c") is None
+
+    run()
+
+
+@pytest.mark.parametrize("host", HOSTS, ids=lambda h: h.name)
+def test_random_networks_give_the_references_values(host: Host) -> None:
+    @settings(max_examples=12, **QUIET)
+    @given(graphs(), st.booleans())
+    def run(graph: Graph, resident: bool) -> None:
+        plan = plan_host(graph, host, resident=resident)
+        program = check_outputs(graph, plan, [random_image(graph, seed) for seed in range(2)])
+        assert program.touched_bytes(random_image(graph)) <= plan.arena_bytes
+
+    run()
+
+
+def tiled(plan: Plan) -> set[Kernel]:
+    return {stage.kernel for segment in plan.segments for stage in segment.stages}
+
+
+@pytest.mark.parametrize("host", HOSTS, ids=lambda h: h.name)
+@pytest.mark.parametrize("name", ["vww", "resnet", "person"])
+def test_published_networks_give_the_references_bytes(name: str, host: Host) -> None:
+    graph = load(shared_file(NETWORKS[name]))
+    plan = plan_host(graph, host)
+    assert (Kernel.TILES in tiled(plan)) == (host.kernels != "portable")
+    program, image = Program(plan), random_image(graph)
+    assert np.array_equal(program.run(image)[0], reference.outputs(graph, image)[0])
+    assert program.touched_bytes(image) == plan.arena_bytes
+
+
+def test_a_trace_shows_signed_values_though_they_are_kept_unsigned() -> None:
+    graph, image = load(shared_file(NETWORKS["resnet"])), None
+    image = random_image(graph)
+    expected = reference.run(graph, image)
+    for name, values in Program(plan_host(graph, HOSTS[-1]), trace=True).trace(image).items():
+        assert np.array_equal(values, expected[name]), name
+
+
+def test_rows_lie_in_one_piece_and_a_budget_is_kept() -> None:
+    graph = load(shared_file(NETWORKS["vww"]))
+    plan = plan_host(graph, HOSTS[-1])
+    for segment in plan.segments:
+        for stage in segment.stages:
+            buffer, node = plan.buffers[stage.output], graph.by_name[stage.node]
+            assert buffer.pixels % stage.tile_pixels == 0 or buffer.pixels == node.shape.pixels
+            assert buffer.offset % 64 == 0
+    tight = plan_host(graph, HOSTS[-1], ram_bytes=plan.arena_bytes - 1)
+    assert tight.arena_bytes < plan.arena_bytes
+    with pytest.raises(TargetError, match="--ram must be at least"):
+        plan_host(graph, HOSTS[-1], ram_bytes=100)
+
+
+def test_a_host_names_its_kernels() -> None:
+    assert this_host().kernels in KERNELS
+    with pytest.raises(TargetError, match="kernels must be one of portable, avx2, avx512, got 'sse'"):
+        Host("old", "sse")
