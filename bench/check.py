@@ -2,8 +2,8 @@
 
 usage: python bench/check.py BEFORE.json AFTER.json [--slack 0.05]
 
-Times are not compared: two runs need not be of the same day, nor quite of the same machine. A loss is a ratio that fell by
-more than `slack`, and whose better tenth now lies under the worse tenth of before.
+Times are not compared: two runs need not be of the same day, nor quite of the same machine. A loss is a ratio that fell
+by more than `slack`, and whose better tenth now lies under the worse tenth of before.
 """
 
 import argparse

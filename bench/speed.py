@@ -1,6 +1,7 @@
 """Writes how fast Rillet is beside other runtimes, with the machine's facts, as JSON for `check.py`.
 
-usage: python bench/speed.py MODEL ... [-o FILE] [--against NAME,NAME] [--threads 1,2] [--precision f32,int8] [--rounds N]
+usage: python bench/speed.py MODEL ... [-o FILE] [--against NAME,NAME] [--threads 1,2] [--precision f32,int8]
+                             [--rounds N]
 """
 
 import argparse

@@ -83,7 +83,7 @@ def test_forms_of_a_network() -> None:
         forms(quantised, ("f16",))
 
 
-@pytest.mark.parametrize("name", ["onnxruntime", "openvino", "ncnn", "torch"])
+@pytest.mark.parametrize("name", ["onnxruntime", "openvino", "litert", "ncnn", "torch"])
 def test_float_answers_agree(name: str) -> None:
     pytest.importorskip(peers.PEERS[name].module)
     script = None
@@ -99,7 +99,7 @@ def test_float_answers_agree(name: str) -> None:
     assert theirs.same_top1 == found.records[0].images == 4
 
 
-@pytest.mark.parametrize("name", ["onnxruntime", "openvino"])
+@pytest.mark.parametrize("name", ["onnxruntime", "openvino", "litert"])
 def test_quantised_answers_agree(name: str) -> None:
     pytest.importorskip(peers.PEERS[name].module)
     found = bench(residual(8, 8, 4), named(name), rounds=2)
@@ -176,7 +176,7 @@ def test_numbers_that_make_no_sense() -> None:
 
 def test_the_table() -> None:
     refusal = Refusal("ncnn", "int8", 1, "precision must be f32 here, got int8")
-    found = Bench("net", 100_000_000, 20, MACHINE, (CEILING,), (OWN, OTHER), (refusal,))
+    found = Bench("net", 100_000_000, 20, "portable C99", MACHINE, (CEILING,), (OWN, OTHER), (refusal,))
     lines = as_csv(report.table(found)).splitlines()
     assert lines[1] == "rillet,f32,1,2.000,2.500,,,50.0,50.0%,1.5,4.000,9.0,,4 of 4"
     assert lines[2] == "onnxruntime 7.8,f32,1,2.000,2.500,1.25 x,1.20-1.30,50.0,50.0%,-,4.000,9.0,2.0e-07,4 of 4"
@@ -187,7 +187,7 @@ def test_the_table() -> None:
 
 
 def test_the_records() -> None:
-    found = Bench("net", 100_000_000, 20, MACHINE, (CEILING,), (OWN, replace(OTHER, ratio=None)), ())
+    found = Bench("net", 100_000_000, 20, "portable C99", MACHINE, (CEILING,), (OWN, replace(OTHER, ratio=None)), ())
     own, other = json.loads(json.dumps(report.records(found)))
     assert own["runtime"] == "rillet"
     assert (own["ratio"], own["ratio_low"], own["ratio_high"]) == (1, 1, 1)

@@ -1,12 +1,25 @@
 """Commands that measure time on this machine: bench, profile."""
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rillet.cli.app import JsonOption, ModelArgument, Progress, WeightsOption, app, make_console, open_named, print_json
-from rillet.cli.streams import with_weights
+from rillet.cli.app import (
+    JsonOption,
+    ModelArgument,
+    Progress,
+    WeightsOption,
+    app,
+    make_console,
+    open_named,
+    parse_size,
+    print_json,
+    status,
+    write,
+)
+from rillet.cli.streams import RamOption, with_weights
 from rillet.errors import GraphError
 
 if TYPE_CHECKING:
@@ -81,3 +94,37 @@ def _torch_script(peers: "Sequence[Peer]") -> "TorchScript | None":
     from rillet.train.infer import torch_script
 
     return torch_script
+
+
+@app.command()
+def profile(
+    model: ModelArgument,
+    precision: Annotated[
+        str | None, typer.Option("--precision", metavar="f32|int8", help="The network's own if not said.")
+    ] = None,
+    ram: RamOption = None,
+    runs: Annotated[int | None, typer.Option("--runs", help="Inferences; for four seconds if not said.")] = None,
+    out: Annotated[Path | None, typer.Option("-o", "--out", metavar="FILE.svg", help="A picture with bars.")] = None,
+    weights: WeightsOption = None,
+    csv: Annotated[bool, typer.Option("--csv", help="Print comma-separated values.")] = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print a Markdown table.")] = False,
+    json_output: JsonOption = False,
+) -> None:
+    """Measures the time of each layer, and how far from this machine's limit it is (docs/bench.md)."""
+    from rillet.report import profile as report
+    from rillet.report import tables
+    from rillet.runtime.bench import forms
+    from rillet.runtime.peers import ours
+    from rillet.runtime.profile import profile as measure
+
+    graph = with_weights(open_named(model, weights=weights).graph)
+    (form,) = forms(graph, None if precision is None else (precision,)).values()
+    made = ours.plan(form, None if ram is None else parse_size(ram))
+    with status(f"building and running {graph.name}"):
+        found = measure(made, runs)
+    if out is not None:
+        write(out, report.svg(found))
+    if json_output:
+        print_json(report.record(found))
+    else:
+        tables.write(make_console(), report.table(found), csv=csv, markdown=markdown)

@@ -21,7 +21,7 @@ _COLUMNS = (
 def table(found: Bench) -> Table:
     """A row for each runtime; what could not run, and what was measured on what, below."""
     notes = [
-        f"{found.model}, {found.macs:,} MACs; {found.rounds} alternating rounds; batch 1",
+        f"{found.model}, {found.macs:,} MACs; {found.rounds} alternating rounds; batch 1; Rillet as {found.kernels}",
         "Rillet is: so many times as fast, the median of the rounds; 10-90 %: nine rounds of ten lie above, below",
         "of peak: of the rate of multiply-accumulates alone, measured between the rounds; MB: 10^6 resident bytes",
         "cold: one inference with empty caches; first: import, load and one inference",
@@ -36,7 +36,8 @@ def table(found: Bench) -> Table:
 def records(found: Bench) -> list[dict[str, Any]]:
     """A flat record for each runtime that ran, each with the machine's facts and ceiling."""
     ceilings = {ceiling.threads: asdict(ceiling) for ceiling in found.ceilings}
-    facts = {"model": found.model, "macs": found.macs, "rounds": found.rounds, "machine": asdict(found.machine)}
+    facts = {"model": found.model, "macs": found.macs, "rounds": found.rounds}
+    facts |= {"kernels": found.kernels, "machine": asdict(found.machine)}
     return [{**_flat(record), **facts, "ceiling": ceilings[record.threads]} for record in found.records]
 
 

@@ -68,14 +68,14 @@ def svg(graph: Graph) -> str:
     layout = lay_out(net)
     legend = _Legend(layout)
     legend.fill(net, layout.arcs)
-    width, height = _n(layout.width), _n(legend.y + MARGIN)
+    width, height = px(layout.width), px(legend.y + MARGIN)
     lines = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
         f'role="img" class="n-net" font-family="{FONT}">',
-        f"<title>{_escaped(net.name)}</title>",
-        f"<desc>{_escaped(_totals(net))}</desc>",
+        f"<title>{escaped(net.name)}</title>",
+        f"<desc>{escaped(_totals(net))}</desc>",
         f"<style>\n{style()}</style>",
-        f'<rect {_fill("paper")} width="{width}" height="{height}"/>',
+        f'<rect {fill("paper")} width="{width}" height="{height}"/>',
         *_head(net, layout.width),
         *(_arc(net, layout, arc) for arc in layout.arcs),
         *(line for row in layout.rows for line in _row(net, row)),
@@ -104,7 +104,7 @@ def style() -> str:
 """
 
 
-def _fill(name: str) -> str:
+def fill(name: str) -> str:
     """Attributes of a shape in one of the colours."""
     return f'class="n-{name}" fill="{COLOURS[name][0]}"'
 
@@ -122,41 +122,41 @@ def _totals(net: Outline) -> str:
 
 def _head(net: Outline, width: float) -> Iterator[str]:
     room = width - 2 * MARGIN
-    yield _text(MARGIN, MARGIN + 18, fitted(net.name, TITLE, room, bold=True), TITLE, bold=True)
+    yield text(MARGIN, MARGIN + 18, fitted(net.name, TITLE, room, bold=True), TITLE, bold=True)
     inputs = " and ".join(map(str, net.inputs)) or "none"
     totals = f"input {inputs}  ·  {engineering(net.macs)} MACs  ·  {engineering(net.params)} parameters"
-    yield _text(MARGIN, MARGIN + 39, fitted(totals, LABEL, room), LABEL, "soft")
+    yield text(MARGIN, MARGIN + 39, fitted(totals, LABEL, room), LABEL, "soft")
 
 
 def _row(net: Outline, row: Row) -> Iterator[str]:
-    yield f'<g transform="translate(0 {_n(row.axis)})">'
+    yield f'<g transform="translate(0 {px(row.axis)})">'
     if row.wires:
         yield f'<path {_stroke("wire")} d="{"".join(map(_polyline, row.wires))}"/>'
     for tip in row.tips:
-        yield f'<path {_fill("line")} d="M{_n(tip)} 0l-6 -3.5v7z"/>'
+        yield f'<path {fill("line")} d="M{px(tip)} 0l-6 -3.5v7z"/>'
     most = max(block.macs for block in net.blocks), max(block.params for block in net.blocks)
     for cell in row.cells:
         yield from _cell(net, row, cell, most)
     for caption in row.captions:
-        yield _text(caption.x, caption.y, caption.text, SMALL, "soft", "middle")
+        yield text(caption.x, caption.y, caption.text, SMALL, "soft", "middle")
     for name, at in (("HxWxC", SHAPE_AT), ("MACs", MACS_AT), ("params", PARAMS_AT)):
-        yield _text(row.cells[0].left - ARROW - 6, row.down + at, name, SMALL, "soft", "end")
+        yield text(row.cells[0].left - ARROW - 6, row.down + at, name, SMALL, "soft", "end")
     yield "</g>"
 
 
 def _cell(net: Outline, row: Row, cell: Cell, most: tuple[int, int]) -> Iterator[str]:
     block, middle, y = cell.block, cell.middle, row.down
-    yield f'<g class="n-block"><title>{_escaped(_block_words(net, cell))}</title>'
+    yield f'<g class="n-block"><title>{escaped(_block_words(net, cell))}</title>'
     for i in range(block.start, block.stop):
         yield from _item(net.items[i], row.spots[i])
-    yield _text(middle, y + LABEL_AT, fitted_label(block), LABEL, "ink", "middle", bold=True)
-    yield _text(middle, y + SHAPE_AT, str(block.shape), TEXT, "soft", "middle")
+    yield text(middle, y + LABEL_AT, fitted_label(block), LABEL, "ink", "middle", bold=True)
+    yield text(middle, y + SHAPE_AT, str(block.shape), TEXT, "soft", "middle")
     left = middle - (NUMBER + 4 + BAR) / 2 + NUMBER
     for name, value, full, at in (("macs", block.macs, most[0], MACS_AT), ("params", block.params, most[1], PARAMS_AT)):
-        yield _text(left, y + at, engineering(value), TEXT - 0.5, "ink", "end")
-        length = _n(bar_length(value, full))
-        place = f'x="{_n(left + 4)}" y="{_n(y + at - BAR_HEIGHT - 0.5)}"'
-        yield f'<rect {_fill(name)} {place} width="{length}" height="{_n(BAR_HEIGHT)}"/>'
+        yield text(left, y + at, engineering(value), TEXT - 0.5, "ink", "end")
+        length = px(bar_length(value, full))
+        place = f'x="{px(left + 4)}" y="{px(y + at - BAR_HEIGHT - 0.5)}"'
+        yield f'<rect {fill(name)} {place} width="{length}" height="{px(BAR_HEIGHT)}"/>'
     yield "</g>"
 
 
@@ -174,24 +174,24 @@ def _share(part: int, whole: int) -> str:
 
 
 def _item(item: Item, spot: Spot) -> Iterator[str]:
-    x, y, width, height = (_n(v) for v in (spot.x, spot.y - spot.height / 2, spot.width, spot.height))
+    x, y, width, height = (px(v) for v in (spot.x, spot.y - spot.height / 2, spot.width, spot.height))
     match item:
         case Layer():
             words = f"{item.name}: {item.about}, output {item.shape}, {item.macs:,} MACs, "
-            title = f"<title>{_escaped(f'{words}{item.params:,} parameters')}</title>"
+            title = f"<title>{escaped(f'{words}{item.params:,} parameters')}</title>"
             place = f'x="{x}" y="{y}" width="{width}" height="{height}"'
-            yield f'<rect {_fill(_class(item.kind))} {place} rx="1.5">{title}</rect>'
+            yield f'<rect {fill(_class(item.kind))} {place} rx="1.5">{title}</rect>'
         case Join(op="concat"):
-            title = f"<title>{_escaped(item.name)}: concatenation</title>"
-            yield f'<rect {_fill("soft")} x="{x}" y="{y}" width="{width}" height="{height}" rx="1">{title}</rect>'
+            title = f"<title>{escaped(item.name)}: concatenation</title>"
+            yield f'<rect {fill("soft")} x="{x}" y="{y}" width="{width}" height="{height}" rx="1">{title}</rect>'
         case Join():
-            title = f"<title>{_escaped(item.name)}: {item.op}</title>"
-            yield f'<g transform="translate({_n(spot.x + spot.width / 2)} {_n(spot.y)})">{title}{_sign(item.op)}</g>'
+            title = f"<title>{escaped(item.name)}: {item.op}</title>"
+            yield f'<g transform="translate({px(spot.x + spot.width / 2)} {px(spot.y)})">{title}{_sign(item.op)}</g>'
 
 
 def _sign(op: str) -> str:
     ink = f'stroke="{COLOURS["ink"][0]}"'
-    circle = f'<circle class="n-paper n-sign" fill="{COLOURS["paper"][0]}" {ink} r="{_n(JOIN / 2)}"/>'
+    circle = f'<circle class="n-paper n-sign" fill="{COLOURS["paper"][0]}" {ink} r="{px(JOIN / 2)}"/>'
     return f'{circle}<path {_stroke("sign")} d="{SIGNS[op]}"/>'
 
 
@@ -201,13 +201,13 @@ def _class(kind: Kind) -> str:
 
 def _arc(net: Outline, layout: Layout, arc: Arc) -> str:
     source = net.items[arc.source].name if arc.source >= 0 else "input"
-    title = f"<title>{_escaped(source)} to {_escaped(net.items[arc.reader].name)}</title>"
+    title = f"<title>{escaped(source)} to {escaped(net.items[arc.reader].name)}</title>"
     path = "".join(_arch(piece, layout.rows[piece.row].axis) for piece in arc.pieces)
     forks = ""
     first = arc.pieces[0]
     if first.y0 is not None:
         y = layout.rows[first.row].axis + first.y0
-        forks = f'<circle {_fill("ink")} cx="{_n(first.x0)}" cy="{_n(y)}" r="2"/>'
+        forks = f'<circle {fill("ink")} cx="{px(first.x0)}" cy="{px(y)}" r="2"/>'
     return f'<g>{title}<path {_stroke(_arc_class(net, arc))} d="{path}"/>{forks}</g>'
 
 
@@ -219,12 +219,12 @@ def _arch(piece: Piece, axis: float) -> str:
     """Up, along and down with round corners; an end that lies in another row is open."""
     x0, x1, top = piece.x0, piece.x1, axis + piece.top
     r = min(CORNER, (x1 - x0) / 2)
-    path = f"M{_n(x0)} {_n(top)}"
+    path = f"M{px(x0)} {px(top)}"
     if piece.y0 is not None:
-        path = f"M{_n(x0)} {_n(axis + piece.y0)}V{_n(top + r)}Q{_n(x0)} {_n(top)} {_n(x0 + r)} {_n(top)}"
+        path = f"M{px(x0)} {px(axis + piece.y0)}V{px(top + r)}Q{px(x0)} {px(top)} {px(x0 + r)} {px(top)}"
     if piece.y1 is None:
-        return f"{path}H{_n(x1)}"
-    return f"{path}H{_n(x1 - r)}Q{_n(x1)} {_n(top)} {_n(x1)} {_n(top + r)}V{_n(axis + piece.y1)}"
+        return f"{path}H{px(x1)}"
+    return f"{path}H{px(x1 - r)}Q{px(x1)} {px(top)} {px(x1)} {px(top + r)}V{px(axis + piece.y1)}"
 
 
 class _Legend:
@@ -239,15 +239,15 @@ class _Legend:
         kinds = {item.kind for item in net.items if isinstance(item, Layer)}
         for kind in Kind:
             if kind in kinds:
-                size = f'width="{_n(SWATCH)}" height="{_n(SWATCH)}"'
-                mark = f'<rect {_fill(_class(kind))} y="{_n(1.5 - SWATCH)}" {size} rx="1.5"/>'
+                size = f'width="{px(SWATCH)}" height="{px(SWATCH)}"'
+                mark = f'<rect {fill(_class(kind))} y="{px(1.5 - SWATCH)}" {size} rx="1.5"/>'
                 self.entry(mark, SWATCH, kind.value)
         joins = {item.op for item in net.items if isinstance(item, Join)}
         for op in ("add", "subtract", "multiply"):
             if op in joins:
-                self.entry(f'<g transform="translate({_n(JOIN / 2)} -4)">{_sign(op)}</g>', JOIN, op)
+                self.entry(f'<g transform="translate({px(JOIN / 2)} -4)">{_sign(op)}</g>', JOIN, op)
         if "concat" in joins:
-            self.entry(f'<rect {_fill("soft")} x="3" y="-11" width="3" height="14" rx="1"/>', JOIN, "concatenation")
+            self.entry(f'<rect {fill("soft")} x="3" y="-11" width="3" height="14" rx="1"/>', JOIN, "concatenation")
         arch = "M0 2V-4Q0 -9 5 -9H13Q18 -9 18 -4V2"
         if any(net.residual(skip) for skip in net.skips):
             self.entry(f'<path {_stroke("skip")} d="{arch}"/>', 18, "residual skip")
@@ -260,8 +260,8 @@ class _Legend:
         width = size + 5 + text_width(words, TEXT)
         if self.x > MARGIN and self.x + width > self.right:
             self.line()
-        self.lines.append(f'<g transform="translate({_n(self.x)} {_n(self.y)})">{mark}</g>')
-        self.lines.append(_text(self.x + size + 5, self.y, words, TEXT))
+        self.lines.append(f'<g transform="translate({px(self.x)} {px(self.y)})">{mark}</g>')
+        self.lines.append(text(self.x + size + 5, self.y, words, TEXT))
         self.x += width + LEGEND_GAP
 
     def notes(self, notes: Iterable[str]) -> None:
@@ -270,11 +270,11 @@ class _Legend:
         for note in notes:
             longer = f"{line} · {note}" if line else note
             if line and text_width(longer, SMALL) > self.right - MARGIN:
-                self.lines.append(_text(MARGIN, self.y, line, SMALL, "soft"))
+                self.lines.append(text(MARGIN, self.y, line, SMALL, "soft"))
                 self.y += NOTE_LINE
                 longer = note
             line = longer
-        self.lines.append(_text(MARGIN, self.y, line, SMALL, "soft"))
+        self.lines.append(text(MARGIN, self.y, line, SMALL, "soft"))
 
     def line(self) -> None:
         self.x = MARGIN
@@ -298,25 +298,27 @@ def _scales(net: Outline) -> Iterator[str]:
 
 def _polyline(points: Wire) -> str:
     """A line of horizontal and vertical steps."""
-    path = f"M{_n(points[0][0])} {_n(points[0][1])}"
+    path = f"M{px(points[0][0])} {px(points[0][1])}"
     for (_, y0), (x, y) in pairwise(points):
-        path += f"H{_n(x)}" if y == y0 else f"V{_n(y)}"
+        path += f"H{px(x)}" if y == y0 else f"V{px(y)}"
     return path
 
 
-def _text(
+def text(
     x: float, y: float, words: str, size: float, colour: str = "ink", anchor: str = "start", *, bold: bool = False
 ) -> str:
-    place = f'x="{_n(x)}" y="{_n(y)}" font-size="{_n(size)}"'
+    """Words in one of the colours; `size` in CSS pixels."""
+    place = f'x="{px(x)}" y="{px(y)}" font-size="{px(size)}"'
     weight = ' font-weight="600"' if bold else ""
     anchored = "" if anchor == "start" else f' text-anchor="{anchor}"'
-    return f"<text {_fill(colour)} {place}{weight}{anchored}>{_escaped(words)}</text>"
+    return f"<text {fill(colour)} {place}{weight}{anchored}>{escaped(words)}</text>"
 
 
-def _escaped(words: str) -> str:
+def escaped(words: str) -> str:
+    """Words as XML has them."""
     return escape(legal(words))
 
 
-def _n(value: float) -> str:
-    """A number in hundredths, as short as it goes."""
+def px(value: float) -> str:
+    """A length in hundredths of CSS pixels, as short as it goes."""
     return f"{value:.2f}".rstrip("0").rstrip(".")

@@ -15,20 +15,28 @@ from rillet.runtime.peers.sessions import Session
 
 if TYPE_CHECKING:
     from rillet.ir.graph import Array, Graph
+    from rillet.plan.plan import Plan
 
 KERNELS = "portable C99"
+"""What the fastest program is made of."""
+
+
+def plan(graph: "Graph", ram_bytes: int | None = None) -> "Plan":
+    """The plan that runs fastest here, within so many bytes of activations where they are said."""
+    # Imported here, as below: the process that is measured has the library alone.
+    from rillet.plan.rows import plan_rows
+
+    return plan_rows(graph, ram_bytes=ram_bytes, objective="time")
 
 
 def prepare(graph: "Graph", threads: int) -> Path:
     """The shared library of `graph` for so many threads; raises Unsupported where there is none for them."""
-    # Imported here: the process that is measured has the library alone.
     from rillet.backends.c.emit import emit
-    from rillet.plan.rows import plan_rows
     from rillet.runtime.build import build_library
 
     if threads != 1:
         raise Unsupported(f"threads must be 1, got {threads}: the portable C has one")
-    return build_library(emit(plan_rows(graph, objective="time")))
+    return build_library(emit(plan(graph)))
 
 
 def start(job: Mapping[str, Any]) -> Session:
