@@ -54,9 +54,10 @@ def test_precision_is_that_of_the_values() -> None:
 
 def test_networks_that_a_runtime_has_no_file_for(tmp_path: Path) -> None:
     request = Request(residual(8, 8, 4), 1, tmp_path)
-    for name, why in (("ncnn", "precision must be f32"), ("litert", r"read from a \.tflite file")):
-        with pytest.raises(Unsupported, match=why):
-            prepare(name, request)
+    with pytest.raises(Unsupported, match="precision must be f32"):
+        prepare("ncnn", request)
+    with pytest.raises(Unsupported, match="must be given what makes its file"):
+        prepare("torch", Request(dequantize(residual(8, 8, 4)), 1, tmp_path))
 
 
 def started(graph, folder: Path, runtime: str = "rillet") -> tuple[Process, dict[str, object]]:

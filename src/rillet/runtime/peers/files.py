@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from rillet.errors import Unsupported
+from rillet.exporters import tflite
 from rillet.ir.graph import Graph
 from rillet.ir.types import DType
 from rillet.runtime.extras import extra
@@ -75,9 +76,12 @@ def _onnx(request: Request) -> dict[str, Any]:
 
 
 def _tflite(request: Request) -> dict[str, Any]:
-    if request.given is None:
-        raise Unsupported("must be given a network read from a .tflite file, at its own precision")
-    return {"file": str(request.given.path), "order": request.given.order}
+    if request.given is not None:
+        return {"file": str(request.given.path), "order": request.given.order}
+    path = request.folder / f"{precision_of(request.graph)}.tflite"
+    if not path.exists():
+        path.write_bytes(tflite.export(request.graph))
+    return {"file": str(path)}
 
 
 def _ncnn(request: Request) -> dict[str, Any]:
