@@ -22,7 +22,7 @@ def table(found: Bench) -> Table:
     """A row for each runtime; what could not run, and what was measured on what, below."""
     notes = [
         f"{found.model}, {found.macs:,} MACs; {found.rounds} alternating rounds; batch 1; Rillet as {found.kernels}",
-        "Rillet is: so many times as fast, the median of the rounds; 10-90 %: nine rounds of ten lie above, below",
+        "Rillet is: so many times as fast, by the least times of a round, median of the rounds; 10-90 %: their spread",
         "of peak: of the rate of multiply-accumulates alone, measured between the rounds; MB: 10^6 resident bytes",
         "cold: one inference with empty caches; first: import, load and one inference",
         "differs by: from Rillet's answers to random images: a share of the largest value, or steps of int8",

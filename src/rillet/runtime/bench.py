@@ -116,7 +116,7 @@ def spread(numbers: Sequence[float]) -> Spread:
 
 
 def ratios(ours: Sequence[float], others: Sequence[float]) -> Spread:
-    """How many times as fast Rillet is, from the median times of the same rounds."""
+    """How many times as fast Rillet is, from the least times of the same rounds: a disturbance only adds to a time."""
     return spread([other / own for own, other in zip(ours, others, strict=True)])
 
 
@@ -275,7 +275,7 @@ class _Field:
     def records(self, ceiling: Ceiling) -> Iterator[Record]:
         """A record for each runtime that ran all rounds."""
         ours = self._runners.get(OURS)
-        own = [median(times) for times in ours.times] if ours else []
+        own = [min(times) for times in ours.times] if ours else []
         for runner in self._runners.values():
             times = [t for block in runner.times for t in block]
             apart = same = None
@@ -289,7 +289,7 @@ class _Field:
                 threads=self.request.threads,
                 min_ms=min(times),
                 median_ms=median(times),
-                ratio=ratios(own, [median(block) for block in runner.times]) if own else None,
+                ratio=ratios(own, [min(block) for block in runner.times]) if own else None,
                 rss_mb=None if runner.rss_bytes is None else runner.rss_bytes / 1e6,
                 cold_ms=runner.cold_ms,
                 first_ms=runner.first_ms,

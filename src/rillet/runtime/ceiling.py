@@ -2,6 +2,7 @@
 
 import ctypes
 import time
+import zlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -50,7 +51,7 @@ class Meter:
 
     def __init__(self, machine: Machine, threads: int) -> None:
         self.machine, self.threads = machine, threads
-        self._library = _library()
+        self._library = _library(machine)
         self._best = {"f32": 0.0, "i8": 0.0, "cache": 0.0, "memory": 0.0}
 
     def measure(self) -> None:
@@ -103,11 +104,13 @@ class Meter:
         )
 
 
-def _library() -> ctypes.CDLL:
+def _library(machine: Machine) -> ctypes.CDLL:
     """ceiling.c for this very processor; for any of its kind where the compiler does not know which it is."""
     source = {"ceiling.c": (files("rillet.runtime") / "ceiling.c").read_text()}
+    # Builds are kept: one for another processor must not be taken for one for this.
+    known = zlib.crc32(" ".join((machine.cpu, *machine.sets)).encode())
     try:
-        made = ctypes.CDLL(str(build_library(source, (NATIVE,))))
+        made = ctypes.CDLL(str(build_library(source, (NATIVE,), (f"CEILING_FOR_{known:08x}",))))
     except BuildError:
         made = ctypes.CDLL(str(build_library(source)))
     for kind in ("f32", "i8"):
