@@ -70,8 +70,8 @@ def make_console() -> "Console":
     return Console(highlight=False) if sys.stdout.isatty() else Console(highlight=False, width=160)
 
 
-def print_json(record: dict[str, Any]) -> None:
-    """A record on standard output."""
+def print_json(record: dict[str, Any] | list[dict[str, Any]]) -> None:
+    """A record, or a list of them, on standard output."""
     print(json.dumps(record, indent=2, ensure_ascii=False))
 
 

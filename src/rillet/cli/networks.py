@@ -144,7 +144,7 @@ def compare(
 def convert(
     model: ModelArgument,
     out: Annotated[
-        Path, typer.Option("-o", "--out", metavar="FILE", help="A file ending in .onnx, .rlt or .safetensors.")
+        Path, typer.Option("-o", "--out", metavar="FILE", help="A file ending in .onnx, .rlt, .safetensors or .tflite.")
     ],
     weights: WeightsOption = None,
     dequantize: Annotated[bool, typer.Option("--dequantize", help="Make a quantised network a float one.")] = False,

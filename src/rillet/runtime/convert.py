@@ -3,12 +3,12 @@
 from pathlib import Path
 
 from rillet.errors import GraphError
-from rillet.exporters import rlt, safetensors
+from rillet.exporters import rlt, safetensors, tflite
 from rillet.ir.graph import Graph
 from rillet.runtime.extras import extra
 from rillet.runtime.files import write_file
 
-SUFFIXES = (".onnx", ".rlt", ".safetensors")
+SUFFIXES = (".onnx", ".rlt", ".safetensors", ".tflite")
 
 
 def convert(graph: Graph, path: Path) -> int:
@@ -18,6 +18,8 @@ def convert(graph: Graph, path: Path) -> int:
             data = rlt.to_bytes(graph)
         case ".safetensors":
             data = safetensors.to_bytes(graph)
+        case ".tflite":
+            data = tflite.export(graph)
         case ".onnx":
             with extra("onnx"):
                 from rillet.exporters.onnx import export

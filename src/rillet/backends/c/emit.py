@@ -15,7 +15,7 @@ from rillet.ir.graph import Array, Node
 from rillet.ir.ops import Constant, Input
 from rillet.ir.types import DType
 from rillet.plan.host import HOST_ALIGNMENT
-from rillet.plan.plan import BufferKind, Kernel, Plan, Segment
+from rillet.plan.plan import BufferKind, Kernel, Plan, Segment, Stage
 
 _HEADERS = {
     Kernel.DENSE: ("dense.h",),
@@ -36,18 +36,21 @@ _ARENA_SPARE_BYTES = 256
 """Behind the arena of a host plan: vectors may read past the end of what they need, and use nothing of it."""
 
 
-def emit(plan: Plan) -> dict[str, str]:
-    """The program's files: net.h, net.c, net_weights.h, net_weights.c, main.c and the kernels it uses."""
+def emit(plan: Plan, profile: bool = False) -> dict[str, str]:
+    """The program's files: net.h, net.c, net_weights.h, net_weights.c, main.c and the kernels it uses.
+
+    With `profile`, the program also counts the clock's ticks and the calls of each stage, in the plan's order.
+    """
     stored = as_stored(plan)
     arrays = program_arrays(stored, plan.graph) | _outside_rows(stored)
     used = {header for s in plan.segments for stage in s.stages for header in _HEADERS[stage.kernel]}
     if plan.unsigned:
         used.add("rows.h")
-    headers = ["stream.h", "rescale.h", *sorted(used)]
+    headers = ["stream.h", "rescale.h", *sorted(used), *(["profile.h"] if profile else [])]
     kernels = files("rillet.backends.c") / "kernels"
     out = {
         "net.h": _header(plan),
-        "net.c": _schedule(plan, stored, headers),
+        "net.c": _schedule(plan, stored, headers, profile),
         **weight_files(arrays, compact=plan.host is not None),
         "main.c": (files("rillet.backends.c") / "main.c").read_text(),
     }
@@ -113,7 +116,7 @@ def _header(plan: Plan) -> str:
     return "\n".join([*lines, "#endif", ""])
 
 
-def _schedule(plan: Plan, stored: Plan, headers: list[str]) -> str:
+def _schedule(plan: Plan, stored: Plan, headers: list[str], profile: bool) -> str:
     """net.c; `stored` is the plan over the graph as the program stores it."""
     graph = stored.graph
     made = "a few pixels" if plan.host is None else "whole rows"
@@ -126,6 +129,7 @@ def _schedule(plan: Plan, stored: Plan, headers: list[str]) -> str:
         _arena(plan),
         _counters(plan),
         _trace(plan),
+        *([_profile(plan)] if profile else []),
         *_outsides(stored),
         *(constant_accessor(node) for node in graph.nodes if isinstance(node.op, Constant)),
         *(accessor(graph, b) for b in plan.buffers.values() if b.kind in (BufferKind.MAP, BufferKind.RING)),
@@ -133,8 +137,8 @@ def _schedule(plan: Plan, stored: Plan, headers: list[str]) -> str:
     if _direct(plan):
         parts.append(_pushed(plan))
     for index, segment in enumerate(plan.segments):
-        parts.append(_segment(stored, index, segment))
-    parts.append(_entry_points(plan))
+        parts.append(_segment(stored, index, segment, profile))
+    parts.append(_entry_points(plan, profile))
     return "\n".join(parts)
 
 
@@ -189,6 +193,23 @@ def _outside_rows(plan: Plan) -> dict[str, Array]:
     return {name: np.full(count, value, dtype.numpy) for name, (dtype, value, count) in found.items()}
 
 
+def _profile(plan: Plan) -> str:
+    count = sum(len(segment.stages) for segment in plan.segments)
+    return (
+        "/* Ticks and calls of each stage, its readers not counted; the last ticks are those of what is between. */\n"
+        f"uint64_t net_profile_ticks[{count + 1}], net_profile_calls[{count + 1}];\n"
+        f"static rillet_profile profile = {{net_profile_ticks, net_profile_calls, {count}, 0}};\n"
+        "uint64_t net_profile_clock(void) { return rillet_ticks(); }\n"
+    )
+
+
+def _profiled(plan: Plan, stage: Stage) -> str:
+    """A macro of a stage's name, behind its function: it does not expand within itself, so the function is called."""
+    name = f"run_{identifier(stage.node)}"
+    index = [s.node for segment in plan.segments for s in segment.stages].index(stage.node)
+    return f"#define {name}() RILLET_PROFILED(profile, {index}, {name}())\n"
+
+
 def _outsides(plan: Plan) -> list[str]:
     """Constant pixels that stand for padding, one for each value that padding has."""
     widest: dict[tuple[int, DType], int] = {}
@@ -223,11 +244,12 @@ def _pushed(plan: Plan) -> str:
     )
 
 
-def _segment(plan: Plan, index: int, segment: Segment) -> str:
+def _segment(plan: Plan, index: int, segment: Segment, profile: bool) -> str:
     """The stages of a segment, readers first, and the loop over its driver."""
     peak, driver = segment.peak_bytes, plan.graph.by_name[segment.driver]
     parts = [f"/* -- segment {index + 1}: {len(segment.stages)} stages, {peak} bytes -- */\n"]
-    parts += [stage_text(plan, segment, stage) for stage in reversed(segment.stages)]
+    for stage in reversed(segment.stages):
+        parts += [stage_text(plan, segment, stage), *([_profiled(plan, stage)] if profile else [])]
     if isinstance(driver.op, Input) and not plan.resident:
         return "\n".join(parts)
     name = identifier(driver.name)
@@ -256,7 +278,7 @@ def _advance(plan: Plan, segment: Segment, driver: Node, indent: str) -> list[st
     return [indent + line for line in lines]
 
 
-def _entry_points(plan: Plan) -> str:
+def _entry_points(plan: Plan, profile: bool) -> str:
     source, outputs = _input(plan), _outputs(plan)
     name, shape, flipped = identifier(source.name), source.shape, source.name in plan.unsigned
     row_values = shape.width * shape.channels
@@ -270,6 +292,7 @@ def _entry_points(plan: Plan) -> str:
     lines = [
         "void net_start(void)",
         "{",
+        *(["  profile.since = rillet_ticks();"] if profile else []),
         "  memset(&made, 0, sizeof made);",
         *(["  memset(&taken, 0, sizeof taken);"] if taken else []),
         "}",

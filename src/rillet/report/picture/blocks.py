@@ -238,6 +238,17 @@ def _item(graph: Graph, node: Node, sources: int) -> Item | None:
             assert_never(op)
 
 
+def kind_of(graph: Graph, node: Node) -> Kind:
+    """What a node by itself is to a reader."""
+    match node.op:
+        case Conv():
+            return _conv_kind(node.op, graph.input_shapes(node)[0])
+        case Pool():
+            return Kind.POOL
+        case _:
+            return Kind.OTHER
+
+
 def _conv_kind(op: Conv, shape: Shape) -> Kind:
     rows, columns = op.window.kernel
     if op.dense or (op.groups == 1 and op.window.covers(shape)):

@@ -1,0 +1,130 @@
+"""Commands that measure time on this machine: bench, profile."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from rillet.cli.app import (
+    JsonOption,
+    ModelArgument,
+    Progress,
+    WeightsOption,
+    app,
+    make_console,
+    open_named,
+    parse_size,
+    print_json,
+    status,
+    write,
+)
+from rillet.cli.streams import RamOption, with_weights
+from rillet.errors import GraphError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rillet.runtime.peers import Peer
+    from rillet.runtime.peers.files import TorchScript
+
+
+@app.command()
+def bench(
+    model: ModelArgument,
+    against: Annotated[
+        str | None,
+        typer.Option(
+            "--against",
+            metavar="NAME,NAME",
+            help="Of onnxruntime, openvino, litert, ncnn, torch; all that are installed if not said.",
+        ),
+    ] = None,
+    threads: Annotated[str, typer.Option("--threads", metavar="N,N", help="Numbers of threads, as 1,2.")] = "1",
+    precision: Annotated[
+        str | None, typer.Option("--precision", metavar="f32,int8", help="The network's own if not said.")
+    ] = None,
+    rounds: Annotated[int, typer.Option("--rounds", help="Alternating rounds.")] = 20,
+    weights: WeightsOption = None,
+    csv: Annotated[bool, typer.Option("--csv", help="Print comma-separated values.")] = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print a Markdown table.")] = False,
+    json_output: JsonOption = False,
+) -> None:
+    """Measures Rillet beside other runtimes, in turn, each under its own best settings (docs/bench.md)."""
+    from rillet.report import bench as report
+    from rillet.report import tables
+    from rillet.runtime.bench import bench as measure
+    from rillet.runtime.peers import find
+    from rillet.runtime.peers.files import Given
+
+    peers, counts = find(against), _counts(threads)
+    opened = open_named(model, weights=weights)
+    given = Given(opened.path, opened.imported.input_order) if opened.path and opened.imported else None
+    with Progress("measuring", 1, json_output) as advance:
+        found = measure(
+            with_weights(opened.graph),
+            peers,
+            threads=counts,
+            precisions=precision.split(",") if precision is not None else None,
+            rounds=rounds,
+            given=given,
+            torch_script=_torch_script(peers),
+            progress=advance,
+        )
+    if json_output:
+        for sentence in report.refusals(found):
+            print(f"rillet: {sentence}", file=sys.stderr)
+        print_json(report.records(found))
+    else:
+        tables.write(make_console(), report.table(found), csv=csv, markdown=markdown)
+
+
+def _counts(text: str) -> tuple[int, ...]:
+    """Numbers of threads from `1,2`; raises GraphError for anything else."""
+    words = [word.strip() for word in text.split(",")]
+    if not all(word.isdecimal() and len(word) < 10 for word in words):
+        raise GraphError(f"--threads must be whole numbers with commas between, as 1,2, got {text!r}")
+    return tuple(dict.fromkeys(int(word) for word in words))
+
+
+def _torch_script(peers: "Sequence[Peer]") -> "TorchScript | None":
+    """What writes PyTorch's file, imported only where PyTorch runs."""
+    if all(peer.name != "torch" for peer in peers):
+        return None
+    from rillet.train.infer import torch_script
+
+    return torch_script
+
+
+@app.command()
+def profile(
+    model: ModelArgument,
+    precision: Annotated[
+        str | None, typer.Option("--precision", metavar="f32|int8", help="The network's own if not said.")
+    ] = None,
+    ram: RamOption = None,
+    runs: Annotated[int | None, typer.Option("--runs", help="Inferences; for four seconds if not said.")] = None,
+    out: Annotated[Path | None, typer.Option("-o", "--out", metavar="FILE.svg", help="A picture with bars.")] = None,
+    weights: WeightsOption = None,
+    csv: Annotated[bool, typer.Option("--csv", help="Print comma-separated values.")] = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print a Markdown table.")] = False,
+    json_output: JsonOption = False,
+) -> None:
+    """Measures the time of each layer, and how far from this machine's limit it is (docs/bench.md)."""
+    from rillet.report import profile as report
+    from rillet.report import tables
+    from rillet.runtime.bench import forms
+    from rillet.runtime.peers import ours
+    from rillet.runtime.profile import profile as measure
+
+    graph = with_weights(open_named(model, weights=weights).graph)
+    (form,) = forms(graph, None if precision is None else (precision,)).values()
+    made = ours.plan(form, None if ram is None else parse_size(ram))
+    with status(f"building and running {graph.name}"):
+        found = measure(made, runs)
+    if out is not None:
+        write(out, report.svg(found))
+    if json_output:
+        print_json(report.record(found))
+    else:
+        tables.write(make_console(), report.table(found), csv=csv, markdown=markdown)

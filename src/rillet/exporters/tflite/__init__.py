@@ -1,0 +1,355 @@
+"""Graphs to TFLite files: float32 networks, and quantised ones whose rounding is TFLite's own.
+
+A value is 1xHxWxC, or 1xC behind a fully connected layer, and is called as its node is.
+"""
+
+from collections.abc import Sequence
+from typing import Any, assert_never
+
+import numpy as np
+import tflite
+
+from rillet.errors import Unsupported
+from rillet.exporters.tflite.file import FileWriter, Quantized
+from rillet.ir.graph import Array, Graph, Node
+from rillet.ir.ops import (
+    Activate,
+    Activation,
+    Add,
+    BatchNorm,
+    Concat,
+    Constant,
+    Conv,
+    Input,
+    Multiply,
+    Pad,
+    Pool,
+    PoolKind,
+    Requantize,
+    Resize,
+    Rounding,
+    Slice,
+    Softmax,
+    Window,
+)
+from rillet.ir.types import DType, Shape, TensorType
+
+MAX_FILE_BYTES = 2**31 - 2**24
+"""Offsets within a file are 32 bits, signed in places."""
+_CODES = {
+    DType.F32: tflite.TensorType.FLOAT32,
+    DType.I8: tflite.TensorType.INT8,
+    DType.U8: tflite.TensorType.UINT8,
+    DType.I32: tflite.TensorType.INT32,
+}
+_FUSED = {
+    Activation.NONE: tflite.ActivationFunctionType.NONE,
+    Activation.RELU: tflite.ActivationFunctionType.RELU,
+    Activation.RELU6: tflite.ActivationFunctionType.RELU6,
+    Activation.RELU_N1_TO_1: tflite.ActivationFunctionType.RELU_N1_TO_1,
+}
+_FUNCTIONS = {
+    Activation.RELU: "RELU",
+    Activation.RELU6: "RELU6",
+    Activation.RELU_N1_TO_1: "RELU_N1_TO_1",
+    Activation.SIGMOID: "LOGISTIC",
+    Activation.HARD_SWISH: "HARD_SWISH",
+}
+_INT8_VERSIONS = {"CONV_2D": 3, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 4}
+_UNCHANGED = ("HARD_SWISH", "RELU_N1_TO_1", "RESHAPE", "QUANTIZE")
+"""Operators whose first version has int8 already."""
+
+
+def export(graph: Graph) -> bytes:
+    """The graph as a .tflite file, which computes the same bytes (docs/tflite.md says what is written how).
+
+    Raises Unsupported for what TFLite has no operator or another rounding for, GraphError for a graph without weights.
+    """
+    size = sum(array.nbytes for array in graph.params.values())
+    if size > MAX_FILE_BYTES:
+        raise Unsupported(f"{graph.name}: weights must take at most {MAX_FILE_BYTES} bytes in TFLite, got {size}")
+    writer = _Writer(graph)
+    for node in graph.nodes:
+        writer.add(node)
+    return writer.finish()
+
+
+class _Writer:
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.file = FileWriter()
+        self.place: dict[str, int] = {}
+        """The tensor of each node's value."""
+        self.flat: set[str] = set()
+        """Nodes whose value is 1xC, not 1xHxWxC."""
+        self.maps: dict[str, int] = {}
+        """The same as 1xHxWxC, where someone asked for it."""
+
+    def finish(self) -> bytes:
+        graph = self.graph
+        outputs = [graph.by_name[name] for name in graph.outputs]
+        if len(set(graph.outputs)) < len(outputs) or any(isinstance(node.op, Input | Constant) for node in outputs):
+            raise Unsupported(f"{graph.name}: outputs must be different values that nodes compute")
+        inputs = [self.place[node.name] for node in graph.input_nodes]
+        return self.file.finish(graph.name, inputs, [self.place[node.name] for node in outputs])
+
+    def refuse(self, node: Node, message: str) -> Unsupported:
+        return Unsupported(f"{self.graph.name}: {node.name}: {message}")
+
+    # -- parts of a file ---------------------------------------------------------------------------------------------
+
+    def value(self, name: str, kind: TensorType, flat: bool = False, data: Array | None = None) -> int:
+        """A tensor for a value."""
+        dims = (1, kind.shape.elements) if flat else (1, *kind.shape.array)
+        quant = None if kind.quant is None else Quantized((kind.quant.scale,), (kind.quant.zero_point,))
+        return self.file.tensor(name, dims, _CODES[kind.dtype], quant, data)
+
+    def numbers(self, name: str, values: Sequence[int]) -> int:
+        """Integers that an operator takes as a constant."""
+        return self.file.tensor(name, (len(values),), tflite.TensorType.INT32, data=np.array(values, np.int32))
+
+    def operator(
+        self, kind: TensorType, name: str, inputs: Sequence[int], output: int, *options: str, **f: Any
+    ) -> None:
+        """An operator on values like `kind`, in the first version that has them."""
+        version = _INT8_VERSIONS.get(name, 1 if name in _UNCHANGED else 2) if kind.dtype is DType.I8 else 1
+        if f.get("DilationHFactor", 1) != 1 or f.get("DilationWFactor", 1) != 1 or f.get("HalfPixelCenters"):
+            version = max(version, 3)
+        self.file.operator(name, version, inputs, output, *options, **f)
+
+    def made(self, node: Node) -> int:
+        """The tensor of a node's value, new."""
+        self.place[node.name] = self.value(node.name, node.type, node.name in self.flat)
+        return self.place[node.name]
+
+    def as_map(self, node: Node) -> int:
+        """A node's value as 1xHxWxC."""
+        if node.name not in self.flat:
+            return self.place[node.name]
+        if node.name not in self.maps:
+            self.maps[node.name] = self.reshaped(node, f"{node.name}/map", (1, *node.shape.array))
+        return self.maps[node.name]
+
+    def reshaped(self, node: Node, name: str, dims: tuple[int, ...]) -> int:
+        out = self.value(name, node.type, flat=len(dims) == 2)
+        read = [self.place[node.name], self.numbers(f"{name}/shape", dims)]
+        self.operator(node.type, "RESHAPE", read, out, "ReshapeOptions", NewShape=dims)
+        return out
+
+    def alike(self, node: Node, sources: Sequence[Node]) -> list[int]:
+        """Inputs that all are 1xC, and then so is the result, or all 1xHxWxC."""
+        if all(source.name in self.flat for source in sources):
+            self.flat.add(node.name)
+            return [self.place[source.name] for source in sources]
+        return [self.as_map(source) for source in sources]
+
+    # -- nodes -------------------------------------------------------------------------------------------------------
+
+    def add(self, node: Node) -> None:
+        """The operators of one node."""
+        real = node.type.dtype is DType.F32
+        if node.type.dtype not in (DType.F32, DType.I8, DType.U8) or (not real and node.type.quant is None):
+            got = node.type.dtype.value + ("" if node.type.quant else " without a scale")
+            raise self.refuse(node, f"values must be f32, or i8 or u8 with a scale, got {got}")
+        op, sources = node.op, [self.graph.by_name[name] for name in node.inputs]
+        match op:
+            case Input():
+                self.made(node)
+            case Constant():
+                self.place[node.name] = self.value(node.name, node.type, data=self.graph.param(node, "value"))
+            case Conv():
+                self.convolution(node, op, sources[0])
+            case Activate(activation=activation):
+                read = self.alike(node, sources)
+                self.function(node, activation, read[0], self.made(node))
+            case Pool():
+                self.pool(node, op, sources[0])
+            case Add(subtract=subtract):
+                name = "SUB" if subtract else "ADD"
+                self.fused(node, op.activation, name, self.alike(node, sources), f"{name.title()}Options")
+            case Multiply():
+                self.fused(node, op.activation, "MUL", self.alike(node, sources), "MulOptions")
+            case Concat():
+                read = self.alike(node, sources)
+                axis = 1 if node.name in self.flat else 3
+                self.fused(node, Activation.NONE, "CONCATENATION", read, "ConcatenationOptions", Axis=axis)
+            case Slice(start=start, stop=stop):
+                read = self.alike(node, sources)
+                before, sizes = ((0,), (1,)) if node.name in self.flat else ((0, 0, 0), (1, *node.shape.array[:2]))
+                read.append(self.numbers(f"{node.name}/begin", (*before, start)))
+                read.append(self.numbers(f"{node.name}/size", (*sizes, stop - start)))
+                self.operator(node.type, "SLICE", read, self.made(node), "SliceOptions")
+            case Pad(padding=padding):
+                self.padded(node, self.as_map(sources[0]), padding, self.made(node))
+            case Resize():
+                self.resize(node, op, sources[0])
+            case Requantize():
+                self.requantize(node, sources[0])
+            case Softmax(beta=beta):
+                read = self.alike(node, sources)
+                self.operator(node.type, "SOFTMAX", read, self.made(node), "SoftmaxOptions", Beta=beta)
+            case BatchNorm():
+                raise self.refuse(node, "TFLite has no batch norm: fold it (rillet convert --fold)")
+            case _:
+                assert_never(op)
+
+    def fused(
+        self, node: Node, activation: Activation, name: str, inputs: Sequence[int], options: str, **fields: Any
+    ) -> None:
+        """An operator with its activation within, where TFLite can; else behind, which real numbers alone allow."""
+        if activation in _FUSED:
+            code = _FUSED[activation]
+            self.operator(node.type, name, inputs, self.made(node), options, **fields, FusedActivationFunction=code)
+            return
+        if node.type.quant is not None:
+            raise self.refuse(node, f"quantised, must have a clamp or nothing behind it, got {activation.value}")
+        between = self.value(f"{node.name}/linear", node.type, node.name in self.flat)
+        self.operator(node.type, name, inputs, between, options, **fields)
+        self.function(node, activation, between, self.made(node))
+
+    def function(self, node: Node, activation: Activation, source: int, out: int) -> None:
+        """A function of each value."""
+        flat, kind = node.name in self.flat, node.type
+        if activation in _FUNCTIONS:
+            options = "HardSwishOptions" if activation is Activation.HARD_SWISH else ""
+            self.operator(kind, _FUNCTIONS[activation], [source], out, options)
+        elif kind.quant is None and activation is Activation.HARD_SIGMOID:
+            # relu6(x + 3) / 6
+            between, code = self.value(f"{node.name}/clamped", kind, flat), _FUSED[Activation.RELU6]
+            three, sixth = self.number(node, "three", 3.0), self.number(node, "sixth", 1 / 6)
+            self.operator(kind, "ADD", [source, three], between, "AddOptions", FusedActivationFunction=code)
+            self.operator(kind, "MUL", [between, sixth], out, "MulOptions")
+        elif kind.quant is None and activation is Activation.SILU:
+            gate = self.value(f"{node.name}/gate", kind, flat)
+            self.operator(kind, "LOGISTIC", [source], gate)
+            self.operator(kind, "MUL", [source, gate], out, "MulOptions")
+        else:
+            raise self.refuse(node, f"TFLite has no {activation.value} of {kind.dtype.value} here")
+
+    def number(self, node: Node, name: str, value: float) -> int:
+        """A real number as a constant."""
+        data = np.array([value], np.float32)
+        return self.file.tensor(f"{node.name}/{name}", (1,), tflite.TensorType.FLOAT32, data=data)
+
+    def requantize(self, node: Node, source: Node) -> None:
+        """The same real values under another quantisation."""
+        if source.name in self.flat:
+            self.flat.add(node.name)
+        if node.type == source.type:
+            dims = (1, node.shape.elements) if node.name in self.flat else (1, *node.shape.array)
+            self.place[node.name] = self.reshaped(source, node.name, dims)
+        elif node.type.quant is not None:
+            self.operator(node.type, "QUANTIZE", [self.place[source.name]], self.made(node), "QuantizeOptions")
+        else:
+            read = [self.place[source.name]]
+            self.operator(source.type, "DEQUANTIZE", read, self.made(node), "DequantizeOptions")
+
+    # -- windows -----------------------------------------------------------------------------------------------------
+
+    def padded(self, node: Node, source: int, padding: tuple[int, int, int, int], out: int) -> None:
+        """Zeros around a map."""
+        top, bottom, left, right = padding
+        sides = np.array([(0, 0), (top, bottom), (left, right), (0, 0)], np.int32)
+        pads = self.file.tensor(f"{node.name}/pads", sides.shape, tflite.TensorType.INT32, data=sides)
+        self.operator(node.type, "PAD", [source, pads], out, "PadOptions")
+
+    def looks(self, node: Node, window: Window, source: Node) -> tuple[int, dict[str, int]]:
+        """What a window reads, padded before where TFLite has no word for its padding, and stride and padding."""
+        stride = {"StrideH": window.stride[0], "StrideW": window.stride[1]}
+        read = self.as_map(source)
+        if window.padding == _same(window, source.shape):
+            return read, {**stride, "Padding": tflite.Padding.SAME}
+        if any(window.padding):
+            if isinstance(node.op, Pool):
+                raise self.refuse(node, f"padding of a pool must be that of SAME or none, got {window.padding}")
+            top, bottom, left, right = window.padding
+            shape = Shape(source.shape.height + top + bottom, source.shape.width + left + right, source.shape.channels)
+            out = self.value(f"{node.name}/padded", TensorType(shape, source.type.dtype, source.type.quant))
+            self.padded(node, read, window.padding, out)
+            read = out
+        return read, {**stride, "Padding": tflite.Padding.VALID}
+
+    def convolution(self, node: Node, op: Conv, source: Node) -> None:
+        """A convolution of any kind."""
+        if (op.weights is DType.F32) != (node.type.quant is None) or op.weights not in _CODES:
+            raise self.refuse(node, f"weights must be f32 as values are, or i8 or u8, got {op.weights.value}")
+        wanted = Rounding.SINGLE if op.dense else Rounding.DOUBLE
+        if op.weights is not DType.F32 and op.rounding is not wanted:
+            raise self.refuse(node, f"rounding must be TFLite's, {wanted.value}, got {op.rounding.value}")
+        weight, depthwise = self.graph.param(node, "weight"), op.depthwise(source.shape)
+        if op.dense:
+            weight = weight.reshape(op.out_channels, -1)
+        elif depthwise:
+            weight = weight.transpose(3, 1, 2, 0)
+        arrays = self.arrays(node, op, source, weight, 3 if depthwise else 0)
+        if op.dense:
+            flat = source.shape.pixels == 1 or source.name in self.flat
+            read = self.place[source.name] if flat else self.vector(node, source)
+            self.flat.add(node.name)
+            self.fused(node, op.activation, "FULLY_CONNECTED", [read, *arrays], "FullyConnectedOptions")
+            return
+        read, fields = self.looks(node, op.window, source)
+        fields |= {"DilationHFactor": op.window.dilation[0], "DilationWFactor": op.window.dilation[1]}
+        if depthwise:
+            fields["DepthMultiplier"] = op.out_channels // source.shape.channels
+            name, options = "DEPTHWISE_CONV_2D", "DepthwiseConv2DOptions"
+        else:
+            name, options = "CONV_2D", "Conv2DOptions"
+        self.fused(node, op.activation, name, [read, *arrays], options, **fields)
+
+    def vector(self, node: Node, source: Node) -> int:
+        """A map as one long vector."""
+        return self.reshaped(source, f"{node.name}/vector", (1, source.shape.elements))
+
+    def arrays(self, node: Node, op: Conv, source: Node, weight: Array, axis: int) -> list[int]:
+        """Weights and bias; `axis` is that of the output channels."""
+        code, quants = _CODES[op.weights], (None, None)
+        if op.weights is not DType.F32:
+            if source.type.quant is None:
+                raise self.refuse(node, "input must be quantised as the result is, got real numbers")
+            scales = np.asarray(self.graph.param(node, "weight_scale"), np.float32)
+            biases = np.float32(source.type.quant.scale) * scales
+            zero = int(self.graph.param(node, "weight_zero_point")[0]) if op.weights is DType.U8 else 0
+            if np.unique(scales).size == 1:
+                scales, biases = scales[:1], biases[:1]
+            elif op.weights is DType.U8:
+                raise self.refuse(node, "u8 weights must have one scale, got several")
+            quants = (
+                Quantized(tuple(scales.tolist()), (zero,) * scales.size, axis),
+                Quantized(tuple(biases.tolist()), (0,) * biases.size),
+            )
+        out = [self.file.tensor(f"{node.name}.weight", weight.shape, code, quants[0], weight)]
+        # LiteRT refuses convolutions without a bias.
+        kind = DType.F32 if op.weights is DType.F32 else DType.I32
+        bias = self.graph.param(node, "bias") if op.bias else np.zeros(op.out_channels, kind.numpy)
+        out.append(self.file.tensor(f"{node.name}.bias", bias.shape, _CODES[kind], quants[1], bias))
+        return out
+
+    def pool(self, node: Node, op: Pool, source: Node) -> None:
+        """A pool over windows, or the mean over the whole map."""
+        if op.kind is not PoolKind.MEAN:
+            read, fields = self.looks(node, op.window, source)
+            fields |= {"FilterHeight": op.window.kernel[0], "FilterWidth": op.window.kernel[1]}
+            name = "MAX_POOL_2D" if op.kind is PoolKind.MAX else "AVERAGE_POOL_2D"
+            self.fused(node, op.activation, name, [read], "Pool2DOptions", **fields)
+            return
+        if not op.window.covers(source.shape) or op.activation is not Activation.NONE:
+            raise self.refuse(node, f"mean must be over the whole map and alone, got {op.window.kernel}")
+        read = [self.as_map(source), self.numbers(f"{node.name}/axes", (1, 2))]
+        self.operator(node.type, "MEAN", read, self.made(node), "ReducerOptions", KeepDims=True)
+
+    def resize(self, node: Node, op: Resize, source: Node) -> None:
+        """Nearest-neighbour resizing."""
+        read = [self.as_map(source), self.numbers(f"{node.name}/size", (op.height, op.width))]
+        flags = {"AlignCorners": op.align_corners, "HalfPixelCenters": op.half_pixel_centers}
+        out, options = self.made(node), "ResizeNearestNeighborOptions"
+        self.operator(node.type, "RESIZE_NEAREST_NEIGHBOR", read, out, options, **flags)
+
+
+def _same(window: Window, shape: Shape) -> tuple[int, int, int, int]:
+    """The padding that TFLite calls SAME."""
+    sides: list[int] = []
+    for length, step, extent in zip((shape.height, shape.width), window.stride, window.extent, strict=True):
+        total = max((-(-length // step) - 1) * step + extent - length, 0)
+        sides += [total // 2, total - total // 2]
+    return sides[0], sides[1], sides[2], sides[3]

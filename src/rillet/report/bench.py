@@ -1,0 +1,109 @@
+"""Runtimes side by side as a table and as records."""
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Any
+
+from rillet.report.tables import Column, Table
+from rillet.runtime.bench import Bench, Record, Refusal, Spread
+from rillet.runtime.ceiling import Ceiling
+from rillet.runtime.machine import Machine
+from rillet.runtime.peers import OURS
+
+_COLUMNS = (
+    *(Column("runtime", words=True), Column("precision", words=True), Column("threads")),
+    *(Column("min ms"), Column("median ms"), Column("Rillet is"), Column("10-90 %")),
+    *(Column("GMAC/s"), Column("of peak"), Column("MB above idle"), Column("cold ms"), Column("first ms")),
+    *(Column("differs by"), Column("same top-1")),
+)
+
+
+def table(found: Bench) -> Table:
+    """A row for each runtime; what could not run, and what was measured on what, below."""
+    notes = [
+        f"{found.model}, {found.macs:,} MACs; {found.rounds} alternating rounds; batch 1; Rillet as {found.kernels}",
+        "Rillet is: so many times as fast, by the least times of a round, median of the rounds; 10-90 %: their spread",
+        "of peak: of the rate of multiply-accumulates alone, measured between the rounds; MB: 10^6 resident bytes",
+        "cold: one inference with empty caches; first: import, load and one inference",
+        "differs by: from Rillet's answers to random images: a share of the largest value, or steps of int8",
+        *(_refusal(refusal) for refusal in found.refusals),
+        *(ceiling_text(ceiling) for ceiling in found.ceilings),
+        machine_text(found.machine),
+    ]
+    return Table(_COLUMNS, tuple(_row(record) for record in found.records), tuple(notes))
+
+
+def records(found: Bench) -> list[dict[str, Any]]:
+    """A flat record for each runtime that ran, each with the machine's facts and ceiling."""
+    ceilings = {ceiling.threads: asdict(ceiling) for ceiling in found.ceilings}
+    facts = {"model": found.model, "macs": found.macs, "rounds": found.rounds}
+    facts |= {"kernels": found.kernels, "machine": asdict(found.machine)}
+    return [{**_flat(record), **facts, "ceiling": ceilings[record.threads]} for record in found.records]
+
+
+def refusals(found: Bench) -> Iterator[str]:
+    """A sentence for each runtime that has no figure."""
+    return (_refusal(refusal) for refusal in found.refusals)
+
+
+def _flat(record: Record) -> dict[str, Any]:
+    spread = record.ratio
+    return asdict(record) | {
+        "ratio": spread.median if spread else None,
+        "ratio_low": spread.low if spread else None,
+        "ratio_high": spread.high if spread else None,
+    }
+
+
+def _row(record: Record) -> tuple[str, ...]:
+    return (
+        record.runtime if record.runtime == OURS else f"{record.runtime} {record.version}",
+        record.precision,
+        str(record.threads),
+        f"{record.min_ms:.3f}",
+        f"{record.median_ms:.3f}",
+        *_ratio(record.runtime, record.ratio),
+        f"{record.gmacs:.1f}",
+        "-" if record.peak_share is None else f"{record.peak_share:.1%}",
+        "-" if record.rss_mb is None else f"{record.rss_mb:.1f}",
+        f"{record.cold_ms:.3f}",
+        f"{record.first_ms:.1f}",
+        _difference(record),
+        "-" if record.same_top1 is None else f"{record.same_top1} of {record.images}",
+    )
+
+
+def _ratio(runtime: str, spread: Spread | None) -> tuple[str, str]:
+    if spread is None or runtime == OURS:
+        return "", ""
+    return f"{spread.median:.2f} x", f"{spread.low:.2f}-{spread.high:.2f}"
+
+
+def _difference(record: Record) -> str:
+    if record.difference is None or record.runtime == OURS:
+        return ""
+    if record.precision == "f32":
+        return f"{record.difference:.1e}"
+    return f"{record.difference:.0f} {'step' if record.difference == 1 else 'steps'}"
+
+
+def _refusal(refusal: Refusal) -> str:
+    threads = "1 thread" if refusal.threads == 1 else f"{refusal.threads} threads"
+    return f"{refusal.runtime}, {refusal.precision}, {threads}: not measured: {refusal.why}"
+
+
+def ceiling_text(ceiling: Ceiling) -> str:
+    """The peaks of so many threads in one line."""
+    rates = (("f32", ceiling.f32_gmacs, ceiling.f32_by), ("int8", ceiling.int8_gmacs, ceiling.int8_by))
+    peaks = [f"{kind} {rate:,.0f} GMAC/s ({by})" for kind, rate, by in rates if rate]
+    threads = "1 thread" if ceiling.threads == 1 else f"{ceiling.threads} threads"
+    reads = f"reads {ceiling.cache_gbytes:,.0f} GB/s of level 2, {ceiling.memory_gbytes:,.0f} GB/s of memory"
+    return f"peak of {threads}: {', '.join([*peaks, reads])}"
+
+
+def machine_text(machine: Machine) -> str:
+    """The machine's facts in one line."""
+    caches = ", ".join(f"{name} {size // 1024:,} KiB" for name, size in machine.cache_bytes.items())
+    words = [machine.cpu, f"{machine.cores} cores", caches, " ".join(machine.sets), machine.system, machine.compiler]
+    words += [f"Python {machine.python}", "" if machine.load is None else f"load {machine.load:.2f}", machine.date]
+    return "; ".join(word for word in words if word)

@@ -1,0 +1,53 @@
+"""Rillet itself as one of the runtimes that are compared: what is built before, and what the measured process does.
+
+This is the only place that knows how Rillet's fastest program for this machine is made and called.
+"""
+
+import ctypes
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rillet.errors import Unsupported
+from rillet.runtime.peers.sessions import Session
+
+if TYPE_CHECKING:
+    from rillet.ir.graph import Array, Graph
+    from rillet.plan.plan import Plan
+
+KERNELS = "portable C99"
+"""What the fastest program is made of."""
+
+
+def plan(graph: "Graph", ram_bytes: int | None = None) -> "Plan":
+    """The plan that runs fastest here, within so many bytes of activations where they are said."""
+    # Imported here, as below: the process that is measured has the library alone.
+    from rillet.plan.rows import plan_rows
+
+    return plan_rows(graph, ram_bytes=ram_bytes, objective="time")
+
+
+def prepare(graph: "Graph", threads: int) -> Path:
+    """The shared library of `graph` for so many threads; raises Unsupported where there is none for them."""
+    from rillet.backends.c.emit import emit
+    from rillet.runtime.build import build_library
+
+    if threads != 1:
+        raise Unsupported(f"threads must be 1, got {threads}: the portable C has one")
+    return build_library(emit(plan(graph)))
+
+
+def start(job: Mapping[str, Any]) -> Session:
+    """The library, loaded; `job` says the shapes and element types of its outputs."""
+    library = ctypes.CDLL(job["file"])
+    library.net_run.restype = None
+    outputs: list[Array] = [np.empty(o["shape"], o["dtype"]) for o in job["outputs"]]
+    image = np.empty(job["shape"], job["dtype"])
+    pointers = [ctypes.c_void_p(array.ctypes.data) for array in (image, *outputs)]
+
+    def feed(given: "Array") -> None:
+        image[...] = given
+
+    return Session(feed, lambda: library.net_run(*pointers), lambda: outputs[0].copy())

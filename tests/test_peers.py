@@ -1,0 +1,132 @@
+"""Other runtimes: who is known and installed, and the process that each lives in, however it ends."""
+
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from conftest import ROOT
+from rillet.errors import Unsupported
+from rillet.runtime import peers
+from rillet.runtime.peers import PEERS, find, process
+from rillet.runtime.peers.files import Request, precision_of, prepare
+from rillet.runtime.peers.process import Process
+from rillet.runtime.peers.worker import Worker
+from rillet.transforms.dequantize import dequantize
+from test_plan import residual
+
+
+def test_a_list_is_read_and_none_means_all_that_are_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(peers.importlib.util, "find_spec", lambda name: name != "ncnn" or None)
+    assert [peer.name for peer in find("litert, torch,litert")] == ["litert", "torch"]
+    assert [peer.name for peer in find("rillet,litert")] == ["litert"]
+    assert "ncnn" not in {peer.name for peer in find(None)}
+    assert len(find(None)) == len(PEERS) - 1
+    with pytest.raises(Unsupported, match=r"--against ncnn must have ncnn installed: pip install 'rillet\[bench\]'"):
+        find("ncnn")
+
+
+def test_torch_comes_with_its_own_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(peers.importlib.util, "find_spec", lambda _: None)
+    with pytest.raises(Unsupported, match=r"pip install 'rillet\[torch\]'"):
+        find("torch")
+    assert find(None) == ()
+
+
+def test_names_that_are_none() -> None:
+    with pytest.raises(Unsupported, match=r"got 'onnx' \(did you mean onnxruntime\?\)"):
+        find("onnx")
+    with pytest.raises(Unsupported, match=r"got 'zzz'$"):
+        find("zzz")
+
+
+def test_the_page_tells_every_peers_settings() -> None:
+    page = " ".join((ROOT / "docs" / "bench.md").read_text().split())
+    for peer in PEERS.values():
+        assert f"| {peer.name} | {peer.settings} |" in page
+
+
+def test_precision_is_that_of_the_values() -> None:
+    assert precision_of(residual(8, 8, 4)) == "int8"
+    assert precision_of(dequantize(residual(8, 8, 4))) == "f32"
+
+
+def test_networks_that_a_runtime_has_no_file_for(tmp_path: Path) -> None:
+    request = Request(residual(8, 8, 4), 1, tmp_path)
+    with pytest.raises(Unsupported, match="precision must be f32"):
+        prepare("ncnn", request)
+    with pytest.raises(Unsupported, match="must be given what makes its file"):
+        prepare("torch", Request(dequantize(residual(8, 8, 4)), 1, tmp_path))
+
+
+def started(graph, folder: Path, runtime: str = "rillet") -> tuple[Process, dict[str, object]]:
+    images = folder / "images.npy"
+    source = graph.input_nodes[0]
+    np.save(images, np.zeros((2, *source.shape.array), source.type.dtype.numpy))
+    return Process(1), {"images": str(images), **prepare(runtime, Request(graph, 1, folder))}
+
+
+def test_a_process_answers(tmp_path: Path) -> None:
+    graph = residual(8, 8, 4)
+    made, job = started(graph, tmp_path)
+    try:
+        assert made.ask("start", **job)["first_ms"] > 0
+        assert len(made.ask("run", before=1, count=5)["ms"]) == 5
+        assert len(made.ask("cold", bytes=2**16, count=2)["ms"]) == 2
+        made.ask("answers", file=str(tmp_path / "out.npy"))
+        assert np.load(tmp_path / "out.npy").shape == (2, *graph.by_name[graph.outputs[0]].shape.array)
+        with pytest.raises(Unsupported, match="KeyError"):
+            made.ask("nonsense")
+        assert len(made.ask("run", before=0, count=1)["ms"]) == 1  # and goes on
+    finally:
+        made.end()
+
+
+def test_a_file_that_the_runtime_refuses(tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    made, job = started(residual(8, 8, 4), tmp_path, "onnxruntime")
+    Path(str(job["file"])).write_bytes(b"no network")
+    try:
+        with pytest.raises(Unsupported, match="InvalidProtobuf"):
+            made.ask("start", **job)
+    finally:
+        made.end()
+
+
+def test_a_process_that_dies_is_told_with_its_signal(tmp_path: Path) -> None:
+    made, job = started(residual(8, 8, 4), tmp_path)
+    broken = tmp_path / "broken.so"
+    source = tmp_path / "broken.c"
+    source.write_text("#include <stdlib.h>\nvoid net_run(void) { abort(); }\n")
+    from rillet.runtime.build import build_library
+
+    broken = build_library({"broken.c": source.read_text()})
+    try:
+        with pytest.raises(Unsupported, match="its process ended with signal SIGABRT"):
+            made.ask("start", **{**job, "file": str(broken)})
+    finally:
+        made.end()
+
+
+def test_a_process_that_hangs_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from rillet.runtime.build import build_library
+
+    made, job = started(residual(8, 8, 4), tmp_path)
+    source = "#include <unistd.h>\nunsigned sleep(unsigned);\nvoid net_run(void) { for (;;) sleep(1); }\n"
+    monkeypatch.setattr(process, "START_SECONDS", 2)
+    with pytest.raises(Unsupported, match="must answer within 2 s"):
+        made.ask("start", **{**job, "file": str(build_library({"hang.c": source}))})
+    assert made._process.poll() == -signal.SIGKILL
+
+
+def test_memory_is_what_the_runtime_took(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from rillet.runtime.peers import worker
+
+    figures = iter((10_000_000, 12_500_000))
+    monkeypatch.setattr(worker, "resident_bytes", lambda: next(figures))
+    made = Worker()
+    process_, job = started(residual(8, 8, 4), tmp_path)
+    process_.end()
+    made.answer({"do": "start", **job})
+    assert made.answer({"do": "memory"}) == {"bytes": 2_500_000}
