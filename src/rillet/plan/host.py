@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from rillet.errors import TargetError
 from rillet.ir.graph import Graph
-from rillet.ir.ops import Constant, op_macs
+from rillet.ir.ops import op_macs
 from rillet.ir.types import DType
 from rillet.plan.kernels import Choice
 from rillet.plan.plan import Kernel, Plan
@@ -103,7 +103,7 @@ class HostPlanner(RowPlanner):
         """Adds the host, and which values it keeps as uint8."""
         if self.host.kernels not in VECTORS:
             return replace(plan, host=self.host)
-        signed = (n for n in self.nodes if n.type.dtype is DType.I8 and not isinstance(n.op, Constant))
+        signed = (node for node in self.nodes if node.type.dtype is DType.I8)
         return replace(plan, host=self.host, unsigned=frozenset(node.name for node in signed))
 
 
