@@ -57,7 +57,7 @@ def check_outputs(graph: Graph, plan: Plan, images: list[np.ndarray]) -> Program
     return program
 
 
-@settings(max_examples=14, deadline=None, suppress_health_check=list(HealthCheck), phases=PHASES)
+@settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck), phases=PHASES)
 @given(graphs())
 def test_random_networks_give_the_references_values(graph: Graph) -> None:
     images = [random_image(graph, seed) for seed in range(2)]

@@ -1,25 +1,46 @@
-"""The command line as a user meets it: in a process of its own, with right and with wrong words."""
+"""The command line as a user meets it, with right and with wrong words."""
 
+import io
 import json
 import os
 import subprocess
 import sys
+from contextlib import ExitStack, chdir, redirect_stderr, redirect_stdout
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from conftest import NETWORKS, SHARED, shared_file
+from rillet.cli import main
 from rillet.cli.app import parse_size
 from rillet.errors import TargetError
 
 
 def rillet(*words: object, cwd: Path | None = None, **env: str) -> subprocess.CompletedProcess[str]:
+    """What a command prints and exits with, run in this process: one of its own spends most of its time on imports."""
+    command = ["rillet", *map(str, words)]
+    out, err, code = io.StringIO(), io.StringIO(), 0
+    with ExitStack() as stack:
+        stack.enter_context(patch.object(sys, "argv", command))
+        stack.enter_context(patch.dict(os.environ, env))
+        if cwd is not None:
+            stack.enter_context(chdir(cwd))
+        stack.enter_context(redirect_stdout(out))
+        stack.enter_context(redirect_stderr(err))
+        try:
+            main()
+        except SystemExit as exit_:
+            code = exit_.code if isinstance(exit_.code, int) else 0 if exit_.code is None else 1
+    return subprocess.CompletedProcess(command, code, out.getvalue(), err.getvalue())
+
+
+def alone(*words: object, **env: str) -> subprocess.CompletedProcess[str]:
+    """The same in a process of its own, as a user meets it."""
     command = [sys.executable, "-m", "rillet", *map(str, words)]
-    return subprocess.run(
-        command, capture_output=True, text=True, check=False, cwd=cwd, env={**os.environ, **env}, timeout=300
-    )
+    return subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, **env}, timeout=300)
 
 
 def failed(*words: object, **env: str) -> str:
@@ -53,7 +74,7 @@ def test_run_names_the_cat_and_proves_it() -> None:
 
 
 def test_run_as_text(vww: Path) -> None:
-    done = rillet("run", vww, SHARED / "photos" / "grace_hopper.bmp")
+    done = alone("run", vww, SHARED / "photos" / "grace_hopper.bmp")
     assert done.returncode == 0, done.stderr
     assert " person " in done.stdout.splitlines()[1]
     assert "activations, measured  10,956 B (10.7 KiB)" in done.stdout
@@ -129,12 +150,12 @@ def test_help_is_quick_and_loads_no_heavy_library() -> None:
     code = "import sys, rillet, rillet.cli; print(sorted({'torch', 'onnx', 'numpy', 'PIL'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
-    assert "verify" in rillet("--help").stdout
-    assert "verify" in rillet().stdout
+    assert "verify" in alone("--help").stdout
+    assert "verify" in alone().stdout
 
 
 def test_unknown_options_are_named() -> None:
-    done = rillet("run", "--nonsense")
+    done = alone("run", "--nonsense")
     assert done.returncode == 2
     assert "No such option: --nonsense" in done.stderr
 
@@ -251,11 +272,29 @@ def test_draw_writes_a_picture(tmp_path: Path) -> None:
     assert "cannot be written" in failed("draw", "mobilenet_v2", "-o", tmp_path / "none" / "net.svg")
 
 
+def test_draw_pipelines_and_fronts(tmp_path: Path) -> None:
+    chip = ("--pipeline", "--interval", 20_000, "--clock", "50MHz")
+    picture = printed("draw", "microbotnet", *chip)["picture"]
+    assert "an image every 20,000 cycles: 2,500.0 a second" in str(picture)
+    done = rillet("draw", "microbotnet", *chip, "-o", tmp_path / "pipeline.svg")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "pipeline.svg").read_text() == picture
+    assert "every narrow side" in rillet("draw", "mobilenet_v2:top=false", "--front").stdout
+    assert "--pipeline must come with --target" in failed("draw", "microbotnet", "--pipeline")
+    assert "--pipeline must come with --target" in failed("draw", "microbotnet", "--pipeline", "--clock", "1MHz")
+    assert "chip must come with --pipeline" in failed("draw", "microbotnet", "--interval", 20_000)
+    assert "chip must come with --pipeline" in failed("draw", "microbotnet", "--front", "--ceil")
+    assert "must be svg with --pipeline" in failed("draw", "microbotnet", *chip, "--format", "mermaid")
+    assert "must be said, got --pipeline and --front" in failed("draw", "microbotnet", *chip, "--front")
+
+
 def test_tables_of_the_impossible_goal() -> None:
     goal = printed("table", "impossible")
     assert (goal["total"], goal["slower_total"]) == (6112128, 2734080)
     assert printed("table", "recompute")["rows"]
     assert printed("table", "narrow", "mnasnet_b1")["options"]
+    assert len(printed("table", "chips", "microbotnet")["rows"]) == 8  # type: ignore[arg-type]
+    assert len(printed("table", "rates", "microbotnet")["rows"]) == 8  # type: ignore[arg-type]
     assert "map must be a multiple of the last convolution's 13x13" in failed("table", "impossible", "squeezenet1_1")
 
 
@@ -270,16 +309,39 @@ def test_plan_and_simulate_a_pipeline() -> None:
     assert all(ring["peak_pixels"] <= ring["depth_pixels"] for ring in found["rings"])  # type: ignore[union-attr]
     done = rillet("plan", "mobilenet_v2", "--target", "zcu102", "--clock", "300MHz")
     assert "at 300 MHz" in done.stdout
-    parts = printed("plan", "mobilenet_v2", "--interval", 12544, "--several", 3)["devices"]
-    assert len(parts) == 3  # type: ignore[arg-type]
+    made = printed("plan", "mobilenet_v2", "--interval", 12544, "--several", 3, "--target", "u250", "--clock", "1GHz")
+    assert (len(made["devices"]), made["chip"], made["clock_hz"]) == (3, "Alveo U250", 1e9)  # type: ignore[arg-type]
+
+
+def test_a_promise_is_answered_where_there_is_no_plan() -> None:
+    for command in ("plan", "simulate"):
+        done = rillet(command, "mobilenet_v2", "--target", "tensorasic_65536")
+        assert done.returncode == 1
+        assert "500,000 images/s are promised; of mobilenet_v2 one chip cannot make so many" in done.stdout
+        assert "an image every 4,704 cycles, 212,585 images/s at 1000 MHz" in done.stdout
+        assert "weights: 3,469,760 in room for 2,097,152, so 1,372,608 have no place; 2 such chips" in done.stdout
+        assert done.stderr.startswith("rillet: mobilenet_v2: weights must be at most 2097152")
+        done = rillet(command, "mobilenet_v2", "--target", "tensorasic_65536", "--json")
+        assert done.returncode == 1
+        record = json.loads(done.stdout)
+        assert "weights must be at most 2097152" in record["error"]
+        assert (record["claim"]["holds"], record["claim"]["unbound_cycles"]) == (False, 4704)
+    kept = printed("plan", "mobilenet_v2:top=false,width=0.35", "--target", "tensorasic_65536")
+    assert kept["claim"]["holds"] and kept["interval_cycles"] == kept["claim"]["planned_cycles"]  # type: ignore[index]
 
 
 def test_wrong_words_for_pipelines() -> None:
     assert "multipliers must be at least" in failed("plan", "mobilenet_v2", "--interval", 50176, "--multipliers", 10)
     assert "did you mean zcu102?" in failed("plan", "mobilenet_v2", "--target", "zcu103")
-    assert "weights must be at most 2097152 to stay" in failed("plan", "mobilenet_v2", "--target", "tensorasic_65536")
     assert "--clock must be a frequency" in failed("plan", "mobilenet_v2", "--interval", 50176, "--clock", "fast")
     assert "must come with --target" in failed("plan", "mobilenet_v2", "--several", 2)
+    assert "must be at least 8139 each" in failed(
+        "plan", "mobilenet_v2", "--interval", 12544, "--several", 3, "--target", "vu9p"
+    )
+    chips = ("plan", "mobilenet_v2", "--several", 2)
+    assert "multipliers must be at least" in failed(*chips, "--interval", 12544, "--multipliers", 100)
+    assert "bits a device for 2 devices, got 8000" in failed(*chips, "--interval", 12544, "--memory", "1kB")
+    assert "interval, multipliers or a target must be said" in failed(*chips, "--memory", "2MiB")
 
 
 def test_systolic_and_speedups() -> None:
@@ -307,6 +369,53 @@ def test_energy_and_fit() -> None:
     assert "45nm" in failed("energy", "microbotnet", "--node", "46nm")
 
 
+def test_cost() -> None:
+    made = printed("cost", "microbotnet:width=0.32", "--target", "zcu102", "--target", "nano33ble", "--fps", 10)
+    assert [row["target"] for row in made["targets"]] == ["zcu102", "nano33ble"]  # type: ignore[union-attr]
+    piped = rillet("cost", "microbotnet:width=0.32", "--target", "all").stdout
+    assert "tensorasic_65536" in piped and "…" not in piped
+    assert rillet("cost", "microbotnet:width=0.32", "--target", "zcu102", "--csv").stdout.count("\n") == 2
+    assert "| zcu102 |" in rillet("cost", "microbotnet:width=0.32", "--target", "zcu102", "--markdown").stdout
+    assert "did you mean zcu102?" in failed("cost", "microbotnet", "--target", "zcu103")
+    assert "--fps must be above 0" in failed("cost", "microbotnet", "--fps", 0)
+    assert "--out: suffix must be one of .html, .md, .csv, got '.pdf'" in failed("cost", "microbotnet", "-o", "x.pdf")
+
+
+def test_cost_as_files(tmp_path: Path) -> None:
+    for name, start in (("page.html", "<!DOCTYPE html>"), ("table.md", "| target |"), ("table.csv", "target,machine,")):
+        out = tmp_path / name
+        done = rillet("cost", "microbotnet:width=0.32", "--target", "gemmini_16x16", "-o", out)
+        assert done.returncode == 0 and str(out) in done.stdout
+        assert out.read_text().startswith(start)
+    nowhere = tmp_path / "no" / "page.html"
+    assert "cannot be written" in failed("cost", "microbotnet", "--target", "zcu102", "-o", nowhere)
+
+
+def test_draw_of_costs() -> None:
+    small = "microbotnet:width=0.32"
+    for what, target in (("systolic", "gemmini_16x16"), ("energy", "zcu102"), ("roofline", "nano33ble")):
+        assert rillet("draw", small, "--cost", what, "--target", target).stdout.startswith("<svg")
+    assert printed("draw", small, "--cost", "energy", "--node", "7nm")["format"] == "svg"
+    assert "--cost must be one of systolic, energy, roofline" in failed("draw", small, "--cost", "time")
+    assert "must be a systolic array" in failed("draw", small, "--cost", "systolic", "--target", "zcu102")
+    assert "--target must come with --pipeline or --cost" in failed("draw", small, "--target", "zcu102")
+    assert "--node must come with --cost" in failed("draw", small, "--node", "7nm")
+    assert "--node must come with --cost energy" in failed("draw", small, "--cost", "roofline", "--node", "7nm")
+    assert "--format must be svg with --cost" in failed("draw", small, "--cost", "energy", "--format", "mermaid")
+
+
+def test_a_microjoule() -> None:
+    asked = printed("table", "microjoule")
+    rows = {(row["weights"], row["weight_memory"]): row for row in asked["rows"]}  # type: ignore[union-attr]
+    assert rows["int8", "sram_8KB"]["once_under"] == "yes"
+    assert rows["int8", "dram"]["once_under"] == rows["int8", "dram"]["image_under"] == "no"
+    assert [chip["uj"] for chip in asked["chips"]] == [3.8, 14.4]  # type: ignore[union-attr]
+    assert printed("table", "microjoule", "binarynet_cifar10", "--node", "7nm")["node"] == "7 nm"
+    assert "3.8" in rillet("table", "microjoule", "--csv").stdout
+    assert "--node must come with the table microjoule" in failed("table", "alpha", "--node", "7nm")
+    assert "46nm: must be a technology" in failed("table", "microjoule", "--node", "46nm")
+
+
 def test_models_lists_the_zoo() -> None:
     zoo = {network["name"]: network for network in printed("models")["zoo"]}  # type: ignore[union-attr]
     assert "width=1" in zoo["mobilenet_v2"]["parameters"]
@@ -326,4 +435,5 @@ def test_wrong_words_for_networks() -> None:
     assert "table must be one of alpha, fuseconv, impossible" in failed("table", "beta")
     assert "--board must be a size" in failed("explain", "mobilenet_v2", "--board", "big")
     assert "or mobilenet_v2:top=false,seed=0 for drawn ones" in failed("verify", "mobilenet_v2:top=false")
+    assert "hub:efficientnet_lite0 is trained, or" in failed("verify", "efficientnet_lite0")
     assert "an oracle must be given a file" in failed("verify", "microbotnet:seed=1", "--against", "litert")

@@ -5,7 +5,9 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
+import torch
 from safetensors.numpy import load as load_tensors
 
 from conftest import NETWORKS as FILES
@@ -16,12 +18,15 @@ from rillet.errors import BuildError, GraphError, RilletError, Unsupported
 from rillet.exporters import rlt, safetensors
 from rillet.importers.rlt import load, parse
 from rillet.importers.tflite import load as load_tflite
+from rillet.importers.torch import from_torch
 from rillet.ir.types import DType
 from rillet.plan.rows import plan_rows
 from rillet.runtime.convert import convert
 from rillet.runtime.images import load_input
 from rillet.runtime.models import open_model
+from rillet.runtime.run import Program
 from rillet.runtime.verify import verify
+from rillet.train.modules import to_module
 from rillet.transforms.dequantize import dequantize
 from rillet.zoo.registry import NETWORKS, build
 
@@ -128,6 +133,31 @@ def test_the_float_mobilenet_v2_behind_the_int8_one() -> None:
     assert count(graph).params == 3_489_097
     image = load_input(shared_file("photos/cat.bmp"), graph)
     assert int(reference.outputs(graph, image)[0].argmax()) == 286
+
+
+def test_the_float_mobilenet_v2_by_every_path(tmp_path: Path) -> None:
+    """ONNX out and in, PyTorch out and in, and C: the same graph again, and the reference's answer."""
+    graph = dequantize(load_tflite(shared_file(FILES["mobilenet_v2"])))
+    image = load_input(shared_file("photos/cat.bmp"), graph)
+    expected = reference.outputs(graph, image)[0].ravel()
+
+    convert(graph, tmp_path / "net.onnx")
+    by_onnx = open_model(tmp_path / "net.onnx").graph
+    example = torch.from_numpy(image.astype(np.float32).transpose(2, 0, 1)[None])
+    module = to_module(graph).eval()
+    by_torch = from_torch(module, example)
+    for found in (by_onnx, by_torch):
+        assert found.nodes == graph.nodes
+        assert {key: array.tobytes() for key, array in found.params.items()} == {
+            key: array.tobytes() for key, array in graph.params.items()
+        }
+    with torch.no_grad():
+        answers = {"torch": module(example).numpy().ravel()}
+    answers["C"] = Program(plan_rows(by_torch)).run(image)[0].ravel()
+    session = onnxruntime.InferenceSession(tmp_path / "net.onnx", providers=["CPUExecutionProvider"])
+    answers["onnxruntime"] = np.asarray(session.run(None, {session.get_inputs()[0].name: example.numpy()})[0]).ravel()
+    for name, answer in answers.items():
+        assert np.abs(answer - expected).max() <= 1e-5 * np.abs(expected).max(), name
 
 
 @pytest.mark.parametrize("name", ["vww", "resnet", "person"])

@@ -37,8 +37,9 @@ def comparable(text: str) -> list[str]:
 def test_console_blocks(page: str, command: str, output: str, tmp_path: Path) -> None:
     if not SHARED.exists():
         pytest.skip("test data absent: the models of the documentation")
-    for path in (p for pattern in ("*.tflite", "*.bmp") for p in SHARED.glob(f"*/{pattern}")):
+    for path in (p for pattern in ("*.tflite", "*.bmp", "*.pth") for p in SHARED.glob(f"*/{pattern}")):
         (tmp_path / path.name).symlink_to(shared_file(str(path.relative_to(SHARED))))
+    (tmp_path / "cifar10").symlink_to(shared_file("cifar10/test_batch.png").parent)
     words = ["rillet", "run"] if command == "make demo" else shlex.split(command)
     assert words[0] == "rillet", page
     done = subprocess.run(

@@ -77,6 +77,9 @@ def test_parts_add_up_and_bands_hold_the_value(graph: Graph) -> None:
         assert found.low_uj < found.total_uj < found.high_uj
         assert part(found, "additions").count == graph.macs
         assert all(p.low_uj <= p.uj <= p.high_uj and p.count > 0 for p in found.parts)
+        for sums in ("uj", "low_uj", "high_uj"):
+            layers = sum(getattr(layer, sums) for layer in found.layers)
+            assert layers == pytest.approx(sum(getattr(p, sums) for p in found.parts))
 
 
 def test_one_layer_by_hand() -> None:
@@ -153,7 +156,7 @@ def test_large_maps_lie_in_dram_and_large_layers_go_in_passes() -> None:
 def test_systolic_traffic_is_charged_as_it_is_counted() -> None:
     graph = one_layer(Shape(10, 10, 4), Conv(6, Window((3, 3), padding=(1, 1, 1, 1))))
     traffic = Traffic(input_reads=3600, weight_reads=432, output_writes=600, output_reads=100, dram_bytes=1216)
-    found = energy(graph, NM45, schedule="systolic", traffic=traffic, activation_memory="sram_32KB")
+    found = energy(graph, NM45, schedule="systolic", traffic={"conv": traffic}, activation_memory="sram_32KB")
     moved = {p.name: (p.by, p.count) for p in found.parts if p.unit == "bits"}
     assert moved == {
         "weights, read": ("sram_8KB", 432 * 8),
@@ -163,7 +166,7 @@ def test_systolic_traffic_is_charged_as_it_is_counted() -> None:
         "weights and activations, DRAM": ("dram", 1216 * 8),
     }
     doubled = replace(traffic, weight_reads=864)
-    more = energy(graph, NM45, schedule="systolic", traffic=doubled, activation_memory="sram_32KB")
+    more = energy(graph, NM45, schedule="systolic", traffic={"conv": doubled}, activation_memory="sram_32KB")
     assert more.total_uj - found.total_uj == pytest.approx(432 * 8 / 64 * 10e-6)
 
 
@@ -172,10 +175,11 @@ def test_systolic_traffic_is_charged_as_it_is_counted() -> None:
     [
         ({"schedule": "streamed"}, "--schedule must be one of layerwise, stream, systolic, got 'streamed'; did you"),
         ({"schedule": "systolic"}, "traffic must come with the schedule systolic"),
-        ({"traffic": Traffic(1, 1, 1, 1, 1)}, "traffic must come with the schedule systolic, and only with it"),
-        ({"bits": 4}, "45 nm: must have int4_mult for this"),
+        ({"traffic": {}}, "traffic must come with the schedule systolic, and only with it"),
+        ({"schedule": "systolic", "traffic": {}}, "one: traffic must be that of its layers with weights"),
+        ({"bits": 4}, "45nm: must have int4_mult for this"),
         ({"bits": "int"}, "type of numbers must be such as int8 or bf16, got 'int'"),
-        ({"accumulator": 64}, "45 nm: must have int64_add for this"),
+        ({"accumulator": 64}, "45nm: must have int64_add for this"),
         ({"weight_memory": "sram_8kb"}, "must have sram_8kb for this, and has .*; did you mean sram_8KB"),
         ({"activation_memory": "hbm2"}, "must have hbm2 for this"),
         ({"weight_bits": 0}, "bits of a weight must be 1 to 64, got 0"),
@@ -192,10 +196,10 @@ def test_a_table_without_memories() -> None:
     entries = {key: entry for key, entry in NM45.entries.items() if "sram" not in key}
     graph = one_layer(Shape(10, 10, 4), Conv(6))
     for schedule in ("layerwise", "stream"):
-        with pytest.raises(TargetError, match="45 nm: must have a memory on the chip for this, and has none"):
+        with pytest.raises(TargetError, match="45nm: must have a memory on the chip for this, and has none"):
             energy(graph, replace(NM45, entries=entries), schedule=schedule)
     without = {key: entry for key, entry in NM45.entries.items() if key != "dram"}
-    with pytest.raises(TargetError, match="45 nm: must have one of dram, ddr4"):
+    with pytest.raises(TargetError, match="45nm: must have one of dram, ddr4"):
         energy(graph, replace(NM45, entries=without))
 
 

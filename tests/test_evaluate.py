@@ -10,12 +10,14 @@ from PIL import Image
 
 from conftest import shared_file
 from rillet.errors import GraphError, RilletError, Unsupported
+from rillet.ir.graph import Graph
 from rillet.plan.rows import plan_rows
 from rillet.runtime.datasets import CIFAR10, open_dataset
 from rillet.runtime.evaluate import BACKENDS, evaluate
 from rillet.runtime.models import open_model
 from rillet.train.infer import runner
 from rillet.transforms.fold import fold
+from rillet.transforms.lowbit import signs, ternary_tensors
 
 IMAGES = 12
 
@@ -90,33 +92,40 @@ def test_a_network_with_a_background_class(images: np.ndarray, tmp_path: Path) -
     assert evaluate(plan, data, "reference").images == IMAGES
 
 
-@pytest.mark.parametrize("trained", ["x0_25 0.25 77.99", "x0_32 0.32 79.35"])
-def test_the_first_of_what_trained_networks_get_right(trained: str) -> None:
-    """The shares of the whole test set are measured by the slow tests; half of them is within 2 points here."""
-    file, width, percent = trained.split()
-    weights = shared_file(f"microbotnet/fd_mobilenetv3_{file}.pth")
-    data = open_dataset(f"cifar10:{shared_file('cifar10/test_batch.png').parent}")
-    graph = fold(open_model(f"microbotnet:width={width}", weights=weights).graph)
-    result = evaluate(plan_rows(graph), data, "c", limit=2000)
-    assert abs(100 * result.top1 - float(percent)) < 2
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["c", "torch"])
+@pytest.mark.parametrize(
+    ("model", "file", "correct"),
+    [
+        ("microbotnet:width=0.25", "fd_mobilenetv3_x0_25.pth", 7799),
+        ("microbotnet:width=0.32", "fd_mobilenetv3_x0_32.pth", 7935),
+        ("microbotnet:width=0.5", "fd_mobilenet_v3_x0_50_acc81_91.pth", 8191),
+        ("microbotnet:width=0.32", "micro_large_conv_and_fc_ttq_x0_32.pytorch_state", 7279),
+        ("microbotnet:width=0.32", "micro_large_conv_ttq_x0_32.pytorch_state", 7285),
+        ("squeezenet_cifar10", "../squeezenet/squeezenet_cifar10.pytorch_state", 8746),
+    ],
+)
+def test_trained_networks_on_the_whole_test_set(model: str, file: str, correct: int, backend: str) -> None:
+    assert right_answers(open_model(model, weights=shared_file(f"microbotnet/{file}")).graph, backend) == correct
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("backend", ["c", "torch"])
 @pytest.mark.parametrize(
-    ("model", "file", "percent"),
+    ("file", "correct"),
     [
-        ("microbotnet:width=0.25", "fd_mobilenetv3_x0_25.pth", 77.99),
-        ("microbotnet:width=0.32", "fd_mobilenetv3_x0_32.pth", 79.35),
-        ("microbotnet:width=0.5", "fd_mobilenet_v3_x0_50_acc81_91.pth", 81.91),
-        ("microbotnet:width=0.32", "micro_large_conv_and_fc_ttq_x0_32.pytorch_state", 72.79),
-        ("microbotnet:width=0.32", "micro_large_conv_ttq_x0_32.pytorch_state", 72.85),
-        ("squeezenet_cifar10", "../squeezenet/squeezenet_cifar10.pytorch_state", 87.46),
+        ("micro_large_conv_and_fc_ttq_x0_32.pytorch_state", 7230),
+        ("micro_large_conv_ttq_x0_32.pytorch_state", 7233),
     ],
 )
-def test_trained_networks_by_the_generated_program(model: str, file: str, percent: float) -> None:
+def test_ternary_networks_by_their_signs(file: str, correct: int, backend: str) -> None:
+    graph = open_model("microbotnet:width=0.32", weights=shared_file(f"microbotnet/{file}")).graph
+    assert right_answers(signs(graph, ternary_tensors(graph)), backend) == correct
+
+
+def right_answers(graph: Graph, backend: str) -> int:
     data = open_dataset(f"cifar10:{shared_file('cifar10/test_batch.png').parent}")
-    graph = open_model(model, weights=shared_file(f"microbotnet/{file}")).graph
-    assert evaluate(plan_rows(fold(graph)), data, "c").top1 == percent / 100
+    return evaluate(plan_rows(fold(graph)), data, backend, torch_runner=runner).correct
 
 
 def test_what_is_no_data_set(images: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

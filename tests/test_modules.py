@@ -51,7 +51,7 @@ from rillet.transforms.fuseconv import choose, fuse
 from rillet.zoo.registry import NETWORKS, build
 from rillet.zoo.weights import with_seeded_weights
 
-QUICK = settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
+QUICK = settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
 TRAINABLE = [name for name in NETWORKS if name != "binarynet_cifar10"]
 FAST = ["mobilenet_v1", "mobilenet_v2", "mobilenet_v3_small", "microbotnet", "squeezenet1_1", "resnet18"]
 
@@ -119,7 +119,7 @@ def test_any_network_of_blocks(graph: Graph, seed: int) -> None:
     assert_round_trip(fold(trained))
 
 
-@settings(QUICK, max_examples=50)
+@settings(QUICK, max_examples=20)
 @given(graphs(real=True))
 def test_any_real_network(graph: Graph) -> None:
     """Odd paddings, constants, slices, resizes, fused activations, several outputs."""

@@ -248,10 +248,47 @@ def test_several_devices() -> None:
         cut_over_devices(made, 3, 1000)
     with pytest.raises(TargetError, match=r"devices must be from 1 to \d+"):
         cut_over_devices(made, 1000)
-    with pytest.raises(TargetError, match="multipliers or a target must be said"):
+    with pytest.raises(TargetError, match="interval, multipliers or a target must be said for several"):
         plan_several(small(), 2)
+    with pytest.raises(TargetError, match="interval, multipliers or a target must be said for several"):
+        plan_several(small(), 2, memory_bits=10**9)
     with pytest.raises(TargetError, match="multipliers must be more than 1 each"):
         plan_several(small(), 3, multipliers=1)
+
+
+def test_several_devices_at_an_interval_and_within_budgets() -> None:
+    free, parts = plan_several(small(), 3, multipliers=156)
+    slower, found = plan_several(small(), 3, interval=2 * free.interval_cycles)
+    assert slower.interval_cycles == 2 * free.interval_cycles
+    fullest = max(part.multipliers for part in found)
+    assert plan_several(small(), 3, interval=slower.interval_cycles, multipliers=fullest)[1] == found
+    with pytest.raises(TargetError, match=f"multipliers must be at least {fullest} each for 3 devices at an interval"):
+        plan_several(small(), 3, interval=slower.interval_cycles, multipliers=fullest - 1)
+    roomy = max(part.memory_bits for part in parts)
+    assert plan_several(small(), 3, multipliers=156, memory_bits=roomy)[1] == parts
+    with pytest.raises(TargetError, match=r"memory must be at least \d+ bits a device for 3 devices, got 1000"):
+        plan_several(small(), 3, multipliers=156, memory_bits=1000)
+    with pytest.raises(TargetError, match="interval must be at most"):
+        plan_several(small(), 3, interval=10**14)
+    with pytest.raises(TargetError, match=r"devices must be from 1 to \d+, the layers of"):
+        plan_several(small(), 1000, multipliers=156)
+
+
+def test_several_devices_with_little_memory_run_slower() -> None:
+    graph = build("mobilenet_v2", {"top": "false"})
+    chip = targets.load("ecp5_85")
+    with pytest.raises(TargetError, match="memory must be at least"):
+        plan_several(graph, 5, chip=chip)
+    made, parts = plan_several(graph, 7, chip=chip)
+    assert made.interval_cycles == 903_168
+    assert max(part.multipliers for part in parts) <= 156
+    assert max(part.memory_bits for part in parts) <= (chip.memory_bits or 0)
+    roomy, _ = plan_several(graph, 7, multipliers=156)
+    assert roomy.interval_cycles < made.interval_cycles
+    with pytest.raises(
+        TargetError, match="multipliers must be at least 429 each for 7 devices at an interval of 301056"
+    ):
+        plan_several(graph, 7, interval=301_056, chip=chip)
 
 
 def test_a_second_pass_starts_from_the_narrowest_map() -> None:

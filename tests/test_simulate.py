@@ -14,12 +14,13 @@ from graphs import Builder, graphs, random_image
 from rillet.backends import reference
 from rillet.errors import GraphError, TargetError, Unsupported
 from rillet.importers.tflite import load
-from rillet.ir.graph import Array, Graph
-from rillet.ir.ops import Add, Input, Pool, PoolKind, Resize, Window
+from rillet.ir.graph import Array, Graph, Node
+from rillet.ir.ops import Add, Input, Pool, PoolKind, Resize, Window, op_window
 from rillet.ir.types import DType, Shape
 from rillet.plan.pixels import PixelPlan, plan_pixels
 from rillet.runtime.replay import simulate_values
 from rillet.runtime.simulate import MOST_IMAGES, Simulation, simulate
+from rillet.transforms.fold import fold
 from rillet.zoo import registry
 from rillet.zoo.registry import build
 from rillet.zoo.weights import with_seeded_weights
@@ -70,9 +71,38 @@ def test_random_networks_never_stall_nor_miss_a_pixel(graph: Graph, interval: in
     check(plan)
 
 
+def reads_first(reader: Node) -> bool:
+    """False where every window of `reader` misses the first pixel, as one that sees padding alone."""
+    window = op_window(reader.op)
+    if window is None:
+        return True
+    (top, _, left, _), out = window.padding, reader.shape
+    return all(
+        any(
+            at * window.stride[i] - before + tap * window.dilation[i] == 0
+            for at in range(count)
+            for tap in range(window.kernel[i])
+        )
+        for i, count, before in ((0, out.height, top), (1, out.width, left))
+    )
+
+
 def shorter(plan: PixelPlan) -> list[dict[str, int]]:
-    """One ring at a time with a pixel less."""
-    return [{b.value: b.depth_pixels - 1} for b in plan.buffers if b.depth_pixels > 1]
+    """One ring at a time with a pixel less.
+
+    Without those whose first pixel some reader waits for but never reads: it tells that the image has begun.
+    """
+    nodes = plan.graph.by_name
+    rings = [b for b in plan.buffers if all(reads_first(nodes[reader]) for reader in b.readers)]
+    return [{b.value: b.depth_pixels - 1} for b in rings if b.depth_pixels > 1]
+
+
+def padding_alone() -> Graph:
+    """Two layers, the second of which sees nothing but padding."""
+    b = Builder(np.random.default_rng(0), DType.F32)
+    at = b.add(b.conv(1), b.add(Input(), shape=Shape(1, 2, 1)))
+    b.add(replace(b.conv(1), window=Window((1, 1), (2, 1), (1, 0, 0, 0))), at)
+    return b.graph()
 
 
 def check_shorter(plan: PixelPlan) -> None:
@@ -101,6 +131,7 @@ def test_one_pixel_less_loses_a_pixel(name: str, interval: int) -> None:
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@example(padding_alone(), 1)
 @given(networks(10) | graphs(), st.integers(1, 500))
 def test_one_pixel_less_loses_a_pixel_in_random_networks(graph: Graph, interval: int) -> None:
     try:
@@ -145,6 +176,31 @@ def test_a_trace_tiles_the_time_of_every_stage() -> None:
         for state in ("busy", "starved", "blocked"):
             spent = sum(span.end_cycle - span.begin_cycle for span in spans if span.state == state)
             assert spent == getattr(seen, f"{state}_cycles")
+
+
+@pytest.mark.parametrize(("interval", "bins"), [(20_000, 300), (20_000, 7), (400, 10_000)])
+def test_a_profile_holds_every_cycle_of_every_stage(interval: int, bins: int) -> None:
+    plan = plan_pixels(build("microbotnet"), interval=interval)
+    run = simulate(plan, 3, bins=bins)
+    assert run.profile.shape[1] <= bins and run.profile.shape[1] * run.bin_cycles >= run.cycles
+    assert run.profile.sum(2).max() <= run.bin_cycles
+    for seen, stage in zip(run.stages, run.profile.sum(1).tolist(), strict=True):
+        assert stage == [seen.starved_cycles, seen.blocked_cycles, *[seen.busy_cycles // 3] * 3]
+    spans = simulate(plan, 3, trace=True).trace
+    for at, seen in enumerate(run.stages[:3]):
+        own = np.array([(s.begin_cycle, s.end_cycle) for s in spans if s.node == seen.node and s.state == "busy"])
+        for number, found in enumerate(run.profile[at, :, 2:].sum(1)):
+            begin = number * run.bin_cycles
+            inside = np.clip(own, begin, begin + run.bin_cycles)
+            assert found == (inside[:, 1] - inside[:, 0]).sum()
+
+
+def test_cycles_beyond_the_plan_are_in_the_last_part() -> None:
+    plan = plan_pixels(build("microbotnet"), interval=20_000)
+    less = {"input": 1}
+    run = simulate(plan, 2, depths=less, bins=50)
+    assert run.deadlock or run.input_blocked
+    assert run.profile.sum() == sum(s.busy_cycles + s.starved_cycles + s.blocked_cycles for s in run.stages)
 
 
 def test_demands_that_make_no_sense() -> None:
@@ -234,6 +290,48 @@ def test_every_ring_with_one_pixel_less_gives_wrong_values(name: str, resolution
     for less in shorter(plan):
         with pytest.raises(AssertionError):
             check_values(plan, images, less)
+
+
+EXACT = ("mobilenet_v2", "mobilenet_v1", "mnasnet_b1", "squeezenet1_1", "resnet18", "efficientnet_lite0")
+
+
+def in_whole_numbers(graph: Graph) -> Graph:
+    """With two weights of one or minus one an output: small integers, which sum up alike in any order."""
+    rng = np.random.default_rng(7)
+    params: dict[str, Array] = {}
+    for name, array in graph.params.items():
+        made = np.zeros(array.shape, array.dtype)
+        if array.ndim > 1:
+            flat = made.reshape(len(made), -1)
+            for row in flat:
+                row[rng.choice(len(row), min(2, len(row)), replace=False)] = rng.choice((-1, 1), min(2, len(row)))
+        else:
+            made[:] = rng.integers(-1, 3, len(made))
+        params[name] = made
+    return replace(graph, params=params)
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=() if name in FAST else pytest.mark.slow) for name in EXACT])
+def test_values_in_whole_numbers_are_bit_exact(name: str) -> None:
+    """The zoo's own layers at the planned depths: every value of every layer as the reference has it, to the bit."""
+    resolution = dict(SIZED)[name]
+    graph = fold(with_seeded_weights(build(name, {"resolution": resolution})))
+    plan = plan_pixels(in_whole_numbers(graph), interval=1024)
+    rng = np.random.default_rng(1)
+    shape = plan.graph.input_nodes[0].shape.array
+    images = [rng.integers(0, 4, shape).astype(np.float32) for _ in range(max(2, plan.frames))]
+    expected = [reference.run(plan.graph, image) for image in images]
+    assert all(np.ptp(values[node]) > 0 for values in expected for node in plan.graph.outputs)
+
+    def equal(depths: dict[str, int] | None = None) -> bool:
+        made = simulate_values(plan, *images, depths=depths)
+        pairs = [(a[node], b[node]) for a, b in zip(made, expected, strict=True) for node in a]
+        return all(np.array_equal(a, b) and np.abs(b).max() < 2**40 for a, b in pairs)
+
+    assert equal()
+    rings = sorted(shorter(plan), key=lambda less: -max(less.values()))
+    for less in (rings[0], rings[len(rings) // 2], rings[-1]):
+        assert not equal(less), less
 
 
 def small(op: object, shape: Shape, dtype: DType = DType.I8) -> Graph:

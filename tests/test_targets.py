@@ -63,8 +63,8 @@ def test_a_file(tmp_path: Path) -> None:
         ("value = 12", "value = -1", "value must be a number from 1"),
         ("value = 12", "values = 12", "got 'values'; did you mean value?"),
         ('source = "a guess"', "", "clock_hz: must say source"),
-        ('confidence = "assumed"', 'confidence = "sure"', "confidence must be one of data sheet, claimed, assumed"),
-        ('"a board"', '"a board"\nmemory_bits = 7', "memory_bits: must be a table .* got 7"),
+        ('confidence = "assumed"', 'confidence = "sure"', "confidence: must be one of data sheet, claimed, assumed"),
+        ('"a board"', '"a board"\nmemory_bits = 7', "memory_bits: must be a table, got 7"),
     ],
 )
 def test_what_is_refused(old: str, new: str, message: str) -> None:

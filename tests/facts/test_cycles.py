@@ -3,6 +3,9 @@
 import pytest
 
 from rillet.analyses.systolic import Systolic, systolic
+from rillet.ir.graph import Graph, Node
+from rillet.ir.ops import Conv, Input, Pool, PoolKind, Window
+from rillet.ir.types import Shape, TensorType
 from rillet.runtime.models import open_model
 
 # The latency model published with FuSeConv (Ganesan et al., DATE 2021), obtained by running its code: cycles on
@@ -89,6 +92,35 @@ def test_fuse(model: str, small: int, middle: int, large: int, plain: int) -> No
 def test_fuse_of_other_networks(model: str, plain: int, broadcast: int) -> None:
     assert on(model, 64, convention="fuse").cycles == plain
     assert on(model, 64, convention="fuse", hardware="fuse").cycles == broadcast
+
+
+def alexnet() -> Graph:
+    """AlexNet as torchvision has it, which the zoo has not: five convolutions, three pools, three dense layers."""
+    nodes = [Node("input", Input(), (), TensorType(Shape(224, 224, 3)))]
+
+    def add(op: Conv | Pool, channels: int) -> None:
+        height, width = op.window.output(nodes[-1].shape)
+        nodes.append(Node(f"n{len(nodes)}", op, (nodes[-1].name,), TensorType(Shape(height, width, channels))))
+
+    halve = Pool(PoolKind.MAX, Window((3, 3), (2, 2)))
+    for channels, kernel, stride, pad, pooled in (
+        (64, 11, 4, 2, True),
+        (192, 5, 1, 2, True),
+        (384, 3, 1, 1, False),
+        (256, 3, 1, 1, False),
+        (256, 3, 1, 1, True),
+    ):
+        add(Conv(channels, Window((kernel, kernel), (stride, stride), (pad, pad, pad, pad))), channels)
+        if pooled:
+            add(halve, channels)
+    for channels in (4096, 4096, 1000):
+        add(Conv(channels, Window((nodes[-1].shape.height, nodes[-1].shape.width))), channels)
+    return Graph("alexnet", tuple(nodes), (nodes[-1].name,))
+
+
+def test_fuse_of_alexnet() -> None:
+    made = systolic(alexnet(), rows=64, columns=64, convention="fuse")
+    assert (made.macs, made.cycles) == (714_188_480, 1_117_460)
 
 
 @pytest.mark.parametrize("dataflow", SCALESIM)

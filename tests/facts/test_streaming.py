@@ -94,18 +94,35 @@ def test_pytorch_padding_has_the_same_formula() -> None:
 
 
 @pytest.mark.parametrize(
-    ("chip", "most", "held"), [("tensorasic_16384", 54_705.6, 524_288), ("tensorasic_65536", 218_822.2, 2_097_152)]
+    ("chip", "most", "held", "interval"),
+    [("tensorasic_16384", 54_705.6, 524_288, 18_816), ("tensorasic_65536", 218_822.2, 2_097_152, 4_704)],
 )
-def test_half_a_million_images_a_second(chip: str, most: float, held: int) -> None:
+def test_half_a_million_images_a_second(chip: str, most: float, held: int, interval: int) -> None:
     claim = check_claim(network(), targets.load(chip))
     assert claim.claimed_images_per_s == 500_000
     assert claim.multipliers_needed == 149_748
     assert claim.most_images_per_s == pytest.approx(most, abs=0.05)
     assert (claim.weights, claim.weights_held) == (2_189_760, held)
-    assert not claim.holds
-    assert check_claim(build("mobilenet_v2", {"top": "false", "width": "0.35"}), targets.load("tensorasic_65536")).holds
+    assert claim.weights_missing == 2_189_760 - held
+    assert (claim.chips_needed - 1) * held < 2_189_760 <= claim.chips_needed * held
+    assert (claim.weights_each - 1) * claim.multipliers < 2_189_760 <= claim.weights_each * claim.multipliers
+    assert claim.unbound_cycles == interval == plan_pixels(network(), multipliers=claim.multipliers).interval_cycles
+    assert claim.planned_cycles is None and not claim.holds
     with pytest.raises(TargetError, match=f"weights must be at most {held} to stay on 1 x TensorAsic"):
         plan_pixels(network(), chip=targets.load(chip))
+    assert f"weights must be at most {held} to stay" in claim.refused
+
+
+def test_a_narrower_network_keeps_the_promise_without_its_top_only() -> None:
+    """At width 0.35 all weights fit; the 1,280,000 of the last layer then take 40,000 multipliers, 32 in turn."""
+    chip = targets.load("tensorasic_65536")
+    bare = check_claim(build("mobilenet_v2", {"top": "false", "width": "0.35"}), chip)
+    assert (bare.holds, bare.planned_cycles, bare.refused, bare.weights_missing) == (True, 980, "", 0)
+    whole = check_claim(build("mobilenet_v2", {"width": "0.35"}), chip)
+    assert (whole.holds, whole.planned_cycles, whole.weights_missing) == (False, 3_072, 0)
+    assert check_claim(build("mobilenet_v2", {"width": "0.35"}), chip, 325_000).holds
+    with pytest.raises(TargetError, match="claimed_images_per_s must be said"):
+        check_claim(network(), targets.load("zcu102"))
 
 
 def test_planned_in_a_fifth_of_a_second_and_simulated_in_ten() -> None:

@@ -5,7 +5,8 @@ window once; sums and windows wait in registers, whose energy no table prints. S
 
     w x rows x ceil(width / tile pixels)
 
-of them an image, as often as its stage of a `Plan` fires, and no fewer than w.
+of them an image, as often as its stage of a `Plan` fires, and no fewer than w. Under a pixel plan a tile is what its
+lanes make together, and need not end with a row.
 """
 
 import difflib
@@ -15,10 +16,12 @@ from enum import StrEnum
 from functools import reduce
 
 from rillet.analyses.memory import stored_as
+from rillet.analyses.systolic import Systolic
 from rillet.errors import TargetError
 from rillet.ir.graph import Graph, Node
 from rillet.ir.ops import Add, Constant, Conv, Input, Multiply, Pool, Window
 from rillet.ir.types import Shape
+from rillet.plan.pipeline import PixelPlan
 from rillet.plan.plan import Plan
 from rillet.plan.rows import plan_layerwise, plan_rows
 from rillet.targets.technology import DRAMS, SRAM_BYTES, Technology
@@ -36,14 +39,14 @@ class Schedule(StrEnum):
     LAYERWISE = "layerwise"
     """Layer by layer: weights from DRAM into a buffer, once an image; whole maps between the layers."""
     STREAM = "stream"
-    """Under a row plan: weights stay in their memory on the chip, activations in rings."""
+    """Under a row or pixel plan: weights stay in their memory on the chip, activations in rings."""
     SYSTOLIC = "systolic"
     """On a systolic array, by the traffic that is counted there."""
 
 
 @dataclass(frozen=True, slots=True)
 class Traffic:
-    """What one image moves between an array, its buffers and DRAM: values, and bytes of DRAM."""
+    """What a layer moves between an array, its buffers and DRAM for one image: values, and bytes of DRAM."""
 
     input_reads: int
     weight_reads: int
@@ -52,6 +55,16 @@ class Traffic:
     output_reads: int
     """Partial sums read back."""
     dram_bytes: int
+
+
+def traffic_of(made: Systolic) -> dict[str, Traffic]:
+    """The traffic of each layer of a network on an array."""
+    return {
+        layer.name: Traffic(
+            layer.input_reads, layer.weight_reads, layer.output_writes, layer.output_reads, layer.dram_bytes
+        )
+        for layer in made.layers
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +85,16 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
+class LayerEnergy:
+    """Microjoules of one layer, or of writing the image."""
+
+    name: str
+    uj: float
+    low_uj: float
+    high_uj: float
+
+
+@dataclass(frozen=True, slots=True)
 class Energy:
     """Microjoules of one image."""
 
@@ -87,6 +110,8 @@ class Energy:
     low_uj: float
     high_uj: float
     parts: tuple[Part, ...]
+    layers: tuple[LayerEnergy, ...]
+    """The same sum by layers, in their order; what they read is theirs, and what they write."""
     notes: tuple[str, ...]
 
     def of(self, *names: str) -> float:
@@ -108,17 +133,17 @@ def energy(
     schedule: str = "layerwise",
     weight_memory: str | None = None,
     activation_memory: str | None = None,
-    plan: Plan | None = None,
-    traffic: Traffic | None = None,
+    plan: Plan | PixelPlan | None = None,
+    traffic: Mapping[str, Traffic] | None = None,
 ) -> Energy:
     """Energy of one image.
 
     bits, accumulator: types such as 8, "int8" or "bf16" of operands (and activations) and of sums.
     weight_memory, activation_memory: memories of the technology; by default weights lie in DRAM layer by layer, else
     in the smallest memory that holds them, and so do activations.
-    plan: the row plan to stream by (the one with the least arena, where none is given).
-    traffic: for a systolic array, what it moves. Raises TargetError for what the technology does not have, and for
-    arguments that do not go together.
+    plan: the row or pixel plan to stream by (the row plan with the least arena, where none is given).
+    traffic: for a systolic array, what each layer moves. Raises TargetError for what the technology does not
+    have, and for arguments that do not go together.
     """
     if schedule not in tuple(Schedule):
         near = difflib.get_close_matches(schedule, list(Schedule), 1)
@@ -167,6 +192,7 @@ class _Ledger:
             if unknown is not None:
                 raise TargetError(f"{graph.name}: weight bits must be those of layers with weights, got {unknown!r}")
         self.parts: list[Part] = []
+        self.layers: dict[str, Picojoules] = {node.name: Picojoules(0, 0, 0) for node in self.graph.nodes}
         self.notes: list[str] = []
 
     def _bits(self, name: str, said: WeightBits | None) -> int:
@@ -190,22 +216,31 @@ class _Ledger:
             low_uj=sum(part.low_uj for part in self.parts),
             high_uj=sum(part.high_uj for part in self.parts),
             parts=tuple(self.parts),
+            layers=tuple(
+                LayerEnergy(name, pj.pj / 1e6, pj.low / 1e6, pj.high / 1e6)
+                for name, pj in self.layers.items()
+                if pj.high
+            ),
             notes=tuple(self.notes),
         )
 
-    def operations(self, name: str, by: str, count: int) -> None:
-        """Adds `count` operations of the kind `by`."""
-        if count:
-            self._add(name, by, count, "operations", self.technology.operation(by).times(count))
+    def operations(self, name: str, by: str, counts: Mapping[str, int]) -> None:
+        """Adds operations of the kind `by`, so many of each layer."""
+        if sum(counts.values()):
+            self._add(name, by, counts, "operations", self.technology.operation(by))
 
-    def moved(self, name: str, memory: str, bits: int) -> None:
-        """Adds `bits` read from or written to a memory."""
-        if bits:
-            self._add(name, memory, bits, "bits", self.technology.access(memory, bits))
+    def moved(self, name: str, memory: str, bits: Mapping[str, int]) -> None:
+        """Adds bits read from or written to a memory, so many for each layer."""
+        if sum(bits.values()):
+            self._add(name, memory, bits, "bits", self.technology.access(memory, 1))
 
-    def _add(self, name: str, by: str, count: int, unit: str, pj: Picojoules) -> None:
-        confidence = self.technology.entries[by].confidence
-        self.parts.append(Part(name, by, count, unit, pj.pj / 1e6, pj.low / 1e6, pj.high / 1e6, confidence))
+    def _add(self, name: str, by: str, counts: Mapping[str, int], unit: str, each: Picojoules) -> None:
+        total, confidence = sum(counts.values()), self.technology.entries[by].confidence
+        pj = each.times(total)
+        self.parts.append(Part(name, by, total, unit, pj.pj / 1e6, pj.low / 1e6, pj.high / 1e6, confidence))
+        for layer, count in counts.items():
+            before, more = self.layers[layer], each.times(count)
+            self.layers[layer] = Picojoules(before.pj + more.pj, before.low + more.low, before.high + more.high)
 
     # -- arithmetic ------------------------------------------------------------------------------------------------
 
@@ -213,17 +248,18 @@ class _Ledger:
         """Multiply-accumulates, other operations on values, and the rescaling of integers."""
         multiply, add = f"{self.operand}_mult", f"{self.accumulator}_add"
         macs = {node.name: node.op.macs(self.shape(node)) for node in self.convs if isinstance(node.op, Conv)}
-        multiplied = sum(macs[name] for name in macs if self.bits[name] >= MULTIPLIED_BITS)
+        multiplied = {name: count for name, count in macs.items() if self.bits[name] >= MULTIPLIED_BITS}
         self.operations("multiplications", multiply, multiplied)
-        self.operations("additions", add, sum(macs.values()))
-        added = sum(node.shape.elements for node in self.graph.nodes if isinstance(node.op, Add))
-        pooled = sum(self.window_values(node) for node in self.graph.nodes if isinstance(node.op, Pool))
-        products = sum(node.shape.elements for node in self.graph.nodes if isinstance(node.op, Multiply))
-        self.operations("other additions", add, added + pooled)
+        self.operations("additions", add, macs)
+        nodes = self.graph.nodes
+        added = {node.name: node.shape.elements for node in nodes if isinstance(node.op, Add)}
+        pooled = {node.name: self.window_values(node) for node in nodes if isinstance(node.op, Pool)}
+        products = {node.name: node.shape.elements for node in nodes if isinstance(node.op, Multiply)}
+        self.operations("other additions", add, added | pooled)
         self.operations("other multiplications", multiply, products)
         if self.operand.startswith("int"):
-            made = (n.shape.elements for n in self.graph.nodes if isinstance(n.op, Conv | Add | Multiply | Pool))
-            self.operations("rescaling", _RESCALE, sum(made))
+            made = {n.name: n.shape.elements for n in nodes if isinstance(n.op, Conv | Add | Multiply | Pool)}
+            self.operations("rescaling", _RESCALE, made)
             self.notes.append("rescaling: one 32-bit product for each value that a layer makes")
         self.notes.append("functions such as a hard-swish, registers, wires, clocks and leakage are not counted")
         if any(bits < MULTIPLIED_BITS for bits in self.bits.values()):
@@ -250,14 +286,21 @@ class _Ledger:
         assert isinstance(node.op, Conv)
         return self.weights(node) * self.bits[node.name] + node.op.bias * node.op.out_channels * self.sum_width
 
-    def constant_bits(self) -> int:
-        """Bits of values that never change, each read once."""
-        return sum(node.shape.elements * self.width for node in self.graph.nodes if isinstance(node.op, Constant))
+    def stored_bits(self) -> dict[str, int]:
+        """Bits of weights and biases, and of values that never change, by layer."""
+        constants = {n.name: n.shape.elements * self.width for n in self.graph.nodes if isinstance(n.op, Constant)}
+        return constants | {node.name: self.weight_bits(node) for node in self.convs}
 
-    def weight_reads(self, plan: Plan) -> int:
-        """Bits of weights and biases read an image, once for each tile."""
-        tile = {stage.node: stage.tile_pixels for segment in plan.segments for stage in segment.stages}
-        return self.constant_bits() + sum(self.weight_bits(n) * tiles(n.shape, tile[n.name]) for n in self.convs)
+    def weight_reads(self, plan: Plan | PixelPlan) -> dict[str, int]:
+        """Bits read an image by layer: weights and biases once for each tile, constants once."""
+        fired: dict[str, int] = {}
+        if isinstance(plan, PixelPlan):
+            lanes = {stage.node: stage.folding.lanes for stage in plan.stages}
+            fired = {node.name: -(-node.shape.pixels // lanes[node.name]) for node in self.convs}
+        else:
+            tile = {stage.node: stage.tile_pixels for segment in plan.segments for stage in segment.stages}
+            fired = {node.name: tiles(node.shape, tile[node.name]) for node in self.convs}
+        return {name: bits * fired.get(name, 1) for name, bits in self.stored_bits().items()}
 
     def resident(self, memory: str | None, size: int, what: str) -> str:
         """The memory that is named, or the smallest on the chip that holds `size` bytes."""
@@ -271,25 +314,30 @@ class _Ledger:
         if found is not None:
             return found
         if not self.technology.srams:
-            raise TargetError(f"{self.technology.name}: must have a memory on the chip for this, and has none")
+            raise TargetError(f"{self.technology.key}: must have a memory on the chip for this, and has none")
         return self.resident(self.technology.srams[-1], size, what)
 
     # -- schedules -------------------------------------------------------------------------------------------------
 
-    def stream(self, weight_memory: str | None, activation_memory: str | None, plan: Plan | None) -> None:
+    def stream(self, weight_memory: str | None, activation_memory: str | None, plan: Plan | PixelPlan | None) -> None:
         """Weights stay where they are; rings hold the activations."""
         plan = plan or plan_rows(self.graph)
-        if {stage.node for segment in plan.segments for stage in segment.stages} != {
+        staged = plan.stages if isinstance(plan, PixelPlan) else [s for part in plan.segments for s in part.stages]
+        if {stage.node for stage in staged} != {
             node.name for node in self.graph.nodes if not isinstance(node.op, Input | Constant)
         }:
             raise TargetError(f"{self.graph.name}: plan must be one of this network, folded; got {plan.graph.name}")
-        total = self.constant_bits() + sum(map(self.weight_bits, self.convs))
-        place = self.resident(weight_memory, _bytes(total), "weights")
+        place = self.resident(weight_memory, _bytes(sum(self.stored_bits().values())), "weights")
         self.moved("weights, read", place, self.weight_reads(plan))
-        rings = self.resident(activation_memory, self.arena(plan), "activations")
+        held = _bytes(plan.buffer_values * self.width) if isinstance(plan, PixelPlan) else self.arena(plan)
+        rings = self.resident(activation_memory, held, "activations")
         reads, writes = self.activation_values(passes={})
-        self.moved("activations, read", rings, reads * self.width)
-        self.moved("activations, written", rings, writes * self.width)
+        self.moved("activations, read", rings, self.wide(reads))
+        self.moved("activations, written", rings, self.wide(writes))
+
+    def wide(self, values: Mapping[str, int]) -> dict[str, int]:
+        """Bits of so many values, each as wide as the operands."""
+        return {name: count * self.width for name, count in values.items()}
 
     def arena(self, plan: Plan) -> int:
         """Bytes of a plan's arena at the width of the operands."""
@@ -307,21 +355,21 @@ class _Ledger:
             activation_memory = self.technology.dram()
         place = self.resident(activation_memory, arena, "maps")
         if place not in DRAMS:
-            self.moved("activations, read", place, reads * self.width)
-            self.moved("activations, written", place, writes * self.width)
+            self.moved("activations, read", place, self.wide(reads))
+            self.moved("activations, written", place, self.wide(writes))
             return
         self.notes.append(
             f"maps of {arena:,} bytes lie in DRAM: each is read once by each layer, through a line buffer"
         )
-        once = sum(
-            passes.get(node.name, 1) * sum(shape.elements for shape in self.graph.input_shapes(node))
+        once = {
+            node.name: passes.get(node.name, 1) * sum(shape.elements for shape in self.graph.input_shapes(node))
             for node in self.graph.nodes
-        )
-        self.moved("activations, read from DRAM", place, once * self.width)
-        self.moved("activations, written to DRAM", place, writes * self.width)
+        }
+        self.moved("activations, read from DRAM", place, self.wide(once))
+        self.moved("activations, written to DRAM", place, self.wide(writes))
         lines = self.resident(None, self.line_bytes(), "line buffer")
-        self.moved("activations, into the line buffer", lines, once * self.width)
-        self.moved("activations, read", lines, reads * self.width)
+        self.moved("activations, into the line buffer", lines, self.wide(once))
+        self.moved("activations, read", lines, self.wide(reads))
 
     def weights_from(self, memory: str | None) -> tuple[str, dict[str, int]]:
         """Brings every weight in from DRAM; the buffer that layers read, and how often a layer's windows pass.
@@ -329,16 +377,16 @@ class _Ledger:
         A layer whose weights are larger than the buffer goes in passes over its filters. Weights that lie on the chip
         are read there.
         """
-        total = self.constant_bits() + sum(map(self.weight_bits, self.convs))
+        stored = self.stored_bits()
         memory = memory or self.technology.dram()
         if memory not in DRAMS:
-            return self.resident(memory, _bytes(total), "weights"), {}
+            return self.resident(memory, _bytes(sum(stored.values())), "weights"), {}
         largest = max((_bytes(self.weight_bits(node)) for node in self.convs), default=1)
         buffer = self.technology.sram_for(largest) or (self.technology.srams or (None,))[-1]
         if buffer is None:
-            raise TargetError(f"{self.technology.name}: must have a memory on the chip for this, and has none")
-        self.moved("weights, from DRAM", memory, total)
-        self.moved("weights, into the buffer", buffer, total)
+            raise TargetError(f"{self.technology.key}: must have a memory on the chip for this, and has none")
+        self.moved("weights, from DRAM", memory, stored)
+        self.moved("weights, into the buffer", buffer, stored)
         passes = {node.name: -(-_bytes(self.weight_bits(node)) // SRAM_BYTES[buffer]) for node in self.convs}
         again = [name for name, times in passes.items() if times > 1]
         if again:
@@ -356,35 +404,39 @@ class _Ledger:
         ]
         return _bytes(max(sizes, default=1) * self.width)
 
-    def activation_values(self, passes: Mapping[str, int]) -> tuple[int, int]:
-        """Values read by all windows and operands, and values written, the image among them."""
-        reads = writes = 0
+    def activation_values(self, passes: Mapping[str, int]) -> tuple[dict[str, int], dict[str, int]]:
+        """Values that windows and operands read, and values written, the image among them; by layer."""
+        reads: dict[str, int] = {}
+        writes: dict[str, int] = {}
         for node in self.graph.nodes:
             if isinstance(node.op, Constant):
                 continue
-            writes += node.shape.elements
+            writes[node.name] = node.shape.elements
             if isinstance(node.op, Conv | Pool):
-                reads += passes.get(node.name, 1) * self.window_values(node)
+                reads[node.name] = passes.get(node.name, 1) * self.window_values(node)
             elif not isinstance(node.op, Input):
                 sources = (self.graph.by_name[name] for name in node.inputs)
-                held = sum(
+                reads[node.name] = sum(
                     min(n.shape.elements, node.shape.elements) for n in sources if not isinstance(n.op, Constant)
                 )
-                reads += held
         return reads, writes
 
-    def systolic(self, weight_memory: str | None, activation_memory: str | None, traffic: Traffic) -> None:
+    def systolic(
+        self, weight_memory: str | None, activation_memory: str | None, traffic: Mapping[str, Traffic]
+    ) -> None:
         """What an array moves."""
+        if traffic.keys() != self.bits.keys():
+            raise TargetError(f"{self.graph.name}: traffic must be that of its layers with weights")
         largest = max((_bytes(self.weight_bits(node)) for node in self.convs), default=1)
         weights = self.resident(weight_memory, largest, "weights")
         place = self.resident(activation_memory, self.arena(plan_layerwise(self.graph)), "maps")
-        total = sum(self.weights(node) for node in self.convs)
-        average = sum(self.weights(node) * self.bits[node.name] for node in self.convs) / total if total else 0.0
-        self.moved("weights, read", weights, round(traffic.weight_reads * average))
-        self.moved("activations, read", place, traffic.input_reads * self.width)
-        self.moved("sums, written", place, traffic.output_writes * self.sum_width)
-        self.moved("sums, read", place, traffic.output_reads * self.sum_width)
-        self.moved("weights and activations, DRAM", self.technology.dram(), 8 * traffic.dram_bytes)
+        moved = traffic.items()
+        self.moved("weights, read", weights, {name: t.weight_reads * self.bits[name] for name, t in moved})
+        self.moved("activations, read", place, {name: t.input_reads * self.width for name, t in moved})
+        self.moved("sums, written", place, {name: t.output_writes * self.sum_width for name, t in moved})
+        self.moved("sums, read", place, {name: t.output_reads * self.sum_width for name, t in moved})
+        dram = {name: 8 * t.dram_bytes for name, t in moved}
+        self.moved("weights and activations, DRAM", self.technology.dram(), dram)
 
 
 def _bytes(bits: int) -> int:

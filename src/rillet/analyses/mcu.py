@@ -7,7 +7,7 @@ from functools import reduce
 from rillet.analyses.memory import stored_as
 from rillet.errors import GraphError, TargetError, Unsupported
 from rillet.ir.graph import Graph, Node
-from rillet.ir.ops import Constant, Conv, Input, Pool
+from rillet.ir.ops import Constant, Conv, Input, Pool, Rounding
 from rillet.ir.types import Shape
 from rillet.plan.kernels import choose
 from rillet.plan.plan import Kernel, Plan
@@ -27,6 +27,8 @@ STATE_BYTES_PER_STAGE = 5
 """Counters of the emitted C beside the arena: 276 bytes for 67 stages, 68 for 15."""
 CHANNEL_BYTES = 9
 """Bias, mantissa and shift of each output channel of an 8-bit layer, as emitted; a float layer has its bias alone."""
+SHIFT_CHANNEL_BYTES = 5
+"""The same under the rule `shift`, which has no mantissa."""
 _TABLE_BYTES = {Kernel.LOOKUP: 256, Kernel.SOFTMAX: 1024}
 WIDTH_STEP = 0.05
 WEIGHT_BITS = (8, 4, 2)
@@ -91,16 +93,22 @@ def fit(graph: Graph, board: Board, bits: int = 8, weight_bits: int | None = Non
 
     Raises TargetError for other bits, Unsupported where the network has no row plan.
     """
+    return fit_all(graph, (board,), bits, weight_bits)[0]
+
+
+def fit_all(graph: Graph, boards: Sequence[Board], bits: int = 8, weight_bits: int | None = None) -> tuple[Fit, ...]:
+    """The network on each board, planned once; raises as `fit` does."""
     weight_bits = _check_bits(bits, weight_bits)
-    return _judge(_plan(_stored(graph, bits)), board, bits, weight_bits)
+    plan = least_plan(_stored(graph, bits))
+    return tuple(judge(plan, board, bits, weight_bits) for board in boards)
 
 
 def _stored(graph: Graph, bits: int) -> Graph:
     return stored_as(fold(without_weights(graph)), bits)
 
 
-def _judge(plan: Plan, board: Board, bits: int, weight_bits: int) -> Fit:
-    """What a planned network takes, beside what a board has."""
+def judge(plan: Plan, board: Board, bits: int = 8, weight_bits: int = 8) -> Fit:
+    """What a planned network, folded and stored in `bits`, takes beside what a board has."""
     stored = plan.graph
     flash = _flash(stored, bits, weight_bits)
     ram = plan.arena_bytes + _other_ram(stored)
@@ -110,9 +118,7 @@ def _judge(plan: Plan, board: Board, bits: int, weight_bits: int) -> Fit:
     if ram > board.ram_bytes:
         few = f"{ram - board.ram_bytes:,} too few"
         misses.append(f"RAM must be at least {ram:,} bytes, got {board.ram_bytes:,}: {few}; fullest in {where}")
-    if flash.total > board.flash_bytes:
-        few = f"{flash.total - board.flash_bytes:,} too few"
-        misses.append(f"flash must be at least {flash.total:,} bytes, got {board.flash_bytes:,}: {few}")
+    misses += _lacks_flash(flash.total, board)
     misses += _too_small_for(stored, board, weight_bits)
     rates = (board.cycles_per_mac.value, board.cycles_per_mac.low, board.cycles_per_mac.high)
     times = [stored.macs * rate / board.clock_hz * 1e3 if bits == 8 else None for rate in rates]
@@ -150,7 +156,8 @@ def _check_bits(bits: int, weight_bits: int | None) -> int:
     return weight_bits or bits
 
 
-def _plan(stored: Graph) -> Plan:
+def least_plan(stored: Graph) -> Plan:
+    """The row plan with the least arena, rows pushed in where that can be; raises Unsupported where there is none."""
     try:
         return plan_rows(stored)
     except Unsupported:
@@ -190,12 +197,21 @@ def _flash(stored: Graph, bits: int, weight_bits: int) -> _Flash:
     for node in stored.nodes:
         if isinstance(node.op, Conv):
             weights += _kernel_bytes(stored, node, weight_bits)
-            weights += node.op.out_channels * (CHANNEL_BYTES if bits == 8 else 4)
+            channel = SHIFT_CHANNEL_BYTES if node.op.rounding is Rounding.SHIFT else CHANNEL_BYTES
+            weights += node.op.out_channels * (channel if bits == 8 else 4)
         elif isinstance(node.op, Constant):
             weights += node.type.bytes
         elif not isinstance(node.op, Input):
             weights += _TABLE_BYTES.get(choose(stored, node, 1).kernel, 0)
     return _Flash(weights, STARTUP_BYTES + CODE_BYTES_PER_STAGE * len(_stages(stored)))
+
+
+def _lacks_flash(total: int, board: Board) -> tuple[str, ...]:
+    """A sentence where flash is too small."""
+    if total <= board.flash_bytes:
+        return ()
+    few = f"{total - board.flash_bytes:,} too few"
+    return (f"flash must be at least {total:,} bytes, got {board.flash_bytes:,}: {few}",)
 
 
 def _too_small_for(stored: Graph, board: Board, weight_bits: int) -> list[str]:
@@ -249,11 +265,12 @@ def remedies(
     None where the network fits.
     """
     now = _check_bits(bits, weight_bits)
-    plan = _plan(_stored(graph, bits))
-    if _judge(plan, board, bits, now).fits:
+    plan = least_plan(_stored(graph, bits))
+    if judge(plan, board, bits, now).fits:
         return ()
     shape = graph.input_nodes[0].shape
-    search = _Search(board, open_with or _resized(graph, width), bits, now)
+    plans: dict[tuple[object, ...], Plan] = {}
+    search = _Search(board, open_with or _resized(graph, width), bits, now, plans)
     steps = [_number(k * WIDTH_STEP) for k in range(int(width / WIDTH_STEP + 1), 0, -1)]
     widths = [word for word in steps if float(word) < width - 1e-9]
     step = 16 if max(shape.height, shape.width) >= 128 else 8
@@ -263,7 +280,7 @@ def remedies(
         side = _side(shape, max(1, round(float(word) / width * shape.height / step)) * step)
         both.append({"width": word, **({"resolution": side} if {"resolution": side} in sides else (sides or [{}])[-1])})
     by_width = [{"width": word} for word in widths]
-    narrower = _Search(board, search.opened, 8, 4, bits == 32)
+    narrower = _Search(board, search.opened, 8, 4, plans, bits == 32)
     found = [
         _narrower(graph, plan, board, bits, now),
         search.largest("width", by_width),
@@ -306,8 +323,8 @@ def _narrower(graph: Graph, plan: Plan, board: Board, bits: int, now: int) -> Re
     tried = [narrow for narrow in WEIGHT_BITS if narrow < now]
     if not tried:
         return Remedy("weights", "", None, f"weights have {now} bits already")
-    plan = plan if bits == 8 else _plan(_stored(graph, 8))
-    fits = [_judge(plan, board, 8, narrow) for narrow in tried]
+    plan = plan if bits == 8 else least_plan(_stored(graph, 8))
+    fits = [judge(plan, board, 8, narrow) for narrow in tried]
     found = next((one for one in fits if one.fits), None)
     if found is None:
         return Remedy("weights", "", None, f"even with weights of {tried[-1]} bits: {fits[-1].misses[0]}")
@@ -317,28 +334,36 @@ def _narrower(graph: Graph, plan: Plan, board: Board, bits: int, now: int) -> Re
 class _Search:
     """Finds the first of a row of ever smaller networks that fits."""
 
-    def __init__(self, board: Board, opened: Open, bits: int, weight_bits: int, narrowed: bool = False) -> None:
-        """narrowed: activations are of fewer bits than they were."""
+    def __init__(
+        self,
+        board: Board,
+        opened: Open,
+        bits: int,
+        weight_bits: int,
+        plans: dict[tuple[object, ...], Plan],
+        narrowed: bool = False,
+    ) -> None:
+        """plans: those made so far, for all searches; narrowed: activations are of fewer bits than they were."""
         self.board, self.opened, self.bits, self.weight_bits = board, opened, bits, weight_bits
-        self.narrowed = narrowed
+        self.plans, self.narrowed = plans, narrowed
 
     def largest(self, kind: str, changes: Sequence[dict[str, str]]) -> Remedy:
         """The first change that fits, by halving with the least peak, then by whole plans from there on."""
         usable, why = self.usable(changes)
         if not usable:
             return Remedy(kind, "", None, why or "there is no smaller step")
-        last = self.fit(usable[-1])
-        if not last.fits:
-            return Remedy(kind, "", None, f"even with {self.words(usable[-1])}: {last.misses[0]}")
+        smallest = usable[-1]
+        missing = _lacks_flash(_flash(self.stored(smallest), self.bits, self.weight_bits).total, self.board)
         low, high = 0, len(usable) - 1
-        while low < high:
+        while low < high and not missing:
             middle = (low + high) // 2
             low, high = (low, middle) if self.may_fit(usable[middle]) else (middle + 1, high)
-        for change in usable[low:-1]:
+        for change in usable[low:] if not missing else ():
             found = self.fit(change)
             if found.fits:
                 return Remedy(kind, self.words(change), found, "")
-        return Remedy(kind, self.words(usable[-1]), last, "")
+            missing = found.misses
+        return Remedy(kind, "", None, f"even with {self.words(smallest)}: {missing[0]}")
 
     def usable(self, changes: Sequence[dict[str, str]]) -> tuple[list[dict[str, str]], str]:
         """The changes down to the smallest that the network takes, and why it takes none smaller."""
@@ -354,7 +379,14 @@ class _Search:
 
     def fit(self, change: dict[str, str]) -> Fit:
         """The changed network on the board."""
-        return fit(self.opened(change), self.board, self.bits, self.weight_bits)
+        key = (self.bits, *sorted(change.items()))
+        if key not in self.plans:
+            self.plans[key] = least_plan(self.stored(change))
+        return judge(self.plans[key], self.board, self.bits, self.weight_bits)
+
+    def stored(self, change: dict[str, str]) -> Graph:
+        """The changed network, folded, in as many bits as are asked for."""
+        return _stored(self.opened(change), self.bits)
 
     def words(self, change: dict[str, str]) -> str:
         """The change in words, narrower weights among them."""
@@ -362,7 +394,7 @@ class _Search:
 
     def may_fit(self, change: dict[str, str]) -> bool:
         """False where no plan fits; a plan can still take more than the least peak."""
-        stored = _stored(self.opened(change), self.bits)
+        stored = self.stored(change)
         if _flash(stored, self.bits, self.weight_bits).total > self.board.flash_bytes:
             return False
         try:

@@ -1,4 +1,4 @@
-"""The double rounding of `fixed_point` as one float32 multiply-add, where every step of it is shown to fall alike.
+"""Requantisation as one float32 multiply-add, where every step of it is shown to fall alike.
 
 A requantisation is a staircase: the stored value rises by one at certain sums, at most 255 of them within its clamp.
 Two monotone staircases are equal where all their steps are. So float32 arithmetic may stand for 64-bit integers in each
@@ -19,6 +19,8 @@ _MOST_SHIFT = 23
 """Division by no more than 2**23: the products of a step must fit 64 bits."""
 _SLACK = 2.0**-50
 """Relative doubt of a float64 product and sum about the exact value that a fused operation rounds."""
+FLOAT_SHIFT = 16
+"""2**16 times the 256 steps of a byte is 2**24: whole numbers up to there are float32."""
 _FAR = 512.0
 """Beyond any nudge."""
 _PLACES = (range(1), range(-3, 4), range(-12, 13))
@@ -37,6 +39,16 @@ class Affine:
     signed: bool
     """The nudge takes the sign of the sum."""
     centre: int
+
+
+def shifted(shift: npt.ArrayLike) -> Affine:
+    """Constants that stand for the rule `shift`, and for which channels they do.
+
+    Up to FLOAT_SHIFT every step lies at a sum that is a float32; beyond it a sum is clamped, however it is rounded.
+    """
+    right = np.asarray(shift, np.int64)
+    scale = np.ldexp(1.0, -right).astype(np.float32)
+    return Affine(scale, np.zeros_like(scale), right <= FLOAT_SHIFT, signed=False, centre=0)
 
 
 def affine(mantissa: npt.ArrayLike, shift: npt.ArrayLike, sums: tuple[Ints, Ints], clamp: Clamp) -> Affine:

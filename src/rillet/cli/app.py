@@ -29,6 +29,8 @@ MODEL_HELP = (
     "A .tflite, .onnx or .rlt file, hub:NAME, or one of the zoo such as mobilenet_v2:width=0.5 (rillet models)."
 )
 ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help=MODEL_HELP)]
+CsvOption = Annotated[bool, typer.Option("--csv", help="Print comma-separated values.")]
+MarkdownOption = Annotated[bool, typer.Option("--markdown", help="Print a Markdown table.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 WeightsOption = Annotated[
     Path | None, typer.Option("--weights", metavar="FILE", help="A checkpoint for a network of the zoo.")

@@ -1,6 +1,8 @@
 """Commands that plan a network as a pipeline on a chip, and simulate it: the pixel side of plan, and simulate."""
 
 import re
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +13,7 @@ from rillet.errors import TargetError
 
 if TYPE_CHECKING:
     from rillet.ir.graph import Graph
+    from rillet.plan.claims import Claim
     from rillet.plan.pipeline import PixelPlan
 
 TargetOption = Annotated[
@@ -32,6 +35,14 @@ def parse_frequency(text: str) -> float:
     return float(match[1]) * {"Hz": 1.0, "kHz": 1e3, "MHz": 1e6, "GHz": 1e9}[match[2] or "Hz"]
 
 
+def _memory_bits(memory: str | None) -> int | None:
+    return None if memory is None else 8 * parse_size(memory, "--memory")
+
+
+def _hertz(clock: str | None) -> float | None:
+    return None if clock is None else parse_frequency(clock)
+
+
 def make_pixels(
     graph: "Graph",
     target: str | None,
@@ -50,12 +61,34 @@ def make_pixels(
         graph,
         interval=interval,
         multipliers=multipliers,
-        memory_bits=8 * parse_size(memory, "--memory") if memory else None,
+        memory_bits=_memory_bits(memory),
         chip=load(target) if target else None,
-        clock_hz=parse_frequency(clock) if clock else None,
+        clock_hz=_hertz(clock),
         weight_bits=bits,
         ceil=ceil,
     )
+
+
+@contextmanager
+def answering(
+    graph: "Graph", target: str | None, ceil: bool, json_output: bool
+) -> "Generator[Claim | None, None, None]":
+    """The chip's promise checked, if it makes one; where there is no plan, the answer is printed before the error."""
+    from rillet.plan.claims import check_claim
+    from rillet.report import pixels
+    from rillet.targets import load
+
+    chip = load(target) if target else None
+    claim = check_claim(graph, chip, ceil=ceil) if chip is not None and chip.claimed_images_per_s else None
+    try:
+        yield claim
+    except TargetError as error:
+        if claim is not None and json_output:
+            record = {"graph": graph.name, "chip": claim.chip, "error": str(error), "claim": pixels.claim_record(claim)}
+            print_json({"kind": "pixels", **record})
+        elif claim is not None:
+            pixels.claim_text(make_console(), claim)
+        raise
 
 
 def print_pixels(
@@ -71,27 +104,30 @@ def print_pixels(
     json_output: bool,
 ) -> None:
     """Plans the pipeline, over several chips if asked for, and prints it."""
-    from rillet.plan.claims import check_claim
-    from rillet.plan.pixels import cut_over_devices, plan_several
+    from rillet.plan.pixels import plan_several
     from rillet.report import pixels
     from rillet.targets import load
 
-    chip = load(target) if target else None
     parts = None
-    with status("planning"):
-        if several is not None and interval is None:
-            hertz = parse_frequency(clock) if clock else None
-            made, parts = plan_several(
-                graph, several, chip=chip, multipliers=multipliers, clock_hz=hertz, weight_bits=bits, ceil=ceil
-            )
+    with answering(graph, target, ceil, json_output) as claim, status("planning"):
+        if several is None:
+            made = make_pixels(graph, target, multipliers, interval, memory, clock, bits, ceil)
         else:
-            made = make_pixels(graph, None if several else target, multipliers, interval, memory, clock, bits, ceil)
-            parts = cut_over_devices(made, several) if several is not None else None
-    claim = check_claim(made.graph, chip) if chip is not None and chip.claimed_images_per_s else None
+            made, parts = plan_several(
+                graph,
+                several,
+                interval=interval,
+                multipliers=multipliers,
+                memory_bits=_memory_bits(memory),
+                chip=load(target) if target else None,
+                clock_hz=_hertz(clock),
+                weight_bits=bits,
+                ceil=ceil,
+            )
     if json_output:
         record = pixels.plan_record(made)
         record["devices"] = [asdict(part) for part in parts] if parts else None
-        record["claim"] = {**asdict(claim), "holds": claim.holds} if claim else None
+        record["claim"] = pixels.claim_record(claim) if claim else None
         print_json(record)
         return
     console = make_console()
@@ -99,7 +135,7 @@ def print_pixels(
     if parts:
         pixels.devices_table(console, parts, made.clock_hz)
     if claim is not None:
-        console.print(pixels.claim_text(claim), markup=False)
+        pixels.claim_text(console, claim)
 
 
 @app.command()
@@ -119,8 +155,9 @@ def simulate(
     from rillet.report import pixels
     from rillet.runtime.simulate import simulate as run
 
-    with status("planning and simulating"):
-        made = make_pixels(open_named(model).graph, target, multipliers, interval, memory, clock, bits, ceil)
+    graph = open_named(model).graph
+    with answering(graph, target, ceil, json_output), status("planning and simulating"):
+        made = make_pixels(graph, target, multipliers, interval, memory, clock, bits, ceil)
         found = run(made, images)
     if json_output:
         print_json(pixels.simulation_record(made, found))

@@ -1,11 +1,47 @@
-"""Commands that cost a network on machines: systolic."""
+"""Commands that cost a network on machines: systolic, energy, fit, cost."""
 
 from dataclasses import asdict
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rillet.cli.app import JsonOption, ModelArgument, app, make_console, open_named, print_json
+from rillet.cli.app import JsonOption, ModelArgument, app, make_console, one_of, open_named, print_json, status, write
+from rillet.errors import TargetError
+
+if TYPE_CHECKING:
+    from rillet.ir.graph import Graph
+
+PICTURES = ("systolic", "energy", "roofline")
+"""What draw --cost can show."""
+
+
+def picture(graph: "Graph", what: str, target: str | None, node: str | None) -> str:
+    """The picture of what a network costs on a machine: cycles, energy, or its roofline, as SVG.
+
+    target: a systolic array for `systolic`, any machine for the others; energy without one is that of a stream by rows.
+    """
+    from rillet.analyses import cost as analysis
+    from rillet.analyses.roofline import roofline
+    from rillet.report import roofline as roof
+    from rillet.report import spending
+    from rillet.targets import catalogue
+    from rillet.targets.arrays import ArrayMachine
+    from rillet.targets.technology import load
+
+    one_of("--cost", what, PICTURES)
+    if node is not None and what != "energy":
+        raise TargetError(f"--node must come with --cost energy, got {what}")
+    if what == "energy":
+        technology = load(node or "45nm")
+        machine = catalogue.load(target) if target else None
+        return spending.energy(graph, analysis.energy_on(graph, machine, technology), technology)
+    machine = catalogue.load(target or "systolic_64x64")
+    if what == "roofline":
+        return roof.svg(graph, roofline(graph, machine))
+    if not isinstance(machine, ArrayMachine):
+        raise TargetError(f"{target}: must be a systolic array for --cost systolic, as systolic_64x64")
+    return spending.cycles(graph, analysis.on_array(graph, machine), machine.name)
 
 
 @app.command()
@@ -64,18 +100,15 @@ def energy(
     json_output: JsonOption = False,
 ) -> None:
     """Counts the energy of an image: arithmetic, weights and activations, each figure with a band."""
-    from rillet.analyses.energy import Traffic
     from rillet.analyses.energy import energy as count
+    from rillet.analyses.energy import traffic_of
     from rillet.analyses.systolic import systolic as cycles
     from rillet.report import energy as report
     from rillet.report import tables
     from rillet.targets.technology import load
 
     graph, technology = open_named(model).graph, load(node)
-    traffic = None
-    if schedule == "systolic":
-        made = cycles(graph, rows=array, columns=array)
-        traffic = Traffic(made.input_reads, made.weight_reads, made.output_writes, made.output_reads, made.dram_bytes)
+    traffic = traffic_of(cycles(graph, rows=array, columns=array)) if schedule == "systolic" else None
     found = count(
         graph,
         technology,
@@ -117,7 +150,7 @@ def fit(
 
     graph = open_named(model).graph
     found = [boards.load(name) for name in (boards.names() if everywhere else (target,))]
-    rows = [(mcu.fit(graph, board, bits, weight_bits), board) for board in found]
+    rows = list(zip(mcu.fit_all(graph, found, bits, weight_bits), found, strict=True))
     base, words = split(model)
     remedies: tuple[mcu.Remedy, ...] = ()
     if not everywhere:
@@ -142,3 +175,65 @@ def fit(
     tables.write(console, report.boards(rows), csv=csv, markdown=markdown)
     if remedies and not csv:
         tables.write(console, report.remedies(remedies), markdown=markdown)
+
+
+@app.command()
+def cost(
+    model: ModelArgument,
+    target: Annotated[
+        list[str] | None,
+        typer.Option("--target", metavar="NAME|FILE.toml|all", help="A machine; may be said again. All if not said."),
+    ] = None,
+    node: Annotated[str, typer.Option("--node", metavar="45nm|7nm|FILE.toml", help="Technology of energy.")] = "45nm",
+    fps: Annotated[float, typer.Option("--fps", help="Images a second that are asked of a machine.")] = 30.0,
+    out: Annotated[
+        Path | None,
+        typer.Option("-o", "--out", metavar="FILE", help="A page (.html, with pictures), or the table (.md, .csv)."),
+    ] = None,
+    csv: Annotated[bool, typer.Option("--csv", help="Print comma-separated values.")] = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print a Markdown table.")] = False,
+    json_output: JsonOption = False,
+) -> None:
+    """Puts a network on machines of all kinds, side by side: memory, cycles, images a second, energy, and fit.
+
+    With -o page.html: the table, what each column says, where cycles and energy go, and a roofline for each machine.
+    """
+    from rillet.analyses import cost as analysis
+    from rillet.report import cost as report
+    from rillet.report import tables
+    from rillet.targets import catalogue
+    from rillet.targets.technology import load
+
+    technology = load(node)
+    if out is not None:
+        one_of("--out: suffix", out.suffix, (".html", ".md", ".csv"))
+    said = target or ["all"]
+    names = dict.fromkeys(name for word in said for name in (catalogue.names() if word == "all" else (word,)))
+    machines = [(name, catalogue.load(name)) for name in names]
+    graph = open_named(model).graph
+    with status("planning"):
+        found = analysis.costs(graph, machines, technology, fps)
+    if out is not None:
+        match out.suffix:
+            case ".md":
+                write(out, tables.as_markdown(report.machines(found, technology, wide=True)))
+            case ".csv":
+                write(out, tables.as_csv(report.exact(found, technology)))
+            case _:
+                with status("drawing"):
+                    write(out, report.page(graph, found, [machine for _, machine in machines], technology))
+    if json_output:
+        print_json(
+            {"model": found[0].model, "fps": fps, "node": technology.name, "targets": [asdict(c) for c in found]}
+        )
+        return
+    console = make_console()
+    if out is not None:
+        console.print(f"{out}: {found[0].model} on {len(found)} machines", markup=False)
+        return
+    if csv:
+        tables.write(console, report.exact(found, technology), csv=True)
+        return
+    if not markdown:
+        console.print(report.heading(found), markup=False)
+    tables.write(console, report.machines(found, technology, wide=markdown), markdown=markdown)

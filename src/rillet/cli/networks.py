@@ -1,14 +1,16 @@
-"""Commands that look at networks: show, models, count, explain, compare, table, draw."""
+"""Commands that look at networks: show, models, count, explain, compare, convert."""
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from rillet.cli.app import (
     BitsOption,
+    CsvOption,
     JsonOption,
+    MarkdownOption,
     ModelArgument,
     WeightsOption,
     app,
@@ -18,15 +20,10 @@ from rillet.cli.app import (
     parse_size,
     print_json,
     status,
-    write,
 )
-from rillet.errors import GraphError
 
 if TYPE_CHECKING:
-    from rillet.report.tables import Table
-
-CsvOption = Annotated[bool, typer.Option("--csv", help="Print comma-separated values.")]
-MarkdownOption = Annotated[bool, typer.Option("--markdown", help="Print a Markdown table.")]
+    pass
 
 
 @app.command()
@@ -141,98 +138,6 @@ def compare(
         print_json({"bits": bits, "networks": [asdict(row) for row in rows]})
     else:
         tables.write(make_console(), tables.comparison(rows, bits), csv=csv, markdown=markdown)
-
-
-TABLES = ("alpha", "fuseconv", "impossible", "recompute", "narrow")
-
-
-@app.command()
-def table(
-    name: Annotated[str, typer.Argument(metavar="|".join(TABLES), help="Which table.")],
-    model: Annotated[
-        str,
-        typer.Argument(metavar="[MODEL]", help="Of impossible, recompute and narrow: MobileNetV2 else."),
-    ] = "mobilenet_v2:top=false",
-    speedup: Annotated[bool, typer.Option("--speedup", help="Of fuseconv: the speedups on an array.")] = False,
-    array: Annotated[int, typer.Option("--array", min=1, help="Rows and columns of that array.")] = 64,
-    csv: CsvOption = False,
-    markdown: MarkdownOption = False,
-    json_output: JsonOption = False,
-) -> None:
-    """Prints a table of the sources, the printed numbers beside the true ones: MobileNetV1 by width (alpha), FuSeConv's
-    networks, the impossible goal (its multipliers and buffers, the price of none, the narrow side of each block).
-    """
-    from rillet.report import tables
-
-    chosen = one_of("table", name, TABLES)
-    if speedup and chosen != "fuseconv":
-        raise GraphError(f"--speedup must come with the table fuseconv, got {chosen}")
-    record, made = _speedups(array) if speedup else _table(chosen, model)
-    if json_output:
-        print_json({"table": name, **record})
-    else:
-        tables.write(make_console(), made, csv=csv, markdown=markdown)
-
-
-def _speedups(array: int) -> "tuple[dict[str, Any], Table]":
-    from rillet.analyses.speedups import speedups
-    from rillet.report import systolic
-    from rillet.runtime.models import open_model
-
-    rows = speedups(lambda model: open_model(model).graph, array)
-    return {"array": array, "rows": [asdict(row) for row in rows]}, systolic.speedups(rows)
-
-
-def _table(name: str, model: str) -> "tuple[dict[str, Any], Table]":
-    """A table as a record and as people read it."""
-    from rillet.analyses import tables as computed
-    from rillet.analyses.impossible import impossible
-    from rillet.analyses.narrow import narrow
-    from rillet.analyses.recompute import granularities
-    from rillet.report import impossible as goal
-    from rillet.report import tables
-    from rillet.runtime.models import open_model
-
-    match name:
-        case "alpha":
-            alpha = computed.alpha(lambda model: open_model(model).graph)
-            return {"rows": [asdict(row) for row in alpha]}, tables.alpha(alpha)
-        case "fuseconv":
-            fuse = computed.fuseconv(lambda model: open_model(model).graph)
-            return {"rows": [asdict(row) for row in fuse]}, tables.fuseconv(fuse)
-        case "impossible":
-            found = impossible(open_named(model).graph)
-            return asdict(found), goal.impossible_table(found)
-        case "recompute":
-            rows = granularities(open_named(model).graph)
-            return {"rows": [asdict(row) for row in rows]}, goal.recompute_table(rows)
-        case _:
-            options = narrow(open_named(model).graph)
-            return asdict(options), goal.narrow_table(options)
-
-
-@app.command()
-def draw(
-    model: ModelArgument,
-    out: Annotated[Path | None, typer.Option("-o", "--out", metavar="FILE", help="Where the picture goes.")] = None,
-    form: Annotated[str, typer.Option("--format", metavar="svg|mermaid", help="Kind of picture.")] = "svg",
-    json_output: JsonOption = False,
-) -> None:
-    """Draws a network: blocks wide by channels and high by resolution, skips, MACs and parameters."""
-    from rillet.report.draw import svg
-    from rillet.report.mermaid import mermaid
-
-    chosen = one_of("--format", form, ("svg", "mermaid"))
-    graph = open_named(model).graph
-    picture = svg(graph) if chosen == "svg" else mermaid(graph)
-    if out is not None:
-        write(out, picture)
-    if json_output:
-        print_json({"format": chosen, "file": str(out) if out else None, "picture": None if out else picture})
-    elif out is None:
-        print(picture, end="")
-    else:
-        print(f"{out}: {graph.name} as {chosen}")
 
 
 @app.command()

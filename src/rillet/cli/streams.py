@@ -83,9 +83,12 @@ def make_plan(
 def with_weights(graph: "Graph") -> "Graph":
     """The graph, if it can run; raises GraphError with what would."""
     if not graph.params and any(graph.node_params(node) for node in graph.nodes):
+        from rillet.runtime.hub import registry
+
         joint = "," if "=" in graph.name else ":"
+        trained = f"hub:{graph.name} is trained" if graph.name in registry() else "a trained network"
         raise GraphError(
-            f"{graph.name}: must have weights to run: a trained network, or {graph.name}{joint}seed=0 for drawn ones"
+            f"{graph.name}: must have weights to run: {trained}, or {graph.name}{joint}seed=0 for drawn ones"
         )
     return graph
 

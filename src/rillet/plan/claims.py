@@ -1,11 +1,11 @@
-"""What a chip's promise of images a second takes: products against multipliers, weights against the room for them."""
+"""A chip's promise of images a second against a network: its multipliers, the room for weights, and the best plan."""
 
 import math
 from dataclasses import dataclass
 
 from rillet.errors import TargetError
 from rillet.ir.graph import Graph
-from rillet.ir.ops import Conv
+from rillet.plan.pixels import count_weights, plan_pixels
 from rillet.targets import StreamChip
 
 
@@ -26,22 +26,51 @@ class Claim:
     weights_held: int | None
     """Weights that all multipliers hold; None where they are kept elsewhere."""
 
+    clock_hz: float
+    unbound_cycles: int
+    """The least interval of a plan with these multipliers, were there room for all weights."""
+    planned_cycles: int | None
+    """The least interval of a plan on the chip as it is; None where there is none."""
+    refused: str
+    """Why there is no plan; empty where there is one."""
+
     @property
     def holds(self) -> bool:
-        """True where neither products nor weights forbid it."""
-        fits = self.weights_held is None or self.weights <= self.weights_held
-        return fits and self.multipliers_needed <= self.multipliers
+        """True where a plan keeps the promise."""
+        return self.planned_cycles is not None and self.clock_hz / self.planned_cycles >= self.claimed_images_per_s
+
+    @property
+    def weights_missing(self) -> int:
+        """Weights that have no place on the chip."""
+        return 0 if self.weights_held is None else max(0, self.weights - self.weights_held)
+
+    @property
+    def chips_needed(self) -> int:
+        """Chips whose multipliers hold all weights."""
+        return 1 if self.weights_held is None else math.ceil(self.weights / self.weights_held)
+
+    @property
+    def weights_each(self) -> int:
+        """Weights that each multiplier would have to hold."""
+        return math.ceil(self.weights / self.multipliers)
 
 
-def check_claim(graph: Graph, chip: StreamChip, images_per_s: float | None = None) -> Claim:
-    """The chip's promise (or another rate) checked against a network; raises TargetError where it promises none."""
+def check_claim(graph: Graph, chip: StreamChip, images_per_s: float | None = None, *, ceil: bool = False) -> Claim:
+    """The chip's promise (or another rate) checked against a network, with 8-bit weights and the chip's own clock.
+
+    `ceil` allows foldings that do not divide. Raises TargetError where the chip promises nothing, and where it has
+    too few multipliers for any interval; Unsupported for a network that does not stream.
+    """
     rate = images_per_s if images_per_s is not None else chip.claimed_images_per_s
     if rate is None:
         raise TargetError(f"{chip.name}: claimed_images_per_s must be said to be checked")
-    weights = 0
-    for node in graph.nodes:
-        if isinstance(node.op, Conv):
-            weights += math.prod(node.op.weight_shape(graph.input_shapes(node)[0]))
+    weights = count_weights(graph)
+    unbound = plan_pixels(graph, multipliers=chip.multipliers, ceil=ceil)
+    planned, refused = None, ""
+    try:
+        planned = plan_pixels(graph, chip=chip, ceil=ceil).interval_cycles
+    except TargetError as error:
+        refused = str(error)
     each = chip.weights_per_multiplier
     return Claim(
         chip=chip.name,
@@ -53,4 +82,8 @@ def check_claim(graph: Graph, chip: StreamChip, images_per_s: float | None = Non
         most_images_per_s=chip.multipliers * chip.clock_hz / graph.macs if graph.macs else math.inf,
         weights=weights,
         weights_held=None if each is None else chip.multipliers * each,
+        clock_hz=chip.clock_hz,
+        unbound_cycles=unbound.interval_cycles,
+        planned_cycles=planned,
+        refused=refused,
     )

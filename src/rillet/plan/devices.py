@@ -36,8 +36,7 @@ def cut_over_devices(plan: PixelPlan, devices: int, memory_bits: int | None = No
     and where no cut fits the memory.
     """
     count = len(plan.stages)
-    if not 1 <= devices <= count:
-        raise TargetError(f"devices must be from 1 to {count}, the layers of {plan.graph.name}, got {devices}")
+    check_devices(devices, count, plan.graph.name)
     loads = [stage.multipliers + stage.elementwise_multipliers for stage in plan.stages]
     before = np.concatenate([[0], np.cumsum(loads)]).astype(np.int64)
     links = _links(plan)
@@ -52,6 +51,12 @@ def cut_over_devices(plan: PixelPlan, devices: int, memory_bits: int | None = No
     sent = np.where(parts <= fullest, links[None, :], _NEVER)
     cuts = _cut(sent, devices)[1]
     return tuple(_device(plan, start, stop, int(links[stop])) for start, stop in pairwise(cuts))
+
+
+def check_devices(devices: int, layers: int, name: str) -> None:
+    """Raises TargetError where there are more devices than layers, or none."""
+    if not 1 <= devices <= layers:
+        raise TargetError(f"devices must be from 1 to {layers}, the layers of {name}, got {devices}")
 
 
 def _cut(costs: Numbers, parts: int) -> tuple[int, list[int]]:

@@ -19,7 +19,7 @@ from rillet.errors import TargetError, Unsupported
 from rillet.ir.graph import Graph, Node
 from rillet.ir.ops import Add, Concat, Constant, Conv, Input, Multiply, Op, op_macs, op_name, op_window
 from rillet.ir.types import DType
-from rillet.plan.devices import Device
+from rillet.plan.devices import Device, check_devices
 from rillet.plan.devices import cut_over_devices as cut_over_devices
 from rillet.plan.fifos import Schedule, accumulates, depth, fired_pixels, reading, schedule, streamed
 from rillet.plan.folding import Folding, Layers, Work, divisors, foldings, least
@@ -88,31 +88,71 @@ def plan_several(
     graph: Graph,
     devices: int,
     *,
-    chip: StreamChip | None = None,
+    interval: int | None = None,
     multipliers: int | None = None,
+    memory_bits: int | None = None,
+    chip: StreamChip | None = None,
     clock_hz: float | None = None,
     weight_bits: int = 8,
     ceil: bool = False,
 ) -> tuple[PixelPlan, tuple[Device, ...]]:
-    """The least interval at which a cut over so many devices gives none more than `multipliers` (the chip's), and it.
+    """A pipeline cut over so many devices: at `interval`, or at the least interval that their budgets allow.
 
-    Exact: whether a cut exists is found greedily, which no other order of filling beats, and holds for all slower
-    intervals too. Raises TargetError where no interval does, or where no such cut fits the memory of the devices.
+    Budgets are of each device: `multipliers` and `memory_bits`, the chip's where they are not said. The least interval
+    is exact: whether multipliers suffice is found greedily, which no other order of filling beats, and holds for all
+    slower intervals too; of those, each is tried with the memory. Raises TargetError where no interval does.
     """
     made = _Planner(graph, chip, clock_hz, weight_bits, ceil, devices)
+    check_devices(devices, len(made.work) + len(made.still), graph.name)
     each = multipliers if multipliers is not None else chip.multipliers if chip else None
+    memory_bits = memory_bits if memory_bits is not None else chip.memory_bits if chip else None
+    if memory_bits is not None and devices * memory_bits < made.least_bits:
+        least_bits = -(-made.least_bits // devices)
+        raise TargetError(
+            f"memory must be at least {least_bits} bits a device for {devices} devices, got {memory_bits}"
+        )
+    if interval is not None:
+        if interval > MOST_CYCLES:
+            raise TargetError(f"interval must be at most {MOST_CYCLES} cycles, got {interval}")
+        return _cut(made.plan(interval), devices, each, memory_bits)
     if each is None:
-        raise TargetError("multipliers or a target must be said, got neither")
+        raise TargetError("interval, multipliers or a target must be said for several devices, got none of them")
     candidates = made.layers.candidates()
-    interval = least(candidates, lambda i: made.devices_at(i, each) <= devices)
-    if made.devices_at(interval, each) > devices:
+    first = least(candidates, lambda i: made.devices_at(i, each) <= devices)
+    if made.devices_at(first, each) > devices:
         raise TargetError(f"multipliers must be more than {each} each for a cut over {devices} devices")
-    found = made.plan(interval)
-    parts = cut_over_devices(found, devices, chip.memory_bits if chip else None)
+    refused: TargetError | None = None
+    for tried in candidates[candidates.index(first) :]:
+        try:
+            return _cut(made.plan(tried), devices, each, memory_bits)
+        except TargetError as error:
+            refused = refused or error
+    assert refused is not None
+    raise refused
+
+
+def _cut(
+    plan: PixelPlan, devices: int, each: int | None, memory_bits: int | None
+) -> tuple[PixelPlan, tuple[Device, ...]]:
+    """The plan and its cut; raises TargetError where that is over a budget."""
+    parts = cut_over_devices(plan, devices, memory_bits)
     fullest = max(part.multipliers for part in parts)
-    if fullest > each:
-        raise TargetError(f"multipliers must be at least {fullest} each for parts that fit the memory, got {each}")
-    return found, parts
+    if each is not None and fullest > each:
+        raise TargetError(
+            f"multipliers must be at least {fullest} each for {devices} devices at an interval of "
+            f"{plan.interval_cycles} cycles, got {each}"
+        )
+    return plan, parts
+
+
+def count_weights(graph: Graph) -> int:
+    """Weights of all convolutions and dense layers, each once."""
+    return sum(_weights(graph, node) for node in graph.nodes)
+
+
+def least_memory_bits(graph: Graph, weight_bits: int = 8) -> int:
+    """Bits on the chip below which no pipeline is possible at any interval: weights, biases and the least rings."""
+    return _Planner(graph, None, None, weight_bits, ceil=False).least_bits
 
 
 class _Planner:
@@ -147,7 +187,7 @@ class _Planner:
     def _check_weights(self, devices: int) -> None:
         if self.chip is None or self.each_holds is None:
             return
-        weights = sum(_weights(self.graph, node) for node in self.graph.nodes)
+        weights = count_weights(self.graph)
         room = devices * self.chip.multipliers * self.each_holds
         if weights > room:
             raise TargetError(

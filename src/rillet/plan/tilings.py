@@ -5,9 +5,10 @@ from functools import lru_cache
 
 import numpy as np
 
-from rillet.arithmetic.convolution import stored_weights
+from rillet.arithmetic.affine import FLOAT_SHIFT
+from rillet.arithmetic.convolution import multipliers, stored_weights
 from rillet.ir.graph import Graph, Node
-from rillet.ir.ops import Conv, Window
+from rillet.ir.ops import Conv, Rounding, Window
 from rillet.ir.types import DType
 from rillet.plan.kernels import Choice, choose
 from rillet.plan.plan import Kernel, Packing, Tiling
@@ -43,7 +44,11 @@ GROUP_ROWS = 4
 def choose_on(graph: Graph, node: Node, tile_pixels: int, kernels: str) -> Choice:
     """The kernel for `node` on a host of this kernel set; raises Unsupported where there is none."""
     op = node.op
-    if kernels not in VECTORS or not isinstance(op, Conv) or not _fits_bytes(graph, node):
+    if (
+        kernels not in VECTORS
+        or not isinstance(op, Conv)
+        or not (_fits_bytes(graph, node) and _fits_floats(graph, node))
+    ):
         return choose(graph, node, tile_pixels)
     source, vectors = graph.input_shapes(node)[0], VECTORS[kernels]
     real = node.type.quant is None
@@ -117,3 +122,12 @@ def _fits_bytes(graph: Graph, node: Node) -> bool:
     stored, zero = stored_weights(graph, node, op)
     centred = stored - zero
     return bool(np.min(centred) >= -128 and np.max(centred) <= 127)
+
+
+def _fits_floats(graph: Graph, node: Node) -> bool:
+    """True where no sum is shifted further than float32 can follow (register tiles have no other way to shift)."""
+    op, source = node.op, graph.by_name[node.inputs[0]].type.quant
+    assert isinstance(op, Conv)
+    if op.rounding is not Rounding.SHIFT or source is None or node.type.quant is None or not graph.params:
+        return True
+    return bool((multipliers(graph, node, op, source, node.type.quant)[1] <= FLOAT_SHIFT).all())

@@ -1,11 +1,12 @@
 """A network as a picture for a slide: SVG with blocks from left to right, in rows that fit a 16:9 page."""
 
-from collections.abc import Iterable, Iterator
-from html import escape
+from collections.abc import Iterator
 from itertools import pairwise
 
 from rillet.ir.graph import Graph
 from rillet.report.picture.blocks import Item, Join, Kind, Layer, Outline, outline
+from rillet.report.picture.ink import Ink, escaped
+from rillet.report.picture.ink import number as _n
 from rillet.report.picture.layout import (
     ARROW,
     BAR,
@@ -22,8 +23,9 @@ from rillet.report.picture.layout import (
     fitted_label,
     lay_out,
 )
+from rillet.report.picture.legend import Legend
 from rillet.report.picture.slabs import JOIN, SMALL, Spot, Wire
-from rillet.report.picture.words import engineering, fitted, legal, text_width
+from rillet.report.picture.words import engineering, fitted
 
 COLOURS = {
     "paper": ("#ffffff", "#14181d"),
@@ -55,9 +57,8 @@ STROKES = {
 """Classes of lines: their colours, and what else they are."""
 SIGNS = {"add": "M-2.5 0H2.5M0 -2.5V2.5", "subtract": "M-2.5 0H2.5", "multiply": "M-1.8 -1.8L1.8 1.8M-1.8 1.8L1.8 -1.8"}
 """What is drawn in the circle of a join."""
-FONT = "Arial, Helvetica, 'Liberation Sans', sans-serif"
-TITLE, SWATCH, BAR_HEIGHT, CORNER = 20.0, 11.0, 7.0, 8.0
-LEGEND_GAP, LEGEND_LINE, NOTE_LINE = 18.0, 18.0, 14.0
+INK = Ink(COLOURS, STROKES)
+TITLE, BAR_HEIGHT, CORNER = 20.0, 7.0, 8.0
 LABEL_AT, SHAPE_AT, MACS_AT, PARAMS_AT = 17.0, 32.0, 49.0, 62.0
 """Base lines of the text beneath the slabs of a row."""
 
@@ -66,16 +67,10 @@ def svg(graph: Graph) -> str:
     """The picture of `graph` as an SVG document, light and dark; lengths are in CSS pixels."""
     net = outline(graph)
     layout = lay_out(net)
-    legend = _Legend(layout)
-    legend.fill(net, layout.arcs)
-    width, height = _n(layout.width), _n(legend.y + MARGIN)
+    legend = Legend(INK, layout.width - MARGIN, layout.bottom + 24)
+    _explain(legend, net, layout.arcs)
     lines = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
-        f'role="img" class="n-net" font-family="{FONT}">',
-        f"<title>{_escaped(net.name)}</title>",
-        f"<desc>{_escaped(_totals(net))}</desc>",
-        f"<style>\n{style()}</style>",
-        f'<rect {_fill("paper")} width="{width}" height="{height}"/>',
+        *INK.head(net.name, _totals(net), layout.width, legend.y + MARGIN),
         *_head(net, layout.width),
         *(_arc(net, layout, arc) for arc in layout.arcs),
         *(line for row in layout.rows for line in _row(net, row)),
@@ -87,34 +82,6 @@ def svg(graph: Graph) -> str:
     return "\n".join(lines) + "\n"
 
 
-def style() -> str:
-    """The style sheet: colours as variables, light and dark, over the plain light ones that each shape has.
-
-    A viewer that knows no variables, or no style sheets, shows the light picture.
-    """
-    light, dark = ("".join(f"--n-{name}:{pair[i]};" for name, pair in COLOURS.items()) for i in (0, 1))
-    fills = [f".n-{name}{{fill:var(--n-{name})}}" for name in COLOURS]
-    strokes = [f".n-{name}{{stroke:var(--n-{colour})}}" for name, (colour, _) in STROKES.items()]
-    rules = "\n".join([*fills, *strokes])
-    return f"""@supports (--a:0){{
-.n-net{{{light}}}
-@media (prefers-color-scheme:dark){{.n-net{{{dark}}}}}
-{rules}
-}}
-"""
-
-
-def _fill(name: str) -> str:
-    """Attributes of a shape in one of the colours."""
-    return f'class="n-{name}" fill="{COLOURS[name][0]}"'
-
-
-def _stroke(name: str) -> str:
-    """Attributes of a line of one of the classes."""
-    colour, more = STROKES[name]
-    return f'class="n-{name}" fill="none" stroke="{COLOURS[colour][0]}"{more}'
-
-
 def _totals(net: Outline) -> str:
     inputs = " and ".join(map(str, net.inputs)) or "none"
     return f"input {inputs}, {net.macs:,} MACs, {net.params:,} parameters, {len(net.blocks)} blocks"
@@ -122,41 +89,41 @@ def _totals(net: Outline) -> str:
 
 def _head(net: Outline, width: float) -> Iterator[str]:
     room = width - 2 * MARGIN
-    yield _text(MARGIN, MARGIN + 18, fitted(net.name, TITLE, room, bold=True), TITLE, bold=True)
+    yield INK.text(MARGIN, MARGIN + 18, fitted(net.name, TITLE, room, bold=True), TITLE, bold=True)
     inputs = " and ".join(map(str, net.inputs)) or "none"
     totals = f"input {inputs}  ·  {engineering(net.macs)} MACs  ·  {engineering(net.params)} parameters"
-    yield _text(MARGIN, MARGIN + 39, fitted(totals, LABEL, room), LABEL, "soft")
+    yield INK.text(MARGIN, MARGIN + 39, fitted(totals, LABEL, room), LABEL, "soft")
 
 
 def _row(net: Outline, row: Row) -> Iterator[str]:
     yield f'<g transform="translate(0 {_n(row.axis)})">'
     if row.wires:
-        yield f'<path {_stroke("wire")} d="{"".join(map(_polyline, row.wires))}"/>'
+        yield f'<path {INK.stroke("wire")} d="{"".join(map(_polyline, row.wires))}"/>'
     for tip in row.tips:
-        yield f'<path {_fill("line")} d="M{_n(tip)} 0l-6 -3.5v7z"/>'
+        yield f'<path {INK.fill("line")} d="M{_n(tip)} 0l-6 -3.5v7z"/>'
     most = max(block.macs for block in net.blocks), max(block.params for block in net.blocks)
     for cell in row.cells:
         yield from _cell(net, row, cell, most)
     for caption in row.captions:
-        yield _text(caption.x, caption.y, caption.text, SMALL, "soft", "middle")
+        yield INK.text(caption.x, caption.y, caption.text, SMALL, "soft", "middle")
     for name, at in (("HxWxC", SHAPE_AT), ("MACs", MACS_AT), ("params", PARAMS_AT)):
-        yield _text(row.cells[0].left - ARROW - 6, row.down + at, name, SMALL, "soft", "end")
+        yield INK.text(row.cells[0].left - ARROW - 6, row.down + at, name, SMALL, "soft", "end")
     yield "</g>"
 
 
 def _cell(net: Outline, row: Row, cell: Cell, most: tuple[int, int]) -> Iterator[str]:
     block, middle, y = cell.block, cell.middle, row.down
-    yield f'<g class="n-block"><title>{_escaped(_block_words(net, cell))}</title>'
+    yield f'<g class="n-block"><title>{escaped(_block_words(net, cell))}</title>'
     for i in range(block.start, block.stop):
         yield from _item(net.items[i], row.spots[i])
-    yield _text(middle, y + LABEL_AT, fitted_label(block), LABEL, "ink", "middle", bold=True)
-    yield _text(middle, y + SHAPE_AT, str(block.shape), TEXT, "soft", "middle")
+    yield INK.text(middle, y + LABEL_AT, fitted_label(block), LABEL, "ink", "middle", bold=True)
+    yield INK.text(middle, y + SHAPE_AT, str(block.shape), TEXT, "soft", "middle")
     left = middle - (NUMBER + 4 + BAR) / 2 + NUMBER
     for name, value, full, at in (("macs", block.macs, most[0], MACS_AT), ("params", block.params, most[1], PARAMS_AT)):
-        yield _text(left, y + at, engineering(value), TEXT - 0.5, "ink", "end")
+        yield INK.text(left, y + at, engineering(value), TEXT - 0.5, "ink", "end")
         length = _n(bar_length(value, full))
         place = f'x="{_n(left + 4)}" y="{_n(y + at - BAR_HEIGHT - 0.5)}"'
-        yield f'<rect {_fill(name)} {place} width="{length}" height="{_n(BAR_HEIGHT)}"/>'
+        yield f'<rect {INK.fill(name)} {place} width="{length}" height="{_n(BAR_HEIGHT)}"/>'
     yield "</g>"
 
 
@@ -178,21 +145,21 @@ def _item(item: Item, spot: Spot) -> Iterator[str]:
     match item:
         case Layer():
             words = f"{item.name}: {item.about}, output {item.shape}, {item.macs:,} MACs, "
-            title = f"<title>{_escaped(f'{words}{item.params:,} parameters')}</title>"
+            title = f"<title>{escaped(f'{words}{item.params:,} parameters')}</title>"
             place = f'x="{x}" y="{y}" width="{width}" height="{height}"'
-            yield f'<rect {_fill(_class(item.kind))} {place} rx="1.5">{title}</rect>'
+            yield f'<rect {INK.fill(_class(item.kind))} {place} rx="1.5">{title}</rect>'
         case Join(op="concat"):
-            title = f"<title>{_escaped(item.name)}: concatenation</title>"
-            yield f'<rect {_fill("soft")} x="{x}" y="{y}" width="{width}" height="{height}" rx="1">{title}</rect>'
+            title = f"<title>{escaped(item.name)}: concatenation</title>"
+            yield f'<rect {INK.fill("soft")} x="{x}" y="{y}" width="{width}" height="{height}" rx="1">{title}</rect>'
         case Join():
-            title = f"<title>{_escaped(item.name)}: {item.op}</title>"
+            title = f"<title>{escaped(item.name)}: {item.op}</title>"
             yield f'<g transform="translate({_n(spot.x + spot.width / 2)} {_n(spot.y)})">{title}{_sign(item.op)}</g>'
 
 
 def _sign(op: str) -> str:
     ink = f'stroke="{COLOURS["ink"][0]}"'
     circle = f'<circle class="n-paper n-sign" fill="{COLOURS["paper"][0]}" {ink} r="{_n(JOIN / 2)}"/>'
-    return f'{circle}<path {_stroke("sign")} d="{SIGNS[op]}"/>'
+    return f'{circle}<path {INK.stroke("sign")} d="{SIGNS[op]}"/>'
 
 
 def _class(kind: Kind) -> str:
@@ -201,14 +168,14 @@ def _class(kind: Kind) -> str:
 
 def _arc(net: Outline, layout: Layout, arc: Arc) -> str:
     source = net.items[arc.source].name if arc.source >= 0 else "input"
-    title = f"<title>{_escaped(source)} to {_escaped(net.items[arc.reader].name)}</title>"
+    title = f"<title>{escaped(source)} to {escaped(net.items[arc.reader].name)}</title>"
     path = "".join(_arch(piece, layout.rows[piece.row].axis) for piece in arc.pieces)
     forks = ""
     first = arc.pieces[0]
     if first.y0 is not None:
         y = layout.rows[first.row].axis + first.y0
-        forks = f'<circle {_fill("ink")} cx="{_n(first.x0)}" cy="{_n(y)}" r="2"/>'
-    return f'<g>{title}<path {_stroke(_arc_class(net, arc))} d="{path}"/>{forks}</g>'
+        forks = f'<circle {INK.fill("ink")} cx="{_n(first.x0)}" cy="{_n(y)}" r="2"/>'
+    return f'<g>{title}<path {INK.stroke(_arc_class(net, arc))} d="{path}"/>{forks}</g>'
 
 
 def _arc_class(net: Outline, arc: Arc) -> str:
@@ -227,58 +194,24 @@ def _arch(piece: Piece, axis: float) -> str:
     return f"{path}H{_n(x1 - r)}Q{_n(x1)} {_n(top)} {_n(x1)} {_n(top + r)}V{_n(axis + piece.y1)}"
 
 
-class _Legend:
-    """What colours, signs and sizes mean, in lines as wide as the page."""
-
-    def __init__(self, layout: Layout) -> None:
-        self.right = layout.width - MARGIN
-        self.x, self.y = MARGIN, layout.bottom + 24
-        self.lines: list[str] = []
-
-    def fill(self, net: Outline, arcs: tuple[Arc, ...]) -> None:
-        kinds = {item.kind for item in net.items if isinstance(item, Layer)}
-        for kind in Kind:
-            if kind in kinds:
-                size = f'width="{_n(SWATCH)}" height="{_n(SWATCH)}"'
-                mark = f'<rect {_fill(_class(kind))} y="{_n(1.5 - SWATCH)}" {size} rx="1.5"/>'
-                self.entry(mark, SWATCH, kind.value)
-        joins = {item.op for item in net.items if isinstance(item, Join)}
-        for op in ("add", "subtract", "multiply"):
-            if op in joins:
-                self.entry(f'<g transform="translate({_n(JOIN / 2)} -4)">{_sign(op)}</g>', JOIN, op)
-        if "concat" in joins:
-            self.entry(f'<rect {_fill("soft")} x="3" y="-11" width="3" height="14" rx="1"/>', JOIN, "concatenation")
-        arch = "M0 2V-4Q0 -9 5 -9H13Q18 -9 18 -4V2"
-        if any(net.residual(skip) for skip in net.skips):
-            self.entry(f'<path {_stroke("skip")} d="{arch}"/>', 18, "residual skip")
-        if any(_arc_class(net, arc) == "link" for arc in arcs):
-            self.entry(f'<path {_stroke("link")} d="{arch}"/>', 18, "read further on")
-        self.line()
-        self.notes(_scales(net))
-
-    def entry(self, mark: str, size: float, words: str) -> None:
-        width = size + 5 + text_width(words, TEXT)
-        if self.x > MARGIN and self.x + width > self.right:
-            self.line()
-        self.lines.append(f'<g transform="translate({_n(self.x)} {_n(self.y)})">{mark}</g>')
-        self.lines.append(_text(self.x + size + 5, self.y, words, TEXT))
-        self.x += width + LEGEND_GAP
-
-    def notes(self, notes: Iterable[str]) -> None:
-        """Notes one behind the other, as many in a line as there is room for."""
-        line = ""
-        for note in notes:
-            longer = f"{line} · {note}" if line else note
-            if line and text_width(longer, SMALL) > self.right - MARGIN:
-                self.lines.append(_text(MARGIN, self.y, line, SMALL, "soft"))
-                self.y += NOTE_LINE
-                longer = note
-            line = longer
-        self.lines.append(_text(MARGIN, self.y, line, SMALL, "soft"))
-
-    def line(self) -> None:
-        self.x = MARGIN
-        self.y += LEGEND_LINE
+def _explain(legend: Legend, net: Outline, arcs: tuple[Arc, ...]) -> None:
+    kinds = {item.kind for item in net.items if isinstance(item, Layer)}
+    for kind in Kind:
+        if kind in kinds:
+            legend.swatch(_class(kind), kind.value)
+    joins = {item.op for item in net.items if isinstance(item, Join)}
+    for op in ("add", "subtract", "multiply"):
+        if op in joins:
+            legend.entry(f'<g transform="translate({_n(JOIN / 2)} -4)">{_sign(op)}</g>', JOIN, op)
+    if "concat" in joins:
+        legend.entry(f'<rect {INK.fill("soft")} x="3" y="-11" width="3" height="14" rx="1"/>', JOIN, "concatenation")
+    arch = "M0 2V-4Q0 -9 5 -9H13Q18 -9 18 -4V2"
+    if any(net.residual(skip) for skip in net.skips):
+        legend.entry(f'<path {INK.stroke("skip")} d="{arch}"/>', 18, "residual skip")
+    if any(_arc_class(net, arc) == "link" for arc in arcs):
+        legend.entry(f'<path {INK.stroke("link")} d="{arch}"/>', 18, "read further on")
+    legend.line()
+    legend.notes(_scales(net))
 
 
 def _scales(net: Outline) -> Iterator[str]:
@@ -302,21 +235,3 @@ def _polyline(points: Wire) -> str:
     for (_, y0), (x, y) in pairwise(points):
         path += f"H{_n(x)}" if y == y0 else f"V{_n(y)}"
     return path
-
-
-def _text(
-    x: float, y: float, words: str, size: float, colour: str = "ink", anchor: str = "start", *, bold: bool = False
-) -> str:
-    place = f'x="{_n(x)}" y="{_n(y)}" font-size="{_n(size)}"'
-    weight = ' font-weight="600"' if bold else ""
-    anchored = "" if anchor == "start" else f' text-anchor="{anchor}"'
-    return f"<text {_fill(colour)} {place}{weight}{anchored}>{_escaped(words)}</text>"
-
-
-def _escaped(words: str) -> str:
-    return escape(legal(words))
-
-
-def _n(value: float) -> str:
-    """A number in hundredths, as short as it goes."""
-    return f"{value:.2f}".rstrip("0").rstrip(".")

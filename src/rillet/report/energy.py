@@ -3,10 +3,15 @@
 from collections.abc import Sequence
 
 from rillet.analyses.energy import Energy
-from rillet.analyses.microjoule import BUDGET_UJ, CHIPS, Answer
+from rillet.analyses.microjoule import BUDGET_UJ, CHIPS, TERNARY_ABOVE, Answer, Verdict
 from rillet.report.tables import Column, Table
 from rillet.targets.technology import Technology
 from rillet.zoo import published
+
+SOURCE_003 = "microbotnet:width=0.32"
+"""The network that source 003 asks about."""
+_WEIGHTS = {"ternary as trained, else int8": "ternary, else int8"}
+_VERDICTS = {Verdict.YES: "yes", Verdict.NO: "no", Verdict.OPEN: "open"}
 
 
 def parts(found: Energy, technology: Technology) -> Table:
@@ -41,46 +46,48 @@ def technology_note(technology: Technology) -> str:
     return f"{technology.name}{voltage}: {technology.source}"
 
 
-def source_003(rows: Sequence[Answer], technology: Technology, model: str = "microbotnet:width=0.32") -> Table:
+def source_003(rows: Sequence[Answer], technology: Technology, model: str = SOURCE_003) -> Table:
     """Microjoules by weights and their memory, published chips below."""
+    under = f"< {BUDGET_UJ:g} uJ"
     columns = (
         Column("weights", words=True),
         Column("bits"),
         Column("memory", words=True),
-        Column("arithmetic"),
-        Column("+ each weight once"),
-        Column(f"under {BUDGET_UJ:g} uJ", words=True),
-        Column("schedule", words=True),
+        Column("each read once"),
+        Column(under, words=True),
         Column("whole image"),
-        Column(f"under {BUDGET_UJ:g} uJ ", words=True),
+        Column(f"{under} ", words=True),
     )
     cells = [
         (
-            row.weights,
+            _WEIGHTS.get(row.weights, row.weights),
             f"{row.weight_bits:.3g}",
             row.weight_memory,
-            _band(row.arithmetic_uj),
             _band(row.once_uj),
-            row.once_under.value,
-            row.schedule,
+            _VERDICTS[row.once_under],
             _band(row.image_uj),
-            row.image_under.value,
+            _VERDICTS[row.image_under],
         )
         for row in rows
     ]
     cells += [
-        (f"{chip.name}, {chip.node_nm:g} nm", "1", "", "", "", "", "measured", f"{chip.uj:g}", "no") for chip in CHIPS
+        (chip.name.partition(",")[0], "1", f"{chip.node_nm:g} nm", "", "", f"{chip.uj:g} measured", "no")
+        for chip in CHIPS
     ]
+    arithmetic = {_WEIGHTS.get(row.weights, row.weights): _band(row.arithmetic_uj) for row in rows}
     notes = [
         f"microjoules an image, with the band of the table: {technology_note(technology)}",
-        "each weight once: every parameter read once from its memory; "
-        "whole image: also activations, rescaling, and weights as often as the schedule reads them",
+        "arithmetic alone: " + "; ".join(f"{words} {band}" for words, band in arithmetic.items()),
+        "each read once: arithmetic, and every parameter once from its memory; whole image: also activations, "
+        "rescaling, and weights as often as the schedule reads them: streamed, from DRAM layer by layer",
+        f"ternary: layers of more than {TERNARY_ABOVE} weights but stem and head; "
+        f"open: {BUDGET_UJ:g} uJ lies in the band",
     ]
     accuracy = published.accuracy(model)
     if accuracy is not None:
         notes.append(
-            f"top-1 on {accuracy.data}: {accuracy.top1_percent:g} % ({model}, as printed, in float32); "
-            "72.8 % with 65 % of the weights ternary"
+            f"top-1 on {accuracy.data}: {accuracy.top1_percent:g} % ({model}, as printed, in float32)"
+            + ("; 72.8 % with 65 % of the weights ternary" if model == SOURCE_003 else "")
         )
     notes += [f"{chip.name}: {chip.top1_percent:g} % top-1; {chip.source}" for chip in CHIPS]
     return Table(columns, tuple(cells), tuple(notes))
@@ -92,4 +99,4 @@ def _uj(value: float) -> str:
 
 def _band(band: tuple[float, float, float]) -> str:
     low, value, high = band
-    return f"{value:.3g} ({low:.3g} to {high:.3g})"
+    return f"{value:.3g} ({low:.3g}-{high:.3g})"

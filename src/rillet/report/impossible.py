@@ -2,10 +2,13 @@
 
 from collections.abc import Sequence
 
+from rillet.analyses.chips import ChipRow
 from rillet.analyses.impossible import Impossible
 from rillet.analyses.narrow import Narrow, NarrowOption
 from rillet.analyses.recompute import Recompute
 from rillet.report.tables import Column, Table
+from rillet.report.text import bytes_text
+from rillet.runtime.pipelines import Rate
 
 
 def impossible_table(found: Impossible) -> Table:
@@ -116,12 +119,85 @@ def narrow_table(found: Narrow) -> Table:
     return Table(_columns(columns, ("expansion",)), tuple(rows), notes)
 
 
+def rates_table(name: str, rows: Sequence[Rate]) -> Table:
+    """Intervals with what they take, and what was measured."""
+    columns = (
+        *("cycles", "multipliers", "used", "by ceiling", "a weight each", "line", "skip", "hold", "for rates"),
+        *("latency", "measured", "measured latency", "rings full"),
+    )
+    cells = tuple(
+        (
+            f"{row.interval_cycles:,}",
+            f"{row.multipliers:,}",
+            _percent(row.utilisation),
+            f"{row.ceil_multipliers:,}",
+            f"{row.owned_multipliers:,}",
+            *(f"{n:,}" for n in (row.line_buffer_values, row.skip_values, row.hold_values, row.fifo_values)),
+            f"{row.latency_cycles:,}",
+            _or_none(row.measured_interval_cycles),
+            _or_none(row.measured_latency_cycles),
+            f"{row.rings_full} of {row.rings}",
+        )
+        for row in rows
+    )
+    over, stalled = sum(row.rings_over for row in rows), sum(row.stalled_cycles for row in rows)
+    notes = (
+        f"{name}: cycles an image, and the fewest multipliers for that, each layer folded by divisors; by ceiling: "
+        "foldings that need not divide",
+        "a weight each: multipliers if each owned one weight for ever",
+        "line, skip, hold, for rates: values on chip; hold: whole maps that wait for gates",
+        "measured: by simulation, between the last two images, and its latency; rings full: once as full as planned",
+        f"rings ever fuller than planned: {over}; cycles in which a layer waited for room: {stalled:,}",
+    )
+    return Table(_columns(columns, ()), cells, notes)
+
+
+def chips_table(name: str, rows: Sequence[ChipRow]) -> Table:
+    """The known chips: the best interval on each, or what it lacks."""
+    columns = ("chip", "multipliers", "MHz", "memory", "cycles", "used", "busy", "images/s", "memory used", "lacks")
+    cells = tuple(
+        (
+            row.chip,
+            f"{row.multipliers:,}",
+            f"{row.clock_hz / 1e6:g}",
+            _bytes(row.memory_bits),
+            _or_none(row.interval_cycles),
+            _or_none(row.planned_multipliers),
+            "" if row.utilisation is None else _percent(row.utilisation),
+            "" if row.images_per_s is None else f"{row.images_per_s:,.1f}",
+            _bytes(row.planned_bits),
+            _lacks(row),
+        )
+        for row in rows
+    )
+    notes = (
+        f"{name}: the fewest cycles an image on each chip, every weight in its place; used: multipliers",
+        "busy: share of their cycles with a product",
+        f"weights, biases and the least rings take {bytes_text(-(-rows[0].needed_bits // 8))}",
+    )
+    return Table(_columns(columns, ("chip", "lacks")), cells, notes)
+
+
+def _lacks(row: ChipRow) -> str:
+    if row.missing_weights:
+        return f"room for {row.missing_weights:,} of {row.weights:,} weights"
+    return f"{bytes_text(-(-row.missing_bits // 8))} of memory" if row.missing_bits else row.refused
+
+
+def _bytes(bits: int | None) -> str:
+    return "" if bits is None else f"{-(-bits // 8):,} B"
+
+
 def _by_price(options: Sequence[NarrowOption]) -> list[NarrowOption]:
     return sorted(options, key=lambda option: option.extra_macs / option.saved_values)
 
 
 def _columns(names: tuple[str, ...], words: tuple[str, ...]) -> tuple[Column, ...]:
     return tuple(Column(name, name in words) for name in names)
+
+
+def _or_none(value: int | None) -> str:
+    return "" if value is None else f"{value:,}"
 
 
 def _or_nothing(value: int) -> str:

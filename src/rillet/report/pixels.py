@@ -118,21 +118,52 @@ def devices_table(console: Console, parts: tuple[Device, ...], clock_hz: float) 
     console.print(f"at {clock_hz / 1e6:g} MHz")
 
 
-def claim_text(claim: Claim) -> str:
-    """A promise beside what the chip has, in a sentence or two."""
-    held = "" if claim.weights_held is None else f"; its {claim.weights:,} weights in room for {claim.weights_held:,}"
-    verdict = "can be" if claim.holds else "cannot be"
-    return (
-        f"{claim.chip} promises {claim.claimed_images_per_s:,.0f} images/s: {claim.network} takes "
-        f"{claim.multipliers_needed:,} multipliers for that, it has {claim.multipliers:,}{held}: {verdict}. "
-        f"The most that its multipliers give is {claim.most_images_per_s:,.0f} images/s."
-    )
+def claim_record(claim: Claim) -> dict[str, Any]:
+    """A promise and what became of it."""
+    planned = claim.planned_cycles
+    return {
+        **asdict(claim),
+        "holds": claim.holds,
+        "unbound_images_per_s": claim.clock_hz / claim.unbound_cycles,
+        "planned_images_per_s": claim.clock_hz / planned if planned else None,
+        "weights_missing": claim.weights_missing,
+        "weights_each": claim.weights_each,
+        "chips_needed": claim.chips_needed,
+    }
+
+
+def claim_text(console: Console, claim: Claim) -> None:
+    """A promise, what it takes, and the best that is possible."""
+
+    def best(cycles: int) -> str:
+        return (
+            f"an image every {cycles:,} cycles, {claim.clock_hz / cycles:,.0f} images/s at {claim.clock_hz / 1e6:g} MHz"
+        )
+
+    verdict = "can" if claim.holds else "cannot"
+    said = [
+        f"{claim.chip}: {claim.claimed_images_per_s:,.0f} images/s are promised; of {claim.network} one chip {verdict} "
+        "make so many",
+        f"  products: {claim.multipliers_needed:,} multipliers for that, always busy; it has {claim.multipliers:,}",
+        f"  by multipliers alone: {best(claim.unbound_cycles)}",
+    ]
+    if claim.weights_missing:
+        said.append(
+            f"  weights: {claim.weights:,} in room for {claim.weights_held:,}, so {claim.weights_missing:,} have no "
+            f"place; {claim.chips_needed} such chips, or {claim.weights_each} a multiplier, would hold them"
+        )
+    elif claim.weights_held is not None:
+        said.append(f"  weights: {claim.weights:,} in room for {claim.weights_held:,}")
+    if claim.planned_cycles is not None:
+        said.append(f"  as it is: {best(claim.planned_cycles)}")
+    for line in said:
+        console.print(line, markup=False)
 
 
 def simulation_record(made: PixelPlan, found: Simulation) -> dict[str, Any]:
     """What was planned and what was measured."""
     record = asdict(found)
-    for key in ("trace", "events"):
+    for key in ("trace", "events", "profile", "bin_cycles"):
         del record[key]
     peaks = record.pop("peaks")
     depths = {buffer.value: buffer.depth_pixels for buffer in made.buffers}

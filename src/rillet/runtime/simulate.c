@@ -31,7 +31,7 @@ typedef struct {
 } Source;
 
 typedef struct {
-    int64_t stages, edges, rings, sources, images, interval, back_pressure, most_records, most_events;
+    int64_t stages, edges, rings, sources, images, interval, back_pressure, most_records, most_events, bins, bin_cycles;
 } Size;
 
 /* What the caller reads: arrays of one number a stage, an edge, a ring, or (ends) a stage and image. */
@@ -44,11 +44,12 @@ typedef struct {
     int64_t *records; /* stage, state, begin, end */
     int32_t *events;  /* stage << 1 for the end of a firing, | 1 for a write; sources behind the stages */
     int64_t *source_blocked;
+    int64_t *profile; /* of each stage and bin: cycles starved, blocked, busy with each image */
     int64_t *counts;  /* records, events, cycles, wrong edge, wrong token, first arrival */
 } Result;
 
 typedef struct {
-    int64_t state, fired, until, since, made, cause;
+    int64_t state, fired, until, since, made, cause, image;
     int64_t record;
 } Live;
 
@@ -209,11 +210,24 @@ static void record(Machine *m, int64_t s, int64_t state, int64_t begin, int64_t 
     m->out->records[4 * last + 3] = end;
 }
 
+/* Books cycles in the bins that they lie in; what comes after the last bin counts there. */
+static void profile(Machine *m, int64_t s, int64_t kind, int64_t begin, int64_t end) {
+    const Size *size = m->size;
+    while (begin < end) {
+        int64_t bin = begin / size->bin_cycles, stop = (bin + 1) * size->bin_cycles;
+        if (bin >= size->bins - 1) bin = size->bins - 1, stop = end;
+        if (stop > end) stop = end;
+        m->out->profile[(s * size->bins + bin) * (size->images + 2) + kind] += stop - begin;
+        begin = stop;
+    }
+}
+
 /* Books the cycles since a stage last changed, and lets it begin something else. */
 static void change(Machine *m, int64_t s, int64_t state) {
     Live *live = &m->live[s];
     int64_t spent = m->now - live->since;
     record(m, s, live->state, live->since, m->now);
+    if (m->size->bins) profile(m, s, live->state == BUSY ? 2 + live->image : live->state == FULL, live->since, m->now);
     if (live->state == BUSY) m->out->busy[s] += spent;
     if (live->state == IDLE) m->out->starved[s] += spent, m->out->edge_starved[live->cause] += spent;
     if (live->state == FULL) m->out->blocked[s] += spent, m->out->edge_blocked[live->cause] += spent;
@@ -328,6 +342,7 @@ static int run(Machine *m) {
                 const Stage *stage = &m->stages[s];
                 change(m, s, BUSY);
                 live->until = m->now + stage->cycles;
+                live->image = live->fired / stage->firings;
                 /* Words that a multiplier does not keep are read again in every firing. */
                 m->out->loads[s] += live->fired == 0 ? stage->words : stage->words - stage->held_words;
             }

@@ -86,6 +86,10 @@ class Simulation:
     """The first pixel that was no longer where a firing looked for it; empty where there was none."""
     trace: tuple[Span, ...] = ()
     events: npt.NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32), repr=False)
+    profile: Integers = field(default_factory=lambda: np.zeros((0, 0, 0), np.int64), repr=False)
+    """Of each stage and each of equal parts of the time: cycles starved, blocked, busy with each image in turn."""
+    bin_cycles: int = 0
+    """Length of these parts."""
 
     @property
     def passed(self) -> bool:
@@ -106,22 +110,28 @@ def simulate(
     depths: Mapping[str, int] | None = None,
     back_pressure: bool = True,
     events: bool = False,
+    bins: int = 0,
 ) -> Simulation:
     """Runs `images` images, back to back at the plan's interval, through the plan's machine.
 
     `depths` gives some rings another size. Without `back_pressure` nobody looks for room before writing, as in a
-    machine that relies on its schedule. Raises TargetError for a count of images or a depth that makes no sense.
+    machine that relies on its schedule. `bins` is in how many parts, at most, the planned time is cut for a profile;
+    what takes longer than planned counts in the last. Raises TargetError for a count of images, or a depth, that makes
+    no sense.
     """
     if not 1 <= images <= MOST_IMAGES:
         raise TargetError(f"images must be from 1 to {MOST_IMAGES}, got {images}")
     tables = _Tables(plan, depths or {})
     if images * tables.firings > MOST_FIRINGS:
         raise TargetError(f"images must be at most {MOST_FIRINGS // tables.firings} for this network, got {images}")
+    planned = plan.latency_cycles + (images - 1) * plan.interval_cycles + tables.first_arrival
+    bin_cycles = -(-planned // bins) if bins else 0
+    bins = -(-planned // bin_cycles) if bins else 0
     size = np.array(
         [
             *(len(tables.stages), len(tables.edges), len(tables.rings), len(tables.sources)),
             *(images, plan.interval_cycles, int(back_pressure)),
-            *(MOST_SPANS if trace else 0, tables.firings * 2 * images if events else 0),
+            *(MOST_SPANS if trace else 0, tables.firings * 2 * images if events else 0, bins, bin_cycles),
         ],
         np.int64,
     )
@@ -173,6 +183,7 @@ class _Tables:
                 self.edge_stage.append(node.name)
                 self.edge_value.append(value)
         self.firings = sum(row[0] for row in self.stages) + sum(row[1] for row in self.sources)
+        self.first_arrival = min(-(-plan.interval_cycles // pixels) for _, pixels in self.sources)
 
     def _edge(self, node: Node, source: Node, accumulates: bool) -> list[int]:
         shape, out = source.shape, node.shape
@@ -200,7 +211,7 @@ class _Tables:
 class _Struct(ctypes.Structure):
     _names = (
         *("busy", "starved", "blocked", "loads", "edge_starved", "edge_blocked", "peaks", "ends"),
-        *("fired", "states", "causes", "records", "events", "source_blocked", "counts"),
+        *("fired", "states", "causes", "records", "events", "source_blocked", "profile", "counts"),
     )
     _fields_ = [(name, ctypes.c_void_p) for name in _names]
 
@@ -209,14 +220,14 @@ class _Results:
     """Arrays that the simulation fills."""
 
     def __init__(self, stages: int, edges: int, rings: int, sources: int, images: int, size: Integers) -> None:
-        records, events = int(size[-2]), int(size[-1])
+        records, events, bins = (int(count) for count in size[-4:-1])
         counts = [stages] * 4 + [edges] * 2 + [rings, stages * images] + [stages] * 3
-        counts += [4 * records, events, sources, 6]
+        counts += [4 * records, events, sources, stages * bins * (images + 2), 6]
         self.arrays: dict[str, npt.NDArray[Any]] = {}
         for name, count in zip(_Struct._names, counts, strict=True):  # pyright: ignore[reportPrivateUsage]
             dtype: Any = np.int32 if name == "events" else np.int64
             self.arrays[name] = np.zeros(count + 1, dtype)
-        self.images = images
+        self.images, self.bins, self.bin_cycles = images, bins, int(size[-1])
 
     def struct(self) -> _Struct:
         """Pointers to all of them."""
@@ -240,7 +251,8 @@ def _library() -> ctypes.CDLL:
 
 
 def _simulation(plan: PixelPlan, tables: _Tables, out: _Results, images: int, ended: str) -> Simulation:
-    found = {name: array.tolist() for name, array in out.arrays.items() if name not in ("events", "records")}
+    large = ("events", "records", "profile")
+    found = {name: array.tolist() for name, array in out.arrays.items() if name not in large}
     records, events, cycles, wrong_edge, wrong_token, first = found["counts"][:6]
     count = len(tables.stages)
     by_stage = out.arrays["ends"][: count * images].reshape(count, images)
@@ -267,6 +279,8 @@ def _simulation(plan: PixelPlan, tables: _Tables, out: _Results, images: int, en
         wrong=wrong,
         trace=tuple(Span(tables.names[s], STATES[state], begin, end) for s, state, begin, end in spans),
         events=out.arrays["events"][:events],
+        profile=out.arrays["profile"][:-1].reshape(count, out.bins, images + 2),
+        bin_cycles=out.bin_cycles,
     )
 
 

@@ -26,8 +26,8 @@ def document(folder: str, what: str, name: str) -> tuple[str, dict[str, Any]]:
     Raises TargetError for an unknown name (with the nearest one) and for a file that is no TOML.
     """
     if name.endswith(".toml"):
-        return name, table(name, _text_of(Path(name)))
-    plain = name.lower().replace("-", "_").replace(" ", "")
+        return name, table(name, text_of(Path(name)))
+    plain = canonical(name)
     if plain in names(folder):
         return plain, table(plain, files("rillet.targets").joinpath(folder, f"{plain}.toml").read_text("utf-8"))
     near = difflib.get_close_matches(plain, names(folder), 1, 0.5)
@@ -35,7 +35,13 @@ def document(folder: str, what: str, name: str) -> tuple[str, dict[str, Any]]:
     raise TargetError(f"{name}: must be a {what}; {hint}")
 
 
-def _text_of(path: Path) -> str:
+def canonical(name: str) -> str:
+    """A name as files are called: `ECP5-85` is ecp5_85."""
+    return name.lower().replace("-", "_").replace(" ", "")
+
+
+def text_of(path: Path) -> str:
+    """The text of a file of at most MAX_FILE_BYTES; raises TargetError where it cannot be read."""
     try:
         with path.open("rb") as file:
             data = file.read(MAX_FILE_BYTES + 1)
@@ -64,12 +70,13 @@ def _doubled(text: str) -> str:
     where = ""
     for line in text.splitlines():
         key = line.partition("=")[0].strip()
+        if not key or key.startswith("#"):
+            continue
         if key.startswith("["):
             where, key = key.strip("[] "), ""
         if (where, key) in seen:
-            return f"; {key or where} must be said once"
-        if (key or where) and not key.startswith("#"):
-            seen.add((where, key))
+            return f"; {'.'.join(filter(None, (where, key)))} must be said once"
+        seen.add((where, key))
     return ""
 
 

@@ -52,6 +52,8 @@ class Entry:
 class Technology:
     """A table of energies at one node."""
 
+    key: str
+    """The name or file that it was asked for by."""
     name: str
     node_nm: float
     voltage_v: float | None
@@ -73,7 +75,7 @@ class Technology:
         has = [name for name in among if name in self.entries]
         near = difflib.get_close_matches(key, has, 1)
         hint = f"; did you mean {near[0]}?" if near else ""
-        raise TargetError(f"{self.name}: must have {key} for this, and has {', '.join(has) or 'none like it'}{hint}")
+        raise TargetError(f"{self.key}: must have {key} for this, and has {', '.join(has) or 'none like it'}{hint}")
 
     @property
     def srams(self) -> tuple[str, ...]:
@@ -84,7 +86,7 @@ class Technology:
         """The memory outside the chip that is taken where none is named; raises TargetError where there is none."""
         found = next((name for name in DRAMS if name in self.entries), None)
         if found is None:
-            raise TargetError(f"{self.name}: must have one of {', '.join(DRAMS)} for this, and has none")
+            raise TargetError(f"{self.key}: must have one of {', '.join(DRAMS)} for this, and has none")
         return found
 
     def sram_for(self, size: int) -> str | None:
@@ -114,6 +116,7 @@ def from_table(where: str, table: Mapping[str, Any]) -> Technology:
     voltage = table.get("voltage_v")
     entries = {key: _entry(f"{where}: {key}", table[key]) for key in (*OPERATIONS, *MEMORIES) if key in table}
     return Technology(
+        key=where,
         name=reading.text(f"{where}: name", table["name"]),
         node_nm=reading.number(f"{where}: node_nm", table["node_nm"], most=1e4),
         voltage_v=None if voltage is None else reading.number(f"{where}: voltage_v", voltage, most=100),

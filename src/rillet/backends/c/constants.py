@@ -9,7 +9,7 @@ from rillet.arithmetic import tables
 from rillet.arithmetic.convolution import multipliers, stored_weights
 from rillet.errors import GraphError, Unsupported
 from rillet.ir.graph import Array, Graph, Node
-from rillet.ir.ops import Activation, Conv
+from rillet.ir.ops import Activate, Conv, Rounding
 from rillet.ir.types import DType, Quant
 from rillet.plan.plan import Packing, Stage
 
@@ -34,7 +34,7 @@ def rescaled(node: Node, source: Node) -> bool:
     return source.type.quant != node.type.quant
 
 
-def lookup_table(graph: Graph, node: Node, source: Node, function: Activation) -> Array:
+def lookup_table(graph: Graph, node: Node, source: Node, function: Activate) -> Array:
     """Results of the 256 bytes that a value can be."""
     out = tables.activation_table(
         function, quant(graph, source), source.type.dtype, quant(graph, node), node.type.dtype
@@ -78,7 +78,8 @@ def conv_arrays(graph: Graph, stage: Stage) -> dict[str, Array]:
     mantissa, shift = multipliers(graph, node, op, quant(graph, source), quant(graph, node))
     # Those of uint8 weights are kept less 128, so that all weights are int8 in C.
     kept = (weight.astype(np.int64) + weight_zero(graph, node)).astype(np.int8)
-    return {"weights": _packed(kept, stage), "bias": bias.astype(np.int32), "mantissa": mantissa, "shift": shift}
+    scaling = {"shift": shift} if op.rounding is Rounding.SHIFT else {"mantissa": mantissa, "shift": shift}
+    return {"weights": _packed(kept, stage), "bias": bias.astype(np.int32), **scaling}
 
 
 def weight_zero(graph: Graph, node: Node) -> int:

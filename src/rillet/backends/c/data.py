@@ -50,7 +50,7 @@ def _stage_arrays(plan: Plan, original: Graph, stage: Stage) -> dict[str, Array]
     if isinstance(op, Conv):
         return conv_arrays(graph, stage)
     if stage.kernel is Kernel.LOOKUP:
-        function = op.activation if isinstance(op, Activate) else Activation.NONE
+        function = op if isinstance(op, Activate) else Activate(Activation.NONE)
         return {"table": lookup_table(graph, node, sources[0], function)}
     if isinstance(op, Softmax) and node.type.quant is not None:
         return {"table": tables.softmax_table(quant(graph, sources[0]), op.beta)}

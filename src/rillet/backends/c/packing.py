@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rillet.arithmetic import fixed_point as fp
-from rillet.arithmetic.affine import Affine, affine
+from rillet.arithmetic.affine import Affine, affine, shifted
 from rillet.arithmetic.convolution import multipliers
 from rillet.backends.c.constants import folded_bias, quant
 from rillet.backends.c.tiles import groups
@@ -58,6 +58,8 @@ def channel_rounding(graph: Graph, node: Node) -> Affine:
     if op.rounding is Rounding.SINGLE:
         nothing = np.zeros(len(mantissa), np.float32)
         return Affine(nothing, nothing, np.zeros(len(mantissa), np.bool_), signed=False, centre=0)
+    if op.rounding is Rounding.SHIFT:
+        return shifted(shift)
     weight, bias = folded_bias(graph, node)
     rows = weight.reshape(len(weight), -1).astype(np.int64)
     low, high = source.type.dtype.integers

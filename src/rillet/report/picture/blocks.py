@@ -314,3 +314,16 @@ def _gate(graph: Graph, product: Node) -> Iterator[Node]:
             return
         yield above
         above = graph.by_name[read[0]]
+
+
+def members(graph: Graph) -> dict[str, tuple[str, Kind]]:
+    """For each node the label of its block, and the kind of the layer that it is or belongs to."""
+    trace = _Trace(graph)
+    found = {node.name: (node.name, Kind.OTHER) for node in graph.nodes}
+    for label, run in trace.runs():
+        for node in run:
+            item = trace.items[trace.sources[node.name]] if trace.sources.get(node.name, -1) >= 0 else None
+            kind = item.kind if isinstance(item, Layer) else Kind.OTHER
+            gated = node.name in trace.inside or node.name in trace.excites
+            found[node.name] = (label, Kind.EXCITE if gated else kind)
+    return found

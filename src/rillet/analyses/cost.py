@@ -1,0 +1,258 @@
+"""One network on machines of all kinds: memory, cycles, energy and fit of each, by one set of conventions.
+
+Weights and activations have 8 bits, sums 32.
+
+- A systolic array works layer by layer; its cycles are those of `exact`, and the stalls of a DRAM that brings each
+  layer's inputs, weights and outputs once. It fits always: what its buffers do not hold lies in DRAM.
+- A chip that streams runs the pixel plan with the least interval within its multipliers and memory. It fits where
+  there is one: no weight is ever loaded again.
+- A board runs the row plan with the least arena; its cycles are MACs x published cycles a MAC, with their band. It fits
+  where RAM and flash hold all.
+
+A multiply-accumulate is two operations.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cached_property
+
+from rillet.analyses.count import count
+from rillet.analyses.energy import Energy, Schedule, energy, traffic_of
+from rillet.analyses.mcu import judge, least_plan
+from rillet.analyses.memory import stored_as
+from rillet.analyses.systolic import Systolic, systolic
+from rillet.errors import TargetError, Unsupported
+from rillet.ir.graph import Graph
+from rillet.plan.pipeline import PixelPlan
+from rillet.plan.pixels import plan_pixels
+from rillet.plan.plan import Plan
+from rillet.plan.rows import plan_layerwise
+from rillet.targets import StreamChip
+from rillet.targets.arrays import ArrayMachine
+from rillet.targets.boards import Board
+from rillet.targets.catalogue import Machine
+from rillet.targets.technology import Technology
+from rillet.transforms.fold import fold, without_weights
+
+BITS = 8
+
+
+class MachineKind(StrEnum):
+    """What a machine is."""
+
+    ARRAY = "systolic array"
+    CHIP = "stream chip"
+    BOARD = "board"
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """A network on a machine; None where nothing can be said, as for cycles of a chip that it does not fit."""
+
+    model: str
+    target: str
+    """The name by which the machine was asked for."""
+    machine: str
+    kind: MachineKind
+    macs: int
+    params: int
+    weight_bytes: int
+    """Weights and biases; on a board all of flash, code among it."""
+    activation_bytes: int | None
+    """Whole maps on an array, rings on a chip, RAM on a board."""
+    fits: bool
+    misses: tuple[str, ...]
+    """Why it does not fit, a sentence each."""
+    cycles: int | None
+    """Of one image: in a pipeline, from one to the next."""
+    low_cycles: int | None
+    high_cycles: int | None
+    clock_hz: float
+    latency_s: float | None
+    """From the first input pixel to the last value of the result."""
+    images_per_s: float | None
+    peak_ops_per_s: float
+    """Two for each element or multiplier a cycle; on a board two for the fewest cycles a MAC that are published."""
+    needed_ops_per_s: float
+    """Of the network, at the images a second that are asked for."""
+    utilisation: float | None
+    """Operations of the network over those that the machine could do in its time."""
+    schedule: str
+    """What energy is counted by."""
+    low_uj: float | None
+    uj: float | None
+    """None for a board, whose instructions no table prints: there is only a floor, `low_uj`."""
+    high_uj: float | None
+
+
+class Costs:
+    """Costs of one network, with what all machines share computed once."""
+
+    def __init__(self, graph: Graph, technology: Technology, images_per_s: float = 30.0) -> None:
+        if not 0 < images_per_s < float("inf"):
+            raise TargetError(f"--fps must be above 0, got {images_per_s:g}")
+        self.graph, self.technology, self.wanted = graph, technology, images_per_s
+        self.counted = count(graph, bits=BITS)
+
+    def on(self, machines: Sequence[tuple[str, Machine]]) -> tuple[Cost, ...]:
+        """The network on each of the named machines, in their order; raises TargetError for a lacking technology."""
+        found: list[Cost] = []
+        for name, machine in machines:
+            match machine:
+                case ArrayMachine():
+                    found.append(self._array(name, machine))
+                case StreamChip():
+                    found.append(self._chip(name, machine))
+                case Board():
+                    found.append(self._board(name, machine))
+        return tuple(found)
+
+    @cached_property
+    def stored(self) -> Graph:
+        """The network folded, in 8 bits, without its weights."""
+        return stored_as(fold(without_weights(self.graph)), BITS)
+
+    @cached_property
+    def rows(self) -> tuple[Plan, Energy] | str:
+        """The row plan with the least arena and its energy, or why there is no such plan."""
+        try:
+            plan = least_plan(self.stored)
+        except Unsupported as error:
+            return str(error)
+        return plan, energy(self.graph, self.technology, schedule=Schedule.STREAM, plan=plan)
+
+    def _array(self, name: str, machine: ArrayMachine) -> Cost:
+        made = on_array(self.graph, machine)
+        cycles = made.cycles + made.stall_cycles
+        spent = energy(self.graph, self.technology, schedule=Schedule.SYSTOLIC, traffic=traffic_of(made))
+        return self._cost(
+            (name, machine.name, MachineKind.ARRAY),
+            memory=(self.counted.weight_bytes, plan_layerwise(self.stored).arena_bytes),
+            cycles=(cycles, cycles, cycles),
+            clock_hz=machine.clock_hz,
+            peak=2 * machine.rows * machine.columns * machine.clock_hz,
+            spent=spent,
+        )
+
+    def _chip(self, name: str, machine: StreamChip) -> Cost:
+        made: PixelPlan | None = None
+        misses: tuple[str, ...] = ()
+        try:
+            made = plan_pixels(without_weights(self.graph), chip=machine)
+        except (TargetError, Unsupported) as error:
+            misses = (str(error),)
+        spent = energy(made.graph, self.technology, schedule=Schedule.STREAM, plan=made) if made else None
+        return self._cost(
+            (name, machine.name, MachineKind.CHIP),
+            memory=(
+                -(-made.resident_bits // 8) if made else self.counted.weight_bytes,
+                -(-made.buffer_bits // 8) if made else None,
+            ),
+            cycles=(made.interval_cycles, made.interval_cycles, made.interval_cycles) if made else None,
+            clock_hz=machine.clock_hz,
+            peak=2 * machine.multipliers * machine.clock_hz,
+            spent=spent,
+            misses=misses,
+            latency_cycles=made.latency_cycles if made else None,
+        )
+
+    def _board(self, name: str, machine: Board) -> Cost:
+        rates, macs = machine.cycles_per_mac, self.stored.macs
+        if isinstance(self.rows, str):
+            memory, spent, misses = (self.counted.weight_bytes, None), None, (self.rows,)
+        else:
+            plan, spent = self.rows
+            found = judge(plan, machine)
+            memory, misses = (found.flash_bytes, found.ram_bytes), found.misses
+        return self._cost(
+            (name, machine.name, MachineKind.BOARD),
+            memory=memory,
+            cycles=(round(macs * rates.low), round(macs * rates.value), round(macs * rates.high)),
+            clock_hz=machine.clock_hz,
+            peak=2 * machine.clock_hz / rates.low,
+            spent=spent,
+            misses=misses,
+        )
+
+    def _cost(
+        self,
+        said: tuple[str, str, MachineKind],
+        *,
+        memory: tuple[int, int | None],
+        cycles: tuple[int, int, int] | None,
+        clock_hz: float,
+        peak: float,
+        spent: Energy | None,
+        misses: tuple[str, ...] = (),
+        latency_cycles: int | None = None,
+    ) -> Cost:
+        target, machine, kind = said
+        low, middle, high = cycles or (None, None, None)
+        rate = clock_hz / middle if middle else None
+        latency = latency_cycles or middle
+        exact = spent is not None and kind is not MachineKind.BOARD
+        return Cost(
+            model=self.graph.name,
+            target=target,
+            machine=machine,
+            kind=kind,
+            macs=self.counted.macs,
+            params=self.counted.params,
+            weight_bytes=memory[0],
+            activation_bytes=memory[1],
+            fits=not misses,
+            misses=misses,
+            cycles=middle,
+            low_cycles=low,
+            high_cycles=high,
+            clock_hz=clock_hz,
+            latency_s=latency / clock_hz if latency else None,
+            images_per_s=rate,
+            peak_ops_per_s=peak,
+            needed_ops_per_s=2 * self.counted.macs * self.wanted,
+            utilisation=min(1.0, 2 * self.counted.macs * rate / peak) if rate else None,
+            schedule=spent.schedule if spent else "",
+            low_uj=spent.low_uj if spent else None,
+            uj=spent.total_uj if spent and exact else None,
+            high_uj=spent.high_uj if spent and exact else None,
+        )
+
+
+def costs(
+    graph: Graph, machines: Sequence[tuple[str, Machine]], technology: Technology, images_per_s: float = 30.0
+) -> tuple[Cost, ...]:
+    """The network on each of the named machines, in their order.
+
+    images_per_s: what is asked of a machine. Raises TargetError where the technology lacks what is asked of it, and for
+    a rate that is not above 0.
+    """
+    return Costs(graph, technology, images_per_s).on(machines)
+
+
+def energy_on(graph: Graph, machine: Machine | None, technology: Technology) -> Energy:
+    """Energy of an image as `costs` counts it; of a board, and without a machine, that of the row plan.
+
+    Raises TargetError where a chip has no room for the network, Unsupported where it does not stream.
+    """
+    match machine:
+        case ArrayMachine():
+            return energy(graph, technology, schedule=Schedule.SYSTOLIC, traffic=traffic_of(on_array(graph, machine)))
+        case StreamChip():
+            plan = plan_pixels(without_weights(graph), chip=machine)
+            return energy(plan.graph, technology, schedule=Schedule.STREAM, plan=plan)
+        case Board() | None:
+            stored = stored_as(fold(without_weights(graph)), BITS)
+            return energy(graph, technology, schedule=Schedule.STREAM, plan=least_plan(stored))
+
+
+def on_array(graph: Graph, machine: ArrayMachine) -> Systolic:
+    """Cycles of a network on an array, its stalls for DRAM beside them."""
+    return systolic(
+        graph,
+        rows=machine.rows,
+        columns=machine.columns,
+        dataflow=machine.dataflow,
+        hardware=machine.hardware,
+        dram_bytes_per_cycle=machine.dram_bytes_per_s / machine.clock_hz,
+    )

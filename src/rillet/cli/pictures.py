@@ -1,0 +1,104 @@
+"""The command that draws: a network, a pipeline over time, what recomputing saves, what a machine makes of it."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from rillet.cli import costs
+from rillet.cli.app import JsonOption, ModelArgument, WeightsOption, app, one_of, open_named, print_json, status, write
+from rillet.cli.chips import (
+    CeilOption,
+    ChipBitsOption,
+    ClockOption,
+    IntervalOption,
+    MemoryOption,
+    MultipliersOption,
+    TargetOption,
+    make_pixels,
+)
+from rillet.errors import GraphError, TargetError
+
+if TYPE_CHECKING:
+    from rillet.ir.graph import Graph
+
+
+@app.command()
+def draw(
+    model: ModelArgument,
+    out: Annotated[Path | None, typer.Option("-o", "--out", metavar="FILE", help="Where the picture goes.")] = None,
+    form: Annotated[str, typer.Option("--format", metavar="svg|mermaid", help="Kind of picture.")] = "svg",
+    pipeline: Annotated[
+        bool, typer.Option("--pipeline", help="Two images through the pipeline on a chip, and each layer's memory.")
+    ] = False,
+    front: Annotated[
+        bool, typer.Option("--front", help="Values on chip against MACs, by the narrow sides of blocks.")
+    ] = False,
+    cost: Annotated[
+        str | None,
+        typer.Option("--cost", metavar="|".join(costs.PICTURES), help="Where cycles or energy go, or a roofline."),
+    ] = None,
+    target: TargetOption = None,
+    multipliers: MultipliersOption = None,
+    interval: IntervalOption = None,
+    memory: MemoryOption = None,
+    clock: ClockOption = None,
+    bits: ChipBitsOption = 8,
+    ceil: CeilOption = False,
+    node: Annotated[
+        str | None, typer.Option("--node", metavar="45nm|7nm|FILE.toml", help="Technology of --cost energy.")
+    ] = None,
+    weights: WeightsOption = None,
+    json_output: JsonOption = False,
+) -> None:
+    """Draws a network: blocks wide by channels and high by resolution, skips, MACs and parameters.
+
+    With --pipeline and the options of a chip, as plan takes them: the layers over time. With --front: what memory
+    recomputing saves. With --cost: where the cycles on a systolic array or the energy go, or the layers under the roof
+    of a machine.
+    """
+    chosen = one_of("--format", form, ("svg", "mermaid"))
+    said = [option for option, on in (("--pipeline", pipeline), ("--front", front), ("--cost", cost)) if on]
+    if len(said) > 1:
+        raise GraphError(f"one of --pipeline, --front and --cost must be said, got {' and '.join(said)}")
+    if said and chosen != "svg":
+        raise GraphError(f"--format must be svg with {said[0]}, got {chosen}")
+    chip = (multipliers, interval, memory, clock)
+    if not pipeline and (bits != 8 or ceil or any(option is not None for option in chip)):
+        raise GraphError("options of a chip must come with --pipeline")
+    if target is not None and not (pipeline or cost):
+        raise GraphError("--target must come with --pipeline or --cost")
+    if node is not None and cost is None:
+        raise GraphError("--node must come with --cost")
+    if pipeline and all(option is None for option in (target, multipliers, interval, memory)):
+        raise TargetError("--pipeline must come with --target, --multipliers, --interval or --memory")
+    graph = open_named(model, weights=weights).graph
+    if pipeline:
+        from rillet.report import pipeline as pictured
+        from rillet.runtime.simulate import simulate
+
+        with status("planning and simulating"):
+            made = make_pixels(graph, target, multipliers, interval, memory, clock, bits, ceil)
+            picture = pictured.svg(made, simulate(made, 2, bins=pictured.BINS))
+    elif cost is not None:
+        picture = costs.picture(graph, cost, target, node)
+    else:
+        picture = _of_the_network(graph, chosen, front)
+    if out is not None:
+        write(out, picture)
+    if json_output:
+        print_json({"format": chosen, "file": str(out) if out else None, "picture": None if out else picture})
+    elif out is None:
+        print(picture, end="")
+    else:
+        print(f"{out}: {graph.name} as {chosen}")
+
+
+def _of_the_network(graph: "Graph", form: str, front: bool) -> str:
+    from rillet.analyses.narrow import narrow
+    from rillet.report import draw, mermaid
+    from rillet.report import front as fronts
+
+    if front:
+        return fronts.svg(narrow(graph))
+    return draw.svg(graph) if form == "svg" else mermaid.mermaid(graph)

@@ -1,0 +1,127 @@
+"""The command that prints tables: of the sources, of the impossible goal, of what machines make of a network."""
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from rillet.cli.app import (
+    CsvOption,
+    JsonOption,
+    MarkdownOption,
+    app,
+    make_console,
+    one_of,
+    open_named,
+    print_json,
+    status,
+)
+from rillet.errors import GraphError
+
+if TYPE_CHECKING:
+    from rillet.report.tables import Table
+
+TABLES = ("alpha", "fuseconv", "impossible", "recompute", "narrow", "rates", "chips", "microjoule")
+
+
+@app.command()
+def table(
+    name: Annotated[str, typer.Argument(metavar="|".join(TABLES), help="Which table.")],
+    model: Annotated[
+        str | None,
+        typer.Argument(metavar="[MODEL]", help="Of the tables from impossible on: MobileNetV2 else (MicroBotNet)."),
+    ] = None,
+    speedup: Annotated[bool, typer.Option("--speedup", help="Of fuseconv: the speedups on an array.")] = False,
+    array: Annotated[int, typer.Option("--array", min=1, help="Rows and columns of that array.")] = 64,
+    node: Annotated[
+        str | None, typer.Option("--node", metavar="45nm|7nm|FILE.toml", help="Of microjoule: its technology.")
+    ] = None,
+    csv: CsvOption = False,
+    markdown: MarkdownOption = False,
+    json_output: JsonOption = False,
+) -> None:
+    """Prints a table of the sources, the printed numbers beside the true ones: MobileNetV1 by width (alpha), FuSeConv's
+    networks, the impossible goal (its multipliers and buffers, the price of none, the narrow side of each block, as a
+    pipeline at many rates, on every known chip), whether MicroBotNet classifies within a microjoule (microjoule).
+    """
+    from rillet.report import tables
+
+    chosen = one_of("table", name, TABLES)
+    if speedup and chosen != "fuseconv":
+        raise GraphError(f"--speedup must come with the table fuseconv, got {chosen}")
+    if node is not None and chosen != "microjoule":
+        raise GraphError(f"--node must come with the table microjoule, got {chosen}")
+    if chosen == "microjoule":
+        record, made = _microjoule(model, node or "45nm")
+    else:
+        record, made = _speedups(array) if speedup else _table(chosen, model or "mobilenet_v2:top=false")
+    if json_output:
+        print_json({"table": name, **record})
+    else:
+        tables.write(make_console(), made, csv=csv, markdown=markdown)
+
+
+def _speedups(array: int) -> "tuple[dict[str, Any], Table]":
+    from rillet.analyses.speedups import speedups
+    from rillet.report import systolic
+    from rillet.runtime.models import open_model
+
+    rows = speedups(lambda model: open_model(model).graph, array)
+    return {"array": array, "rows": [asdict(row) for row in rows]}, systolic.speedups(rows)
+
+
+def _microjoule(model: str | None, node: str) -> "tuple[dict[str, Any], Table]":
+    from rillet.analyses.microjoule import BUDGET_UJ, CHIPS, source_003
+    from rillet.report import energy
+    from rillet.targets.technology import load
+
+    technology, model = load(node), model or energy.SOURCE_003
+    rows = source_003(open_named(model).graph, technology)
+    record = {
+        "model": model,
+        "node": technology.name,
+        "budget_uj": BUDGET_UJ,
+        "rows": [asdict(row) for row in rows],
+        "chips": [asdict(chip) for chip in CHIPS],
+    }
+    return record, energy.source_003(rows, technology, model)
+
+
+def _table(name: str, model: str) -> "tuple[dict[str, Any], Table]":
+    """A table as a record and as people read it."""
+    from rillet.analyses import tables as computed
+    from rillet.analyses.chips import on_chips
+    from rillet.analyses.impossible import impossible
+    from rillet.analyses.narrow import narrow
+    from rillet.analyses.recompute import granularities
+    from rillet.report import impossible as goal
+    from rillet.report import tables
+    from rillet.runtime.models import open_model
+    from rillet.runtime.pipelines import rates
+
+    match name:
+        case "alpha":
+            alpha = computed.alpha(lambda model: open_model(model).graph)
+            return {"rows": [asdict(row) for row in alpha]}, tables.alpha(alpha)
+        case "fuseconv":
+            fuse = computed.fuseconv(lambda model: open_model(model).graph)
+            return {"rows": [asdict(row) for row in fuse]}, tables.fuseconv(fuse)
+        case "impossible":
+            found = impossible(open_named(model).graph)
+            return asdict(found), goal.impossible_table(found)
+        case "recompute":
+            rows = granularities(open_named(model).graph)
+            return {"rows": [asdict(row) for row in rows]}, goal.recompute_table(rows)
+        case "narrow":
+            options = narrow(open_named(model).graph)
+            return asdict(options), goal.narrow_table(options)
+        case "rates":
+            graph = open_named(model).graph
+            with status("planning and simulating"):
+                found = rates(graph)
+            return {"rows": [asdict(row) for row in found]}, goal.rates_table(graph.name, found)
+        case _:
+            graph = open_named(model).graph
+            with status("planning"):
+                found = on_chips(graph)
+            return {"rows": [asdict(row) for row in found]}, goal.chips_table(graph.name, found)
