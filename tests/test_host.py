@@ -1,4 +1,4 @@
-"""Host plans: rows, register tiles and bytes kept unsigned give the reference's values on every kernel set here."""
+"""Host plans: whole rows, register tiles and bytes kept unsigned give the reference's values on all kernels here."""
 
 from pathlib import Path
 

@@ -28,7 +28,7 @@ def evaluate(
 
     one_of("--backend", backend, BACKENDS)
     dataset = open_dataset(data)
-    plan = make_plan(with_weights(open_named(model, weights=weights).graph))
+    plan = make_plan(with_weights(open_named(model, weights=weights).graph), target="host" if backend == "c" else None)
     torch_runner = None
     if backend == "torch":
         from rillet.runtime.extras import extra

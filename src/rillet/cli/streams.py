@@ -47,8 +47,24 @@ ObjectiveOption = Annotated[
 ]
 
 
-def make_plan(graph: "Graph", ram: str | None = None, objective: str = "memory", resident: bool = False) -> "Plan":
-    """The row plan of a graph, its batch norms folded."""
+HostOption = Annotated[
+    str | None,
+    typer.Option(
+        "--target",
+        metavar="host|avx512|avx2|portable",
+        help="Plan for speed: for this machine (host), or one with these kernels.",
+    ),
+]
+
+
+def make_plan(
+    graph: "Graph",
+    ram: str | None = None,
+    objective: str = "memory",
+    resident: bool = False,
+    target: str | None = None,
+) -> "Plan":
+    """The row plan of a graph, its batch norms folded; for speed on a host where `target` names one."""
     from rillet.ir.ops import BatchNorm
     from rillet.plan.rows import plan_rows
     from rillet.transforms.fold import fold
@@ -56,6 +72,11 @@ def make_plan(graph: "Graph", ram: str | None = None, objective: str = "memory",
     budget = parse_size(ram) if ram is not None else None
     if any(isinstance(node.op, BatchNorm) for node in graph.nodes):
         graph = fold(graph)
+    if target is not None:
+        from rillet.plan.host import plan_host
+        from rillet.targets.host import named_host
+
+        return plan_host(graph, named_host(target), ram_bytes=budget, resident=resident)
     return plan_rows(graph, ram_bytes=budget, objective=objective, resident=resident)
 
 
@@ -89,6 +110,7 @@ def run(
     ram: RamOption = None,
     objective: ObjectiveOption = "memory",
     resident: ResidentOption = False,
+    target: HostOption = None,
     json_output: JsonOption = False,
 ) -> None:
     """Classifies a picture with the streamed C program, and proves what it took.
@@ -105,7 +127,7 @@ def run(
         raise GraphError("IMAGE must be given with MODEL: rillet run MODEL IMAGE")
     said = Preprocessing(labels, resize, numbers("--mean", mean), numbers("--deviation", deviation))
     opened = open_named(model, said, weights)
-    made = make_plan(with_weights(opened.graph), ram, objective, resident)
+    made = make_plan(with_weights(opened.graph), ram, objective, resident, target)
     with status(f"building and running {opened.graph.name}"):
         result = run_image(opened, image, made, raw)
     if json_output:
@@ -128,13 +150,14 @@ def verify(
     ram: RamOption = None,
     objective: ObjectiveOption = "memory",
     resident: ResidentOption = False,
+    target: HostOption = None,
     json_output: JsonOption = False,
 ) -> None:
     """Compares reference, C and an oracle byte for byte; exit code 0 only if all agree."""
     from rillet.runtime.verify import verify as compare
 
     opened = open_named(model, weights=weights)
-    plan = make_plan(with_weights(opened.graph), ram, objective, resident)
+    plan = make_plan(with_weights(opened.graph), ram, objective, resident, target)
     with Progress("comparing", inputs, json_output) as advance:
         result = compare(plan, inputs, path=opened.path, imported=opened.imported, against=against, progress=advance)
     if json_output:
@@ -167,17 +190,19 @@ def plan(
 ) -> None:
     """Plans a network as a stream: for a processor, segments and one arena; for a chip, a pipeline that never reloads.
 
-    A chip is meant by --target, --multipliers, --interval or --memory.
+    A chip is meant by --target, --multipliers, --interval or --memory. --target host plans for speed on this machine.
     """
     from rillet.report import records, text
+    from rillet.targets.host import KERNELS
 
     graph = open_named(model, weights=weights).graph
-    if any(option is not None for option in (target, multipliers, interval, memory)):
+    host = target if target in ("host", *KERNELS) else None
+    if host is None and any(option is not None for option in (target, multipliers, interval, memory)):
         print_pixels(graph, target, multipliers, interval, memory, clock, bits, ceil, several, json_output)
         return
     if several is not None or clock is not None:
         raise TargetError("--several and --clock must come with --target, --multipliers, --interval or --memory")
-    made = make_plan(graph, ram, objective, resident)
+    made = make_plan(graph, ram, objective, resident, host)
     if json_output:
         print_json(records.plan_record(made))
     else:
@@ -192,6 +217,7 @@ def emit(
     ram: RamOption = None,
     objective: ObjectiveOption = "memory",
     resident: ResidentOption = False,
+    target: HostOption = None,
     json_output: JsonOption = False,
 ) -> None:
     """Writes the network as a C99 program with a main.c that reads a raw image."""
@@ -199,7 +225,7 @@ def emit(
     from rillet.backends.c.flags import build_line
     from rillet.runtime.files import write_folder
 
-    made = make_plan(with_weights(open_named(model, weights=weights).graph), ram, objective, resident)
+    made = make_plan(with_weights(open_named(model, weights=weights).graph), ram, objective, resident, target)
     files = emit_c(made)
     write_folder(out, files)
     if json_output:

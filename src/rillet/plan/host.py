@@ -103,8 +103,8 @@ class HostPlanner(RowPlanner):
         """Adds the host, and which values it keeps as uint8."""
         if self.host.kernels not in VECTORS:
             return replace(plan, host=self.host)
-        signed = (node.name for node in self.nodes if node.type.dtype is DType.I8)
-        return replace(plan, host=self.host, unsigned=frozenset(signed))
+        signed = (node for node in self.nodes if node.type.dtype is DType.I8)
+        return replace(plan, host=self.host, unsigned=frozenset(node.name for node in signed))
 
 
 def _count(shape: tuple[int, ...]) -> int:

@@ -13,6 +13,7 @@ def plan_record(made: Plan) -> dict[str, Any]:
     return {
         "kind": made.kind,
         "graph": made.graph.name,
+        "kernels": made.host.kernels if made.host else "portable",
         "arena_bytes": made.arena_bytes,
         "resident": made.resident,
         "macs": made.macs,
@@ -21,6 +22,7 @@ def plan_record(made: Plan) -> dict[str, Any]:
             {
                 "driver": segment.driver,
                 "tile_pixels": segment.tile_pixels,
+                "tile_rows": segment.tile_rows,
                 "peak_bytes": segment.peak_bytes,
                 "stages": [
                     {
@@ -29,6 +31,7 @@ def plan_record(made: Plan) -> dict[str, Any]:
                         "packing": stage.packing.value,
                         "tile_pixels": stage.tile_pixels,
                         "scratch": stage.scratch,
+                        "tiling": [stage.tiling.pixels, stage.tiling.vectors] if stage.tiling else None,
                     }
                     for stage in segment.stages
                 ],

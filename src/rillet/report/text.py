@@ -86,7 +86,7 @@ def plan(console: Console, made: Plan) -> None:
             segment.stages[0].node,
             segment.stages[-1].node,
             str(len(segment.stages)),
-            f"{segment.tile_pixels} px",
+            f"{segment.tile_rows} rows" if segment.tile_rows else f"{segment.tile_pixels} px",
             segment.driver,
             f"{rings:,}",
             f"{maps:,}",

@@ -37,6 +37,18 @@ class Host:
                 raise TargetError(f"{self.name}: {what} must be at least 1, got {getattr(self, what)}")
 
 
+def named_host(name: str) -> Host:
+    """This machine for `host`, else a machine with the kernel set of this name and modest caches.
+
+    Raises TargetError for any other name.
+    """
+    if name == "host":
+        return this_host()
+    if name not in KERNELS:
+        raise TargetError(f"--target must be host, {', '.join(KERNELS)}; got {name!r}")
+    return Host(name, name)
+
+
 @cache
 def this_host() -> Host:
     """The machine that this runs on: portable kernels where nothing better is known of it."""
