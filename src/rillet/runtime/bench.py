@@ -16,7 +16,7 @@ from rillet.runtime.ceiling import Ceiling, Meter
 from rillet.runtime.machine import Machine, machine
 from rillet.runtime.peers import OURS, PRECISIONS, Peer
 from rillet.runtime.peers.files import Given, Request, TorchScript, precision_of, prepare
-from rillet.runtime.peers.ours import KERNELS
+from rillet.runtime.peers.ours import kernels
 from rillet.runtime.peers.process import Process
 from rillet.runtime.verify import random_inputs
 from rillet.transforms.dequantize import dequantize
@@ -200,7 +200,7 @@ def bench(
             for field in runs:
                 records += field.records(ceilings[-1])
                 refusals += field.refusals
-    return Bench(graph.name, graph.macs, rounds, KERNELS, here, tuple(ceilings), tuple(records), tuple(refusals))
+    return Bench(graph.name, graph.macs, rounds, kernels(), here, tuple(ceilings), tuple(records), tuple(refusals))
 
 
 @dataclass

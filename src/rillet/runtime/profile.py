@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rillet.backends.c.emit import emit
+from rillet.backends.c.flags import machine_flags
 from rillet.errors import GraphError
 from rillet.ir.graph import Array, Graph, Node
 from rillet.ir.ops import op_macs
@@ -157,7 +158,7 @@ class _Program:
     """The emitted program with an image before it, with or without clocks."""
 
     def __init__(self, plan: Plan, image: Array, clocks: bool) -> None:
-        self._library = ctypes.CDLL(str(build_library(emit(plan, profile=clocks))))
+        self._library = ctypes.CDLL(str(build_library(emit(plan, profile=clocks), machine_flags(plan))))
         self._library.net_run.restype = None
         outputs = (plan.graph.by_name[name].type for name in dict.fromkeys(plan.graph.outputs))
         self._arrays = [np.ascontiguousarray(image), *(np.empty(t.shape.array, t.dtype.numpy) for t in outputs)]

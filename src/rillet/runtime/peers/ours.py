@@ -17,26 +17,33 @@ if TYPE_CHECKING:
     from rillet.ir.graph import Array, Graph
     from rillet.plan.plan import Plan
 
-KERNELS = "portable C99"
-"""What the fastest program is made of."""
+
+def kernels() -> str:
+    """What the fastest program is made of."""
+    from rillet.targets.host import this_host
+
+    return this_host().kernels
 
 
 def plan(graph: "Graph", ram_bytes: int | None = None) -> "Plan":
     """The plan that runs fastest here, within so many bytes of activations where they are said."""
     # Imported here, as below: the process that is measured has the library alone.
-    from rillet.plan.rows import plan_rows
+    from rillet.plan.host import plan_host
+    from rillet.targets.host import this_host
 
-    return plan_rows(graph, ram_bytes=ram_bytes, objective="time")
+    return plan_host(graph, this_host(), ram_bytes=ram_bytes)
 
 
 def prepare(graph: "Graph", threads: int) -> Path:
     """The shared library of `graph` for so many threads; raises Unsupported where there is none for them."""
     from rillet.backends.c.emit import emit
+    from rillet.backends.c.flags import machine_flags
     from rillet.runtime.build import build_library
 
     if threads != 1:
-        raise Unsupported(f"threads must be 1, got {threads}: the portable C has one")
-    return build_library(emit(plan(graph)))
+        raise Unsupported(f"threads must be 1, got {threads}: emitted programs have one")
+    made = plan(graph)
+    return build_library(emit(made), machine_flags(made))
 
 
 def start(job: Mapping[str, Any]) -> Session:
