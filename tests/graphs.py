@@ -73,6 +73,17 @@ class Builder:
         low, high = dtype.integers
         return self.rng.integers(max(low, -127), high + 1, shape).astype(dtype.numpy)
 
+    def quant(self, name: str) -> Quant:
+        quant = self.node(name).type.quant
+        assert quant is not None
+        return quant
+
+    def shifted(self, scale: float) -> Quant:
+        """A quantisation whose scale is `scale` times a power of two, and of the usual size."""
+        low, _ = self.dtype.integers
+        exact = scale * 2.0 ** round(np.log2(0.1 / scale))
+        return Quant(float(np.float32(exact)), int(self.rng.integers(low, low + 200)))
+
     def weights(self, name: str, op: Conv, source: Shape) -> None:
         depth = int(np.prod(op.weight_shape(source)[1:]))
         self.params[f"{name}.weight"] = self.values(op.weight_shape(source), op.weights)
@@ -87,6 +98,9 @@ class Builder:
         if op.weights is DType.U8:
             scale = np.full_like(scale, scale[0])
             self.params[f"{name}.weight_zero_point"] = self.rng.integers(90, 160, 1).astype(np.int32)
+        if op.rounding is Rounding.SHIFT:
+            unit = self.quant(name).scale / self.quant(self.node(name).inputs[0]).scale
+            scale = unit * 2.0 ** -np.clip(np.round(np.log2(unit / scale)), 0, 31)
         self.params[f"{name}.weight_scale"] = scale.astype(np.float32)
 
     def node(self, name: str) -> Node:
@@ -130,7 +144,7 @@ def graphs(draw: st.DrawFn, layers: int = 6, real: bool = False) -> Graph:
         source = b.node(at)
         whole = Window((source.shape.height, source.shape.width))
         kind = draw(st.sampled_from([PoolKind.AVERAGE, PoolKind.MEAN, PoolKind.MAX]))
-        at = b.add(Pool(kind, whole), at, same=kind is not PoolKind.MEAN)
+        at = _mean(draw, b, at) if kind is PoolKind.MEAN else b.add(Pool(kind, whole), at, same=True)
         at = b.add(b.conv(draw(st.integers(2, 7)), rounding=draw(st.sampled_from(list(Rounding)))), at)
         if draw(st.booleans()):
             at = b.add(Softmax(), at, quant=Quant(1 / 256, -128 if dtype is DType.I8 else 0))
@@ -187,9 +201,8 @@ def _block(draw: st.DrawFn, b: Builder, at: str) -> str:
             quant = b.node(parts[0]).type.quant
             return b.add(Concat(), parts[0], b.add(Requantize(), parts[1], quant=quant), quant=quant)
         case "squeeze":
-            pooled = b.add(Pool(PoolKind.MEAN, Window((source.shape.height, source.shape.width))), at)
-            gate = b.add(b.conv(channels, activation=Activation.RELU), b.add(b.conv(2), pooled))
-            return b.add(Multiply(), at, gate)
+            gate = b.add(b.conv(channels, activation=Activation.RELU), b.add(b.conv(2), _mean(draw, b, at)))
+            return _product(draw, b, at, gate)
         case "pool":
             sides = tuple(draw(st.integers(0, k - 1)) for k in (kernel[0], kernel[0], kernel[1], kernel[1]))
             window = Window(kernel, stride, sides)  # type: ignore[arg-type]
@@ -203,12 +216,33 @@ def _block(draw: st.DrawFn, b: Builder, at: str) -> str:
         case "constant":
             whole = source.shape if draw(st.booleans()) else Shape(1, 1, channels)
             other = b.add(Constant(b.dtype), shape=whole)
-            return b.add(draw(st.sampled_from([Add(), Multiply()])), at, other)
+            return b.add(Add(), at, other) if draw(st.booleans()) else _product(draw, b, at, other)
         case "function":
-            function = Activation.HARD_SWISH if b.dtype is not DType.F32 else draw(st.sampled_from(list(Activation)))
-            return b.add(Activate(function), at)
+            rounding = _rounding(draw, b)
+            exact = b.dtype is DType.F32 or rounding is Rounding.SHIFT
+            function = draw(st.sampled_from(list(Activation))) if exact else Activation.HARD_SWISH
+            return b.add(Activate(function, rounding), at)
         case _:
             return b.add(b.conv(channels * 2, kernel, groups=channels), at)
+
+
+def _rounding(draw: st.DrawFn, b: Builder) -> Rounding:
+    """Of an op that is no convolution."""
+    return Rounding.DOUBLE if b.dtype is DType.F32 else draw(st.sampled_from([Rounding.DOUBLE, Rounding.SHIFT]))
+
+
+def _mean(draw: st.DrawFn, b: Builder, at: str) -> str:
+    """The mean of a whole map."""
+    shape, rounding = b.node(at).shape, _rounding(draw, b)
+    quant = b.shifted(b.quant(at).scale / shape.pixels) if rounding is Rounding.SHIFT else None
+    return b.add(Pool(PoolKind.MEAN, Window((shape.height, shape.width)), rounding=rounding), at, quant=quant)
+
+
+def _product(draw: st.DrawFn, b: Builder, left: str, right: str) -> str:
+    rounding = _rounding(draw, b)
+    shifts = rounding is Rounding.SHIFT
+    quant = b.shifted(b.quant(left).scale * b.quant(right).scale) if shifts else None
+    return b.add(Multiply(rounding=rounding), left, right, quant=quant)
 
 
 def random_image(graph: Graph, seed: int = 0) -> Array:

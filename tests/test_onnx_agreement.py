@@ -37,6 +37,7 @@ SHARES = {
     "average": 0.15,
     "multiply": 0.01,
     "hard_swish": 0.01,
+    "hard_sigmoid": 0.0,
     "add": 0.001,
     "softmax": 0.01,
     "max": 0.0,

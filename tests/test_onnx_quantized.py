@@ -112,6 +112,8 @@ def test_weights_that_the_file_quantises_itself() -> None:
         ([node("Relu", ["a"], "r"), q("r")], ["relu"]),
         ([node("HardSwish", ["a"], "r"), q("r")], ["hard_swish"]),
         ([node("Sigmoid", ["a"], "r"), q("r", scale="u", zero="l")], ["sigmoid"]),
+        ([node("Sigmoid", ["a"], "r"), q("r")], ["sigmoid"]),
+        ([node("HardSigmoid", ["a"], "r", alpha=1 / 6), q("r")], ["hard_sigmoid"]),
         ([node("Softmax", ["a"], "r", axis=1), q("r", scale="u", zero="l")], ["softmax"]),
         ([node("GlobalAveragePool", ["a"], "r"), q("r", scale="s", zero="z")], ["pool"]),
         ([node("GlobalAveragePool", ["a"], "r"), q("r")], ["pool"]),
@@ -147,8 +149,6 @@ def test_operations_between_dequantise_and_quantise(made: list[Any], expected: l
 @pytest.mark.parametrize(
     "made",
     [
-        [node("HardSigmoid", ["a"], "r", alpha=1 / 6), q("r")],
-        [node("Sigmoid", ["a"], "r"), q("r")],
         [node("Softmax", ["a"], "r", axis=1), q("r")],
         [node("AveragePool", ["a"], "r", kernel_shape=[2, 2]), q("r")],
         [

@@ -7,7 +7,7 @@ from functools import reduce
 from rillet.analyses.memory import stored_as
 from rillet.errors import GraphError, TargetError, Unsupported
 from rillet.ir.graph import Graph, Node
-from rillet.ir.ops import Constant, Conv, Input, Pool
+from rillet.ir.ops import Constant, Conv, Input, Pool, Rounding
 from rillet.ir.types import Shape
 from rillet.plan.kernels import choose
 from rillet.plan.plan import Kernel, Plan
@@ -27,6 +27,8 @@ STATE_BYTES_PER_STAGE = 5
 """Counters of the emitted C beside the arena: 276 bytes for 67 stages, 68 for 15."""
 CHANNEL_BYTES = 9
 """Bias, mantissa and shift of each output channel of an 8-bit layer, as emitted; a float layer has its bias alone."""
+SHIFT_CHANNEL_BYTES = 5
+"""The same under the rule `shift`, which has no mantissa."""
 _TABLE_BYTES = {Kernel.LOOKUP: 256, Kernel.SOFTMAX: 1024}
 WIDTH_STEP = 0.05
 WEIGHT_BITS = (8, 4, 2)
@@ -190,7 +192,8 @@ def _flash(stored: Graph, bits: int, weight_bits: int) -> _Flash:
     for node in stored.nodes:
         if isinstance(node.op, Conv):
             weights += _kernel_bytes(stored, node, weight_bits)
-            weights += node.op.out_channels * (CHANNEL_BYTES if bits == 8 else 4)
+            channel = SHIFT_CHANNEL_BYTES if node.op.rounding is Rounding.SHIFT else CHANNEL_BYTES
+            weights += node.op.out_channels * (channel if bits == 8 else 4)
         elif isinstance(node.op, Constant):
             weights += node.type.bytes
         elif not isinstance(node.op, Input):

@@ -6,6 +6,8 @@ import numpy as np
 import numpy.typing as npt
 
 from rillet.arithmetic import fixed_point as fp
+from rillet.arithmetic import shift
+from rillet.errors import GraphError
 from rillet.ir.graph import Graph, Node
 from rillet.ir.ops import Conv, Rounding
 from rillet.ir.types import DType, Quant
@@ -20,18 +22,37 @@ def stored_weights(graph: Graph, node: Node, op: Conv) -> tuple[fp.Ints, int]:
 def multipliers(
     graph: Graph, node: Node, op: Conv, source: Quant, out: Quant
 ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int8]]:
-    """Mantissas and shifts of the output channels."""
+    """Mantissas and shifts of the output channels; under the rule `shift` mantissas are 0 and factors 2**-shift."""
     scales = graph.param(node, "weight_scale").astype(np.float32)
-    in_f32 = op.rounding is Rounding.SINGLE or op.weights is DType.U8
-    return _multipliers(source, scales.tobytes(), out, in_f32)
+    in_f32 = op.weights is DType.U8 or op.rounding is Rounding.SINGLE
+    try:
+        return _multipliers(source, scales.tobytes(), out, in_f32, op.rounding is Rounding.SHIFT)
+    except GraphError as error:
+        raise GraphError(f"{graph.name}: {node.name}: {error}") from None
+
+
+def rescaled(graph: Graph, node: Node, op: Conv, sums: fp.Ints, source: Quant, out: Quant) -> fp.Ints:
+    """Accumulated sums, the output channel last, in steps of the result; before its zero point."""
+    mantissa, exponent = multipliers(graph, node, op, source, out)
+    match op.rounding:
+        case Rounding.DOUBLE:
+            return fp.multiply_double(sums, mantissa, exponent)
+        case Rounding.SINGLE:
+            return fp.multiply_single(sums, mantissa, exponent)
+        case Rounding.SHIFT:
+            return shift.rescale(sums, exponent)
 
 
 @lru_cache(maxsize=512)
 def _multipliers(
-    source: Quant, scales: bytes, out: Quant, in_f32: bool
+    source: Quant, scales: bytes, out: Quant, in_f32: bool, shifts: bool
 ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int8]]:
     # A pipeline asks for them at every pixel.
-    found = fp.conv_multipliers(source, np.frombuffer(scales, np.float32), out, in_f32)
+    weight_scale = np.frombuffer(scales, np.float32)
+    if shifts:
+        found = np.zeros(len(weight_scale), np.int32), shift.conv_shifts(source, weight_scale, out)
+    else:
+        found = fp.conv_multipliers(source, weight_scale, out, in_f32)
     for array in found:
         array.flags.writeable = False
     return found

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rillet.errors import GraphError
-from rillet.ir.ops import Activation, Rounding
+from rillet.ir.ops import Activation
 from rillet.ir.types import DType, Quant
 
 Ints = npt.NDArray[np.int64]
@@ -89,15 +89,6 @@ def multiply_single(values: Ints, mantissa: npt.ArrayLike, shift: npt.ArrayLike)
     m, s = np.asarray(mantissa, np.int64), np.asarray(shift, np.int64)
     total = 31 - s
     return wrap32((values * m + (np.int64(1) << (total - 1))) >> total)
-
-
-def rescale(values: Ints, mantissa: npt.ArrayLike, shift: npt.ArrayLike, rounding: Rounding) -> Ints:
-    """Values * multiplier under either rounding."""
-    match rounding:
-        case Rounding.DOUBLE:
-            return multiply_double(values, mantissa, shift)
-        case Rounding.SINGLE:
-            return multiply_single(values, mantissa, shift)
 
 
 def conv_multipliers(

@@ -1,4 +1,4 @@
-"""Functions of one 8-bit value under the rule `fixed_point`: all 256 results, as LiteRT gives them."""
+"""Functions of one 8-bit value: all 256 results, as LiteRT gives them (`fixed_point`) or exactly (`shift`)."""
 
 import math
 from typing import assert_never
@@ -7,35 +7,43 @@ import numpy as np
 import numpy.typing as npt
 
 from rillet.arithmetic import fixed_point as fp
+from rillet.arithmetic import shift
 from rillet.arithmetic.fixed_point import Ints
+from rillet.arithmetic.functions import activate_real
 from rillet.errors import Unsupported
-from rillet.ir.ops import Activation
+from rillet.ir.ops import Activate, Activation, Rounding
 from rillet.ir.types import DType, Quant
 
 _ONE = 2**31 - 1
 _MIN16, _MAX16 = -(2**15), 2**15 - 1
 
 
-def activate(values: Ints, activation: Activation, source: Quant, out: Quant, dtype: DType) -> Ints:
-    """Stored results for stored values; raises Unsupported for a function without an integer rule."""
+def activate(values: Ints, op: Activate, source: Quant, out: Quant, dtype: DType) -> Ints:
+    """Stored results for stored values; raises Unsupported for a function that LiteRT has no integer rule for.
+
+    Under the rule `shift`: the function in float64, rounded half to even.
+    """
     low, high = dtype.integers
-    match activation:
+    if op.rounding is Rounding.SHIFT:
+        real = activate_real((values - source.zero_point).astype(np.float64) * source.scale, op.activation)
+        return np.clip(shift.quantize(real, out), low, high)
+    match op.activation:
         case Activation.NONE | Activation.RELU | Activation.RELU6 | Activation.RELU_N1_TO_1:
-            clamp = fp.activation_clamp(activation, out, dtype)
+            clamp = fp.activation_clamp(op.activation, out, dtype)
             return np.clip(fp.requantize(values, source, out), clamp.low, clamp.high)
         case Activation.SIGMOID:
             return np.clip(_sigmoid(values - source.zero_point, source.scale) + low, low, high)
         case Activation.HARD_SWISH:
             return np.clip(_hard_swish(values - source.zero_point, source, out) + out.zero_point, low, high)
         case Activation.HARD_SIGMOID | Activation.SILU | Activation.SIGN:
-            raise Unsupported(f"{activation.value} has no integer rule")
+            raise Unsupported(f"{op.activation.value} must be rounded by shift, got {op.rounding.value}")
         case _:
-            assert_never(activation)
+            assert_never(op.activation)
 
 
-def activation_table(activation: Activation, source: Quant, source_dtype: DType, out: Quant, dtype: DType) -> Ints:
+def activation_table(op: Activate, source: Quant, source_dtype: DType, out: Quant, dtype: DType) -> Ints:
     """Results of the 256 stored values, in the order of their bytes (int8: 0 to 127, then -128 to -1)."""
-    return activate(stored_values(source_dtype), activation, source, out, dtype)
+    return activate(stored_values(source_dtype), op, source, out, dtype)
 
 
 def stored_values(dtype: DType) -> Ints:

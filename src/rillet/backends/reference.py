@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from rillet.arithmetic import fixed_point as fp
-from rillet.arithmetic import tables
-from rillet.arithmetic.convolution import multipliers, stored_weights
+from rillet.arithmetic import shift, tables
+from rillet.arithmetic.convolution import rescaled, stored_weights
+from rillet.arithmetic.functions import activate_real
 from rillet.errors import GraphError, Unsupported
 from rillet.ir.graph import Array, Graph, Node
 from rillet.ir.ops import (
@@ -29,6 +30,7 @@ from rillet.ir.ops import (
     PoolKind,
     Requantize,
     Resize,
+    Rounding,
     Slice,
     Softmax,
     Window,
@@ -91,8 +93,8 @@ class _Step:
                 return self.add(op)
             case Multiply():
                 return self.multiply(op)
-            case Activate(activation=activation):
-                return self.activate(activation)
+            case Activate():
+                return self.activate(op)
             case Requantize():
                 return self.requantize()
             case Softmax(beta=beta):
@@ -170,8 +172,7 @@ class _Step:
         sums = convolve(source.astype(np.float64), (weight - zero).astype(np.float64), op).astype(np.int64)
         if op.bias:
             sums += self.graph.param(self.node, "bias").astype(np.int64)
-        mantissa, shift = multipliers(self.graph, self.node, op, self.quant(0), self.out)
-        scaled = fp.rescale(fp.wrap32(sums), mantissa, shift, op.rounding)
+        scaled = rescaled(self.graph, self.node, op, fp.wrap32(sums), self.quant(0), self.out)
         return self.store(scaled + self.out.zero_point, self.clamp(op.activation))
 
     def conv_real(self, op: Conv) -> Array:
@@ -193,14 +194,19 @@ class _Step:
                     raise Unsupported(f"{self.where}: window of a mean must cover the map")
                 centred = (source - self.quant(0).zero_point).astype(np.float64)
                 sums, counts = _window_sums(centred, op.window, shape)
-                scale = fp.mean_multiplier(self.quant(0), self.out, int(counts.max()))
-                scaled = fp.multiply_double(sums.astype(np.int64), scale.mantissa, scale.shift)
+                scaled = self.mean(sums.astype(np.int64), int(counts.max()), op.rounding)
                 return self.store(scaled + self.out.zero_point, clamp)
             case PoolKind.MAX:
                 self.same_quant()
                 return self.store(_window_max(source.astype(np.float64), op.window, shape).astype(np.int64), clamp)
             case _:
                 assert_never(op.kind)
+
+    def mean(self, sums: fp.Ints, count: int, rounding: Rounding) -> fp.Ints:
+        if rounding is Rounding.SHIFT:
+            return shift.rescale(sums, shift.mean_shift(self.quant(0), self.out, count))
+        scale = fp.mean_multiplier(self.quant(0), self.out, count)
+        return fp.multiply_double(sums, scale.mantissa, scale.shift)
 
     def pool_real(self, op: Pool) -> Array:
         if op.kind is PoolKind.MAX:
@@ -221,15 +227,17 @@ class _Step:
         if not self.integer:
             return activate_real(self.real(0) * self.real(1), op.activation)
         left, right = (self.stored(i) - self.quant(i).zero_point for i in (0, 1))
-        scale = fp.product_multiplier(self.quant(0), self.quant(1), self.out)
-        product = fp.multiply_double(left * right, scale.mantissa, scale.shift)
+        if op.rounding is Rounding.SHIFT:
+            product = shift.rescale(left * right, shift.product_shift(self.quant(0), self.quant(1), self.out))
+        else:
+            scale = fp.product_multiplier(self.quant(0), self.quant(1), self.out)
+            product = fp.multiply_double(left * right, scale.mantissa, scale.shift)
         return self.store(product + self.out.zero_point, self.clamp(op.activation))
 
-    def activate(self, activation: Activation) -> Array:
+    def activate(self, op: Activate) -> Array:
         if not self.integer:
-            return activate_real(self.real(), activation)
-        dtype = self.node.type.dtype
-        return self.store(tables.activate(self.stored(), activation, self.quant(0), self.out, dtype))
+            return activate_real(self.real(), op.activation)
+        return self.store(tables.activate(self.stored(), op, self.quant(0), self.out, self.node.type.dtype))
 
     def requantize(self) -> Array:
         source = self.types[0]
@@ -258,31 +266,6 @@ class _Step:
         if not self.integer:
             return self.real(position)
         return self.store(fp.concatenated(self.stored(position), self.quant(position), self.out))
-
-
-def activate_real(values: Floats, activation: Activation) -> Floats:
-    """A function of each real value."""
-    match activation:
-        case Activation.NONE:
-            return values
-        case Activation.RELU:
-            return np.maximum(values, 0.0)
-        case Activation.RELU6:
-            return np.clip(values, 0.0, 6.0)
-        case Activation.RELU_N1_TO_1:
-            return np.clip(values, -1.0, 1.0)
-        case Activation.SIGMOID:
-            return 1.0 / (1.0 + np.exp(-values))
-        case Activation.HARD_SIGMOID:
-            return np.clip(values + 3.0, 0.0, 6.0) / 6.0
-        case Activation.HARD_SWISH:
-            return values * np.clip(values + 3.0, 0.0, 6.0) / 6.0
-        case Activation.SILU:
-            return values / (1.0 + np.exp(-values))
-        case Activation.SIGN:
-            return np.where(values >= 0.0, 1.0, -1.0)
-        case _:
-            assert_never(activation)
 
 
 def convolve(source: Floats, weight: Floats, op: Conv) -> Floats:

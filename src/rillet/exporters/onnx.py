@@ -99,14 +99,16 @@ class _Writer:
         return made
 
     def roundings(self) -> dict[str, str]:
-        """How each convolution rounds that does not as the importer would have it."""
-        convolutions = {node.name: node.op for node in self.graph.nodes if isinstance(node.op, Conv)}
-        default = {True: Rounding.DOUBLE, False: Rounding.SINGLE}
-        return {
-            name: op.rounding.value
-            for name, op in convolutions.items()
-            if op.rounding is not default[op.weights is DType.F32]
-        }
+        """How each node rounds that does not as the importer would have it."""
+        out: dict[str, str] = {}
+        for node in self.graph.nodes:
+            op = node.op
+            if not isinstance(op, Conv | Activate | Multiply | Pool):
+                continue
+            once = isinstance(op, Conv) and op.weights is not DType.F32
+            if op.rounding is not (Rounding.SINGLE if once else Rounding.DOUBLE):
+                out[node.name] = op.rounding.value
+        return out
 
     def described(self, node: Node) -> onnx.ValueInfoProto:
         """Type and dimensions of a node's result."""

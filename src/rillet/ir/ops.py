@@ -46,10 +46,17 @@ class PoolKind(Enum):
 
 
 class Rounding(Enum):
-    """Which requantisation rule a convolution follows (docs/arithmetic.md)."""
+    """Which requantisation rule an op follows (docs/arithmetic.md)."""
 
     DOUBLE = "double"
     SINGLE = "single"
+    SHIFT = "shift"
+    """The exact result rounded once, half to even; every factor is a power of two."""
+
+
+def _check_rounding(rounding: Rounding) -> None:
+    if rounding is Rounding.SINGLE:
+        raise GraphError(f"rounding must be double or shift but for convolutions, got {rounding.value}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +204,11 @@ class Activate:
     """A function of each value on its own."""
 
     activation: Activation
+    rounding: Rounding = Rounding.DOUBLE
     arity = 1
+
+    def __post_init__(self) -> None:
+        _check_rounding(self.rounding)
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,7 +218,12 @@ class Pool:
     kind: PoolKind
     window: Window
     activation: Activation = Activation.NONE
+    rounding: Rounding = Rounding.DOUBLE
+    """Of a mean; a maximum does not round, and an average rounds as docs/arithmetic.md says."""
     arity = 1
+
+    def __post_init__(self) -> None:
+        _check_rounding(self.rounding)
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,7 +240,11 @@ class Multiply:
     """Product of two values; the second may be 1x1xC and is then broadcast (squeeze-and-excite)."""
 
     activation: Activation = Activation.NONE
+    rounding: Rounding = Rounding.DOUBLE
     arity = 2
+
+    def __post_init__(self) -> None:
+        _check_rounding(self.rounding)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from typing import assert_never
 
 from rillet.arithmetic import fixed_point as fp
+from rillet.arithmetic import shift
 from rillet.backends.c.constants import identifier, outside_value, quant, real, rescaled, weight_zero
 from rillet.errors import Unsupported
 from rillet.ir.graph import Graph, Node
@@ -23,13 +24,15 @@ from rillet.ir.ops import (
     Softmax,
     op_window,
 )
-from rillet.ir.types import DType, TensorType
+from rillet.ir.types import DType, Quant, TensorType
 from rillet.plan.kernels import DENSE_TILE
 from rillet.plan.plan import Kernel, Plan, Stage
 
 Body = tuple[list[str], list[str]]
 """Constants before the loop, and the lines of one tile: pixels made.NAME to made.NAME + n - 1."""
 
+_ROUNDINGS = {Rounding.DOUBLE: 0, Rounding.SINGLE: 1, Rounding.SHIFT: 2}
+"""As rescale.h numbers them."""
 _TYPES = {DType.I8: "int8_t", DType.U8: "uint8_t", DType.F32: "float"}
 
 
@@ -168,7 +171,8 @@ def _channels(graph: Graph, node: Node) -> str:
     low, high = _bounds(graph, node, op.activation)
     if node.type.quant is None:
         return f"  const rillet_channels_f32 channels = {{net_{name}_weights, net_{name}_bias, {low}, {high}}};"
-    arrays = ", ".join(f"net_{name}_{part}" for part in ("weights", "bias", "mantissa", "shift"))
+    mantissa = "0" if op.rounding is Rounding.SHIFT else f"net_{name}_mantissa"
+    arrays = f"net_{name}_weights, net_{name}_bias, {mantissa}, net_{name}_shift"
     numbers = f"{weight_zero(graph, node)}, {quant(graph, node).zero_point}, {low}, {high}"
     return f"  const rillet_channels channels = {{{arrays}, {numbers}}};"
 
@@ -199,7 +203,7 @@ def _dense(plan: Plan, node: Node, stage: Stage) -> Body:
         loop = f"    for (int32_t g = 0; g < {op.groups}; g++) {{"
     gather = f"rillet_gather_{source.type.dtype.value}(tap, {taps}, {first}, {per_group}, gathered"
     kernel = "rillet_dense_f32" if is_real else "rillet_dense"
-    tail = f"{depth}, {output}, {outputs}, channels" + ("" if is_real else f", {int(op.rounding is Rounding.SINGLE)}")
+    tail = f"{depth}, {output}, {outputs}, channels" + ("" if is_real else f", {_ROUNDINGS[op.rounding]}")
     one = [
         "      for (; p < n; p++) {",
         *(f"        {line.replace('PIXEL', 'p')}" for line in fetch),
@@ -229,7 +233,7 @@ def _depthwise(plan: Plan, node: Node) -> Body:
     name, taps = identifier(node.name), op.window.taps
     source = graph.by_name[node.inputs[0]]
     kernel, at = f"rillet_depthwise_{source.type.dtype.value}", f"at_{identifier(source.name)}(0)"
-    tail = "channels" + ("" if node.type.quant is None else f", {int(op.rounding is Rounding.SINGLE)}")
+    tail = "channels" + ("" if node.type.quant is None else f", {_ROUNDINGS[op.rounding]}")
     lines = [
         _needs(node),
         "    for (int32_t p = 0; p < n; p++) {",
@@ -276,8 +280,7 @@ def _global_pool(plan: Plan, node: Node, stage: Stage) -> Body:
         finish = f"rillet_finish_f32(sums, at_{name}(0), {channels}, {pixels}, {low}, {high});"
     elif op.kind is PoolKind.MEAN:
         from_, to = quant(graph, source), quant(graph, node)
-        scale = fp.mean_multiplier(from_, to, pixels)
-        numbers = (from_.zero_point * pixels, scale.mantissa, scale.shift, to.zero_point, low, high)
+        numbers = (from_.zero_point * pixels, *_mean_scale(from_, to, pixels, op.rounding), to.zero_point, low, high)
         finish = f"rillet_finish_mean(sums, at_{name}(0), {channels}, {', '.join(map(str, numbers))});"
     else:
         finish = f"rillet_finish_average(sums, at_{name}(0), {channels}, {pixels}, {low}, {high});"
@@ -290,6 +293,14 @@ def _global_pool(plan: Plan, node: Node, stage: Stage) -> Body:
         f"    {finish}",
     ]
     return [f"  {wide} *const sums = ({wide} *)(arena + {plan.buffers[stage.scratch].offset});"], lines
+
+
+def _mean_scale(source: Quant, out: Quant, count: int, rounding: Rounding) -> tuple[int, int, int]:
+    """Mantissa, shift and rounding of a mean."""
+    if rounding is Rounding.SHIFT:
+        return 0, shift.mean_shift(source, out, count), _ROUNDINGS[rounding]
+    scale = fp.mean_multiplier(source, out, count)
+    return scale.mantissa, scale.shift, _ROUNDINGS[rounding]
 
 
 # -- pixel by pixel --------------------------------------------------------------------------------------------------
@@ -313,8 +324,8 @@ def _arithmetic(graph: Graph, node: Node) -> Body:
     if node.type.quant is not None:
         zeros = [quant(graph, value).zero_point for value in (left, right, node)]
         if isinstance(op, Multiply):
-            scale = fp.product_multiplier(quant(graph, left), quant(graph, right), quant(graph, node))
-            numbers = (zeros[0], zeros[1], scale.mantissa, scale.shift, zeros[2], low, high)
+            scale = _product_scale(quant(graph, left), quant(graph, right), quant(graph, node), op.rounding)
+            numbers = (zeros[0], zeros[1], *scale, zeros[2], low, high)
         else:
             k = fp.add_constants(quant(graph, left), quant(graph, right), quant(graph, node))
             sides = (zeros[0], k.left.mantissa, k.left.shift, zeros[1], k.right.mantissa, k.right.shift)
@@ -325,6 +336,14 @@ def _arithmetic(graph: Graph, node: Node) -> Body:
     at.append(f"at_{identifier(node.name)}(made.{identifier(node.name)} + p)")
     call = f"rillet_{word}_{node.type.dtype.value}({', '.join(at)}, {node.shape.channels}, {more});"
     return constants, [*_ready(graph, node), "    for (int32_t p = 0; p < n; p++)", f"      {call}"]
+
+
+def _product_scale(left: Quant, right: Quant, out: Quant, rounding: Rounding) -> tuple[int, int, int]:
+    """Mantissa, shift and rounding of a product."""
+    if rounding is Rounding.SHIFT:
+        return 0, shift.product_shift(left, right, out), _ROUNDINGS[rounding]
+    scale = fp.product_multiplier(left, right, out)
+    return scale.mantissa, scale.shift, _ROUNDINGS[rounding]
 
 
 def _softmax(graph: Graph, node: Node) -> Body:

@@ -9,7 +9,7 @@ from rillet.arithmetic import tables
 from rillet.arithmetic.convolution import multipliers, stored_weights
 from rillet.errors import GraphError, Unsupported
 from rillet.ir.graph import Array, Graph, Node
-from rillet.ir.ops import Activate, Activation, Concat, Constant, Conv, Resize, Softmax
+from rillet.ir.ops import Activate, Activation, Concat, Constant, Conv, Resize, Rounding, Softmax
 from rillet.ir.types import DType, Quant
 from rillet.plan.plan import Kernel, Packing, Plan, Stage
 
@@ -50,7 +50,7 @@ def _stage_arrays(graph: Graph, stage: Stage) -> dict[str, Array]:
     if isinstance(op, Conv):
         return conv_arrays(graph, stage)
     if stage.kernel is Kernel.LOOKUP:
-        function = op.activation if isinstance(op, Activate) else Activation.NONE
+        function = op if isinstance(op, Activate) else Activate(Activation.NONE)
         return {"table": lookup_table(graph, node, sources[0], function)}
     if isinstance(op, Softmax) and node.type.quant is not None:
         return {"table": tables.softmax_table(quant(graph, sources[0]), op.beta)}
@@ -68,7 +68,7 @@ def rescaled(node: Node, source: Node) -> bool:
     return source.type.quant != node.type.quant
 
 
-def lookup_table(graph: Graph, node: Node, source: Node, function: Activation) -> Array:
+def lookup_table(graph: Graph, node: Node, source: Node, function: Activate) -> Array:
     """Results of the 256 bytes that a value can be."""
     out = tables.activation_table(
         function, quant(graph, source), source.type.dtype, quant(graph, node), node.type.dtype
@@ -84,7 +84,7 @@ def concat_table(graph: Graph, node: Node, source: Node) -> Array:
 
 
 def conv_arrays(graph: Graph, stage: Stage) -> dict[str, Array]:
-    """Weights and bias of a convolution; mantissa and shift where it is quantised."""
+    """Weights and bias of a convolution; mantissa (but for the rule `shift`) and shift where it is quantised."""
     node = graph.by_name[stage.node]
     op, source = node.op, graph.by_name[node.inputs[0]]
     assert isinstance(op, Conv)
@@ -104,7 +104,8 @@ def conv_arrays(graph: Graph, stage: Stage) -> dict[str, Array]:
     mantissa, shift = multipliers(graph, node, op, quant(graph, source), quant(graph, node))
     # uint8 weights are kept less 128, so that all weights are int8 in C.
     kept = (stored - (128 if op.weights is DType.U8 else 0)).astype(np.int8)
-    return {"weights": _packed(kept, stage), "bias": folded.astype(np.int32), "mantissa": mantissa, "shift": shift}
+    scaling = {"shift": shift} if op.rounding is Rounding.SHIFT else {"mantissa": mantissa, "shift": shift}
+    return {"weights": _packed(kept, stage), "bias": folded.astype(np.int32), **scaling}
 
 
 def weight_zero(graph: Graph, node: Node) -> int:

@@ -94,7 +94,7 @@ def _put(draft: Draft, node: Node, real: Node, op: Op) -> bool:
         case Add() | Multiply():
             made = op
         case Activate(activation=activation):
-            made = op if _has_rule(activation, out) else None
+            made = op if _has_rule(activation, out) else replace(op, rounding=Rounding.SHIFT)
         case Softmax():
             made = op if out.quant == _UNIT[out.dtype] and real.shape.channels <= MAX_SOFTMAX_CHANNELS else None
         case Pool():
@@ -114,6 +114,7 @@ def _put(draft: Draft, node: Node, real: Node, op: Op) -> bool:
 
 
 def _has_rule(activation: Activation, out: TensorType) -> bool:
+    """True where LiteRT has an integer rule; else the exact result, rounded half to even, is what ONNX means."""
     if activation is Activation.SIGMOID:
         return out.dtype is DType.I8 and out.quant == _UNIT[DType.I8]
     return activation is Activation.HARD_SWISH or activation.clamp is not None

@@ -10,7 +10,7 @@ typedef struct {
 } rillet_add;
 
 typedef struct {
-  int32_t left_zero, right_zero, mantissa, shift, zero, low, high;
+  int32_t left_zero, right_zero, mantissa, shift, rounding, zero, low, high;
 } rillet_multiply;
 
 #define RILLET_ADD(name, type, sign)                                                                                   \
@@ -33,7 +33,8 @@ RILLET_ADD(rillet_subtract_u8, uint8_t, -)
   {                                                                                                                    \
     for (int32_t c = 0; c < channels; c++) {                                                                           \
       const int32_t product = (left[c] - k.left_zero) * (right[c] - k.right_zero);                                     \
-      out[c] = (type)rillet_store(rillet_rescale_double(product, k.mantissa, k.shift), k.zero, k.low, k.high);         \
+      const int32_t scaled = rillet_rescale(product, k.mantissa, k.shift, k.rounding);                                 \
+      out[c] = (type)rillet_store(scaled, k.zero, k.low, k.high);                                                      \
     }                                                                                                                  \
   }
 RILLET_MULTIPLY(rillet_multiply_i8, int8_t)

@@ -7,7 +7,7 @@
 typedef struct {
   const int8_t *weights;
   const int32_t *bias; /* zero points folded in */
-  const int32_t *mantissa;
+  const int32_t *mantissa; /* none under the rule `shift` */
   const int8_t *shift;
   int32_t weight_zero; /* of the weights as they are kept here */
   int32_t zero, low, high;
@@ -27,29 +27,29 @@ RILLET_GATHER(rillet_gather_u8, uint8_t, int16_t)
 RILLET_GATHER(rillet_gather_f32, float, float)
 
 /* A sum as the 8-bit value to store; its byte is the same for int8 and uint8. */
-static inline uint8_t rillet_finish(int32_t sum, const rillet_channels k, int32_t o, int32_t single)
+static inline uint8_t rillet_finish(int32_t sum, const rillet_channels k, int32_t o, int32_t rounding)
 {
-  const int32_t scaled = single ? rillet_rescale_single(sum, k.mantissa[o], k.shift[o])
-                                : rillet_rescale_double(sum, k.mantissa[o], k.shift[o]);
+  const int32_t scaled = rounding == 2 ? rillet_rescale_shift(sum, k.shift[o])
+                                       : rillet_rescale(sum, k.mantissa[o], k.shift[o], rounding);
   return (uint8_t)rillet_store(scaled, k.zero, k.low, k.high);
 }
 
 /* One pixel: `outputs` dot products of `depth` values, from channel `first` on. */
 static inline void rillet_dense_1(const int16_t *restrict a, void *out, int32_t depth, int32_t first, int32_t outputs,
-                                  const rillet_channels k, int32_t single)
+                                  const rillet_channels k, int32_t rounding)
 {
   const int8_t *restrict w = k.weights + first * depth;
   const int16_t zero = (int16_t)k.weight_zero;
   for (int32_t o = first; o < first + outputs; o++, w += depth) {
     int32_t sum = k.bias[o];
     for (int32_t i = 0; i < depth; i++) sum += a[i] * (int16_t)(w[i] - zero);
-    ((uint8_t *)out)[o] = rillet_finish(sum, k, o, single);
+    ((uint8_t *)out)[o] = rillet_finish(sum, k, o, rounding);
   }
 }
 
 /* Four pixels whose gathered values lie one after another: every weight is read once for the four. */
 static inline void rillet_dense_4(const int16_t *restrict a, void *const out[], int32_t depth, int32_t first,
-                                  int32_t outputs, const rillet_channels k, int32_t single)
+                                  int32_t outputs, const rillet_channels k, int32_t rounding)
 {
   const int8_t *restrict w = k.weights + first * depth;
   const int16_t *restrict b = a + depth, *restrict c = b + depth, *restrict d = c + depth;
@@ -63,10 +63,10 @@ static inline void rillet_dense_4(const int16_t *restrict a, void *const out[], 
       s2 += c[i] * v;
       s3 += d[i] * v;
     }
-    ((uint8_t *)out[0])[o] = rillet_finish(s0, k, o, single);
-    ((uint8_t *)out[1])[o] = rillet_finish(s1, k, o, single);
-    ((uint8_t *)out[2])[o] = rillet_finish(s2, k, o, single);
-    ((uint8_t *)out[3])[o] = rillet_finish(s3, k, o, single);
+    ((uint8_t *)out[0])[o] = rillet_finish(s0, k, o, rounding);
+    ((uint8_t *)out[1])[o] = rillet_finish(s1, k, o, rounding);
+    ((uint8_t *)out[2])[o] = rillet_finish(s2, k, o, rounding);
+    ((uint8_t *)out[3])[o] = rillet_finish(s3, k, o, rounding);
   }
 }
 

@@ -7,7 +7,7 @@
 
 #define RILLET_DEPTHWISE(name, from)                                                                                   \
   static inline void name(const void *const tap[], int32_t taps, void *out, int32_t channels, const rillet_channels k, \
-                          int32_t single)                                                                              \
+                          int32_t rounding)                                                                            \
   {                                                                                                                    \
     const int16_t zero = (int16_t)k.weight_zero;                                                                       \
     for (int32_t first = 0; first < channels; first += RILLET_DEPTHWISE_RUN) {                                         \
@@ -20,7 +20,7 @@
         const int8_t *restrict w = k.weights + t * channels + first;                                                   \
         for (int32_t c = 0; c < n; c++) sum[c] += (int16_t)a[c] * (int16_t)(w[c] - zero);                              \
       }                                                                                                                \
-      for (int32_t c = 0; c < n; c++) ((uint8_t *)out)[first + c] = rillet_finish(sum[c], k, first + c, single);       \
+      for (int32_t c = 0; c < n; c++) ((uint8_t *)out)[first + c] = rillet_finish(sum[c], k, first + c, rounding);     \
     }                                                                                                                  \
   }
 RILLET_DEPTHWISE(rillet_depthwise_i8, int8_t)

@@ -70,12 +70,13 @@ static inline void rillet_finish_average(const int32_t *restrict sums, void *out
     ((uint8_t *)out)[c] = (uint8_t)rillet_clamp(rillet_average(sums[c], count), low, high);
 }
 
-/* The mean of a whole map from its sums, into another scale; 1 / count is in the multiplier. */
+/* The mean of a whole map from its sums, into another scale; 1 / count is in the multiplier or the scales. */
 static inline void rillet_finish_mean(const int32_t *restrict sums, void *out, int32_t channels, int32_t zeros,
-                                      int32_t mantissa, int32_t shift, int32_t zero, int32_t low, int32_t high)
+                                      int32_t mantissa, int32_t shift, int32_t rounding, int32_t zero, int32_t low,
+                                      int32_t high)
 {
   for (int32_t c = 0; c < channels; c++) {
-    const int32_t scaled = rillet_rescale_double(sums[c] - zeros, mantissa, shift);
+    const int32_t scaled = rillet_rescale(sums[c] - zeros, mantissa, shift, rounding);
     ((uint8_t *)out)[c] = (uint8_t)rillet_store(scaled, zero, low, high);
   }
 }

@@ -29,6 +29,22 @@ static inline int32_t rillet_rescale_single(int32_t value, int32_t mantissa, int
   return (int32_t)((product + ((int64_t)1 << (right - 1))) >> right);
 }
 
+/* value / 2^shift for a shift of 0 to 31, half to even. */
+static inline int32_t rillet_rescale_shift(int32_t value, int32_t shift)
+{
+  const int64_t mask = ((int64_t)1 << shift) - 1;
+  const int64_t odd = ((int64_t)value >> shift) & mask & 1;
+  return (int32_t)((value + (mask >> 1) + odd) >> shift);
+}
+
+/* The rule by number: 0 double, 1 single, 2 shift, which has no mantissa. */
+static inline int32_t rillet_rescale(int32_t value, int32_t mantissa, int32_t shift, int32_t rounding)
+{
+  return rounding == 2   ? rillet_rescale_shift(value, shift)
+         : rounding == 1 ? rillet_rescale_single(value, mantissa, shift)
+                         : rillet_rescale_double(value, mantissa, shift);
+}
+
 static inline int32_t rillet_clamp(int32_t value, int32_t low, int32_t high)
 {
   return value < low ? low : value > high ? high : value;
