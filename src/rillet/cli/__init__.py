@@ -1,6 +1,18 @@
 """The command line: every command is a thin face on functions of the library."""
 
-from rillet.cli import accuracy, chips, costs, networks, pictures, speed, streams, tables
+from rillet.cli import accuracy, chips, costs, networks, pictures, quantization, speed, streams, tables
 from rillet.cli.app import app, main
 
-__all__ = ["accuracy", "app", "chips", "costs", "main", "networks", "pictures", "speed", "streams", "tables"]
+__all__ = [
+    "accuracy",
+    "app",
+    "chips",
+    "costs",
+    "main",
+    "networks",
+    "pictures",
+    "quantization",
+    "speed",
+    "streams",
+    "tables",
+]

@@ -54,10 +54,7 @@ def evaluate(
     """
     graph = plan.graph
     contract(graph)
-    outputs = graph.by_name[graph.outputs[0]].shape.elements
-    extra = outputs - len(data.classes)
-    if extra not in (0, 1):
-        raise GraphError(f"{graph.name}: must have {len(data.classes)} classes as {data.name} has, got {outputs}")
+    extra = background(graph, data)
     count = len(data) if limit is None else min(limit, len(data))
     if count < 1:
         raise GraphError(f"--limit must be at least 1, got {limit}")
@@ -76,6 +73,15 @@ def evaluate(
         first, fifth, done = first + right, fifth + near, done + size
         progress(done, count)
     return Evaluation(graph.name, data.name, backend, count, first, first / count, fifth / count)
+
+
+def background(graph: Graph, data: Dataset) -> int:
+    """Classes that the network has before those of the data: none or one; raises GraphError for other numbers."""
+    outputs = graph.by_name[graph.outputs[0]].shape.elements
+    extra = outputs - len(data.classes)
+    if extra not in (0, 1):
+        raise GraphError(f"{graph.name}: must have {len(data.classes)} classes as {data.name} has, got {outputs}")
+    return extra
 
 
 def _reference(graph: Graph) -> Runner:

@@ -1,0 +1,377 @@
+"""Post-training quantisation: a float network and what calibration saw of it become a network of 8-bit integers.
+
+Scales are chosen group by group: values that must share one quantisation (the inputs of a concatenation; under the rule
+`shift` also those of an addition, so whole chains of residual blocks) are a group.
+"""
+
+import math
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from enum import Enum
+from typing import assert_never
+
+import numpy as np
+import numpy.typing as npt
+
+from rillet.arithmetic.shift import MAX_SHIFT
+from rillet.errors import GraphError, Unsupported
+from rillet.ir.graph import Array, Graph, ImageSpec, Node
+from rillet.ir.ops import (
+    Activate,
+    Activation,
+    Add,
+    BatchNorm,
+    Concat,
+    Constant,
+    Conv,
+    Input,
+    Multiply,
+    Op,
+    Pad,
+    Pool,
+    PoolKind,
+    Requantize,
+    Resize,
+    Rounding,
+    Slice,
+    Softmax,
+    op_name,
+)
+from rillet.ir.types import DType, Quant, TensorType
+from rillet.transforms.statistics import Calibration, Floats, Statistics, chosen_range, together
+
+LOW, HIGH = DType.I8.integers
+WEIGHT_MAX = 127
+MAX_BIAS = 2**30
+"""So that a bias leaves room for the sum in 32 bits."""
+UNIT = Quant(1 / 256, LOW)
+"""Of a softmax's result, and of a sigmoid's under `fixed_point`."""
+
+
+class Rule(Enum):
+    """The two rounding rules of docs/arithmetic.md."""
+
+    SHIFT = "shift"
+    FIXED_POINT = "fixed_point"
+
+
+@dataclass(frozen=True, slots=True)
+class Quantization:
+    """How to quantise."""
+
+    rule: Rule = Rule.SHIFT
+    calibration: Calibration = Calibration.PERCENTILE
+    correct_bias: bool = False
+    """Moves each bias by the mean error that rounded weights make on the mean input (Nagel et al. 2019)."""
+
+
+def quantize(graph: Graph, seen: Mapping[str, Statistics], how: Quantization | None = None) -> Graph:
+    """`graph` in int8, weights with a scale a channel; `graph` must be folded (`transforms.fold`).
+
+    `seen` has the statistics of every value. Raises GraphError for a network that is quantised already or without
+    weights, Unsupported for an op that cannot be quantised.
+    """
+    return _Quantizer(graph, seen, how or Quantization()).graph()
+
+
+def was_quantized(graph: Graph) -> bool:
+    """True where the weights of each channel of every convolution are whole multiples of a 127th of their greatest.
+
+    So are those of a network made float again; the rule `shift`, which needs other steps, would round them once more.
+    """
+    weights = [graph.param(node, "weight") for node in graph.nodes if isinstance(node.op, Conv)]
+    return bool(weights) and all(_whole_steps(weight) for weight in weights)
+
+
+def _whole_steps(weight: Array) -> bool:
+    rows = weight.reshape(weight.shape[0], -1).astype(np.float64)
+    steps = rows / np.maximum(np.abs(rows).max(1, keepdims=True), 1e-30) * WEIGHT_MAX
+    return rows.shape[1] > 1 and bool((np.abs(steps - np.rint(steps)) < 1e-3).all())
+
+
+class _Groups:
+    """Values that share a quantisation, by union and find."""
+
+    def __init__(self) -> None:
+        self._above: dict[str, str] = {}
+
+    def of(self, name: str) -> str:
+        """The name that stands for a value's group."""
+        while name in self._above:
+            name = self._above[name]
+        return name
+
+    def join(self, *names: str) -> None:
+        first, *others = (self.of(name) for name in names)
+        for other in others:
+            if self.of(other) != first:
+                self._above[self.of(other)] = first
+
+
+class _Quantizer:
+    def __init__(self, graph: Graph, seen: Mapping[str, Statistics], how: Quantization) -> None:
+        check_float(graph)
+        for node in graph.nodes:
+            if node.name not in seen:
+                raise GraphError(f"{graph.name}: {node.name}: calibration must have seen it, got nothing of it")
+        self.source = graph
+        self.seen = seen
+        self.how = how
+        self.shifts = how.rule is Rule.SHIFT
+        self.groups = _Groups()
+        self.low: dict[str, float] = {}
+        self.scale: dict[str, float] = {}
+        self.fixed: dict[str, Quant] = {}
+        self.unshifted: set[str] = set()
+        """Multiplications and means whose scales are all bound by others: they keep the rounding `double`."""
+
+    def graph(self) -> Graph:
+        self.group()
+        self.choose_scales()
+        if self.shifts:
+            self.snap()
+            self.grow()
+        params: dict[str, Array] = {}
+        nodes: list[Node] = []
+        for node in self.source.nodes:
+            params |= self.params(node)
+            kind = TensorType(node.shape, DType.I8, self.quant(node.name))
+            nodes.append(replace(node, op=self.op(node), type=kind))
+        return Graph(self.source.name, tuple(nodes), self.source.outputs, params, self.source.image)
+
+    # -- scales ----------------------------------------------------------------------------------------------------
+
+    def group(self) -> None:
+        for node in self.source.nodes:
+            match node.op:
+                case Slice() | Pad() | Resize() | Requantize() | Concat():
+                    self.groups.join(node.name, *node.inputs)
+                case Pool():
+                    if self.pool_kind(node) is not PoolKind.MEAN:
+                        self.groups.join(node.name, *node.inputs)
+                case Add():
+                    if self.shifts:
+                        self.groups.join(node.name, *node.inputs)
+                case Input() | Constant() | Conv() | Activate() | Multiply() | Softmax() | BatchNorm():
+                    pass
+                case _:
+                    assert_never(node.op)
+
+    def choose_scales(self) -> None:
+        members: dict[str, list[Node]] = defaultdict(list)
+        for node in self.source.nodes:
+            members[self.groups.of(node.name)].append(node)
+        for root, nodes in members.items():
+            low, high = chosen_range(together(self.seen[node.name] for node in nodes), self.how.calibration)
+            for node in nodes:
+                if isinstance(node.op, Input) and self.source.image is not None:
+                    bounds = _image_range(self.source.image)
+                    low, high = min(low, bounds[0]), max(high, bounds[1])
+                if isinstance(node.op, Softmax) or (len(nodes) == 1 and self.litert_sigmoid(node)):
+                    self.fixed[root] = UNIT
+            if root in self.fixed and not (low >= 0.0 and high <= 1.0):
+                raise Unsupported(f"{self.where(nodes[0])}: values beside a softmax must be within 0 and 1")
+            self.low[root] = low
+            # A value that was always zero may be anything of any scale.
+            self.scale[root] = (high - low) / (HIGH - LOW) or 1.0
+
+    def litert_sigmoid(self, node: Node) -> bool:
+        return not self.shifts and isinstance(node.op, Activate) and node.op.activation is Activation.SIGMOID
+
+    def quant(self, name: str) -> Quant:
+        root = self.groups.of(name)
+        if root in self.fixed:
+            return self.fixed[root]
+        scale = float(np.float32(self.scale[root]))
+        return Quant(scale, min(max(round(LOW - self.low[root] / scale), LOW), HIGH))
+
+    def snap(self) -> None:
+        """Makes the scales of means and products fit a shift, by enlarging the one that nothing else binds."""
+        bound = set(self.fixed)
+        for node in self.source.nodes:
+            factor = self.factor(node)
+            if factor is None:
+                continue
+            out, *sources = (self.groups.of(name) for name in (node.name, *node.inputs))
+            # Enlarging the result divides the factor, enlarging an operand multiplies it.
+            if out not in bound and out not in sources:
+                self.scale[out] *= factor / 2.0 ** math.floor(math.log2(factor))
+            elif len(sources) == 2 and sources[1] not in bound and sources[1] not in (out, sources[0]):
+                self.scale[sources[1]] *= 2.0 ** math.ceil(math.log2(factor)) / factor
+            else:
+                self.unshifted.add(node.name)
+                continue
+            bound |= {out, *sources}
+
+    def factor(self, node: Node) -> float | None:
+        """The rescaling factor of a mean or a product."""
+        scales = [self.quant(name).scale for name in (node.name, *node.inputs)]
+        match node.op:
+            case Multiply():
+                return scales[1] * scales[2] / scales[0]
+            case Pool() if self.pool_kind(node) is PoolKind.MEAN:
+                return scales[1] / (self.source.input_shapes(node)[0].pixels * scales[0])
+            case _:
+                return None
+
+    def grow(self) -> None:
+        """Doubles the scales of results that are finer than the sums they come of: they have nothing to gain by it."""
+        for _ in range(len(self.source.nodes)):
+            grown = False
+            for node in self.source.nodes:
+                factor = None if node.name in self.unshifted else self.factor(node)
+                if isinstance(node.op, Conv):
+                    factor = float(self.natural_scales(node).max()) * self.unit(node)
+                if factor is not None and factor > 1 + 1e-6:
+                    root = self.groups.of(node.name)
+                    if root in self.fixed:
+                        raise Unsupported(f"{self.where(node)}: scale of the result must be that of its sums or more")
+                    self.scale[root] *= 2.0 ** math.ceil(math.log2(factor) - 1e-6)
+                    grown = True
+            if not grown:
+                return
+        raise Unsupported(f"{self.source.name}: residual chains must not enlarge their values without end")
+
+    # -- nodes -----------------------------------------------------------------------------------------------------
+
+    def op(self, node: Node) -> Op:
+        op = node.op
+        match op:
+            case Conv():
+                return replace(
+                    op, weights=DType.I8, bias=op.bias or self.how.correct_bias, rounding=self.conv_rounding(op)
+                )
+            case Pool():
+                return replace(op, kind=self.pool_kind(node), rounding=self.rounding(node))
+            case Multiply():
+                return replace(op, rounding=self.rounding(node))
+            case Activate():
+                return replace(op, rounding=self.function_rounding(node, op))
+            case Constant():
+                return Constant(DType.I8)
+            case _:
+                return op
+
+    def conv_rounding(self, op: Conv) -> Rounding:
+        if self.shifts:
+            return Rounding.SHIFT
+        return Rounding.SINGLE if op.dense else Rounding.DOUBLE
+
+    def rounding(self, node: Node) -> Rounding:
+        follows = self.shifts and self.factor(node) is not None and node.name not in self.unshifted
+        return Rounding.SHIFT if follows else Rounding.DOUBLE
+
+    def function_rounding(self, node: Node, op: Activate) -> Rounding:
+        """LiteRT's own rules where it has one for these scales; else a table of the exact function."""
+        known = op.activation.clamp is not None or op.activation is Activation.HARD_SWISH
+        sigmoid = self.litert_sigmoid(node) and self.quant(node.name) == UNIT
+        return Rounding.DOUBLE if not self.shifts and (known or sigmoid) else Rounding.SHIFT
+
+    def pool_kind(self, node: Node) -> PoolKind:
+        """An average of the whole map may change its scale, and so is a mean; one of windows keeps it."""
+        assert isinstance(node.op, Pool)
+        if node.op.kind is PoolKind.MAX:
+            return PoolKind.MAX
+        return PoolKind.MEAN if node.op.window.covers(self.source.input_shapes(node)[0]) else PoolKind.AVERAGE
+
+    # -- arrays ----------------------------------------------------------------------------------------------------
+
+    def params(self, node: Node) -> dict[str, Array]:
+        match node.op:
+            case Constant():
+                quant, value = self.quant(node.name), self.source.param(node, "value").astype(np.float64)
+                stored = np.clip(np.rint(value / quant.scale) + quant.zero_point, LOW, HIGH)
+                return {f"{node.name}.value": stored.astype(np.int8)}
+            case Conv():
+                return self.conv_params(node, node.op)
+            case _:
+                return {}
+
+    def conv_params(self, node: Node, op: Conv) -> dict[str, Array]:
+        scale = self.weight_scales(node)
+        weight = self.source.param(node, "weight").astype(np.float64)
+        stored = np.clip(np.rint(weight / scale[:, None, None, None]), -WEIGHT_MAX, WEIGHT_MAX)
+        out: dict[str, Array] = {
+            f"{node.name}.weight": stored.astype(np.int8),
+            f"{node.name}.weight_scale": scale.astype(np.float32),
+        }
+        if op.bias or self.how.correct_bias:
+            bias = self.bias(node)
+            if self.how.correct_bias:
+                bias = bias - self.error_of_means(node, op, stored * scale[:, None, None, None] - weight)
+            step = self.quant(node.inputs[0]).scale * scale
+            out[f"{node.name}.bias"] = np.clip(np.rint(bias / step), -(2**31) + 1, 2**31 - 1).astype(np.int32)
+        return out
+
+    def bias(self, node: Node) -> Floats:
+        if isinstance(node.op, Conv) and node.op.bias:
+            return self.source.param(node, "bias").astype(np.float64)
+        return np.zeros(node.shape.channels)
+
+    def error_of_means(self, node: Node, op: Conv, error: Floats) -> Floats:
+        """What an error of the weights adds to each output channel where every input is its channel's mean."""
+        means = self.seen[node.inputs[0]].means.reshape(op.groups, -1)
+        taps = error.sum((1, 2)).reshape(op.groups, op.out_channels // op.groups, -1)
+        return np.einsum("goc,gc->go", taps, means).reshape(-1)
+
+    def unit(self, node: Node) -> float:
+        """Scale of a convolution's input by that of its result."""
+        return self.quant(node.inputs[0]).scale / self.quant(node.name).scale
+
+    def natural_scales(self, node: Node) -> Floats:
+        """The least scale of each output channel at which its weights and its bias have room."""
+        weight = self.source.param(node, "weight").astype(np.float64)
+        greatest = np.abs(weight.reshape(len(weight), -1)).max(1) / WEIGHT_MAX
+        return np.maximum(np.maximum(greatest, self.room(node)), 2.0**-MAX_SHIFT / self.unit(node))
+
+    def room(self, node: Node) -> Floats:
+        """The least scale of each output channel at which its bias has room."""
+        return np.abs(self.bias(node)) / (self.quant(node.inputs[0]).scale * MAX_BIAS)
+
+    def weight_scales(self, node: Node) -> Floats:
+        """Scales of the weights, as float32 has them.
+
+        Under the rule `shift` they make factors of 2**-s: the next scale above the natural one, or the next below, at
+        which the greatest weights saturate, where that makes the lesser square error.
+        """
+        scale = self.natural_scales(node)
+        if self.shifts:
+            shifts = np.clip(np.floor(-np.log2(scale * self.unit(node)) + 1e-6), 0, MAX_SHIFT)
+            above, below = (2.0 ** -np.minimum(shifts + more, MAX_SHIFT) / self.unit(node) for more in (0, 1))
+            finer = self.rounding_errors(node, below) < self.rounding_errors(node, above)
+            scale = np.where(finer & (below >= self.room(node)), below, above)
+        return scale.astype(np.float32).astype(np.float64)
+
+    def rounding_errors(self, node: Node, scale: Floats) -> Floats:
+        """Sums of the square errors of each output channel's weights under a scale."""
+        weight = self.source.param(node, "weight").astype(np.float64).reshape(len(scale), -1)
+        stored = np.clip(np.rint(weight / scale[:, None]), -WEIGHT_MAX, WEIGHT_MAX)
+        return ((stored * scale[:, None] - weight) ** 2).sum(1)
+
+    def where(self, node: Node) -> str:
+        return f"{self.source.name}: {node.name}"
+
+
+def check_float(graph: Graph) -> None:
+    """Raises GraphError or Unsupported, naming the node, for a network that cannot be quantised."""
+    for node in graph.nodes:
+        where = f"{graph.name}: {node.name}"
+        types = (node.type.dtype, node.op.weights) if isinstance(node.op, Conv) else (node.type.dtype,)
+        other = next((dtype for dtype in types if dtype is not DType.F32), None)
+        if other is not None:
+            raise GraphError(f"{where}: must be of real numbers to be quantised, got {other.value}")
+        if isinstance(node.op, BatchNorm):
+            raise Unsupported(f"{where}: batch norms must be folded before, got one")
+        if isinstance(node.op, Conv | Add | Multiply | Pool) and node.op.activation.clamp is None:
+            got = node.op.activation.value
+            raise Unsupported(f"{where}: activation of {op_name(node.op)} must be a clamp, got {got}")
+    if not graph.params and any(graph.node_params(node) for node in graph.nodes):
+        raise GraphError(f"{graph.name}: must have weights to be quantised, got none")
+
+
+def _image_range(image: ImageSpec) -> tuple[float, float]:
+    """Least and greatest real input that pixels of 0 to 255 make."""
+    mean, deviation = (np.array(values, np.float64) for values in (image.mean, image.deviation))
+    ends: npt.NDArray[np.float64] = np.stack([(pixel - mean) / deviation for pixel in (0.0, 255.0)])
+    return float(ends.min()), float(ends.max())
