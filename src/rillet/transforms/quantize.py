@@ -14,6 +14,7 @@ from typing import assert_never
 import numpy as np
 import numpy.typing as npt
 
+from rillet.arithmetic.affine import FLOAT_SHIFT
 from rillet.arithmetic.shift import MAX_SHIFT
 from rillet.errors import GraphError, Unsupported
 from rillet.ir.graph import Array, Graph, ImageSpec, Node
@@ -119,6 +120,8 @@ class _Quantizer:
         self.seen = seen
         self.how = how
         self.shifts = how.rule is Rule.SHIFT
+        # Beyond it a kernel needs integers; a channel whose weights are that small adds next to nothing.
+        self.most_shift = FLOAT_SHIFT if self.shifts else MAX_SHIFT
         self.groups = _Groups()
         self.low: dict[str, float] = {}
         self.scale: dict[str, float] = {}
@@ -323,7 +326,7 @@ class _Quantizer:
         """The least scale of each output channel at which its weights and its bias have room."""
         weight = self.source.param(node, "weight").astype(np.float64)
         greatest = np.abs(weight.reshape(len(weight), -1)).max(1) / WEIGHT_MAX
-        return np.maximum(np.maximum(greatest, self.room(node)), 2.0**-MAX_SHIFT / self.unit(node))
+        return np.maximum(np.maximum(greatest, self.room(node)), 2.0**-self.most_shift / self.unit(node))
 
     def room(self, node: Node) -> Floats:
         """The least scale of each output channel at which its bias has room."""
@@ -337,8 +340,8 @@ class _Quantizer:
         """
         scale = self.natural_scales(node)
         if self.shifts:
-            shifts = np.clip(np.floor(-np.log2(scale * self.unit(node)) + 1e-6), 0, MAX_SHIFT)
-            above, below = (2.0 ** -np.minimum(shifts + more, MAX_SHIFT) / self.unit(node) for more in (0, 1))
+            shifts = np.clip(np.floor(-np.log2(scale * self.unit(node)) + 1e-6), 0, self.most_shift)
+            above, below = (2.0 ** -np.minimum(shifts + more, self.most_shift) / self.unit(node) for more in (0, 1))
             finer = self.rounding_errors(node, below) < self.rounding_errors(node, above)
             scale = np.where(finer & (below >= self.room(node)), below, above)
         return scale.astype(np.float32).astype(np.float64)
