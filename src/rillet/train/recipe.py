@@ -47,9 +47,9 @@ class Optimizer:
 class Rate:
     """The learning rate: base * batch / per_batch, raised evenly over the warmup, then falling by its shape."""
 
+    shape: Literal["cosine", "step", "constant"]
     base: float = _between(0, 100)
     per_batch: int = _between(1, 2**20)
-    shape: Literal["cosine", "step", "constant"]
     factor: float = _between(0, 1, 1.0)
     """step: what the rate is multiplied by every `every_epochs`."""
     every_epochs: float = _between(1e-3, 100_000, 1.0)
