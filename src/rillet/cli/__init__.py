@@ -1,6 +1,6 @@
 """The command line: every command is a thin face on functions of the library."""
 
-from rillet.cli import accuracy, chips, costs, networks, streams
+from rillet.cli import accuracy, chips, costs, networks, streams, training
 from rillet.cli.app import app, main
 
-__all__ = ["accuracy", "app", "chips", "costs", "main", "networks", "streams"]
+__all__ = ["accuracy", "app", "chips", "costs", "main", "networks", "streams", "training"]

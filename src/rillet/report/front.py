@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from html import escape
 
 from rillet.analyses.narrow import FrontPoint, Narrow
+from rillet.report.axis import Axis
 
 _WIDTH, _HEIGHT = 720, 440
 _LEFT, _RIGHT, _TOP, _BOTTOM = 76, 196, 92, 64
@@ -31,8 +32,8 @@ def svg(found: Narrow) -> str:
     in its title which expansions hold the narrow side.
     """
     points = found.front
-    across = _Axis(points[-1].values, points[0].values, _LEFT, _WIDTH - _RIGHT)
-    up = _Axis(points[0].factor, points[-1].factor, _HEIGHT - _BOTTOM, _TOP)
+    across = Axis(points[-1].values, points[0].values, _LEFT, _WIDTH - _RIGHT)
+    up = Axis(points[0].factor, points[-1].factor, _HEIGHT - _BOTTOM, _TOP)
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img">',
         f"<title>{escape(found.name)}: values on chip against MACs</title>",
@@ -53,28 +54,7 @@ def _caption(found: Narrow) -> str:
     return f"choices that no other beats: {len(found.front):,} of 2^{len(found.options)}; dots: their convex hull"
 
 
-class _Axis:
-    """Where a number lies between two places on the page, and the round numbers between."""
-
-    def __init__(self, low: float, high: float, start: float, end: float) -> None:
-        span = (high - low) or max(abs(high), 1.0) * 0.1
-        magnitude = 10.0 ** math.floor(math.log10(span / 5))
-        self.step = next(m * magnitude for m in (1, 2, 5, 10) if span / (m * magnitude) <= 6)
-        self.low, self.span, self.start, self.end = low, span, start, end
-
-    def ticks(self) -> Iterator[float]:
-        """The round numbers that the axis shows."""
-        slack = 1e-9 * self.span
-        first = math.ceil((self.low - slack) / self.step)
-        last = math.floor((self.low + self.span + slack) / self.step)
-        return (self.step * i for i in range(first, last + 1))
-
-    def at(self, value: float) -> float:
-        """The place of a number."""
-        return round(self.start + (value - self.low) / self.span * (self.end - self.start), 1)
-
-
-def _grid(across: _Axis, up: _Axis) -> Iterator[str]:
+def _grid(across: Axis, up: Axis) -> Iterator[str]:
     bottom, right = _HEIGHT - _BOTTOM, _WIDTH - _RIGHT
     for value in up.ticks():
         y = up.at(value)
@@ -97,19 +77,19 @@ def _factor(step: float) -> Callable[[float], str]:
     return lambda value: f"{value:.{digits}f}x"
 
 
-def _steps(points: tuple[FrontPoint, ...], across: _Axis, up: _Axis) -> str:
+def _steps(points: tuple[FrontPoint, ...], across: Axis, up: Axis) -> str:
     """From the most values to the least: fewer values are to be had at the next point, not before it."""
     path = f"M{across.at(points[0].values)} {up.at(points[0].factor)}"
     return path + "".join(f"V{up.at(point.factor)}H{across.at(point.values)}" for point in points[1:])
 
 
-def _corner(point: FrontPoint, across: _Axis, up: _Axis) -> str:
+def _corner(point: FrontPoint, across: Axis, up: Axis) -> str:
     said = f"{point.values:,} values, {point.factor:.4f}x MACs; narrow side: {', '.join(point.narrow) or 'none'}"
     x, y = across.at(point.values), up.at(point.factor)
     return f'<circle class="corner" cx="{x}" cy="{y}" r="5"><title>{escape(said)}</title></circle>'
 
 
-def _ends(points: tuple[FrontPoint, ...], across: _Axis, up: _Axis) -> Iterator[str]:
+def _ends(points: tuple[FrontPoint, ...], across: Axis, up: Axis) -> Iterator[str]:
     first, last = points[0], points[-1]
     x, y = across.at(first.values), up.at(first.factor)
     yield f'<text class="said" x="{x + 12}" y="{y - 14}">nothing computed twice:</text>'

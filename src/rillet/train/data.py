@@ -1,10 +1,11 @@
 """Batches to train on: which pictures, and what is done to each, follow from seed, epoch and place alone."""
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +18,8 @@ from rillet.runtime.images import contract
 from rillet.train.pictures import Pictures
 from rillet.train.recipe import Augment
 
+_From = TypeVar("_From")
+_To = TypeVar("_To")
 _TRIES = 10
 """Boxes drawn for a crop until one lies within the picture, as in the published Inception code."""
 
@@ -52,6 +55,21 @@ def kept_size(graph: Graph, data: Dataset, augment: Augment) -> ImageSpec:
     return replace(spec, height=round(spec.height / augment.share), width=round(spec.width / augment.share))
 
 
+def ahead(make: Callable[[_From], _To], items: Iterable[_From], workers: int = 1) -> Iterator[_To]:
+    """What `make` makes of each item, in order, made ahead by threads, a few at a time."""
+    with ThreadPoolExecutor(workers) as pool:
+        waiting: deque[Future[_To]] = deque()
+        try:
+            for item in items:
+                waiting.append(pool.submit(make, item))
+                if len(waiting) > workers:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
 class Batches:
     """The batches of every epoch. A picture of a batch is the same whatever the number of processes.
 
@@ -84,17 +102,7 @@ class Batches:
 
     def stream(self, epoch: int, start: int = 0, workers: int = 1) -> Iterator[Batch]:
         """The batches of an epoch from step `start` on, made ahead by threads."""
-        with ThreadPoolExecutor(workers) as pool:
-            ahead: deque[Future[Batch]] = deque()
-            try:
-                for step in range(start, self.steps):
-                    ahead.append(pool.submit(self.batch, epoch, step))
-                    if len(ahead) > workers:
-                        yield ahead.popleft().result()
-                while ahead:
-                    yield ahead.popleft().result()
-            finally:
-                pool.shutdown(cancel_futures=True)
+        return ahead(lambda step: self.batch(epoch, step), range(start, self.steps), workers)
 
     def _shuffled(self, epoch: int) -> npt.NDArray[np.int64]:
         return np.random.default_rng([self.seed, 0, epoch]).permutation(len(self.pictures))
