@@ -3,6 +3,7 @@
 import io
 import os
 import pickle
+import struct
 import zipfile
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
@@ -16,6 +17,11 @@ from rillet.runtime.files import write_file
 
 CHECKPOINT = "checkpoint.pt"
 _VERSION = 1
+_BROKEN = (
+    RuntimeError, pickle.UnpicklingError, zipfile.BadZipFile, struct.error, EOFError, OSError,
+    ValueError, LookupError, TypeError, AttributeError, AssertionError,
+)  # fmt: skip
+"""What PyTorch raises for files that are no checkpoints."""
 
 
 @contextmanager
@@ -33,10 +39,11 @@ def locked(folder: Path) -> Generator[None]:
     except OSError as error:
         raise BuildError(f"{folder}: cannot be written: {error.strerror}") from None
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise GraphError(f"{folder}: must be each run's own, and another run is writing it") from None
         yield
-    except BlockingIOError:
-        raise GraphError(f"{folder}: must be a folder of its own for each run, and another run is writing it") from None
     finally:
         os.close(descriptor)
 
@@ -64,18 +71,12 @@ def load(folder: Path) -> tuple[dict[str, Any], dict[str, Any]] | None:
     if not path.exists():
         return None
     try:
-        found = torch.load(path, map_location="cpu", weights_only=True)
+        data = path.read_bytes()
     except OSError as error:
-        raise GraphError(f"{path}: cannot be read: {error.strerror or error}") from None
-    except (
-        RuntimeError,
-        pickle.UnpicklingError,
-        zipfile.BadZipFile,
-        EOFError,
-        ValueError,
-        KeyError,
-        TypeError,
-    ) as error:
+        raise GraphError(f"{path}: cannot be read: {error.strerror}") from None
+    try:
+        found = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    except _BROKEN as error:
         raise GraphError(f"{path}: must be a checkpoint: {str(error).partition(chr(10))[0]}") from None
     match found:
         case {"version": int(version), "identity": dict(identity), "state": dict(state)} if version == _VERSION:

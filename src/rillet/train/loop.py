@@ -27,7 +27,7 @@ from rillet.runtime.files import write_file
 from rillet.runtime.images import contract
 from rillet.train import checkpoint, parallel, start, ternary
 from rillet.train.data import Batch, Batches, Share, ahead, kept_size
-from rillet.train.modules import TorchNetwork, from_module, to_module
+from rillet.train.modules import TorchNetwork, from_state, to_module
 from rillet.train.optim import Average, make_optimizer, rate_at
 from rillet.train.pictures import Pictures
 from rillet.train.recipe import Recipe, to_toml
@@ -362,7 +362,7 @@ class _Run:
         self.watch.rows(self.rows)
 
     def _graph_of(self, module: nn.Module) -> Graph:
-        return from_module(ternary.baked(module), self.graph)
+        return from_state(ternary.plain_state(module), self.graph)
 
     def _evaluated(self, module: nn.Module) -> tuple[float, float]:
         """Mean loss and top-1 on the test part, each process taking its share; broken pictures are left out."""

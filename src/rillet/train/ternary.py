@@ -4,7 +4,6 @@ Zhu et al. 2016, arXiv:1612.01064. A weight w of full precision, kept in trainin
 t * max|w|, as -n where it is below the opposite, and as 0 between; p and n are learned for each tensor.
 """
 
-import copy
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -127,13 +126,16 @@ def clip_scales(module: nn.Module) -> None:
             part.negative.clamp_(min=LEAST_SCALE)
 
 
-def baked(module: nn.Module) -> nn.Module:
-    """A copy of the module whose ternary weights are plain tensors; the weights of full precision are gone from it."""
-    made = copy.deepcopy(module)
-    for part in list(made.modules()):
+@torch.no_grad()
+def plain_state(module: nn.Module) -> dict[str, Tensor]:
+    """The state_dict of the module as it computes, its ternary weights in place of those that are learned."""
+    state = {key: value for key, value in module.state_dict().items() if ".parametrizations." not in key}
+    for name, part in module.named_modules():
         if parametrize.is_parametrized(part, "weight"):
-            parametrize.remove_parametrizations(part, "weight", leave_parametrized=True)
-    return made
+            weight = part.weight
+            assert isinstance(weight, Tensor)
+            state[f"{name}.weight"] = weight
+    return state
 
 
 def report(graph: Graph, layers: Sequence[str]) -> TernaryReport:
