@@ -185,7 +185,7 @@ class _Run:
         if self.recipe.start.freeze:
             start.freeze(module, self.graph)
         if norm.sync and self.share.world > 1 and not self.recipe.start.freeze:
-            parallel.synced(module)
+            parallel.synced(module, self.device)
         if self.recipe.ternary:
             ternary.make_ternary(module, self.layers, self.recipe.ternary)
         return module.to(self.device, memory_format=self.settings.layout)  # pyright: ignore[reportCallIssue]
@@ -194,7 +194,7 @@ class _Run:
         if self.share.world == 1:
             return self.module
         # Statistics of batch norms are each process's own in training; those of the first are kept.
-        return DistributedDataParallel(self.module, broadcast_buffers=False)
+        return DistributedDataParallel(self.module, forward_sync_buffers=False)
 
     # -- checkpoints ---------------------------------------------------------------------------------------------------
 

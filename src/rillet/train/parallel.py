@@ -108,8 +108,11 @@ def copy_from_first(module: nn.Module, share: Share) -> None:
             dist.broadcast(value, 0)
 
 
-def synced(module: nn.Module) -> None:
+def synced(module: nn.Module, device: torch.device) -> None:
     """Gives the batch norms of `module` the statistics of all processes, names and weights as they are."""
+    if device.type == "cuda":
+        nn.SyncBatchNorm.convert_sync_batchnorm(module)
+        return
     for name, norm in list(module.named_modules()):
         if isinstance(norm, nn.BatchNorm2d):
             assert norm.momentum is not None
@@ -119,7 +122,7 @@ def synced(module: nn.Module) -> None:
 
 
 class SyncedBatchNorm(nn.BatchNorm2d):
-    """A batch norm over the batches of all processes, which must be of one size; PyTorch's own needs a GPU."""
+    """A batch norm over the batches of all processes, which are of one size, on CPUs; PyTorch's own needs a GPU."""
 
     def forward(self, input: Tensor) -> Tensor:
         """The normalised map."""
@@ -143,9 +146,10 @@ class _Normalized(torch.autograd.Function):
     def forward(ctx: Any, *args: Any) -> tuple[Tensor, Tensor, Tensor]:
         """The normalised map, the mean and the variance."""
         value, weight, bias, epsilon = args
-        variance, mean = torch.var_mean(value.float(), (0, 2, 3), correction=0)
-        parts = [torch.empty(2, len(mean), device=mean.device) for _ in range(dist.get_world_size())]
-        dist.all_gather(parts, torch.stack([mean, variance]))
+        # The kernels of PyTorch's batch norm: many times faster than sums over three dimensions.
+        own = torch.stack(torch.batch_norm_update_stats(value, None, None, 0.0)).float()
+        parts = [torch.empty_like(own) for _ in range(dist.get_world_size())]
+        dist.all_gather(parts, own)
         means, variances = torch.stack(parts, 1)
         mean = means.mean(0)
         variance = variances.mean(0) + (means - mean).square().mean(0)
@@ -161,13 +165,14 @@ class _Normalized(torch.autograd.Function):
         value, weight, mean, variance = ctx.saved_tensors
         grad = grads[0]
         inverse = torch.rsqrt(variance + ctx.epsilon)
-        beta = grad.float().sum((0, 2, 3))
-        gamma = ((value.float() - mean[:, None, None]) * grad).sum((0, 2, 3)) * inverse
+        _, gamma, beta = torch.ops.aten.native_batch_norm_backward(
+            grad, value, weight, None, None, mean, inverse, True, ctx.epsilon, [False, True, True]
+        )
         sums = torch.stack([gamma, beta])
         dist.all_reduce(sums)
         means = sums / (dist.get_world_size() * value.numel() // value.shape[1])
         scale = weight * inverse
         slope = -scale * inverse * means[0]
         shift = -scale * means[1] - slope * mean
-        back = grad * scale[:, None, None] + value * slope[:, None, None] + shift[:, None, None]
-        return back.to(value.dtype), gamma, beta, None
+        back = torch.addcmul(shift[:, None, None], value, slope[:, None, None])
+        return back.addcmul_(grad, scale[:, None, None]).to(value.dtype), gamma, beta, None
