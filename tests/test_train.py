@@ -31,7 +31,7 @@ from rillet.train.infer import runner
 from rillet.train.loop import to_input, train
 from rillet.train.recipe import Recipe
 from rillet.train.records import Options, Row, Tick, Trained, Watch
-from rillet.train.tuning import Settings, choose
+from rillet.train.tuning import Settings, choose, keep_memory
 from rillet.transforms.fold import fold
 from rillet.zoo.weights import with_seeded_weights
 from train_case import network, pictures, recipe
@@ -330,6 +330,19 @@ def test_settings_are_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     assert choose(module, batch, processes=2) == Settings(2)
     monkeypatch.undo()
     assert choose(module, batch).threads >= 1
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the C library must be glibc")
+def test_memory_that_is_freed_is_kept() -> None:
+    def faults() -> int:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        for _ in range(10):
+            torch.ones(2**22)  # 16 MiB, 4096 pages
+        return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+    keep_memory()
+    faults()
+    assert faults() < 4096
 
 
 @pytest.mark.slow

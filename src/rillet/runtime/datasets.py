@@ -292,7 +292,7 @@ def _wake_words(folder: Path, part: Part) -> Dataset:
     classes = _class_names(whole) if whole.is_dir() else ()
     pair = sorted(classes, key=lambda name: not name.lower().startswith(("no", "0")))
     if len(pair) != 2 or pair[1].lower().startswith("no"):
-        got = ", ".join(classes[:5]) or "nothing"
+        got = f"{len(classes)}, {classes[0]} first" if classes else "nothing"
         raise GraphError(f"{whole}: must have two folders, non_person and person, got {got}")
     files = _found(whole, pair)
     if whole == folder:

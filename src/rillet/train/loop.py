@@ -32,7 +32,7 @@ from rillet.train.optim import Average, make_optimizer, rate_at
 from rillet.train.pictures import Pictures
 from rillet.train.recipe import Recipe, to_toml
 from rillet.train.records import DEFAULT, SILENT, Options, Row, Tick, Trained, Watch, to_csv
-from rillet.train.tuning import Settings, choose, cores
+from rillet.train.tuning import Settings, choose, cores, keep_memory
 from rillet.transforms.lowbit import signs
 
 BEST, LAST, LOG, RECIPE, SETTINGS = "best.rlt", "last.rlt", "log.csv", "recipe.toml", "run.json"
@@ -61,6 +61,8 @@ def train(
         share = stack.enter_context(parallel.group(device))
         if share.rank == 0:
             stack.enter_context(checkpoint.locked(out))
+        if device.type == "cpu":
+            keep_memory()
         threads = torch.get_num_threads()
         stack.callback(torch.set_num_threads, threads)
         return _Run(graph, data, test, recipe, out, options, watch, device, share).whole()

@@ -1,7 +1,9 @@
 """How a machine trains fastest: threads and memory layout, measured for a moment."""
 
 import copy
+import ctypes
 import os
+import sys
 import time
 from dataclasses import dataclass
 
@@ -11,6 +13,8 @@ from torch import nn
 SECONDS = 2.0
 GAIN = 1.25
 """How much faster something other than one thread with channels last must be to be chosen: chance shall not choose."""
+_MALLOC = {-1: 2**31 - 1, -2: 2**28, -4: 0}
+"""M_TRIM_THRESHOLD, M_TOP_PAD and M_MMAP_MAX of malloc.h, in bytes, bytes and blocks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +28,20 @@ class Settings:
     def layout(self) -> torch.memory_format:
         """PyTorch's word for the layout."""
         return torch.channels_last if self.channels_last else torch.contiguous_format
+
+
+def keep_memory() -> None:
+    """Lets this process keep the memory it frees, where the C library is glibc.
+
+    Else every map of every step is given back and asked for again, and cleared by the kernel: MobileNetV2 at 96 pixels
+    then trains a quarter to a half slower.
+    """
+    if not sys.platform.startswith("linux"):
+        return
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        for option, value in _MALLOC.items():
+            mallopt(option, value)
 
 
 def cores() -> int:
