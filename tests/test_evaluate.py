@@ -12,7 +12,7 @@ from conftest import shared_file
 from rillet.errors import GraphError, RilletError, Unsupported
 from rillet.ir.graph import Graph
 from rillet.plan.rows import plan_rows
-from rillet.runtime.datasets import CIFAR10, open_dataset
+from rillet.runtime.datasets import CIFAR10, chosen, open_dataset
 from rillet.runtime.evaluate import BACKENDS, evaluate
 from rillet.runtime.models import open_model
 from rillet.train.infer import runner
@@ -67,6 +67,101 @@ def test_cifar10_in_each_of_its_forms(form: str, images: np.ndarray, tmp_path: P
     assert len(data) == IMAGES
     seen = {(data.pixels(i, spec).tobytes(), int(data.labels[i])) for i in range(IMAGES)}
     assert seen == {(image.tobytes(), label) for image, label in zip(images, LABELS, strict=True)}
+
+
+def test_the_training_part_of_cifar10_is_what_sheets_there_are(images: np.ndarray, tmp_path: Path) -> None:
+    write_sheets(tmp_path, images)
+    labels = [(i // IMAGES + i) % 10 for i in range(5 * IMAGES)]
+    (tmp_path / "train_lables.json").write_text(json.dumps(labels))
+    with pytest.raises(GraphError, match=r"must have a sheet to train on, data_batch_1\.png to data_batch_5\.png"):
+        open_dataset(f"cifar10:{tmp_path}", "train")
+    for sheet in (2, 4):
+        Image.fromarray((images + sheet).reshape(IMAGES, 1024, 3)).save(tmp_path / f"data_batch_{sheet}.png")
+    data = open_dataset(f"cifar10:{tmp_path}", "train")
+    assert data.stored is not None
+    assert np.array_equal(data.stored, np.concatenate([images + 2, images + 4]))
+    assert data.labels.tolist() == labels[IMAGES : 2 * IMAGES] + labels[3 * IMAGES : 4 * IMAGES]
+
+
+def test_the_training_part_of_the_python_batches(images: np.ndarray, tmp_path: Path) -> None:
+    write_batch(tmp_path / "test_batch", images)
+    for i in (1, 2, 3, 4, 5):
+        write_batch(tmp_path / f"data_batch_{i}", images + i)
+    data = open_dataset(f"cifar10:{tmp_path}", "train")
+    assert data.stored is not None and len(data) == 5 * IMAGES
+    assert np.array_equal(data.stored[3 * IMAGES : 4 * IMAGES], images + 4)
+    write_batch(tmp_path / "test", images, "fine_labels")
+    write_batch(tmp_path / "train", images + 9, "fine_labels")
+    hundred = open_dataset(f"cifar100:{tmp_path}", "train")
+    assert hundred.stored is not None and np.array_equal(hundred.stored, images + 9)
+
+
+def test_parts_of_an_image_folder(images: np.ndarray, tmp_path: Path) -> None:
+    write_folder(tmp_path, images)
+    with pytest.raises(GraphError, match="must have the folders train and val"):
+        open_dataset(f"imagefolder:{tmp_path}", "train")
+    (tmp_path / "test").rename(tmp_path / "train")
+    write_folder(tmp_path, images[:10])
+    assert len(open_dataset(f"imagefolder:{tmp_path}", "train")) == IMAGES
+    assert len(open_dataset(f"imagefolder:{tmp_path}")) == 10
+    (tmp_path / "train" / "zebra").mkdir()
+    with pytest.raises(GraphError, match="test and train must have the same classes, got zebra in one alone"):
+        open_dataset(f"imagefolder:{tmp_path}")
+
+
+def test_tiny_imagenet_and_groups_of_its_classes(images: np.ndarray, tmp_path: Path) -> None:
+    words = {"n1": "sock", "n2": "black widow, Latrodectus mactans", "n3": "nail"}
+    (tmp_path / "wnids.txt").write_text("\n".join(words))
+    (tmp_path / "words.txt").write_text("".join(f"{key}\t{name}\n" for key, name in {**words, "n4": "x"}.items()))
+    (tmp_path / "val" / "images").mkdir(parents=True)
+    for i, key in enumerate(words):
+        place = tmp_path / "train" / key / "images"
+        place.mkdir(parents=True)
+        for j in range(2):
+            Image.fromarray(images[2 * i + j]).save(place / f"{key}_{j}.png")
+        Image.fromarray(images[6 + i]).save(tmp_path / "val" / "images" / f"val_{i}.png")
+    listed = tmp_path / "val" / "val_annotations.txt"
+    listed.write_text("".join(f"val_{i}.png\t{key}\t0\t0\t9\t9\n" for i, key in enumerate(words)))
+    spec = open_model("microbotnet").graph.image
+    assert spec is not None
+    train, test = (open_dataset(f"imagefolder:{tmp_path}", part) for part in ("train", "test"))
+    assert (train.labels.tolist(), test.labels.tolist()) == ([0, 0, 1, 1, 2, 2], [0, 1, 2])
+    assert np.array_equal(test.pixels(1, spec), images[7])
+    some = chosen(test, ["nail", "black_widow"])
+    assert some.classes == ("nail", "black widow, Latrodectus mactans")
+    assert [np.array_equal(some.pixels(i, spec), images[6 + j]) for i, j in ((0, 1), (1, 2))] == [True, True]
+    assert some.labels.tolist() == [1, 0]
+    with pytest.raises(GraphError, match=r"must have a class nails; did you mean nail\?"):
+        chosen(test, ["nails"])
+    with pytest.raises(GraphError, match="must name a class once, got sock twice"):
+        chosen(test, ["sock", "sock"])
+    with pytest.raises(GraphError, match="must have a class acorn"):
+        chosen(test, ["outdoor"])
+    listed.write_text("../x.png\tn1\n")
+    with pytest.raises(GraphError, match="must have a file and its class a line"):
+        open_dataset(f"imagefolder:{tmp_path}")
+
+
+def test_visual_wake_words_with_and_without_parts(images: np.ndarray, tmp_path: Path) -> None:
+    def write(place: Path, count: int) -> None:
+        for name in ("person", "non_person"):
+            (place / name).mkdir(parents=True)
+            for i in range(count):
+                Image.fromarray(images[i % IMAGES]).save(place / name / f"COCO_{name}_{i:04}.png")
+
+    write(tmp_path / "whole", 40)
+    train, test = (open_dataset(f"vww:{tmp_path / 'whole'}", part) for part in ("train", "test"))
+    assert test.classes == ("no person", "person")
+    assert len(train) + len(test) == 80 and 2 <= len(test) <= 16
+    assert not set(train.files) & set(test.files)
+    assert all(
+        ("non_person" in str(file)) == (label == 0) for file, label in zip(train.files, train.labels, strict=True)
+    )
+    write(tmp_path / "parts" / "train", 3)
+    write(tmp_path / "parts" / "val", 2)
+    assert [len(open_dataset(f"vww:{tmp_path / 'parts'}", part)) for part in ("train", "test")] == [6, 4]
+    with pytest.raises(GraphError, match="must have two folders, non_person and person, got nothing"):
+        open_dataset(f"vww:{tmp_path / 'none'}")
 
 
 def test_cifar100(images: np.ndarray, tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """The command line: every command is a thin face on functions of the library."""
 
-from rillet.cli import accuracy, chips, costs, networks, pictures, quantization, speed, streams, tables
+from rillet.cli import accuracy, chips, costs, networks, pictures, quantization, speed, streams, tables, training
 from rillet.cli.app import app, main
 
 __all__ = [
@@ -15,4 +15,5 @@ __all__ = [
     "speed",
     "streams",
     "tables",
+    "training",
 ]

@@ -5,7 +5,19 @@ from typing import Annotated
 
 import typer
 
-from rillet.cli.app import JsonOption, ModelArgument, Progress, WeightsOption, app, one_of, open_named, print_json
+from rillet.cli.app import (
+    DATA,
+    ClassesOption,
+    JsonOption,
+    ModelArgument,
+    Progress,
+    WeightsOption,
+    app,
+    names,
+    one_of,
+    open_named,
+    print_json,
+)
 from rillet.cli.streams import make_plan, with_weights
 
 
@@ -14,8 +26,9 @@ def evaluate(
     model: ModelArgument,
     data: Annotated[
         str,
-        typer.Option("--data", metavar="cifar10[:DIR]|cifar100[:DIR]|DIR", help="Labelled pictures, their test part."),
+        typer.Option("--data", metavar=DATA, help="Labelled pictures, their test part."),
     ],
+    classes: ClassesOption = None,
     weights: WeightsOption = None,
     backend: Annotated[str, typer.Option("--backend", metavar="reference|c|torch", help="What computes.")] = "c",
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="Only the first so many pictures.")] = None,
@@ -27,7 +40,7 @@ def evaluate(
     from rillet.runtime.evaluate import evaluate as evaluate_plan
 
     one_of("--backend", backend, BACKENDS)
-    dataset = open_dataset(data)
+    dataset = open_dataset(data, classes=names(classes))
     plan = make_plan(with_weights(open_named(model, weights=weights).graph), target="host" if backend == "c" else None)
     torch_runner = None
     if backend == "torch":

@@ -35,6 +35,10 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of 
 WeightsOption = Annotated[
     Path | None, typer.Option("--weights", metavar="FILE", help="A checkpoint for a network of the zoo.")
 ]
+DATA = "cifar10[:DIR]|cifar100[:DIR]|tiny-imagenet|imagefolder:DIR|vww:DIR|DIR"
+ClassesOption = Annotated[
+    str | None, typer.Option("--classes", metavar="NAME,...", help="Only these, or outdoor, indoor, combined.")
+]
 BitsOption = Annotated[
     int | None, typer.Option("--bits", help="Bits of a weight and of an activation; those of the network if not said.")
 ]
@@ -83,6 +87,11 @@ def numbers(option: str, text: str | None) -> tuple[float, ...] | None:
         return tuple(float(part) for part in text.split(","))
     except ValueError:
         raise GraphError(f"{option} must be a number, or one a channel with commas between, got {text!r}") from None
+
+
+def names(text: str | None) -> tuple[str, ...]:
+    """Names from `cat,dog`; none where nothing was said."""
+    return tuple(name.strip() for name in text.split(",")) if text else ()
 
 
 def one_of(option: str, word: str, words: tuple[str, ...]) -> str:

@@ -10,12 +10,18 @@ from rillet.errors import BuildError
 
 
 def write_file(path: Path, data: bytes) -> None:
-    """Puts `data` at `path`, written beside it first; raises BuildError where it cannot be written."""
+    """Puts `data` at `path`, written beside it and brought to the disk first: a crash leaves the old or the new.
+
+    Raises BuildError where it cannot be written; what was there before is still there then.
+    """
     part = path.with_name(f".{path.name}.part")
     try:
         if path.is_dir():
             raise BuildError(f"{path}: must be a file, got a folder")
-        part.write_bytes(data)
+        with part.open("wb") as out:
+            out.write(data)
+            out.flush()
+            os.fsync(out.fileno())
         os.replace(part, path)
     except OSError as error:
         raise BuildError(f"{path}: cannot be written: {error.strerror}") from None

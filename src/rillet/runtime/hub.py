@@ -1,13 +1,8 @@
 """Published trained models: a registry with checksums, looked for on this machine first, downloaded else."""
 
-import hashlib
-import http.client
 import importlib.util
 import os
 import tomllib
-import urllib.error
-import urllib.request
-from collections.abc import Callable
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
 from functools import cache
@@ -17,14 +12,10 @@ from typing import Any
 
 from rillet.errors import GraphError
 from rillet.runtime.build import cache_folder
+from rillet.runtime.download import Progress, Remote, checksum, download, silent
 
-TIMEOUT_SECONDS = 30.0
-_CHUNK_BYTES = 1 << 16
 _DEPTH = 3
 _LISTS = ("labels", "mean", "deviation")
-
-Progress = Callable[[int, int], None]
-"""Called with bytes done and bytes in all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +72,7 @@ def known(path: Path) -> Published | None:
     try:
         size = path.stat().st_size
         same = [entry for entry in registry().values() if entry.size_bytes == size]
-        digest = _checksum(path) if same else ""
+        digest = checksum(path) if same else ""
     except OSError:
         return None
     return next((entry for entry in same if entry.sha256 == digest), None)
@@ -106,7 +97,7 @@ def search(file: str) -> list[Path]:
 def local(entry: Published) -> Path | None:
     """Where the file is on this machine, with the right checksum: its package, $RILLET_MODELS, then the cache."""
     for path in (*_packaged(entry), *search(entry.file), _cached(entry)):
-        if path.is_file() and path.stat().st_size == entry.size_bytes and _checksum(path) == entry.sha256:
+        if path.is_file() and path.stat().st_size == entry.size_bytes and checksum(path) == entry.sha256:
             return path
     return None
 
@@ -116,10 +107,6 @@ def _packaged(entry: Published) -> list[Path]:
     spec = importlib.util.find_spec(entry.package) if entry.package else None
     places = spec.submodule_search_locations if spec else None
     return [found for place in places or () for found in sorted(Path(place).rglob(entry.file))]
-
-
-def silent(done: int, total: int) -> None:
-    """Progress that nobody sees."""
 
 
 def fetch(entry: Published, progress: Progress = silent) -> Path:
@@ -134,50 +121,10 @@ def fetch(entry: Published, progress: Progress = silent) -> Path:
         name = entry.package.replace("_", "-")
         raise GraphError(f"hub:{entry.name}: must be installed: pip install {name} (or rillet[demo])")
     target = _cached(entry)
-    part = target.with_suffix(target.suffix + ".part")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        _download(entry, part, progress)
-        digest = _checksum(part)
-        if digest != entry.sha256:
-            part.unlink()
-            raise GraphError(f"hub:{entry.name}: must have sha256 {entry.sha256}, got {digest} from {entry.url}")
-        os.replace(part, target)
-    except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
-        reason = str(getattr(error, "reason", error)).partition("\n")[0]
-        raise GraphError(
-            f"hub:{entry.name}: cannot be downloaded ({reason}); put {entry.file} from {entry.url} "
-            "into a folder that RILLET_MODELS names"
-        ) from None
-    except OSError as error:
-        raise GraphError(f"{part}: cannot be written: {error.strerror}") from None
+    otherwise = f"put {entry.file} from {entry.url} into a folder that RILLET_MODELS names"
+    download(Remote(f"hub:{entry.name}", entry.url, entry.sha256, entry.size_bytes, otherwise), target, progress)
     return target
-
-
-def _download(entry: Published, part: Path, progress: Progress) -> None:
-    done = part.stat().st_size if part.exists() else 0
-    if done >= entry.size_bytes:
-        part.unlink()
-        done = 0
-    request = urllib.request.Request(entry.url, headers={"Range": f"bytes={done}-"} if done else {})
-    with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as answer:
-        if answer.status != 206:
-            done = 0  # the server sends the whole file
-        with part.open("ab" if done else "wb") as out:
-            while chunk := answer.read(_CHUNK_BYTES):
-                done += len(chunk)
-                if done > entry.size_bytes:
-                    break  # the checksum will refuse it
-                out.write(chunk)
-                progress(done, entry.size_bytes)
-    if done < entry.size_bytes:
-        raise http.client.HTTPException(f"the connection ended after {done} of {entry.size_bytes} bytes")
 
 
 def _cached(entry: Published) -> Path:
     return cache_folder() / "models" / entry.file
-
-
-def _checksum(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,4 +1,4 @@
-"""Reads files of machines and technologies strictly: what is unknown, missing, doubled or out of range is named."""
+"""Reads TOML files strictly: what is unknown, missing, doubled or out of range is named."""
 
 import difflib
 import tomllib
@@ -14,24 +14,24 @@ MAX_FILE_BYTES = 1 << 16
 
 
 @cache
-def names(folder: str) -> tuple[str, ...]:
-    """The files that Rillet has in a folder of its targets, without their suffix."""
-    found = (file.name for file in files("rillet.targets").joinpath(folder).iterdir())
+def names(folder: str, package: str = "rillet.targets") -> tuple[str, ...]:
+    """The files that Rillet has in a folder of a package, without their suffix."""
+    found = (file.name for file in files(package).joinpath(folder).iterdir())
     return tuple(sorted(name.removesuffix(".toml") for name in found if name.endswith(".toml")))
 
 
-def document(folder: str, what: str, name: str) -> tuple[str, dict[str, Any]]:
+def document(folder: str, what: str, name: str, package: str = "rillet.targets") -> tuple[str, dict[str, Any]]:
     """The key and table of the file that `name` means: one of `folder`, or a path that ends in .toml.
 
     Raises TargetError for an unknown name (with the nearest one) and for a file that is no TOML.
     """
     if name.endswith(".toml"):
         return name, table(name, text_of(Path(name)))
-    plain = canonical(name)
-    if plain in names(folder):
-        return plain, table(plain, files("rillet.targets").joinpath(folder, f"{plain}.toml").read_text("utf-8"))
-    near = difflib.get_close_matches(plain, names(folder), 1, 0.5)
-    hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(names(folder))}, and files ending in .toml"
+    plain, known = canonical(name), names(folder, package)
+    if plain in known:
+        return plain, table(plain, files(package).joinpath(folder, f"{plain}.toml").read_text("utf-8"))
+    near = difflib.get_close_matches(plain, known, 1, 0.5)
+    hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}, and files ending in .toml"
     raise TargetError(f"{name}: must be a {what}; {hint}")
 
 

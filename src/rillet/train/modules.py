@@ -1,6 +1,6 @@
 """A graph as a PyTorch module, to be trained, and the trained weights back in the graph."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import assert_never
 
@@ -49,7 +49,11 @@ def from_module(module: nn.Module, graph: Graph) -> Graph:
 
     Raises GraphError where a weight is missing or has another shape.
     """
-    state = module.state_dict()
+    return from_state(module.state_dict(), graph)
+
+
+def from_state(state: Mapping[str, Tensor], graph: Graph) -> Graph:
+    """The graph with the weights of such a module's state_dict; raises as `from_module`."""
     params: dict[str, Array] = {}
     for node in graph.nodes:
         for param in graph.node_params(node):

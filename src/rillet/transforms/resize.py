@@ -56,7 +56,7 @@ def with_width(graph: Graph, width: float, divisor: int = 8) -> Graph:
         raise GraphError(f"{graph.name}: width can change in an untrained network only, and this one has weights")
     if not 0 < width <= 8:
         raise GraphError(f"{graph.name}: width must be above 0 and at most 8, got {width:g}")
-    last = _last_convolution(graph).name
+    last = last_convolution(graph).name
 
     def channels(node: Node) -> int | None:
         assert isinstance(node.op, Conv)
@@ -74,7 +74,7 @@ def with_classes(graph: Graph, classes: int, seed: int = 0) -> Graph:
     """The network with a new last layer of `classes` outputs; where it has weights, the layer's are drawn by `seed`."""
     if not 1 <= classes <= 2**17:
         raise GraphError(f"{graph.name}: classes must be 1 to {2**17}, got {classes}")
-    last = _last_convolution(graph)
+    last = last_convolution(graph)
     assert isinstance(last.op, Conv)
     if last.op.weights.value != "f32" and graph.params:
         raise Unsupported(f"{graph.name}: classes can change in a float network only, got {last.op.weights.value}")
@@ -91,8 +91,8 @@ def with_classes(graph: Graph, classes: int, seed: int = 0) -> Graph:
     return with_input(replace(graph, image=image), nodes, params)
 
 
-def _last_convolution(graph: Graph) -> Node:
-    """The convolution that makes the classes."""
+def last_convolution(graph: Graph) -> Node:
+    """The convolution that makes the classes; raises GraphError where the network does not end with one."""
     for node in reversed(graph.nodes):
         if isinstance(node.op, Conv):
             if node.shape.channels != graph.by_name[graph.outputs[0]].shape.channels:

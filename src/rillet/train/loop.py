@@ -1,0 +1,455 @@
+"""Trains a network by a recipe; what is killed at any moment goes on to the very same weights."""
+
+import hashlib
+import json
+import math
+import os
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from rillet.errors import GraphError
+from rillet.exporters import rlt
+from rillet.importers.rlt import load
+from rillet.ir.graph import Array, Graph, ImageSpec
+from rillet.ir.text import print_graph
+from rillet.runtime.datasets import Dataset
+from rillet.runtime.files import write_file
+from rillet.runtime.images import contract
+from rillet.train import checkpoint, parallel, start, ternary
+from rillet.train.data import Batch, Batches, Share, ahead, kept_size
+from rillet.train.modules import TorchNetwork, from_state, to_module
+from rillet.train.optim import Average, make_optimizer, rate_at
+from rillet.train.pictures import Pictures
+from rillet.train.recipe import Recipe, to_toml
+from rillet.train.records import DEFAULT, SILENT, Options, Row, Tick, Trained, Watch, to_csv
+from rillet.train.tuning import Settings, choose, cores, keep_memory
+from rillet.transforms.lowbit import signs
+
+BEST, LAST, LOG, RECIPE, SETTINGS = "best.rlt", "last.rlt", "log.csv", "recipe.toml", "run.json"
+SIGNS = "signs.rlt"
+_GPU_CHECK_STEPS = 25
+"""Steps between looks at the loss on a GPU, each of which waits for it; a CPU is looked at every step."""
+
+
+def train(
+    graph: Graph,
+    data: Dataset,
+    test: Dataset,
+    recipe: Recipe,
+    out: Path,
+    options: Options = DEFAULT,
+    watch: Watch = SILENT,
+) -> Trained:
+    """Trains `graph` on `data` into the folder `out`: recipe, log, checkpoint, best.rlt and last.rlt.
+
+    The best network is that of the greatest top-1 on `test`; weights are the averaged ones where the recipe averages.
+    Raises GraphError for data and network that do not fit, a folder that holds another run, and a loss that is no
+    number (the last good checkpoint stays); BuildError where nothing can be written.
+    """
+    device = _device(options.device)
+    with ExitStack() as stack:
+        share = stack.enter_context(parallel.group(device))
+        if share.rank == 0:
+            stack.enter_context(checkpoint.locked(out))
+        if device.type == "cpu":
+            keep_memory()
+        threads = torch.get_num_threads()
+        stack.callback(torch.set_num_threads, threads)
+        return _Run(graph, data, test, recipe, out, options, watch, device, share).whole()
+
+
+def _device(said: str) -> torch.device:
+    """The device meant; raises GraphError where it is not there."""
+    if said == "cuda" and not torch.cuda.is_available():
+        raise GraphError("--device must be one that is there, got cuda")
+    if said == "cuda" or (said == "auto" and torch.cuda.is_available()):
+        device = torch.device("cuda", parallel.local_rank())
+        torch.cuda.set_device(device)
+        torch.backends.cudnn.deterministic = True
+        return device
+    return torch.device("cpu")
+
+
+class _Tally:
+    """Sums over the steps of an epoch, over all processes."""
+
+    def __init__(self, state: Sequence[float] = (0.0, 0.0, 0.0, 0.0)) -> None:
+        self.loss, self.right, self.seen, self.seconds = state
+
+    def state(self) -> list[float]:
+        """What a checkpoint keeps."""
+        return [self.loss, self.right, self.seen, self.seconds]
+
+
+class _Run:
+    """A run: everything that a step changes is here, and in a checkpoint."""
+
+    def __init__(
+        self,
+        graph: Graph,
+        data: Dataset,
+        test: Dataset,
+        recipe: Recipe,
+        out: Path,
+        options: Options,
+        watch: Watch,
+        device: torch.device,
+        share: Share,
+    ) -> None:
+        self.recipe, self.out, self.options, self.watch = recipe, out, options, watch
+        self.device, self.share = device, share
+        self.graph = start.started(graph, data, recipe, options.seed)
+        self.spec = contract(self.graph)
+        self.test = Pictures(test, self.spec)
+        self.batches = Batches(
+            Pictures(data, kept_size(self.graph, data, recipe.augment)),
+            recipe.run.batch,
+            recipe.augment,
+            options.seed,
+            share,
+        )
+        self.layers = ternary.chosen_layers(self.graph, recipe.ternary) if recipe.ternary else ()
+        self.identity = self._identity(data, test)
+        found = self._found()
+        module = to_module(start.logits(self.graph))
+        self.settings = self._settings(module, None if found is None else found["settings"])
+        torch.set_num_threads(self.settings.threads)
+        self.module = self._prepared(module)
+        self.optimizer = make_optimizer(self.module, recipe.optimizer)
+        self.average = Average(self.module, recipe.average.decay) if recipe.average.decay else None
+        self.precision = _precision(recipe, device)
+        self.scaler = torch.GradScaler(device.type, enabled=self.precision is torch.float16)
+        self.step = 0
+        self.tally = _Tally()
+        self.rows: list[Row] = []
+        self.pending: list[Tensor] = []
+        if found is not None:
+            self._restore(found)
+        self.wrapped = self._wrapped()
+        self.saved_at = time.monotonic()
+
+    # -- before the first step -----------------------------------------------------------------------------------------
+
+    def _identity(self, data: Dataset, test: Dataset) -> dict[str, Any]:
+        """What a run must have in common with the one it goes on from."""
+        drawn = hashlib.sha256(print_graph(self.graph).encode())
+        for name in sorted(self.graph.params):
+            drawn.update(np.ascontiguousarray(self.graph.params[name]).tobytes())
+        return {
+            "network": self.graph.name,
+            "data": f"{data.name}, {len(data)} pictures to train on, {len(test)} to test",
+            "seed": self.options.seed,
+            "processes": self.share.world,
+            "recipe": to_toml(self.recipe),
+            "weights": f"{self.graph.name} as it began, {drawn.hexdigest()[:16]}",
+            "labels": hashlib.sha256(data.labels.tobytes()).hexdigest()[:16],
+        }
+
+    def _found(self) -> dict[str, Any] | None:
+        """The state of the checkpoint to go on from."""
+        there = checkpoint.load(self.out)
+        if there is None:
+            return None
+        if not self.options.resume:
+            raise GraphError(f"{self.out}: must be a folder without a run, or say --resume to go on with it")
+        identity, state = there
+        checkpoint.check_identity(self.out, self.identity, identity)
+        return state
+
+    def _settings(self, module: TorchNetwork, before: Sequence[int] | None) -> Settings:
+        """Threads and layout: those of the run so far, those said, or what is fastest."""
+        said = self.options.threads
+        if before is not None:
+            found = Settings(before[0], bool(before[1]))
+            return found if said is None else replace(found, threads=said)
+        if said is not None or self.device.type != "cpu":
+            return Settings(said or max(1, cores() // self.share.world))
+        size = min(16, self.recipe.run.batch)
+        draw = torch.Generator().manual_seed(0)
+        batch = torch.randn(size, self.spec.channels, self.spec.height, self.spec.width, generator=draw)
+        return choose(module, batch, self.share.world)
+
+    def _prepared(self, module: TorchNetwork) -> TorchNetwork:
+        norm = self.recipe.batch_norm
+        for part in module.modules():
+            if isinstance(part, nn.BatchNorm2d):
+                part.momentum = norm.momentum
+        if self.recipe.start.freeze:
+            start.freeze(module, self.graph)
+        if norm.sync and self.share.world > 1 and not self.recipe.start.freeze:
+            parallel.synced(module, self.device)
+        if self.recipe.ternary:
+            ternary.make_ternary(module, self.layers, self.recipe.ternary)
+        return module.to(self.device, memory_format=self.settings.layout)  # pyright: ignore[reportCallIssue]
+
+    def _wrapped(self) -> nn.Module:
+        if self.share.world == 1:
+            return self.module
+        # Statistics of batch norms are each process's own in training; those of the first are kept.
+        return DistributedDataParallel(self.module, forward_sync_buffers=False)
+
+    # -- checkpoints ---------------------------------------------------------------------------------------------------
+
+    def _state(self) -> dict[str, Any]:
+        return {
+            "step": self.step,
+            "module": self.module.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "average": None if self.average is None else [self.average.steps, self.average.module.state_dict()],
+            "scaler": self.scaler.state_dict(),
+            "torch": torch.get_rng_state(),
+            "tally": self.tally.state(),
+            "rows": [asdict(row) for row in self.rows],
+            "settings": [self.settings.threads, int(self.settings.channels_last)],
+        }
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        try:
+            self.module.load_state_dict(state["module"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            if self.average is not None:
+                self.average.steps = state["average"][0]
+                self.average.module.load_state_dict(state["average"][1])
+            self.scaler.load_state_dict(state["scaler"])
+            torch.set_rng_state(state["torch"])
+            self.step, self.tally = int(state["step"]), _Tally(state["tally"])
+            self.rows = [Row(**row) for row in state["rows"]]
+        except (KeyError, ValueError, TypeError, RuntimeError) as error:
+            reason = str(error).partition("\n")[0]
+            raise GraphError(f"{self.out / checkpoint.CHECKPOINT}: must be this run's: {reason}") from None
+
+    def _save(self) -> None:
+        if not all(bool(torch.isfinite(value).all()) for value in self.module.parameters()):
+            raise self._diverged("weights", "a value that is no number", self.step)
+        if self.share.rank == 0:
+            checkpoint.save(self.out, self.identity, self._state())
+        self.saved_at = time.monotonic()
+
+    def _due(self) -> bool:
+        steps = self.options.save_steps
+        if steps and self.step % steps == 0:
+            return True
+        return self.share.rank == 0 and time.monotonic() - self.saved_at >= self.options.save_seconds
+
+    # -- training ------------------------------------------------------------------------------------------------------
+
+    def whole(self) -> Trained:
+        """Trains to the end."""
+        if self.share.rank == 0:
+            self._describe()
+        if self.step == 0:
+            self._save()
+        else:
+            self.watch.note(f"going on from step {self.step} of {self.batches.steps * self.recipe.run.epochs}")
+        self.watch.rows(self.rows)
+        while len(self.rows) < self.recipe.run.epochs:
+            self._epoch()
+        return self._finished()
+
+    def _epoch(self) -> None:
+        epoch, at = divmod(self.step, self.batches.steps)
+        self._mode()
+        workers = max(1, min(8, cores() // self.share.world - self.settings.threads))
+        before = time.monotonic()
+        for batch in self.batches.stream(epoch, at, workers):
+            self._train_step(batch)
+            now = time.monotonic()
+            self.tally.seconds += now - before
+            before = now
+            if len(self.pending) >= (1 if self.device.type == "cpu" else _GPU_CHECK_STEPS):
+                self._look(epoch)
+                # After the last step of an epoch a checkpoint waits for the evaluation: its row belongs to it.
+                if self._due() and self.step % self.batches.steps:
+                    self._save()
+        self._look(epoch)
+        self._end_epoch(epoch)
+
+    def _mode(self) -> None:
+        self.wrapped.train()
+        if self.recipe.start.freeze:
+            for part in self.module.modules():
+                if isinstance(part, nn.BatchNorm2d):
+                    part.eval()
+
+    def _train_step(self, batch: Batch) -> None:
+        for found in self.optimizer.param_groups:
+            found["lr"] = rate_at(self.recipe, self.step, self.batches.steps)
+        image, labels = self._input(batch.pixels), torch.from_numpy(batch.labels).to(self.device)
+        with torch.autocast(self.device.type, self.precision, enabled=self.precision is not torch.float32):
+            made = self.wrapped(image)
+        loss = F.cross_entropy(made.float(), labels, label_smoothing=self.recipe.loss.label_smoothing)
+        self.optimizer.zero_grad()
+        self.scaler.scale(loss).backward()
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        if self.layers:
+            ternary.clip_scales(self.module)
+        if self.average is not None:
+            self.average.update(self.module)
+        with torch.no_grad():
+            right = (made.argmax(1) == labels).sum()
+            self.pending.append(torch.stack([loss.double() * len(labels), right.double()]))
+        self.step += 1
+
+    def _input(self, pixels: Array) -> Tensor:
+        return to_input(pixels, self.spec, self.device, self.settings.layout)
+
+    def _look(self, epoch: int) -> None:
+        """Looks at the losses since the last look; raises GraphError where one is no number."""
+        if not self.pending:
+            return
+        sums = parallel.total(torch.stack(self.pending), self.share).cpu()
+        for i, (loss, right) in enumerate(sums.tolist()):
+            if not math.isfinite(loss):
+                raise self._diverged("loss", f"{loss / self.batches.size:g}", self.step - len(self.pending) + i + 1)
+            self.tally.loss += loss
+            self.tally.right += right
+            self.tally.seen += self.batches.size
+        self.pending.clear()
+        tally, total = self.tally, self.batches.steps * self.recipe.run.epochs
+        speed = tally.seen / max(tally.seconds, 1e-9)
+        left = (total - self.step) * self.batches.size / speed
+        epochs, seen = self.recipe.run.epochs, max(tally.seen, 1)
+        self.watch.tick(Tick(epoch + 1, epochs, self.step, total, tally.loss / seen, tally.right / seen, speed, left))
+
+    def _diverged(self, what: str, got: str, step: int) -> GraphError:
+        epoch = (step - 1) // self.batches.steps + 1
+        return GraphError(
+            f"{self.graph.name}: {what} must be finite, got {got} at step {step} (epoch {epoch}); "
+            f"the last good checkpoint stays in {self.out}: try a lower rate, or a longer warmup"
+        )
+
+    # -- after an epoch ------------------------------------------------------------------------------------------------
+
+    def _end_epoch(self, epoch: int) -> None:
+        if not all(bool(torch.isfinite(value).all()) for value in self.module.parameters()):
+            raise self._diverged("weights", "a value that is no number", self.step)
+        kept = self.average.module if self.average is not None else self.module
+        parallel.copy_from_first(kept, self.share)
+        loss, top1 = self._evaluated(kept)
+        tally, seen = self.tally, max(self.tally.seen, 1)
+        rate = rate_at(self.recipe, self.step - 1, self.batches.steps)
+        speed = tally.seen / max(tally.seconds, 1e-9)
+        row = Row(
+            epoch + 1,
+            self.step,
+            rate,
+            tally.loss / seen,
+            tally.right / seen,
+            loss,
+            top1,
+            speed,
+            round(tally.seconds, 3),
+        )
+        best = max((row.test_top1 for row in self.rows), default=-1.0)
+        self.rows.append(row)
+        self.tally = _Tally()
+        if self.share.rank == 0:
+            data = rlt.to_bytes(self._graph_of(kept))
+            if top1 > best:
+                write_file(self.out / BEST, data)
+            write_file(self.out / LAST, data)
+            write_file(self.out / LOG, to_csv(self.rows).encode())
+        self._save()
+        self.watch.rows(self.rows)
+
+    def _graph_of(self, module: nn.Module) -> Graph:
+        return from_state(ternary.plain_state(module), self.graph)
+
+    def _evaluated(self, module: nn.Module) -> tuple[float, float]:
+        """Mean loss and top-1 on the test part, each process taking its share; broken pictures are left out."""
+        module.eval()
+        sums = torch.zeros(3, dtype=torch.float64)
+        with torch.inference_mode():
+            for pixels, numbers in self._test_chunks():
+                labels = torch.from_numpy(numbers).to(self.device)
+                made = module(self._input(pixels)).float()
+                loss = F.cross_entropy(made, labels, reduction="sum")
+                right = (made.argmax(1) == labels).sum()
+                sums += torch.stack([loss.double(), right.double(), torch.tensor(len(labels)).to(loss)]).cpu()
+        sums = parallel.total(sums.to(self.device), self.share).cpu()
+        if sums[2] == 0:
+            self.test.near(0)
+        return float(sums[0] / sums[2]), float(sums[1] / sums[2])
+
+    def _test_chunks(self) -> Iterator[tuple[Array, Array]]:
+        rows = range(self.share.rank, len(self.test), self.share.world)
+        size = max(1, self.recipe.run.batch // self.share.world)
+        chunks = [rows[i : i + size] for i in range(0, len(rows), size)]
+        for pictures, numbers in ahead(self._test_pictures, chunks):
+            if pictures:
+                yield np.stack(pictures), self.test.data.labels[numbers]
+
+    def _test_pictures(self, rows: Sequence[int]) -> tuple[list[Array], list[int]]:
+        found = {row: self.test.at(row) for row in rows}
+        good = {row: picture for row, picture in found.items() if picture is not None}
+        return list(good.values()), list(good)
+
+    def _finished(self) -> Trained:
+        best = max(self.rows, key=lambda row: (row.test_top1, -row.epoch))
+        corrupt = (*self.batches.pictures.corrupt.values(), *self.test.corrupt.values())
+        counted = signed = None
+        if self.layers:
+            # The folder may be the first process's alone; the others get what it has read.
+            graph = load(self.out / BEST) if self.share.rank == 0 else self.graph
+            counted = ternary.report(graph, self.layers)
+            plain = signs(graph, [f"{name}.weight" for name in self.layers])
+            module = to_module(start.logits(plain)).to(self.device)
+            parallel.copy_from_first(module, self.share)
+            _, signed = self._evaluated(module)
+            if self.share.rank == 0:
+                write_file(self.out / SIGNS, rlt.to_bytes(plain))
+        return Trained(
+            self.graph.name,
+            self.test.data.name,
+            tuple(self.rows),
+            best.epoch,
+            best.test_top1,
+            self.rows[-1].test_top1,
+            corrupt,
+            counted,
+            signed,
+        )
+
+    def _describe(self) -> None:
+        """Writes what the run is: the recipe with all that was said over it, and how it is carried out."""
+        write_file(self.out / RECIPE, to_toml(self.recipe).encode())
+        about = {
+            **{key: value for key, value in self.identity.items() if key != "recipe"},
+            "device": str(self.device),
+            "precision": str(self.precision).removeprefix("torch."),
+            **asdict(self.settings),
+            "torch": torch.__version__,
+            "cores": cores(),
+            "machine": os.uname().machine if hasattr(os, "uname") else "",
+        }
+        write_file(self.out / SETTINGS, (json.dumps(about, indent=2) + "\n").encode())
+
+
+def to_input(pixels: Array, spec: ImageSpec, device: torch.device, layout: torch.memory_format) -> Tensor:
+    """The network's input for bytes of N x height x width x channels: brought to its size, scaled by its contract."""
+    value = torch.from_numpy(pixels).to(device).permute(0, 3, 1, 2).float()
+    size = (spec.height, spec.width)
+    if value.shape[2:] != size:
+        shrinks = value.shape[2] > size[0] or value.shape[3] > size[1]
+        value = F.interpolate(value, size, mode="bilinear", antialias=shrinks)
+    mean, deviation = (torch.tensor(v, device=device)[:, None, None] for v in (spec.mean, spec.deviation))
+    return ((value - mean) / deviation).contiguous(memory_format=layout)
+
+
+def _precision(recipe: Recipe, device: torch.device) -> torch.dtype:
+    """The numbers that convolutions work in."""
+    said = recipe.run.precision
+    if said == "auto" and device.type == "cuda":
+        said = "bf16" if torch.cuda.is_bf16_supported() else "f16"
+    return {"auto": torch.float32, "f32": torch.float32, "bf16": torch.bfloat16, "f16": torch.float16}[said]

@@ -1,0 +1,77 @@
+"""Optimisers, the learning rate of every step, and the running average of the weights."""
+
+import copy
+import math
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from rillet.train.recipe import Optimizer, Recipe
+
+
+def make_optimizer(module: nn.Module, said: Optimizer) -> torch.optim.Optimizer:
+    """The optimiser of a recipe for the parameters of `module` that are trained.
+
+    Weight decay is L2 (sgd, rmsprop) or decoupled (adamw, Loshchilov and Hutter, arXiv:1711.05101). Single numbers,
+    such as the scales of ternary weights, never decay.
+    """
+    trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    least = 1 if said.decay_vectors else 2
+    groups = [
+        {"params": [p for p in trained if p.ndim >= least], "weight_decay": said.weight_decay},
+        {"params": [p for p in trained if p.ndim < least], "weight_decay": 0.0},
+    ]
+    groups = [group for group in groups if group["params"]]
+    match said.name:
+        case "sgd":
+            return torch.optim.SGD(groups, lr=0.0, momentum=said.momentum, nesterov=said.nesterov)
+        case "rmsprop":
+            return torch.optim.RMSprop(groups, 0.0, said.alpha, said.epsilon, momentum=said.momentum)
+        case "adamw":
+            return torch.optim.AdamW(groups, 0.0, eps=said.epsilon)
+
+
+def rate_at(recipe: Recipe, step: int, steps_per_epoch: int) -> float:
+    """The learning rate of a step, counted from 0 over all epochs."""
+    rate = recipe.rate
+    peak = rate.base * recipe.run.batch / rate.per_batch
+    warmup_steps = rate.warmup_epochs * steps_per_epoch
+    if step < warmup_steps:
+        return peak * min(1.0, (step + 1) / warmup_steps)
+    match rate.shape:
+        case "constant":
+            return peak
+        case "step":
+            return peak * rate.factor ** math.floor(step / steps_per_epoch / rate.every_epochs)
+        case "cosine":
+            length = max(recipe.run.epochs * steps_per_epoch - warmup_steps, 1)
+            return peak * (1 + math.cos(math.pi * (step - warmup_steps) / length)) / 2
+
+
+class Average:
+    """A copy of a module that follows it: after each step, decay * copy + (1 - decay) * module, statistics included.
+
+    The decay rises to its value as (1 + n) / (10 + n) over n steps, as TensorFlow's ExponentialMovingAverage has it, so
+    that a short run is not the average of its first weights.
+    """
+
+    def __init__(self, module: nn.Module, decay: float) -> None:
+        self.module = copy.deepcopy(module).requires_grad_(False)
+        self.decay, self.steps = decay, 0
+
+    @torch.no_grad()
+    def update(self, module: nn.Module) -> None:
+        """Follows one step of `module`."""
+        decay = min(self.decay, (1 + self.steps) / (10 + self.steps))
+        self.steps += 1
+        for mine, other in zip(_values(self.module), _values(module), strict=True):
+            if mine.is_floating_point():
+                mine.lerp_(other, 1 - decay)
+            else:
+                mine.copy_(other)
+
+
+def _values(module: nn.Module) -> Iterator[Tensor]:
+    yield from module.parameters()
+    yield from module.buffers()

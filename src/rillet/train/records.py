@@ -1,0 +1,101 @@
+"""What is said of a run, what it tells while it goes, and what it comes to."""
+
+import csv
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, fields
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What is said of a run beside its recipe."""
+
+    seed: int = 0
+    resume: bool = False
+    threads: int | None = None
+    """Threads of each process; measured where it is None."""
+    device: str = "auto"
+    save_seconds: float = 60.0
+    save_steps: int | None = None
+    """A checkpoint after so many steps as well."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """An epoch: its last learning rate, loss and top-1 while training and on the test part, pictures a second."""
+
+    epoch: int
+    step: int
+    rate: float
+    train_loss: float
+    train_top1: float
+    test_loss: float
+    test_top1: float
+    images_per_s: float
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Where a run stands: steps done of all, loss and top-1 of the epoch so far, pictures a second, seconds to go."""
+
+    epoch: int
+    epochs: int
+    step: int
+    steps: int
+    loss: float
+    top1: float
+    images_per_s: float
+    seconds_left: float
+
+
+@dataclass(frozen=True, slots=True)
+class TernaryReport:
+    """Tensors and numbers that are ternary and that are not (running statistics left out), and how many at +, 0, -."""
+
+    tensors: int
+    other_tensors: int
+    params: int
+    plus: int
+    zero: int
+    minus: int
+    other_params: int
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """What a run came to; top-1 shares are of the test part."""
+
+    model: str
+    data: str
+    rows: tuple[Row, ...]
+    best_epoch: int
+    best_top1: float
+    last_top1: float
+    corrupt: tuple[str, ...]
+    """Why pictures were skipped, one reason for each."""
+    ternary: TernaryReport | None
+    signs_top1: float | None
+    """The best network's, its ternary weights replaced by their signs."""
+
+
+@dataclass(frozen=True)
+class Watch:
+    """Who is told: of every step looked at, of all epochs so far after each, and of what is worth saying once."""
+
+    tick: Callable[[Tick], None] = lambda _: None
+    rows: Callable[[Sequence[Row]], None] = lambda _: None
+    note: Callable[[str], None] = lambda _: None
+
+
+DEFAULT, SILENT = Options(), Watch()
+"""Nothing said, nobody told."""
+
+
+def to_csv(rows: Sequence[Row]) -> str:
+    """The log of a run."""
+    out = io.StringIO()
+    writer = csv.DictWriter(out, [field.name for field in fields(Row)], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(asdict(row) for row in rows)
+    return out.getvalue()

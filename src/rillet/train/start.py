@@ -1,0 +1,69 @@
+"""The network that a training begins with: its size, its last layer, its constants, its first weights."""
+
+from dataclasses import replace
+
+import torch
+
+from rillet.errors import GraphError, Unsupported
+from rillet.ir.graph import Graph
+from rillet.ir.ops import BatchNorm, Softmax
+from rillet.runtime.datasets import Dataset
+from rillet.runtime.images import contract
+from rillet.train.modules import TorchNetwork, from_module, to_module
+from rillet.train.recipe import Recipe
+from rillet.transforms.resize import last_convolution, with_classes, with_resolution
+
+
+def started(graph: Graph, data: Dataset, recipe: Recipe, seed: int) -> Graph:
+    """The network, with weights, as a recipe begins: at its resolution, with a new head, batch norms as it says.
+
+    Weights that are not there are drawn by `seed`. Raises GraphError where classes do not fit, Unsupported for what
+    cannot be trained.
+    """
+    contract(graph)
+    classes = len(data.classes)
+    if recipe.run.upscale:
+        graph = with_resolution(graph, recipe.run.upscale, recipe.run.upscale)
+    if recipe.start.new_head:
+        graph = with_classes(graph, classes, seed)
+    output = graph.by_name[graph.outputs[0]].shape
+    if len(graph.outputs) != 1 or output.pixels != 1:
+        raise Unsupported(f"{graph.name}: must end in a vector of classes to be trained, got {output}")
+    if output.elements != classes:
+        joint = "," if "=" in graph.name else ":"
+        raise GraphError(
+            f"{graph.name}: must have {classes} classes as {data.name} has, got {output.elements}; "
+            f"say {graph.name}{joint}classes={classes}"
+        )
+    if recipe.batch_norm.epsilon:
+        graph = _with_epsilon(graph, recipe.batch_norm.epsilon)
+    graph = graph.with_image(replace(contract(graph), labels=data.classes))
+    if graph.params:
+        return graph
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return from_module(to_module(graph), graph)
+
+
+def logits(graph: Graph) -> Graph:
+    """The network without the softmax it may end in, whose weights have the same names."""
+    last = graph.by_name[graph.outputs[0]]
+    if not isinstance(last.op, Softmax):
+        return graph
+    nodes = tuple(node for node in graph.nodes if node is not last)
+    return Graph(graph.name, nodes, last.inputs, graph.params, graph.image)
+
+
+def freeze(module: TorchNetwork, graph: Graph) -> None:
+    """Leaves only the last layer to be trained."""
+    head = last_convolution(graph).name
+    module.requires_grad_(False)
+    module.get_submodule(head).requires_grad_(True)
+
+
+def _with_epsilon(graph: Graph, epsilon: float) -> Graph:
+    nodes = tuple(
+        replace(node, op=replace(node.op, epsilon=epsilon)) if isinstance(node.op, BatchNorm) else node
+        for node in graph.nodes
+    )
+    return replace(graph, nodes=nodes)

@@ -1,0 +1,159 @@
+"""Trained ternary quantisation: weights of three values, two of them learned, in the layers chosen.
+
+Zhu et al. 2016, arXiv:1612.01064. A weight w of full precision, kept in training only, is used as +p where it is above
+t * max|w|, as -n where it is below the opposite, and as 0 between; p and n are learned for each tensor.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from rillet.errors import GraphError
+from rillet.ir.graph import Graph, Node
+from rillet.ir.ops import Conv, Multiply
+from rillet.train.recipe import Ternary
+from rillet.train.records import TernaryReport
+
+LEAST_SCALE = 1e-6
+"""Scales stay above this, so that a tensor keeps a positive and a negative value."""
+
+
+def chosen_layers(graph: Graph, said: Ternary) -> tuple[str, ...]:
+    """The convolutions and dense layers whose weights become ternary, in order.
+
+    By the rules of Notes on MicroBotNet: more than `more_than` weights, and neither in the first nor in the last block
+    (where nodes have no blocks: not the first layer nor the last). Raises GraphError for a name that is no such layer,
+    and where none is left.
+    """
+    convs = [node for node in graph.nodes if isinstance(node.op, Conv)]
+    if said.layers:
+        known = {node.name for node in convs}
+        for name in said.layers:
+            if name not in known:
+                raise GraphError(f"{graph.name}: {name}: must be a convolution or dense layer to become ternary")
+        return said.layers
+    ends = {_end(convs[0]), _end(convs[-1])} if convs else set[str]()
+    gates = set[str]() if said.squeeze_excite else _gates(graph)
+    names = tuple(
+        node.name
+        for node in convs
+        if _weights(graph, node) > said.more_than and _end(node) not in ends and node.name not in gates
+    )
+    if not names:
+        raise GraphError(f"{graph.name}: must have layers of more than {said.more_than} weights to become ternary")
+    return names
+
+
+def _end(node: Node) -> str:
+    return node.block or node.name
+
+
+def _weights(graph: Graph, node: Node) -> int:
+    return math.prod(graph.node_params(node)[0].shape)
+
+
+def _gates(graph: Graph) -> set[str]:
+    """The layers of squeeze-and-excite: those between a pool and the pixel that a map is multiplied by."""
+    found: set[str] = set()
+    for node in graph.nodes:
+        if isinstance(node.op, Multiply):
+            at = graph.by_name[node.inputs[1]]
+            while at.shape.pixels == 1 and at.inputs:
+                if isinstance(at.op, Conv):
+                    found.add(at.name)
+                before = graph.by_name[at.inputs[0]]
+                if before.shape.pixels > 1:
+                    break
+                at = before
+    return found
+
+
+class TernaryWeight(nn.Module):
+    """A tensor of full precision seen as three values; `positive` and `negative` are the learned scales."""
+
+    def __init__(self, threshold: float) -> None:
+        super().__init__()
+        self.threshold = threshold
+        self.positive = nn.Parameter(torch.ones(()))
+        self.negative = nn.Parameter(torch.ones(()))
+
+    def forward(self, weight: Tensor) -> Tensor:
+        """The ternary tensor."""
+        return _Quantized.apply(weight, self.positive, self.negative, self.threshold)
+
+
+class _Quantized(torch.autograd.Function):
+    """The three values, and the three gradients of the source."""
+
+    @staticmethod
+    def forward(ctx: Any, *args: Any) -> Tensor:
+        """+p, 0 or -n for each weight."""
+        weight, positive, negative, threshold = args
+        delta = threshold * weight.abs().max()
+        above, below = weight > delta, weight < -delta
+        ctx.save_for_backward(above, below, positive, negative)
+        return positive * above - negative * below
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> tuple[Tensor, Tensor, Tensor, None]:
+        """For a weight the gradient times p, 1 or n, by where it lies; for p the sum where it is used, for n less it.
+
+        The paper prints the last sum without its sign; the chain rule has it, since -n is what is used.
+        """
+        above, below, positive, negative = ctx.saved_tensors
+        grad = grads[0]
+        factor = torch.where(above, positive, torch.where(below, negative, torch.ones_like(positive)))
+        return grad * factor, (grad * above).sum(), -(grad * below).sum(), None
+
+
+def make_ternary(module: nn.Module, layers: Sequence[str], said: Ternary) -> None:
+    """Makes the weights of the submodules `layers` ternary; what they are now is what full precision begins with."""
+    for name in layers:
+        parametrize.register_parametrization(module.get_submodule(name), "weight", TernaryWeight(said.threshold))
+
+
+@torch.no_grad()
+def clip_scales(module: nn.Module) -> None:
+    """Keeps every scale positive; called after each step."""
+    for part in module.modules():
+        if isinstance(part, TernaryWeight):
+            part.positive.clamp_(min=LEAST_SCALE)
+            part.negative.clamp_(min=LEAST_SCALE)
+
+
+@torch.no_grad()
+def plain_state(module: nn.Module) -> dict[str, Tensor]:
+    """The state_dict of the module as it computes, its ternary weights in place of those that are learned."""
+    state = {key: value for key, value in module.state_dict().items() if ".parametrizations." not in key}
+    for name, part in module.named_modules():
+        if parametrize.is_parametrized(part, "weight"):
+            weight = part.weight
+            assert isinstance(weight, Tensor)
+            state[f"{name}.weight"] = weight
+    return state
+
+
+def report(graph: Graph, layers: Sequence[str]) -> TernaryReport:
+    """Counts a network with weights whose `layers` are ternary."""
+    chosen = {f"{name}.weight" for name in layers}
+    arrays = {
+        f"{node.name}.{param.name}": graph.param(node, param.name)
+        for node in graph.nodes
+        for param in graph.node_params(node)
+        if param.name not in ("mean", "variance")
+    }
+    ternary = [np.sign(array.astype(np.float32)) for name, array in arrays.items() if name in chosen]
+    return TernaryReport(
+        len(ternary),
+        len(arrays) - len(ternary),
+        sum(array.size for array in ternary),
+        sum(int((array == 1).sum()) for array in ternary),
+        sum(int((array == 0).sum()) for array in ternary),
+        sum(int((array == -1).sum()) for array in ternary),
+        sum(array.size for name, array in arrays.items() if name not in chosen),
+    )
