@@ -53,6 +53,17 @@ def test_the_training_part_has_its_own_sheets_and_labels(cifar: str, tmp_path: P
         open_dataset(cifar, "train")
 
 
+def test_any_folder_of_pictures_will_do(tmp_path: Path) -> None:
+    (tmp_path / "below").mkdir()
+    for place in (tmp_path / "one.png", tmp_path / "below" / "two.bmp"):
+        Image.new("RGB", (40, 30), (200, 100, 50)).save(place)
+    (tmp_path / "notes.txt").write_text("no picture")
+    assert quantization.calibrate(open_model(SEEDED).graph, str(tmp_path), 5).images == 2
+    with pytest.raises(GraphError, match="must have pictures, got none"):
+        (tmp_path / "empty").mkdir()
+        quantization.calibrate(open_model(SEEDED).graph, str(tmp_path / "empty"), 5)
+
+
 def test_calibration_keeps_what_it_saw(cifar: str) -> None:
     found: list[int] = []
     calibrated = quantization.calibrate(open_model(SEEDED).graph, cifar, 5, progress=found.append)

@@ -233,6 +233,20 @@ def _folder(folder: Path, part: Part) -> Dataset:
     return _files(folder.name, place, classes, _found(place, classes))
 
 
+def open_pictures(name: str) -> Dataset:
+    """What needs no labels: the training part of a data set, or all pictures of a folder that has none.
+
+    Raises GraphError where there is no picture.
+    """
+    folder = Path(name.removeprefix("imagefolder:"))
+    if not folder.is_dir() or (folder / "train").is_dir():
+        return open_dataset(name, "train")
+    files = [(path, 0) for path in sorted(folder.rglob("*")) if path.suffix.lower() in PICTURES]
+    if not files:
+        raise GraphError(f"{folder}: must have pictures, got none")
+    return _files(folder.name, folder, ("picture",), files)
+
+
 def _class_names(place: Path) -> tuple[str, ...]:
     return tuple(sorted(path.name for path in place.iterdir() if path.is_dir()))
 

@@ -13,7 +13,7 @@ from rillet.exporters import rlt
 from rillet.ir.graph import Array, Graph, Node
 from rillet.ir.ops import Constant, Input
 from rillet.plan.rows import plan_rows
-from rillet.runtime.datasets import Dataset, open_dataset
+from rillet.runtime.datasets import Dataset, open_dataset, open_pictures
 from rillet.runtime.evaluate import background, evaluate
 from rillet.runtime.images import as_input, contract
 from rillet.runtime.verify import random_inputs
@@ -94,7 +94,8 @@ def calibrate(
     equalize: bool = False,
     progress: Callable[[int], None] = _silent,
 ) -> Calibrated:
-    """Folds a float network, evens it out if asked, and runs `limit` pictures of a data set's training part through it.
+    """Folds a float network, evens it out if asked, and runs `limit` pictures of a data set's training part
+    through it, or of a folder without parts.
 
     Raises GraphError for a network that cannot be quantised, before any picture is read, and where there is no data.
     """
@@ -102,7 +103,7 @@ def calibrate(
     check_float(folded)
     if equalize:
         folded = even_out(folded)
-    images = random_inputs(folded, limit) if data == RANDOM else pictures(folded, open_dataset(data, "train"), limit)
+    images = random_inputs(folded, limit) if data == RANDOM else pictures(folded, open_pictures(data), limit)
     kept: list[Array] = []
 
     def taken() -> Iterator[Array]:
