@@ -9,7 +9,7 @@ from blocks import networks
 from conftest import NETWORKS, shared_file
 from rillet.analyses.mcu import STACK_BYTES, Open, Remedy, fit, least_layer_bytes, remedies
 from rillet.analyses.memory import stored_as
-from rillet.backends.c.constants import program_arrays
+from rillet.backends.c.data import program_arrays
 from rillet.errors import TargetError
 from rillet.ir.graph import Graph
 from rillet.ir.ops import Input
@@ -45,7 +45,7 @@ def test_arena_and_constants_are_those_of_the_emitted_program(name: str) -> None
     plan = plan_rows(graph)
     found = fit(graph, boards.load("esp32s3"))
     assert found.arena_bytes == plan.arena_bytes
-    assert found.weight_bytes == sum(array.nbytes for array in program_arrays(plan).values())
+    assert found.weight_bytes == sum(array.nbytes for array in program_arrays(plan, graph).values())
     assert found.layerwise_bytes > found.arena_bytes
     assert found.flash_bytes == found.weight_bytes + found.code_bytes
 

@@ -7,7 +7,7 @@ import pytest
 
 import rillet.runtime.verify as verification
 from graphs import random_image
-from rillet.backends.c import constants
+from rillet.backends.c import data
 from rillet.backends.c import emit as c
 from rillet.errors import BuildError, Unsupported
 from rillet.plan.rows import plan_rows
@@ -60,7 +60,7 @@ def test_the_wheel_serves_where_the_system_has_no_compiler(tmp_path: Path, monke
 
 def test_verify_finds_and_places_a_difference(monkeypatch: pytest.MonkeyPatch) -> None:
     plan = plan_rows(residual(6, 6, 2))
-    real = constants.conv_arrays
+    real = data.conv_arrays
 
     def wrong(graph, stage):
         arrays = real(graph, stage)
@@ -68,7 +68,7 @@ def test_verify_finds_and_places_a_difference(monkeypatch: pytest.MonkeyPatch) -
             arrays["bias"] = arrays["bias"] + 4000
         return arrays
 
-    monkeypatch.setattr(constants, "conv_arrays", wrong)
+    monkeypatch.setattr(data, "conv_arrays", wrong)
     result = verify(plan, 3)
     assert not result.equal
     assert result.inputs == 1

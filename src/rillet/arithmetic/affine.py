@@ -7,6 +7,7 @@ result has both signs, the nudge takes the sign of the sum, and the centre is 0.
 """
 
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 import numpy.typing as npt
@@ -21,12 +22,18 @@ _SLACK = 2.0**-50
 """Relative doubt of a float64 product and sum about the exact value that a fused operation rounds."""
 FLOAT_SHIFT = 16
 """2**16 times the 256 steps of a byte is 2**24: whole numbers up to there are float32."""
+_DOUBT = 2.0**-22
+"""How near to a half a value may not come, where float32 takes what the nearest integer leaves."""
 _FAR = 512.0
 """Beyond any nudge."""
-_PLACES = (range(1), range(-3, 4), range(-12, 13))
-"""Scales tried, one lot after another: so many units of the last place from the true one. Of each lot the one that
-leaves the steps the most room is looked at closely.
+_PLACES = (range(1), range(-3, 4), range(-24, 25))
+"""Scales tried, one lot after another: so many units of the last place from the true one. Of each lot those that leave
+the nudge the most room are looked at closely.
 """
+_LOOKS = (1, 2, 6)
+"""How many of each lot."""
+_SHARES = (0.5, 0.3, 0.7, 0.1, 0.9)
+"""Nudges looked at, as shares of the way through their room."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +46,8 @@ class Affine:
     signed: bool
     """The nudge takes the sign of the sum."""
     centre: int
+    careful: bool = False
+    """Rounded in two steps."""
 
 
 def shifted(shift: npt.ArrayLike) -> Affine:
@@ -51,50 +60,116 @@ def shifted(shift: npt.ArrayLike) -> Affine:
     return Affine(scale, np.zeros_like(scale), right <= FLOAT_SHIFT, signed=False, centre=0)
 
 
+@dataclass(frozen=True, eq=False)
+class _Staircase:
+    """Where the stored values of each channel rise: arrays of [channels, levels], or of [channels, 1]."""
+
+    levels: Ints
+    steps: Ints
+    """The least sum that reaches each level."""
+    lowest: Ints
+    highest: Ints
+    exact: Reals
+    """The factor, to the nearest float32."""
+    constant: npt.NDArray[np.bool_]
+    value: Ints
+    """The result of the lowest sum: the only one, where it is constant."""
+    known: npt.NDArray[np.bool_]
+    """Channels whose steps are those of `multiply_double`, checked, or that have none."""
+
+    def at(self, rows: Ints) -> Doubles:
+        """The sums that must reach each level; NaN where none does."""
+        steps, high, low = self.steps[rows], self.highest[rows], self.lowest[rows]
+        return np.where(steps > high, np.nan, np.maximum(steps, low))
+
+    def before(self, rows: Ints) -> Doubles:
+        """The sums that must fall short of each level; NaN where none does."""
+        steps, high, low = self.steps[rows], self.highest[rows], self.lowest[rows]
+        return np.where(steps <= low, np.nan, np.minimum(steps - 1, high))
+
+
+def _staircase(mantissa: npt.ArrayLike, shift: npt.ArrayLike, sums: tuple[Ints, Ints], clamp: Clamp) -> _Staircase:
+    m, right = np.asarray(mantissa, np.int64)[:, None], -np.asarray(shift, np.int64)[:, None]
+    lowest, highest = (bound[:, None] for bound in sums)
+    ends = [np.clip(multiply_double(bound, m, -right), clamp.low, clamp.high) for bound in (lowest, highest)]
+    constant = ends[0] == ends[1]
+    known = (constant | ((right >= 0) & (right <= _MOST_SHIFT)))[:, 0]
+    m, right = np.where(constant, 2**30, m), np.where(constant, 1, np.clip(right, 0, _MOST_SHIFT))
+    levels = np.arange(clamp.low + 1, clamp.high + 1, dtype=np.int64)[None, :]
+    # Twice the least product that counts, in units of the division: the first rounding moves it by half a unit.
+    least = np.where(right == 0, 2 * levels - 1, ((2 * levels - 1) << right) + np.where(levels > 0, -1, 1))
+    steps = -((-least << 30) // m)
+    known &= (multiply_double(steps, m, -right) >= levels).all(1)
+    known &= (multiply_double(steps - 1, m, -right) < levels).all(1)
+    exact = (m * 2.0 ** (-31.0 - right)).astype(np.float32)
+    return _Staircase(levels, steps, lowest, highest, exact, constant[:, 0], ends[0][:, 0], known)
+
+
 def affine(mantissa: npt.ArrayLike, shift: npt.ArrayLike, sums: tuple[Ints, Ints], clamp: Clamp) -> Affine:
     """Constants that stand for `multiply_double`, and for which channels they do.
 
     sums: the least and the greatest sum of each channel. clamp: range of the result, its zero point not added.
     """
-    m, right = np.asarray(mantissa, np.int64)[:, None], -np.asarray(shift, np.int64)[:, None]
-    lowest, highest = (bound[:, None] for bound in sums)
-    ends = [np.clip(multiply_double(bound, m, -right), clamp.low, clamp.high) for bound in (lowest, highest)]
-    signed = clamp.low < 0
+    stairs, signed = _staircase(mantissa, shift, sums, clamp), clamp.low < 0
     centre = 0 if signed else (clamp.low + clamp.high) // 2
-    constant = ends[0] == ends[1]
-    shown = (constant | ((right >= 0) & (right <= _MOST_SHIFT)))[:, 0]
-    m, right = np.where(constant, 2**30, m), np.where(constant, 1, np.clip(right, 0, _MOST_SHIFT))
-    levels = np.arange(clamp.low + 1, clamp.high + 1, dtype=np.int64)[None, :]
-    # Twice the least product that counts, in units of the division: the first rounding moves it by half a unit.
-    least = np.where(right == 0, 2 * levels - 1, ((2 * levels - 1) << right) + np.where(levels > 0, -1, 1))
-    steps = -((-least << 30) // m)  # the least sum that reaches each level
-    shown &= (multiply_double(steps, m, -right) >= levels).all(1)
-    shown &= (multiply_double(steps - 1, m, -right) < levels).all(1)
-    at, before = np.clip(steps, lowest, highest), np.clip(steps - 1, lowest, highest)
-    exact = (m * 2.0 ** (-31.0 - right)).astype(np.float32)
-    scale, value = np.zeros(len(m), np.float32), ends[0][:, 0] - centre
+    value, shown = stairs.value - centre, stairs.known.copy()
+    scale = np.zeros(len(value), np.float32)
     nudge = (np.abs(value) if signed else value).astype(np.float32)
-    missing = np.flatnonzero(shown & ~constant[:, 0])
+    missing = np.flatnonzero(shown & ~stairs.constant)
+    inner = stairs.levels - centre
+    half: Doubles = inner.astype(np.float64) - 0.5
+    for places, looks in zip(_PLACES, _LOOKS, strict=True):
+        if not len(missing):
+            break
+        tried = stairs.exact[missing] + np.array(places, np.float32) * np.spacing(stairs.exact[missing])
+        above, below = stairs.at(missing), stairs.before(missing)
+        rooms = [_room(s, above, below, half, signed) for s in tried.T[:, :, None]]
+        left = np.arange(len(missing))
+        for look, share in product(range(looks), _SHARES[: 2 * looks - 1]):
+            chosen, pushed = _look(tried[left], [(a[left], b[left]) for a, b in rooms], look, share, signed)
+            reached = (_rounded(above[left], chosen, pushed, signed)[0] >= inner) | np.isnan(above[left])
+            short = (_rounded(below[left], chosen, pushed, signed)[1] < inner) | np.isnan(below[left])
+            good = (reached & short).all(1)
+            rows = missing[left[good]]
+            scale[rows], nudge[rows] = chosen[good, 0], pushed[good, 0]
+            left = left[~good]
+            if not len(left):
+                break
+        missing = missing[left]
+    shown[missing] = False
+    return Affine(scale, nudge, shown, signed, centre)
+
+
+def careful(mantissa: npt.ArrayLike, shift: npt.ArrayLike, sums: tuple[Ints, Ints], clamp: Clamp) -> Affine:
+    """The same for two steps: the nearest integer, then one up or down by what is left, which float32 knows to 2**-24.
+
+    Rounds sum * scale + nudge half up; takes twice as long, and fails almost nowhere.
+    """
+    stairs, signed = _staircase(mantissa, shift, sums, clamp), clamp.low < 0
+    value, shown = stairs.value, stairs.known.copy()
+    scale = np.zeros(len(value), np.float32)
+    nudge = (np.abs(value) if signed else value).astype(np.float32)
+    missing = np.flatnonzero(shown & ~stairs.constant)
+    half: Doubles = stairs.levels.astype(np.float64) - 0.5
     for places in _PLACES:
         if not len(missing):
             break
-        tried = exact[missing] + np.array(places, np.float32) * np.spacing(exact[missing])
-        inner = levels - centre
-        above, below = at[missing], before[missing]
-        never, always = steps[missing] > highest[missing], steps[missing] <= lowest[missing]
-        half: Doubles = inner.astype(np.float64) - 0.5
-        lots = [
-            _room(scale, np.where(never, np.nan, above), np.where(always, np.nan, below), half, signed)
-            for scale in tried.T[:, :, None]
-        ]
-        s, pushed = _roomiest(tried, lots, signed)
-        reached = (_rounded(above, s, pushed, signed)[0] >= inner) | never
-        short = (_rounded(below, s, pushed, signed)[1] < inner) | always
-        good = (reached & short).all(1)
-        scale[missing[good]], nudge[missing[good]] = s[good, 0], pushed[good, 0]
+        tried = stairs.exact[missing] + np.array(places, np.float32) * np.spacing(stairs.exact[missing])
+        above, below = stairs.at(missing), stairs.before(missing)
+        rooms = [_room(s, above, below, half, signed) for s in tried.T[:, :, None]]
+        chosen, pushed = _look(tried, rooms, 0, 0.5, signed)
+        reached = (_real(above, chosen, pushed, signed) >= half + _DOUBT) | np.isnan(above)
+        short = (_real(below, chosen, pushed, signed) <= half - _DOUBT) | np.isnan(below)
+        good = (reached & short & _whole(above) & _whole(below)).all(1)
+        scale[missing[good]], nudge[missing[good]] = chosen[good, 0], pushed[good, 0]
         missing = missing[~good]
     shown[missing] = False
-    return Affine(scale, nudge, shown, signed, centre)
+    return Affine(scale, nudge, shown, signed, 0, careful=True)
+
+
+def _whole(sums: Doubles) -> npt.NDArray[np.bool_]:
+    """Whether float32 holds each sum as it is."""
+    return np.isnan(sums) | (np.abs(sums) <= 2.0**24)
 
 
 def _room(scale: Reals, at: Doubles, before: Doubles, half: Doubles, signed: bool) -> tuple[Doubles, Doubles]:
@@ -107,18 +182,25 @@ def _room(scale: Reals, at: Doubles, before: Doubles, half: Doubles, signed: boo
     return np.fmax.reduce(least, 1, initial=-_FAR), np.fmin.reduce(greatest, 1, initial=_FAR)
 
 
-def _roomiest(scales: Reals, lots: list[tuple[Doubles, Doubles]], signed: bool) -> tuple[Reals, Reals]:
-    """Of each channel's scales the one that leaves the nudge the most room, and the middle of that room."""
-    lows, highs = (np.stack(side, 1) for side in zip(*lots, strict=True))
-    best = (highs - lows).argmax(1)[:, None]
-    middle = (np.take_along_axis(lows, best, 1) + np.take_along_axis(highs, best, 1)) / 2
-    nudge = np.maximum(middle, 0.0) if signed else middle
-    return np.take_along_axis(scales, best, 1), nudge.astype(np.float32)
+def _look(
+    scales: Reals, rooms: list[tuple[Doubles, Doubles]], look: int, share: float, signed: bool
+) -> tuple[Reals, Reals]:
+    """Of each channel's scales the one with the most room but `look`, and the nudge so far through that room."""
+    lows, highs = (np.stack(side, 1) for side in zip(*rooms, strict=True))
+    best = np.argsort(lows - highs, axis=1)[:, look, None]
+    low, high = (np.take_along_axis(side, best, 1) for side in (lows, highs))
+    nudge = low + share * (high - low)
+    return np.take_along_axis(scales, best, 1), (np.maximum(nudge, 0.0) if signed else nudge).astype(np.float32)
 
 
-def _rounded(sums: Ints, scale: Reals, nudge: Reals, signed: bool) -> tuple[Reals, Reals]:
-    """The least and the greatest that the fused operation can give, as far as float64 can tell."""
+def _real(sums: Doubles, scale: Reals, nudge: Reals, signed: bool) -> Doubles:
+    """Sum * scale + nudge in float64, of the sum as float32 has it."""
     real = sums.astype(np.float32).astype(np.float64)
-    value = real * scale + (np.copysign(nudge, real) if signed else nudge)
+    return real * scale + (np.copysign(nudge, real) if signed else nudge)
+
+
+def _rounded(sums: Doubles, scale: Reals, nudge: Reals, signed: bool) -> tuple[Reals, Reals]:
+    """The least and the greatest that the fused operation can give, as far as float64 can tell."""
+    value = _real(sums, scale, nudge, signed)
     doubt = np.abs(value) * _SLACK
     return np.rint((value - doubt).astype(np.float32)), np.rint((value + doubt).astype(np.float32))

@@ -38,7 +38,7 @@ class Host:
 
 
 def named_host(name: str) -> Host:
-    """The machine here for `host`, else one with the kernel set of this name and modest caches.
+    """The machine that this runs on for `host`, else one with the kernel set of this name and modest caches.
 
     Raises TargetError for any other name.
     """

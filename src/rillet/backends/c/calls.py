@@ -6,7 +6,7 @@ from rillet.arithmetic import fixed_point as fp
 from rillet.arithmetic import shift
 from rillet.backends.c import rows
 from rillet.backends.c.bounds import bounds
-from rillet.backends.c.constants import identifier, outside_value, quant, real, rescaled, weight_zero
+from rillet.backends.c.constants import identifier, keeps_bytes, outside_value, quant, real, rescaled, weight_zero
 from rillet.backends.c.storage import offset
 from rillet.errors import Unsupported
 from rillet.ir.graph import Graph, Node
@@ -78,6 +78,8 @@ def body(plan: Plan, node: Node, stage: Stage) -> Body:
         case Kernel.ARITHMETIC:
             return _arithmetic(plan, node)
         case Kernel.LOOKUP:
+            if keeps_bytes(plan, node):
+                return _each(plan, node, "rillet_same")
             return _each(plan, node, "rillet_lookup", f"net_{identifier(node.name)}_table")
         case Kernel.FUNCTION:
             function = node.op.activation.value if isinstance(node.op, Activate) else "none"

@@ -9,9 +9,9 @@ from rillet.arithmetic import tables
 from rillet.arithmetic.convolution import multipliers, stored_weights
 from rillet.errors import GraphError, Unsupported
 from rillet.ir.graph import Array, Graph, Node
-from rillet.ir.ops import Activate, Conv, Rounding
+from rillet.ir.ops import Activate, Activation, Conv, Rounding
 from rillet.ir.types import DType, Quant
-from rillet.plan.plan import Packing, Stage
+from rillet.plan.plan import Packing, Plan, Stage
 
 C_TYPES = {"int8": "int8_t", "int16": "int16_t", "int32": "int32_t", "uint8": "uint8_t", "float32": "float"}
 _IN_A_LINE = 24
@@ -34,8 +34,16 @@ def rescaled(node: Node, source: Node) -> bool:
     return source.type.quant != node.type.quant
 
 
-def lookup_table(graph: Graph, node: Node, source: Node, function: Activate) -> Array:
+def keeps_bytes(plan: Plan, node: Node) -> bool:
+    """True where a table would give every byte back: int8 and uint8 of one scale, kept alike."""
+    same = np.arange(256, dtype=np.uint8)
+    return bool(plan.unsigned) and np.array_equal(lookup_table(plan.graph, node), same)
+
+
+def lookup_table(graph: Graph, node: Node) -> Array:
     """Results of the 256 bytes that a value can be."""
+    source = graph.by_name[node.inputs[0]]
+    function = node.op if isinstance(node.op, Activate) else Activate(Activation.NONE)
     out = tables.activation_table(
         function, quant(graph, source), source.type.dtype, quant(graph, node), node.type.dtype
     )

@@ -10,6 +10,7 @@ from rillet.backends.c.constants import (
     declaration,
     definition,
     identifier,
+    keeps_bytes,
     lookup_table,
     quant,
     rescaled,
@@ -18,7 +19,7 @@ from rillet.backends.c.packing import tile_arrays
 from rillet.backends.c.rows import lanes
 from rillet.backends.c.storage import moved_table, offset
 from rillet.ir.graph import Array, Graph
-from rillet.ir.ops import Activate, Activation, Concat, Constant, Conv, Resize, Softmax
+from rillet.ir.ops import Concat, Constant, Conv, Resize, Softmax
 from rillet.plan.plan import Kernel, Packing, Plan, Stage
 
 _SPARE_BYTES = 256
@@ -50,8 +51,7 @@ def _stage_arrays(plan: Plan, original: Graph, stage: Stage) -> dict[str, Array]
     if isinstance(op, Conv):
         return conv_arrays(graph, stage)
     if stage.kernel is Kernel.LOOKUP:
-        function = op if isinstance(op, Activate) else Activate(Activation.NONE)
-        return {"table": lookup_table(graph, node, sources[0], function)}
+        return {} if keeps_bytes(plan, node) else {"table": lookup_table(graph, node)}
     if isinstance(op, Softmax) and node.type.quant is not None:
         return {"table": tables.softmax_table(quant(graph, sources[0]), op.beta)}
     if isinstance(op, Concat):

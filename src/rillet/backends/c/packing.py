@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rillet.arithmetic import fixed_point as fp
-from rillet.arithmetic.affine import Affine, affine, shifted
+from rillet.arithmetic.affine import Affine, affine, careful, shifted
 from rillet.arithmetic.convolution import multipliers
 from rillet.backends.c.constants import folded_bias, quant
 from rillet.backends.c.tiles import groups
@@ -14,6 +14,10 @@ from rillet.plan.plan import Kernel, Stage
 from rillet.plan.tilings import GROUP_ROWS, dense_depth
 
 Indices = npt.NDArray[np.int64]
+_STORED_TOGETHER = 64
+"""Channels that take the slow way together where one of them must be rounded by integers."""
+_MOST_BY_INTEGERS = 0.15
+"""Share of them from which on it is faster to round all channels carefully."""
 
 
 def tile_arrays(graph: Graph, stage: Stage, lanes: int) -> dict[str, Array]:
@@ -36,8 +40,8 @@ def tile_arrays(graph: Graph, stage: Stage, lanes: int) -> dict[str, Array]:
     mantissa, left, right = _factors(graph, node)
     rounding = channel_rounding(graph, node)
     failed = _placed(~rounding.shown, order).reshape(-1, lanes).any(1)
-    starts = np.cumsum([0, *sizes[:-1]])
-    by_integers = np.repeat(np.logical_or.reduceat(failed, starts), sizes).astype(np.int32)
+    group = np.repeat(np.logical_or.reduceat(failed, np.cumsum([0, *sizes[:-1]])), sizes)
+    by_integers = group.astype(np.int32) + failed
     return {
         **({"by_integers": by_integers} if failed.any() else {}),
         "scale": _placed(rounding.scale, order),
@@ -66,7 +70,13 @@ def channel_rounding(graph: Graph, node: Node) -> Affine:
     least, most = np.minimum(low * rows, high * rows).sum(1), np.maximum(low * rows, high * rows).sum(1)
     clamp, zero = fp.activation_clamp(op.activation, quant(graph, node), node.type.dtype), quant(graph, node).zero_point
     sums = (bias.astype(np.int64) + least, bias.astype(np.int64) + most)
-    return affine(mantissa, shift, sums, fp.Clamp(clamp.low - zero, clamp.high - zero))
+    relative = fp.Clamp(clamp.low - zero, clamp.high - zero)
+    quick = affine(mantissa, shift, sums, relative)
+    blocks = np.add.reduceat(~quick.shown, np.arange(0, len(quick.shown), _STORED_TOGETHER)) > 0
+    if blocks.mean() <= _MOST_BY_INTEGERS:
+        return quick
+    slow = careful(mantissa, shift, sums, relative)
+    return slow if slow.shown.sum() > quick.shown.sum() else quick
 
 
 def _factors(graph: Graph, node: Node) -> tuple[Array, Array, Array]:

@@ -55,7 +55,8 @@ def _channels(graph: Graph, node: Node) -> str:
         return f"  static const rillet_channels_f32_tiles channels = {{{_arrays(node, real)}, {low}, {high}}};"
     rounding = channel_rounding(graph, node)
     by_integers = "0" if rounding.shown.all() else f"net_{identifier(node.name)}_by_integers"
-    flags = f"{by_integers}, {int(rounding.signed)}, {int(op.rounding is Rounding.SINGLE)}, {rounding.centre}"
+    steps = f"{int(rounding.signed)}, {int(rounding.careful)}, {int(op.rounding is Rounding.SINGLE)}"
+    flags = f"{by_integers}, {steps}, {rounding.centre}"
     numbers = f"{flags}, {quant(graph, node).zero_point}, {low}, {high}"
     return f"  static const rillet_channels_u8_tiles channels = {{\n    {_arrays(node, real)},\n    {numbers}}};"
 

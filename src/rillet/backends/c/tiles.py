@@ -134,12 +134,12 @@ def _stored(pixels: int, first: int, size: int) -> list[str]:
     for p in range(pixels):
         lines += [f"    rillet_sums_keep(kept + {p * size + v - first} * RILLET_LANES, s{p}_{v});" for v in parts]
     arguments = f"kept, {size}, {pixels}, first + {at}, out + {at}, pitch, lanes - {at}, k"
-    lines += [f"    rillet_store_by_integers({arguments});", "  } else {"]
+    lines += [f"    rillet_store_kept({arguments});", "  } else {"]
     for v in parts:
         place = f"first + {v} * RILLET_LANES"
         lines.append(f"    const rillet_factors f{v} = rillet_factors_load(k->scale + {place}, k->nudge + {place});")
     for p in range(pixels):
-        lines += [f"    s{p}_{v} = rillet_sums_rounded(s{p}_{v}, f{v}, k->is_signed);" for v in parts]
+        lines += [f"    s{p}_{v} = rillet_sums_rounded(s{p}_{v}, f{v}, k->is_signed, k->careful);" for v in parts]
         sums = ", ".join(f"s{p}_{v}" for v in parts)
         lines.append(f"    rillet_store_{size}(out + {p} * pitch + {at}, {sums}, lanes - {at},")
         lines.append("                   k->zero + k->centre, k->low, k->high);")

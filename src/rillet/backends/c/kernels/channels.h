@@ -12,8 +12,10 @@ typedef struct {
   const int32_t *bias; /* zero points folded in */
   const int32_t *mantissa, *left, *right;
   const float *scale, *nudge;
-  const int32_t *by_integers; /* for each vector of channels: whether float32 would round otherwise; 0: no vector */
+  const int32_t *by_integers; /* for each vector of channels: 2 where float32 would round otherwise, 1 where it would for
+                                 another vector that is stored with it, else 0; no array: all 0 */
   int32_t is_signed;          /* whether the nudge takes the sign of the sum */
+  int32_t careful;            /* whether float32 rounds in two steps */
   int32_t single;             /* whether integers are rounded once */
   int32_t centre;             /* what is to be added to what float32 gives */
   int32_t zero, low, high;
@@ -24,32 +26,45 @@ RILLET_TILE int32_t rillet_by_integers(const rillet_channels_u8_tiles *k, int32_
   return k->by_integers && k->by_integers[first / RILLET_LANES];
 }
 
-RILLET_TILE rillet_sums rillet_scaled(const int32_t *sums, int32_t first, const rillet_channels_u8_tiles *k)
+/* Rounds the sums of one vector of channels for each of some pixels, `step` apart, where they lie. */
+RILLET_TILE void rillet_round_kept(int32_t *sums, int32_t pixels, int32_t step, int32_t first,
+                                   const rillet_channels_u8_tiles *k)
 {
+  if (k->by_integers[first / RILLET_LANES] == 1) {
+    const rillet_factors factors = rillet_factors_load(k->scale + first, k->nudge + first);
+    /* What float32 gives is `centre` less: integers are brought to the same. */
+    for (int32_t p = 0; p < pixels; p++, sums += step)
+      rillet_sums_keep(sums, rillet_sums_rounded(rillet_sums_load(sums), factors, k->is_signed, k->careful));
+    return;
+  }
   const rillet_scales scales = rillet_scales_load(k->mantissa + first, k->left + first, k->right + first);
-  const rillet_sums value = rillet_sums_load(sums);
-  return k->single ? rillet_sums_single(value, scales) : rillet_sums_double(value, scales);
+  for (int32_t p = 0; p < pixels; p++, sums += step) {
+    const rillet_sums value = rillet_sums_load(sums);
+    const rillet_sums whole = k->single ? rillet_sums_single(value, scales) : rillet_sums_double(value, scales);
+    rillet_sums_keep(sums, rillet_sums_less(whole, k->centre));
+  }
 }
 
-/* Stores the sums of one, two or four vectors of channels, for each of some pixels, rounded by integers. */
-static __attribute__((noinline, unused)) void rillet_store_by_integers(const int32_t *sums, int32_t vectors, int32_t pixels,
-                                                                      int32_t first, uint8_t *out, int32_t pitch,
-                                                                      int32_t lanes, const rillet_channels_u8_tiles *k)
+/* Stores the sums of one, two or four vectors of channels for each of some pixels, some of them rounded by integers. */
+static __attribute__((noinline, unused)) void rillet_store_kept(int32_t *sums, int32_t vectors, int32_t pixels,
+                                                                int32_t first, uint8_t *out, int32_t pitch,
+                                                                int32_t lanes, const rillet_channels_u8_tiles *k)
 {
-  const int32_t zero = k->zero, low = k->low, high = k->high, second = first + RILLET_LANES;
-  for (int32_t p = 0; p < pixels; p++, sums += vectors * RILLET_LANES, out += pitch) {
-    const rillet_sums a = rillet_scaled(sums, first, k);
+  const int32_t zero = k->zero + k->centre, low = k->low, high = k->high, step = vectors * RILLET_LANES;
+  for (int32_t v = 0; v < vectors; v++)
+    rillet_round_kept(sums + v * RILLET_LANES, pixels, step, first + v * RILLET_LANES, k);
+  for (int32_t p = 0; p < pixels; p++, sums += step, out += pitch) {
+    const rillet_sums a = rillet_sums_load(sums);
     if (vectors == 1) {
       rillet_store_1(out, a, lanes, zero, low, high);
       continue;
     }
-    const rillet_sums b = rillet_scaled(sums + RILLET_LANES, second, k);
+    const rillet_sums b = rillet_sums_load(sums + RILLET_LANES);
     if (vectors == 2) {
       rillet_store_2(out, a, b, lanes, zero, low, high);
       continue;
     }
-    const rillet_sums c = rillet_scaled(sums + 2 * RILLET_LANES, second + RILLET_LANES, k);
-    const rillet_sums d = rillet_scaled(sums + 3 * RILLET_LANES, second + 2 * RILLET_LANES, k);
+    const rillet_sums c = rillet_sums_load(sums + 2 * RILLET_LANES), d = rillet_sums_load(sums + 3 * RILLET_LANES);
     rillet_store_4(out, a, b, c, d, lanes, zero, low, high);
   }
 }

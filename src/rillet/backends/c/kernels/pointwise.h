@@ -2,12 +2,19 @@
 #ifndef RILLET_POINTWISE_H
 #define RILLET_POINTWISE_H
 #include <math.h>
+#include <string.h>
 #include "rescale.h"
 
 /* The table is in the order of the bytes. `out` may be `in`. */
 static inline void rillet_lookup(const void *in, void *out, int32_t channels, const uint8_t table[256])
 {
   for (int32_t c = 0; c < channels; c++) ((uint8_t *)out)[c] = table[((const uint8_t *)in)[c]];
+}
+
+/* Bytes that stay what they are. */
+static inline void rillet_same(const void *in, void *out, int32_t channels)
+{
+  memmove(out, in, (size_t)channels);
 }
 
 /* Real numbers as stored: nearest, halves away from zero. */

@@ -132,12 +132,25 @@ RILLET_TILE rillet_factors rillet_factors_load(const float *scale, const float *
   return out;
 }
 
-/* sum * scale + nudge, fused, to the nearest integer; the nudge with the sign of the sum where it is `is_signed`. */
-RILLET_TILE rillet_sums rillet_sums_rounded(rillet_sums sum, rillet_factors k, int32_t is_signed)
+/* sum * scale + nudge, fused, to the nearest integer; the nudge with the sign of the sum where it is `is_signed`.
+   `careful`: then one up or down by what is left, where that is half and more. */
+RILLET_TILE rillet_sums rillet_sums_rounded(rillet_sums sum, rillet_factors k, int32_t is_signed, int32_t careful)
 {
   const __m256 real = _mm256_cvtepi32_ps(sum), sign = _mm256_set1_ps(-0.0f);
   const __m256 pushed = is_signed ? _mm256_or_ps(_mm256_and_ps(real, sign), k.nudge) : k.nudge;
-  return _mm256_cvtps_epi32(_mm256_fmadd_ps(real, k.scale, pushed));
+  if (!careful) return _mm256_cvtps_epi32(_mm256_fmadd_ps(real, k.scale, pushed));
+  const __m256 near = _mm256_round_ps(_mm256_fmadd_ps(real, k.scale, pushed), _MM_FROUND_TO_NEAREST_INT);
+  const __m256 rest = _mm256_add_ps(_mm256_fmsub_ps(real, k.scale, near), pushed);
+  const __m256i up = _mm256_castps_si256(_mm256_cmp_ps(rest, _mm256_set1_ps(0.5f), _CMP_GE_OQ));
+  const __m256i down = _mm256_castps_si256(_mm256_cmp_ps(rest, _mm256_set1_ps(-0.5f), _CMP_LT_OQ));
+  return _mm256_add_epi32(_mm256_sub_epi32(_mm256_cvtps_epi32(near), up), down);
+}
+
+/* value - less, no less than the least int32: what is so far down is clamped. */
+RILLET_TILE rillet_sums rillet_sums_less(rillet_sums value, int32_t less)
+{
+  const __m256i floor = _mm256_set1_epi32(INT32_MIN + less);
+  return _mm256_sub_epi32(_mm256_max_epi32(value, floor), _mm256_set1_epi32(less));
 }
 
 RILLET_TILE void rillet_sums_keep(int32_t *out, rillet_sums sums) { _mm256_storeu_si256((__m256i *)out, sums); }

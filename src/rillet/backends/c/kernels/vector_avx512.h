@@ -114,14 +114,28 @@ RILLET_TILE rillet_factors rillet_factors_load(const float *scale, const float *
   return out;
 }
 
-/* sum * scale + nudge, fused, to the nearest integer; the nudge with the sign of the sum where it is `is_signed`. */
-RILLET_TILE rillet_sums rillet_sums_rounded(rillet_sums sum, rillet_factors k, int32_t is_signed)
+/* sum * scale + nudge, fused, to the nearest integer; the nudge with the sign of the sum where it is `is_signed`.
+   `careful`: then one up or down by what is left, where that is half and more. */
+RILLET_TILE rillet_sums rillet_sums_rounded(rillet_sums sum, rillet_factors k, int32_t is_signed, int32_t careful)
 {
   const __m512 real = _mm512_cvtepi32_ps(sum);
   const __m512i sign = _mm512_set1_epi32(INT32_MIN);
   const __m512i pushed =
       _mm512_ternarylogic_epi32(_mm512_castps_si512(real), sign, _mm512_castps_si512(k.nudge), 0xea);
-  return _mm512_cvtps_epi32(_mm512_fmadd_ps(real, k.scale, is_signed ? _mm512_castsi512_ps(pushed) : k.nudge));
+  const __m512 nudge = is_signed ? _mm512_castsi512_ps(pushed) : k.nudge;
+  if (!careful) return _mm512_cvtps_epi32(_mm512_fmadd_ps(real, k.scale, nudge));
+  const __m512 near = _mm512_roundscale_ps(_mm512_fmadd_ps(real, k.scale, nudge), _MM_FROUND_TO_NEAREST_INT);
+  const __m512 rest = _mm512_add_ps(_mm512_fmsub_ps(real, k.scale, near), nudge);
+  const __m512i whole = _mm512_cvtps_epi32(near), one = _mm512_set1_epi32(1);
+  const __m512i up = _mm512_mask_add_epi32(whole, _mm512_cmp_ps_mask(rest, _mm512_set1_ps(0.5f), _CMP_GE_OQ), whole, one);
+  return _mm512_mask_sub_epi32(up, _mm512_cmp_ps_mask(rest, _mm512_set1_ps(-0.5f), _CMP_LT_OQ), up, one);
+}
+
+/* value - less, no less than the least int32: what is so far down is clamped. */
+RILLET_TILE rillet_sums rillet_sums_less(rillet_sums value, int32_t less)
+{
+  const __m512i floor = _mm512_set1_epi32(INT32_MIN + less);
+  return _mm512_sub_epi32(_mm512_max_epi32(value, floor), _mm512_set1_epi32(less));
 }
 
 RILLET_TILE void rillet_sums_keep(int32_t *out, rillet_sums sums) { _mm512_storeu_si512(out, sums); }
