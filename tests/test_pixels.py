@@ -14,7 +14,7 @@ from rillet.errors import TargetError, Unsupported
 from rillet.ir.graph import Graph
 from rillet.ir.ops import Activate, Activation, Add, Constant, Input, Multiply, Pool, PoolKind, Window
 from rillet.ir.types import DType, Shape
-from rillet.plan.fifos import depth, reading, schedule
+from rillet.plan.fifos import Flow, depth, schedule
 from rillet.plan.pixels import PixelPlan, cut_over_devices, pipeline_graph, plan_pixels, plan_several
 from rillet.zoo.registry import NETWORKS, build
 
@@ -186,12 +186,13 @@ def test_the_schedule_is_periodic_where_it_says_so(graph: Graph, interval: int) 
     except Unsupported:
         return
     foldings = {stage.node: stage.folding for stage in made.stages}
-    times = schedule(made.graph, foldings, interval)
+    flow = Flow(made.graph)
+    times = schedule(flow, foldings, interval)
     for name, found in times.done.items():
         folding, frames = foldings[name], len(found.rows) + 4
         flat = None
         for source in {n for n in made.graph.by_name[name].inputs if n in times.arrives}:
-            needs = reading(made.graph, made.graph.by_name[name], source, folding.lanes).needs
+            needs = flow.reading(made.graph.by_name[name], source, folding.lanes).needs
             ready = times.arrives[source].frames(frames)[:, needs - 1].reshape(-1)
             flat = ready if flat is None else np.maximum(flat, ready)
         assert flat is not None
@@ -202,8 +203,8 @@ def test_the_schedule_is_periodic_where_it_says_so(graph: Graph, interval: int) 
         assert np.array_equal(np.reshape(done, (frames, -1)), found.frames(frames))
     for ring in made.buffers:
         readers = [made.graph.by_name[name] for name in ring.readers]
-        spans = [reading(made.graph, r, ring.value, foldings[r.name].lanes).span for r in readers]
-        assert max(spans) <= ring.depth_pixels == depth(made.graph, foldings, times, ring.value)[0]
+        spans = [flow.reading(r, ring.value, foldings[r.name].lanes).span for r in readers]
+        assert max(spans) <= ring.depth_pixels == depth(flow, foldings, times, ring.value)[0]
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))

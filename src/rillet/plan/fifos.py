@@ -56,6 +56,8 @@ class Reading:
     """Pixels that must have arrived; at least the first, which tells that the frame has begun."""
     keeps: Cycles
     """Pixels let go of once the firing is done: all before the first that a later firing needs."""
+    last: Cycles
+    """For each pixel, the firing that lets go of it."""
 
     @property
     def span(self) -> int:
@@ -64,16 +66,35 @@ class Reading:
         return int((self.needs - oldest).max())
 
 
-def reading(graph: Graph, node: Node, source: str, lanes: int) -> Reading:
-    """How `node` reads `source` when a firing makes (or takes in) `lanes` pixels."""
-    shape = graph.by_name[source].shape
-    if accumulates(graph, node):
-        taken = np.arange(1, shape.pixels // lanes + 1, dtype=np.int64) * lanes
-        return Reading(taken, taken)
-    first, last = _seen(node, shape)
-    needs = np.maximum(last.reshape(-1, lanes).max(1) + 1, 1)
-    oldest = np.minimum.accumulate(first.reshape(-1, lanes).min(1)[::-1])[::-1]
-    return Reading(needs, np.concatenate([oldest[1:], [shape.pixels]]))
+class Flow:
+    """What flows through a network: what each stage's firings read of each value, remembered."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self._readings: dict[tuple[str, str, int], Reading] = {}
+
+    def pixels(self, name: str) -> int:
+        """Pixels of a value that come for one image."""
+        return self.graph.by_name[name].shape.pixels
+
+    def reading(self, node: Node, source: str, lanes: int) -> Reading:
+        """How `node` reads `source` when a firing makes (or takes in) `lanes` pixels."""
+        key = (node.name, source, lanes)
+        if key not in self._readings:
+            needs, keeps = self._reading(node, source, lanes)
+            last = np.searchsorted(keeps, np.arange(self.pixels(source)), side="right")
+            self._readings[key] = Reading(needs, keeps, last)
+        return self._readings[key]
+
+    def _reading(self, node: Node, source: str, lanes: int) -> tuple[Cycles, Cycles]:
+        pixels = self.pixels(source)
+        if accumulates(self.graph, node):
+            taken = np.arange(1, pixels // lanes + 1, dtype=np.int64) * lanes
+            return taken, taken
+        first, last = _seen(node, self.graph.by_name[source].shape)
+        needs = np.maximum(last.reshape(-1, lanes).max(1) + 1, 1)
+        oldest = np.minimum.accumulate(first.reshape(-1, lanes).min(1)[::-1])[::-1]
+        return needs, np.concatenate([oldest[1:], [pixels]])
 
 
 def _seen(node: Node, source: Shape) -> tuple[Cycles, Cycles]:
@@ -130,32 +151,38 @@ class Schedule:
     """Frames until all is periodic."""
 
 
-def schedule(graph: Graph, foldings: Mapping[str, Folding], interval: int) -> Schedule:
+def schedule(flow: Flow, foldings: Mapping[str, Folding], interval: int) -> Schedule:
     """When everything happens, images following each other every `interval` cycles.
 
     Pixel i of n of an image is there at the end of the cycle ceil((i + 1) * interval / n) after the image before it.
     """
     arrives: dict[str, Times] = {}
     done: dict[str, Times] = {}
-    for node in graph.nodes:
+    for node in flow.graph.nodes:
         if isinstance(node.op, Input):
-            count = node.shape.pixels
-            place = np.arange(1, count + 1, dtype=np.int64)
-            # In two parts, as the product of the two may be more than 64 bits hold.
-            paced = place * (interval // count) - (-place * (interval % count) // count)
-            arrives[node.name] = Times(paced[None, :], interval)
+            arrives[node.name] = paced(node.shape.pixels, interval)
         elif not isinstance(node.op, Constant):
-            folding = foldings[node.name]
-            ready: Times | None = None
-            for source in streamed(graph, node):
-                needs = reading(graph, node, source, folding.lanes).needs
-                ready = _later(ready, Times(arrives[source].rows[:, needs - 1], interval))
-            assert ready is not None, f"{node.name} reads nothing that streams"
-            fired = done[node.name] = _fire(ready, folding.cycles)
-            last_only = accumulates(graph, node)
-            made = fired.rows[:, -1:] if last_only else np.repeat(fired.rows, folding.lanes, axis=1)
-            arrives[node.name] = Times(made, interval)
+            done[node.name], arrives[node.name] = fire(flow, node, foldings[node.name], arrives, interval)
     return Schedule(arrives, done, max(len(times.rows) for times in arrives.values()))
+
+
+def paced(count: int, interval: int) -> Times:
+    """When the pixels of an input arrive."""
+    place = np.arange(1, count + 1, dtype=np.int64)
+    # In two parts, as the product of the two may be more than 64 bits hold.
+    return Times((place * (interval // count) - (-place * (interval % count) // count))[None, :], interval)
+
+
+def fire(flow: Flow, node: Node, folding: Folding, arrives: Mapping[str, Times], interval: int) -> tuple[Times, Times]:
+    """When the firings of one stage are done, and when its pixels arrive, from when those that it reads do."""
+    ready: Times | None = None
+    for source in streamed(flow.graph, node):
+        needs = flow.reading(node, source, folding.lanes).needs
+        ready = _later(ready, Times(arrives[source].rows[:, needs - 1], interval))
+    assert ready is not None, f"{node.name} reads nothing that streams"
+    done = _fire(ready, folding.cycles)
+    made = done.rows[:, -1:] if accumulates(flow.graph, node) else np.repeat(done.rows, folding.lanes, axis=1)
+    return done, Times(made, interval)
 
 
 def _later(one: Times | None, other: Times) -> Times:
@@ -177,13 +204,11 @@ def _fire(ready: Times, cycles: int) -> Times:
     return Times(done[:kept], ready.interval)
 
 
-def depth(graph: Graph, foldings: Mapping[str, Folding], times: Schedule, name: str) -> tuple[int, int]:
+def depth(flow: Flow, foldings: Mapping[str, Folding], times: Schedule, name: str) -> tuple[int, int]:
     """The most pixels of a value that lie in its buffer at once, at least one; and the frames in which that is seen."""
-    pixels = graph.by_name[name].shape.pixels
     freed: Times | None = None
-    for reader in graph.consumers[name]:
-        keeps = reading(graph, reader, name, foldings[reader.name].lanes).keeps
-        last = np.searchsorted(keeps, np.arange(pixels), side="right")
+    for reader in flow.graph.consumers[name]:
+        last = flow.reading(reader, name, foldings[reader.name].lanes).last
         freed = _later(freed, Times(times.done[reader.name].rows[:, last], times.arrives[name].interval))
     assert freed is not None
     arrived = times.arrives[name]

@@ -78,6 +78,28 @@ def foldings(work: Work, ceil: bool = False, most_cycles: int | None = None) -> 
     return tuple(kept)
 
 
+@cache
+def equals(work: Work, multipliers: int, interval: int, ceil: bool, most_cycles: int | None) -> tuple[Folding, ...]:
+    """All foldings with just so many multipliers within `interval` that differ in time; the fewest lanes first.
+
+    Of those with as many lanes and cycles, one stands for all: no pixel comes at another cycle.
+    """
+    found: dict[tuple[int, int], Folding] = {}
+    for lanes in divisors(work.pixels):
+        if multipliers % lanes:
+            continue
+        side = multipliers // lanes
+        for outputs in divisors(side) if ceil else (math.gcd(side, work.outputs),):
+            reduction = side // outputs
+            if not ceil and work.reduction % reduction:
+                continue
+            cycles = -(-work.outputs // outputs) * -(-work.reduction // reduction)
+            fits = outputs <= work.outputs and reduction <= work.reduction
+            if fits and cycles * (work.pixels // lanes) <= interval and cycles <= (most_cycles or cycles):
+                found.setdefault((lanes, cycles), _folding(work, outputs, reduction, lanes, cycles))
+    return tuple(found[key] for key in sorted(found))
+
+
 def _by_divisors(work: Work, most_cycles: int | None) -> list[Folding]:
     per_pixel = work.outputs * work.reduction
     made: list[Folding] = []

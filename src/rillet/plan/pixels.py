@@ -21,10 +21,11 @@ from rillet.ir.ops import Add, Concat, Constant, Conv, Input, Multiply, Op, op_m
 from rillet.ir.types import DType
 from rillet.plan.devices import Device, check_devices
 from rillet.plan.devices import cut_over_devices as cut_over_devices
-from rillet.plan.fifos import Schedule, accumulates, depth, fired_pixels, reading, schedule, streamed
-from rillet.plan.folding import Folding, Layers, Work, divisors, foldings, least
+from rillet.plan.fifos import Flow, Schedule, accumulates, depth, fired_pixels, schedule, streamed
+from rillet.plan.folding import Folding, Layers, Work, divisors, equals, foldings, least
 from rillet.plan.pipeline import Barrier, PixelBuffer, PixelPlan, PixelStage
 from rillet.plan.space import Space
+from rillet.plan.ties import settle
 from rillet.plan.timing import Tile
 from rillet.targets import StreamChip
 from rillet.transforms.fold import fold
@@ -51,7 +52,7 @@ def plan_pixels(
 ) -> PixelPlan:
     """The pipeline with the fewest multipliers at `interval` cycles an image, or the least interval within budgets.
 
-    Budgets are `multipliers` and `memory_bits`; those that are not said are the chip's, and with an interval they are
+    Of foldings with equally few multipliers, those win whose rings hold the fewest values (ties.py). Budgets are `multipliers` and `memory_bits`; those that are not said are the chip's, and with an interval they are
     checked. Multipliers count products of two values too. `ceil` allows foldings that do not divide (folding.py).
     Raises TargetError for demands that cannot be met, Unsupported for a network that does not stream.
     """
@@ -168,6 +169,7 @@ class _Planner:
         devices: int = 1,
     ) -> None:
         self.graph = pipeline_graph(graph)
+        self.flow = Flow(self.graph)
         self.chip = chip
         self.clock_hz = clock_hz if clock_hz is not None else chip.clock_hz if chip else CLOCK_HZ
         if not 1 <= self.clock_hz <= 1e15:
@@ -177,6 +179,7 @@ class _Planner:
         self.resident_bits = _resident_bits(self.graph, weight_bits)
         self._check_weights(devices)
         self.work = dict(_works(self.graph))
+        self.ceil = ceil
         self.layers = self.folded(ceil, self.each_holds)
         self.still = [node for node in _stages(self.graph) if node.name not in self.work]
         self.buffers = tuple(self.buffer(node) for node in self.graph.nodes if self._has_ring(node))
@@ -209,7 +212,7 @@ class _Planner:
         rings = 0
         for buffer in self.buffers:
             readers = [self.graph.by_name[name] for name in buffer.readers]
-            span = max(reading(self.graph, reader, buffer.value, 1).span for reader in readers)
+            span = max(self.flow.reading(reader, buffer.value, 1).span for reader in readers)
             rings += span * buffer.channels * buffer.bits
         return self.resident_bits + rings
 
@@ -239,12 +242,10 @@ class _Planner:
 
     def plan(self, interval: int) -> PixelPlan:
         """The plan at one interval."""
-        chosen = dict(zip(self.layers.names, self.layers.at(interval), strict=True))
-        for node in self.still:
-            chosen[node.name] = _keeping_pace(fired_pixels(self.graph, node), interval)
-        times = schedule(self.graph, chosen, interval)
+        chosen = settle(self.flow, self.choices(interval), interval)
+        times = schedule(self.flow, chosen, interval)
         stages = tuple(self.stage(node, chosen[node.name], interval) for node in _stages(self.graph))
-        depths = [depth(self.graph, chosen, times, ring.value) for ring in self.buffers]
+        depths = [depth(self.flow, chosen, times, ring.value) for ring in self.buffers]
         owned = self.folded(False, 1).at(interval)
         convs = (f for name, f in zip(self.work, owned, strict=True) if isinstance(self.graph.by_name[name].op, Conv))
         return PixelPlan(
@@ -262,6 +263,18 @@ class _Planner:
             resident_bits=self.resident_bits,
             weights_per_multiplier=self.each_holds,
         )
+
+    def choices(self, interval: int) -> dict[str, tuple[Folding, ...]]:
+        """For each stage in order, the foldings with the fewest multipliers."""
+        fewest = dict(zip(self.layers.names, self.layers.at(interval), strict=True))
+        made: dict[str, tuple[Folding, ...]] = {}
+        for node in _stages(self.graph):
+            if node.name in fewest:
+                most = self.each_holds if isinstance(node.op, Conv) else None
+                made[node.name] = equals(self.work[node.name], fewest[node.name].multipliers, interval, self.ceil, most)
+            else:
+                made[node.name] = (_keeping_pace(fired_pixels(self.graph, node), interval),)
+        return made
 
     def stage(self, node: Node, folding: Folding, interval: int) -> PixelStage:
         """The record of one stage."""
