@@ -1,5 +1,6 @@
 """The command line as a user meets it, with right and with wrong words."""
 
+import inspect
 import io
 import json
 import os
@@ -15,7 +16,7 @@ from PIL import Image
 
 from conftest import NETWORKS, SHARED, shared_file
 from rillet.cli import main
-from rillet.cli.app import parse_size
+from rillet.cli.app import app, parse_size
 from rillet.errors import TargetError
 
 
@@ -437,3 +438,15 @@ def test_wrong_words_for_networks() -> None:
     assert "or mobilenet_v2:top=false,seed=0 for drawn ones" in failed("verify", "mobilenet_v2:top=false")
     assert "hub:efficientnet_lite0 is trained, or" in failed("verify", "efficientnet_lite0")
     assert "an oracle must be given a file" in failed("verify", "microbotnet:seed=1", "--against", "litert")
+
+
+def test_every_command_that_takes_a_network_takes_weights() -> None:
+    """But for those that take several, and for a table, whose network stands for a family."""
+    lacking = {
+        command.callback.__name__
+        for command in app.registered_commands
+        if command.callback is not None
+        and "model" in (parameters := inspect.signature(command.callback).parameters)
+        and "weights" not in parameters
+    }
+    assert lacking == {"table"}

@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rillet.cli.app import JsonOption, ModelArgument, app, make_console, open_named, parse_size, print_json, status
+from rillet.cli.app import (
+    JsonOption,
+    ModelArgument,
+    WeightsOption,
+    app,
+    make_console,
+    open_named,
+    parse_size,
+    print_json,
+    status,
+)
 from rillet.errors import TargetError
 
 if TYPE_CHECKING:
@@ -149,13 +159,14 @@ def simulate(
     bits: ChipBitsOption = 8,
     ceil: CeilOption = False,
     images: Annotated[int, typer.Option("--images", min=1, help="Images back to back.")] = 3,
+    weights: WeightsOption = None,
     json_output: JsonOption = False,
 ) -> None:
     """Runs the planned pipeline cycle by cycle, its rings of just the planned depth; exit code 0 only if it holds."""
     from rillet.report import pixels
     from rillet.runtime.simulate import simulate as run
 
-    graph = open_named(model).graph
+    graph = open_named(model, weights=weights).graph
     with answering(graph, target, ceil, json_output), status("planning and simulating"):
         made = make_pixels(graph, target, multipliers, interval, memory, clock, bits, ceil)
         found = run(made, images)

@@ -6,7 +6,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rillet.cli.app import JsonOption, ModelArgument, app, make_console, one_of, open_named, print_json, status, write
+from rillet.cli.app import (
+    JsonOption,
+    ModelArgument,
+    WeightsOption,
+    app,
+    make_console,
+    one_of,
+    open_named,
+    print_json,
+    status,
+    write,
+)
 from rillet.errors import TargetError
 
 if TYPE_CHECKING:
@@ -61,6 +72,7 @@ def systolic(
     dram: Annotated[float | None, typer.Option("--dram", help="Bytes a cycle that the memory gives.")] = None,
     csv: Annotated[bool, typer.Option("--csv", help="Print comma-separated values.")] = False,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print a Markdown table.")] = False,
+    weights: WeightsOption = None,
     json_output: JsonOption = False,
 ) -> None:
     """Counts the cycles of a network on a systolic array, layer by layer."""
@@ -69,7 +81,7 @@ def systolic(
     from rillet.report import tables
 
     made = cycles(
-        open_named(model).graph,
+        open_named(model, weights=weights).graph,
         rows=rows,
         columns=columns,
         dataflow=dataflow,
@@ -97,6 +109,7 @@ def energy(
     ] = "layerwise",
     memory: Annotated[str | None, typer.Option("--memory", metavar="sram_8KB|...|dram", help="Of the weights.")] = None,
     array: Annotated[int, typer.Option("--array", min=1, help="Rows and columns of the systolic array.")] = 64,
+    weights: WeightsOption = None,
     json_output: JsonOption = False,
 ) -> None:
     """Counts the energy of an image: arithmetic, weights and activations, each figure with a band."""
@@ -107,7 +120,7 @@ def energy(
     from rillet.report import tables
     from rillet.targets.technology import load
 
-    graph, technology = open_named(model).graph, load(node)
+    graph, technology = open_named(model, weights=weights).graph, load(node)
     traffic = traffic_of(cycles(graph, rows=array, columns=array)) if schedule == "systolic" else None
     found = count(
         graph,
@@ -138,6 +151,7 @@ def fit(
     weight_bits: Annotated[int | None, typer.Option("--weight-bits", help="Bits of a weight, if other.")] = None,
     csv: Annotated[bool, typer.Option("--csv", help="Print comma-separated values.")] = False,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print a Markdown table.")] = False,
+    weights: WeightsOption = None,
     json_output: JsonOption = False,
 ) -> None:
     """Says whether a network fits a microcontroller, by how much not, and the smallest change that makes it fit."""
@@ -148,7 +162,7 @@ def fit(
     from rillet.runtime.spec import split
     from rillet.targets import boards
 
-    graph = open_named(model).graph
+    graph = open_named(model, weights=weights).graph
     found = [boards.load(name) for name in (boards.names() if everywhere else (target,))]
     rows = list(zip(mcu.fit_all(graph, found, bits, weight_bits), found, strict=True))
     base, words = split(model)
@@ -192,6 +206,7 @@ def cost(
     ] = None,
     csv: Annotated[bool, typer.Option("--csv", help="Print comma-separated values.")] = False,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print a Markdown table.")] = False,
+    weights: WeightsOption = None,
     json_output: JsonOption = False,
 ) -> None:
     """Puts a network on machines of all kinds, side by side: memory, cycles, images a second, energy, and fit.
@@ -210,7 +225,7 @@ def cost(
     said = target or ["all"]
     names = dict.fromkeys(name for word in said for name in (catalogue.names() if word == "all" else (word,)))
     machines = [(name, catalogue.load(name)) for name in names]
-    graph = open_named(model).graph
+    graph = open_named(model, weights=weights).graph
     with status("planning"):
         found = analysis.costs(graph, machines, technology, fps)
     if out is not None:

@@ -52,8 +52,9 @@ def plan_pixels(
 ) -> PixelPlan:
     """The pipeline with the fewest multipliers at `interval` cycles an image, or the least interval within budgets.
 
-    Of foldings with equally few multipliers, those win whose rings hold the fewest values (ties.py). Budgets are `multipliers` and `memory_bits`; those that are not said are the chip's, and with an interval they are
-    checked. Multipliers count products of two values too. `ceil` allows foldings that do not divide (folding.py).
+    Of foldings with equally few multipliers, those win whose rings hold the fewest values (ties.py). Budgets are
+    `multipliers` and `memory_bits`; those that are not said are the chip's, and with an interval they are checked.
+    Multipliers count products of two values too. `ceil` allows foldings that do not divide (folding.py).
     Raises TargetError for demands that cannot be met, Unsupported for a network that does not stream.
     """
     if weight_bits not in (8, 16):
