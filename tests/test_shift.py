@@ -11,12 +11,15 @@ from graphs import Builder, random_image
 from rillet.arithmetic import fixed_point as fp
 from rillet.arithmetic import shift, tables
 from rillet.backends import reference
+from rillet.backends.c.emit import emit
 from rillet.errors import GraphError, Unsupported
 from rillet.ir.ops import Activate, Activation, Add, Input, Multiply, Pool, PoolKind, Rounding, Window
 from rillet.ir.text import parse_graph, print_graph
 from rillet.ir.types import DType, Quant, Shape
+from rillet.plan.host import plan_host
 from rillet.plan.rows import plan_rows
 from rillet.runtime.run import Program
+from rillet.targets.host import this_host
 
 INT32 = st.integers(-(2**31), 2**31 - 1)
 
@@ -58,6 +61,23 @@ def test_an_addition_under_shared_scales_is_the_sum_of_integers(scale: float, ze
     left, right = (a - zero for a in np.meshgrid(np.arange(-128, 128), np.arange(-128, 128)))
     total = fp.add(left, right, fp.add_constants(quant, quant, quant), subtract)
     assert np.array_equal(total, left - right if subtract else left + right)
+
+
+@pytest.mark.parametrize("subtract", [False, True])
+@pytest.mark.parametrize("dtype", [DType.I8, DType.U8])
+def test_such_additions_in_c(dtype: DType, subtract: bool) -> None:
+    b = Builder(np.random.default_rng(3), dtype)
+    image = b.add(Input(), shape=Shape(9, 9, 5))
+    other = b.add(b.conv(5), image, quant=b.quant(image))
+    b.add(Add(Activation.RELU6, subtract=subtract), image, other, same=True)
+    graph = b.graph()
+    for plan in (plan_rows(graph), plan_host(graph, this_host())):
+        assert any("rillet_exact_" in line for line in emit(plan)["net.c"].splitlines())
+        program = Program(plan)
+        for seed in range(4):
+            expected = reference.outputs(graph, random_image(graph, seed))[0]
+            assert np.unique(expected).size > 20
+            assert np.array_equal(program.run(random_image(graph, seed))[0], expected)
 
 
 def exact(activation: Activation, x: Fraction) -> Fraction:

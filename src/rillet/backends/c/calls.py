@@ -346,7 +346,12 @@ def _arithmetic(plan: Plan, node: Node) -> Body:
     low, high = bounds(graph, node, op.activation)
     constants: list[str] = []
     more = f"{low}, {high}"
-    if node.type.quant is not None:
+    kernel = f"rillet_{word}_{node.type.dtype.value}"
+    if isinstance(op, Add) and node.type.quant is not None and left.type.quant == right.type.quant == node.type.quant:
+        # Under shared scales the rescaling of an addition is exact, whatever they are.
+        zero = quant(graph, node).zero_point
+        kernel, more = kernel.replace("rillet_", "rillet_exact_"), f"{zero}, {more}"
+    elif node.type.quant is not None:
         zeros = [quant(graph, value).zero_point for value in (left, right, node)]
         if isinstance(op, Multiply):
             scale = _product_scale(quant(graph, left), quant(graph, right), quant(graph, node), op.rounding)
@@ -357,7 +362,6 @@ def _arithmetic(plan: Plan, node: Node) -> Body:
             numbers = (*sides, k.out.mantissa, k.out.shift, zeros[2], low, high)
         kind = "multiply" if isinstance(op, Multiply) else "add"
         constants, more = [f"  const rillet_{kind} constants = {{{', '.join(map(str, numbers))}}};"], "constants"
-    kernel = f"rillet_{word}_{node.type.dtype.value}"
     return constants, [*_ready(graph, node), *_over_pixels(plan, node, kernel, more)]
 
 

@@ -28,6 +28,21 @@ RILLET_ADD(rillet_add_u8, uint8_t, +)
 RILLET_ADD(rillet_subtract_i8, int8_t, -)
 RILLET_ADD(rillet_subtract_u8, uint8_t, -)
 
+/* Where both sides and the result share scale and zero point: 16 bits hold every sum. */
+#define RILLET_EXACT_ADD(name, type, from)                                                                             \
+  static inline void name(const type *left, const type *right, type *out, int32_t channels, int32_t zero, int32_t low, \
+                          int32_t high)                                                                                \
+  {                                                                                                                    \
+    for (int32_t c = 0; c < channels; c++) {                                                                           \
+      const int16_t sum = (int16_t)(from);                                                                             \
+      out[c] = (type)(sum < (int16_t)low ? (int16_t)low : sum > (int16_t)high ? (int16_t)high : sum);                  \
+    }                                                                                                                  \
+  }
+RILLET_EXACT_ADD(rillet_exact_add_i8, int8_t, left[c] + right[c] - zero)
+RILLET_EXACT_ADD(rillet_exact_add_u8, uint8_t, left[c] + right[c] - zero)
+RILLET_EXACT_ADD(rillet_exact_subtract_i8, int8_t, left[c] - right[c] + zero)
+RILLET_EXACT_ADD(rillet_exact_subtract_u8, uint8_t, left[c] - right[c] + zero)
+
 #define RILLET_MULTIPLY(name, type)                                                                                    \
   static inline void name(const type *left, const type *right, type *out, int32_t channels, const rillet_multiply k)   \
   {                                                                                                                    \
