@@ -115,14 +115,10 @@ def dense(plan: Plan, node: Node, stage: Stage, window: str) -> tuple[list[str],
             f"    for (int32_t y = 0; y < n / {node.shape.width}; y++)",
             f"      rillet_gather_row(window, at_{identifier(source.name)}(0), {fill}, row + y, {node.shape.width},",
             f"                        (uint8_t *)(in + y * {node.shape.width * depth}), {depth * size});",
-            *(
-                [
-                    f"    for (int32_t p = 0; p < n; p++) memcpy(in + p * {depth} + {values}, in + p * {depth}, {values});"
-                ]
-                if parts > 1
-                else []
-            ),
         ]
+        if parts > 1:
+            copied = f"memcpy(in + p * {depth} + {values}, in + p * {depth}, {values})"
+            lines.append(f"    for (int32_t p = 0; p < n; p++) {copied};")
     lines.append(f"    {value} *const out = at_{name}(made.{name});")
     for block in _blocks(node, stage, lanes(plan)):
         o = "o" if block.count > 1 else str(block.first)
