@@ -14,7 +14,7 @@ from rillet.errors import TargetError
 from rillet.importers.tflite import load
 from rillet.ir.graph import Graph
 from rillet.ir.ops import Activation, Conv, Input, Rounding, Window
-from rillet.ir.types import DType, Shape
+from rillet.ir.types import DType, Quant, Shape
 from rillet.plan.host import plan_host
 from rillet.plan.plan import Kernel, Plan
 from rillet.runtime.run import Program
@@ -99,6 +99,22 @@ def test_random_networks_give_the_references_values(host: Host) -> None:
         assert program.touched_bytes(random_image(graph)) <= plan.arena_bytes
 
     run()
+
+
+@pytest.mark.parametrize("host", HOSTS, ids=lambda h: h.name)
+@pytest.mark.parametrize("scale", [1e-9, 1e-3, 3.0, 3e8])
+def test_factors_of_any_size_round_alike(host: Host, scale: float) -> None:
+    """Left shifts, sums near the ends of 32 bits, divisions by up to 2**31."""
+    b = Builder(np.random.default_rng(3))
+    at = b.add(Input(), shape=Shape(9, 9, 21))
+    at = b.add(b.conv(21, (3, 3), groups=21), at, quant=Quant(scale, -100))
+    at = b.add(b.conv(37), at, quant=Quant(0.1, 10))
+    at = b.add(b.conv(5), at, quant=Quant(scale, 3))
+    modest = b.graph(at)
+    for name in [n for n in b.params if n.endswith("bias")]:
+        b.params[name] = (b.rng.integers(-(2**31), 2**31 - 1, b.params[name].shape) * 0.98).astype(np.int32)
+    for graph in (modest, b.graph(at)):
+        check_outputs(graph, plan_host(graph, host), [random_image(graph, seed) for seed in range(3)])
 
 
 def tiled(plan: Plan) -> set[Kernel]:

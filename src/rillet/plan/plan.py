@@ -75,6 +75,8 @@ class Tiling:
 
     pixels: int
     vectors: int
+    parts: int = 1
+    """Signed bytes that add up to one weight: two for uint8 weights that less their zero point are no bytes."""
 
 
 @dataclass(frozen=True, slots=True)

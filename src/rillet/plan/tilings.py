@@ -1,9 +1,7 @@
 """Kernels of a host: which register tile does a node's work, by instruction set, and where the portable one must do."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
-
-import numpy as np
 
 from rillet.arithmetic.affine import FLOAT_SHIFT
 from rillet.arithmetic.convolution import multipliers, stored_weights
@@ -47,27 +45,29 @@ def choose_on(graph: Graph, node: Node, tile_pixels: int, kernels: str) -> Choic
     if (
         kernels not in VECTORS
         or not isinstance(op, Conv)
-        or not (_fits_bytes(graph, node) and _fits_floats(graph, node))
+        or not (weight_parts(graph, node) and _fits_floats(graph, node))
     ):
         return choose(graph, node, tile_pixels)
     source, vectors = graph.input_shapes(node)[0], VECTORS[kernels]
     real = node.type.quant is None
     if op.depthwise(source) and op.out_channels == source.channels and op.window.extent[1] <= MAX_ROW_TAPS:
         choose(graph, node, tile_pixels)  # refuses types that have no kernel
-        return Choice(Kernel.DEPTHWISE_TILES, Packing.BLOCKS, tiling=_depthwise(op.window, real, vectors, node))
+        tiling = replace(_depthwise(op.window, real, vectors, node), parts=weight_parts(graph, node))
+        return Choice(Kernel.DEPTHWISE_TILES, Packing.BLOCKS, tiling=tiling)
     if op.groups == 1:
         choose(graph, node, tile_pixels)
-        gathered = 0 if op.window.pointwise else tile_pixels * dense_depth(graph, node) * (4 if real else 1)
-        tiling = dense_tiling(op.out_channels, tile_pixels, dense_depth(graph, node), real, kernels)
+        parts, depth = weight_parts(graph, node), dense_depth(graph, node)
+        gathered = 0 if op.window.pointwise and parts == 1 else tile_pixels * depth * (4 if real else 1)
+        tiling = replace(dense_tiling(op.out_channels, tile_pixels, depth, real, kernels), parts=parts)
         return Choice(Kernel.TILES, Packing.BLOCKS, scratch_bytes=gathered, tiling=tiling)
     return choose(graph, node, tile_pixels)
 
 
 def dense_depth(graph: Graph, node: Node) -> int:
-    """Values of one gathered window, bytes rounded up to whole groups of four."""
+    """Values of one gathered window, once for each part of the weights, bytes rounded up to whole groups of four."""
     op = node.op
     assert isinstance(op, Conv)
-    depth = op.window.taps * graph.input_shapes(node)[0].channels
+    depth = op.window.taps * graph.input_shapes(node)[0].channels * weight_parts(graph, node)
     return depth if node.type.quant is None else -(-depth // GROUP_ROWS) * GROUP_ROWS
 
 
@@ -111,17 +111,18 @@ def _depthwise(window: Window, real: bool, vectors: Vectors, node: Node) -> Tili
     return Tiling(even(node.shape.width, pixels), 1)
 
 
-def _fits_bytes(graph: Graph, node: Node) -> bool:
-    """True where the weights without their zero point are bytes, as dot products of bytes want them."""
+@lru_cache(maxsize=512)
+def weight_parts(graph: Graph, node: Node) -> int:
+    """Signed bytes that add up to a weight without its zero point, as dot products of bytes want them; 0: none do."""
     op = node.op
     assert isinstance(op, Conv)
     if op.weights is not DType.U8:
-        return op.weights in (DType.F32, DType.I8)
+        return int(op.weights in (DType.F32, DType.I8))
     if not graph.params:
-        return True
+        return 1
     stored, zero = stored_weights(graph, node, op)
-    centred = stored - zero
-    return bool(np.min(centred) >= -128 and np.max(centred) <= 127)
+    low, high = int(stored.min()) - zero, int(stored.max()) - zero
+    return 1 if low >= -128 and high <= 127 else 2 if high <= 254 else 0
 
 
 def _fits_floats(graph: Graph, node: Node) -> bool:

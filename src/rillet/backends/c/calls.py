@@ -48,8 +48,8 @@ def c_type(value: TensorType) -> str:
 def windowed(node: Node, stage: Stage) -> bool:
     """True where the stage reads around each pixel's place, and so must know its row and column."""
     if stage.kernel in (Kernel.DENSE, Kernel.TILES):
-        window = op_window(node.op)
-        return window is not None and not window.pointwise
+        window, twice = op_window(node.op), stage.tiling is not None and stage.tiling.parts > 1
+        return window is not None and (twice or not window.pointwise)
     if stage.kernel is Kernel.COPY:
         return isinstance(node.op, Pad | Resize)
     return stage.kernel in (Kernel.DEPTHWISE, Kernel.DEPTHWISE_TILES, Kernel.POOL)

@@ -25,8 +25,15 @@ def tile_arrays(graph: Graph, stage: Stage, lanes: int) -> dict[str, Array]:
     node = graph.by_name[stage.node]
     real = node.type.quant is None
     weight, bias = folded_bias(graph, node)
+    assert stage.tiling is not None
+    if stage.tiling.parts > 1:
+        centred = weight.astype(np.int64)
+        first = np.clip(centred, -128, 127)
+        # The depth of a window comes once more, or its rows do, and meets what the first bytes left.
+        axis = 1 if stage.kernel is Kernel.DEPTHWISE_TILES else -1
+        flat = (first, centred - first)
+        weight = np.concatenate([w if axis == 1 else w.reshape(len(w), -1) for w in flat], axis)
     if stage.kernel is Kernel.TILES:
-        assert stage.tiling is not None
         sizes = _group_sizes(len(bias), stage.tiling.vectors, lanes, real)
         order = _dealt(sizes, lanes)
         rows = weight.reshape(len(weight), -1)

@@ -1,7 +1,7 @@
 """Stages of a host plan: whole rows by register tiles."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rillet.backends.c.bounds import bounds
 from rillet.backends.c.constants import identifier, outside_value, quant
@@ -102,8 +102,9 @@ def dense(plan: Plan, node: Node, stage: Stage, window: str) -> tuple[list[str],
     constants = [_channels(graph, node)]
     depth, step = dense_depth(graph, node), source.shape.channels
     lines: list[str] = []
-    if op.window.pointwise:
-        depth = step if real else -(-step // GROUP_ROWS) * GROUP_ROWS
+    assert stage.tiling is not None
+    parts, values = stage.tiling.parts, op.window.taps * source.shape.channels
+    if op.window.pointwise and parts == 1:
         lines.append(f"    const {value} *const in = at_{identifier(source.name)}(made.{name});")
     else:
         assert stage.scratch is not None
@@ -115,6 +116,9 @@ def dense(plan: Plan, node: Node, stage: Stage, window: str) -> tuple[list[str],
             f"      rillet_gather_row(window, at_{identifier(source.name)}(0), {fill}, row + y, {node.shape.width},",
             f"                        (uint8_t *)(in + y * {node.shape.width * depth}), {depth * size});",
         ]
+        if parts > 1:
+            copied = f"memcpy(in + p * {depth} + {values}, in + p * {depth}, {values})"
+            lines.append(f"    for (int32_t p = 0; p < n; p++) {copied};")
     lines.append(f"    {value} *const out = at_{name}(made.{name});")
     for block in _blocks(node, stage, lanes(plan)):
         o = "o" if block.count > 1 else str(block.first)
@@ -147,10 +151,11 @@ def _row_tiles(graph: Graph, node: Node, stage: Stage) -> Iterator[tuple[Depthwi
     window, found, at = op.window, list[tuple[DepthwiseTile, int, int]](), 0
     for pixels in split(node.shape.width, stage.tiling.pixels):
         real = node.type.quant is None
-        tile = DepthwiseTile(real, window.kernel, window.stride[1], window.dilation[1], pixels, 0, 0)
+        kernel = (window.kernel[0] * stage.tiling.parts, window.kernel[1])
+        tile = DepthwiseTile(real, kernel, window.stride[1], window.dilation[1], pixels, 0, 0)
         left = at * window.stride[1] - window.padding[2]
         first, last = max(0, -left), min(tile.columns, source.width - left)
-        tile = DepthwiseTile(real, window.kernel, window.stride[1], window.dilation[1], pixels, first, max(first, last))
+        tile = replace(tile, first=first, last=max(first, last))
         if found and found[-1][0] == tile:
             found[-1] = (tile, found[-1][1], found[-1][2] + 1)
         else:
@@ -192,7 +197,9 @@ def depthwise(plan: Plan, node: Node, stage: Stage, window: str) -> Body:
     assert isinstance(op, Conv)
     real, source = node.type.quant is None, graph.by_name[node.inputs[0]]
     name, value, channels = identifier(node.name), "float" if real else "uint8_t", node.shape.channels
-    high = op.window.kernel[0]
+    assert stage.tiling is not None
+    high = op.window.kernel[0] * stage.tiling.parts
+    again = f" % {op.window.kernel[0]}" if stage.tiling.parts > 1 else ""
     slots = high if real else -(-high // GROUP_ROWS) * GROUP_ROWS
     missing = outside_row_name(graph, node) if _leaves_rows(node) else f"at_{identifier(source.name)}(0)"
     constants = [_channels(graph, node), window]
@@ -203,7 +210,7 @@ def depthwise(plan: Plan, node: Node, stage: Stage, window: str) -> Body:
         f"      const {value} *rows[{slots}];",
         f"      for (int32_t i = 0; i < {slots}; i++) {{",
         f"        const int32_t at = (row + y) * {op.window.stride[0]} - {op.window.padding[0]}"
-        f" + i * {op.window.dilation[0]};",
+        f" + i{again} * {op.window.dilation[0]};",
         f"        rows[i] = at < 0 || at >= {source.shape.height}{'' if slots == high else f' || i >= {high}'}",
         f"                    ? {missing}",
         f"                    : (const {value} *)rillet_row(window, at_{identifier(source.name)}(0), at);",
@@ -211,7 +218,7 @@ def depthwise(plan: Plan, node: Node, stage: Stage, window: str) -> Body:
         f"      {value} *const out = at_{name}(made.{name}) + y * {node.shape.width * channels};",
     ]
     wide = lanes(plan) if real else 4 * lanes(plan)
-    taps = op.window.taps if real else slots * op.window.kernel[1]
+    taps = slots * op.window.kernel[1]
     whole, rest = channels // wide * wide, channels % wide
     tiles = list(_row_tiles(graph, node, stage))
     if whole:

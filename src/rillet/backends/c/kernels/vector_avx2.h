@@ -75,7 +75,7 @@ RILLET_TILE rillet_sums rillet_sums_add_products(rillet_sums sum, rillet_bytes a
 
 /* The multipliers of one vector of channels, ready for use. */
 typedef struct {
-  __m256i mantissa, odd_mantissa, left, right, half, sign;
+  __m256i mantissa, odd_mantissa, left, right, last, sign;
 } rillet_scales;
 
 RILLET_TILE rillet_scales rillet_scales_load(const int32_t *mantissa, const int32_t *left, const int32_t *right)
@@ -85,9 +85,11 @@ RILLET_TILE rillet_scales rillet_scales_load(const int32_t *mantissa, const int3
   k.odd_mantissa = _mm256_srli_epi64(k.mantissa, 32);
   k.left = rillet_sums_load(left);
   k.right = rillet_sums_load(right);
-  k.half = _mm256_srli_epi32(_mm256_sllv_epi32(_mm256_set1_epi32(1), k.right), 1);
+  /* The last bit of a division is rounded by itself, so that nothing overflows. */
+  k.last = _mm256_min_epu32(k.right, _mm256_set1_epi32(1));
+  k.right = _mm256_sub_epi32(k.right, k.last);
   /* A shift by 31 gives the sign, a shift by 32 gives 0. */
-  k.sign = _mm256_sub_epi32(_mm256_set1_epi32(32), _mm256_min_epu32(k.right, _mm256_set1_epi32(1)));
+  k.sign = _mm256_sub_epi32(_mm256_set1_epi32(32), k.last);
   return k;
 }
 
@@ -98,8 +100,8 @@ RILLET_TILE rillet_sums rillet_sums_double(rillet_sums sum, rillet_scales k)
   const __m256i even = _mm256_add_epi64(_mm256_mul_epi32(x, k.mantissa), nudge);
   const __m256i odd = _mm256_add_epi64(_mm256_mul_epi32(_mm256_srli_epi64(x, 32), k.odd_mantissa), nudge);
   const __m256i high = _mm256_blend_epi32(_mm256_srli_epi64(even, 31), _mm256_slli_epi64(odd, 1), 0xaa);
-  const __m256i up = _mm256_sub_epi32(_mm256_add_epi32(high, k.half), _mm256_srlv_epi32(high, k.sign));
-  return _mm256_srav_epi32(up, k.right);
+  const __m256i twice = _mm256_srav_epi32(_mm256_sub_epi32(high, _mm256_srlv_epi32(high, k.sign)), k.right);
+  return _mm256_srav_epi32(_mm256_add_epi32(twice, k.last), k.last);
 }
 
 /* value >> shift of 64-bit lanes, rounded half up. */

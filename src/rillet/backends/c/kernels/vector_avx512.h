@@ -62,7 +62,7 @@ RILLET_TILE rillet_sums rillet_sums_add_products(rillet_sums sum, rillet_bytes a
 
 /* The multipliers of one vector of channels, ready for use. */
 typedef struct {
-  __m512i mantissa, odd_mantissa, left, right, half, sign;
+  __m512i mantissa, odd_mantissa, left, right, last, sign;
 } rillet_scales;
 
 RILLET_TILE rillet_scales rillet_scales_load(const int32_t *mantissa, const int32_t *left, const int32_t *right)
@@ -72,9 +72,11 @@ RILLET_TILE rillet_scales rillet_scales_load(const int32_t *mantissa, const int3
   k.odd_mantissa = _mm512_srli_epi64(k.mantissa, 32);
   k.left = _mm512_loadu_si512(left);
   k.right = _mm512_loadu_si512(right);
-  k.half = _mm512_srli_epi32(_mm512_sllv_epi32(_mm512_set1_epi32(1), k.right), 1);
+  /* The last bit of a division is rounded by itself, so that nothing overflows. */
+  k.last = _mm512_min_epu32(k.right, _mm512_set1_epi32(1));
+  k.right = _mm512_sub_epi32(k.right, k.last);
   /* A shift by 31 gives the sign, a shift by 32 gives 0. */
-  k.sign = _mm512_sub_epi32(_mm512_set1_epi32(32), _mm512_min_epu32(k.right, _mm512_set1_epi32(1)));
+  k.sign = _mm512_sub_epi32(_mm512_set1_epi32(32), k.last);
   return k;
 }
 
@@ -85,8 +87,8 @@ RILLET_TILE rillet_sums rillet_sums_double(rillet_sums sum, rillet_scales k)
   const __m512i even = _mm512_add_epi64(_mm512_mul_epi32(x, k.mantissa), nudge);
   const __m512i odd = _mm512_add_epi64(_mm512_mul_epi32(_mm512_srli_epi64(x, 32), k.odd_mantissa), nudge);
   const __m512i high = _mm512_mask_blend_epi32(0xaaaa, _mm512_srli_epi64(even, 31), _mm512_slli_epi64(odd, 1));
-  const __m512i up = _mm512_sub_epi32(_mm512_add_epi32(high, k.half), _mm512_srlv_epi32(high, k.sign));
-  return _mm512_srav_epi32(up, k.right);
+  const __m512i twice = _mm512_srav_epi32(_mm512_sub_epi32(high, _mm512_srlv_epi32(high, k.sign)), k.right);
+  return _mm512_srav_epi32(_mm512_add_epi32(twice, k.last), k.last);
 }
 
 /* Rounded once, as rillet_rescale_single does; `left` holds 31 - shift here. */
