@@ -25,6 +25,10 @@ MemoryOption = Annotated[str | None, typer.Option("--memory", metavar="SIZE", he
 ClockOption = Annotated[str | None, typer.Option("--clock", metavar="FREQUENCY", help="As 200MHz.")]
 ChipBitsOption = Annotated[int, typer.Option("--bits", metavar="8|16", help="Bits of weights and values on the chip.")]
 CeilOption = Annotated[bool, typer.Option("--ceil", help="Allow foldings that do not divide.")]
+NarrowOption = Annotated[
+    str | None,
+    typer.Option("--narrow", metavar="BLOCK,...|all|auto", help="Blocks that hold the map before their expansion."),
+]
 
 
 def parse_frequency(text: str) -> float:
@@ -43,6 +47,10 @@ def _hertz(clock: str | None) -> float | None:
     return None if clock is None else parse_frequency(clock)
 
 
+def _names(narrow: str | None) -> tuple[str, ...]:
+    return () if narrow is None else tuple(narrow.split(","))
+
+
 def make_pixels(
     graph: "Graph",
     target: str | None,
@@ -52,6 +60,7 @@ def make_pixels(
     clock: str | None,
     bits: int,
     ceil: bool,
+    narrow: str | None,
 ) -> "PixelPlan":
     """The pixel plan that the options ask for."""
     from rillet.plan.pixels import plan_pixels
@@ -66,6 +75,7 @@ def make_pixels(
         clock_hz=_hertz(clock),
         weight_bits=bits,
         ceil=ceil,
+        narrow=_names(narrow),
     )
 
 
@@ -100,6 +110,7 @@ def print_pixels(
     clock: str | None,
     bits: int,
     ceil: bool,
+    narrow: str | None,
     several: int | None,
     json_output: bool,
 ) -> None:
@@ -111,7 +122,7 @@ def print_pixels(
     parts = None
     with answering(graph, target, ceil, json_output) as claim, status("planning"):
         if several is None:
-            made = make_pixels(graph, target, multipliers, interval, memory, clock, bits, ceil)
+            made = make_pixels(graph, target, multipliers, interval, memory, clock, bits, ceil, narrow)
         else:
             made, parts = plan_several(
                 graph,
@@ -123,6 +134,7 @@ def print_pixels(
                 clock_hz=_hertz(clock),
                 weight_bits=bits,
                 ceil=ceil,
+                narrow=_names(narrow),
             )
     if json_output:
         record = pixels.plan_record(made)
@@ -148,6 +160,7 @@ def simulate(
     clock: ClockOption = None,
     bits: ChipBitsOption = 8,
     ceil: CeilOption = False,
+    narrow: NarrowOption = None,
     images: Annotated[int, typer.Option("--images", min=1, help="Images back to back.")] = 3,
     json_output: JsonOption = False,
 ) -> None:
@@ -157,7 +170,7 @@ def simulate(
 
     graph = open_named(model).graph
     with answering(graph, target, ceil, json_output), status("planning and simulating"):
-        made = make_pixels(graph, target, multipliers, interval, memory, clock, bits, ceil)
+        made = make_pixels(graph, target, multipliers, interval, memory, clock, bits, ceil, narrow)
         found = run(made, images)
     if json_output:
         print_json(pixels.simulation_record(made, found))
