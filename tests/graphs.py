@@ -251,3 +251,34 @@ def random_image(graph: Graph, seed: int = 0) -> Array:
         return rng.uniform(-1, 1, node.shape.array).astype(np.float32)
     low, high = node.type.dtype.integers
     return rng.integers(low, high + 1, node.shape.array).astype(node.type.dtype.numpy)
+
+
+@st.composite
+def inverted(draw: st.DrawFn, most_blocks: int = 3) -> Graph:
+    """Inverted-residual blocks of any window: an expansion, perhaps a function, a depthwise layer, a projection."""
+    dtype = draw(st.sampled_from([DType.I8, DType.F32]))
+    b = Builder(np.random.default_rng(draw(st.integers(0, 2**32 - 1))), dtype)
+    at = b.add(Input(), shape=Shape(draw(st.integers(2, 12)), draw(st.integers(1, 12)), draw(st.integers(1, 3))))
+    for _ in range(draw(st.integers(1, most_blocks))):
+        first, channels = at, b.node(at).shape.channels
+        at = b.add(b.conv(channels * draw(st.integers(2, 3)), activation=Activation.RELU), at)
+        if draw(st.booleans()):
+            at = b.add(Activate(Activation.HARD_SWISH), at)
+        wide = b.node(at).shape.channels
+        kernel = (draw(st.integers(2, 4)), draw(st.integers(1, 4)))
+        if draw(st.booleans()):
+            window = {"padding": tuple(draw(st.integers(0, 3)) for _ in range(4))}
+            stride, window["dilation"] = (
+                (draw(st.integers(1, 3)), draw(st.integers(1, 3))),
+                (draw(st.integers(1, 2)), 1),
+            )
+        else:
+            window, stride = {}, (1, 1)
+        try:
+            at = b.add(b.conv(wide, kernel, stride, groups=wide, **window), at)
+        except GraphError:
+            break  # the map has become too small for the window
+        at = b.add(b.conv(channels if draw(st.booleans()) else draw(st.integers(1, 4))), at)
+        if b.node(at).shape == b.node(first).shape and draw(st.booleans()):
+            at = b.add(Add(), first, at)
+    return b.graph()

@@ -331,6 +331,30 @@ def test_a_promise_is_answered_where_there_is_no_plan() -> None:
     assert kept["claim"]["holds"] and kept["interval_cycles"] == kept["claim"]["planned_cycles"]  # type: ignore[index]
 
 
+def test_narrow_sides_of_pipelines() -> None:
+    wide = printed("plan", "mobilenet_v2:top=false", "--interval", 50176)
+    assert (wide["narrow"], wide["recomputed_macs"]) == ([], 0)
+    named = ("mobilenet_v2:top=false", "--interval", 50176, "--narrow", "block2,block14.expand")
+    made = printed("plan", *named)
+    assert [block["block"] for block in made["narrow"]] == ["block2", "block14"]  # type: ignore[index, union-attr]
+    assert made["recomputed_macs"] == 9_461_760 + 4_644_864
+    assert made["multipliers"] > wide["multipliers"]  # type: ignore[operator]
+    assert made["line_buffer_values"] < wide["line_buffer_values"]  # type: ignore[operator]
+    shown = rillet("plan", *named).stdout
+    assert "held before their expansion: block2, block14; that computes 14,106,624 MACs again, 1.0471x in all" in shown
+    found = printed("simulate", *named)
+    assert found["passed"] and found["interval_cycles"] == 50176
+    memory = ("--memory", f"{made['memory_bits'] // 8}B")  # type: ignore[operator]
+    chosen = printed("plan", "mobilenet_v2:top=false", "--interval", 50176, *memory, "--narrow", "auto")
+    assert chosen["multipliers"] <= made["multipliers"]  # type: ignore[operator]
+    assert "an image every 20,000 cycles" in str(
+        printed("draw", "microbotnet", "--pipeline", "--interval", 20_000, "--narrow", "all")["picture"]
+    )
+    assert "got 'stem.conv'" in failed("plan", "mobilenet_v2", "--interval", 50176, "--narrow", "stem.conv")
+    assert "--narrow must come with --target" in failed("plan", "mobilenet_v2", "--narrow", "all")
+    assert "chip must come with --pipeline" in failed("draw", "mobilenet_v2", "--narrow", "all")
+
+
 def test_wrong_words_for_pipelines() -> None:
     assert "multipliers must be at least" in failed("plan", "mobilenet_v2", "--interval", 50176, "--multipliers", 10)
     assert "did you mean zcu102?" in failed("plan", "mobilenet_v2", "--target", "zcu103")

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from blocks import networks
 from graphs import Builder, graphs
-from rillet.analyses import narrow as module
 from rillet.analyses.buffers import buffers
 from rillet.analyses.narrow import NarrowOption, front, narrow
 from rillet.errors import GraphError
@@ -140,6 +139,6 @@ def test_an_expansion_that_something_else_reads_is_no_option() -> None:
 
 
 def test_a_front_too_large_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_MOST_POINTS", 100)
+    monkeypatch.setattr("rillet.plan.subsets.MOST_POINTS", 100)
     with pytest.raises(GraphError, match="at most 100 points, got"):
         front(10**9, 1, {str(i): (2**i, 2**i) for i in range(12)})

@@ -10,14 +10,16 @@ from hypothesis import strategies as st
 
 from blocks import networks
 from conftest import NETWORKS, shared_file
-from graphs import Builder, graphs, random_image
+from graphs import Builder, graphs, inverted, random_image
 from rillet.backends import reference
 from rillet.errors import GraphError, TargetError, Unsupported
 from rillet.importers.tflite import load
 from rillet.ir.graph import Array, Graph, Node
 from rillet.ir.ops import Add, Input, Pool, PoolKind, Resize, Window, op_window
 from rillet.ir.types import DType, Shape
+from rillet.plan.columns import NarrowBlock
 from rillet.plan.pixels import PixelPlan, plan_pixels
+from rillet.runtime.orders import wide_orders
 from rillet.runtime.replay import simulate_values
 from rillet.runtime.simulate import MOST_IMAGES, Simulation, simulate
 from rillet.transforms.fold import fold
@@ -71,6 +73,22 @@ def test_random_networks_never_stall_nor_miss_a_pixel(graph: Graph, interval: in
     check(plan)
 
 
+@pytest.mark.parametrize("interval", INTERVALS)
+@pytest.mark.parametrize("name", ["mobilenet_v2", "mobilenet_v3_small", "mnasnet_b1"])
+def test_narrow_sides_measure_what_was_planned(name: str, interval: int) -> None:
+    plan = plan_pixels(build(name), interval=interval, narrow=("all",))
+    assert len(plan.narrow) >= 10
+    check(plan)
+
+
+@settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
+@given(inverted() | networks(12), st.integers(1, 2000), st.booleans(), st.integers(0, 7))
+def test_narrow_sides_of_random_networks_never_stall(graph: Graph, interval: int, ceil: bool, chosen: int) -> None:
+    names = [block.expansion for block in plan_pixels(graph, interval=interval, narrow=("all",)).narrow]
+    names = [name for i, name in enumerate(names) if chosen >> i & 1]
+    check(plan_pixels(graph, interval=interval, ceil=ceil, narrow=names))
+
+
 def reads_first(reader: Node) -> bool:
     """False where every window of `reader` misses the first pixel, as one that sees padding alone."""
     window = op_window(reader.op)
@@ -87,13 +105,20 @@ def reads_first(reader: Node) -> bool:
     )
 
 
+def first_is_made(plan: PixelPlan, block: NarrowBlock) -> bool:
+    _, row, _ = wide_orders(plan)[block.expansion].places[0]
+    return row >= 0
+
+
 def shorter(plan: PixelPlan) -> list[dict[str, int]]:
     """One ring at a time with a pixel less.
 
     Without those whose first pixel some reader waits for but never reads: it tells that the image has begun.
     """
     nodes = plan.graph.by_name
-    rings = [b for b in plan.buffers if all(reads_first(nodes[reader]) for reader in b.readers)]
+    # Of a wide map that comes column by column, the first place may be of the padding, which nobody reads.
+    late = {block.reader for block in plan.narrow if not first_is_made(plan, block)}
+    rings = [b for b in plan.buffers if all(reads_first(nodes[r]) and r not in late for r in b.readers)]
     return [{b.value: b.depth_pixels - 1} for b in rings if b.depth_pixels > 1]
 
 
@@ -105,9 +130,9 @@ def padding_alone() -> Graph:
     return b.graph()
 
 
-def check_shorter(plan: PixelPlan) -> None:
+def check_shorter(plan: PixelPlan, rings: list[dict[str, int]] | None = None) -> None:
     images = max(2, plan.frames)
-    for less in shorter(plan):
+    for less in rings or shorter(plan):
         lost = simulate(plan, images, depths=less, back_pressure=False)
         (name,) = less
         assert not lost.passed and f"of {name} in image" in lost.wrong
@@ -139,6 +164,17 @@ def test_one_pixel_less_loses_a_pixel_in_random_networks(graph: Graph, interval:
     except Unsupported:
         return
     check_shorter(plan)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@given(inverted(), st.integers(1, 500))
+def test_one_pixel_less_loses_a_pixel_where_sides_are_narrow(graph: Graph, interval: int) -> None:
+    check_shorter(plan_pixels(graph, interval=interval, narrow=("all",)))
+
+
+def test_one_pixel_less_than_the_narrow_sides_of_mobilenet_v2() -> None:
+    plan = plan_pixels(build("mobilenet_v2", {"top": "false"}), interval=50_176, narrow=("all",))
+    check_shorter(plan, [{b.value: b.depth_pixels - 1} for b in plan.buffers if b.depth_pixels > 1])
 
 
 def test_a_deadlock_says_who_waits_for_what() -> None:
@@ -222,10 +258,18 @@ def images_for(plan: PixelPlan, count: int) -> list[Array]:
 
 
 def check_values(plan: PixelPlan, images: list[Array], depths: dict[str, int] | None = None) -> None:
+    orders = wide_orders(plan)
     for image, made in zip(images, simulate_values(plan, *images, depths=depths), strict=True):
         expected = reference.run(plan.graph, image)
         assert made.keys() == {stage.node for stage in plan.stages}
         for name, value in made.items():
+            if name in orders:
+                # What no window sees is not made.
+                seen = np.zeros(value.shape[:2], np.bool_)
+                for _, row, column in orders[name].places:
+                    if 0 <= row < len(seen):
+                        seen[row, column] = True
+                value = np.where(seen[..., None], value, expected[name])
             if plan.graph.by_name[name].type.quant is not None:
                 assert np.array_equal(value, expected[name]), name
             else:
@@ -311,12 +355,20 @@ def in_whole_numbers(graph: Graph) -> Graph:
     return replace(graph, params=params)
 
 
-@pytest.mark.parametrize("name", [pytest.param(name, marks=() if name in FAST else pytest.mark.slow) for name in EXACT])
-def test_values_in_whole_numbers_are_bit_exact(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "narrow"),
+    [
+        *(pytest.param(name, (), marks=() if name in FAST else pytest.mark.slow) for name in EXACT),
+        ("mobilenet_v2", ("all",)),
+        pytest.param("mnasnet_b1", ("all",), marks=pytest.mark.slow),
+    ],
+)
+def test_values_in_whole_numbers_are_bit_exact(name: str, narrow: tuple[str, ...]) -> None:
     """The zoo's own layers at the planned depths: every value of every layer as the reference has it, to the bit."""
     resolution = dict(SIZED)[name]
     graph = fold(with_seeded_weights(build(name, {"resolution": resolution})))
-    plan = plan_pixels(in_whole_numbers(graph), interval=1024)
+    plan = plan_pixels(in_whole_numbers(graph), interval=1024, narrow=narrow)
+    assert bool(plan.narrow) == bool(narrow)
     rng = np.random.default_rng(1)
     shape = plan.graph.input_nodes[0].shape.array
     images = [rng.integers(0, 4, shape).astype(np.float32) for _ in range(max(2, plan.frames))]
@@ -355,6 +407,23 @@ def test_values_of_random_networks(graph: Graph, interval: int) -> None:
     except Unsupported:
         return
     check_values(plan, images)
+
+
+def dilated() -> Graph:
+    """A block whose windows leave out the row between their taps."""
+    b = Builder(np.random.default_rng(0))
+    at = b.add(b.conv(2), b.add(Input(), shape=Shape(5, 3, 1)))
+    b.add(b.conv(1), b.add(b.conv(2, (2, 2), groups=2, dilation=(2, 2), padding=(0, 0, 0, 0)), at))
+    return b.graph()
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@example(dilated(), 1)
+@given(inverted(), st.integers(1, 400))
+def test_values_of_random_networks_with_narrow_sides(graph: Graph, interval: int) -> None:
+    """What is made again is made alike, and every window finds what it wants."""
+    plan = plan_pixels(graph, interval=interval, narrow=("all",))
+    check_values(plan, images_for(plan, 2))
 
 
 def test_values_need_an_image_of_the_right_kind() -> None:

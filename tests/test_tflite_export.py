@@ -18,7 +18,7 @@ from rillet.exporters.tflite.file import ALIGNMENT, FileWriter, Quantized
 from rillet.importers.tflite import load, parse
 from rillet.importers.tflite.file import File
 from rillet.ir.graph import Graph
-from rillet.ir.ops import Activate, Activation, Conv, Input, Op, Pool, PoolKind, Rounding, Window
+from rillet.ir.ops import Activate, Activation, Conv, Input, Multiply, Op, Pool, PoolKind, Rounding, Window
 from rillet.ir.types import DType, Shape
 from rillet.runtime.convert import convert
 from rillet.runtime.models import open_model
@@ -32,8 +32,9 @@ def rounding_as_tflite(graph: Graph) -> Graph:
     """The graph with the roundings that TFLite has."""
 
     def op(made: Op) -> Op:
-        wanted = Rounding.DOUBLE
-        return replace(made, rounding=wanted) if isinstance(made, Conv) and not made.dense else made
+        if isinstance(made, Activate | Pool | Multiply) or (isinstance(made, Conv) and not made.dense):
+            return replace(made, rounding=Rounding.DOUBLE)
+        return replace(made, rounding=Rounding.SINGLE) if isinstance(made, Conv) else made
 
     return replace(graph, nodes=tuple(replace(node, op=op(node.op)) for node in graph.nodes))
 

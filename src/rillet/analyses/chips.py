@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from rillet import targets
 from rillet.errors import TargetError
 from rillet.ir.graph import Graph
-from rillet.plan.pixels import count_weights, least_memory_bits, plan_pixels
+from rillet.plan.pixels import least_memory_bits, plan_pixels
+from rillet.plan.planner import count_weights
 
 
 @dataclass(frozen=True, slots=True)

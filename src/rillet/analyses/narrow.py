@@ -13,12 +13,11 @@ import numpy as np
 
 from rillet.analyses.buffers import LineBuffer, held
 from rillet.analyses.recompute import needed, tiles_along
-from rillet.errors import GraphError
 from rillet.ir.graph import Graph, Node
 from rillet.ir.ops import Activate, Conv, Requantize, Slice
+from rillet.plan.subsets import subsets
 from rillet.transforms.fold import fold, without_weights
 
-_MOST_POINTS = 20_000
 _MOST_READERS = 8
 
 
@@ -111,22 +110,10 @@ def narrow(graph: Graph) -> Narrow:
 def front(wide_values: int, macs: int, options: Mapping[str, tuple[int, int]]) -> tuple[FrontPoint, ...]:
     """All choices of options, name to (values saved, extra MACs), that no other choice beats; exact.
 
-    Options are taken in one by one, and of all choices so far just those are kept that are not beaten: what is beaten
-    stays so whatever is added to both (Nemhauser and Ullmann, 1969). Raises GraphError beyond 20,000 points.
+    Raises GraphError beyond 20,000 points (subsets.py).
     """
     names = tuple(options)
-    kept: list[tuple[int, int, int]] = [(0, 0, 0)]
-    for i, (saved, extra) in enumerate(options.values()):
-        taken = [(more + extra, less - saved, chosen | 1 << i) for more, less, chosen in kept]
-        best: list[tuple[int, int, int]] = []
-        for point in sorted(kept + taken):
-            if not best or point[1] < best[-1][1]:
-                best.append(point)
-        kept = best
-        if len(kept) > _MOST_POINTS:
-            raise GraphError(
-                f"front of {len(names)} expansions must have at most {_MOST_POINTS} points, got {len(kept)}"
-            )
+    kept = subsets([(extra, -saved) for saved, extra in options.values()])
     corners = _hull([(extra, less) for extra, less, _ in kept])
     return tuple(
         FrontPoint(

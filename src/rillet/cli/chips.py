@@ -35,6 +35,10 @@ MemoryOption = Annotated[str | None, typer.Option("--memory", metavar="SIZE", he
 ClockOption = Annotated[str | None, typer.Option("--clock", metavar="FREQUENCY", help="As 200MHz.")]
 ChipBitsOption = Annotated[int, typer.Option("--bits", metavar="8|16", help="Bits of weights and values on the chip.")]
 CeilOption = Annotated[bool, typer.Option("--ceil", help="Allow foldings that do not divide.")]
+NarrowOption = Annotated[
+    str | None,
+    typer.Option("--narrow", metavar="BLOCK,...|all|auto", help="Blocks that hold the map before their expansion."),
+]
 
 
 def parse_frequency(text: str) -> float:
@@ -53,6 +57,10 @@ def _hertz(clock: str | None) -> float | None:
     return None if clock is None else parse_frequency(clock)
 
 
+def _names(narrow: str | None) -> tuple[str, ...]:
+    return () if narrow is None else tuple(narrow.split(","))
+
+
 def make_pixels(
     graph: "Graph",
     target: str | None,
@@ -62,6 +70,7 @@ def make_pixels(
     clock: str | None,
     bits: int,
     ceil: bool,
+    narrow: str | None,
 ) -> "PixelPlan":
     """The pixel plan that the options ask for."""
     from rillet.plan.pixels import plan_pixels
@@ -76,6 +85,7 @@ def make_pixels(
         clock_hz=_hertz(clock),
         weight_bits=bits,
         ceil=ceil,
+        narrow=_names(narrow),
     )
 
 
@@ -110,6 +120,7 @@ def print_pixels(
     clock: str | None,
     bits: int,
     ceil: bool,
+    narrow: str | None,
     several: int | None,
     json_output: bool,
 ) -> None:
@@ -121,7 +132,7 @@ def print_pixels(
     parts = None
     with answering(graph, target, ceil, json_output) as claim, status("planning"):
         if several is None:
-            made = make_pixels(graph, target, multipliers, interval, memory, clock, bits, ceil)
+            made = make_pixels(graph, target, multipliers, interval, memory, clock, bits, ceil, narrow)
         else:
             made, parts = plan_several(
                 graph,
@@ -133,6 +144,7 @@ def print_pixels(
                 clock_hz=_hertz(clock),
                 weight_bits=bits,
                 ceil=ceil,
+                narrow=_names(narrow),
             )
     if json_output:
         record = pixels.plan_record(made)
@@ -158,6 +170,7 @@ def simulate(
     clock: ClockOption = None,
     bits: ChipBitsOption = 8,
     ceil: CeilOption = False,
+    narrow: NarrowOption = None,
     images: Annotated[int, typer.Option("--images", min=1, help="Images back to back.")] = 3,
     weights: WeightsOption = None,
     json_output: JsonOption = False,
@@ -168,7 +181,7 @@ def simulate(
 
     graph = open_named(model, weights=weights).graph
     with answering(graph, target, ceil, json_output), status("planning and simulating"):
-        made = make_pixels(graph, target, multipliers, interval, memory, clock, bits, ceil)
+        made = make_pixels(graph, target, multipliers, interval, memory, clock, bits, ceil, narrow)
         found = run(made, images)
     if json_output:
         print_json(pixels.simulation_record(made, found))

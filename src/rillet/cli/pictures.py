@@ -14,6 +14,7 @@ from rillet.cli.chips import (
     IntervalOption,
     MemoryOption,
     MultipliersOption,
+    NarrowOption,
     TargetOption,
     make_pixels,
 )
@@ -45,6 +46,7 @@ def draw(
     clock: ClockOption = None,
     bits: ChipBitsOption = 8,
     ceil: CeilOption = False,
+    narrow: NarrowOption = None,
     node: Annotated[
         str | None, typer.Option("--node", metavar="45nm|7nm|FILE.toml", help="Technology of --cost energy.")
     ] = None,
@@ -63,7 +65,7 @@ def draw(
         raise GraphError(f"one of --pipeline, --front and --cost must be said, got {' and '.join(said)}")
     if said and chosen != "svg":
         raise GraphError(f"--format must be svg with {said[0]}, got {chosen}")
-    chip = (multipliers, interval, memory, clock)
+    chip = (multipliers, interval, memory, clock, narrow)
     if not pipeline and (bits != 8 or ceil or any(option is not None for option in chip)):
         raise GraphError("options of a chip must come with --pipeline")
     if target is not None and not (pipeline or cost):
@@ -78,7 +80,7 @@ def draw(
         from rillet.runtime.simulate import simulate
 
         with status("planning and simulating"):
-            made = make_pixels(graph, target, multipliers, interval, memory, clock, bits, ceil)
+            made = make_pixels(graph, target, multipliers, interval, memory, clock, bits, ceil, narrow)
             picture = pictured.svg(made, simulate(made, 2, bins=pictured.BINS))
     elif cost is not None:
         picture = costs.picture(graph, cost, target, node)

@@ -27,6 +27,7 @@ from rillet.cli.chips import (
     IntervalOption,
     MemoryOption,
     MultipliersOption,
+    NarrowOption,
     TargetOption,
     print_pixels,
 )
@@ -185,6 +186,7 @@ def plan(
     clock: ClockOption = None,
     bits: ChipBitsOption = 8,
     ceil: CeilOption = False,
+    narrow: NarrowOption = None,
     several: Annotated[int | None, typer.Option("--several", min=1, help="Cut it over so many chips.")] = None,
     json_output: JsonOption = False,
 ) -> None:
@@ -198,10 +200,12 @@ def plan(
     graph = open_named(model, weights=weights).graph
     host = target if target in ("host", *KERNELS) else None
     if host is None and any(option is not None for option in (target, multipliers, interval, memory)):
-        print_pixels(graph, target, multipliers, interval, memory, clock, bits, ceil, several, json_output)
+        print_pixels(graph, target, multipliers, interval, memory, clock, bits, ceil, narrow, several, json_output)
         return
-    if several is not None or clock is not None:
-        raise TargetError("--several and --clock must come with --target, --multipliers, --interval or --memory")
+    if several is not None or clock is not None or narrow is not None:
+        raise TargetError(
+            "--several, --clock and --narrow must come with --target, --multipliers, --interval or --memory"
+        )
     made = make_plan(graph, ram, objective, resident, host)
     if json_output:
         print_json(records.plan_record(made))

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from rillet.errors import TargetError
 from rillet.ir.graph import Graph
-from rillet.plan.pixels import count_weights, plan_pixels
+from rillet.plan.pixels import plan_pixels
+from rillet.plan.planner import count_weights
 from rillet.targets import StreamChip
 
 

@@ -80,9 +80,8 @@ def _links(plan: PixelPlan) -> Numbers:
     place = {stage.node: i for i, stage in enumerate(plan.stages)}
     across = np.zeros(len(plan.stages) + 1, np.int64)
     for buffer in plan.buffers:
-        node = plan.graph.by_name[buffer.value]
         last = max(place[reader] for reader in buffer.readers)
-        across[place.get(buffer.value, -1) + 1 : last + 1] += node.shape.elements * buffer.bits
+        across[place.get(buffer.value, -1) + 1 : last + 1] += buffer.image_pixels * buffer.channels * buffer.bits
     across[0] = 0
     return across
 

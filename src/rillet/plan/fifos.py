@@ -16,7 +16,7 @@ periodic from frame f, the stage is so from f + 1: work left over from frame f i
 being less.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,6 +25,7 @@ import numpy.typing as npt
 from rillet.ir.graph import Graph, Node
 from rillet.ir.ops import Constant, Conv, Input, Pool, Resize, Window, op_window
 from rillet.ir.types import Shape
+from rillet.plan.columns import NarrowBlock, columns_of, span_along
 from rillet.plan.folding import Folding
 
 Cycles = npt.NDArray[np.int64]
@@ -36,11 +37,6 @@ def accumulates(graph: Graph, node: Node) -> bool:
         return False
     shape = graph.input_shapes(node)[0]
     return shape.pixels > 1 and node.op.window.covers(shape)
-
-
-def fired_pixels(graph: Graph, node: Node) -> int:
-    """The pixels that a node's firings share out: those it makes, or takes in where it accumulates."""
-    return graph.input_shapes(node)[0].pixels if accumulates(graph, node) else node.shape.pixels
 
 
 def streamed(graph: Graph, node: Node) -> tuple[str, ...]:
@@ -67,15 +63,23 @@ class Reading:
 
 
 class Flow:
-    """What flows through a network: what each stage's firings read of each value, remembered."""
+    """What flows through a network, and what each stage's firings read of it, remembered.
 
-    def __init__(self, graph: Graph) -> None:
+    Wide values of `narrow` blocks come column by column (columns.py): a pixel for each place.
+    """
+
+    def __init__(self, graph: Graph, narrow: Sequence[NarrowBlock] = ()) -> None:
         self.graph = graph
+        self.columns = columns_of(graph, narrow)
         self._readings: dict[tuple[str, str, int], Reading] = {}
 
     def pixels(self, name: str) -> int:
-        """Pixels of a value that come for one image."""
-        return self.graph.by_name[name].shape.pixels
+        """Pixels of a value that come for one image, places for the padding's among them."""
+        return self.columns[name].count if name in self.columns else self.graph.by_name[name].shape.pixels
+
+    def fired_pixels(self, node: Node) -> int:
+        """The pixels that a node's firings share out: those it makes, or takes in where it accumulates."""
+        return self.pixels(node.inputs[0] if accumulates(self.graph, node) else node.name)
 
     def reading(self, node: Node, source: str, lanes: int) -> Reading:
         """How `node` reads `source` when a firing makes (or takes in) `lanes` pixels."""
@@ -91,10 +95,17 @@ class Flow:
         if accumulates(self.graph, node):
             taken = np.arange(1, pixels // lanes + 1, dtype=np.int64) * lanes
             return taken, taken
-        first, last = _seen(node, self.graph.by_name[source].shape)
+        first, last = self._seen(node, source)
         needs = np.maximum(last.reshape(-1, lanes).max(1) + 1, 1)
         oldest = np.minimum.accumulate(first.reshape(-1, lanes).min(1)[::-1])[::-1]
         return needs, np.concatenate([oldest[1:], [pixels]])
+
+    def _seen(self, node: Node, source: str) -> tuple[Cycles, Cycles]:
+        """For each pixel that a node makes, the first and the last of a source that it reads."""
+        own, other = self.columns.get(node.name), self.columns.get(source)
+        if own is not None:
+            return (np.arange(own.count), np.arange(own.count)) if other is not None else own.source()
+        return other.seen() if other is not None else _seen(node, self.graph.by_name[source].shape)
 
 
 def _seen(node: Node, source: Shape) -> tuple[Cycles, Cycles]:
@@ -109,20 +120,12 @@ def _seen(node: Node, source: Shape) -> tuple[Cycles, Cycles]:
         return place, place
     window = op_window(node.op) or Window()
     (top, _, left, _), (high, wide) = window.padding, window.kernel
-    rows = _axis(out.height, source.height, high, window.stride[0], top, window.dilation[0])
-    columns = _axis(out.width, source.width, wide, window.stride[1], left, window.dilation[1])
+    rows = span_along(out.height, source.height, high, window.stride[0], top, window.dilation[0])
+    columns = span_along(out.width, source.width, wide, window.stride[1], left, window.dilation[1])
     some = ((rows[0] <= rows[1])[:, None] & (columns[0] <= columns[1])).reshape(-1)
     first = (rows[0][:, None] * source.width + columns[0]).reshape(-1)
     last = (rows[1][:, None] * source.width + columns[1]).reshape(-1)
     return np.where(some, first, source.pixels), np.where(some, last, -1)
-
-
-def _axis(out: int, length: int, kernel: int, stride: int, before: int, gap: int) -> tuple[Cycles, Cycles]:
-    """First and last place that each window sees along one axis; first behind last where it sees the padding alone."""
-    corner = np.arange(out, dtype=np.int64) * stride - before
-    skipped = np.maximum(0, -(corner // gap))
-    steps = np.minimum(kernel - 1, (length - 1 - corner) // gap)
-    return corner + skipped * gap, corner + steps * gap
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from rillet.ir.graph import Graph
+from rillet.plan.columns import NarrowBlock
 from rillet.plan.folding import Folding
 
 
@@ -19,6 +20,9 @@ class PixelStage:
     """True where it takes in each pixel as it comes, and makes one at the end (a window over the whole map)."""
     folding: Folding
     macs: int
+    """Of the network's layer."""
+    recomputed_macs: int
+    """Beside those: of values made again, where the narrow side of a block is held."""
     weights: int
     weight_bits: int
     """Bits of one weight."""
@@ -69,8 +73,11 @@ class PixelBuffer:
     channels: int
     bits: int
     """Bits of one value."""
+    image_pixels: int
+    """Pixels that come for one image; where a block's narrow side is held, a place for each time that one is made."""
     line_pixels: int
-    """(K - 1) W + K of its largest window; 0 where no reader has one."""
+    """(K - 1) W + K of its largest window; 0 where no reader has one. Where the narrow side of a block is held, the
+    rows of it that the expansion still wants, and of the wide map the columns under one window."""
     skip_pixels: int
     """What a skip adds to that: the lag of what it skips, were all stages infinitely fast."""
     hold_pixels: int
@@ -120,6 +127,8 @@ class PixelPlan:
     stages: tuple[PixelStage, ...]
     buffers: tuple[PixelBuffer, ...]
     barriers: tuple[Barrier, ...]
+    narrow: tuple[NarrowBlock, ...]
+    """Blocks whose narrow side is held (columns.py)."""
     latency_cycles: int
     """From the first input pixel to the last output value of one image in an idle machine."""
     frames: int
@@ -148,8 +157,13 @@ class PixelPlan:
         return self.graph.macs
 
     @property
+    def recomputed_macs(self) -> int:
+        """Beside those, of values made again."""
+        return sum(stage.recomputed_macs for stage in self.stages)
+
+    @property
     def utilisation(self) -> float:
-        """Share of multiplier cycles that take a product: MACs / (multipliers x interval)."""
+        """Share of multiplier cycles that take a product of the network, once: MACs / (multipliers x interval)."""
         return self.macs / (self.multipliers * self.interval_cycles) if self.multipliers else 0.0
 
     @property
@@ -159,7 +173,7 @@ class PixelPlan:
 
     @property
     def line_buffer_values(self) -> int:
-        """Values of all line buffers, each ((K - 1) W + K) C."""
+        """Values of all line buffers, each ((K - 1) W + K) C where no narrow side is held."""
         return sum(b.line_pixels * b.channels for b in self.buffers)
 
     @property

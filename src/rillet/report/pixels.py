@@ -28,6 +28,7 @@ def plan_record(made: PixelPlan) -> dict[str, Any]:
         "owned_multipliers": made.owned_multipliers,
         "utilisation": made.utilisation,
         "macs": made.macs,
+        "recomputed_macs": made.recomputed_macs,
         "weights": made.weights,
         "weight_copies": made.weight_copies,
         "bits": made.weight_bits,
@@ -40,6 +41,7 @@ def plan_record(made: PixelPlan) -> dict[str, Any]:
         "memory_bits": made.memory_bits,
         "layers": [_stage_record(stage) for stage in made.stages],
         "buffers": [{**asdict(b), "fifo_pixels": b.fifo_pixels, "values": b.values} for b in made.buffers],
+        "narrow": [{"expansion": block.expansion, **asdict(block)} for block in made.narrow],
         "barriers": [asdict(barrier) for barrier in made.barriers],
     }
 
@@ -94,6 +96,13 @@ def plan_table(console: Console, made: PixelPlan) -> None:
         f"rings {bytes_text(-(-made.buffer_bits // 8))}: line buffers {made.line_buffer_values:,} values, skips "
         f"{made.skip_values:,}, whole maps that wait for gates {made.hold_values:,}, for rates {made.fifo_values:,}"
     )
+    if made.narrow:
+        names = ", ".join(block.block or block.expansion for block in made.narrow)
+        console.print(
+            f"held before their expansion: {names}; that computes {made.recomputed_macs:,} MACs again, "
+            f"{1 + made.recomputed_macs / made.macs:.4f}x in all",
+            markup=False,
+        )
     for barrier in made.barriers:
         console.print(
             f"{barrier.node}: holds {barrier.hold_values:,} values; a second pass from {barrier.source} would hold "

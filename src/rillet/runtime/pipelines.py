@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 from rillet.errors import TargetError
 from rillet.ir.graph import Graph
-from rillet.plan.pixels import pipeline_graph, plan_pixels
+from rillet.plan.pixels import plan_pixels
+from rillet.plan.planner import pipeline_graph
 from rillet.runtime.simulate import simulate
 
 FASTEST, RATES = 1024, 8

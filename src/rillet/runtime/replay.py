@@ -16,6 +16,7 @@ from rillet.ir.graph import Array, Graph, Node
 from rillet.ir.ops import Constant, Conv, Input, Pad, Pool, Resize, Window, op_window, output_shape
 from rillet.ir.types import Shape, TensorType
 from rillet.plan.pipeline import PixelPlan
+from rillet.runtime.orders import wide_orders
 from rillet.runtime.simulate import simulate
 
 Places = npt.NDArray[np.int64]
@@ -25,6 +26,8 @@ def simulate_values(
     plan: PixelPlan, *images: Array, depths: Mapping[str, int] | None = None
 ) -> tuple[dict[str, Array], ...]:
     """Every value that the machine makes of each image, by node name, the images back to back.
+
+    A pixel that is never made, as one of a wide map under no window where its block's narrow side is held, is zero.
 
     Each pixel is computed by the reference's own arithmetic from what its window finds in the rings; real values are
     float64. `depths` gives some rings another size, while everything happens when it was planned to happen.
@@ -53,8 +56,8 @@ def simulate_values(
 class _Ring:
     """The slots of one value."""
 
-    def __init__(self, node: Node, depth: int) -> None:
-        self.pixels = node.shape.pixels
+    def __init__(self, node: Node, depth: int, pixels: int) -> None:
+        self.pixels = pixels
         self.slots = np.zeros((depth, node.shape.channels), _dtype(node))
 
     def put(self, token: int, pixel: Array) -> None:
@@ -74,7 +77,12 @@ class _Machine:
         self.images = images
         self.stages = plan.stages
         self.sources = [node for node in graph.input_nodes if graph.consumers[node.name]]
-        self.rings = {b.value: _Ring(graph.by_name[b.value], depths.get(b.value, b.depth_pixels)) for b in plan.buffers}
+        self.orders = wide_orders(plan)
+        self.rings = {
+            b.value: _Ring(node, depths.get(b.value, b.depth_pixels), self.pixels(node))
+            for b in plan.buffers
+            for node in (graph.by_name[b.value],)
+        }
         self.fired = [0] * len(self.stages)
         self.written = [0] * (len(self.stages) + len(self.sources))
         self.results: list[list[Array]] = [[] for _ in self.stages]
@@ -84,10 +92,14 @@ class _Machine:
             node.name: node_value(graph, node, {}) for node in graph.nodes if isinstance(node.op, Constant)
         }
         self.values: tuple[dict[str, Array], ...] = tuple(
-            {s.node: np.empty(graph.by_name[s.node].shape.array, _dtype(graph.by_name[s.node])) for s in self.stages}
+            {s.node: np.zeros(graph.by_name[s.node].shape.array, _dtype(graph.by_name[s.node])) for s in self.stages}
             for _ in images
         )
         self.alone = cache(self._alone)
+
+    def pixels(self, node: Node) -> int:
+        """Pixels of a value that come for one image."""
+        return len(self.orders[node.name].places) if node.name in self.orders else node.shape.pixels
 
     def fire(self, which: int) -> None:
         """One firing: all its pixels, from what lies in the rings now."""
@@ -106,8 +118,12 @@ class _Machine:
             self.taken[which] = []
 
     def pixel(self, node: Node, frame: int, pixel: int) -> Array:
-        """One pixel of a node."""
+        """One pixel of a node; zeros for a place in the padding, where nothing is made."""
         row, column = divmod(pixel, node.shape.width)
+        if node.name in self.orders:
+            _, row, column = self.orders[node.name].places[pixel]
+            if not 0 <= row < node.shape.height:
+                return np.zeros(node.shape.channels, _dtype(node))
         window = op_window(node.op)
         patches: dict[str, Array] = {}
         for name in dict.fromkeys(node.inputs):
@@ -116,11 +132,23 @@ class _Machine:
             if name in self.constants:
                 patches[name] = self.constants[name].reshape(-1, source.channels)[places]
             elif places.size:
-                patches[name] = self.rings[name].at(frame, places)
+                patches[name] = self.rings[name].at(frame, self.tokens(node, name, pixel, row, places))
             else:
                 # The padding alone: one pixel that the window does not see.
                 patches[name] = np.zeros((1, 1, source.channels), self.rings[name].slots.dtype)
         return self.compute(node, patches, window)
+
+    def tokens(self, node: Node, source: str, pixel: int, row: int, places: Places) -> Places:
+        """Where these pixels of a source come, of those that come for one image."""
+        order = self.orders.get(source)
+        if order is None:
+            return places
+        if node.name in self.orders:
+            return np.array([[pixel]])
+        width = self.graph.by_name[source].shape.width
+        # Rows and columns between the taps of a dilated window have no places, and no window looks at them.
+        found = [order.number.get((row, *divmod(place, width)), 0) for place in places.reshape(-1).tolist()]
+        return np.array(found).reshape(places.shape)
 
     def compute(self, node: Node, patches: Mapping[str, Array], window: Window | None) -> Array:
         """What the reference makes of these patches: the first pixel of it."""
@@ -146,7 +174,12 @@ class _Machine:
             if node.name in self.rings:
                 self.rings[node.name].put(token, pixel)
             if which < len(self.stages):
-                frame, place = divmod(token, node.shape.pixels)
+                frame, place = divmod(token, self.pixels(node))
+                if node.name in self.orders:
+                    _, row, column = self.orders[node.name].places[place]
+                    if not 0 <= row < node.shape.height:
+                        continue
+                    place = row * node.shape.width + column
                 self.values[frame][node.name].reshape(-1, node.shape.channels)[place] = pixel
 
 

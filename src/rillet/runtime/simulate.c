@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { WINDOW, TABLE, ACCUMULATE };          /* how an edge picks its tokens */
+enum { WINDOW, TABLE, ACCUMULATE, LIST };         /* how an edge picks its tokens */
 enum { IDLE, BUSY, FULL };                   /* what a stage does: waits for tokens, works, waits for room */
 enum { OK, NO_MEMORY, DEADLOCK, WRONG };     /* how it ends */
 
@@ -85,6 +85,12 @@ typedef struct {
             int64_t tap = (m)->tables[e_->rows + (pixel) / e_->out_width] * e_->width +                                \
                           (m)->tables[e_->columns + (pixel) % e_->out_width];                                          \
             body                                                                                                       \
+        } else if (e_->kind == LIST) {                                                                                 \
+            const int32_t *ends_ = (m)->tables + e_->rows + (pixel);                                                   \
+            for (int64_t i_ = ends_[0]; i_ < ends_[1]; i_++) {                                                         \
+                int64_t tap = (m)->tables[e_->columns + i_];                                                           \
+                body                                                                                                   \
+            }                                                                                                          \
         } else {                                                                                                       \
             for (int64_t i_ = 0; i_ < e_->kernel_h; i_++) {                                                            \
                 int64_t y_ = (pixel) / e_->out_width * e_->stride_h - e_->top + i_ * e_->gap_h;                        \

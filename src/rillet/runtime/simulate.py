@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
+from itertools import accumulate, chain
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from rillet.ir.graph import Node
 from rillet.ir.ops import Pad, Resize, Window, op_window
 from rillet.plan.pipeline import PixelPlan
 from rillet.runtime.build import build_library
+from rillet.runtime.orders import tokens_read, wide_orders
 
 Integers = npt.NDArray[np.int64]
 
@@ -27,7 +29,7 @@ MOST_SPANS = 200_000
 """Spans of a trace; what comes later is left out."""
 
 STATES = ("starved", "busy", "blocked")
-_WINDOW, _TABLE, _ACCUMULATE = range(3)
+_WINDOW, _TABLE, _ACCUMULATE, _LIST = range(4)
 _ENDED = ("ended", "memory", "deadlock", "wrong")
 
 
@@ -149,6 +151,7 @@ class _Tables:
 
     def __init__(self, plan: PixelPlan, depths: Mapping[str, int]) -> None:
         graph = plan.graph
+        self.orders = wide_orders(plan)
         self.ring = {buffer.value: i for i, buffer in enumerate(plan.buffers)}
         self.names = [stage.node for stage in plan.stages]
         self.stages: list[list[int]] = []
@@ -161,7 +164,7 @@ class _Tables:
             found = depths.get(buffer.value, buffer.depth_pixels)
             if found < 1:
                 raise TargetError(f"{buffer.value}: depth must be at least 1 pixel, got {found}")
-            self.rings.append([found, graph.by_name[buffer.value].shape.pixels])
+            self.rings.append([found, self._pixels(graph.by_name[buffer.value])])
         for name in depths.keys() - self.ring.keys():
             raise TargetError(f"{name}: must be a value that has a ring")
         self.inputs = [node for node in graph.input_nodes if node.name in self.ring]
@@ -174,7 +177,7 @@ class _Tables:
             self.stages.append(
                 [
                     *(folding.firings, folding.lanes, folding.cycles, self.ring.get(node.name, -1)),
-                    *(node.shape.pixels, int(stage.accumulates), len(self.edges), len(stage.reads)),
+                    *(self._pixels(node), int(stage.accumulates), len(self.edges), len(stage.reads)),
                     *(folding.cycles, held, int(node.name in graph.outputs)),
                 ]
             )
@@ -185,8 +188,16 @@ class _Tables:
         self.firings = sum(row[0] for row in self.stages) + sum(row[1] for row in self.sources)
         self.first_arrival = min(-(-plan.interval_cycles // pixels) for _, pixels in self.sources)
 
+    def _pixels(self, node: Node) -> int:
+        """Tokens of a value for one image."""
+        return len(self.orders[node.name].places) if node.name in self.orders else node.shape.pixels
+
     def _edge(self, node: Node, source: Node, accumulates: bool) -> list[int]:
         shape, out = source.shape, node.shape
+        listed = tokens_read(self.orders, node, source)
+        if listed is not None:
+            ends = self._table([0, *accumulate(map(len, listed))])
+            return [self.ring[source.name], _LIST, *[0] * 11, ends, self._table([*chain(*listed)])]
         window, kind, rows, columns = op_window(node.op) or Window(), _WINDOW, 0, 0
         if accumulates:
             kind = _ACCUMULATE

@@ -152,6 +152,10 @@ class _Writer:
             got = node.type.dtype.value + ("" if node.type.quant else " without a scale")
             raise self.refuse(node, f"values must be f32, or i8 or u8 with a scale, got {got}")
         op, sources = node.op, [self.graph.by_name[name] for name in node.inputs]
+        if not real and isinstance(op, Conv | Activate | Pool | Multiply):
+            wanted = Rounding.SINGLE if isinstance(op, Conv) and op.dense else Rounding.DOUBLE
+            if op.rounding is not wanted:
+                raise self.refuse(node, f"rounding must be TFLite's, {wanted.value}, got {op.rounding.value}")
         match op:
             case Input():
                 self.made(node)
@@ -273,9 +277,6 @@ class _Writer:
         """A convolution of any kind."""
         if (op.weights is DType.F32) != (node.type.quant is None) or op.weights not in _CODES:
             raise self.refuse(node, f"weights must be f32 as values are, or i8 or u8, got {op.weights.value}")
-        wanted = Rounding.SINGLE if op.dense else Rounding.DOUBLE
-        if op.weights is not DType.F32 and op.rounding is not wanted:
-            raise self.refuse(node, f"rounding must be TFLite's, {wanted.value}, got {op.rounding.value}")
         weight, depthwise = self.graph.param(node, "weight"), op.depthwise(source.shape)
         if op.dense:
             weight = weight.reshape(op.out_channels, -1)
