@@ -44,21 +44,20 @@ def tile_arrays(graph: Graph, stage: Stage, lanes: int) -> dict[str, Array]:
         packed = _depthwise(weight[..., 0], order, lanes, real)
     if real:
         return {"weights": packed.astype(np.float32), "bias": _placed(bias.astype(np.float32), order)}
-    mantissa, left, right = _factors(graph, node)
     rounding = channel_rounding(graph, node)
-    failed = _placed(~rounding.shown, order).reshape(-1, lanes).any(1)
-    group = np.repeat(np.logical_or.reduceat(failed, np.cumsum([0, *sizes[:-1]])), sizes)
-    by_integers = group.astype(np.int32) + failed
-    return {
-        **({"by_integers": by_integers} if failed.any() else {}),
-        "scale": _placed(rounding.scale, order),
-        "nudge": _placed(rounding.nudge, order),
+    arrays = {
         "weights": packed.astype(np.int8),
         "bias": _placed(bias.astype(np.int32), order),
-        "mantissa": _placed(mantissa, order),
-        "left": _placed(left, order),
-        "right": _placed(right, order),
+        "scale": _placed(rounding.scale, order),
+        "nudge": _placed(rounding.nudge, order),
     }
+    if rounding.shown.all():
+        return arrays
+    failed = _placed(~rounding.shown, order).reshape(-1, lanes).any(1)
+    group = np.repeat(np.logical_or.reduceat(failed, np.cumsum([0, *sizes[:-1]])), sizes)
+    factors = zip(("mantissa", "left", "right"), _factors(graph, node), strict=True)
+    arrays |= {name: _placed(values, order) for name, values in factors}
+    return arrays | {"by_integers": group.astype(np.int32) + failed}
 
 
 def channel_rounding(graph: Graph, node: Node) -> Affine:

@@ -40,25 +40,20 @@ def used_tiles(plan: Plan) -> set[Tile]:
     return out
 
 
-def _arrays(node: Node, real: bool) -> str:
-    name = identifier(node.name)
-    parts = ("bias",) if real else ("bias", "mantissa", "left", "right", "scale", "nudge")
-    return ", ".join(f"net_{name}_{part}" for part in parts)
-
-
 def _channels(graph: Graph, node: Node) -> str:
-    op = node.op
+    op, name = node.op, identifier(node.name)
     assert isinstance(op, Conv)
-    real = node.type.quant is None
     low, high = bounds(graph, node, op.activation)
-    if real:
-        return f"  static const rillet_channels_f32_tiles channels = {{{_arrays(node, real)}, {low}, {high}}};"
+    if node.type.quant is None:
+        return f"  static const rillet_channels_f32_tiles channels = {{net_{name}_bias, {low}, {high}}};"
     rounding = channel_rounding(graph, node)
-    by_integers = "0" if rounding.shown.all() else f"net_{identifier(node.name)}_by_integers"
-    steps = f"{int(rounding.signed)}, {int(rounding.careful)}, {int(op.rounding is Rounding.SINGLE)}"
-    flags = f"{by_integers}, {steps}, {rounding.centre}"
-    numbers = f"{flags}, {quant(graph, node).zero_point}, {low}, {high}"
-    return f"  static const rillet_channels_u8_tiles channels = {{\n    {_arrays(node, real)},\n    {numbers}}};"
+    integers = "0, 0, 0, 0"
+    if not rounding.shown.all():
+        integers = ", ".join(f"net_{name}_{part}" for part in ("by_integers", "mantissa", "left", "right"))
+    steps = f"{int(rounding.signed)}, {int(rounding.careful)}, {int(op.rounding is Rounding.SINGLE)}, {rounding.centre}"
+    arrays = ", ".join(f"net_{name}_{part}" for part in ("bias", "scale", "nudge"))
+    numbers = f"{integers},\n    {steps}, {quant(graph, node).zero_point}, {low}, {high}"
+    return f"  static const rillet_channels_u8_tiles channels = {{\n    {arrays},\n    {numbers}}};"
 
 
 # -- dense -----------------------------------------------------------------------------------------------------------

@@ -10,10 +10,10 @@ typedef struct {
 /* Sums are rounded in float32 where that was shown to be exact, else by integers. */
 typedef struct {
   const int32_t *bias; /* zero points folded in */
-  const int32_t *mantissa, *left, *right;
   const float *scale, *nudge;
   const int32_t *by_integers; /* for each vector of channels: 2 where float32 would round otherwise, 1 where it would for
                                  another vector that is stored with it, else 0; no array: all 0 */
+  const int32_t *mantissa, *left, *right; /* where there is one */
   int32_t is_signed;          /* whether the nudge takes the sign of the sum */
   int32_t careful;            /* whether float32 rounds in two steps */
   int32_t single;             /* whether integers are rounded once */
