@@ -13,12 +13,12 @@ from conftest import NETWORKS, shared_file
 from graphs import Builder, conv, graphs, random_image
 from rillet.backends import reference
 from rillet.errors import GraphError, Unsupported
-from rillet.exporters.tflite import export
+from rillet.exporters.tflite import export, rounded
 from rillet.exporters.tflite.file import ALIGNMENT, FileWriter, Quantized
 from rillet.importers.tflite import load, parse
 from rillet.importers.tflite.file import File
 from rillet.ir.graph import Graph
-from rillet.ir.ops import Activate, Activation, Conv, Input, Multiply, Op, Pool, PoolKind, Rounding, Window
+from rillet.ir.ops import Activate, Activation, Conv, Input, Op, Pool, PoolKind, Rounding, Window
 from rillet.ir.types import DType, Shape
 from rillet.runtime.convert import convert
 from rillet.runtime.models import open_model
@@ -26,17 +26,6 @@ from rillet.runtime.oracles import LiteRt, installed
 from rillet.transforms.dequantize import dequantize
 from rillet.transforms.fold import fold
 from test_plan import residual
-
-
-def rounding_as_tflite(graph: Graph) -> Graph:
-    """The graph with the roundings that TFLite has."""
-
-    def op(made: Op) -> Op:
-        if isinstance(made, Activate | Pool | Multiply) or (isinstance(made, Conv) and not made.dense):
-            return replace(made, rounding=Rounding.DOUBLE)
-        return replace(made, rounding=Rounding.SINGLE) if isinstance(made, Conv) else made
-
-    return replace(graph, nodes=tuple(replace(node, op=op(node.op)) for node in graph.nodes))
 
 
 def agree(graph: Graph, got: list[np.ndarray], image: np.ndarray) -> None:
@@ -66,7 +55,7 @@ def litert(data: bytes, image: np.ndarray) -> list[np.ndarray]:
 @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
 @given(graphs())
 def test_what_is_written_is_read_as_the_same_function(graph: Graph) -> None:
-    graph = rounding_as_tflite(graph)
+    graph = rounded(graph)
     try:
         data = export(graph)
     except Unsupported:

@@ -18,6 +18,7 @@ from rillet.runtime.peers import OURS, PRECISIONS, Peer
 from rillet.runtime.peers.files import Given, Request, TorchScript, precision_of, prepare
 from rillet.runtime.peers.ours import kernels
 from rillet.runtime.peers.process import Process
+from rillet.runtime.quantization import quantize_with
 from rillet.runtime.verify import random_inputs
 from rillet.transforms.dequantize import dequantize
 from rillet.transforms.fold import fold
@@ -33,6 +34,8 @@ REST_SECONDS = 0.01
 """Between two runtimes: threads that spin in wait for more work go to sleep."""
 IMAGES = 4
 """Seeded random inputs on which answers are compared."""
+CALIBRATION_IMAGES = 2
+"""Of noise: speed does not depend on what a network sees."""
 COLD_RUNS = 3
 COLD_MOST_BYTES = 2**29
 MOST_ROUNDS, MOST_THREADS = 10_000, 256
@@ -139,8 +142,8 @@ def agreement(ours: Array, theirs: Array, precision: str) -> tuple[float, int]:
 def forms(graph: Graph, precisions: Sequence[str] | None) -> dict[str, Graph]:
     """The network at each precision, batch norms folded; its own where none is said.
 
-    A quantised network has a float32 form. Raises GraphError for a float32 network without its int8 one, and for a
-    precision that is none.
+    A quantised network has a float32 form, a float32 one is quantised by the rule `shift`, calibrated on noise. Raises
+    GraphError for a precision that is none.
     """
     own = precision_of(graph)
     out: dict[str, Graph] = {}
@@ -148,8 +151,9 @@ def forms(graph: Graph, precisions: Sequence[str] | None) -> dict[str, Graph]:
         if precision not in PRECISIONS:
             raise GraphError(f"--precision must be of {', '.join(PRECISIONS)}, got {precision!r}")
         if precision == "int8" and own == "f32":
-            raise GraphError(f"{graph.name}: must be a quantised network for --precision int8, got float32 values")
-        out[precision] = fold(dequantize(graph) if precision == "f32" else graph)
+            out[precision] = quantize_with(graph, random_inputs(graph, CALIBRATION_IMAGES))
+        else:
+            out[precision] = fold(dequantize(graph) if precision == "f32" else graph)
     return out
 
 

@@ -4,6 +4,7 @@ A value is 1xHxWxC, or 1xC behind a fully connected layer, and is called as its 
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, assert_never
 
 import numpy as np
@@ -22,6 +23,7 @@ from rillet.ir.ops import (
     Conv,
     Input,
     Multiply,
+    Op,
     Pad,
     Pool,
     PoolKind,
@@ -58,6 +60,17 @@ _FUNCTIONS = {
 _INT8_VERSIONS = {"CONV_2D": 3, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 4}
 _UNCHANGED = ("HARD_SWISH", "RELU_N1_TO_1", "RESHAPE", "QUANTIZE")
 """Operators whose first version has int8 already."""
+
+
+def rounded(graph: Graph) -> Graph:
+    """The same weights and scales under TFLite's own roundings."""
+
+    def op(made: Op) -> Op:
+        if isinstance(made, Conv):
+            return replace(made, rounding=Rounding.SINGLE if made.dense else Rounding.DOUBLE)
+        return replace(made, rounding=Rounding.DOUBLE) if isinstance(made, Activate | Pool | Multiply) else made
+
+    return replace(graph, nodes=tuple(replace(node, op=op(node.op)) for node in graph.nodes))
 
 
 def export(graph: Graph) -> bytes:

@@ -80,7 +80,7 @@ def _tflite(request: Request) -> dict[str, Any]:
         return {"file": str(request.given.path), "order": request.given.order}
     path = request.folder / f"{precision_of(request.graph)}.tflite"
     if not path.exists():
-        path.write_bytes(tflite.export(request.graph))
+        path.write_bytes(tflite.export(tflite.rounded(request.graph)))
     return {"file": str(path)}
 
 
