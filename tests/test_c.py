@@ -75,7 +75,7 @@ def test_depthwise_convolutions_round_as_they_say(dtype: DType, rounding: Roundi
     check_outputs(graph, plan_rows(graph), [random_image(graph, seed) for seed in range(4)])
 
 
-@settings(max_examples=4, deadline=None, suppress_health_check=list(HealthCheck), phases=PHASES)
+@settings(max_examples=3, deadline=None, suppress_health_check=list(HealthCheck), phases=PHASES)
 @given(graphs())
 def test_random_networks_are_clean_under_sanitizers(tmp_path_factory: pytest.TempPathFactory, graph: Graph) -> None:
     image = random_image(graph)

@@ -20,12 +20,14 @@ from rillet.importers.rlt import load, parse
 from rillet.importers.tflite import load as load_tflite
 from rillet.importers.torch import from_torch
 from rillet.ir.types import DType
+from rillet.plan.host import plan_host
 from rillet.plan.rows import plan_rows
 from rillet.runtime.convert import convert
 from rillet.runtime.images import load_input
 from rillet.runtime.models import open_model
 from rillet.runtime.run import Program
 from rillet.runtime.verify import verify
+from rillet.targets.host import this_host
 from rillet.train.modules import to_module
 from rillet.transforms.dequantize import dequantize
 from rillet.zoo.registry import NETWORKS, build
@@ -153,7 +155,7 @@ def test_the_float_mobilenet_v2_by_every_path(tmp_path: Path) -> None:
         }
     with torch.no_grad():
         answers = {"torch": module(example).numpy().ravel()}
-    answers["C"] = Program(plan_rows(by_torch)).run(image)[0].ravel()
+    answers["C"] = Program(plan_host(by_torch, this_host())).run(image)[0].ravel()
     session = onnxruntime.InferenceSession(tmp_path / "net.onnx", providers=["CPUExecutionProvider"])
     answers["onnxruntime"] = np.asarray(session.run(None, {session.get_inputs()[0].name: example.numpy()})[0]).ravel()
     for name, answer in answers.items():

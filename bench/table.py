@@ -1,0 +1,62 @@
+"""Prints the README's table: how fast Rillet is beside ONNX Runtime, OpenVINO and LiteRT, network by network.
+
+usage: python bench/table.py [--rounds N] [--threads N]      (RILLET_MODELS names the folders of the .tflite files)
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+from datetime import date
+
+from rillet.errors import RilletError
+from rillet.runtime.hub import find, local
+
+PEERS = ("onnxruntime", "openvino", "litert")
+NETWORKS = (
+    ("MobileNetV2 1.0 224", "mobilenet_v2:seed=0", "f32,int8"),
+    ("the same, imported .tflite, exact rounding", "hub:tf2_mobilenet_v2_ptq", "int8"),
+    ("MobileNetV2 0.35 96", "mobilenet_v2:width=0.35,resolution=96,seed=0", "f32,int8"),
+    ("MobileNetV1 0.25 96, visual wake words, .tflite", "hub:vww_96_int8", "int8"),
+    ("MobileNetV2, FuSe half", "mobilenet_v2:fuse=half,seed=0", "f32,int8"),
+    ("MobileNetV3 large", "mobilenet_v3_large:seed=0", "f32,int8"),
+    ("MobileNetV3 small", "mobilenet_v3_small:seed=0", "f32,int8"),
+    ("MnasNet B1", "mnasnet_b1:seed=0", "f32,int8"),
+    ("MicroBotNet x0.32", "microbotnet:width=0.32,seed=0", "f32,int8"),
+)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", default="20")
+    parser.add_argument("--threads", default="1")
+    said = parser.parse_args()
+    print("| network | precision | Rillet ms | of peak | MB | " + " | ".join(PEERS) + " |")
+    print("|---|---|" + "---:|" * (3 + len(PEERS)))
+    machine: dict[str, object] = {}
+    for label, model, precisions in NETWORKS:
+        if not _here(model):
+            continue
+        options = ["--precision", precisions, "--against", ",".join(PEERS), "--rounds", said.rounds, "--json"]
+        command = [sys.executable, "-m", "rillet", "bench", model, *options, "--threads", said.threads]
+        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        records = json.loads(done.stdout)
+        for precision in precisions.split(","):
+            rows = {record["runtime"]: record for record in records if record["precision"] == precision}
+            ours, machine = rows["rillet"], records[0]["machine"]
+            ratios = (f"{rows[peer]['ratio']:.2f} x" if peer in rows else "-" for peer in PEERS)
+            numbers = (f"{ours['min_ms']:.3f}", f"{ours['peak_share']:.0%}", f"{ours['rss_mb']:.1f}", *ratios)
+            print(f"| {label} | {precision} | {' | '.join(numbers)} |", flush=True)
+    print(f"\n{machine.get('cpu')}, {said.threads} thread, {date.today()}")
+
+
+def _here(model: str) -> bool:
+    """False for a published file that is in none of the folders."""
+    try:
+        return not model.startswith("hub:") or local(find(model[4:])) is not None
+    except RilletError:
+        return False
+
+
+if __name__ == "__main__":
+    main()
