@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rillet.cli.app import (
+    CsvOption,
     JsonOption,
+    MarkdownOption,
     ModelArgument,
     WeightsOption,
     app,
@@ -70,8 +72,8 @@ def systolic(
     exact_maps: Annotated[bool, typer.Option("--exact-maps", help="Mend SCALE-Sim's output sizes.")] = False,
     sram: Annotated[float | None, typer.Option("--sram", help="Bytes a cycle that the buffers give.")] = None,
     dram: Annotated[float | None, typer.Option("--dram", help="Bytes a cycle that the memory gives.")] = None,
-    csv: Annotated[bool, typer.Option("--csv", help="Print comma-separated values.")] = False,
-    markdown: Annotated[bool, typer.Option("--markdown", help="Print a Markdown table.")] = False,
+    csv: CsvOption = False,
+    markdown: MarkdownOption = False,
     weights: WeightsOption = None,
     json_output: JsonOption = False,
 ) -> None:
@@ -149,8 +151,8 @@ def fit(
     everywhere: Annotated[bool, typer.Option("--all", help="A table of all known boards.")] = False,
     bits: Annotated[int, typer.Option("--bits", metavar="8|32", help="Bits of activations.")] = 8,
     weight_bits: Annotated[int | None, typer.Option("--weight-bits", help="Bits of a weight, if other.")] = None,
-    csv: Annotated[bool, typer.Option("--csv", help="Print comma-separated values.")] = False,
-    markdown: Annotated[bool, typer.Option("--markdown", help="Print a Markdown table.")] = False,
+    csv: CsvOption = False,
+    markdown: MarkdownOption = False,
     weights: WeightsOption = None,
     json_output: JsonOption = False,
 ) -> None:
@@ -204,8 +206,8 @@ def cost(
         Path | None,
         typer.Option("-o", "--out", metavar="FILE", help="A page (.html, with pictures), or the table (.md, .csv)."),
     ] = None,
-    csv: Annotated[bool, typer.Option("--csv", help="Print comma-separated values.")] = False,
-    markdown: Annotated[bool, typer.Option("--markdown", help="Print a Markdown table.")] = False,
+    csv: CsvOption = False,
+    markdown: MarkdownOption = False,
     weights: WeightsOption = None,
     json_output: JsonOption = False,
 ) -> None:

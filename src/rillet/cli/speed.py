@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rillet.cli.app import (
+    CsvOption,
     JsonOption,
+    MarkdownOption,
     ModelArgument,
     Progress,
     WeightsOption,
@@ -46,8 +48,8 @@ def bench(
     ] = None,
     rounds: Annotated[int, typer.Option("--rounds", help="Alternating rounds.")] = 20,
     weights: WeightsOption = None,
-    csv: Annotated[bool, typer.Option("--csv", help="Print comma-separated values.")] = False,
-    markdown: Annotated[bool, typer.Option("--markdown", help="Print a Markdown table.")] = False,
+    csv: CsvOption = False,
+    markdown: MarkdownOption = False,
     json_output: JsonOption = False,
 ) -> None:
     """Measures Rillet beside other runtimes, in turn, each under its own best settings (docs/bench.md)."""
@@ -106,8 +108,8 @@ def profile(
     runs: Annotated[int | None, typer.Option("--runs", help="Inferences; for four seconds if not said.")] = None,
     out: Annotated[Path | None, typer.Option("-o", "--out", metavar="FILE.svg", help="A picture with bars.")] = None,
     weights: WeightsOption = None,
-    csv: Annotated[bool, typer.Option("--csv", help="Print comma-separated values.")] = False,
-    markdown: Annotated[bool, typer.Option("--markdown", help="Print a Markdown table.")] = False,
+    csv: CsvOption = False,
+    markdown: MarkdownOption = False,
     json_output: JsonOption = False,
 ) -> None:
     """Measures the time of each layer, and how far from this machine's limit it is (docs/bench.md)."""
