@@ -76,9 +76,9 @@ def _unpacked(graph: Graph, tensors: dict[str, Array]) -> dict[str, Array]:
             data = out.pop(f"{name}.{found[0]}")
             if data.dtype != np.uint8 or data.ndim != 1:
                 raise GraphError(f"{name}.{found[0]}: must be bytes, got {data.dtype} of {data.ndim} dimensions")
-            rows = (param.shape[0], math.prod(param.shape[1:]))
+            rows, packed = (param.shape[0], math.prod(param.shape[1:])), data.astype(np.uint8, copy=False)
             try:
-                made = from_lists(data, rows) if found[0] == "lists" else from_planes(data, rows, param.dtype)
+                made = from_lists(packed, rows) if found[0] == "lists" else from_planes(packed, rows, param.dtype)
             except GraphError as error:
                 raise GraphError(f"{name}: {error}") from None
             out[name] = made.reshape(param.shape)

@@ -212,7 +212,7 @@ def _check_values(param: Param, array: Array) -> None:
             raise GraphError("ternary weights must be -1, 0 or 1")
         case "weight", DType.BINARY if not np.isin(array, (-1, 1)).all():
             raise GraphError("binary weights must be -1 or 1")
-        case "levels", _ if (array < np.zeros((), array.dtype)).any():
+        case "levels", _ if (array.astype(np.float64) < 0).any():
             raise GraphError("levels must not be negative")
         case _:
             pass

@@ -45,6 +45,7 @@ def choose_on(graph: Graph, node: Node, tile_pixels: int, kernels: str) -> Choic
     if (
         kernels not in VECTORS
         or not isinstance(op, Conv)
+        or any(value.dtype in (DType.BINARY, DType.I32) for value in (node.type, *graph.input_types(node)))
         or not (weight_parts(graph, node) and _fits_floats(graph, node))
     ):
         return choose(graph, node, tile_pixels)
@@ -117,7 +118,7 @@ def weight_parts(graph: Graph, node: Node) -> int:
     op = node.op
     assert isinstance(op, Conv)
     if op.weights is not DType.U8:
-        return int(op.weights in (DType.F32, DType.I8))
+        return int(op.weights in (DType.F32, DType.I8, DType.TERNARY, DType.BINARY))
     if not graph.params:
         return 1
     stored, zero = stored_weights(graph, node, op)

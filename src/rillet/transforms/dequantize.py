@@ -58,7 +58,7 @@ def _conv_params(graph: Graph, node: Node, op: Conv) -> dict[str, Array]:
     if op.weights is DType.F32:
         return {f"{node.name}.{p.name}": graph.param(node, p.name) for p in graph.node_params(node)}
     if op.real:
-        out = {f"{node.name}.weight": real_weights(graph, node, op).astype(np.float32)}
+        out: dict[str, Array] = {f"{node.name}.weight": real_weights(graph, node, op).astype(np.float32)}
         return out | ({f"{node.name}.bias": graph.param(node, "bias")} if op.bias else {})
     scale = graph.param(node, "weight_scale").astype(np.float64)
     stored, zero = stored_weights(graph, node, op)

@@ -27,41 +27,49 @@ from rillet.ir.ops import (
     op_window,
 )
 from rillet.ir.types import DType, Quant, TensorType
-from rillet.plan.kernels import DENSE_TILE
-from rillet.plan.plan import Kernel, Plan, Stage
+from rillet.plan.kernels import DENSE_TILE, xnor_bytes
+from rillet.plan.plan import Kernel, Packing, Plan, Stage
 
 Body = tuple[list[str], list[str]]
 """Constants before the loop, and the lines of one tile: pixels made.NAME to made.NAME + n - 1."""
 
 _ROUNDINGS = {Rounding.DOUBLE: 0, Rounding.SINGLE: 1, Rounding.SHIFT: 2}
 """As rescale.h numbers them."""
-_TYPES = {DType.I8: "int8_t", DType.U8: "uint8_t", DType.F32: "float"}
+_SIGNS, _SUMS = "RILLET_SIGNS", "RILLET_SUMS"
+_TYPES = {DType.I8: "int8_t", DType.U8: "uint8_t", DType.F32: "float", DType.BINARY: "uint8_t", DType.I32: "int32_t"}
+"""Binary values are eight in a byte."""
 
 
 def c_type(value: TensorType) -> str:
     """The C type of a value's elements; raises Unsupported for types without kernels."""
     if value.dtype not in _TYPES:
-        raise Unsupported(f"values must be i8, u8 or f32 in C, got {value.dtype.value}")
+        raise Unsupported(f"values must be i8, u8, f32, binary or i32 in C, got {value.dtype.value}")
     return _TYPES[value.dtype]
 
 
 def windowed(node: Node, stage: Stage) -> bool:
     """True where the stage reads around each pixel's place, and so must know its row and column."""
-    if stage.kernel in (Kernel.DENSE, Kernel.TILES):
+    if stage.kernel in (Kernel.DENSE, Kernel.TILES, Kernel.LOW_BIT, Kernel.XNOR):
         window, twice = op_window(node.op), stage.tiling is not None and stage.tiling.parts > 1
         return window is not None and (twice or not window.pointwise)
     if stage.kernel is Kernel.COPY:
         return isinstance(node.op, Pad | Resize)
-    return stage.kernel in (Kernel.DEPTHWISE, Kernel.DEPTHWISE_TILES, Kernel.POOL)
+    return stage.kernel in (Kernel.DEPTHWISE, Kernel.DEPTHWISE_TILES, Kernel.LOW_BIT_DEPTHWISE, Kernel.POOL)
 
 
 def body(plan: Plan, node: Node, stage: Stage) -> Body:
     """The lines of a stage."""
     match stage.kernel:
-        case Kernel.DENSE:
+        case Kernel.DENSE | Kernel.LOW_BIT:
             return _dense(plan, node, stage)
-        case Kernel.DEPTHWISE:
-            return _depthwise(plan, node)
+        case Kernel.DEPTHWISE | Kernel.LOW_BIT_DEPTHWISE:
+            return _depthwise(plan, node, stage)
+        case Kernel.XNOR:
+            return _xnor(plan, node, stage)
+        case Kernel.SIGN:
+            source = plan.graph.by_name[node.inputs[0]]
+            kernel = f"rillet_sign_bits_{source.type.dtype.value}"
+            return _each(plan, node, kernel, quant(plan.graph, source).zero_point)
         case Kernel.TILES:
             window = op_window(node.op)
             assert window is not None
@@ -161,7 +169,7 @@ def outside_name(value: int, dtype: DType) -> str:
 def needs_outside(node: Node, stage: Stage) -> bool:
     """True where a stage reads the constant pixel that stands for padding."""
     window = op_window(node.op)
-    without = (Kernel.POOL, Kernel.TILES, Kernel.DEPTHWISE_TILES)
+    without = (Kernel.POOL, Kernel.TILES, Kernel.DEPTHWISE_TILES, Kernel.XNOR)
     return window is not None and any(window.padding) and stage.kernel not in without
 
 
@@ -187,6 +195,57 @@ def _channels(graph: Graph, node: Node) -> str:
     return f"  const rillet_channels channels = {{{arrays}, {numbers}}};"
 
 
+def _low_bit(graph: Graph, node: Node, stage: Stage) -> tuple[str, str]:
+    """The constants of a convolution with packed weights, and what its kernels are told: of results, and of weights."""
+    op, name = node.op, identifier(node.name)
+    assert isinstance(op, Conv)
+    planes = "RILLET_BINARY_PLANES" if op.weights is DType.BINARY else "RILLET_TERNARY_PLANES"
+    how = "RILLET_LISTS" if stage.packing is Packing.LISTS else planes
+    levels = "0" if op.levels is None else f"net_{name}_levels"
+    if node.type.quant is None:
+        low, high = bounds(graph, node, op.activation)
+        arrays = f"net_{name}_weights, {levels}, net_{name}_bias, {low}, {high}"
+        return f"  const rillet_low_bit_f32 channels = {{{arrays}}};", f"0, {how}"
+    arrays = f"net_{name}_weights, {levels}, net_{name}_bias"
+    if node.type.dtype in (DType.BINARY, DType.I32):
+        what = _SIGNS if node.type.dtype is DType.BINARY else _SUMS
+        return f"  const rillet_low_bit channels = {{{arrays}, 0, 0, 0, 0, 0}};", f"{what}, {how}"
+    low, high = bounds(graph, node, op.activation)
+    mantissa = "0" if op.rounding is Rounding.SHIFT else f"net_{name}_mantissa"
+    numbers = f"{mantissa}, net_{name}_shift, {quant(graph, node).zero_point}, {low}, {high}"
+    return f"  const rillet_low_bit channels = {{{arrays}, {numbers}}};", f"{_ROUNDINGS[op.rounding]}, {how}"
+
+
+def _xnor(plan: Plan, node: Node, stage: Stage) -> Body:
+    """Windows of bits are gathered pixel by pixel; a mask tells the taps inside where some lie outside."""
+    graph, op = plan.graph, node.op
+    assert isinstance(op, Conv)
+    assert stage.scratch is not None
+    name, source, taps = identifier(node.name), graph.by_name[node.inputs[0]], op.window.taps
+    channels, size = source.shape.channels, xnor_bytes(op, source.shape.channels)
+    constants, told = _low_bit(graph, node, stage)
+    what = told.split(",")[0]
+    scratch = f"arena + {plan.buffers[stage.scratch].offset}"
+    padded = any(op.window.padding)
+    fetch = [f"const void *tap[1] = {{at_{identifier(source.name)}(made.{name} + p)}};"]
+    if not op.window.pointwise:
+        at = f"at_{identifier(source.name)}(0)"
+        fetch = [f"const void *tap[{taps}];", f"rillet_window_taps(window, {at}, 0, {_place(plan, node, 'p')}, tap);"]
+    gather = f"rillet_gather_bits(tap, {taps}, {source.type.pixel_bytes}, {size}, bits, {'mask' if padded else '0'})"
+    masked = f"inside < {taps} ? mask : 0" if padded else "0"
+    lines = [
+        *(_ready(graph, node) if op.window.pointwise else [_needs(plan, node)]),
+        "    for (int32_t p = 0; p < n; p++) {",
+        *(f"      {line}" for line in fetch),
+        f"      const int32_t inside = {gather};",
+        f"      rillet_xnor(bits, {masked}, inside * {channels}, {size}, at_{name}(made.{name} + p),"
+        f" {op.out_channels}, channels, {what});",
+        "    }",
+    ]
+    head = [constants, *([] if op.window.pointwise else [_window(plan, node)]), f"  uint8_t *const bits = {scratch};"]
+    return [*head, *([f"  uint8_t *const mask = bits + {size};"] if padded else [])], lines
+
+
 def _dense(plan: Plan, node: Node, stage: Stage) -> Body:
     graph, op = plan.graph, node.op
     assert isinstance(op, Conv)
@@ -194,8 +253,12 @@ def _dense(plan: Plan, node: Node, stage: Stage) -> Body:
     name, source, is_real = identifier(node.name), graph.by_name[node.inputs[0]], node.type.quant is None
     per_group, outputs, taps = source.shape.channels // op.groups, op.out_channels // op.groups, op.window.taps
     depth, wide = taps * per_group, "float" if is_real else "int16_t"
-    constants = [_channels(graph, node)]
-    constants.append(f"  {wide} *const gathered = ({wide} *)(arena + {plan.buffers[stage.scratch].offset});")
+    packed, told = (stage.kernel is Kernel.LOW_BIT), ""
+    if packed:
+        channels, told = _low_bit(graph, node, stage)
+    else:
+        channels = _channels(graph, node)
+    constants = [channels, f"  {wide} *const gathered = ({wide} *)(arena + {plan.buffers[stage.scratch].offset});"]
     if op.window.pointwise:
         fetch = [f"const void *tap[1] = {{at_{identifier(source.name)}(made.{name} + PIXEL)}};"]
         ready = _ready(graph, node)
@@ -215,36 +278,51 @@ def _dense(plan: Plan, node: Node, stage: Stage) -> Body:
     gather = f"rillet_gather_{source.type.dtype.value}(tap, {taps}, {first}, {per_group}, gathered"
     kernel = "rillet_dense_f32" if is_real else "rillet_dense"
     tail = f"{depth}, {output}, {outputs}, channels" + ("" if is_real else f", {_ROUNDINGS[op.rounding]}")
+    one_at = f"at_{name}(made.{name} + p)"
+    calls, pointer = (f"{kernel}_1(gathered, {one_at}, {tail});", f"{kernel}_4(gathered, out, {tail});"), "void"
+    if packed:
+        kernel = kernel.replace("rillet_dense", "rillet_low_bit") + "_tile"
+        tail = f"{depth}, {output}, {outputs}, channels, {told}"
+        calls = (
+            f"{kernel}(gathered, (void *const[]){{{one_at}}}, 1, {tail});",
+            f"{kernel}(gathered, out, {DENSE_TILE}, {tail});",
+        )
+    elif is_real:
+        pointer = "float"
     one = [
         "      for (; p < n; p++) {",
         *(f"        {line.replace('PIXEL', 'p')}" for line in fetch),
         f"        {gather});",
-        f"        {kernel}_1(gathered, at_{name}(made.{name} + p), {tail});",
+        f"        {calls[0]}",
         "      }",
     ]
     four: list[str] = []
     if stage.tile_pixels >= DENSE_TILE:
         four = [
             f"      for (; p + {DENSE_TILE} <= n; p += {DENSE_TILE}) {{",
-            f"        {'float' if is_real else 'void'} *out[{DENSE_TILE}];",
+            f"        {pointer} *out[{DENSE_TILE}];",
             f"        for (int32_t q = 0; q < {DENSE_TILE}; q++) {{",
             *(f"          {line.replace('PIXEL', 'p + q')}" for line in fetch),
             f"          {gather} + q * {depth});",
             f"          out[q] = at_{name}(made.{name} + p + q);",
             "        }",
-            f"        {kernel}_4(gathered, out, {tail});",
+            f"        {calls[1]}",
             "      }",
         ]
     return constants, [*ready, loop, "      int32_t p = 0;", *four, *one, "    }"]
 
 
-def _depthwise(plan: Plan, node: Node) -> Body:
+def _depthwise(plan: Plan, node: Node, stage: Stage) -> Body:
     graph, op = plan.graph, node.op
     assert isinstance(op, Conv)
     name, taps = identifier(node.name), op.window.taps
     source = graph.by_name[node.inputs[0]]
     kernel, at = f"rillet_depthwise_{source.type.dtype.value}", f"at_{identifier(source.name)}(0)"
     tail = "channels" + ("" if node.type.quant is None else f", {_ROUNDINGS[op.rounding]}")
+    constants = _channels(graph, node)
+    if stage.kernel is Kernel.LOW_BIT_DEPTHWISE:
+        constants, told = _low_bit(graph, node, stage)
+        kernel, tail = kernel.replace("rillet_", "rillet_low_bit_"), f"channels, {told}"
     lines = [
         _needs(plan, node),
         "    for (int32_t p = 0; p < n; p++) {",
@@ -253,7 +331,7 @@ def _depthwise(plan: Plan, node: Node) -> Body:
         f"      {kernel}(tap, {taps}, at_{name}(made.{name} + p), {op.out_channels}, {tail});",
         "    }",
     ]
-    return [_channels(graph, node), _window(plan, node)], lines
+    return [constants, _window(plan, node)], lines
 
 
 # -- pools -----------------------------------------------------------------------------------------------------------
@@ -264,18 +342,19 @@ def _pool(plan: Plan, node: Node) -> Body:
     assert isinstance(op, Pool)
     if op.kind is PoolKind.MEAN and node.type.quant is not None:
         raise Unsupported(f"{graph.name}: {node.name}: window of a mean must cover the map")
-    name, (low, high) = identifier(node.name), bounds(graph, node, op.activation)
-    source, channels = identifier(node.inputs[0]), node.shape.channels
+    name, source, channels = identifier(node.name), identifier(node.inputs[0]), node.shape.channels
+    binary = node.type.dtype is DType.BINARY
+    limits = "" if binary else "".join(f", {bound}" for bound in bounds(graph, node, op.activation))
     kernel = f"rillet_{'max' if op.kind is PoolKind.MAX else 'average'}_{node.type.dtype.value}"
     more = ""
     if op.kind is not PoolKind.MAX and node.type.quant is not None:
-        more = f"{offset(plan, node)}, "
+        more = f", {offset(plan, node)}"
     lines = [
         _needs(plan, node),
         "    for (int32_t p = 0; p < n; p++) {",
         f"      const void *tap[{op.window.taps}] = {{0}};",
         f"      const int32_t taps = rillet_window_inside(window, at_{source}(0), {_place(plan, node, 'p')}, tap);",
-        f"      {kernel}(tap, taps, at_{name}(made.{name} + p), {channels}, {more}{low}, {high});",
+        f"      {kernel}(tap, taps, at_{name}(made.{name} + p), {channels}{more}{limits});",
         "    }",
     ]
     return [_window(plan, node)], lines
@@ -330,6 +409,7 @@ def _over_pixels(plan: Plan, node: Node, kernel: str, *more: object) -> list[str
     """Calls a kernel of values for the tile: pixel by pixel, or all at once where they lie in one piece."""
     graph, name = plan.graph, identifier(node.name)
     whole = plan.host is not None and all(shape == node.shape for shape in graph.input_shapes(node))
+    whole = whole and node.type.dtype is not DType.BINARY
     pixel, channels = ("0", f"n * {node.shape.channels}") if whole else ("p", str(node.shape.channels))
     at = [_at(graph, source, node, pixel) for source in node.inputs]
     arguments = ", ".join(map(str, (*at, f"at_{name}(made.{name} + {pixel})", channels, *more)))

@@ -12,6 +12,7 @@ from rillet.backends.c.constants import (
     identifier,
     keeps_bytes,
     lookup_table,
+    low_bit_arrays,
     quant,
     rescaled,
 )
@@ -48,6 +49,8 @@ def _stage_arrays(plan: Plan, original: Graph, stage: Stage) -> dict[str, Array]
     op = node.op
     if stage.packing is Packing.BLOCKS:
         return tile_arrays(graph, stage, lanes(plan))
+    if stage.packing in (Packing.PLANES, Packing.LISTS):
+        return low_bit_arrays(graph, stage)
     if isinstance(op, Conv):
         return conv_arrays(graph, stage)
     if stage.kernel is Kernel.LOOKUP:
