@@ -14,6 +14,7 @@ from rillet.errors import Unsupported
 from rillet.ir.graph import Graph
 from rillet.ir.ops import Activate, Activation, Conv, Input, Pool, PoolKind, Rounding, Window
 from rillet.ir.types import DType, Quant, Shape
+from rillet.plan import tilings
 from rillet.plan.host import plan_host
 from rillet.plan.plan import Kernel, Packing, Plan
 from rillet.plan.rows import plan_rows
@@ -149,6 +150,74 @@ def test_layers_are_clean_under_sanitizers(tmp_path: Path) -> None:
         assert first_difference(graph, {out.name: expected}, {out.name: got}, 0, "c") is None
 
     run()
+
+
+needs_lists = pytest.mark.skipif(HOSTS[-1].kernels != "avx512", reason="this machine must have AVX-512 for lists")
+
+
+@st.composite
+def sparse_layers(draw: st.DrawFn) -> Graph:
+    """Ternary layers of 8-bit values, one behind another, so that tiles of several sizes meet."""
+    b = Builder(np.random.default_rng(draw(st.integers(0, 2**32 - 1))), draw(st.sampled_from([DType.I8, DType.U8])))
+    window, height, width = draw(windows())
+    at = b.add(Input(), shape=Shape(height, width, draw(st.integers(1, 70))))
+    for one in (window, Window()):
+        op = Conv(
+            draw(st.integers(1, 70)),
+            one,
+            activation=draw(st.sampled_from([Activation.NONE, Activation.RELU6])),
+            bias=draw(st.booleans()),
+            weights=DType.TERNARY,
+            levels=draw(st.sampled_from([None, DType.I8])),
+            rounding=draw(st.sampled_from(list(Rounding))),
+        )
+        at = b.add(op, at)
+    return thinned(b.graph(at), draw(st.sampled_from([0.5, 0.13, 0.0])))
+
+
+@needs_lists
+def test_lists_give_the_references_values(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(tilings, "LISTS_GAIN", 0.0)
+    listed = 0
+
+    @settings(max_examples=25, **QUIET)
+    @given(sparse_layers(), st.booleans())
+    def run(graph: Graph, resident: bool) -> None:
+        nonlocal listed
+        plan = plan_host(graph, HOSTS[-1], resident=resident)
+        listed += [kernel for kernel, _ in stages(plan)].count(Kernel.LISTS)
+        program = check_outputs(graph, plan, [random_image(graph, seed) for seed in range(2)])
+        assert program.touched_bytes(random_image(graph)) <= plan.arena_bytes
+
+    run()
+    assert listed > 25
+
+    @settings(max_examples=6, **QUIET)
+    @given(sparse_layers())
+    def clean(graph: Graph) -> None:
+        image = random_image(graph)
+        made = np.frombuffer(
+            run_sanitized(plan_host(graph, HOSTS[-1]), image, tmp_path), graph.nodes[-1].type.dtype.numpy
+        )
+        expected = reference.outputs(graph, image)[0]
+        assert np.array_equal(made.reshape(expected.shape), expected)
+
+    clean()
+
+
+@needs_lists
+def test_lists_are_taken_where_they_pay() -> None:
+    def kernel(shape: Shape, channels: int, density: float) -> Kernel:
+        b = Builder(np.random.default_rng(0))
+        op = Conv(channels, weights=DType.TERNARY, levels=DType.I8, rounding=Rounding.SHIFT)
+        graph = thinned(b.graph(b.add(op, b.add(Input(), shape=shape))), density)
+        return stages(plan_host(graph, HOSTS[-1], resident=True))[0][0]
+
+    assert kernel(Shape(14, 14, 576), 96, 0.13) is Kernel.LISTS
+    assert kernel(Shape(14, 14, 576), 96, 1.0) is Kernel.TILES
+    assert kernel(Shape(32, 32, 96), 16, 0.13) is Kernel.TILES
+    # 16 bits do not hold the sum of a longer list.
+    assert kernel(Shape(14, 14, 3000), 96, 0.2) is Kernel.TILES
 
 
 def stages(plan: Plan) -> list[tuple[Kernel, Packing]]:

@@ -4,7 +4,7 @@ from typing import assert_never
 
 from rillet.arithmetic import fixed_point as fp
 from rillet.arithmetic import shift
-from rillet.backends.c import rows
+from rillet.backends.c import lists, rows
 from rillet.backends.c.bounds import bounds
 from rillet.backends.c.constants import identifier, keeps_bytes, outside_value, quant, real, rescaled, weight_zero
 from rillet.backends.c.storage import offset
@@ -49,7 +49,7 @@ def c_type(value: TensorType) -> str:
 
 def windowed(node: Node, stage: Stage) -> bool:
     """True where the stage reads around each pixel's place, and so must know its row and column."""
-    if stage.kernel in (Kernel.DENSE, Kernel.TILES, Kernel.LOW_BIT, Kernel.XNOR):
+    if stage.kernel in (Kernel.DENSE, Kernel.TILES, Kernel.LISTS, Kernel.LOW_BIT, Kernel.XNOR):
         window, twice = op_window(node.op), stage.tiling is not None and stage.tiling.parts > 1
         return window is not None and (twice or not window.pointwise)
     if stage.kernel is Kernel.COPY:
@@ -75,6 +75,12 @@ def body(plan: Plan, node: Node, stage: Stage) -> Body:
             assert window is not None
             ready = _ready(plan.graph, node) if window.pointwise else [_needs(plan, node)]
             constants, lines = rows.dense(plan, node, stage, _window(plan, node))
+            return constants, [*ready, *lines]
+        case Kernel.LISTS:
+            window = op_window(node.op)
+            assert window is not None
+            ready = _ready(plan.graph, node) if window.pointwise else [_needs(plan, node)]
+            constants, lines = lists.lists(plan, stage, _window(plan, node))
             return constants, [*ready, *lines]
         case Kernel.DEPTHWISE_TILES:
             constants, lines = rows.depthwise(plan, node, stage, _window(plan, node))
@@ -169,7 +175,7 @@ def outside_name(value: int, dtype: DType) -> str:
 def needs_outside(node: Node, stage: Stage) -> bool:
     """True where a stage reads the constant pixel that stands for padding."""
     window = op_window(node.op)
-    without = (Kernel.POOL, Kernel.TILES, Kernel.DEPTHWISE_TILES, Kernel.XNOR)
+    without = (Kernel.POOL, Kernel.TILES, Kernel.LISTS, Kernel.DEPTHWISE_TILES, Kernel.XNOR)
     return window is not None and any(window.padding) and stage.kernel not in without
 
 

@@ -15,7 +15,14 @@ from rillet.ir.types import DType, Quant
 from rillet.plan.kernels import xnor_bytes
 from rillet.plan.plan import Kernel, Packing, Plan, Stage
 
-C_TYPES = {"int8": "int8_t", "int16": "int16_t", "int32": "int32_t", "uint8": "uint8_t", "float32": "float"}
+C_TYPES = {
+    "int8": "int8_t",
+    "int16": "int16_t",
+    "int32": "int32_t",
+    "uint8": "uint8_t",
+    "uint16": "uint16_t",
+    "float32": "float",
+}
 _IN_A_LINE = 24
 
 
@@ -116,7 +123,7 @@ def low_bit_arrays(graph: Graph, stage: Stage) -> dict[str, Array]:
 
 def _tap_bytes(weight: Array, row_bytes: int) -> Array:
     """Bits of binary weights, each tap in whole bytes, each row filled up with zeros."""
-    taps = np.packbits(weight > 0, axis=3, bitorder="little").reshape(len(weight), -1)
+    taps = np.packbits(weight.astype(np.int8) > 0, axis=3, bitorder="little").reshape(len(weight), -1)
     return np.pad(taps, ((0, 0), (0, row_bytes - taps.shape[1])))
 
 

@@ -16,6 +16,7 @@ from rillet.backends.c.constants import (
     quant,
     rescaled,
 )
+from rillet.backends.c.lists import list_arrays
 from rillet.backends.c.packing import tile_arrays
 from rillet.backends.c.rows import lanes
 from rillet.backends.c.storage import moved_table, offset
@@ -49,6 +50,8 @@ def _stage_arrays(plan: Plan, original: Graph, stage: Stage) -> dict[str, Array]
     op = node.op
     if stage.packing is Packing.BLOCKS:
         return tile_arrays(graph, stage, lanes(plan))
+    if stage.packing is Packing.PLACES:
+        return list_arrays(graph, stage)
     if stage.packing in (Packing.PLANES, Packing.LISTS):
         return low_bit_arrays(graph, stage)
     if isinstance(op, Conv):

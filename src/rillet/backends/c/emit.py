@@ -29,6 +29,7 @@ _HEADERS = {
     Kernel.DEQUANTIZE: ("pointwise.h",),
     Kernel.SOFTMAX: ("softmax.h",),
     Kernel.COPY: ("pointwise.h",),
+    Kernel.LISTS: ("rows.h", "tiles.h", "lists_avx512.h"),
     Kernel.LOW_BIT: ("dense.h", "low_bit.h"),
     Kernel.LOW_BIT_DEPTHWISE: ("dense.h", "low_bit.h"),
     Kernel.XNOR: ("dense.h", "low_bit.h", "xnor.h"),

@@ -5,6 +5,7 @@
 #include "dense.h"
 
 #define RILLET_LOW_BIT_RUN 32 /* output channels whose sums are held at a time */
+#define RILLET_UNPACKED 64    /* weights that are unpacked at a time */
 #define RILLET_SKIP 255       /* a gap of one less, with no weight at its end */
 
 /* Planes are those of + and of -, or of + alone where every other weight is -. */
@@ -31,8 +32,8 @@ typedef struct {
 } rillet_low_bit_f32;
 
 /* Stores the sums of `n` channels of a pixel from `first` on, a multiple of 8 where they become signs. */
-static inline void rillet_low_bit_store(const int32_t *sums, void *out, int32_t first, int32_t n, const rillet_low_bit k,
-                                        int32_t what)
+static inline void rillet_low_bit_store(const int32_t *sums, void *out, int32_t first, int32_t n,
+                                        const rillet_low_bit k, int32_t what)
 {
   if (what == RILLET_SUMS) {
     memcpy((int32_t *)out + first, sums, (size_t)n * sizeof *sums);
@@ -64,16 +65,21 @@ static inline void rillet_low_bit_store_f32(const float *sums, void *out, int32_
    `name`_planes adds the weights of one output channel, `name`_list those of one sign of it. */
 #define RILLET_LOW_BIT(name, from, sum, constants, store)                                                              \
   static inline void name##_planes(const from *restrict a, int32_t pixels, int32_t depth, const uint8_t *plus,         \
-                                   int32_t binary, sum up, sum down, sum *sums)                                        \
+                                   int32_t binary, from up, from down, sum *sums)                                      \
   {                                                                                                                    \
     const uint8_t *const minus = plus + (depth + 7) / 8;                                                               \
-    for (int32_t i = 0; i < depth; i += 8) {                                                                           \
-      const int32_t ups = plus[i / 8], downs = binary ? ~ups : minus[i / 8];                                           \
-      if (!(ups | downs)) continue;                                                                                    \
-      const int32_t n = depth - i < 8 ? depth - i : 8;                                                                 \
-      for (int32_t j = 0; j < n; j++) {                                                                                \
-        const sum w = (sum)(ups >> j & 1) * up - (sum)(downs >> j & 1) * down;                                         \
-        for (int32_t q = 0; q < pixels; q++) sums[q] += (sum)a[q * depth + i + j] * w;                                 \
+    for (int32_t i = 0; i < depth; i += RILLET_UNPACKED) {                                                             \
+      const int32_t n = depth - i < RILLET_UNPACKED ? depth - i : RILLET_UNPACKED;                                     \
+      from w[RILLET_UNPACKED];                                                                                         \
+      for (int32_t b = 0; b < n; b += 8) {                                                                             \
+        const int32_t ups = plus[(i + b) / 8], downs = binary ? ~ups : minus[(i + b) / 8];                             \
+        for (int32_t j = 0; j < 8; j++)                                                                                \
+          w[b + j] = (from)((ups & 1 << j ? up : (from)0) - (downs & 1 << j ? down : (from)0));                        \
+      }                                                                                                                \
+      for (int32_t q = 0; q < pixels; q++) {                                                                           \
+        sum s = 0;                                                                                                     \
+        for (int32_t c = 0; c < n; c++) s += a[q * depth + i + c] * w[c];                                              \
+        sums[q] += s;                                                                                                  \
       }                                                                                                                \
     }                                                                                                                  \
   }                                                                                                                    \
