@@ -44,6 +44,10 @@ GROUP_ROWS = 4
 def choose_on(graph: Graph, node: Node, tile_pixels: int, kernels: str) -> Choice:
     """The kernel for `node` on a host of this kernel set; raises Unsupported where there is none."""
     op = node.op
+    if kernels == "avx512" and isinstance(op, Conv) and graph.input_types(node)[0].dtype is DType.BINARY:
+        choice, results = choose(graph, node, tile_pixels), -(-op.out_channels // 8) * 8 * 4
+        scratch = XNOR_PIXELS * (choice.scratch_bytes + results)
+        return replace(choice, packing=Packing.BLOCKS, scratch_bytes=scratch)
     if (
         kernels not in VECTORS
         or not isinstance(op, Conv)
@@ -132,6 +136,9 @@ def weight_parts(graph: Graph, node: Node) -> int:
     return 1 if low >= -128 and high <= 127 else 2 if high <= 254 else 0
 
 
+XNOR_PIXELS = 4
+"""Pixels whose bits are gathered at once on a host."""
+
 # -- sparse ternary weights ------------------------------------------------------------------------------------------
 
 ABREAST = (32, 64)
@@ -143,7 +150,7 @@ LISTS_DEPTH = 4000
 LISTS_GAIN = 1.1
 """How many times slower register tiles must be, by the estimates below, before lists are taken."""
 _DENSE_MACS_PER_NS = 420.0
-_NS_A_VALUE, _NS_AN_ADDITION, _NS_AN_OUTPUT = 1.3 / 64, 0.2 / 32, 6.0 / 64
+_NS_A_VALUE, _NS_AN_ADDITION, _NS_AN_OUTPUT = 1.3 / 64, 0.27 / 32, 6.0 / 64
 """What a pixel costs: each of its values, each weight that is not zero, each output. Measured; see bench/lowbit.py."""
 
 

@@ -29,6 +29,7 @@ from rillet.ir.ops import (
 from rillet.ir.types import DType, Quant, TensorType
 from rillet.plan.kernels import DENSE_TILE, xnor_bytes
 from rillet.plan.plan import Kernel, Packing, Plan, Stage
+from rillet.plan.tilings import XNOR_PIXELS
 
 Body = tuple[list[str], list[str]]
 """Constants before the loop, and the lines of one tile: pixels made.NAME to made.NAME + n - 1."""
@@ -231,25 +232,52 @@ def _xnor(plan: Plan, node: Node, stage: Stage) -> Body:
     channels, size = source.shape.channels, xnor_bytes(op, source.shape.channels)
     constants, told = _low_bit(graph, node, stage)
     what = told.split(",")[0]
+    at_once = XNOR_PIXELS if stage.packing is Packing.BLOCKS else 1
     scratch = f"arena + {plan.buffers[stage.scratch].offset}"
     padded = any(op.window.padding)
-    fetch = [f"const void *tap[1] = {{at_{identifier(source.name)}(made.{name} + p)}};"]
-    if not op.window.pointwise:
-        at = f"at_{identifier(source.name)}(0)"
-        fetch = [f"const void *tap[{taps}];", f"rillet_window_taps(window, {at}, 0, {_place(plan, node, 'p')}, tap);"]
-    gather = f"rillet_gather_bits(tap, {taps}, {source.type.pixel_bytes}, {size}, bits, {'mask' if padded else '0'})"
-    masked = f"inside < {taps} ? mask : 0" if padded else "0"
-    lines = [
-        *(_ready(graph, node) if op.window.pointwise else [_needs(plan, node)]),
-        "    for (int32_t p = 0; p < n; p++) {",
-        *(f"      {line}" for line in fetch),
-        f"      const int32_t inside = {gather};",
-        f"      rillet_xnor(bits, {masked}, inside * {channels}, {size}, at_{name}(made.{name} + p),"
-        f" {op.out_channels}, channels, {what});",
+    head = [constants, *([] if op.window.pointwise else [_window(plan, node)]), f"  uint8_t *const bits = {scratch};"]
+    head += [f"  uint8_t *const mask = bits + {at_once * size};"] if padded else []
+
+    def gather(pixel: str, at: str) -> list[str]:
+        fetch = [f"const void *tap[1] = {{at_{identifier(source.name)}(made.{name} + {pixel})}};"]
+        if not op.window.pointwise:
+            buffer, place = f"at_{identifier(source.name)}(0)", _place(plan, node, pixel)
+            fetch = [f"const void *tap[{taps}];", f"rillet_window_taps(window, {buffer}, 0, {place}, tap);"]
+        into = f"bits{at}, {f'mask{at}' if padded else '0'}"
+        return [*fetch, f"inside = rillet_gather_bits(tap, {taps}, {source.type.pixel_bytes}, {size}, {into});"]
+
+    ready = _ready(graph, node) if op.window.pointwise else [_needs(plan, node)]
+    if at_once == 1:
+        masked = f"inside < {taps} ? mask : 0" if padded else "0"
+        return head, [
+            *ready,
+            "    for (int32_t p = 0; p < n; p++) {",
+            "      int32_t inside;",
+            *(f"      {line}" for line in gather("p", "")),
+            f"      rillet_xnor(bits, {masked}, inside * {channels}, {size}, at_{name}(made.{name} + p),"
+            f" {op.out_channels}, channels, {what});",
+            "    }",
+        ]
+    head.append(f"  int32_t *const differ = (int32_t *)(bits + {at_once * size * (2 if padded else 1)});")
+    masked = f"least < {taps} ? mask : 0" if padded else "0"
+    return head, [
+        *ready,
+        f"    for (int32_t p = 0; p < n; p += {at_once}) {{",
+        f"      void *out[{at_once}];",
+        f"      int32_t all[{at_once}], least = {taps};",
+        f"      for (int32_t q = 0; q < {at_once}; q++) {{",
+        "        const int32_t at = p + q < n ? p + q : n - 1;",
+        "        int32_t inside;",
+        *(f"        {line}" for line in gather("at", f" + q * {size}")),
+        f"        out[q] = at_{name}(made.{name} + at);",
+        "        all[q] = inside;",
+        "        least = inside < least ? inside : least;",
+        "      }",
+        "      (void)least;",
+        f"      rillet_xnor_four(bits, {masked}, all, {channels}, {size}, out, {op.out_channels}, differ, channels,"
+        f" {what});",
         "    }",
     ]
-    head = [constants, *([] if op.window.pointwise else [_window(plan, node)]), f"  uint8_t *const bits = {scratch};"]
-    return [*head, *([f"  uint8_t *const mask = bits + {size};"] if padded else [])], lines
 
 
 def _dense(plan: Plan, node: Node, stage: Stage) -> Body:

@@ -111,6 +111,10 @@ def low_bit_arrays(graph: Graph, stage: Stage) -> dict[str, Array]:
     match stage.kernel, stage.packing:
         case Kernel.XNOR, _:
             rows = _tap_bytes(weight, xnor_bytes(op, graph.input_shapes(node)[0].channels))
+            if stage.packing is Packing.BLOCKS:
+                # Eight output channels side by side, word by word.
+                eights = np.pad(rows, ((0, -len(rows) % 8), (0, 0))).reshape(-(-len(rows) // 8), 8, -1, 8)
+                rows = eights.transpose(0, 2, 1, 3)
         case Kernel.LOW_BIT_DEPTHWISE, _:
             rows = to_planes(rows.T, op.weights)
         case _, Packing.LISTS:

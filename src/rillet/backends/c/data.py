@@ -48,6 +48,8 @@ def _stage_arrays(plan: Plan, original: Graph, stage: Stage) -> dict[str, Array]
     node = graph.by_name[stage.node]
     sources = [graph.by_name[name] for name in node.inputs]
     op = node.op
+    if stage.kernel is Kernel.XNOR:
+        return low_bit_arrays(graph, stage)
     if stage.packing is Packing.BLOCKS:
         return tile_arrays(graph, stage, lanes(plan))
     if stage.packing is Packing.PLACES:

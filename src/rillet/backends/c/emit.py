@@ -15,7 +15,7 @@ from rillet.ir.graph import Array, Node
 from rillet.ir.ops import Constant, Input
 from rillet.ir.types import DType
 from rillet.plan.host import HOST_ALIGNMENT
-from rillet.plan.plan import BufferKind, Kernel, Plan, Segment, Stage
+from rillet.plan.plan import BufferKind, Kernel, Packing, Plan, Segment, Stage
 
 _HEADERS = {
     Kernel.DENSE: ("dense.h",),
@@ -71,6 +71,8 @@ def emit(plan: Plan, profile: bool = False) -> dict[str, str]:
 
 
 def _headers(plan: Plan, stage: Stage) -> tuple[str, ...]:
+    if stage.kernel is Kernel.XNOR and stage.packing is Packing.BLOCKS:
+        return (*_HEADERS[Kernel.XNOR], "xnor_avx512.h")
     binary = plan.graph.by_name[stage.node].type.dtype is DType.BINARY
     return _HEADERS[Kernel.SIGN] if stage.kernel is Kernel.POOL and binary else _HEADERS[stage.kernel]
 
