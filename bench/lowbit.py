@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 
-from rillet.arithmetic.convolution import stored_weights
 from rillet.backends.c.data import program_arrays
 from rillet.backends.c.emit import emit
 from rillet.backends.c.flags import machine_flags
@@ -28,6 +27,7 @@ from rillet.plan.rows import plan_rows
 from rillet.runtime.build import build_library
 from rillet.runtime.verify import random_inputs
 from rillet.targets.host import this_host
+from rillet.transforms.lowbit import unpack
 
 ZEROS = (0.5, 0.75, 0.87, 0.95)
 POINTWISE, THREE = Window(), Window((3, 3), padding=(1, 1, 1, 1))
@@ -93,19 +93,6 @@ def layer(shape: Shape, outputs: int, window: Window, zeros: float) -> Graph:
     return Graph("layer", nodes, ("layer",), params)
 
 
-def written_out(graph: Graph) -> Graph:
-    """The same network with int8 weights."""
-    params, nodes = dict(graph.params), list[Node]()
-    for node in graph.nodes:
-        op = node.op
-        if isinstance(op, Conv) and op.weights in (DType.TERNARY, DType.BINARY):
-            params[f"{node.name}.weight"] = stored_weights(graph, node, op)[0].astype(np.int8)
-            params.pop(f"{node.name}.levels", None)
-            node = replace(node, op=replace(op, weights=DType.I8, levels=None))
-        nodes.append(node)
-    return replace(graph, nodes=tuple(nodes), params=params)
-
-
 def binary_layer(shape: Shape, outputs: int, window: Window) -> tuple[Graph, Graph]:
     """A binary convolution of binary values, and the same of bytes."""
     rng = np.random.default_rng(0)
@@ -153,7 +140,7 @@ def main() -> None:
     for kind, shape, outputs, window in LAYERS:
         for zeros in ZEROS:
             graph = layer(shape, outputs, window, zeros)
-            int8 = written_out(graph)
+            int8 = unpack(graph)
             plans = {"tiles": on_host(int8, 1.0), "lists": on_host(graph, 0.0)}
             plans |= {"int8": plan_rows(int8, resident=True), "packed": plan_rows(graph, resident=True)}
             found = measured(plans, said.rounds)
@@ -189,7 +176,7 @@ def network(graph: Graph, rounds: int) -> None:
     """A whole network with its weights packed, and written out as int8."""
     from rillet.runtime.run import Program
 
-    int8, image = written_out(graph), next(random_inputs(graph, 1))
+    int8, image = unpack(graph), next(random_inputs(graph, 1))
     plans = {
         "host, int8": plan_host(int8, this_host()),
         "host, packed": plan_host(graph, this_host()),

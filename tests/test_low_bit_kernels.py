@@ -118,7 +118,7 @@ def binary_layers(draw: st.DrawFn) -> Graph:
 ANY = st.one_of(layers(), binary_layers())
 
 
-@settings(max_examples=40, **QUIET)
+@settings(max_examples=20, **QUIET)
 @given(ANY, st.booleans())
 def test_layers_give_the_references_values(graph: Graph, resident: bool) -> None:
     plan = plan_rows(graph, resident=resident)
@@ -128,7 +128,7 @@ def test_layers_give_the_references_values(graph: Graph, resident: bool) -> None
 
 @pytest.mark.parametrize("host", HOSTS, ids=lambda h: h.name)
 def test_layers_give_the_references_values_on_hosts(host) -> None:
-    @settings(max_examples=12, **QUIET)
+    @settings(max_examples=8, **QUIET)
     @given(ANY)
     def run(graph: Graph) -> None:
         check_outputs(graph, plan_host(graph, host), [random_image(graph, seed) for seed in range(2)])
@@ -180,7 +180,7 @@ def test_lists_give_the_references_values(monkeypatch: pytest.MonkeyPatch, tmp_p
     monkeypatch.setattr(tilings, "LISTS_GAIN", 0.0)
     listed = 0
 
-    @settings(max_examples=25, **QUIET)
+    @settings(max_examples=15, **QUIET)
     @given(sparse_layers(), st.booleans())
     def run(graph: Graph, resident: bool) -> None:
         nonlocal listed
@@ -190,7 +190,7 @@ def test_lists_give_the_references_values(monkeypatch: pytest.MonkeyPatch, tmp_p
         assert program.touched_bytes(random_image(graph)) <= plan.arena_bytes
 
     run()
-    assert listed > 25
+    assert listed > 15
 
     @settings(max_examples=6, **QUIET)
     @given(sparse_layers())

@@ -16,7 +16,7 @@ from rillet.runtime.quantization import quantize_with, with_few_bits
 from rillet.runtime.verify import random_inputs
 from rillet.transforms.dequantize import dequantize
 from rillet.transforms.fold import fold
-from rillet.transforms.lowbit import binarize, census, large_layers, pack, signs, ternarize, ternary_tensors
+from rillet.transforms.lowbit import binarize, census, large_layers, pack, signs, ternarize, ternary_tensors, unpack
 from rillet.transforms.quantize import Quantization, Rule
 from rillet.zoo.layers import Layers, square
 
@@ -175,6 +175,7 @@ def test_a_trained_ternary_network_is_packed_without_loss(rule: Rule) -> None:
     packed = pack(whole)
     counted = census(packed)
     assert (counted.tensors, counted.params, counted.zero) == (31, 153_792, 134_124)
+    assert unpack(packed) == whole
     assert counted.plus + counted.minus == 19_668
     assert whole.weight_bytes - packed.weight_bytes == 153_792 * 3 // 4
     image = next(iter(random_inputs(whole, 1)))

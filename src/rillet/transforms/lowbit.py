@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from rillet.arithmetic.convolution import real_weights, stored_weights
 from rillet.errors import GraphError
 from rillet.ir.graph import Array, Graph, Node
 from rillet.ir.ops import Conv, Multiply
@@ -156,6 +157,23 @@ def _packed(graph: Graph, node: Node) -> tuple[Conv, Array, Array] | None:
         return None
     signs_of = np.sign(rows).astype(np.int8).reshape(weight.shape)
     return replace(op, weights=dtype, levels=op.weights), signs_of, levels.astype(op.weights.numpy)
+
+
+def unpack(graph: Graph) -> Graph:
+    """The same network, to the last bit, with int8 or float weights where `pack` would make ternary or binary ones."""
+    params, nodes = dict(graph.params), list[Node]()
+    for node in graph.nodes:
+        op = node.op
+        values = (node.type.dtype, *(value.dtype for value in graph.input_types(node)))
+        if isinstance(op, Conv) and op.weights in _LOW and not {DType.BINARY, DType.I32} & set(values):
+            wide = DType.F32 if op.real else DType.I8
+            if graph.params:
+                weight = real_weights(graph, node, op) if op.real else stored_weights(graph, node, op)[0]
+                params[f"{node.name}.weight"] = weight.astype(wide.numpy)
+                params.pop(f"{node.name}.levels", None)
+            node = replace(node, op=replace(op, weights=wide, levels=None))
+        nodes.append(node)
+    return replace(graph, nodes=tuple(nodes), params=params)
 
 
 def _level(rows: Doubles, sign: int) -> Doubles:

@@ -4,9 +4,18 @@ from typing import assert_never
 
 from rillet.arithmetic import fixed_point as fp
 from rillet.arithmetic import shift
-from rillet.backends.c import lists, rows
+from rillet.backends.c import lists, low_bit, rows
 from rillet.backends.c.bounds import bounds
-from rillet.backends.c.constants import identifier, keeps_bytes, outside_value, quant, real, rescaled, weight_zero
+from rillet.backends.c.constants import (
+    ROUNDINGS,
+    identifier,
+    keeps_bytes,
+    outside_value,
+    quant,
+    real,
+    rescaled,
+    weight_zero,
+)
 from rillet.backends.c.storage import offset
 from rillet.errors import Unsupported
 from rillet.ir.graph import Graph, Node
@@ -27,16 +36,12 @@ from rillet.ir.ops import (
     op_window,
 )
 from rillet.ir.types import DType, Quant, TensorType
-from rillet.plan.kernels import DENSE_TILE, xnor_bytes
-from rillet.plan.plan import Kernel, Packing, Plan, Stage
-from rillet.plan.tilings import XNOR_PIXELS
+from rillet.plan.kernels import DENSE_TILE
+from rillet.plan.plan import Kernel, Plan, Stage
 
 Body = tuple[list[str], list[str]]
 """Constants before the loop, and the lines of one tile: pixels made.NAME to made.NAME + n - 1."""
 
-_ROUNDINGS = {Rounding.DOUBLE: 0, Rounding.SINGLE: 1, Rounding.SHIFT: 2}
-"""As rescale.h numbers them."""
-_SIGNS, _SUMS = "RILLET_SIGNS", "RILLET_SUMS"
 _TYPES = {DType.I8: "int8_t", DType.U8: "uint8_t", DType.F32: "float", DType.BINARY: "uint8_t", DType.I32: "int32_t"}
 """Binary values are eight in a byte."""
 
@@ -202,82 +207,12 @@ def _channels(graph: Graph, node: Node) -> str:
     return f"  const rillet_channels channels = {{{arrays}, {numbers}}};"
 
 
-def _low_bit(graph: Graph, node: Node, stage: Stage) -> tuple[str, str]:
-    """The constants of a convolution with packed weights, and what its kernels are told: of results, and of weights."""
-    op, name = node.op, identifier(node.name)
-    assert isinstance(op, Conv)
-    planes = "RILLET_BINARY_PLANES" if op.weights is DType.BINARY else "RILLET_TERNARY_PLANES"
-    how = "RILLET_LISTS" if stage.packing is Packing.LISTS else planes
-    levels = "0" if op.levels is None else f"net_{name}_levels"
-    if node.type.quant is None:
-        low, high = bounds(graph, node, op.activation)
-        arrays = f"net_{name}_weights, {levels}, net_{name}_bias, {low}, {high}"
-        return f"  const rillet_low_bit_f32 channels = {{{arrays}}};", f"0, {how}"
-    arrays = f"net_{name}_weights, {levels}, net_{name}_bias"
-    if node.type.dtype in (DType.BINARY, DType.I32):
-        what = _SIGNS if node.type.dtype is DType.BINARY else _SUMS
-        return f"  const rillet_low_bit channels = {{{arrays}, 0, 0, 0, 0, 0}};", f"{what}, {how}"
-    low, high = bounds(graph, node, op.activation)
-    mantissa = "0" if op.rounding is Rounding.SHIFT else f"net_{name}_mantissa"
-    numbers = f"{mantissa}, net_{name}_shift, {quant(graph, node).zero_point}, {low}, {high}"
-    return f"  const rillet_low_bit channels = {{{arrays}, {numbers}}};", f"{_ROUNDINGS[op.rounding]}, {how}"
-
-
 def _xnor(plan: Plan, node: Node, stage: Stage) -> Body:
-    """Windows of bits are gathered pixel by pixel; a mask tells the taps inside where some lie outside."""
-    graph, op = plan.graph, node.op
-    assert isinstance(op, Conv)
-    assert stage.scratch is not None
-    name, source, taps = identifier(node.name), graph.by_name[node.inputs[0]], op.window.taps
-    channels, size = source.shape.channels, xnor_bytes(op, source.shape.channels)
-    constants, told = _low_bit(graph, node, stage)
-    what = told.split(",")[0]
-    at_once = XNOR_PIXELS if stage.packing is Packing.BLOCKS else 1
-    scratch = f"arena + {plan.buffers[stage.scratch].offset}"
-    padded = any(op.window.padding)
-    head = [constants, *([] if op.window.pointwise else [_window(plan, node)]), f"  uint8_t *const bits = {scratch};"]
-    head += [f"  uint8_t *const mask = bits + {at_once * size};"] if padded else []
-
-    def gather(pixel: str, at: str) -> list[str]:
-        fetch = [f"const void *tap[1] = {{at_{identifier(source.name)}(made.{name} + {pixel})}};"]
-        if not op.window.pointwise:
-            buffer, place = f"at_{identifier(source.name)}(0)", _place(plan, node, pixel)
-            fetch = [f"const void *tap[{taps}];", f"rillet_window_taps(window, {buffer}, 0, {place}, tap);"]
-        into = f"bits{at}, {f'mask{at}' if padded else '0'}"
-        return [*fetch, f"inside = rillet_gather_bits(tap, {taps}, {source.type.pixel_bytes}, {size}, {into});"]
-
-    ready = _ready(graph, node) if op.window.pointwise else [_needs(plan, node)]
-    if at_once == 1:
-        masked = f"inside < {taps} ? mask : 0" if padded else "0"
-        return head, [
-            *ready,
-            "    for (int32_t p = 0; p < n; p++) {",
-            "      int32_t inside;",
-            *(f"      {line}" for line in gather("p", "")),
-            f"      rillet_xnor(bits, {masked}, inside * {channels}, {size}, at_{name}(made.{name} + p),"
-            f" {op.out_channels}, channels, {what});",
-            "    }",
-        ]
-    head.append(f"  int32_t *const differ = (int32_t *)(bits + {at_once * size * (2 if padded else 1)});")
-    masked = f"least < {taps} ? mask : 0" if padded else "0"
-    return head, [
-        *ready,
-        f"    for (int32_t p = 0; p < n; p += {at_once}) {{",
-        f"      void *out[{at_once}];",
-        f"      int32_t all[{at_once}], least = {taps};",
-        f"      for (int32_t q = 0; q < {at_once}; q++) {{",
-        "        const int32_t at = p + q < n ? p + q : n - 1;",
-        "        int32_t inside;",
-        *(f"        {line}" for line in gather("at", f" + q * {size}")),
-        f"        out[q] = at_{name}(made.{name} + at);",
-        "        all[q] = inside;",
-        "        least = inside < least ? inside : least;",
-        "      }",
-        "      (void)least;",
-        f"      rillet_xnor_four(bits, {masked}, all, {channels}, {size}, out, {op.out_channels}, differ, channels,"
-        f" {what});",
-        "    }",
-    ]
+    window = op_window(node.op)
+    assert window is not None
+    ready = _ready(plan.graph, node) if window.pointwise else [_needs(plan, node)]
+    constants, lines = low_bit.xnor(plan, stage, _window(plan, node), lambda pixel: _place(plan, node, pixel))
+    return constants, [*ready, *lines]
 
 
 def _dense(plan: Plan, node: Node, stage: Stage) -> Body:
@@ -289,7 +224,7 @@ def _dense(plan: Plan, node: Node, stage: Stage) -> Body:
     depth, wide = taps * per_group, "float" if is_real else "int16_t"
     packed, told = (stage.kernel is Kernel.LOW_BIT), ""
     if packed:
-        channels, told = _low_bit(graph, node, stage)
+        channels, told = low_bit.channels(graph, stage)
     else:
         channels = _channels(graph, node)
     constants = [channels, f"  {wide} *const gathered = ({wide} *)(arena + {plan.buffers[stage.scratch].offset});"]
@@ -311,7 +246,7 @@ def _dense(plan: Plan, node: Node, stage: Stage) -> Body:
         loop = f"    for (int32_t g = 0; g < {op.groups}; g++) {{"
     gather = f"rillet_gather_{source.type.dtype.value}(tap, {taps}, {first}, {per_group}, gathered"
     kernel = "rillet_dense_f32" if is_real else "rillet_dense"
-    tail = f"{depth}, {output}, {outputs}, channels" + ("" if is_real else f", {_ROUNDINGS[op.rounding]}")
+    tail = f"{depth}, {output}, {outputs}, channels" + ("" if is_real else f", {ROUNDINGS[op.rounding]}")
     one_at = f"at_{name}(made.{name} + p)"
     calls, pointer = (f"{kernel}_1(gathered, {one_at}, {tail});", f"{kernel}_4(gathered, out, {tail});"), "void"
     if packed:
@@ -352,10 +287,10 @@ def _depthwise(plan: Plan, node: Node, stage: Stage) -> Body:
     name, taps = identifier(node.name), op.window.taps
     source = graph.by_name[node.inputs[0]]
     kernel, at = f"rillet_depthwise_{source.type.dtype.value}", f"at_{identifier(source.name)}(0)"
-    tail = "channels" + ("" if node.type.quant is None else f", {_ROUNDINGS[op.rounding]}")
+    tail = "channels" + ("" if node.type.quant is None else f", {ROUNDINGS[op.rounding]}")
     constants = _channels(graph, node)
     if stage.kernel is Kernel.LOW_BIT_DEPTHWISE:
-        constants, told = _low_bit(graph, node, stage)
+        constants, told = low_bit.channels(graph, stage)
         kernel, tail = kernel.replace("rillet_", "rillet_low_bit_"), f"channels, {told}"
     lines = [
         _needs(plan, node),
@@ -426,9 +361,9 @@ def _global_pool(plan: Plan, node: Node, stage: Stage) -> Body:
 def _mean_scale(source: Quant, out: Quant, count: int, rounding: Rounding) -> tuple[int, int, int]:
     """Mantissa, shift and rounding of a mean."""
     if rounding is Rounding.SHIFT:
-        return 0, shift.mean_shift(source, out, count), _ROUNDINGS[rounding]
+        return 0, shift.mean_shift(source, out, count), ROUNDINGS[rounding]
     scale = fp.mean_multiplier(source, out, count)
-    return scale.mantissa, scale.shift, _ROUNDINGS[rounding]
+    return scale.mantissa, scale.shift, ROUNDINGS[rounding]
 
 
 # -- pixel by pixel --------------------------------------------------------------------------------------------------
@@ -482,9 +417,9 @@ def _arithmetic(plan: Plan, node: Node) -> Body:
 def _product_scale(left: Quant, right: Quant, out: Quant, rounding: Rounding) -> tuple[int, int, int]:
     """Mantissa, shift and rounding of a product."""
     if rounding is Rounding.SHIFT:
-        return 0, shift.product_shift(left, right, out), _ROUNDINGS[rounding]
+        return 0, shift.product_shift(left, right, out), ROUNDINGS[rounding]
     scale = fp.product_multiplier(left, right, out)
-    return scale.mantissa, scale.shift, _ROUNDINGS[rounding]
+    return scale.mantissa, scale.shift, ROUNDINGS[rounding]
 
 
 def _softmax(plan: Plan, node: Node) -> Body:

@@ -23,6 +23,8 @@ C_TYPES = {
     "uint16": "uint16_t",
     "float32": "float",
 }
+ROUNDINGS = {Rounding.DOUBLE: 0, Rounding.SINGLE: 1, Rounding.SHIFT: 2}
+"""As rescale.h numbers them."""
 _IN_A_LINE = 24
 
 
