@@ -9,7 +9,7 @@ from rillet.ir.types import DType
 from rillet.plan.kernels import Choice
 from rillet.plan.plan import Kernel, Plan
 from rillet.plan.rows import Cost, RowPlanner
-from rillet.plan.tilings import VECTORS, choose_on
+from rillet.plan.tilings import VECTORS, choose_on, lists_ns
 from rillet.plan.timing import Tile
 from rillet.targets.host import Host
 
@@ -96,12 +96,16 @@ class HostPlanner(RowPlanner):
         return total
 
     def _node_time(self, index: int, tile: Tile) -> float:
-        node = self.nodes[index]
+        node, tiles = self.nodes[index], self.spaces[tile].timing.tiles(self.nodes[index].name)
+        if self.choice(index, tile).kernel is Kernel.LISTS:
+            by_lists = lists_ns(self.graph, node, tile.of(node.shape))
+            assert by_lists is not None
+            return tiles * (by_lists + TILE_NS)
         rate = MACS_PER_NS[self.host.kernels][0 if node.type.quant is None else 1]
         if self.choice(index, tile).kernel in (Kernel.DEPTHWISE, Kernel.DEPTHWISE_TILES):
             rate *= DEPTHWISE_SHARE
         macs = op_macs(node.op, self.graph.input_shapes(node))
-        return macs / rate + self.spaces[tile].timing.tiles(node.name) * TILE_NS
+        return macs / rate + tiles * TILE_NS
 
     def finish(self, plan: Plan) -> Plan:
         """Adds the host, and which values it keeps as uint8."""

@@ -3,6 +3,8 @@
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
+import numpy as np
+
 from rillet.arithmetic.affine import FLOAT_SHIFT
 from rillet.arithmetic.convolution import multipliers, stored_weights
 from rillet.ir.graph import Graph, Node
@@ -42,9 +44,14 @@ GROUP_ROWS = 4
 def choose_on(graph: Graph, node: Node, tile_pixels: int, kernels: str) -> Choice:
     """The kernel for `node` on a host of this kernel set; raises Unsupported where there is none."""
     op = node.op
+    if kernels == "avx512" and isinstance(op, Conv) and graph.input_types(node)[0].dtype is DType.BINARY:
+        choice, results = choose(graph, node, tile_pixels), -(-op.out_channels // 8) * 8 * 4
+        scratch = XNOR_PIXELS * (choice.scratch_bytes + results)
+        return replace(choice, packing=Packing.BLOCKS, scratch_bytes=scratch)
     if (
         kernels not in VECTORS
         or not isinstance(op, Conv)
+        or any(value.dtype in (DType.BINARY, DType.I32) for value in (node.type, *graph.input_types(node)))
         or not (weight_parts(graph, node) and _fits_floats(graph, node))
     ):
         return choose(graph, node, tile_pixels)
@@ -59,6 +66,10 @@ def choose_on(graph: Graph, node: Node, tile_pixels: int, kernels: str) -> Choic
         parts, depth = weight_parts(graph, node), dense_depth(graph, node)
         gathered = 0 if op.window.pointwise and parts == 1 else tile_pixels * depth * (4 if real else 1)
         tiling = replace(dense_tiling(op.out_channels, tile_pixels, depth, real, kernels), parts=parts)
+        if kernels == "avx512" and lists_pay(graph, node, tile_pixels):
+            abreast = ABREAST[tile_pixels > ABREAST[0]]
+            scratch = gathered + lists_scratch(depth, op.out_channels, abreast)
+            return Choice(Kernel.LISTS, Packing.PLACES, scratch_bytes=scratch, tiling=Tiling(abreast, 1))
         return Choice(Kernel.TILES, Packing.BLOCKS, scratch_bytes=gathered, tiling=tiling)
     return choose(graph, node, tile_pixels)
 
@@ -117,12 +128,73 @@ def weight_parts(graph: Graph, node: Node) -> int:
     op = node.op
     assert isinstance(op, Conv)
     if op.weights is not DType.U8:
-        return int(op.weights in (DType.F32, DType.I8))
+        return int(op.weights in (DType.F32, DType.I8, DType.TERNARY, DType.BINARY))
     if not graph.params:
         return 1
     stored, zero = stored_weights(graph, node, op)
     low, high = int(stored.min()) - zero, int(stored.max()) - zero
     return 1 if low >= -128 and high <= 127 else 2 if high <= 254 else 0
+
+
+XNOR_PIXELS = 4
+"""Pixels whose bits are gathered at once on a host."""
+
+# -- sparse ternary weights ------------------------------------------------------------------------------------------
+
+ABREAST = (32, 64)
+"""Pixels that are summed at once."""
+LISTS_MOST = 128
+"""Longest list: sums of so many bytes fit 16 bits with their sign."""
+LISTS_DEPTH = 4000
+"""Deepest window: places are 16-bit numbers."""
+LISTS_GAIN = 1.1
+"""How many times slower register tiles must be, by the estimates below, before lists are taken."""
+_DENSE_MACS_PER_NS = 420.0
+_NS_A_VALUE, _NS_AN_ADDITION, _NS_AN_OUTPUT = 1.3 / 64, 0.27 / 32, 6.0 / 64
+"""What a pixel costs: each of its values, each weight that is not zero, each output. Measured; see bench/lowbit.py."""
+
+
+def lists_scratch(depth: int, channels: int, abreast: int) -> int:
+    """Bytes of the values and of the results of `abreast` pixels, whole sixteens of channels, and a place of zeros."""
+    return abreast * (2 * (_sixteens(depth) + 1) + _sixteens(channels))
+
+
+def _sixteens(count: int) -> int:
+    return -(-count // 16) * 16
+
+
+@lru_cache(maxsize=512)
+def list_lengths(graph: Graph, node: Node) -> tuple[int, int] | None:
+    """Places in all lists of a ternary layer, in whole fours, and in the longest; None where it has none."""
+    op = node.op
+    assert isinstance(op, Conv)
+    if op.weights is not DType.TERNARY or op.groups != 1 or node.type.quant is None or not graph.params:
+        return None
+    rows = graph.param(node, "weight").astype(np.int8).reshape(op.out_channels, -1)
+    lengths = np.stack([(rows > 0).sum(1), (rows < 0).sum(1)])
+    return int((-(-lengths // 4) * 4).sum()), int(lengths.max())
+
+
+def lists_ns(graph: Graph, node: Node, pixels: int) -> float | None:
+    """Estimated nanoseconds of a firing of so many pixels by lists; None where they do not fit."""
+    found, op = list_lengths(graph, node), node.op
+    assert isinstance(op, Conv)
+    depth = op.window.taps * graph.input_shapes(node)[0].channels
+    if found is None or found[1] > LISTS_MOST or depth > LISTS_DEPTH:
+        return None
+    abreast = ABREAST[pixels > ABREAST[0]]
+    whole = -(-pixels // abreast) * abreast
+    return whole * (depth * _NS_A_VALUE + found[0] * _NS_AN_ADDITION + op.out_channels * _NS_AN_OUTPUT)
+
+
+def lists_pay(graph: Graph, node: Node, pixels: int) -> bool:
+    """True where lists are estimated to be clearly faster than register tiles."""
+    op, estimate = node.op, lists_ns(graph, node, pixels)
+    assert isinstance(op, Conv)
+    if estimate is None:
+        return False
+    depth = op.window.taps * graph.input_shapes(node)[0].channels
+    return pixels * _sixteens(op.out_channels) * depth / _DENSE_MACS_PER_NS > LISTS_GAIN * estimate
 
 
 def _fits_floats(graph: Graph, node: Node) -> bool:

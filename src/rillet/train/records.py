@@ -5,6 +5,8 @@ import io
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields
 
+from rillet.transforms.lowbit import TernaryReport as TernaryReport
+
 
 @dataclass(frozen=True, slots=True)
 class Options:
@@ -47,19 +49,6 @@ class Tick:
     top1: float
     images_per_s: float
     seconds_left: float
-
-
-@dataclass(frozen=True, slots=True)
-class TernaryReport:
-    """Tensors and numbers that are ternary and that are not (running statistics left out), and how many at +, 0, -."""
-
-    tensors: int
-    other_tensors: int
-    params: int
-    plus: int
-    zero: int
-    minus: int
-    other_params: int
 
 
 @dataclass(frozen=True, slots=True)

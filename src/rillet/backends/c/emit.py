@@ -15,7 +15,7 @@ from rillet.ir.graph import Array, Node
 from rillet.ir.ops import Constant, Input
 from rillet.ir.types import DType
 from rillet.plan.host import HOST_ALIGNMENT
-from rillet.plan.plan import BufferKind, Kernel, Plan, Segment, Stage
+from rillet.plan.plan import BufferKind, Kernel, Packing, Plan, Segment, Stage
 
 _HEADERS = {
     Kernel.DENSE: ("dense.h",),
@@ -29,6 +29,11 @@ _HEADERS = {
     Kernel.DEQUANTIZE: ("pointwise.h",),
     Kernel.SOFTMAX: ("softmax.h",),
     Kernel.COPY: ("pointwise.h",),
+    Kernel.LISTS: ("rows.h", "tiles.h", "lists_avx512.h"),
+    Kernel.LOW_BIT: ("dense.h", "low_bit.h"),
+    Kernel.LOW_BIT_DEPTHWISE: ("dense.h", "low_bit.h"),
+    Kernel.XNOR: ("dense.h", "low_bit.h", "xnor.h"),
+    Kernel.SIGN: ("dense.h", "low_bit.h", "xnor.h"),
     Kernel.TILES: ("rows.h", "tiles.h"),
     Kernel.DEPTHWISE_TILES: ("rows.h", "tiles.h"),
 }
@@ -43,7 +48,7 @@ def emit(plan: Plan, profile: bool = False) -> dict[str, str]:
     """
     stored = as_stored(plan)
     arrays = program_arrays(stored, plan.graph) | _outside_rows(stored)
-    used = {header for s in plan.segments for stage in s.stages for header in _HEADERS[stage.kernel]}
+    used = {header for s in plan.segments for stage in s.stages for header in _headers(plan, stage)}
     if plan.unsigned:
         used.add("rows.h")
     headers = ["stream.h", "rescale.h", *sorted(used), *(["profile.h"] if profile else [])]
@@ -65,6 +70,13 @@ def emit(plan: Plan, profile: bool = False) -> dict[str, str]:
     return out
 
 
+def _headers(plan: Plan, stage: Stage) -> tuple[str, ...]:
+    if stage.kernel is Kernel.XNOR and stage.packing is Packing.BLOCKS:
+        return (*_HEADERS[Kernel.XNOR], "xnor_avx512.h")
+    binary = plan.graph.by_name[stage.node].type.dtype is DType.BINARY
+    return _HEADERS[Kernel.SIGN] if stage.kernel is Kernel.POOL and binary else _HEADERS[stage.kernel]
+
+
 def _input(plan: Plan) -> Node:
     return plan.graph.input_nodes[0]
 
@@ -73,6 +85,11 @@ def _outputs(plan: Plan) -> list[tuple[str, Node]]:
     """The outputs, each with what its names in C end in: nothing for the first, then _2, _3 and so on."""
     names = dict.fromkeys(plan.graph.outputs)
     return [("" if i == 0 else f"_{i + 1}", plan.graph.by_name[name]) for i, name in enumerate(names)]
+
+
+def _values(node: Node) -> int:
+    """Elements of a value as C has them: those of binary ones are bytes of eight."""
+    return node.type.bytes // node.type.dtype.numpy.itemsize
 
 
 def _run_arguments(plan: Plan) -> str:
@@ -92,7 +109,7 @@ def _header(plan: Plan) -> str:
         f"#define NET_INPUT_HEIGHT {source.shape.height}",
         f"#define NET_INPUT_WIDTH {source.shape.width}",
         f"#define NET_INPUT_CHANNELS {source.shape.channels}",
-        *(f"#define NET_OUTPUT{end.upper()}_SIZE {node.shape.elements}" for end, node in outputs),
+        *(f"#define NET_OUTPUT{end.upper()}_SIZE {_values(node)}" for end, node in outputs),
         f"#define NET_ARENA_BYTES {plan.arena_bytes}",
         f"typedef {c_type(source.type)} net_input_t;",
         *(f"typedef {c_type(node.type)} net_output{end}_t;" for end, node in outputs),

@@ -55,7 +55,7 @@ def tile_arrays(graph: Graph, stage: Stage, lanes: int) -> dict[str, Array]:
         return arrays
     failed = _placed(~rounding.shown, order).reshape(-1, lanes).any(1)
     group = np.repeat(np.logical_or.reduceat(failed, np.cumsum([0, *sizes[:-1]])), sizes)
-    factors = zip(("mantissa", "left", "right"), _factors(graph, node), strict=True)
+    factors = zip(("mantissa", "left", "right"), integer_factors(graph, node), strict=True)
     arrays |= {name: _placed(values, order) for name, values in factors}
     return arrays | {"by_integers": group.astype(np.int32) + failed}
 
@@ -85,7 +85,7 @@ def channel_rounding(graph: Graph, node: Node) -> Affine:
     return slow if slow.shown.sum() > quick.shown.sum() else quick
 
 
-def _factors(graph: Graph, node: Node) -> tuple[Array, Array, Array]:
+def integer_factors(graph: Graph, node: Node) -> tuple[Array, Array, Array]:
     """Mantissa, left and right shift of each channel; where sums are rounded once, left is 31 - shift."""
     op, source = node.op, graph.by_name[node.inputs[0]]
     assert isinstance(op, Conv)

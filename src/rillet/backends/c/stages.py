@@ -14,7 +14,8 @@ def accessor(graph: Graph, buffer: Buffer) -> str:
     slot = "i" if buffer.pixels >= node.shape.pixels else f"i % {buffer.pixels}"
     what = "whole map" if buffer.kind is BufferKind.MAP else f"ring of {buffer.pixels} pixels"
     comment = f"/* {node.name}: {node.shape}, {what}, {buffer.bytes} bytes */\n"
-    text = f"return ({kind} *)(arena + {buffer.offset}) + ({slot}) * {node.shape.channels};"
+    step = node.type.pixel_bytes // node.type.dtype.numpy.itemsize
+    text = f"return ({kind} *)(arena + {buffer.offset}) + ({slot}) * {step};"
     return f"{comment}static inline {kind} *at_{name}(uint32_t i) {{ {text} }}\n"
 
 
