@@ -20,23 +20,28 @@ from torch.nn.parallel import DistributedDataParallel
 from rillet.errors import GraphError
 from rillet.exporters import rlt
 from rillet.importers.rlt import load
-from rillet.ir.graph import Array, Graph, ImageSpec
+from rillet.ir.graph import Array, Graph
 from rillet.ir.text import print_graph
-from rillet.runtime.datasets import Dataset
+from rillet.runtime.datasets import Dataset, subset
 from rillet.runtime.files import write_file
 from rillet.runtime.images import contract
-from rillet.train import checkpoint, parallel, start, ternary
+from rillet.train import checkpoint, parallel, quantized, start, ternary
 from rillet.train.data import Batch, Batches, Share, ahead, kept_size
+from rillet.train.inputs import precision, to_input
 from rillet.train.modules import TorchNetwork, from_state, to_module
 from rillet.train.optim import Average, make_optimizer, rate_at
 from rillet.train.pictures import Pictures
+from rillet.train.quantized import QuantizedNetwork
 from rillet.train.recipe import Recipe, to_toml
 from rillet.train.records import DEFAULT, SILENT, Options, Row, Tick, Trained, Watch, to_csv
 from rillet.train.tuning import Settings, choose, cores, keep_memory
 from rillet.transforms.lowbit import signs
+from rillet.transforms.prune import large_layers, prune
+from rillet.transforms.quantize import Scales, quantize_under
 
 BEST, LAST, LOG, RECIPE, SETTINGS = "best.rlt", "last.rlt", "log.csv", "recipe.toml", "run.json"
-SIGNS = "signs.rlt"
+SIGNS, FLOAT = "signs.rlt", "float.rlt"
+_CALIBRATION_BATCH = 8
 _GPU_CHECK_STEPS = 25
 """Steps between looks at the loss on a GPU, each of which waits for it; a CPU is looked at every step."""
 
@@ -108,7 +113,11 @@ class _Run:
     ) -> None:
         self.recipe, self.out, self.options, self.watch = recipe, out, options, watch
         self.device, self.share = device, share
-        self.graph = start.started(graph, data, recipe, options.seed)
+        self.graph = start.started(start.foldable(graph) if recipe.quantize else graph, data, recipe, options.seed)
+        self.pruned: tuple[str, ...] = ()
+        if recipe.prune:
+            self.pruned = large_layers(self.graph, recipe.prune.more_than, recipe.prune.layers)
+            self.graph = prune(self.graph, recipe.prune.sparsity, self.pruned)
         self.spec = contract(self.graph)
         self.test = Pictures(test, self.spec)
         self.batches = Batches(
@@ -125,9 +134,14 @@ class _Run:
         self.settings = self._settings(module, None if found is None else found["settings"])
         torch.set_num_threads(self.settings.threads)
         self.module = self._prepared(module)
+        weights = [self.module.get_submodule(name).get_parameter("weight") for name in self.pruned]
+        self.masks = [(weight, weight.detach() != 0) for weight in weights]
+        """What pruning left."""
         self.optimizer = make_optimizer(self.module, recipe.optimizer)
         self.average = Average(self.module, recipe.average.decay) if recipe.average.decay else None
-        self.precision = _precision(recipe, device)
+        self.scales: Scales | None = None
+        self.calibration = [] if recipe.quantize is None else self._calibration(data, recipe.quantize.images)
+        self.precision = precision(recipe, device)
         self.scaler = torch.GradScaler(device.type, enabled=self.precision is torch.float16)
         self.step = 0
         self.tally = _Tally()
@@ -190,6 +204,9 @@ class _Run:
             parallel.synced(module, self.device)
         if self.recipe.ternary:
             ternary.make_ternary(module, self.layers, self.recipe.ternary)
+        if self.recipe.quantize:
+            plain, module = module, QuantizedNetwork(module.graph)
+            module.load_state_dict(plain.state_dict())
         return module.to(self.device, memory_format=self.settings.layout)  # pyright: ignore[reportCallIssue]
 
     def _wrapped(self) -> nn.Module:
@@ -197,6 +214,31 @@ class _Run:
             return self.module
         # Statistics of batch norms are each process's own in training; those of the first are kept.
         return DistributedDataParallel(self.module, forward_sync_buffers=False)
+
+    # -- scales of quantisation-aware training -------------------------------------------------------------------------
+
+    def _calibration(self, data: Dataset, count: int) -> list[Array]:
+        """Batches of the pictures that ranges are calibrated on: the same whatever the seed."""
+        chosen = np.random.default_rng(0).permutation(len(data))[:count]
+        found = Pictures(subset(data, chosen), self.spec)
+        pixels = [found.near(i)[0] for i in range(len(found))]
+        starts = range(0, len(pixels), _CALIBRATION_BATCH)
+        return [np.stack(pixels[at : at + _CALIBRATION_BATCH]) for at in starts]
+
+    def _observe(self) -> None:
+        """Looks at the ranges again, if they are due and not frozen."""
+        said = self.recipe.quantize
+        if said is None or (self.scales is not None and self.step >= said.freeze_epochs * self.batches.steps):
+            return
+        if self.scales is None or self.step % said.observe_every == 0:
+            batches = (self._input(pixels) for pixels in self.calibration)
+            self._use(quantized.scales_of(self._real(self.module), self.module, batches, said))
+
+    def _use(self, scales: Scales) -> None:
+        self.scales = scales
+        for network in (self.module, None if self.average is None else self.average.module):
+            if isinstance(network, QuantizedNetwork):
+                network.use(scales)
 
     # -- checkpoints ---------------------------------------------------------------------------------------------------
 
@@ -211,6 +253,7 @@ class _Run:
             "tally": self.tally.state(),
             "rows": [asdict(row) for row in self.rows],
             "settings": [self.settings.threads, int(self.settings.channels_last)],
+            "scales": None if self.scales is None else quantized.to_state(self.scales),
         }
 
     def _restore(self, state: dict[str, Any]) -> None:
@@ -224,6 +267,8 @@ class _Run:
             torch.set_rng_state(state["torch"])
             self.step, self.tally = int(state["step"]), _Tally(state["tally"])
             self.rows = [Row(**row) for row in state["rows"]]
+            if self.recipe.quantize:
+                self._use(quantized.from_state(state["scales"]))
         except (KeyError, ValueError, TypeError, RuntimeError) as error:
             reason = str(error).partition("\n")[0]
             raise GraphError(f"{self.out / checkpoint.CHECKPOINT}: must be this run's: {reason}") from None
@@ -248,6 +293,7 @@ class _Run:
         if self.share.rank == 0:
             self._describe()
         if self.step == 0:
+            self._observe()
             self._save()
         else:
             self.watch.note(f"going on from step {self.step} of {self.batches.steps * self.recipe.run.epochs}")
@@ -284,6 +330,7 @@ class _Run:
     def _train_step(self, batch: Batch) -> None:
         for found in self.optimizer.param_groups:
             found["lr"] = rate_at(self.recipe, self.step, self.batches.steps)
+        self._observe()
         image, labels = self._input(batch.pixels), torch.from_numpy(batch.labels).to(self.device)
         with torch.autocast(self.device.type, self.precision, enabled=self.precision is not torch.float32):
             made = self.wrapped(image)
@@ -294,6 +341,9 @@ class _Run:
         self.scaler.update()
         if self.layers:
             ternary.clip_scales(self.module)
+        with torch.no_grad():
+            for weight, mask in self.masks:
+                weight.mul_(mask)
         if self.average is not None:
             self.average.update(self.module)
         with torch.no_grad():
@@ -358,12 +408,19 @@ class _Run:
             data = rlt.to_bytes(self._graph_of(kept))
             if top1 > best:
                 write_file(self.out / BEST, data)
+                if self.scales is not None:
+                    write_file(self.out / FLOAT, rlt.to_bytes(self._real(kept)))
             write_file(self.out / LAST, data)
             write_file(self.out / LOG, to_csv(self.rows).encode())
         self._save()
         self.watch.rows(self.rows)
 
     def _graph_of(self, module: nn.Module) -> Graph:
+        """The network as it computes: in integers where it is trained to be."""
+        made = self._real(module)
+        return made if self.scales is None else quantize_under(made, self.scales)
+
+    def _real(self, module: nn.Module) -> Graph:
         return from_state(ternary.plain_state(module), self.graph)
 
     def _evaluated(self, module: nn.Module) -> tuple[float, float]:
@@ -419,6 +476,7 @@ class _Run:
             corrupt,
             counted,
             signed,
+            None if self.scales is None else self.scales.rule.value,
         )
 
     def _describe(self) -> None:
@@ -434,22 +492,3 @@ class _Run:
             "machine": os.uname().machine if hasattr(os, "uname") else "",
         }
         write_file(self.out / SETTINGS, (json.dumps(about, indent=2) + "\n").encode())
-
-
-def to_input(pixels: Array, spec: ImageSpec, device: torch.device, layout: torch.memory_format) -> Tensor:
-    """The network's input for bytes of N x height x width x channels: brought to its size, scaled by its contract."""
-    value = torch.from_numpy(pixels).to(device).permute(0, 3, 1, 2).float()
-    size = (spec.height, spec.width)
-    if value.shape[2:] != size:
-        shrinks = value.shape[2] > size[0] or value.shape[3] > size[1]
-        value = F.interpolate(value, size, mode="bilinear", antialias=shrinks)
-    mean, deviation = (torch.tensor(v, device=device)[:, None, None] for v in (spec.mean, spec.deviation))
-    return ((value - mean) / deviation).contiguous(memory_format=layout)
-
-
-def _precision(recipe: Recipe, device: torch.device) -> torch.dtype:
-    """The numbers that convolutions work in."""
-    said = recipe.run.precision
-    if said == "auto" and device.type == "cuda":
-        said = "bf16" if torch.cuda.is_bf16_supported() else "f16"
-    return {"auto": torch.float32, "f32": torch.float32, "bf16": torch.bfloat16, "f16": torch.float16}[said]

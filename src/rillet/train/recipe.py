@@ -7,6 +7,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from rillet.errors import GraphError, TargetError
 from rillet.targets import reading
+from rillet.transforms.prune import MORE_THAN
 
 _PACKAGE, _FOLDER = "rillet.train", "recipes"
 
@@ -117,6 +118,32 @@ class Ternary:
 
 
 @dataclass(frozen=True, slots=True)
+class Prune:
+    """Magnitude pruning of a trained network with retraining: what becomes zero at the start stays zero."""
+
+    sparsity: float = _between(0, 0.999)
+    """The share of each layer's weights."""
+    more_than: int = _between(0, 2**40, MORE_THAN)
+    """Layers of more weights than this."""
+    layers: tuple[str, ...] = ()
+    """The layers by name instead."""
+
+
+@dataclass(frozen=True, slots=True)
+class Quantize:
+    """Quantisation-aware training: what a trained network learns to be, and when its ranges are looked at."""
+
+    rounding: Literal["shift", "fixed_point"] = "shift"
+    calibration: Literal["minmax", "percentile", "mse"] = "percentile"
+    images: int = _between(1, 2**20, 128)
+    """Pictures of the training part that ranges are calibrated on."""
+    observe_every: int = _between(1, 2**31, 100)
+    """Steps between calibrations, the first before the first step."""
+    freeze_epochs: float = _between(0, 100_000, 1.0)
+    """From then on ranges stay as they are."""
+
+
+@dataclass(frozen=True, slots=True)
 class Recipe:
     """How a network is trained."""
 
@@ -130,6 +157,8 @@ class Recipe:
     augment: Augment = Augment()
     start: Start = Start()
     ternary: Ternary | None = None
+    prune: Prune | None = None
+    quantize: Quantize | None = None
     about: str = ""
     source: str = ""
 
@@ -144,6 +173,8 @@ _SECTIONS: Mapping[str, type[Any]] = {
     "augment": Augment,
     "start": Start,
     "ternary": Ternary,
+    "prune": Prune,
+    "quantize": Quantize,
 }
 _ONLY = {"nesterov": ("sgd",), "alpha": ("rmsprop",), "epsilon": ("rmsprop", "adamw"), "momentum": ("sgd", "rmsprop")}
 _ONLY_STEP = ("factor", "every_epochs")
@@ -231,7 +262,23 @@ def _recipe(name: str, table: dict[str, Any]) -> Recipe:
         raise TargetError(f"{name}: optimizer: nesterov must come with momentum")
     if made.augment.crop_scale and (made.augment.pad or made.augment.share != 1):
         raise TargetError(f"{name}: augment: crop_scale must come without pad and share")
+    if made.prune is not None and made.ternary is not None:
+        raise TargetError(f"{name}: prune: must come without ternary")
+    if made.quantize is not None:
+        _check_quantize(made)
     return made
+
+
+def _check_quantize(made: Recipe) -> None:
+    where = f"{made.name}: quantize"
+    if made.ternary is not None:
+        raise TargetError(f"{where}: must come without ternary")
+    if made.run.precision not in ("auto", "f32"):
+        raise TargetError(
+            f'{where}: must come with precision = "f32", which holds its integers, got {made.run.precision}'
+        )
+    if made.start.new_head:
+        raise TargetError(f"{where}: must come without new_head: the network must be trained before")
 
 
 def _said(recipe: Recipe, section: str, key: str) -> bool:

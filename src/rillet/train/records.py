@@ -77,6 +77,8 @@ class Trained:
     ternary: TernaryReport | None
     signs_top1: float | None
     """The best network's, its ternary weights replaced by their signs."""
+    rounding: str | None = None
+    """The rule of the integers that best.rlt and last.rlt are made of; None where they are real numbers."""
 
 
 @dataclass(frozen=True)
