@@ -130,7 +130,7 @@ def test_what_is_pruned_stays_zero_in_retraining(tmp_path: Path) -> None:
         train(graph, pictures(), pictures(9, 1), said, tmp_path / "cut", again, Watch(tick))
     train(graph, pictures(), pictures(9, 1), said, tmp_path / "cut", again)
     assert load(tmp_path / "cut" / "last.rlt") == end
-    with pytest.raises(GraphError, match="prune: must come without ternary"):
+    with pytest.raises(GraphError, match="ternary: must come without prune and quantize"):
         recipe("[prune]\nsparsity = 0.5\n[ternary]\n")
 
 

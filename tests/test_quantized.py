@@ -24,7 +24,7 @@ from rillet.runtime.quantization import collect, quantize_with
 from rillet.train.loop import train
 from rillet.train.modules import to_module
 from rillet.train.quantized import QuantizedNetwork, from_state, to_state
-from rillet.train.recipe import Quantize, Recipe, find
+from rillet.train.recipe import Quantize, Recipe, Start, find, with_said
 from rillet.train.records import Options, Tick, Watch
 from rillet.transforms.fold import fold
 from rillet.transforms.quantize import Quantization, Rule, choose_scales, quantize, quantize_under
@@ -212,15 +212,25 @@ def test_what_cannot_be_trained_so(trained: Graph, tmp_path: Path) -> None:
     with pytest.raises(GraphError, match="must be of real numbers to be quantised, got i8"):
         train(load(tmp_path / "b" / "last.rlt"), pictures(), pictures(9, 1), aware(), tmp_path / "c", ONE)
     for more, message in (
-        ("[ternary]\n", "quantize: must come without ternary"),
+        ("[ternary]\n", "ternary: must come without prune and quantize"),
         ("[start]\nnew_head = true\n", "quantize: must come without new_head"),
     ):
         with pytest.raises(GraphError, match=message):
             aware(more)
+    with pytest.raises(GraphError, match="ternary: must come without prune and quantize"):
+        with_said(find("qat"), ternary=True)
     text = (tmp_path / "b" / "recipe.toml").read_text().replace('precision = "auto"', 'precision = "bf16"')
     (tmp_path / "half.toml").write_text(text)
     with pytest.raises(GraphError, match='quantize: must come with precision = "f32", which holds its integers'):
         find(str(tmp_path / "half.toml"))
+
+
+def test_the_last_layer_alone(trained: Graph, tmp_path: Path) -> None:
+    said = aware(epochs=1)
+    run = train(trained, pictures(), pictures(9, 1), replace(said, start=Start(freeze=True)), tmp_path, ONE)
+    plain, made = fold(trained).params, load(tmp_path / "float.rlt").params
+    changed = {name.rpartition(".")[0] for name in plain if not np.array_equal(plain[name], made[name])}
+    assert changed == {"head.logits"} and run.rounding == "shift"
 
 
 def test_a_softmax_at_the_end_is_quantised_too(trained: Graph, tmp_path: Path) -> None:

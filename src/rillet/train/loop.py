@@ -195,6 +195,9 @@ class _Run:
 
     def _prepared(self, module: TorchNetwork) -> TorchNetwork:
         norm = self.recipe.batch_norm
+        if self.recipe.quantize:
+            plain, module = module, QuantizedNetwork(module.graph)
+            module.load_state_dict(plain.state_dict())
         for part in module.modules():
             if isinstance(part, nn.BatchNorm2d):
                 part.momentum = norm.momentum
@@ -204,9 +207,6 @@ class _Run:
             parallel.synced(module, self.device)
         if self.recipe.ternary:
             ternary.make_ternary(module, self.layers, self.recipe.ternary)
-        if self.recipe.quantize:
-            plain, module = module, QuantizedNetwork(module.graph)
-            module.load_state_dict(plain.state_dict())
         return module.to(self.device, memory_format=self.settings.layout)  # pyright: ignore[reportCallIssue]
 
     def _wrapped(self) -> nn.Module:

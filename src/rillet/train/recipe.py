@@ -228,19 +228,27 @@ def with_said(
     freeze: bool = False,
     ternary: bool = False,
 ) -> Recipe:
-    """The recipe with what a user says over it; `ternary` adds that section as it is by default."""
+    """The recipe with what a user says over it; `ternary` adds that section as it is by default.
+
+    Raises GraphError for sections that cannot be in one recipe.
+    """
     run = replace(
         recipe.run,
         epochs=recipe.run.epochs if epochs is None else epochs,
         batch=recipe.run.batch if batch is None else batch,
         upscale=recipe.run.upscale if upscale is None else upscale,
     )
-    return replace(
+    made = replace(
         recipe,
         run=run,
         start=replace(recipe.start, freeze=recipe.start.freeze or freeze),
         ternary=recipe.ternary or (Ternary() if ternary else None),
     )
+    try:
+        _check_together(made)
+    except TargetError as error:
+        raise GraphError(str(error)) from None
+    return made
 
 
 def _recipe(name: str, table: dict[str, Any]) -> Recipe:
@@ -262,23 +270,20 @@ def _recipe(name: str, table: dict[str, Any]) -> Recipe:
         raise TargetError(f"{name}: optimizer: nesterov must come with momentum")
     if made.augment.crop_scale and (made.augment.pad or made.augment.share != 1):
         raise TargetError(f"{name}: augment: crop_scale must come without pad and share")
-    if made.prune is not None and made.ternary is not None:
-        raise TargetError(f"{name}: prune: must come without ternary")
-    if made.quantize is not None:
-        _check_quantize(made)
+    _check_together(made)
     return made
 
 
-def _check_quantize(made: Recipe) -> None:
-    where = f"{made.name}: quantize"
-    if made.ternary is not None:
-        raise TargetError(f"{where}: must come without ternary")
-    if made.run.precision not in ("auto", "f32"):
-        raise TargetError(
-            f'{where}: must come with precision = "f32", which holds its integers, got {made.run.precision}'
-        )
-    if made.start.new_head:
-        raise TargetError(f"{where}: must come without new_head: the network must be trained before")
+def _check_together(made: Recipe) -> None:
+    """Raises TargetError for sections that cannot be in one recipe."""
+    name = made.name
+    if made.ternary is not None and (made.prune is not None or made.quantize is not None):
+        raise TargetError(f"{name}: ternary: must come without prune and quantize")
+    if made.quantize is not None and made.run.precision not in ("auto", "f32"):
+        got = made.run.precision
+        raise TargetError(f'{name}: quantize: must come with precision = "f32", which holds its integers, got {got}')
+    if made.quantize is not None and made.start.new_head:
+        raise TargetError(f"{name}: quantize: must come without new_head: the network must be trained before")
 
 
 def _said(recipe: Recipe, section: str, key: str) -> bool:
