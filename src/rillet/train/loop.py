@@ -5,7 +5,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -26,7 +26,7 @@ from rillet.runtime.datasets import Dataset, subset
 from rillet.runtime.files import write_file
 from rillet.runtime.images import contract
 from rillet.train import checkpoint, parallel, quantized, start, ternary
-from rillet.train.data import Batch, Batches, Share, ahead, kept_size
+from rillet.train.data import Batch, Batches, Share, kept_size
 from rillet.train.inputs import precision, to_input
 from rillet.train.modules import TorchNetwork, from_state, to_module
 from rillet.train.optim import Average, make_optimizer, rate_at
@@ -34,6 +34,7 @@ from rillet.train.pictures import Pictures
 from rillet.train.quantized import QuantizedNetwork
 from rillet.train.recipe import Recipe, to_toml
 from rillet.train.records import DEFAULT, SILENT, Options, Row, Tick, Trained, Watch, to_csv
+from rillet.train.testing import loss_and_top1
 from rillet.train.tuning import Settings, choose, cores, keep_memory
 from rillet.transforms.lowbit import signs
 from rillet.transforms.prune import large_layers, prune
@@ -140,6 +141,8 @@ class _Run:
         self.optimizer = make_optimizer(self.module, recipe.optimizer)
         self.average = Average(self.module, recipe.average.decay) if recipe.average.decay else None
         self.scales: Scales | None = None
+        self.start_top1: float | None = None
+        """Of the integers before the first step, which are the best network until training makes a better one."""
         self.calibration = [] if recipe.quantize is None else self._calibration(data, recipe.quantize.images)
         self.precision = precision(recipe, device)
         self.scaler = torch.GradScaler(device.type, enabled=self.precision is torch.float16)
@@ -240,6 +243,13 @@ class _Run:
             if isinstance(network, QuantizedNetwork):
                 network.use(scales)
 
+    def _begin_with_integers(self) -> None:
+        kept = self._kept()
+        loss, self.start_top1 = self._evaluated(kept)
+        if self.share.rank == 0:
+            self._write_best(kept)
+        self.watch.note(f"before training, in integers: test loss {loss:.3f}, top-1 {self.start_top1:.2%}")
+
     # -- checkpoints ---------------------------------------------------------------------------------------------------
 
     def _state(self) -> dict[str, Any]:
@@ -254,6 +264,7 @@ class _Run:
             "rows": [asdict(row) for row in self.rows],
             "settings": [self.settings.threads, int(self.settings.channels_last)],
             "scales": None if self.scales is None else quantized.to_state(self.scales),
+            "start_top1": self.start_top1,
         }
 
     def _restore(self, state: dict[str, Any]) -> None:
@@ -269,6 +280,7 @@ class _Run:
             self.rows = [Row(**row) for row in state["rows"]]
             if self.recipe.quantize:
                 self._use(quantized.from_state(state["scales"]))
+                self.start_top1 = state["start_top1"]
         except (KeyError, ValueError, TypeError, RuntimeError) as error:
             reason = str(error).partition("\n")[0]
             raise GraphError(f"{self.out / checkpoint.CHECKPOINT}: must be this run's: {reason}") from None
@@ -294,6 +306,8 @@ class _Run:
             self._describe()
         if self.step == 0:
             self._observe()
+            if self.scales is not None:
+                self._begin_with_integers()
             self._save()
         else:
             self.watch.note(f"going on from step {self.step} of {self.batches.steps * self.recipe.run.epochs}")
@@ -384,7 +398,7 @@ class _Run:
     def _end_epoch(self, epoch: int) -> None:
         if not all(bool(torch.isfinite(value).all()) for value in self.module.parameters()):
             raise self._diverged("weights", "a value that is no number", self.step)
-        kept = self.average.module if self.average is not None else self.module
+        kept = self._kept()
         parallel.copy_from_first(kept, self.share)
         loss, top1 = self._evaluated(kept)
         tally, seen = self.tally, max(self.tally.seen, 1)
@@ -402,18 +416,24 @@ class _Run:
             round(tally.seconds, 3),
         )
         best = max((row.test_top1 for row in self.rows), default=-1.0)
+        best = max(best, -1.0 if self.start_top1 is None else self.start_top1)
         self.rows.append(row)
         self.tally = _Tally()
         if self.share.rank == 0:
-            data = rlt.to_bytes(self._graph_of(kept))
             if top1 > best:
-                write_file(self.out / BEST, data)
-                if self.scales is not None:
-                    write_file(self.out / FLOAT, rlt.to_bytes(self._real(kept)))
-            write_file(self.out / LAST, data)
+                self._write_best(kept)
+            write_file(self.out / LAST, rlt.to_bytes(self._graph_of(kept)))
             write_file(self.out / LOG, to_csv(self.rows).encode())
         self._save()
         self.watch.rows(self.rows)
+
+    def _kept(self) -> nn.Module:
+        return self.average.module if self.average is not None else self.module
+
+    def _write_best(self, module: nn.Module) -> None:
+        write_file(self.out / BEST, rlt.to_bytes(self._graph_of(module)))
+        if self.scales is not None:
+            write_file(self.out / FLOAT, rlt.to_bytes(self._real(module)))
 
     def _graph_of(self, module: nn.Module) -> Graph:
         """The network as it computes: in integers where it is trained to be."""
@@ -424,36 +444,13 @@ class _Run:
         return from_state(ternary.plain_state(module), self.graph)
 
     def _evaluated(self, module: nn.Module) -> tuple[float, float]:
-        """Mean loss and top-1 on the test part, each process taking its share; broken pictures are left out."""
-        module.eval()
-        sums = torch.zeros(3, dtype=torch.float64)
-        with torch.inference_mode():
-            for pixels, numbers in self._test_chunks():
-                labels = torch.from_numpy(numbers).to(self.device)
-                made = module(self._input(pixels)).float()
-                loss = F.cross_entropy(made, labels, reduction="sum")
-                right = (made.argmax(1) == labels).sum()
-                sums += torch.stack([loss.double(), right.double(), torch.tensor(len(labels)).to(loss)]).cpu()
-        sums = parallel.total(sums.to(self.device), self.share).cpu()
-        if sums[2] == 0:
-            self.test.near(0)
-        return float(sums[0] / sums[2]), float(sums[1] / sums[2])
-
-    def _test_chunks(self) -> Iterator[tuple[Array, Array]]:
-        rows = range(self.share.rank, len(self.test), self.share.world)
-        size = max(1, self.recipe.run.batch // self.share.world)
-        chunks = [rows[i : i + size] for i in range(0, len(rows), size)]
-        for pictures, numbers in ahead(self._test_pictures, chunks):
-            if pictures:
-                yield np.stack(pictures), self.test.data.labels[numbers]
-
-    def _test_pictures(self, rows: Sequence[int]) -> tuple[list[Array], list[int]]:
-        found = {row: self.test.at(row) for row in rows}
-        good = {row: picture for row, picture in found.items() if picture is not None}
-        return list(good.values()), list(good)
+        """Mean loss and top-1 on the test part."""
+        return loss_and_top1(module, self.test, self.recipe.run.batch, self._input, self.share)
 
     def _finished(self) -> Trained:
-        best = max(self.rows, key=lambda row: (row.test_top1, -row.epoch))
+        best = max((row.test_top1, -row.epoch) for row in self.rows)
+        if self.start_top1 is not None:
+            best = max(best, (self.start_top1, 0))
         corrupt = (*self.batches.pictures.corrupt.values(), *self.test.corrupt.values())
         counted = signed = None
         if self.layers:
@@ -470,13 +467,14 @@ class _Run:
             self.graph.name,
             self.test.data.name,
             tuple(self.rows),
-            best.epoch,
-            best.test_top1,
+            -best[1],
+            best[0],
             self.rows[-1].test_top1,
             corrupt,
             counted,
             signed,
             None if self.scales is None else self.scales.rule.value,
+            self.start_top1,
         )
 
     def _describe(self) -> None:
