@@ -1,5 +1,8 @@
 """Quantisation-aware training: it computes what the integers compute, gradients pass, what was lost comes back."""
 
+import csv
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,11 +11,13 @@ import pytest
 import torch
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from graphs import graphs, random_image
 from rillet.arithmetic.fixed_point import quantize as as_stored
 from rillet.backends import reference
 from rillet.errors import GraphError
+from rillet.exporters.rlt import to_bytes
 from rillet.importers.rlt import load
 from rillet.ir.graph import Graph
 from rillet.ir.ops import Activate, Activation, Pool, PoolKind, Softmax
@@ -25,7 +30,7 @@ from rillet.train import checkpoint
 from rillet.train.loop import train
 from rillet.train.modules import to_module
 from rillet.train.quantized import QuantizedNetwork, from_state, to_state
-from rillet.train.recipe import Quantize, Recipe, Start, find, with_said
+from rillet.train.recipe import Quantize, Recipe, Start, find, to_toml, with_said
 from rillet.train.records import Options, Tick, Watch
 from rillet.transforms.fold import fold
 from rillet.transforms.quantize import Quantization, Rule, choose_scales, quantize, quantize_under
@@ -246,3 +251,26 @@ def test_a_softmax_at_the_end_is_quantised_too(trained: Graph, tmp_path: Path) -
     made = load(tmp_path / "last.rlt")
     assert made.outputs == ("head.softmax",)
     assert evaluate(plan_rows(made), pictures(30, 1), "c").top1 == pytest.approx(run.last_top1, abs=0.04)
+
+
+@pytest.mark.slow
+def test_two_processes_do_what_one_does(trained: Graph, tmp_path: Path) -> None:
+    (tmp_path / "tiny.rlt").write_bytes(to_bytes(trained))
+    (tmp_path / "aware.toml").write_text(to_toml(aware()))
+    for part, data in (("train", pictures()), ("val", pictures(9, 1))):
+        assert data.stored is not None
+        for i, (pixels, label) in enumerate(zip(data.stored, data.labels, strict=True)):
+            place = tmp_path / "data" / part / data.classes[label]
+            place.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(place / f"{i:02}.png")
+    words = ["train", str(tmp_path / "tiny.rlt"), "--data", f"imagefolder:{tmp_path / 'data'}", "--threads", "1"]
+    words += ["--recipe", str(tmp_path / "aware.toml")]
+    losses: list[list[float]] = []
+    for count in ("1", "2"):
+        command = [sys.executable, "-m", "rillet", *words, "--processes", count, "--out", str(tmp_path / count)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        with (tmp_path / count / "log.csv").open() as file:
+            losses.append([float(row["train_loss"]) for row in csv.DictReader(file)])
+    # A sum in another order may round a value to the next integer, which shows more than float32's last digit.
+    assert np.allclose(losses[0], losses[1], rtol=1e-3, atol=0)
