@@ -59,7 +59,7 @@ def printed(records: dict[str, Record], known: dict[str, Record]) -> list[str]:
                 value, source = found[key]
                 rows.append([found["about"] + what, f"`{name}`", f"{value:g}", share(result(records, name, of))])
                 if source:
-                    notes.append(f"{found['about']}: {value:g} is {source}.\n")
+                    notes.append(f"- {found['about']}: {value:g} is {source}.\n")
     return [table(["network", "experiment", "printed, %", "here, %"], rows), "\n", *notes]
 
 
@@ -93,7 +93,11 @@ def int8(records: dict[str, Record], known: dict[str, Record]) -> list[str]:
         for name, found in known.items()
         if "rounding" in found
     ]
-    return [table(["network", "experiment", "float, %", "after training, %", "in training, %"], rows)]
+    after = (
+        "\nCalibrated on 128 pictures (percentile). Training begins with such integers as epoch 0: they stay the best\n"
+        "network where no epoch is better.\n"
+    )
+    return [table(["network", "experiment", "float, %", "after training, %", "in training, %"], rows), after]
 
 
 def compressed(records: dict[str, Record], known: dict[str, Record]) -> list[str]:
