@@ -66,6 +66,10 @@ class Trained:
     ternary: TernaryReport | None
     signs_top1: float | None
     """The best network's, its ternary weights replaced by their signs."""
+    rounding: str | None = None
+    """The rule of the integers that best.rlt and last.rlt are made of; None where they are real numbers."""
+    start_top1: float | None = None
+    """Of these integers before training: epoch 0, where none is better."""
 
 
 @dataclass(frozen=True)
