@@ -27,6 +27,7 @@ QUIET = {"deadline": None, "suppress_health_check": list(HealthCheck), "phases":
 RUNNABLE = {
     "avx512": ("portable", "avx2", "avx512"),
     "avx2": ("portable", "avx2"),
+    "neon": ("portable", "neon"),
     "portable": ("portable",),
 }[this_host().kernels]
 """Kernel sets that this machine can run."""
@@ -101,10 +102,8 @@ def test_random_networks_give_the_references_values(host: Host) -> None:
     run()
 
 
-@pytest.mark.parametrize("host", HOSTS, ids=lambda h: h.name)
-@pytest.mark.parametrize("scale", [1e-9, 1e-3, 3.0, 3e8])
-def test_factors_of_any_size_round_alike(host: Host, scale: float) -> None:
-    """Left shifts, sums near the ends of 32 bits, divisions by up to 2**31."""
+def any_factors(scale: float) -> tuple[Graph, Graph]:
+    """Two networks with left shifts, sums near the ends of 32 bits, divisions by up to 2**31."""
     b = Builder(np.random.default_rng(3))
     at = b.add(Input(), shape=Shape(9, 9, 21))
     at = b.add(b.conv(21, (3, 3), groups=21), at, quant=Quant(scale, -100))
@@ -113,7 +112,13 @@ def test_factors_of_any_size_round_alike(host: Host, scale: float) -> None:
     modest = b.graph(at)
     for name in [n for n in b.params if n.endswith("bias")]:
         b.params[name] = (b.rng.integers(-(2**31), 2**31 - 1, b.params[name].shape) * 0.98).astype(np.int32)
-    for graph in (modest, b.graph(at)):
+    return modest, b.graph(at)
+
+
+@pytest.mark.parametrize("host", HOSTS, ids=lambda h: h.name)
+@pytest.mark.parametrize("scale", [1e-9, 1e-3, 3.0, 3e8])
+def test_factors_of_any_size_round_alike(host: Host, scale: float) -> None:
+    for graph in any_factors(scale):
         check_outputs(graph, plan_host(graph, host), [random_image(graph, seed) for seed in range(3)])
 
 
@@ -156,5 +161,5 @@ def test_rows_lie_in_one_piece_and_a_budget_is_kept() -> None:
 
 def test_a_host_names_its_kernels() -> None:
     assert this_host().kernels in KERNELS
-    with pytest.raises(TargetError, match="kernels must be one of portable, avx2, avx512, got 'sse'"):
+    with pytest.raises(TargetError, match="kernels must be one of portable, avx2, avx512, neon, got 'sse'"):
         Host("old", "sse")

@@ -22,12 +22,16 @@ class Vectors:
     """Vectors of a dense tile -> most pixels whose sums fit beside the weights."""
     byte_pixels: dict[int, int]
     """The same for bytes."""
+    byte: DType
+    """What its dot products take activations of bytes as."""
 
 
 _AVX512 = {1: 14, 2: 14, 3: 8, 4: 6, 8: 2}
+_NEON = {1: 14, 2: 12, 3: 8, 4: 6, 6: 4, 8: 2}
 VECTORS = {
-    "avx512": Vectors(16, 32, _AVX512, _AVX512),
-    "avx2": Vectors(8, 16, {1: 8, 2: 6, 3: 4, 6: 1}, {1: 8, 2: 4, 4: 2}),
+    "avx512": Vectors(16, 32, _AVX512, _AVX512, DType.U8),
+    "avx2": Vectors(8, 16, {1: 8, 2: 6, 3: 4, 6: 1}, {1: 8, 2: 4, 4: 2}, DType.U8),
+    "neon": Vectors(4, 32, _NEON, _NEON, DType.I8),
 }
 _LATENCY = 8
 """Independent sums that keep two multiply-add units of four cycles busy."""

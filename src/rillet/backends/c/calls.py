@@ -6,7 +6,16 @@ from rillet.arithmetic import fixed_point as fp
 from rillet.arithmetic import shift
 from rillet.backends.c import rows
 from rillet.backends.c.bounds import bounds
-from rillet.backends.c.constants import identifier, keeps_bytes, outside_value, quant, real, rescaled, weight_zero
+from rillet.backends.c.constants import (
+    identifier,
+    keeps_bytes,
+    outside_name,
+    outside_value,
+    quant,
+    real,
+    rescaled,
+    weight_zero,
+)
 from rillet.backends.c.storage import offset
 from rillet.errors import Unsupported
 from rillet.ir.graph import Graph, Node
@@ -151,11 +160,6 @@ def _window(plan: Plan, node: Node) -> str:
         source.type.pixel_bytes,
     )
     return f"  const rillet_window window = {{{', '.join(map(str, numbers))}}};"
-
-
-def outside_name(value: int, dtype: DType) -> str:
-    """Name of the constant pixel that stands for padding."""
-    return f"outside_{dtype.value}_{'m' if value < 0 else ''}{abs(value)}"
 
 
 def needs_outside(node: Node, stage: Stage) -> bool:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from rillet.backends.c.bounds import bounds
-from rillet.backends.c.constants import identifier, outside_value, quant
+from rillet.backends.c.constants import identifier, outside_name, outside_value, quant
 from rillet.backends.c.packing import channel_rounding
 from rillet.backends.c.tiles import DenseTile, DepthwiseTile, Tile
 from rillet.ir.graph import Graph, Node
@@ -53,7 +53,7 @@ def _channels(graph: Graph, node: Node) -> str:
     steps = f"{int(rounding.signed)}, {int(rounding.careful)}, {int(op.rounding is Rounding.SINGLE)}, {rounding.centre}"
     arrays = ", ".join(f"net_{name}_{part}" for part in ("bias", "scale", "nudge"))
     numbers = f"{integers},\n    {steps}, {quant(graph, node).zero_point}, {low}, {high}"
-    return f"  static const rillet_channels_u8_tiles channels = {{\n    {arrays},\n    {numbers}}};"
+    return f"  static const rillet_channels_byte_tiles channels = {{\n    {arrays},\n    {numbers}}};"
 
 
 # -- dense -----------------------------------------------------------------------------------------------------------
@@ -93,7 +93,7 @@ def dense(plan: Plan, node: Node, stage: Stage, window: str) -> tuple[list[str],
     graph, op = plan.graph, node.op
     assert isinstance(op, Conv)
     real, source = node.type.quant is None, graph.by_name[node.inputs[0]]
-    name, value = identifier(node.name), "float" if real else "uint8_t"
+    name, value = identifier(node.name), "float" if real else "rillet_byte"
     constants = [_channels(graph, node)]
     depth, step = dense_depth(graph, node), source.shape.channels
     lines: list[str] = []
@@ -182,8 +182,8 @@ def _leaves_rows(node: Node) -> bool:
 
 def outside_row_name(graph: Graph, node: Node) -> str:
     """Name of the row of padding of a depthwise stage's input."""
-    source = graph.by_name[node.inputs[0]]
-    return f"net_outside_row_{source.type.dtype.value}_{outside_value(graph, node)}"
+    dtype = graph.by_name[node.inputs[0]].type.dtype
+    return f"net_row_{outside_name(outside_value(graph, node), dtype)}"
 
 
 def depthwise(plan: Plan, node: Node, stage: Stage, window: str) -> Body:
@@ -191,7 +191,7 @@ def depthwise(plan: Plan, node: Node, stage: Stage, window: str) -> Body:
     graph, op = plan.graph, node.op
     assert isinstance(op, Conv)
     real, source = node.type.quant is None, graph.by_name[node.inputs[0]]
-    name, value, channels = identifier(node.name), "float" if real else "uint8_t", node.shape.channels
+    name, value, channels = identifier(node.name), "float" if real else "rillet_byte", node.shape.channels
     assert stage.tiling is not None
     high = op.window.kernel[0] * stage.tiling.parts
     again = f" % {op.window.kernel[0]}" if stage.tiling.parts > 1 else ""

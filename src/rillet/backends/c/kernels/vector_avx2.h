@@ -12,6 +12,8 @@
 #define RILLET_LANES 8
 #define RILLET_TILE static inline __attribute__((always_inline))
 
+typedef uint8_t rillet_byte;
+
 /* -- real numbers ---------------------------------------------------------------------------------------------------- */
 
 typedef __m256 rillet_reals;
@@ -58,7 +60,7 @@ RILLET_TILE rillet_weights rillet_weights_load(const int8_t *at)
 }
 
 /* The same four bytes in every lane. */
-RILLET_TILE rillet_bytes rillet_bytes_all(const uint8_t *at)
+RILLET_TILE rillet_bytes rillet_bytes_all(const rillet_byte *at)
 {
   int32_t four;
   memcpy(&four, at, 4);
@@ -159,7 +161,8 @@ RILLET_TILE void rillet_sums_keep(int32_t *out, rillet_sums sums) { _mm256_store
 
 /* Stores of the first `lanes` channels as bytes, the zero point added and clamped. Channels of several vectors are dealt
    out to them four by four, as packing puts them back: of n vectors, vector j has 4 n l + 4 j to 4 n l + 4 j + 3. */
-RILLET_TILE void rillet_store_1(uint8_t *out, rillet_sums value, int32_t lanes, int32_t zero, int32_t low, int32_t high)
+RILLET_TILE void rillet_store_1(rillet_byte *out, rillet_sums value, int32_t lanes, int32_t zero, int32_t low,
+                                int32_t high)
 {
   const __m256i least = _mm256_set1_epi32(low - zero), most = _mm256_set1_epi32(high - zero);
   const __m256i limited = _mm256_min_epi32(_mm256_max_epi32(value, least), most);
@@ -170,7 +173,7 @@ RILLET_TILE void rillet_store_1(uint8_t *out, rillet_sums value, int32_t lanes, 
   memcpy(out, &eight, lanes >= 8 ? 8 : (size_t)lanes);
 }
 
-RILLET_TILE void rillet_store_2(uint8_t *out, rillet_sums a, rillet_sums b, int32_t lanes, int32_t zero, int32_t low,
+RILLET_TILE void rillet_store_2(rillet_byte *out, rillet_sums a, rillet_sums b, int32_t lanes, int32_t zero, int32_t low,
                                 int32_t high)
 {
   const __m256i words = _mm256_adds_epi16(_mm256_packs_epi32(a, b), _mm256_set1_epi16((int16_t)zero));
@@ -186,8 +189,8 @@ RILLET_TILE void rillet_store_2(uint8_t *out, rillet_sums a, rillet_sums b, int3
   }
 }
 
-RILLET_TILE void rillet_store_4(uint8_t *out, rillet_sums a, rillet_sums b, rillet_sums c, rillet_sums d, int32_t lanes,
-                                int32_t zero, int32_t low, int32_t high)
+RILLET_TILE void rillet_store_4(rillet_byte *out, rillet_sums a, rillet_sums b, rillet_sums c, rillet_sums d,
+                                int32_t lanes, int32_t zero, int32_t low, int32_t high)
 {
   const __m256i zeros = _mm256_set1_epi16((int16_t)zero);
   const __m256i first = _mm256_adds_epi16(_mm256_packs_epi32(a, b), zeros);
@@ -211,7 +214,8 @@ typedef struct {
 } rillet_four;
 
 /* Four bytes of each channel, one from each row. */
-RILLET_TILE rillet_four rillet_four_rows(const uint8_t *a, const uint8_t *b, const uint8_t *c, const uint8_t *d)
+RILLET_TILE rillet_four rillet_four_rows(const rillet_byte *a, const rillet_byte *b, const rillet_byte *c,
+                                         const rillet_byte *d)
 {
   const __m256i va = _mm256_loadu_si256((const __m256i *)a), vb = _mm256_loadu_si256((const __m256i *)b);
   const __m256i vc = _mm256_loadu_si256((const __m256i *)c), vd = _mm256_loadu_si256((const __m256i *)d);

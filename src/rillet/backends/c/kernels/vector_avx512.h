@@ -11,6 +11,8 @@
 #define RILLET_LANES 16
 #define RILLET_TILE static inline __attribute__((always_inline))
 
+typedef uint8_t rillet_byte;
+
 /* -- real numbers ---------------------------------------------------------------------------------------------------- */
 
 typedef __m512 rillet_reals;
@@ -40,7 +42,7 @@ RILLET_TILE rillet_sums rillet_sums_load(const int32_t *at) { return _mm512_load
 RILLET_TILE rillet_weights rillet_weights_load(const int8_t *at) { return _mm512_loadu_si512(at); }
 
 /* The same four bytes in every lane. */
-RILLET_TILE rillet_bytes rillet_bytes_all(const uint8_t *at)
+RILLET_TILE rillet_bytes rillet_bytes_all(const rillet_byte *at)
 {
   int32_t four;
   memcpy(&four, at, 4);
@@ -144,7 +146,8 @@ RILLET_TILE void rillet_sums_keep(int32_t *out, rillet_sums sums) { _mm512_store
 
 /* Stores of the first `lanes` channels as bytes, the zero point added and clamped. Channels of several vectors are dealt
    out to them four by four, as packing puts them back: of n vectors, vector j has 4 n l + 4 j to 4 n l + 4 j + 3. */
-RILLET_TILE void rillet_store_1(uint8_t *out, rillet_sums value, int32_t lanes, int32_t zero, int32_t low, int32_t high)
+RILLET_TILE void rillet_store_1(rillet_byte *out, rillet_sums value, int32_t lanes, int32_t zero, int32_t low,
+                                int32_t high)
 {
   const __m512i least = _mm512_set1_epi32(low - zero), most = _mm512_set1_epi32(high - zero);
   const __m512i limited = _mm512_min_epi32(_mm512_max_epi32(value, least), most);
@@ -153,7 +156,7 @@ RILLET_TILE void rillet_store_1(uint8_t *out, rillet_sums value, int32_t lanes, 
   else _mm_mask_storeu_epi8(out, (__mmask16)((1u << lanes) - 1), bytes);
 }
 
-RILLET_TILE void rillet_store_2(uint8_t *out, rillet_sums a, rillet_sums b, int32_t lanes, int32_t zero, int32_t low,
+RILLET_TILE void rillet_store_2(rillet_byte *out, rillet_sums a, rillet_sums b, int32_t lanes, int32_t zero, int32_t low,
                                 int32_t high)
 {
   const __m512i words = _mm512_adds_epi16(_mm512_packs_epi32(a, b), _mm512_set1_epi16((int16_t)zero));
@@ -165,8 +168,8 @@ RILLET_TILE void rillet_store_2(uint8_t *out, rillet_sums a, rillet_sums b, int3
   else _mm256_mask_storeu_epi8(out, (__mmask32)((1u << lanes) - 1), bytes);
 }
 
-RILLET_TILE void rillet_store_4(uint8_t *out, rillet_sums a, rillet_sums b, rillet_sums c, rillet_sums d, int32_t lanes,
-                                int32_t zero, int32_t low, int32_t high)
+RILLET_TILE void rillet_store_4(rillet_byte *out, rillet_sums a, rillet_sums b, rillet_sums c, rillet_sums d,
+                                int32_t lanes, int32_t zero, int32_t low, int32_t high)
 {
   const __m512i zeros = _mm512_set1_epi16((int16_t)zero);
   const __m512i first = _mm512_adds_epi16(_mm512_packs_epi32(a, b), zeros);
@@ -185,7 +188,8 @@ typedef struct {
 } rillet_four;
 
 /* Four bytes of each channel, one from each row. */
-RILLET_TILE rillet_four rillet_four_rows(const uint8_t *a, const uint8_t *b, const uint8_t *c, const uint8_t *d)
+RILLET_TILE rillet_four rillet_four_rows(const rillet_byte *a, const rillet_byte *b, const rillet_byte *c,
+                                         const rillet_byte *d)
 {
   const __m512i va = _mm512_loadu_si512(a), vb = _mm512_loadu_si512(b);
   const __m512i vc = _mm512_loadu_si512(c), vd = _mm512_loadu_si512(d);
