@@ -41,6 +41,8 @@ MAX_ROW_TAPS = 64
 """Widest window that a depthwise tile is written out for; wider ones take the portable kernel."""
 GROUP_ROWS = 4
 """Rows of a window that one dot product of bytes takes in."""
+MOST_NEIGHBOURS = 14
+"""Pixels of a depthwise tile: more lengthen the program, and hardly save loads."""
 
 
 def choose_on(graph: Graph, node: Node, tile_pixels: int, kernels: str) -> Choice:
@@ -106,11 +108,15 @@ def split(pixels: int, tile: int) -> list[int]:
 
 
 def _depthwise(window: Window, real: bool, vectors: Vectors, node: Node) -> Tiling:
-    """Pixels whose sums fit the registers beside the columns that they share (real) or four vectors of sums (bytes)."""
+    """Pixels whose sums fit the registers: one vector each beside the columns that they share (real), or four (bytes;
+    where fewer vectors are left, a tile has more pixels).
+    """
     if not real:
-        return Tiling(min(node.shape.width, max(1, (vectors.registers - 12) // 4)), 4)
+        return Tiling(max(1, (vectors.registers - 12) // 4), 4)
     pixels = 1
-    while (pixels + 1) + pixels * window.stride[1] + window.extent[1] + 2 <= vectors.registers and pixels < 14:
+    while (pixels + 1) + pixels * window.stride[1] + window.extent[
+        1
+    ] + 2 <= vectors.registers and pixels < MOST_NEIGHBOURS:
         pixels += 1
     return Tiling(even(node.shape.width, pixels), 1)
 

@@ -39,9 +39,10 @@ def tile_arrays(graph: Graph, stage: Stage, lanes: int) -> dict[str, Array]:
         rows = weight.reshape(len(weight), -1)
         packed = _dense(rows, order, dense_depth(graph, node), stage.tiling.vectors, lanes, real)
     else:
-        sizes = [1 if real else 4] * -(-len(bias) // (lanes if real else 4 * lanes))
+        vectors = -(-len(bias) // lanes)
+        sizes = [1] * vectors if real else [size for _, size in groups(vectors)]
         order = _dealt(sizes, lanes)
-        packed = _depthwise(weight[..., 0], order, lanes, real)
+        packed = _depthwise(weight[..., 0], order, sizes, lanes, real)
     if real:
         return {"weights": packed.astype(np.float32), "bias": _placed(bias.astype(np.float32), order)}
     rounding = channel_rounding(graph, node)
@@ -131,8 +132,8 @@ def _dense(rows: Array, order: Indices, depth: int, vectors: int, lanes: int, re
     return np.concatenate(parts)
 
 
-def _depthwise(weight: Array, order: Indices, lanes: int, real: bool) -> Array:
-    """[blocks][taps][lanes]; bytes as [blocks][groups of rows][taps of a row][four vectors][lanes][rows of a group]."""
+def _depthwise(weight: Array, order: Indices, sizes: list[int], lanes: int, real: bool) -> Array:
+    """[blocks][taps][lanes]; bytes as [blocks][groups of rows][taps of a row][vectors][lanes][rows of a group]."""
     high, wide = weight.shape[1:]
     rows = high if real else -(-high // GROUP_ROWS) * GROUP_ROWS
     padded = np.zeros((len(order), rows, wide), weight.dtype)
@@ -140,5 +141,6 @@ def _depthwise(weight: Array, order: Indices, lanes: int, real: bool) -> Array:
     padded[there, :high] = weight[order[there]]
     if real:
         return padded.reshape(-1, lanes, rows * wide).transpose(0, 2, 1)
-    grouped = padded.reshape(-1, 4 * lanes, rows // GROUP_ROWS, GROUP_ROWS, wide)
-    return grouped.transpose(0, 2, 4, 1, 3)
+    blocks = np.split(padded, np.cumsum(sizes)[:-1] * lanes)
+    grouped = (block.reshape(len(block), rows // GROUP_ROWS, GROUP_ROWS, wide) for block in blocks)
+    return np.concatenate([block.transpose(1, 3, 0, 2).reshape(-1) for block in grouped])

@@ -6,12 +6,12 @@ from dataclasses import dataclass, replace
 from rillet.backends.c.bounds import bounds
 from rillet.backends.c.constants import identifier, outside_name, outside_value, quant
 from rillet.backends.c.packing import channel_rounding
-from rillet.backends.c.tiles import DenseTile, DepthwiseTile, Tile
+from rillet.backends.c.tiles import DenseTile, DepthwiseTile, Tile, groups
 from rillet.ir.graph import Graph, Node
 from rillet.ir.ops import Conv, Rounding
 from rillet.ir.types import DType
 from rillet.plan.plan import Kernel, Plan, Stage
-from rillet.plan.tilings import GROUP_ROWS, VECTORS, dense_depth, split
+from rillet.plan.tilings import GROUP_ROWS, MOST_NEIGHBOURS, VECTORS, dense_depth, even, split
 
 Body = tuple[list[str], list[str]]
 
@@ -36,7 +36,8 @@ def used_tiles(plan: Plan) -> set[Tile]:
                     for pixels in _pixel_tiles(node, stage)
                 }
             elif stage.kernel is Kernel.DEPTHWISE_TILES:
-                out |= {tile for tile, _, _ in _row_tiles(plan.graph, node, stage)}
+                for block in _channel_blocks(node, lanes(plan)):
+                    out |= {tile for tile, _, _ in _row_tiles(plan.graph, node, stage, block.vectors)}
     return out
 
 
@@ -138,16 +139,29 @@ def dense(plan: Plan, node: Node, stage: Stage, window: str) -> tuple[list[str],
 # -- depthwise -------------------------------------------------------------------------------------------------------
 
 
-def _row_tiles(graph: Graph, node: Node, stage: Stage) -> Iterator[tuple[DepthwiseTile, int, int]]:
-    """Tiles along one row, as (tile, first pixel, how many like it in a row)."""
+def _channel_blocks(node: Node, width: int) -> list[_Block]:
+    """The channels that depthwise tiles take at a time: a vector of real numbers, or up to four of bytes."""
+    channels, most = node.shape.channels, 1 if node.type.quant is None else 4
+    whole = channels // (most * width)
+    out = [_Block(0, whole, most, most * width)] if whole else []
+    first = whole * most * width
+    for at, vectors in groups(-(-(channels - first) // width)):
+        begin = first + at * width
+        out.append(_Block(begin, 1, vectors, min(vectors * width, channels - begin)))
+    return out
+
+
+def _row_tiles(graph: Graph, node: Node, stage: Stage, vectors: int) -> Iterator[tuple[DepthwiseTile, int, int]]:
+    """Tiles along one row, each of so many vectors, as (tile, first pixel, how many like it in a row)."""
     op, source = node.op, graph.input_shapes(node)[0]
     assert isinstance(op, Conv)
     assert stage.tiling is not None
     window, found, at = op.window, list[tuple[DepthwiseTile, int, int]](), 0
-    for pixels in split(node.shape.width, stage.tiling.pixels):
+    most = min(stage.tiling.pixels * stage.tiling.vectors // vectors, MOST_NEIGHBOURS)
+    for pixels in split(node.shape.width, even(node.shape.width, most)):
         real = node.type.quant is None
         kernel = (window.kernel[0] * stage.tiling.parts, window.kernel[1])
-        tile = DepthwiseTile(real, kernel, window.stride[1], window.dilation[1], pixels, 0, 0)
+        tile = DepthwiseTile(real, kernel, window.stride[1], window.dilation[1], pixels, vectors, 0, 0)
         left = at * window.stride[1] - window.padding[2]
         first, last = max(0, -left), min(tile.columns, source.width - left)
         tile = replace(tile, first=first, last=max(first, last))
@@ -212,16 +226,17 @@ def depthwise(plan: Plan, node: Node, stage: Stage, window: str) -> Body:
         "      }",
         f"      {value} *const out = at_{name}(made.{name}) + y * {node.shape.width * channels};",
     ]
-    wide = lanes(plan) if real else 4 * lanes(plan)
     taps = slots * op.window.kernel[1]
-    whole, rest = channels // wide * wide, channels % wide
-    tiles = list(_row_tiles(graph, node, stage))
-    if whole:
-        lines.append(f"      for (int32_t c = 0; c < {whole}; c += {wide}) {{")
-        lines += [f"  {line}" for line in _along(node, source, tiles, "c", wide, taps)]
+    for block in _channel_blocks(node, lanes(plan)):
+        tiles = list(_row_tiles(graph, node, stage, block.vectors))
+        c = str(block.first)
+        if block.count > 1:
+            c = "c"
+            lines.append(f"      for (int32_t c = 0; c < {block.count * block.channels}; c += {block.channels}) {{")
+        else:
+            lines.append("      {")
+        lines += [f"  {line}" for line in _along(node, source, tiles, c, block.channels, taps)]
         lines.append("      }")
-    if rest:
-        lines += ["      {", *(f"  {x}" for x in _along(node, source, tiles, str(whole), rest, taps)), "      }"]
     return constants, [*lines, "    }"]
 
 

@@ -23,7 +23,7 @@ class DenseTile:
 
 @dataclass(frozen=True, slots=True, order=True)
 class DepthwiseTile:
-    """Sums of `pixels` neighbours, for one vector of real numbers or four of bytes.
+    """Sums of `pixels` neighbours, for one vector of real numbers or one, two or four of bytes.
 
     `first` to `last` - 1 are the columns, of those that the tile looks at, that lie inside the map.
     """
@@ -33,13 +33,19 @@ class DepthwiseTile:
     stride: int
     dilation: int
     pixels: int
+    vectors: int
     first: int
     last: int
 
     @property
     def name(self) -> str:
         """Its function in C."""
-        words = (f"{self.kernel[0]}x{self.kernel[1]}", f"s{self.stride}", f"d{self.dilation}", f"p{self.pixels}")
+        words = (
+            f"{self.kernel[0]}x{self.kernel[1]}",
+            f"s{self.stride}",
+            f"d{self.dilation}",
+            f"{self.pixels}x{self.vectors}",
+        )
         return "_".join((f"rillet_{kind(self.real)}_depthwise", *words, str(self.first), str(self.last)))
 
     @property
@@ -153,8 +159,8 @@ def _stored(pixels: int, first: int, size: int) -> list[str]:
 def _depthwise_head(tile: DepthwiseTile, value: str, weight: str, extra: str) -> list[str]:
     (high, wide), channels = tile.kernel, f"rillet_channels_{kind(tile.real)}_tiles"
     return [
-        f"\n/* {tile.pixels} pixels under windows of {high}x{wide}, stride {tile.stride}, dilation {tile.dilation};"
-        f" of the columns, {tile.first} to {tile.last - 1} lie inside. */",
+        f"\n/* {tile.pixels} pixels x {tile.vectors} vectors under windows of {high}x{wide}, stride {tile.stride},"
+        f" dilation {tile.dilation};\n   of the columns, {tile.first} to {tile.last - 1} lie inside. */",
         f"RILLET_TILE void {tile.name}(const {value} *const row[], int32_t at, int32_t step, const {weight} *w,",
         f"    int32_t first, {value} *out, int32_t pitch, int32_t lanes, {extra}const {channels} *k)",
         "{",
@@ -186,8 +192,8 @@ def _real_depthwise(tile: DepthwiseTile) -> str:
 
 
 def _byte_depthwise(tile: DepthwiseTile) -> str:
-    """As above, weights as [groups of four rows][taps of a row][four vectors][lanes][four rows]."""
-    pixels, parts = range(tile.pixels), range(4)
+    """As above, weights as [groups of four rows][taps of a row][vectors][lanes][four rows]."""
+    pixels, parts = range(tile.pixels), range(tile.vectors)
     lines = _depthwise_head(tile, "rillet_byte", "int8_t", "rillet_four outside, ")
     for q in parts:
         lines.append(f"  rillet_sums s0_{q} = rillet_sums_load(k->bias + first + {q} * RILLET_LANES);")
@@ -201,12 +207,12 @@ def _byte_depthwise(tile: DepthwiseTile) -> str:
                 continue
             rows = ", ".join(f"row[{GROUP_ROWS * group + i}] + at + {column} * step" for i in range(GROUP_ROWS))
             inside = tile.first <= column < tile.last
-            four = f"rillet_four_rows({rows})" if inside else "outside"
+            four = f"rillet_four_rows_{tile.vectors}({rows})" if inside else "outside"
             lines += ["  {", f"    const rillet_four a = {four};"]
             for p, tap in uses:
                 for q in parts:
-                    weights = f"w + {(group * tile.kernel[1] + tap) * 4 + q} * 4 * RILLET_LANES"
+                    weights = f"w + {(group * tile.kernel[1] + tap) * tile.vectors + q} * 4 * RILLET_LANES"
                     product = f"rillet_sums_add_products(s{p}_{q}, a.part[{q}], rillet_weights_load({weights}))"
                     lines.append(f"    s{p}_{q} = {product};")
             lines.append("  }")
-    return "\n".join([*lines, *_stored(tile.pixels, 0, 4), "}"])
+    return "\n".join([*lines, *_stored(tile.pixels, 0, tile.vectors), "}"])

@@ -208,14 +208,43 @@ RILLET_TILE void rillet_store_4(rillet_byte *out, rillet_sums a, rillet_sums b, 
 
 /* -- four rows of bytes, channel by channel -------------------------------------------------------------------------- */
 
-/* 32 channels in four vectors, dealt out as for rillet_store_4: the order in which bytes interleave. */
+/* Up to four vectors of 8 channels, dealt out as for rillet_store_1, _2 and _4. */
 typedef struct {
   rillet_bytes part[4];
 } rillet_four;
 
-/* Four bytes of each channel, one from each row. */
-RILLET_TILE rillet_four rillet_four_rows(const rillet_byte *a, const rillet_byte *b, const rillet_byte *c,
-                                         const rillet_byte *d)
+/* Four bytes of each channel, one from each row; of 8 channels. */
+RILLET_TILE rillet_four rillet_four_rows_1(const rillet_byte *a, const rillet_byte *b, const rillet_byte *c,
+                                           const rillet_byte *d)
+{
+  const __m128i va = _mm_loadl_epi64((const __m128i *)a), vb = _mm_loadl_epi64((const __m128i *)b);
+  const __m128i vc = _mm_loadl_epi64((const __m128i *)c), vd = _mm_loadl_epi64((const __m128i *)d);
+  const __m128i two = _mm_unpacklo_epi8(va, vb), more = _mm_unpacklo_epi8(vc, vd);
+  const __m256i all = _mm256_set_m128i(_mm_unpackhi_epi16(two, more), _mm_unpacklo_epi16(two, more));
+  const rillet_four out = {{rillet_bytes_widened(all)}};
+  return out;
+}
+
+/* 16 bytes, their halves apart. */
+RILLET_TILE __m256i rillet_apart(const rillet_byte *at)
+{
+  return _mm256_permute4x64_epi64(_mm256_castsi128_si256(_mm_loadu_si128((const __m128i *)at)), 0x10);
+}
+
+/* The same of 16 channels. */
+RILLET_TILE rillet_four rillet_four_rows_2(const rillet_byte *a, const rillet_byte *b, const rillet_byte *c,
+                                           const rillet_byte *d)
+{
+  const __m256i two = _mm256_unpacklo_epi8(rillet_apart(a), rillet_apart(b));
+  const __m256i more = _mm256_unpacklo_epi8(rillet_apart(c), rillet_apart(d));
+  const rillet_four out = {{rillet_bytes_widened(_mm256_unpacklo_epi16(two, more)),
+                            rillet_bytes_widened(_mm256_unpackhi_epi16(two, more))}};
+  return out;
+}
+
+/* The same of 32 channels. */
+RILLET_TILE rillet_four rillet_four_rows_4(const rillet_byte *a, const rillet_byte *b, const rillet_byte *c,
+                                           const rillet_byte *d)
 {
   const __m256i va = _mm256_loadu_si256((const __m256i *)a), vb = _mm256_loadu_si256((const __m256i *)b);
   const __m256i vc = _mm256_loadu_si256((const __m256i *)c), vd = _mm256_loadu_si256((const __m256i *)d);

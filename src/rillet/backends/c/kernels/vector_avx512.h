@@ -182,14 +182,49 @@ RILLET_TILE void rillet_store_4(rillet_byte *out, rillet_sums a, rillet_sums b, 
 
 /* -- four rows of bytes, channel by channel -------------------------------------------------------------------------- */
 
-/* 64 channels in four vectors, dealt out as for rillet_store_4: the order in which bytes interleave. */
+/* Up to four vectors of 16 channels, dealt out as for rillet_store_1, _2 and _4. */
 typedef struct {
-  __m512i part[4];
+  rillet_bytes part[4];
 } rillet_four;
 
-/* Four bytes of each channel, one from each row. */
-RILLET_TILE rillet_four rillet_four_rows(const rillet_byte *a, const rillet_byte *b, const rillet_byte *c,
-                                         const rillet_byte *d)
+/* Four channels of four rows in each 128 bits, turned into four rows of each channel. */
+RILLET_TILE __m512i rillet_turned(__m512i rows)
+{
+  const __m128i order = _mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+  return _mm512_shuffle_epi8(rows, _mm512_broadcast_i32x4(order));
+}
+
+/* Four bytes of each channel, one from each row; of 16 channels. */
+RILLET_TILE rillet_four rillet_four_rows_1(const rillet_byte *a, const rillet_byte *b, const rillet_byte *c,
+                                           const rillet_byte *d)
+{
+  const __m512i one = _mm512_castsi128_si512(_mm_loadu_si128((const __m128i *)a));
+  const __m512i two = _mm512_inserti32x4(one, _mm_loadu_si128((const __m128i *)b), 1);
+  const __m512i three = _mm512_inserti32x4(two, _mm_loadu_si128((const __m128i *)c), 2);
+  const __m512i all = _mm512_inserti32x4(three, _mm_loadu_si128((const __m128i *)d), 3);
+  const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+  const rillet_four out = {{rillet_turned(_mm512_permutexvar_epi32(order, all))}};
+  return out;
+}
+
+/* The same of 32 channels. */
+RILLET_TILE rillet_four rillet_four_rows_2(const rillet_byte *a, const rillet_byte *b, const rillet_byte *c,
+                                           const rillet_byte *d)
+{
+  const __m512i first = _mm512_castsi256_si512(_mm256_loadu_si256((const __m256i *)a));
+  const __m512i second = _mm512_castsi256_si512(_mm256_loadu_si256((const __m256i *)c));
+  const __m512i ab = _mm512_inserti64x4(first, _mm256_loadu_si256((const __m256i *)b), 1);
+  const __m512i cd = _mm512_inserti64x4(second, _mm256_loadu_si256((const __m256i *)d), 1);
+  const __m512i even = _mm512_setr_epi32(0, 8, 16, 24, 2, 10, 18, 26, 4, 12, 20, 28, 6, 14, 22, 30);
+  const __m512i odd = _mm512_setr_epi32(1, 9, 17, 25, 3, 11, 19, 27, 5, 13, 21, 29, 7, 15, 23, 31);
+  const rillet_four out = {{rillet_turned(_mm512_permutex2var_epi32(ab, even, cd)),
+                            rillet_turned(_mm512_permutex2var_epi32(ab, odd, cd))}};
+  return out;
+}
+
+/* The same of 64 channels. */
+RILLET_TILE rillet_four rillet_four_rows_4(const rillet_byte *a, const rillet_byte *b, const rillet_byte *c,
+                                           const rillet_byte *d)
 {
   const __m512i va = _mm512_loadu_si512(a), vb = _mm512_loadu_si512(b);
   const __m512i vc = _mm512_loadu_si512(c), vd = _mm512_loadu_si512(d);

@@ -176,14 +176,14 @@ RILLET_TILE void rillet_store_4(rillet_byte *out, rillet_sums a, rillet_sums b, 
 
 /* -- four rows of bytes, channel by channel -------------------------------------------------------------------------- */
 
-/* 16 channels in four vectors, in their order. */
+/* Up to four vectors of 4 channels, dealt out as for rillet_store_1, _2 and _4. */
 typedef struct {
   rillet_bytes part[4];
 } rillet_four;
 
-/* Four bytes of each channel, one from each row. */
-RILLET_TILE rillet_four rillet_four_rows(const rillet_byte *a, const rillet_byte *b, const rillet_byte *c,
-                                         const rillet_byte *d)
+/* Four bytes of each channel, one from each row; of 16 channels. */
+RILLET_TILE rillet_four rillet_four_rows_4(const rillet_byte *a, const rillet_byte *b, const rillet_byte *c,
+                                           const rillet_byte *d)
 {
   const int8x16_t va = vld1q_s8(a), vb = vld1q_s8(b), vc = vld1q_s8(c), vd = vld1q_s8(d);
   const int16x8_t low = vreinterpretq_s16_s8(vzip1q_s8(va, vb)), high = vreinterpretq_s16_s8(vzip2q_s8(va, vb));
@@ -193,6 +193,10 @@ RILLET_TILE rillet_four rillet_four_rows(const rillet_byte *a, const rillet_byte
                             vreinterpretq_s8_s16(vzip2q_s16(high, high2))}};
   return out;
 }
+
+/* Of fewer channels they are the first vectors of the same. */
+#define rillet_four_rows_1 rillet_four_rows_4
+#define rillet_four_rows_2 rillet_four_rows_4
 
 /* The same byte everywhere. */
 RILLET_TILE rillet_four rillet_four_all(int32_t value)
