@@ -63,18 +63,41 @@ def choose_on(graph: Graph, node: Node, tile_pixels: int, kernels: str) -> Choic
     if op.groups == 1:
         choose(graph, node, tile_pixels)
         parts, depth = weight_parts(graph, node), dense_depth(graph, node)
-        gathered = 0 if op.window.pointwise and parts == 1 else tile_pixels * depth * (4 if real else 1)
-        tiling = replace(dense_tiling(op.out_channels, tile_pixels, depth, real, kernels), parts=parts)
-        return Choice(Kernel.TILES, Packing.BLOCKS, scratch_bytes=gathered, tiling=tiling)
+        rows = -(-tile_pixels // node.shape.width)
+        pixels, band = (tile_pixels, 0) if in_line(node, parts) else (node.shape.width, band_values(graph, node, rows))
+        tiling = replace(dense_tiling(op.out_channels, pixels, depth, real, kernels), parts=parts)
+        return Choice(Kernel.TILES, Packing.BLOCKS, scratch_bytes=band * (4 if real else 1), tiling=tiling)
     return choose(graph, node, tile_pixels)
 
 
-def dense_depth(graph: Graph, node: Node) -> int:
-    """Values of one gathered window, once for each part of the weights, bytes rounded up to whole groups of four."""
+def in_line(node: Node, parts: int) -> bool:
+    """True where a dense tile reads pixel after pixel where they lie; elsewhere it reads a band of padded rows."""
     op = node.op
     assert isinstance(op, Conv)
-    depth = op.window.taps * graph.input_shapes(node)[0].channels * weight_parts(graph, node)
-    return depth if node.type.quant is None else -(-depth // GROUP_ROWS) * GROUP_ROWS
+    return op.window.pointwise and parts == 1
+
+
+def band_values(graph: Graph, node: Node, rows: int) -> int:
+    """Values of the padded rows under the windows of so many rows of the result."""
+    op, source = node.op, graph.input_shapes(node)[0]
+    assert isinstance(op, Conv)
+    high = (rows - 1) * op.window.stride[0] + op.window.extent[0]
+    return high * (source.width + sum(op.window.padding[2:])) * source.channels
+
+
+def window_runs(graph: Graph, node: Node) -> tuple[int, int, int]:
+    """How a window lies in padded rows: (rows, runs of each row, values of a run); a row is one run unless dilated."""
+    op, channels = node.op, graph.input_shapes(node)[0].channels
+    assert isinstance(op, Conv)
+    high, wide = op.window.kernel
+    return (high, 1, wide * channels) if op.window.dilation[1] == 1 else (high, wide, channels)
+
+
+def dense_depth(graph: Graph, node: Node) -> int:
+    """Values of one window, once for each part of the weights, runs of bytes rounded up to whole groups of four."""
+    rows, runs, values = window_runs(graph, node)
+    padded = values if node.type.quant is None else -(-values // GROUP_ROWS) * GROUP_ROWS
+    return rows * runs * padded * weight_parts(graph, node)
 
 
 @lru_cache(maxsize=4096)

@@ -11,7 +11,7 @@ from rillet.backends.c.tiles import groups
 from rillet.ir.graph import Array, Graph, Node
 from rillet.ir.ops import Conv, Rounding
 from rillet.plan.plan import Kernel, Stage
-from rillet.plan.tilings import GROUP_ROWS, dense_depth
+from rillet.plan.tilings import GROUP_ROWS, window_runs
 
 Indices = npt.NDArray[np.int64]
 _STORED_TOGETHER = 64
@@ -36,8 +36,8 @@ def tile_arrays(graph: Graph, stage: Stage, lanes: int) -> dict[str, Array]:
     if stage.kernel is Kernel.TILES:
         sizes = _group_sizes(len(bias), stage.tiling.vectors, lanes, real)
         order = _dealt(sizes, lanes)
-        rows = weight.reshape(len(weight), -1)
-        packed = _dense(rows, order, dense_depth(graph, node), stage.tiling.vectors, lanes, real)
+        runs = weight.reshape(len(weight), -1, window_runs(graph, node)[2])
+        packed = _dense(runs, order, stage.tiling.vectors, lanes, real)
     else:
         vectors = -(-len(bias) // lanes)
         sizes = [1] * vectors if real else [size for _, size in groups(vectors)]
@@ -120,15 +120,16 @@ def _dealt(sizes: list[int], lanes: int) -> Indices:
     return np.concatenate(out)
 
 
-def _dense(rows: Array, order: Indices, depth: int, vectors: int, lanes: int, real: bool) -> Array:
-    """[blocks][depth][vectors][lanes] of output-major rows; bytes with four of the depth innermost."""
-    padded = np.zeros((len(order), depth), rows.dtype)
-    there = order < len(rows)
-    padded[there, : rows.shape[1]] = rows[order[there]]
+def _dense(runs: Array, order: Indices, vectors: int, lanes: int, real: bool) -> Array:
+    """[blocks][depth][vectors][lanes] of runs of output channels; bytes with four of the depth innermost."""
     deep, parts = (1 if real else GROUP_ROWS), list[Array]()
+    _, count, values = runs.shape
+    padded = np.zeros((len(order), count, -(-values // deep) * deep), runs.dtype)
+    there = order < len(runs)
+    padded[there, :, :values] = runs[order[there]]
     for first in range(0, len(padded), vectors * lanes):
         block = padded[first : first + vectors * lanes]
-        parts.append(block.reshape(len(block), depth // deep, deep).transpose(1, 0, 2).reshape(-1))
+        parts.append(block.reshape(len(block), -1, deep).transpose(1, 0, 2).reshape(-1))
     return np.concatenate(parts)
 
 

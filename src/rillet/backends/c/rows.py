@@ -11,7 +11,17 @@ from rillet.ir.graph import Graph, Node
 from rillet.ir.ops import Conv, Rounding
 from rillet.ir.types import DType
 from rillet.plan.plan import Kernel, Plan, Stage
-from rillet.plan.tilings import GROUP_ROWS, MOST_NEIGHBOURS, VECTORS, dense_depth, even, split
+from rillet.plan.tilings import (
+    GROUP_ROWS,
+    MOST_NEIGHBOURS,
+    VECTORS,
+    band_values,
+    dense_depth,
+    even,
+    in_line,
+    split,
+    window_runs,
+)
 
 Body = tuple[list[str], list[str]]
 
@@ -31,7 +41,7 @@ def used_tiles(plan: Plan) -> set[Tile]:
             real = node.type.quant is None
             if stage.kernel is Kernel.TILES:
                 out |= {
-                    DenseTile(real, pixels, block.vectors)
+                    DenseTile(real, pixels, block.vectors, _windows(node, stage))
                     for block in _blocks(node, stage, lanes(plan))
                     for pixels in _pixel_tiles(node, stage)
                 }
@@ -81,10 +91,17 @@ def _blocks(node: Node, stage: Stage, width: int) -> list[_Block]:
     return out
 
 
+def _windows(node: Node, stage: Stage) -> bool:
+    assert stage.tiling is not None
+    return not in_line(node, stage.tiling.parts)
+
+
 def _pixel_tiles(node: Node, stage: Stage) -> list[int]:
-    """Sizes of the pixel tiles, the largest first: those of a full tile and of a last one with fewer rows."""
+    """Sizes of the pixel tiles, the largest first: those of a row, or of a full tile and a last one with fewer rows."""
     assert stage.tiling is not None
     counts = {stage.tile_pixels, node.shape.pixels % stage.tile_pixels} - {0}
+    if _windows(node, stage):
+        counts = {node.shape.width}
     sizes = {size for count in counts for size in split(count, stage.tiling.pixels)}
     return sorted(sizes, reverse=True)
 
@@ -93,28 +110,19 @@ def dense(plan: Plan, node: Node, stage: Stage, window: str) -> tuple[list[str],
     """Constants and lines of a convolution by dense tiles; `window` declares its window."""
     graph, op = plan.graph, node.op
     assert isinstance(op, Conv)
-    real, source = node.type.quant is None, graph.by_name[node.inputs[0]]
-    name, value = identifier(node.name), "float" if real else "rillet_byte"
-    constants = [_channels(graph, node)]
-    depth, step = dense_depth(graph, node), source.shape.channels
-    lines: list[str] = []
-    assert stage.tiling is not None
-    parts, values = stage.tiling.parts, op.window.taps * source.shape.channels
-    if op.window.pointwise and parts == 1:
-        lines.append(f"    const {value} *const in = at_{identifier(source.name)}(made.{name});")
+    source, windows = graph.by_name[node.inputs[0]], _windows(node, stage)
+    name, at, value = identifier(node.name), identifier(source.name), _value(node)
+    channels, width, depth = node.shape.channels, node.shape.width, dense_depth(graph, node)
+    constants, step = [_channels(graph, node)], source.shape.channels
+    if windows:
+        more, lines = _band(plan, node, stage)
+        constants += [window, *more]
+        step *= op.window.stride[1]
+        pitch = band_values(graph, node, 1) // op.window.extent[0] * op.window.stride[0]
+        from_, to, count, deep = f"in + y * {pitch} + p", f"out + (y * {width} + p)", str(width), "runs"
     else:
-        assert stage.scratch is not None
-        step, size = depth, 4 if real else 1
-        constants += [window, f"  {value} *const in = ({value} *)(arena + {plan.buffers[stage.scratch].offset});"]
-        fill = outside_value(graph, node)
-        lines += [
-            f"    for (int32_t y = 0; y < n / {node.shape.width}; y++)",
-            f"      rillet_gather_row(window, at_{identifier(source.name)}(0), {fill}, row + y, {node.shape.width},",
-            f"                        (uint8_t *)(in + y * {node.shape.width * depth}), {depth * size});",
-        ]
-        if parts > 1:
-            copied = f"memcpy(in + p * {depth} + {values}, in + p * {depth}, {values})"
-            lines.append(f"    for (int32_t p = 0; p < n; p++) {copied};")
+        lines = [f"    const {value} *const in = at_{at}(made.{name});"]
+        from_, to, count, deep = "in + p", "out + p", "n", str(depth)
     lines.append(f"    {value} *const out = at_{name}(made.{name});")
     for block in _blocks(node, stage, lanes(plan)):
         o = "o" if block.count > 1 else str(block.first)
@@ -123,17 +131,42 @@ def dense(plan: Plan, node: Node, stage: Stage, window: str) -> tuple[list[str],
             lines.append(f"    for (int32_t o = 0; o < {block.count * stride}; o += {stride}) {{")
         else:
             lines.append("    {")
-        lines.append("      int32_t p = 0;")
+        inner = ["int32_t p = 0;"]
         for pixels in _pixel_tiles(node, stage):
-            tile = DenseTile(real, pixels, block.vectors)
-            lines += [
-                f"      for (; p + {pixels} <= n; p += {pixels})",
-                f"        {tile.name}(in + p * {step}, {step}, net_{name}_weights + {o} * {depth}, {depth}, {o},",
-                f"          out + p * {node.shape.channels} + {o}, {node.shape.channels}, {block.channels},",
-                "          &channels);",
+            tile = DenseTile(node.type.quant is None, pixels, block.vectors, windows)
+            inner += [
+                f"for (; p + {pixels} <= {count}; p += {pixels})",
+                f"  {tile.name}({from_} * {step}, {step}, net_{name}_weights + {o} * {depth}, {deep}, {o},",
+                f"    {to} * {channels} + {o}, {channels}, {block.channels}, &channels);",
             ]
-        lines.append("    }")
+        if windows:
+            inner = [f"for (int32_t y = 0; y < n / {width}; y++) {{", *(f"  {line}" for line in inner), "}"]
+        lines += [*(f"      {line}" for line in inner), "    }"]
     return constants, lines
+
+
+def _value(node: Node) -> str:
+    return "float" if node.type.quant is None else "rillet_byte"
+
+
+def _band(plan: Plan, node: Node, stage: Stage) -> Body:
+    """The band of padded rows that windows are read from, and how they lie in it."""
+    graph, op = plan.graph, node.op
+    assert isinstance(op, Conv)
+    assert stage.scratch is not None
+    assert stage.tiling is not None
+    source, value, rows = graph.by_name[node.inputs[0]], _value(node), f"n / {node.shape.width}"
+    high, in_row, values = window_runs(graph, node)
+    pitch = band_values(graph, node, 1) // op.window.extent[0]
+    apart = op.window.dilation[1] * source.shape.channels
+    numbers = (stage.tiling.parts, high, op.window.dilation[0] * pitch, in_row, apart, values)
+    constants = [
+        f"  {value} *const in = ({value} *)(arena + {plan.buffers[stage.scratch].offset});",
+        f"  const rillet_runs runs = {{{', '.join(map(str, numbers))}}};",
+    ]
+    fill, at = outside_value(graph, node), identifier(source.name)
+    padding = f"{op.window.padding[3]}, (uint8_t *)in"
+    return constants, [f"    rillet_band(window, at_{at}(0), {fill}, row, {rows}, {padding});"]
 
 
 # -- depthwise -------------------------------------------------------------------------------------------------------
@@ -205,7 +238,7 @@ def depthwise(plan: Plan, node: Node, stage: Stage, window: str) -> Body:
     graph, op = plan.graph, node.op
     assert isinstance(op, Conv)
     real, source = node.type.quant is None, graph.by_name[node.inputs[0]]
-    name, value, channels = identifier(node.name), "float" if real else "rillet_byte", node.shape.channels
+    name, value, channels = identifier(node.name), _value(node), node.shape.channels
     assert stage.tiling is not None
     high = op.window.kernel[0] * stage.tiling.parts
     again = f" % {op.window.kernel[0]}" if stage.tiling.parts > 1 else ""

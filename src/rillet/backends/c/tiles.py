@@ -9,16 +9,17 @@ from rillet.plan.tilings import GROUP_ROWS
 
 @dataclass(frozen=True, slots=True, order=True)
 class DenseTile:
-    """Sums of `pixels` x `vectors`, of real numbers or of bytes."""
+    """Sums of `pixels` x `vectors`, of real numbers or of bytes; of pixels in line, or of windows over padded rows."""
 
     real: bool
     pixels: int
     vectors: int
+    windows: bool = False
 
     @property
     def name(self) -> str:
         """Its function in C."""
-        return f"rillet_{kind(self.real)}_{self.pixels}x{self.vectors}"
+        return f"rillet_{kind(self.real)}_{'windows_' if self.windows else ''}{self.pixels}x{self.vectors}"
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -89,14 +90,16 @@ def tiles_header(tiles: set[Tile], kernels: str) -> str:
 
 
 def _dense(tile: DenseTile) -> str:
-    """Pixels `step` apart in, `pitch` apart out; weights as [depth][vectors][lanes], bytes in fours."""
+    """Pixels or windows `step` apart in, pixels `pitch` apart out. Weights: [depth][vectors][lanes], bytes in fours."""
     real, pixels, vectors = tile.real, range(tile.pixels), range(tile.vectors)
     value, weight, sums = ("float", "float", "rillet_reals") if real else ("rillet_byte", "int8_t", "rillet_sums")
     deep, wide = ("1", "RILLET_LANES") if real else ("4", "4 * RILLET_LANES")
     channels = f"rillet_channels_{kind(real)}_tiles"
+    depth = "rillet_runs runs" if tile.windows else "int32_t depth"
     lines = [
-        f"\n/* {tile.pixels} pixels x {tile.vectors} vectors. */",
-        f"RILLET_TILE void {tile.name}(const {value} *a, int32_t step, const {weight} *w, int32_t depth,",
+        f"\n/* {tile.pixels} pixels x {tile.vectors} vectors{' of windows' if tile.windows else ''}. */",
+        f"RILLET_TILE void {tile.name}(const {value} *{'at' if tile.windows else 'a'}, int32_t step,"
+        f" const {weight} *w, {depth},",
         f"    int32_t first, {value} *out, int32_t pitch, int32_t lanes, const {channels} *k)",
         "{",
     ]
@@ -104,7 +107,13 @@ def _dense(tile: DenseTile) -> str:
     for v in vectors:
         lines.append(f"  {sums} s0_{v} = {load}(k->bias + first + {v} * RILLET_LANES);")
     lines += [f"  {sums} {', '.join(f's{p}_{v} = s0_{v}' for v in vectors)};" for p in pixels if p]
-    lines.append(f"  for (int32_t i = 0; i < depth; i += {deep}, a += {deep}, w += {tile.vectors} * {wide}) {{")
+    if tile.windows:
+        lines += [
+            "  for (int32_t r = 0; r < runs.parts * runs.rows * runs.in_row; r++) {",
+            f"    const {value} *a = at + r / runs.in_row % runs.rows * runs.row_step + r % runs.in_row * runs.step;",
+        ]
+    count = "runs.values" if tile.windows else "depth"
+    lines.append(f"  for (int32_t i = 0; i < {count}; i += {deep}, a += {deep}, w += {tile.vectors} * {wide}) {{")
     get, loaded = ("rillet_reals_load", "rillet_reals") if real else ("rillet_weights_load", "rillet_weights")
     lines += [f"    const {loaded} w{v} = {get}(w + {v} * {wide});" for v in vectors]
     add = "rillet_reals_add_product" if real else "rillet_sums_add_products"
@@ -112,7 +121,7 @@ def _dense(tile: DenseTile) -> str:
         spread = f"rillet_reals_all(a[{p} * step])" if real else f"rillet_bytes_all(a + {p} * step)"
         lines.append(f"    const {'rillet_reals' if real else 'rillet_bytes'} a{p} = {spread};")
         lines += [f"    s{p}_{v} = {add}(s{p}_{v}, a{p}, w{v});" for v in vectors]
-    lines.append("  }")
+    lines.append("  }}" if tile.windows else "  }")
     if real:
         for v in vectors:
             place = f"{v} * RILLET_LANES"

@@ -7,6 +7,12 @@ typedef struct {
   float low, high;
 } rillet_channels_f32_tiles;
 
+/* How a window lies in padded rows: in every row so many runs of values, `step` apart, rows `row_step` apart; all of it
+   `parts` times over. */
+typedef struct {
+  int32_t parts, rows, row_step, in_row, step, values;
+} rillet_runs;
+
 /* Sums are rounded in float32 where that was shown to be exact, else by integers. */
 typedef struct {
   const int32_t *bias; /* zero points folded in */
