@@ -13,7 +13,7 @@ from rillet.backends import reference
 from rillet.errors import TargetError
 from rillet.importers.tflite import load
 from rillet.ir.graph import Graph
-from rillet.ir.ops import Activation, Conv, Input, Rounding, Window
+from rillet.ir.ops import Activate, Activation, Conv, Input, Rounding, Window
 from rillet.ir.types import DType, Quant, Shape
 from rillet.plan.host import plan_host
 from rillet.plan.plan import Kernel, Plan
@@ -31,7 +31,8 @@ RUNNABLE = {
     "portable": ("portable",),
 }[this_host().kernels]
 """Kernel sets that this machine can run."""
-HOSTS = [Host(name, name, l1_bytes=32 << 10, l2_bytes=256 << 10) for name in RUNNABLE]
+EXTRAS = {this_host().kernels: this_host().extras}
+HOSTS = [Host(name, name, l1_bytes=32 << 10, l2_bytes=256 << 10, extras=EXTRAS.get(name, ())) for name in RUNNABLE]
 
 
 @st.composite
@@ -120,6 +121,24 @@ def any_factors(scale: float) -> tuple[Graph, Graph]:
 def test_factors_of_any_size_round_alike(host: Host, scale: float) -> None:
     for graph in any_factors(scale):
         check_outputs(graph, plan_host(graph, host), [random_image(graph, seed) for seed in range(3)])
+
+
+def looked_up(width: int, dtype: DType) -> Graph:
+    """Two functions by table, of a row of so many bytes."""
+    b = Builder(np.random.default_rng(5), dtype)
+    at = b.add(Activate(Activation.HARD_SWISH), b.add(Input(), shape=Shape(3, width, 1)))
+    b.add(Activate(Activation.SIGMOID), at)
+    return b.graph()
+
+
+@pytest.mark.parametrize("host", HOSTS, ids=lambda h: h.name)
+@pytest.mark.parametrize("dtype", [DType.I8, DType.U8])
+@pytest.mark.parametrize("width", [1, 64, 143])
+def test_tables_of_any_length(width: int, dtype: DType, host: Host) -> None:
+    graph = looked_up(width, dtype)
+    plan = plan_host(graph, host)
+    assert tiled(plan) == {Kernel.LOOKUP}
+    check_outputs(graph, plan, [random_image(graph, seed) for seed in range(3)])
 
 
 def tiled(plan: Plan) -> set[Kernel]:

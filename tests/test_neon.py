@@ -18,7 +18,7 @@ from rillet.plan.host import plan_host
 from rillet.plan.plan import Kernel
 from rillet.runtime.verify import first_difference
 from rillet.targets.host import Host
-from test_host import QUIET, any_factors, layers, tiled
+from test_host import QUIET, any_factors, layers, looked_up, tiled
 
 SCALES = [1e-9, 1e-3, 3.0, 3e8]
 
@@ -62,6 +62,10 @@ def test_factors_of_any_size_round_alike(scale: float, tmp_path: Path) -> None:
     modest, extreme = any_factors(scale)
     check(modest, NEON, tmp_path)
     check(extreme, NEON, tmp_path)
+
+
+def test_tables(tmp_path: Path) -> None:
+    check(looked_up(143, DType.I8), NEON, tmp_path)
 
 
 @pytest.mark.slow

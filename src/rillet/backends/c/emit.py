@@ -16,6 +16,7 @@ from rillet.ir.ops import Constant, Input
 from rillet.ir.types import DType
 from rillet.plan.host import HOST_ALIGNMENT
 from rillet.plan.plan import BufferKind, Kernel, Plan, Segment, Stage
+from rillet.plan.tilings import VECTORS
 
 _HEADERS = {
     Kernel.DENSE: ("dense.h",),
@@ -46,7 +47,8 @@ def emit(plan: Plan, profile: bool = False) -> dict[str, str]:
     used = {header for s in plan.segments for stage in s.stages for header in _HEADERS[stage.kernel]}
     if plan.flipped:
         used.add("rows.h")
-    headers = ["stream.h", "rescale.h", *sorted(used), *(["profile.h"] if profile else [])]
+    vectors = [f"vector_{plan.host.kernels}.h"] if plan.host is not None and plan.host.kernels in VECTORS else []
+    headers = ["stream.h", "rescale.h", *vectors, *sorted(used), *(["profile.h"] if profile else [])]
     kernels = files("rillet.backends.c") / "kernels"
     out = {
         "net.h": _header(plan),
@@ -58,8 +60,7 @@ def emit(plan: Plan, profile: bool = False) -> dict[str, str]:
         if name == "tiles.h":
             assert plan.host is not None
             out["kernels/tiles.h"] = tiles_header(used_tiles(stored), plan.host.kernels)
-            for part in (f"vector_{plan.host.kernels}.h", "channels.h"):
-                out[f"kernels/{part}"] = (kernels / part).read_text()
+            out["kernels/channels.h"] = (kernels / "channels.h").read_text()
         else:
             out[f"kernels/{name}"] = (kernels / name).read_text()
     return out

@@ -12,7 +12,7 @@ MACHINE_FLAGS = {
     "neon": (),
 }
 """What each kernel set needs the compiler to know."""
-EXTRA_FLAGS = {"asimddp": "-march=armv8.2-a+dotprod"}
+EXTRA_FLAGS = {"avx512vbmi": "-mavx512vbmi", "asimddp": "-march=armv8.2-a+dotprod"}
 """And for what a host has beyond its kernel set."""
 _CONTRACT = "-ffp-contract=off"
 """Products and sums are fused where a kernel says so, and nowhere else."""

@@ -242,4 +242,29 @@ RILLET_TILE rillet_four rillet_four_all(int32_t value)
   const rillet_four out = {{all, all, all, all}};
   return out;
 }
+
+/* -- tables of 256 bytes --------------------------------------------------------------------------------------------- */
+
+#ifdef __AVX512VBMI__
+#define RILLET_TABLE_BYTES 64 /* looked up at a time */
+
+typedef struct {
+  __m512i part[4];
+} rillet_table;
+
+RILLET_TILE rillet_table rillet_table_load(const uint8_t *table)
+{
+  const rillet_table out = {{_mm512_loadu_si512(table), _mm512_loadu_si512(table + 64),
+                             _mm512_loadu_si512(table + 128), _mm512_loadu_si512(table + 192)}};
+  return out;
+}
+
+RILLET_TILE void rillet_table_look(rillet_table t, const uint8_t *in, uint8_t *out)
+{
+  const __m512i at = _mm512_loadu_si512(in);
+  const __m512i low = _mm512_permutex2var_epi8(t.part[0], at, t.part[1]);
+  const __m512i high = _mm512_permutex2var_epi8(t.part[2], at, t.part[3]);
+  _mm512_storeu_si512(out, _mm512_mask_blend_epi8(_mm512_movepi8_mask(at), low, high));
+}
+#endif
 #endif

@@ -205,4 +205,31 @@ RILLET_TILE rillet_four rillet_four_all(int32_t value)
   const rillet_four out = {{all, all, all, all}};
   return out;
 }
+
+/* -- tables of 256 bytes --------------------------------------------------------------------------------------------- */
+
+#define RILLET_TABLE_BYTES 16 /* looked up at a time */
+
+typedef struct {
+  uint8x16x4_t part[4];
+} rillet_table;
+
+RILLET_TILE rillet_table rillet_table_load(const uint8_t *table)
+{
+  rillet_table out;
+  for (int32_t i = 0; i < 16; i++) out.part[i / 4].val[i % 4] = vld1q_u8(table + 16 * i);
+  return out;
+}
+
+/* Places beyond a part leave what was found. */
+RILLET_TILE void rillet_table_look(rillet_table t, const uint8_t *in, uint8_t *out)
+{
+  const uint8x16_t at = vld1q_u8(in), next = vdupq_n_u8(64);
+  uint8x16_t found = vqtbl4q_u8(t.part[0], at), left = vsubq_u8(at, next);
+  found = vqtbx4q_u8(found, t.part[1], left);
+  left = vsubq_u8(left, next);
+  found = vqtbx4q_u8(found, t.part[2], left);
+  left = vsubq_u8(left, next);
+  vst1q_u8(out, vqtbx4q_u8(found, t.part[3], left));
+}
 #endif
