@@ -30,14 +30,18 @@ CACHE_SHARE = 0.75
 """Share of the second-level cache that weights and rings of a segment may fill and still count as near."""
 
 
-def plan_host(graph: Graph, host: Host, *, ram_bytes: int | None = None, resident: bool = False) -> Plan:
+def plan_host(
+    graph: Graph, host: Host, *, ram_bytes: int | None = None, resident: bool = False, slower: float | None = None
+) -> Plan:
     """The fastest plan of whole rows for `host`, within `ram_bytes` where it is given.
+
+    slower: instead, the least memory at an estimated time of at most 1 + `slower` times the fastest plan's.
 
     Raises TargetError where the budget cannot be met, Unsupported where a node has no kernel.
     """
     planner = HostPlanner(graph, host, resident)
     planner.least_bytes()  # refuses what cannot be cut at all
-    made = planner.plan(ram_bytes)
+    made = planner.plan(ram_bytes) if slower is None else planner.smallest(slower)
     if ram_bytes is not None and made.arena_bytes > ram_bytes:
         raise TargetError(
             f"{graph.name}: --ram must be at least {made.arena_bytes} bytes for this network in whole rows,"
