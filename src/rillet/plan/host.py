@@ -17,7 +17,7 @@ ROWS = (1, 2, 4, 8, 16)
 """Rows that a tile of a host plan may have."""
 HOST_ALIGNMENT = 64
 """A line of the cache, and a vector of the widest set."""
-MACS_PER_NS = {"avx512": (80.0, 250.0), "avx2": (35.0, 60.0), "portable": (8.0, 20.0)}
+MACS_PER_NS = {"avx512": (80.0, 250.0), "avx2": (35.0, 60.0), "neon": (18.0, 60.0), "portable": (8.0, 20.0)}
 """Multiply-accumulates a nanosecond of dense layers, real and 8-bit; orders of magnitude, only their ratios matter."""
 DEPTHWISE_SHARE = 0.2
 """Rate of a depthwise layer as a share of a dense one's."""
@@ -108,11 +108,12 @@ class HostPlanner(RowPlanner):
         return macs / rate + tiles * TILE_NS
 
     def finish(self, plan: Plan) -> Plan:
-        """Adds the host, and which values it keeps as uint8."""
+        """Adds the host, and which values it keeps flipped."""
         if self.host.kernels not in VECTORS:
             return replace(plan, host=self.host)
-        signed = (node for node in self.nodes if node.type.dtype is DType.I8)
-        return replace(plan, host=self.host, unsigned=frozenset(node.name for node in signed))
+        other = DType.I8 if VECTORS[self.host.kernels].byte is DType.U8 else DType.U8
+        flipped = frozenset(node.name for node in self.nodes if node.type.dtype is other)
+        return replace(plan, host=self.host, flipped=flipped)
 
 
 def _count(shape: tuple[int, ...]) -> int:

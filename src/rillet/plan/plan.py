@@ -139,8 +139,10 @@ class Plan:
     """True where the whole input image lies in the arena; else its rows are pushed in, from the caller's memory."""
     host: Host | None = None
     """The machine whose kernels it uses; None for the portable ones."""
-    unsigned: frozenset[str] = frozenset()
-    """Values of type int8 that are kept as uint8, 128 more than they are, because dot products want them so."""
+    flipped: frozenset[str] = frozenset()
+    """Values of type int8 that are kept as uint8, 128 more than they are, or of type uint8 that are kept as int8, 128
+    less: as dot products of the host want them.
+    """
 
     @cached_property
     def arena_bytes(self) -> int:

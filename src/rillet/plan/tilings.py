@@ -24,12 +24,16 @@ class Vectors:
     """Vectors of a dense tile -> most pixels whose sums fit beside the weights."""
     byte_pixels: dict[int, int]
     """The same for bytes."""
+    byte: DType
+    """What its dot products take activations of bytes as."""
 
 
 _AVX512 = {1: 14, 2: 14, 3: 8, 4: 6, 8: 2}
+_NEON = {1: 14, 2: 12, 3: 8, 4: 6, 6: 4, 8: 2}
 VECTORS = {
-    "avx512": Vectors(16, 32, _AVX512, _AVX512),
-    "avx2": Vectors(8, 16, {1: 8, 2: 6, 3: 4, 6: 1}, {1: 8, 2: 4, 4: 2}),
+    "avx512": Vectors(16, 32, _AVX512, _AVX512, DType.U8),
+    "avx2": Vectors(8, 16, {1: 8, 2: 6, 3: 4, 6: 1}, {1: 8, 2: 4, 4: 2}, DType.U8),
+    "neon": Vectors(4, 32, _NEON, _NEON, DType.I8),
 }
 _LATENCY = 8
 """Independent sums that keep two multiply-add units of four cycles busy."""
@@ -39,6 +43,8 @@ MAX_ROW_TAPS = 64
 """Widest window that a depthwise tile is written out for; wider ones take the portable kernel."""
 GROUP_ROWS = 4
 """Rows of a window that one dot product of bytes takes in."""
+MOST_NEIGHBOURS = 14
+"""Pixels of a depthwise tile: more lengthen the program, and hardly save loads."""
 
 
 def choose_on(graph: Graph, node: Node, tile_pixels: int, kernels: str) -> Choice:
@@ -64,22 +70,46 @@ def choose_on(graph: Graph, node: Node, tile_pixels: int, kernels: str) -> Choic
     if op.groups == 1:
         choose(graph, node, tile_pixels)
         parts, depth = weight_parts(graph, node), dense_depth(graph, node)
-        gathered = 0 if op.window.pointwise and parts == 1 else tile_pixels * depth * (4 if real else 1)
-        tiling = replace(dense_tiling(op.out_channels, tile_pixels, depth, real, kernels), parts=parts)
         if kernels == "avx512" and lists_pay(graph, node, tile_pixels):
+            gathered = 0 if op.window.pointwise and parts == 1 else tile_pixels * depth * (4 if real else 1)
             abreast = ABREAST[tile_pixels > ABREAST[0]]
             scratch = gathered + lists_scratch(depth, op.out_channels, abreast)
             return Choice(Kernel.LISTS, Packing.PLACES, scratch_bytes=scratch, tiling=Tiling(abreast, 1))
-        return Choice(Kernel.TILES, Packing.BLOCKS, scratch_bytes=gathered, tiling=tiling)
+        rows = -(-tile_pixels // node.shape.width)
+        pixels, band = (tile_pixels, 0) if in_line(node, parts) else (node.shape.width, band_values(graph, node, rows))
+        tiling = replace(dense_tiling(op.out_channels, pixels, depth, real, kernels), parts=parts)
+        return Choice(Kernel.TILES, Packing.BLOCKS, scratch_bytes=band * (4 if real else 1), tiling=tiling)
     return choose(graph, node, tile_pixels)
 
 
-def dense_depth(graph: Graph, node: Node) -> int:
-    """Values of one gathered window, once for each part of the weights, bytes rounded up to whole groups of four."""
+def in_line(node: Node, parts: int) -> bool:
+    """True where a dense tile reads pixel after pixel where they lie; elsewhere it reads a band of padded rows."""
     op = node.op
     assert isinstance(op, Conv)
-    depth = op.window.taps * graph.input_shapes(node)[0].channels * weight_parts(graph, node)
-    return depth if node.type.quant is None else -(-depth // GROUP_ROWS) * GROUP_ROWS
+    return op.window.pointwise and parts == 1
+
+
+def band_values(graph: Graph, node: Node, rows: int) -> int:
+    """Values of the padded rows under the windows of so many rows of the result."""
+    op, source = node.op, graph.input_shapes(node)[0]
+    assert isinstance(op, Conv)
+    high = (rows - 1) * op.window.stride[0] + op.window.extent[0]
+    return high * (source.width + sum(op.window.padding[2:])) * source.channels
+
+
+def window_runs(graph: Graph, node: Node) -> tuple[int, int, int]:
+    """How a window lies in padded rows: (rows, runs of each row, values of a run); a row is one run unless dilated."""
+    op, channels = node.op, graph.input_shapes(node)[0].channels
+    assert isinstance(op, Conv)
+    high, wide = op.window.kernel
+    return (high, 1, wide * channels) if op.window.dilation[1] == 1 else (high, wide, channels)
+
+
+def dense_depth(graph: Graph, node: Node) -> int:
+    """Values of one window, once for each part of the weights, runs of bytes rounded up to whole groups of four."""
+    rows, runs, values = window_runs(graph, node)
+    padded = values if node.type.quant is None else -(-values // GROUP_ROWS) * GROUP_ROWS
+    return rows * runs * padded * weight_parts(graph, node)
 
 
 @lru_cache(maxsize=4096)
@@ -113,11 +143,15 @@ def split(pixels: int, tile: int) -> list[int]:
 
 
 def _depthwise(window: Window, real: bool, vectors: Vectors, node: Node) -> Tiling:
-    """Pixels whose sums fit the registers beside the columns that they share (real) or four vectors of sums (bytes)."""
+    """Pixels whose sums fit the registers: one vector each beside the columns that they share (real), or four (bytes;
+    where fewer vectors are left, a tile has more pixels).
+    """
     if not real:
-        return Tiling(min(node.shape.width, max(1, (vectors.registers - 12) // 4)), 4)
+        return Tiling(max(1, (vectors.registers - 12) // 4), 4)
     pixels = 1
-    while (pixels + 1) + pixels * window.stride[1] + window.extent[1] + 2 <= vectors.registers and pixels < 14:
+    while (pixels + 1) + pixels * window.stride[1] + window.extent[
+        1
+    ] + 2 <= vectors.registers and pixels < MOST_NEIGHBOURS:
         pixels += 1
     return Tiling(even(node.shape.width, pixels), 1)
 

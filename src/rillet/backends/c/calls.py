@@ -10,6 +10,7 @@ from rillet.backends.c.constants import (
     ROUNDINGS,
     identifier,
     keeps_bytes,
+    outside_name,
     outside_value,
     quant,
     real,
@@ -171,11 +172,6 @@ def _window(plan: Plan, node: Node) -> str:
         source.type.pixel_bytes,
     )
     return f"  const rillet_window window = {{{', '.join(map(str, numbers))}}};"
-
-
-def outside_name(value: int, dtype: DType) -> str:
-    """Name of the constant pixel that stands for padding."""
-    return f"outside_{dtype.value}_{'m' if value < 0 else ''}{abs(value)}"
 
 
 def needs_outside(node: Node, stage: Stage) -> bool:

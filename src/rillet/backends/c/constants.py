@@ -48,7 +48,7 @@ def rescaled(node: Node, source: Node) -> bool:
 def keeps_bytes(plan: Plan, node: Node) -> bool:
     """True where a table would give every byte back: int8 and uint8 of one scale, kept alike."""
     same = np.arange(256, dtype=np.uint8)
-    return bool(plan.unsigned) and np.array_equal(lookup_table(plan.graph, node), same)
+    return bool(plan.flipped) and np.array_equal(lookup_table(plan.graph, node), same)
 
 
 def lookup_table(graph: Graph, node: Node) -> Array:
@@ -149,6 +149,11 @@ def outside_value(graph: Graph, node: Node) -> int:
     """What a windowed stage reads in the padding of its input: the stored value of a real zero."""
     source = graph.by_name[node.inputs[0]]
     return 0 if source.type.quant is None else source.type.quant.zero_point
+
+
+def outside_name(value: int, dtype: DType) -> str:
+    """Name of the constants that stand for padding."""
+    return f"outside_{dtype.value}_{'m' if value < 0 else ''}{abs(value)}"
 
 
 def declaration(name: str, array: Array) -> str:

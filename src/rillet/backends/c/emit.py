@@ -4,8 +4,8 @@ from importlib.resources import files
 
 import numpy as np
 
-from rillet.backends.c.calls import c_type, needs_outside, outside_name
-from rillet.backends.c.constants import definition, identifier, outside_value
+from rillet.backends.c.calls import c_type, needs_outside
+from rillet.backends.c.constants import definition, identifier, outside_name, outside_value
 from rillet.backends.c.data import program_arrays, weight_files
 from rillet.backends.c.rows import outside_rows, used_tiles
 from rillet.backends.c.stages import accessor, constant_accessor, stage_text
@@ -16,6 +16,7 @@ from rillet.ir.ops import Constant, Input
 from rillet.ir.types import DType
 from rillet.plan.host import HOST_ALIGNMENT
 from rillet.plan.plan import BufferKind, Kernel, Packing, Plan, Segment, Stage
+from rillet.plan.tilings import VECTORS
 
 _HEADERS = {
     Kernel.DENSE: ("dense.h",),
@@ -49,9 +50,10 @@ def emit(plan: Plan, profile: bool = False) -> dict[str, str]:
     stored = as_stored(plan)
     arrays = program_arrays(stored, plan.graph) | _outside_rows(stored)
     used = {header for s in plan.segments for stage in s.stages for header in _headers(plan, stage)}
-    if plan.unsigned:
+    if plan.flipped:
         used.add("rows.h")
-    headers = ["stream.h", "rescale.h", *sorted(used), *(["profile.h"] if profile else [])]
+    vectors = [f"vector_{plan.host.kernels}.h"] if plan.host is not None and plan.host.kernels in VECTORS else []
+    headers = ["stream.h", "rescale.h", *vectors, *sorted(used), *(["profile.h"] if profile else [])]
     kernels = files("rillet.backends.c") / "kernels"
     out = {
         "net.h": _header(plan),
@@ -63,8 +65,7 @@ def emit(plan: Plan, profile: bool = False) -> dict[str, str]:
         if name == "tiles.h":
             assert plan.host is not None
             out["kernels/tiles.h"] = tiles_header(used_tiles(stored), plan.host.kernels)
-            for part in (f"vector_{plan.host.kernels}.h", "channels.h"):
-                out[f"kernels/{part}"] = (kernels / part).read_text()
+            out["kernels/channels.h"] = (kernels / "channels.h").read_text()
         else:
             out[f"kernels/{name}"] = (kernels / name).read_text()
     return out
@@ -183,11 +184,11 @@ def _counters(plan: Plan) -> str:
 
 
 def _trace(plan: Plan) -> str:
-    signed = ""
-    if plan.unsigned:
-        signed = (
-            "/* The same for int8 values that are kept as uint8. */\n"
-            "#define SEEN_SIGNED(index, value, n, bytes) \\\n"
+    flipped = ""
+    if plan.flipped:
+        flipped = (
+            "/* The same for bytes that are kept with their first bit flipped. */\n"
+            "#define SEEN_FLIPPED(index, value, n, bytes) \\\n"
             "  rillet_flip(at_##value(made.value), net_trace[index] + made.value * (bytes), n * (bytes))\n"
         )
     return (
@@ -197,9 +198,9 @@ def _trace(plan: Plan) -> str:
         "#define SEEN(index, value, n, bytes) \\\n"
         "  for (int32_t seen = 0; seen < n; seen++) \\\n"
         "    memcpy(net_trace[index] + (made.value + seen) * (bytes), at_##value(made.value + seen), bytes)\n"
-        f"{signed}"
+        f"{flipped}"
         "#else\n#define SEEN(index, value, n, bytes) (void)0\n"
-        f"{'#define SEEN_SIGNED SEEN' + chr(10) if signed else ''}"
+        f"{'#define SEEN_FLIPPED SEEN' + chr(10) if flipped else ''}"
         "#endif\n"
     )
 
@@ -297,13 +298,13 @@ def _advance(plan: Plan, segment: Segment, driver: Node, indent: str) -> list[st
 
 def _entry_points(plan: Plan, profile: bool) -> str:
     source, outputs = _input(plan), _outputs(plan)
-    name, shape, flipped = identifier(source.name), source.shape, source.name in plan.unsigned
+    name, shape, flipped = identifier(source.name), source.shape, source.name in plan.flipped
     row_values = shape.width * shape.channels
     later = [f"  segment_{i + 1}();" for i in range(0 if plan.resident else 1, len(plan.segments))]
     later += [
         f"  rillet_flip(at_{identifier(node.name)}(0), at_{identifier(node.name)}(0), {node.type.bytes});"
         for _, node in outputs
-        if node.name in plan.unsigned
+        if node.name in plan.flipped
     ]
     taken = any(s.kernel is Kernel.GLOBAL_POOL for g in plan.segments for s in g.stages)
     lines = [
@@ -378,4 +379,4 @@ def _entry_points(plan: Plan, profile: bool) -> str:
 
 def _as(plan: Plan, node: Node, kind: str) -> str:
     """The cast from the type that a value is kept in, where that is another."""
-    return f"({kind} *)" if node.name in plan.unsigned else ""
+    return f"({kind} *)" if node.name in plan.flipped else ""

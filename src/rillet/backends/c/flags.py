@@ -9,15 +9,20 @@ MACHINE_FLAGS = {
         *("-mavx2", "-mfma", "-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mavx512vnni"),
         "-mprefer-vector-width=512",
     ),
+    "neon": (),
 }
 """What each kernel set needs the compiler to know."""
+EXTRA_FLAGS = {"avx512vbmi": "-mavx512vbmi", "asimddp": "-march=armv8.2-a+dotprod"}
+"""And for what a host has beyond its kernel set."""
 _CONTRACT = "-ffp-contract=off"
 """Products and sums are fused where a kernel says so, and nowhere else."""
 
 
 def machine_flags(plan: Plan) -> tuple[str, ...]:
     """Compiler flags of the plan's host; none for a portable plan."""
-    return () if plan.host is None else (*MACHINE_FLAGS[plan.host.kernels], _CONTRACT)
+    if plan.host is None:
+        return ()
+    return (*MACHINE_FLAGS[plan.host.kernels], *(EXTRA_FLAGS[word] for word in plan.host.extras), _CONTRACT)
 
 
 def build_line(plan: Plan) -> str:

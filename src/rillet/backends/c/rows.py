@@ -4,14 +4,24 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from rillet.backends.c.bounds import bounds
-from rillet.backends.c.constants import identifier, outside_value, quant
+from rillet.backends.c.constants import identifier, outside_name, outside_value, quant
 from rillet.backends.c.packing import channel_rounding
-from rillet.backends.c.tiles import DenseTile, DepthwiseTile, Tile
+from rillet.backends.c.tiles import DenseTile, DepthwiseTile, Tile, groups
 from rillet.ir.graph import Graph, Node
 from rillet.ir.ops import Conv, Rounding
 from rillet.ir.types import DType
 from rillet.plan.plan import Kernel, Plan, Stage
-from rillet.plan.tilings import GROUP_ROWS, VECTORS, dense_depth, split
+from rillet.plan.tilings import (
+    GROUP_ROWS,
+    MOST_NEIGHBOURS,
+    VECTORS,
+    band_values,
+    dense_depth,
+    even,
+    in_line,
+    split,
+    window_runs,
+)
 
 Body = tuple[list[str], list[str]]
 
@@ -31,12 +41,13 @@ def used_tiles(plan: Plan) -> set[Tile]:
             real = node.type.quant is None
             if stage.kernel is Kernel.TILES:
                 out |= {
-                    DenseTile(real, pixels, block.vectors)
+                    DenseTile(real, pixels, block.vectors, _windows(node, stage))
                     for block in _blocks(node, stage, lanes(plan))
                     for pixels in _pixel_tiles(node, stage)
                 }
             elif stage.kernel is Kernel.DEPTHWISE_TILES:
-                out |= {tile for tile, _, _ in _row_tiles(plan.graph, node, stage)}
+                for block in _channel_blocks(node, lanes(plan)):
+                    out |= {tile for tile, _, _ in _row_tiles(plan.graph, node, stage, block.vectors)}
     return out
 
 
@@ -53,7 +64,7 @@ def _channels(graph: Graph, node: Node) -> str:
     steps = f"{int(rounding.signed)}, {int(rounding.careful)}, {int(op.rounding is Rounding.SINGLE)}, {rounding.centre}"
     arrays = ", ".join(f"net_{name}_{part}" for part in ("bias", "scale", "nudge"))
     numbers = f"{integers},\n    {steps}, {quant(graph, node).zero_point}, {low}, {high}"
-    return f"  static const rillet_channels_u8_tiles channels = {{\n    {arrays},\n    {numbers}}};"
+    return f"  static const rillet_channels_byte_tiles channels = {{\n    {arrays},\n    {numbers}}};"
 
 
 # -- dense -----------------------------------------------------------------------------------------------------------
@@ -80,10 +91,17 @@ def _blocks(node: Node, stage: Stage, width: int) -> list[_Block]:
     return out
 
 
+def _windows(node: Node, stage: Stage) -> bool:
+    assert stage.tiling is not None
+    return not in_line(node, stage.tiling.parts)
+
+
 def _pixel_tiles(node: Node, stage: Stage) -> list[int]:
-    """Sizes of the pixel tiles, the largest first: those of a full tile and of a last one with fewer rows."""
+    """Sizes of the pixel tiles, the largest first: those of a row, or of a full tile and a last one with fewer rows."""
     assert stage.tiling is not None
     counts = {stage.tile_pixels, node.shape.pixels % stage.tile_pixels} - {0}
+    if _windows(node, stage):
+        counts = {node.shape.width}
     sizes = {size for count in counts for size in split(count, stage.tiling.pixels)}
     return sorted(sizes, reverse=True)
 
@@ -92,28 +110,19 @@ def dense(plan: Plan, node: Node, stage: Stage, window: str) -> tuple[list[str],
     """Constants and lines of a convolution by dense tiles; `window` declares its window."""
     graph, op = plan.graph, node.op
     assert isinstance(op, Conv)
-    real, source = node.type.quant is None, graph.by_name[node.inputs[0]]
-    name, value = identifier(node.name), "float" if real else "uint8_t"
-    constants = [_channels(graph, node)]
-    depth, step = dense_depth(graph, node), source.shape.channels
-    lines: list[str] = []
-    assert stage.tiling is not None
-    parts, values = stage.tiling.parts, op.window.taps * source.shape.channels
-    if op.window.pointwise and parts == 1:
-        lines.append(f"    const {value} *const in = at_{identifier(source.name)}(made.{name});")
+    source, windows = graph.by_name[node.inputs[0]], _windows(node, stage)
+    name, at, value = identifier(node.name), identifier(source.name), _value(node)
+    channels, width, depth = node.shape.channels, node.shape.width, dense_depth(graph, node)
+    constants, step = [_channels(graph, node)], source.shape.channels
+    if windows:
+        more, lines = _band(plan, node, stage)
+        constants += [window, *more]
+        step *= op.window.stride[1]
+        pitch = band_values(graph, node, 1) // op.window.extent[0] * op.window.stride[0]
+        from_, to, count, deep = f"in + y * {pitch} + p", f"out + (y * {width} + p)", str(width), "runs"
     else:
-        assert stage.scratch is not None
-        step, size = depth, 4 if real else 1
-        constants += [window, f"  {value} *const in = ({value} *)(arena + {plan.buffers[stage.scratch].offset});"]
-        fill = outside_value(graph, node)
-        lines += [
-            f"    for (int32_t y = 0; y < n / {node.shape.width}; y++)",
-            f"      rillet_gather_row(window, at_{identifier(source.name)}(0), {fill}, row + y, {node.shape.width},",
-            f"                        (uint8_t *)(in + y * {node.shape.width * depth}), {depth * size});",
-        ]
-        if parts > 1:
-            copied = f"memcpy(in + p * {depth} + {values}, in + p * {depth}, {values})"
-            lines.append(f"    for (int32_t p = 0; p < n; p++) {copied};")
+        lines = [f"    const {value} *const in = at_{at}(made.{name});"]
+        from_, to, count, deep = "in + p", "out + p", "n", str(depth)
     lines.append(f"    {value} *const out = at_{name}(made.{name});")
     for block in _blocks(node, stage, lanes(plan)):
         o = "o" if block.count > 1 else str(block.first)
@@ -122,32 +131,70 @@ def dense(plan: Plan, node: Node, stage: Stage, window: str) -> tuple[list[str],
             lines.append(f"    for (int32_t o = 0; o < {block.count * stride}; o += {stride}) {{")
         else:
             lines.append("    {")
-        lines.append("      int32_t p = 0;")
+        inner = ["int32_t p = 0;"]
         for pixels in _pixel_tiles(node, stage):
-            tile = DenseTile(real, pixels, block.vectors)
-            lines += [
-                f"      for (; p + {pixels} <= n; p += {pixels})",
-                f"        {tile.name}(in + p * {step}, {step}, net_{name}_weights + {o} * {depth}, {depth}, {o},",
-                f"          out + p * {node.shape.channels} + {o}, {node.shape.channels}, {block.channels},",
-                "          &channels);",
+            tile = DenseTile(node.type.quant is None, pixels, block.vectors, windows)
+            inner += [
+                f"for (; p + {pixels} <= {count}; p += {pixels})",
+                f"  {tile.name}({from_} * {step}, {step}, net_{name}_weights + {o} * {depth}, {deep}, {o},",
+                f"    {to} * {channels} + {o}, {channels}, {block.channels}, &channels);",
             ]
-        lines.append("    }")
+        if windows:
+            inner = [f"for (int32_t y = 0; y < n / {width}; y++) {{", *(f"  {line}" for line in inner), "}"]
+        lines += [*(f"      {line}" for line in inner), "    }"]
     return constants, lines
+
+
+def _value(node: Node) -> str:
+    return "float" if node.type.quant is None else "rillet_byte"
+
+
+def _band(plan: Plan, node: Node, stage: Stage) -> Body:
+    """The band of padded rows that windows are read from, and how they lie in it."""
+    graph, op = plan.graph, node.op
+    assert isinstance(op, Conv)
+    assert stage.scratch is not None
+    assert stage.tiling is not None
+    source, value, rows = graph.by_name[node.inputs[0]], _value(node), f"n / {node.shape.width}"
+    high, in_row, values = window_runs(graph, node)
+    pitch = band_values(graph, node, 1) // op.window.extent[0]
+    apart = op.window.dilation[1] * source.shape.channels
+    numbers = (stage.tiling.parts, high, op.window.dilation[0] * pitch, in_row, apart, values)
+    constants = [
+        f"  {value} *const in = ({value} *)(arena + {plan.buffers[stage.scratch].offset});",
+        f"  const rillet_runs runs = {{{', '.join(map(str, numbers))}}};",
+    ]
+    fill, at = outside_value(graph, node), identifier(source.name)
+    padding = f"{op.window.padding[3]}, (uint8_t *)in"
+    return constants, [f"    rillet_band(window, at_{at}(0), {fill}, row, {rows}, {padding});"]
 
 
 # -- depthwise -------------------------------------------------------------------------------------------------------
 
 
-def _row_tiles(graph: Graph, node: Node, stage: Stage) -> Iterator[tuple[DepthwiseTile, int, int]]:
-    """Tiles along one row, as (tile, first pixel, how many like it in a row)."""
+def _channel_blocks(node: Node, width: int) -> list[_Block]:
+    """The channels that depthwise tiles take at a time: a vector of real numbers, or up to four of bytes."""
+    channels, most = node.shape.channels, 1 if node.type.quant is None else 4
+    whole = channels // (most * width)
+    out = [_Block(0, whole, most, most * width)] if whole else []
+    first = whole * most * width
+    for at, vectors in groups(-(-(channels - first) // width)):
+        begin = first + at * width
+        out.append(_Block(begin, 1, vectors, min(vectors * width, channels - begin)))
+    return out
+
+
+def _row_tiles(graph: Graph, node: Node, stage: Stage, vectors: int) -> Iterator[tuple[DepthwiseTile, int, int]]:
+    """Tiles along one row, each of so many vectors, as (tile, first pixel, how many like it in a row)."""
     op, source = node.op, graph.input_shapes(node)[0]
     assert isinstance(op, Conv)
     assert stage.tiling is not None
     window, found, at = op.window, list[tuple[DepthwiseTile, int, int]](), 0
-    for pixels in split(node.shape.width, stage.tiling.pixels):
+    most = min(stage.tiling.pixels * stage.tiling.vectors // vectors, MOST_NEIGHBOURS)
+    for pixels in split(node.shape.width, even(node.shape.width, most)):
         real = node.type.quant is None
         kernel = (window.kernel[0] * stage.tiling.parts, window.kernel[1])
-        tile = DepthwiseTile(real, kernel, window.stride[1], window.dilation[1], pixels, 0, 0)
+        tile = DepthwiseTile(real, kernel, window.stride[1], window.dilation[1], pixels, vectors, 0, 0)
         left = at * window.stride[1] - window.padding[2]
         first, last = max(0, -left), min(tile.columns, source.width - left)
         tile = replace(tile, first=first, last=max(first, last))
@@ -182,8 +229,8 @@ def _leaves_rows(node: Node) -> bool:
 
 def outside_row_name(graph: Graph, node: Node) -> str:
     """Name of the row of padding of a depthwise stage's input."""
-    source = graph.by_name[node.inputs[0]]
-    return f"net_outside_row_{source.type.dtype.value}_{outside_value(graph, node)}"
+    dtype = graph.by_name[node.inputs[0]].type.dtype
+    return f"net_row_{outside_name(outside_value(graph, node), dtype)}"
 
 
 def depthwise(plan: Plan, node: Node, stage: Stage, window: str) -> Body:
@@ -191,7 +238,7 @@ def depthwise(plan: Plan, node: Node, stage: Stage, window: str) -> Body:
     graph, op = plan.graph, node.op
     assert isinstance(op, Conv)
     real, source = node.type.quant is None, graph.by_name[node.inputs[0]]
-    name, value, channels = identifier(node.name), "float" if real else "uint8_t", node.shape.channels
+    name, value, channels = identifier(node.name), _value(node), node.shape.channels
     assert stage.tiling is not None
     high = op.window.kernel[0] * stage.tiling.parts
     again = f" % {op.window.kernel[0]}" if stage.tiling.parts > 1 else ""
@@ -212,16 +259,17 @@ def depthwise(plan: Plan, node: Node, stage: Stage, window: str) -> Body:
         "      }",
         f"      {value} *const out = at_{name}(made.{name}) + y * {node.shape.width * channels};",
     ]
-    wide = lanes(plan) if real else 4 * lanes(plan)
     taps = slots * op.window.kernel[1]
-    whole, rest = channels // wide * wide, channels % wide
-    tiles = list(_row_tiles(graph, node, stage))
-    if whole:
-        lines.append(f"      for (int32_t c = 0; c < {whole}; c += {wide}) {{")
-        lines += [f"  {line}" for line in _along(node, source, tiles, "c", wide, taps)]
+    for block in _channel_blocks(node, lanes(plan)):
+        tiles = list(_row_tiles(graph, node, stage, block.vectors))
+        c = str(block.first)
+        if block.count > 1:
+            c = "c"
+            lines.append(f"      for (int32_t c = 0; c < {block.count * block.channels}; c += {block.channels}) {{")
+        else:
+            lines.append("      {")
+        lines += [f"  {line}" for line in _along(node, source, tiles, c, block.channels, taps)]
         lines.append("      }")
-    if rest:
-        lines += ["      {", *(f"  {x}" for x in _along(node, source, tiles, str(whole), rest, taps)), "      }"]
     return constants, [*lines, "    }"]
 
 

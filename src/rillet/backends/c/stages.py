@@ -37,7 +37,7 @@ def stage_text(plan: Plan, segment: Segment, stage: Stage) -> str:
     name, shape = identifier(node.name), node.shape
     inputs = ", ".join(f"{n} {graph.by_name[n].shape}" for n in node.inputs)
     constants, lines = body(plan, node, stage)
-    seen = "SEEN_SIGNED" if node.name in plan.unsigned else "SEEN"
+    seen = "SEEN_FLIPPED" if node.name in plan.flipped else "SEEN"
     readers = [s.node for s in segment.stages if node.name in graph.by_name[s.node].inputs]
     after = [f"    made.{name} += n;"] + [f"    run_{identifier(r)}();" for r in readers]
     return "\n".join(
