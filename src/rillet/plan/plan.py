@@ -48,6 +48,19 @@ class Packing(Enum):
     """In the order in which register tiles read them: blocks of output vectors, in each the depth, lanes innermost."""
 
 
+class Split(Enum):
+    """How the threads of a program share the work of a tile."""
+
+    NONE = "none"
+    """The caller's thread makes it alone."""
+    ROWS = "rows"
+    """Each makes some of its rows."""
+    COLUMNS = "columns"
+    """Each makes some columns of every row."""
+    CHANNELS = "channels"
+    """Each makes some output channels of every pixel, and reads no other weights than those."""
+
+
 @dataclass(frozen=True, slots=True)
 class Buffer:
     """A piece of the arena, alive from its first to its last segment.
@@ -95,6 +108,7 @@ class Stage:
     """Name of the working space, for kernels that gather windows or sums."""
     tiling: Tiling | None = None
     """Of kernels that work by register tiles."""
+    split: Split = Split.NONE
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +140,8 @@ class Plan:
     """The machine whose kernels it uses; None for the portable ones."""
     unsigned: frozenset[str] = frozenset()
     """Values of type int8 that are kept as uint8, 128 more than they are, because dot products want them so."""
+    threads: int = 1
+    """Threads that make the tiles together; the bytes do not depend on it."""
 
     @cached_property
     def arena_bytes(self) -> int:

@@ -9,7 +9,8 @@ from rillet.ir.graph import Graph, Node
 from rillet.ir.ops import Conv, Rounding, Window
 from rillet.ir.types import DType
 from rillet.plan.kernels import Choice, choose
-from rillet.plan.plan import Kernel, Packing, Tiling
+from rillet.plan.plan import Kernel, Packing, Split, Tiling
+from rillet.plan.shares import LEAST_EVEN, evenness, pixel_split, shares
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,28 +40,61 @@ GROUP_ROWS = 4
 """Rows of a window that one dot product of bytes takes in."""
 
 
-def choose_on(graph: Graph, node: Node, tile_pixels: int, kernels: str) -> Choice:
-    """The kernel for `node` on a host of this kernel set; raises Unsupported where there is none."""
+def choose_on(graph: Graph, node: Node, tile_pixels: int, kernels: str, threads: int = 1) -> Choice:
+    """The kernel for `node` on a host of this kernel set, and how so many threads share it; raises Unsupported where
+    there is none.
+    """
+    if threads == 1:
+        return _choose(graph, node, tile_pixels, kernels, Split.NONE, 1)
+    split, even_pixels = pixel_split(node.shape, tile_pixels, threads)
+    made = _choose(graph, node, tile_pixels, kernels, split, threads)
+    if made.kernel is Kernel.GLOBAL_POOL:
+        return replace(made, split=Split.CHANNELS)
+    if made.kernel is Kernel.DENSE:
+        made = replace(made, scratch_bytes=made.scratch_bytes * threads)
+    if made.kernel not in (Kernel.TILES, Kernel.DEPTHWISE_TILES) or made.scratch_bytes:
+        return made
+    by_channels = _choose(graph, node, tile_pixels, kernels, Split.CHANNELS, threads)
+    even_channels = evenness(channel_units(node, by_channels, kernels), threads)
+    heavy = made.kernel is Kernel.TILES and _weighs(graph, node) > tile_pixels * node.type.pixel_bytes
+    if even_channels > even_pixels and (heavy or even_pixels < LEAST_EVEN):
+        return by_channels
+    return made if even_pixels >= LEAST_EVEN or not heavy else by_channels
+
+
+def channel_units(node: Node, choice: Choice, kernels: str) -> int:
+    """Groups of output channels that a thread makes all or none of."""
+    assert choice.tiling is not None
+    return -(-node.shape.channels // (choice.tiling.vectors * VECTORS[kernels].lanes))
+
+
+def _weighs(graph: Graph, node: Node) -> int:
+    return dense_depth(graph, node) * node.shape.channels * node.type.dtype.numpy.itemsize
+
+
+def _choose(graph: Graph, node: Node, tile_pixels: int, kernels: str, split: Split, threads: int) -> Choice:
     op = node.op
     if (
         kernels not in VECTORS
         or not isinstance(op, Conv)
         or not (weight_parts(graph, node) and _fits_floats(graph, node))
     ):
-        return choose(graph, node, tile_pixels)
+        return replace(choose(graph, node, tile_pixels), split=split)
     source, vectors = graph.input_shapes(node)[0], VECTORS[kernels]
     real = node.type.quant is None
     if op.depthwise(source) and op.out_channels == source.channels and op.window.extent[1] <= MAX_ROW_TAPS:
         choose(graph, node, tile_pixels)  # refuses types that have no kernel
         tiling = replace(_depthwise(op.window, real, vectors, node), parts=weight_parts(graph, node))
-        return Choice(Kernel.DEPTHWISE_TILES, Packing.BLOCKS, tiling=tiling)
+        return Choice(Kernel.DEPTHWISE_TILES, Packing.BLOCKS, tiling=tiling, split=split)
     if op.groups == 1:
         choose(graph, node, tile_pixels)
         parts, depth = weight_parts(graph, node), dense_depth(graph, node)
         gathered = 0 if op.window.pointwise and parts == 1 else tile_pixels * depth * (4 if real else 1)
-        tiling = replace(dense_tiling(op.out_channels, tile_pixels, depth, real, kernels), parts=parts)
-        return Choice(Kernel.TILES, Packing.BLOCKS, scratch_bytes=gathered, tiling=tiling)
-    return choose(graph, node, tile_pixels)
+        pixels = max(shares(node.shape, tile_pixels, split, threads))
+        over = threads if split is Split.CHANNELS else 1
+        tiling = replace(dense_tiling(op.out_channels, pixels, depth, real, kernels, over), parts=parts)
+        return Choice(Kernel.TILES, Packing.BLOCKS, scratch_bytes=gathered, tiling=tiling, split=split)
+    return replace(choose(graph, node, tile_pixels), split=split)
 
 
 def dense_depth(graph: Graph, node: Node) -> int:
@@ -72,14 +106,18 @@ def dense_depth(graph: Graph, node: Node) -> int:
 
 
 @lru_cache(maxsize=4096)
-def dense_tiling(channels: int, pixels: int, depth: int, real: bool, kernels: str) -> Tiling:
-    """The register tile with the fewest steps for so many output channels and pixels at once, each of this depth."""
+def dense_tiling(channels: int, pixels: int, depth: int, real: bool, kernels: str, threads: int = 1) -> Tiling:
+    """The register tile with the fewest steps for so many output channels and pixels at once, each of this depth; the
+    channels dealt out to so many threads.
+    """
     vectors = VECTORS[kernels]
     most, deep = -(-channels // vectors.lanes), depth if real else depth // GROUP_ROWS
 
     def steps(tiling: Tiling) -> float:
-        total = 0.0
-        for v, blocks in ((tiling.vectors, most // tiling.vectors), (most % tiling.vectors, 1)):
+        total, whole, rest = 0.0, most // tiling.vectors, most % tiling.vectors
+        if threads > 1:
+            whole, rest = -(-(whole + (rest > 0)) // threads), 0
+        for v, blocks in ((tiling.vectors, whole), (rest, 1)):
             if v and blocks:
                 for p in split(pixels, tiling.pixels):
                     stored = p * (v * 2 if real else v * 4 + 8 * -(-v // 4))

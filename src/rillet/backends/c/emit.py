@@ -10,6 +10,7 @@ from rillet.backends.c.data import program_arrays, weight_files
 from rillet.backends.c.rows import outside_rows, used_tiles
 from rillet.backends.c.stages import accessor, constant_accessor, stage_text
 from rillet.backends.c.storage import as_stored
+from rillet.backends.c.threads import argument, last_fields, parameter
 from rillet.backends.c.tiles import tiles_header
 from rillet.ir.graph import Array, Node
 from rillet.ir.ops import Constant, Input
@@ -32,6 +33,11 @@ _HEADERS = {
     Kernel.TILES: ("rows.h", "tiles.h"),
     Kernel.DEPTHWISE_TILES: ("rows.h", "tiles.h"),
 }
+_THREAD_INCLUDES = "\n#include <stdlib.h>"
+_STOP = (
+    "/* Ends the threads that net_start began; the next net_start begins them again. Nobody has to call it. */",
+    "void net_stop(void);",
+)
 _ARENA_SPARE_BYTES = 256
 """Behind the arena of a host plan: vectors may read past the end of what they need, and use nothing of it."""
 
@@ -46,7 +52,8 @@ def emit(plan: Plan, profile: bool = False) -> dict[str, str]:
     used = {header for s in plan.segments for stage in s.stages for header in _HEADERS[stage.kernel]}
     if plan.unsigned:
         used.add("rows.h")
-    headers = ["stream.h", "rescale.h", *sorted(used), *(["profile.h"] if profile else [])]
+    more = [*(["threads.h"] if plan.threads > 1 else []), *(["profile.h"] if profile else [])]
+    headers = ["stream.h", "rescale.h", *sorted(used), *more]
     kernels = files("rillet.backends.c") / "kernels"
     out = {
         "net.h": _header(plan),
@@ -105,6 +112,7 @@ def _header(plan: Plan) -> str:
         *(f"const net_output{end}_t *net_output{end}(void);" for end, _ in outputs),
         "/* All of the above for one image in memory. */",
         f"void net_run({_run_arguments(plan)});",
+        *(_STOP if plan.threads > 1 else []),
         "/* The NET_ARENA_BYTES bytes that hold all activations. */",
         "uint8_t *net_arena(void);",
     ]
@@ -120,14 +128,17 @@ def _schedule(plan: Plan, stored: Plan, headers: list[str], profile: bool) -> st
     """net.c; `stored` is the plan over the graph as the program stores it."""
     graph = stored.graph
     made = "a few pixels" if plan.host is None else "whole rows"
+    include = [f'#include "kernels/{h}"' for h in headers]
+    if plan.threads > 1:
+        include.insert(0, f"#define RILLET_THREADS {plan.threads}")
     parts = [
         f"/* {graph.name}, planned as {plan.kind}: {len(plan.segments)} segments.\n\n"
         f"   Each stage makes {made} as soon as the window that they need is there, then lets its readers run.\n"
         "   Segments follow one another; only whole maps pass between them. */",
-        "\n".join(['#include "net.h"', '#include "net_weights.h"', *(f'#include "kernels/{h}"' for h in headers)])
-        + "\n#include <string.h>\n",
+        "\n".join(['#include "net.h"', '#include "net_weights.h"', *include])
+        + f"{_THREAD_INCLUDES if plan.threads > 1 else ''}\n#include <string.h>\n",
         _arena(plan),
-        _counters(plan),
+        *([_counters(plan)] if plan.threads == 1 else [_threads(stored)]),
         _trace(plan),
         *([_profile(plan)] if profile else []),
         *_outsides(stored),
@@ -165,21 +176,54 @@ def _counters(plan: Plan) -> str:
     return "\n".join(lines)
 
 
+def _threads(plan: Plan) -> str:
+    """What each thread knows of its way through the schedule."""
+    names = [identifier(node.name) for node in plan.graph.nodes]
+    pools = [identifier(s.node) for g in plan.segments for s in g.stages if s.kernel is Kernel.GLOBAL_POOL]
+    lines = [
+        "/* A thread: pixels of each value that have been made, pixels that each global pool has taken in, and when it",
+        "   last wrote or read what others read or write. */",
+        "typedef struct {",
+        "  rillet_place place;",
+        f"  struct {{ uint32_t {', '.join(names)}; }} made;",
+        *([f"  struct {{ uint32_t {', '.join(pools)}; }} taken;"] if pools else []),
+        *([f"  struct {{ uint64_t {', '.join(last_fields(plan))}; }} last;"] if last_fields(plan) else []),
+        "} __attribute__((aligned(64))) net_thread;\n",
+        "static net_thread threads[RILLET_THREADS];",
+        "static rillet_progress progress[RILLET_THREADS];",
+        "static rillet_gate gate;",
+        "static rillet_crew crew;",
+        "/* Within the schedule. */",
+        "#define made (self->made)",
+        *(["#define taken (self->taken)"] if pools else []),
+    ]
+    return "\n".join([*lines, ""])
+
+
 def _trace(plan: Plan) -> str:
+    alone, together, after = "", "", ""
+    if plan.threads > 1:
+        after = "; \\\n  rillet_did(&self->place), rillet_together(&self->place)"
+        together = "  rillet_did(&self->place), rillet_together(&self->place); \\\n"
+        alone = "  if (self->place.part == 0) \\\n  "
     signed = ""
     if plan.unsigned:
         signed = (
             "/* The same for int8 values that are kept as uint8. */\n"
             "#define SEEN_SIGNED(index, value, n, bytes) \\\n"
-            "  rillet_flip(at_##value(made.value), net_trace[index] + made.value * (bytes), n * (bytes))\n"
+            f"{together}{alone}"
+            "  rillet_flip(at_##value(made.value), net_trace[index] + made.value * (bytes), n * (bytes))"
+            f"{after}\n"
         )
     return (
         "#ifdef NET_TRACE\n"
         "/* One whole map for each value, filled as its pixels are made. */\n"
         f"uint8_t *net_trace[{len(plan.graph.nodes)}];\n"
         "#define SEEN(index, value, n, bytes) \\\n"
+        f"{together}{alone}"
         "  for (int32_t seen = 0; seen < n; seen++) \\\n"
-        "    memcpy(net_trace[index] + (made.value + seen) * (bytes), at_##value(made.value + seen), bytes)\n"
+        "    memcpy(net_trace[index] + (made.value + seen) * (bytes), at_##value(made.value + seen), bytes)"
+        f"{after}\n"
         f"{signed}"
         "#else\n#define SEEN(index, value, n, bytes) (void)0\n"
         f"{'#define SEEN_SIGNED SEEN' + chr(10) if signed else ''}"
@@ -205,9 +249,15 @@ def _profile(plan: Plan) -> str:
 
 def _profiled(plan: Plan, stage: Stage) -> str:
     """A macro of a stage's name, behind its function: it does not expand within itself, so the function is called."""
-    name = f"run_{identifier(stage.node)}"
+    name, call = f"run_{identifier(stage.node)}", f"run_{identifier(stage.node)}({argument(plan)})"
     index = [s.node for segment in plan.segments for s in segment.stages].index(stage.node)
-    return f"#define {name}() RILLET_PROFILED(profile, {index}, {name}())\n"
+    if plan.threads > 1:
+        # The clocks are the caller's.
+        return (
+            f"#define {name}(self) \\\n  do {{ \\\n    if (self->place.part) {call}; \\\n"
+            f"    else RILLET_PROFILED(profile, {index}, {call}); \\\n  }} while (0)\n"
+        )
+    return f"#define {name}() RILLET_PROFILED(profile, {index}, {call})\n"
 
 
 def _outsides(plan: Plan) -> list[str]:
@@ -253,8 +303,9 @@ def _segment(plan: Plan, index: int, segment: Segment, profile: bool) -> str:
     if isinstance(driver.op, Input) and not plan.resident:
         return "\n".join(parts)
     name = identifier(driver.name)
+    together = "  rillet_together(&self->place);\n" if plan.threads > 1 else ""
     parts.append(
-        f"static void segment_{index + 1}(void)\n{{\n  made.{name} = 0;\n"
+        f"static void segment_{index + 1}({parameter(plan)})\n{{\n{together}  made.{name} = 0;\n"
         f"  while (made.{name} < {driver.shape.pixels}) {{\n"
         + "\n".join(_advance(plan, segment, driver, "    "))
         + "\n  }\n}\n"
@@ -274,27 +325,47 @@ def _advance(plan: Plan, segment: Segment, driver: Node, indent: str) -> list[st
         lines = [f"const int32_t left = {width} - made.{name} % {width};"]
         lines.append(f"made.{name} += left < {tile} ? left : {tile};")
     readers = [s.node for s in segment.stages if driver.name in plan.graph.by_name[s.node].inputs]
-    lines += [f"run_{identifier(reader)}();" for reader in readers]
+    lines += [f"run_{identifier(reader)}({argument(plan)});" for reader in readers]
     return [indent + line for line in lines]
 
 
-def _entry_points(plan: Plan, profile: bool) -> str:
-    source, outputs = _input(plan), _outputs(plan)
-    name, shape, flipped = identifier(source.name), source.shape, source.name in plan.unsigned
-    row_values = shape.width * shape.channels
-    later = [f"  segment_{i + 1}();" for i in range(0 if plan.resident else 1, len(plan.segments))]
-    later += [
+def _finish(plan: Plan) -> list[str]:
+    """What follows the last row: the segments that are not pushed, and outputs as the caller knows them."""
+    out = [f"  segment_{i + 1}({argument(plan)});" for i in range(0 if plan.resident else 1, len(plan.segments))]
+    flips = [
         f"  rillet_flip(at_{identifier(node.name)}(0), at_{identifier(node.name)}(0), {node.type.bytes});"
-        for _, node in outputs
+        for _, node in _outputs(plan)
         if node.name in plan.unsigned
     ]
-    taken = any(s.kernel is Kernel.GLOBAL_POOL for g in plan.segments for s in g.stages)
+    if plan.threads > 1:
+        return [*out, "  rillet_together(&self->place);", *(["  if (self->place.part) return;"] if flips else []), *flips]
+    return [*out, *flips]
+
+
+def _pools(plan: Plan) -> bool:
+    return any(s.kernel is Kernel.GLOBAL_POOL for g in plan.segments for s in g.stages)
+
+
+def _stored_row(plan: Plan, to: str) -> str:
+    """Keeps a row of the caller's."""
+    source = _input(plan)
+    values = source.shape.width * source.shape.channels
+    if source.name in plan.unsigned:
+        return f"  rillet_flip(row, {to}, {values});"
+    copy = f"memcpy({to}, row, {values} * sizeof *row);"
+    return f"  if ({to} != row) {copy}" if plan.resident else f"  {copy}"
+
+
+def _one_thread(plan: Plan, profile: bool) -> list[str]:
+    """net_start and net_push_row."""
+    source, later = _input(plan), _finish(plan)
+    name, shape = identifier(source.name), source.shape
     lines = [
         "void net_start(void)",
         "{",
         *(["  profile.since = rillet_ticks();"] if profile else []),
         "  memset(&made, 0, sizeof made);",
-        *(["  memset(&taken, 0, sizeof taken);"] if taken else []),
+        *(["  memset(&taken, 0, sizeof taken);"] if _pools(plan) else []),
         "}",
         "",
     ]
@@ -302,21 +373,11 @@ def _entry_points(plan: Plan, profile: bool) -> str:
     lines += ["void net_push_row(const net_input_t *row)", "{"]
     lines += [f"  if (made.{name} >= {shape.pixels}) return;"]
     if plan.resident:
-        lines += [
-            f"  net_input_t *const here = {'(net_input_t *)' if flipped else ''}at_{name}(made.{name});",
-            f"  rillet_flip(row, here, {row_values});"
-            if flipped
-            else f"  if (here != row) memcpy(here, row, {row_values} * sizeof *row);",
-            f"  made.{name} += {shape.width};",
-        ]
+        kind = "(net_input_t *)" if source.name in plan.unsigned else ""
+        lines += [f"  net_input_t *const here = {kind}at_{name}(made.{name});", _stored_row(plan, "here")]
+        lines.append(f"  made.{name} += {shape.width};")
     elif plan.host is not None:
-        here = f"at_{name}(made.{name})"
-        lines.append(
-            f"  rillet_flip(row, {here}, {row_values});"
-            if flipped
-            else f"  memcpy({here}, row, {row_values} * sizeof *row);"
-        )
-        lines += _advance(plan, plan.segments[0], source, "  ")
+        lines += [_stored_row(plan, f"at_{name}(made.{name})"), *_advance(plan, plan.segments[0], source, "  ")]
     else:
         first = plan.segments[0]
         lines += ["  pushed = row;"] if _direct(plan) else []
@@ -334,7 +395,85 @@ def _entry_points(plan: Plan, profile: bool) -> str:
         lines += [*_advance(plan, first, source, "    "), f"    x += made.{name} - before;", "  }"]
     if later:
         lines += [f"  if (made.{name} == {shape.pixels}) finish();"]
-    lines += ["}", ""]
+    return [*lines, "}", ""]
+
+
+def _several_threads(plan: Plan, profile: bool) -> list[str]:
+    """The same where threads go through the schedule side by side: the caller's with its rows, the others after them."""
+    source, spent = _input(plan), last_fields(plan)
+    name, shape = identifier(source.name), source.shape
+    here = f"at_{name}(made.{name})"
+    lines = ["static void finish(net_thread *const self)", "{", *_finish(plan), "}", ""]
+    lines += ["/* Begins an image. */", "static void begin(net_thread *const self)", "{"]
+    lines += ["  memset(&made, 0, sizeof made);", *(["  memset(&taken, 0, sizeof taken);"] if _pools(plan) else [])]
+    lines += ["}", "", "/* A row is there; of an image that lies in the arena, all are. */"]
+    lines += ["static void take_row(net_thread *const self)", "{"]
+    if plan.resident:
+        lines += [f"  made.{name} = {shape.pixels};", "  finish(self);"]
+    else:
+        lines += _advance(plan, plan.segments[0], source, "  ")
+        lines.append(f"  if (made.{name} == {shape.pixels}) finish(self);")
+    lines += [
+        "}",
+        "",
+        "static void *work(void *thread)",
+        "{",
+        "  for (uint64_t row = 0; rillet_more(&gate, row); row++) {",
+        "    if (row == __atomic_load_n(&gate.first, __ATOMIC_RELAXED)) begin(thread);",
+        "    take_row(thread);",
+        "  }",
+        "  return 0;",
+        "}",
+        "",
+        "static void start_threads(void)",
+        "{",
+        "  memset(threads, 0, sizeof threads);",
+        "  memset(progress, 0, sizeof progress);",
+        "  memset(&gate, 0, sizeof gate);",
+        "  for (int32_t i = 0; i < RILLET_THREADS; i++) {",
+        "    threads[i].place.all = progress;",
+        "    threads[i].place.part = i;",
+        "  }",
+        "  crew.process = getpid();",
+        "  int failed = pthread_mutex_init(&gate.lock, 0) | pthread_cond_init(&gate.more, 0);",
+        "  for (int32_t i = 1; i < RILLET_THREADS; i++)",
+        "    failed |= pthread_create(&crew.threads[i], 0, work, &threads[i]);",
+        "  if (failed) abort(); /* every tile needs all of them */",
+        "}",
+        "",
+        "/* Runs at exit, and before the library is unloaded, too. */",
+        "__attribute__((destructor)) void net_stop(void) { rillet_stop(&crew, &gate); }",
+        "",
+        "void net_start(void)",
+        "{",
+        "  net_thread *const self = threads;",
+        *(["  profile.since = rillet_ticks();"] if profile else []),
+        "  if (rillet_missing(&crew)) start_threads();",
+        "  rillet_together(&self->place);",
+        "  __atomic_store_n(&gate.first, gate.rows, __ATOMIC_RELAXED);",
+        "  begin(self);",
+        "}",
+        "",
+        "void net_push_row(const net_input_t *row)",
+        "{",
+        "  net_thread *const self = threads;",
+        f"  if (made.{name} >= {shape.pixels}) return;",
+    ]
+    if plan.resident:
+        kind = "(net_input_t *)" if source.name in plan.unsigned else ""
+        lines += [f"  net_input_t *const here = {kind}{here};", _stored_row(plan, "here"), f"  made.{name} += {shape.width};"]
+        lines += [f"  if (made.{name} < {shape.pixels}) return;"]
+    else:
+        if f"read_{name}" in spent:
+            lines.append(f"  rillet_after(&self->place, self->last.read_{name});")
+        lines.append(_stored_row(plan, here))
+    return [*lines, "  rillet_open(&gate);", "  take_row(self);", "}", ""]
+
+
+def _entry_points(plan: Plan, profile: bool) -> str:
+    source, outputs = _input(plan), _outputs(plan)
+    name, row_values = identifier(source.name), source.shape.width * source.shape.channels
+    lines = _one_thread(plan, profile) if plan.threads == 1 else _several_threads(plan, profile)
     for end, node in outputs:
         lines += [
             f"const net_output{end}_t *net_output{end}(void)",

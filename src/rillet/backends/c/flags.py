@@ -17,7 +17,9 @@ _CONTRACT = "-ffp-contract=off"
 
 def machine_flags(plan: Plan) -> tuple[str, ...]:
     """Compiler flags of the plan's host; none for a portable plan."""
-    return () if plan.host is None else (*MACHINE_FLAGS[plan.host.kernels], _CONTRACT)
+    if plan.host is None:
+        return ()
+    return (*MACHINE_FLAGS[plan.host.kernels], _CONTRACT, *(("-pthread",) if plan.threads > 1 else ()))
 
 
 def build_line(plan: Plan) -> str:

@@ -2,7 +2,9 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
+from rillet.backends.c import threads
 from rillet.backends.c.bounds import bounds
 from rillet.backends.c.constants import identifier, outside_value, quant
 from rillet.backends.c.packing import channel_rounding
@@ -10,7 +12,9 @@ from rillet.backends.c.tiles import DenseTile, DepthwiseTile, Tile
 from rillet.ir.graph import Graph, Node
 from rillet.ir.ops import Conv, Rounding
 from rillet.ir.types import DType
-from rillet.plan.plan import Kernel, Plan, Stage
+from rillet.plan.plan import Kernel, Plan, Split, Stage
+from rillet.plan.shares import bounds as ends_of
+from rillet.plan.shares import shares
 from rillet.plan.tilings import GROUP_ROWS, VECTORS, dense_depth, split
 
 Body = tuple[list[str], list[str]]
@@ -33,10 +37,10 @@ def used_tiles(plan: Plan) -> set[Tile]:
                 out |= {
                     DenseTile(real, pixels, block.vectors)
                     for block in _blocks(node, stage, lanes(plan))
-                    for pixels in _pixel_tiles(node, stage)
+                    for pixels in _pixel_tiles(plan, node, stage)
                 }
             elif stage.kernel is Kernel.DEPTHWISE_TILES:
-                out |= {tile for tile, _, _ in _row_tiles(plan.graph, node, stage)}
+                out |= {tile for tile, _, _ in _row_tiles(plan, node, stage)}
     return out
 
 
@@ -80,12 +84,11 @@ def _blocks(node: Node, stage: Stage, width: int) -> list[_Block]:
     return out
 
 
-def _pixel_tiles(node: Node, stage: Stage) -> list[int]:
-    """Sizes of the pixel tiles, the largest first: those of a full tile and of a last one with fewer rows."""
+def _pixel_tiles(plan: Plan, node: Node, stage: Stage) -> list[int]:
+    """Sizes of the pixel tiles, the largest first: those of every piece that a thread makes at once."""
     assert stage.tiling is not None
-    counts = {stage.tile_pixels, node.shape.pixels % stage.tile_pixels} - {0}
-    sizes = {size for count in counts for size in split(count, stage.tiling.pixels)}
-    return sorted(sizes, reverse=True)
+    counts = shares(node.shape, stage.tile_pixels, stage.split, plan.threads)
+    return sorted({size for count in counts for size in split(count, stage.tiling.pixels)}, reverse=True)
 
 
 def dense(plan: Plan, node: Node, stage: Stage, window: str) -> tuple[list[str], list[str]]:
@@ -105,46 +108,73 @@ def dense(plan: Plan, node: Node, stage: Stage, window: str) -> tuple[list[str],
         assert stage.scratch is not None
         step, size = depth, 4 if real else 1
         constants += [window, f"  {value} *const in = ({value} *)(arena + {plan.buffers[stage.scratch].offset});"]
-        fill = outside_value(graph, node)
-        lines += [
-            f"    for (int32_t y = 0; y < n / {node.shape.width}; y++)",
-            f"      rillet_gather_row(window, at_{identifier(source.name)}(0), {fill}, row + y, {node.shape.width},",
-            f"                        (uint8_t *)(in + y * {node.shape.width * depth}), {depth * size});",
-        ]
+        lines += _gathered(node, source, stage, outside_value(graph, node), depth * size)
         if parts > 1:
             copied = f"memcpy(in + p * {depth} + {values}, in + p * {depth}, {values})"
-            lines.append(f"    for (int32_t p = 0; p < n; p++) {copied};")
+            lines += [*threads.each_pixel(node, stage), f"      {copied};"]
     lines.append(f"    {value} *const out = at_{name}(made.{name});")
-    for block in _blocks(node, stage, lanes(plan)):
+    blocks = _blocks(node, stage, lanes(plan))
+    lines += threads.channel_share(stage, sum(block.count for block in blocks))
+    (start, end), piece = threads.piece(stage), threads.each_piece(node, stage)
+    for block in blocks:
         o = "o" if block.count > 1 else str(block.first)
-        if block.count > 1:
-            stride = block.vectors * lanes(plan)
-            lines.append(f"    for (int32_t o = 0; o < {block.count * stride}; o += {stride}) {{")
-        else:
-            lines.append("    {")
-        lines.append("      int32_t p = 0;")
-        for pixels in _pixel_tiles(node, stage):
+        lines.append(_each_block(stage, block, lanes(plan), blocks[0].count))
+        lines += [f"  {head} {{" for head in piece]
+        lines.append(f"      int32_t p = {start};")
+        for pixels in _pixel_tiles(plan, node, stage):
             tile = DenseTile(real, pixels, block.vectors)
             lines += [
-                f"      for (; p + {pixels} <= n; p += {pixels})",
+                f"      for (; p + {pixels} <= {end}; p += {pixels})",
                 f"        {tile.name}(in + p * {step}, {step}, net_{name}_weights + {o} * {depth}, {depth}, {o},",
                 f"          out + p * {node.shape.channels} + {o}, {node.shape.channels}, {block.channels},",
                 "          &channels);",
             ]
+        lines += ["      }" for _ in piece]
         lines.append("    }")
     return constants, lines
+
+
+def _each_block(stage: Stage, block: _Block, width: int, before: int) -> str:
+    """Head of the loop over equal blocks of output channels; of a single one, whether a thread makes it."""
+    stride = block.vectors * width
+    if block.count > 1:
+        if stage.split is not Split.CHANNELS:
+            return f"    for (int32_t o = 0; o < {block.count * stride}; o += {stride}) {{"
+        return f"    for (int32_t o = first * {stride}; o < rillet_least(last, {block.count}) * {stride}; o += {stride}) {{"
+    at = 0 if block.first == 0 else before
+    return f"    if (first <= {at} && {at} < last) {{" if stage.split is Split.CHANNELS else "    {"
+
+
+def _gathered(node: Node, source: Node, stage: Stage, fill: int, depth_bytes: int) -> list[str]:
+    """Gathers the windows of a thread's pixels, row by row."""
+    width, start, window, lines = node.shape.width, "", "window", list[str]()
+    columns = str(width)
+    if stage.split is Split.COLUMNS:
+        assert isinstance(node.op, Conv)
+        window, columns, start = "moved", "end - begin", " + begin"
+        lines += [
+            "    rillet_window moved = window;",
+            f"    moved.left -= begin * {node.op.window.stride[1]};",
+        ]
+    return [
+        *lines,
+        threads.each_row(node, stage),
+        f"      rillet_gather_row({window}, at_{identifier(source.name)}(0), {fill}, row + y, {columns},",
+        f"                        (uint8_t *)in + (y * {width}{start}) * {depth_bytes}, {depth_bytes});",
+    ]
 
 
 # -- depthwise -------------------------------------------------------------------------------------------------------
 
 
-def _row_tiles(graph: Graph, node: Node, stage: Stage) -> Iterator[tuple[DepthwiseTile, int, int]]:
-    """Tiles along one row, as (tile, first pixel, how many like it in a row)."""
-    op, source = node.op, graph.input_shapes(node)[0]
+def _row_tiles(plan: Plan, node: Node, stage: Stage) -> Iterator[tuple[DepthwiseTile, int, int]]:
+    """Tiles along one row, as (tile, first pixel, how many like it in a row); each in one thread's share."""
+    op, source = node.op, plan.graph.input_shapes(node)[0]
     assert isinstance(op, Conv)
     assert stage.tiling is not None
     window, found, at = op.window, list[tuple[DepthwiseTile, int, int]](), 0
-    for pixels in split(node.shape.width, stage.tiling.pixels):
+    ends = ends_of(node.shape.width, plan.threads if stage.split is Split.COLUMNS else 1)
+    for pixels in (n for start, end in pairwise(ends) for n in split(end - start, stage.tiling.pixels)):
         real = node.type.quant is None
         kernel = (window.kernel[0] * stage.tiling.parts, window.kernel[1])
         tile = DepthwiseTile(real, kernel, window.stride[1], window.dilation[1], pixels, 0, 0)
@@ -201,7 +231,7 @@ def depthwise(plan: Plan, node: Node, stage: Stage, window: str) -> Body:
     if not real:
         constants.append(f"  const rillet_four outside = rillet_four_all({outside_value(graph, node)});")
     lines = [
-        f"    for (int32_t y = 0; y < n / {node.shape.width}; y++) {{",
+        f"{threads.each_row(node, stage)} {{",
         f"      const {value} *rows[{slots}];",
         f"      for (int32_t i = 0; i < {slots}; i++) {{",
         f"        const int32_t at = (row + y) * {op.window.stride[0]} - {op.window.padding[0]}"
@@ -215,33 +245,47 @@ def depthwise(plan: Plan, node: Node, stage: Stage, window: str) -> Body:
     wide = lanes(plan) if real else 4 * lanes(plan)
     taps = slots * op.window.kernel[1]
     whole, rest = channels // wide * wide, channels % wide
-    tiles = list(_row_tiles(graph, node, stage))
+    tiles, units = list(_row_tiles(plan, node, stage)), whole // wide
+    by_channels = stage.split is Split.CHANNELS
+    lines = [*threads.channel_share(stage, units + (rest > 0)), *lines]
     if whole:
-        lines.append(f"      for (int32_t c = 0; c < {whole}; c += {wide}) {{")
-        lines += [f"  {line}" for line in _along(node, source, tiles, "c", wide, taps)]
+        start, end = ("first", f"rillet_least(last, {units})") if by_channels else ("0", str(units))
+        lines.append(f"      for (int32_t c = {start} * {wide}; c < {end} * {wide}; c += {wide}) {{")
+        lines += [f"  {line}" for line in _along(node, source, stage, tiles, "c", wide, taps)]
         lines.append("      }")
     if rest:
-        lines += ["      {", *(f"  {x}" for x in _along(node, source, tiles, str(whole), rest, taps)), "      }"]
+        lines.append(f"      if (last == {units + 1} && first <= {units}) {{" if by_channels else "      {")
+        lines += [*(f"  {x}" for x in _along(node, source, stage, tiles, str(whole), rest, taps)), "      }"]
     return constants, [*lines, "    }"]
 
 
 def _along(
-    node: Node, source: Node, tiles: list[tuple[DepthwiseTile, int, int]], c: str, count: int, taps: int
+    node: Node,
+    source: Node,
+    stage: Stage,
+    tiles: list[tuple[DepthwiseTile, int, int]],
+    c: str,
+    count: int,
+    taps: int,
 ) -> list[str]:
     """The tiles of one row for the channels from `c` on."""
     op, name, channels = node.op, identifier(node.name), node.shape.channels
     assert isinstance(op, Conv)
     lines: list[str] = []
     for tile, at, times in tiles:
-        x = str(at)
+        x, start, end = str(at), str(at), str(at + times * tile.pixels)
+        if stage.split is Split.COLUMNS:
+            start, end = f"rillet_most({at}, begin)", f"rillet_least({end}, end)"
         if times > 1:
             x = "x"
-            lines.append(f"      for (int32_t x = {at}; x < {at + times * tile.pixels}; x += {tile.pixels})")
+            lines.append(f"      for (int32_t x = {start}; x < {end}; x += {tile.pixels})")
+        elif stage.split is Split.COLUMNS:
+            lines.append(f"      if (begin <= {at} && {at} < end)")
         from_ = f"({x} * {op.window.stride[1]} - {op.window.padding[2]}) * {source.shape.channels} + {c}"
         more = "" if tile.real else "outside, "
         weights = f"net_{name}_weights + {c} * {taps}"
         lines.append(
-            f"      {'  ' if times > 1 else ''}{tile.name}(rows, {from_}, {channels}, {weights}, {c},"
+            f"      {'  ' if times > 1 or stage.split is Split.COLUMNS else ''}{tile.name}(rows, {from_}, {channels}, {weights}, {c},"
             f" out + {x} * {channels} + {c}, {channels}, {count}, {more}&channels);"
         )
     return lines
