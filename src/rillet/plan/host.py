@@ -77,9 +77,7 @@ class HostPlanner(RowPlanner):
     def _choice(self, index: int, tile: Tile) -> Choice:
         node = self.nodes[index]
         shared = self.threads > 1 and self._firing_ns(node, tile) >= LEAST_SHARED_NS
-        return choose_on(
-            self.graph, node, tile.of(node.shape), self.host.kernels, self.threads if shared else 1
-        )
+        return choose_on(self.graph, node, tile.of(node.shape), self.host.kernels, self.threads if shared else 1)
 
     def _firing_ns(self, node: Node, tile: Tile) -> float:
         """About what one thread takes for a tile."""

@@ -46,6 +46,8 @@ class Program:
             function.restype = ctypes.c_void_p
         for function in (self._library.net_start, self._library.net_run, self._library.net_push_row):
             function.restype = None
+        if plan.host is not None:
+            self._library.net_run_batch.restype = None
         self._traces = [np.zeros(node.shape.array, node.type.dtype.numpy) for node in graph.nodes] if trace else []
         if trace:
             table = (ctypes.c_void_p * len(self._traces)).in_dll(self._library, "net_trace")
@@ -57,6 +59,16 @@ class Program:
         image = self._checked(image)
         out = tuple(np.empty(node.shape.array, node.type.dtype.numpy) for node in self._outputs)
         self._library.net_run(*(ctypes.c_void_p(array.ctypes.data) for array in (image, *out)))
+        return out
+
+    def run_batch(self, images: Array) -> tuple[Array, ...]:
+        """The outputs for images x height x width x channels, image by image; one call of a host plan's program."""
+        if self.plan.host is None:
+            return tuple(np.stack(made) for made in zip(*map(self.run, images), strict=True))
+        checked = np.stack([self._checked(image) for image in images])
+        out = tuple(np.empty((len(images), *n.shape.array), n.type.dtype.numpy) for n in self._outputs)
+        pointers = (ctypes.c_void_p(array.ctypes.data) for array in out)
+        self._library.net_run_batch(ctypes.c_void_p(checked.ctypes.data), ctypes.c_int32(len(images)), *pointers)
         return out
 
     def push(self, image: Array) -> tuple[Array, ...]:
@@ -100,6 +112,11 @@ class Program:
             self.run(image)
             times.append((time.perf_counter() - start) * 1e3)
         return Latency(min(times), statistics.median(times), runs)
+
+    def stop(self) -> None:
+        """Ends the threads of a program that has several; the next image begins them again."""
+        if self.plan.threads > 1:
+            self._library.net_stop()
 
     def _arena(self) -> Array:
         size = self.plan.arena_bytes

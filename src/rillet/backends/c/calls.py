@@ -31,7 +31,7 @@ from rillet.plan.kernels import DENSE_TILE
 from rillet.plan.plan import Kernel, Plan, Segment, Split, Stage
 
 Body = tuple[list[str], list[str], list[str]]
-"""Constants before the loop, the line that leaves it unless a tile's inputs are there, and the lines of one tile: pixels
+"""Constants before the loop, what leaves it unless a tile's inputs are there, and the lines of one tile: pixels
 made.NAME to made.NAME + n - 1."""
 
 _ROUNDINGS = {Rounding.DOUBLE: 0, Rounding.SINGLE: 1, Rounding.SHIFT: 2}

@@ -140,7 +140,8 @@ def _each_block(stage: Stage, block: _Block, width: int, before: int) -> str:
     if block.count > 1:
         if stage.split is not Split.CHANNELS:
             return f"    for (int32_t o = 0; o < {block.count * stride}; o += {stride}) {{"
-        return f"    for (int32_t o = first * {stride}; o < rillet_least(last, {block.count}) * {stride}; o += {stride}) {{"
+        end = f"rillet_least(last, {block.count}) * {stride}"
+        return f"    for (int32_t o = first * {stride}; o < {end}; o += {stride}) {{"
     at = 0 if block.first == 0 else before
     return f"    if (first <= {at} && {at} < last) {{" if stage.split is Split.CHANNELS else "    {"
 
@@ -284,8 +285,9 @@ def _along(
         from_ = f"({x} * {op.window.stride[1]} - {op.window.padding[2]}) * {source.shape.channels} + {c}"
         more = "" if tile.real else "outside, "
         weights = f"net_{name}_weights + {c} * {taps}"
+        indent = "        " if times > 1 or stage.split is Split.COLUMNS else "      "
         lines.append(
-            f"      {'  ' if times > 1 or stage.split is Split.COLUMNS else ''}{tile.name}(rows, {from_}, {channels}, {weights}, {c},"
+            f"{indent}{tile.name}(rows, {from_}, {channels}, {weights}, {c},"
             f" out + {x} * {channels} + {c}, {channels}, {count}, {more}&channels);"
         )
     return lines
