@@ -127,6 +127,12 @@ def test_plan(vww: Path) -> None:
     assert "10,956" in rillet("plan", vww).stdout
     assert "--ram must be at least 10956 bytes for this network, got 5120" in failed("plan", vww, "--ram", "5KiB")
     assert "--ram must be a size such as" in failed("plan", vww, "--ram", "lots")
+    fast, slower = (
+        json.loads(rillet("plan", vww, "--target", "avx2", "--json", *more).stdout)["arena_bytes"]
+        for more in ((), ("--slower", 20))
+    )
+    assert slower < fast
+    assert failed("plan", vww, "--slower", 5, "--ram", "1MiB").startswith("--slower must come without --ram")
 
 
 def test_emit_replaces_its_own_files_only(vww: Path, tmp_path: Path) -> None:

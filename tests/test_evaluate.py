@@ -9,12 +9,13 @@ import pytest
 from PIL import Image
 
 from conftest import shared_file
-from rillet.errors import GraphError, RilletError, Unsupported
+from rillet.errors import BuildError, GraphError, RilletError, Unsupported
 from rillet.ir.graph import Graph
 from rillet.plan.rows import plan_rows
 from rillet.runtime.datasets import CIFAR10, chosen, open_dataset
 from rillet.runtime.evaluate import BACKENDS, evaluate
 from rillet.runtime.models import open_model
+from rillet.runtime.run import shortened
 from rillet.train.infer import runner
 from rillet.transforms.fold import fold
 from rillet.transforms.lowbit import signs, ternary_tensors
@@ -178,6 +179,19 @@ def test_the_same_answers_by_every_backend(images: np.ndarray, tmp_path: Path) -
     assert len({(result.correct, result.top5) for result in results}) == 1
     assert results[0].top1 == results[0].correct / IMAGES
     assert evaluate(plan, data, "c", limit=5).images == 5
+
+
+def test_every_output_is_checked_against_the_reference(images: np.ndarray, tmp_path: Path) -> None:
+    write_sheets(tmp_path, images)
+    data = open_dataset(f"cifar10:{tmp_path}")
+    plan = plan_rows(fold(open_model("microbotnet:width=0.25,seed=3").graph))
+    assert evaluate(plan, data, check=True).checked
+    # A ring that is a pixel too short spoils values.
+    _, wrong = next(shortened(plan))
+    with pytest.raises(BuildError, match="must give the reference's values, got "):
+        evaluate(wrong, data, check=True)
+    with pytest.raises(GraphError, match="--check must come with --backend c, got reference"):
+        evaluate(plan, data, "reference", check=True)
 
 
 def test_a_network_with_a_background_class(images: np.ndarray, tmp_path: Path) -> None:

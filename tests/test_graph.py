@@ -161,7 +161,7 @@ def test_text_golden(name: str, golden) -> None:
 
 def test_text_form_with_image_and_labels() -> None:
     b, at = small()
-    image = ImageSpec(8, 10, 6, "crop", (0.5,), (1.5,), ("a b", 'quote " and ü'))
+    image = ImageSpec(8, 10, 6, "crop", (0.5,), (1.5,), ("a b", 'quote " and ü'), 4)
     graph = Graph("a graph", tuple(b.nodes), (at,), b.params, image)
     assert parse_graph(print_graph(graph), b.params) == graph
 

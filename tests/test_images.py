@@ -67,6 +67,18 @@ def test_crop_takes_the_middle_square(tmp_path: Path) -> None:
     assert not (load_pixels(path, ImageSpec(4, 4, 3)) == 255).all()
 
 
+def test_a_picture_is_reduced_to_the_detail_of_training(tmp_path: Path) -> None:
+    checks = np.indices((96, 144)).sum(0)[..., None] % 2 * np.full(3, 255, np.uint8)
+    path = saved(tmp_path, Image.fromarray(checks.astype(np.uint8)))
+    sharp, dull = (load_pixels(path, ImageSpec(96, 96, 3, "crop", detail=side)).astype(int) for side in (0, 32))
+    assert np.abs(np.diff(sharp, axis=1)).min() == 255
+    assert np.abs(np.diff(dull, axis=1)).max() < 64
+    # One that has no more detail, as a training picture, only comes to the size of the network.
+    small = saved(tmp_path, Image.fromarray(checks[:32, :32].astype(np.uint8)))
+    same = [load_pixels(small, ImageSpec(96, 96, 3, detail=side)) for side in (0, 32)]
+    assert (same[0] == same[1]).all()
+
+
 def test_orientation_is_followed(tmp_path: Path) -> None:
     pixels = np.zeros((4, 6, 3), np.uint8)
     pixels[0] = 255

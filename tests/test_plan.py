@@ -15,7 +15,7 @@ from rillet.ir.graph import Graph
 from rillet.ir.ops import Add, Input, Window, op_window
 from rillet.ir.types import Shape
 from rillet.plan.plan import BufferKind, Plan
-from rillet.plan.rows import plan_layerwise, plan_rows
+from rillet.plan.rows import RowPlanner, plan_layerwise, plan_rows
 from schedule import planned_rings, ring_spans
 
 OPTIONS = ({}, {"resident": True}, {"objective": "time"}, {"objective": "time", "resident": True})
@@ -72,6 +72,26 @@ def test_least_memory_is_least(graph: Graph) -> None:
         assert plan_rows(graph, objective="time", ram_bytes=budget).arena_bytes <= budget
     with pytest.raises(TargetError, match=f"--ram must be at least {memory.arena_bytes} bytes"):
         plan_rows(graph, ram_bytes=memory.arena_bytes - 1)
+
+
+@settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
+@given(graphs(), st.sampled_from([0, 0.01, 0.1, 1, 10]))
+def test_least_memory_within_a_time_is_least_of_all_cuts(graph: Graph, slower: float) -> None:
+    planner = RowPlanner(graph, resident=True)
+    # Every sequence of cuts and tiles, as (peak, nanoseconds), without those that another one beats in both.
+    fronts: dict[int, list[tuple[int, float]]] = {planner.first: [(0, 0.0)]}
+    for stop in range(planner.first + 1, planner.count + 1):
+        found: list[tuple[int, float]] = []
+        for start in range(planner.first, stop):
+            costs = [cost for tile in planner.tiles if (cost := planner.cost(start, stop, tile)) is not None]
+            found += [(max(peak, c.bytes), ns + c.ns) for peak, ns in fronts[start] for c in costs]
+        fronts[stop] = [p for p in found if not any(q[0] <= p[0] and q[1] < p[1] for q in found)]
+    front = fronts[planner.count]
+    allowed = min(ns for _, ns in front) * (1 + slower)
+    least = min(peak for peak, ns in front if ns <= allowed * (1 + 1e-12))
+    plan = plan_rows(graph, resident=True, slower=slower)
+    check_arena(plan)
+    assert max(s.peak_bytes for s in plan.segments) == least
 
 
 def residual(height: int, width: int, channels: int) -> Graph:

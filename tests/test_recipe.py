@@ -7,6 +7,7 @@ import pytest
 
 from rillet.errors import GraphError
 from rillet.train import recipe
+from rillet.train.optim import rate_at
 from rillet.train.recipe import Recipe, Ternary
 
 PLAIN = """
@@ -52,6 +53,14 @@ def test_a_recipe_of_a_file(tmp_path: Path) -> None:
     assert found.ternary == Ternary(layers=("a.b",))
 
 
+def test_a_run_may_leave_the_end_of_its_schedule_to_the_next() -> None:
+    whole = recipe.parse("x", PLAIN.replace('"constant"', '"cosine"'))
+    part = replace(whole, run=replace(whole.run, epochs=2), rate=replace(whole.rate, over_epochs=3))
+    assert [rate_at(part, step, 5) for step in range(10)] == [rate_at(whole, step, 5) for step in range(10)]
+    # The schedule fits the epochs that are said.
+    assert recipe.with_said(part, epochs=4).rate.over_epochs == 0
+
+
 def test_what_is_said_over_it() -> None:
     found = recipe.with_said(recipe.find("cifar"), epochs=2, upscale=64, freeze=True, ternary=True)
     assert (found.run.epochs, found.run.batch, found.run.upscale) == (2, 128, 64)
@@ -85,6 +94,7 @@ def test_twins_differ_in_their_layers_alone() -> None:
         (('"sgd"', '"sgd"\nnesterov = true'), "nesterov must come with momentum"),
         (('"sgd"', '"sgd"\nnesterov = 1'), "nesterov: must be true or false, got 1"),
         (('"constant"', '"cosine"\nfactor = 0.9'), 'rate: factor must come with shape = "step"'),
+        (('"constant"', '"cosine"\nover_epochs = 2'), 'rate: over_epochs must come with shape = "cosine", and be at'),
         (("base = 0.1", "base = nan"), "base: must be a number from 0 to 100, got nan"),
         (("[rate]", "[rates]"), "key must be a known one, got 'rates'; did you mean rate?"),
         (("[run]", "[augment]\ncrop_scale = [1, 0.5]\n[run]"), "must be the least and the greatest"),

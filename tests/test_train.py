@@ -277,6 +277,7 @@ def test_upscaled_pictures_and_bf16(tmp_path: Path) -> None:
     said = replace(said, run=replace(said.run, upscale=16, precision="bf16"))
     trained = run(tmp_path, said)
     last = load(tmp_path / "last.rlt")
+    assert last.image is not None and last.image.detail == 8
     assert str(last.input_nodes[0].shape) == "16x16x3" and np.isfinite(trained.rows[-1].train_loss)
 
 

@@ -32,6 +32,7 @@ def evaluate(
     weights: WeightsOption = None,
     backend: Annotated[str, typer.Option("--backend", metavar="reference|c|torch", help="What computes.")] = "c",
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="Only the first so many pictures.")] = None,
+    check: Annotated[bool, typer.Option("--check", help="Compare every output of C with the reference's.")] = False,
     json_output: JsonOption = False,
 ) -> None:
     """Measures top-1 and top-5 accuracy on a data set, on all cores."""
@@ -49,9 +50,11 @@ def evaluate(
         with extra("torch"):
             from rillet.train.infer import runner as torch_runner
     with Progress("evaluating", min(limit or len(dataset), len(dataset)), json_output) as advance:
-        result = evaluate_plan(plan, dataset, backend, limit, advance, torch_runner)
+        result = evaluate_plan(plan, dataset, backend, limit, advance, torch_runner, check)
     if json_output:
         print_json(asdict(result))
     else:
         print(f"{result.model} on {result.data} by {backend}: top-1 {result.top1:.2%}, top-5 {result.top5:.2%}")
         print(f"{result.correct:,} of {result.images:,} pictures right")
+        if result.checked:
+            print("every output is the reference's")

@@ -46,8 +46,10 @@ ResidentOption = Annotated[
 ObjectiveOption = Annotated[
     str, typer.Option("--objective", metavar="memory|time", help="Least memory, or least time within --ram.")
 ]
-
-
+SlowerOption = Annotated[
+    float | None,
+    typer.Option("--slower", metavar="PERCENT", min=0, help="Least memory at so much over the least estimated time."),
+]
 HostOption = Annotated[
     str | None,
     typer.Option(
@@ -72,24 +74,33 @@ def make_plan(
     objective: str = "memory",
     resident: bool = False,
     target: str | None = None,
+    slower: float | None = None,
     threads: int | None = None,
 ) -> "Plan":
-    """The row plan of a graph, its batch norms folded; for speed on a host where `target` names one."""
+    """The row plan of a graph, its batch norms folded; for speed on a host where `target` names one.
+
+    slower: percent of the fastest plan's estimated time that may be added for less memory.
+    """
     from rillet.ir.ops import BatchNorm
     from rillet.plan.rows import plan_rows
     from rillet.transforms.fold import fold
 
     budget = parse_size(ram) if ram is not None else None
+    if slower is not None and (budget is not None or objective != "memory"):
+        raise TargetError("--slower must come without --ram and --objective time: it bounds the time, not the memory")
+    share = None if slower is None else slower / 100
     if any(isinstance(node.op, BatchNorm) for node in graph.nodes):
         graph = fold(graph)
     if target is not None:
         from rillet.plan.host import plan_host
         from rillet.targets.host import named_host
 
-        return plan_host(graph, named_host(target), ram_bytes=budget, resident=resident, threads=threads or 1)
+        return plan_host(
+            graph, named_host(target), ram_bytes=budget, resident=resident, slower=share, threads=threads or 1
+        )
     if threads is not None:
         raise TargetError(THREADS_NEED)
-    return plan_rows(graph, ram_bytes=budget, objective=objective, resident=resident)
+    return plan_rows(graph, ram_bytes=budget, objective=objective, resident=resident, slower=share)
 
 
 def with_weights(graph: "Graph") -> "Graph":
@@ -122,6 +133,7 @@ def run(
     ram: RamOption = None,
     objective: ObjectiveOption = "memory",
     resident: ResidentOption = False,
+    slower: SlowerOption = None,
     target: HostOption = None,
     threads: ThreadsOption = None,
     json_output: JsonOption = False,
@@ -140,7 +152,7 @@ def run(
         raise GraphError("IMAGE must be given with MODEL: rillet run MODEL IMAGE")
     said = Preprocessing(labels, resize, numbers("--mean", mean), numbers("--deviation", deviation))
     opened = open_named(model, said, weights)
-    made = make_plan(with_weights(opened.graph), ram, objective, resident, target, threads)
+    made = make_plan(with_weights(opened.graph), ram, objective, resident, target, slower, threads)
     with status(f"building and running {opened.graph.name}"):
         result = run_image(opened, image, made, raw)
     if json_output:
@@ -163,6 +175,7 @@ def verify(
     ram: RamOption = None,
     objective: ObjectiveOption = "memory",
     resident: ResidentOption = False,
+    slower: SlowerOption = None,
     target: HostOption = None,
     threads: ThreadsOption = None,
     json_output: JsonOption = False,
@@ -171,7 +184,7 @@ def verify(
     from rillet.runtime.verify import verify as compare
 
     opened = open_named(model, weights=weights)
-    plan = make_plan(with_weights(opened.graph), ram, objective, resident, target, threads)
+    plan = make_plan(with_weights(opened.graph), ram, objective, resident, target, slower, threads)
     with Progress("comparing", inputs, json_output) as advance:
         result = compare(plan, inputs, path=opened.path, imported=opened.imported, against=against, progress=advance)
     if json_output:
@@ -192,6 +205,7 @@ def plan(
     ram: RamOption = None,
     objective: ObjectiveOption = "memory",
     resident: ResidentOption = False,
+    slower: SlowerOption = None,
     target: TargetOption = None,
     multipliers: MultipliersOption = None,
     interval: IntervalOption = None,
@@ -216,13 +230,15 @@ def plan(
     if host is None and threads is not None:
         raise TargetError(THREADS_NEED)
     if host is None and any(option is not None for option in (target, multipliers, interval, memory)):
+        if slower is not None:
+            raise TargetError("--slower must come without a chip: it is for processors")
         print_pixels(graph, target, multipliers, interval, memory, clock, bits, ceil, narrow, several, json_output)
         return
     if several is not None or clock is not None or narrow is not None:
         raise TargetError(
             "--several, --clock and --narrow must come with --target, --multipliers, --interval or --memory"
         )
-    made = make_plan(graph, ram, objective, resident, host, threads)
+    made = make_plan(graph, ram, objective, resident, host, slower, threads)
     if json_output:
         print_json(records.plan_record(made))
     else:
@@ -237,6 +253,7 @@ def emit(
     ram: RamOption = None,
     objective: ObjectiveOption = "memory",
     resident: ResidentOption = False,
+    slower: SlowerOption = None,
     target: HostOption = None,
     threads: ThreadsOption = None,
     json_output: JsonOption = False,
@@ -246,7 +263,9 @@ def emit(
     from rillet.backends.c.flags import build_line
     from rillet.runtime.files import write_folder
 
-    made = make_plan(with_weights(open_named(model, weights=weights).graph), ram, objective, resident, target, threads)
+    made = make_plan(
+        with_weights(open_named(model, weights=weights).graph), ram, objective, resident, target, slower, threads
+    )
     files = emit_c(made)
     write_folder(out, files)
     if json_output:

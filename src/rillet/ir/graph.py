@@ -29,8 +29,12 @@ class ImageSpec:
     deviation: tuple[float, ...] = (1.0,)
     """The network's real input is (pixel - mean) / deviation, with pixels 0 to 255; one value, or one a channel."""
     labels: tuple[str, ...] = ()
+    detail: int = 0
+    """Side of the square that a larger picture is first reduced to, since training pictures had no more; 0 for none."""
 
     def __post_init__(self) -> None:
+        if self.detail < 0:
+            raise GraphError(f"detail must be at least 0, got {self.detail}")
         if self.resize not in ("stretch", "crop"):
             raise GraphError(f"resize must be stretch or crop, got {self.resize!r}")
         for name, values in (("mean", self.mean), ("deviation", self.deviation)):

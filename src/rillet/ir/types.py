@@ -14,58 +14,34 @@ MAX_ELEMENTS = 2**25
 class DType(Enum):
     """Element type of a tensor; the value is the word used in the text form."""
 
-    F32 = "f32"
-    I32 = "i32"
-    I16 = "i16"
-    I8 = "i8"
-    U8 = "u8"
-    TERNARY = "ternary"
-    BINARY = "binary"
+    F32 = ("f32", 32, "float32")
+    I32 = ("i32", 32, "int32", -(2**31), 2**31 - 1)
+    I16 = ("i16", 16, "int16", -(2**15), 2**15 - 1)
+    I8 = ("i8", 8, "int8", -128, 127)
+    U8 = ("u8", 8, "uint8", 0, 255)
+    TERNARY = ("ternary", 2, "int8", -1, 1)
+    BINARY = ("binary", 1, "int8", -1, 1)
 
-    @property
-    def bits(self) -> int:
-        """Bits of one packed element."""
-        return _BITS[self]
+    _value_: str
+    bits: int
+    """Bits of one packed element."""
+    numpy: np.dtype[np.generic]
+    """The NumPy type that holds one element, unpacked."""
+    _integers: tuple[int, int] | tuple[()]
 
-    @property
-    def numpy(self) -> np.dtype[np.generic]:
-        """The NumPy type that holds one element, unpacked."""
-        return np.dtype(_NUMPY[self])
+    def __new__(cls, word: str, bits: int, numpy: str, *integers: int) -> "DType":
+        """A member, told by its word."""
+        member = object.__new__(cls)
+        member._value_, member.bits, member.numpy = word, bits, np.dtype(numpy)
+        member._integers = (integers[0], integers[1]) if integers else ()
+        return member
 
     @property
     def integers(self) -> tuple[int, int]:
         """Least and greatest stored integer; raises GraphError for f32."""
-        if self not in _RANGE:
+        if not self._integers:
             raise GraphError(f"element type must be an integer type, got {self.value}")
-        return _RANGE[self]
-
-
-_BITS = {
-    DType.F32: 32,
-    DType.I32: 32,
-    DType.I16: 16,
-    DType.I8: 8,
-    DType.U8: 8,
-    DType.TERNARY: 2,
-    DType.BINARY: 1,
-}
-_NUMPY = {
-    DType.F32: "float32",
-    DType.I32: "int32",
-    DType.I16: "int16",
-    DType.I8: "int8",
-    DType.U8: "uint8",
-    DType.TERNARY: "int8",
-    DType.BINARY: "int8",
-}
-_RANGE = {
-    DType.I32: (-(2**31), 2**31 - 1),
-    DType.I16: (-(2**15), 2**15 - 1),
-    DType.I8: (-128, 127),
-    DType.U8: (0, 255),
-    DType.TERNARY: (-1, 1),
-    DType.BINARY: (-1, 1),
-}
+        return self._integers
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -38,9 +38,17 @@ CACHE_SHARE = 0.75
 
 
 def plan_host(
-    graph: Graph, host: Host, *, ram_bytes: int | None = None, resident: bool = False, threads: int = 1
+    graph: Graph,
+    host: Host,
+    *,
+    ram_bytes: int | None = None,
+    resident: bool = False,
+    slower: float | None = None,
+    threads: int = 1,
 ) -> Plan:
     """The fastest plan of whole rows for `threads` threads of `host`, within `ram_bytes` where it is given.
+
+    slower: instead, the least memory at an estimated time of at most 1 + `slower` times the fastest plan's.
 
     Raises TargetError where the budget cannot be met or the number of threads makes no sense, Unsupported where a node
     has no kernel.
@@ -49,7 +57,7 @@ def plan_host(
         raise TargetError(f"--threads must be from 1 to {MAX_THREADS}, got {threads}")
     planner = HostPlanner(graph, host, resident, threads)
     planner.least_bytes()  # refuses what cannot be cut at all
-    made = planner.plan(ram_bytes)
+    made = planner.plan(ram_bytes) if slower is None else planner.smallest(slower)
     if ram_bytes is not None and made.arena_bytes > ram_bytes:
         raise TargetError(
             f"{graph.name}: --ram must be at least {made.arena_bytes} bytes for this network in whole rows,"

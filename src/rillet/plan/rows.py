@@ -40,11 +40,19 @@ class Cost:
     """Bytes that the overlay saves."""
 
 
-def plan_rows(graph: Graph, *, ram_bytes: int | None = None, objective: str = "memory", resident: bool = False) -> Plan:
+def plan_rows(
+    graph: Graph,
+    *,
+    ram_bytes: int | None = None,
+    objective: str = "memory",
+    resident: bool = False,
+    slower: float | None = None,
+) -> Plan:
     """Cuts `graph` into streaming segments.
 
     objective: `memory` for the least arena (then the least time in it), `time` for the least time within `ram_bytes`.
     resident: the input image lies in the arena; else its rows are pushed in.
+    slower: instead, the least memory at an estimated time of at most 1 + `slower` times the fastest plan's.
     Raises TargetError where the budget cannot be met, Unsupported where a node has no kernel.
     """
     if objective not in ("memory", "time"):
@@ -56,6 +64,8 @@ def plan_rows(graph: Graph, *, ram_bytes: int | None = None, objective: str = "m
         raise TargetError(
             f"{graph.name}: --ram must be at least {tightest.arena_bytes} bytes for this network, got {ram_bytes}"
         )
+    if slower is not None:
+        return planner.smallest(slower)
     if objective == "memory":
         return tightest
     if ram_bytes is None:
@@ -284,6 +294,27 @@ class RowPlanner:
 
     def plan(self, bound: int | None) -> Plan:
         """The fastest cut whose every segment keeps within `bound` bytes (the least, where none does)."""
+        return self.build("rows", self.cuts(bound))
+
+    def smallest(self, slower: float) -> Plan:
+        """The cut of the least peak whose estimated time is at most 1 + `slower` times the fastest's.
+
+        A higher bound on bytes never takes longer, so the least one is found by halving.
+        """
+        fastest = self.cuts(None)
+        allowed = sum(cost.ns for _, _, cost in fastest) * (1 + slower)
+        low, high, best = self.least_bytes(), max(cost.bytes for _, _, cost in fastest), fastest
+        while low < high:
+            middle = (low + high) // 2
+            made = self.cuts(middle)
+            if sum(cost.ns for _, _, cost in made) <= allowed:
+                best, high = made, max(cost.bytes for _, _, cost in made)
+            else:
+                low = middle + 1
+        return self.build("rows", best)
+
+    def cuts(self, bound: int | None) -> list[Cut]:
+        """The cuts of the fastest plan whose every segment keeps within `bound` bytes."""
         limit = max(bound, self.least_bytes()) if bound is not None else None
         best: list[tuple[float, int, Cost | None]] = [(float("inf"), 0, None)] * (self.count + 1)
         best[self.first] = (0.0, 0, None)
@@ -301,7 +332,7 @@ class RowPlanner:
             assert cost is not None
             cuts.append((start, stop, cost))
             stop = start
-        return self.build("rows", cuts[::-1])
+        return cuts[::-1]
 
     def fastest(self, start: int, stop: int, limit: int | None) -> Cost | None:
         """The tile size that takes the least time within `limit` bytes; larger ones are faster here."""

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from rillet.backends import reference
-from rillet.errors import GraphError, Unsupported
+from rillet.errors import BuildError, GraphError, Unsupported
 from rillet.ir.graph import Array, Graph
 from rillet.plan.plan import Plan
 from rillet.runtime.datasets import Dataset
 from rillet.runtime.images import as_input, contract
 from rillet.runtime.run import Program
+from rillet.runtime.verify import first_difference
 
 BACKENDS = ("reference", "c", "torch")
 CHUNK = 50
@@ -33,6 +34,8 @@ class Evaluation:
     correct: int
     top1: float
     top5: float
+    checked: bool = False
+    """Every output was compared with the reference's: to the byte, or for real numbers within 1e-5."""
 
 
 def _silent(done: int, total: int) -> None:
@@ -46,11 +49,13 @@ def evaluate(
     limit: int | None = None,
     progress: Callable[[int, int], None] = _silent,
     torch_runner: Callable[[Graph], Runner] | None = None,
+    check: bool = False,
 ) -> Evaluation:
     """Runs the first `limit` pictures of `data` (all, if not said) through the network of `plan`.
 
-    A network with one class more than the data has the background first. Ties go to the lower class. Raises GraphError
-    where the classes do not fit, Unsupported where the input is no image.
+    A network with one class more than the data has the background first. Ties go to the lower class. With `check`
+    every output of `c` is compared with the reference's. Raises GraphError where the classes do not fit, Unsupported
+    where the input is no image, BuildError for an output that is not the reference's.
     """
     graph = plan.graph
     contract(graph)
@@ -60,6 +65,8 @@ def evaluate(
         raise GraphError(f"--limit must be at least 1, got {limit}")
     if backend not in BACKENDS:
         raise GraphError(f"--backend must be one of {', '.join(BACKENDS)}, got {backend!r}")
+    if check and backend != "c":
+        raise GraphError(f"--check must come with --backend c, got {backend}")
     if backend == "torch":
         if torch_runner is None:
             raise Unsupported("backend torch must be given PyTorch's runner")
@@ -67,12 +74,12 @@ def evaluate(
     else:
         run, chunk = (_reference(graph) if backend == "reference" else _c(plan)), CHUNK
     chunks = [(start, min(start + chunk, count)) for start in range(0, count, chunk)]
-    work = _Work(graph, data, run, extra)
+    work = _Work(graph, data, run, extra, check)
     first = fifth = done = 0
     for right, near, size in _spread(work, chunks, alone=backend == "torch"):
         first, fifth, done = first + right, fifth + near, done + size
         progress(done, count)
-    return Evaluation(graph.name, data.name, backend, count, first, first / count, fifth / count)
+    return Evaluation(graph.name, data.name, backend, count, first, first / count, fifth / count, check)
 
 
 def background(graph: Graph, data: Dataset) -> int:
@@ -99,18 +106,27 @@ class _Work:
     data: Dataset
     run: Runner
     extra: int
+    check: bool
 
     def __call__(self, chunk: tuple[int, int]) -> tuple[int, int, int]:
         """Pictures right at once, right among five, and how many there were."""
         spec, numbers = contract(self.graph), range(*chunk)
         inputs = [as_input(self.data.pixels(i, spec), self.graph) for i in numbers]
         right = near = 0
-        for i, output in zip(numbers, self.run(inputs), strict=True):
+        for i, image, output in zip(numbers, inputs, self.run(inputs), strict=True):
+            if self.check:
+                self._compare(i, image, output)
             order = np.argsort(-output.reshape(-1).astype(np.float64), kind="stable")[:5] - self.extra
             label = int(self.data.labels[i])
             right += int(order[0] == label)
             near += int(label in order)
         return right, near, len(numbers)
+
+    def _compare(self, index: int, image: Array, output: Array) -> None:
+        name, expected = self.graph.outputs[0], reference.outputs(self.graph, image)[0]
+        difference = first_difference(self.graph, {name: expected}, {name: output}, index, "c")
+        if difference is not None:
+            raise BuildError(f"{self.graph.name}: the program must give the reference's values, got {difference}")
 
 
 _shared: list[_Work] = []

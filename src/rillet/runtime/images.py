@@ -77,6 +77,8 @@ def fit(picture: Image.Image, spec: ImageSpec) -> Array:
         side = min(picture.size)
         left, top = (picture.width - side) // 2, (picture.height - side) // 2
         picture = picture.crop((left, top, left + side, top + side))
+    if spec.detail and min(picture.size) > spec.detail:
+        picture = picture.resize((spec.detail, spec.detail), Image.Resampling.BILINEAR)
     size = (spec.width, spec.height)
     if picture.size != size:
         picture = picture.resize(size, Image.Resampling.BILINEAR)

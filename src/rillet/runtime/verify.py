@@ -3,16 +3,19 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from rillet.backends import reference
 from rillet.errors import Unsupported
-from rillet.importers.tflite import Imported
 from rillet.ir.graph import Array, Graph
 from rillet.plan.plan import Plan
 from rillet.runtime.oracles import LiteRt, Tflm, require
 from rillet.runtime.run import Program
+
+if TYPE_CHECKING:
+    from rillet.importers.tflite import Imported
 
 REAL_TOLERANCE = 1e-5
 """Real numbers agree where they differ by at most this share of their map's greatest: sums may be reordered."""
@@ -68,7 +71,7 @@ def verify(
     inputs: int,
     *,
     path: Path | None = None,
-    imported: Imported | None = None,
+    imported: "Imported | None" = None,
     against: str | None = None,
     progress: Callable[[int], None] = lambda _: None,
 ) -> Verification:
@@ -128,7 +131,7 @@ def _bisect(plan: Plan, image: Array, expected: dict[str, Array], index: int) ->
 
 
 def _oracle(
-    name: str | None, path: Path | None, imported: Imported | None
+    name: str | None, path: Path | None, imported: "Imported | None"
 ) -> Callable[[Array], dict[str, Array]] | None:
     if name is None:
         return None

@@ -45,7 +45,8 @@ def rate_at(recipe: Recipe, step: int, steps_per_epoch: int) -> float:
         case "step":
             return peak * rate.factor ** math.floor(step / steps_per_epoch / rate.every_epochs)
         case "cosine":
-            length = max(recipe.run.epochs * steps_per_epoch - warmup_steps, 1)
+            epochs = rate.over_epochs or recipe.run.epochs
+            length = max(epochs * steps_per_epoch - warmup_steps, 1)
             return peak * (1 + math.cos(math.pi * (step - warmup_steps) / length)) / 2
 
 

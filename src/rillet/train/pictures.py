@@ -117,7 +117,7 @@ def _open_slots(data: Dataset, spec: ImageSpec) -> _Slots | None:
     if not data.files:
         return None
     folder = cache_folder() / "pictures"
-    digest = hashlib.sha256(f"{spec.height} {spec.width} {spec.channels} {spec.resize}".encode())
+    digest = hashlib.sha256(f"{spec.height} {spec.width} {spec.channels} {spec.resize} {spec.detail}".encode())
     try:
         for file in data.files:
             found = file.stat()

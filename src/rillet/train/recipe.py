@@ -54,6 +54,8 @@ class Rate:
     """step: what the rate is multiplied by every `every_epochs`."""
     every_epochs: float = _between(1e-3, 100_000, 1.0)
     warmup_epochs: float = _between(0, 1000, 0.0)
+    over_epochs: int = _between(0, 100_000, 0)
+    """cosine: the epochs after which it is 0; 0 for those of the run. A run that ends earlier leaves it to the next."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +199,10 @@ def with_said(
     freeze: bool = False,
     ternary: bool = False,
 ) -> Recipe:
-    """The recipe with what a user says over it; `ternary` adds that section as it is by default."""
+    """The recipe with what a user says over it; `ternary` adds that section as it is by default.
+
+    A schedule over more epochs than the run's fits the run where its epochs are said.
+    """
     run = replace(
         recipe.run,
         epochs=recipe.run.epochs if epochs is None else epochs,
@@ -207,6 +212,7 @@ def with_said(
     return replace(
         recipe,
         run=run,
+        rate=recipe.rate if epochs is None else replace(recipe.rate, over_epochs=0),
         start=replace(recipe.start, freeze=recipe.start.freeze or freeze),
         ternary=recipe.ternary or (Ternary() if ternary else None),
     )
@@ -229,6 +235,8 @@ def _recipe(name: str, table: dict[str, Any]) -> Recipe:
             raise TargetError(f'{name}: rate: {key} must come with shape = "step", got {made.rate.shape!r}')
     if made.optimizer.nesterov and not made.optimizer.momentum:
         raise TargetError(f"{name}: optimizer: nesterov must come with momentum")
+    if made.rate.over_epochs and (made.rate.shape != "cosine" or made.rate.over_epochs < made.run.epochs):
+        raise TargetError(f'{name}: rate: over_epochs must come with shape = "cosine", and be at least epochs')
     if made.augment.crop_scale and (made.augment.pad or made.augment.share != 1):
         raise TargetError(f"{name}: augment: crop_scale must come without pad and share")
     return made
@@ -238,6 +246,8 @@ def _said(recipe: Recipe, section: str, key: str) -> bool:
     """False for keys that would be refused beside the recipe's others."""
     if section == "optimizer":
         return recipe.optimizer.name in _ONLY.get(key, (recipe.optimizer.name,))
+    if section == "rate" and key == "over_epochs":
+        return recipe.rate.over_epochs > 0
     return not (section == "rate" and key in _ONLY_STEP and recipe.rate.shape != "step")
 
 

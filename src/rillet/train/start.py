@@ -37,12 +37,19 @@ def started(graph: Graph, data: Dataset, recipe: Recipe, seed: int) -> Graph:
         )
     if recipe.batch_norm.epsilon:
         graph = _with_epsilon(graph, recipe.batch_norm.epsilon)
-    graph = graph.with_image(replace(contract(graph), labels=data.classes))
+    graph = graph.with_image(replace(contract(graph), labels=data.classes, detail=_detail(graph, data)))
     if graph.params:
         return graph
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return from_module(to_module(graph), graph)
+
+
+def _detail(graph: Graph, data: Dataset) -> int:
+    """The side of the data's pictures, where the network's are larger."""
+    spec = contract(graph)
+    side = 0 if data.stored is None else min(data.stored.shape[1:3])
+    return side if side < min(spec.height, spec.width) else 0
 
 
 def logits(graph: Graph) -> Graph:

@@ -86,6 +86,7 @@ def image(file: File, default: ImageSpec | None) -> ImageSpec | None:
             mean=_many(found["mean"], int | float),
             deviation=_many(found["deviation"], int | float),
             labels=_many(found["labels"], str),
+            detail=_one(found.get("detail", 0), int),
         )
     except (KeyError, TypeError):
         raise GraphError("metadata rillet.image must be an input contract, got others or fewer fields") from None
