@@ -71,6 +71,8 @@ class Builder:
         if dtype is DType.F32:
             return self.rng.normal(0, 1, shape).astype(np.float32)
         low, high = dtype.integers
+        if dtype is DType.BINARY:
+            return self.rng.choice(np.array([-1, 1], np.int8), shape)
         return self.rng.integers(max(low, -127), high + 1, shape).astype(dtype.numpy)
 
     def quant(self, name: str) -> Quant:
@@ -87,14 +89,21 @@ class Builder:
     def weights(self, name: str, op: Conv, source: Shape) -> None:
         depth = int(np.prod(op.weight_shape(source)[1:]))
         self.params[f"{name}.weight"] = self.values(op.weight_shape(source), op.weights)
-        if op.weights is DType.F32:
-            self.params[f"{name}.weight"] = (self.params[f"{name}.weight"] / np.sqrt(depth)).astype(np.float32)
+        if op.levels is not None:
+            levels = self.rng.uniform(0.5, 1.5, (op.out_channels, 2)) / np.sqrt(depth)
+            stored = self.rng.integers(0, 128, (op.out_channels, 2), np.int8)
+            self.params[f"{name}.levels"] = levels.astype(np.float32) if op.real else stored
+        if op.real:
+            if op.weights is DType.F32:
+                self.params[f"{name}.weight"] = (self.params[f"{name}.weight"] / np.sqrt(depth)).astype(np.float32)
             if op.bias:
                 self.params[f"{name}.bias"] = self.values((op.out_channels,), DType.F32)
             return
         if op.bias:
             self.params[f"{name}.bias"] = self.rng.integers(-2000, 2000, op.out_channels).astype(np.int32)
         scale = self.rng.uniform(0.3, 1.0, op.out_channels) / (40 * np.sqrt(depth))
+        if op.weights in (DType.TERNARY, DType.BINARY) and op.levels is None:
+            scale = 50 * scale
         if op.weights is DType.U8:
             scale = np.full_like(scale, scale[0])
             self.params[f"{name}.weight_zero_point"] = self.rng.integers(90, 160, 1).astype(np.int32)

@@ -14,7 +14,7 @@ from rillet.backends import reference
 from rillet.errors import TargetError
 from rillet.importers.tflite import load
 from rillet.ir.graph import Graph
-from rillet.ir.ops import Activation, Conv, Input, Rounding, Window
+from rillet.ir.ops import Activate, Activation, Conv, Input, Rounding, Window
 from rillet.ir.types import DType, Quant, Shape
 from rillet.plan.host import plan_host
 from rillet.plan.plan import Kernel, Plan
@@ -28,10 +28,12 @@ QUIET = {"deadline": None, "suppress_health_check": list(HealthCheck), "phases":
 RUNNABLE = {
     "avx512": ("portable", "avx2", "avx512"),
     "avx2": ("portable", "avx2"),
+    "neon": ("portable", "neon"),
     "portable": ("portable",),
 }[this_host().kernels]
 """Kernel sets that this machine can run."""
-HOSTS = [Host(name, name, l1_bytes=32 << 10, l2_bytes=256 << 10) for name in RUNNABLE]
+EXTRAS = {this_host().kernels: this_host().extras}
+HOSTS = [Host(name, name, l1_bytes=32 << 10, l2_bytes=256 << 10, extras=EXTRAS.get(name, ())) for name in RUNNABLE]
 
 
 @st.composite
@@ -113,10 +115,8 @@ def test_random_networks_give_the_references_values(host: Host) -> None:
     run()
 
 
-@pytest.mark.parametrize("host", HOSTS, ids=lambda h: h.name)
-@pytest.mark.parametrize("scale", [1e-9, 1e-3, 3.0, 3e8])
-def test_factors_of_any_size_round_alike(host: Host, scale: float) -> None:
-    """Left shifts, sums near the ends of 32 bits, divisions by up to 2**31."""
+def any_factors(scale: float) -> tuple[Graph, Graph]:
+    """Two networks with left shifts, sums near the ends of 32 bits, divisions by up to 2**31."""
     b = Builder(np.random.default_rng(3))
     at = b.add(Input(), shape=Shape(9, 9, 21))
     at = b.add(b.conv(21, (3, 3), groups=21), at, quant=Quant(scale, -100))
@@ -125,8 +125,32 @@ def test_factors_of_any_size_round_alike(host: Host, scale: float) -> None:
     modest = b.graph(at)
     for name in [n for n in b.params if n.endswith("bias")]:
         b.params[name] = (b.rng.integers(-(2**31), 2**31 - 1, b.params[name].shape) * 0.98).astype(np.int32)
-    for graph in (modest, b.graph(at)):
+    return modest, b.graph(at)
+
+
+@pytest.mark.parametrize("host", HOSTS, ids=lambda h: h.name)
+@pytest.mark.parametrize("scale", [1e-9, 1e-3, 3.0, 3e8])
+def test_factors_of_any_size_round_alike(host: Host, scale: float) -> None:
+    for graph in any_factors(scale):
         check_outputs(graph, plan_host(graph, host), [random_image(graph, seed) for seed in range(3)])
+
+
+def looked_up(width: int, dtype: DType) -> Graph:
+    """Two functions by table, of a row of so many bytes."""
+    b = Builder(np.random.default_rng(5), dtype)
+    at = b.add(Activate(Activation.HARD_SWISH), b.add(Input(), shape=Shape(3, width, 1)))
+    b.add(Activate(Activation.SIGMOID), at)
+    return b.graph()
+
+
+@pytest.mark.parametrize("host", HOSTS, ids=lambda h: h.name)
+@pytest.mark.parametrize("dtype", [DType.I8, DType.U8])
+@pytest.mark.parametrize("width", [1, 64, 143])
+def test_tables_of_any_length(width: int, dtype: DType, host: Host) -> None:
+    graph = looked_up(width, dtype)
+    plan = plan_host(graph, host)
+    assert tiled(plan) == {Kernel.LOOKUP}
+    check_outputs(graph, plan, [random_image(graph, seed) for seed in range(3)])
 
 
 def tiled(plan: Plan) -> set[Kernel]:
@@ -168,5 +192,5 @@ def test_rows_lie_in_one_piece_and_a_budget_is_kept() -> None:
 
 def test_a_host_names_its_kernels() -> None:
     assert this_host().kernels in KERNELS
-    with pytest.raises(TargetError, match="kernels must be one of portable, avx2, avx512, got 'sse'"):
+    with pytest.raises(TargetError, match="kernels must be one of portable, avx2, avx512, neon, got 'sse'"):
         Host("old", "sse")

@@ -128,7 +128,9 @@ def test_random_networks_compute_the_same(graph: Graph) -> None:
 
 def test_binary_networks_are_refused() -> None:
     graph = with_seeded_weights(build("binarynet_cifar10"), SEED)
-    with pytest.raises(Unsupported, match="binarynet_cifar10: input: values must be f32, or i8 or u8 with a scale"):
+    with pytest.raises(
+        Unsupported, match="binarynet_cifar10: encode.conv: values must be f32, or i8 or u8 with a scale"
+    ):
         export(graph)
 
 

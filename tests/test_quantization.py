@@ -14,6 +14,7 @@ from rillet.errors import GraphError, RilletError
 from rillet.runtime import quantization
 from rillet.runtime.datasets import open_dataset
 from rillet.runtime.models import open_model
+from rillet.transforms.lowbit import census
 from rillet.transforms.quantize import Quantization, Rule, quantize
 from rillet.transforms.statistics import Calibration
 
@@ -127,13 +128,30 @@ def test_noise_needs_no_data() -> None:
     assert record["weight_bytes"] < record["float_weight_bytes"] / 3.8
 
 
+@pytest.mark.parametrize("bits", ["ternary", "binary"])
+def test_few_bits(bits: str, tmp_path: Path) -> None:
+    out = tmp_path / "net.rlt"
+    for more in ([], ["--float"]):
+        record = run(SEEDED, "--data", "random", "--limit", "1", "--bits", bits, "-o", str(out), *more)
+        made = open_model(out).graph
+        assert made.weight_bytes == record["weight_bytes"]
+        assert record["few_bits"]["tensors"] == census(made).tensors > 10
+        assert (record["few_bits"]["zero"] > 0) is (bits == "ternary")
+        assert record["file_bytes"] == out.stat().st_size
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["microbotnet", "--data", "random"], "must have weights to run"),
         ([SEEDED, "--data", "nowhere"], "--data must be cifar10, cifar100 or a folder of pictures, got nothing"),
         ([SEEDED, "--data", "random", "--evaluate"], "--evaluate and --compare must have pictures with labels"),
-        ([SEEDED, "--data", "random", "--bits", "binary"], "--bits must be 8 here: binary weights must be trained"),
+        ([SEEDED, "--data", "random", "--bits", "4"], "--bits must be one of 8, ternary, binary"),
+        (
+            [SEEDED, "--data", "random", "--bits", "ternary", "--compare"],
+            "--compare and --equalize must come with --bits 8",
+        ),
+        ([SEEDED, "--data", "random", "--float"], "--float and --threshold must come with --bits ternary or binary"),
         ([SEEDED, "--data", "random", "--rounding", "up"], "--rounding must be one of shift, fixed_point, got 'up'"),
         ([SEEDED, "--data", "random", "--calibration", "x"], "--calibration must be one of minmax, percentile, mse"),
         ([SEEDED, "--data", "random", "--compare", "--layers"], "--compare must come without -o and --layers"),

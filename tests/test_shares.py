@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from rillet.ir.types import Shape
 from rillet.plan.plan import Split
-from rillet.plan.shares import bounds, evenness, pixel_split, shares, tiles
+from rillet.plan.shares import bounds, evenness, pixel_split, share_rows, shares, tiles
 
 THREADS = st.integers(1, 8)
 
@@ -40,6 +40,9 @@ def test_rows_or_columns_cover_a_map(height: int, width: int, rows: int, threads
     assert all(0 < piece <= most for piece in pieces)
     if split is Split.ROWS:
         assert all(piece % width == 0 for piece in pieces)
+        assert max(pieces) == share_rows(shape, tile, split, threads) * width
+    by_rows = list(shares(shape, tile, split, threads, row_by_row=True))
+    assert by_rows == pieces if split is Split.COLUMNS else by_rows == [width]
 
 
 def test_the_cut_is_the_even_one() -> None:

@@ -11,7 +11,7 @@ import pytest
 
 import rillet.plan.host as planner
 from conftest import NETWORKS, shared_file
-from graphs import random_image
+from graphs import Builder, random_image
 from rillet.backends import reference
 from rillet.backends.c.emit import emit
 from rillet.backends.c.flags import build_line, machine_flags
@@ -19,8 +19,10 @@ from rillet.backends.c.threads import marks, waits
 from rillet.errors import TargetError
 from rillet.importers.tflite import load
 from rillet.ir.graph import Array, Graph
+from rillet.ir.ops import Activate, Activation, Conv, Input, Window
+from rillet.ir.types import DType, Quant, Shape
 from rillet.plan.host import plan_host
-from rillet.plan.plan import Plan, Split
+from rillet.plan.plan import Kernel, Plan, Split
 from rillet.plan.rows import plan_rows
 from rillet.runtime.build import build_library
 from rillet.runtime.models import open_model
@@ -30,10 +32,11 @@ from rillet.runtime.verify import first_difference
 from rillet.targets.host import Host, this_host
 from rillet.transforms.dequantize import dequantize
 from rillet.transforms.fold import fold
-from test_c import run_sanitized
+from test_c import check_outputs, run_sanitized
 from test_cli import failed, rillet
 from test_plan import residual
 
+needs_tiles = pytest.mark.skipif(this_host().kernels == "portable", reason="no register tiles here")
 HOST = Host(this_host().kernels, this_host().kernels, l2_bytes=256 << 10)
 
 
@@ -74,6 +77,70 @@ def test_the_bytes_do_not_depend_on_the_threads(name: str) -> None:
         assert first_difference(graph, expected, got, 0, "c") is None
         assert program.touched_bytes(images[0]) == plan.arena_bytes
         program.stop()
+
+
+BANDS = {
+    Split.COLUMNS: (Shape(5, 42, 8), 24),
+    Split.ROWS: (Shape(24, 7, 8), 24),
+    Split.CHANNELS: (Shape(2, 5, 64), 384),
+}
+"""Maps, and output channels of windows over them, that threads share in this way."""
+
+
+@needs_tiles
+@pytest.mark.parametrize("dtype", [DType.I8, DType.F32])
+@pytest.mark.parametrize("split", BANDS, ids=lambda s: s.value)
+def test_each_thread_has_a_band_of_padded_rows(split: Split, dtype: DType, tmp_path: Path) -> None:
+    b, (shape, channels) = Builder(np.random.default_rng(2), dtype), BANDS[split]
+    at = b.add(b.conv(shape.channels), b.add(Input(), shape=shape))
+    graph = b.graph(b.add(b.conv(channels, (3, 3)), at))
+    plan, image = plan_host(graph, HOST, threads=3, resident=True), random_image(graph)
+    stage = plan.segments[-1].stages[-1]
+    assert (stage.kernel, stage.split) == (Kernel.TILES, split)
+    assert stage.scratch
+    expected = Program(plan_host(graph, HOST)).run(image)[0]
+    assert (
+        first_difference(
+            graph,
+            dict(zip(graph.outputs, reference.outputs(graph, image), strict=True)),
+            {graph.outputs[0]: expected},
+            0,
+            "c",
+        )
+        is None
+    )
+    assert run_sanitized(plan, image, tmp_path) == expected.tobytes()
+
+
+@needs_tiles
+def test_a_thread_waits_for_the_whole_rows_that_it_copies() -> None:
+    """Weights in two parts have a band even where no window looks beside its own pixel."""
+    b = Builder(np.random.default_rng(4), DType.U8)
+    at = b.add(b.conv(16), b.add(b.conv(16), b.add(Input(), shape=Shape(4, 40, 8))))
+    graph = b.graph(at)
+    plan = plan_host(graph, HOST, threads=2, resident=True)
+    (segment,) = plan.segments
+    last = segment.stages[-1]
+    assert last.tiling
+    assert (last.tiling.parts, last.split) == (2, Split.COLUMNS)
+    assert f"wrote_{segment.stages[0].node}" in waits(plan, segment, last)
+
+
+@pytest.mark.parametrize("weights", [DType.TERNARY, DType.BINARY])
+def test_layers_of_few_bits_are_made_by_one_thread(weights: DType) -> None:
+    b = Builder(np.random.default_rng(3))
+    at = b.add(b.conv(24, (3, 3)), b.add(Input(), shape=Shape(9, 20, 5)))
+    at = b.add(Conv(24, Window((3, 3)), weights=weights), at)
+    at = b.add(Activate(Activation.SIGN), at, dtype=DType.BINARY, quant=Quant(1.0, 0))
+    at = b.add(Conv(16, Window((3, 3)), weights=DType.BINARY), at)
+    graph = b.graph(b.add(b.conv(24), at))
+    for host in (HOST, Host("portable", "portable", l2_bytes=256 << 10)):
+        plan = plan_host(graph, host, threads=3)
+        few = [s for g in plan.segments for s in g.stages if s.kernel in (Kernel.LOW_BIT, Kernel.XNOR, Kernel.SIGN)]
+        assert few
+        assert {stage.split for stage in few} == {Split.NONE}
+        assert splits(plan) - {Split.NONE}
+        check_outputs(graph, plan, [random_image(graph, seed) for seed in range(2)])
 
 
 @pytest.mark.parametrize("resident", [False, True])

@@ -28,7 +28,8 @@ from rillet.runtime.datasets import Dataset, open_dataset
 from rillet.runtime.evaluate import evaluate
 from rillet.train import checkpoint, loop
 from rillet.train.infer import runner
-from rillet.train.loop import to_input, train
+from rillet.train.inputs import to_input
+from rillet.train.loop import train
 from rillet.train.recipe import Recipe
 from rillet.train.records import Options, Row, Tick, Trained, Watch
 from rillet.train.tuning import Settings, choose, keep_memory

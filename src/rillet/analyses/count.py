@@ -54,7 +54,7 @@ _BATCH_NORM_NUMBERS = {
     Convention.KERAS: 4,
 }
 _BIAS_BYTES = 4
-_NOT_PARAMETERS = ("weight_scale", "weight_zero_point")
+_NOT_PARAMETERS = ("weight_scale", "weight_zero_point", "levels")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """A convolution's stored weights and multipliers, out of a graph."""
 
 from functools import lru_cache
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -12,11 +13,27 @@ from rillet.ir.graph import Graph, Node
 from rillet.ir.ops import Conv, Rounding
 from rillet.ir.types import DType, Quant
 
+Number = TypeVar("Number", np.int64, np.float64)
+
 
 def stored_weights(graph: Graph, node: Node, op: Conv) -> tuple[fp.Ints, int]:
-    """Stored weights and their zero point."""
+    """Stored weights and their zero point; of ternary and binary weights, what their levels make of them."""
     weight = graph.param(node, "weight").astype(np.int64)
+    if op.levels is not None:
+        weight = with_levels(weight, graph.param(node, "levels").astype(np.int64))
     return weight, int(graph.param(node, "weight_zero_point")[0]) if op.weights is DType.U8 else 0
+
+
+def real_weights(graph: Graph, node: Node, op: Conv) -> npt.NDArray[np.float64]:
+    """Weights of a convolution of real numbers."""
+    weight = graph.param(node, "weight").astype(np.float64)
+    return weight if op.levels is None else with_levels(weight, graph.param(node, "levels").astype(np.float64))
+
+
+def with_levels(weight: npt.NDArray[Number], levels: npt.NDArray[Number]) -> npt.NDArray[Number]:
+    """Weights of -1, 0 and 1 times their output channels' levels, those of + in the first column."""
+    plus, minus = (levels[:, i].reshape(-1, *[1] * (weight.ndim - 1)) for i in (0, 1))
+    return np.where(weight > 0, weight * plus, weight * minus)
 
 
 def multipliers(

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from rillet.arithmetic import fixed_point as fp
 from rillet.arithmetic import shift, tables
-from rillet.arithmetic.convolution import rescaled, stored_weights
+from rillet.arithmetic.convolution import real_weights, rescaled, stored_weights
 from rillet.arithmetic.functions import activate_real
 from rillet.errors import GraphError, Unsupported
 from rillet.ir.graph import Array, Graph, Node
@@ -25,6 +25,7 @@ from rillet.ir.ops import (
     Conv,
     Input,
     Multiply,
+    Op,
     Pad,
     Pool,
     PoolKind,
@@ -128,11 +129,12 @@ class _Step:
 
     def quant(self, position: int) -> Quant:
         """Quantisation of an input; raises Unsupported where it is a real number and the result is not."""
-        quant = self.types[position].quant
-        if quant is None or self.types[position].dtype not in (DType.I8, DType.U8):
-            got = self.types[position].dtype.value
+        source = self.types[position]
+        eight_bits, binary = source.dtype in (DType.I8, DType.U8), source.dtype is DType.BINARY
+        if source.quant is None or not (eight_bits or (binary and reads_binary(self.node.op))):
+            got = source.dtype.value
             raise Unsupported(f"{self.where}: inputs must be quantised to i8 or u8 as the result is, got {got}")
-        return quant
+        return source.quant
 
     @property
     def out(self) -> Quant:
@@ -167,16 +169,33 @@ class _Step:
     # -- the ops ---------------------------------------------------------------------------------------------------
 
     def conv_integer(self, op: Conv) -> Array:
+        if op.real:
+            raise Unsupported(f"{self.where}: weights beside stored integers must be integers, got real numbers")
         source = self.stored() - self.quant(0).zero_point
         weight, zero = stored_weights(self.graph, self.node, op)
         sums = convolve(source.astype(np.float64), (weight - zero).astype(np.float64), op).astype(np.int64)
         if op.bias:
             sums += self.graph.param(self.node, "bias").astype(np.int64)
+        if op.activation is Activation.SIGN or self.node.type.dtype is DType.BINARY:
+            return self.sign(fp.wrap32(sums), op.activation)
+        if self.node.type.dtype is DType.I32:
+            if op.activation is not Activation.NONE:
+                raise Unsupported(f"{self.where}: sums must be stored without activation, got {op.activation.value}")
+            return fp.wrap32(sums).astype(np.int32)
         scaled = rescaled(self.graph, self.node, op, fp.wrap32(sums), self.quant(0), self.out)
         return self.store(scaled + self.out.zero_point, self.clamp(op.activation))
 
+    def sign(self, values: fp.Ints, activation: Activation) -> Array:
+        """Binary values: the signs of integers whose zero point is taken off."""
+        if activation is not Activation.SIGN or self.node.type.dtype is not DType.BINARY:
+            raise Unsupported(f"{self.where}: binary values must come of sign, and sign of integers must make them")
+        return np.where(values >= 0, 1, -1).astype(np.int8)
+
     def conv_real(self, op: Conv) -> Array:
-        total = convolve(self.real(), self.graph.param(self.node, "weight").astype(np.float64), op)
+        if not op.real:
+            got = op.weights.value
+            raise Unsupported(f"{self.where}: weights beside real numbers must be f32, or have f32 levels; got {got}")
+        total = convolve(self.real(), real_weights(self.graph, self.node, op), op)
         if op.bias:
             total = total + self.graph.param(self.node, "bias").astype(np.float64)
         return activate_real(total, op.activation)
@@ -237,6 +256,8 @@ class _Step:
     def activate(self, op: Activate) -> Array:
         if not self.integer:
             return activate_real(self.real(), op.activation)
+        if self.node.type.dtype is DType.BINARY:
+            return self.sign(self.stored() - self.quant(0).zero_point, op.activation)
         return self.store(tables.activate(self.stored(), op, self.quant(0), self.out, self.node.type.dtype))
 
     def requantize(self) -> Array:
@@ -266,6 +287,11 @@ class _Step:
         if not self.integer:
             return self.real(position)
         return self.store(fp.concatenated(self.stored(position), self.quant(position), self.out))
+
+
+def reads_binary(op: Op) -> bool:
+    """True for the ops that are defined on binary values: convolutions and maxima."""
+    return isinstance(op, Conv) or (isinstance(op, Pool) and op.kind is PoolKind.MAX)
 
 
 def convolve(source: Floats, weight: Floats, op: Conv) -> Floats:

@@ -1,12 +1,25 @@
 """The command line: every command is a thin face on functions of the library."""
 
-from rillet.cli import accuracy, chips, costs, networks, pictures, quantization, speed, streams, tables, training
+from rillet.cli import (
+    accuracy,
+    chips,
+    compression,
+    costs,
+    networks,
+    pictures,
+    quantization,
+    speed,
+    streams,
+    tables,
+    training,
+)
 from rillet.cli.app import app, main
 
 __all__ = [
     "accuracy",
     "app",
     "chips",
+    "compression",
     "costs",
     "main",
     "networks",

@@ -73,16 +73,28 @@ def count(
     by: Annotated[str, typer.Option("--by", metavar="layer|block|kind", help="How the counts are summed.")] = "block",
     weights: WeightsOption = None,
     bits: BitsOption = None,
+    ternary: Annotated[
+        bool, typer.Option("--ternary", help="Only how many weights are ternary or binary, and how many at +, 0, -.")
+    ] = False,
     json_output: JsonOption = False,
 ) -> None:
     """Counts MACs, parameters, activations and bytes; says what the convention leaves out."""
     from rillet.analyses.count import Convention
     from rillet.analyses.count import count as count_graph
     from rillet.report import counts
+    from rillet.transforms.lowbit import census
 
     chosen = Convention(one_of("--convention", convention, tuple(c.value for c in Convention)))
     key = one_of("--by", by, ("layer", "block", "kind"))
-    counted = count_graph(open_named(model, weights=weights).graph, chosen, bits)
+    graph = open_named(model, weights=weights).graph
+    if ternary:
+        signs = census(graph)
+        if json_output:
+            print_json(asdict(signs))
+        else:
+            counts.ternary_text(make_console(), signs)
+        return
+    counted = count_graph(graph, chosen, bits)
     if json_output:
         print_json(counts.count_record(counted, key))
     else:

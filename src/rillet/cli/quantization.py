@@ -21,7 +21,8 @@ from rillet.cli.app import (
 )
 from rillet.cli.networks import CsvOption, MarkdownOption
 from rillet.cli.streams import with_weights
-from rillet.errors import GraphError, Unsupported
+from rillet.errors import GraphError
+from rillet.ir.graph import Graph
 
 
 @app.command()
@@ -40,6 +41,18 @@ def quantize(
     ] = None,
     weights: WeightsOption = None,
     bits: Annotated[str, typer.Option("--bits", metavar="8|ternary|binary", help="Bits of a weight.")] = "8",
+    threshold: Annotated[
+        float | None,
+        typer.Option(
+            "--threshold",
+            min=0.0,
+            max=1.0,
+            help="What becomes 0 of weights not trained to be ternary: a share of the greatest; else 0.7 of the mean.",
+        ),
+    ] = None,
+    real: Annotated[
+        bool, typer.Option("--float", help="With few bits: keep values, and all other weights, real numbers.")
+    ] = False,
     rounding: Annotated[
         str, typer.Option("--rounding", metavar="shift|fixed_point", help="How results are rounded.")
     ] = "shift",
@@ -62,17 +75,24 @@ def quantize(
     markdown: MarkdownOption = False,
     json_output: JsonOption = False,
 ) -> None:
-    """Makes a network of 8-bit integers of a float one, by post-training quantisation."""
+    """Makes a network of 8-bit integers of a float one, by post-training quantisation; large layers of fewer bits."""
     from rillet.report import quantization as report
     from rillet.report.tables import write
     from rillet.runtime import quantization as work
     from rillet.runtime.convert import convert
+    from rillet.transforms.fold import fold
+    from rillet.transforms.lowbit import pack
     from rillet.transforms.quantize import Quantization, Rule, was_quantized
     from rillet.transforms.quantize import quantize as quantize_graph
     from rillet.transforms.statistics import Calibration
 
-    if one_of("--bits", bits, ("8", "ternary", "binary")) != "8":
-        raise Unsupported(f"--bits must be 8 here: {bits} weights must be trained, not rounded afterwards")
+    few = one_of("--bits", bits, ("8", "ternary", "binary")) != "8"
+    if few and (compare or equalize):
+        raise GraphError(f"--compare and --equalize must come with --bits 8, got {bits}")
+    if not few and (real or threshold is not None):
+        raise GraphError("--float and --threshold must come with --bits ternary or binary, got 8")
+    if real and layers:
+        raise GraphError("--layers must come without --float: nothing else is rounded")
     if compare and (out is not None or layers):
         raise GraphError("--compare must come without -o and --layers: it makes a network for each row, and keeps none")
     rule = Rule(one_of("--rounding", rounding, tuple(r.value for r in Rule)))
@@ -80,6 +100,19 @@ def quantize(
     graph = with_weights(open_named(model, weights=weights).graph)
     if evaluate or compare:
         work.check_classes(graph, data)
+    original = graph
+    if few:
+        graph, trained = work.with_few_bits(graph, bits, threshold)
+        if not trained:
+            print(
+                f"rillet: {graph.name}: weights were not trained to be {bits}; expect to lose accuracy", file=sys.stderr
+            )
+    if real:
+        made, was_float = pack(fold(graph)), fold(original)
+        written = None if out is None else convert(made, out)
+        before, after = _top1(was_float, made, data) if evaluate else (None, None)
+        _report(_record(was_float, made, bits, before, after, out, written), json_output)
+        return
     with Progress("calibrating", limit, json_output) as advance:
         calibrated = work.calibrate(graph, data, limit, equalize, advance)
     if was_quantized(calibrated.graph) and (compare or rule is Rule.SHIFT):
@@ -97,32 +130,67 @@ def quantize(
             write(make_console(), report.comparison(rows), csv=csv, markdown=markdown)
         return
     made = quantize_graph(calibrated.graph, calibrated.seen, Quantization(rule, method, correct_bias))
+    made = pack(made) if few else made
     written = None if out is None else convert(made, out)
-    before = after = None
-    if evaluate:
-        with status("measuring accuracy"):
-            before, after = work.accuracy(calibrated.graph, data), work.accuracy(made, data)
+    was_float = fold(original) if few else calibrated.graph
+    before, after = _top1(was_float, made, data) if evaluate else (None, None)
+    record = _record(was_float, made, bits, before, after, out, written)
+    record |= {"rounding": rule.value, "calibration": method.value, "images": calibrated.images}
     errors = work.layer_errors(calibrated, made) if layers else []
-    record: dict[str, Any] = {
-        "model": graph.name,
-        "rounding": rule.value,
-        "calibration": method.value,
-        "images": calibrated.images,
-        "float_weight_bytes": calibrated.graph.weight_bytes,
-        "weight_bytes": made.weight_bytes,
-        "file": None if out is None else str(out),
-        "file_bytes": written,
-        "float_top1": before,
-        "top1": after,
-    }
     if json_output:
         print_json(record | ({"layers": [asdict(error) for error in errors]} if layers else {}))
         return
-    print(f"{graph.name} in int8, rounding {rule.value}, {method.value} of {calibrated.images} pictures")
-    print(f"weights  {calibrated.graph.weight_bytes:,} B -> {made.weight_bytes:,} B")
-    if before is not None and after is not None:
-        print(f"top-1    {before:.2%} -> {after:.2%}, {100 * (before - after):.2f} points lost")
-    if out is not None:
-        print(f"{out}: {written:,} bytes")
+    _report(record, json_output)
     if layers:
         write(make_console(), report.layers(errors), csv=csv, markdown=markdown)
+
+
+def _top1(before: Graph, after: Graph, data: str) -> tuple[float, float]:
+    from rillet.runtime.quantization import accuracy
+
+    with status("measuring accuracy"):
+        return accuracy(before, data), accuracy(after, data)
+
+
+def _record(
+    before: Graph,
+    made: Graph,
+    bits: str,
+    top1_before: float | None,
+    top1: float | None,
+    out: Path | None,
+    size: int | None,
+) -> dict[str, Any]:
+    from rillet.transforms.lowbit import census
+
+    counted = census(made)
+    return {
+        "model": before.name,
+        "bits": bits,
+        "few_bits": {"tensors": counted.tensors, "plus": counted.plus, "zero": counted.zero, "minus": counted.minus},
+        "float_weight_bytes": before.weight_bytes,
+        "weight_bytes": made.weight_bytes,
+        "file": None if out is None else str(out),
+        "file_bytes": size,
+        "float_top1": top1_before,
+        "top1": top1,
+    }
+
+
+def _report(record: dict[str, Any], json_output: bool) -> None:
+    if json_output:
+        print_json(record)
+        return
+    how = "real numbers"
+    if "rounding" in record:
+        how = f"int8, rounding {record['rounding']}, {record['calibration']} of {record['images']} pictures"
+    print(f"{record['model']} in {how}")
+    few = record["few_bits"]
+    if record["bits"] != "8":
+        print(f"{record['bits']:8} {few['tensors']} tensors: {few['plus']:,} +, {few['zero']:,} 0, {few['minus']:,} -")
+    print(f"weights  {record['float_weight_bytes']:,} B -> {record['weight_bytes']:,} B")
+    if record["top1"] is not None:
+        lost = 100 * (record["float_top1"] - record["top1"])
+        print(f"top-1    {record['float_top1']:.2%} -> {record['top1']:.2%}, {lost:.2f} points lost")
+    if record["file"] is not None:
+        print(f"{record['file']}: {record['file_bytes']:,} bytes")

@@ -54,7 +54,7 @@ HostOption = Annotated[
     str | None,
     typer.Option(
         "--target",
-        metavar="host|avx512|avx2|portable",
+        metavar="host|avx512|avx2|neon|portable",
         help="Plan for speed: for this machine (host), or one with these kernels.",
     ),
 ]

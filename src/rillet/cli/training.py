@@ -217,4 +217,7 @@ def _print(trained: "Trained", out: Path, data: str) -> None:
             f"{counted.other_params:,} are not"
         )
         print(f"by their signs alone (signs.rlt): top-1 {trained.signs_top1:.2%}")
+    if trained.rounding is not None:
+        print(f"before training, in integers: top-1 {trained.start_top1:.2%}")
+        print(f"best.rlt is of 8-bit integers, rounding {trained.rounding}; float.rlt has the real numbers behind it")
     print(f"rillet evaluate {out / 'best.rlt'} --data {data}")

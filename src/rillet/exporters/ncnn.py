@@ -168,6 +168,8 @@ class _Writer:
     def convolution(self, node: Node, op: Conv) -> None:
         """A convolution, or a dense layer where the window covers the map."""
         source = self.graph.input_shapes(node)[0]
+        if op.weights is not DType.F32:
+            raise self.refuse(node, f"{op.weights.value} weights")
         weight = self.graph.param(node, "weight").transpose(0, 3, 1, 2)
         bias = self.graph.param(node, "bias") if op.bias else None
         fused = op.activation in _FUSED

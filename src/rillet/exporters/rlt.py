@@ -1,4 +1,7 @@
-"""Rillet's own file: a zip of the text form and a safetensors file, versioned."""
+"""Rillet's own file: a zip of the text form and a safetensors file, versioned.
+
+Ternary and binary weights lie packed (ir/packed.py): `node.weight.planes`, or `node.weight.lists` if these are smaller.
+"""
 
 import io
 import zipfile
@@ -6,24 +9,49 @@ import zipfile
 import numpy as np
 from safetensors.numpy import save
 
-from rillet.ir.graph import Graph
+from rillet.ir.graph import Array, Graph
+from rillet.ir.packed import to_smallest
 from rillet.ir.text import print_graph
+from rillet.ir.types import DType
 
-VERSION = "rillet 1\n"
+PLAIN, PACKED = "rillet 1\n", "rillet 2\n"
+"""Versions: the second has packed weights, which readers of the first do not know."""
 _DATE = (1980, 1, 1, 0, 0, 0)
 """The same for every file, so that equal graphs are equal files."""
 
 
 def to_bytes(graph: Graph) -> bytes:
     """The file of a graph, with or without weights."""
+    low = _low_bit(graph)
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as archive:
         members = {
-            "version": VERSION.encode(),
+            "version": (PACKED if low else PLAIN).encode(),
             "graph.txt": print_graph(graph).encode(),
             # As the graph holds them, one array for each `node.param`.
-            "weights.safetensors": save({name: np.ascontiguousarray(array) for name, array in graph.params.items()}),
+            "weights.safetensors": save(_arrays(graph, low)),
         }
         for name, data in members.items():
             archive.writestr(zipfile.ZipInfo(name, _DATE), data)
     return out.getvalue()
+
+
+def _low_bit(graph: Graph) -> dict[str, DType]:
+    """Names and types of the weights that are packed."""
+    params = ((node, param) for node in graph.nodes for param in graph.node_params(node) if graph.params)
+    return {
+        f"{node.name}.{param.name}": param.dtype
+        for node, param in params
+        if param.dtype in (DType.TERNARY, DType.BINARY)
+    }
+
+
+def _arrays(graph: Graph, low: dict[str, DType]) -> dict[str, Array]:
+    out: dict[str, Array] = {}
+    for name, array in graph.params.items():
+        if name in low:
+            how, data = to_smallest(array.reshape(len(array), -1).astype(np.int8), low[name])
+            out[f"{name}.{how}"] = data
+        else:
+            out[name] = np.ascontiguousarray(array)
+    return out

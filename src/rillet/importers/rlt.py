@@ -1,18 +1,24 @@
 """Reads Rillet's own file: a zip of the text form and a safetensors file."""
 
 import io
+import math
 import zipfile
 import zlib
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load as load_tensors
 
 from rillet.errors import GraphError, Unsupported
-from rillet.ir.graph import Graph
+from rillet.ir.graph import Array, Graph
+from rillet.ir.packed import from_lists, from_planes
 from rillet.ir.text import parse_graph
+from rillet.ir.types import DType
 
-VERSION = "rillet 1"
+VERSIONS = ("rillet 1", "rillet 2")
+"""The second has packed weights."""
 MAX_BYTES = 2**31
 MAX_TEXT_BYTES = 2**24
 _MEMBERS = ("version", "graph.txt", "weights.safetensors")
@@ -33,25 +39,50 @@ def parse(data: bytes, name: str) -> Graph:
     if len(data) > MAX_BYTES:
         raise GraphError(f"{name}: must be at most {MAX_BYTES} bytes")
     version, text, weights = _members(data, name)
-    if version.strip() != VERSION.encode():
-        raise Unsupported(
-            f"{name}: version must be {VERSION!r}, got {version[:40].decode('utf-8', 'replace').strip()!r}"
-        )
+    said = version[:40].decode("utf-8", "replace").strip()
+    if said not in VERSIONS:
+        raise Unsupported(f"{name}: version must be {' or '.join(map(repr, VERSIONS))}, got {said!r}")
     try:
         tensors = load_tensors(weights)
     except (SafetensorError, KeyError, ValueError, TypeError) as error:
         raise GraphError(f"{name}: weights.safetensors: {str(error).partition(chr(10))[0]}") from None
     try:
-        graph = parse_graph(text.decode(), tensors)
+        described = parse_graph(text.decode())
+        graph = replace(described, params=_unpacked(described, tensors))
     except UnicodeDecodeError:
         raise GraphError(f"{name}: graph.txt must be text in UTF-8") from None
     except GraphError as error:
         raise GraphError(f"{name}: {error}") from None
     known = {f"{node.name}.{param.name}" for node in graph.nodes for param in graph.node_params(node)}
-    unknown = sorted(tensors.keys() - known)
+    unknown = sorted(graph.params.keys() - known)
     if unknown:
         raise GraphError(f"{name}: weights must belong to a node, got {unknown[0]!r}")
     return graph
+
+
+def _unpacked(graph: Graph, tensors: dict[str, Array]) -> dict[str, Array]:
+    """The arrays of a graph, those of ternary and binary weights unpacked; raises GraphError where that fails."""
+    out = dict(tensors)
+    for node in graph.nodes:
+        for param in graph.node_params(node):
+            name = f"{node.name}.{param.name}"
+            if param.dtype not in (DType.TERNARY, DType.BINARY):
+                continue
+            found = [how for how in ("planes", "lists") if f"{name}.{how}" in out]
+            if not found or name in out:
+                continue
+            if len(found) > 1:
+                raise GraphError(f"{name}: must be planes or lists, got both")
+            data = out.pop(f"{name}.{found[0]}")
+            if data.dtype != np.uint8 or data.ndim != 1:
+                raise GraphError(f"{name}.{found[0]}: must be bytes, got {data.dtype} of {data.ndim} dimensions")
+            rows, packed = (param.shape[0], math.prod(param.shape[1:])), data.astype(np.uint8, copy=False)
+            try:
+                made = from_lists(packed, rows) if found[0] == "lists" else from_planes(packed, rows, param.dtype)
+            except GraphError as error:
+                raise GraphError(f"{name}: {error}") from None
+            out[name] = made.reshape(param.shape)
+    return out
 
 
 def _members(data: bytes, name: str) -> list[bytes]:

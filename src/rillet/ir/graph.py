@@ -142,11 +142,11 @@ class Graph:
 
     @property
     def weight_bytes(self) -> int:
-        """Bytes of all weights and biases, packed at their own widths (scales and rounding constants not counted)."""
+        """Bytes of all weights and biases, packed at their own widths (scales, levels and zero points not counted)."""
         bits = 0
         for node in self.nodes:
             for param in self.node_params(node):
-                if param.name not in ("weight_scale", "weight_zero_point"):
+                if param.name not in ("weight_scale", "weight_zero_point", "levels"):
                     bits += int(np.prod(param.shape)) * param.dtype.bits
         return (bits + 7) // 8
 
@@ -206,6 +206,20 @@ def _check_params(graph: Graph, node: Node, params: Iterable[Param]) -> None:
             raise GraphError(f"{param.name} must be {param.dtype.numpy}, got {array.dtype}")
         if param.dtype is DType.F32 and not np.isfinite(array.astype(np.float64)).all():
             raise GraphError(f"{param.name} must be finite")
+        _check_values(param, array)
+
+
+def _check_values(param: Param, array: Array) -> None:
+    """Raises GraphError where an array of few values has others."""
+    match param.name, param.dtype:
+        case "weight", DType.TERNARY if not np.isin(array, (-1, 0, 1)).all():
+            raise GraphError("ternary weights must be -1, 0 or 1")
+        case "weight", DType.BINARY if not np.isin(array, (-1, 1)).all():
+            raise GraphError("binary weights must be -1 or 1")
+        case "levels", _ if (array.astype(np.float64) < 0).any():
+            raise GraphError("levels must not be negative")
+        case _:
+            pass
 
 
 def _check_image(graph: Graph) -> None:

@@ -149,7 +149,23 @@ class Conv:
     rounding: Rounding = Rounding.DOUBLE
     dense: bool = False
     """Called a dense (or fully connected, or linear) layer where it comes from; some conventions count it otherwise."""
+    levels: DType | None = None
+    """Of ternary and binary weights: the type of the two numbers of each output channel that stand for + and, less
+    its sign, for -; i8 beside stored values, f32 beside real ones. Without them weights are -1, 0 and 1.
+    """
     arity = 1
+
+    def __post_init__(self) -> None:
+        if self.levels is not None and (
+            self.weights not in (DType.TERNARY, DType.BINARY) or self.levels not in (DType.I8, DType.F32)
+        ):
+            got = f"{self.levels.value} of {self.weights.value}"
+            raise GraphError(f"levels must be i8 or f32, of ternary or binary weights; got {got}")
+
+    @property
+    def real(self) -> bool:
+        """True where weights and biases are real numbers."""
+        return self.weights is DType.F32 or self.levels is DType.F32
 
     def output_shape(self, shape: Shape) -> Shape:
         """Shape of the result; raises GraphError where channels and groups do not fit."""
@@ -169,13 +185,14 @@ class Conv:
         return (self.out_channels, *self.window.kernel, shape.channels // self.groups)
 
     def params(self, shape: Shape) -> tuple[Param, ...]:
-        """The arrays it needs: weight, and bias and scales where it has them."""
-        integer = self.weights is not DType.F32
+        """The arrays it needs: weight, and bias, scales and levels (+, then -) where it has them."""
         out = [Param("weight", self.weight_shape(shape), self.weights)]
         if self.bias:
-            out.append(Param("bias", (self.out_channels,), DType.I32 if integer else DType.F32))
-        if integer:
+            out.append(Param("bias", (self.out_channels,), DType.F32 if self.real else DType.I32))
+        if not self.real:
             out.append(Param("weight_scale", (self.out_channels,), DType.F32))
+        if self.levels is not None:
+            out.append(Param("levels", (self.out_channels, 2), self.levels))
         if self.weights is DType.U8:
             out.append(Param("weight_zero_point", (1,), DType.I32))
         return tuple(out)

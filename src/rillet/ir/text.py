@@ -5,6 +5,7 @@ import json
 import re
 from collections.abc import Mapping
 from enum import Enum
+from types import UnionType
 from typing import Any, get_args, get_type_hints
 
 from rillet.errors import GraphError
@@ -161,6 +162,8 @@ def _keywords(cls: type[Any], words: list[str]) -> dict[str, Any]:
 
 
 def _value(hint: Any, text: str) -> Any:
+    if isinstance(hint, UnionType):
+        hint = hint.__args__[0]  # of a word that may be missing
     if isinstance(hint, type) and issubclass(hint, Enum):
         return hint(text)
     if hint is bool:

@@ -108,10 +108,12 @@ class TensorType:
 
     @property
     def pixel_bytes(self) -> int:
-        """Bytes of all channels at one spatial position, unpacked."""
+        """Bytes of all channels at one spatial position; binary values are eight in a byte."""
+        if self.dtype is DType.BINARY:
+            return -(-self.shape.channels // 8)
         return self.shape.channels * self.dtype.numpy.itemsize
 
     @property
     def bytes(self) -> int:
-        """Bytes of the whole map, unpacked."""
+        """Bytes of the whole map."""
         return self.shape.pixels * self.pixel_bytes

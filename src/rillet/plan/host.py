@@ -10,7 +10,7 @@ from rillet.plan.kernels import Choice
 from rillet.plan.plan import Kernel, Plan, Split
 from rillet.plan.rows import Cost, RowPlanner
 from rillet.plan.shares import MAX_THREADS, evenness, pixel_split
-from rillet.plan.tilings import VECTORS, channel_units, choose_on
+from rillet.plan.tilings import VECTORS, channel_units, choose_on, lists_ns
 from rillet.plan.timing import Tile
 from rillet.targets.host import Host
 
@@ -18,7 +18,7 @@ ROWS = (1, 2, 4, 8, 16)
 """Rows that a tile of a host plan may have."""
 HOST_ALIGNMENT = 64
 """A line of the cache, and a vector of the widest set."""
-MACS_PER_NS = {"avx512": (80.0, 250.0), "avx2": (35.0, 60.0), "portable": (8.0, 20.0)}
+MACS_PER_NS = {"avx512": (80.0, 250.0), "avx2": (35.0, 60.0), "neon": (18.0, 60.0), "portable": (8.0, 20.0)}
 """Multiply-accumulates a nanosecond of dense layers, real and 8-bit; orders of magnitude, only their ratios matter."""
 DEPTHWISE_SHARE = 0.2
 """Rate of a depthwise layer as a share of a dense one's."""
@@ -131,10 +131,15 @@ class HostPlanner(RowPlanner):
 
     def _node_time(self, index: int, tile: Tile) -> float:
         node, choice = self.nodes[index], self.choice(index, tile)
+        firings = self.spaces[tile].timing.tiles(node.name)
+        if choice.kernel is Kernel.LISTS:
+            by_lists = lists_ns(self.graph, node, tile.of(node.shape))
+            assert by_lists is not None
+            return firings * (by_lists + TILE_NS)
         rate = MACS_PER_NS[self.host.kernels][0 if node.type.quant is None else 1]
         if choice.kernel in (Kernel.DEPTHWISE, Kernel.DEPTHWISE_TILES):
             rate *= DEPTHWISE_SHARE
-        macs, firings = op_macs(node.op, self.graph.input_shapes(node)), self.spaces[tile].timing.tiles(node.name)
+        macs = op_macs(node.op, self.graph.input_shapes(node))
         if choice.split is Split.NONE:
             return macs / rate + firings * TILE_NS
         return macs / rate / (self.threads * self._even(node, choice, tile)) + firings * (TILE_NS + WAIT_NS)
@@ -147,12 +152,12 @@ class HostPlanner(RowPlanner):
         return evenness(channel_units(node, choice, self.host.kernels), self.threads)
 
     def finish(self, plan: Plan) -> Plan:
-        """Adds the host, and which values it keeps as uint8."""
+        """Adds the host, and which values it keeps flipped."""
         if self.host.kernels not in VECTORS:
             return replace(plan, host=self.host, threads=self.threads)
-        signed = (node for node in self.nodes if node.type.dtype is DType.I8)
-        unsigned = frozenset(node.name for node in signed)
-        return replace(plan, host=self.host, unsigned=unsigned, threads=self.threads)
+        other = DType.I8 if VECTORS[self.host.kernels].byte is DType.U8 else DType.U8
+        flipped = frozenset(node.name for node in self.nodes if node.type.dtype is other)
+        return replace(plan, host=self.host, flipped=flipped, threads=self.threads)
 
 
 def _count(shape: tuple[int, ...]) -> int:

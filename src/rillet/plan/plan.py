@@ -36,16 +36,31 @@ class Kernel(Enum):
     """Any convolution but a depthwise one, by register tiles of pixels x vectors over packed weights."""
     DEPTHWISE_TILES = "depthwise_tiles"
     """A depthwise convolution by register tiles of pixels, channels as vectors."""
+    LISTS = "lists"
+    """A convolution with sparse ternary weights, as lists of places, over many pixels abreast."""
+    LOW_BIT = "low_bit"
+    """A convolution with ternary or binary weights as they lie packed."""
+    LOW_BIT_DEPTHWISE = "low_bit_depthwise"
+    XNOR = "xnor"
+    """A convolution of binary values with binary weights."""
+    SIGN = "sign"
+    """Signs of 8-bit values as bits."""
 
 
 class Packing(Enum):
-    """Order of a stage's weights: output channel first, tap first (channels innermost), or in blocks of vectors."""
+    """Order of a stage's weights: output channel first, tap first (channels innermost), or in blocks of vectors; those
+    of one or two bits packed as ir/packed.py says.
+    """
 
     NONE = "none"
     OUTPUT_MAJOR = "output_major"
     TAP_MAJOR = "tap_major"
     BLOCKS = "blocks"
     """In the order in which register tiles read them: blocks of output vectors, in each the depth, lanes innermost."""
+    PLANES = "planes"
+    LISTS = "lists"
+    PLACES = "places"
+    """Lists of the places of the values under + and under -, output channels of equally long lists side by side."""
 
 
 class Split(Enum):
@@ -138,8 +153,10 @@ class Plan:
     """True where the whole input image lies in the arena; else its rows are pushed in, from the caller's memory."""
     host: Host | None = None
     """The machine whose kernels it uses; None for the portable ones."""
-    unsigned: frozenset[str] = frozenset()
-    """Values of type int8 that are kept as uint8, 128 more than they are, because dot products want them so."""
+    flipped: frozenset[str] = frozenset()
+    """Values of type int8 that are kept as uint8, 128 more than they are, or of type uint8 that are kept as int8, 128
+    less: as dot products of the host want them.
+    """
     threads: int = 1
     """Threads that make the tiles together; the bytes do not depend on it."""
 

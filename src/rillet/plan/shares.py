@@ -49,11 +49,16 @@ def pixel_split(shape: Shape, tile_pixels: int, threads: int) -> tuple[Split, fl
     return Split.ROWS, by_rows
 
 
-def shares(shape: Shape, tile_pixels: int, split: Split, threads: int) -> Iterator[int]:
-    """Pixels that a thread makes in one piece, for each thread and each size of a tile."""
+def shares(shape: Shape, tile_pixels: int, split: Split, threads: int, *, row_by_row: bool = False) -> Iterator[int]:
+    """Pixels that a thread makes in one piece, for each thread and each size of a tile; no piece is longer than a row
+    where it makes them row by row.
+    """
     if split is Split.COLUMNS:
         ends = bounds(shape.width, threads)
         yield from {end - start for start, end in pairwise(ends)} - {0}
+        return
+    if row_by_row:
+        yield shape.width
         return
     sizes = set(tiles(shape, tile_pixels))
     if split is not Split.ROWS:
@@ -62,3 +67,9 @@ def shares(shape: Shape, tile_pixels: int, split: Split, threads: int) -> Iterat
     ends = bounds(tile_rows(shape, tile_pixels), threads)
     found = {min(end, n) - start for n in sizes for start, end in pairwise(ends)}
     yield from {n * shape.width for n in found if n > 0}
+
+
+def share_rows(shape: Shape, tile_pixels: int, split: Split, threads: int) -> int:
+    """Most rows of a tile of which one thread makes pixels."""
+    rows = tile_rows(shape, tile_pixels)
+    return -(-rows // threads) if split is Split.ROWS else rows

@@ -3,6 +3,8 @@
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
+import numpy as np
+
 from rillet.arithmetic.affine import FLOAT_SHIFT
 from rillet.arithmetic.convolution import multipliers, stored_weights
 from rillet.ir.graph import Graph, Node
@@ -10,7 +12,7 @@ from rillet.ir.ops import Conv, Rounding, Window
 from rillet.ir.types import DType
 from rillet.plan.kernels import Choice, choose
 from rillet.plan.plan import Kernel, Packing, Split, Tiling
-from rillet.plan.shares import LEAST_EVEN, evenness, pixel_split, shares
+from rillet.plan.shares import LEAST_EVEN, evenness, pixel_split, share_rows, shares
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,12 +25,16 @@ class Vectors:
     """Vectors of a dense tile -> most pixels whose sums fit beside the weights."""
     byte_pixels: dict[int, int]
     """The same for bytes."""
+    byte: DType
+    """What its dot products take activations of bytes as."""
 
 
 _AVX512 = {1: 14, 2: 14, 3: 8, 4: 6, 8: 2}
+_NEON = {1: 14, 2: 12, 3: 8, 4: 6, 6: 4, 8: 2}
 VECTORS = {
-    "avx512": Vectors(16, 32, _AVX512, _AVX512),
-    "avx2": Vectors(8, 16, {1: 8, 2: 6, 3: 4, 6: 1}, {1: 8, 2: 4, 4: 2}),
+    "avx512": Vectors(16, 32, _AVX512, _AVX512, DType.U8),
+    "avx2": Vectors(8, 16, {1: 8, 2: 6, 3: 4, 6: 1}, {1: 8, 2: 4, 4: 2}, DType.U8),
+    "neon": Vectors(4, 32, _NEON, _NEON, DType.I8),
 }
 _LATENCY = 8
 """Independent sums that keep two multiply-add units of four cycles busy."""
@@ -38,6 +44,11 @@ MAX_ROW_TAPS = 64
 """Widest window that a depthwise tile is written out for; wider ones take the portable kernel."""
 GROUP_ROWS = 4
 """Rows of a window that one dot product of bytes takes in."""
+MOST_NEIGHBOURS = 14
+"""Pixels of a depthwise tile: more lengthen the program, and hardly save loads."""
+
+_ALONE = (Kernel.LOW_BIT, Kernel.LOW_BIT_DEPTHWISE, Kernel.XNOR, Kernel.SIGN)
+"""Portable kernels that are not shared among threads: what they gather lies in one place."""
 
 
 def choose_on(graph: Graph, node: Node, tile_pixels: int, kernels: str, threads: int = 1) -> Choice:
@@ -52,7 +63,7 @@ def choose_on(graph: Graph, node: Node, tile_pixels: int, kernels: str, threads:
         return replace(made, split=Split.CHANNELS)
     if made.kernel is Kernel.DENSE:
         made = replace(made, scratch_bytes=made.scratch_bytes * threads)
-    if made.kernel not in (Kernel.TILES, Kernel.DEPTHWISE_TILES) or made.scratch_bytes:
+    if made.kernel not in (Kernel.TILES, Kernel.DEPTHWISE_TILES):
         return made
     by_channels = _choose(graph, node, tile_pixels, kernels, Split.CHANNELS, threads)
     even_channels = evenness(channel_units(node, by_channels, kernels), threads)
@@ -74,12 +85,17 @@ def _weighs(graph: Graph, node: Node) -> int:
 
 def _choose(graph: Graph, node: Node, tile_pixels: int, kernels: str, split: Split, threads: int) -> Choice:
     op = node.op
+    if kernels == "avx512" and isinstance(op, Conv) and graph.input_types(node)[0].dtype is DType.BINARY:
+        choice, results = choose(graph, node, tile_pixels), -(-op.out_channels // 8) * 8 * 4
+        scratch = XNOR_PIXELS * (choice.scratch_bytes + results)
+        return replace(choice, packing=Packing.BLOCKS, scratch_bytes=scratch)
     if (
         kernels not in VECTORS
         or not isinstance(op, Conv)
+        or any(value.dtype in (DType.BINARY, DType.I32) for value in (node.type, *graph.input_types(node)))
         or not (weight_parts(graph, node) and _fits_floats(graph, node))
     ):
-        return replace(choose(graph, node, tile_pixels), split=split)
+        return _portable(graph, node, tile_pixels, split)
     source, vectors = graph.input_shapes(node)[0], VECTORS[kernels]
     real = node.type.quant is None
     if op.depthwise(source) and op.out_channels == source.channels and op.window.extent[1] <= MAX_ROW_TAPS:
@@ -89,20 +105,56 @@ def _choose(graph: Graph, node: Node, tile_pixels: int, kernels: str, split: Spl
     if op.groups == 1:
         choose(graph, node, tile_pixels)
         parts, depth = weight_parts(graph, node), dense_depth(graph, node)
-        gathered = 0 if op.window.pointwise and parts == 1 else tile_pixels * depth * (4 if real else 1)
-        pixels = max(shares(node.shape, tile_pixels, split, threads))
+        if kernels == "avx512" and lists_pay(graph, node, tile_pixels, threads):
+            gathered = 0 if op.window.pointwise and parts == 1 else tile_pixels * depth * (4 if real else 1)
+            abreast = ABREAST[tile_pixels > ABREAST[0]]
+            scratch = gathered + lists_scratch(depth, op.out_channels, abreast)
+            return Choice(Kernel.LISTS, Packing.PLACES, scratch_bytes=scratch, tiling=Tiling(abreast, 1))
+        windows, band = not in_line(node, parts), 0
+        if windows:
+            # Each thread has a band of its own.
+            band = threads * band_values(graph, node, share_rows(node.shape, tile_pixels, split, threads))
+        pixels = max(shares(node.shape, tile_pixels, split, threads, row_by_row=windows))
         over = threads if split is Split.CHANNELS else 1
         tiling = replace(dense_tiling(op.out_channels, pixels, depth, real, kernels, over), parts=parts)
-        return Choice(Kernel.TILES, Packing.BLOCKS, scratch_bytes=gathered, tiling=tiling, split=split)
-    return replace(choose(graph, node, tile_pixels), split=split)
+        scratch = band * (4 if real else 1)
+        return Choice(Kernel.TILES, Packing.BLOCKS, scratch_bytes=scratch, tiling=tiling, split=split)
+    return _portable(graph, node, tile_pixels, split)
+
+
+def _portable(graph: Graph, node: Node, tile_pixels: int, split: Split) -> Choice:
+    made = choose(graph, node, tile_pixels)
+    return made if made.kernel in _ALONE else replace(made, split=split)
+
+
+def in_line(node: Node, parts: int) -> bool:
+    """True where a dense tile reads pixel after pixel where they lie; elsewhere it reads a band of padded rows."""
+    op = node.op
+    assert isinstance(op, Conv)
+    return op.window.pointwise and parts == 1
+
+
+def band_values(graph: Graph, node: Node, rows: int) -> int:
+    """Values of the padded rows under the windows of so many rows of the result."""
+    op, source = node.op, graph.input_shapes(node)[0]
+    assert isinstance(op, Conv)
+    high = (rows - 1) * op.window.stride[0] + op.window.extent[0]
+    return high * (source.width + sum(op.window.padding[2:])) * source.channels
+
+
+def window_runs(graph: Graph, node: Node) -> tuple[int, int, int]:
+    """How a window lies in padded rows: (rows, runs of each row, values of a run); a row is one run unless dilated."""
+    op, channels = node.op, graph.input_shapes(node)[0].channels
+    assert isinstance(op, Conv)
+    high, wide = op.window.kernel
+    return (high, 1, wide * channels) if op.window.dilation[1] == 1 else (high, wide, channels)
 
 
 def dense_depth(graph: Graph, node: Node) -> int:
-    """Values of one gathered window, once for each part of the weights, bytes rounded up to whole groups of four."""
-    op = node.op
-    assert isinstance(op, Conv)
-    depth = op.window.taps * graph.input_shapes(node)[0].channels * weight_parts(graph, node)
-    return depth if node.type.quant is None else -(-depth // GROUP_ROWS) * GROUP_ROWS
+    """Values of one window, once for each part of the weights, runs of bytes rounded up to whole groups of four."""
+    rows, runs, values = window_runs(graph, node)
+    padded = values if node.type.quant is None else -(-values // GROUP_ROWS) * GROUP_ROWS
+    return rows * runs * padded * weight_parts(graph, node)
 
 
 @lru_cache(maxsize=4096)
@@ -140,11 +192,15 @@ def split(pixels: int, tile: int) -> list[int]:
 
 
 def _depthwise(window: Window, real: bool, vectors: Vectors, node: Node) -> Tiling:
-    """Pixels whose sums fit the registers beside the columns that they share (real) or four vectors of sums (bytes)."""
+    """Pixels whose sums fit the registers: one vector each beside the columns that they share (real), or four (bytes;
+    where fewer vectors are left, a tile has more pixels).
+    """
     if not real:
-        return Tiling(min(node.shape.width, max(1, (vectors.registers - 12) // 4)), 4)
+        return Tiling(max(1, (vectors.registers - 12) // 4), 4)
     pixels = 1
-    while (pixels + 1) + pixels * window.stride[1] + window.extent[1] + 2 <= vectors.registers and pixels < 14:
+    while (pixels + 1) + pixels * window.stride[1] + window.extent[
+        1
+    ] + 2 <= vectors.registers and pixels < MOST_NEIGHBOURS:
         pixels += 1
     return Tiling(even(node.shape.width, pixels), 1)
 
@@ -155,12 +211,73 @@ def weight_parts(graph: Graph, node: Node) -> int:
     op = node.op
     assert isinstance(op, Conv)
     if op.weights is not DType.U8:
-        return int(op.weights in (DType.F32, DType.I8))
+        return int(op.weights in (DType.F32, DType.I8, DType.TERNARY, DType.BINARY))
     if not graph.params:
         return 1
     stored, zero = stored_weights(graph, node, op)
     low, high = int(stored.min()) - zero, int(stored.max()) - zero
     return 1 if low >= -128 and high <= 127 else 2 if high <= 254 else 0
+
+
+XNOR_PIXELS = 4
+"""Pixels whose bits are gathered at once on a host."""
+
+# -- sparse ternary weights ------------------------------------------------------------------------------------------
+
+ABREAST = (32, 64)
+"""Pixels that are summed at once."""
+LISTS_MOST = 128
+"""Longest list: sums of so many bytes fit 16 bits with their sign."""
+LISTS_DEPTH = 4000
+"""Deepest window: places are 16-bit numbers."""
+LISTS_GAIN = 1.1
+"""How many times slower register tiles must be, by the estimates below, before lists are taken."""
+_DENSE_MACS_PER_NS = 420.0
+_NS_A_VALUE, _NS_AN_ADDITION, _NS_AN_OUTPUT = 1.3 / 64, 0.27 / 32, 6.0 / 64
+"""What a pixel costs: each of its values, each weight that is not zero, each output. Measured; see bench/lowbit.py."""
+
+
+def lists_scratch(depth: int, channels: int, abreast: int) -> int:
+    """Bytes of the values and of the results of `abreast` pixels, whole sixteens of channels, and a place of zeros."""
+    return abreast * (2 * (_sixteens(depth) + 1) + _sixteens(channels))
+
+
+def _sixteens(count: int) -> int:
+    return -(-count // 16) * 16
+
+
+@lru_cache(maxsize=512)
+def list_lengths(graph: Graph, node: Node) -> tuple[int, int] | None:
+    """Places in all lists of a ternary layer, in whole fours, and in the longest; None where it has none."""
+    op = node.op
+    assert isinstance(op, Conv)
+    if op.weights is not DType.TERNARY or op.groups != 1 or node.type.quant is None or not graph.params:
+        return None
+    rows = graph.param(node, "weight").astype(np.int8).reshape(op.out_channels, -1)
+    lengths = np.stack([(rows > 0).sum(1), (rows < 0).sum(1)])
+    return int((-(-lengths // 4) * 4).sum()), int(lengths.max())
+
+
+def lists_ns(graph: Graph, node: Node, pixels: int) -> float | None:
+    """Estimated nanoseconds of a firing of so many pixels by lists; None where they do not fit."""
+    found, op = list_lengths(graph, node), node.op
+    assert isinstance(op, Conv)
+    depth = op.window.taps * graph.input_shapes(node)[0].channels
+    if found is None or found[1] > LISTS_MOST or depth > LISTS_DEPTH:
+        return None
+    abreast = ABREAST[pixels > ABREAST[0]]
+    whole = -(-pixels // abreast) * abreast
+    return whole * (depth * _NS_A_VALUE + found[0] * _NS_AN_ADDITION + op.out_channels * _NS_AN_OUTPUT)
+
+
+def lists_pay(graph: Graph, node: Node, pixels: int, threads: int = 1) -> bool:
+    """True where lists, which one thread makes alone, are estimated to be clearly faster than register tiles."""
+    op, estimate = node.op, lists_ns(graph, node, pixels)
+    assert isinstance(op, Conv)
+    if estimate is None:
+        return False
+    depth = op.window.taps * graph.input_shapes(node)[0].channels
+    return pixels * _sixteens(op.out_channels) * depth / _DENSE_MACS_PER_NS / threads > LISTS_GAIN * estimate
 
 
 def _fits_floats(graph: Graph, node: Node) -> bool:

@@ -10,6 +10,7 @@ from rich.table import Table
 from rillet.analyses.count import Count, Layer, by
 from rillet.analyses.explain import Demand, Explanation
 from rillet.report.text import bytes_text
+from rillet.transforms.lowbit import TernaryReport
 
 
 def summed(counted: Count, key: str) -> tuple[Layer, ...]:
@@ -27,6 +28,16 @@ def count_record(counted: Count, key: str) -> dict[str, Any]:
     for layer in record["layers"]:
         layer["shape"] = list(layer["shape"].values()) if layer["shape"] else None
     return record
+
+
+def ternary_text(console: Console, counted: TernaryReport) -> None:
+    """How many weights are of few bits, and how many are where."""
+    console.print(
+        f"{counted.tensors} tensors of {counted.params:,} weights are ternary or binary: {counted.plus:,} at +, "
+        f"{counted.zero:,} at 0, {counted.minus:,} at -\n"
+        f"{counted.other_tensors} tensors of {counted.other_params:,} numbers are not",
+        highlight=False,
+    )
 
 
 def count_table(console: Console, counted: Count, key: str) -> None:

@@ -77,7 +77,9 @@ def _build(
     product: str,
 ) -> Path:
     command = find_compiler()
-    flags = (*flags, *(f"-D{name}" for name in defines))
+    # zig has other names for processors, and knows the one that it runs on by itself.
+    known = (flag for flag in flags if "ziglang" not in command or not flag.startswith("-march="))
+    flags = (*known, *(f"-D{name}" for name in defines))
     headers = {name: text for name, text in files.items() if name.endswith(".h")}
     identity = [compiler_version(command), *command, *flags]
     keys = {source: _key([*identity, source, files[source], *_used(files[source], headers)]) for source in sources}

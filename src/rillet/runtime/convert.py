@@ -7,24 +7,28 @@ from rillet.exporters import rlt, safetensors, tflite
 from rillet.ir.graph import Graph
 from rillet.runtime.extras import extra
 from rillet.runtime.files import write_file
+from rillet.transforms.lowbit import unpack
 
 SUFFIXES = (".onnx", ".rlt", ".safetensors", ".tflite")
 
 
 def convert(graph: Graph, path: Path) -> int:
-    """Writes `graph` to `path`, whole or not at all; returns its bytes. Raises GraphError for an unknown suffix."""
+    """Writes `graph` to `path`, whole or not at all; returns its bytes. Raises GraphError for an unknown suffix.
+
+    ONNX and TFLite get ternary and binary weights as int8 or float ones, which they know.
+    """
     match path.suffix.lower():
         case ".rlt":
             data = rlt.to_bytes(graph)
         case ".safetensors":
             data = safetensors.to_bytes(graph)
         case ".tflite":
-            data = tflite.export(graph)
+            data = tflite.export(unpack(graph))
         case ".onnx":
             with extra("onnx"):
                 from rillet.exporters.onnx import export
 
-            data = export(graph)
+            data = export(unpack(graph))
         case suffix:
             raise GraphError(f"{path}: must end in {', '.join(SUFFIXES)}, got {suffix or 'no suffix'!r}")
     write_file(path, data)

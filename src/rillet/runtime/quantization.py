@@ -11,7 +11,8 @@ from rillet.backends import reference
 from rillet.errors import GraphError
 from rillet.exporters import rlt
 from rillet.ir.graph import Array, Graph, Node
-from rillet.ir.ops import Constant, Input
+from rillet.ir.ops import Constant, Conv, Input
+from rillet.ir.types import DType
 from rillet.plan.rows import plan_rows
 from rillet.runtime.datasets import Dataset, open_dataset, open_pictures
 from rillet.runtime.evaluate import background, evaluate
@@ -19,6 +20,7 @@ from rillet.runtime.images import as_input, contract
 from rillet.runtime.verify import random_inputs
 from rillet.transforms.equalize import equalize as even_out
 from rillet.transforms.fold import fold
+from rillet.transforms.lowbit import binarize, large_layers, pack, ternarize
 from rillet.transforms.quantize import Quantization, Rule, check_float, quantize
 from rillet.transforms.statistics import Calibration, Statistics, observe, together
 
@@ -114,6 +116,20 @@ def calibrate(
 
     seen = collect(folded, taken(), progress)
     return Calibrated(folded, seen, tuple(kept), next(iter(seen.values())).images)
+
+
+def with_few_bits(graph: Graph, bits: str, threshold: float | None = None) -> tuple[Graph, bool]:
+    """The float network with `ternary` or `binary` weights in it, and whether they were trained so.
+
+    One that has such weights stays as it is; of another the large layers (`transforms.lowbit.large_layers`) get them.
+    Raises GraphError where there is none.
+    """
+    check_float(fold(graph))
+    wanted = (DType.BINARY,) if bits == "binary" else (DType.TERNARY, DType.BINARY)
+    if any(isinstance(node.op, Conv) and node.op.weights in wanted for node in pack(fold(graph)).nodes):
+        return graph, True
+    layers = large_layers(graph)
+    return (binarize(graph, layers) if bits == "binary" else ternarize(graph, layers, threshold)), False
 
 
 def pictures(graph: Graph, data: Dataset, count: int, seed: int = 0) -> Iterator[Array]:

@@ -11,8 +11,9 @@ import numpy as np
 from rillet.backends.c.emit import emit
 from rillet.backends.c.flags import machine_flags
 from rillet.errors import GraphError
-from rillet.ir.graph import Array
+from rillet.ir.graph import Array, Node
 from rillet.ir.ops import Constant, Input
+from rillet.ir.types import DType
 from rillet.plan.plan import Plan
 from rillet.runtime.build import build_library
 
@@ -48,7 +49,7 @@ class Program:
             function.restype = None
         if plan.host is not None:
             self._library.net_run_batch.restype = None
-        self._traces = [np.zeros(node.shape.array, node.type.dtype.numpy) for node in graph.nodes] if trace else []
+        self._traces = [_raw(node) for node in graph.nodes] if trace else []
         if trace:
             table = (ctypes.c_void_p * len(self._traces)).in_dll(self._library, "net_trace")
             for i, array in enumerate(self._traces):
@@ -57,19 +58,19 @@ class Program:
     def run(self, image: Array) -> tuple[Array, ...]:
         """The outputs for one image, as the net stores them; raises GraphError for a wrong shape."""
         image = self._checked(image)
-        out = tuple(np.empty(node.shape.array, node.type.dtype.numpy) for node in self._outputs)
+        out = tuple(_raw(node) for node in self._outputs)
         self._library.net_run(*(ctypes.c_void_p(array.ctypes.data) for array in (image, *out)))
-        return out
+        return tuple(_values(node, array) for node, array in zip(self._outputs, out, strict=True))
 
     def run_batch(self, images: Array) -> tuple[Array, ...]:
         """The outputs for images x height x width x channels, image by image; one call of a host plan's program."""
         if self.plan.host is None:
             return tuple(np.stack(made) for made in zip(*map(self.run, images), strict=True))
         checked = np.stack([self._checked(image) for image in images])
-        out = tuple(np.empty((len(images), *n.shape.array), n.type.dtype.numpy) for n in self._outputs)
+        out = tuple(np.stack([_raw(node)] * len(images)) for node in self._outputs)
         pointers = (ctypes.c_void_p(array.ctypes.data) for array in out)
         self._library.net_run_batch(ctypes.c_void_p(checked.ctypes.data), ctypes.c_int32(len(images)), *pointers)
-        return out
+        return tuple(np.stack([_values(n, raw) for raw in made]) for n, made in zip(self._outputs, out, strict=True))
 
     def push(self, image: Array) -> tuple[Array, ...]:
         """As `run`, one row at a time out of a buffer that holds only that row."""
@@ -82,7 +83,8 @@ class Program:
         out: list[Array] = []
         for node, result in zip(self._outputs, self._results, strict=True):
             data = ctypes.string_at(result(), node.type.bytes)
-            out.append(np.frombuffer(data, node.type.dtype.numpy).reshape(node.shape.array))
+            raw = _raw(node)
+            out.append(_values(node, np.frombuffer(data, raw.dtype).reshape(raw.shape)))
         return tuple(out)
 
     def trace(self, image: Array) -> dict[str, Array]:
@@ -91,7 +93,7 @@ class Program:
         self.run(image)
         nodes = self.plan.graph.nodes
         made = zip(nodes, self._traces, strict=True)
-        return {n.name: a.copy() for n, a in made if not isinstance(n.op, Input | Constant)}
+        return {n.name: _values(n, a).copy() for n, a in made if not isinstance(n.op, Input | Constant)}
 
     def touched_bytes(self, image: Array) -> int:
         """High-water mark of the arena: the end of the last byte that one image writes, found by poison."""
@@ -131,6 +133,21 @@ class Program:
                 f"got {image.dtype} of {image.shape}"
             )
         return np.ascontiguousarray(image)
+
+
+def _raw(node: Node) -> Array:
+    """Room for a value as the net stores it."""
+    if node.type.dtype is DType.BINARY:
+        return np.zeros((node.shape.height, node.shape.width, node.type.pixel_bytes), np.uint8)
+    return np.zeros(node.shape.array, node.type.dtype.numpy)
+
+
+def _values(node: Node, raw: Array) -> Array:
+    """The values that the net stores so: bits are -1 and 1."""
+    if node.type.dtype is not DType.BINARY:
+        return raw
+    bits = np.unpackbits(raw.astype(np.uint8), axis=2, count=node.shape.channels, bitorder="little")
+    return np.where(bits == 1, 1, -1).astype(np.int8)
 
 
 def _ending(index: int) -> str:

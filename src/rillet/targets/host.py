@@ -9,14 +9,17 @@ from pathlib import Path
 
 from rillet.errors import TargetError
 
-KERNELS = ("portable", "avx2", "avx512")
-"""Kernel sets: plain C; AVX2 with FMA; AVX-512 F, BW, DQ, VL and VNNI."""
+KERNELS = ("portable", "avx2", "avx512", "neon")
+"""Kernel sets: plain C; AVX2 with FMA; AVX-512 F, BW, DQ, VL and VNNI; NEON of any AArch64."""
 
 _NEEDS = {
     "avx512": ("avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_vnni"),
     "avx2": ("avx2", "fma"),
+    "neon": ("asimd",),
 }
 """Words of /proc/cpuinfo that a kernel set asks for, the best set first."""
+_EXTRAS = {"avx512": ("avx512vbmi",), "neon": ("asimddp",)}
+"""Words that name what its kernels make use of beyond that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +31,8 @@ class Host:
     cores: int = 1
     l1_bytes: int = 32 << 10
     l2_bytes: int = 512 << 10
+    extras: tuple[str, ...] = ()
+    """What it has beyond its kernel set, as Linux calls it."""
 
     def __post_init__(self) -> None:
         if self.kernels not in KERNELS:
@@ -63,6 +68,7 @@ def this_host() -> Host:
         cores,
         caches.get(1, default.l1_bytes),
         caches.get(2, default.l2_bytes),
+        tuple(word for word in _EXTRAS.get(kernels, ()) if word in flags),
     )
 
 

@@ -5,7 +5,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -20,23 +20,29 @@ from torch.nn.parallel import DistributedDataParallel
 from rillet.errors import GraphError
 from rillet.exporters import rlt
 from rillet.importers.rlt import load
-from rillet.ir.graph import Array, Graph, ImageSpec
+from rillet.ir.graph import Array, Graph
 from rillet.ir.text import print_graph
-from rillet.runtime.datasets import Dataset
+from rillet.runtime.datasets import Dataset, subset
 from rillet.runtime.files import write_file
 from rillet.runtime.images import contract
-from rillet.train import checkpoint, parallel, start, ternary
-from rillet.train.data import Batch, Batches, Share, ahead, kept_size
+from rillet.train import checkpoint, parallel, quantized, start, ternary
+from rillet.train.data import Batch, Batches, Share, kept_size
+from rillet.train.inputs import precision, to_input
 from rillet.train.modules import TorchNetwork, from_state, to_module
 from rillet.train.optim import Average, make_optimizer, rate_at
 from rillet.train.pictures import Pictures
+from rillet.train.quantized import QuantizedNetwork
 from rillet.train.recipe import Recipe, to_toml
 from rillet.train.records import DEFAULT, SILENT, Options, Row, Tick, Trained, Watch, to_csv
+from rillet.train.testing import loss_and_top1
 from rillet.train.tuning import Settings, choose, cores, keep_memory
 from rillet.transforms.lowbit import signs
+from rillet.transforms.prune import large_layers, prune
+from rillet.transforms.quantize import Scales, quantize_under
 
 BEST, LAST, LOG, RECIPE, SETTINGS = "best.rlt", "last.rlt", "log.csv", "recipe.toml", "run.json"
-SIGNS = "signs.rlt"
+SIGNS, FLOAT = "signs.rlt", "float.rlt"
+_CALIBRATION_BATCH = 8
 _GPU_CHECK_STEPS = 25
 """Steps between looks at the loss on a GPU, each of which waits for it; a CPU is looked at every step."""
 
@@ -108,7 +114,11 @@ class _Run:
     ) -> None:
         self.recipe, self.out, self.options, self.watch = recipe, out, options, watch
         self.device, self.share = device, share
-        self.graph = start.started(graph, data, recipe, options.seed)
+        self.graph = start.started(start.foldable(graph) if recipe.quantize else graph, data, recipe, options.seed)
+        self.pruned: tuple[str, ...] = ()
+        if recipe.prune:
+            self.pruned = large_layers(self.graph, recipe.prune.more_than, recipe.prune.layers)
+            self.graph = prune(self.graph, recipe.prune.sparsity, self.pruned)
         self.spec = contract(self.graph)
         self.test = Pictures(test, self.spec)
         self.batches = Batches(
@@ -125,9 +135,16 @@ class _Run:
         self.settings = self._settings(module, None if found is None else found["settings"])
         torch.set_num_threads(self.settings.threads)
         self.module = self._prepared(module)
+        weights = [self.module.get_submodule(name).get_parameter("weight") for name in self.pruned]
+        self.masks = [(weight, weight.detach() != 0) for weight in weights]
+        """What pruning left."""
         self.optimizer = make_optimizer(self.module, recipe.optimizer)
         self.average = Average(self.module, recipe.average.decay) if recipe.average.decay else None
-        self.precision = _precision(recipe, device)
+        self.scales: Scales | None = None
+        self.start_top1: float | None = None
+        """Of the integers before the first step, which are the best network until training makes a better one."""
+        self.calibration = [] if recipe.quantize is None else self._calibration(data, recipe.quantize.images)
+        self.precision = precision(recipe, device)
         self.scaler = torch.GradScaler(device.type, enabled=self.precision is torch.float16)
         self.step = 0
         self.tally = _Tally()
@@ -181,6 +198,9 @@ class _Run:
 
     def _prepared(self, module: TorchNetwork) -> TorchNetwork:
         norm = self.recipe.batch_norm
+        if self.recipe.quantize:
+            plain, module = module, QuantizedNetwork(module.graph)
+            module.load_state_dict(plain.state_dict())
         for part in module.modules():
             if isinstance(part, nn.BatchNorm2d):
                 part.momentum = norm.momentum
@@ -198,6 +218,38 @@ class _Run:
         # Statistics of batch norms are each process's own in training; those of the first are kept.
         return DistributedDataParallel(self.module, forward_sync_buffers=False)
 
+    # -- scales of quantisation-aware training -------------------------------------------------------------------------
+
+    def _calibration(self, data: Dataset, count: int) -> list[Array]:
+        """Batches of the pictures that ranges are calibrated on: the same whatever the seed."""
+        chosen = np.random.default_rng(0).permutation(len(data))[:count]
+        found = Pictures(subset(data, chosen), self.spec)
+        pixels = [found.near(i)[0] for i in range(len(found))]
+        starts = range(0, len(pixels), _CALIBRATION_BATCH)
+        return [np.stack(pixels[at : at + _CALIBRATION_BATCH]) for at in starts]
+
+    def _observe(self) -> None:
+        """Looks at the ranges again, if they are due and not frozen."""
+        said = self.recipe.quantize
+        if said is None or (self.scales is not None and self.step >= said.freeze_epochs * self.batches.steps):
+            return
+        if self.scales is None or self.step % said.observe_every == 0:
+            batches = (self._input(pixels) for pixels in self.calibration)
+            self._use(quantized.scales_of(self._real(self.module), self.module, batches, said))
+
+    def _use(self, scales: Scales) -> None:
+        self.scales = scales
+        for network in (self.module, None if self.average is None else self.average.module):
+            if isinstance(network, QuantizedNetwork):
+                network.use(scales)
+
+    def _begin_with_integers(self) -> None:
+        kept = self._kept()
+        loss, self.start_top1 = self._evaluated(kept)
+        if self.share.rank == 0:
+            self._write_best(kept)
+        self.watch.note(f"before training, in integers: test loss {loss:.3f}, top-1 {self.start_top1:.2%}")
+
     # -- checkpoints ---------------------------------------------------------------------------------------------------
 
     def _state(self) -> dict[str, Any]:
@@ -211,6 +263,8 @@ class _Run:
             "tally": self.tally.state(),
             "rows": [asdict(row) for row in self.rows],
             "settings": [self.settings.threads, int(self.settings.channels_last)],
+            "scales": None if self.scales is None else quantized.to_state(self.scales),
+            "start_top1": self.start_top1,
         }
 
     def _restore(self, state: dict[str, Any]) -> None:
@@ -224,6 +278,9 @@ class _Run:
             torch.set_rng_state(state["torch"])
             self.step, self.tally = int(state["step"]), _Tally(state["tally"])
             self.rows = [Row(**row) for row in state["rows"]]
+            if self.recipe.quantize:
+                self._use(quantized.from_state(state["scales"]))
+                self.start_top1 = state["start_top1"]
         except (KeyError, ValueError, TypeError, RuntimeError) as error:
             reason = str(error).partition("\n")[0]
             raise GraphError(f"{self.out / checkpoint.CHECKPOINT}: must be this run's: {reason}") from None
@@ -248,6 +305,9 @@ class _Run:
         if self.share.rank == 0:
             self._describe()
         if self.step == 0:
+            self._observe()
+            if self.scales is not None:
+                self._begin_with_integers()
             self._save()
         else:
             self.watch.note(f"going on from step {self.step} of {self.batches.steps * self.recipe.run.epochs}")
@@ -284,6 +344,7 @@ class _Run:
     def _train_step(self, batch: Batch) -> None:
         for found in self.optimizer.param_groups:
             found["lr"] = rate_at(self.recipe, self.step, self.batches.steps)
+        self._observe()
         image, labels = self._input(batch.pixels), torch.from_numpy(batch.labels).to(self.device)
         with torch.autocast(self.device.type, self.precision, enabled=self.precision is not torch.float32):
             made = self.wrapped(image)
@@ -294,6 +355,9 @@ class _Run:
         self.scaler.update()
         if self.layers:
             ternary.clip_scales(self.module)
+        with torch.no_grad():
+            for weight, mask in self.masks:
+                weight.mul_(mask)
         if self.average is not None:
             self.average.update(self.module)
         with torch.no_grad():
@@ -334,7 +398,7 @@ class _Run:
     def _end_epoch(self, epoch: int) -> None:
         if not all(bool(torch.isfinite(value).all()) for value in self.module.parameters()):
             raise self._diverged("weights", "a value that is no number", self.step)
-        kept = self.average.module if self.average is not None else self.module
+        kept = self._kept()
         parallel.copy_from_first(kept, self.share)
         loss, top1 = self._evaluated(kept)
         tally, seen = self.tally, max(self.tally.seen, 1)
@@ -352,51 +416,41 @@ class _Run:
             round(tally.seconds, 3),
         )
         best = max((row.test_top1 for row in self.rows), default=-1.0)
+        best = max(best, -1.0 if self.start_top1 is None else self.start_top1)
         self.rows.append(row)
         self.tally = _Tally()
         if self.share.rank == 0:
-            data = rlt.to_bytes(self._graph_of(kept))
             if top1 > best:
-                write_file(self.out / BEST, data)
-            write_file(self.out / LAST, data)
+                self._write_best(kept)
+            write_file(self.out / LAST, rlt.to_bytes(self._graph_of(kept)))
             write_file(self.out / LOG, to_csv(self.rows).encode())
         self._save()
         self.watch.rows(self.rows)
 
+    def _kept(self) -> nn.Module:
+        return self.average.module if self.average is not None else self.module
+
+    def _write_best(self, module: nn.Module) -> None:
+        write_file(self.out / BEST, rlt.to_bytes(self._graph_of(module)))
+        if self.scales is not None:
+            write_file(self.out / FLOAT, rlt.to_bytes(self._real(module)))
+
     def _graph_of(self, module: nn.Module) -> Graph:
+        """The network as it computes: in integers where it is trained to be."""
+        made = self._real(module)
+        return made if self.scales is None else quantize_under(made, self.scales)
+
+    def _real(self, module: nn.Module) -> Graph:
         return from_state(ternary.plain_state(module), self.graph)
 
     def _evaluated(self, module: nn.Module) -> tuple[float, float]:
-        """Mean loss and top-1 on the test part, each process taking its share; broken pictures are left out."""
-        module.eval()
-        sums = torch.zeros(3, dtype=torch.float64)
-        with torch.inference_mode():
-            for pixels, numbers in self._test_chunks():
-                labels = torch.from_numpy(numbers).to(self.device)
-                made = module(self._input(pixels)).float()
-                loss = F.cross_entropy(made, labels, reduction="sum")
-                right = (made.argmax(1) == labels).sum()
-                sums += torch.stack([loss.double(), right.double(), torch.tensor(len(labels)).to(loss)]).cpu()
-        sums = parallel.total(sums.to(self.device), self.share).cpu()
-        if sums[2] == 0:
-            self.test.near(0)
-        return float(sums[0] / sums[2]), float(sums[1] / sums[2])
-
-    def _test_chunks(self) -> Iterator[tuple[Array, Array]]:
-        rows = range(self.share.rank, len(self.test), self.share.world)
-        size = max(1, self.recipe.run.batch // self.share.world)
-        chunks = [rows[i : i + size] for i in range(0, len(rows), size)]
-        for pictures, numbers in ahead(self._test_pictures, chunks):
-            if pictures:
-                yield np.stack(pictures), self.test.data.labels[numbers]
-
-    def _test_pictures(self, rows: Sequence[int]) -> tuple[list[Array], list[int]]:
-        found = {row: self.test.at(row) for row in rows}
-        good = {row: picture for row, picture in found.items() if picture is not None}
-        return list(good.values()), list(good)
+        """Mean loss and top-1 on the test part."""
+        return loss_and_top1(module, self.test, self.recipe.run.batch, self._input, self.share)
 
     def _finished(self) -> Trained:
-        best = max(self.rows, key=lambda row: (row.test_top1, -row.epoch))
+        best = max((row.test_top1, -row.epoch) for row in self.rows)
+        if self.start_top1 is not None:
+            best = max(best, (self.start_top1, 0))
         corrupt = (*self.batches.pictures.corrupt.values(), *self.test.corrupt.values())
         counted = signed = None
         if self.layers:
@@ -413,12 +467,14 @@ class _Run:
             self.graph.name,
             self.test.data.name,
             tuple(self.rows),
-            best.epoch,
-            best.test_top1,
+            -best[1],
+            best[0],
             self.rows[-1].test_top1,
             corrupt,
             counted,
             signed,
+            None if self.scales is None else self.scales.rule.value,
+            self.start_top1,
         )
 
     def _describe(self) -> None:
@@ -434,22 +490,3 @@ class _Run:
             "machine": os.uname().machine if hasattr(os, "uname") else "",
         }
         write_file(self.out / SETTINGS, (json.dumps(about, indent=2) + "\n").encode())
-
-
-def to_input(pixels: Array, spec: ImageSpec, device: torch.device, layout: torch.memory_format) -> Tensor:
-    """The network's input for bytes of N x height x width x channels: brought to its size, scaled by its contract."""
-    value = torch.from_numpy(pixels).to(device).permute(0, 3, 1, 2).float()
-    size = (spec.height, spec.width)
-    if value.shape[2:] != size:
-        shrinks = value.shape[2] > size[0] or value.shape[3] > size[1]
-        value = F.interpolate(value, size, mode="bilinear", antialias=shrinks)
-    mean, deviation = (torch.tensor(v, device=device)[:, None, None] for v in (spec.mean, spec.deviation))
-    return ((value - mean) / deviation).contiguous(memory_format=layout)
-
-
-def _precision(recipe: Recipe, device: torch.device) -> torch.dtype:
-    """The numbers that convolutions work in."""
-    said = recipe.run.precision
-    if said == "auto" and device.type == "cuda":
-        said = "bf16" if torch.cuda.is_bf16_supported() else "f16"
-    return {"auto": torch.float32, "f32": torch.float32, "bf16": torch.bfloat16, "f16": torch.float16}[said]

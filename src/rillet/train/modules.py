@@ -65,7 +65,7 @@ def from_state(state: Mapping[str, Tensor], graph: Graph) -> Graph:
             if tuple(tensor.shape) != wanted:
                 raise GraphError(f"{graph.name}: {key} must have shape {wanted}, got {tuple(tensor.shape)}")
             array = tensor.detach().to("cpu", torch.float32).contiguous().numpy()
-            params[f"{node.name}.{param.name}"] = np.array(_from_torch(node.op, array, param.shape), order="C")
+            params[f"{node.name}.{param.name}"] = np.array(laid_as_graph(node.op, array, param.shape), order="C")
     return replace(graph, params=params)
 
 
@@ -90,12 +90,20 @@ class TorchNetwork(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor | tuple[Tensor, ...]:
         """The outputs for images of N x C x H x W: maps of the same layout, vectors as N x C."""
+        return self.outputs(self.values(image))
+
+    def values(self, image: Tensor) -> dict[str, Tensor]:
+        """Every value, by node, as N x C x H x W."""
         values: dict[str, Tensor] = {}
         for node in self.graph.nodes:
             if isinstance(node.op, Input):
                 values[node.name] = image
             else:
                 values[node.name] = self.get_submodule(node.name)(*[values[name] for name in node.inputs])
+        return values
+
+    def outputs(self, values: Mapping[str, Tensor]) -> Tensor | tuple[Tensor, ...]:
+        """The outputs among values, as `forward` gives them."""
         by_name = self.graph.by_name
         outputs = [values[n].flatten(1) if by_name[n].shape.pixels == 1 else values[n] for n in self.graph.outputs]
         return outputs[0] if len(outputs) == 1 else tuple(outputs)
@@ -136,7 +144,12 @@ class Conv(nn.Conv2d):
 
     def forward(self, input: Tensor) -> Tensor:
         """The convolution of a map."""
-        return _activated(super().forward(_bordered(input, self.border, 0.0)), self.activation)
+        return activated(self.linear(input, self.weight, self.bias), self.activation)
+
+    def linear(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """The convolution of a map with any weights of this shape, without the activation."""
+        bordered = _bordered(input, self.border, 0.0)
+        return self._conv_forward(bordered, weight, bias)
 
     def extra_repr(self) -> str:
         """As of nn.Conv2d, with what it lacks."""
@@ -157,7 +170,11 @@ class Dense(nn.Linear):
 
     def forward(self, input: Tensor) -> Tensor:
         """N x outputs x 1 x 1."""
-        return _activated(super().forward(input.flatten(1))[:, :, None, None], self.activation)
+        return activated(self.linear(input, self.weight, self.bias), self.activation)
+
+    def linear(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """The layer with any weights of this shape, without the activation."""
+        return F.linear(input.flatten(1), weight, bias)[:, :, None, None]
 
     def extra_repr(self) -> str:
         """As of nn.Linear, with what it lacks."""
@@ -191,7 +208,7 @@ class Activate(nn.Module):
 
     def forward(self, input: Tensor) -> Tensor:
         """The function of a map."""
-        return _activated(input, self.activation)
+        return activated(input, self.activation)
 
     def extra_repr(self) -> str:
         """Its name."""
@@ -214,18 +231,20 @@ class Pool(nn.Module):
 
     def forward(self, input: Tensor) -> Tensor:
         """The pool of a map."""
+        return activated(self.pooled(input), self.op.activation)
+
+    def pooled(self, input: Tensor) -> Tensor:
+        """The pool without the activation."""
         kernel, stride = self.op.window.kernel, self.op.window.stride
         if self.op.kind is PoolKind.MAX:
-            made = F.max_pool2d(_bordered(input, self.border, float("-inf")), kernel, stride, self.padding)
-        elif self.border:
-            made = F.avg_pool2d(_bordered(input, self.border, 0.0), kernel, stride) / self.shares
-        elif not self.covers:
-            made = F.avg_pool2d(input, kernel, stride, self.padding, count_include_pad=False)
-        elif self.op.kind is PoolKind.MEAN:
-            made = input.mean((2, 3), keepdim=True)
-        else:
-            made = F.adaptive_avg_pool2d(input, 1)
-        return _activated(made, self.op.activation)
+            return F.max_pool2d(_bordered(input, self.border, float("-inf")), kernel, stride, self.padding)
+        if self.border:
+            return F.avg_pool2d(_bordered(input, self.border, 0.0), kernel, stride) / self.shares
+        if not self.covers:
+            return F.avg_pool2d(input, kernel, stride, self.padding, count_include_pad=False)
+        if self.op.kind is PoolKind.MEAN:
+            return input.mean((2, 3), keepdim=True)
+        return F.adaptive_avg_pool2d(input, 1)
 
     def extra_repr(self) -> str:
         """Kind, window and activation."""
@@ -244,7 +263,7 @@ class Add(nn.Module):
 
     def forward(self, left: Tensor, right: Tensor) -> Tensor:
         """The sum of two maps, or of a map and a pixel."""
-        return _activated(left - right if self.op.subtract else left + right, self.op.activation)
+        return activated(left - right if self.op.subtract else left + right, self.op.activation)
 
     def extra_repr(self) -> str:
         """What is not plain."""
@@ -260,7 +279,7 @@ class Multiply(nn.Module):
 
     def forward(self, left: Tensor, right: Tensor) -> Tensor:
         """The product of two maps, or of a map and a pixel."""
-        return _activated(left * right, self.activation)
+        return activated(left * right, self.activation)
 
     def extra_repr(self) -> str:
         """What is not plain."""
@@ -385,7 +404,8 @@ def _bordered(value: Tensor, border: Border | None, fill: float) -> Tensor:
     return value if border is None else F.pad(value, border, value=fill)
 
 
-def _activated(value: Tensor, activation: Activation) -> Tensor:
+def activated(value: Tensor, activation: Activation) -> Tensor:
+    """The function of each value."""
     return value if activation is Activation.NONE else _FUNCTIONS[activation](value)
 
 
@@ -460,7 +480,7 @@ def _to_torch(op: Op, array: Array) -> Array:
             return array
 
 
-def _from_torch(op: Op, array: Array, shape: Sequence[int]) -> Array:
+def laid_as_graph(op: Op, array: Array, shape: Sequence[int]) -> Array:
     """An array of PyTorch as a graph of `shape` has it."""
     match op:
         case ops.Conv() if len(shape) == 4:

@@ -7,6 +7,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from rillet.errors import GraphError, TargetError
 from rillet.targets import reading
+from rillet.transforms.prune import MORE_THAN
 
 _PACKAGE, _FOLDER = "rillet.train", "recipes"
 
@@ -119,6 +120,32 @@ class Ternary:
 
 
 @dataclass(frozen=True, slots=True)
+class Prune:
+    """Magnitude pruning of a trained network with retraining: what becomes zero at the start stays zero."""
+
+    sparsity: float = _between(0, 0.999)
+    """The share of each layer's weights."""
+    more_than: int = _between(0, 2**40, MORE_THAN)
+    """Layers of more weights than this."""
+    layers: tuple[str, ...] = ()
+    """The layers by name instead."""
+
+
+@dataclass(frozen=True, slots=True)
+class Quantize:
+    """Quantisation-aware training: what a trained network learns to be, and when its ranges are looked at."""
+
+    rounding: Literal["shift", "fixed_point"] = "shift"
+    calibration: Literal["minmax", "percentile", "mse"] = "percentile"
+    images: int = _between(1, 2**20, 128)
+    """Pictures of the training part that ranges are calibrated on."""
+    observe_every: int = _between(1, 2**31, 100)
+    """Steps between calibrations, the first before the first step."""
+    freeze_epochs: float = _between(0, 100_000, 1.0)
+    """From then on ranges stay as they are."""
+
+
+@dataclass(frozen=True, slots=True)
 class Recipe:
     """How a network is trained."""
 
@@ -132,6 +159,8 @@ class Recipe:
     augment: Augment = Augment()
     start: Start = Start()
     ternary: Ternary | None = None
+    prune: Prune | None = None
+    quantize: Quantize | None = None
     about: str = ""
     source: str = ""
 
@@ -146,6 +175,8 @@ _SECTIONS: Mapping[str, type[Any]] = {
     "augment": Augment,
     "start": Start,
     "ternary": Ternary,
+    "prune": Prune,
+    "quantize": Quantize,
 }
 _ONLY = {"nesterov": ("sgd",), "alpha": ("rmsprop",), "epsilon": ("rmsprop", "adamw"), "momentum": ("sgd", "rmsprop")}
 _ONLY_STEP = ("factor", "every_epochs")
@@ -201,7 +232,8 @@ def with_said(
 ) -> Recipe:
     """The recipe with what a user says over it; `ternary` adds that section as it is by default.
 
-    A schedule over more epochs than the run's fits the run where its epochs are said.
+    A schedule over more epochs than the run's fits the run where its epochs are said. Raises GraphError for sections
+    that cannot be in one recipe.
     """
     run = replace(
         recipe.run,
@@ -209,13 +241,18 @@ def with_said(
         batch=recipe.run.batch if batch is None else batch,
         upscale=recipe.run.upscale if upscale is None else upscale,
     )
-    return replace(
+    made = replace(
         recipe,
         run=run,
         rate=recipe.rate if epochs is None else replace(recipe.rate, over_epochs=0),
         start=replace(recipe.start, freeze=recipe.start.freeze or freeze),
         ternary=recipe.ternary or (Ternary() if ternary else None),
     )
+    try:
+        _check_together(made)
+    except TargetError as error:
+        raise GraphError(str(error)) from None
+    return made
 
 
 def _recipe(name: str, table: dict[str, Any]) -> Recipe:
@@ -239,7 +276,20 @@ def _recipe(name: str, table: dict[str, Any]) -> Recipe:
         raise TargetError(f'{name}: rate: over_epochs must come with shape = "cosine", and be at least epochs')
     if made.augment.crop_scale and (made.augment.pad or made.augment.share != 1):
         raise TargetError(f"{name}: augment: crop_scale must come without pad and share")
+    _check_together(made)
     return made
+
+
+def _check_together(made: Recipe) -> None:
+    """Raises TargetError for sections that cannot be in one recipe."""
+    name = made.name
+    if made.ternary is not None and (made.prune is not None or made.quantize is not None):
+        raise TargetError(f"{name}: ternary: must come without prune and quantize")
+    if made.quantize is not None and made.run.precision not in ("auto", "f32"):
+        got = made.run.precision
+        raise TargetError(f'{name}: quantize: must come with precision = "f32", which holds its integers, got {got}')
+    if made.quantize is not None and made.start.new_head:
+        raise TargetError(f"{name}: quantize: must come without new_head: the network must be trained before")
 
 
 def _said(recipe: Recipe, section: str, key: str) -> bool:

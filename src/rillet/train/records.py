@@ -5,6 +5,8 @@ import io
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields
 
+from rillet.transforms.lowbit import TernaryReport as TernaryReport
+
 
 @dataclass(frozen=True, slots=True)
 class Options:
@@ -50,19 +52,6 @@ class Tick:
 
 
 @dataclass(frozen=True, slots=True)
-class TernaryReport:
-    """Tensors and numbers that are ternary and that are not (running statistics left out), and how many at +, 0, -."""
-
-    tensors: int
-    other_tensors: int
-    params: int
-    plus: int
-    zero: int
-    minus: int
-    other_params: int
-
-
-@dataclass(frozen=True, slots=True)
 class Trained:
     """What a run came to; top-1 shares are of the test part."""
 
@@ -77,6 +66,10 @@ class Trained:
     ternary: TernaryReport | None
     signs_top1: float | None
     """The best network's, its ternary weights replaced by their signs."""
+    rounding: str | None = None
+    """The rule of the integers that best.rlt and last.rlt are made of; None where they are real numbers."""
+    start_top1: float | None = None
+    """Of these integers before training: epoch 0, where none is better."""
 
 
 @dataclass(frozen=True)

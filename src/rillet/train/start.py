@@ -11,6 +11,8 @@ from rillet.runtime.datasets import Dataset
 from rillet.runtime.images import contract
 from rillet.train.modules import TorchNetwork, from_module, to_module
 from rillet.train.recipe import Recipe
+from rillet.transforms.fold import fold
+from rillet.transforms.quantize import check_float
 from rillet.transforms.resize import last_convolution, with_classes, with_resolution
 
 
@@ -43,6 +45,15 @@ def started(graph: Graph, data: Dataset, recipe: Recipe, seed: int) -> Graph:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return from_module(to_module(graph), graph)
+
+
+def foldable(graph: Graph) -> Graph:
+    """The network as integers are made of it; raises GraphError or Unsupported, naming the node, where it cannot be."""
+    if not graph.params:
+        raise GraphError(f"{graph.name}: must have trained weights to learn to be quantised: say --weights FILE")
+    folded = fold(graph)
+    check_float(folded)
+    return folded
 
 
 def _detail(graph: Graph, data: Dataset) -> int:

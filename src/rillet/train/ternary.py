@@ -4,20 +4,19 @@ Zhu et al. 2016, arXiv:1612.01064. A weight w of full precision, kept in trainin
 t * max|w|, as -n where it is below the opposite, and as 0 between; p and n are learned for each tensor.
 """
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from rillet.errors import GraphError
-from rillet.ir.graph import Graph, Node
-from rillet.ir.ops import Conv, Multiply
+from rillet.ir.graph import Graph
+from rillet.ir.ops import Conv
 from rillet.train.recipe import Ternary
 from rillet.train.records import TernaryReport
+from rillet.transforms.lowbit import census, large_layers
 
 LEAST_SCALE = 1e-6
 """Scales stay above this, so that a tensor keeps a positive and a negative value."""
@@ -30,47 +29,13 @@ def chosen_layers(graph: Graph, said: Ternary) -> tuple[str, ...]:
     (where nodes have no blocks: not the first layer nor the last). Raises GraphError for a name that is no such layer,
     and where none is left.
     """
-    convs = [node for node in graph.nodes if isinstance(node.op, Conv)]
     if said.layers:
-        known = {node.name for node in convs}
+        known = {node.name for node in graph.nodes if isinstance(node.op, Conv)}
         for name in said.layers:
             if name not in known:
                 raise GraphError(f"{graph.name}: {name}: must be a convolution or dense layer to become ternary")
         return said.layers
-    ends = {_end(convs[0]), _end(convs[-1])} if convs else set[str]()
-    gates = set[str]() if said.squeeze_excite else _gates(graph)
-    names = tuple(
-        node.name
-        for node in convs
-        if _weights(graph, node) > said.more_than and _end(node) not in ends and node.name not in gates
-    )
-    if not names:
-        raise GraphError(f"{graph.name}: must have layers of more than {said.more_than} weights to become ternary")
-    return names
-
-
-def _end(node: Node) -> str:
-    return node.block or node.name
-
-
-def _weights(graph: Graph, node: Node) -> int:
-    return math.prod(graph.node_params(node)[0].shape)
-
-
-def _gates(graph: Graph) -> set[str]:
-    """The layers of squeeze-and-excite: those between a pool and the pixel that a map is multiplied by."""
-    found: set[str] = set()
-    for node in graph.nodes:
-        if isinstance(node.op, Multiply):
-            at = graph.by_name[node.inputs[1]]
-            while at.shape.pixels == 1 and at.inputs:
-                if isinstance(at.op, Conv):
-                    found.add(at.name)
-                before = graph.by_name[at.inputs[0]]
-                if before.shape.pixels > 1:
-                    break
-                at = before
-    return found
+    return large_layers(graph, said.more_than, said.squeeze_excite)
 
 
 class TernaryWeight(nn.Module):
@@ -140,20 +105,4 @@ def plain_state(module: nn.Module) -> dict[str, Tensor]:
 
 def report(graph: Graph, layers: Sequence[str]) -> TernaryReport:
     """Counts a network with weights whose `layers` are ternary."""
-    chosen = {f"{name}.weight" for name in layers}
-    arrays = {
-        f"{node.name}.{param.name}": graph.param(node, param.name)
-        for node in graph.nodes
-        for param in graph.node_params(node)
-        if param.name not in ("mean", "variance")
-    }
-    ternary = [np.sign(array.astype(np.float32)) for name, array in arrays.items() if name in chosen]
-    return TernaryReport(
-        len(ternary),
-        len(arrays) - len(ternary),
-        sum(array.size for array in ternary),
-        sum(int((array == 1).sum()) for array in ternary),
-        sum(int((array == 0).sum()) for array in ternary),
-        sum(int((array == -1).sum()) for array in ternary),
-        sum(array.size for name, array in arrays.items() if name not in chosen),
-    )
+    return census(graph, layers)

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from rillet.arithmetic.convolution import real_weights, stored_weights
 from rillet.ir.graph import Array, Graph, Node
 from rillet.ir.ops import Constant, Conv, Requantize, Rounding
 from rillet.ir.types import DType, TensorType
@@ -15,7 +16,7 @@ def dequantize(graph: Graph) -> Graph:
     A weight is scale * (stored - zero point), a bias its integer times the scales of input and weight. What saturation
     alone did (a value beyond the range of its type) is not done any more.
     """
-    if all(node.type.dtype is DType.F32 for node in graph.nodes):
+    if all(node.type.dtype is DType.F32 and not _low_bits(node) for node in graph.nodes):
         return graph
     params: dict[str, Array] = {}
     nodes: list[Node] = []
@@ -29,7 +30,7 @@ def dequantize(graph: Graph) -> Graph:
         if isinstance(op, Conv):
             if graph.params:
                 params |= _conv_params(graph, node, op)
-            op = replace(op, weights=DType.F32, rounding=Rounding.DOUBLE)
+            op = replace(op, weights=DType.F32, levels=None, rounding=Rounding.DOUBLE)
         elif isinstance(op, Constant):
             if graph.params:
                 params[f"{node.name}.value"] = _real(graph.param(node, "value"), node.type)
@@ -43,6 +44,10 @@ def dequantize(graph: Graph) -> Graph:
     return Graph(graph.name, tuple(nodes), outputs, params, graph.image)
 
 
+def _low_bits(node: Node) -> bool:
+    return isinstance(node.op, Conv) and node.op.levels is not None
+
+
 def _real(stored: Array, value: TensorType) -> Array:
     if value.quant is None:
         return stored.astype(np.float32)
@@ -52,11 +57,13 @@ def _real(stored: Array, value: TensorType) -> Array:
 def _conv_params(graph: Graph, node: Node, op: Conv) -> dict[str, Array]:
     if op.weights is DType.F32:
         return {f"{node.name}.{p.name}": graph.param(node, p.name) for p in graph.node_params(node)}
+    if op.real:
+        out: dict[str, Array] = {f"{node.name}.weight": real_weights(graph, node, op).astype(np.float32)}
+        return out | ({f"{node.name}.bias": graph.param(node, "bias")} if op.bias else {})
     scale = graph.param(node, "weight_scale").astype(np.float64)
-    weight = graph.param(node, "weight").astype(np.float64)
-    if op.weights is DType.U8:
-        weight = weight - graph.param(node, "weight_zero_point").astype(np.float64)
-    out: dict[str, Array] = {f"{node.name}.weight": (weight * scale[:, None, None, None]).astype(np.float32)}
+    stored, zero = stored_weights(graph, node, op)
+    weight = (stored - zero).astype(np.float64)
+    out = {f"{node.name}.weight": (weight * scale[:, None, None, None]).astype(np.float32)}
     if op.bias:
         source = graph.input_types(node)[0].quant
         unit = scale * (source.scale if source else 1.0)

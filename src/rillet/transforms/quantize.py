@@ -6,7 +6,7 @@ Scales are chosen group by group: values that must share one quantisation (the i
 
 import math
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import assert_never
@@ -67,13 +67,36 @@ class Quantization:
     """Moves each bias by the mean error that rounded weights make on the mean input (Nagel et al. 2019)."""
 
 
+@dataclass(frozen=True)
+class Scales:
+    """The quantisations chosen for a network's values; its weights may move on under them."""
+
+    rule: Rule
+    quants: Mapping[str, Quant]
+    """Of every value, by node."""
+    double: frozenset[str] = frozenset()
+    """Multiplications and means whose scales are all bound by others: under `shift` they keep the rounding `double`."""
+
+
 def quantize(graph: Graph, seen: Mapping[str, Statistics], how: Quantization | None = None) -> Graph:
     """`graph` in int8, weights with a scale a channel; `graph` must be folded (`transforms.fold`).
 
     `seen` has the statistics of every value. Raises GraphError for a network that is quantised already or without
     weights, Unsupported for an op that cannot be quantised.
     """
-    return _Quantizer(graph, seen, how or Quantization()).graph()
+    how = how or Quantization()
+    return _Maker(graph, choose_scales(graph, seen, how), seen if how.correct_bias else None).graph()
+
+
+def choose_scales(graph: Graph, seen: Mapping[str, Statistics], how: Quantization | None = None) -> Scales:
+    """The quantisation of every value, as `quantize` chooses it; raises as it does."""
+    return _Chooser(graph, seen, how or Quantization()).scales()
+
+
+def quantize_under(graph: Graph, scales: Scales) -> Graph:
+    """`graph` in int8 under scales chosen before; scales of weights follow from the weights. Raises as `quantize`."""
+    check_float(graph)
+    return _Maker(graph, scales, None).graph()
 
 
 def was_quantized(graph: Graph) -> bool:
@@ -89,6 +112,12 @@ def _whole_steps(weight: Array) -> bool:
     rows = weight.reshape(weight.shape[0], -1).astype(np.float64)
     steps = rows / np.maximum(np.abs(rows).max(1, keepdims=True), 1e-30) * WEIGHT_MAX
     return rows.shape[1] > 1 and bool((np.abs(steps - np.rint(steps)) < 1e-3).all())
+
+
+def quantized_nodes(graph: Graph, scales: Scales) -> Graph:
+    """`graph` in int8 without its arrays: types, element types and roundings."""
+    made = _Maker(graph, scales, None)
+    return Graph(graph.name, made.nodes(), graph.outputs, {}, graph.image)
 
 
 class _Groups:
@@ -110,7 +139,9 @@ class _Groups:
                 self._above[self.of(other)] = first
 
 
-class _Quantizer:
+class _Chooser:
+    """Chooses the scales of values."""
+
     def __init__(self, graph: Graph, seen: Mapping[str, Statistics], how: Quantization) -> None:
         check_float(graph)
         for node in graph.nodes:
@@ -120,30 +151,20 @@ class _Quantizer:
         self.seen = seen
         self.how = how
         self.shifts = how.rule is Rule.SHIFT
-        # Beyond it a kernel needs integers; a channel whose weights are that small adds next to nothing.
-        self.most_shift = FLOAT_SHIFT if self.shifts else MAX_SHIFT
         self.groups = _Groups()
         self.low: dict[str, float] = {}
         self.scale: dict[str, float] = {}
         self.fixed: dict[str, Quant] = {}
         self.unshifted: set[str] = set()
-        """Multiplications and means whose scales are all bound by others: they keep the rounding `double`."""
 
-    def graph(self) -> Graph:
+    def scales(self) -> Scales:
         self.group()
         self.choose_scales()
         if self.shifts:
             self.snap()
             self.grow()
-        params: dict[str, Array] = {}
-        nodes: list[Node] = []
-        for node in self.source.nodes:
-            params |= self.params(node)
-            kind = TensorType(node.shape, DType.I8, self.quant(node.name))
-            nodes.append(replace(node, op=self.op(node), type=kind))
-        return Graph(self.source.name, tuple(nodes), self.source.outputs, params, self.source.image)
-
-    # -- scales ----------------------------------------------------------------------------------------------------
+        quants = {node.name: self.quant(node.name) for node in self.source.nodes}
+        return Scales(self.how.rule, quants, frozenset(self.unshifted))
 
     def group(self) -> None:
         for node in self.source.nodes:
@@ -151,7 +172,7 @@ class _Quantizer:
                 case Slice() | Pad() | Resize() | Requantize() | Concat():
                     self.groups.join(node.name, *node.inputs)
                 case Pool():
-                    if self.pool_kind(node) is not PoolKind.MEAN:
+                    if pool_kind(self.source, node) is not PoolKind.MEAN:
                         self.groups.join(node.name, *node.inputs)
                 case Add():
                     if self.shifts:
@@ -174,7 +195,7 @@ class _Quantizer:
                 if isinstance(node.op, Softmax) or (len(nodes) == 1 and self.litert_sigmoid(node)):
                     self.fixed[root] = UNIT
             if root in self.fixed and not (low >= 0.0 and high <= 1.0):
-                raise Unsupported(f"{self.where(nodes[0])}: values beside a softmax must be within 0 and 1")
+                raise Unsupported(f"{_where(self.source, nodes[0])}: values beside a softmax must be within 0 and 1")
             self.low[root] = low
             # A value that was always zero may be anything of any scale.
             self.scale[root] = (high - low) / (HIGH - LOW) or 1.0
@@ -208,15 +229,7 @@ class _Quantizer:
             bound |= {out, *sources}
 
     def factor(self, node: Node) -> float | None:
-        """The rescaling factor of a mean or a product."""
-        scales = [self.quant(name).scale for name in (node.name, *node.inputs)]
-        match node.op:
-            case Multiply():
-                return scales[1] * scales[2] / scales[0]
-            case Pool() if self.pool_kind(node) is PoolKind.MEAN:
-                return scales[1] / (self.source.input_shapes(node)[0].pixels * scales[0])
-            case _:
-                return None
+        return _factor(self.source, node, self.quant)
 
     def grow(self) -> None:
         """Doubles the scales of results that are finer than the sums they come of: they have nothing to gain by it."""
@@ -225,16 +238,45 @@ class _Quantizer:
             for node in self.source.nodes:
                 factor = None if node.name in self.unshifted else self.factor(node)
                 if isinstance(node.op, Conv):
-                    factor = float(self.natural_scales(node).max()) * self.unit(node)
+                    source, (weight, bias) = self.quant(node.inputs[0]).scale, _weight_and_bias(self.source, node)
+                    unit = source / self.quant(node.name).scale
+                    factor = float(_natural_scales(weight, bias, source, unit, Rule.SHIFT).max()) * unit
                 if factor is not None and factor > 1 + 1e-6:
                     root = self.groups.of(node.name)
                     if root in self.fixed:
-                        raise Unsupported(f"{self.where(node)}: scale of the result must be that of its sums or more")
+                        where = _where(self.source, node)
+                        raise Unsupported(f"{where}: scale of the result must be that of its sums or more")
                     self.scale[root] *= 2.0 ** math.ceil(math.log2(factor) - 1e-6)
                     grown = True
             if not grown:
                 return
         raise Unsupported(f"{self.source.name}: residual chains must not enlarge their values without end")
+
+
+class _Maker:
+    """Makes the nodes and arrays of a network under chosen scales."""
+
+    def __init__(self, graph: Graph, scales: Scales, correct: Mapping[str, Statistics] | None) -> None:
+        self.source = graph
+        self.scales = scales
+        self.correct = correct
+        """What was seen of the values, where biases are to be corrected by it."""
+        self.shifts = scales.rule is Rule.SHIFT
+
+    def graph(self) -> Graph:
+        params: dict[str, Array] = {}
+        for node in self.source.nodes:
+            params |= self.params(node)
+        return Graph(self.source.name, self.nodes(), self.source.outputs, params, self.source.image)
+
+    def nodes(self) -> tuple[Node, ...]:
+        return tuple(
+            replace(node, op=self.op(node), type=TensorType(node.shape, DType.I8, self.quant(node.name)))
+            for node in self.source.nodes
+        )
+
+    def quant(self, name: str) -> Quant:
+        return self.scales.quants[name]
 
     # -- nodes -----------------------------------------------------------------------------------------------------
 
@@ -242,11 +284,10 @@ class _Quantizer:
         op = node.op
         match op:
             case Conv():
-                return replace(
-                    op, weights=DType.I8, bias=op.bias or self.how.correct_bias, rounding=self.conv_rounding(op)
-                )
+                bias = op.bias or self.correct is not None
+                return replace(op, weights=DType.I8, bias=bias, rounding=self.conv_rounding(op))
             case Pool():
-                return replace(op, kind=self.pool_kind(node), rounding=self.rounding(node))
+                return replace(op, kind=pool_kind(self.source, node), rounding=self.rounding(node))
             case Multiply():
                 return replace(op, rounding=self.rounding(node))
             case Activate():
@@ -262,21 +303,14 @@ class _Quantizer:
         return Rounding.SINGLE if op.dense else Rounding.DOUBLE
 
     def rounding(self, node: Node) -> Rounding:
-        follows = self.shifts and self.factor(node) is not None and node.name not in self.unshifted
-        return Rounding.SHIFT if follows else Rounding.DOUBLE
+        scaled = _factor(self.source, node, self.quant) is not None
+        return Rounding.SHIFT if self.shifts and scaled and node.name not in self.scales.double else Rounding.DOUBLE
 
     def function_rounding(self, node: Node, op: Activate) -> Rounding:
         """LiteRT's own rules where it has one for these scales; else a table of the exact function."""
         known = op.activation.clamp is not None or op.activation is Activation.HARD_SWISH
-        sigmoid = self.litert_sigmoid(node) and self.quant(node.name) == UNIT
+        sigmoid = op.activation is Activation.SIGMOID and self.quant(node.name) == UNIT
         return Rounding.DOUBLE if not self.shifts and (known or sigmoid) else Rounding.SHIFT
-
-    def pool_kind(self, node: Node) -> PoolKind:
-        """An average of the whole map may change its scale, and so is a mean; one of windows keeps it."""
-        assert isinstance(node.op, Pool)
-        if node.op.kind is PoolKind.MAX:
-            return PoolKind.MAX
-        return PoolKind.MEAN if node.op.window.covers(self.source.input_shapes(node)[0]) else PoolKind.AVERAGE
 
     # -- arrays ----------------------------------------------------------------------------------------------------
 
@@ -292,68 +326,96 @@ class _Quantizer:
                 return {}
 
     def conv_params(self, node: Node, op: Conv) -> dict[str, Array]:
-        scale = self.weight_scales(node)
-        weight = self.source.param(node, "weight").astype(np.float64)
+        weight, bias = _weight_and_bias(self.source, node)
+        source = self.quant(node.inputs[0])
+        scale = weight_scales(weight, bias, source, self.quant(node.name), self.scales.rule)
         stored = np.clip(np.rint(weight / scale[:, None, None, None]), -WEIGHT_MAX, WEIGHT_MAX)
         out: dict[str, Array] = {
             f"{node.name}.weight": stored.astype(np.int8),
             f"{node.name}.weight_scale": scale.astype(np.float32),
         }
-        if op.bias or self.how.correct_bias:
-            bias = self.bias(node)
-            if self.how.correct_bias:
-                bias = bias - self.error_of_means(node, op, stored * scale[:, None, None, None] - weight)
-            step = self.quant(node.inputs[0]).scale * scale
+        if op.bias or self.correct is not None:
+            if self.correct is not None:
+                error = stored * scale[:, None, None, None] - weight
+                bias = bias - _error_of_means(self.correct[node.inputs[0]].means, op, error)
+            step = source.scale * scale
             out[f"{node.name}.bias"] = np.clip(np.rint(bias / step), -(2**31) + 1, 2**31 - 1).astype(np.int32)
         return out
 
-    def bias(self, node: Node) -> Floats:
-        if isinstance(node.op, Conv) and node.op.bias:
-            return self.source.param(node, "bias").astype(np.float64)
-        return np.zeros(node.shape.channels)
 
-    def error_of_means(self, node: Node, op: Conv, error: Floats) -> Floats:
-        """What an error of the weights adds to each output channel where every input is its channel's mean."""
-        means = self.seen[node.inputs[0]].means.reshape(op.groups, -1)
-        taps = error.sum((1, 2)).reshape(op.groups, op.out_channels // op.groups, -1)
-        return np.einsum("goc,gc->go", taps, means).reshape(-1)
+def pool_kind(graph: Graph, node: Node) -> PoolKind:
+    """An average of the whole map may change its scale, and so is a mean; one of windows keeps it."""
+    assert isinstance(node.op, Pool)
+    if node.op.kind is PoolKind.MAX:
+        return PoolKind.MAX
+    return PoolKind.MEAN if node.op.window.covers(graph.input_shapes(node)[0]) else PoolKind.AVERAGE
 
-    def unit(self, node: Node) -> float:
-        """Scale of a convolution's input by that of its result."""
-        return self.quant(node.inputs[0]).scale / self.quant(node.name).scale
 
-    def natural_scales(self, node: Node) -> Floats:
-        """The least scale of each output channel at which its weights and its bias have room."""
-        weight = self.source.param(node, "weight").astype(np.float64)
-        greatest = np.abs(weight.reshape(len(weight), -1)).max(1) / WEIGHT_MAX
-        return np.maximum(np.maximum(greatest, self.room(node)), 2.0**-self.most_shift / self.unit(node))
+def _factor(graph: Graph, node: Node, quant: Callable[[str], Quant]) -> float | None:
+    """The rescaling factor of a mean or a product."""
+    scales = [quant(name).scale for name in (node.name, *node.inputs)]
+    match node.op:
+        case Multiply():
+            return scales[1] * scales[2] / scales[0]
+        case Pool() if pool_kind(graph, node) is PoolKind.MEAN:
+            return scales[1] / (graph.input_shapes(node)[0].pixels * scales[0])
+        case _:
+            return None
 
-    def room(self, node: Node) -> Floats:
-        """The least scale of each output channel at which its bias has room."""
-        return np.abs(self.bias(node)) / (self.quant(node.inputs[0]).scale * MAX_BIAS)
 
-    def weight_scales(self, node: Node) -> Floats:
-        """Scales of the weights, as float32 has them.
+def _weight_and_bias(graph: Graph, node: Node) -> tuple[Floats, Floats]:
+    assert isinstance(node.op, Conv)
+    bias = graph.param(node, "bias").astype(np.float64) if node.op.bias else np.zeros(node.shape.channels)
+    return graph.param(node, "weight").astype(np.float64), bias
 
-        Under the rule `shift` they make factors of 2**-s: the next scale above the natural one, or the next below, at
-        which the greatest weights saturate, where that makes the lesser square error.
-        """
-        scale = self.natural_scales(node)
-        if self.shifts:
-            shifts = np.clip(np.floor(-np.log2(scale * self.unit(node)) + 1e-6), 0, self.most_shift)
-            above, below = (2.0 ** -np.minimum(shifts + more, self.most_shift) / self.unit(node) for more in (0, 1))
-            finer = self.rounding_errors(node, below) < self.rounding_errors(node, above)
-            scale = np.where(finer & (below >= self.room(node)), below, above)
-        return scale.astype(np.float32).astype(np.float64)
 
-    def rounding_errors(self, node: Node, scale: Floats) -> Floats:
-        """Sums of the square errors of each output channel's weights under a scale."""
-        weight = self.source.param(node, "weight").astype(np.float64).reshape(len(scale), -1)
-        stored = np.clip(np.rint(weight / scale[:, None]), -WEIGHT_MAX, WEIGHT_MAX)
-        return ((stored * scale[:, None] - weight) ** 2).sum(1)
+def _error_of_means(means: Floats, op: Conv, error: Floats) -> Floats:
+    """What an error of the weights adds to each output channel where every input is its channel's mean."""
+    taps = error.sum((1, 2)).reshape(op.groups, op.out_channels // op.groups, -1)
+    return np.einsum("goc,gc->go", taps, means.reshape(op.groups, -1)).reshape(-1)
 
-    def where(self, node: Node) -> str:
-        return f"{self.source.name}: {node.name}"
+
+def weight_scales(weight: Floats, bias: Floats, source: Quant, out: Quant, rule: Rule) -> Floats:
+    """Scales of a convolution's weights (output channel first), as float32 has them.
+
+    Under the rule `shift` they make factors of 2**-s: the next scale above the natural one, or the next below, at
+    which the greatest weights saturate, where that makes the lesser square error.
+    """
+    unit = source.scale / out.scale
+    scale = _natural_scales(weight, bias, source.scale, unit, rule)
+    if rule is Rule.SHIFT:
+        shifts = np.clip(np.floor(-np.log2(scale * unit) + 1e-6), 0, FLOAT_SHIFT)
+        above, below = (2.0 ** -np.minimum(shifts + more, FLOAT_SHIFT) / unit for more in (0, 1))
+        finer = _rounding_errors(weight, below) < _rounding_errors(weight, above)
+        scale = np.where(finer & (below >= _room(bias, source.scale)), below, above)
+    return scale.astype(np.float32).astype(np.float64)
+
+
+def _natural_scales(weight: Floats, bias: Floats, source: float, unit: float, rule: Rule) -> Floats:
+    """The least scale of each output channel at which its weights and its bias have room.
+
+    source: scale of the input; unit: that by the scale of the result.
+    """
+    # Beyond it a kernel needs integers; a channel whose weights are that small adds next to nothing.
+    most_shift = FLOAT_SHIFT if rule is Rule.SHIFT else MAX_SHIFT
+    greatest = np.abs(weight.reshape(len(weight), -1)).max(1) / WEIGHT_MAX
+    return np.maximum(np.maximum(greatest, _room(bias, source)), 2.0**-most_shift / unit)
+
+
+def _room(bias: Floats, source: float) -> Floats:
+    """The least scale of each output channel at which its bias has room."""
+    return np.abs(bias) / (source * MAX_BIAS)
+
+
+def _rounding_errors(weight: Floats, scale: Floats) -> Floats:
+    """Sums of the square errors of each output channel's weights under a scale."""
+    rows = weight.reshape(len(scale), -1)
+    stored = np.clip(np.rint(rows / scale[:, None]), -WEIGHT_MAX, WEIGHT_MAX)
+    return ((stored * scale[:, None] - rows) ** 2).sum(1)
+
+
+def _where(graph: Graph, node: Node) -> str:
+    return f"{graph.name}: {node.name}"
 
 
 def check_float(graph: Graph) -> None:

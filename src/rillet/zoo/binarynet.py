@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from rillet.ir.graph import Graph
 from rillet.ir.ops import Activation, Conv, Pool, PoolKind, Window
-from rillet.ir.types import DType
+from rillet.ir.types import DType, Quant
 from rillet.zoo.layers import Layers, square
 
 FILTERS = 256
@@ -33,5 +33,6 @@ def binarynet_cifar10() -> Graph:
     window = Window((net.shape.height, net.shape.width))
     net.add("logits", Conv(10, window, weights=DType.BINARY, dense=True), dtype=DType.I32)
     graph = net.graph()
-    pixels = replace(graph.nodes[0], type=replace(graph.nodes[0].type, dtype=DType.I8))
-    return replace(graph, nodes=(pixels, *graph.nodes[1:]))
+    pixels = replace(graph.nodes[0], type=replace(graph.nodes[0].type, dtype=DType.I8, quant=Quant(1 / 127.5, 0)))
+    ones = (replace(node, type=replace(node.type, quant=Quant(1.0, 0))) for node in graph.nodes[1:])
+    return replace(graph, nodes=(pixels, *ones))

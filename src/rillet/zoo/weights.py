@@ -77,6 +77,10 @@ def _of_convolution(param: Param, deviation: float, rng: np.random.Generator) ->
             return rng.integers(-(2**10), 2**10, param.shape, np.int32)
         case "weight_scale", _:
             return (deviation / 64 * rng.uniform(0.5, 1.5, param.shape)).astype(np.float32)
+        case "levels", DType.F32:
+            return (deviation * rng.uniform(0.5, 1.5, param.shape)).astype(np.float32)
+        case "levels", _:
+            return rng.integers(64, 128, param.shape, np.int8)
         case "weight_zero_point", _:
             return np.full(param.shape, 128, np.int32)
         case _:

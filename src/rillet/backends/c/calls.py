@@ -4,9 +4,19 @@ from typing import assert_never
 
 from rillet.arithmetic import fixed_point as fp
 from rillet.arithmetic import shift
-from rillet.backends.c import rows, threads
+from rillet.backends.c import lists, low_bit, rows, threads
 from rillet.backends.c.bounds import bounds
-from rillet.backends.c.constants import identifier, keeps_bytes, outside_value, quant, real, rescaled, weight_zero
+from rillet.backends.c.constants import (
+    ROUNDINGS,
+    identifier,
+    keeps_bytes,
+    outside_name,
+    outside_value,
+    quant,
+    real,
+    rescaled,
+    weight_zero,
+)
 from rillet.backends.c.storage import offset
 from rillet.errors import Unsupported
 from rillet.ir.graph import Graph, Node
@@ -34,40 +44,51 @@ Body = tuple[list[str], list[str], list[str]]
 """Constants before the loop, what leaves it unless a tile's inputs are there, and the lines of one tile: pixels
 made.NAME to made.NAME + n - 1."""
 
-_ROUNDINGS = {Rounding.DOUBLE: 0, Rounding.SINGLE: 1, Rounding.SHIFT: 2}
-"""As rescale.h numbers them."""
-_TYPES = {DType.I8: "int8_t", DType.U8: "uint8_t", DType.F32: "float"}
+_TYPES = {DType.I8: "int8_t", DType.U8: "uint8_t", DType.F32: "float", DType.BINARY: "uint8_t", DType.I32: "int32_t"}
+"""Binary values are eight in a byte."""
 
 
 def c_type(value: TensorType) -> str:
     """The C type of a value's elements; raises Unsupported for types without kernels."""
     if value.dtype not in _TYPES:
-        raise Unsupported(f"values must be i8, u8 or f32 in C, got {value.dtype.value}")
+        raise Unsupported(f"values must be i8, u8, f32, binary or i32 in C, got {value.dtype.value}")
     return _TYPES[value.dtype]
 
 
 def windowed(node: Node, stage: Stage) -> bool:
     """True where the stage reads around each pixel's place, and so must know its row and column."""
-    if stage.kernel in (Kernel.DENSE, Kernel.TILES):
+    if stage.kernel in (Kernel.DENSE, Kernel.TILES, Kernel.LISTS, Kernel.LOW_BIT, Kernel.XNOR):
         window, twice = op_window(node.op), stage.tiling is not None and stage.tiling.parts > 1
         return window is not None and (twice or not window.pointwise)
     if stage.kernel is Kernel.COPY:
         return isinstance(node.op, Pad | Resize)
-    return stage.kernel in (Kernel.DEPTHWISE, Kernel.DEPTHWISE_TILES, Kernel.POOL)
+    return stage.kernel in (Kernel.DEPTHWISE, Kernel.DEPTHWISE_TILES, Kernel.LOW_BIT_DEPTHWISE, Kernel.POOL)
 
 
 def body(plan: Plan, segment: Segment, node: Node, stage: Stage) -> Body:
     """The lines of a stage."""
     match stage.kernel:
-        case Kernel.DENSE:
+        case Kernel.DENSE | Kernel.LOW_BIT:
             return _dense(plan, node, stage)
-        case Kernel.DEPTHWISE:
+        case Kernel.DEPTHWISE | Kernel.LOW_BIT_DEPTHWISE:
             return _depthwise(plan, node, stage)
+        case Kernel.XNOR:
+            return _xnor(plan, node, stage)
+        case Kernel.SIGN:
+            source = plan.graph.by_name[node.inputs[0]]
+            kernel = f"rillet_sign_bits_{source.type.dtype.value}"
+            return _each(plan, node, stage, kernel, quant(plan.graph, source).zero_point)
         case Kernel.TILES:
             window = op_window(node.op)
             assert window is not None
             ready = _ready(plan.graph, node) if window.pointwise else [_needs(plan, node)]
             constants, lines = rows.dense(plan, node, stage, _window(plan, node))
+            return constants, ready, lines
+        case Kernel.LISTS:
+            window = op_window(node.op)
+            assert window is not None
+            ready = _ready(plan.graph, node) if window.pointwise else [_needs(plan, node)]
+            constants, lines = lists.lists(plan, stage, _window(plan, node))
             return constants, ready, lines
         case Kernel.DEPTHWISE_TILES:
             constants, lines = rows.depthwise(plan, node, stage, _window(plan, node))
@@ -154,15 +175,10 @@ def _window(plan: Plan, node: Node) -> str:
     return f"  const rillet_window window = {{{', '.join(map(str, numbers))}}};"
 
 
-def outside_name(value: int, dtype: DType) -> str:
-    """Name of the constant pixel that stands for padding."""
-    return f"outside_{dtype.value}_{'m' if value < 0 else ''}{abs(value)}"
-
-
 def needs_outside(node: Node, stage: Stage) -> bool:
     """True where a stage reads the constant pixel that stands for padding."""
     window = op_window(node.op)
-    without = (Kernel.POOL, Kernel.TILES, Kernel.DEPTHWISE_TILES)
+    without = (Kernel.POOL, Kernel.TILES, Kernel.LISTS, Kernel.DEPTHWISE_TILES, Kernel.XNOR)
     return window is not None and any(window.padding) and stage.kernel not in without
 
 
@@ -188,6 +204,14 @@ def _channels(graph: Graph, node: Node) -> str:
     return f"  const rillet_channels channels = {{{arrays}, {numbers}}};"
 
 
+def _xnor(plan: Plan, node: Node, stage: Stage) -> Body:
+    window = op_window(node.op)
+    assert window is not None
+    ready = _ready(plan.graph, node) if window.pointwise else [_needs(plan, node)]
+    constants, lines = low_bit.xnor(plan, stage, _window(plan, node), lambda pixel: _place(plan, node, pixel))
+    return constants, ready, lines
+
+
 def _dense(plan: Plan, node: Node, stage: Stage) -> Body:
     graph, op = plan.graph, node.op
     assert isinstance(op, Conv)
@@ -195,13 +219,17 @@ def _dense(plan: Plan, node: Node, stage: Stage) -> Body:
     name, source, is_real = identifier(node.name), graph.by_name[node.inputs[0]], node.type.quant is None
     per_group, outputs, taps = source.shape.channels // op.groups, op.out_channels // op.groups, op.window.taps
     depth, wide = taps * per_group, "float" if is_real else "int16_t"
-    constants = [_channels(graph, node)]
+    packed, told = (stage.kernel is Kernel.LOW_BIT), ""
+    if packed:
+        channels, told = low_bit.channels(graph, stage)
+    else:
+        channels = _channels(graph, node)
     own = ""
     if stage.split is not Split.NONE:
         at_once = DENSE_TILE if stage.tile_pixels >= DENSE_TILE else 1
         own = f" + self->place.part * {at_once * depth}"
     place = f"({wide} *)(arena + {plan.buffers[stage.scratch].offset}){own}"
-    constants.append(f"  {wide} *const gathered = {place};")
+    constants = [channels, f"  {wide} *const gathered = {place};"]
     if op.window.pointwise:
         fetch = [f"const void *tap[1] = {{at_{identifier(source.name)}(made.{name} + PIXEL)}};"]
         ready = _ready(graph, node)
@@ -221,25 +249,36 @@ def _dense(plan: Plan, node: Node, stage: Stage) -> Body:
     loops = [*threads.each_piece(node, stage), loop]
     gather = f"rillet_gather_{source.type.dtype.value}(tap, {taps}, {first}, {per_group}, gathered"
     kernel = "rillet_dense_f32" if is_real else "rillet_dense"
-    tail = f"{depth}, {output}, {outputs}, channels" + ("" if is_real else f", {_ROUNDINGS[op.rounding]}")
+    tail = f"{depth}, {output}, {outputs}, channels" + ("" if is_real else f", {ROUNDINGS[op.rounding]}")
+    one_at = f"at_{name}(made.{name} + p)"
+    calls, pointer = (f"{kernel}_1(gathered, {one_at}, {tail});", f"{kernel}_4(gathered, out, {tail});"), "void"
+    if packed:
+        kernel = kernel.replace("rillet_dense", "rillet_low_bit") + "_tile"
+        tail = f"{depth}, {output}, {outputs}, channels, {told}"
+        calls = (
+            f"{kernel}(gathered, (void *const[]){{{one_at}}}, 1, {tail});",
+            f"{kernel}(gathered, out, {DENSE_TILE}, {tail});",
+        )
+    elif is_real:
+        pointer = "float"
     one = [
         f"      for (; p < {end}; p++) {{",
         *(f"        {line.replace('PIXEL', 'p')}" for line in fetch),
         f"        {gather});",
-        f"        {kernel}_1(gathered, at_{name}(made.{name} + p), {tail});",
+        f"        {calls[0]}",
         "      }",
     ]
     four: list[str] = []
     if stage.tile_pixels >= DENSE_TILE:
         four = [
             f"      for (; p + {DENSE_TILE} <= {end}; p += {DENSE_TILE}) {{",
-            f"        {'float' if is_real else 'void'} *out[{DENSE_TILE}];",
+            f"        {pointer} *out[{DENSE_TILE}];",
             f"        for (int32_t q = 0; q < {DENSE_TILE}; q++) {{",
             *(f"          {line.replace('PIXEL', 'p + q')}" for line in fetch),
             f"          {gather} + q * {depth});",
             f"          out[q] = at_{name}(made.{name} + p + q);",
             "        }",
-            f"        {kernel}_4(gathered, out, {tail});",
+            f"        {calls[1]}",
             "      }",
         ]
     return constants, ready, [*loops, f"      int32_t p = {start};", *four, *one, "    }"]
@@ -251,7 +290,11 @@ def _depthwise(plan: Plan, node: Node, stage: Stage) -> Body:
     name, taps = identifier(node.name), op.window.taps
     source = graph.by_name[node.inputs[0]]
     kernel, at = f"rillet_depthwise_{source.type.dtype.value}", f"at_{identifier(source.name)}(0)"
-    tail = "channels" + ("" if node.type.quant is None else f", {_ROUNDINGS[op.rounding]}")
+    tail = "channels" + ("" if node.type.quant is None else f", {ROUNDINGS[op.rounding]}")
+    constants = _channels(graph, node)
+    if stage.kernel is Kernel.LOW_BIT_DEPTHWISE:
+        constants, told = low_bit.channels(graph, stage)
+        kernel, tail = kernel.replace("rillet_", "rillet_low_bit_"), f"channels, {told}"
     lines = [
         *_block(threads.each_pixel(node, stage)),
         f"      const void *tap[{taps}];",
@@ -259,7 +302,7 @@ def _depthwise(plan: Plan, node: Node, stage: Stage) -> Body:
         f"      {kernel}(tap, {taps}, at_{name}(made.{name} + p), {op.out_channels}, {tail});",
         "    }",
     ]
-    return [_channels(graph, node), _window(plan, node)], [_needs(plan, node)], lines
+    return [constants, _window(plan, node)], [_needs(plan, node)], lines
 
 
 # -- pools -----------------------------------------------------------------------------------------------------------
@@ -270,17 +313,18 @@ def _pool(plan: Plan, node: Node, stage: Stage) -> Body:
     assert isinstance(op, Pool)
     if op.kind is PoolKind.MEAN and node.type.quant is not None:
         raise Unsupported(f"{graph.name}: {node.name}: window of a mean must cover the map")
-    name, (low, high) = identifier(node.name), bounds(graph, node, op.activation)
-    source, channels = identifier(node.inputs[0]), node.shape.channels
+    name, source, channels = identifier(node.name), identifier(node.inputs[0]), node.shape.channels
+    binary = node.type.dtype is DType.BINARY
+    limits = "" if binary else "".join(f", {bound}" for bound in bounds(graph, node, op.activation))
     kernel = f"rillet_{'max' if op.kind is PoolKind.MAX else 'average'}_{node.type.dtype.value}"
     more = ""
     if op.kind is not PoolKind.MAX and node.type.quant is not None:
-        more = f"{offset(plan, node)}, "
+        more = f", {offset(plan, node)}"
     lines = [
         *_block(threads.each_pixel(node, stage)),
         f"      const void *tap[{op.window.taps}] = {{0}};",
         f"      const int32_t taps = rillet_window_inside(window, at_{source}(0), {_place(plan, node, 'p')}, tap);",
-        f"      {kernel}(tap, taps, at_{name}(made.{name} + p), {channels}, {more}{low}, {high});",
+        f"      {kernel}(tap, taps, at_{name}(made.{name} + p), {channels}{more}{limits});",
         "    }",
     ]
     return [_window(plan, node)], [_needs(plan, node)], lines
@@ -324,9 +368,9 @@ def _global_pool(plan: Plan, segment: Segment, node: Node, stage: Stage) -> Body
 def _mean_scale(source: Quant, out: Quant, count: int, rounding: Rounding) -> tuple[int, int, int]:
     """Mantissa, shift and rounding of a mean."""
     if rounding is Rounding.SHIFT:
-        return 0, shift.mean_shift(source, out, count), _ROUNDINGS[rounding]
+        return 0, shift.mean_shift(source, out, count), ROUNDINGS[rounding]
     scale = fp.mean_multiplier(source, out, count)
-    return scale.mantissa, scale.shift, _ROUNDINGS[rounding]
+    return scale.mantissa, scale.shift, ROUNDINGS[rounding]
 
 
 # -- pixel by pixel --------------------------------------------------------------------------------------------------
@@ -341,6 +385,7 @@ def _over_pixels(plan: Plan, node: Node, stage: Stage, kernel: str, *more: objec
     """Calls a kernel of values for the tile: pixel by pixel, or all at once where they lie in one piece."""
     graph, name = plan.graph, identifier(node.name)
     whole = plan.host is not None and all(shape == node.shape for shape in graph.input_shapes(node))
+    whole = whole and node.type.dtype is not DType.BINARY
     pixel, channels = "p", str(node.shape.channels)
     if whole:
         pixel, _ = threads.piece(stage)
@@ -387,9 +432,9 @@ def _arithmetic(plan: Plan, node: Node, stage: Stage) -> Body:
 def _product_scale(left: Quant, right: Quant, out: Quant, rounding: Rounding) -> tuple[int, int, int]:
     """Mantissa, shift and rounding of a product."""
     if rounding is Rounding.SHIFT:
-        return 0, shift.product_shift(left, right, out), _ROUNDINGS[rounding]
+        return 0, shift.product_shift(left, right, out), ROUNDINGS[rounding]
     scale = fp.product_multiplier(left, right, out)
-    return scale.mantissa, scale.shift, _ROUNDINGS[rounding]
+    return scale.mantissa, scale.shift, ROUNDINGS[rounding]
 
 
 def _softmax(plan: Plan, node: Node, stage: Stage) -> Body:

@@ -6,14 +6,25 @@ import numpy as np
 
 from rillet.arithmetic import fixed_point as fp
 from rillet.arithmetic import tables
-from rillet.arithmetic.convolution import multipliers, stored_weights
+from rillet.arithmetic.convolution import multipliers, real_weights, stored_weights
 from rillet.errors import GraphError, Unsupported
 from rillet.ir.graph import Array, Graph, Node
 from rillet.ir.ops import Activate, Activation, Conv, Rounding
+from rillet.ir.packed import to_lists, to_planes
 from rillet.ir.types import DType, Quant
-from rillet.plan.plan import Packing, Plan, Stage
+from rillet.plan.kernels import xnor_bytes
+from rillet.plan.plan import Kernel, Packing, Plan, Stage
 
-C_TYPES = {"int8": "int8_t", "int16": "int16_t", "int32": "int32_t", "uint8": "uint8_t", "float32": "float"}
+C_TYPES = {
+    "int8": "int8_t",
+    "int16": "int16_t",
+    "int32": "int32_t",
+    "uint8": "uint8_t",
+    "uint16": "uint16_t",
+    "float32": "float",
+}
+ROUNDINGS = {Rounding.DOUBLE: 0, Rounding.SINGLE: 1, Rounding.SHIFT: 2}
+"""As rescale.h numbers them."""
 _IN_A_LINE = 24
 
 
@@ -37,7 +48,7 @@ def rescaled(node: Node, source: Node) -> bool:
 def keeps_bytes(plan: Plan, node: Node) -> bool:
     """True where a table would give every byte back: int8 and uint8 of one scale, kept alike."""
     same = np.arange(256, dtype=np.uint8)
-    return bool(plan.unsigned) and np.array_equal(lookup_table(plan.graph, node), same)
+    return bool(plan.flipped) and np.array_equal(lookup_table(plan.graph, node), same)
 
 
 def lookup_table(graph: Graph, node: Node) -> Array:
@@ -63,7 +74,7 @@ def folded_bias(graph: Graph, node: Node) -> tuple[Array, Array]:
     assert isinstance(op, Conv)
     if source.type.quant is None:
         bias = graph.param(node, "bias") if op.bias else np.zeros(op.out_channels, np.float32)
-        return np.asarray(graph.param(node, "weight"), np.float32), np.asarray(bias, np.float32)
+        return real_weights(graph, node, op).astype(np.float32), np.asarray(bias, np.float32)
     stored, weight_zero = stored_weights(graph, node, op)
     zero = quant(graph, source).zero_point
     centred = stored - weight_zero
@@ -83,11 +94,43 @@ def conv_arrays(graph: Graph, stage: Stage) -> dict[str, Array]:
     weight, bias = folded_bias(graph, node)
     if source.type.quant is None:
         return {"weights": _packed(weight, stage), "bias": bias}
+    if node.type.dtype in (DType.BINARY, DType.I32):
+        return {"bias": bias.astype(np.int32)}
     mantissa, shift = multipliers(graph, node, op, quant(graph, source), quant(graph, node))
     # Those of uint8 weights are kept less 128, so that all weights are int8 in C.
     kept = (weight.astype(np.int64) + weight_zero(graph, node)).astype(np.int8)
     scaling = {"shift": shift} if op.rounding is Rounding.SHIFT else {"mantissa": mantissa, "shift": shift}
     return {"weights": _packed(kept, stage), "bias": bias.astype(np.int32), **scaling}
+
+
+def low_bit_arrays(graph: Graph, stage: Stage) -> dict[str, Array]:
+    """The same with ternary or binary weights as they lie packed, and their levels if they have them."""
+    node = graph.by_name[stage.node]
+    op = node.op
+    assert isinstance(op, Conv)
+    weight = graph.param(node, "weight").astype(np.int8)
+    rows = weight.reshape(len(weight), -1)
+    match stage.kernel, stage.packing:
+        case Kernel.XNOR, _:
+            rows = _tap_bytes(weight, xnor_bytes(op, graph.input_shapes(node)[0].channels))
+            if stage.packing is Packing.BLOCKS:
+                # Eight output channels side by side, word by word.
+                eights = np.pad(rows, ((0, -len(rows) % 8), (0, 0))).reshape(-(-len(rows) // 8), 8, -1, 8)
+                rows = eights.transpose(0, 2, 1, 3)
+        case Kernel.LOW_BIT_DEPTHWISE, _:
+            rows = to_planes(rows.T, op.weights)
+        case _, Packing.LISTS:
+            rows = to_lists(rows)
+        case _:
+            rows = to_planes(rows, op.weights)
+    out = conv_arrays(graph, stage) | {"weights": rows}
+    return out if op.levels is None else out | {"levels": graph.param(node, "levels")}
+
+
+def _tap_bytes(weight: Array, row_bytes: int) -> Array:
+    """Bits of binary weights, each tap in whole bytes, each row filled up with zeros."""
+    taps = np.packbits(weight.astype(np.int8) > 0, axis=3, bitorder="little").reshape(len(weight), -1)
+    return np.pad(taps, ((0, 0), (0, row_bytes - taps.shape[1])))
 
 
 def weight_zero(graph: Graph, node: Node) -> int:
@@ -106,6 +149,11 @@ def outside_value(graph: Graph, node: Node) -> int:
     """What a windowed stage reads in the padding of its input: the stored value of a real zero."""
     source = graph.by_name[node.inputs[0]]
     return 0 if source.type.quant is None else source.type.quant.zero_point
+
+
+def outside_name(value: int, dtype: DType) -> str:
+    """Name of the constants that stand for padding."""
+    return f"outside_{dtype.value}_{'m' if value < 0 else ''}{abs(value)}"
 
 
 def declaration(name: str, array: Array) -> str:

@@ -12,9 +12,11 @@ from rillet.backends.c.constants import (
     identifier,
     keeps_bytes,
     lookup_table,
+    low_bit_arrays,
     quant,
     rescaled,
 )
+from rillet.backends.c.lists import list_arrays
 from rillet.backends.c.packing import tile_arrays
 from rillet.backends.c.rows import lanes
 from rillet.backends.c.storage import moved_table, offset
@@ -46,8 +48,14 @@ def _stage_arrays(plan: Plan, original: Graph, stage: Stage) -> dict[str, Array]
     node = graph.by_name[stage.node]
     sources = [graph.by_name[name] for name in node.inputs]
     op = node.op
+    if stage.kernel is Kernel.XNOR:
+        return low_bit_arrays(graph, stage)
     if stage.packing is Packing.BLOCKS:
         return tile_arrays(graph, stage, lanes(plan))
+    if stage.packing is Packing.PLACES:
+        return list_arrays(graph, stage)
+    if stage.packing in (Packing.PLANES, Packing.LISTS):
+        return low_bit_arrays(graph, stage)
     if isinstance(op, Conv):
         return conv_arrays(graph, stage)
     if stage.kernel is Kernel.LOOKUP:

@@ -4,8 +4,8 @@ from importlib.resources import files
 
 import numpy as np
 
-from rillet.backends.c.calls import c_type, needs_outside, outside_name
-from rillet.backends.c.constants import definition, identifier, outside_value
+from rillet.backends.c.calls import c_type, needs_outside
+from rillet.backends.c.constants import definition, identifier, outside_name, outside_value
 from rillet.backends.c.data import program_arrays, weight_files
 from rillet.backends.c.entry import (
     advance,
@@ -21,11 +21,12 @@ from rillet.backends.c.stages import accessor, constant_accessor, stage_text
 from rillet.backends.c.storage import as_stored
 from rillet.backends.c.threads import argument, last_fields, parameter
 from rillet.backends.c.tiles import tiles_header
-from rillet.ir.graph import Array
+from rillet.ir.graph import Array, Node
 from rillet.ir.ops import Constant, Input
 from rillet.ir.types import DType
 from rillet.plan.host import HOST_ALIGNMENT
-from rillet.plan.plan import BufferKind, Kernel, Plan, Segment, Stage
+from rillet.plan.plan import BufferKind, Kernel, Packing, Plan, Segment, Stage
+from rillet.plan.tilings import VECTORS
 
 _HEADERS = {
     Kernel.DENSE: ("dense.h",),
@@ -39,6 +40,11 @@ _HEADERS = {
     Kernel.DEQUANTIZE: ("pointwise.h",),
     Kernel.SOFTMAX: ("softmax.h",),
     Kernel.COPY: ("pointwise.h",),
+    Kernel.LISTS: ("rows.h", "tiles.h", "lists_avx512.h"),
+    Kernel.LOW_BIT: ("dense.h", "low_bit.h"),
+    Kernel.LOW_BIT_DEPTHWISE: ("dense.h", "low_bit.h"),
+    Kernel.XNOR: ("dense.h", "low_bit.h", "xnor.h"),
+    Kernel.SIGN: ("dense.h", "low_bit.h", "xnor.h"),
     Kernel.TILES: ("rows.h", "tiles.h"),
     Kernel.DEPTHWISE_TILES: ("rows.h", "tiles.h"),
 }
@@ -58,11 +64,12 @@ def emit(plan: Plan, profile: bool = False) -> dict[str, str]:
     """
     stored = as_stored(plan)
     arrays = program_arrays(stored, plan.graph) | _outside_rows(stored)
-    used = {header for s in plan.segments for stage in s.stages for header in _HEADERS[stage.kernel]}
-    if plan.unsigned:
+    used = {header for s in plan.segments for stage in s.stages for header in _headers(plan, stage)}
+    if plan.flipped:
         used.add("rows.h")
     more = [*(["threads.h"] if plan.threads > 1 else []), *(["profile.h"] if profile else [])]
-    headers = ["stream.h", "rescale.h", *sorted(used), *more]
+    vectors = [f"vector_{plan.host.kernels}.h"] if plan.host is not None and plan.host.kernels in VECTORS else []
+    headers = ["stream.h", "rescale.h", *vectors, *sorted(used), *more]
     kernels = files("rillet.backends.c") / "kernels"
     out = {
         "net.h": _header(plan),
@@ -74,8 +81,7 @@ def emit(plan: Plan, profile: bool = False) -> dict[str, str]:
         if name == "tiles.h":
             assert plan.host is not None
             out["kernels/tiles.h"] = tiles_header(used_tiles(stored), plan.host.kernels)
-            for part in (f"vector_{plan.host.kernels}.h", "channels.h"):
-                out[f"kernels/{part}"] = (kernels / part).read_text()
+            out["kernels/channels.h"] = (kernels / "channels.h").read_text()
         else:
             out[f"kernels/{name}"] = (kernels / name).read_text()
     return out
@@ -86,6 +92,18 @@ def _batch_declaration(plan: Plan) -> list[str]:
         "/* The same for so many images, one after another in memory as their outputs are, within the same arena. */",
         f"void net_run_batch({batch_arguments(plan)});",
     ]
+
+
+def _headers(plan: Plan, stage: Stage) -> tuple[str, ...]:
+    if stage.kernel is Kernel.XNOR and stage.packing is Packing.BLOCKS:
+        return (*_HEADERS[Kernel.XNOR], "xnor_avx512.h")
+    binary = plan.graph.by_name[stage.node].type.dtype is DType.BINARY
+    return _HEADERS[Kernel.SIGN] if stage.kernel is Kernel.POOL and binary else _HEADERS[stage.kernel]
+
+
+def _values(node: Node) -> int:
+    """Elements of a value as C has them: those of binary ones are bytes of eight."""
+    return node.type.bytes // node.type.dtype.numpy.itemsize
 
 
 def _header(plan: Plan) -> str:
@@ -100,7 +118,7 @@ def _header(plan: Plan) -> str:
         f"#define NET_INPUT_HEIGHT {source.shape.height}",
         f"#define NET_INPUT_WIDTH {source.shape.width}",
         f"#define NET_INPUT_CHANNELS {source.shape.channels}",
-        *(f"#define NET_OUTPUT{end.upper()}_SIZE {node.shape.elements}" for end, node in outputs),
+        *(f"#define NET_OUTPUT{end.upper()}_SIZE {_values(node)}" for end, node in outputs),
         f"#define NET_ARENA_BYTES {plan.arena_bytes}",
         f"typedef {c_type(source.type)} net_input_t;",
         *(f"typedef {c_type(node.type)} net_output{end}_t;" for end, node in outputs),
@@ -208,11 +226,11 @@ def _trace(plan: Plan) -> str:
         after = "; \\\n  rillet_did(&self->place), rillet_together(&self->place)"
         together = "  rillet_did(&self->place), rillet_together(&self->place); \\\n"
         alone = "  if (self->place.part == 0) \\\n  "
-    signed = ""
-    if plan.unsigned:
-        signed = (
-            "/* The same for int8 values that are kept as uint8. */\n"
-            "#define SEEN_SIGNED(index, value, n, bytes) \\\n"
+    flipped = ""
+    if plan.flipped:
+        flipped = (
+            "/* The same for bytes that are kept with their first bit flipped. */\n"
+            "#define SEEN_FLIPPED(index, value, n, bytes) \\\n"
             f"{together}{alone}"
             "  rillet_flip(at_##value(made.value), net_trace[index] + made.value * (bytes), n * (bytes))"
             f"{after}\n"
@@ -226,9 +244,9 @@ def _trace(plan: Plan) -> str:
         "  for (int32_t seen = 0; seen < n; seen++) \\\n"
         "    memcpy(net_trace[index] + (made.value + seen) * (bytes), at_##value(made.value + seen), bytes)"
         f"{after}\n"
-        f"{signed}"
+        f"{flipped}"
         "#else\n#define SEEN(index, value, n, bytes) (void)0\n"
-        f"{'#define SEEN_SIGNED SEEN' + chr(10) if signed else ''}"
+        f"{'#define SEEN_FLIPPED SEEN' + chr(10) if flipped else ''}"
         "#endif\n"
     )
 

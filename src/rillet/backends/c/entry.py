@@ -56,7 +56,7 @@ def _finish(plan: Plan) -> list[str]:
     flips = [
         f"  rillet_flip(at_{identifier(node.name)}(0), at_{identifier(node.name)}(0), {node.type.bytes});"
         for _, node in outputs_of(plan)
-        if node.name in plan.unsigned
+        if node.name in plan.flipped
     ]
     if plan.threads > 1:
         return [
@@ -76,7 +76,7 @@ def _stored_row(plan: Plan, to: str) -> str:
     """Keeps a row of the caller's."""
     source = input_of(plan)
     values = source.shape.width * source.shape.channels
-    if source.name in plan.unsigned:
+    if source.name in plan.flipped:
         return f"  rillet_flip(row, {to}, {values});"
     copy = f"memcpy({to}, row, {values} * sizeof *row);"
     return f"  if ({to} != row) {copy}" if plan.resident else f"  {copy}"
@@ -99,7 +99,7 @@ def _one_thread(plan: Plan, profile: bool) -> list[str]:
     lines += ["void net_push_row(const net_input_t *row)", "{"]
     lines += [f"  if (made.{name} >= {shape.pixels}) return;"]
     if plan.resident:
-        kind = "(net_input_t *)" if source.name in plan.unsigned else ""
+        kind = "(net_input_t *)" if source.name in plan.flipped else ""
         lines += [f"  net_input_t *const here = {kind}at_{name}(made.{name});", _stored_row(plan, "here")]
         lines.append(f"  made.{name} += {shape.width};")
     elif plan.host is not None:
@@ -186,7 +186,7 @@ def _several_threads(plan: Plan, profile: bool) -> list[str]:
         f"  if (made.{name} >= {shape.pixels}) return;",
     ]
     if plan.resident:
-        kind = "(net_input_t *)" if source.name in plan.unsigned else ""
+        kind = "(net_input_t *)" if source.name in plan.flipped else ""
         lines += [
             f"  net_input_t *const here = {kind}{here};",
             _stored_row(plan, "here"),
@@ -232,7 +232,7 @@ def entry_points(plan: Plan, profile: bool) -> str:
 
 def _as(plan: Plan, node: Node, kind: str) -> str:
     """The cast from the type that a value is kept in, where that is another."""
-    return f"({kind} *)" if node.name in plan.unsigned else ""
+    return f"({kind} *)" if node.name in plan.flipped else ""
 
 
 def _batch(plan: Plan) -> list[str]:

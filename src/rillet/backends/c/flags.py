@@ -9,8 +9,11 @@ MACHINE_FLAGS = {
         *("-mavx2", "-mfma", "-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mavx512vnni"),
         "-mprefer-vector-width=512",
     ),
+    "neon": (),
 }
 """What each kernel set needs the compiler to know."""
+EXTRA_FLAGS = {"avx512vbmi": "-mavx512vbmi", "asimddp": "-march=armv8.2-a+dotprod"}
+"""And for what a host has beyond its kernel set."""
 _CONTRACT = "-ffp-contract=off"
 """Products and sums are fused where a kernel says so, and nowhere else."""
 
@@ -19,7 +22,9 @@ def machine_flags(plan: Plan) -> tuple[str, ...]:
     """Compiler flags of the plan's host; none for a portable plan."""
     if plan.host is None:
         return ()
-    return (*MACHINE_FLAGS[plan.host.kernels], _CONTRACT, *(("-pthread",) if plan.threads > 1 else ()))
+    extras = (EXTRA_FLAGS[word] for word in plan.host.extras)
+    threads = ("-pthread",) if plan.threads > 1 else ()
+    return (*MACHINE_FLAGS[plan.host.kernels], *extras, _CONTRACT, *threads)
 
 
 def build_line(plan: Plan) -> str:

@@ -11,7 +11,7 @@ from rillet.backends.c.tiles import groups
 from rillet.ir.graph import Array, Graph, Node
 from rillet.ir.ops import Conv, Rounding
 from rillet.plan.plan import Kernel, Stage
-from rillet.plan.tilings import GROUP_ROWS, dense_depth
+from rillet.plan.tilings import GROUP_ROWS, window_runs
 
 Indices = npt.NDArray[np.int64]
 _STORED_TOGETHER = 64
@@ -36,12 +36,13 @@ def tile_arrays(graph: Graph, stage: Stage, lanes: int) -> dict[str, Array]:
     if stage.kernel is Kernel.TILES:
         sizes = _group_sizes(len(bias), stage.tiling.vectors, lanes, real)
         order = _dealt(sizes, lanes)
-        rows = weight.reshape(len(weight), -1)
-        packed = _dense(rows, order, dense_depth(graph, node), stage.tiling.vectors, lanes, real)
+        runs = weight.reshape(len(weight), -1, window_runs(graph, node)[2])
+        packed = _dense(runs, order, stage.tiling.vectors, lanes, real)
     else:
-        sizes = [1 if real else 4] * -(-len(bias) // (lanes if real else 4 * lanes))
+        vectors = -(-len(bias) // lanes)
+        sizes = [1] * vectors if real else [size for _, size in groups(vectors)]
         order = _dealt(sizes, lanes)
-        packed = _depthwise(weight[..., 0], order, lanes, real)
+        packed = _depthwise(weight[..., 0], order, sizes, lanes, real)
     if real:
         return {"weights": packed.astype(np.float32), "bias": _placed(bias.astype(np.float32), order)}
     rounding = channel_rounding(graph, node)
@@ -55,7 +56,7 @@ def tile_arrays(graph: Graph, stage: Stage, lanes: int) -> dict[str, Array]:
         return arrays
     failed = _placed(~rounding.shown, order).reshape(-1, lanes).any(1)
     group = np.repeat(np.logical_or.reduceat(failed, np.cumsum([0, *sizes[:-1]])), sizes)
-    factors = zip(("mantissa", "left", "right"), _factors(graph, node), strict=True)
+    factors = zip(("mantissa", "left", "right"), integer_factors(graph, node), strict=True)
     arrays |= {name: _placed(values, order) for name, values in factors}
     return arrays | {"by_integers": group.astype(np.int32) + failed}
 
@@ -85,7 +86,7 @@ def channel_rounding(graph: Graph, node: Node) -> Affine:
     return slow if slow.shown.sum() > quick.shown.sum() else quick
 
 
-def _factors(graph: Graph, node: Node) -> tuple[Array, Array, Array]:
+def integer_factors(graph: Graph, node: Node) -> tuple[Array, Array, Array]:
     """Mantissa, left and right shift of each channel; where sums are rounded once, left is 31 - shift."""
     op, source = node.op, graph.by_name[node.inputs[0]]
     assert isinstance(op, Conv)
@@ -119,20 +120,21 @@ def _dealt(sizes: list[int], lanes: int) -> Indices:
     return np.concatenate(out)
 
 
-def _dense(rows: Array, order: Indices, depth: int, vectors: int, lanes: int, real: bool) -> Array:
-    """[blocks][depth][vectors][lanes] of output-major rows; bytes with four of the depth innermost."""
-    padded = np.zeros((len(order), depth), rows.dtype)
-    there = order < len(rows)
-    padded[there, : rows.shape[1]] = rows[order[there]]
+def _dense(runs: Array, order: Indices, vectors: int, lanes: int, real: bool) -> Array:
+    """[blocks][depth][vectors][lanes] of runs of output channels; bytes with four of the depth innermost."""
     deep, parts = (1 if real else GROUP_ROWS), list[Array]()
+    _, count, values = runs.shape
+    padded = np.zeros((len(order), count, -(-values // deep) * deep), runs.dtype)
+    there = order < len(runs)
+    padded[there, :, :values] = runs[order[there]]
     for first in range(0, len(padded), vectors * lanes):
         block = padded[first : first + vectors * lanes]
-        parts.append(block.reshape(len(block), depth // deep, deep).transpose(1, 0, 2).reshape(-1))
+        parts.append(block.reshape(len(block), -1, deep).transpose(1, 0, 2).reshape(-1))
     return np.concatenate(parts)
 
 
-def _depthwise(weight: Array, order: Indices, lanes: int, real: bool) -> Array:
-    """[blocks][taps][lanes]; bytes as [blocks][groups of rows][taps of a row][four vectors][lanes][rows of a group]."""
+def _depthwise(weight: Array, order: Indices, sizes: list[int], lanes: int, real: bool) -> Array:
+    """[blocks][taps][lanes]; bytes as [blocks][groups of rows][taps of a row][vectors][lanes][rows of a group]."""
     high, wide = weight.shape[1:]
     rows = high if real else -(-high // GROUP_ROWS) * GROUP_ROWS
     padded = np.zeros((len(order), rows, wide), weight.dtype)
@@ -140,5 +142,6 @@ def _depthwise(weight: Array, order: Indices, lanes: int, real: bool) -> Array:
     padded[there, :high] = weight[order[there]]
     if real:
         return padded.reshape(-1, lanes, rows * wide).transpose(0, 2, 1)
-    grouped = padded.reshape(-1, 4 * lanes, rows // GROUP_ROWS, GROUP_ROWS, wide)
-    return grouped.transpose(0, 2, 4, 1, 3)
+    blocks = np.split(padded, np.cumsum(sizes)[:-1] * lanes)
+    grouped = (block.reshape(len(block), rows // GROUP_ROWS, GROUP_ROWS, wide) for block in blocks)
+    return np.concatenate([block.transpose(1, 3, 0, 2).reshape(-1) for block in grouped])

@@ -6,16 +6,26 @@ from itertools import pairwise
 
 from rillet.backends.c import threads
 from rillet.backends.c.bounds import bounds
-from rillet.backends.c.constants import identifier, outside_value, quant
+from rillet.backends.c.constants import identifier, outside_name, outside_value, quant
 from rillet.backends.c.packing import channel_rounding
-from rillet.backends.c.tiles import DenseTile, DepthwiseTile, Tile
+from rillet.backends.c.tiles import DenseTile, DepthwiseTile, Tile, groups
 from rillet.ir.graph import Graph, Node
 from rillet.ir.ops import Conv, Rounding
 from rillet.ir.types import DType
 from rillet.plan.plan import Kernel, Plan, Split, Stage
 from rillet.plan.shares import bounds as ends_of
-from rillet.plan.shares import shares
-from rillet.plan.tilings import GROUP_ROWS, VECTORS, dense_depth, split
+from rillet.plan.shares import share_rows, shares
+from rillet.plan.tilings import (
+    GROUP_ROWS,
+    MOST_NEIGHBOURS,
+    VECTORS,
+    band_values,
+    dense_depth,
+    even,
+    in_line,
+    split,
+    window_runs,
+)
 
 Body = tuple[list[str], list[str]]
 
@@ -35,12 +45,13 @@ def used_tiles(plan: Plan) -> set[Tile]:
             real = node.type.quant is None
             if stage.kernel is Kernel.TILES:
                 out |= {
-                    DenseTile(real, pixels, block.vectors)
+                    DenseTile(real, pixels, block.vectors, _windows(node, stage))
                     for block in _blocks(node, stage, lanes(plan))
                     for pixels in _pixel_tiles(plan, node, stage)
                 }
             elif stage.kernel is Kernel.DEPTHWISE_TILES:
-                out |= {tile for tile, _, _ in _row_tiles(plan, node, stage)}
+                for block in _channel_blocks(node, lanes(plan)):
+                    out |= {tile for tile, _, _ in _row_tiles(plan, node, stage, block.vectors)}
     return out
 
 
@@ -57,7 +68,7 @@ def _channels(graph: Graph, node: Node) -> str:
     steps = f"{int(rounding.signed)}, {int(rounding.careful)}, {int(op.rounding is Rounding.SINGLE)}, {rounding.centre}"
     arrays = ", ".join(f"net_{name}_{part}" for part in ("bias", "scale", "nudge"))
     numbers = f"{integers},\n    {steps}, {quant(graph, node).zero_point}, {low}, {high}"
-    return f"  static const rillet_channels_u8_tiles channels = {{\n    {arrays},\n    {numbers}}};"
+    return f"  static const rillet_channels_byte_tiles channels = {{\n    {arrays},\n    {numbers}}};"
 
 
 # -- dense -----------------------------------------------------------------------------------------------------------
@@ -84,101 +95,142 @@ def _blocks(node: Node, stage: Stage, width: int) -> list[_Block]:
     return out
 
 
+def _windows(node: Node, stage: Stage) -> bool:
+    assert stage.tiling is not None
+    return not in_line(node, stage.tiling.parts)
+
+
 def _pixel_tiles(plan: Plan, node: Node, stage: Stage) -> list[int]:
     """Sizes of the pixel tiles, the largest first: those of every piece that a thread makes at once."""
     assert stage.tiling is not None
-    counts = shares(node.shape, stage.tile_pixels, stage.split, plan.threads)
+    counts = shares(node.shape, stage.tile_pixels, stage.split, plan.threads, row_by_row=_windows(node, stage))
     return sorted({size for count in counts for size in split(count, stage.tiling.pixels)}, reverse=True)
 
 
-def dense(plan: Plan, node: Node, stage: Stage, window: str) -> tuple[list[str], list[str]]:
+def dense(plan: Plan, node: Node, stage: Stage, window: str) -> Body:
     """Constants and lines of a convolution by dense tiles; `window` declares its window."""
     graph, op = plan.graph, node.op
     assert isinstance(op, Conv)
-    real, source = node.type.quant is None, graph.by_name[node.inputs[0]]
-    name, value = identifier(node.name), "float" if real else "uint8_t"
-    constants = [_channels(graph, node)]
-    depth, step = dense_depth(graph, node), source.shape.channels
-    lines: list[str] = []
-    assert stage.tiling is not None
-    parts, values = stage.tiling.parts, op.window.taps * source.shape.channels
-    if op.window.pointwise and parts == 1:
-        lines.append(f"    const {value} *const in = at_{identifier(source.name)}(made.{name});")
+    source, windows = graph.by_name[node.inputs[0]], _windows(node, stage)
+    name, at, value = identifier(node.name), identifier(source.name), _value(node)
+    channels, width, depth = node.shape.channels, node.shape.width, dense_depth(graph, node)
+    constants, step = [_channels(graph, node)], source.shape.channels
+    (start, end), heads = threads.piece(stage), threads.each_piece(node, stage)
+    if windows:
+        more, lines = _band(plan, node, stage)
+        constants += [window, *more]
+        step *= op.window.stride[1]
+        pitch = band_values(graph, node, 1) // op.window.extent[0] * op.window.stride[0]
+        first, rows = _rows(node, stage)
+        (start, end) = ("begin", "end") if stage.split is Split.COLUMNS else ("0", str(width))
+        heads = [f"    for (int32_t y = 0; y < {rows}; y++)"]
+        from_, to, deep = f"in + y * {pitch} + p", f"out + ({f'({first} + y)' if first else 'y'} * {width} + p)", "runs"
     else:
-        assert stage.scratch is not None
-        step, size = depth, 4 if real else 1
-        constants += [window, f"  {value} *const in = ({value} *)(arena + {plan.buffers[stage.scratch].offset});"]
-        lines += _gathered(node, source, stage, outside_value(graph, node), depth * size)
-        if parts > 1:
-            copied = f"memcpy(in + p * {depth} + {values}, in + p * {depth}, {values})"
-            lines += [*threads.each_pixel(node, stage), f"      {copied};"]
+        lines = [f"    const {value} *const in = at_{at}(made.{name});"]
+        from_, to, deep = "in + p", "out + p", str(depth)
     lines.append(f"    {value} *const out = at_{name}(made.{name});")
-    blocks = _blocks(node, stage, lanes(plan))
+    blocks, unit = _blocks(node, stage, lanes(plan)), 0
     lines += threads.channel_share(stage, sum(block.count for block in blocks))
-    (start, end), piece = threads.piece(stage), threads.each_piece(node, stage)
     for block in blocks:
         o = "o" if block.count > 1 else str(block.first)
-        lines.append(_each_block(stage, block, lanes(plan), blocks[0].count))
-        lines += [f"  {head} {{" for head in piece]
-        lines.append(f"      int32_t p = {start};")
+        lines.append(f"    {_each_block(stage, block, unit, o)}")
+        inner = [f"int32_t p = {start};"]
         for pixels in _pixel_tiles(plan, node, stage):
-            tile = DenseTile(real, pixels, block.vectors)
-            lines += [
-                f"      for (; p + {pixels} <= {end}; p += {pixels})",
-                f"        {tile.name}(in + p * {step}, {step}, net_{name}_weights + {o} * {depth}, {depth}, {o},",
-                f"          out + p * {node.shape.channels} + {o}, {node.shape.channels}, {block.channels},",
-                "          &channels);",
+            tile = DenseTile(node.type.quant is None, pixels, block.vectors, windows)
+            inner += [
+                f"for (; p + {pixels} <= {end}; p += {pixels})",
+                f"  {tile.name}({from_} * {step}, {step}, net_{name}_weights + {o} * {depth}, {deep}, {o},",
+                f"    {to} * {channels} + {o}, {channels}, {block.channels}, &channels);",
             ]
-        lines += ["      }" for _ in piece]
-        lines.append("    }")
+        for head in heads:
+            inner = [f"{head.strip()} {{", *(f"  {line}" for line in inner), "}"]
+        lines += [*(f"      {line}" for line in inner), "    }"]
+        unit += block.count
     return constants, lines
 
 
-def _each_block(stage: Stage, block: _Block, width: int, before: int) -> str:
-    """Head of the loop over equal blocks of output channels; of a single one, whether a thread makes it."""
-    stride = block.vectors * width
-    if block.count > 1:
-        if stage.split is not Split.CHANNELS:
-            return f"    for (int32_t o = 0; o < {block.count * stride}; o += {stride}) {{"
-        end = f"rillet_least(last, {block.count}) * {stride}"
-        return f"    for (int32_t o = first * {stride}; o < {end}; o += {stride}) {{"
-    at = 0 if block.first == 0 else before
-    return f"    if (first <= {at} && {at} < last) {{" if stage.split is Split.CHANNELS else "    {"
+def _each_block(stage: Stage, block: _Block, unit: int, variable: str) -> str:
+    """Head of the loop over equal blocks of output channels, the first of which is the one numbered `unit`; of a single
+    one, whether a thread makes it.
+    """
+    shared = stage.split is Split.CHANNELS
+    if block.count == 1:
+        return f"if (first <= {unit} && {unit} < last) {{" if shared else "{"
+    start, end = "0", str(block.count * block.channels)
+    if shared:
+        start, end = f"first * {block.channels}", f"rillet_least(last, {block.count}) * {block.channels}"
+    return f"for (int32_t {variable} = {start}; {variable} < {end}; {variable} += {block.channels}) {{"
 
 
-def _gathered(node: Node, source: Node, stage: Stage, fill: int, depth_bytes: int) -> list[str]:
-    """Gathers the windows of a thread's pixels, row by row."""
-    width, start, window, lines = node.shape.width, "", "window", list[str]()
-    columns = str(width)
-    if stage.split is Split.COLUMNS:
-        assert isinstance(node.op, Conv)
-        window, columns, start = "moved", "end - begin", " + begin"
-        lines += [
-            "    rillet_window moved = window;",
-            f"    moved.left -= begin * {node.op.window.stride[1]};",
-        ]
-    return [
-        *lines,
-        threads.each_row(node, stage),
-        f"      rillet_gather_row({window}, at_{identifier(source.name)}(0), {fill}, row + y, {columns},",
-        f"                        (uint8_t *)in + (y * {width}{start}) * {depth_bytes}, {depth_bytes});",
+def _value(node: Node) -> str:
+    return "float" if node.type.quant is None else "rillet_byte"
+
+
+def _rows(node: Node, stage: Stage) -> tuple[str, str]:
+    """First row of the tile of which a thread makes pixels, nothing where that is its first, and how many rows."""
+    return ("top", "high") if stage.split is Split.ROWS else ("", f"n / {node.shape.width}")
+
+
+def _band(plan: Plan, node: Node, stage: Stage) -> Body:
+    """The band of padded rows that windows are read from, and how they lie in it; each thread fills its own."""
+    graph, op = plan.graph, node.op
+    assert isinstance(op, Conv)
+    assert stage.scratch is not None
+    assert stage.tiling is not None
+    source, value, (first, rows) = graph.by_name[node.inputs[0]], _value(node), _rows(node, stage)
+    high, in_row, values = window_runs(graph, node)
+    pitch = band_values(graph, node, 1) // op.window.extent[0]
+    apart = op.window.dilation[1] * source.shape.channels
+    numbers = (stage.tiling.parts, high, op.window.dilation[0] * pitch, in_row, apart, values)
+    own = ""
+    if stage.split is not Split.NONE:
+        most = share_rows(node.shape, stage.tile_pixels, stage.split, plan.threads)
+        own = f" + self->place.part * {band_values(graph, node, most)}"
+    constants = [
+        f"  {value} *const in = ({value} *)(arena + {plan.buffers[stage.scratch].offset}){own};",
+        f"  const rillet_runs runs = {{{', '.join(map(str, numbers))}}};",
     ]
+    fill, at = outside_value(graph, node), identifier(source.name)
+    padding = f"{op.window.padding[3]}, (uint8_t *)in"
+    row = f"row + {first}" if first else "row"
+    lines = [f"    rillet_band(window, at_{at}(0), {fill}, {row}, {rows}, {padding});"]
+    if stage.split is Split.ROWS:
+        width = node.shape.width
+        head = f"    const int32_t top = from / {width}, high = (to - from) / {width};"
+        lines = [head, "    if (high > 0)", f"  {lines[0]}"]
+    return constants, lines
 
 
 # -- depthwise -------------------------------------------------------------------------------------------------------
 
 
-def _row_tiles(plan: Plan, node: Node, stage: Stage) -> Iterator[tuple[DepthwiseTile, int, int]]:
-    """Tiles along one row, as (tile, first pixel, how many like it in a row); each in one thread's share."""
+def _channel_blocks(node: Node, width: int) -> list[_Block]:
+    """The channels that depthwise tiles take at a time: a vector of real numbers, or up to four of bytes."""
+    channels, most = node.shape.channels, 1 if node.type.quant is None else 4
+    whole = channels // (most * width)
+    out = [_Block(0, whole, most, most * width)] if whole else []
+    first = whole * most * width
+    for at, vectors in groups(-(-(channels - first) // width)):
+        begin = first + at * width
+        out.append(_Block(begin, 1, vectors, min(vectors * width, channels - begin)))
+    return out
+
+
+def _row_tiles(plan: Plan, node: Node, stage: Stage, vectors: int) -> Iterator[tuple[DepthwiseTile, int, int]]:
+    """Tiles along one row, each of so many vectors, as (tile, first pixel, how many like it in a row); each in one
+    thread's share.
+    """
     op, source = node.op, plan.graph.input_shapes(node)[0]
     assert isinstance(op, Conv)
     assert stage.tiling is not None
     window, found, at = op.window, list[tuple[DepthwiseTile, int, int]](), 0
+    most = min(stage.tiling.pixels * stage.tiling.vectors // vectors, MOST_NEIGHBOURS)
     ends = ends_of(node.shape.width, plan.threads if stage.split is Split.COLUMNS else 1)
-    for pixels in (n for start, end in pairwise(ends) for n in split(end - start, stage.tiling.pixels)):
+    lengths = [end - start for start, end in pairwise(ends) if end > start]
+    for pixels in (size for length in lengths for size in split(length, even(length, most))):
         real = node.type.quant is None
         kernel = (window.kernel[0] * stage.tiling.parts, window.kernel[1])
-        tile = DepthwiseTile(real, kernel, window.stride[1], window.dilation[1], pixels, 0, 0)
+        tile = DepthwiseTile(real, kernel, window.stride[1], window.dilation[1], pixels, vectors, 0, 0)
         left = at * window.stride[1] - window.padding[2]
         first, last = max(0, -left), min(tile.columns, source.width - left)
         tile = replace(tile, first=first, last=max(first, last))
@@ -213,8 +265,8 @@ def _leaves_rows(node: Node) -> bool:
 
 def outside_row_name(graph: Graph, node: Node) -> str:
     """Name of the row of padding of a depthwise stage's input."""
-    source = graph.by_name[node.inputs[0]]
-    return f"net_outside_row_{source.type.dtype.value}_{outside_value(graph, node)}"
+    dtype = graph.by_name[node.inputs[0]].type.dtype
+    return f"net_row_{outside_name(outside_value(graph, node), dtype)}"
 
 
 def depthwise(plan: Plan, node: Node, stage: Stage, window: str) -> Body:
@@ -222,7 +274,7 @@ def depthwise(plan: Plan, node: Node, stage: Stage, window: str) -> Body:
     graph, op = plan.graph, node.op
     assert isinstance(op, Conv)
     real, source = node.type.quant is None, graph.by_name[node.inputs[0]]
-    name, value, channels = identifier(node.name), "float" if real else "uint8_t", node.shape.channels
+    name, value, channels = identifier(node.name), _value(node), node.shape.channels
     assert stage.tiling is not None
     high = op.window.kernel[0] * stage.tiling.parts
     again = f" % {op.window.kernel[0]}" if stage.tiling.parts > 1 else ""
@@ -243,20 +295,16 @@ def depthwise(plan: Plan, node: Node, stage: Stage, window: str) -> Body:
         "      }",
         f"      {value} *const out = at_{name}(made.{name}) + y * {node.shape.width * channels};",
     ]
-    wide = lanes(plan) if real else 4 * lanes(plan)
     taps = slots * op.window.kernel[1]
-    whole, rest = channels // wide * wide, channels % wide
-    tiles, units = list(_row_tiles(plan, node, stage)), whole // wide
-    by_channels = stage.split is Split.CHANNELS
-    lines = [*threads.channel_share(stage, units + (rest > 0)), *lines]
-    if whole:
-        start, end = ("first", f"rillet_least(last, {units})") if by_channels else ("0", str(units))
-        lines.append(f"      for (int32_t c = {start} * {wide}; c < {end} * {wide}; c += {wide}) {{")
-        lines += [f"  {line}" for line in _along(node, source, stage, tiles, "c", wide, taps)]
+    blocks, unit = _channel_blocks(node, lanes(plan)), 0
+    lines = [*threads.channel_share(stage, sum(block.count for block in blocks)), *lines]
+    for block in blocks:
+        tiles = list(_row_tiles(plan, node, stage, block.vectors))
+        c = "c" if block.count > 1 else str(block.first)
+        lines.append(f"      {_each_block(stage, block, unit, c)}")
+        lines += [f"  {line}" for line in _along(node, source, stage, tiles, c, block.channels, taps)]
         lines.append("      }")
-    if rest:
-        lines.append(f"      if (last == {units + 1} && first <= {units}) {{" if by_channels else "      {")
-        lines += [*(f"  {x}" for x in _along(node, source, stage, tiles, str(whole), rest, taps)), "      }"]
+        unit += block.count
     return constants, [*lines, "    }"]
 
 

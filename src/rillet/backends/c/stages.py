@@ -15,7 +15,8 @@ def accessor(graph: Graph, buffer: Buffer) -> str:
     slot = "i" if buffer.pixels >= node.shape.pixels else f"i % {buffer.pixels}"
     what = "whole map" if buffer.kind is BufferKind.MAP else f"ring of {buffer.pixels} pixels"
     comment = f"/* {node.name}: {node.shape}, {what}, {buffer.bytes} bytes */\n"
-    text = f"return ({kind} *)(arena + {buffer.offset}) + ({slot}) * {node.shape.channels};"
+    step = node.type.pixel_bytes // node.type.dtype.numpy.itemsize
+    text = f"return ({kind} *)(arena + {buffer.offset}) + ({slot}) * {step};"
     return f"{comment}static inline {kind} *at_{name}(uint32_t i) {{ {text} }}\n"
 
 
@@ -39,7 +40,7 @@ def stage_text(plan: Plan, segment: Segment, stage: Stage) -> str:
     constants, ready, lines = body(plan, segment, node, stage)
     if plan.threads > 1:
         ready, lines = _shared(plan, segment, stage, ready, lines)
-    seen = "SEEN_SIGNED" if node.name in plan.unsigned else "SEEN"
+    seen = "SEEN_FLIPPED" if node.name in plan.flipped else "SEEN"
     readers = [s.node for s in segment.stages if node.name in graph.by_name[s.node].inputs]
     after = [f"    made.{name} += n;"] + [f"    run_{identifier(r)}({argument(plan)});" for r in readers]
     return "\n".join(

@@ -9,33 +9,36 @@ from rillet.ir.ops import Constant
 from rillet.ir.types import DType, Quant
 from rillet.plan.plan import Plan
 
-UNSIGNED_OFFSET = 128
-"""What is added to an int8 value that is kept as uint8."""
+_STORED = {DType.I8: (DType.U8, 128), DType.U8: (DType.I8, -128)}
+"""The type in which a flipped value is kept, and what is added to it."""
 
 
 def as_stored(plan: Plan) -> Plan:
-    """The plan over the graph as its program stores it: what is kept unsigned has type uint8, its zero point moved."""
-    if not plan.unsigned:
+    """The plan over the graph as its program stores it: flipped values have the other type, their zero points moved."""
+    if not plan.flipped:
         return plan
-    nodes = tuple(_unsigned(node) if node.name in plan.unsigned else node for node in plan.graph.nodes)
+    nodes = tuple(_flipped(node) if node.name in plan.flipped else node for node in plan.graph.nodes)
     params: dict[str, Array] = dict(plan.graph.params)
     for node in plan.graph.nodes:
         key = f"{node.name}.value"
-        if node.name in plan.unsigned and key in params:
-            params[key] = (params[key].astype(np.int16) + UNSIGNED_OFFSET).astype(np.uint8)
+        if node.name in plan.flipped and key in params:
+            dtype, added = _STORED[node.type.dtype]
+            params[key] = (params[key].astype(np.int16) + added).astype(dtype.numpy)
     return replace(plan, graph=Graph(plan.graph.name, nodes, plan.graph.outputs, params))
 
 
-def _unsigned(node: Node) -> Node:
-    quant = node.type.quant
-    moved = None if quant is None else Quant(quant.scale, quant.zero_point + UNSIGNED_OFFSET)
-    op = replace(node.op, dtype=DType.U8) if isinstance(node.op, Constant) else node.op
-    return replace(node, op=op, type=replace(node.type, dtype=DType.U8, quant=moved))
+def _flipped(node: Node) -> Node:
+    quant, (dtype, added) = node.type.quant, _STORED[node.type.dtype]
+    moved = None if quant is None else Quant(quant.scale, quant.zero_point + added)
+    op = replace(node.op, dtype=dtype) if isinstance(node.op, Constant) else node.op
+    return replace(node, op=op, type=replace(node.type, dtype=dtype, quant=moved))
 
 
 def offset(plan: Plan, node: Node) -> int:
-    """What the stored values of `node` are more than the graph says."""
-    return UNSIGNED_OFFSET if node.name in plan.unsigned else 0
+    """What the values of `node`, which `plan` stores, are more than the graph says."""
+    if node.name not in plan.flipped:
+        return 0
+    return next(added for dtype, added in _STORED.values() if dtype is node.type.dtype)
 
 
 def moved_table(table: Array, source: int, out: int) -> Array:

@@ -122,6 +122,8 @@ def _own(plan: Plan, source: Stage, reader: Stage) -> bool:
         return False
     if source.split is Split.NONE:
         return True
+    if reader.kernel is Kernel.TILES and reader.scratch and reader.split is Split.COLUMNS:
+        return False  # a thread copies whole rows to its band
     window = op_window(node.op)
     return made.shape == node.shape and (window is None or window.pointwise) and reader.kernel is not Kernel.COPY
 

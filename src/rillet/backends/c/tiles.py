@@ -9,21 +9,22 @@ from rillet.plan.tilings import GROUP_ROWS
 
 @dataclass(frozen=True, slots=True, order=True)
 class DenseTile:
-    """Sums of `pixels` x `vectors`, of real numbers or of bytes."""
+    """Sums of `pixels` x `vectors`, of real numbers or of bytes; of pixels in line, or of windows over padded rows."""
 
     real: bool
     pixels: int
     vectors: int
+    windows: bool = False
 
     @property
     def name(self) -> str:
         """Its function in C."""
-        return f"rillet_{'f32' if self.real else 'u8'}_{self.pixels}x{self.vectors}"
+        return f"rillet_{kind(self.real)}_{'windows_' if self.windows else ''}{self.pixels}x{self.vectors}"
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class DepthwiseTile:
-    """Sums of `pixels` neighbours, for one vector of real numbers or four of bytes.
+    """Sums of `pixels` neighbours, for one vector of real numbers or one, two or four of bytes.
 
     `first` to `last` - 1 are the columns, of those that the tile looks at, that lie inside the map.
     """
@@ -33,15 +34,20 @@ class DepthwiseTile:
     stride: int
     dilation: int
     pixels: int
+    vectors: int
     first: int
     last: int
 
     @property
     def name(self) -> str:
         """Its function in C."""
-        words = (f"{self.kernel[0]}x{self.kernel[1]}", f"s{self.stride}", f"d{self.dilation}", f"p{self.pixels}")
-        kind = "f32" if self.real else "u8"
-        return "_".join((f"rillet_{kind}_depthwise", *words, str(self.first), str(self.last)))
+        words = (
+            f"{self.kernel[0]}x{self.kernel[1]}",
+            f"s{self.stride}",
+            f"d{self.dilation}",
+            f"{self.pixels}x{self.vectors}",
+        )
+        return "_".join((f"rillet_{kind(self.real)}_depthwise", *words, str(self.first), str(self.last)))
 
     @property
     def columns(self) -> int:
@@ -56,6 +62,11 @@ class DepthwiseTile:
             if rest == 0 and 0 <= pixel < self.pixels:
                 found.append((pixel, tap))
         return found
+
+
+def kind(real: bool) -> str:
+    """What names in C call the values of a tile."""
+    return "f32" if real else "byte"
 
 
 Tile = DenseTile | DepthwiseTile
@@ -79,30 +90,38 @@ def tiles_header(tiles: set[Tile], kernels: str) -> str:
 
 
 def _dense(tile: DenseTile) -> str:
-    """Pixels `step` apart in, `pitch` apart out; weights as [depth][vectors][lanes], bytes in fours."""
+    """Pixels or windows `step` apart in, pixels `pitch` apart out. Weights: [depth][vectors][lanes], bytes in fours."""
     real, pixels, vectors = tile.real, range(tile.pixels), range(tile.vectors)
-    value, weight, sums = ("float", "float", "rillet_reals") if real else ("uint8_t", "int8_t", "rillet_sums")
+    value, weight, sums = ("float", "float", "rillet_reals") if real else ("rillet_byte", "int8_t", "rillet_sums")
     deep, wide = ("1", "RILLET_LANES") if real else ("4", "4 * RILLET_LANES")
-    kind = f"rillet_channels_{'f32' if real else 'u8'}_tiles"
+    channels = f"rillet_channels_{kind(real)}_tiles"
+    depth = "rillet_runs runs" if tile.windows else "int32_t depth"
     lines = [
-        f"\n/* {tile.pixels} pixels x {tile.vectors} vectors. */",
-        f"RILLET_TILE void {tile.name}(const {value} *a, int32_t step, const {weight} *w, int32_t depth,",
-        f"    int32_t first, {value} *out, int32_t pitch, int32_t lanes, const {kind} *k)",
+        f"\n/* {tile.pixels} pixels x {tile.vectors} vectors{' of windows' if tile.windows else ''}. */",
+        f"RILLET_TILE void {tile.name}(const {value} *{'at' if tile.windows else 'a'}, int32_t step,"
+        f" const {weight} *w, {depth},",
+        f"    int32_t first, {value} *out, int32_t pitch, int32_t lanes, const {channels} *k)",
         "{",
     ]
     load = "rillet_reals_load" if real else "rillet_sums_load"
     for v in vectors:
         lines.append(f"  {sums} s0_{v} = {load}(k->bias + first + {v} * RILLET_LANES);")
     lines += [f"  {sums} {', '.join(f's{p}_{v} = s0_{v}' for v in vectors)};" for p in pixels if p]
-    lines.append(f"  for (int32_t i = 0; i < depth; i += {deep}, a += {deep}, w += {tile.vectors} * {wide}) {{")
-    get, kind = ("rillet_reals_load", "rillet_reals") if real else ("rillet_weights_load", "rillet_weights")
-    lines += [f"    const {kind} w{v} = {get}(w + {v} * {wide});" for v in vectors]
+    if tile.windows:
+        lines += [
+            "  for (int32_t r = 0; r < runs.parts * runs.rows * runs.in_row; r++) {",
+            f"    const {value} *a = at + r / runs.in_row % runs.rows * runs.row_step + r % runs.in_row * runs.step;",
+        ]
+    count = "runs.values" if tile.windows else "depth"
+    lines.append(f"  for (int32_t i = 0; i < {count}; i += {deep}, a += {deep}, w += {tile.vectors} * {wide}) {{")
+    get, loaded = ("rillet_reals_load", "rillet_reals") if real else ("rillet_weights_load", "rillet_weights")
+    lines += [f"    const {loaded} w{v} = {get}(w + {v} * {wide});" for v in vectors]
     add = "rillet_reals_add_product" if real else "rillet_sums_add_products"
     for p in pixels:
         spread = f"rillet_reals_all(a[{p} * step])" if real else f"rillet_bytes_all(a + {p} * step)"
         lines.append(f"    const {'rillet_reals' if real else 'rillet_bytes'} a{p} = {spread};")
         lines += [f"    s{p}_{v} = {add}(s{p}_{v}, a{p}, w{v});" for v in vectors]
-    lines.append("  }")
+    lines.append("  }}" if tile.windows else "  }")
     if real:
         for v in vectors:
             place = f"{v} * RILLET_LANES"
@@ -147,12 +166,12 @@ def _stored(pixels: int, first: int, size: int) -> list[str]:
 
 
 def _depthwise_head(tile: DepthwiseTile, value: str, weight: str, extra: str) -> list[str]:
-    (high, wide), kind = tile.kernel, "f32" if tile.real else "u8"
+    (high, wide), channels = tile.kernel, f"rillet_channels_{kind(tile.real)}_tiles"
     return [
-        f"\n/* {tile.pixels} pixels under windows of {high}x{wide}, stride {tile.stride}, dilation {tile.dilation};"
-        f" of the columns, {tile.first} to {tile.last - 1} lie inside. */",
+        f"\n/* {tile.pixels} pixels x {tile.vectors} vectors under windows of {high}x{wide}, stride {tile.stride},"
+        f" dilation {tile.dilation};\n   of the columns, {tile.first} to {tile.last - 1} lie inside. */",
         f"RILLET_TILE void {tile.name}(const {value} *const row[], int32_t at, int32_t step, const {weight} *w,",
-        f"    int32_t first, {value} *out, int32_t pitch, int32_t lanes, {extra}const rillet_channels_{kind}_tiles *k)",
+        f"    int32_t first, {value} *out, int32_t pitch, int32_t lanes, {extra}const {channels} *k)",
         "{",
     ]
 
@@ -182,9 +201,9 @@ def _real_depthwise(tile: DepthwiseTile) -> str:
 
 
 def _byte_depthwise(tile: DepthwiseTile) -> str:
-    """As above, weights as [groups of four rows][taps of a row][four vectors][lanes][four rows]."""
-    pixels, parts = range(tile.pixels), range(4)
-    lines = _depthwise_head(tile, "uint8_t", "int8_t", "rillet_four outside, ")
+    """As above, weights as [groups of four rows][taps of a row][vectors][lanes][four rows]."""
+    pixels, parts = range(tile.pixels), range(tile.vectors)
+    lines = _depthwise_head(tile, "rillet_byte", "int8_t", "rillet_four outside, ")
     for q in parts:
         lines.append(f"  rillet_sums s0_{q} = rillet_sums_load(k->bias + first + {q} * RILLET_LANES);")
     lines += [f"  rillet_sums {', '.join(f's{p}_{q} = s0_{q}' for q in parts)};" for p in pixels if p]
@@ -197,12 +216,12 @@ def _byte_depthwise(tile: DepthwiseTile) -> str:
                 continue
             rows = ", ".join(f"row[{GROUP_ROWS * group + i}] + at + {column} * step" for i in range(GROUP_ROWS))
             inside = tile.first <= column < tile.last
-            four = f"rillet_four_rows({rows})" if inside else "outside"
+            four = f"rillet_four_rows_{tile.vectors}({rows})" if inside else "outside"
             lines += ["  {", f"    const rillet_four a = {four};"]
             for p, tap in uses:
                 for q in parts:
-                    weights = f"w + {(group * tile.kernel[1] + tap) * 4 + q} * 4 * RILLET_LANES"
+                    weights = f"w + {(group * tile.kernel[1] + tap) * tile.vectors + q} * 4 * RILLET_LANES"
                     product = f"rillet_sums_add_products(s{p}_{q}, a.part[{q}], rillet_weights_load({weights}))"
                     lines.append(f"    s{p}_{q} = {product};")
             lines.append("  }")
-    return "\n".join([*lines, *_stored(tile.pixels, 0, 4), "}"])
+    return "\n".join([*lines, *_stored(tile.pixels, 0, tile.vectors), "}"])

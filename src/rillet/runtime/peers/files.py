@@ -11,6 +11,7 @@ from rillet.ir.graph import Graph
 from rillet.ir.types import DType
 from rillet.runtime.extras import extra
 from rillet.runtime.peers import OURS, PEERS, ours
+from rillet.transforms.lowbit import unpack
 
 TorchScript = Callable[[Graph], bytes]
 """A float network as a TorchScript file, which a higher floor makes."""
@@ -71,7 +72,7 @@ def _onnx(request: Request) -> dict[str, Any]:
     if not path.exists():
         with extra("onnx"):
             from rillet.exporters.onnx import export
-        path.write_bytes(export(request.graph))
+        path.write_bytes(export(unpack(request.graph)))
     return {"file": str(path)}
 
 
@@ -80,14 +81,14 @@ def _tflite(request: Request) -> dict[str, Any]:
         return {"file": str(request.given.path), "order": request.given.order}
     path = request.folder / f"{precision_of(request.graph)}.tflite"
     if not path.exists():
-        path.write_bytes(tflite.export(tflite.rounded(request.graph)))
+        path.write_bytes(tflite.export(tflite.rounded(unpack(request.graph))))
     return {"file": str(path)}
 
 
 def _ncnn(request: Request) -> dict[str, Any]:
     from rillet.exporters.ncnn import export
 
-    path, made = request.folder / "ncnn.param", export(request.graph)
+    path, made = request.folder / "ncnn.param", export(unpack(request.graph))
     path.write_text(made.param)
     path.with_suffix(".bin").write_bytes(made.weights)
     return {"file": str(path), "names": (made.input, made.output)}

@@ -7,6 +7,12 @@ typedef struct {
   float low, high;
 } rillet_channels_f32_tiles;
 
+/* How a window lies in padded rows: in every row so many runs of values, `step` apart, rows `row_step` apart; all of it
+   `parts` times over. */
+typedef struct {
+  int32_t parts, rows, row_step, in_row, step, values;
+} rillet_runs;
+
 /* Sums are rounded in float32 where that was shown to be exact, else by integers. */
 typedef struct {
   const int32_t *bias; /* zero points folded in */
@@ -19,16 +25,16 @@ typedef struct {
   int32_t single;             /* whether integers are rounded once */
   int32_t centre;             /* what is to be added to what float32 gives */
   int32_t zero, low, high;
-} rillet_channels_u8_tiles;
+} rillet_channels_byte_tiles;
 
-RILLET_TILE int32_t rillet_by_integers(const rillet_channels_u8_tiles *k, int32_t first)
+RILLET_TILE int32_t rillet_by_integers(const rillet_channels_byte_tiles *k, int32_t first)
 {
   return k->by_integers && k->by_integers[first / RILLET_LANES];
 }
 
 /* Rounds the sums of one vector of channels for each of some pixels, `step` apart, where they lie. */
 RILLET_TILE void rillet_round_kept(int32_t *sums, int32_t pixels, int32_t step, int32_t first,
-                                   const rillet_channels_u8_tiles *k)
+                                   const rillet_channels_byte_tiles *k)
 {
   if (k->by_integers[first / RILLET_LANES] == 1) {
     const rillet_factors factors = rillet_factors_load(k->scale + first, k->nudge + first);
@@ -47,8 +53,8 @@ RILLET_TILE void rillet_round_kept(int32_t *sums, int32_t pixels, int32_t step, 
 
 /* Stores the sums of one, two or four vectors of channels for each of some pixels, some of them rounded by integers. */
 static __attribute__((noinline, unused)) void rillet_store_kept(int32_t *sums, int32_t vectors, int32_t pixels,
-                                                                int32_t first, uint8_t *out, int32_t pitch,
-                                                                int32_t lanes, const rillet_channels_u8_tiles *k)
+                                                                int32_t first, rillet_byte *out, int32_t pitch,
+                                                                int32_t lanes, const rillet_channels_byte_tiles *k)
 {
   const int32_t zero = k->zero + k->centre, low = k->low, high = k->high, step = vectors * RILLET_LANES;
   for (int32_t v = 0; v < vectors; v++)

@@ -12,6 +12,8 @@
 #define RILLET_LANES 8
 #define RILLET_TILE static inline __attribute__((always_inline))
 
+typedef uint8_t rillet_byte;
+
 /* -- real numbers ---------------------------------------------------------------------------------------------------- */
 
 typedef __m256 rillet_reals;
@@ -58,7 +60,7 @@ RILLET_TILE rillet_weights rillet_weights_load(const int8_t *at)
 }
 
 /* The same four bytes in every lane. */
-RILLET_TILE rillet_bytes rillet_bytes_all(const uint8_t *at)
+RILLET_TILE rillet_bytes rillet_bytes_all(const rillet_byte *at)
 {
   int32_t four;
   memcpy(&four, at, 4);
@@ -159,7 +161,8 @@ RILLET_TILE void rillet_sums_keep(int32_t *out, rillet_sums sums) { _mm256_store
 
 /* Stores of the first `lanes` channels as bytes, the zero point added and clamped. Channels of several vectors are dealt
    out to them four by four, as packing puts them back: of n vectors, vector j has 4 n l + 4 j to 4 n l + 4 j + 3. */
-RILLET_TILE void rillet_store_1(uint8_t *out, rillet_sums value, int32_t lanes, int32_t zero, int32_t low, int32_t high)
+RILLET_TILE void rillet_store_1(rillet_byte *out, rillet_sums value, int32_t lanes, int32_t zero, int32_t low,
+                                int32_t high)
 {
   const __m256i least = _mm256_set1_epi32(low - zero), most = _mm256_set1_epi32(high - zero);
   const __m256i limited = _mm256_min_epi32(_mm256_max_epi32(value, least), most);
@@ -170,7 +173,7 @@ RILLET_TILE void rillet_store_1(uint8_t *out, rillet_sums value, int32_t lanes, 
   memcpy(out, &eight, lanes >= 8 ? 8 : (size_t)lanes);
 }
 
-RILLET_TILE void rillet_store_2(uint8_t *out, rillet_sums a, rillet_sums b, int32_t lanes, int32_t zero, int32_t low,
+RILLET_TILE void rillet_store_2(rillet_byte *out, rillet_sums a, rillet_sums b, int32_t lanes, int32_t zero, int32_t low,
                                 int32_t high)
 {
   const __m256i words = _mm256_adds_epi16(_mm256_packs_epi32(a, b), _mm256_set1_epi16((int16_t)zero));
@@ -186,8 +189,8 @@ RILLET_TILE void rillet_store_2(uint8_t *out, rillet_sums a, rillet_sums b, int3
   }
 }
 
-RILLET_TILE void rillet_store_4(uint8_t *out, rillet_sums a, rillet_sums b, rillet_sums c, rillet_sums d, int32_t lanes,
-                                int32_t zero, int32_t low, int32_t high)
+RILLET_TILE void rillet_store_4(rillet_byte *out, rillet_sums a, rillet_sums b, rillet_sums c, rillet_sums d,
+                                int32_t lanes, int32_t zero, int32_t low, int32_t high)
 {
   const __m256i zeros = _mm256_set1_epi16((int16_t)zero);
   const __m256i first = _mm256_adds_epi16(_mm256_packs_epi32(a, b), zeros);
@@ -205,13 +208,43 @@ RILLET_TILE void rillet_store_4(uint8_t *out, rillet_sums a, rillet_sums b, rill
 
 /* -- four rows of bytes, channel by channel -------------------------------------------------------------------------- */
 
-/* 32 channels in four vectors, dealt out as for rillet_store_4: the order in which bytes interleave. */
+/* Up to four vectors of 8 channels, dealt out as for rillet_store_1, _2 and _4. */
 typedef struct {
   rillet_bytes part[4];
 } rillet_four;
 
-/* Four bytes of each channel, one from each row. */
-RILLET_TILE rillet_four rillet_four_rows(const uint8_t *a, const uint8_t *b, const uint8_t *c, const uint8_t *d)
+/* Four bytes of each channel, one from each row; of 8 channels. */
+RILLET_TILE rillet_four rillet_four_rows_1(const rillet_byte *a, const rillet_byte *b, const rillet_byte *c,
+                                           const rillet_byte *d)
+{
+  const __m128i va = _mm_loadl_epi64((const __m128i *)a), vb = _mm_loadl_epi64((const __m128i *)b);
+  const __m128i vc = _mm_loadl_epi64((const __m128i *)c), vd = _mm_loadl_epi64((const __m128i *)d);
+  const __m128i two = _mm_unpacklo_epi8(va, vb), more = _mm_unpacklo_epi8(vc, vd);
+  const __m256i all = _mm256_set_m128i(_mm_unpackhi_epi16(two, more), _mm_unpacklo_epi16(two, more));
+  const rillet_four out = {{rillet_bytes_widened(all)}};
+  return out;
+}
+
+/* 16 bytes, their halves apart. */
+RILLET_TILE __m256i rillet_apart(const rillet_byte *at)
+{
+  return _mm256_permute4x64_epi64(_mm256_castsi128_si256(_mm_loadu_si128((const __m128i *)at)), 0x10);
+}
+
+/* The same of 16 channels. */
+RILLET_TILE rillet_four rillet_four_rows_2(const rillet_byte *a, const rillet_byte *b, const rillet_byte *c,
+                                           const rillet_byte *d)
+{
+  const __m256i two = _mm256_unpacklo_epi8(rillet_apart(a), rillet_apart(b));
+  const __m256i more = _mm256_unpacklo_epi8(rillet_apart(c), rillet_apart(d));
+  const rillet_four out = {{rillet_bytes_widened(_mm256_unpacklo_epi16(two, more)),
+                            rillet_bytes_widened(_mm256_unpackhi_epi16(two, more))}};
+  return out;
+}
+
+/* The same of 32 channels. */
+RILLET_TILE rillet_four rillet_four_rows_4(const rillet_byte *a, const rillet_byte *b, const rillet_byte *c,
+                                           const rillet_byte *d)
 {
   const __m256i va = _mm256_loadu_si256((const __m256i *)a), vb = _mm256_loadu_si256((const __m256i *)b);
   const __m256i vc = _mm256_loadu_si256((const __m256i *)c), vd = _mm256_loadu_si256((const __m256i *)d);

@@ -11,6 +11,8 @@
 #define RILLET_LANES 16
 #define RILLET_TILE static inline __attribute__((always_inline))
 
+typedef uint8_t rillet_byte;
+
 /* -- real numbers ---------------------------------------------------------------------------------------------------- */
 
 typedef __m512 rillet_reals;
@@ -40,7 +42,7 @@ RILLET_TILE rillet_sums rillet_sums_load(const int32_t *at) { return _mm512_load
 RILLET_TILE rillet_weights rillet_weights_load(const int8_t *at) { return _mm512_loadu_si512(at); }
 
 /* The same four bytes in every lane. */
-RILLET_TILE rillet_bytes rillet_bytes_all(const uint8_t *at)
+RILLET_TILE rillet_bytes rillet_bytes_all(const rillet_byte *at)
 {
   int32_t four;
   memcpy(&four, at, 4);
@@ -144,7 +146,8 @@ RILLET_TILE void rillet_sums_keep(int32_t *out, rillet_sums sums) { _mm512_store
 
 /* Stores of the first `lanes` channels as bytes, the zero point added and clamped. Channels of several vectors are dealt
    out to them four by four, as packing puts them back: of n vectors, vector j has 4 n l + 4 j to 4 n l + 4 j + 3. */
-RILLET_TILE void rillet_store_1(uint8_t *out, rillet_sums value, int32_t lanes, int32_t zero, int32_t low, int32_t high)
+RILLET_TILE void rillet_store_1(rillet_byte *out, rillet_sums value, int32_t lanes, int32_t zero, int32_t low,
+                                int32_t high)
 {
   const __m512i least = _mm512_set1_epi32(low - zero), most = _mm512_set1_epi32(high - zero);
   const __m512i limited = _mm512_min_epi32(_mm512_max_epi32(value, least), most);
@@ -153,7 +156,7 @@ RILLET_TILE void rillet_store_1(uint8_t *out, rillet_sums value, int32_t lanes, 
   else _mm_mask_storeu_epi8(out, (__mmask16)((1u << lanes) - 1), bytes);
 }
 
-RILLET_TILE void rillet_store_2(uint8_t *out, rillet_sums a, rillet_sums b, int32_t lanes, int32_t zero, int32_t low,
+RILLET_TILE void rillet_store_2(rillet_byte *out, rillet_sums a, rillet_sums b, int32_t lanes, int32_t zero, int32_t low,
                                 int32_t high)
 {
   const __m512i words = _mm512_adds_epi16(_mm512_packs_epi32(a, b), _mm512_set1_epi16((int16_t)zero));
@@ -165,8 +168,8 @@ RILLET_TILE void rillet_store_2(uint8_t *out, rillet_sums a, rillet_sums b, int3
   else _mm256_mask_storeu_epi8(out, (__mmask32)((1u << lanes) - 1), bytes);
 }
 
-RILLET_TILE void rillet_store_4(uint8_t *out, rillet_sums a, rillet_sums b, rillet_sums c, rillet_sums d, int32_t lanes,
-                                int32_t zero, int32_t low, int32_t high)
+RILLET_TILE void rillet_store_4(rillet_byte *out, rillet_sums a, rillet_sums b, rillet_sums c, rillet_sums d,
+                                int32_t lanes, int32_t zero, int32_t low, int32_t high)
 {
   const __m512i zeros = _mm512_set1_epi16((int16_t)zero);
   const __m512i first = _mm512_adds_epi16(_mm512_packs_epi32(a, b), zeros);
@@ -179,13 +182,49 @@ RILLET_TILE void rillet_store_4(uint8_t *out, rillet_sums a, rillet_sums b, rill
 
 /* -- four rows of bytes, channel by channel -------------------------------------------------------------------------- */
 
-/* 64 channels in four vectors, dealt out as for rillet_store_4: the order in which bytes interleave. */
+/* Up to four vectors of 16 channels, dealt out as for rillet_store_1, _2 and _4. */
 typedef struct {
-  __m512i part[4];
+  rillet_bytes part[4];
 } rillet_four;
 
-/* Four bytes of each channel, one from each row. */
-RILLET_TILE rillet_four rillet_four_rows(const uint8_t *a, const uint8_t *b, const uint8_t *c, const uint8_t *d)
+/* Four channels of four rows in each 128 bits, turned into four rows of each channel. */
+RILLET_TILE __m512i rillet_turned(__m512i rows)
+{
+  const __m128i order = _mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+  return _mm512_shuffle_epi8(rows, _mm512_broadcast_i32x4(order));
+}
+
+/* Four bytes of each channel, one from each row; of 16 channels. */
+RILLET_TILE rillet_four rillet_four_rows_1(const rillet_byte *a, const rillet_byte *b, const rillet_byte *c,
+                                           const rillet_byte *d)
+{
+  const __m512i one = _mm512_castsi128_si512(_mm_loadu_si128((const __m128i *)a));
+  const __m512i two = _mm512_inserti32x4(one, _mm_loadu_si128((const __m128i *)b), 1);
+  const __m512i three = _mm512_inserti32x4(two, _mm_loadu_si128((const __m128i *)c), 2);
+  const __m512i all = _mm512_inserti32x4(three, _mm_loadu_si128((const __m128i *)d), 3);
+  const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+  const rillet_four out = {{rillet_turned(_mm512_permutexvar_epi32(order, all))}};
+  return out;
+}
+
+/* The same of 32 channels. */
+RILLET_TILE rillet_four rillet_four_rows_2(const rillet_byte *a, const rillet_byte *b, const rillet_byte *c,
+                                           const rillet_byte *d)
+{
+  const __m512i first = _mm512_castsi256_si512(_mm256_loadu_si256((const __m256i *)a));
+  const __m512i second = _mm512_castsi256_si512(_mm256_loadu_si256((const __m256i *)c));
+  const __m512i ab = _mm512_inserti64x4(first, _mm256_loadu_si256((const __m256i *)b), 1);
+  const __m512i cd = _mm512_inserti64x4(second, _mm256_loadu_si256((const __m256i *)d), 1);
+  const __m512i even = _mm512_setr_epi32(0, 8, 16, 24, 2, 10, 18, 26, 4, 12, 20, 28, 6, 14, 22, 30);
+  const __m512i odd = _mm512_setr_epi32(1, 9, 17, 25, 3, 11, 19, 27, 5, 13, 21, 29, 7, 15, 23, 31);
+  const rillet_four out = {{rillet_turned(_mm512_permutex2var_epi32(ab, even, cd)),
+                            rillet_turned(_mm512_permutex2var_epi32(ab, odd, cd))}};
+  return out;
+}
+
+/* The same of 64 channels. */
+RILLET_TILE rillet_four rillet_four_rows_4(const rillet_byte *a, const rillet_byte *b, const rillet_byte *c,
+                                           const rillet_byte *d)
 {
   const __m512i va = _mm512_loadu_si512(a), vb = _mm512_loadu_si512(b);
   const __m512i vc = _mm512_loadu_si512(c), vd = _mm512_loadu_si512(d);
@@ -203,4 +242,29 @@ RILLET_TILE rillet_four rillet_four_all(int32_t value)
   const rillet_four out = {{all, all, all, all}};
   return out;
 }
+
+/* -- tables of 256 bytes --------------------------------------------------------------------------------------------- */
+
+#ifdef __AVX512VBMI__
+#define RILLET_TABLE_BYTES 64 /* looked up at a time */
+
+typedef struct {
+  __m512i part[4];
+} rillet_table;
+
+RILLET_TILE rillet_table rillet_table_load(const uint8_t *table)
+{
+  const rillet_table out = {{_mm512_loadu_si512(table), _mm512_loadu_si512(table + 64),
+                             _mm512_loadu_si512(table + 128), _mm512_loadu_si512(table + 192)}};
+  return out;
+}
+
+RILLET_TILE void rillet_table_look(rillet_table t, const uint8_t *in, uint8_t *out)
+{
+  const __m512i at = _mm512_loadu_si512(in);
+  const __m512i low = _mm512_permutex2var_epi8(t.part[0], at, t.part[1]);
+  const __m512i high = _mm512_permutex2var_epi8(t.part[2], at, t.part[3]);
+  _mm512_storeu_si512(out, _mm512_mask_blend_epi8(_mm512_movepi8_mask(at), low, high));
+}
+#endif
 #endif

@@ -1,0 +1,235 @@
+/* The words that register tiles are written in, for NEON: vectors of 4 lanes of 32 bits, on any AArch64.
+
+   Bytes are activations, always signed, as weights are: so they can be multiplied by the dot product where the compiler
+   may use it (+dotprod), and by widening multiplies elsewhere. Loads may read up to a vector past what they need: the
+   arena and the weights end in room for it. Stores write exactly the lanes they are told. */
+#ifndef RILLET_VECTOR_H
+#define RILLET_VECTOR_H
+#include <arm_neon.h>
+#include <stdint.h>
+#include <string.h>
+
+#define RILLET_LANES 4
+#define RILLET_TILE static inline __attribute__((always_inline))
+
+typedef int8_t rillet_byte;
+
+/* -- real numbers ---------------------------------------------------------------------------------------------------- */
+
+typedef float32x4_t rillet_reals;
+
+RILLET_TILE rillet_reals rillet_reals_load(const float *at) { return vld1q_f32(at); }
+RILLET_TILE rillet_reals rillet_reals_all(float value) { return vdupq_n_f32(value); }
+RILLET_TILE rillet_reals rillet_reals_add_product(rillet_reals sum, rillet_reals a, rillet_reals b)
+{
+  return vfmaq_f32(sum, a, b);
+}
+
+/* Clamps, and stores the first `lanes` of the vector. */
+RILLET_TILE void rillet_reals_store(float *out, rillet_reals value, int32_t lanes, float low, float high)
+{
+  const float32x4_t limited = vminq_f32(vmaxq_f32(value, vdupq_n_f32(low)), vdupq_n_f32(high));
+  if (lanes >= RILLET_LANES) {
+    vst1q_f32(out, limited);
+  } else {
+    float kept[RILLET_LANES];
+    vst1q_f32(kept, limited);
+    memcpy(out, kept, (size_t)lanes * sizeof *out);
+  }
+}
+
+/* -- sums of products of bytes --------------------------------------------------------------------------------------- */
+
+typedef int32x4_t rillet_sums;
+typedef int8x16_t rillet_bytes;   /* four activations in each lane */
+typedef int8x16_t rillet_weights; /* four weights in each lane */
+
+RILLET_TILE rillet_sums rillet_sums_load(const int32_t *at) { return vld1q_s32(at); }
+RILLET_TILE rillet_weights rillet_weights_load(const int8_t *at) { return vld1q_s8(at); }
+
+/* The same four bytes in every lane. */
+RILLET_TILE rillet_bytes rillet_bytes_all(const rillet_byte *at)
+{
+  int32_t four;
+  memcpy(&four, at, 4);
+  return vreinterpretq_s8_s32(vdupq_n_s32(four));
+}
+
+RILLET_TILE rillet_sums rillet_sums_add_products(rillet_sums sum, rillet_bytes a, rillet_weights w)
+{
+#ifdef __ARM_FEATURE_DOTPROD
+  return vdotq_s32(sum, a, w);
+#else
+  const int32x4_t low = vpaddlq_s16(vmull_s8(vget_low_s8(a), vget_low_s8(w)));
+  const int32x4_t high = vpaddlq_s16(vmull_high_s8(a, w));
+  return vaddq_s32(sum, vpaddq_s32(low, high));
+#endif
+}
+
+/* -- from sums to bytes ---------------------------------------------------------------------------------------------- */
+
+/* The multipliers of one vector of channels, ready for use. */
+typedef struct {
+  int32x4_t mantissa, left, right; /* to the right is less than nothing */
+} rillet_scales;
+
+RILLET_TILE rillet_scales rillet_scales_load(const int32_t *mantissa, const int32_t *left, const int32_t *right)
+{
+  const rillet_scales out = {vld1q_s32(mantissa), vld1q_s32(left), vnegq_s32(vld1q_s32(right))};
+  return out;
+}
+
+/* Rounded twice, as rillet_rescale_double does. */
+RILLET_TILE rillet_sums rillet_sums_double(rillet_sums sum, rillet_scales k)
+{
+  const int32x4_t high = vqrdmulhq_s32(vshlq_s32(sum, k.left), k.mantissa);
+  /* The shift rounds half up: a negative number that is divided is one less before it. */
+  const int32x4_t less = vshrq_n_s32(vandq_s32(high, k.right), 31);
+  return vrshlq_s32(vqaddq_s32(high, less), k.right);
+}
+
+/* Rounded once, as rillet_rescale_single does; `left` holds 31 - shift here. */
+RILLET_TILE rillet_sums rillet_sums_single(rillet_sums sum, rillet_scales k)
+{
+  const int64x2_t low = vmull_s32(vget_low_s32(sum), vget_low_s32(k.mantissa));
+  const int64x2_t high = vmull_high_s32(sum, k.mantissa);
+  const int64x2_t low_shift = vnegq_s64(vmovl_s32(vget_low_s32(k.left)));
+  const int64x2_t high_shift = vnegq_s64(vmovl_high_s32(k.left));
+  return vcombine_s32(vmovn_s64(vrshlq_s64(low, low_shift)), vmovn_s64(vrshlq_s64(high, high_shift)));
+}
+
+/* The constants of one vector of channels whose rounding float32 gives exactly (arithmetic/affine.py). */
+typedef struct {
+  float32x4_t scale, nudge;
+} rillet_factors;
+
+RILLET_TILE rillet_factors rillet_factors_load(const float *scale, const float *nudge)
+{
+  const rillet_factors out = {vld1q_f32(scale), vld1q_f32(nudge)};
+  return out;
+}
+
+/* sum * scale + nudge, fused, to the nearest integer; the nudge with the sign of the sum where it is `is_signed`.
+   `careful`: then one up or down by what is left, where that is half and more. */
+RILLET_TILE rillet_sums rillet_sums_rounded(rillet_sums sum, rillet_factors k, int32_t is_signed, int32_t careful)
+{
+  const float32x4_t real = vcvtq_f32_s32(sum);
+  const float32x4_t nudge = is_signed ? vbslq_f32(vdupq_n_u32(0x80000000u), real, k.nudge) : k.nudge;
+  if (!careful) return vcvtnq_s32_f32(vfmaq_f32(nudge, real, k.scale));
+  const float32x4_t near = vrndnq_f32(vfmaq_f32(nudge, real, k.scale));
+  const float32x4_t rest = vaddq_f32(vfmaq_f32(vnegq_f32(near), real, k.scale), nudge);
+  const int32x4_t up = vreinterpretq_s32_u32(vcgeq_f32(rest, vdupq_n_f32(0.5f)));
+  const int32x4_t down = vreinterpretq_s32_u32(vcltq_f32(rest, vdupq_n_f32(-0.5f)));
+  return vaddq_s32(vsubq_s32(vcvtnq_s32_f32(near), up), down);
+}
+
+/* value - less, no less than the least int32: what is so far down is clamped. */
+RILLET_TILE rillet_sums rillet_sums_less(rillet_sums value, int32_t less) { return vqsubq_s32(value, vdupq_n_s32(less)); }
+
+RILLET_TILE void rillet_sums_keep(int32_t *out, rillet_sums sums) { vst1q_s32(out, sums); }
+
+/* Stores of the first `lanes` channels as bytes, the zero point added and clamped. Channels of several vectors are dealt
+   out to them four by four, as packing puts them back: here that is their order. */
+RILLET_TILE void rillet_store_1(rillet_byte *out, rillet_sums value, int32_t lanes, int32_t zero, int32_t low,
+                                int32_t high)
+{
+  const int32x4_t limited = vminq_s32(vmaxq_s32(value, vdupq_n_s32(low - zero)), vdupq_n_s32(high - zero));
+  const int16x4_t words = vmovn_s32(vaddq_s32(limited, vdupq_n_s32(zero)));
+  const int32_t four = vget_lane_s32(vreinterpret_s32_s8(vmovn_s16(vcombine_s16(words, words))), 0);
+  memcpy(out, &four, lanes >= 4 ? 4 : (size_t)lanes);
+}
+
+/* Two vectors of sums as saturated words, the zero point added. */
+RILLET_TILE int16x8_t rillet_words(rillet_sums a, rillet_sums b, int32_t zero)
+{
+  return vqaddq_s16(vqmovn_high_s32(vqmovn_s32(a), b), vdupq_n_s16((int16_t)zero));
+}
+
+RILLET_TILE void rillet_store_2(rillet_byte *out, rillet_sums a, rillet_sums b, int32_t lanes, int32_t zero, int32_t low,
+                                int32_t high)
+{
+  const int8x8_t least = vdup_n_s8((int8_t)low), most = vdup_n_s8((int8_t)high);
+  const int8x8_t bytes = vmin_s8(vmax_s8(vqmovn_s16(rillet_words(a, b, zero)), least), most);
+  if (lanes >= 8) {
+    vst1_s8(out, bytes);
+  } else {
+    int8_t kept[8];
+    vst1_s8(kept, bytes);
+    memcpy(out, kept, (size_t)lanes);
+  }
+}
+
+RILLET_TILE void rillet_store_4(rillet_byte *out, rillet_sums a, rillet_sums b, rillet_sums c, rillet_sums d,
+                                int32_t lanes, int32_t zero, int32_t low, int32_t high)
+{
+  const int8x16_t least = vdupq_n_s8((int8_t)low), most = vdupq_n_s8((int8_t)high);
+  const int8x16_t all = vqmovn_high_s16(vqmovn_s16(rillet_words(a, b, zero)), rillet_words(c, d, zero));
+  const int8x16_t bytes = vminq_s8(vmaxq_s8(all, least), most);
+  if (lanes >= 16) {
+    vst1q_s8(out, bytes);
+  } else {
+    int8_t kept[16];
+    vst1q_s8(kept, bytes);
+    memcpy(out, kept, (size_t)lanes);
+  }
+}
+
+/* -- four rows of bytes, channel by channel -------------------------------------------------------------------------- */
+
+/* Up to four vectors of 4 channels, dealt out as for rillet_store_1, _2 and _4. */
+typedef struct {
+  rillet_bytes part[4];
+} rillet_four;
+
+/* Four bytes of each channel, one from each row; of 16 channels. */
+RILLET_TILE rillet_four rillet_four_rows_4(const rillet_byte *a, const rillet_byte *b, const rillet_byte *c,
+                                           const rillet_byte *d)
+{
+  const int8x16_t va = vld1q_s8(a), vb = vld1q_s8(b), vc = vld1q_s8(c), vd = vld1q_s8(d);
+  const int16x8_t low = vreinterpretq_s16_s8(vzip1q_s8(va, vb)), high = vreinterpretq_s16_s8(vzip2q_s8(va, vb));
+  const int16x8_t low2 = vreinterpretq_s16_s8(vzip1q_s8(vc, vd)), high2 = vreinterpretq_s16_s8(vzip2q_s8(vc, vd));
+  const rillet_four out = {{vreinterpretq_s8_s16(vzip1q_s16(low, low2)), vreinterpretq_s8_s16(vzip2q_s16(low, low2)),
+                            vreinterpretq_s8_s16(vzip1q_s16(high, high2)),
+                            vreinterpretq_s8_s16(vzip2q_s16(high, high2))}};
+  return out;
+}
+
+/* Of fewer channels they are the first vectors of the same. */
+#define rillet_four_rows_1 rillet_four_rows_4
+#define rillet_four_rows_2 rillet_four_rows_4
+
+/* The same byte everywhere. */
+RILLET_TILE rillet_four rillet_four_all(int32_t value)
+{
+  const rillet_bytes all = vdupq_n_s8((int8_t)value);
+  const rillet_four out = {{all, all, all, all}};
+  return out;
+}
+
+/* -- tables of 256 bytes --------------------------------------------------------------------------------------------- */
+
+#define RILLET_TABLE_BYTES 16 /* looked up at a time */
+
+typedef struct {
+  uint8x16x4_t part[4];
+} rillet_table;
+
+RILLET_TILE rillet_table rillet_table_load(const uint8_t *table)
+{
+  rillet_table out;
+  for (int32_t i = 0; i < 16; i++) out.part[i / 4].val[i % 4] = vld1q_u8(table + 16 * i);
+  return out;
+}
+
+/* Places beyond a part leave what was found. */
+RILLET_TILE void rillet_table_look(rillet_table t, const uint8_t *in, uint8_t *out)
+{
+  const uint8x16_t at = vld1q_u8(in), next = vdupq_n_u8(64);
+  uint8x16_t found = vqtbl4q_u8(t.part[0], at), left = vsubq_u8(at, next);
+  found = vqtbx4q_u8(found, t.part[1], left);
+  left = vsubq_u8(left, next);
+  found = vqtbx4q_u8(found, t.part[2], left);
+  left = vsubq_u8(left, next);
+  vst1q_u8(out, vqtbx4q_u8(found, t.part[3], left));
+}
+#endif

@@ -1,0 +1,99 @@
+"""Stages of a host plan by lists: convolutions with sparse ternary weights, many pixels abreast."""
+
+import numpy as np
+
+from rillet.arithmetic.affine import Affine
+from rillet.backends.c.bounds import bounds
+from rillet.backends.c.constants import folded_bias, identifier, outside_value, quant
+from rillet.backends.c.packing import channel_rounding, integer_factors
+from rillet.ir.graph import Array, Graph
+from rillet.ir.ops import Conv, Rounding
+from rillet.plan.plan import Plan, Stage
+from rillet.plan.tilings import dense_depth
+
+_FOUR = 4
+"""Places that are added up without a look at the end of the list."""
+
+
+def list_arrays(graph: Graph, stage: Stage) -> dict[str, Array]:
+    """Places, lengths and levels of the output channels, their biases and multipliers."""
+    node = graph.by_name[stage.node]
+    op = node.op
+    assert isinstance(op, Conv)
+    assert stage.tiling is not None
+    rows = graph.param(node, "weight").reshape(op.out_channels, -1)
+    levels = np.ones((len(rows), 2), np.int64) if op.levels is None else graph.param(node, "levels").astype(np.int64)
+    zeros, step = -(-rows.shape[1] // 16) * 16, stage.tiling.pixels // _FOUR
+    lists = [[np.flatnonzero(row == sign) for sign in (1, -1)] for row in rows]
+    fours = np.array([[-(-len(places) // _FOUR) for places in pair] for pair in lists])
+    # Loops that are as long as the one before end where the processor expects it.
+    order = np.lexsort((fours[:, 1], fours[:, 0]))
+    padded = [
+        np.pad(places, (0, _FOUR * int(n) - len(places)), constant_values=zeros)
+        for channel in order
+        for places, n in zip(lists[channel], fours[channel], strict=True)
+    ]
+    rounding, bias = channel_rounding(graph, node), folded_bias(graph, node)[1]
+    table = np.column_stack((order, fours[order], levels[order, 0], -levels[order, 1]))
+    arrays: dict[str, Array] = {
+        "places": (np.concatenate([*padded, np.zeros(1, np.int64)]) * step).astype(np.uint16),
+        "outputs": table.astype(np.int16),
+        "bias": bias.astype(np.int32),
+        "scale": rounding.scale,
+        "nudge": rounding.nudge,
+    }
+    if rounding.shown.all():
+        return arrays
+    arrays |= dict(zip(("mantissa", "left", "right"), integer_factors(graph, node), strict=True))
+    return arrays | {"by_integers": (~rounding.shown).astype(np.int32)}
+
+
+def lists(plan: Plan, stage: Stage, window: str) -> tuple[list[str], list[str]]:
+    """Constants and lines of a stage by lists; `window` declares its window."""
+    graph, node = plan.graph, plan.graph.by_name[stage.node]
+    op, source = node.op, graph.by_name[node.inputs[0]]
+    assert isinstance(op, Conv)
+    assert stage.tiling is not None
+    assert stage.scratch is not None
+    name, abreast, channels = identifier(node.name), stage.tiling.pixels, op.out_channels
+    depth, values = dense_depth(graph, node), op.window.taps * source.shape.channels
+    places = abreast * 2 * (-(-values // 16) * 16 + 1)
+    scratch = f"arena + {plan.buffers[stage.scratch].offset}"
+    constants = [
+        _channels(graph, stage, channel_rounding(graph, node)),
+        f"  static const rillet_lists lists = {{net_{name}_places, net_{name}_outputs, {channels}, {values}}};",
+        f"  uint16_t *const values = (uint16_t *)({scratch});",
+        f"  uint8_t *const channelwise = {scratch} + {places};",
+    ]
+    step, lines = source.shape.channels, list[str]()
+    if op.window.pointwise:
+        lines.append(f"    const uint8_t *const in = at_{identifier(source.name)}(made.{name});")
+    else:
+        step, gathered = depth, places + abreast * -(-channels // 16) * 16
+        constants += [window, f"  uint8_t *const in = {scratch} + {gathered};"]
+        lines += [
+            f"    for (int32_t y = 0; y < n / {node.shape.width}; y++)",
+            f"      rillet_gather_row(window, at_{identifier(source.name)}(0), {outside_value(graph, node)}, row + y,",
+            f"                        {node.shape.width}, in + y * {node.shape.width * depth}, {depth});",
+        ]
+    lines += [
+        f"    uint8_t *const out = at_{name}(made.{name});",
+        f"    for (int32_t p = 0; p < n; p += {abreast})",
+        f"      rillet_lists_abreast(in + p * {step}, {step}, n - p < {abreast} ? n - p : {abreast}, {abreast},",
+        f"                           &lists, out + p * {channels}, {channels}, values, channelwise, &channels);",
+    ]
+    return constants, lines
+
+
+def _channels(graph: Graph, stage: Stage, rounding: Affine) -> str:
+    node = graph.by_name[stage.node]
+    assert isinstance(node.op, Conv)
+    name, (low, high) = identifier(node.name), bounds(graph, node, node.op.activation)
+    integers = "0, 0, 0, 0"
+    if not rounding.shown.all():
+        integers = ", ".join(f"net_{name}_{part}" for part in ("by_integers", "mantissa", "left", "right"))
+    single = int(node.op.rounding is Rounding.SINGLE)
+    steps = f"{int(rounding.signed)}, {int(rounding.careful)}, {single}, {rounding.centre}"
+    arrays = ", ".join(f"net_{name}_{part}" for part in ("bias", "scale", "nudge"))
+    numbers = f"{integers},\n    {steps}, {quant(graph, node).zero_point}, {low}, {high}"
+    return f"  static const rillet_channels_u8_tiles channels = {{\n    {arrays},\n    {numbers}}};"

@@ -1,0 +1,58 @@
+"""Magnitude pruning: the smallest weights of each layer become zero (Han et al. 2015, arXiv:1506.02626)."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+
+from rillet.errors import GraphError
+from rillet.ir.graph import Array, Graph
+from rillet.ir.ops import Conv
+from rillet.ir.types import DType
+
+MORE_THAN = 1000
+"""Layers of so few weights are left alone, as Notes on MicroBotNet leaves them."""
+
+
+def large_layers(graph: Graph, more_than: int = MORE_THAN, layers: Iterable[str] = ()) -> tuple[str, ...]:
+    """The convolutions and dense layers of more than `more_than` weights, or `layers` if any are named, in order.
+
+    Raises GraphError for a name that is no such layer, for weights that are not real numbers or not there, and where
+    no layer is left.
+    """
+    convs = {node.name: node for node in graph.nodes if isinstance(node.op, Conv)}
+    said = tuple(layers)
+    for name in said:
+        if name not in convs:
+            raise GraphError(f"{graph.name}: {name}: must be a convolution or dense layer")
+    found = said or tuple(name for name, node in convs.items() if graph.param(node, "weight").size > more_than)
+    if not found:
+        raise GraphError(f"{graph.name}: must have layers of more than {more_than} weights")
+    for name in found:
+        op = convs[name].op
+        if isinstance(op, Conv) and op.weights is not DType.F32:
+            raise GraphError(
+                f"{graph.name}: {name}: weights must be real numbers to be changed, got {op.weights.value}"
+            )
+    return found
+
+
+def kept(weight: Array, sparsity: float) -> npt.NDArray[np.bool_]:
+    """True but for the floor(sparsity * size) weights of least magnitude; of equal ones the first go first."""
+    gone = int(sparsity * weight.size)
+    order = np.argsort(np.abs(weight.reshape(-1)), kind="stable")
+    mask = np.ones(weight.size, np.bool_)
+    mask[order[:gone]] = False
+    return mask.reshape(weight.shape)
+
+
+def prune(graph: Graph, sparsity: float, layers: Iterable[str]) -> Graph:
+    """The graph with that share of the weights of each of `layers` zero; raises GraphError unless 0 <= sparsity < 1."""
+    if not 0 <= sparsity < 1:
+        raise GraphError(f"sparsity must be at least 0 and below 1, got {sparsity:g}")
+    params = dict(graph.params)
+    for name in layers:
+        weight = graph.param(graph.by_name[name], "weight")
+        params[f"{name}.weight"] = np.where(kept(weight, sparsity), weight, np.zeros((), weight.dtype))
+    return replace(graph, params=params)

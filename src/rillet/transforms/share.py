@@ -1,0 +1,61 @@
+"""Weight sharing: the weights of each layer become those of a small codebook (Han et al. 2015, arXiv:1510.00149)."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+
+from rillet.errors import GraphError
+from rillet.ir.graph import Graph
+
+Floats = npt.NDArray[np.float64]
+MOST_BITS = 8
+_ROUNDS = 300
+"""Rounds of Lloyd's algorithm at most; it settles long before."""
+
+
+def share(graph: Graph, bits: int, layers: Iterable[str]) -> Graph:
+    """The graph with at most 2**bits values, and zero where it was, in the weights of each of `layers`.
+
+    Raises GraphError unless bits are 1 to 8.
+    """
+    if not 1 <= bits <= MOST_BITS:
+        raise GraphError(f"bits must be 1 to {MOST_BITS}, got {bits}")
+    params = dict(graph.params)
+    for name in layers:
+        weight = graph.param(graph.by_name[name], "weight")
+        values = weight.astype(np.float64).reshape(-1)
+        used = values != 0
+        if used.any():
+            book = codebook(values[used], 2**bits)
+            values[used] = book[nearest(values[used], book)]
+        params[f"{name}.weight"] = values.astype(np.float32).reshape(weight.shape)
+    return replace(graph, params=params)
+
+
+def codebook(values: Floats, count: int) -> Floats:
+    """At most `count` values near all of `values`, in rising order: k-means by Lloyd's algorithm, always the same.
+
+    It begins evenly between least and greatest, which Han et al. found best: the great weights are few, and matter.
+    """
+    places = np.unique(values)
+    if len(places) <= count:
+        return places
+    ordered = np.sort(values)
+    sums = np.concatenate([np.zeros(1), np.cumsum(ordered)])
+    book = np.linspace(ordered[0], ordered[-1], count)
+    for _ in range(_ROUNDS):
+        ends = np.searchsorted(ordered, (book[1:] + book[:-1]) / 2, side="right")
+        edges = np.concatenate([[0], ends, [len(ordered)]])
+        sizes = np.diff(edges)
+        means = (sums[edges[1:]] - sums[edges[:-1]])[sizes > 0] / sizes[sizes > 0]
+        if len(means) == len(book) and np.array_equal(means, book):
+            break
+        book = means
+    return np.unique(book.astype(np.float32).astype(np.float64))
+
+
+def nearest(values: Floats, book: Floats) -> npt.NDArray[np.int64]:
+    """The place of the nearest value of a rising codebook; halfway, the lower."""
+    return np.searchsorted((book[1:] + book[:-1]) / 2, values, side="left").astype(np.int64)
