@@ -1,6 +1,6 @@
 """Prints the README's table: how fast Rillet is beside ONNX Runtime, OpenVINO and LiteRT, network by network.
 
-usage: python bench/table.py [--rounds N] [--threads N]      (RILLET_MODELS names the folders of the .tflite files)
+usage: python bench/table.py [--rounds N] [--threads 1,2]      (RILLET_MODELS names the folders of the .tflite files)
 """
 
 import argparse
@@ -8,6 +8,7 @@ import json
 import subprocess
 import sys
 from datetime import date
+from itertools import product
 
 from rillet.errors import RilletError
 from rillet.runtime.hub import find, local
@@ -31,8 +32,9 @@ def main() -> None:
     parser.add_argument("--rounds", default="20")
     parser.add_argument("--threads", default="1")
     said = parser.parse_args()
-    print("| network | precision | Rillet ms | of peak | MB | " + " | ".join(PEERS) + " |")
-    print("|---|---|" + "---:|" * (3 + len(PEERS)))
+    counts = tuple(map(int, said.threads.split(",")))
+    print("| network | precision | threads | Rillet ms | of peak | MB | " + " | ".join(PEERS) + " |")
+    print("|---|---|" + "---:|" * (4 + len(PEERS)))
     machine: dict[str, object] = {}
     for label, model, precisions in NETWORKS:
         if not _here(model):
@@ -41,13 +43,15 @@ def main() -> None:
         command = [sys.executable, "-m", "rillet", "bench", model, *options, "--threads", said.threads]
         done = subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
         records = json.loads(done.stdout)
-        for precision in precisions.split(","):
-            rows = {record["runtime"]: record for record in records if record["precision"] == precision}
-            ours, machine = rows["rillet"], records[0]["machine"]
+        machine = records[0]["machine"]
+        for precision, threads in product(precisions.split(","), counts):
+            chosen = (r for r in records if (r["precision"], r["threads"]) == (precision, threads))
+            rows = {record["runtime"]: record for record in chosen}
+            ours = rows["rillet"]
             ratios = (f"{rows[peer]['ratio']:.2f} x" if peer in rows else "-" for peer in PEERS)
             numbers = (f"{ours['min_ms']:.3f}", f"{ours['peak_share']:.0%}", f"{ours['rss_mb']:.1f}", *ratios)
-            print(f"| {label} | {precision} | {' | '.join(numbers)} |", flush=True)
-    print(f"\n{machine.get('cpu')}, {said.threads} thread, {date.today()}")
+            print(f"| {label} | {precision} | {threads} | {' | '.join(numbers)} |", flush=True)
+    print(f"\n{machine.get('cpu')}, {date.today()}")
 
 
 def _here(model: str) -> bool:

@@ -20,6 +20,7 @@ from rillet.runtime.bench import Bench, Record, Refusal, Spread, agreement, benc
 from rillet.runtime.ceiling import Ceiling
 from rillet.runtime.machine import Machine
 from rillet.runtime.models import open_model
+from rillet.runtime.peers import ours
 from rillet.runtime.peers.files import Given
 from rillet.transforms.dequantize import dequantize
 from test_cli import failed, rillet
@@ -147,12 +148,28 @@ def test_litert_takes_the_file_as_it_is() -> None:
 def test_who_cannot_is_said_with_the_reason() -> None:
     pytest.importorskip("onnxruntime")
     found = bench(residual(8, 8, 4), named("ncnn", "onnxruntime"), threads=(2,), rounds=1)
-    assert [(r.runtime, r.threads) for r in found.records] == [("onnxruntime", 2)]
+    assert [(r.runtime, r.threads) for r in found.records] == [("rillet", 2), ("onnxruntime", 2)]
+    assert [r.runtime for r in found.refusals] == ["ncnn"]
+    assert "precision must be f32" in found.refusals[0].why
+
+
+def test_more_threads_than_a_program_can_have_are_refused() -> None:
+    with pytest.raises(Unsupported, match="threads must be at most 64, got 65"):
+        ours.prepare(residual(8, 8, 4), 65)
+
+
+def test_without_rillet_there_is_no_ratio(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("onnxruntime")
+
+    def refuse(*_: object) -> Path:
+        raise Unsupported("not today")
+
+    monkeypatch.setattr(ours, "prepare", refuse)
+    found = bench(residual(8, 8, 4), named("onnxruntime"), rounds=1)
+    assert [r.runtime for r in found.records] == ["onnxruntime"]
     assert found.records[0].ratio is None
     assert found.records[0].difference is None
-    assert [r.runtime for r in found.refusals] == ["rillet", "ncnn"]
-    assert "threads must be 1, got 2" in found.refusals[0].why
-    assert "precision must be f32" in found.refusals[1].why
+    assert [r.why for r in found.refusals] == ["not today"]
 
 
 def test_a_runtime_that_fails_midway_leaves_the_race(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+import rillet.plan.host as planner
 from conftest import NETWORKS, shared_file
 from graphs import Builder, graphs, random_image
 from rillet.backends import reference
@@ -65,38 +66,49 @@ def layers(draw: st.DrawFn) -> Graph:
     return b.graph()
 
 
+@pytest.fixture
+def everything_is_shared(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Threads share the smallest tiles, too."""
+    monkeypatch.setattr(planner, "LEAST_SHARED_NS", 0.0)
+
+
+@pytest.mark.usefixtures("everything_is_shared")
 @pytest.mark.parametrize("host", HOSTS, ids=lambda h: h.name)
 def test_odd_layers_give_the_references_values(host: Host) -> None:
     @settings(max_examples=25, **QUIET)
-    @given(layers(), st.booleans())
-    def run(graph: Graph, resident: bool) -> None:
-        plan = plan_host(graph, host, resident=resident)
+    @given(layers(), st.booleans(), st.integers(1, 3))
+    def run(graph: Graph, resident: bool, threads: int) -> None:
+        plan = plan_host(graph, host, resident=resident, threads=threads)
         program = check_outputs(graph, plan, [random_image(graph, seed) for seed in range(2)])
         assert program.touched_bytes(random_image(graph)) <= plan.arena_bytes
 
     run()
 
 
+@pytest.mark.usefixtures("everything_is_shared")
 @pytest.mark.parametrize("host", HOSTS, ids=lambda h: h.name)
 def test_odd_layers_are_clean_under_sanitizers(host: Host, tmp_path: Path) -> None:
     @settings(max_examples=8, **QUIET)
-    @given(layers())
-    def run(graph: Graph) -> None:
+    @given(layers(), st.integers(1, 3))
+    def run(graph: Graph, threads: int) -> None:
         image = random_image(graph)
         expected, out = reference.outputs(graph, image)[0], graph.by_name[graph.outputs[0]]
-        made = np.frombuffer(run_sanitized(plan_host(graph, host), image, tmp_path), out.type.dtype.numpy)
+        made = np.frombuffer(
+            run_sanitized(plan_host(graph, host, threads=threads), image, tmp_path), out.type.dtype.numpy
+        )
         got = {out.name: made.reshape(expected.shape)}
         assert first_difference(graph, {out.name: expected}, got, 0, "c") is None
 
     run()
 
 
+@pytest.mark.usefixtures("everything_is_shared")
 @pytest.mark.parametrize("host", HOSTS, ids=lambda h: h.name)
 def test_random_networks_give_the_references_values(host: Host) -> None:
     @settings(max_examples=12, **QUIET)
-    @given(graphs(), st.booleans())
-    def run(graph: Graph, resident: bool) -> None:
-        plan = plan_host(graph, host, resident=resident)
+    @given(graphs(), st.booleans(), st.integers(1, 3))
+    def run(graph: Graph, resident: bool, threads: int) -> None:
+        plan = plan_host(graph, host, resident=resident, threads=threads)
         program = check_outputs(graph, plan, [random_image(graph, seed) for seed in range(2)])
         assert program.touched_bytes(random_image(graph)) <= plan.arena_bytes
 

@@ -105,6 +105,7 @@ def profile(
         str | None, typer.Option("--precision", metavar="f32|int8", help="The network's own if not said.")
     ] = None,
     ram: RamOption = None,
+    threads: Annotated[int, typer.Option("--threads", metavar="N", help="The clocks are the first one's.")] = 1,
     runs: Annotated[int | None, typer.Option("--runs", help="Inferences; for four seconds if not said.")] = None,
     out: Annotated[Path | None, typer.Option("-o", "--out", metavar="FILE.svg", help="A picture with bars.")] = None,
     weights: WeightsOption = None,
@@ -121,7 +122,7 @@ def profile(
 
     graph = with_weights(open_named(model, weights=weights).graph)
     (form,) = forms(graph, None if precision is None else (precision,)).values()
-    made = ours.plan(form, None if ram is None else parse_size(ram))
+    made = ours.plan(form, None if ram is None else parse_size(ram), threads)
     with status(f"building and running {graph.name}"):
         found = measure(made, runs)
     if out is not None:

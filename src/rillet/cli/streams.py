@@ -60,6 +60,14 @@ HostOption = Annotated[
 ]
 
 
+ThreadsOption = Annotated[
+    int | None, typer.Option("--threads", metavar="N", help="Threads that make each tile together, with --target host.")
+]
+
+
+THREADS_NEED = "--threads must come with --target host, avx512, avx2 or portable"
+
+
 def make_plan(
     graph: "Graph",
     ram: str | None = None,
@@ -67,6 +75,7 @@ def make_plan(
     resident: bool = False,
     target: str | None = None,
     slower: float | None = None,
+    threads: int | None = None,
 ) -> "Plan":
     """The row plan of a graph, its batch norms folded; for speed on a host where `target` names one.
 
@@ -86,7 +95,11 @@ def make_plan(
         from rillet.plan.host import plan_host
         from rillet.targets.host import named_host
 
-        return plan_host(graph, named_host(target), ram_bytes=budget, resident=resident, slower=share)
+        return plan_host(
+            graph, named_host(target), ram_bytes=budget, resident=resident, slower=share, threads=threads or 1
+        )
+    if threads is not None:
+        raise TargetError(THREADS_NEED)
     return plan_rows(graph, ram_bytes=budget, objective=objective, resident=resident, slower=share)
 
 
@@ -122,6 +135,7 @@ def run(
     resident: ResidentOption = False,
     slower: SlowerOption = None,
     target: HostOption = None,
+    threads: ThreadsOption = None,
     json_output: JsonOption = False,
 ) -> None:
     """Classifies a picture with the streamed C program, and proves what it took.
@@ -137,7 +151,7 @@ def run(
         raise GraphError("IMAGE must be given with MODEL: rillet run MODEL IMAGE")
     said = Preprocessing(labels, resize, numbers("--mean", mean), numbers("--deviation", deviation))
     opened = open_named(model, said, weights)
-    made = make_plan(with_weights(opened.graph), ram, objective, resident, target, slower)
+    made = make_plan(with_weights(opened.graph), ram, objective, resident, target, slower, threads)
     with status(f"building and running {opened.graph.name}"):
         result = run_image(opened, image, made, raw)
     if json_output:
@@ -162,13 +176,14 @@ def verify(
     resident: ResidentOption = False,
     slower: SlowerOption = None,
     target: HostOption = None,
+    threads: ThreadsOption = None,
     json_output: JsonOption = False,
 ) -> None:
     """Compares reference, C and an oracle byte for byte; exit code 0 only if all agree."""
     from rillet.runtime.verify import verify as compare
 
     opened = open_named(model, weights=weights)
-    plan = make_plan(with_weights(opened.graph), ram, objective, resident, target, slower)
+    plan = make_plan(with_weights(opened.graph), ram, objective, resident, target, slower, threads)
     with Progress("comparing", inputs, json_output) as advance:
         result = compare(plan, inputs, path=opened.path, imported=opened.imported, against=against, progress=advance)
     if json_output:
@@ -198,6 +213,7 @@ def plan(
     bits: ChipBitsOption = 8,
     ceil: CeilOption = False,
     narrow: NarrowOption = None,
+    threads: ThreadsOption = None,
     several: Annotated[int | None, typer.Option("--several", min=1, help="Cut it over so many chips.")] = None,
     json_output: JsonOption = False,
 ) -> None:
@@ -210,6 +226,8 @@ def plan(
 
     graph = open_named(model, weights=weights).graph
     host = target if target in ("host", *KERNELS) else None
+    if host is None and threads is not None:
+        raise TargetError(THREADS_NEED)
     if host is None and any(option is not None for option in (target, multipliers, interval, memory)):
         if slower is not None:
             raise TargetError("--slower must come without a chip: it is for processors")
@@ -219,7 +237,7 @@ def plan(
         raise TargetError(
             "--several, --clock and --narrow must come with --target, --multipliers, --interval or --memory"
         )
-    made = make_plan(graph, ram, objective, resident, host, slower)
+    made = make_plan(graph, ram, objective, resident, host, slower, threads)
     if json_output:
         print_json(records.plan_record(made))
     else:
@@ -236,6 +254,7 @@ def emit(
     resident: ResidentOption = False,
     slower: SlowerOption = None,
     target: HostOption = None,
+    threads: ThreadsOption = None,
     json_output: JsonOption = False,
 ) -> None:
     """Writes the network as a C99 program with a main.c that reads a raw image."""
@@ -243,7 +262,9 @@ def emit(
     from rillet.backends.c.flags import build_line
     from rillet.runtime.files import write_folder
 
-    made = make_plan(with_weights(open_named(model, weights=weights).graph), ram, objective, resident, target, slower)
+    made = make_plan(
+        with_weights(open_named(model, weights=weights).graph), ram, objective, resident, target, slower, threads
+    )
     files = emit_c(made)
     write_folder(out, files)
     if json_output:

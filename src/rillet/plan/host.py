@@ -3,13 +3,14 @@
 from dataclasses import replace
 
 from rillet.errors import TargetError
-from rillet.ir.graph import Graph
+from rillet.ir.graph import Graph, Node
 from rillet.ir.ops import op_macs
 from rillet.ir.types import DType
 from rillet.plan.kernels import Choice
-from rillet.plan.plan import Kernel, Plan
+from rillet.plan.plan import Kernel, Plan, Split
 from rillet.plan.rows import Cost, RowPlanner
-from rillet.plan.tilings import VECTORS, choose_on, lists_ns
+from rillet.plan.shares import MAX_THREADS, evenness, pixel_split
+from rillet.plan.tilings import VECTORS, channel_units, choose_on, lists_ns
 from rillet.plan.timing import Tile
 from rillet.targets.host import Host
 
@@ -26,20 +27,35 @@ FAR_BYTES_PER_NS = 15.0
 """What a core reads from its own second-level cache, and from beyond."""
 TILE_NS = 40.0
 """What a firing costs by itself."""
+WAIT_NS = 120.0
+"""What it costs more where threads share it: one may have to wait for what another made."""
+LEAST_SHARED_NS = 300.0
+"""Tiles that take one thread less are made by the caller's alone."""
+VALUE_BYTES_PER_NS = 10.0
+"""Bytes that a kernel without weights takes in or gives out."""
 CACHE_SHARE = 0.75
 """Share of the second-level cache that weights and rings of a segment may fill and still count as near."""
 
 
 def plan_host(
-    graph: Graph, host: Host, *, ram_bytes: int | None = None, resident: bool = False, slower: float | None = None
+    graph: Graph,
+    host: Host,
+    *,
+    ram_bytes: int | None = None,
+    resident: bool = False,
+    slower: float | None = None,
+    threads: int = 1,
 ) -> Plan:
-    """The fastest plan of whole rows for `host`, within `ram_bytes` where it is given.
+    """The fastest plan of whole rows for `threads` threads of `host`, within `ram_bytes` where it is given.
 
     slower: instead, the least memory at an estimated time of at most 1 + `slower` times the fastest plan's.
 
-    Raises TargetError where the budget cannot be met, Unsupported where a node has no kernel.
+    Raises TargetError where the budget cannot be met or the number of threads makes no sense, Unsupported where a node
+    has no kernel.
     """
-    planner = HostPlanner(graph, host, resident)
+    if not 1 <= threads <= MAX_THREADS:
+        raise TargetError(f"--threads must be from 1 to {MAX_THREADS}, got {threads}")
+    planner = HostPlanner(graph, host, resident, threads)
     planner.least_bytes()  # refuses what cannot be cut at all
     made = planner.plan(ram_bytes) if slower is None else planner.smallest(slower)
     if ram_bytes is not None and made.arena_bytes > ram_bytes:
@@ -57,8 +73,8 @@ class HostPlanner(RowPlanner):
     alignment = HOST_ALIGNMENT
     overlays = False
 
-    def __init__(self, graph: Graph, host: Host, resident: bool) -> None:
-        self.host = host
+    def __init__(self, graph: Graph, host: Host, resident: bool, threads: int = 1) -> None:
+        self.host, self.threads = host, threads
         super().__init__(graph, resident)
         params = ((node, graph.node_params(node)) for node in graph.nodes)
         self.weight_bytes = {
@@ -68,7 +84,15 @@ class HostPlanner(RowPlanner):
 
     def _choice(self, index: int, tile: Tile) -> Choice:
         node = self.nodes[index]
-        return choose_on(self.graph, node, tile.of(node.shape), self.host.kernels)
+        shared = self.threads > 1 and self._firing_ns(node, tile) >= LEAST_SHARED_NS
+        return choose_on(self.graph, node, tile.of(node.shape), self.host.kernels, self.threads if shared else 1)
+
+    def _firing_ns(self, node: Node, tile: Tile) -> float:
+        """About what one thread takes for a tile."""
+        rate = MACS_PER_NS[self.host.kernels][0 if node.type.quant is None else 1]
+        moved = sum(value.bytes for value in self.graph.input_types(node)) + node.type.bytes
+        total = op_macs(node.op, self.graph.input_shapes(node)) / rate + moved / VALUE_BYTES_PER_NS
+        return total / self.spaces[tile].timing.tiles(node.name)
 
     def fastest(self, start: int, stop: int, limit: int | None) -> Cost | None:
         """The rows that take the least time within `limit` bytes; pushed rows come one at a time."""
@@ -82,38 +106,58 @@ class HostPlanner(RowPlanner):
         weights = sum(self.weight_bytes[node.name] for node in self.nodes[start:stop])
         driver = self.drivers(start, stop)[0]
         rings = sum(n for _, n in self.rings(start, stop, tile, driver).values()) + self.scratch(start, stop, tile)
+        # Each core keeps its share of the rings, and all weights but those that are dealt out by channels.
+        rings /= self.threads
+        walked = sum(self.weight_bytes[self.nodes[i].name] * self._weight_share(i, tile) for i in range(start, stop))
         near = self.host.l2_bytes * CACHE_SHARE
-        weight_rate = NEAR_BYTES_PER_NS if weights + rings <= near else FAR_BYTES_PER_NS
+        weight_rate = NEAR_BYTES_PER_NS if walked + rings <= near else FAR_BYTES_PER_NS
         value_rate = NEAR_BYTES_PER_NS if rings <= near else FAR_BYTES_PER_NS
-        total = weights / FAR_BYTES_PER_NS
+        total = weights / FAR_BYTES_PER_NS / self.threads
         for i in range(start, stop):
             node = self.nodes[i]
             passes = self.spaces[tile].timing.tiles(node.name) - 1
-            kept = self.last_use[node.name] >= stop and node.type.bytes > near
+            kept = self.last_use[node.name] >= stop and node.type.bytes > near * self.threads
             rate = FAR_BYTES_PER_NS if kept else value_rate
-            total += self.node_time(i, tile) + 2 * node.type.bytes / rate
-            total += passes * self.weight_bytes[node.name] / weight_rate
+            total += self.node_time(i, tile) + 2 * node.type.bytes / rate / self._workers(i, tile)
+            total += passes * self.weight_bytes[node.name] * self._weight_share(i, tile) / weight_rate
         return total
 
+    def _workers(self, index: int, tile: Tile) -> int:
+        return 1 if self.choice(index, tile).split is Split.NONE else self.threads
+
+    def _weight_share(self, index: int, tile: Tile) -> float:
+        """Share of a node's weights that one thread reads."""
+        return 1 / self.threads if self.choice(index, tile).split is Split.CHANNELS else 1.0
+
     def _node_time(self, index: int, tile: Tile) -> float:
-        node, tiles = self.nodes[index], self.spaces[tile].timing.tiles(self.nodes[index].name)
-        if self.choice(index, tile).kernel is Kernel.LISTS:
+        node, choice = self.nodes[index], self.choice(index, tile)
+        firings = self.spaces[tile].timing.tiles(node.name)
+        if choice.kernel is Kernel.LISTS:
             by_lists = lists_ns(self.graph, node, tile.of(node.shape))
             assert by_lists is not None
-            return tiles * (by_lists + TILE_NS)
+            return firings * (by_lists + TILE_NS)
         rate = MACS_PER_NS[self.host.kernels][0 if node.type.quant is None else 1]
-        if self.choice(index, tile).kernel in (Kernel.DEPTHWISE, Kernel.DEPTHWISE_TILES):
+        if choice.kernel in (Kernel.DEPTHWISE, Kernel.DEPTHWISE_TILES):
             rate *= DEPTHWISE_SHARE
         macs = op_macs(node.op, self.graph.input_shapes(node))
-        return macs / rate + tiles * TILE_NS
+        if choice.split is Split.NONE:
+            return macs / rate + firings * TILE_NS
+        return macs / rate / (self.threads * self._even(node, choice, tile)) + firings * (TILE_NS + WAIT_NS)
+
+    def _even(self, node: Node, choice: Choice, tile: Tile) -> float:
+        if choice.split is not Split.CHANNELS:
+            return pixel_split(node.shape, tile.of(node.shape), self.threads)[1]
+        if choice.tiling is None:
+            return 1.0
+        return evenness(channel_units(node, choice, self.host.kernels), self.threads)
 
     def finish(self, plan: Plan) -> Plan:
         """Adds the host, and which values it keeps flipped."""
         if self.host.kernels not in VECTORS:
-            return replace(plan, host=self.host)
+            return replace(plan, host=self.host, threads=self.threads)
         other = DType.I8 if VECTORS[self.host.kernels].byte is DType.U8 else DType.U8
         flipped = frozenset(node.name for node in self.nodes if node.type.dtype is other)
-        return replace(plan, host=self.host, flipped=flipped)
+        return replace(plan, host=self.host, flipped=flipped, threads=self.threads)
 
 
 def _count(shape: tuple[int, ...]) -> int:

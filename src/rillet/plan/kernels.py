@@ -29,7 +29,7 @@ from rillet.ir.ops import (
 )
 from rillet.ir.packed import to_smallest
 from rillet.ir.types import DType
-from rillet.plan.plan import BufferKind, Kernel, Packing, Tiling
+from rillet.plan.plan import BufferKind, Kernel, Packing, Split, Tiling
 
 DENSE_TILE = 4
 """Pixels whose windows the dense kernel gathers at once, where a tile has as many; else it takes them one by one."""
@@ -49,6 +49,7 @@ class Choice:
     scratch: BufferKind = BufferKind.SCRATCH
     scratch_bytes: int = 0
     tiling: Tiling | None = None
+    split: Split = Split.NONE
 
 
 def choose(graph: Graph, node: Node, tile_pixels: int) -> Choice:

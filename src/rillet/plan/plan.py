@@ -63,6 +63,19 @@ class Packing(Enum):
     """Lists of the places of the values under + and under -, output channels of equally long lists side by side."""
 
 
+class Split(Enum):
+    """How the threads of a program share the work of a tile."""
+
+    NONE = "none"
+    """The caller's thread makes it alone."""
+    ROWS = "rows"
+    """Each makes some of its rows."""
+    COLUMNS = "columns"
+    """Each makes some columns of every row."""
+    CHANNELS = "channels"
+    """Each makes some output channels of every pixel, and reads no other weights than those."""
+
+
 @dataclass(frozen=True, slots=True)
 class Buffer:
     """A piece of the arena, alive from its first to its last segment.
@@ -110,6 +123,7 @@ class Stage:
     """Name of the working space, for kernels that gather windows or sums."""
     tiling: Tiling | None = None
     """Of kernels that work by register tiles."""
+    split: Split = Split.NONE
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +157,8 @@ class Plan:
     """Values of type int8 that are kept as uint8, 128 more than they are, or of type uint8 that are kept as int8, 128
     less: as dot products of the host want them.
     """
+    threads: int = 1
+    """Threads that make the tiles together; the bytes do not depend on it."""
 
     @cached_property
     def arena_bytes(self) -> int:

@@ -411,7 +411,8 @@ class RowPlanner:
                 shared = max(shared, choice.scratch_bytes)
                 pieces[scratch] = self.piece(scratch, BufferKind.SCRATCH, 1, shared, index, index)
             tile = cost.tile.of(node.shape)
-            stages.append(Stage(node.name, choice.kernel, choice.packing, tile, node.name, scratch, choice.tiling))
+            made_by = (choice.kernel, choice.packing, tile, node.name, scratch, choice.tiling, choice.split)
+            stages.append(Stage(node.name, *made_by))
         pixels = cost.tile.of(self.graph.by_name[cost.driver].shape) if cost.tile.rows else cost.tile.pixels
         return Segment(cost.driver, pixels, tuple(stages), cost.bytes, cost.tile.rows)
 

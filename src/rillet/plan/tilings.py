@@ -11,7 +11,8 @@ from rillet.ir.graph import Graph, Node
 from rillet.ir.ops import Conv, Rounding, Window
 from rillet.ir.types import DType
 from rillet.plan.kernels import Choice, choose
-from rillet.plan.plan import Kernel, Packing, Tiling
+from rillet.plan.plan import Kernel, Packing, Split, Tiling
+from rillet.plan.shares import LEAST_EVEN, evenness, pixel_split, share_rows, shares
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +47,43 @@ GROUP_ROWS = 4
 MOST_NEIGHBOURS = 14
 """Pixels of a depthwise tile: more lengthen the program, and hardly save loads."""
 
+_ALONE = (Kernel.LOW_BIT, Kernel.LOW_BIT_DEPTHWISE, Kernel.XNOR, Kernel.SIGN)
+"""Portable kernels that are not shared among threads: what they gather lies in one place."""
 
-def choose_on(graph: Graph, node: Node, tile_pixels: int, kernels: str) -> Choice:
-    """The kernel for `node` on a host of this kernel set; raises Unsupported where there is none."""
+
+def choose_on(graph: Graph, node: Node, tile_pixels: int, kernels: str, threads: int = 1) -> Choice:
+    """The kernel for `node` on a host of this kernel set, and how so many threads share it; raises Unsupported where
+    there is none.
+    """
+    if threads == 1:
+        return _choose(graph, node, tile_pixels, kernels, Split.NONE, 1)
+    split, even_pixels = pixel_split(node.shape, tile_pixels, threads)
+    made = _choose(graph, node, tile_pixels, kernels, split, threads)
+    if made.kernel is Kernel.GLOBAL_POOL:
+        return replace(made, split=Split.CHANNELS)
+    if made.kernel is Kernel.DENSE:
+        made = replace(made, scratch_bytes=made.scratch_bytes * threads)
+    if made.kernel not in (Kernel.TILES, Kernel.DEPTHWISE_TILES):
+        return made
+    by_channels = _choose(graph, node, tile_pixels, kernels, Split.CHANNELS, threads)
+    even_channels = evenness(channel_units(node, by_channels, kernels), threads)
+    heavy = made.kernel is Kernel.TILES and _weighs(graph, node) > tile_pixels * node.type.pixel_bytes
+    if even_channels > even_pixels and (heavy or even_pixels < LEAST_EVEN):
+        return by_channels
+    return made if even_pixels >= LEAST_EVEN or not heavy else by_channels
+
+
+def channel_units(node: Node, choice: Choice, kernels: str) -> int:
+    """Groups of output channels that a thread makes all or none of."""
+    assert choice.tiling is not None
+    return -(-node.shape.channels // (choice.tiling.vectors * VECTORS[kernels].lanes))
+
+
+def _weighs(graph: Graph, node: Node) -> int:
+    return dense_depth(graph, node) * node.shape.channels * node.type.dtype.numpy.itemsize
+
+
+def _choose(graph: Graph, node: Node, tile_pixels: int, kernels: str, split: Split, threads: int) -> Choice:
     op = node.op
     if kernels == "avx512" and isinstance(op, Conv) and graph.input_types(node)[0].dtype is DType.BINARY:
         choice, results = choose(graph, node, tile_pixels), -(-op.out_channels // 8) * 8 * 4
@@ -60,26 +95,36 @@ def choose_on(graph: Graph, node: Node, tile_pixels: int, kernels: str) -> Choic
         or any(value.dtype in (DType.BINARY, DType.I32) for value in (node.type, *graph.input_types(node)))
         or not (weight_parts(graph, node) and _fits_floats(graph, node))
     ):
-        return choose(graph, node, tile_pixels)
+        return _portable(graph, node, tile_pixels, split)
     source, vectors = graph.input_shapes(node)[0], VECTORS[kernels]
     real = node.type.quant is None
     if op.depthwise(source) and op.out_channels == source.channels and op.window.extent[1] <= MAX_ROW_TAPS:
         choose(graph, node, tile_pixels)  # refuses types that have no kernel
         tiling = replace(_depthwise(op.window, real, vectors, node), parts=weight_parts(graph, node))
-        return Choice(Kernel.DEPTHWISE_TILES, Packing.BLOCKS, tiling=tiling)
+        return Choice(Kernel.DEPTHWISE_TILES, Packing.BLOCKS, tiling=tiling, split=split)
     if op.groups == 1:
         choose(graph, node, tile_pixels)
         parts, depth = weight_parts(graph, node), dense_depth(graph, node)
-        if kernels == "avx512" and lists_pay(graph, node, tile_pixels):
+        if kernels == "avx512" and lists_pay(graph, node, tile_pixels, threads):
             gathered = 0 if op.window.pointwise and parts == 1 else tile_pixels * depth * (4 if real else 1)
             abreast = ABREAST[tile_pixels > ABREAST[0]]
             scratch = gathered + lists_scratch(depth, op.out_channels, abreast)
             return Choice(Kernel.LISTS, Packing.PLACES, scratch_bytes=scratch, tiling=Tiling(abreast, 1))
-        rows = -(-tile_pixels // node.shape.width)
-        pixels, band = (tile_pixels, 0) if in_line(node, parts) else (node.shape.width, band_values(graph, node, rows))
-        tiling = replace(dense_tiling(op.out_channels, pixels, depth, real, kernels), parts=parts)
-        return Choice(Kernel.TILES, Packing.BLOCKS, scratch_bytes=band * (4 if real else 1), tiling=tiling)
-    return choose(graph, node, tile_pixels)
+        windows, band = not in_line(node, parts), 0
+        if windows:
+            # Each thread has a band of its own.
+            band = threads * band_values(graph, node, share_rows(node.shape, tile_pixels, split, threads))
+        pixels = max(shares(node.shape, tile_pixels, split, threads, row_by_row=windows))
+        over = threads if split is Split.CHANNELS else 1
+        tiling = replace(dense_tiling(op.out_channels, pixels, depth, real, kernels, over), parts=parts)
+        scratch = band * (4 if real else 1)
+        return Choice(Kernel.TILES, Packing.BLOCKS, scratch_bytes=scratch, tiling=tiling, split=split)
+    return _portable(graph, node, tile_pixels, split)
+
+
+def _portable(graph: Graph, node: Node, tile_pixels: int, split: Split) -> Choice:
+    made = choose(graph, node, tile_pixels)
+    return made if made.kernel in _ALONE else replace(made, split=split)
 
 
 def in_line(node: Node, parts: int) -> bool:
@@ -113,14 +158,18 @@ def dense_depth(graph: Graph, node: Node) -> int:
 
 
 @lru_cache(maxsize=4096)
-def dense_tiling(channels: int, pixels: int, depth: int, real: bool, kernels: str) -> Tiling:
-    """The register tile with the fewest steps for so many output channels and pixels at once, each of this depth."""
+def dense_tiling(channels: int, pixels: int, depth: int, real: bool, kernels: str, threads: int = 1) -> Tiling:
+    """The register tile with the fewest steps for so many output channels and pixels at once, each of this depth; the
+    channels dealt out to so many threads.
+    """
     vectors = VECTORS[kernels]
     most, deep = -(-channels // vectors.lanes), depth if real else depth // GROUP_ROWS
 
     def steps(tiling: Tiling) -> float:
-        total = 0.0
-        for v, blocks in ((tiling.vectors, most // tiling.vectors), (most % tiling.vectors, 1)):
+        total, whole, rest = 0.0, most // tiling.vectors, most % tiling.vectors
+        if threads > 1:
+            whole, rest = -(-(whole + (rest > 0)) // threads), 0
+        for v, blocks in ((tiling.vectors, whole), (rest, 1)):
             if v and blocks:
                 for p in split(pixels, tiling.pixels):
                     stored = p * (v * 2 if real else v * 4 + 8 * -(-v // 4))
@@ -221,14 +270,14 @@ def lists_ns(graph: Graph, node: Node, pixels: int) -> float | None:
     return whole * (depth * _NS_A_VALUE + found[0] * _NS_AN_ADDITION + op.out_channels * _NS_AN_OUTPUT)
 
 
-def lists_pay(graph: Graph, node: Node, pixels: int) -> bool:
-    """True where lists are estimated to be clearly faster than register tiles."""
+def lists_pay(graph: Graph, node: Node, pixels: int, threads: int = 1) -> bool:
+    """True where lists, which one thread makes alone, are estimated to be clearly faster than register tiles."""
     op, estimate = node.op, lists_ns(graph, node, pixels)
     assert isinstance(op, Conv)
     if estimate is None:
         return False
     depth = op.window.taps * graph.input_shapes(node)[0].channels
-    return pixels * _sixteens(op.out_channels) * depth / _DENSE_MACS_PER_NS > LISTS_GAIN * estimate
+    return pixels * _sixteens(op.out_channels) * depth / _DENSE_MACS_PER_NS / threads > LISTS_GAIN * estimate
 
 
 def _fits_floats(graph: Graph, node: Node) -> bool:

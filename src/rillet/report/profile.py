@@ -57,9 +57,12 @@ def record(found: Profile) -> dict[str, Any]:
 
 
 def _notes(found: Profile) -> Iterator[str]:
+    count = found.ceiling.threads
+    threads = "one thread" if count == 1 else f"{count} threads, by the clocks of the first"
     yield (
         f"whole: {found.whole_ms:.3f} ms; with clocks {found.clocked_ms:.3f} ms, of which the sum is "
-        f"{found.sum_ms / found.clocked_ms:.1%}; the fastest quarter of {found.runs} runs, one thread"
+        f"{found.sum_ms / found.clocked_ms:.1%}; the fastest quarter of {found.runs} runs, "
+        f"{threads}"
     )
     yield "ms: the layer's own, those that it sets off not counted; of peak: of multiply-accumulates alone"
     yield "moved: inputs, output and weights, each once, derived; calls: times that it was asked for a tile"

@@ -14,6 +14,7 @@ def plan_record(made: Plan) -> dict[str, Any]:
         "kind": made.kind,
         "graph": made.graph.name,
         "kernels": made.host.kernels if made.host else "portable",
+        "threads": made.threads,
         "arena_bytes": made.arena_bytes,
         "resident": made.resident,
         "macs": made.macs,
@@ -32,6 +33,7 @@ def plan_record(made: Plan) -> dict[str, Any]:
                         "tile_pixels": stage.tile_pixels,
                         "scratch": stage.scratch,
                         "tiling": [stage.tiling.pixels, stage.tiling.vectors] if stage.tiling else None,
+                        "split": stage.split.value,
                     }
                     for stage in segment.stages
                 ],

@@ -97,7 +97,7 @@ def _reference(graph: Graph) -> Runner:
 
 def _c(plan: Plan) -> Runner:
     program = Program(plan)
-    return lambda inputs: [program.run(image)[0] for image in inputs]
+    return lambda inputs: list(program.run_batch(np.stack(inputs))[0])
 
 
 @dataclass(frozen=True)

@@ -75,7 +75,8 @@ class Profile:
 
 
 def profile(plan: Plan, runs: int | None = None) -> Profile:
-    """Runs the program of `plan` in turn with and without clocks, on a random image.
+    """Runs the program of `plan` in turn with and without clocks, on a random image; of several threads the first has
+    the clocks, and waits for the others in the times of layers.
 
     Raises GraphError for a number of runs that makes no sense, and for a network without weights.
     """
@@ -83,7 +84,7 @@ def profile(plan: Plan, runs: int | None = None) -> Profile:
         raise GraphError(f"--runs must be from 1 to {MOST_RUNS_SAID}, got {runs}")
     image = next(random_inputs(plan.graph, 1))
     plain, clocked = _Program(plan, image, False), _Program(plan, image, True)
-    meter = Meter(machine(), 1)
+    meter = Meter(machine(), plan.threads)
     meter.measure()
     meter.measure_reads()
     warm = min(plain.run() for _ in range(3))

@@ -47,6 +47,8 @@ class Program:
             function.restype = ctypes.c_void_p
         for function in (self._library.net_start, self._library.net_run, self._library.net_push_row):
             function.restype = None
+        if plan.host is not None:
+            self._library.net_run_batch.restype = None
         self._traces = [_raw(node) for node in graph.nodes] if trace else []
         if trace:
             table = (ctypes.c_void_p * len(self._traces)).in_dll(self._library, "net_trace")
@@ -59,6 +61,16 @@ class Program:
         out = tuple(_raw(node) for node in self._outputs)
         self._library.net_run(*(ctypes.c_void_p(array.ctypes.data) for array in (image, *out)))
         return tuple(_values(node, array) for node, array in zip(self._outputs, out, strict=True))
+
+    def run_batch(self, images: Array) -> tuple[Array, ...]:
+        """The outputs for images x height x width x channels, image by image; one call of a host plan's program."""
+        if self.plan.host is None:
+            return tuple(np.stack(made) for made in zip(*map(self.run, images), strict=True))
+        checked = np.stack([self._checked(image) for image in images])
+        out = tuple(np.stack([_raw(node)] * len(images)) for node in self._outputs)
+        pointers = (ctypes.c_void_p(array.ctypes.data) for array in out)
+        self._library.net_run_batch(ctypes.c_void_p(checked.ctypes.data), ctypes.c_int32(len(images)), *pointers)
+        return tuple(np.stack([_values(n, raw) for raw in made]) for n, made in zip(self._outputs, out, strict=True))
 
     def push(self, image: Array) -> tuple[Array, ...]:
         """As `run`, one row at a time out of a buffer that holds only that row."""
@@ -102,6 +114,11 @@ class Program:
             self.run(image)
             times.append((time.perf_counter() - start) * 1e3)
         return Latency(min(times), statistics.median(times), runs)
+
+    def stop(self) -> None:
+        """Ends the threads of a program that has several; the next image begins them again."""
+        if self.plan.threads > 1:
+            self._library.net_stop()
 
     def _arena(self) -> Array:
         size = self.plan.arena_bytes

@@ -4,7 +4,7 @@ from typing import assert_never
 
 from rillet.arithmetic import fixed_point as fp
 from rillet.arithmetic import shift
-from rillet.backends.c import lists, low_bit, rows
+from rillet.backends.c import lists, low_bit, rows, threads
 from rillet.backends.c.bounds import bounds
 from rillet.backends.c.constants import (
     ROUNDINGS,
@@ -38,10 +38,11 @@ from rillet.ir.ops import (
 )
 from rillet.ir.types import DType, Quant, TensorType
 from rillet.plan.kernels import DENSE_TILE
-from rillet.plan.plan import Kernel, Plan, Stage
+from rillet.plan.plan import Kernel, Plan, Segment, Split, Stage
 
-Body = tuple[list[str], list[str]]
-"""Constants before the loop, and the lines of one tile: pixels made.NAME to made.NAME + n - 1."""
+Body = tuple[list[str], list[str], list[str]]
+"""Constants before the loop, what leaves it unless a tile's inputs are there, and the lines of one tile: pixels
+made.NAME to made.NAME + n - 1."""
 
 _TYPES = {DType.I8: "int8_t", DType.U8: "uint8_t", DType.F32: "float", DType.BINARY: "uint8_t", DType.I32: "int32_t"}
 """Binary values are eight in a byte."""
@@ -64,7 +65,7 @@ def windowed(node: Node, stage: Stage) -> bool:
     return stage.kernel in (Kernel.DEPTHWISE, Kernel.DEPTHWISE_TILES, Kernel.LOW_BIT_DEPTHWISE, Kernel.POOL)
 
 
-def body(plan: Plan, node: Node, stage: Stage) -> Body:
+def body(plan: Plan, segment: Segment, node: Node, stage: Stage) -> Body:
     """The lines of a stage."""
     match stage.kernel:
         case Kernel.DENSE | Kernel.LOW_BIT:
@@ -76,47 +77,47 @@ def body(plan: Plan, node: Node, stage: Stage) -> Body:
         case Kernel.SIGN:
             source = plan.graph.by_name[node.inputs[0]]
             kernel = f"rillet_sign_bits_{source.type.dtype.value}"
-            return _each(plan, node, kernel, quant(plan.graph, source).zero_point)
+            return _each(plan, node, stage, kernel, quant(plan.graph, source).zero_point)
         case Kernel.TILES:
             window = op_window(node.op)
             assert window is not None
             ready = _ready(plan.graph, node) if window.pointwise else [_needs(plan, node)]
             constants, lines = rows.dense(plan, node, stage, _window(plan, node))
-            return constants, [*ready, *lines]
+            return constants, ready, lines
         case Kernel.LISTS:
             window = op_window(node.op)
             assert window is not None
             ready = _ready(plan.graph, node) if window.pointwise else [_needs(plan, node)]
             constants, lines = lists.lists(plan, stage, _window(plan, node))
-            return constants, [*ready, *lines]
+            return constants, ready, lines
         case Kernel.DEPTHWISE_TILES:
             constants, lines = rows.depthwise(plan, node, stage, _window(plan, node))
-            return constants, [_needs(plan, node), *lines]
+            return constants, [_needs(plan, node)], lines
         case Kernel.POOL:
-            return _pool(plan, node)
+            return _pool(plan, node, stage)
         case Kernel.GLOBAL_POOL:
-            return _global_pool(plan, node, stage)
+            return _global_pool(plan, segment, node, stage)
         case Kernel.ARITHMETIC:
-            return _arithmetic(plan, node)
+            return _arithmetic(plan, node, stage)
         case Kernel.LOOKUP:
             if keeps_bytes(plan, node):
-                return _each(plan, node, "rillet_same")
-            return _each(plan, node, "rillet_lookup", f"net_{identifier(node.name)}_table")
+                return _each(plan, node, stage, "rillet_same")
+            return _each(plan, node, stage, "rillet_lookup", f"net_{identifier(node.name)}_table")
         case Kernel.FUNCTION:
             function = node.op.activation.value if isinstance(node.op, Activate) else "none"
-            return _each(plan, node, f"rillet_{function}")
+            return _each(plan, node, stage, f"rillet_{function}")
         case Kernel.QUANTIZE:
             to, (low, high) = quant(plan.graph, node), node.type.dtype.integers
-            return _each(plan, node, "rillet_quantize", real(to.scale), to.zero_point, low, high)
+            return _each(plan, node, stage, "rillet_quantize", real(to.scale), to.zero_point, low, high)
         case Kernel.DEQUANTIZE:
             source = plan.graph.by_name[node.inputs[0]]
             from_ = quant(plan.graph, source)
             kernel = f"rillet_dequantize_{source.type.dtype.value}"
-            return _each(plan, node, kernel, real(from_.scale), from_.zero_point)
+            return _each(plan, node, stage, kernel, real(from_.scale), from_.zero_point)
         case Kernel.SOFTMAX:
-            return _softmax(plan, node)
+            return _softmax(plan, node, stage)
         case Kernel.COPY:
-            return _copy(plan, node)
+            return _copy(plan, node, stage)
         case _:
             assert_never(stage.kernel)
 
@@ -208,7 +209,7 @@ def _xnor(plan: Plan, node: Node, stage: Stage) -> Body:
     assert window is not None
     ready = _ready(plan.graph, node) if window.pointwise else [_needs(plan, node)]
     constants, lines = low_bit.xnor(plan, stage, _window(plan, node), lambda pixel: _place(plan, node, pixel))
-    return constants, [*ready, *lines]
+    return constants, ready, lines
 
 
 def _dense(plan: Plan, node: Node, stage: Stage) -> Body:
@@ -223,7 +224,12 @@ def _dense(plan: Plan, node: Node, stage: Stage) -> Body:
         channels, told = low_bit.channels(graph, stage)
     else:
         channels = _channels(graph, node)
-    constants = [channels, f"  {wide} *const gathered = ({wide} *)(arena + {plan.buffers[stage.scratch].offset});"]
+    own = ""
+    if stage.split is not Split.NONE:
+        at_once = DENSE_TILE if stage.tile_pixels >= DENSE_TILE else 1
+        own = f" + self->place.part * {at_once * depth}"
+    place = f"({wide} *)(arena + {plan.buffers[stage.scratch].offset}){own}"
+    constants = [channels, f"  {wide} *const gathered = {place};"]
     if op.window.pointwise:
         fetch = [f"const void *tap[1] = {{at_{identifier(source.name)}(made.{name} + PIXEL)}};"]
         ready = _ready(graph, node)
@@ -236,10 +242,11 @@ def _dense(plan: Plan, node: Node, stage: Stage) -> Body:
             f"rillet_window_taps(window, {at}, {_outside(graph, node)}, {place}, tap);",
         ]
         ready = [_needs(plan, node)]
-    first, output, loop = "0", "0", "    {"
+    first, output, loop, (start, end) = "0", "0", "    {", threads.piece(stage)
     if op.groups > 1:
         first, output = f"g * {per_group}", f"g * {outputs}"
         loop = f"    for (int32_t g = 0; g < {op.groups}; g++) {{"
+    loops = [*threads.each_piece(node, stage), loop]
     gather = f"rillet_gather_{source.type.dtype.value}(tap, {taps}, {first}, {per_group}, gathered"
     kernel = "rillet_dense_f32" if is_real else "rillet_dense"
     tail = f"{depth}, {output}, {outputs}, channels" + ("" if is_real else f", {ROUNDINGS[op.rounding]}")
@@ -255,7 +262,7 @@ def _dense(plan: Plan, node: Node, stage: Stage) -> Body:
     elif is_real:
         pointer = "float"
     one = [
-        "      for (; p < n; p++) {",
+        f"      for (; p < {end}; p++) {{",
         *(f"        {line.replace('PIXEL', 'p')}" for line in fetch),
         f"        {gather});",
         f"        {calls[0]}",
@@ -264,7 +271,7 @@ def _dense(plan: Plan, node: Node, stage: Stage) -> Body:
     four: list[str] = []
     if stage.tile_pixels >= DENSE_TILE:
         four = [
-            f"      for (; p + {DENSE_TILE} <= n; p += {DENSE_TILE}) {{",
+            f"      for (; p + {DENSE_TILE} <= {end}; p += {DENSE_TILE}) {{",
             f"        {pointer} *out[{DENSE_TILE}];",
             f"        for (int32_t q = 0; q < {DENSE_TILE}; q++) {{",
             *(f"          {line.replace('PIXEL', 'p + q')}" for line in fetch),
@@ -274,7 +281,7 @@ def _dense(plan: Plan, node: Node, stage: Stage) -> Body:
             f"        {calls[1]}",
             "      }",
         ]
-    return constants, [*ready, loop, "      int32_t p = 0;", *four, *one, "    }"]
+    return constants, ready, [*loops, f"      int32_t p = {start};", *four, *one, "    }"]
 
 
 def _depthwise(plan: Plan, node: Node, stage: Stage) -> Body:
@@ -289,20 +296,19 @@ def _depthwise(plan: Plan, node: Node, stage: Stage) -> Body:
         constants, told = low_bit.channels(graph, stage)
         kernel, tail = kernel.replace("rillet_", "rillet_low_bit_"), f"channels, {told}"
     lines = [
-        _needs(plan, node),
-        "    for (int32_t p = 0; p < n; p++) {",
+        *_block(threads.each_pixel(node, stage)),
         f"      const void *tap[{taps}];",
         f"      rillet_window_taps(window, {at}, {_outside(graph, node)}, {_place(plan, node, 'p')}, tap);",
         f"      {kernel}(tap, {taps}, at_{name}(made.{name} + p), {op.out_channels}, {tail});",
         "    }",
     ]
-    return [constants, _window(plan, node)], lines
+    return [constants, _window(plan, node)], [_needs(plan, node)], lines
 
 
 # -- pools -----------------------------------------------------------------------------------------------------------
 
 
-def _pool(plan: Plan, node: Node) -> Body:
+def _pool(plan: Plan, node: Node, stage: Stage) -> Body:
     graph, op = plan.graph, node.op
     assert isinstance(op, Pool)
     if op.kind is PoolKind.MEAN and node.type.quant is not None:
@@ -315,17 +321,16 @@ def _pool(plan: Plan, node: Node) -> Body:
     if op.kind is not PoolKind.MAX and node.type.quant is not None:
         more = f", {offset(plan, node)}"
     lines = [
-        _needs(plan, node),
-        "    for (int32_t p = 0; p < n; p++) {",
+        *_block(threads.each_pixel(node, stage)),
         f"      const void *tap[{op.window.taps}] = {{0}};",
         f"      const int32_t taps = rillet_window_inside(window, at_{source}(0), {_place(plan, node, 'p')}, tap);",
         f"      {kernel}(tap, taps, at_{name}(made.{name} + p), {channels}{more}{limits});",
         "    }",
     ]
-    return [_window(plan, node)], lines
+    return [_window(plan, node)], [_needs(plan, node)], lines
 
 
-def _global_pool(plan: Plan, node: Node, stage: Stage) -> Body:
+def _global_pool(plan: Plan, segment: Segment, node: Node, stage: Stage) -> Body:
     """Takes in every pixel as it comes; `taken` counts them, and the result waits for the last."""
     graph, op = plan.graph, node.op
     assert isinstance(op, Pool)
@@ -334,24 +339,30 @@ def _global_pool(plan: Plan, node: Node, stage: Stage) -> Body:
     channels, pixels = source.shape.channels, source.shape.pixels
     low, high = bounds(graph, node, op.activation)
     wide = "float" if node.type.quant is None else "int32_t"
+    constants = [f"  {wide} *const sums = ({wide} *)(arena + {plan.buffers[stage.scratch].offset});"]
+    own, count = "", str(channels)
+    if plan.threads > 1:
+        constants += threads.some_channels(stage, channels)
+        own, count = " + first", "channels"
+    into = f"sums{own}, at_{name}(0){own}, {count}"
     if node.type.quant is None:
-        finish = f"rillet_finish_f32(sums, at_{name}(0), {channels}, {pixels}, {low}, {high});"
+        finish = f"rillet_finish_f32({into}, {pixels}, {low}, {high});"
     elif op.kind is PoolKind.MEAN:
         from_, to = quant(graph, source), quant(graph, node)
         numbers = (from_.zero_point * pixels, *_mean_scale(from_, to, pixels, op.rounding), to.zero_point, low, high)
-        finish = f"rillet_finish_mean(sums, at_{name}(0), {channels}, {', '.join(map(str, numbers))});"
+        finish = f"rillet_finish_mean({into}, {', '.join(map(str, numbers))});"
     else:
-        more = f"{pixels}, {offset(plan, node)}, {low}, {high}"
-        finish = f"rillet_finish_average(sums, at_{name}(0), {channels}, {more});"
+        finish = f"rillet_finish_average({into}, {pixels}, {offset(plan, node)}, {low}, {high});"
     at = identifier(source.name)
     accumulate = f"rillet_accumulate_{source.type.dtype.value}"
-    lines = [
+    ready = [
+        *threads.await_lines(plan, segment, stage),
         f"    for (; taken.{name} < made.{at}; taken.{name}++)",
-        f"      {accumulate}(at_{at}(taken.{name}), sums, {channels}, taken.{name} == 0);",
+        f"      {accumulate}(at_{at}(taken.{name}){own}, sums{own}, {count}, taken.{name} == 0);",
+        *threads.done_lines(plan, segment, stage),
         f"    if (taken.{name} < {pixels}) return;",
-        f"    {finish}",
     ]
-    return [f"  {wide} *const sums = ({wide} *)(arena + {plan.buffers[stage.scratch].offset});"], lines
+    return constants, ready, [f"    {finish}"]
 
 
 def _mean_scale(source: Quant, out: Quant, count: int, rounding: Rounding) -> tuple[int, int, int]:
@@ -365,25 +376,33 @@ def _mean_scale(source: Quant, out: Quant, count: int, rounding: Rounding) -> tu
 # -- pixel by pixel --------------------------------------------------------------------------------------------------
 
 
-def _each(plan: Plan, node: Node, kernel: str, *more: object) -> Body:
+def _each(plan: Plan, node: Node, stage: Stage, kernel: str, *more: object) -> Body:
     """A kernel that takes a value in and gives a value out."""
-    return [], [*_ready(plan.graph, node), *_over_pixels(plan, node, kernel, *more)]
+    return [], _ready(plan.graph, node), _over_pixels(plan, node, stage, kernel, *more)
 
 
-def _over_pixels(plan: Plan, node: Node, kernel: str, *more: object) -> list[str]:
+def _over_pixels(plan: Plan, node: Node, stage: Stage, kernel: str, *more: object) -> list[str]:
     """Calls a kernel of values for the tile: pixel by pixel, or all at once where they lie in one piece."""
     graph, name = plan.graph, identifier(node.name)
     whole = plan.host is not None and all(shape == node.shape for shape in graph.input_shapes(node))
     whole = whole and node.type.dtype is not DType.BINARY
-    pixel, channels = ("0", f"n * {node.shape.channels}") if whole else ("p", str(node.shape.channels))
+    pixel, channels = "p", str(node.shape.channels)
+    if whole:
+        pixel, _ = threads.piece(stage)
+        channels = f"{threads.piece_pixels(stage)} * {node.shape.channels}"
     at = [_at(graph, source, node, pixel) for source in node.inputs]
     arguments = ", ".join(map(str, (*at, f"at_{name}(made.{name} + {pixel})", channels, *more)))
     if whole:
-        return [f"    {kernel}({arguments});"]
-    return ["    for (int32_t p = 0; p < n; p++)", f"      {kernel}({arguments});"]
+        return [*threads.each_piece(node, stage), f"    {kernel}({arguments});"]
+    return [*threads.each_pixel(node, stage), f"      {kernel}({arguments});"]
 
 
-def _arithmetic(plan: Plan, node: Node) -> Body:
+def _block(heads: list[str]) -> list[str]:
+    """Heads of loops, the innermost with a brace."""
+    return [*heads[:-1], f"{heads[-1]} {{"]
+
+
+def _arithmetic(plan: Plan, node: Node, stage: Stage) -> Body:
     graph, op = plan.graph, node.op
     assert isinstance(op, Add | Multiply)
     left, right = (graph.by_name[source] for source in node.inputs)
@@ -407,7 +426,7 @@ def _arithmetic(plan: Plan, node: Node) -> Body:
             numbers = (*sides, k.out.mantissa, k.out.shift, zeros[2], low, high)
         kind = "multiply" if isinstance(op, Multiply) else "add"
         constants, more = [f"  const rillet_{kind} constants = {{{', '.join(map(str, numbers))}}};"], "constants"
-    return constants, [*_ready(graph, node), *_over_pixels(plan, node, kernel, more)]
+    return constants, _ready(graph, node), _over_pixels(plan, node, stage, kernel, more)
 
 
 def _product_scale(left: Quant, right: Quant, out: Quant, rounding: Rounding) -> tuple[int, int, int]:
@@ -418,7 +437,7 @@ def _product_scale(left: Quant, right: Quant, out: Quant, rounding: Rounding) ->
     return scale.mantissa, scale.shift, ROUNDINGS[rounding]
 
 
-def _softmax(plan: Plan, node: Node) -> Body:
+def _softmax(plan: Plan, node: Node, stage: Stage) -> Body:
     """Softmax of each pixel by itself."""
     op, name = node.op, identifier(node.name)
     assert isinstance(op, Softmax)
@@ -426,43 +445,42 @@ def _softmax(plan: Plan, node: Node) -> Body:
     if node.type.quant is None:
         more = real(op.beta)
     arguments = f"{_at(plan.graph, node.inputs[0], node, 'p')}, at_{name}(made.{name} + p), {node.shape.channels}"
-    lines = ["    for (int32_t p = 0; p < n; p++)", f"      {kernel}({arguments}, {more});"]
-    return [], [*_ready(plan.graph, node), *lines]
+    lines = [*threads.each_pixel(node, stage), f"      {kernel}({arguments}, {more});"]
+    return [], _ready(plan.graph, node), lines
 
 
-def _copy(plan: Plan, node: Node) -> Body:
+def _copy(plan: Plan, node: Node, stage: Stage) -> Body:
     """Ops that only move values: pixels are copied from where they are."""
     graph, op = plan.graph, node.op
     name, kind = identifier(node.name), c_type(node.type)
     size = node.type.dtype.numpy.itemsize
-    loop, out = "    for (int32_t p = 0; p < n; p++)", f"at_{name}(made.{name} + p)"
+    loop, out = threads.each_pixel(node, stage), f"at_{name}(made.{name} + p)"
     source = graph.by_name[node.inputs[0]]
     at = identifier(source.name)
     match op:
         case Slice(start=start, stop=stop):
             from_ = f"{_at(graph, source.name, node, 'p')} + {start}"
-            return [], [*_ready(graph, node), loop, f"      memcpy({out}, {from_}, {(stop - start) * size});"]
+            return [], _ready(graph, node), [*loop, f"      memcpy({out}, {from_}, {(stop - start) * size});"]
         case Pad():
             place = _place(plan, node, "p")
             lines = [
-                _needs(plan, node),
-                loop + " {",
+                *_block(loop),
                 "      const void *tap[1];",
                 f"      rillet_window_taps(window, at_{at}(0), {_outside(graph, node)}, {place}, tap);",
                 f"      memcpy({out}, tap[0], {node.type.pixel_bytes});",
                 "    }",
             ]
-            return [_window(plan, node)], lines
+            return [_window(plan, node)], [_needs(plan, node)], lines
         case Resize():
 
             def pixel(p: str) -> str:
                 row, column = _place(plan, node, p).split(", ")
                 return f"net_{name}_rows[{row}] * {source.shape.width} + net_{name}_columns[{column}]"
 
-            lines = [f"    if (made.{at} <= (uint32_t)({pixel('n - 1')})) return;"]
-            return [], [*lines, loop, f"      memcpy({out}, at_{at}({pixel('p')}), {node.type.pixel_bytes});"]
+            ready = [f"    if (made.{at} <= (uint32_t)({pixel('n - 1')})) return;"]
+            return [], ready, [*loop, f"      memcpy({out}, at_{at}({pixel('p')}), {node.type.pixel_bytes});"]
         case Concat():
-            lines, channel = [*_ready(graph, node), loop + " {", f"      {kind} *const out = {out};"], 0
+            lines, channel = [*_block(loop), f"      {kind} *const out = {out};"], 0
             for i, input_name in enumerate(node.inputs):
                 part = graph.by_name[input_name]
                 from_, count = _at(graph, input_name, node, "p"), part.shape.channels
@@ -471,6 +489,6 @@ def _copy(plan: Plan, node: Node) -> Body:
                 else:
                     lines.append(f"      memcpy(out + {channel}, {from_}, {count * size});")
                 channel += count
-            return [], [*lines, "    }"]
+            return [], _ready(graph, node), [*lines, "    }"]
         case _:
             raise Unsupported(f"{graph.name}: {node.name}: does not only move values")

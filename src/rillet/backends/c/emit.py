@@ -7,9 +7,19 @@ import numpy as np
 from rillet.backends.c.calls import c_type, needs_outside
 from rillet.backends.c.constants import definition, identifier, outside_name, outside_value
 from rillet.backends.c.data import program_arrays, weight_files
+from rillet.backends.c.entry import (
+    advance,
+    batch_arguments,
+    entry_points,
+    input_of,
+    outputs_of,
+    reads_pushed,
+    run_arguments,
+)
 from rillet.backends.c.rows import outside_rows, used_tiles
 from rillet.backends.c.stages import accessor, constant_accessor, stage_text
 from rillet.backends.c.storage import as_stored
+from rillet.backends.c.threads import argument, last_fields, parameter
 from rillet.backends.c.tiles import tiles_header
 from rillet.ir.graph import Array, Node
 from rillet.ir.ops import Constant, Input
@@ -38,6 +48,11 @@ _HEADERS = {
     Kernel.TILES: ("rows.h", "tiles.h"),
     Kernel.DEPTHWISE_TILES: ("rows.h", "tiles.h"),
 }
+_THREAD_INCLUDES = "\n#include <stdlib.h>"
+_STOP = (
+    "/* Ends the threads that net_start began; the next net_start begins them again. Nobody has to call it. */",
+    "void net_stop(void);",
+)
 _ARENA_SPARE_BYTES = 256
 """Behind the arena of a host plan: vectors may read past the end of what they need, and use nothing of it."""
 
@@ -52,8 +67,9 @@ def emit(plan: Plan, profile: bool = False) -> dict[str, str]:
     used = {header for s in plan.segments for stage in s.stages for header in _headers(plan, stage)}
     if plan.flipped:
         used.add("rows.h")
+    more = [*(["threads.h"] if plan.threads > 1 else []), *(["profile.h"] if profile else [])]
     vectors = [f"vector_{plan.host.kernels}.h"] if plan.host is not None and plan.host.kernels in VECTORS else []
-    headers = ["stream.h", "rescale.h", *vectors, *sorted(used), *(["profile.h"] if profile else [])]
+    headers = ["stream.h", "rescale.h", *vectors, *sorted(used), *more]
     kernels = files("rillet.backends.c") / "kernels"
     out = {
         "net.h": _header(plan),
@@ -71,6 +87,13 @@ def emit(plan: Plan, profile: bool = False) -> dict[str, str]:
     return out
 
 
+def _batch_declaration(plan: Plan) -> list[str]:
+    return [
+        "/* The same for so many images, one after another in memory as their outputs are, within the same arena. */",
+        f"void net_run_batch({batch_arguments(plan)});",
+    ]
+
+
 def _headers(plan: Plan, stage: Stage) -> tuple[str, ...]:
     if stage.kernel is Kernel.XNOR and stage.packing is Packing.BLOCKS:
         return (*_HEADERS[Kernel.XNOR], "xnor_avx512.h")
@@ -78,28 +101,13 @@ def _headers(plan: Plan, stage: Stage) -> tuple[str, ...]:
     return _HEADERS[Kernel.SIGN] if stage.kernel is Kernel.POOL and binary else _HEADERS[stage.kernel]
 
 
-def _input(plan: Plan) -> Node:
-    return plan.graph.input_nodes[0]
-
-
-def _outputs(plan: Plan) -> list[tuple[str, Node]]:
-    """The outputs, each with what its names in C end in: nothing for the first, then _2, _3 and so on."""
-    names = dict.fromkeys(plan.graph.outputs)
-    return [("" if i == 0 else f"_{i + 1}", plan.graph.by_name[name]) for i, name in enumerate(names)]
-
-
 def _values(node: Node) -> int:
     """Elements of a value as C has them: those of binary ones are bytes of eight."""
     return node.type.bytes // node.type.dtype.numpy.itemsize
 
 
-def _run_arguments(plan: Plan) -> str:
-    outputs = (f"net_output{end}_t *output{end}" for end, _ in _outputs(plan))
-    return ", ".join(["const net_input_t *image", *outputs])
-
-
 def _header(plan: Plan) -> str:
-    source, outputs = _input(plan), _outputs(plan)
+    source, outputs = input_of(plan), outputs_of(plan)
     lines = [
         f"/* {plan.graph.name}: {plan.graph.macs} multiply-accumulates an image,"
         f" {plan.arena_bytes} bytes of activations. */",
@@ -122,7 +130,9 @@ def _header(plan: Plan) -> str:
         "/* The result, NET_OUTPUT_SIZE values, from the last row of an image to the first of the next. */",
         *(f"const net_output{end}_t *net_output{end}(void);" for end, _ in outputs),
         "/* All of the above for one image in memory. */",
-        f"void net_run({_run_arguments(plan)});",
+        f"void net_run({run_arguments(plan)});",
+        *(_batch_declaration(plan) if plan.host is not None else []),
+        *(_STOP if plan.threads > 1 else []),
         "/* The NET_ARENA_BYTES bytes that hold all activations. */",
         "uint8_t *net_arena(void);",
     ]
@@ -138,25 +148,28 @@ def _schedule(plan: Plan, stored: Plan, headers: list[str], profile: bool) -> st
     """net.c; `stored` is the plan over the graph as the program stores it."""
     graph = stored.graph
     made = "a few pixels" if plan.host is None else "whole rows"
+    include = [f'#include "kernels/{h}"' for h in headers]
+    if plan.threads > 1:
+        include.insert(0, f"#define RILLET_THREADS {plan.threads}")
     parts = [
         f"/* {graph.name}, planned as {plan.kind}: {len(plan.segments)} segments.\n\n"
         f"   Each stage makes {made} as soon as the window that they need is there, then lets its readers run.\n"
         "   Segments follow one another; only whole maps pass between them. */",
-        "\n".join(['#include "net.h"', '#include "net_weights.h"', *(f'#include "kernels/{h}"' for h in headers)])
-        + "\n#include <string.h>\n",
+        "\n".join(['#include "net.h"', '#include "net_weights.h"', *include])
+        + f"{_THREAD_INCLUDES if plan.threads > 1 else ''}\n#include <string.h>\n",
         _arena(plan),
-        _counters(plan),
+        *([_counters(plan)] if plan.threads == 1 else [_threads(stored)]),
         _trace(plan),
         *([_profile(plan)] if profile else []),
         *_outsides(stored),
         *(constant_accessor(node) for node in graph.nodes if isinstance(node.op, Constant)),
         *(accessor(graph, b) for b in plan.buffers.values() if b.kind in (BufferKind.MAP, BufferKind.RING)),
     ]
-    if _direct(plan):
+    if reads_pushed(plan):
         parts.append(_pushed(plan))
     for index, segment in enumerate(plan.segments):
         parts.append(_segment(stored, index, segment, profile))
-    parts.append(_entry_points(plan, profile))
+    parts.append(entry_points(plan, profile))
     return "\n".join(parts)
 
 
@@ -183,21 +196,54 @@ def _counters(plan: Plan) -> str:
     return "\n".join(lines)
 
 
+def _threads(plan: Plan) -> str:
+    """What each thread knows of its way through the schedule."""
+    names = [identifier(node.name) for node in plan.graph.nodes]
+    pools = [identifier(s.node) for g in plan.segments for s in g.stages if s.kernel is Kernel.GLOBAL_POOL]
+    lines = [
+        "/* A thread: pixels of each value that have been made, pixels that each global pool has taken in, and when it",
+        "   last wrote or read what others read or write. */",
+        "typedef struct {",
+        "  rillet_place place;",
+        f"  struct {{ uint32_t {', '.join(names)}; }} made;",
+        *([f"  struct {{ uint32_t {', '.join(pools)}; }} taken;"] if pools else []),
+        *([f"  struct {{ uint64_t {', '.join(last_fields(plan))}; }} last;"] if last_fields(plan) else []),
+        "} __attribute__((aligned(64))) net_thread;\n",
+        "static net_thread threads[RILLET_THREADS];",
+        "static rillet_progress progress[RILLET_THREADS];",
+        "static rillet_gate gate;",
+        "static rillet_crew crew;",
+        "/* Within the schedule. */",
+        "#define made (self->made)",
+        *(["#define taken (self->taken)"] if pools else []),
+    ]
+    return "\n".join([*lines, ""])
+
+
 def _trace(plan: Plan) -> str:
+    alone, together, after = "", "", ""
+    if plan.threads > 1:
+        after = "; \\\n  rillet_did(&self->place), rillet_together(&self->place)"
+        together = "  rillet_did(&self->place), rillet_together(&self->place); \\\n"
+        alone = "  if (self->place.part == 0) \\\n  "
     flipped = ""
     if plan.flipped:
         flipped = (
             "/* The same for bytes that are kept with their first bit flipped. */\n"
             "#define SEEN_FLIPPED(index, value, n, bytes) \\\n"
-            "  rillet_flip(at_##value(made.value), net_trace[index] + made.value * (bytes), n * (bytes))\n"
+            f"{together}{alone}"
+            "  rillet_flip(at_##value(made.value), net_trace[index] + made.value * (bytes), n * (bytes))"
+            f"{after}\n"
         )
     return (
         "#ifdef NET_TRACE\n"
         "/* One whole map for each value, filled as its pixels are made. */\n"
         f"uint8_t *net_trace[{len(plan.graph.nodes)}];\n"
         "#define SEEN(index, value, n, bytes) \\\n"
+        f"{together}{alone}"
         "  for (int32_t seen = 0; seen < n; seen++) \\\n"
-        "    memcpy(net_trace[index] + (made.value + seen) * (bytes), at_##value(made.value + seen), bytes)\n"
+        "    memcpy(net_trace[index] + (made.value + seen) * (bytes), at_##value(made.value + seen), bytes)"
+        f"{after}\n"
         f"{flipped}"
         "#else\n#define SEEN(index, value, n, bytes) (void)0\n"
         f"{'#define SEEN_FLIPPED SEEN' + chr(10) if flipped else ''}"
@@ -223,9 +269,15 @@ def _profile(plan: Plan) -> str:
 
 def _profiled(plan: Plan, stage: Stage) -> str:
     """A macro of a stage's name, behind its function: it does not expand within itself, so the function is called."""
-    name = f"run_{identifier(stage.node)}"
+    name, call = f"run_{identifier(stage.node)}", f"run_{identifier(stage.node)}({argument(plan)})"
     index = [s.node for segment in plan.segments for s in segment.stages].index(stage.node)
-    return f"#define {name}() RILLET_PROFILED(profile, {index}, {name}())\n"
+    if plan.threads > 1:
+        # The clocks are the caller's.
+        return (
+            f"#define {name}(self) \\\n  do {{ \\\n    if (self->place.part) {call}; \\\n"
+            f"    else RILLET_PROFILED(profile, {index}, {call}); \\\n  }} while (0)\n"
+        )
+    return f"#define {name}() RILLET_PROFILED(profile, {index}, {call})\n"
 
 
 def _outsides(plan: Plan) -> list[str]:
@@ -246,13 +298,8 @@ def _outsides(plan: Plan) -> list[str]:
     return out
 
 
-def _direct(plan: Plan) -> bool:
-    """True where the first stage reads the pushed row where it lies."""
-    return not plan.resident and _input(plan).name not in plan.buffers
-
-
 def _pushed(plan: Plan) -> str:
-    source = _input(plan)
+    source = input_of(plan)
     name, kind = identifier(source.name), c_type(source.type)
     return (
         f"/* {source.name}: the row being pushed, in the caller's memory */\n"
@@ -271,112 +318,11 @@ def _segment(plan: Plan, index: int, segment: Segment, profile: bool) -> str:
     if isinstance(driver.op, Input) and not plan.resident:
         return "\n".join(parts)
     name = identifier(driver.name)
+    together = "  rillet_together(&self->place);\n" if plan.threads > 1 else ""
     parts.append(
-        f"static void segment_{index + 1}(void)\n{{\n  made.{name} = 0;\n"
+        f"static void segment_{index + 1}({parameter(plan)})\n{{\n{together}  made.{name} = 0;\n"
         f"  while (made.{name} < {driver.shape.pixels}) {{\n"
-        + "\n".join(_advance(plan, segment, driver, "    "))
+        + "\n".join(advance(plan, segment, driver, "    "))
         + "\n  }\n}\n"
     )
     return "\n".join(parts)
-
-
-def _advance(plan: Plan, segment: Segment, driver: Node, indent: str) -> list[str]:
-    """Lets the next tile of the driver in."""
-    name, width = identifier(driver.name), driver.shape.width
-    tile = segment.tile_pixels if segment.tile_rows else min(segment.tile_pixels, width)
-    if segment.tile_rows:
-        width = driver.shape.pixels
-    if width % tile == 0:
-        lines = [f"made.{name} += {tile};"]
-    else:
-        lines = [f"const int32_t left = {width} - made.{name} % {width};"]
-        lines.append(f"made.{name} += left < {tile} ? left : {tile};")
-    readers = [s.node for s in segment.stages if driver.name in plan.graph.by_name[s.node].inputs]
-    lines += [f"run_{identifier(reader)}();" for reader in readers]
-    return [indent + line for line in lines]
-
-
-def _entry_points(plan: Plan, profile: bool) -> str:
-    source, outputs = _input(plan), _outputs(plan)
-    name, shape, flipped = identifier(source.name), source.shape, source.name in plan.flipped
-    row_values = shape.width * shape.channels
-    later = [f"  segment_{i + 1}();" for i in range(0 if plan.resident else 1, len(plan.segments))]
-    later += [
-        f"  rillet_flip(at_{identifier(node.name)}(0), at_{identifier(node.name)}(0), {node.type.bytes});"
-        for _, node in outputs
-        if node.name in plan.flipped
-    ]
-    taken = any(s.kernel is Kernel.GLOBAL_POOL for g in plan.segments for s in g.stages)
-    lines = [
-        "void net_start(void)",
-        "{",
-        *(["  profile.since = rillet_ticks();"] if profile else []),
-        "  memset(&made, 0, sizeof made);",
-        *(["  memset(&taken, 0, sizeof taken);"] if taken else []),
-        "}",
-        "",
-    ]
-    lines += ["static void finish(void)", "{", *later, "}", ""] if later else []
-    lines += ["void net_push_row(const net_input_t *row)", "{"]
-    lines += [f"  if (made.{name} >= {shape.pixels}) return;"]
-    if plan.resident:
-        lines += [
-            f"  net_input_t *const here = {'(net_input_t *)' if flipped else ''}at_{name}(made.{name});",
-            f"  rillet_flip(row, here, {row_values});"
-            if flipped
-            else f"  if (here != row) memcpy(here, row, {row_values} * sizeof *row);",
-            f"  made.{name} += {shape.width};",
-        ]
-    elif plan.host is not None:
-        here = f"at_{name}(made.{name})"
-        lines.append(
-            f"  rillet_flip(row, {here}, {row_values});"
-            if flipped
-            else f"  memcpy({here}, row, {row_values} * sizeof *row);"
-        )
-        lines += _advance(plan, plan.segments[0], source, "  ")
-    else:
-        first = plan.segments[0]
-        lines += ["  pushed = row;"] if _direct(plan) else []
-        lines += ["  for (uint32_t x = 0; x < NET_INPUT_WIDTH;) {", f"    const uint32_t before = made.{name};"]
-        if not _direct(plan):
-            tile = min(first.tile_pixels, shape.width)
-            count = (
-                str(tile) if shape.width % tile == 0 else f"({shape.width} - x < {tile} ? {shape.width} - x : {tile})"
-            )
-            lines += [
-                f"    for (uint32_t p = 0; p < {count}; p++)",
-                f"      memcpy(at_{name}(before + p), row + (x + p) * {shape.channels},",
-                f"             {shape.channels} * sizeof *row);",
-            ]
-        lines += [*_advance(plan, first, source, "    "), f"    x += made.{name} - before;", "  }"]
-    if later:
-        lines += [f"  if (made.{name} == {shape.pixels}) finish();"]
-    lines += ["}", ""]
-    for end, node in outputs:
-        lines += [
-            f"const net_output{end}_t *net_output{end}(void)",
-            f"{{ return {_as(plan, node, f'net_output{end}_t')}at_{identifier(node.name)}(0); }}",
-            "",
-        ]
-    lines += [
-        f"void net_run({_run_arguments(plan)})",
-        "{",
-        "  net_start();",
-        f"  for (int32_t y = 0; y < NET_INPUT_HEIGHT; y++) net_push_row(image + y * {row_values});",
-        *(
-            f"  memcpy(output{end}, net_output{end}(), NET_OUTPUT{end.upper()}_SIZE * sizeof *output{end});"
-            for end, _ in outputs
-        ),
-        "}",
-        "",
-        "uint8_t *net_arena(void) { return arena; }",
-    ]
-    if plan.resident:
-        lines += ["", f"net_input_t *net_input(void) {{ return {_as(plan, source, 'net_input_t')}at_{name}(0); }}"]
-    return "\n".join([*lines, ""])
-
-
-def _as(plan: Plan, node: Node, kind: str) -> str:
-    """The cast from the type that a value is kept in, where that is another."""
-    return f"({kind} *)" if node.name in plan.flipped else ""

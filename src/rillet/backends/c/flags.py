@@ -22,7 +22,9 @@ def machine_flags(plan: Plan) -> tuple[str, ...]:
     """Compiler flags of the plan's host; none for a portable plan."""
     if plan.host is None:
         return ()
-    return (*MACHINE_FLAGS[plan.host.kernels], *(EXTRA_FLAGS[word] for word in plan.host.extras), _CONTRACT)
+    extras = (EXTRA_FLAGS[word] for word in plan.host.extras)
+    threads = ("-pthread",) if plan.threads > 1 else ()
+    return (*MACHINE_FLAGS[plan.host.kernels], *extras, _CONTRACT, *threads)
 
 
 def build_line(plan: Plan) -> str:

@@ -2,7 +2,9 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
+from rillet.backends.c import threads
 from rillet.backends.c.bounds import bounds
 from rillet.backends.c.constants import identifier, outside_name, outside_value, quant
 from rillet.backends.c.packing import channel_rounding
@@ -10,7 +12,9 @@ from rillet.backends.c.tiles import DenseTile, DepthwiseTile, Tile, groups
 from rillet.ir.graph import Graph, Node
 from rillet.ir.ops import Conv, Rounding
 from rillet.ir.types import DType
-from rillet.plan.plan import Kernel, Plan, Stage
+from rillet.plan.plan import Kernel, Plan, Split, Stage
+from rillet.plan.shares import bounds as ends_of
+from rillet.plan.shares import share_rows, shares
 from rillet.plan.tilings import (
     GROUP_ROWS,
     MOST_NEIGHBOURS,
@@ -43,11 +47,11 @@ def used_tiles(plan: Plan) -> set[Tile]:
                 out |= {
                     DenseTile(real, pixels, block.vectors, _windows(node, stage))
                     for block in _blocks(node, stage, lanes(plan))
-                    for pixels in _pixel_tiles(node, stage)
+                    for pixels in _pixel_tiles(plan, node, stage)
                 }
             elif stage.kernel is Kernel.DEPTHWISE_TILES:
                 for block in _channel_blocks(node, lanes(plan)):
-                    out |= {tile for tile, _, _ in _row_tiles(plan.graph, node, stage, block.vectors)}
+                    out |= {tile for tile, _, _ in _row_tiles(plan, node, stage, block.vectors)}
     return out
 
 
@@ -97,17 +101,14 @@ def _windows(node: Node, stage: Stage) -> bool:
     return not in_line(node, stage.tiling.parts)
 
 
-def _pixel_tiles(node: Node, stage: Stage) -> list[int]:
-    """Sizes of the pixel tiles, the largest first: those of a row, or of a full tile and a last one with fewer rows."""
+def _pixel_tiles(plan: Plan, node: Node, stage: Stage) -> list[int]:
+    """Sizes of the pixel tiles, the largest first: those of every piece that a thread makes at once."""
     assert stage.tiling is not None
-    counts = {stage.tile_pixels, node.shape.pixels % stage.tile_pixels} - {0}
-    if _windows(node, stage):
-        counts = {node.shape.width}
-    sizes = {size for count in counts for size in split(count, stage.tiling.pixels)}
-    return sorted(sizes, reverse=True)
+    counts = shares(node.shape, stage.tile_pixels, stage.split, plan.threads, row_by_row=_windows(node, stage))
+    return sorted({size for count in counts for size in split(count, stage.tiling.pixels)}, reverse=True)
 
 
-def dense(plan: Plan, node: Node, stage: Stage, window: str) -> tuple[list[str], list[str]]:
+def dense(plan: Plan, node: Node, stage: Stage, window: str) -> Body:
     """Constants and lines of a convolution by dense tiles; `window` declares its window."""
     graph, op = plan.graph, node.op
     assert isinstance(op, Conv)
@@ -115,59 +116,90 @@ def dense(plan: Plan, node: Node, stage: Stage, window: str) -> tuple[list[str],
     name, at, value = identifier(node.name), identifier(source.name), _value(node)
     channels, width, depth = node.shape.channels, node.shape.width, dense_depth(graph, node)
     constants, step = [channels_record(graph, node)], source.shape.channels
+    (start, end), heads = threads.piece(stage), threads.each_piece(node, stage)
     if windows:
         more, lines = _band(plan, node, stage)
         constants += [window, *more]
         step *= op.window.stride[1]
         pitch = band_values(graph, node, 1) // op.window.extent[0] * op.window.stride[0]
-        from_, to, count, deep = f"in + y * {pitch} + p", f"out + (y * {width} + p)", str(width), "runs"
+        first, rows = _rows(node, stage)
+        (start, end) = ("begin", "end") if stage.split is Split.COLUMNS else ("0", str(width))
+        heads = [f"    for (int32_t y = 0; y < {rows}; y++)"]
+        from_, to, deep = f"in + y * {pitch} + p", f"out + ({f'({first} + y)' if first else 'y'} * {width} + p)", "runs"
     else:
         lines = [f"    const {value} *const in = at_{at}(made.{name});"]
-        from_, to, count, deep = "in + p", "out + p", "n", str(depth)
+        from_, to, deep = "in + p", "out + p", str(depth)
     lines.append(f"    {value} *const out = at_{name}(made.{name});")
-    for block in _blocks(node, stage, lanes(plan)):
+    blocks, unit = _blocks(node, stage, lanes(plan)), 0
+    lines += threads.channel_share(stage, sum(block.count for block in blocks))
+    for block in blocks:
         o = "o" if block.count > 1 else str(block.first)
-        if block.count > 1:
-            stride = block.vectors * lanes(plan)
-            lines.append(f"    for (int32_t o = 0; o < {block.count * stride}; o += {stride}) {{")
-        else:
-            lines.append("    {")
-        inner = ["int32_t p = 0;"]
-        for pixels in _pixel_tiles(node, stage):
+        lines.append(f"    {_each_block(stage, block, unit, o)}")
+        inner = [f"int32_t p = {start};"]
+        for pixels in _pixel_tiles(plan, node, stage):
             tile = DenseTile(node.type.quant is None, pixels, block.vectors, windows)
             inner += [
-                f"for (; p + {pixels} <= {count}; p += {pixels})",
+                f"for (; p + {pixels} <= {end}; p += {pixels})",
                 f"  {tile.name}({from_} * {step}, {step}, net_{name}_weights + {o} * {depth}, {deep}, {o},",
                 f"    {to} * {channels} + {o}, {channels}, {block.channels}, &channels);",
             ]
-        if windows:
-            inner = [f"for (int32_t y = 0; y < n / {width}; y++) {{", *(f"  {line}" for line in inner), "}"]
+        for head in heads:
+            inner = [f"{head.strip()} {{", *(f"  {line}" for line in inner), "}"]
         lines += [*(f"      {line}" for line in inner), "    }"]
+        unit += block.count
     return constants, lines
+
+
+def _each_block(stage: Stage, block: _Block, unit: int, variable: str) -> str:
+    """Head of the loop over equal blocks of output channels, the first of which is the one numbered `unit`; of a single
+    one, whether a thread makes it.
+    """
+    shared = stage.split is Split.CHANNELS
+    if block.count == 1:
+        return f"if (first <= {unit} && {unit} < last) {{" if shared else "{"
+    start, end = "0", str(block.count * block.channels)
+    if shared:
+        start, end = f"first * {block.channels}", f"rillet_least(last, {block.count}) * {block.channels}"
+    return f"for (int32_t {variable} = {start}; {variable} < {end}; {variable} += {block.channels}) {{"
 
 
 def _value(node: Node) -> str:
     return "float" if node.type.quant is None else "rillet_byte"
 
 
+def _rows(node: Node, stage: Stage) -> tuple[str, str]:
+    """First row of the tile of which a thread makes pixels, nothing where that is its first, and how many rows."""
+    return ("top", "high") if stage.split is Split.ROWS else ("", f"n / {node.shape.width}")
+
+
 def _band(plan: Plan, node: Node, stage: Stage) -> Body:
-    """The band of padded rows that windows are read from, and how they lie in it."""
+    """The band of padded rows that windows are read from, and how they lie in it; each thread fills its own."""
     graph, op = plan.graph, node.op
     assert isinstance(op, Conv)
     assert stage.scratch is not None
     assert stage.tiling is not None
-    source, value, rows = graph.by_name[node.inputs[0]], _value(node), f"n / {node.shape.width}"
+    source, value, (first, rows) = graph.by_name[node.inputs[0]], _value(node), _rows(node, stage)
     high, in_row, values = window_runs(graph, node)
     pitch = band_values(graph, node, 1) // op.window.extent[0]
     apart = op.window.dilation[1] * source.shape.channels
     numbers = (stage.tiling.parts, high, op.window.dilation[0] * pitch, in_row, apart, values)
+    own = ""
+    if stage.split is not Split.NONE:
+        most = share_rows(node.shape, stage.tile_pixels, stage.split, plan.threads)
+        own = f" + self->place.part * {band_values(graph, node, most)}"
     constants = [
-        f"  {value} *const in = ({value} *)(arena + {plan.buffers[stage.scratch].offset});",
+        f"  {value} *const in = ({value} *)(arena + {plan.buffers[stage.scratch].offset}){own};",
         f"  const rillet_runs runs = {{{', '.join(map(str, numbers))}}};",
     ]
     fill, at = outside_value(graph, node), identifier(source.name)
     padding = f"{op.window.padding[3]}, (uint8_t *)in"
-    return constants, [f"    rillet_band(window, at_{at}(0), {fill}, row, {rows}, {padding});"]
+    row = f"row + {first}" if first else "row"
+    lines = [f"    rillet_band(window, at_{at}(0), {fill}, {row}, {rows}, {padding});"]
+    if stage.split is Split.ROWS:
+        width = node.shape.width
+        head = f"    const int32_t top = from / {width}, high = (to - from) / {width};"
+        lines = [head, "    if (high > 0)", f"  {lines[0]}"]
+    return constants, lines
 
 
 # -- depthwise -------------------------------------------------------------------------------------------------------
@@ -185,14 +217,18 @@ def _channel_blocks(node: Node, width: int) -> list[_Block]:
     return out
 
 
-def _row_tiles(graph: Graph, node: Node, stage: Stage, vectors: int) -> Iterator[tuple[DepthwiseTile, int, int]]:
-    """Tiles along one row, each of so many vectors, as (tile, first pixel, how many like it in a row)."""
-    op, source = node.op, graph.input_shapes(node)[0]
+def _row_tiles(plan: Plan, node: Node, stage: Stage, vectors: int) -> Iterator[tuple[DepthwiseTile, int, int]]:
+    """Tiles along one row, each of so many vectors, as (tile, first pixel, how many like it in a row); each in one
+    thread's share.
+    """
+    op, source = node.op, plan.graph.input_shapes(node)[0]
     assert isinstance(op, Conv)
     assert stage.tiling is not None
     window, found, at = op.window, list[tuple[DepthwiseTile, int, int]](), 0
     most = min(stage.tiling.pixels * stage.tiling.vectors // vectors, MOST_NEIGHBOURS)
-    for pixels in split(node.shape.width, even(node.shape.width, most)):
+    ends = ends_of(node.shape.width, plan.threads if stage.split is Split.COLUMNS else 1)
+    lengths = [end - start for start, end in pairwise(ends) if end > start]
+    for pixels in (size for length in lengths for size in split(length, even(length, most))):
         real = node.type.quant is None
         kernel = (window.kernel[0] * stage.tiling.parts, window.kernel[1])
         tile = DepthwiseTile(real, kernel, window.stride[1], window.dilation[1], pixels, vectors, 0, 0)
@@ -249,7 +285,7 @@ def depthwise(plan: Plan, node: Node, stage: Stage, window: str) -> Body:
     if not real:
         constants.append(f"  const rillet_four outside = rillet_four_all({outside_value(graph, node)});")
     lines = [
-        f"    for (int32_t y = 0; y < n / {node.shape.width}; y++) {{",
+        f"{threads.each_row(node, stage)} {{",
         f"      const {value} *rows[{slots}];",
         f"      for (int32_t i = 0; i < {slots}; i++) {{",
         f"        const int32_t at = (row + y) * {op.window.stride[0]} - {op.window.padding[0]}"
@@ -261,36 +297,46 @@ def depthwise(plan: Plan, node: Node, stage: Stage, window: str) -> Body:
         f"      {value} *const out = at_{name}(made.{name}) + y * {node.shape.width * channels};",
     ]
     taps = slots * op.window.kernel[1]
-    for block in _channel_blocks(node, lanes(plan)):
-        tiles = list(_row_tiles(graph, node, stage, block.vectors))
-        c = str(block.first)
-        if block.count > 1:
-            c = "c"
-            lines.append(f"      for (int32_t c = 0; c < {block.count * block.channels}; c += {block.channels}) {{")
-        else:
-            lines.append("      {")
-        lines += [f"  {line}" for line in _along(node, source, tiles, c, block.channels, taps)]
+    blocks, unit = _channel_blocks(node, lanes(plan)), 0
+    lines = [*threads.channel_share(stage, sum(block.count for block in blocks)), *lines]
+    for block in blocks:
+        tiles = list(_row_tiles(plan, node, stage, block.vectors))
+        c = "c" if block.count > 1 else str(block.first)
+        lines.append(f"      {_each_block(stage, block, unit, c)}")
+        lines += [f"  {line}" for line in _along(node, source, stage, tiles, c, block.channels, taps)]
         lines.append("      }")
+        unit += block.count
     return constants, [*lines, "    }"]
 
 
 def _along(
-    node: Node, source: Node, tiles: list[tuple[DepthwiseTile, int, int]], c: str, count: int, taps: int
+    node: Node,
+    source: Node,
+    stage: Stage,
+    tiles: list[tuple[DepthwiseTile, int, int]],
+    c: str,
+    count: int,
+    taps: int,
 ) -> list[str]:
     """The tiles of one row for the channels from `c` on."""
     op, name, channels = node.op, identifier(node.name), node.shape.channels
     assert isinstance(op, Conv)
     lines: list[str] = []
     for tile, at, times in tiles:
-        x = str(at)
+        x, start, end = str(at), str(at), str(at + times * tile.pixels)
+        if stage.split is Split.COLUMNS:
+            start, end = f"rillet_most({at}, begin)", f"rillet_least({end}, end)"
         if times > 1:
             x = "x"
-            lines.append(f"      for (int32_t x = {at}; x < {at + times * tile.pixels}; x += {tile.pixels})")
+            lines.append(f"      for (int32_t x = {start}; x < {end}; x += {tile.pixels})")
+        elif stage.split is Split.COLUMNS:
+            lines.append(f"      if (begin <= {at} && {at} < end)")
         from_ = f"({x} * {op.window.stride[1]} - {op.window.padding[2]}) * {source.shape.channels} + {c}"
         more = "" if tile.real else "outside, "
         weights = f"net_{name}_weights + {c} * {taps}"
+        indent = "        " if times > 1 or stage.split is Split.COLUMNS else "      "
         lines.append(
-            f"      {'  ' if times > 1 else ''}{tile.name}(rows, {from_}, {channels}, {weights}, {c},"
+            f"{indent}{tile.name}(rows, {from_}, {channels}, {weights}, {c},"
             f" out + {x} * {channels} + {c}, {channels}, {count}, {more}&channels);"
         )
     return lines

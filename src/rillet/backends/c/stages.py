@@ -2,9 +2,10 @@
 
 from rillet.backends.c.calls import body, c_type, windowed
 from rillet.backends.c.constants import identifier
+from rillet.backends.c.threads import argument, await_lines, done_lines, parameter, share
 from rillet.ir.graph import Graph, Node
 from rillet.ir.ops import Conv, op_name
-from rillet.plan.plan import Buffer, BufferKind, Plan, Segment, Stage
+from rillet.plan.plan import Buffer, BufferKind, Kernel, Plan, Segment, Split, Stage
 
 
 def accessor(graph: Graph, buffer: Buffer) -> str:
@@ -36,18 +37,21 @@ def stage_text(plan: Plan, segment: Segment, stage: Stage) -> str:
     node = graph.by_name[stage.node]
     name, shape = identifier(node.name), node.shape
     inputs = ", ".join(f"{n} {graph.by_name[n].shape}" for n in node.inputs)
-    constants, lines = body(plan, node, stage)
+    constants, ready, lines = body(plan, segment, node, stage)
+    if plan.threads > 1:
+        ready, lines = _shared(plan, segment, stage, ready, lines)
     seen = "SEEN_FLIPPED" if node.name in plan.flipped else "SEEN"
     readers = [s.node for s in segment.stages if node.name in graph.by_name[s.node].inputs]
-    after = [f"    made.{name} += n;"] + [f"    run_{identifier(r)}();" for r in readers]
+    after = [f"    made.{name} += n;"] + [f"    run_{identifier(r)}({argument(plan)});" for r in readers]
     return "\n".join(
         [
             f"/* {node.name}: {_what(graph, node)}, {inputs} -> {shape} */",
-            f"static void run_{name}(void)",
+            f"static void run_{name}({parameter(plan)})",
             "{",
             *constants,
             f"  while (made.{name} < {shape.pixels}) {{",
             *(_rows(node, stage) if segment.tile_rows else _tile(node, stage)),
+            *ready,
             *lines,
             f"    {seen}({plan.graph.nodes.index(node)}, {name}, n, {node.type.pixel_bytes});",
             *after,
@@ -56,6 +60,19 @@ def stage_text(plan: Plan, segment: Segment, stage: Stage) -> str:
             "",
         ]
     )
+
+
+def _shared(
+    plan: Plan, segment: Segment, stage: Stage, ready: list[str], lines: list[str]
+) -> tuple[list[str], list[str]]:
+    """The same for one of several threads: when it may fire, and its share."""
+    node, done = plan.graph.by_name[stage.node], done_lines(plan, segment, stage)
+    if stage.kernel is Kernel.GLOBAL_POOL:
+        return ready, [*lines, *done]
+    wait = await_lines(plan, segment, stage)
+    if stage.split is Split.NONE:
+        return ready, ["    if (self->place.part == 0) {", *(f"  {line}" for line in [*wait, *lines]), "    }", *done]
+    return [*ready, *wait, *share(node, stage)], [*lines, *done]
 
 
 def _what(graph: Graph, node: Node) -> str:

@@ -25,24 +25,25 @@ def kernels() -> str:
     return this_host().kernels
 
 
-def plan(graph: "Graph", ram_bytes: int | None = None) -> "Plan":
+def plan(graph: "Graph", ram_bytes: int | None = None, threads: int = 1) -> "Plan":
     """The plan that runs fastest here, within so many bytes of activations where they are said."""
     # Imported here, as below: the process that is measured has the library alone.
     from rillet.plan.host import plan_host
     from rillet.targets.host import this_host
 
-    return plan_host(graph, this_host(), ram_bytes=ram_bytes)
+    return plan_host(graph, this_host(), ram_bytes=ram_bytes, threads=threads)
 
 
 def prepare(graph: "Graph", threads: int) -> Path:
-    """The shared library of `graph` for so many threads; raises Unsupported where there is none for them."""
+    """The shared library of `graph` for so many threads; raises Unsupported where there is none for so many."""
     from rillet.backends.c.emit import emit
     from rillet.backends.c.flags import machine_flags
+    from rillet.plan.shares import MAX_THREADS
     from rillet.runtime.build import build_library
 
-    if threads != 1:
-        raise Unsupported(f"threads must be 1, got {threads}: emitted programs have one")
-    made = plan(graph)
+    if threads > MAX_THREADS:
+        raise Unsupported(f"threads must be at most {MAX_THREADS}, got {threads}")
+    made = plan(graph, threads=threads)
     return build_library(emit(made), machine_flags(made))
 
 

@@ -1,0 +1,130 @@
+/* Threads that go through one schedule side by side, each making its share of every tile.
+
+   All count the same firings. Before a firing a thread waits until the others have done those whose values it will read,
+   or whose reading it will write over; which these are is known when the program is written. */
+#ifndef RILLET_THREADS_H
+#define RILLET_THREADS_H
+#include <pthread.h>
+#include <sched.h>
+#include <stdint.h>
+#include <unistd.h>
+
+/* Looks before a thread lets another process have its core, and before it sleeps for want of an image. */
+#define RILLET_LOOKS 2000
+#define RILLET_ROW_LOOKS 5000
+
+/* Firings that a thread has done its share of, in a line of the cache by itself. */
+typedef struct {
+  uint64_t done;
+} __attribute__((aligned(64))) rillet_progress;
+
+/* One thread's place in the schedule; part 0 is the caller's. */
+typedef struct {
+  rillet_progress *all;
+  uint64_t firing; /* those that it has begun */
+  uint64_t known;  /* all others have done so many at least */
+  int32_t part;
+} rillet_place;
+
+static inline void rillet_pause(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  __asm__ volatile("yield");
+#endif
+}
+
+/* Where the share of a thread begins; that of the next one is its end. */
+static inline int32_t rillet_share(int32_t count, int32_t part) { return count * part / RILLET_THREADS; }
+static inline int32_t rillet_least(int32_t a, int32_t b) { return a < b ? a : b; }
+static inline int32_t rillet_most(int32_t a, int32_t b) { return a > b ? a : b; }
+static inline uint64_t rillet_later(uint64_t a, uint64_t b) { return a > b ? a : b; }
+
+static __attribute__((noinline)) void rillet_wait(rillet_place *self, uint64_t firing)
+{
+  uint64_t least = UINT64_MAX;
+  for (int32_t i = 0; i < RILLET_THREADS; i++) {
+    if (i == self->part) continue;
+    uint64_t done = __atomic_load_n(&self->all[i].done, __ATOMIC_ACQUIRE);
+    for (int32_t looks = 0; done < firing; looks++) {
+      if (looks < RILLET_LOOKS) rillet_pause();
+      else sched_yield();
+      done = __atomic_load_n(&self->all[i].done, __ATOMIC_ACQUIRE);
+    }
+    if (done < least) least = done;
+  }
+  self->known = least;
+}
+
+/* Returns when every other thread has done its share of this firing and those before it. */
+static inline void rillet_after(rillet_place *self, uint64_t firing)
+{
+  if (firing > self->known) rillet_wait(self, firing);
+}
+
+/* Its own share of one more firing is done. */
+static inline void rillet_did(rillet_place *self)
+{
+  __atomic_store_n(&self->all[self->part].done, ++self->firing, __ATOMIC_RELEASE);
+}
+
+/* Returns when all have done what it has done. */
+static inline void rillet_together(rillet_place *self) { rillet_after(self, self->firing); }
+
+/* Where threads wait for the caller's rows: they look for a while, then sleep. */
+typedef struct {
+  pthread_mutex_t lock;
+  pthread_cond_t more;
+  uint64_t rows;    /* so many came */
+  uint64_t first;   /* the first of the newest image */
+  int32_t sleepers;
+  int32_t stopped;
+} rillet_gate;
+
+static inline void rillet_open(rillet_gate *gate)
+{
+  __atomic_store_n(&gate->rows, gate->rows + 1, __ATOMIC_SEQ_CST);
+  if (__atomic_load_n(&gate->sleepers, __ATOMIC_SEQ_CST)) {
+    pthread_mutex_lock(&gate->lock);
+    pthread_cond_broadcast(&gate->more);
+    pthread_mutex_unlock(&gate->lock);
+  }
+}
+
+/* Waits for the row after the first `rows`; 0 where there will be none. */
+static inline int32_t rillet_more(rillet_gate *gate, uint64_t rows)
+{
+  for (int32_t looks = 0; looks < RILLET_ROW_LOOKS; looks++) {
+    if (__atomic_load_n(&gate->rows, __ATOMIC_ACQUIRE) > rows) return 1;
+    rillet_pause();
+  }
+  pthread_mutex_lock(&gate->lock);
+  __atomic_fetch_add(&gate->sleepers, 1, __ATOMIC_SEQ_CST);
+  while (__atomic_load_n(&gate->rows, __ATOMIC_SEQ_CST) <= rows && !gate->stopped)
+    pthread_cond_wait(&gate->more, &gate->lock);
+  __atomic_fetch_sub(&gate->sleepers, 1, __ATOMIC_SEQ_CST);
+  pthread_mutex_unlock(&gate->lock);
+  return __atomic_load_n(&gate->rows, __ATOMIC_ACQUIRE) > rows;
+}
+
+/* The threads beside the caller's. */
+typedef struct {
+  pthread_t threads[RILLET_THREADS];
+  pid_t process; /* that started them; 0 where none did: a forked one has none of its own */
+} rillet_crew;
+
+/* 1 where they must be started, in this process, with everything that they share cleared. */
+static inline int32_t rillet_missing(const rillet_crew *crew) { return crew->process != getpid(); }
+
+static inline void rillet_stop(rillet_crew *crew, rillet_gate *gate)
+{
+  if (rillet_missing(crew)) return;
+  pthread_mutex_lock(&gate->lock);
+  gate->stopped = 1;
+  pthread_cond_broadcast(&gate->more);
+  pthread_mutex_unlock(&gate->lock);
+  for (int32_t i = 1; i < RILLET_THREADS; i++) pthread_join(crew->threads[i], 0);
+  crew->process = 0;
+}
+#endif

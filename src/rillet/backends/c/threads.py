@@ -1,0 +1,192 @@
+"""What the stages of a program for several threads say more: whose share a tile's pixels are, and what to wait for."""
+
+from rillet.backends.c.constants import identifier
+from rillet.ir.graph import Node
+from rillet.ir.ops import Input, op_window
+from rillet.plan.plan import BufferKind, Kernel, Plan, Segment, Split, Stage
+from rillet.plan.shares import tile_rows
+
+PLACE = "&self->place"
+
+
+def parameter(plan: Plan) -> str:
+    """What functions of the schedule take: nothing, or the thread that goes through it."""
+    return "void" if plan.threads == 1 else "net_thread *const self"
+
+
+def argument(plan: Plan) -> str:
+    """The same where such a function is called by another."""
+    return "" if plan.threads == 1 else "self"
+
+
+# -- shares ----------------------------------------------------------------------------------------------------------
+
+
+def share(node: Node, stage: Stage) -> list[str]:
+    """Declares a thread's share: pixels `from` to `to` - 1 of the tile, or columns `begin` to `end` - 1 of each row."""
+    width = node.shape.width
+    if stage.split is Split.COLUMNS:
+        return [
+            f"    const int32_t begin = rillet_share({width}, self->place.part);",
+            f"    const int32_t end = rillet_share({width}, self->place.part + 1);",
+        ]
+    if stage.split is Split.ROWS:
+        rows = tile_rows(node.shape, stage.tile_pixels)
+        ends = (f"rillet_least({width} * rillet_share({rows}, self->place.part{more}), n)" for more in ("", " + 1"))
+        start, end = ends
+        return [f"    const int32_t from = {start};", f"    const int32_t to = {end};"]
+    return []
+
+
+def each_pixel(node: Node, stage: Stage) -> list[str]:
+    """Heads of the loops over the pixels `p` of a tile that a thread makes."""
+    width = node.shape.width
+    if stage.split is Split.COLUMNS:
+        return [
+            f"    for (int32_t y = 0; y < n; y += {width})",
+            "    for (int32_t p = y + begin; p < y + end; p++)",
+        ]
+    if stage.split is Split.ROWS:
+        return ["    for (int32_t p = from; p < to; p++)"]
+    return ["    for (int32_t p = 0; p < n; p++)"]
+
+
+def piece(stage: Stage) -> tuple[str, str]:
+    """First pixel, and the one past the last, of a piece of the tile that a thread makes (see `each_piece`)."""
+    if stage.split is Split.COLUMNS:
+        return "y + begin", "y + end"
+    return ("from", "to") if stage.split is Split.ROWS else ("0", "n")
+
+
+def piece_pixels(stage: Stage) -> str:
+    """How many it has."""
+    start, end = piece(stage)
+    if stage.split is Split.COLUMNS:
+        return "(end - begin)"
+    return end if start == "0" else f"({end} - {start})"
+
+
+def each_piece(node: Node, stage: Stage) -> list[str]:
+    """Head of the loop over the pieces: none where there is one."""
+    if stage.split is not Split.COLUMNS:
+        return []
+    return [f"    for (int32_t y = 0; y < n; y += {node.shape.width})"]
+
+
+def each_row(node: Node, stage: Stage) -> str:
+    """Head of the loop over the rows `y` of a tile of which a thread makes some pixels."""
+    if stage.split is Split.ROWS:
+        return f"    for (int32_t y = from / {node.shape.width}; y < to / {node.shape.width}; y++)"
+    return f"    for (int32_t y = 0; y < n / {node.shape.width}; y++)"
+
+
+def channel_share(stage: Stage, units: int) -> list[str]:
+    """Declares `first` and `last`: a thread's groups of output channels, of so many; nothing where it makes all."""
+    if stage.split is not Split.CHANNELS:
+        return []
+    return [
+        f"    const int32_t first = rillet_share({units}, self->place.part);",
+        f"    const int32_t last = rillet_share({units}, self->place.part + 1);",
+    ]
+
+
+def some_channels(stage: Stage, count: int) -> list[str]:
+    """Declares the `channels` from `first` on that a thread sums; all are the caller's where it works alone."""
+    if stage.split is Split.NONE:
+        return [f"  const int32_t first = 0, channels = self->place.part ? 0 : {count};"]
+    return [
+        f"  const int32_t first = rillet_share({count}, self->place.part);",
+        f"  const int32_t channels = rillet_share({count}, self->place.part + 1) - first;",
+    ]
+
+
+# -- what to wait for ------------------------------------------------------------------------------------------------
+
+
+def _stage(segment: Segment, name: str) -> Stage | None:
+    return next((stage for stage in segment.stages if stage.node == name), None)
+
+
+def _readers(plan: Plan, segment: Segment, name: str) -> list[Stage]:
+    return [stage for stage in segment.stages if name in plan.graph.by_name[stage.node].inputs]
+
+
+def _pushed(plan: Plan, segment: Segment, name: str) -> bool:
+    return name == segment.driver and isinstance(plan.graph.by_name[name].op, Input) and not plan.resident
+
+
+def _own(plan: Plan, source: Stage, reader: Stage) -> bool:
+    """True where every thread reads only what it made itself."""
+    made, node = plan.graph.by_name[source.node], plan.graph.by_name[reader.node]
+    if source.split is not reader.split or source.split is Split.CHANNELS:
+        return False
+    if source.split is Split.NONE:
+        return True
+    if reader.kernel is Kernel.TILES and reader.scratch and reader.split is Split.COLUMNS:
+        return False  # a thread copies whole rows to its band
+    window = op_window(node.op)
+    return made.shape == node.shape and (window is None or window.pointwise) and reader.kernel is not Kernel.COPY
+
+
+def _crosses(plan: Plan, segment: Segment, name: str) -> list[Stage]:
+    """Stages of the segment that read what another thread made."""
+    source = _stage(segment, name)
+    if source is None:
+        return _readers(plan, segment, name) if _pushed(plan, segment, name) else []
+    return [reader for reader in _readers(plan, segment, name) if not _own(plan, source, reader)]
+
+
+def _shared_scratch(plan: Plan, segment: Segment) -> list[Stage]:
+    """Stages that gather in the same place, where there are several."""
+    users = [s for s in segment.stages if s.scratch and plan.buffers[s.scratch].kind is BufferKind.SCRATCH]
+    return users if len(users) > 1 else []
+
+
+def _spent(plan: Plan, segment: Segment, name: str) -> bool:
+    """True where places of a value are written again while other threads may still read them."""
+    ring = name in plan.buffers and plan.buffers[name].kind is BufferKind.RING
+    return ring and bool(_crosses(plan, segment, name))
+
+
+def waits(plan: Plan, segment: Segment, stage: Stage) -> list[str]:
+    """The firings after which the stage's may begin, as fields of a thread's `last`."""
+    inputs = dict.fromkeys(plan.graph.by_name[stage.node].inputs)
+    found = [f"wrote_{identifier(n)}" for n in inputs if _stage(segment, n) and stage in _crosses(plan, segment, n)]
+    if _spent(plan, segment, stage.node):
+        found.append(f"read_{identifier(stage.node)}")
+    if stage in _shared_scratch(plan, segment):
+        found.append("gathered")
+    return found
+
+
+def marks(plan: Plan, segment: Segment, stage: Stage) -> list[str]:
+    """What others will wait for: fields that are set to the stage's firing."""
+    inputs = dict.fromkeys(plan.graph.by_name[stage.node].inputs)
+    found = [f"wrote_{identifier(stage.node)}"] if _crosses(plan, segment, stage.node) else []
+    for name in inputs:
+        if stage in _crosses(plan, segment, name) and _spent(plan, segment, name):
+            found.append(f"read_{identifier(name)}")
+    if stage in _shared_scratch(plan, segment):
+        found.append("gathered")
+    return found
+
+
+def last_fields(plan: Plan) -> list[str]:
+    """All such fields of the program."""
+    found = (field for g in plan.segments for stage in g.stages for field in marks(plan, g, stage))
+    return sorted(set(found))
+
+
+def await_lines(plan: Plan, segment: Segment, stage: Stage) -> list[str]:
+    """Waits until a stage may fire."""
+    if plan.threads == 1:
+        return []
+    return [f"    rillet_after({PLACE}, self->last.{field});" for field in waits(plan, segment, stage)]
+
+
+def done_lines(plan: Plan, segment: Segment, stage: Stage) -> list[str]:
+    """Says that a thread's share of a firing is done."""
+    if plan.threads == 1:
+        return []
+    out = [f"    rillet_did({PLACE});"]
+    return out + [f"    self->last.{field} = self->place.firing;" for field in marks(plan, segment, stage)]

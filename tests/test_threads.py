@@ -1,0 +1,236 @@
+"""Programs of several threads: the same bytes, however often they begin, stop and are forked."""
+
+import _ctypes
+import ctypes
+import multiprocessing
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import rillet.plan.host as planner
+from conftest import NETWORKS, shared_file
+from graphs import Builder, random_image
+from rillet.backends import reference
+from rillet.backends.c.emit import emit
+from rillet.backends.c.flags import build_line, machine_flags
+from rillet.backends.c.threads import marks, waits
+from rillet.errors import TargetError
+from rillet.importers.tflite import load
+from rillet.ir.graph import Array, Graph
+from rillet.ir.ops import Activate, Activation, Conv, Input, Window
+from rillet.ir.types import DType, Quant, Shape
+from rillet.plan.host import plan_host
+from rillet.plan.plan import Kernel, Plan, Split
+from rillet.plan.rows import plan_rows
+from rillet.runtime.build import build_library
+from rillet.runtime.models import open_model
+from rillet.runtime.profile import profile
+from rillet.runtime.run import Program
+from rillet.runtime.verify import first_difference
+from rillet.targets.host import Host, this_host
+from rillet.transforms.dequantize import dequantize
+from rillet.transforms.fold import fold
+from test_c import check_outputs, run_sanitized
+from test_cli import failed, rillet
+from test_plan import residual
+
+needs_tiles = pytest.mark.skipif(this_host().kernels == "portable", reason="no register tiles here")
+HOST = Host(this_host().kernels, this_host().kernels, l2_bytes=256 << 10)
+
+
+@pytest.fixture(autouse=True)
+def everything_is_shared(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The smallest tiles, too."""
+    monkeypatch.setattr(planner, "LEAST_SHARED_NS", 0.0)
+
+
+def splits(plan: Plan) -> set[Split]:
+    return {stage.split for segment in plan.segments for stage in segment.stages}
+
+
+NETS: dict[str, Callable[[], Graph]] = {
+    "vww": lambda: load(shared_file(NETWORKS["vww"])),
+    "resnet": lambda: load(shared_file(NETWORKS["resnet"])),
+    "float": lambda: dequantize(load(shared_file(NETWORKS["vww"]))),
+    "excited": lambda: fold(open_model("mobilenet_v3_small:width=0.35,resolution=64,classes=10,seed=1").graph),
+}
+"""A depthwise-separable one, one with gathered windows and additions, one of real numbers, one with branches."""
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_the_bytes_do_not_depend_on_the_threads(name: str) -> None:
+    graph = NETS[name]()
+    images = np.stack([random_image(graph, seed) for seed in range(2)])
+    expected = {graph.outputs[0]: reference.outputs(graph, images[0])[0]}
+    one = Program(plan_host(graph, HOST)).run_batch(images)[0]
+    for threads in (2, 3):
+        plan = plan_host(graph, HOST, threads=threads)
+        program = Program(plan)
+        assert Split.CHANNELS in splits(plan)
+        assert splits(plan) & {Split.ROWS, Split.COLUMNS}
+        assert np.array_equal(program.run_batch(images)[0], one)
+        for image, want in zip(images, one, strict=True):
+            assert np.array_equal(program.push(image)[0], want)
+        got = dict.fromkeys(graph.outputs, program.run(images[0])[0])
+        assert first_difference(graph, expected, got, 0, "c") is None
+        assert program.touched_bytes(images[0]) == plan.arena_bytes
+        program.stop()
+
+
+BANDS = {
+    Split.COLUMNS: (Shape(5, 42, 8), 24),
+    Split.ROWS: (Shape(24, 7, 8), 24),
+    Split.CHANNELS: (Shape(2, 5, 64), 384),
+}
+"""Maps, and output channels of windows over them, that threads share in this way."""
+
+
+@needs_tiles
+@pytest.mark.parametrize("dtype", [DType.I8, DType.F32])
+@pytest.mark.parametrize("split", BANDS, ids=lambda s: s.value)
+def test_each_thread_has_a_band_of_padded_rows(split: Split, dtype: DType, tmp_path: Path) -> None:
+    b, (shape, channels) = Builder(np.random.default_rng(2), dtype), BANDS[split]
+    at = b.add(b.conv(shape.channels), b.add(Input(), shape=shape))
+    graph = b.graph(b.add(b.conv(channels, (3, 3)), at))
+    plan, image = plan_host(graph, HOST, threads=3, resident=True), random_image(graph)
+    stage = plan.segments[-1].stages[-1]
+    assert (stage.kernel, stage.split) == (Kernel.TILES, split)
+    assert stage.scratch
+    expected = Program(plan_host(graph, HOST)).run(image)[0]
+    assert (
+        first_difference(
+            graph,
+            dict(zip(graph.outputs, reference.outputs(graph, image), strict=True)),
+            {graph.outputs[0]: expected},
+            0,
+            "c",
+        )
+        is None
+    )
+    assert run_sanitized(plan, image, tmp_path) == expected.tobytes()
+
+
+@needs_tiles
+def test_a_thread_waits_for_the_whole_rows_that_it_copies() -> None:
+    """Weights in two parts have a band even where no window looks beside its own pixel."""
+    b = Builder(np.random.default_rng(4), DType.U8)
+    at = b.add(b.conv(16), b.add(b.conv(16), b.add(Input(), shape=Shape(4, 40, 8))))
+    graph = b.graph(at)
+    plan = plan_host(graph, HOST, threads=2, resident=True)
+    (segment,) = plan.segments
+    last = segment.stages[-1]
+    assert last.tiling
+    assert (last.tiling.parts, last.split) == (2, Split.COLUMNS)
+    assert f"wrote_{segment.stages[0].node}" in waits(plan, segment, last)
+
+
+@pytest.mark.parametrize("weights", [DType.TERNARY, DType.BINARY])
+def test_layers_of_few_bits_are_made_by_one_thread(weights: DType) -> None:
+    b = Builder(np.random.default_rng(3))
+    at = b.add(b.conv(24, (3, 3)), b.add(Input(), shape=Shape(9, 20, 5)))
+    at = b.add(Conv(24, Window((3, 3)), weights=weights), at)
+    at = b.add(Activate(Activation.SIGN), at, dtype=DType.BINARY, quant=Quant(1.0, 0))
+    at = b.add(Conv(16, Window((3, 3)), weights=DType.BINARY), at)
+    graph = b.graph(b.add(b.conv(24), at))
+    for host in (HOST, Host("portable", "portable", l2_bytes=256 << 10)):
+        plan = plan_host(graph, host, threads=3)
+        few = [s for g in plan.segments for s in g.stages if s.kernel in (Kernel.LOW_BIT, Kernel.XNOR, Kernel.SIGN)]
+        assert few
+        assert {stage.split for stage in few} == {Split.NONE}
+        assert splits(plan) - {Split.NONE}
+        check_outputs(graph, plan, [random_image(graph, seed) for seed in range(2)])
+
+
+@pytest.mark.parametrize("resident", [False, True])
+@pytest.mark.parametrize("threads", [2, 3])
+def test_networks_are_clean_under_sanitizers(threads: int, resident: bool, tmp_path: Path) -> None:
+    graph = load(shared_file(NETWORKS["resnet"]))
+    image = random_image(graph)
+    plan = plan_host(graph, HOST, threads=threads, resident=resident)
+    assert run_sanitized(plan, image, tmp_path) == reference.outputs(graph, image)[0].tobytes()
+
+
+@pytest.fixture
+def small() -> tuple[Program, Array, Array]:
+    """A program of two threads, an image, and what it makes of it."""
+    graph = residual(8, 8, 4)
+    image = random_image(graph)
+    return Program(plan_host(graph, HOST, threads=2)), image, reference.outputs(graph, image)[0]
+
+
+def test_images_may_stop_midway_and_begin_again(small: tuple[Program, Array, Array]) -> None:
+    program, image, expected = small
+    library, row = program._library, np.ascontiguousarray(image[0])
+    for rows in (0, 1, 5):
+        library.net_start()
+        for _ in range(rows):
+            library.net_push_row(ctypes.c_void_p(row.ctypes.data))
+        if rows == 5:
+            program.stop()
+            program.stop()
+        assert np.array_equal(program.run(image)[0], expected)
+
+
+def test_a_forked_process_has_threads_of_its_own(small: tuple[Program, Array, Array]) -> None:
+    program, image, expected = small
+    assert np.array_equal(program.run(image)[0], expected)
+    context = multiprocessing.get_context("fork")
+    answers = context.SimpleQueue()
+    child = context.Process(target=lambda: answers.put(program.run(image)[0]))
+    child.start()
+    child.join(60)
+    assert child.exitcode == 0
+    assert np.array_equal(answers.get(), expected)
+    assert np.array_equal(program.run(image)[0], expected)
+
+
+def test_a_library_with_threads_can_be_unloaded() -> None:
+    graph = residual(8, 8, 4)
+    plan, image = plan_host(graph, HOST, threads=3), np.ascontiguousarray(random_image(graph))
+    library = ctypes.CDLL(str(build_library(emit(plan), machine_flags(plan))))
+    out = np.empty(graph.by_name[graph.outputs[0]].shape.array, np.int8)
+    library.net_run(ctypes.c_void_p(image.ctypes.data), ctypes.c_void_p(out.ctypes.data))
+    _ctypes.dlclose(library._handle)
+    assert np.array_equal(out, reference.outputs(graph, image)[0])
+
+
+def test_a_trace_and_a_profile_of_threads() -> None:
+    graph = residual(8, 8, 4)
+    plan, image = plan_host(graph, HOST, threads=2), random_image(graph)
+    expected = reference.run(graph, image)
+    for name, values in Program(plan, trace=True).trace(image).items():
+        assert np.array_equal(values, expected[name]), name
+    found = profile(plan, runs=5)
+    assert found.ceiling.threads == 2
+    assert all(layer.calls for layer in found.layers)
+
+
+def test_what_is_waited_for_was_set() -> None:
+    """A wait for a field that no stage sets would be none at all."""
+    graph = load(shared_file(NETWORKS["resnet"]))
+    plan = plan_host(graph, HOST, threads=2)
+    for segment in plan.segments:
+        set_ = {field for stage in segment.stages for field in marks(plan, segment, stage)}
+        wanted = {field for stage in segment.stages for field in waits(plan, segment, stage)}
+        assert wanted <= set_
+
+
+def test_only_programs_with_threads_need_pthreads() -> None:
+    graph = residual(8, 8, 4)
+    one, two = plan_host(graph, HOST), plan_host(graph, HOST, threads=2)
+    assert "-pthread" not in build_line(one)
+    assert "-pthread" in build_line(two)
+    assert "kernels/threads.h" not in emit(one)
+    assert "net_stop" not in emit(one)["net.h"]
+    assert "net_run_batch" not in emit(plan_rows(graph))["net.h"]
+
+
+def test_numbers_of_threads_that_make_no_sense(tmp_path: Path) -> None:
+    with pytest.raises(TargetError, match="--threads must be from 1 to 64, got 0"):
+        plan_host(residual(8, 8, 4), HOST, threads=0)
+    assert "--threads must come with --target" in failed("verify", "microbotnet:width=0.25,seed=0", "--threads", 2)
+    assert "--threads must come with --target" in failed("plan", "microbotnet:width=0.25", "--threads", 2)
+    done = rillet("emit", "microbotnet:width=0.25,seed=0", "-o", tmp_path, "--target", "host", "--threads", 2)
+    assert "-pthread" in done.stdout
