@@ -2,12 +2,11 @@
 
 import numpy as np
 
-from rillet.arithmetic.affine import Affine
-from rillet.backends.c.bounds import bounds
-from rillet.backends.c.constants import folded_bias, identifier, outside_value, quant
+from rillet.backends.c.constants import folded_bias, identifier, outside_value
 from rillet.backends.c.packing import channel_rounding, integer_factors
+from rillet.backends.c.rows import channels_record
 from rillet.ir.graph import Array, Graph
-from rillet.ir.ops import Conv, Rounding
+from rillet.ir.ops import Conv
 from rillet.plan.plan import Plan, Stage
 from rillet.plan.tilings import dense_depth
 
@@ -60,7 +59,7 @@ def lists(plan: Plan, stage: Stage, window: str) -> tuple[list[str], list[str]]:
     places = abreast * 2 * (-(-values // 16) * 16 + 1)
     scratch = f"arena + {plan.buffers[stage.scratch].offset}"
     constants = [
-        _channels(graph, stage, channel_rounding(graph, node)),
+        channels_record(graph, node),
         f"  static const rillet_lists lists = {{net_{name}_places, net_{name}_outputs, {channels}, {values}}};",
         f"  uint16_t *const values = (uint16_t *)({scratch});",
         f"  uint8_t *const channelwise = {scratch} + {places};",
@@ -83,17 +82,3 @@ def lists(plan: Plan, stage: Stage, window: str) -> tuple[list[str], list[str]]:
         f"                           &lists, out + p * {channels}, {channels}, values, channelwise, &channels);",
     ]
     return constants, lines
-
-
-def _channels(graph: Graph, stage: Stage, rounding: Affine) -> str:
-    node = graph.by_name[stage.node]
-    assert isinstance(node.op, Conv)
-    name, (low, high) = identifier(node.name), bounds(graph, node, node.op.activation)
-    integers = "0, 0, 0, 0"
-    if not rounding.shown.all():
-        integers = ", ".join(f"net_{name}_{part}" for part in ("by_integers", "mantissa", "left", "right"))
-    single = int(node.op.rounding is Rounding.SINGLE)
-    steps = f"{int(rounding.signed)}, {int(rounding.careful)}, {single}, {rounding.centre}"
-    arrays = ", ".join(f"net_{name}_{part}" for part in ("bias", "scale", "nudge"))
-    numbers = f"{integers},\n    {steps}, {quant(graph, node).zero_point}, {low}, {high}"
-    return f"  static const rillet_channels_u8_tiles channels = {{\n    {arrays},\n    {numbers}}};"

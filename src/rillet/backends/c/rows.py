@@ -55,7 +55,8 @@ def used_tiles(plan: Plan) -> set[Tile]:
     return out
 
 
-def _channels(graph: Graph, node: Node) -> str:
+def channels_record(graph: Graph, node: Node) -> str:
+    """The constant that tells a kernel how the sums of each output channel become values."""
     op, name = node.op, identifier(node.name)
     assert isinstance(op, Conv)
     low, high = bounds(graph, node, op.activation)
@@ -114,7 +115,7 @@ def dense(plan: Plan, node: Node, stage: Stage, window: str) -> Body:
     source, windows = graph.by_name[node.inputs[0]], _windows(node, stage)
     name, at, value = identifier(node.name), identifier(source.name), _value(node)
     channels, width, depth = node.shape.channels, node.shape.width, dense_depth(graph, node)
-    constants, step = [_channels(graph, node)], source.shape.channels
+    constants, step = [channels_record(graph, node)], source.shape.channels
     (start, end), heads = threads.piece(stage), threads.each_piece(node, stage)
     if windows:
         more, lines = _band(plan, node, stage)
@@ -280,7 +281,7 @@ def depthwise(plan: Plan, node: Node, stage: Stage, window: str) -> Body:
     again = f" % {op.window.kernel[0]}" if stage.tiling.parts > 1 else ""
     slots = high if real else -(-high // GROUP_ROWS) * GROUP_ROWS
     missing = outside_row_name(graph, node) if _leaves_rows(node) else f"at_{identifier(source.name)}(0)"
-    constants = [_channels(graph, node), window]
+    constants = [channels_record(graph, node), window]
     if not real:
         constants.append(f"  const rillet_four outside = rillet_four_all({outside_value(graph, node)});")
     lines = [

@@ -184,9 +184,10 @@ def _real_depthwise(tile: DepthwiseTile) -> str:
     if tile.pixels > 1:
         lines.append(f"  rillet_reals {', '.join(f's{p} = s0' for p in pixels if p)};")
     inside = [c for c in range(max(tile.first, 0), tile.last) if tile.uses(c)]
-    for i in range(tile.kernel[0]):
-        lines += ["  {", f"    const float *const from = row[{i}] + at;"]
-        lines += [f"    const rillet_reals a{c} = rillet_reals_load(from + {c} * step);" for c in inside]
+    for i in range(tile.kernel[0]) if inside else ():
+        # From the first column inside: one before it may lie before the array.
+        lines += ["  {", f"    const float *const from = row[{i}] + (at + {inside[0]} * step);"]
+        lines += [f"    const rillet_reals a{c} = rillet_reals_load(from + {c - inside[0]} * step);" for c in inside]
         for j in range(tile.kernel[1]):
             used = [p for p in pixels if p * tile.stride + j * tile.dilation in inside]
             if used:
@@ -214,7 +215,7 @@ def _byte_depthwise(tile: DepthwiseTile) -> str:
             uses = tile.uses(column)
             if not uses:
                 continue
-            rows = ", ".join(f"row[{GROUP_ROWS * group + i}] + at + {column} * step" for i in range(GROUP_ROWS))
+            rows = ", ".join(f"row[{GROUP_ROWS * group + i}] + (at + {column} * step)" for i in range(GROUP_ROWS))
             inside = tile.first <= column < tile.last
             four = f"rillet_four_rows_{tile.vectors}({rows})" if inside else "outside"
             lines += ["  {", f"    const rillet_four a = {four};"]

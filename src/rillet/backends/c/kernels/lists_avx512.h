@@ -4,6 +4,7 @@
 #define RILLET_LISTS_H
 #include "vector_avx512.h"
 #include "channels.h"
+#include "rows.h"
 
 /* What a stage reads. A row of `outputs` has five numbers: the channel, how many fours of places its two lists have, and
    what is added for a value under + and for one under -. Constants of `channels` are by channel. */
@@ -12,6 +13,26 @@ typedef struct {
   const int16_t *outputs;
   int32_t count, depth;
 } rillet_lists;
+
+/* Copies the windows of one row of the result into vectors of `depth` bytes: taps in order, `fill` in every byte of
+   those in the padding, zeros behind them. */
+RILLET_ALWAYS void rillet_gather_row(const rillet_window w, const void *buffer, int32_t fill, int32_t row, int32_t columns,
+                                     uint8_t *out, int32_t depth)
+{
+  const size_t tap = (size_t)w.pixel_bytes;
+  const int32_t spare = depth - w.kernel_height * w.kernel_width * w.pixel_bytes;
+  for (int32_t c = 0; c < columns; c++, out += spare) {
+    for (int32_t i = 0; i < w.kernel_height; i++) {
+      const int32_t y = row * w.stride_height - w.top + i * w.dilation_height;
+      for (int32_t j = 0; j < w.kernel_width; j++, out += tap) {
+        const int32_t x = c * w.stride_width - w.left + j * w.dilation_width;
+        if (y < 0 || y >= w.height || x < 0 || x >= w.width) memset(out, fill, tap);
+        else memcpy(out, rillet_row(w, buffer, y) + x * w.pixel_bytes, tap);
+      }
+    }
+    memset(out, 0, (size_t)spare);
+  }
+}
 
 /* 16 vectors of 16-byte rows, four abreast, turned: byte j of row i becomes byte i of row j. */
 RILLET_TILE void rillet_turn(__m512i a[16])
@@ -75,7 +96,7 @@ RILLET_TILE const uint16_t *rillet_add_listed(const uint16_t *values, const uint
 
 /* Rounds two vectors of sums of one channel where float32 would round otherwise. */
 static __attribute__((noinline, unused)) void rillet_round_listed(int32_t *sums, int32_t c,
-                                                                  const rillet_channels_u8_tiles *k)
+                                                                  const rillet_channels_byte_tiles *k)
 {
   int32_t mantissa[RILLET_LANES], left[RILLET_LANES], right[RILLET_LANES];
   for (int32_t i = 0; i < RILLET_LANES; i++) {
@@ -93,7 +114,7 @@ static __attribute__((noinline, unused)) void rillet_round_listed(int32_t *sums,
 
 /* Stores 32 pixels of one channel side by side. */
 RILLET_TILE void rillet_store_listed(uint8_t *out, rillet_sums a, rillet_sums b, int32_t c,
-                                     const rillet_channels_u8_tiles *k)
+                                     const rillet_channels_byte_tiles *k)
 {
   if (k->by_integers && k->by_integers[c]) {
     int32_t kept[2 * RILLET_LANES];
@@ -136,7 +157,7 @@ RILLET_TILE void rillet_lay_back(const uint8_t *a, int32_t pixels, int32_t chann
    sixteens and one more, `made` for the output channels in whole sixteens, each times `abreast`. */
 RILLET_TILE void rillet_lists_abreast(const uint8_t *in, int32_t step, int32_t pixels, int32_t abreast,
                                       const rillet_lists *lists, uint8_t *out, int32_t pitch, uint16_t *values,
-                                      uint8_t *made, const rillet_channels_u8_tiles *k)
+                                      uint8_t *made, const rillet_channels_byte_tiles *k)
 {
   const uint16_t *place = lists->places;
   const int16_t *o = lists->outputs;
