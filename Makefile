@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check
 WORKERS ?= 2
+CC_FOUND := $(shell command -v cc || command -v clang || command -v gcc)
 
 .PHONY: help demo test test-slow lint types format goldens clean
 help: ## lists the targets
@@ -11,7 +12,7 @@ help: ## lists the targets
 
 $(VENV)/demo: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(PIP) install --quiet -c constraints.txt -e .
+	$(PIP) install --quiet -c constraints.txt -e '.$(if $(CC_FOUND),,[cc])'
 	@touch $@
 
 $(VENV)/dev: $(VENV)/demo
@@ -19,8 +20,8 @@ $(VENV)/dev: $(VENV)/demo
 	$(PIP) install --quiet --pre -c constraints.txt tflite-micro
 	@touch $@
 
-demo: $(VENV)/demo ## classifies a photograph with a trained network out of RILLET_MODELS (../shared/data where it is)
-	@RILLET_MODELS="$${RILLET_MODELS-../shared/data}" $(BIN)/rillet run || test $$? -eq 1
+demo: $(VENV)/demo ## classifies a photograph with the trained network that comes with Rillet
+	@$(BIN)/rillet run
 
 test: lint types ## linters, types, and the fast tests
 	$(BIN)/pytest -n $(WORKERS) -m "not slow"

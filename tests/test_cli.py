@@ -81,13 +81,13 @@ def test_run_as_text(vww: Path) -> None:
     assert "activations, measured  10,956 B (10.7 KiB)" in done.stdout
 
 
-def test_run_without_model_takes_the_demonstration(tmp_path: Path) -> None:
-    shared_file(NETWORKS["mobilenet_v2"])
-    done = rillet("run", RILLET_MODELS=str(SHARED))
+def test_run_without_model_takes_what_comes_with_rillet() -> None:
+    done = rillet("run", "--json", RILLET_MODELS="")
     assert done.returncode == 0, done.stderr
-    assert "Egyptian cat" in done.stdout
-    message = failed("run", RILLET_MODELS=str(tmp_path))
-    assert message.startswith("RILLET_MODELS must name a folder with tf2_mobilenet_v2_1.0_224_ptq.tflite")
+    result = json.loads(done.stdout)
+    assert result["top"][0]["label"] == "cat"
+    assert result["arena_bytes"] == result["measured_bytes"]
+    assert result["compared"] == "bytes"
 
 
 def test_labels(vww: Path, tmp_path: Path) -> None:

@@ -11,11 +11,13 @@ from PIL import Image
 from conftest import shared_file
 from rillet.errors import BuildError, GraphError, RilletError, Unsupported
 from rillet.ir.graph import Graph
+from rillet.plan.host import plan_host
 from rillet.plan.rows import plan_rows
 from rillet.runtime.datasets import CIFAR10, chosen, open_dataset
 from rillet.runtime.evaluate import BACKENDS, evaluate
 from rillet.runtime.models import open_model
 from rillet.runtime.run import shortened
+from rillet.targets.host import this_host
 from rillet.train.infer import runner
 from rillet.transforms.fold import fold
 from rillet.transforms.lowbit import signs, ternary_tensors
@@ -192,6 +194,22 @@ def test_every_output_is_checked_against_the_reference(images: np.ndarray, tmp_p
         evaluate(wrong, data, check=True)
     with pytest.raises(GraphError, match="--check must come with --backend c, got reference"):
         evaluate(plan, data, "reference", check=True)
+
+
+def test_the_network_that_comes_with_rillet() -> None:
+    model = open_model("hub:mobilenet_v2_cifar10")
+    assert model.path is not None and model.path.stat().st_size <= 2_500_000
+    plan = plan_host(model.graph, this_host())
+    data = open_dataset(f"cifar10:{shared_file('cifar10/test_batch.png').parent}")
+    assert evaluate(plan, data, limit=40, check=True).correct >= 36
+
+
+@pytest.mark.slow
+def test_the_accuracy_of_the_network_that_comes_with_rillet() -> None:
+    plan = plan_host(open_model("hub:mobilenet_v2_cifar10").graph, this_host())
+    data = open_dataset(f"cifar10:{shared_file('cifar10/test_batch.png').parent}")
+    result = evaluate(plan, data, check=True)
+    assert (result.correct, result.images) == (9032, 10000)
 
 
 def test_a_network_with_a_background_class(images: np.ndarray, tmp_path: Path) -> None:

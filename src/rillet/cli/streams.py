@@ -140,14 +140,13 @@ def run(
 ) -> None:
     """Classifies a picture with the streamed C program, and proves what it took.
 
-    Without MODEL: a trained network and a photograph out of the folders that RILLET_MODELS names.
+    Without MODEL: the trained network and the photograph that come with Rillet.
     """
     from rillet.runtime.classify import run_image
-    from rillet.runtime.models import Preprocessing, demo
+    from rillet.runtime.models import DEMO_MODEL, Preprocessing, demo_photo
 
     if model is None:
-        model_path, photo = demo()
-        model, image = str(model_path), photo
+        model, image = DEMO_MODEL, demo_photo()
     if image is None:
         raise GraphError("IMAGE must be given with MODEL: rillet run MODEL IMAGE")
     said = Preprocessing(labels, resize, numbers("--mean", mean), numbers("--deviation", deviation))

@@ -1,20 +1,22 @@
 """What a user calls a MODEL: finds it, reads it, and gives it its input contract and labels."""
 
-import os
 from dataclasses import dataclass, replace
+from importlib.resources import files
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rillet.errors import GraphError, Unsupported
 from rillet.importers import rlt
-from rillet.importers.tflite import Imported, load_with_tensors
 from rillet.ir.graph import Graph, ImageSpec
 from rillet.runtime import hub, spec
 from rillet.runtime.extras import extra
 from rillet.zoo import registry
 
-DEMO_MODELS = ("tf2_mobilenet_v2_1.0_224_ptq.tflite",)
-"""Trained networks that the demonstration knows, in order of preference; found by file name."""
-DEMO_PHOTOS = ("cat.bmp", "cat.jpg", "cat.png")
+if TYPE_CHECKING:
+    from rillet.importers.tflite import Imported
+
+DEMO_MODEL, DEMO_PHOTO = "hub:mobilenet_v2_cifar10", "chelsea.png"
+"""The network and the photograph that come with Rillet."""
 SUFFIXES = (".tflite", ".onnx", ".rlt")
 _MAX_LABEL_BYTES = 2**20
 _KINDS = "a .tflite, .onnx or .rlt file, hub:NAME, or a network of the zoo such as mobilenet_v2"
@@ -27,7 +29,7 @@ class Model:
     name: str
     graph: Graph
     path: Path | None = None
-    imported: Imported | None = None
+    imported: "Imported | None" = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +67,18 @@ def open_model(
     if weights is not None:
         raise GraphError(f"{base}: --weights must come with a network of the zoo; this model has its own")
     path = _find(base, progress)
-    imported = load_with_tensors(path) if path.suffix.lower() == ".tflite" else None
+    imported = _load_tflite(path) if path.suffix.lower() == ".tflite" else None
     graph = _with_contract(imported.graph if imported else _load(path), path, said or Preprocessing())
     if words:
         graph = spec.change(graph, words)
         return Model(graph.name, graph)
     return Model(str(path), graph, path, replace(imported, graph=graph) if imported else None)
+
+
+def _load_tflite(path: Path) -> "Imported":
+    from rillet.importers.tflite import load_with_tensors  # its schema takes a while to import
+
+    return load_with_tensors(path)
 
 
 def _load(path: Path) -> Graph:
@@ -164,14 +172,6 @@ def _labels_beside(path: Path | None, classes: int) -> tuple[str, ...]:
     return ()
 
 
-def demo() -> tuple[Path, Path]:
-    """A trained network and a photograph out of $RILLET_MODELS; raises GraphError saying what to put where."""
-    model = next((path for name in DEMO_MODELS for path in hub.search(name)), None)
-    photo = next((path for name in DEMO_PHOTOS for path in hub.search(name)), None)
-    if model is None or photo is None:
-        missing = DEMO_MODELS[0] if model is None else DEMO_PHOTOS[0]
-        raise GraphError(
-            f"RILLET_MODELS must name a folder with {missing}, got {os.environ.get('RILLET_MODELS') or 'nothing'!r}; "
-            "or give a model: rillet run MODEL IMAGE (rillet models lists published ones)"
-        )
-    return model, photo
+def demo_photo() -> Path:
+    """The photograph that comes with Rillet, for its own network."""
+    return Path(str(files("rillet.runtime") / "shipped" / DEMO_PHOTO))
