@@ -81,9 +81,11 @@ class Builder:
         return quant
 
     def shifted(self, scale: float) -> Quant:
-        """A quantisation whose scale is `scale` times a power of two, and of the usual size."""
+        """A quantisation whose scale is `scale` times a power of two, and of the usual size or more: rescaling from
+        `scale` never multiplies.
+        """
         low, _ = self.dtype.integers
-        exact = scale * 2.0 ** round(np.log2(0.1 / scale))
+        exact = scale * 2.0 ** max(0, round(np.log2(0.1 / scale)))
         return Quant(float(np.float32(exact)), int(self.rng.integers(low, low + 200)))
 
     def weights(self, name: str, op: Conv, source: Shape) -> None:

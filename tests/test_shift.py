@@ -38,6 +38,13 @@ def test_a_factor_is_a_power_of_two_as_float32_can_tell(s: int, off: float) -> N
     assert shift.exponent(2.0**-s * (1 + off)) == s
 
 
+@pytest.mark.parametrize("scale", [0.2, 0.15, 0.1, 0.2 / 49])
+def test_drawn_networks_have_factors_of_a_power_of_two(scale: float) -> None:
+    """The mean of one pixel whose scale is large has the factor 1, not 2."""
+    out = Builder(np.random.default_rng(0)).shifted(scale)
+    assert 0 <= shift.mean_shift(Quant(scale, 0), out, 1) <= 31
+
+
 @pytest.mark.parametrize("factor", [2.0, 2.0**-32, 0.3, 0.5 * (1 + 2e-6), 0.0, -0.5, float("inf"), float("nan")])
 def test_other_factors_are_refused(factor: float) -> None:
     with pytest.raises(GraphError, match=r"rescaling factor must be 2\*\*-s with s from 0 to 31"):
