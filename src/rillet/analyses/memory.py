@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 
 from rillet.ir.graph import Graph
+from rillet.ir.ops import Conv, Op
 from rillet.ir.types import DType, Quant, TensorType
 from rillet.plan.plan import Plan
 from rillet.plan.rows import plan_layerwise
@@ -25,7 +26,13 @@ def memory(graph: Graph, plan: Plan) -> MemoryReport:
 
 
 def stored_as(graph: Graph, bits: int) -> Graph:
-    """The same shapes with activations of 8 or 32 bits: for planning memory, not for running."""
+    """The same shapes with values and weights of 8 or 32 bits: for planning memory, not for running."""
     dtype, quant = (DType.F32, None) if bits == 32 else (DType.I8, Quant(1.0, 0))
-    nodes = tuple(replace(node, type=TensorType(node.shape, dtype, quant)) for node in graph.nodes)
-    return replace(graph, nodes=nodes)
+    nodes = tuple(
+        replace(node, op=_stored(node.op, dtype), type=TensorType(node.shape, dtype, quant)) for node in graph.nodes
+    )
+    return replace(graph, nodes=nodes, params={})
+
+
+def _stored(op: Op, dtype: DType) -> Op:
+    return replace(op, weights=dtype, levels=None) if isinstance(op, Conv) else op
