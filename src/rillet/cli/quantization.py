@@ -3,7 +3,7 @@
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -22,7 +22,9 @@ from rillet.cli.app import (
 from rillet.cli.networks import CsvOption, MarkdownOption
 from rillet.cli.streams import with_weights
 from rillet.errors import GraphError
-from rillet.ir.graph import Graph
+
+if TYPE_CHECKING:
+    from rillet.ir.graph import Graph
 
 
 @app.command()
@@ -145,7 +147,7 @@ def quantize(
         write(make_console(), report.layers(errors), csv=csv, markdown=markdown)
 
 
-def _top1(before: Graph, after: Graph, data: str) -> tuple[float, float]:
+def _top1(before: "Graph", after: "Graph", data: str) -> tuple[float, float]:
     from rillet.runtime.quantization import accuracy
 
     with status("measuring accuracy"):
@@ -153,8 +155,8 @@ def _top1(before: Graph, after: Graph, data: str) -> tuple[float, float]:
 
 
 def _record(
-    before: Graph,
-    made: Graph,
+    before: "Graph",
+    made: "Graph",
     bits: str,
     top1_before: float | None,
     top1: float | None,

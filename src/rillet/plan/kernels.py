@@ -148,11 +148,11 @@ def _check_types(graph: Graph, node: Node) -> None:
     if any(value.dtype in (DType.BINARY, DType.I32) for value in types):
         _check_binary(graph, node)
         return
-    if isinstance(node.op, Conv) and node.op.real is (node.type.quant is not None):
-        raise Unsupported(f"{graph.name}: {node.name}: weights must be {'integers' if node.type.quant else 'real'}")
     for value in types:
         if value.dtype is not DType.F32 and (value.quant is None or value.dtype not in (DType.I8, DType.U8)):
             raise Unsupported(f"{graph.name}: {node.name}: must be quantised to i8 or u8, got {value.dtype.value}")
+    if isinstance(node.op, Conv) and node.op.real is (node.type.quant is not None):
+        raise Unsupported(f"{graph.name}: {node.name}: weights must be {'integers' if node.type.quant else 'real'}")
     if len({value.dtype for value in types}) > 1 and not isinstance(node.op, Requantize):
         got = ", ".join(value.dtype.value for value in types)
         raise Unsupported(f"{graph.name}: {node.name}: must have inputs of the type of its result, got {got}")
