@@ -1,6 +1,8 @@
 """Prints the README's table: how fast Rillet is beside ONNX Runtime, OpenVINO and LiteRT, network by network.
 
-usage: python bench/table.py [--rounds N] [--threads 1,2]      (RILLET_MODELS names the folders of the .tflite files)
+usage: python bench/table.py [--rounds N] [--threads 1,2] [--only WORDS]
+
+RILLET_MODELS names the folders of the .tflite files.
 """
 
 import argparse
@@ -31,13 +33,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", default="20")
     parser.add_argument("--threads", default="1")
+    parser.add_argument("--only", default="", help="only networks whose name has these words")
     said = parser.parse_args()
     counts = tuple(map(int, said.threads.split(",")))
     print("| network | precision | threads | Rillet ms | of peak | MB | " + " | ".join(PEERS) + " |")
     print("|---|---|" + "---:|" * (4 + len(PEERS)))
     machine: dict[str, object] = {}
     for label, model, precisions in NETWORKS:
-        if not _here(model):
+        if said.only not in label or not _here(model):
             continue
         options = ["--precision", precisions, "--against", ",".join(PEERS), "--rounds", said.rounds, "--json"]
         command = [sys.executable, "-m", "rillet", "bench", model, *options, "--threads", said.threads]

@@ -13,7 +13,7 @@ from rillet.analyses.coding import canonical_codes, code_lengths, decode, encode
 from rillet.errors import GraphError
 from rillet.runtime.quantization import quantize_with
 from rillet.runtime.verify import random_inputs
-from rillet.transforms.prune import large_layers, prune
+from rillet.transforms.prune import prunable_layers, prune
 from rillet.transforms.share import share
 from rillet.zoo.registry import build
 from rillet.zoo.weights import with_seeded_weights
@@ -92,7 +92,7 @@ def test_the_sizes_of_a_network() -> None:
     arrays = sum(array.size for array in graph.params.values())
     assert plain.dense_bytes == plain.packed_bytes == 4 * arrays == graph.weight_bytes
     assert plain.packed_bytes <= plain.coded_bytes + 64  # normal deviates do not shrink; arrays of one value do
-    layers = large_layers(graph)
+    layers = prunable_layers(graph)
     small = network_size(share(prune(graph, 0.7, layers), 4, layers))
     by_name = {one.name: one for one in small.tensors}
     for name in layers:

@@ -19,7 +19,7 @@ from rillet.runtime.verify import random_inputs
 from rillet.train.loop import train
 from rillet.train.records import Options, Tick, Watch
 from rillet.transforms.fold import fold
-from rillet.transforms.prune import kept, large_layers, prune
+from rillet.transforms.prune import kept, prunable_layers, prune
 from rillet.transforms.share import codebook, nearest, share
 from rillet.zoo.registry import build
 from rillet.zoo.weights import with_seeded_weights
@@ -39,7 +39,7 @@ def test_the_least_weights_go(weight: np.ndarray, sparsity: float) -> None:
 
 
 def test_a_network_is_pruned_layer_by_layer() -> None:
-    layers = large_layers(GRAPH)
+    layers = prunable_layers(GRAPH)
     assert layers and all(GRAPH.params[f"{name}.weight"].size > 1000 for name in layers)
     made = prune(GRAPH, 0.6, layers)
     for name, array in GRAPH.params.items():
@@ -50,7 +50,7 @@ def test_a_network_is_pruned_layer_by_layer() -> None:
         else:
             assert made.params[name] is not None and np.array_equal(made.params[name], array)
     assert prune(GRAPH, 0.0, layers) == GRAPH
-    assert large_layers(GRAPH, layers=("stem.conv",)) == ("stem.conv",)
+    assert prunable_layers(GRAPH, layers=("stem.conv",)) == ("stem.conv",)
 
 
 @settings(max_examples=100, deadline=None)
@@ -72,7 +72,7 @@ def test_a_codebook_is_settled(values: np.ndarray, bits: int) -> None:
 
 
 def test_shared_weights() -> None:
-    layers = large_layers(GRAPH)
+    layers = prunable_layers(GRAPH)
     pruned = prune(GRAPH, 0.5, layers)
     made = share(pruned, 3, layers)
     for name in layers:
@@ -85,7 +85,7 @@ def test_shared_weights() -> None:
 
 
 def test_what_is_refused() -> None:
-    layers = large_layers(GRAPH)
+    layers = prunable_layers(GRAPH)
     for sparsity in (-0.1, 1.0, float("nan")):
         with pytest.raises(GraphError, match="sparsity must be at least 0 and below 1"):
             prune(GRAPH, sparsity, layers)
@@ -93,12 +93,12 @@ def test_what_is_refused() -> None:
         with pytest.raises(GraphError, match=f"bits must be 1 to 8, got {bits}"):
             share(GRAPH, bits, layers)
     with pytest.raises(GraphError, match=r"nowhere: must be a convolution or dense layer"):
-        large_layers(GRAPH, layers=("nowhere",))
+        prunable_layers(GRAPH, layers=("nowhere",))
     with pytest.raises(GraphError, match="must have layers of more than 100000000 weights"):
-        large_layers(GRAPH, 10**8)
+        prunable_layers(GRAPH, 10**8)
     made = quantize_with(GRAPH, random_inputs(GRAPH, 1))
     with pytest.raises(GraphError, match="weights must be real numbers to be changed, got i8"):
-        large_layers(made)
+        prunable_layers(made)
 
 
 class Stop(Exception):
@@ -112,7 +112,7 @@ def test_what_is_pruned_stays_zero_in_retraining(tmp_path: Path) -> None:
     graph = load(tmp_path / "float" / "best.rlt")
     said = recipe("[prune]\nsparsity = 0.5\nmore_than = 60\n", keys="momentum = 0.9\nweight_decay = 1e-2")
     run = train(graph, pictures(), pictures(9, 1), said, tmp_path / "whole", one)
-    layers = large_layers(graph, 60)
+    layers = prunable_layers(graph, 60)
     start, end = prune(graph, 0.5, layers), load(tmp_path / "whole" / "last.rlt")
     assert len(layers) == 6
     for name in layers:
@@ -144,7 +144,7 @@ def test_the_command(tmp_path: Path) -> None:
     model, out = "microbotnet:width=0.25,seed=1", tmp_path / "small.rlt"
     record = json.loads(run(model, "--sparsity", "0.6", "--bits", "4", "-o", str(out), "--json"))
     made = load(out)
-    layers = large_layers(made)
+    layers = prunable_layers(made)
     assert all(len(np.unique(made.params[f"{name}.weight"])) <= 17 for name in layers)
     assert record["coded_bytes"] < record["packed_bytes"] / 3
     assert record["file_bytes"] == out.stat().st_size

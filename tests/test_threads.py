@@ -231,6 +231,8 @@ def test_numbers_of_threads_that_make_no_sense(tmp_path: Path) -> None:
     with pytest.raises(TargetError, match="--threads must be from 1 to 64, got 0"):
         plan_host(residual(8, 8, 4), HOST, threads=0)
     assert "--threads must come with --target" in failed("verify", "microbotnet:width=0.25,seed=0", "--threads", 2)
+    none = failed("verify", "microbotnet:width=0.25,seed=0", "--target", "portable", "--threads", 0)
+    assert none == "--threads must be from 1 to 64, got 0"
     assert "--threads must come with --target" in failed("plan", "microbotnet:width=0.25", "--threads", 2)
     done = rillet("emit", "microbotnet:width=0.25,seed=0", "-o", tmp_path, "--target", "host", "--threads", 2)
     assert "-pthread" in done.stdout

@@ -55,7 +55,7 @@ def compress(
     from rillet.runtime import quantization as work
     from rillet.runtime.convert import convert
     from rillet.transforms.fold import fold
-    from rillet.transforms.prune import large_layers, prune
+    from rillet.transforms.prune import prunable_layers, prune
     from rillet.transforms.share import share
 
     # Folded first: a batch norm folded afterwards would give every channel values of its own.
@@ -66,7 +66,7 @@ def compress(
         work.check_classes(graph, evaluate)
     made = graph
     if sparsity or bits is not None:
-        chosen = large_layers(graph, more_than, names(layers))
+        chosen = prunable_layers(graph, more_than, names(layers))
         made = prune(made, sparsity, chosen)
         made = made if bits is None else share(made, bits, chosen)
     with status("coding"):

@@ -65,7 +65,7 @@ ThreadsOption = Annotated[
 ]
 
 
-THREADS_NEED = "--threads must come with --target host, avx512, avx2 or portable"
+THREADS_NEED = "--threads must come with --target host, or one with its kernels named, as avx512"
 
 
 def make_plan(
@@ -95,9 +95,8 @@ def make_plan(
         from rillet.plan.host import plan_host
         from rillet.targets.host import named_host
 
-        return plan_host(
-            graph, named_host(target), ram_bytes=budget, resident=resident, slower=share, threads=threads or 1
-        )
+        host, count = named_host(target), 1 if threads is None else threads
+        return plan_host(graph, host, ram_bytes=budget, resident=resident, slower=share, threads=count)
     if threads is not None:
         raise TargetError(THREADS_NEED)
     return plan_rows(graph, ram_bytes=budget, objective=objective, resident=resident, slower=share)

@@ -37,7 +37,7 @@ from rillet.train.records import DEFAULT, SILENT, Options, Row, Tick, Trained, W
 from rillet.train.testing import loss_and_top1
 from rillet.train.tuning import Settings, choose, cores, keep_memory
 from rillet.transforms.lowbit import signs
-from rillet.transforms.prune import large_layers, prune
+from rillet.transforms.prune import prunable_layers, prune
 from rillet.transforms.quantize import Scales, quantize_under
 
 BEST, LAST, LOG, RECIPE, SETTINGS = "best.rlt", "last.rlt", "log.csv", "recipe.toml", "run.json"
@@ -117,7 +117,7 @@ class _Run:
         self.graph = start.started(start.foldable(graph) if recipe.quantize else graph, data, recipe, options.seed)
         self.pruned: tuple[str, ...] = ()
         if recipe.prune:
-            self.pruned = large_layers(self.graph, recipe.prune.more_than, recipe.prune.layers)
+            self.pruned = prunable_layers(self.graph, recipe.prune.more_than, recipe.prune.layers)
             self.graph = prune(self.graph, recipe.prune.sparsity, self.pruned)
         self.spec = contract(self.graph)
         self.test = Pictures(test, self.spec)

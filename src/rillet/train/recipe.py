@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from rillet.errors import GraphError, TargetError
 from rillet.targets import reading
-from rillet.transforms.prune import MORE_THAN
+from rillet.transforms.lowbit import MORE_THAN
 
 _PACKAGE, _FOLDER = "rillet.train", "recipes"
 

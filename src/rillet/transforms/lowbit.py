@@ -15,7 +15,7 @@ from rillet.ir.types import DType
 
 Doubles = npt.NDArray[np.float64]
 MORE_THAN = 1000
-"""Notes on MicroBotNet: only tensors of more weights become ternary."""
+"""Notes on MicroBotNet: only tensors of more weights become ternary, or here are pruned."""
 TWN_SHARE = 0.7
 """Threshold as a share of the mean magnitude: Li and Liu 2016, Ternary Weight Networks (arXiv:1605.04711)."""
 

@@ -10,12 +10,10 @@ from rillet.errors import GraphError
 from rillet.ir.graph import Array, Graph
 from rillet.ir.ops import Conv
 from rillet.ir.types import DType
-
-MORE_THAN = 1000
-"""Layers of so few weights are left alone, as Notes on MicroBotNet leaves them."""
+from rillet.transforms.lowbit import MORE_THAN
 
 
-def large_layers(graph: Graph, more_than: int = MORE_THAN, layers: Iterable[str] = ()) -> tuple[str, ...]:
+def prunable_layers(graph: Graph, more_than: int = MORE_THAN, layers: Iterable[str] = ()) -> tuple[str, ...]:
     """The convolutions and dense layers of more than `more_than` weights, or `layers` if any are named, in order.
 
     Raises GraphError for a name that is no such layer, for weights that are not real numbers or not there, and where
