@@ -22,17 +22,16 @@ class Vectors:
     lanes: int
     registers: int
     real_pixels: dict[int, int]
-    """Vectors of a dense tile -> most pixels whose sums fit beside the weights."""
+    """Vectors of a dense tile -> most pixels: their sums fit beside the weights, and longer tiles are no faster."""
     byte_pixels: dict[int, int]
     """The same for bytes."""
     byte: DType
     """What its dot products take activations of bytes as."""
 
 
-_AVX512 = {1: 14, 2: 14, 3: 8, 4: 6, 8: 2}
 _NEON = {1: 14, 2: 12, 3: 8, 4: 6, 6: 4, 8: 2}
 VECTORS = {
-    "avx512": Vectors(16, 32, _AVX512, _AVX512, DType.U8),
+    "avx512": Vectors(16, 32, {1: 14, 2: 7, 3: 5, 4: 5, 5: 4}, {1: 14, 2: 8, 3: 5, 4: 4, 5: 4, 6: 4, 8: 2}, DType.U8),
     "avx2": Vectors(8, 16, {1: 8, 2: 6, 3: 4, 6: 1}, {1: 8, 2: 4, 4: 2}, DType.U8),
     "neon": Vectors(4, 32, _NEON, _NEON, DType.I8),
 }
@@ -40,6 +39,8 @@ _LATENCY = 8
 """Independent sums that keep two multiply-add units of four cycles busy."""
 _TILE_STEPS = 12
 """What it takes to begin and end a tile, in steps of one multiply-add."""
+_CROWDED = 32
+"""Storing takes twice as long with so many sums: the next tile's work then hardly fits beside it."""
 MAX_ROW_TAPS = 64
 """Widest window that a depthwise tile is written out for; wider ones take the portable kernel."""
 GROUP_ROWS = 4
@@ -165,20 +166,22 @@ def dense_tiling(channels: int, pixels: int, depth: int, real: bool, kernels: st
     vectors = VECTORS[kernels]
     most, deep = -(-channels // vectors.lanes), depth if real else depth // GROUP_ROWS
 
+    def tile_steps(v: int, p: int) -> float:
+        # Bytes are stored by four vectors, two or one.
+        stored = p * (v * 2 if real else v * 4 + 8 * (v // 4 + (v % 4).bit_count()))
+        return deep * (max(p * v, p + v, _LATENCY) + 1) + stored * (1 + p * v / _CROWDED) + _TILE_STEPS
+
     def steps(tiling: Tiling) -> float:
-        total, whole, rest = 0.0, most // tiling.vectors, most % tiling.vectors
+        p, (whole, rest) = tiling.pixels, divmod(most, tiling.vectors)
         if threads > 1:
             whole, rest = -(-(whole + (rest > 0)) // threads), 0
-        for v, blocks in ((tiling.vectors, whole), (rest, 1)):
-            if v and blocks:
-                for p in split(pixels, tiling.pixels):
-                    stored = p * (v * 2 if real else v * 4 + 8 * -(-v // 4))
-                    total += blocks * (deep * max(p * v, p + v, _LATENCY) + stored + _TILE_STEPS)
-        return total
+        blocks = [(tiling.vectors, whole)] + ([(rest, 1)] if rest else [])
+        ends = [(p, pixels // p)] + ([(pixels % p, 1)] if pixels % p else [])
+        return sum(count * tiles * tile_steps(v, q) for v, count in blocks for q, tiles in ends)
 
     fitting = vectors.real_pixels if real else vectors.byte_pixels
-    candidates = [Tiling(even(pixels, p), v) for v, p in fitting.items() if v <= most]
-    return min(candidates, key=lambda t: (steps(t), -t.vectors))
+    candidates = {Tiling(even(pixels, p), v) for v, cap in fitting.items() if v <= most for p in range(1, cap + 1)}
+    return min(candidates, key=lambda t: (steps(t), -t.vectors, -t.pixels))
 
 
 def even(pixels: int, most: int) -> int:

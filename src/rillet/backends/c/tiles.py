@@ -104,6 +104,8 @@ def _dense(tile: DenseTile) -> str:
         "{",
     ]
     load = "rillet_reals_load" if real else "rillet_sums_load"
+    # Or compilers take short loops apart and load all weights before the first pixel, into memory.
+    lines.append("  RILLET_OPAQUE(w);")
     for v in vectors:
         lines.append(f"  {sums} s0_{v} = {load}(k->bias + first + {v} * RILLET_LANES);")
     lines += [f"  {sums} {', '.join(f's{p}_{v} = s0_{v}' for v in vectors)};" for p in pixels if p]
@@ -115,7 +117,10 @@ def _dense(tile: DenseTile) -> str:
     count = "runs.values" if tile.windows else "depth"
     lines.append(f"  for (int32_t i = 0; i < {count}; i += {deep}, a += {deep}, w += {tile.vectors} * {wide}) {{")
     get, loaded = ("rillet_reals_load", "rillet_reals") if real else ("rillet_weights_load", "rillet_weights")
-    lines += [f"    const {loaded} w{v} = {get}(w + {v} * {wide});" for v in vectors]
+    lines += [f"    {loaded} w{v} = {get}(w + {v} * {wide});" for v in vectors]
+    if tile.pixels > 1:
+        # Or compilers load them again for each of two or three pixels.
+        lines += [f"    RILLET_KEEP(w{v});" for v in vectors]
     add = "rillet_reals_add_product" if real else "rillet_sums_add_products"
     for p in pixels:
         spread = f"rillet_reals_all(a[{p} * step])" if real else f"rillet_bytes_all(a + {p} * step)"

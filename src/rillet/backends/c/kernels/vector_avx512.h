@@ -11,6 +11,10 @@
 #define RILLET_LANES 16
 #define RILLET_TILE static inline __attribute__((always_inline))
 
+/* What compilers may know no more of: an address, and that a vector came from memory. */
+#define RILLET_OPAQUE(pointer) __asm__("" : "+r"(pointer))
+#define RILLET_KEEP(vector) __asm__("" : "+v"(vector))
+
 typedef uint8_t rillet_byte;
 
 /* -- real numbers ---------------------------------------------------------------------------------------------------- */

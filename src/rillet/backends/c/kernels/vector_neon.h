@@ -12,6 +12,10 @@
 #define RILLET_LANES 4
 #define RILLET_TILE static inline __attribute__((always_inline))
 
+/* What compilers may know no more of: an address, and that a vector came from memory. */
+#define RILLET_OPAQUE(pointer) __asm__("" : "+r"(pointer))
+#define RILLET_KEEP(vector) __asm__("" : "+w"(vector))
+
 typedef int8_t rillet_byte;
 
 /* -- real numbers ---------------------------------------------------------------------------------------------------- */
