@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -200,6 +201,14 @@ def test_the_longest_unused_go_beyond_the_bound(planner: Planner, cache: Path, m
     assert other.calls == 1
     made(planner)
     assert planner.calls == 2
+
+
+def test_what_killed_builds_left_goes(planner: Planner, cache: Path) -> None:
+    for name, age in (("building-old", 10**6), ("building-new", 60)):
+        (cache / name).mkdir(parents=True)
+        os.utime(cache / name, (time.time() - age,) * 2)
+    made(planner)
+    assert [place.name for place in cache.glob("building-*")] == ["building-new"]
 
 
 def test_a_file_is_known_by_its_bytes_its_words_and_the_labels_beside_it(tmp_path: Path) -> None:

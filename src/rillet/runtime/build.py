@@ -27,6 +27,8 @@ FLAGS = ("-O3", "-std=c99", "-Wall", "-Wextra", "-Werror")
 COMPILE_SECONDS = 600
 MOST_BYTES = 2 << 30
 """Bytes of builds that are kept; beyond, those go that have not been used for longest."""
+LEFT_SECONDS = 24 * 3600.0
+"""Age of a folder in which nobody builds any more."""
 KEPT = ("objects", "programs", "ready")
 
 
@@ -158,9 +160,15 @@ def kept(place: Path, suffix: str) -> Path | None:
 def keep(made: Path, place: Path) -> Path:
     """Moves a file into the folder of its key, under its checksum."""
     target = place / f"{_checksum(made)}{made.suffix}"
-    place.mkdir(parents=True, exist_ok=True)
-    os.replace(made, target)
-    return target
+    while True:
+        place.mkdir(parents=True, exist_ok=True)
+        try:
+            os.replace(made, target)
+            return target
+        except FileNotFoundError:
+            # Another process that trimmed took the folder for an empty one.
+            if not made.exists():
+                raise
 
 
 def _checksum(file: Path) -> str:
@@ -175,7 +183,11 @@ def _used_now(file: Path) -> None:
 
 
 def trim(folder: Path) -> None:
-    """Removes what has not been used for longest, until at most MOST_BYTES are kept."""
+    """Removes what has not been used for longest, until at most MOST_BYTES are kept, and what killed builds left."""
+    for left in folder.glob("building-*"):
+        with contextlib.suppress(OSError):
+            if time.time() - left.stat().st_mtime > LEFT_SECONDS:
+                shutil.rmtree(left, ignore_errors=True)
     found: list[tuple[float, int, Path]] = []
     for kind in KEPT:
         for file in (folder / kind).rglob("*.*"):
