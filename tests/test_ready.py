@@ -7,17 +7,19 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from graphs import random_image
+from rillet.errors import BuildError
 from rillet.exporters import rlt
 from rillet.ir.graph import Graph
 from rillet.plan.plan import Plan
 from rillet.plan.rows import plan_rows
-from rillet.runtime import build, ready
+from rillet.runtime import build, classify, ready
 from rillet.runtime.identity import identity
 from rillet.runtime.models import open_model
 from rillet.runtime.ready import Ready, make_ready
@@ -235,6 +237,16 @@ def test_what_cannot_be_told_has_no_identity(tmp_path: Path) -> None:
     path.write_bytes(b"..location..weights.bin..")  # weights in another file
     assert identity(str(path), Preprocessing(), None) is None
     assert identity("microbotnet", Preprocessing(), tmp_path / "absent.pth") is None
+
+
+def test_a_program_of_another_network_is_found_out(planner: Planner, tmp_path: Path) -> None:
+    """The answer comes first; the comparison after it is with the network itself, every time."""
+    np.save(tmp_path / "image.npy", random_image(planner.graph))
+    answer = classify.answer(made(planner), tmp_path / "image.npy", raw=True)
+    assert classify.prove("net", answer, planner.graph).compared == "bytes"
+    weights = {name: np.flip(array) for name, array in planner.graph.params.items()}
+    with pytest.raises(BuildError, match="net: the program must give the reference's values, got "):
+        classify.prove("net", answer, replace(planner.graph, params=weights))
 
 
 def test_processes_at_once_and_the_next_one(tmp_path: Path, cache: Path) -> None:
