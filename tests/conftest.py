@@ -3,6 +3,10 @@
 import os
 from pathlib import Path
 
+# The tests are spread over the cores; matrices of the reference that are spread again wait for each other. Said before
+# NumPy is imported.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 import pytest
 from hypothesis import settings
 
@@ -10,6 +14,12 @@ from hypothesis import settings
 settings.register_profile("ci", derandomize=True)
 if os.environ.get("CI"):
     settings.load_profile("ci")
+
+
+def example_counts(few: int, many: int) -> pytest.MarkDecorator:
+    """The test's `examples`: how many random ones it draws, in the fast suite and in the slow one."""
+    return pytest.mark.parametrize("examples", [few, pytest.param(many, marks=pytest.mark.slow)])
+
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared" / "data"
@@ -43,10 +53,9 @@ def network(request: pytest.FixtureRequest) -> Path:
 
 @pytest.fixture(scope="session", autouse=True)
 def build_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Builds go to a folder that ends with the tests."""
-    import os
-
-    os.environ["RILLET_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+    """Builds go to a folder that ends with the tests; processes that share the tests share it."""
+    base = tmp_path_factory.getbasetemp()
+    os.environ["RILLET_CACHE"] = str((base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "cache")
 
 
 @pytest.fixture

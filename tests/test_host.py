@@ -4,11 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import rillet.plan.host as planner
-from conftest import NETWORKS, shared_file
+from conftest import NETWORKS, example_counts, shared_file
 from graphs import Builder, graphs, random_image
 from rillet.backends import reference
 from rillet.errors import TargetError
@@ -21,10 +21,8 @@ from rillet.plan.plan import Kernel, Plan
 from rillet.runtime.run import Program
 from rillet.runtime.verify import first_difference
 from rillet.targets.host import KERNELS, Host, this_host
-from test_c import check_outputs, run_sanitized
+from test_c import QUIET, check_outputs, run_sanitized
 
-PHASES = (Phase.explicit, Phase.reuse, Phase.generate)  # no shrinking: every step would compile
-QUIET = {"deadline": None, "suppress_health_check": list(HealthCheck), "phases": PHASES}
 RUNNABLE = {
     "avx512": ("portable", "avx2", "avx512"),
     "avx2": ("portable", "avx2"),
@@ -74,8 +72,9 @@ def everything_is_shared(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("everything_is_shared")
 @pytest.mark.parametrize("host", HOSTS, ids=lambda h: h.name)
-def test_odd_layers_give_the_references_values(host: Host) -> None:
-    @settings(max_examples=25, **QUIET)
+@example_counts(12, 60)
+def test_odd_layers_give_the_references_values(host: Host, examples: int) -> None:
+    @settings(max_examples=examples, **QUIET)
     @given(layers(), st.booleans(), st.integers(1, 3))
     def run(graph: Graph, resident: bool, threads: int) -> None:
         plan = plan_host(graph, host, resident=resident, threads=threads)
@@ -87,8 +86,9 @@ def test_odd_layers_give_the_references_values(host: Host) -> None:
 
 @pytest.mark.usefixtures("everything_is_shared")
 @pytest.mark.parametrize("host", HOSTS, ids=lambda h: h.name)
-def test_odd_layers_are_clean_under_sanitizers(host: Host, tmp_path: Path) -> None:
-    @settings(max_examples=8, **QUIET)
+@example_counts(6, 30)
+def test_odd_layers_are_clean_under_sanitizers(host: Host, tmp_path: Path, examples: int) -> None:
+    @settings(max_examples=examples, **QUIET)
     @given(layers(), st.integers(1, 3))
     def run(graph: Graph, threads: int) -> None:
         image = random_image(graph)
@@ -104,8 +104,9 @@ def test_odd_layers_are_clean_under_sanitizers(host: Host, tmp_path: Path) -> No
 
 @pytest.mark.usefixtures("everything_is_shared")
 @pytest.mark.parametrize("host", HOSTS, ids=lambda h: h.name)
-def test_random_networks_give_the_references_values(host: Host) -> None:
-    @settings(max_examples=12, **QUIET)
+@example_counts(5, 40)
+def test_random_networks_give_the_references_values(host: Host, examples: int) -> None:
+    @settings(max_examples=examples, **QUIET)
     @given(graphs(), st.booleans(), st.integers(1, 3))
     def run(graph: Graph, resident: bool, threads: int) -> None:
         plan = plan_host(graph, host, resident=resident, threads=threads)

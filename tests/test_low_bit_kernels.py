@@ -4,9 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from conftest import example_counts
 from graphs import Builder, random_image
 from rillet.backends import reference
 from rillet.backends.c.emit import emit
@@ -21,10 +22,9 @@ from rillet.plan.rows import plan_rows
 from rillet.runtime.models import open_model
 from rillet.runtime.run import Program
 from rillet.runtime.verify import first_difference, random_inputs
-from test_c import PHASES, check_outputs, run_sanitized
+from test_c import QUIET, check_outputs, run_sanitized
 from test_host import HOSTS
 
-QUIET = {"deadline": None, "suppress_health_check": list(HealthCheck), "phases": PHASES}
 ONE = Quant(1.0, 0)
 SIGN = {"activation": Activation.SIGN}
 
@@ -118,17 +118,22 @@ def binary_layers(draw: st.DrawFn) -> Graph:
 ANY = st.one_of(layers(), binary_layers())
 
 
-@settings(max_examples=20, **QUIET)
-@given(ANY, st.booleans())
-def test_layers_give_the_references_values(graph: Graph, resident: bool) -> None:
-    plan = plan_rows(graph, resident=resident)
-    program = check_outputs(graph, plan, [random_image(graph, seed) for seed in range(2)])
-    assert program.touched_bytes(random_image(graph)) <= plan.arena_bytes
+@example_counts(12, 60)
+def test_layers_give_the_references_values(examples: int) -> None:
+    @settings(max_examples=examples, **QUIET)
+    @given(ANY, st.booleans())
+    def run(graph: Graph, resident: bool) -> None:
+        plan = plan_rows(graph, resident=resident)
+        program = check_outputs(graph, plan, [random_image(graph, seed) for seed in range(2)])
+        assert program.touched_bytes(random_image(graph)) <= plan.arena_bytes
+
+    run()
 
 
 @pytest.mark.parametrize("host", HOSTS, ids=lambda h: h.name)
-def test_layers_give_the_references_values_on_hosts(host) -> None:
-    @settings(max_examples=8, **QUIET)
+@example_counts(6, 30)
+def test_layers_give_the_references_values_on_hosts(host, examples: int) -> None:
+    @settings(max_examples=examples, **QUIET)
     @given(ANY)
     def run(graph: Graph) -> None:
         check_outputs(graph, plan_host(graph, host), [random_image(graph, seed) for seed in range(2)])
@@ -136,8 +141,9 @@ def test_layers_give_the_references_values_on_hosts(host) -> None:
     run()
 
 
-def test_layers_are_clean_under_sanitizers(tmp_path: Path) -> None:
-    @settings(max_examples=10, **QUIET)
+@example_counts(8, 40)
+def test_layers_are_clean_under_sanitizers(tmp_path: Path, examples: int) -> None:
+    @settings(max_examples=examples, **QUIET)
     @given(ANY, st.sampled_from([None, *HOSTS]))
     def run(graph: Graph, host) -> None:
         image, out = random_image(graph), graph.by_name[graph.outputs[0]]
@@ -176,11 +182,12 @@ def sparse_layers(draw: st.DrawFn) -> Graph:
 
 
 @needs_lists
-def test_lists_give_the_references_values(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+@example_counts(8, 40)
+def test_lists_give_the_references_values(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, examples: int) -> None:
     monkeypatch.setattr(tilings, "LISTS_GAIN", 0.0)
     listed = 0
 
-    @settings(max_examples=15, **QUIET)
+    @settings(max_examples=examples, **QUIET)
     @given(sparse_layers(), st.booleans())
     def run(graph: Graph, resident: bool) -> None:
         nonlocal listed
@@ -190,9 +197,9 @@ def test_lists_give_the_references_values(monkeypatch: pytest.MonkeyPatch, tmp_p
         assert program.touched_bytes(random_image(graph)) <= plan.arena_bytes
 
     run()
-    assert listed > 15
+    assert listed > examples
 
-    @settings(max_examples=6, **QUIET)
+    @settings(max_examples=examples // 2, **QUIET)
     @given(sparse_layers())
     def clean(graph: Graph) -> None:
         image = random_image(graph)

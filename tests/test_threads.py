@@ -59,24 +59,32 @@ NETS: dict[str, Callable[[], Graph]] = {
 """A depthwise-separable one, one with gathered windows and additions, one of real numbers, one with branches."""
 
 
-@pytest.mark.parametrize("name", NETS)
-def test_the_bytes_do_not_depend_on_the_threads(name: str) -> None:
+# Each network on one number of threads in the fast suite, on both in the slow one.
+QUICK = {("vww", 2), ("resnet", 3), ("float", 3), ("excited", 2)}
+CASES = [
+    pytest.param(name, threads, marks=[] if (name, threads) in QUICK else pytest.mark.slow)
+    for name in NETS
+    for threads in (2, 3)
+]
+
+
+@pytest.mark.parametrize(("name", "threads"), CASES)
+def test_the_bytes_do_not_depend_on_the_threads(name: str, threads: int) -> None:
     graph = NETS[name]()
     images = np.stack([random_image(graph, seed) for seed in range(2)])
     expected = {graph.outputs[0]: reference.outputs(graph, images[0])[0]}
     one = Program(plan_host(graph, HOST)).run_batch(images)[0]
-    for threads in (2, 3):
-        plan = plan_host(graph, HOST, threads=threads)
-        program = Program(plan)
-        assert Split.CHANNELS in splits(plan)
-        assert splits(plan) & {Split.ROWS, Split.COLUMNS}
-        assert np.array_equal(program.run_batch(images)[0], one)
-        for image, want in zip(images, one, strict=True):
-            assert np.array_equal(program.push(image)[0], want)
-        got = dict.fromkeys(graph.outputs, program.run(images[0])[0])
-        assert first_difference(graph, expected, got, 0, "c") is None
-        assert program.touched_bytes(images[0]) == plan.arena_bytes
-        program.stop()
+    plan = plan_host(graph, HOST, threads=threads)
+    program = Program(plan)
+    assert Split.CHANNELS in splits(plan)
+    assert splits(plan) & {Split.ROWS, Split.COLUMNS}
+    assert np.array_equal(program.run_batch(images)[0], one)
+    for image, want in zip(images, one, strict=True):
+        assert np.array_equal(program.push(image)[0], want)
+    got = dict.fromkeys(graph.outputs, program.run(images[0])[0])
+    assert first_difference(graph, expected, got, 0, "c") is None
+    assert program.touched_bytes(images[0]) == plan.arena_bytes
+    program.stop()
 
 
 BANDS = {

@@ -104,7 +104,7 @@ def one_of(option: str, word: str, words: tuple[str, ...]) -> str:
 def open_named(name: str, said: "Preprocessing | None" = None, weights: Path | None = None) -> "Model":
     """The model, with a progress bar where it must be downloaded."""
     from rillet.runtime.models import open_model
-    from rillet.runtime.spec import split
+    from rillet.runtime.words import split
 
     if not name.startswith("hub:"):
         model = open_model(name, said, weights=weights)

@@ -161,7 +161,7 @@ def fit(
     from rillet.report import fit as report
     from rillet.report import tables
     from rillet.runtime.models import open_model
-    from rillet.runtime.spec import split
+    from rillet.runtime.words import split
     from rillet.targets import boards
 
     graph = open_named(model, weights=weights).graph

@@ -1,6 +1,7 @@
 """Commands that run a network as a stream: run, verify, plan, emit."""
 
 from dataclasses import asdict
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -81,16 +82,13 @@ def make_plan(
 
     slower: percent of the fastest plan's estimated time that may be added for less memory.
     """
-    from rillet.ir.ops import BatchNorm
     from rillet.plan.rows import plan_rows
-    from rillet.transforms.fold import fold
 
     budget = parse_size(ram) if ram is not None else None
     if slower is not None and (budget is not None or objective != "memory"):
         raise TargetError("--slower must come without --ram and --objective time: it bounds the time, not the memory")
     share = None if slower is None else slower / 100
-    if any(isinstance(node.op, BatchNorm) for node in graph.nodes):
-        graph = fold(graph)
+    graph = folded(graph)
     if target is not None:
         from rillet.plan.host import plan_host
         from rillet.targets.host import named_host
@@ -100,6 +98,14 @@ def make_plan(
     if threads is not None:
         raise TargetError(THREADS_NEED)
     return plan_rows(graph, ram_bytes=budget, objective=objective, resident=resident, slower=share)
+
+
+def folded(graph: "Graph") -> "Graph":
+    """The graph as it is planned: its batch norms folded."""
+    from rillet.ir.ops import BatchNorm
+    from rillet.transforms.fold import fold
+
+    return fold(graph) if any(isinstance(node.op, BatchNorm) for node in graph.nodes) else graph
 
 
 def with_weights(graph: "Graph") -> "Graph":
@@ -141,27 +147,36 @@ def run(
 
     Without MODEL: the trained network and the photograph that come with Rillet.
     """
-    from rillet.runtime.classify import run_image
-    from rillet.runtime.models import DEMO_MODEL, Preprocessing, demo_photo
+    from rillet.report import text
+    from rillet.runtime import classify, words
+    from rillet.runtime.identity import identity
+    from rillet.runtime.ready import make_ready
 
     if model is None:
-        model, image = DEMO_MODEL, demo_photo()
+        model, image = words.DEMO_MODEL, words.demo_photo()
     if image is None:
         raise GraphError("IMAGE must be given with MODEL: rillet run MODEL IMAGE")
-    said = Preprocessing(labels, resize, numbers("--mean", mean), numbers("--deviation", deviation))
-    opened = open_named(model, said, weights)
-    made = make_plan(with_weights(opened.graph), ram, objective, resident, target, slower, threads)
-    with status(f"building and running {opened.graph.name}"):
-        result = run_image(opened, image, made, raw)
+    name, said = model, words.Preprocessing(labels, resize, numbers("--mean", mean), numbers("--deviation", deviation))
+    options = (ram, objective, resident, target, slower, threads)
+    opened = cache(lambda: open_named(name, said, weights))
+
+    def known() -> tuple[str, ...] | None:
+        found = identity(name, said, weights)
+        return None if found is None else (*found, repr(options))
+
+    with status(f"building and running {name}"):
+        ready = make_ready(known, lambda: make_plan(with_weights(opened().graph), *options))
+        answer = classify.answer(ready, image, raw)
+    if not json_output:
+        console = make_console()
+        console.print(f"[bold]{image.name}[/bold] by {ready.built.graph.name}:")
+        text.top(console, answer.top)
+    with status("comparing with the reference"):
+        result = classify.prove(name, answer, folded(opened().graph))
     if json_output:
         print_json(asdict(result))
-        return
-    from rillet.report import text
-
-    console = make_console()
-    console.print(f"[bold]{image.name}[/bold] by {opened.graph.name}:")
-    text.top(console, result.top)
-    text.proof(console, result)
+    else:
+        text.proof(make_console(), result)
 
 
 @app.command()

@@ -1,6 +1,7 @@
 """The row plan of a host: tiles are whole rows, cuts and rows are chosen for time within the sizes of its caches."""
 
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
+from itertools import accumulate
 
 from rillet.errors import TargetError
 from rillet.ir.graph import Graph, Node
@@ -77,10 +78,12 @@ class HostPlanner(RowPlanner):
         self.host, self.threads = host, threads
         super().__init__(graph, resident)
         params = ((node, graph.node_params(node)) for node in graph.nodes)
-        self.weight_bytes = {
-            node.name: sum((4 if p.dtype is DType.F32 else 1) * _count(p.shape) for p in found)
-            for node, found in params
-        }
+        self.weight_bytes = [
+            sum((4 if p.dtype is DType.F32 else 1) * _count(p.shape) for p in found) for _, found in params
+        ]
+        self.weights_before = [0, *accumulate(self.weight_bytes)]
+        self.value_bytes = [node.type.bytes for node in self.nodes]
+        self._estimates = {tile: _Estimates() for tile in self.tiles}
 
     def _choice(self, index: int, tile: Tile) -> Choice:
         node = self.nodes[index]
@@ -103,24 +106,41 @@ class HostPlanner(RowPlanner):
 
     def time(self, start: int, stop: int, tile: Tile) -> float:
         """Estimated nanoseconds: arithmetic, weights read once a tile, values written and read."""
-        weights = sum(self.weight_bytes[node.name] for node in self.nodes[start:stop])
+        known = self._estimated(tile, stop)
         driver = self.drivers(start, stop)[0]
-        rings = sum(n for _, n in self.rings(start, stop, tile, driver).values()) + self.scratch(start, stop, tile)
+        rings = self.ring_bytes(start, stop, tile, driver)[0] + self.scratch(start, stop, tile)
         # Each core keeps its share of the rings, and all weights but those that are dealt out by channels.
         rings /= self.threads
-        walked = sum(self.weight_bytes[self.nodes[i].name] * self._weight_share(i, tile) for i in range(start, stop))
         near = self.host.l2_bytes * CACHE_SHARE
-        weight_rate = NEAR_BYTES_PER_NS if walked + rings <= near else FAR_BYTES_PER_NS
-        value_rate = NEAR_BYTES_PER_NS if rings <= near else FAR_BYTES_PER_NS
-        total = weights / FAR_BYTES_PER_NS / self.threads
+        again = known.again_near if sum(known.walked[start:stop]) + rings <= near else known.again_far
+        values = (known.near if rings <= near else known.far)[start:stop]
         for i in range(start, stop):
-            node = self.nodes[i]
-            passes = self.spaces[tile].timing.tiles(node.name) - 1
-            kept = self.last_use[node.name] >= stop and node.type.bytes > near * self.threads
-            rate = FAR_BYTES_PER_NS if kept else value_rate
-            total += self.node_time(i, tile) + 2 * node.type.bytes / rate / self._workers(i, tile)
-            total += passes * self.weight_bytes[node.name] * self._weight_share(i, tile) / weight_rate
+            if self.last[i] >= stop and self.value_bytes[i] > near * self.threads:
+                values[i - start] = known.far[i]
+        total = (self.weights_before[stop] - self.weights_before[start]) / FAR_BYTES_PER_NS / self.threads
+        for once, more in zip(values, again[start:stop], strict=True):
+            total += once
+            total += more
         return total
+
+    def _estimated(self, tile: Tile, stop: int) -> "_Estimates":
+        """What each node before `stop` takes by itself."""
+        known = self._estimates[tile]
+        for i in range(len(known.walked), stop):
+            if i < self.first:
+                known.add(0.0, 0.0, 0.0, 0.0, 0.0)
+                continue
+            share, workers, ns = self._weight_share(i, tile), self._workers(i, tile), self._node_time(i, tile)
+            again = (self.spaces[tile].timing.tiles(self.nodes[i].name) - 1) * self.weight_bytes[i] * share
+            moved = 2 * self.value_bytes[i]
+            known.add(
+                self.weight_bytes[i] * share,
+                ns + moved / NEAR_BYTES_PER_NS / workers,
+                ns + moved / FAR_BYTES_PER_NS / workers,
+                again / NEAR_BYTES_PER_NS,
+                again / FAR_BYTES_PER_NS,
+            )
+        return known
 
     def _workers(self, index: int, tile: Tile) -> int:
         return 1 if self.choice(index, tile).split is Split.NONE else self.threads
@@ -158,6 +178,25 @@ class HostPlanner(RowPlanner):
         other = DType.I8 if VECTORS[self.host.kernels].byte is DType.U8 else DType.U8
         flipped = frozenset(node.name for node in self.nodes if node.type.dtype is other)
         return replace(plan, host=self.host, flipped=flipped, threads=self.threads)
+
+
+@dataclass(frozen=True, slots=True)
+class _Estimates:
+    """By node, at one tile size: bytes of weights that a thread walks; nanoseconds of the work with its values near and
+    far, and of reading its weights again for every tile but the first.
+    """
+
+    walked: list[float] = field(default_factory=list[float])
+    near: list[float] = field(default_factory=list[float])
+    far: list[float] = field(default_factory=list[float])
+    again_near: list[float] = field(default_factory=list[float])
+    again_far: list[float] = field(default_factory=list[float])
+
+    def add(self, walked: float, near: float, far: float, again_near: float, again_far: float) -> None:
+        """One node more."""
+        lists = (self.walked, self.near, self.far, self.again_near, self.again_far)
+        for column, value in zip(lists, (walked, near, far, again_near, again_far), strict=True):
+            column.append(value)
 
 
 def _count(shape: tuple[int, ...]) -> int:

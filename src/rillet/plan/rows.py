@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 
 from rillet.errors import TargetError, Unsupported
-from rillet.ir.graph import Graph
+from rillet.ir.graph import Graph, Node
 from rillet.ir.ops import Constant, Input, op_macs
 from rillet.plan.arena import ALIGNMENT, Chain, Piece, align, place
 from rillet.plan.kernels import Choice, choose
@@ -137,11 +137,19 @@ class RowPlanner:
         }
         for name in graph.outputs:
             self.last_use[name] = self.count
+        self.last = [self.last_use[node.name] for node in self.nodes]
+        self.ending: list[list[int]] = [[] for _ in range(self.count + 1)]
+        for i, last in enumerate(self.last):
+            self.ending[last].append(i)
         self.map_size = {node.name: self.align(node.type.bytes) for node in self.nodes}
         self.spaces = {tile: Space(graph, tile) for tile in self.tiles}
+        self._rings: dict[tuple[int, Tile, str], list[tuple[int, int]]] = {}
+        self._scratch: dict[tuple[int, Tile], list[tuple[int, int]]] = {}
+        self._times: dict[Tile, list[float]] = {tile: [0.0] * self.first for tile in self.tiles}
         self.cost = cache(self._cost)
+        self.drivers = cache(self._drivers)
+        self.maps_through = cache(self._maps_through)
         self.choice = cache(self._choice)
-        self.node_time = cache(self._node_time)
 
     def _choice(self, index: int, tile: Tile) -> Choice:
         return choose(self.graph, self.nodes[index], tile.of(self.nodes[index].shape))
@@ -158,20 +166,18 @@ class RowPlanner:
         outside = (name for name in names if self.position[name] < start)
         return [name for name in outside if not isinstance(self.graph.by_name[name].op, Constant)]
 
-    def maps_through(self, start: int, stop: int) -> list[str]:
+    def _maps_through(self, start: int, stop: int) -> list[str]:
         """Values that lie whole in the arena while the segment runs: made before and read in it or later, or made in
         it and read later.
         """
-        alive: list[str] = []
-        for i, node in enumerate(self.nodes[:stop]):
-            last = self.last_use[node.name]
-            if (i < start and last >= start) or (i >= start and last >= stop):
-                if isinstance(node.op, Constant) or (isinstance(node.op, Input) and not self.resident):
-                    continue
-                alive.append(node.name)
-        return alive
+        before = [i for i in range(start) if self.last[i] >= start]
+        inside = [i for i in range(start, stop) if self.last[i] >= stop]
+        return [self.nodes[i].name for i in (*before, *inside) if self._in_arena(self.nodes[i])]
 
-    def drivers(self, start: int, stop: int) -> list[str]:
+    def _in_arena(self, node: Node) -> bool:
+        return not isinstance(node.op, Constant) and (self.resident or not isinstance(node.op, Input))
+
+    def _drivers(self, start: int, stop: int) -> list[str]:
         """Inputs from which every node of the segment follows; none where the segment cannot run."""
         inputs = self.inputs_of(start, stop)
         if not self.resident:
@@ -198,8 +204,7 @@ class RowPlanner:
         base = self.map_bytes(start, stop)
         best: Cost | None = None
         for driver in drivers:
-            rings = self.rings(start, stop, tile, driver)
-            size = base + self.scratch(start, stop, tile) + sum(self.align(n) for _, n in rings.values())
+            size = base + self.scratch(start, stop, tile) + self.ring_bytes(start, stop, tile, driver)[1]
             overlay, saved = self.overlay(start, stop, tile, driver)
             if best is None or size - saved < best.bytes:
                 best = Cost(size - saved, self.time(start, stop, tile), driver, tile, overlay, saved)
@@ -223,7 +228,7 @@ class RowPlanner:
 
     def made_for_later(self, start: int, stop: int) -> int:
         """Number of values of the segment that are read after it."""
-        return sum(self.last_use[node.name] >= stop for node in self.nodes[start:stop])
+        return sum(last >= stop for last in self.last[start:stop])
 
     def map_bytes(self, start: int, stop: int) -> int:
         """Bytes of the maps that live through the segment."""
@@ -241,21 +246,45 @@ class RowPlanner:
                 out[name] = (pixels, pixels * self.graph.by_name[name].type.pixel_bytes)
         return out
 
+    def ring_bytes(self, start: int, stop: int, tile: Tile, driver: str) -> tuple[int, int]:
+        """Bytes of all `rings` of a segment, and the bytes that they take in the arena."""
+        # For each end of the segment, from `start` on: a later one has the rings of an earlier one, and some more.
+        totals = self._rings.setdefault((start, tile, driver), [])
+        if not totals:
+            pushed = driver == self.nodes[0].name and not self.resident
+            size = self._ring(driver, start, tile, driver) if pushed else 0
+            totals.append((size, self.align(size)))
+        for end in range(start + len(totals) - 1, stop):
+            size, aligned = totals[-1]
+            for i in self.ending[end]:
+                if i >= start:
+                    ring = self._ring(self.nodes[i].name, start, tile, driver)
+                    size, aligned = size + ring, aligned + self.align(ring)
+            totals.append((size, aligned))
+        return totals[stop - start]
+
+    def _ring(self, name: str, start: int, tile: Tile, driver: str) -> int:
+        return self.spaces[tile].pixels(name, start, driver) * self.graph.by_name[name].type.pixel_bytes
+
     def scratch(self, start: int, stop: int, tile: Tile) -> int:
         """Bytes of working space: sums of each global pool, and one space that all gathering kernels share."""
-        shared, sums = 0, 0
-        for i in range(start, stop):
-            choice = self.choice(i, tile)
+        totals = self._scratch.setdefault((start, tile), [(0, 0)])
+        for i in range(start + len(totals) - 1, stop):
+            (shared, sums), choice = totals[-1], self.choice(i, tile)
             if choice.scratch is BufferKind.SUMS:
                 sums += self.align(choice.scratch_bytes)
             else:
                 shared = max(shared, choice.scratch_bytes)
+            totals.append((shared, sums))
+        shared, sums = totals[stop - start]
         return self.align(shared) + sums
 
     def time(self, start: int, stop: int, tile: Tile) -> float:
         """Estimated nanoseconds of the segment on a host."""
-        kept = sum(n.type.bytes for n in self.nodes[start:stop] if self.last_use[n.name] >= stop)
-        return sum(self.node_time(i, tile) for i in range(start, stop)) + 2 * kept * MAP_NS_PER_BYTE
+        kept = sum(self.nodes[i].type.bytes for i in range(start, stop) if self.last[i] >= stop)
+        times = self._times[tile]
+        times += [self._node_time(i, tile) for i in range(len(times), stop)]
+        return sum(times[start:stop]) + 2 * kept * MAP_NS_PER_BYTE
 
     def _node_time(self, index: int, tile: Tile) -> float:
         node = self.nodes[index]

@@ -23,11 +23,20 @@ class Space:
         self.timing = Timing(graph, tile)
         self.position = self.timing.position
         self._span = cache(self._spans)
-        self.pixels = cache(self._pixels)
+        self._any_pixels = cache(self._pixels)
+        self._straight = frozenset(
+            node.name for node in graph.nodes if all(len({*n.inputs}) == 1 for n in graph.consumers[node.name])
+        )
         self._branches = cache(self._find_branches)
 
+    def pixels(self, name: str, start: int, driver: str) -> int:
+        """The least pixels that `name` must keep for its readers in a segment; 0 for pushed rows that are read where
+        they lie.
+        """
+        # What is read beside nothing else waits for nothing else, wherever the segment begins.
+        return self._any_pixels(name, *((0, "") if name in self._straight else (start, driver)))
+
     def _pixels(self, name: str, start: int, driver: str) -> int:
-        """The least pixels that `name` must keep for its readers; 0 for pushed rows that are read where they lie."""
         timing, value = self.timing, self.graph.by_name[name]
         tile = timing.tile.of(value.shape)
         spans = [self.span(n, name, start, driver) for n in self.graph.consumers[name] if not timing.accumulates(n)]

@@ -1,19 +1,21 @@
 """Tables and sentences for the terminal."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
 
-from rillet.analyses.classify import Class
-from rillet.analyses.count import parameters
 from rillet.ir.graph import Graph, Node
 from rillet.ir.ops import Conv, op_macs, op_name, op_window
 from rillet.ir.types import TensorType
 from rillet.plan.plan import BufferKind, Plan
-from rillet.runtime.classify import RunResult
-from rillet.runtime.hub import Published
-from rillet.zoo.registry import Described
+
+if TYPE_CHECKING:
+    from rillet.analyses.classify import Class
+    from rillet.runtime.classify import RunResult
+    from rillet.runtime.hub import Published
+    from rillet.zoo.registry import Described
 
 
 def bytes_text(count: int) -> str:
@@ -48,6 +50,8 @@ def quant_text(value: TensorType) -> str:
 
 def show(console: Console, graph: Graph) -> None:
     """The layers as a table."""
+    from rillet.analyses.count import parameters
+
     table = Table(box=None, header_style="bold", pad_edge=False)
     for name in ("node", "what", "output", "MACs", "parameters", "type scale zero"):
         table.add_column(name, justify="right" if name in ("MACs", "parameters") else "left", no_wrap=True)
@@ -98,7 +102,7 @@ def plan(console: Console, made: Plan) -> None:
     console.print(f"activations {bytes_text(made.arena_bytes)}, {len(made.segments)} segments, {made.macs:,} MACs")
 
 
-def top(console: Console, classes: list[Class]) -> None:
+def top(console: Console, classes: "list[Class]") -> None:
     """The most probable classes with bars."""
     table = Table(box=None, show_header=False, pad_edge=False)
     for choice in classes:
@@ -107,7 +111,7 @@ def top(console: Console, classes: list[Class]) -> None:
     console.print(table)
 
 
-def proof(console: Console, result: RunResult) -> None:
+def proof(console: Console, result: "RunResult") -> None:
     """What the answer took, planned and measured."""
     table = Table(box=None, show_header=False, pad_edge=False)
     less = result.layerwise_bytes / result.arena_bytes
@@ -125,7 +129,7 @@ def proof(console: Console, result: RunResult) -> None:
     console.print(table)
 
 
-def models(console: Console, found: list[tuple[Published, Path | None]]) -> None:
+def models(console: Console, found: "list[tuple[Published, Path | None]]") -> None:
     """Published models, and where each is."""
     table = Table(box=None, header_style="bold", pad_edge=False)
     for name in ("name", "bytes", "licence", "what", "where"):
@@ -136,7 +140,7 @@ def models(console: Console, found: list[tuple[Published, Path | None]]) -> None
     console.print(table)
 
 
-def zoo(console: Console, networks: list[Described]) -> None:
+def zoo(console: Console, networks: "list[Described]") -> None:
     """The networks of the zoo and what may be said of each."""
     table = Table(box=None, header_style="bold", pad_edge=False)
     for name in ("network", "parameters and defaults"):

@@ -1,15 +1,22 @@
-"""Builds emitted programs: finds a C compiler, compiles each file once, and keeps the results by content."""
+"""Builds emitted programs: finds a C compiler, compiles each file once, and keeps the results by content.
 
+What is kept is called by its own checksum, in a folder called by that of all that it was made of. So what is damaged is
+seen and made again, and processes that make the same at once put the same in place.
+"""
+
+import contextlib
 import hashlib
 import importlib.util
 import os
+import platform
 import re
 import shlex
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
@@ -18,6 +25,11 @@ from rillet.errors import BuildError
 
 FLAGS = ("-O3", "-std=c99", "-Wall", "-Wextra", "-Werror")
 COMPILE_SECONDS = 600
+MOST_BYTES = 2 << 30
+"""Bytes of builds that are kept; beyond, those go that have not been used for longest."""
+LEFT_SECONDS = 24 * 3600.0
+"""Age of a folder in which nobody builds any more."""
+KEPT = ("objects", "programs", "ready")
 
 
 def cache_folder() -> Path:
@@ -56,6 +68,11 @@ def compiler_version(command: tuple[str, ...]) -> str:
     return (done.stdout or done.stderr).partition("\n")[0]
 
 
+def compiler_facts(command: tuple[str, ...]) -> list[str]:
+    """What tells a compiler's results from another's: command, version, and the machine that it is on."""
+    return [compiler_version(command), *command, sys.platform, platform.machine()]
+
+
 def build_library(files: Mapping[str, str], flags: Sequence[str] = (), defines: Sequence[str] = ()) -> Path:
     """A shared library of the program, without its main.c; from the cache where it was built before."""
     sources = [name for name in files if name.endswith(".c") and name != "main.c"]
@@ -81,11 +98,12 @@ def _build(
     known = (flag for flag in flags if "ziglang" not in command or not flag.startswith("-march="))
     flags = (*known, *(f"-D{name}" for name in defines))
     headers = {name: text for name, text in files.items() if name.endswith(".h")}
-    identity = [compiler_version(command), *command, *flags]
-    keys = {source: _key([*identity, source, files[source], *_used(files[source], headers)]) for source in sources}
+    identity = [*compiler_facts(command), *flags]
+    keys = {source: key_of([*identity, source, files[source], *_used(files[source], headers)]) for source in sources}
     folder = cache_folder()
-    made = folder / "programs" / _key([*identity, *link, *keys.values()]) / product
-    if made.exists():
+    place = folder / "programs" / key_of([*identity, *link, *keys.values()])
+    made = kept(place, Path(product).suffix)
+    if made is not None:
         return made
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -98,8 +116,8 @@ def _build(
                 jobs = [pool.submit(_object, command, flags, work, source, folder, keys[source]) for source in sources]
                 objects = [str(job.result()) for job in jobs]
             _compile([*command, *flags, *link, "-o", str(work / product), *objects, "-lm"], work)
-            made.parent.mkdir(parents=True, exist_ok=True)
-            os.replace(work / product, made)
+            made = keep(work / product, place)
+        trim(folder)
     except OSError as error:
         raise BuildError(f"{folder}: must be writable for builds, got: {error.strerror}") from None
     return made
@@ -111,16 +129,79 @@ def _used(source: str, headers: Mapping[str, str]) -> list[str]:
 
 
 def _object(command: Sequence[str], flags: Sequence[str], work: Path, source: str, folder: Path, key: str) -> Path:
-    kept = folder / "objects" / f"{key}.o"
-    if kept.exists():
-        return kept
+    place = folder / "objects" / key
+    made = kept(place, ".o")
+    if made is not None:
+        return made
     out = work / f"{source}.o"
     # Data needs no optimiser, and is the largest file.
     speed = ("-O0",) if source == "net_weights.c" else ()
     _compile([*command, *flags, *speed, "-c", source, "-o", str(out)], work)
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    os.replace(out, kept)
-    return kept
+    return keep(out, place)
+
+
+def kept(place: Path, suffix: str) -> Path | None:
+    """The file in the folder of a key whose bytes are those that were put there; others are removed."""
+    try:
+        found = [file for file in place.iterdir() if file.suffix == suffix]
+    except OSError:
+        return None
+    for file in found:
+        try:
+            if file.stem == _checksum(file):
+                _used_now(file)
+                return file
+            file.unlink()
+        except OSError:
+            continue
+    return None
+
+
+def keep(made: Path, place: Path) -> Path:
+    """Moves a file into the folder of its key, under its checksum."""
+    target = place / f"{_checksum(made)}{made.suffix}"
+    while True:
+        place.mkdir(parents=True, exist_ok=True)
+        try:
+            os.replace(made, target)
+            return target
+        except FileNotFoundError:
+            # Another process that trimmed took the folder for an empty one.
+            if not made.exists():
+                raise
+
+
+def _checksum(file: Path) -> str:
+    with file.open("rb") as data:
+        return hashlib.file_digest(data, "sha256").hexdigest()[:32]
+
+
+def _used_now(file: Path) -> None:
+    """The time of the last use is the file's access time, which is not told by itself everywhere."""
+    with contextlib.suppress(OSError):
+        os.utime(file, ns=(time.time_ns(), file.stat().st_mtime_ns))
+
+
+def trim(folder: Path) -> None:
+    """Removes what has not been used for longest, until at most MOST_BYTES are kept, and what killed builds left."""
+    for left in folder.glob("building-*"):
+        with contextlib.suppress(OSError):
+            if time.time() - left.stat().st_mtime > LEFT_SECONDS:
+                shutil.rmtree(left, ignore_errors=True)
+    found: list[tuple[float, int, Path]] = []
+    for kind in KEPT:
+        for file in (folder / kind).rglob("*.*"):
+            with contextlib.suppress(OSError):
+                about = file.stat()
+                found.append((max(about.st_atime, about.st_mtime), about.st_size, file))
+    total = sum(size for _, size, _ in found)
+    for _, size, file in sorted(found):
+        if total <= MOST_BYTES:
+            break
+        with contextlib.suppress(OSError):
+            file.unlink()
+            file.parent.rmdir()
+        total -= size
 
 
 def _compile(command: Sequence[str], work: Path) -> None:
@@ -150,9 +231,11 @@ def first_error(output: str) -> str:
     return lines[-1] if lines else "stopped without a message"
 
 
-def _key(parts: Sequence[str]) -> str:
+def key_of(parts: Iterable[str]) -> str:
+    """A name for all these texts together."""
     digest = hashlib.sha256()
     for part in parts:
-        digest.update(len(part).to_bytes(8, "little"))
-        digest.update(part.encode())
+        data = part.encode()
+        digest.update(len(data).to_bytes(8, "little"))
+        digest.update(data)
     return digest.hexdigest()[:32]

@@ -1,10 +1,7 @@
 """Downloads files of known size and checksum; what was interrupted goes on where it stopped."""
 
 import hashlib
-import http.client
 import os
-import urllib.error
-import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +37,10 @@ def download(remote: Remote, target: Path, progress: Progress = silent) -> None:
 
     Raises GraphError, saying what to do, where there is no network or the bytes are not the published ones.
     """
+    # Imported here: few runs download anything.
+    import http.client
+    import urllib.error
+
     part = target.with_suffix(target.suffix + ".part")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -63,6 +64,9 @@ def checksum(path: Path) -> str:
 
 
 def _fetch(remote: Remote, part: Path, progress: Progress) -> None:
+    import http.client
+    import urllib.request
+
     done = part.stat().st_size if part.exists() else 0
     if done >= remote.size_bytes:
         part.unlink()

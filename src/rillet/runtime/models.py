@@ -1,7 +1,6 @@
 """What a user calls a MODEL: finds it, reads it, and gives it its input contract and labels."""
 
 from dataclasses import dataclass, replace
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,13 +9,12 @@ from rillet.importers import rlt
 from rillet.ir.graph import Graph, ImageSpec
 from rillet.runtime import hub, spec
 from rillet.runtime.extras import extra
+from rillet.runtime.words import Preprocessing, split
 from rillet.zoo import registry
 
 if TYPE_CHECKING:
     from rillet.importers.tflite import Imported
 
-DEMO_MODEL, DEMO_PHOTO = "hub:mobilenet_v2_cifar10", "chelsea.png"
-"""The network and the photograph that come with Rillet."""
 SUFFIXES = (".tflite", ".onnx", ".rlt")
 _MAX_LABEL_BYTES = 2**20
 _KINDS = "a .tflite, .onnx or .rlt file, hub:NAME, or a network of the zoo such as mobilenet_v2"
@@ -32,16 +30,6 @@ class Model:
     imported: "Imported | None" = None
 
 
-@dataclass(frozen=True, slots=True)
-class Preprocessing:
-    """What a user says of the input contract, over what the model says."""
-
-    labels: Path | None = None
-    resize: str | None = None
-    mean: tuple[float, ...] | None = None
-    deviation: tuple[float, ...] | None = None
-
-
 def open_model(
     name: str | Path,
     said: Preprocessing | None = None,
@@ -55,7 +43,7 @@ def open_model(
     Labels come from the user, the file's metadata, the registry, or a label file beside the model, in this order.
     Raises GraphError for a file that is not one, Unsupported for kinds of files that Rillet does not read.
     """
-    base, words = spec.split(str(name))
+    base, words = split(str(name))
     if "/" not in base and base in registry.NETWORKS and not Path(base).exists():
         graph = spec.zoo_network(base, words, weights)
         return Model(graph.name, _with_contract(graph, None, said or Preprocessing()))
@@ -170,8 +158,3 @@ def _labels_beside(path: Path | None, classes: int) -> tuple[str, ...]:
         if len(found) == classes:
             return found
     return ()
-
-
-def demo_photo() -> Path:
-    """The photograph that comes with Rillet, for its own network."""
-    return Path(str(files("rillet.runtime") / "shipped" / DEMO_PHOTO))

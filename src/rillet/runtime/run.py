@@ -5,17 +5,18 @@ import statistics
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rillet.backends.c.emit import emit
-from rillet.backends.c.flags import machine_flags
 from rillet.errors import GraphError
-from rillet.ir.graph import Array, Node
+from rillet.ir.graph import Array, Graph, Node
 from rillet.ir.ops import Constant, Input
 from rillet.ir.types import DType
-from rillet.plan.plan import Plan
-from rillet.runtime.build import build_library
+
+if TYPE_CHECKING:
+    from rillet.plan.plan import Plan
 
 POISONS = (0xA5, 0x5A)
 """Two fillings of the arena: a byte that differs from either one was written."""
@@ -30,24 +31,46 @@ class Latency:
     runs: int
 
 
+@dataclass(frozen=True, slots=True)
+class Built:
+    """A program as it lies there: its shared library, and what its caller must know."""
+
+    library: Path
+    graph: Graph
+    """As it was planned; its arrays are not needed."""
+    arena_bytes: int
+    threads: int = 1
+    batches: bool = False
+    """Whether one call takes many images, as that of a host plan's program."""
+
+
+def build(plan: "Plan", trace: bool = False) -> Built:
+    """Emits and compiles the program of a plan; with `trace`, it shows every value."""
+    # Imported here: a program that was kept needs neither.
+    from rillet.backends.c.emit import emit
+    from rillet.backends.c.flags import machine_flags
+    from rillet.runtime.build import build_library
+
+    library = build_library(emit(plan), machine_flags(plan), ("NET_TRACE",) if trace else ())
+    return Built(library, plan.graph, plan.arena_bytes, plan.threads, plan.host is not None)
+
+
 class Program:
     """An emitted net as a shared library. One image at a time; state is the library's own."""
 
-    def __init__(self, plan: Plan, trace: bool = False) -> None:
-        self.plan = plan
-        graph = plan.graph
+    def __init__(self, made: "Plan | Built", trace: bool = False) -> None:
+        self._built = made if isinstance(made, Built) else build(made, trace)
+        graph = self._graph = self._built.graph
         self._input = graph.input_nodes[0]
         self._outputs = [graph.by_name[name] for name in dict.fromkeys(graph.outputs)]
-        self._library = ctypes.CDLL(
-            str(build_library(emit(plan), machine_flags(plan), ("NET_TRACE",) if trace else ()))
-        )
+        self._library = ctypes.CDLL(str(self._built.library))
         self._library.net_arena.restype = ctypes.c_void_p
         self._results = [getattr(self._library, f"net_output{_ending(i)}") for i in range(len(self._outputs))]
         for function in self._results:
             function.restype = ctypes.c_void_p
         for function in (self._library.net_start, self._library.net_run, self._library.net_push_row):
             function.restype = None
-        if plan.host is not None:
+        if self._built.batches:
             self._library.net_run_batch.restype = None
         self._traces = [_raw(node) for node in graph.nodes] if trace else []
         if trace:
@@ -64,7 +87,7 @@ class Program:
 
     def run_batch(self, images: Array) -> tuple[Array, ...]:
         """The outputs for images x height x width x channels, image by image; one call of a host plan's program."""
-        if self.plan.host is None:
+        if not self._built.batches:
             return tuple(np.stack(made) for made in zip(*map(self.run, images), strict=True))
         checked = np.stack([self._checked(image) for image in images])
         out = tuple(np.stack([_raw(node)] * len(images)) for node in self._outputs)
@@ -91,7 +114,7 @@ class Program:
         """Every value that the net makes for one image; the program must have been built with `trace`."""
         assert self._traces
         self.run(image)
-        nodes = self.plan.graph.nodes
+        nodes = self._graph.nodes
         made = zip(nodes, self._traces, strict=True)
         return {n.name: _values(n, a).copy() for n, a in made if not isinstance(n.op, Input | Constant)}
 
@@ -117,11 +140,11 @@ class Program:
 
     def stop(self) -> None:
         """Ends the threads of a program that has several; the next image begins them again."""
-        if self.plan.threads > 1:
+        if self._built.threads > 1:
             self._library.net_stop()
 
     def _arena(self) -> Array:
-        size = self.plan.arena_bytes
+        size = self._built.arena_bytes
         pointer = ctypes.cast(self._library.net_arena(), ctypes.POINTER(ctypes.c_uint8))
         return np.ctypeslib.as_array(pointer, (size,))
 
@@ -129,7 +152,7 @@ class Program:
         expected = self._input.type
         if image.shape != expected.shape.array or image.dtype != expected.dtype.numpy:
             raise GraphError(
-                f"{self.plan.graph.name}: input must be {expected.dtype.value} of {expected.shape}, "
+                f"{self._graph.name}: input must be {expected.dtype.value} of {expected.shape}, "
                 f"got {image.dtype} of {image.shape}"
             )
         return np.ascontiguousarray(image)
@@ -155,7 +178,7 @@ def _ending(index: int) -> str:
     return "" if index == 0 else f"_{index + 1}"
 
 
-def shortened(plan: Plan) -> Iterator[tuple[str, Plan]]:
+def shortened(plan: "Plan") -> Iterator[tuple[str, "Plan"]]:
     """The plan with a ring one pixel too short, for each ring of more than one: every one must give wrong answers."""
     for name, buffer in plan.buffers.items():
         if buffer.kind.value == "ring" and buffer.pixels > 1:

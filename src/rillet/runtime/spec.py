@@ -6,6 +6,7 @@ from pathlib import Path
 
 from rillet.errors import GraphError
 from rillet.ir.graph import Graph
+from rillet.runtime.words import split
 from rillet.transforms import fuseconv
 from rillet.transforms.fold import without_weights
 from rillet.transforms.resize import with_classes, with_resolution, with_width
@@ -13,22 +14,7 @@ from rillet.transforms.stride import move_strides
 from rillet.zoo import registry
 from rillet.zoo.weights import with_seeded_weights
 
-_WORDS = re.compile(r"[a-z_]+=[^,=]*(,[a-z_]+=[^,=]*)*")
 _FUSE_WORDS = ("blocks", "share", "fit")
-
-
-def split(name: str) -> tuple[str, dict[str, str]]:
-    """A model's name and the words behind its last colon; a colon without `key=value` belongs to the name."""
-    base, colon, tail = name.rpartition(":")
-    if not colon or not _WORDS.fullmatch(tail):
-        return name, {}
-    words: dict[str, str] = {}
-    for part in tail.split(","):
-        key, _, value = part.partition("=")
-        if key in words:
-            raise GraphError(f"{name}: parameter must be said once, got {key!r} twice")
-        words[key] = value
-    return base, words
 
 
 def zoo_network(name: str, words: Mapping[str, str], weights: Path | None = None) -> Graph:

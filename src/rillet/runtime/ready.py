@@ -1,0 +1,122 @@
+"""Networks made ready to run, and kept: the second time nothing is opened, planned, emitted or compiled.
+
+An entry is a text in the build cache, called as build.py calls what it keeps. Its key tells all that it was made of:
+the model's files, the options, Rillet's own sources, NumPy, the compiler and the machine. It names the library, which
+is kept by itself. What is damaged or gone is made again.
+"""
+
+import hashlib
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+import rillet
+from rillet.errors import RilletError
+from rillet.ir.text import parse_graph, print_graph
+from rillet.runtime.build import cache_folder, compiler_facts, find_compiler, keep, kept, key_of, trim
+from rillet.runtime.run import Built, build
+from rillet.targets.host import this_host
+
+if TYPE_CHECKING:
+    from rillet.plan.plan import Plan
+
+_ROOT = Path(rillet.__file__).parent
+_SOURCES = (".py", ".h", ".c", ".toml")
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A program, and what its plan says of it."""
+
+    built: Built
+    segments: int
+    layerwise_bytes: int
+    """Activations of a plan layer by layer."""
+
+
+def make_ready(identity: Callable[[], tuple[str, ...] | None], plan: "Callable[[], Plan]") -> Ready:
+    """What was kept under `identity`, words and checksums that tell all that `plan` comes from; else made, and kept.
+
+    Nothing is kept where there is no identity, or where it changed meanwhile.
+    """
+    known = identity()
+    place = None if known is None else cache_folder() / "ready" / _key(known)
+    found = None if place is None else _read(place)
+    if found is not None:
+        return found
+    made = _make(plan())
+    if place is not None and identity() == known:
+        _write(made, place)
+    return made
+
+
+def _make(plan: "Plan") -> Ready:
+    from rillet.plan.rows import plan_layerwise
+
+    return Ready(build(plan), len(plan.segments), plan_layerwise(plan.graph).arena_bytes)
+
+
+def _key(identity: tuple[str, ...]) -> str:
+    machine = (repr(this_host()), *compiler_facts(find_compiler()))
+    return key_of((*identity, "", *machine, "", sys.version, np.__version__, _sources()))
+
+
+@cache
+def _sources() -> str:
+    """A name for Rillet's own sources: kernels, rules of the plan, and all else that a program comes from."""
+    names = [Path(at) / name for at, _, here in os.walk(_ROOT) for name in here if name.endswith(_SOURCES)]
+    digest = hashlib.sha256()
+    for name in sorted(names):
+        data = name.read_bytes()
+        digest.update(f"{name.relative_to(_ROOT)}\0{len(data)}\0".encode())
+        digest.update(data)
+    return digest.hexdigest()
+
+
+def _read(place: Path) -> Ready | None:
+    """The entry in the folder of a key, with its library; None where either is not there or damaged."""
+    entry = kept(place, ".json")
+    if entry is None:
+        return None
+    try:
+        said: dict[str, Any] = json.loads(entry.read_text(encoding="utf-8"))
+        library = kept(cache_folder() / "programs" / Path(said["program"]).name, Path(said["library"]).suffix)
+        if library is None or library.name != said["library"]:
+            return None
+        graph = parse_graph(said["graph"])
+        built = Built(library, graph, int(said["arena_bytes"]), int(said["threads"]), bool(said["batches"]))
+        return Ready(built, int(said["segments"]), int(said["layerwise_bytes"]))
+    except (OSError, ValueError, KeyError, TypeError, RilletError):
+        return None
+
+
+def _write(made: Ready, place: Path) -> None:
+    """Keeps an entry; where the folder cannot be written, nothing is kept."""
+    built = made.built
+    said = {
+        "program": built.library.parent.name,
+        "library": built.library.name,
+        "graph": print_graph(replace(built.graph, params={})),
+        "arena_bytes": built.arena_bytes,
+        "threads": built.threads,
+        "batches": built.batches,
+        "segments": made.segments,
+        "layerwise_bytes": made.layerwise_bytes,
+    }
+    folder = cache_folder()
+    try:
+        with tempfile.TemporaryDirectory(dir=folder, prefix="building-") as work:
+            file = Path(work) / "entry.json"
+            file.write_text(json.dumps(said), encoding="utf-8")
+            keep(file, place)
+        trim(folder)
+    except OSError:
+        return
