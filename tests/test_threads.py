@@ -19,7 +19,7 @@ from rillet.backends.c.threads import marks, waits
 from rillet.errors import TargetError
 from rillet.importers.tflite import load
 from rillet.ir.graph import Array, Graph
-from rillet.ir.ops import Activate, Activation, Conv, Input, Window
+from rillet.ir.ops import Activate, Activation, Conv, Input, Pool, PoolKind, Window
 from rillet.ir.types import DType, Quant, Shape
 from rillet.plan.host import plan_host
 from rillet.plan.plan import Kernel, Plan, Split
@@ -132,6 +132,23 @@ def test_a_thread_waits_for_the_whole_rows_that_it_copies() -> None:
     assert last.tiling
     assert (last.tiling.parts, last.split) == (2, Split.COLUMNS)
     assert f"wrote_{segment.stages[0].node}" in waits(plan, segment, last)
+
+
+@pytest.mark.parametrize("dtype", [DType.I8, DType.U8, DType.F32])
+@pytest.mark.parametrize("channels", [7, 95])
+def test_a_mean_of_any_channels_is_shared_by_whole_vectors(channels: int, dtype: DType, tmp_path: Path) -> None:
+    """The last thread's are fewer, and the first one's none where there is one vector."""
+    b, shape = Builder(np.random.default_rng(5), dtype), Shape(9, 11, channels)
+    at = b.add(b.conv(channels), b.add(Input(), shape=shape))
+    graph = b.graph(b.add(Pool(PoolKind.AVERAGE, Window((shape.height, shape.width))), at, same=True))
+    image = random_image(graph)
+    one = Program(plan_host(graph, HOST)).run(image)[0]
+    expected = {graph.outputs[0]: reference.outputs(graph, image)[0]}
+    assert first_difference(graph, expected, {graph.outputs[0]: one}, 0, "c") is None
+    for threads in (2, 3):
+        plan = plan_host(graph, HOST, threads=threads)
+        assert plan.segments[-1].stages[-1].split is Split.CHANNELS
+        assert run_sanitized(plan, image, tmp_path) == one.tobytes()
 
 
 @pytest.mark.parametrize("weights", [DType.TERNARY, DType.BINARY])

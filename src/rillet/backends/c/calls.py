@@ -354,11 +354,21 @@ def _global_pool(plan: Plan, segment: Segment, node: Node, stage: Stage) -> Body
     else:
         finish = f"rillet_finish_average({into}, {pixels}, {offset(plan, node)}, {low}, {high});"
     at = identifier(source.name)
-    accumulate = f"rillet_accumulate_{source.type.dtype.value}"
+    kind, begins = source.type.dtype.value, f"taken.{name} == 0"
+    if plan.host is None:
+        takes = [
+            f"    for (; taken.{name} < made.{at}; taken.{name}++)",
+            f"      rillet_accumulate_{kind}(at_{at}(taken.{name}){own}, sums{own}, {count}, {begins});",
+        ]
+    else:  # the rows that came lie in one piece
+        come = f"at_{at}(taken.{name}){own}, made.{at} - taken.{name}, {channels}"
+        takes = [
+            f"    rillet_sum_rows_{kind}({come}, sums{own}, {count}, {begins});",
+            f"    taken.{name} = made.{at};",
+        ]
     ready = [
         *threads.await_lines(plan, segment, stage),
-        f"    for (; taken.{name} < made.{at}; taken.{name}++)",
-        f"      {accumulate}(at_{at}(taken.{name}){own}, sums{own}, {count}, taken.{name} == 0);",
+        *takes,
         *threads.done_lines(plan, segment, stage),
         f"    if (taken.{name} < {pixels}) return;",
     ]

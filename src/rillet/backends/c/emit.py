@@ -97,6 +97,8 @@ def _batch_declaration(plan: Plan) -> list[str]:
 def _headers(plan: Plan, stage: Stage) -> tuple[str, ...]:
     if stage.kernel is Kernel.XNOR and stage.packing is Packing.BLOCKS:
         return (*_HEADERS[Kernel.XNOR], "xnor_avx512.h")
+    if stage.kernel is Kernel.GLOBAL_POOL and plan.host is not None:
+        return ("pool.h", "pool_rows.h")
     binary = plan.graph.by_name[stage.node].type.dtype is DType.BINARY
     return _HEADERS[Kernel.SIGN] if stage.kernel is Kernel.POOL and binary else _HEADERS[stage.kernel]
 

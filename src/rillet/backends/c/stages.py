@@ -4,8 +4,11 @@ from rillet.backends.c.calls import body, c_type, windowed
 from rillet.backends.c.constants import identifier
 from rillet.backends.c.threads import argument, await_lines, done_lines, parameter, share
 from rillet.ir.graph import Graph, Node
-from rillet.ir.ops import Conv, op_name
+from rillet.ir.ops import Conv, op_macs, op_name
 from rillet.plan.plan import Buffer, BufferKind, Kernel, Plan, Segment, Split, Stage
+
+APART_MACS = 16_384
+"""Multiply-accumulates of a firing from which on a call of its function costs nothing."""
 
 
 def accessor(graph: Graph, buffer: Buffer) -> str:
@@ -37,6 +40,7 @@ def stage_text(plan: Plan, segment: Segment, stage: Stage) -> str:
     node = graph.by_name[stage.node]
     name, shape = identifier(node.name), node.shape
     inputs = ", ".join(f"{n} {graph.by_name[n].shape}" for n in node.inputs)
+    macs = op_macs(node.op, graph.input_shapes(node))
     constants, ready, lines = body(plan, segment, node, stage)
     if plan.threads > 1:
         ready, lines = _shared(plan, segment, stage, ready, lines)
@@ -46,7 +50,7 @@ def stage_text(plan: Plan, segment: Segment, stage: Stage) -> str:
     return "\n".join(
         [
             f"/* {node.name}: {_what(graph, node)}, {inputs} -> {shape} */",
-            f"static void run_{name}({parameter(plan)})",
+            f"static {_apart(node, stage, macs)}void run_{name}({parameter(plan)})",
             "{",
             *constants,
             f"  while (made.{name} < {shape.pixels}) {{",
@@ -60,6 +64,15 @@ def stage_text(plan: Plan, segment: Segment, stage: Stage) -> str:
             "",
         ]
     )
+
+
+def _apart(node: Node, stage: Stage, macs: int) -> str:
+    """What keeps register tiles a function of their own: gcc 12 puts many into one, where equal layers differ in time
+    (docs/host.md). Small ones would feel the call.
+    """
+    tiled = stage.kernel in (Kernel.TILES, Kernel.DEPTHWISE_TILES)
+    heavy = macs * stage.tile_pixels >= APART_MACS * node.shape.pixels
+    return "__attribute__((noinline)) " if tiled and heavy else ""
 
 
 def _shared(

@@ -7,6 +7,8 @@ from rillet.plan.plan import BufferKind, Kernel, Plan, Segment, Split, Stage
 from rillet.plan.shares import tile_rows
 
 PLACE = "&self->place"
+SUM_LANES = 16
+"""Channels that kernels/pool_rows.h sums side by side."""
 
 
 def parameter(plan: Plan) -> str:
@@ -94,9 +96,10 @@ def some_channels(stage: Stage, count: int) -> list[str]:
     """Declares the `channels` from `first` on that a thread sums; all are the caller's where it works alone."""
     if stage.split is Split.NONE:
         return [f"  const int32_t first = 0, channels = self->place.part ? 0 : {count};"]
+    units, last = -(-count // SUM_LANES), "rillet_share({}, self->place.part + 1)"
     return [
-        f"  const int32_t first = rillet_share({count}, self->place.part);",
-        f"  const int32_t channels = rillet_share({count}, self->place.part + 1) - first;",
+        f"  const int32_t first = {SUM_LANES} * rillet_share({units}, self->place.part);",
+        f"  const int32_t channels = rillet_least({count}, {SUM_LANES} * {last.format(units)}) - first;",
     ]
 
 
