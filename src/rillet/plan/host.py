@@ -34,6 +34,8 @@ LEAST_SHARED_NS = 300.0
 """Tiles that take one thread less are made by the caller's alone."""
 VALUE_BYTES_PER_NS = 10.0
 """Bytes that a kernel without weights takes in or gives out."""
+ALIKE = 0.1
+"""Estimates that differ by less say nothing; of such plans the one of least memory was measured to be faster."""
 CACHE_SHARE = 0.75
 """Share of the second-level cache that weights and rings of a segment may fill and still count as near."""
 
@@ -47,9 +49,10 @@ def plan_host(
     slower: float | None = None,
     threads: int = 1,
 ) -> Plan:
-    """The fastest plan of whole rows for `threads` threads of `host`, within `ram_bytes` where it is given.
+    """The fastest plan of whole rows for `threads` threads of `host`: of those estimated about as fast, the smallest.
 
-    slower: instead, the least memory at an estimated time of at most 1 + `slower` times the fastest plan's.
+    ram_bytes: instead, the least estimated time within so many bytes.
+    slower: instead, the least memory at an estimated time of at most 1 + `slower` times the least.
 
     Raises TargetError where the budget cannot be met or the number of threads makes no sense, Unsupported where a node
     has no kernel.
@@ -58,7 +61,9 @@ def plan_host(
         raise TargetError(f"--threads must be from 1 to {MAX_THREADS}, got {threads}")
     planner = HostPlanner(graph, host, resident, threads)
     planner.least_bytes()  # refuses what cannot be cut at all
-    made = planner.plan(ram_bytes) if slower is None else planner.smallest(slower)
+    # Threads wait at each tile: more and smaller ones cost them what the nearer cache saves.
+    alike = ALIKE if threads == 1 else 0.0
+    made = planner.plan(ram_bytes) if ram_bytes is not None else planner.smallest(alike if slower is None else slower)
     if ram_bytes is not None and made.arena_bytes > ram_bytes:
         raise TargetError(
             f"{graph.name}: --ram must be at least {made.arena_bytes} bytes for this network in whole rows,"

@@ -118,7 +118,7 @@ def _dense(tile: DenseTile) -> str:
     lines.append(f"  for (int32_t i = 0; i < {count}; i += {deep}, a += {deep}, w += {tile.vectors} * {wide}) {{")
     get, loaded = ("rillet_reals_load", "rillet_reals") if real else ("rillet_weights_load", "rillet_weights")
     lines += [f"    {loaded} w{v} = {get}(w + {v} * {wide});" for v in vectors]
-    if tile.pixels > 1:
+    if real and tile.pixels > 1:
         # Or compilers load them again for each of two or three pixels.
         lines += [f"    RILLET_KEEP(w{v});" for v in vectors]
     add = "rillet_reals_add_product" if real else "rillet_sums_add_products"
