@@ -49,7 +49,8 @@ def plan_host(
     slower: float | None = None,
     threads: int = 1,
 ) -> Plan:
-    """The fastest plan of whole rows for `threads` threads of `host`: of those estimated about as fast, the smallest.
+    """The fastest plan of whole rows for `threads` threads of `host`; for one, the smallest of those estimated about as
+    fast.
 
     ram_bytes: instead, the least estimated time within so many bytes.
     slower: instead, the least memory at an estimated time of at most 1 + `slower` times the least.
@@ -61,9 +62,10 @@ def plan_host(
         raise TargetError(f"--threads must be from 1 to {MAX_THREADS}, got {threads}")
     planner = HostPlanner(graph, host, resident, threads)
     planner.least_bytes()  # refuses what cannot be cut at all
-    # Threads wait at each tile: more and smaller ones cost them what the nearer cache saves.
-    alike = ALIKE if threads == 1 else 0.0
-    made = planner.plan(ram_bytes) if ram_bytes is not None else planner.smallest(alike if slower is None else slower)
+    if slower is None and ram_bytes is None and threads == 1:
+        # Several threads wait at each tile: more and smaller ones cost them what the nearer cache saves.
+        slower = ALIKE
+    made = planner.plan(ram_bytes) if slower is None else planner.smallest(slower)
     if ram_bytes is not None and made.arena_bytes > ram_bytes:
         raise TargetError(
             f"{graph.name}: --ram must be at least {made.arena_bytes} bytes for this network in whole rows,"

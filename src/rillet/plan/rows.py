@@ -326,7 +326,11 @@ class RowPlanner:
         return self.build("rows", self.cuts(bound))
 
     def smallest(self, slower: float) -> Plan:
-        """The cut of the least peak whose estimated time is at most 1 + `slower` times the fastest's.
+        """The plan of the least peak whose estimated time is at most 1 + `slower` times the fastest's."""
+        return self.build("rows", self.smallest_cuts(slower))
+
+    def smallest_cuts(self, slower: float) -> list[Cut]:
+        """Its cuts.
 
         A higher bound on bytes never takes longer, so the least one is found by halving.
         """
@@ -340,7 +344,7 @@ class RowPlanner:
                 best, high = made, max(cost.bytes for _, _, cost in made)
             else:
                 low = middle + 1
-        return self.build("rows", best)
+        return best
 
     def cuts(self, bound: int | None) -> list[Cut]:
         """The cuts of the fastest plan whose every segment keeps within `bound` bytes."""

@@ -34,7 +34,7 @@ from rillet.ir.ops import (
     Softmax,
     Window,
 )
-from rillet.ir.types import DType, Shape, TensorType
+from rillet.ir.types import DType, Quant, Shape, TensorType
 
 MAX_FILE_BYTES = 2**31 - 2**24
 """Offsets within a file are 32 bits, signed in places."""
@@ -57,6 +57,8 @@ _FUNCTIONS = {
     Activation.SIGMOID: "LOGISTIC",
     Activation.HARD_SWISH: "HARD_SWISH",
 }
+_UNIT = {DType.I8: Quant(1 / 256, -128), DType.U8: Quant(1 / 256, 0)}
+"""The quantisation that TFLite wants of results between 0 and 1."""
 _INT8_VERSIONS = {"CONV_2D": 3, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 4}
 _UNCHANGED = ("HARD_SWISH", "RELU_N1_TO_1", "RESHAPE", "QUANTIZE")
 """Operators whose first version has int8 already."""
@@ -227,6 +229,9 @@ class _Writer:
     def function(self, node: Node, activation: Activation, source: int, out: int) -> None:
         """A function of each value."""
         flat, kind = node.name in self.flat, node.type
+        unit = _UNIT.get(kind.dtype)
+        if activation is Activation.SIGMOID and kind.quant != unit:
+            raise self.refuse(node, f"must have results of {unit}, got {kind.quant}")
         if activation in _FUNCTIONS:
             options = "HardSwishOptions" if activation is Activation.HARD_SWISH else ""
             self.operator(kind, _FUNCTIONS[activation], [source], out, options)
