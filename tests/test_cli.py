@@ -129,7 +129,7 @@ def test_plan(vww: Path) -> None:
     assert "--ram must be a size such as" in failed("plan", vww, "--ram", "lots")
     fast, slower = (
         json.loads(rillet("plan", vww, "--target", "avx2", "--json", *more).stdout)["arena_bytes"]
-        for more in ((), ("--slower", 20))
+        for more in (("--slower", 0), ("--slower", 20))
     )
     assert slower < fast
     assert failed("plan", vww, "--slower", 5, "--ram", "1MiB").startswith("--slower must come without --ram")
