@@ -1,4 +1,4 @@
-"""Prints what a hand-over between two threads takes here: the numbers of `plan/host.py` for threads rest on it.
+"""Prints what a hand-over between two threads takes here; WAIT_NS of `plan/host.py`, an estimate, should be near it.
 
 usage: python bench/handover.py
 
@@ -16,7 +16,7 @@ from rillet.runtime.machine import machine
 
 ROUNDS = 9
 SHARED = 1.3
-"""Two threads whose peak is less than twice one's by this factor share a core."""
+"""Two threads share a core where twice the peak of one is this many times theirs, or more."""
 PROGRAM = """
 #define RILLET_THREADS 2
 #include "kernels/threads.h"

@@ -7,6 +7,7 @@ import argparse
 import statistics
 import time
 
+from rillet.errors import RilletError
 from rillet.plan.host import plan_host
 from rillet.runtime.bench import forms
 from rillet.runtime.models import open_model
@@ -47,4 +48,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except RilletError as error:
+        raise SystemExit(str(error)) from None

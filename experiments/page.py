@@ -76,7 +76,8 @@ def fuse(records: dict[str, Record], known: dict[str, Record]) -> list[str]:
         rows.append([found["about"], f"`{name}`", share(result(records, name)), *numbers, f"{baseline / cycles:.2f}x"])
     heads = ["variant", "experiment", "top-1, %", "MACs", "parameters", "cycles", "speedup"]
     after = (
-        "\nMobileNetV2 x0.35 on CIFAR-10 upscaled to 64 pixels, one recipe for all (`experiments/recipes/fuse.toml`). "
+        "\nMobileNetV2 x0.35 on CIFAR-10 upscaled to 64 pixels, one recipe for all (`experiments/recipes/fuse.toml`),\n"
+        "of as many epochs as the table of runs says. "
         "Cycles: one\nimage on a 64x64 array by the source's model, the baseline on a plain array, the variants on one "
         "that broadcasts to its rows.\n"
     )
