@@ -20,9 +20,11 @@ from rillet.ir.types import DType, Quant, Shape
 from rillet.plan.host import plan_host
 from rillet.plan.plan import Kernel, Plan
 from rillet.plan.rows import plan_rows
+from rillet.runtime.models import open_model
 from rillet.runtime.run import Program
 from rillet.runtime.verify import first_difference
 from rillet.targets.host import KERNELS, Host, this_host
+from rillet.transforms.fold import fold
 from test_c import QUIET, check_outputs, run_sanitized
 
 RUNNABLE = {
@@ -191,6 +193,14 @@ def test_rows_lie_in_one_piece_and_a_budget_is_kept() -> None:
     assert tight.arena_bytes < plan.arena_bytes
     with pytest.raises(TargetError, match="--ram must be at least"):
         plan_host(graph, HOSTS[-1], ram_bytes=100)
+
+
+def test_any_budget_above_the_smallest_plan_is_kept_though_buffers_leave_gaps() -> None:
+    graph, host = fold(open_model("mobilenet_v2:width=0.35,resolution=96,seed=0").graph), Host("wide", "avx512")
+    least = plan_host(graph, host, slower=100.0, threads=2).arena_bytes
+    fastest = plan_host(graph, host, threads=2).arena_bytes
+    for budget in range(least, fastest, max(1, (fastest - least) // 12)):
+        assert plan_host(graph, host, ram_bytes=budget, threads=2).arena_bytes <= budget
 
 
 def test_a_host_names_its_kernels() -> None:

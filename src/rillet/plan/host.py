@@ -65,7 +65,10 @@ def plan_host(
     if slower is None and ram_bytes is None and threads == 1:
         # Several threads wait at each tile: more and smaller ones cost them what the nearer cache saves.
         slower = ALIKE
-    made = planner.plan(ram_bytes) if slower is None else planner.smallest(slower)
+    if slower is not None:
+        made = planner.smallest(slower)
+    else:
+        made = planner.plan(None) if ram_bytes is None else planner.within(ram_bytes)
     if ram_bytes is not None and made.arena_bytes > ram_bytes:
         raise TargetError(
             f"{graph.name}: --ram must be at least {made.arena_bytes} bytes for this network in whole rows,"

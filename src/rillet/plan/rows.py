@@ -58,8 +58,9 @@ def plan_rows(
     if objective not in ("memory", "time"):
         raise TargetError(f"--objective must be memory or time, got {objective!r}")
     planner = RowPlanner(graph, resident)
-    least = planner.least_bytes()
-    tightest = planner.plan(least)
+    if slower is not None and ram_bytes is None:
+        return planner.smallest(slower)
+    tightest = planner.plan(planner.least_bytes())
     if ram_bytes is not None and tightest.arena_bytes > ram_bytes:
         raise TargetError(
             f"{graph.name}: --ram must be at least {tightest.arena_bytes} bytes for this network, got {ram_bytes}"
@@ -68,16 +69,7 @@ def plan_rows(
         return planner.smallest(slower)
     if objective == "memory":
         return tightest
-    if ram_bytes is None:
-        return planner.plan(None)
-    bound = ram_bytes
-    while bound > least:
-        made = planner.plan(bound)
-        if made.arena_bytes <= ram_bytes:
-            return made
-        # First fit left a gap between the buffers: cut for a little less.
-        bound = int(bound * 0.98)
-    return tightest
+    return planner.plan(None) if ram_bytes is None else planner.within(ram_bytes)
 
 
 def least_row_bytes(graph: Graph, *, resident: bool = False) -> int:
@@ -324,6 +316,15 @@ class RowPlanner:
     def plan(self, bound: int | None) -> Plan:
         """The fastest cut whose every segment keeps within `bound` bytes (the least, where none does)."""
         return self.build("rows", self.cuts(bound))
+
+    def within(self, ram_bytes: int) -> Plan:
+        """The fastest plan whose arena has at most so many bytes; the smallest found, where none has."""
+        best, bound, least = self.plan(ram_bytes), ram_bytes, self.least_bytes()
+        while best.arena_bytes > ram_bytes and bound > least:
+            # First fit left a gap between the buffers: cut for a little less.
+            bound = max(least, int(bound * 0.98))
+            best = min(best, self.plan(bound), key=lambda plan: plan.arena_bytes)
+        return best
 
     def smallest(self, slower: float) -> Plan:
         """The plan of the least peak whose estimated time is at most 1 + `slower` times the fastest's."""

@@ -104,10 +104,12 @@ def _dense(tile: DenseTile) -> str:
         "{",
     ]
     load = "rillet_reals_load" if real else "rillet_sums_load"
-    # Or compilers take short loops apart and load all weights before the first pixel, into memory.
+    # Or compilers take short loops apart and load all weights before the first pixel, into memory; and keep the biases
+    # of the next tile in registers that the sums of this one need.
     lines.append("  RILLET_OPAQUE(w);")
+    lines += [f"  const {'float' if real else 'int32_t'} *bias = k->bias + first;", "  RILLET_OPAQUE(bias);"]
     for v in vectors:
-        lines.append(f"  {sums} s0_{v} = {load}(k->bias + first + {v} * RILLET_LANES);")
+        lines.append(f"  {sums} s0_{v} = {load}(bias + {v} * RILLET_LANES);")
     lines += [f"  {sums} {', '.join(f's{p}_{v} = s0_{v}' for v in vectors)};" for p in pixels if p]
     if tile.windows:
         lines += [
