@@ -36,12 +36,16 @@ def plans(graph: Graph) -> dict[str, Plan]:
     }
 
 
-def run_sanitized(plan: Plan, image: np.ndarray, folder: Path) -> bytes:
-    """The output of the program with its own main.c, under address and undefined-behaviour sanitizers.
+def run_sanitized(plan: Plan, image: np.ndarray, folder: Path, *, whole: bool = False) -> bytes:
+    """The output of the program, under address and undefined-behaviour sanitizers, with its own main.c, which pushes
+    rows, or of the `whole` image in memory.
 
     At -O1: what the optimiser has removed cannot be seen to be wrong, and it compiles in a third of the time.
     """
-    program = build_program(emit(plan), (*machine_flags(plan), *SANITIZE, "-O1"))
+    sources = emit(plan)
+    if whole:
+        sources["main.c"] = (Path(__file__).parent / "whole.c").read_text()
+    program = build_program(sources, (*machine_flags(plan), *SANITIZE, "-O1"))
     (folder / "image.raw").write_bytes(image.tobytes())
     done = subprocess.run(
         [program, folder / "image.raw", folder / "out.raw"], capture_output=True, text=True, check=False

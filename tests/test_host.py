@@ -88,18 +88,26 @@ def test_odd_layers_give_the_references_values(host: Host, examples: int) -> Non
     run()
 
 
+@pytest.mark.parametrize("host", HOSTS, ids=lambda h: h.name)
+@pytest.mark.parametrize("dtype", [DType.I8, DType.F32])
+def test_depthwise_windows_that_see_nothing_but_padding(host: Host, dtype: DType) -> None:
+    b = Builder(np.random.default_rng(0), dtype)
+    window = Window((1, 1), (1, 1), (0, 0, 16, 0))
+    op = Conv(4, window, groups=4, weights=dtype)
+    b.add(op, b.add(Input(), shape=Shape(3, 2, 4)))
+    check_outputs(b.graph(), plan_host(b.graph(), host), [random_image(b.graph())])
+
+
 @pytest.mark.usefixtures("everything_is_shared")
 @pytest.mark.parametrize("host", HOSTS, ids=lambda h: h.name)
 @example_counts(6, 30)
 def test_odd_layers_are_clean_under_sanitizers(host: Host, tmp_path: Path, examples: int) -> None:
     @settings(max_examples=examples, **QUIET)
-    @given(layers(), st.integers(1, 3))
-    def run(graph: Graph, threads: int) -> None:
-        image = random_image(graph)
+    @given(layers(), st.integers(1, 3), st.booleans())
+    def run(graph: Graph, threads: int, whole: bool) -> None:
+        image, plan = random_image(graph), plan_host(graph, host, threads=threads)
         expected, out = reference.outputs(graph, image)[0], graph.by_name[graph.outputs[0]]
-        made = np.frombuffer(
-            run_sanitized(plan_host(graph, host, threads=threads), image, tmp_path), out.type.dtype.numpy
-        )
+        made = np.frombuffer(run_sanitized(plan, image, tmp_path, whole=whole), out.type.dtype.numpy)
         got = {out.name: made.reshape(expected.shape)}
         assert first_difference(graph, {out.name: expected}, got, 0, "c") is None
 

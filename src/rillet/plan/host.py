@@ -108,8 +108,8 @@ class HostPlanner(RowPlanner):
         return total / self.spaces[tile].timing.tiles(node.name)
 
     def fastest(self, start: int, stop: int, limit: int | None) -> Cost | None:
-        """The rows that take the least time within `limit` bytes; pushed rows come one at a time."""
-        pushed = start == self.first and not self.resident
+        """The rows that take the least time within `limit` bytes; one thread takes pushed rows one at a time."""
+        pushed = start == self.first and not self.resident and self.threads == 1
         costs = [self.cost(start, stop, tile) for tile in (self.tiles[:1] if pushed else self.tiles)]
         found = [c for c in costs if c is not None and (limit is None or c.bytes <= limit)]
         return min(found, key=lambda c: c.ns, default=None)

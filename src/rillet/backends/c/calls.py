@@ -17,6 +17,7 @@ from rillet.backends.c.constants import (
     rescaled,
     weight_zero,
 )
+from rillet.backends.c.image import LENT, input_of, lends_image
 from rillet.backends.c.storage import offset
 from rillet.errors import Unsupported
 from rillet.ir.graph import Graph, Node
@@ -160,7 +161,9 @@ def _window(plan: Plan, node: Node) -> str:
     window, source = op_window(node.op), plan.graph.by_name[node.inputs[0]]
     assert window is not None
     buffer = plan.buffers.get(source.name)
-    slots = buffer.pixels if buffer else source.shape.width
+    slots = str(buffer.pixels if buffer else source.shape.width)
+    if lends_image(plan) and source.name == input_of(plan).name:
+        slots = f"{LENT} ? {source.shape.pixels} : {slots}"
     numbers = (
         *window.kernel,
         *window.stride,

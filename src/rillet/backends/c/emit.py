@@ -11,11 +11,11 @@ from rillet.backends.c.entry import (
     advance,
     batch_arguments,
     entry_points,
-    input_of,
     outputs_of,
     reads_pushed,
     run_arguments,
 )
+from rillet.backends.c.image import LENT, input_of, lends_image
 from rillet.backends.c.rows import outside_rows, used_tiles
 from rillet.backends.c.stages import accessor, constant_accessor, stage_text
 from rillet.backends.c.storage import as_stored
@@ -165,7 +165,12 @@ def _schedule(plan: Plan, stored: Plan, headers: list[str], profile: bool) -> st
         *([_profile(plan)] if profile else []),
         *_outsides(stored),
         *(constant_accessor(node) for node in graph.nodes if isinstance(node.op, Constant)),
-        *(accessor(graph, b) for b in plan.buffers.values() if b.kind in (BufferKind.MAP, BufferKind.RING)),
+        *([_lent(stored)] if lends_image(plan) else []),
+        *(
+            accessor(graph, buffer, LENT if lends_image(plan) and buffer.name == input_of(plan).name else "")
+            for buffer in plan.buffers.values()
+            if buffer.kind in (BufferKind.MAP, BufferKind.RING)
+        ),
     ]
     if reads_pushed(plan):
         parts.append(_pushed(plan))
@@ -309,6 +314,11 @@ def _pushed(plan: Plan) -> str:
         f"static inline const {kind} *at_{name}(uint32_t i)\n"
         f"{{ return pushed + i % {source.shape.width} * {source.shape.channels}; }}\n"
     )
+
+
+def _lent(plan: Plan) -> str:
+    kind = c_type(input_of(plan).type)
+    return f"/* The image of net_run, in the caller's memory; none while rows are pushed. */\nstatic {kind} *{LENT};\n"
 
 
 def _segment(plan: Plan, index: int, segment: Segment, profile: bool) -> str:

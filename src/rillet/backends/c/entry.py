@@ -1,14 +1,10 @@
 """The functions of an emitted program that its caller knows: begin an image, push a row, run one image or many."""
 
 from rillet.backends.c.constants import identifier
-from rillet.backends.c.threads import argument, last_fields
+from rillet.backends.c.image import LENT, input_of, lends_image
+from rillet.backends.c.threads import argument, last_fields, parameter
 from rillet.ir.graph import Node
 from rillet.plan.plan import Kernel, Plan, Segment
-
-
-def input_of(plan: Plan) -> Node:
-    """The network's input."""
-    return plan.graph.input_nodes[0]
 
 
 def outputs_of(plan: Plan) -> list[tuple[str, Node]]:
@@ -76,34 +72,61 @@ def _stored_row(plan: Plan, to: str) -> str:
     """Keeps a row of the caller's."""
     source = input_of(plan)
     values = source.shape.width * source.shape.channels
-    if source.name in plan.flipped:
+    if source.name in plan.flipped and not lends_image(plan):
         return f"  rillet_flip(row, {to}, {values});"
     copy = f"memcpy({to}, row, {values} * sizeof *row);"
     return f"  if ({to} != row) {copy}" if plan.resident else f"  {copy}"
 
 
+def _begun(plan: Plan) -> list[str]:
+    """What an image begins with."""
+    return ["  memset(&made, 0, sizeof made);", *(["  memset(&taken, 0, sizeof taken);"] if _pools(plan) else [])]
+
+
+def _takes(plan: Plan, name: str, pixels: int) -> list[str]:
+    """take_rows: a tile of rows is there, or, of an image that the caller lends, all are."""
+    rows = [*advance(plan, plan.segments[0], input_of(plan), "  ")]
+    if lends_image(plan):
+        rows = ["  do {", *(f"  {line}" for line in rows), f"  }} while (made.{name} < {pixels} && {LENT});"]
+    finish = [f"  if (made.{name} == {pixels}) finish({argument(plan)});"] if plan.threads > 1 or _finish(plan) else []
+    return [f"static void take_rows({parameter(plan)})", "{", *rows, *finish, "}", ""]
+
+
+def _gathers(plan: Plan, name: str) -> list[str]:
+    """Of a tile of several rows, returns before it is full; `name` has the rows of full ones."""
+    source, rows = input_of(plan), plan.segments[0].tile_rows
+    return [
+        f"  gathered = (gathered + 1) % {rows};",
+        f"  if (gathered && made.{name} + gathered * {source.shape.width} < {source.shape.pixels}) return;",
+        "  gathered = 0;",
+    ]
+
+
 def _one_thread(plan: Plan, profile: bool) -> list[str]:
     """net_start and net_push_row."""
     source, later = input_of(plan), _finish(plan)
-    name, shape = identifier(source.name), source.shape
+    name, shape, lends = identifier(source.name), source.shape, lends_image(plan)
     lines = [
         "void net_start(void)",
         "{",
         *(["  profile.since = rillet_ticks();"] if profile else []),
-        "  memset(&made, 0, sizeof made);",
-        *(["  memset(&taken, 0, sizeof taken);"] if _pools(plan) else []),
+        *([f"  {LENT} = 0;"] if lends else []),
+        *_begun(plan),
         "}",
         "",
     ]
     lines += ["static void finish(void)", "{", *later, "}", ""] if later else []
+    by_rows = plan.host is not None and not plan.resident
+    if by_rows:
+        lines += _takes(plan, name, shape.pixels)
     lines += ["void net_push_row(const net_input_t *row)", "{"]
     lines += [f"  if (made.{name} >= {shape.pixels}) return;"]
     if plan.resident:
         kind = "(net_input_t *)" if source.name in plan.flipped else ""
         lines += [f"  net_input_t *const here = {kind}at_{name}(made.{name});", _stored_row(plan, "here")]
         lines.append(f"  made.{name} += {shape.width};")
-    elif plan.host is not None:
-        lines += [_stored_row(plan, f"at_{name}(made.{name})"), *advance(plan, plan.segments[0], source, "  ")]
+    elif by_rows:
+        lines += [_stored_row(plan, f"at_{name}(made.{name})"), "  take_rows();"]
     else:
         first = plan.segments[0]
         lines += ["  pushed = row;"] if reads_pushed(plan) else []
@@ -119,7 +142,7 @@ def _one_thread(plan: Plan, profile: bool) -> list[str]:
                 f"             {shape.channels} * sizeof *row);",
             ]
         lines += [*advance(plan, first, source, "    "), f"    x += made.{name} - before;", "  }"]
-    if later:
+    if later and not by_rows:
         lines += [f"  if (made.{name} == {shape.pixels}) finish();"]
     return [*lines, "}", ""]
 
@@ -127,26 +150,21 @@ def _one_thread(plan: Plan, profile: bool) -> list[str]:
 def _several_threads(plan: Plan, profile: bool) -> list[str]:
     """The same where threads go through the schedule side by side: the caller's with its rows, the others after it."""
     source, spent = input_of(plan), last_fields(plan)
-    name, shape = identifier(source.name), source.shape
-    here = f"at_{name}(made.{name})"
+    name, shape, several = identifier(source.name), source.shape, plan.segments[0].tile_rows > 1 and not plan.resident
     lines = ["static void finish(net_thread *const self)", "{", *_finish(plan), "}", ""]
-    lines += ["/* Begins an image. */", "static void begin(net_thread *const self)", "{"]
-    lines += ["  memset(&made, 0, sizeof made);", *(["  memset(&taken, 0, sizeof taken);"] if _pools(plan) else [])]
-    lines += ["}", "", "/* A row is there; of an image that lies in the arena, all are. */"]
-    lines += ["static void take_row(net_thread *const self)", "{"]
+    lines += ["/* Begins an image. */", "static void begin(net_thread *const self)", "{", *_begun(plan), "}", ""]
     if plan.resident:
-        lines += [f"  made.{name} = {shape.pixels};", "  finish(self);"]
+        lines += ["/* The image is there. */", "static void take_rows(net_thread *const self)", "{"]
+        lines += [f"  made.{name} = {shape.pixels};", "  finish(self);", "}", ""]
     else:
-        lines += advance(plan, plan.segments[0], source, "  ")
-        lines.append(f"  if (made.{name} == {shape.pixels}) finish(self);")
+        lines += _takes(plan, name, shape.pixels)
     lines += [
-        "}",
-        "",
+        *(["/* Rows of the next tile that are there. */", "static uint32_t gathered;", ""] if several else []),
         "static void *work(void *thread)",
         "{",
-        "  for (uint64_t row = 0; rillet_more(&gate, row); row++) {",
-        "    if (row == __atomic_load_n(&gate.first, __ATOMIC_RELAXED)) begin(thread);",
-        "    take_row(thread);",
+        "  for (uint64_t count = 0; rillet_more(&gate, count); count++) {",
+        "    if (count == __atomic_load_n(&gate.first, __ATOMIC_RELAXED)) begin(thread);",
+        "    take_rows(thread);",
         "  }",
         "  return 0;",
         "}",
@@ -176,7 +194,9 @@ def _several_threads(plan: Plan, profile: bool) -> list[str]:
         *(["  profile.since = rillet_ticks();"] if profile else []),
         "  if (rillet_missing(&crew)) start_threads();",
         "  rillet_together(&self->place);",
-        "  __atomic_store_n(&gate.first, gate.rows, __ATOMIC_RELAXED);",
+        "  __atomic_store_n(&gate.first, gate.opened, __ATOMIC_RELAXED);",
+        *([f"  {LENT} = 0;"] if lends_image(plan) else []),
+        *(["  gathered = 0;"] if several else []),
         "  begin(self);",
         "}",
         "",
@@ -185,25 +205,38 @@ def _several_threads(plan: Plan, profile: bool) -> list[str]:
         "  net_thread *const self = threads;",
         f"  if (made.{name} >= {shape.pixels}) return;",
     ]
+    here = f"at_{name}(made.{name}{f' + gathered * {shape.width}' if several else ''})"
     if plan.resident:
         kind = "(net_input_t *)" if source.name in plan.flipped else ""
         lines += [
             f"  net_input_t *const here = {kind}{here};",
             _stored_row(plan, "here"),
             f"  made.{name} += {shape.width};",
+            f"  if (made.{name} < {shape.pixels}) return;",
         ]
-        lines += [f"  if (made.{name} < {shape.pixels}) return;"]
     else:
         if f"read_{name}" in spent:
             lines.append(f"  rillet_after(&self->place, self->last.read_{name});")
-        lines.append(_stored_row(plan, here))
-    return [*lines, "  rillet_open(&gate);", "  take_row(self);", "}", ""]
+        lines += [_stored_row(plan, here), *(_gathers(plan, name) if several else [])]
+    return [*lines, "  rillet_open(&gate);", "  take_rows(self);", "}", ""]
+
+
+def _image(plan: Plan) -> list[str]:
+    """Gives the program the caller's image."""
+    source = input_of(plan)
+    if not lends_image(plan):
+        values = source.shape.width * source.shape.channels
+        return [f"  for (int32_t y = 0; y < NET_INPUT_HEIGHT; y++) net_push_row(image + y * {values});"]
+    lines = [f"  {LENT} = (void *)image;"]
+    if plan.threads == 1:
+        return [*lines, "  take_rows();"]
+    return [*lines, "  rillet_open(&gate);", "  take_rows(threads);"]
 
 
 def entry_points(plan: Plan, profile: bool) -> str:
     """The text of all of them."""
     source, outputs = input_of(plan), outputs_of(plan)
-    name, row_values = identifier(source.name), source.shape.width * source.shape.channels
+    name = identifier(source.name)
     lines = _one_thread(plan, profile) if plan.threads == 1 else _several_threads(plan, profile)
     for end, node in outputs:
         lines += [
@@ -215,7 +248,7 @@ def entry_points(plan: Plan, profile: bool) -> str:
         f"void net_run({run_arguments(plan)})",
         "{",
         "  net_start();",
-        f"  for (int32_t y = 0; y < NET_INPUT_HEIGHT; y++) net_push_row(image + y * {row_values});",
+        *_image(plan),
         *(
             f"  memcpy(output{end}, net_output{end}(), NET_OUTPUT{end.upper()}_SIZE * sizeof *output{end});"
             for end, _ in outputs

@@ -7,6 +7,7 @@ from itertools import pairwise
 from rillet.backends.c import threads
 from rillet.backends.c.bounds import bounds
 from rillet.backends.c.constants import identifier, outside_name, outside_value, quant
+from rillet.backends.c.image import input_of, lends_image
 from rillet.backends.c.packing import channel_rounding
 from rillet.backends.c.tiles import DenseTile, DepthwiseTile, Tile, groups
 from rillet.ir.graph import Graph, Node
@@ -194,7 +195,9 @@ def _band(plan: Plan, node: Node, stage: Stage) -> Body:
     fill, at = outside_value(graph, node), identifier(source.name)
     padding = f"{op.window.padding[3]}, (uint8_t *)in"
     row = f"row + {first}" if first else "row"
-    lines = [f"    rillet_band(window, at_{at}(0), {fill}, {row}, {rows}, {padding});"]
+    given = lends_image(plan) and source.name == input_of(plan).name
+    flip = int(given and source.name in plan.flipped)
+    lines = [f"    rillet_band(window, at_{at}(0), {fill}, {flip}, {row}, {rows}, {padding});"]
     if stage.split is Split.ROWS:
         width = node.shape.width
         head = f"    const int32_t top = from / {width}, high = (to - from) / {width};"

@@ -11,15 +11,18 @@ APART_MACS = 16_384
 """Multiply-accumulates of a firing from which on a call of its function costs nothing."""
 
 
-def accessor(graph: Graph, buffer: Buffer) -> str:
-    """The function that tells where a pixel of a value lies."""
+def accessor(graph: Graph, buffer: Buffer, instead: str = "") -> str:
+    """The function that tells where a pixel of a value lies: in the arena, or in the array `instead` while there is
+    one.
+    """
     node = graph.by_name[buffer.name]
     name, kind = identifier(node.name), c_type(node.type)
     slot = "i" if buffer.pixels >= node.shape.pixels else f"i % {buffer.pixels}"
     what = "whole map" if buffer.kind is BufferKind.MAP else f"ring of {buffer.pixels} pixels"
     comment = f"/* {node.name}: {node.shape}, {what}, {buffer.bytes} bytes */\n"
     step = node.type.pixel_bytes // node.type.dtype.numpy.itemsize
-    text = f"return ({kind} *)(arena + {buffer.offset}) + ({slot}) * {step};"
+    other = f"if ({instead}) return {instead} + i * {step}; " if instead else ""
+    text = f"{other}return ({kind} *)(arena + {buffer.offset}) + ({slot}) * {step};"
     return f"{comment}static inline {kind} *at_{name}(uint32_t i) {{ {text} }}\n"
 
 

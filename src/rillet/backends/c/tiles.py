@@ -191,6 +191,8 @@ def _real_depthwise(tile: DepthwiseTile) -> str:
     if tile.pixels > 1:
         lines.append(f"  rillet_reals {', '.join(f's{p} = s0' for p in pixels if p)};")
     inside = [c for c in range(max(tile.first, 0), tile.last) if tile.uses(c)]
+    if not inside:
+        lines.append("  (void)row, (void)at, (void)step, (void)w;")
     for i in range(tile.kernel[0]) if inside else ():
         # From the first column inside: one before it may lie before the array.
         lines += ["  {", f"    const float *const from = row[{i}] + (at + {inside[0]} * step);"]
@@ -217,6 +219,8 @@ def _byte_depthwise(tile: DepthwiseTile) -> str:
     lines += [f"  rillet_sums {', '.join(f's{p}_{q} = s0_{q}' for q in parts)};" for p in pixels if p]
     if tile.first == 0 and tile.last == tile.columns:
         lines.append("  (void)outside;")
+    if not any(tile.uses(column) for column in range(tile.first, tile.last)):
+        lines.append("  (void)row, (void)at, (void)step;")
     for group in range(-(-tile.kernel[0] // GROUP_ROWS)):
         for column in range(tile.columns):
             uses = tile.uses(column)

@@ -12,10 +12,16 @@ static inline const uint8_t *rillet_row(const rillet_window w, const void *buffe
   return (const uint8_t *)buffer + (uint32_t)(y * w.width) % (uint32_t)w.slots * (uint32_t)w.pixel_bytes;
 }
 
-/* Copies the rows under the windows of `rows` rows of the result, from `row` on, `fill` in every byte of the padding: so
-   windows need not know where the map ends. */
-RILLET_ALWAYS void rillet_band(const rillet_window w, const void *buffer, int32_t fill, int32_t row, int32_t rows,
-                               int32_t right, uint8_t *out)
+/* Copies bytes, 128 added to each: int8 kept as uint8, or the way back. `out` may be `in`. */
+static inline void rillet_flip(const void *in, void *out, int32_t bytes)
+{
+  for (int32_t i = 0; i < bytes; i++) ((uint8_t *)out)[i] = ((const uint8_t *)in)[i] ^ 0x80;
+}
+
+/* Copies the rows under the windows of `rows` rows of the result, from `row` on, flipped where `flip`, `fill` in every
+   byte of the padding: so windows need not know where the map ends. */
+RILLET_ALWAYS void rillet_band(const rillet_window w, const void *buffer, int32_t fill, int32_t flip, int32_t row,
+                               int32_t rows, int32_t right, uint8_t *out)
 {
   const int32_t first = row * w.stride_height - w.top;
   const int32_t high = (rows - 1) * w.stride_height + (w.kernel_height - 1) * w.dilation_height + 1;
@@ -27,14 +33,9 @@ RILLET_ALWAYS void rillet_band(const rillet_window w, const void *buffer, int32_
       continue;
     }
     memset(out, fill, before);
-    memcpy(out + before, rillet_row(w, buffer, y), run);
+    if (flip) rillet_flip(rillet_row(w, buffer, y), out + before, (int32_t)run);
+    else memcpy(out + before, rillet_row(w, buffer, y), run);
     memset(out + before + run, fill, behind);
   }
-}
-
-/* Copies bytes, 128 added to each: int8 kept as uint8, or the way back. `out` may be `in`. */
-static inline void rillet_flip(const void *in, void *out, int32_t bytes)
-{
-  for (int32_t i = 0; i < bytes; i++) ((uint8_t *)out)[i] = ((const uint8_t *)in)[i] ^ 0x80;
 }
 #endif

@@ -72,19 +72,19 @@ static inline void rillet_did(rillet_place *self)
 /* Returns when all have done what it has done. */
 static inline void rillet_together(rillet_place *self) { rillet_after(self, self->firing); }
 
-/* Where threads wait for the caller's rows: they look for a while, then sleep. */
+/* Where threads wait for the caller's rows, some at a time: they look for a while, then sleep. */
 typedef struct {
   pthread_mutex_t lock;
   pthread_cond_t more;
-  uint64_t rows;    /* so many came */
-  uint64_t first;   /* the first of the newest image */
+  uint64_t opened;  /* so many times */
+  uint64_t first;   /* for the first time for the newest image */
   int32_t sleepers;
   int32_t stopped;
 } rillet_gate;
 
 static inline void rillet_open(rillet_gate *gate)
 {
-  __atomic_store_n(&gate->rows, gate->rows + 1, __ATOMIC_SEQ_CST);
+  __atomic_store_n(&gate->opened, gate->opened + 1, __ATOMIC_SEQ_CST);
   if (__atomic_load_n(&gate->sleepers, __ATOMIC_SEQ_CST)) {
     pthread_mutex_lock(&gate->lock);
     pthread_cond_broadcast(&gate->more);
@@ -92,20 +92,20 @@ static inline void rillet_open(rillet_gate *gate)
   }
 }
 
-/* Waits for the row after the first `rows`; 0 where there will be none. */
-static inline int32_t rillet_more(rillet_gate *gate, uint64_t rows)
+/* Waits until it has been opened more than `count` times; 0 where it will not be. */
+static inline int32_t rillet_more(rillet_gate *gate, uint64_t count)
 {
   for (int32_t looks = 0; looks < RILLET_ROW_LOOKS; looks++) {
-    if (__atomic_load_n(&gate->rows, __ATOMIC_ACQUIRE) > rows) return 1;
+    if (__atomic_load_n(&gate->opened, __ATOMIC_ACQUIRE) > count) return 1;
     rillet_pause();
   }
   pthread_mutex_lock(&gate->lock);
   __atomic_fetch_add(&gate->sleepers, 1, __ATOMIC_SEQ_CST);
-  while (__atomic_load_n(&gate->rows, __ATOMIC_SEQ_CST) <= rows && !gate->stopped)
+  while (__atomic_load_n(&gate->opened, __ATOMIC_SEQ_CST) <= count && !gate->stopped)
     pthread_cond_wait(&gate->more, &gate->lock);
   __atomic_fetch_sub(&gate->sleepers, 1, __ATOMIC_SEQ_CST);
   pthread_mutex_unlock(&gate->lock);
-  return __atomic_load_n(&gate->rows, __ATOMIC_ACQUIRE) > rows;
+  return __atomic_load_n(&gate->opened, __ATOMIC_ACQUIRE) > count;
 }
 
 /* The threads beside the caller's. */

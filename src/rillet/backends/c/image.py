@@ -1,0 +1,26 @@
+"""The caller's image: whether a program reads it where it lies."""
+
+from rillet.ir.graph import Node
+from rillet.plan.plan import Kernel, Plan
+
+LENT = "lent"
+"""The image that net_run was given, in C; nothing while rows are pushed."""
+
+
+def input_of(plan: Plan) -> Node:
+    """The network's input."""
+    return plan.graph.input_nodes[0]
+
+
+def lends_image(plan: Plan) -> bool:
+    """True where net_run needs no copy of the rows: all that reads the image copies rows to a band of its own.
+
+    Such an image is kept as the caller gives it, flipped or not; the band has its rows as the program stores values.
+    Others could read past its end.
+    """
+    source = input_of(plan)
+    if plan.host is None or plan.resident or source.name not in plan.buffers or source.name in plan.graph.outputs:
+        return False
+    stages = (stage for segment in plan.segments for stage in segment.stages)
+    readers = [stage for stage in stages if source.name in plan.graph.by_name[stage.node].inputs]
+    return all(stage.kernel is Kernel.TILES and stage.scratch is not None for stage in readers)
