@@ -70,8 +70,9 @@ def layers(draw: st.DrawFn) -> Graph:
 
 @pytest.fixture
 def everything_is_shared(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Threads share the smallest tiles, too."""
+    """Threads share the smallest tiles and networks, too."""
     monkeypatch.setattr(planner, "LEAST_SHARED_NS", 0.0)
+    monkeypatch.setattr(planner, "LEAST_GAIN", -1.0)
 
 
 @pytest.mark.usefixtures("everything_is_shared")

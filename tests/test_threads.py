@@ -42,8 +42,9 @@ HOST = Host(this_host().kernels, this_host().kernels, l2_bytes=256 << 10)
 
 @pytest.fixture(autouse=True)
 def everything_is_shared(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The smallest tiles, too."""
+    """The smallest tiles and networks, too."""
     monkeypatch.setattr(planner, "LEAST_SHARED_NS", 0.0)
+    monkeypatch.setattr(planner, "LEAST_GAIN", -1.0)
 
 
 def splits(plan: Plan) -> set[Split]:
@@ -250,6 +251,14 @@ def test_only_programs_with_threads_need_pthreads() -> None:
     assert "kernels/threads.h" not in emit(one)
     assert "net_stop" not in emit(one)["net.h"]
     assert "net_run_batch" not in emit(plan_rows(graph))["net.h"]
+
+
+def test_a_network_that_more_threads_would_hardly_help_has_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    host = Host("wide", "avx512")
+    small, large = (fold(open_model(name).graph) for name in ("microbotnet:width=0.25,seed=0", "mobilenet_v2:seed=0"))
+    assert plan_host(small, host, threads=2).threads == 1
+    assert plan_host(large, host, threads=2).threads == 2
 
 
 def test_numbers_of_threads_that_make_no_sense(tmp_path: Path) -> None:

@@ -19,20 +19,23 @@ ROWS = (1, 2, 4, 8, 16)
 """Rows that a tile of a host plan may have."""
 HOST_ALIGNMENT = 64
 """A line of the cache, and a vector of the widest set."""
-MACS_PER_NS = {"avx512": (80.0, 250.0), "avx2": (35.0, 60.0), "neon": (18.0, 60.0), "portable": (8.0, 20.0)}
+MACS_PER_NS = {"avx512": (105.0, 300.0), "avx2": (35.0, 60.0), "neon": (18.0, 60.0), "portable": (8.0, 20.0)}
 """Multiply-accumulates a nanosecond of dense layers, real and 8-bit; orders of magnitude, only their ratios matter."""
-DEPTHWISE_SHARE = 0.2
+DEPTHWISE_SHARE = 0.45
 """Rate of a depthwise layer as a share of a dense one's."""
 NEAR_BYTES_PER_NS = 60.0
-FAR_BYTES_PER_NS = 15.0
+FAR_BYTES_PER_NS = 40.0
 """What a core reads from its own second-level cache, and from beyond."""
 TILE_NS = 40.0
 """What a firing costs by itself."""
-WAIT_NS = 120.0
-"""What it costs more where threads share it: one may have to wait for what another made."""
+WAIT_NS = 200.0
+"""What it costs more where threads share it: a hand-over (`bench/handover.py`), and shares that are not quite even."""
 LEAST_SHARED_NS = 300.0
 """Tiles that take one thread less are made by the caller's alone."""
-VALUE_BYTES_PER_NS = 10.0
+LEAST_GAIN = 0.4
+"""By how much each thread after the first must be estimated to make it faster: networks of some microseconds, which were
+estimated to become a third faster by a second thread, were measured to be slower."""
+VALUE_BYTES_PER_NS = 20.0
 """Bytes that a kernel without weights takes in or gives out."""
 ALIKE = 0.1
 """Estimates that differ by less say nothing; of such plans the one of least memory was measured to be faster."""
@@ -49,8 +52,8 @@ def plan_host(
     slower: float | None = None,
     threads: int = 1,
 ) -> Plan:
-    """The fastest plan of whole rows for `threads` threads of `host`; for one, the smallest of those estimated about as
-    fast.
+    """The fastest plan of whole rows for `threads` threads of `host`, or for one where more hardly help; for one, the
+    smallest of those estimated about as fast.
 
     ram_bytes: instead, the least estimated time within so many bytes.
     slower: instead, the least memory at an estimated time of at most 1 + `slower` times the least.
@@ -62,6 +65,10 @@ def plan_host(
         raise TargetError(f"--threads must be from 1 to {MAX_THREADS}, got {threads}")
     planner = HostPlanner(graph, host, resident, threads)
     planner.least_bytes()  # refuses what cannot be cut at all
+    if threads > 1:
+        alone = HostPlanner(graph, host, resident)
+        if alone.least_ns() < planner.least_ns() * (1 + LEAST_GAIN * (threads - 1)):
+            return plan_host(graph, host, ram_bytes=ram_bytes, resident=resident, slower=slower)
     if slower is None and ram_bytes is None and threads == 1:
         # Several threads wait at each tile: more and smaller ones cost them what the nearer cache saves.
         slower = ALIKE
@@ -106,6 +113,10 @@ class HostPlanner(RowPlanner):
         moved = sum(value.bytes for value in self.graph.input_types(node)) + node.type.bytes
         total = op_macs(node.op, self.graph.input_shapes(node)) / rate + moved / VALUE_BYTES_PER_NS
         return total / self.spaces[tile].timing.tiles(node.name)
+
+    def least_ns(self) -> float:
+        """Estimated time of the fastest cuts."""
+        return sum(cost.ns for _, _, cost in self.cuts(None))
 
     def fastest(self, start: int, stop: int, limit: int | None) -> Cost | None:
         """The rows that take the least time within `limit` bytes; one thread takes pushed rows one at a time."""
