@@ -33,8 +33,8 @@ WAIT_NS = 200.0
 LEAST_SHARED_NS = 300.0
 """Tiles that take one thread less are made by the caller's alone."""
 LEAST_GAIN = 0.4
-"""By how much each thread after the first must be estimated to make it faster: networks of some microseconds, which were
-estimated to become a third faster by a second thread, were measured to be slower."""
+"""By how much each thread after the first must be estimated to make it faster: networks of some microseconds that were
+estimated to become a third faster by a second thread were measured to be slower."""
 VALUE_BYTES_PER_NS = 20.0
 """Bytes that a kernel without weights takes in or gives out."""
 ALIKE = 0.1

@@ -10,14 +10,12 @@ from rillet.backends.c.constants import (
     ROUNDINGS,
     identifier,
     keeps_bytes,
-    outside_name,
-    outside_value,
     quant,
     real,
     rescaled,
     weight_zero,
 )
-from rillet.backends.c.image import LENT, input_of, lends_image
+from rillet.backends.c.reads import await_pixels, await_window, outside_pixel, place_of, source_at, window_record
 from rillet.backends.c.storage import offset
 from rillet.errors import Unsupported
 from rillet.ir.graph import Graph, Node
@@ -25,7 +23,6 @@ from rillet.ir.ops import (
     Activate,
     Add,
     Concat,
-    Constant,
     Conv,
     Multiply,
     Pad,
@@ -56,16 +53,6 @@ def c_type(value: TensorType) -> str:
     return _TYPES[value.dtype]
 
 
-def windowed(node: Node, stage: Stage) -> bool:
-    """True where the stage reads around each pixel's place, and so must know its row and column."""
-    if stage.kernel in (Kernel.DENSE, Kernel.TILES, Kernel.LISTS, Kernel.LOW_BIT, Kernel.XNOR):
-        window, twice = op_window(node.op), stage.tiling is not None and stage.tiling.parts > 1
-        return window is not None and (twice or not window.pointwise)
-    if stage.kernel is Kernel.COPY:
-        return isinstance(node.op, Pad | Resize)
-    return stage.kernel in (Kernel.DEPTHWISE, Kernel.DEPTHWISE_TILES, Kernel.LOW_BIT_DEPTHWISE, Kernel.POOL)
-
-
 def body(plan: Plan, segment: Segment, node: Node, stage: Stage) -> Body:
     """The lines of a stage."""
     match stage.kernel:
@@ -82,18 +69,18 @@ def body(plan: Plan, segment: Segment, node: Node, stage: Stage) -> Body:
         case Kernel.TILES:
             window = op_window(node.op)
             assert window is not None
-            ready = _ready(plan.graph, node) if window.pointwise else [_needs(plan, node)]
-            constants, lines = rows.dense(plan, node, stage, _window(plan, node))
+            ready = await_pixels(plan.graph, node) if window.pointwise else [await_window(plan, node)]
+            constants, lines = rows.dense(plan, node, stage, window_record(plan, node))
             return constants, ready, lines
         case Kernel.LISTS:
             window = op_window(node.op)
             assert window is not None
-            ready = _ready(plan.graph, node) if window.pointwise else [_needs(plan, node)]
-            constants, lines = lists.lists(plan, stage, _window(plan, node))
+            ready = await_pixels(plan.graph, node) if window.pointwise else [await_window(plan, node)]
+            constants, lines = lists.lists(plan, stage, window_record(plan, node))
             return constants, ready, lines
         case Kernel.DEPTHWISE_TILES:
-            constants, lines = rows.depthwise(plan, node, stage, _window(plan, node))
-            return constants, [_needs(plan, node)], lines
+            constants, lines = rows.depthwise(plan, node, stage, window_record(plan, node))
+            return constants, [await_window(plan, node)], lines
         case Kernel.POOL:
             return _pool(plan, node, stage)
         case Kernel.GLOBAL_POOL:
@@ -123,75 +110,6 @@ def body(plan: Plan, segment: Segment, node: Node, stage: Stage) -> Body:
             assert_never(stage.kernel)
 
 
-# -- where and when --------------------------------------------------------------------------------------------------
-
-
-def _at(graph: Graph, source: str, node: Node, pixel: str) -> str:
-    """Pointer to the pixel of a source that goes with a pixel of `node`; one pixel alone goes with all."""
-    single = graph.by_name[source].shape.pixels == 1 and node.shape.pixels > 1
-    return f"at_{identifier(source)}({'0' if single else f'made.{identifier(node.name)} + {pixel}'})"
-
-
-def _ready(graph: Graph, node: Node) -> list[str]:
-    """Returns from the stage unless every input pixel of the tile is there (ops that see their own pixel alone)."""
-    missing: list[str] = []
-    for source in dict.fromkeys(node.inputs):
-        value = graph.by_name[source]
-        if isinstance(value.op, Constant):
-            continue
-        single = value.shape.pixels == 1 and node.shape.pixels > 1
-        missing.append(f"made.{identifier(source)} < {'1' if single else f'made.{identifier(node.name)} + n'}")
-    return [f"    if ({' || '.join(missing)}) return;"]
-
-
-def _place(plan: Plan, node: Node, pixel: str) -> str:
-    """Row and column of a pixel of the tile, which lies in one row, or is some whole rows."""
-    if plan.host is None:
-        return f"row, column + {pixel}"
-    return f"row + ({pixel}) / {node.shape.width}, ({pixel}) % {node.shape.width}"
-
-
-def _needs(plan: Plan, node: Node) -> str:
-    source = identifier(node.inputs[0])
-    return f"    if (made.{source} <= rillet_window_needs(window, {_place(plan, node, 'n - 1')})) return;"
-
-
-def _window(plan: Plan, node: Node) -> str:
-    """The constants of a stage's window over its input."""
-    window, source = op_window(node.op), plan.graph.by_name[node.inputs[0]]
-    assert window is not None
-    buffer = plan.buffers.get(source.name)
-    slots = str(buffer.pixels if buffer else source.shape.width)
-    if lends_image(plan) and source.name == input_of(plan).name:
-        slots = f"{LENT} ? {source.shape.pixels} : {slots}"
-    numbers = (
-        *window.kernel,
-        *window.stride,
-        window.padding[0],
-        window.padding[2],
-        *window.dilation,
-        source.shape.height,
-        source.shape.width,
-        slots,
-        source.type.pixel_bytes,
-    )
-    return f"  const rillet_window window = {{{', '.join(map(str, numbers))}}};"
-
-
-def needs_outside(node: Node, stage: Stage) -> bool:
-    """True where a stage reads the constant pixel that stands for padding."""
-    window = op_window(node.op)
-    without = (Kernel.POOL, Kernel.TILES, Kernel.LISTS, Kernel.DEPTHWISE_TILES, Kernel.XNOR)
-    return window is not None and any(window.padding) and stage.kernel not in without
-
-
-def _outside(graph: Graph, node: Node) -> str:
-    window = op_window(node.op)
-    if window is None or not any(window.padding):
-        return f"at_{identifier(node.inputs[0])}(0)"  # no tap lies outside
-    return outside_name(outside_value(graph, node), graph.by_name[node.inputs[0]].type.dtype)
-
-
 # -- convolutions ----------------------------------------------------------------------------------------------------
 
 
@@ -210,8 +128,8 @@ def _channels(graph: Graph, node: Node) -> str:
 def _xnor(plan: Plan, node: Node, stage: Stage) -> Body:
     window = op_window(node.op)
     assert window is not None
-    ready = _ready(plan.graph, node) if window.pointwise else [_needs(plan, node)]
-    constants, lines = low_bit.xnor(plan, stage, _window(plan, node), lambda pixel: _place(plan, node, pixel))
+    ready = await_pixels(plan.graph, node) if window.pointwise else [await_window(plan, node)]
+    constants, lines = low_bit.xnor(plan, stage, window_record(plan, node), lambda pixel: place_of(plan, node, pixel))
     return constants, ready, lines
 
 
@@ -235,16 +153,16 @@ def _dense(plan: Plan, node: Node, stage: Stage) -> Body:
     constants = [channels, f"  {wide} *const gathered = {place};"]
     if op.window.pointwise:
         fetch = [f"const void *tap[1] = {{at_{identifier(source.name)}(made.{name} + PIXEL)}};"]
-        ready = _ready(graph, node)
+        ready = await_pixels(graph, node)
     else:
-        constants.append(_window(plan, node))
+        constants.append(window_record(plan, node))
         at = f"at_{identifier(source.name)}(0)"
-        place = _place(plan, node, "PIXEL")
+        place = place_of(plan, node, "PIXEL")
         fetch = [
             f"const void *tap[{taps}];",
-            f"rillet_window_taps(window, {at}, {_outside(graph, node)}, {place}, tap);",
+            f"rillet_window_taps(window, {at}, {outside_pixel(graph, node)}, {place}, tap);",
         ]
-        ready = [_needs(plan, node)]
+        ready = [await_window(plan, node)]
     first, output, loop, (start, end) = "0", "0", "    {", threads.piece(stage)
     if op.groups > 1:
         first, output = f"g * {per_group}", f"g * {outputs}"
@@ -301,11 +219,11 @@ def _depthwise(plan: Plan, node: Node, stage: Stage) -> Body:
     lines = [
         *_block(threads.each_pixel(node, stage)),
         f"      const void *tap[{taps}];",
-        f"      rillet_window_taps(window, {at}, {_outside(graph, node)}, {_place(plan, node, 'p')}, tap);",
+        f"      rillet_window_taps(window, {at}, {outside_pixel(graph, node)}, {place_of(plan, node, 'p')}, tap);",
         f"      {kernel}(tap, {taps}, at_{name}(made.{name} + p), {op.out_channels}, {tail});",
         "    }",
     ]
-    return [constants, _window(plan, node)], [_needs(plan, node)], lines
+    return [constants, window_record(plan, node)], [await_window(plan, node)], lines
 
 
 # -- pools -----------------------------------------------------------------------------------------------------------
@@ -326,11 +244,11 @@ def _pool(plan: Plan, node: Node, stage: Stage) -> Body:
     lines = [
         *_block(threads.each_pixel(node, stage)),
         f"      const void *tap[{op.window.taps}] = {{0}};",
-        f"      const int32_t taps = rillet_window_inside(window, at_{source}(0), {_place(plan, node, 'p')}, tap);",
+        f"      const int32_t taps = rillet_window_inside(window, at_{source}(0), {place_of(plan, node, 'p')}, tap);",
         f"      {kernel}(tap, taps, at_{name}(made.{name} + p), {channels}{more}{limits});",
         "    }",
     ]
-    return [_window(plan, node)], [_needs(plan, node)], lines
+    return [window_record(plan, node)], [await_window(plan, node)], lines
 
 
 def _global_pool(plan: Plan, segment: Segment, node: Node, stage: Stage) -> Body:
@@ -391,7 +309,7 @@ def _mean_scale(source: Quant, out: Quant, count: int, rounding: Rounding) -> tu
 
 def _each(plan: Plan, node: Node, stage: Stage, kernel: str, *more: object) -> Body:
     """A kernel that takes a value in and gives a value out."""
-    return [], _ready(plan.graph, node), _over_pixels(plan, node, stage, kernel, *more)
+    return [], await_pixels(plan.graph, node), _over_pixels(plan, node, stage, kernel, *more)
 
 
 def _over_pixels(plan: Plan, node: Node, stage: Stage, kernel: str, *more: object) -> list[str]:
@@ -403,7 +321,7 @@ def _over_pixels(plan: Plan, node: Node, stage: Stage, kernel: str, *more: objec
     if whole:
         pixel, _ = threads.piece(stage)
         channels = f"{threads.piece_pixels(stage)} * {node.shape.channels}"
-    at = [_at(graph, source, node, pixel) for source in node.inputs]
+    at = [source_at(graph, source, node, pixel) for source in node.inputs]
     arguments = ", ".join(map(str, (*at, f"at_{name}(made.{name} + {pixel})", channels, *more)))
     if whole:
         return [*threads.each_piece(node, stage), f"    {kernel}({arguments});"]
@@ -439,7 +357,7 @@ def _arithmetic(plan: Plan, node: Node, stage: Stage) -> Body:
             numbers = (*sides, k.out.mantissa, k.out.shift, zeros[2], low, high)
         kind = "multiply" if isinstance(op, Multiply) else "add"
         constants, more = [f"  const rillet_{kind} constants = {{{', '.join(map(str, numbers))}}};"], "constants"
-    return constants, _ready(graph, node), _over_pixels(plan, node, stage, kernel, more)
+    return constants, await_pixels(graph, node), _over_pixels(plan, node, stage, kernel, more)
 
 
 def _product_scale(left: Quant, right: Quant, out: Quant, rounding: Rounding) -> tuple[int, int, int]:
@@ -457,9 +375,9 @@ def _softmax(plan: Plan, node: Node, stage: Stage) -> Body:
     kernel, more = f"rillet_softmax_{node.type.dtype.value}", f"net_{name}_table"
     if node.type.quant is None:
         more = real(op.beta)
-    arguments = f"{_at(plan.graph, node.inputs[0], node, 'p')}, at_{name}(made.{name} + p), {node.shape.channels}"
+    arguments = f"{source_at(plan.graph, node.inputs[0], node, 'p')}, at_{name}(made.{name} + p), {node.shape.channels}"
     lines = [*threads.each_pixel(node, stage), f"      {kernel}({arguments}, {more});"]
-    return [], _ready(plan.graph, node), lines
+    return [], await_pixels(plan.graph, node), lines
 
 
 def _copy(plan: Plan, node: Node, stage: Stage) -> Body:
@@ -472,22 +390,22 @@ def _copy(plan: Plan, node: Node, stage: Stage) -> Body:
     at = identifier(source.name)
     match op:
         case Slice(start=start, stop=stop):
-            from_ = f"{_at(graph, source.name, node, 'p')} + {start}"
-            return [], _ready(graph, node), [*loop, f"      memcpy({out}, {from_}, {(stop - start) * size});"]
+            from_ = f"{source_at(graph, source.name, node, 'p')} + {start}"
+            return [], await_pixels(graph, node), [*loop, f"      memcpy({out}, {from_}, {(stop - start) * size});"]
         case Pad():
-            place = _place(plan, node, "p")
+            place = place_of(plan, node, "p")
             lines = [
                 *_block(loop),
                 "      const void *tap[1];",
-                f"      rillet_window_taps(window, at_{at}(0), {_outside(graph, node)}, {place}, tap);",
+                f"      rillet_window_taps(window, at_{at}(0), {outside_pixel(graph, node)}, {place}, tap);",
                 f"      memcpy({out}, tap[0], {node.type.pixel_bytes});",
                 "    }",
             ]
-            return [_window(plan, node)], [_needs(plan, node)], lines
+            return [window_record(plan, node)], [await_window(plan, node)], lines
         case Resize():
 
             def pixel(p: str) -> str:
-                row, column = _place(plan, node, p).split(", ")
+                row, column = place_of(plan, node, p).split(", ")
                 return f"net_{name}_rows[{row}] * {source.shape.width} + net_{name}_columns[{column}]"
 
             ready = [f"    if (made.{at} <= (uint32_t)({pixel('n - 1')})) return;"]
@@ -496,12 +414,12 @@ def _copy(plan: Plan, node: Node, stage: Stage) -> Body:
             lines, channel = [*_block(loop), f"      {kind} *const out = {out};"], 0
             for i, input_name in enumerate(node.inputs):
                 part = graph.by_name[input_name]
-                from_, count = _at(graph, input_name, node, "p"), part.shape.channels
+                from_, count = source_at(graph, input_name, node, "p"), part.shape.channels
                 if rescaled(node, part):
                     lines.append(f"      rillet_lookup({from_}, out + {channel}, {count}, net_{name}_table{i});")
                 else:
                     lines.append(f"      memcpy(out + {channel}, {from_}, {count * size});")
                 channel += count
-            return [], _ready(graph, node), [*lines, "    }"]
+            return [], await_pixels(graph, node), [*lines, "    }"]
         case _:
             raise Unsupported(f"{graph.name}: {node.name}: does not only move values")

@@ -4,7 +4,7 @@ from importlib.resources import files
 
 import numpy as np
 
-from rillet.backends.c.calls import c_type, needs_outside
+from rillet.backends.c.calls import c_type
 from rillet.backends.c.constants import definition, identifier, outside_name, outside_value
 from rillet.backends.c.data import program_arrays, weight_files
 from rillet.backends.c.entry import (
@@ -16,6 +16,7 @@ from rillet.backends.c.entry import (
     run_arguments,
 )
 from rillet.backends.c.image import LENT, input_of, lends_image
+from rillet.backends.c.reads import needs_outside
 from rillet.backends.c.rows import outside_rows, used_tiles
 from rillet.backends.c.stages import accessor, constant_accessor, stage_text
 from rillet.backends.c.storage import as_stored

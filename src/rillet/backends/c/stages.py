@@ -1,7 +1,8 @@
 """The C text of one stage: when it may fire, and who runs after it; and where the pixels of each value lie."""
 
-from rillet.backends.c.calls import body, c_type, windowed
+from rillet.backends.c.calls import body, c_type
 from rillet.backends.c.constants import identifier
+from rillet.backends.c.reads import windowed
 from rillet.backends.c.threads import argument, await_lines, done_lines, parameter, share
 from rillet.ir.graph import Graph, Node
 from rillet.ir.ops import Conv, op_macs, op_name

@@ -1,0 +1,85 @@
+"""Where a stage reads its inputs, and when they are there."""
+
+from rillet.backends.c.constants import identifier, outside_name, outside_value
+from rillet.backends.c.image import LENT, input_of, lends_image
+from rillet.ir.graph import Graph, Node
+from rillet.ir.ops import Constant, Pad, Resize, op_window
+from rillet.plan.plan import Kernel, Plan, Stage
+
+
+def windowed(node: Node, stage: Stage) -> bool:
+    """True where the stage reads around each pixel's place, and so must know its row and column."""
+    if stage.kernel in (Kernel.DENSE, Kernel.TILES, Kernel.LISTS, Kernel.LOW_BIT, Kernel.XNOR):
+        window, twice = op_window(node.op), stage.tiling is not None and stage.tiling.parts > 1
+        return window is not None and (twice or not window.pointwise)
+    if stage.kernel is Kernel.COPY:
+        return isinstance(node.op, Pad | Resize)
+    return stage.kernel in (Kernel.DEPTHWISE, Kernel.DEPTHWISE_TILES, Kernel.LOW_BIT_DEPTHWISE, Kernel.POOL)
+
+
+def source_at(graph: Graph, source: str, node: Node, pixel: str) -> str:
+    """Pointer to the pixel of a source that goes with a pixel of `node`; one pixel alone goes with all."""
+    single = graph.by_name[source].shape.pixels == 1 and node.shape.pixels > 1
+    return f"at_{identifier(source)}({'0' if single else f'made.{identifier(node.name)} + {pixel}'})"
+
+
+def await_pixels(graph: Graph, node: Node) -> list[str]:
+    """Returns from the stage unless every input pixel of the tile is there (ops that see their own pixel alone)."""
+    missing: list[str] = []
+    for source in dict.fromkeys(node.inputs):
+        value = graph.by_name[source]
+        if isinstance(value.op, Constant):
+            continue
+        single = value.shape.pixels == 1 and node.shape.pixels > 1
+        missing.append(f"made.{identifier(source)} < {'1' if single else f'made.{identifier(node.name)} + n'}")
+    return [f"    if ({' || '.join(missing)}) return;"]
+
+
+def place_of(plan: Plan, node: Node, pixel: str) -> str:
+    """Row and column of a pixel of the tile, which lies in one row, or is some whole rows."""
+    if plan.host is None:
+        return f"row, column + {pixel}"
+    return f"row + ({pixel}) / {node.shape.width}, ({pixel}) % {node.shape.width}"
+
+
+def await_window(plan: Plan, node: Node) -> str:
+    """Returns from the stage unless the last pixel under the tile's windows is there."""
+    source = identifier(node.inputs[0])
+    return f"    if (made.{source} <= rillet_window_needs(window, {place_of(plan, node, 'n - 1')})) return;"
+
+
+def window_record(plan: Plan, node: Node) -> str:
+    """The constants of a stage's window over its input."""
+    window, source = op_window(node.op), plan.graph.by_name[node.inputs[0]]
+    assert window is not None
+    buffer = plan.buffers.get(source.name)
+    slots = str(buffer.pixels if buffer else source.shape.width)
+    if lends_image(plan) and source.name == input_of(plan).name:
+        slots = f"{LENT} ? {source.shape.pixels} : {slots}"
+    numbers = (
+        *window.kernel,
+        *window.stride,
+        window.padding[0],
+        window.padding[2],
+        *window.dilation,
+        source.shape.height,
+        source.shape.width,
+        slots,
+        source.type.pixel_bytes,
+    )
+    return f"  const rillet_window window = {{{', '.join(map(str, numbers))}}};"
+
+
+def needs_outside(node: Node, stage: Stage) -> bool:
+    """True where a stage reads the constant pixel that stands for padding."""
+    window = op_window(node.op)
+    without = (Kernel.POOL, Kernel.TILES, Kernel.LISTS, Kernel.DEPTHWISE_TILES, Kernel.XNOR)
+    return window is not None and any(window.padding) and stage.kernel not in without
+
+
+def outside_pixel(graph: Graph, node: Node) -> str:
+    """The constant pixel that stands for padding; any pixel where there is none."""
+    window = op_window(node.op)
+    if window is None or not any(window.padding):
+        return f"at_{identifier(node.inputs[0])}(0)"  # no tap lies outside
+    return outside_name(outside_value(graph, node), graph.by_name[node.inputs[0]].type.dtype)
