@@ -15,7 +15,7 @@ from rillet.plan.tilings import VECTORS, channel_units, choose_on, lists_ns
 from rillet.plan.timing import Tile
 from rillet.targets.host import Host
 
-ROWS = (1, 2, 4, 8, 16)
+ROWS = (1, 2, 4, 8, 16, 32)
 """Rows that a tile of a host plan may have."""
 HOST_ALIGNMENT = 64
 """A line of the cache, and a vector of the widest set."""
