@@ -39,6 +39,8 @@ VALUE_BYTES_PER_NS = 20.0
 """Bytes that a kernel without weights takes in or gives out."""
 ALIKE = 0.1
 """Estimates that differ by less say nothing; of such plans the one of least memory was measured to be faster."""
+ALIKE_SHARED = 0.02
+"""The same for several threads: they wait at each tile, and more and smaller ones cost what the nearer cache saves."""
 CACHE_SHARE = 0.75
 """Share of the second-level cache that weights and rings of a segment may fill and still count as near."""
 
@@ -52,8 +54,8 @@ def plan_host(
     slower: float | None = None,
     threads: int = 1,
 ) -> Plan:
-    """The fastest plan of whole rows for `threads` threads of `host`, or for one where more hardly help; for one, the
-    smallest of those estimated about as fast.
+    """The smallest plan of whole rows that is estimated about as fast as the fastest for `threads` threads of `host`,
+    or for one where more hardly help.
 
     ram_bytes: instead, the least estimated time within so many bytes.
     slower: instead, the least memory at an estimated time of at most 1 + `slower` times the least.
@@ -69,13 +71,11 @@ def plan_host(
         alone = HostPlanner(graph, host, resident)
         if alone.least_ns() < planner.least_ns() * (1 + LEAST_GAIN * (threads - 1)):
             return plan_host(graph, host, ram_bytes=ram_bytes, resident=resident, slower=slower)
-    if slower is None and ram_bytes is None and threads == 1:
-        # Several threads wait at each tile: more and smaller ones cost them what the nearer cache saves.
-        slower = ALIKE
-    if slower is not None:
-        made = planner.smallest(slower)
+    if slower is None and ram_bytes is not None:
+        made = planner.within(ram_bytes)
     else:
-        made = planner.plan(None) if ram_bytes is None else planner.within(ram_bytes)
+        alike = ALIKE if threads == 1 else ALIKE_SHARED
+        made = planner.smallest(alike if slower is None else slower)
     if ram_bytes is not None and made.arena_bytes > ram_bytes:
         raise TargetError(
             f"{graph.name}: --ram must be at least {made.arena_bytes} bytes for this network in whole rows,"
