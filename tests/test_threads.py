@@ -127,7 +127,7 @@ def test_a_thread_waits_for_the_whole_rows_that_it_copies() -> None:
     b = Builder(np.random.default_rng(4), DType.U8)
     at = b.add(b.conv(16), b.add(b.conv(16), b.add(Input(), shape=Shape(4, 40, 8))))
     graph = b.graph(at)
-    plan = plan_host(graph, HOST, threads=2, resident=True)
+    plan = plan_host(graph, HOST, threads=2, resident=True, ram_bytes=1 << 20)
     (segment,) = plan.segments
     last = segment.stages[-1]
     assert last.tiling

@@ -235,7 +235,7 @@ LISTS_DEPTH = 4000
 """Deepest window: places are 16-bit numbers."""
 LISTS_GAIN = 1.1
 """How many times slower register tiles must be, by the estimates below, before lists are taken."""
-_DENSE_MACS_PER_NS = 420.0
+_DENSE_MACS_PER_NS = 460.0
 _NS_A_VALUE, _NS_AN_ADDITION, _NS_AN_OUTPUT = 1.3 / 64, 0.27 / 32, 6.0 / 64
 """What a pixel costs: each of its values, each weight that is not zero, each output. Measured; see bench/lowbit.py."""
 
