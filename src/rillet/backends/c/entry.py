@@ -84,12 +84,22 @@ def _begun(plan: Plan) -> list[str]:
 
 
 def _takes(plan: Plan, name: str, pixels: int) -> list[str]:
-    """take_rows: a tile of rows is there, or, of an image that the caller lends, all are."""
+    """take_rows: a tile of rows is there, or the `whole` image."""
     rows = [*advance(plan, plan.segments[0], input_of(plan), "  ")]
+    given = [parameter(plan)] if plan.threads > 1 else []
     if lends_image(plan):
-        rows = ["  do {", *(f"  {line}" for line in rows), f"  }} while (made.{name} < {pixels} && {LENT});"]
+        # Not asked of the image itself: a thread may still be behind, at rows of an image that was given up.
+        rows = ["  do {", *(f"  {line}" for line in rows), f"  }} while (whole && made.{name} < {pixels});"]
+        given.append("int32_t whole")
     finish = [f"  if (made.{name} == {pixels}) finish({argument(plan)});"] if plan.threads > 1 or _finish(plan) else []
-    return [f"static void take_rows({parameter(plan)})", "{", *rows, *finish, "}", ""]
+    return [f"static void take_rows({', '.join(given) or 'void'})", "{", *rows, *finish, "}", ""]
+
+
+def _take(plan: Plan, thread: str, whole: str) -> str:
+    """The call of it."""
+    return (
+        f"take_rows({', '.join([*([thread] if plan.threads > 1 else []), *([whole] if lends_image(plan) else [])])});"
+    )
 
 
 def _gathers(plan: Plan, name: str) -> list[str]:
@@ -126,7 +136,7 @@ def _one_thread(plan: Plan, profile: bool) -> list[str]:
         lines += [f"  net_input_t *const here = {kind}at_{name}(made.{name});", _stored_row(plan, "here")]
         lines.append(f"  made.{name} += {shape.width};")
     elif by_rows:
-        lines += [_stored_row(plan, f"at_{name}(made.{name})"), "  take_rows();"]
+        lines += [_stored_row(plan, f"at_{name}(made.{name})"), f"  {_take(plan, '', '0')}"]
     else:
         first = plan.segments[0]
         lines += ["  pushed = row;"] if reads_pushed(plan) else []
@@ -164,7 +174,7 @@ def _several_threads(plan: Plan, profile: bool) -> list[str]:
         "{",
         "  for (uint64_t count = 0; rillet_more(&gate, count); count++) {",
         "    if (count == __atomic_load_n(&gate.first, __ATOMIC_RELAXED)) begin(thread);",
-        "    take_rows(thread);",
+        f"    {_take(plan, 'thread', 'count + 1 == __atomic_load_n(&gate.whole, __ATOMIC_RELAXED)')}",
         "  }",
         "  return 0;",
         "}",
@@ -218,7 +228,7 @@ def _several_threads(plan: Plan, profile: bool) -> list[str]:
         if f"read_{name}" in spent:
             lines.append(f"  rillet_after(&self->place, self->last.read_{name});")
         lines += [_stored_row(plan, here), *(_gathers(plan, name) if several else [])]
-    return [*lines, "  rillet_open(&gate);", "  take_rows(self);", "}", ""]
+    return [*lines, "  rillet_open(&gate);", f"  {_take(plan, 'self', '0')}", "}", ""]
 
 
 def _image(plan: Plan) -> list[str]:
@@ -228,9 +238,9 @@ def _image(plan: Plan) -> list[str]:
         values = source.shape.width * source.shape.channels
         return [f"  for (int32_t y = 0; y < NET_INPUT_HEIGHT; y++) net_push_row(image + y * {values});"]
     lines = [f"  {LENT} = (void *)image;"]
-    if plan.threads == 1:
-        return [*lines, "  take_rows();"]
-    return [*lines, "  rillet_open(&gate);", "  take_rows(threads);"]
+    if plan.threads > 1:
+        lines += ["  __atomic_store_n(&gate.whole, gate.opened + 1, __ATOMIC_RELAXED);", "  rillet_open(&gate);"]
+    return [*lines, f"  {_take(plan, 'threads', '1')}"]
 
 
 def entry_points(plan: Plan, profile: bool) -> str:

@@ -78,6 +78,7 @@ typedef struct {
   pthread_cond_t more;
   uint64_t opened;  /* so many times */
   uint64_t first;   /* for the first time for the newest image */
+  uint64_t whole;   /* how often with the last time for a whole image; 0 before one */
   int32_t sleepers;
   int32_t stopped;
 } rillet_gate;
