@@ -1,4 +1,4 @@
-"""Prints what a hand-over between two threads takes here; WAIT_NS of `plan/host.py`, an estimate, should be near it.
+"""Prints what a hand-over between two threads takes here; WAIT_NS of `plan/host.py` counts it, and uneven shares beside it.
 
 usage: python bench/handover.py
 
