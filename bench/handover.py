@@ -1,4 +1,4 @@
-"""Prints what a hand-over between two threads takes here; WAIT_NS of `plan/host.py` counts it, and uneven shares beside it.
+"""Prints what a hand-over between two threads takes here; WAIT_NS of `plan/host.py` counts it, and uneven shares.
 
 usage: python bench/handover.py
 
