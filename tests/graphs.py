@@ -155,7 +155,7 @@ def graphs(draw: st.DrawFn, layers: int = 6, real: bool = False) -> Graph:
         source = b.node(at)
         whole = Window((source.shape.height, source.shape.width))
         kind = draw(st.sampled_from([PoolKind.AVERAGE, PoolKind.MEAN, PoolKind.MAX]))
-        at = _mean(draw, b, at) if kind is PoolKind.MEAN else b.add(Pool(kind, whole), at, same=True)
+        at = mean(draw, b, at) if kind is PoolKind.MEAN else b.add(Pool(kind, whole), at, same=True)
         at = b.add(b.conv(draw(st.integers(2, 7)), rounding=draw(st.sampled_from(list(Rounding)))), at)
         if draw(st.booleans()):
             at = b.add(Softmax(), at, quant=Quant(1 / 256, -128 if dtype is DType.I8 else 0))
@@ -212,8 +212,8 @@ def _block(draw: st.DrawFn, b: Builder, at: str) -> str:
             quant = b.node(parts[0]).type.quant
             return b.add(Concat(), parts[0], b.add(Requantize(), parts[1], quant=quant), quant=quant)
         case "squeeze":
-            gate = b.add(b.conv(channels, activation=Activation.RELU), b.add(b.conv(2), _mean(draw, b, at)))
-            return _product(draw, b, at, gate)
+            gate = b.add(b.conv(channels, activation=Activation.RELU), b.add(b.conv(2), mean(draw, b, at)))
+            return product(draw, b, at, gate)
         case "pool":
             sides = tuple(draw(st.integers(0, k - 1)) for k in (kernel[0], kernel[0], kernel[1], kernel[1]))
             window = Window(kernel, stride, sides)  # type: ignore[arg-type]
@@ -227,7 +227,7 @@ def _block(draw: st.DrawFn, b: Builder, at: str) -> str:
         case "constant":
             whole = source.shape if draw(st.booleans()) else Shape(1, 1, channels)
             other = b.add(Constant(b.dtype), shape=whole)
-            return b.add(Add(), at, other) if draw(st.booleans()) else _product(draw, b, at, other)
+            return b.add(Add(), at, other) if draw(st.booleans()) else product(draw, b, at, other)
         case "function":
             rounding = _rounding(draw, b)
             exact = b.dtype is DType.F32 or rounding is Rounding.SHIFT
@@ -242,14 +242,15 @@ def _rounding(draw: st.DrawFn, b: Builder) -> Rounding:
     return Rounding.DOUBLE if b.dtype is DType.F32 else draw(st.sampled_from([Rounding.DOUBLE, Rounding.SHIFT]))
 
 
-def _mean(draw: st.DrawFn, b: Builder, at: str) -> str:
+def mean(draw: st.DrawFn, b: Builder, at: str) -> str:
     """The mean of a whole map."""
     shape, rounding = b.node(at).shape, _rounding(draw, b)
     quant = b.shifted(b.quant(at).scale / shape.pixels) if rounding is Rounding.SHIFT else None
     return b.add(Pool(PoolKind.MEAN, Window((shape.height, shape.width)), rounding=rounding), at, quant=quant)
 
 
-def _product(draw: st.DrawFn, b: Builder, left: str, right: str) -> str:
+def product(draw: st.DrawFn, b: Builder, left: str, right: str) -> str:
+    """The product of two values, under either rule."""
     rounding = _rounding(draw, b)
     shifts = rounding is Rounding.SHIFT
     quant = b.shifted(b.quant(left).scale * b.quant(right).scale) if shifts else None

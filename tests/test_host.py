@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 
 import rillet.plan.host as planner
 from conftest import NETWORKS, example_counts, shared_file
-from graphs import Builder, graphs, random_image
+from graphs import Builder, graphs, mean, product, random_image
 from rillet.backends import reference
 from rillet.backends.c.emit import emit
 from rillet.errors import TargetError
 from rillet.importers.tflite import load
 from rillet.ir.graph import Graph
-from rillet.ir.ops import Activate, Activation, Conv, Input, Rounding, Window
+from rillet.ir.ops import Activate, Activation, Add, Conv, Input, Rounding, Window
 from rillet.ir.types import DType, Quant, Shape
 from rillet.plan.host import plan_host
 from rillet.plan.plan import Kernel, Plan
@@ -40,7 +40,9 @@ HOSTS = [Host(name, name, l1_bytes=32 << 10, l2_bytes=256 << 10, extras=EXTRAS.g
 
 @st.composite
 def layers(draw: st.DrawFn) -> Graph:
-    """One convolution of any kind on an odd map: channels 1 to 70, widths 1 to 40, kernels 1 to 7, any padding."""
+    """One convolution of any kind on an odd map: channels 1 to 70, widths 1 to 40, kernels 1 to 7, any padding; and
+    perhaps something that takes its values in.
+    """
     dtype = draw(st.sampled_from([DType.I8, DType.I8, DType.U8, DType.F32]))
     b = Builder(np.random.default_rng(draw(st.integers(0, 2**32 - 1))), dtype)
     kernel = (draw(st.integers(1, 7)), draw(st.integers(1, 7)))
@@ -62,9 +64,19 @@ def layers(draw: st.DrawFn) -> Graph:
         weights=dtype,
         rounding=draw(st.sampled_from(list(Rounding))),
     )
-    b.add(op, b.add(Input(), shape=Shape(height, width, channels)))
-    if draw(st.booleans()):
-        b.add(b.conv(draw(st.integers(1, 40))), b.nodes[-1].name)
+    made = b.add(op, b.add(Input(), shape=Shape(height, width, channels)))
+    match draw(st.sampled_from(["nothing", "pointwise", "sum", "product", "excited"])):
+        case "pointwise":
+            b.add(b.conv(draw(st.integers(1, 40))), made)
+        case "sum":
+            other = b.add(b.conv(op.out_channels), made)
+            b.add(Add(draw(st.sampled_from([Activation.NONE, Activation.RELU])), draw(st.booleans())), made, other)
+        case "product":
+            product(draw, b, made, b.add(b.conv(op.out_channels), made))
+        case "excited":
+            product(draw, b, made, b.add(b.conv(op.out_channels), mean(draw, b, made)))
+        case _:
+            pass
     return b.graph()
 
 

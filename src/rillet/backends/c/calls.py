@@ -15,6 +15,7 @@ from rillet.backends.c.constants import (
     rescaled,
     weight_zero,
 )
+from rillet.backends.c.pairwise import pairwise_constants, pairwise_lines
 from rillet.backends.c.reads import await_pixels, await_window, outside_pixel, place_of, source_at, window_record
 from rillet.backends.c.storage import offset
 from rillet.errors import Unsupported
@@ -340,6 +341,9 @@ def _arithmetic(plan: Plan, node: Node, stage: Stage) -> Body:
     word = "multiply" if isinstance(op, Multiply) else "subtract" if op.subtract else "add"
     low, high = bounds(graph, node, op.activation)
     constants: list[str] = []
+    if (found := pairwise_constants(plan, stage)) is not None:
+        constants, lines = pairwise_lines(plan, stage, found, low, high)
+        return constants, await_pixels(graph, node), lines
     more = f"{low}, {high}"
     kernel = f"rillet_{word}_{node.type.dtype.value}"
     if isinstance(op, Add) and node.type.quant is not None and left.type.quant == right.type.quant == node.type.quant:

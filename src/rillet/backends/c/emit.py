@@ -16,6 +16,7 @@ from rillet.backends.c.entry import (
     run_arguments,
 )
 from rillet.backends.c.image import LENT, input_of, lends_image
+from rillet.backends.c.pairwise import pairwise_constants
 from rillet.backends.c.reads import needs_outside
 from rillet.backends.c.rows import outside_rows, used_tiles
 from rillet.backends.c.stages import accessor, constant_accessor, stage_text
@@ -65,7 +66,7 @@ def emit(plan: Plan, profile: bool = False) -> dict[str, str]:
     """
     stored = as_stored(plan)
     arrays = program_arrays(stored, plan.graph) | _outside_rows(stored)
-    used = {header for s in plan.segments for stage in s.stages for header in _headers(plan, stage)}
+    used = {header for s in plan.segments for stage in s.stages for header in _headers(stored, stage)}
     if plan.flipped:
         used.add("rows.h")
     more = [*(["threads.h"] if plan.threads > 1 else []), *(["profile.h"] if profile else [])]
@@ -100,6 +101,8 @@ def _headers(plan: Plan, stage: Stage) -> tuple[str, ...]:
         return (*_HEADERS[Kernel.XNOR], "xnor_avx512.h")
     if stage.kernel is Kernel.GLOBAL_POOL and plan.host is not None:
         return ("pool.h", "pool_rows.h")
+    if pairwise_constants(plan, stage) is not None:
+        return ("pairwise.h",)
     binary = plan.graph.by_name[stage.node].type.dtype is DType.BINARY
     return _HEADERS[Kernel.SIGN] if stage.kernel is Kernel.POOL and binary else _HEADERS[stage.kernel]
 

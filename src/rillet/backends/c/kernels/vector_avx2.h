@@ -154,6 +154,13 @@ RILLET_TILE rillet_sums rillet_sums_rounded(rillet_sums sum, rillet_factors k, i
   return _mm256_add_epi32(_mm256_sub_epi32(_mm256_cvtps_epi32(near), up), down);
 }
 
+/* Bytes as real numbers, and the nearest integers, halves to even. */
+RILLET_TILE rillet_reals rillet_reals_of_bytes(const rillet_byte *at)
+{
+  return _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)at)));
+}
+RILLET_TILE rillet_sums rillet_sums_nearest(rillet_reals value) { return _mm256_cvtps_epi32(value); }
+
 /* value - less, no less than the least int32: what is so far down is clamped. */
 RILLET_TILE rillet_sums rillet_sums_less(rillet_sums value, int32_t less)
 {

@@ -139,6 +139,13 @@ RILLET_TILE rillet_sums rillet_sums_rounded(rillet_sums sum, rillet_factors k, i
   return _mm512_mask_sub_epi32(up, _mm512_cmp_ps_mask(rest, _mm512_set1_ps(-0.5f), _CMP_LT_OQ), up, one);
 }
 
+/* Bytes as real numbers, and the nearest integers, halves to even. */
+RILLET_TILE rillet_reals rillet_reals_of_bytes(const rillet_byte *at)
+{
+  return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)at)));
+}
+RILLET_TILE rillet_sums rillet_sums_nearest(rillet_reals value) { return _mm512_cvtps_epi32(value); }
+
 /* value - less, no less than the least int32: what is so far down is clamped. */
 RILLET_TILE rillet_sums rillet_sums_less(rillet_sums value, int32_t less)
 {

@@ -127,6 +127,16 @@ RILLET_TILE rillet_sums rillet_sums_rounded(rillet_sums sum, rillet_factors k, i
   return vaddq_s32(vsubq_s32(vcvtnq_s32_f32(near), up), down);
 }
 
+/* Bytes as real numbers, and the nearest integers, halves to even. */
+RILLET_TILE rillet_reals rillet_reals_of_bytes(const rillet_byte *at)
+{
+  int32_t four;
+  memcpy(&four, at, 4);
+  const int8x8_t bytes = vreinterpret_s8_s32(vdup_n_s32(four));
+  return vcvtq_f32_s32(vmovl_s16(vget_low_s16(vmovl_s8(bytes))));
+}
+RILLET_TILE rillet_sums rillet_sums_nearest(rillet_reals value) { return vcvtnq_s32_f32(value); }
+
 /* value - less, no less than the least int32: what is so far down is clamped. */
 RILLET_TILE rillet_sums rillet_sums_less(rillet_sums value, int32_t less) { return vqsubq_s32(value, vdupq_n_s32(less)); }
 
