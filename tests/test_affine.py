@@ -1,10 +1,12 @@
 """Float32 constants that stand for the double rounding: equal to it at every sum, where they say so."""
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rillet.arithmetic.affine import affine, careful
+from rillet.arithmetic import shift
+from rillet.arithmetic.affine import affine, careful, shifted
 from rillet.arithmetic.fixed_point import Clamp, multiply_double
 
 
@@ -62,3 +64,32 @@ def test_channels_out_of_reach_are_constants_or_not_shown() -> None:
     found = affine([2**30, 2**30, 2**30], [-31, -24, 3], (-reach, reach), Clamp(-10, 10))
     assert found.shown.tolist() == [True, False, False]
     assert found.scale[0] == found.nudge[0] == 0
+
+
+@pytest.mark.parametrize("by", [0, 1, 2, 7, 15, 16])
+def test_sums_kept_as_bits_are_divided_half_to_even(by: int) -> None:
+    rng = np.random.default_rng(by)
+    reach = min(2**22, (2**15 - 1) << by) - 1
+    found = shifted([by], (np.array([-reach]), np.array([reach])))
+    assert found.as_bits and found.shown.all()
+    halves = (np.arange(-(reach >> by), reach >> by) << by) + (1 << by >> 1)
+    sums = np.concatenate([rng.integers(-reach, reach + 1, 5000), [-reach, -1, 0, 1, reach], rng.choice(halves, 2000)])
+    sums = np.clip(sums, -reach, reach)
+    real = (found.origin + sums).astype(np.int32).view(np.float32)
+    # Exact in float64, so rounded once, as a fused operation is.
+    made = (real.astype(np.float64) * found.scale + found.nudge).astype(np.float32).view(np.int32)
+    assert np.array_equal(made.astype(np.int64) - found.origin, shift.rescale(sums, by))
+
+
+@pytest.mark.parametrize(
+    ("by", "reach", "as_bits"),
+    [(8, 2**22 - 1, True), (8, 2**22, False), (0, 2**15 - 2, True), (0, 2**15 - 1, False), (17, 10, False)],
+)
+def test_which_sums_are_kept_as_bits(by: int, reach: int, as_bits: bool) -> None:
+    """Those of a layer of which one channel may not be are kept as they are."""
+    sums = np.array([-5, -reach]), np.array([5, 3])
+    found = shifted([1, by], sums)
+    assert found.as_bits == as_bits
+    assert found.origin == (0x4B400000 if as_bits else 0)
+    assert found.shown.tolist() == [True, by <= 16]
+    assert as_bits or not found.nudge.any()

@@ -37,7 +37,7 @@ def list_arrays(graph: Graph, stage: Stage) -> dict[str, Array]:
     arrays: dict[str, Array] = {
         "places": (np.concatenate([*padded, np.zeros(1, np.int64)]) * step).astype(np.uint16),
         "outputs": table.astype(np.int16),
-        "bias": bias.astype(np.int32),
+        "bias": (bias.astype(np.int64) + rounding.origin).astype(np.int32),
         "scale": rounding.scale,
         "nudge": rounding.nudge,
     }

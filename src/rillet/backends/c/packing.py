@@ -48,7 +48,7 @@ def tile_arrays(graph: Graph, stage: Stage, lanes: int) -> dict[str, Array]:
     rounding = channel_rounding(graph, node)
     arrays = {
         "weights": packed.astype(np.int8),
-        "bias": _placed(bias.astype(np.int32), order),
+        "bias": _placed((bias.astype(np.int64) + rounding.origin).astype(np.int32), order),
         "scale": _placed(rounding.scale, order),
         "nudge": _placed(rounding.nudge, order),
     }
@@ -69,14 +69,14 @@ def channel_rounding(graph: Graph, node: Node) -> Affine:
     if op.rounding is Rounding.SINGLE:
         nothing = np.zeros(len(mantissa), np.float32)
         return Affine(nothing, nothing, np.zeros(len(mantissa), np.bool_), signed=False, centre=0)
-    if op.rounding is Rounding.SHIFT:
-        return shifted(shift)
     weight, bias = folded_bias(graph, node)
     rows = weight.reshape(len(weight), -1).astype(np.int64)
     low, high = source.type.dtype.integers
     least, most = np.minimum(low * rows, high * rows).sum(1), np.maximum(low * rows, high * rows).sum(1)
-    clamp, zero = fp.activation_clamp(op.activation, quant(graph, node), node.type.dtype), quant(graph, node).zero_point
     sums = (bias.astype(np.int64) + least, bias.astype(np.int64) + most)
+    if op.rounding is Rounding.SHIFT:
+        return shifted(shift, sums)
+    clamp, zero = fp.activation_clamp(op.activation, quant(graph, node), node.type.dtype), quant(graph, node).zero_point
     relative = fp.Clamp(clamp.low - zero, clamp.high - zero)
     quick = affine(mantissa, shift, sums, relative)
     blocks = np.add.reduceat(~quick.shown, np.arange(0, len(quick.shown), _STORED_TOGETHER)) > 0

@@ -67,7 +67,8 @@ def channels_record(graph: Graph, node: Node) -> str:
     integers = "0, 0, 0, 0"
     if not rounding.shown.all():
         integers = ", ".join(f"net_{name}_{part}" for part in ("by_integers", "mantissa", "left", "right"))
-    steps = f"{int(rounding.signed)}, {int(rounding.careful)}, {int(op.rounding is Rounding.SINGLE)}, {rounding.centre}"
+    ways = (rounding.signed, rounding.careful, rounding.as_bits, op.rounding is Rounding.SINGLE)
+    steps = ", ".join(map(str, (*map(int, ways), rounding.centre)))
     arrays = ", ".join(f"net_{name}_{part}" for part in ("bias", "scale", "nudge"))
     numbers = f"{integers},\n    {steps}, {quant(graph, node).zero_point}, {low}, {high}"
     return f"  static const rillet_channels_byte_tiles channels = {{\n    {arrays},\n    {numbers}}};"

@@ -165,10 +165,10 @@ def _stored(pixels: int, first: int, size: int) -> list[str]:
         place = f"first + {v} * RILLET_LANES"
         lines.append(f"    const rillet_factors f{v} = rillet_factors_load(k->scale + {place}, k->nudge + {place});")
     for p in range(pixels):
-        lines += [f"    s{p}_{v} = rillet_sums_rounded(s{p}_{v}, f{v}, k->is_signed, k->careful);" for v in parts]
+        lines += [f"    s{p}_{v} = rillet_sums_to_store(s{p}_{v}, f{v}, k);" for v in parts]
         sums = ", ".join(f"s{p}_{v}" for v in parts)
         lines.append(f"    rillet_store_{size}(out + {p} * pitch + {at}, {sums}, lanes - {at},")
-        lines.append("                   k->zero + k->centre, k->low, k->high);")
+        lines.append("                   k->zero + k->centre, k->low, k->high, k->as_bits);")
     return [*lines, "  }"]
 
 

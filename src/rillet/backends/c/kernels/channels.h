@@ -22,6 +22,7 @@ typedef struct {
   const int32_t *mantissa, *left, *right; /* where there is one */
   int32_t is_signed;          /* whether the nudge takes the sign of the sum */
   int32_t careful;            /* whether float32 rounds in two steps */
+  int32_t as_bits;            /* whether sums are kept as the bits of 1.5 * 2^23 + sum: so is the bias */
   int32_t single;             /* whether integers are rounded once */
   int32_t centre;             /* what is to be added to what float32 gives */
   int32_t zero, low, high;
@@ -30,6 +31,12 @@ typedef struct {
 RILLET_TILE int32_t rillet_by_integers(const rillet_channels_byte_tiles *k, int32_t first)
 {
   return k->by_integers && k->by_integers[first / RILLET_LANES];
+}
+
+/* A vector of sums as its stores take it. */
+RILLET_TILE rillet_sums rillet_sums_to_store(rillet_sums sum, rillet_factors factors, const rillet_channels_byte_tiles *k)
+{
+  return k->as_bits ? rillet_sums_shifted(sum, factors) : rillet_sums_rounded(sum, factors, k->is_signed, k->careful);
 }
 
 /* Rounds the sums of one vector of channels for each of some pixels, `step` apart, where they lie. */
@@ -62,16 +69,16 @@ static __attribute__((noinline, unused)) void rillet_store_kept(int32_t *sums, i
   for (int32_t p = 0; p < pixels; p++, sums += step, out += pitch) {
     const rillet_sums a = rillet_sums_load(sums);
     if (vectors == 1) {
-      rillet_store_1(out, a, lanes, zero, low, high);
+      rillet_store_1(out, a, lanes, zero, low, high, 0);
       continue;
     }
     const rillet_sums b = rillet_sums_load(sums + RILLET_LANES);
     if (vectors == 2) {
-      rillet_store_2(out, a, b, lanes, zero, low, high);
+      rillet_store_2(out, a, b, lanes, zero, low, high, 0);
       continue;
     }
     const rillet_sums c = rillet_sums_load(sums + 2 * RILLET_LANES), d = rillet_sums_load(sums + 3 * RILLET_LANES);
-    rillet_store_4(out, a, b, c, d, lanes, zero, low, high);
+    rillet_store_4(out, a, b, c, d, lanes, zero, low, high, 0);
   }
 }
 #endif

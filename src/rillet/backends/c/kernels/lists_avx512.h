@@ -125,10 +125,10 @@ RILLET_TILE void rillet_store_listed(uint8_t *out, rillet_sums a, rillet_sums b,
     b = rillet_sums_load(kept + RILLET_LANES);
   } else {
     const rillet_factors f = {_mm512_set1_ps(k->scale[c]), _mm512_set1_ps(k->nudge[c])};
-    a = rillet_sums_rounded(a, f, k->is_signed, k->careful);
-    b = rillet_sums_rounded(b, f, k->is_signed, k->careful);
+    a = rillet_sums_to_store(a, f, k);
+    b = rillet_sums_to_store(b, f, k);
   }
-  rillet_store_2(out, a, b, 2 * RILLET_LANES, k->zero + k->centre, k->low, k->high);
+  rillet_store_2(out, a, b, 2 * RILLET_LANES, k->zero + k->centre, k->low, k->high, k->as_bits);
 }
 
 /* From channels of `abreast` pixels back to pixels, `pitch` apart. */

@@ -26,7 +26,7 @@ RILLET_TILE void rillet_store_on_line(const rillet_byte *left, rillet_line line,
                                       const rillet_pairwise *k)
 {
   const rillet_reals value = rillet_reals_add_product(line.offset, rillet_reals_of_bytes(left), line.factor);
-  rillet_store_1(out, rillet_sums_nearest(value), lanes, k->zero, k->low, k->high);
+  rillet_store_1(out, rillet_sums_nearest(value), lanes, k->zero, k->low, k->high, 0);
 }
 
 /* Value by value. */

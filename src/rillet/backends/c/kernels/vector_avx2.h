@@ -16,6 +16,9 @@
 #define RILLET_OPAQUE(pointer) __asm__("" : "+r"(pointer))
 #define RILLET_KEEP(vector) __asm__("" : "+x"(vector))
 
+/* The bits of the float 1.5 * 2^23, whose last bit counts one: those of its sum with a number are its bits plus it. */
+#define RILLET_BITS 0x4b400000
+
 typedef uint8_t rillet_byte;
 
 /* -- real numbers ---------------------------------------------------------------------------------------------------- */
@@ -154,6 +157,12 @@ RILLET_TILE rillet_sums rillet_sums_rounded(rillet_sums sum, rillet_factors k, i
   return _mm256_add_epi32(_mm256_sub_epi32(_mm256_cvtps_epi32(near), up), down);
 }
 
+/* The same of sums that are the bits of 1.5 * 2^23 + sum, under constants of affine.py's `shifted`: such bits again. */
+RILLET_TILE rillet_sums rillet_sums_shifted(rillet_sums sum, rillet_factors k)
+{
+  return _mm256_castps_si256(_mm256_fmadd_ps(_mm256_castsi256_ps(sum), k.scale, k.nudge));
+}
+
 /* Bytes as real numbers, and the nearest integers, halves to even. */
 RILLET_TILE rillet_reals rillet_reals_of_bytes(const rillet_byte *at)
 {
@@ -170,24 +179,34 @@ RILLET_TILE rillet_sums rillet_sums_less(rillet_sums value, int32_t less)
 
 RILLET_TILE void rillet_sums_keep(int32_t *out, rillet_sums sums) { _mm256_storeu_si256((__m256i *)out, sums); }
 
-/* Stores of the first `lanes` channels as bytes, the zero point added and clamped. Channels of several vectors are dealt
+/* Stores of the first `lanes` channels as bytes, the zero point added and clamped; `bits` as above, whose numbers fit 16
+   bits. Channels of several vectors are dealt
    out to them four by four, as packing puts them back: of n vectors, vector j has 4 n l + 4 j to 4 n l + 4 j + 3. */
 RILLET_TILE void rillet_store_1(rillet_byte *out, rillet_sums value, int32_t lanes, int32_t zero, int32_t low,
-                                int32_t high)
+                                int32_t high, int32_t bits)
 {
-  const __m256i least = _mm256_set1_epi32(low - zero), most = _mm256_set1_epi32(high - zero);
+  const int32_t from = bits ? RILLET_BITS - zero : -zero;
+  const __m256i least = _mm256_set1_epi32(from + low), most = _mm256_set1_epi32(from + high);
   const __m256i limited = _mm256_min_epi32(_mm256_max_epi32(value, least), most);
-  const __m256i stored = _mm256_add_epi32(limited, _mm256_set1_epi32(zero));
+  const __m256i stored = _mm256_sub_epi32(limited, _mm256_set1_epi32(from));
   const __m256i words = _mm256_packs_epi32(stored, stored), bytes = _mm256_packus_epi16(words, words);
   const __m256i order = _mm256_setr_epi32(0, 4, 0, 4, 0, 4, 0, 4);
   const int64_t eight = _mm_cvtsi128_si64(_mm256_castsi256_si128(_mm256_permutevar8x32_epi32(bytes, order)));
   memcpy(out, &eight, lanes >= 8 ? 8 : (size_t)lanes);
 }
 
-RILLET_TILE void rillet_store_2(rillet_byte *out, rillet_sums a, rillet_sums b, int32_t lanes, int32_t zero, int32_t low,
-                                int32_t high)
+/* Two vectors of sums as saturated words, four and four of each, the zero point added. */
+RILLET_TILE __m256i rillet_words(rillet_sums a, rillet_sums b, int32_t zero, int32_t bits)
 {
-  const __m256i words = _mm256_adds_epi16(_mm256_packs_epi32(a, b), _mm256_set1_epi16((int16_t)zero));
+  const __m256i from = _mm256_set1_epi32(bits ? RILLET_BITS : 0);
+  const __m256i words = _mm256_packs_epi32(_mm256_sub_epi32(a, from), _mm256_sub_epi32(b, from));
+  return _mm256_adds_epi16(words, _mm256_set1_epi16((int16_t)zero));
+}
+
+RILLET_TILE void rillet_store_2(rillet_byte *out, rillet_sums a, rillet_sums b, int32_t lanes, int32_t zero, int32_t low,
+                                int32_t high, int32_t bits)
+{
+  const __m256i words = rillet_words(a, b, zero, bits);
   const __m256i twice = _mm256_permute4x64_epi64(_mm256_packus_epi16(words, words), 0x08);
   const __m128i least = _mm_set1_epi8((char)low), most = _mm_set1_epi8((char)high);
   const __m128i bytes = _mm_min_epu8(_mm_max_epu8(_mm256_castsi256_si128(twice), least), most);
@@ -201,11 +220,9 @@ RILLET_TILE void rillet_store_2(rillet_byte *out, rillet_sums a, rillet_sums b, 
 }
 
 RILLET_TILE void rillet_store_4(rillet_byte *out, rillet_sums a, rillet_sums b, rillet_sums c, rillet_sums d,
-                                int32_t lanes, int32_t zero, int32_t low, int32_t high)
+                                int32_t lanes, int32_t zero, int32_t low, int32_t high, int32_t bits)
 {
-  const __m256i zeros = _mm256_set1_epi16((int16_t)zero);
-  const __m256i first = _mm256_adds_epi16(_mm256_packs_epi32(a, b), zeros);
-  const __m256i second = _mm256_adds_epi16(_mm256_packs_epi32(c, d), zeros);
+  const __m256i first = rillet_words(a, b, zero, bits), second = rillet_words(c, d, zero, bits);
   const __m256i least = _mm256_set1_epi8((char)low), most = _mm256_set1_epi8((char)high);
   const __m256i bytes = _mm256_min_epu8(_mm256_max_epu8(_mm256_packus_epi16(first, second), least), most);
   if (lanes >= 32) {

@@ -15,6 +15,9 @@
 #define RILLET_OPAQUE(pointer) __asm__("" : "+r"(pointer))
 #define RILLET_KEEP(vector) __asm__("" : "+v"(vector))
 
+/* The bits of the float 1.5 * 2^23, whose last bit counts one: those of its sum with a number are its bits plus it. */
+#define RILLET_BITS 0x4b400000
+
 typedef uint8_t rillet_byte;
 
 /* -- real numbers ---------------------------------------------------------------------------------------------------- */
@@ -139,6 +142,12 @@ RILLET_TILE rillet_sums rillet_sums_rounded(rillet_sums sum, rillet_factors k, i
   return _mm512_mask_sub_epi32(up, _mm512_cmp_ps_mask(rest, _mm512_set1_ps(-0.5f), _CMP_LT_OQ), up, one);
 }
 
+/* The same of sums that are the bits of 1.5 * 2^23 + sum, under constants of affine.py's `shifted`: such bits again. */
+RILLET_TILE rillet_sums rillet_sums_shifted(rillet_sums sum, rillet_factors k)
+{
+  return _mm512_castps_si512(_mm512_fmadd_ps(_mm512_castsi512_ps(sum), k.scale, k.nudge));
+}
+
 /* Bytes as real numbers, and the nearest integers, halves to even. */
 RILLET_TILE rillet_reals rillet_reals_of_bytes(const rillet_byte *at)
 {
@@ -155,22 +164,34 @@ RILLET_TILE rillet_sums rillet_sums_less(rillet_sums value, int32_t less)
 
 RILLET_TILE void rillet_sums_keep(int32_t *out, rillet_sums sums) { _mm512_storeu_si512(out, sums); }
 
-/* Stores of the first `lanes` channels as bytes, the zero point added and clamped. Channels of several vectors are dealt
+/* Stores of the first `lanes` channels as bytes, the zero point added and clamped; `bits` as above, whose numbers fit 16
+   bits. Channels of several vectors are dealt
    out to them four by four, as packing puts them back: of n vectors, vector j has 4 n l + 4 j to 4 n l + 4 j + 3. */
 RILLET_TILE void rillet_store_1(rillet_byte *out, rillet_sums value, int32_t lanes, int32_t zero, int32_t low,
-                                int32_t high)
+                                int32_t high, int32_t bits)
 {
-  const __m512i least = _mm512_set1_epi32(low - zero), most = _mm512_set1_epi32(high - zero);
+  const int32_t from = bits ? RILLET_BITS - zero : -zero;
+  const __m512i least = _mm512_set1_epi32(from + low), most = _mm512_set1_epi32(from + high);
   const __m512i limited = _mm512_min_epi32(_mm512_max_epi32(value, least), most);
-  const __m128i bytes = _mm512_cvtepi32_epi8(_mm512_add_epi32(limited, _mm512_set1_epi32(zero)));
+  const __m128i bytes = _mm512_cvtepi32_epi8(_mm512_sub_epi32(limited, _mm512_set1_epi32(from)));
   if (lanes >= 16) _mm_storeu_si128((__m128i *)out, bytes);
   else _mm_mask_storeu_epi8(out, (__mmask16)((1u << lanes) - 1), bytes);
 }
 
-RILLET_TILE void rillet_store_2(rillet_byte *out, rillet_sums a, rillet_sums b, int32_t lanes, int32_t zero, int32_t low,
-                                int32_t high)
+/* Two vectors of sums as saturated words, four and four of each, the zero point added. */
+RILLET_TILE __m512i rillet_words(rillet_sums a, rillet_sums b, int32_t zero, int32_t bits)
 {
-  const __m512i words = _mm512_adds_epi16(_mm512_packs_epi32(a, b), _mm512_set1_epi16((int16_t)zero));
+  /* The lower words of a and of b, as saturating packs deals them. */
+  const __m512i order = _mm512_set_epi16(62, 60, 58, 56, 30, 28, 26, 24, 54, 52, 50, 48, 22, 20, 18, 16, 46, 44, 42, 40, 14,
+                                         12, 10, 8, 38, 36, 34, 32, 6, 4, 2, 0);
+  const __m512i words = bits ? _mm512_permutex2var_epi16(a, order, b) : _mm512_packs_epi32(a, b);
+  return _mm512_adds_epi16(words, _mm512_set1_epi16((int16_t)zero));
+}
+
+RILLET_TILE void rillet_store_2(rillet_byte *out, rillet_sums a, rillet_sums b, int32_t lanes, int32_t zero, int32_t low,
+                                int32_t high, int32_t bits)
+{
+  const __m512i words = rillet_words(a, b, zero, bits);
   const __m512i order = _mm512_setr_epi64(0, 2, 4, 6, 0, 2, 4, 6);
   const __m512i twice = _mm512_permutexvar_epi64(order, _mm512_packus_epi16(words, words));
   const __m256i least = _mm256_set1_epi8((char)low), most = _mm256_set1_epi8((char)high);
@@ -180,11 +201,9 @@ RILLET_TILE void rillet_store_2(rillet_byte *out, rillet_sums a, rillet_sums b, 
 }
 
 RILLET_TILE void rillet_store_4(rillet_byte *out, rillet_sums a, rillet_sums b, rillet_sums c, rillet_sums d,
-                                int32_t lanes, int32_t zero, int32_t low, int32_t high)
+                                int32_t lanes, int32_t zero, int32_t low, int32_t high, int32_t bits)
 {
-  const __m512i zeros = _mm512_set1_epi16((int16_t)zero);
-  const __m512i first = _mm512_adds_epi16(_mm512_packs_epi32(a, b), zeros);
-  const __m512i second = _mm512_adds_epi16(_mm512_packs_epi32(c, d), zeros);
+  const __m512i first = rillet_words(a, b, zero, bits), second = rillet_words(c, d, zero, bits);
   const __m512i least = _mm512_set1_epi8((char)low), most = _mm512_set1_epi8((char)high);
   const __m512i bytes = _mm512_min_epu8(_mm512_max_epu8(_mm512_packus_epi16(first, second), least), most);
   if (lanes >= 64) _mm512_storeu_si512(out, bytes);

@@ -16,6 +16,9 @@
 #define RILLET_OPAQUE(pointer) __asm__("" : "+r"(pointer))
 #define RILLET_KEEP(vector) __asm__("" : "+w"(vector))
 
+/* The bits of the float 1.5 * 2^23, whose last bit counts one: those of its sum with a number are its bits plus it. */
+#define RILLET_BITS 0x4b400000
+
 typedef int8_t rillet_byte;
 
 /* -- real numbers ---------------------------------------------------------------------------------------------------- */
@@ -127,6 +130,12 @@ RILLET_TILE rillet_sums rillet_sums_rounded(rillet_sums sum, rillet_factors k, i
   return vaddq_s32(vsubq_s32(vcvtnq_s32_f32(near), up), down);
 }
 
+/* The same of sums that are the bits of 1.5 * 2^23 + sum, under constants of affine.py's `shifted`: such bits again. */
+RILLET_TILE rillet_sums rillet_sums_shifted(rillet_sums sum, rillet_factors k)
+{
+  return vreinterpretq_s32_f32(vfmaq_f32(k.nudge, vreinterpretq_f32_s32(sum), k.scale));
+}
+
 /* Bytes as real numbers, and the nearest integers, halves to even. */
 RILLET_TILE rillet_reals rillet_reals_of_bytes(const rillet_byte *at)
 {
@@ -142,28 +151,32 @@ RILLET_TILE rillet_sums rillet_sums_less(rillet_sums value, int32_t less) { retu
 
 RILLET_TILE void rillet_sums_keep(int32_t *out, rillet_sums sums) { vst1q_s32(out, sums); }
 
-/* Stores of the first `lanes` channels as bytes, the zero point added and clamped. Channels of several vectors are dealt
+/* Stores of the first `lanes` channels as bytes, the zero point added and clamped; `bits` as above, whose numbers fit 16
+   bits. Channels of several vectors are dealt
    out to them four by four, as packing puts them back: here that is their order. */
 RILLET_TILE void rillet_store_1(rillet_byte *out, rillet_sums value, int32_t lanes, int32_t zero, int32_t low,
-                                int32_t high)
+                                int32_t high, int32_t bits)
 {
-  const int32x4_t limited = vminq_s32(vmaxq_s32(value, vdupq_n_s32(low - zero)), vdupq_n_s32(high - zero));
-  const int16x4_t words = vmovn_s32(vaddq_s32(limited, vdupq_n_s32(zero)));
+  const int32_t from = bits ? RILLET_BITS - zero : -zero;
+  const int32x4_t limited = vminq_s32(vmaxq_s32(value, vdupq_n_s32(from + low)), vdupq_n_s32(from + high));
+  const int16x4_t words = vmovn_s32(vsubq_s32(limited, vdupq_n_s32(from)));
   const int32_t four = vget_lane_s32(vreinterpret_s32_s8(vmovn_s16(vcombine_s16(words, words))), 0);
   memcpy(out, &four, lanes >= 4 ? 4 : (size_t)lanes);
 }
 
 /* Two vectors of sums as saturated words, the zero point added. */
-RILLET_TILE int16x8_t rillet_words(rillet_sums a, rillet_sums b, int32_t zero)
+RILLET_TILE int16x8_t rillet_words(rillet_sums a, rillet_sums b, int32_t zero, int32_t bits)
 {
-  return vqaddq_s16(vqmovn_high_s32(vqmovn_s32(a), b), vdupq_n_s16((int16_t)zero));
+  const int16x8_t words = bits ? vuzp1q_s16(vreinterpretq_s16_s32(a), vreinterpretq_s16_s32(b))
+                               : vqmovn_high_s32(vqmovn_s32(a), b);
+  return vqaddq_s16(words, vdupq_n_s16((int16_t)zero));
 }
 
 RILLET_TILE void rillet_store_2(rillet_byte *out, rillet_sums a, rillet_sums b, int32_t lanes, int32_t zero, int32_t low,
-                                int32_t high)
+                                int32_t high, int32_t bits)
 {
   const int8x8_t least = vdup_n_s8((int8_t)low), most = vdup_n_s8((int8_t)high);
-  const int8x8_t bytes = vmin_s8(vmax_s8(vqmovn_s16(rillet_words(a, b, zero)), least), most);
+  const int8x8_t bytes = vmin_s8(vmax_s8(vqmovn_s16(rillet_words(a, b, zero, bits)), least), most);
   if (lanes >= 8) {
     vst1_s8(out, bytes);
   } else {
@@ -174,10 +187,10 @@ RILLET_TILE void rillet_store_2(rillet_byte *out, rillet_sums a, rillet_sums b, 
 }
 
 RILLET_TILE void rillet_store_4(rillet_byte *out, rillet_sums a, rillet_sums b, rillet_sums c, rillet_sums d,
-                                int32_t lanes, int32_t zero, int32_t low, int32_t high)
+                                int32_t lanes, int32_t zero, int32_t low, int32_t high, int32_t bits)
 {
   const int8x16_t least = vdupq_n_s8((int8_t)low), most = vdupq_n_s8((int8_t)high);
-  const int8x16_t all = vqmovn_high_s16(vqmovn_s16(rillet_words(a, b, zero)), rillet_words(c, d, zero));
+  const int8x16_t all = vqmovn_high_s16(vqmovn_s16(rillet_words(a, b, zero, bits)), rillet_words(c, d, zero, bits));
   const int8x16_t bytes = vminq_s8(vmaxq_s8(all, least), most);
   if (lanes >= 16) {
     vst1q_s8(out, bytes);
