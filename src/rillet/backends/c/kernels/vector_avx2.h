@@ -5,6 +5,7 @@
    write exactly the lanes they are told. */
 #ifndef RILLET_VECTOR_H
 #define RILLET_VECTOR_H
+#include <float.h>
 #include <immintrin.h>
 #include <stdint.h>
 #include <string.h>
@@ -35,7 +36,8 @@ RILLET_TILE rillet_reals rillet_reals_add_product(rillet_reals sum, rillet_reals
 /* Clamps, and stores the first `lanes` of the vector. */
 RILLET_TILE void rillet_reals_store(float *out, rillet_reals value, int32_t lanes, float low, float high)
 {
-  const __m256 limited = _mm256_min_ps(_mm256_max_ps(value, _mm256_set1_ps(low)), _mm256_set1_ps(high));
+  const __m256 raised = low > -FLT_MAX ? _mm256_max_ps(value, _mm256_set1_ps(low)) : value;
+  const __m256 limited = high < FLT_MAX ? _mm256_min_ps(raised, _mm256_set1_ps(high)) : raised;
   const __m256i order = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
   if (lanes >= RILLET_LANES) _mm256_storeu_ps(out, limited);
   else _mm256_maskstore_ps(out, _mm256_cmpgt_epi32(_mm256_set1_epi32(lanes), order), limited);
@@ -203,13 +205,19 @@ RILLET_TILE __m256i rillet_words(rillet_sums a, rillet_sums b, int32_t zero, int
   return _mm256_adds_epi16(words, _mm256_set1_epi16((int16_t)zero));
 }
 
+/* Compilers do not see that these do nothing to bytes where a bound is theirs. */
+RILLET_TILE __m256i rillet_limited(__m256i bytes, int32_t low, int32_t high)
+{
+  const __m256i raised = low > 0 ? _mm256_max_epu8(bytes, _mm256_set1_epi8((char)low)) : bytes;
+  return high < 255 ? _mm256_min_epu8(raised, _mm256_set1_epi8((char)high)) : raised;
+}
+
 RILLET_TILE void rillet_store_2(rillet_byte *out, rillet_sums a, rillet_sums b, int32_t lanes, int32_t zero, int32_t low,
                                 int32_t high, int32_t bits)
 {
   const __m256i words = rillet_words(a, b, zero, bits);
   const __m256i twice = _mm256_permute4x64_epi64(_mm256_packus_epi16(words, words), 0x08);
-  const __m128i least = _mm_set1_epi8((char)low), most = _mm_set1_epi8((char)high);
-  const __m128i bytes = _mm_min_epu8(_mm_max_epu8(_mm256_castsi256_si128(twice), least), most);
+  const __m128i bytes = _mm256_castsi256_si128(rillet_limited(twice, low, high));
   if (lanes >= 16) {
     _mm_storeu_si128((__m128i *)out, bytes);
   } else {
@@ -223,8 +231,7 @@ RILLET_TILE void rillet_store_4(rillet_byte *out, rillet_sums a, rillet_sums b, 
                                 int32_t lanes, int32_t zero, int32_t low, int32_t high, int32_t bits)
 {
   const __m256i first = rillet_words(a, b, zero, bits), second = rillet_words(c, d, zero, bits);
-  const __m256i least = _mm256_set1_epi8((char)low), most = _mm256_set1_epi8((char)high);
-  const __m256i bytes = _mm256_min_epu8(_mm256_max_epu8(_mm256_packus_epi16(first, second), least), most);
+  const __m256i bytes = rillet_limited(_mm256_packus_epi16(first, second), low, high);
   if (lanes >= 32) {
     _mm256_storeu_si256((__m256i *)out, bytes);
   } else {

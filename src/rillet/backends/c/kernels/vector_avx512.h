@@ -4,6 +4,7 @@
    arena and the weights end in room for it. Stores write exactly the lanes they are told. */
 #ifndef RILLET_VECTOR_H
 #define RILLET_VECTOR_H
+#include <float.h>
 #include <immintrin.h>
 #include <stdint.h>
 #include <string.h>
@@ -34,7 +35,8 @@ RILLET_TILE rillet_reals rillet_reals_add_product(rillet_reals sum, rillet_reals
 /* Clamps, and stores the first `lanes` of the vector. */
 RILLET_TILE void rillet_reals_store(float *out, rillet_reals value, int32_t lanes, float low, float high)
 {
-  const __m512 limited = _mm512_min_ps(_mm512_max_ps(value, _mm512_set1_ps(low)), _mm512_set1_ps(high));
+  const __m512 raised = low > -FLT_MAX ? _mm512_max_ps(value, _mm512_set1_ps(low)) : value;
+  const __m512 limited = high < FLT_MAX ? _mm512_min_ps(raised, _mm512_set1_ps(high)) : raised;
   if (lanes >= RILLET_LANES) _mm512_storeu_ps(out, limited);
   else _mm512_mask_storeu_ps(out, (__mmask16)((1u << lanes) - 1), limited);
 }
@@ -188,14 +190,20 @@ RILLET_TILE __m512i rillet_words(rillet_sums a, rillet_sums b, int32_t zero, int
   return _mm512_adds_epi16(words, _mm512_set1_epi16((int16_t)zero));
 }
 
+/* Compilers do not see that these do nothing to bytes where a bound is theirs. */
+RILLET_TILE __m512i rillet_limited(__m512i bytes, int32_t low, int32_t high)
+{
+  const __m512i raised = low > 0 ? _mm512_max_epu8(bytes, _mm512_set1_epi8((char)low)) : bytes;
+  return high < 255 ? _mm512_min_epu8(raised, _mm512_set1_epi8((char)high)) : raised;
+}
+
 RILLET_TILE void rillet_store_2(rillet_byte *out, rillet_sums a, rillet_sums b, int32_t lanes, int32_t zero, int32_t low,
                                 int32_t high, int32_t bits)
 {
   const __m512i words = rillet_words(a, b, zero, bits);
   const __m512i order = _mm512_setr_epi64(0, 2, 4, 6, 0, 2, 4, 6);
   const __m512i twice = _mm512_permutexvar_epi64(order, _mm512_packus_epi16(words, words));
-  const __m256i least = _mm256_set1_epi8((char)low), most = _mm256_set1_epi8((char)high);
-  const __m256i bytes = _mm256_min_epu8(_mm256_max_epu8(_mm512_castsi512_si256(twice), least), most);
+  const __m256i bytes = _mm512_castsi512_si256(rillet_limited(twice, low, high));
   if (lanes >= 32) _mm256_storeu_si256((__m256i *)out, bytes);
   else _mm256_mask_storeu_epi8(out, (__mmask32)((1u << lanes) - 1), bytes);
 }
@@ -204,8 +212,7 @@ RILLET_TILE void rillet_store_4(rillet_byte *out, rillet_sums a, rillet_sums b, 
                                 int32_t lanes, int32_t zero, int32_t low, int32_t high, int32_t bits)
 {
   const __m512i first = rillet_words(a, b, zero, bits), second = rillet_words(c, d, zero, bits);
-  const __m512i least = _mm512_set1_epi8((char)low), most = _mm512_set1_epi8((char)high);
-  const __m512i bytes = _mm512_min_epu8(_mm512_max_epu8(_mm512_packus_epi16(first, second), least), most);
+  const __m512i bytes = rillet_limited(_mm512_packus_epi16(first, second), low, high);
   if (lanes >= 64) _mm512_storeu_si512(out, bytes);
   else _mm512_mask_storeu_epi8(out, ((__mmask64)1 << lanes) - 1, bytes);
 }

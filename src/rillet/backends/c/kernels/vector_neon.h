@@ -6,6 +6,7 @@
 #ifndef RILLET_VECTOR_H
 #define RILLET_VECTOR_H
 #include <arm_neon.h>
+#include <float.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -35,7 +36,8 @@ RILLET_TILE rillet_reals rillet_reals_add_product(rillet_reals sum, rillet_reals
 /* Clamps, and stores the first `lanes` of the vector. */
 RILLET_TILE void rillet_reals_store(float *out, rillet_reals value, int32_t lanes, float low, float high)
 {
-  const float32x4_t limited = vminq_f32(vmaxq_f32(value, vdupq_n_f32(low)), vdupq_n_f32(high));
+  const float32x4_t raised = low > -FLT_MAX ? vmaxq_f32(value, vdupq_n_f32(low)) : value;
+  const float32x4_t limited = high < FLT_MAX ? vminq_f32(raised, vdupq_n_f32(high)) : raised;
   if (lanes >= RILLET_LANES) {
     vst1q_f32(out, limited);
   } else {
@@ -172,11 +174,18 @@ RILLET_TILE int16x8_t rillet_words(rillet_sums a, rillet_sums b, int32_t zero, i
   return vqaddq_s16(words, vdupq_n_s16((int16_t)zero));
 }
 
+/* Compilers do not see that these do nothing to bytes where a bound is theirs. */
+RILLET_TILE int8x16_t rillet_limited(int8x16_t bytes, int32_t low, int32_t high)
+{
+  const int8x16_t raised = low > -128 ? vmaxq_s8(bytes, vdupq_n_s8((int8_t)low)) : bytes;
+  return high < 127 ? vminq_s8(raised, vdupq_n_s8((int8_t)high)) : raised;
+}
+
 RILLET_TILE void rillet_store_2(rillet_byte *out, rillet_sums a, rillet_sums b, int32_t lanes, int32_t zero, int32_t low,
                                 int32_t high, int32_t bits)
 {
-  const int8x8_t least = vdup_n_s8((int8_t)low), most = vdup_n_s8((int8_t)high);
-  const int8x8_t bytes = vmin_s8(vmax_s8(vqmovn_s16(rillet_words(a, b, zero, bits)), least), most);
+  const int8x8_t made = vqmovn_s16(rillet_words(a, b, zero, bits));
+  const int8x8_t bytes = vget_low_s8(rillet_limited(vcombine_s8(made, made), low, high));
   if (lanes >= 8) {
     vst1_s8(out, bytes);
   } else {
@@ -189,9 +198,8 @@ RILLET_TILE void rillet_store_2(rillet_byte *out, rillet_sums a, rillet_sums b, 
 RILLET_TILE void rillet_store_4(rillet_byte *out, rillet_sums a, rillet_sums b, rillet_sums c, rillet_sums d,
                                 int32_t lanes, int32_t zero, int32_t low, int32_t high, int32_t bits)
 {
-  const int8x16_t least = vdupq_n_s8((int8_t)low), most = vdupq_n_s8((int8_t)high);
   const int8x16_t all = vqmovn_high_s16(vqmovn_s16(rillet_words(a, b, zero, bits)), rillet_words(c, d, zero, bits));
-  const int8x16_t bytes = vminq_s8(vmaxq_s8(all, least), most);
+  const int8x16_t bytes = rillet_limited(all, low, high);
   if (lanes >= 16) {
     vst1q_s8(out, bytes);
   } else {
