@@ -56,5 +56,5 @@ def pairwise_lines(plan: Plan, stage: Stage, k: Pairwise, low: str, high: str) -
     places = ", ".join([*sides, f"at_{name}(made.{name} + {first})"])
     pixels, with_one = threads.piece_pixels(stage), graph.by_name[node.inputs[1]].shape != node.shape
     kernel, sizes = ("pairs_with_one", f"{pixels}, {channels}") if with_one else ("pairs", f"{pixels} * {channels}")
-    lines = [*threads.each_piece(node, stage), f"    rillet_{kernel}({places}, {sizes}, constants);"]
+    lines = [*threads.each_piece(node, stage), f"    rillet_{kernel}({places},", f"      {sizes}, constants);"]
     return [f"  const rillet_pairwise constants = {{{', '.join(numbers)}}};"], lines

@@ -34,7 +34,8 @@ RILLET_TILE int32_t rillet_by_integers(const rillet_channels_byte_tiles *k, int3
 }
 
 /* A vector of sums as its stores take it. */
-RILLET_TILE rillet_sums rillet_sums_to_store(rillet_sums sum, rillet_factors factors, const rillet_channels_byte_tiles *k)
+RILLET_TILE rillet_sums rillet_sums_to_store(rillet_sums sum, rillet_factors factors,
+                                             const rillet_channels_byte_tiles *k)
 {
   return k->as_bits ? rillet_sums_shifted(sum, factors) : rillet_sums_rounded(sum, factors, k->is_signed, k->careful);
 }
