@@ -3,6 +3,7 @@
 import _ctypes
 import ctypes
 import multiprocessing
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from graphs import Builder, random_image
 from rillet.backends import reference
 from rillet.backends.c.emit import emit
 from rillet.backends.c.flags import build_line, machine_flags
+from rillet.backends.c.image import lends_image
 from rillet.backends.c.threads import marks, waits
 from rillet.errors import TargetError
 from rillet.importers.tflite import load
@@ -24,7 +26,7 @@ from rillet.ir.types import DType, Quant, Shape
 from rillet.plan.host import plan_host
 from rillet.plan.plan import Kernel, Plan, Split
 from rillet.plan.rows import plan_rows
-from rillet.runtime.build import build_library
+from rillet.runtime.build import build_library, build_program
 from rillet.runtime.models import open_model
 from rillet.runtime.profile import profile
 from rillet.runtime.run import Program
@@ -176,6 +178,24 @@ def test_networks_are_clean_under_sanitizers(threads: int, resident: bool, tmp_p
     image = random_image(graph)
     plan = plan_host(graph, HOST, threads=threads, resident=resident)
     assert run_sanitized(plan, image, tmp_path) == reference.outputs(graph, image)[0].tobytes()
+
+
+@needs_tiles
+@pytest.mark.parametrize("threads", [pytest.param(2, marks=pytest.mark.slow), 3])
+def test_threads_race_for_nothing(threads: int, tmp_path: Path) -> None:
+    """Whole images, pushed ones and given-up ones in turn, under the thread sanitizer."""
+    graph = load(shared_file(NETWORKS["vww"]))
+    image, plan = random_image(graph), plan_host(graph, HOST, threads=threads)
+    assert lends_image(plan)
+    sources = emit(plan) | {"main.c": (Path(__file__).parent / "turns.c").read_text()}
+    program = build_program(sources, (*machine_flags(plan), "-O1", "-fsanitize=thread"))
+    (tmp_path / "image.raw").write_bytes(image.tobytes())
+    command = [str(program), str(tmp_path / "image.raw"), str(tmp_path / "out.raw")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if "unexpected memory mapping" in done.stderr:  # where addresses are drawn from too wide a range for it
+        done = subprocess.run(["setarch", "-R", *command], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "out.raw").read_bytes() == reference.outputs(graph, image)[0].tobytes()
 
 
 @pytest.fixture

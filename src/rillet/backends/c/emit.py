@@ -321,8 +321,9 @@ def _pushed(plan: Plan) -> str:
 
 
 def _lent(plan: Plan) -> str:
-    kind = c_type(input_of(plan).type)
-    return f"/* The image of net_run, in the caller's memory; none while rows are pushed. */\nstatic {kind} *{LENT};\n"
+    # A thread may look once more for rows of an image that was given up, while the caller begins the next.
+    kind = c_type(input_of(plan).type) + (" *_Atomic " if plan.threads > 1 else " *")
+    return f"/* The image of net_run, in the caller's memory; none while rows are pushed. */\nstatic {kind}{LENT};\n"
 
 
 def _segment(plan: Plan, index: int, segment: Segment, profile: bool) -> str:
