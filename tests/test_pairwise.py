@@ -90,6 +90,24 @@ def test_products_are_those_of_the_rule_shift(by: int, dtype: DType) -> None:
         assert result(found, a, b, clamp) == expected, (a, b)
 
 
+@settings(max_examples=25, deadline=None)
+@given(cases())
+def test_products_in_fixed_point_are_whole_before_they_are_scaled(
+    case: tuple[DType, list[Quant], list[tuple[int, int]]],
+) -> None:
+    _, (left, right, out), pairs = case
+    found, everything = pairwise.multiply_twice(left, right, out), Clamp(-(2**17), 2**17)
+    assert found.multiplier == fp.product_multiplier(left, right, out)
+    for a, b in pairs:
+        assert result(found, a, b, everything) == (a - left.zero_point) * (b - right.zero_point)
+
+
+def test_products_that_vanish_are_nothing() -> None:
+    found = pairwise.multiply_twice(Quant(1e-30, 3), Quant(1e-8, 4), Quant(1.0, 0))
+    assert found.multiplier is None
+    assert result(found, 255, 255, Clamp(0, 255)) == 0
+
+
 def test_a_sum_that_two_roundings_make_has_none() -> None:
     """Halves that the second rounding moves away from zero lie on no line."""
     same = Quant(1.0, 0)

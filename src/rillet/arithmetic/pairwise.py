@@ -23,12 +23,16 @@ _PLACES = sorted(range(-2, 3), key=abs)
 
 @dataclass(frozen=True, slots=True)
 class Pairwise:
-    """Constants of round(left * (right * slope + level) + (right * along + offset)); all of them float32."""
+    """Constants of round(left * (right * slope + level) + (right * along + offset)); all of them float32.
+
+    Where there is a multiplier, that is an integer yet to be multiplied by it, as `multiply_double` does.
+    """
 
     slope: float
     level: float
     along: float
     offset: float
+    multiplier: fp.Multiplier | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,13 +59,24 @@ def add(left: Quant, right: Quant, out: Quant, subtract: bool, dtype: DType, cla
 
 
 def multiply(left: Quant, right: Quant, out: Quant, dtype: DType, clamp: fp.Clamp) -> Pairwise | None:
-    """The same for a product under the rule `shift`; fixed point rounds products twice, which no line can follow."""
+    """The same for a product under the rule `shift`."""
     stored = tables.stored_values(dtype)
     products = (stored - left.zero_point)[:, None] * (stored - right.zero_point)[None, :]
     right_by = shift.product_shift(left, right, out)
     slope = 2.0**-right_by
     tried = slope, -right.zero_point * slope, -left.zero_point * slope
     return _first(_pairs(stored, shift.rescale(products, right_by), clamp), [tried])
+
+
+def multiply_twice(left: Quant, right: Quant, out: Quant) -> Pairwise:
+    """The same for a product in fixed point, which is rounded twice: no line can follow that.
+
+    The product itself, less the zero points, has 17 bits: float32 has it as it is.
+    """
+    zeros, scale = (float(left.zero_point), float(right.zero_point)), fp.product_multiplier(left, right, out)
+    if scale.mantissa == 0:
+        return Pairwise(0.0, 0.0, 0.0, 0.0)
+    return Pairwise(1.0, -zeros[1], -zeros[0], zeros[0] * zeros[1], scale)
 
 
 def _pairs(stored: Ints, results: Ints, clamp: fp.Clamp) -> _Pairs:

@@ -102,7 +102,7 @@ def _headers(plan: Plan, stage: Stage) -> tuple[str, ...]:
     if stage.kernel is Kernel.GLOBAL_POOL and plan.host is not None:
         return ("pool.h", "pool_rows.h")
     if pairwise_constants(plan, stage) is not None:
-        return ("pairwise.h",)
+        return ("channels.h", "pairwise.h")
     binary = plan.graph.by_name[stage.node].type.dtype is DType.BINARY
     return _HEADERS[Kernel.SIGN] if stage.kernel is Kernel.POOL and binary else _HEADERS[stage.kernel]
 

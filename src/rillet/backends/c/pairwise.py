@@ -39,6 +39,8 @@ def _found(node: Node, left: Quant, right: Quant, out: Quant) -> Pairwise | None
             return _add(left, right, out, subtract, dtype, _less_zero(activation_clamp(activation, out, dtype), out))
         case Multiply(activation, Rounding.SHIFT):
             return _multiply(left, right, out, dtype, _less_zero(activation_clamp(activation, out, dtype), out))
+        case Multiply():
+            return pairwise.multiply_twice(left, right, out)
         case _:
             return None
 
@@ -50,7 +52,10 @@ def _less_zero(clamp: Clamp, quant: Quant) -> Clamp:
 def pairwise_lines(plan: Plan, stage: Stage, k: Pairwise, low: str, high: str) -> tuple[list[str], list[str]]:
     """The record of constants, and the lines of a tile."""
     graph, node = plan.graph, plan.graph.by_name[stage.node]
-    numbers = [*map(real, (k.slope, k.level, k.along, k.offset)), str(quant(graph, node).zero_point), low, high]
+    mantissa, by = (k.multiplier.mantissa, k.multiplier.shift) if k.multiplier else (0, 0)
+    reals = map(real, (k.slope, k.level, k.along, k.offset))
+    integers = mantissa, max(by, 0), max(-by, 0), quant(graph, node).zero_point, low, high
+    numbers = [*reals, *map(str, integers)]
     first, channels, name = threads.piece(stage)[0], node.shape.channels, identifier(node.name)
     sides = [source_at(graph, source, node, first) for source in node.inputs]
     places = ", ".join([*sides, f"at_{name}(made.{name} + {first})"])

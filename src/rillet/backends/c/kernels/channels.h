@@ -33,6 +33,18 @@ RILLET_TILE int32_t rillet_by_integers(const rillet_channels_byte_tiles *k, int3
   return k->by_integers && k->by_integers[first / RILLET_LANES];
 }
 
+/* The same multiplier for every channel. */
+RILLET_TILE rillet_scales rillet_scales_all(int32_t mantissa, int32_t left, int32_t right)
+{
+  int32_t mantissas[RILLET_LANES], lefts[RILLET_LANES], rights[RILLET_LANES];
+  for (int32_t i = 0; i < RILLET_LANES; i++) {
+    mantissas[i] = mantissa;
+    lefts[i] = left;
+    rights[i] = right;
+  }
+  return rillet_scales_load(mantissas, lefts, rights);
+}
+
 /* A vector of sums as its stores take it. */
 RILLET_TILE rillet_sums rillet_sums_to_store(rillet_sums sum, rillet_factors factors,
                                              const rillet_channels_byte_tiles *k)

@@ -98,13 +98,7 @@ RILLET_TILE const uint16_t *rillet_add_listed(const uint16_t *values, const uint
 static __attribute__((noinline, unused)) void rillet_round_listed(int32_t *sums, int32_t c,
                                                                   const rillet_channels_byte_tiles *k)
 {
-  int32_t mantissa[RILLET_LANES], left[RILLET_LANES], right[RILLET_LANES];
-  for (int32_t i = 0; i < RILLET_LANES; i++) {
-    mantissa[i] = k->mantissa[c];
-    left[i] = k->left[c];
-    right[i] = k->right[c];
-  }
-  const rillet_scales scales = rillet_scales_load(mantissa, left, right);
+  const rillet_scales scales = rillet_scales_all(k->mantissa[c], k->left[c], k->right[c]);
   for (int32_t i = 0; i < 2; i++, sums += RILLET_LANES) {
     const rillet_sums value = rillet_sums_load(sums);
     const rillet_sums whole = k->single ? rillet_sums_single(value, scales) : rillet_sums_double(value, scales);
