@@ -153,6 +153,10 @@ def groups(vectors: int) -> list[tuple[int, int]]:
     return out
 
 
+_TOGETHER = 4
+"""Pixels of one vector that are stored together, as four vectors of a pixel are."""
+
+
 def _stored(pixels: int, first: int, size: int) -> list[str]:
     """Rounds and stores the sums of a group of vectors."""
     at, parts = f"{first} * RILLET_LANES", range(first, first + size)
@@ -166,8 +170,15 @@ def _stored(pixels: int, first: int, size: int) -> list[str]:
         lines.append(f"    const rillet_factors f{v} = rillet_factors_load(k->scale + {place}, k->nudge + {place});")
     for p in range(pixels):
         lines += [f"    s{p}_{v} = rillet_sums_to_store(s{p}_{v}, f{v}, k);" for v in parts]
-        sums = ", ".join(f"s{p}_{v}" for v in parts)
-        lines.append(f"    rillet_store_{size}(out + {p} * pitch + {at}, {sums}, lanes - {at},")
+        place = f"out + {p} * pitch + {at}"
+        sums, store = [f"s{p}_{v}" for v in parts], f"rillet_store_{size}({place},"
+        if size == 1 and p < pixels - pixels % _TOGETHER:
+            if p % _TOGETHER < _TOGETHER - 1:
+                continue
+            begin = p + 1 - _TOGETHER
+            sums = [f"s{q}_{first}" for q in range(begin, p + 1)]
+            store = f"rillet_store_1_of_{_TOGETHER}(out + {begin} * pitch + {at}, pitch,"
+        lines.append(f"    {store} {', '.join(sums)}, lanes - {at},")
         lines.append("                   k->zero + k->centre, k->low, k->high, k->as_bits);")
     return [*lines, "  }"]
 

@@ -241,6 +241,22 @@ RILLET_TILE void rillet_store_4(rillet_byte *out, rillet_sums a, rillet_sums b, 
   }
 }
 
+/* The same of one vector of four pixels, `pitch` apart. */
+RILLET_TILE void rillet_store_1_of_4(rillet_byte *out, int32_t pitch, rillet_sums a, rillet_sums b, rillet_sums c,
+                                     rillet_sums d, int32_t lanes, int32_t zero, int32_t low, int32_t high, int32_t bits)
+{
+  const __m256i packed = _mm256_packus_epi16(rillet_words(a, b, zero, bits), rillet_words(c, d, zero, bits));
+  const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+  const __m256i pixels = _mm256_permutevar8x32_epi32(rillet_limited(packed, low, high), order);
+  if (lanes >= 8 && pitch == 8) {
+    _mm256_storeu_si256((__m256i *)out, pixels);
+    return;
+  }
+  uint8_t kept[32];
+  _mm256_storeu_si256((__m256i *)kept, pixels);
+  for (int32_t p = 0; p < 4; p++) memcpy(out + p * pitch, kept + 8 * p, lanes >= 8 ? 8 : (size_t)lanes);
+}
+
 /* -- four rows of bytes, channel by channel -------------------------------------------------------------------------- */
 
 /* Up to four vectors of 8 channels, dealt out as for rillet_store_1, _2 and _4. */

@@ -217,6 +217,30 @@ RILLET_TILE void rillet_store_4(rillet_byte *out, rillet_sums a, rillet_sums b, 
   else _mm512_mask_storeu_epi8(out, ((__mmask64)1 << lanes) - 1, bytes);
 }
 
+/* The same of one vector of four pixels, `pitch` apart. */
+RILLET_TILE void rillet_store_1_of_4(rillet_byte *out, int32_t pitch, rillet_sums a, rillet_sums b, rillet_sums c,
+                                     rillet_sums d, int32_t lanes, int32_t zero, int32_t low, int32_t high, int32_t bits)
+{
+  const __m512i packed = _mm512_packus_epi16(rillet_words(a, b, zero, bits), rillet_words(c, d, zero, bits));
+  const __m512i limited = rillet_limited(packed, low, high);
+  if (lanes == 8 && pitch == 8) {
+    const __m512i halves = _mm512_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7, 0, 0, 0, 0, 0, 0, 0, 0);
+    _mm256_storeu_si256((__m256i *)out, _mm512_castsi512_si256(_mm512_permutexvar_epi32(halves, limited)));
+    return;
+  }
+  const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+  const __m512i pixels = _mm512_permutexvar_epi32(order, limited);
+  const __mmask16 there = lanes >= 16 ? 0xffff : (__mmask16)((1u << lanes) - 1);
+  if (lanes >= 16 && pitch == 16) {
+    _mm512_storeu_si512(out, pixels);
+    return;
+  }
+  _mm_mask_storeu_epi8(out, there, _mm512_castsi512_si128(pixels));
+  _mm_mask_storeu_epi8(out + pitch, there, _mm512_extracti32x4_epi32(pixels, 1));
+  _mm_mask_storeu_epi8(out + 2 * pitch, there, _mm512_extracti32x4_epi32(pixels, 2));
+  _mm_mask_storeu_epi8(out + 3 * pitch, there, _mm512_extracti32x4_epi32(pixels, 3));
+}
+
 /* -- four rows of bytes, channel by channel -------------------------------------------------------------------------- */
 
 /* Up to four vectors of 16 channels, dealt out as for rillet_store_1, _2 and _4. */

@@ -209,6 +209,16 @@ RILLET_TILE void rillet_store_4(rillet_byte *out, rillet_sums a, rillet_sums b, 
   }
 }
 
+/* The same of one vector of four pixels, `pitch` apart. */
+RILLET_TILE void rillet_store_1_of_4(rillet_byte *out, int32_t pitch, rillet_sums a, rillet_sums b, rillet_sums c,
+                                     rillet_sums d, int32_t lanes, int32_t zero, int32_t low, int32_t high, int32_t bits)
+{
+  const int8x16_t packed = vqmovn_high_s16(vqmovn_s16(rillet_words(a, b, zero, bits)), rillet_words(c, d, zero, bits));
+  int8_t kept[16];
+  vst1q_s8(kept, rillet_limited(packed, low, high));
+  for (int32_t p = 0; p < 4; p++) memcpy(out + p * pitch, kept + 4 * p, lanes >= 4 ? 4 : (size_t)lanes);
+}
+
 /* -- four rows of bytes, channel by channel -------------------------------------------------------------------------- */
 
 /* Up to four vectors of 4 channels, dealt out as for rillet_store_1, _2 and _4. */
