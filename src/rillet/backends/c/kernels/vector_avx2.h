@@ -212,6 +212,14 @@ RILLET_TILE __m256i rillet_limited(__m256i bytes, int32_t low, int32_t high)
   return high < 255 ? _mm256_min_epu8(raised, _mm256_set1_epi8((char)high)) : raised;
 }
 
+/* Four vectors of sums as bytes, four and four of each. */
+RILLET_TILE __m256i rillet_packed(rillet_sums a, rillet_sums b, rillet_sums c, rillet_sums d, int32_t zero, int32_t low,
+                                  int32_t high, int32_t bits)
+{
+  const __m256i first = rillet_words(a, b, zero, bits), second = rillet_words(c, d, zero, bits);
+  return rillet_limited(_mm256_packus_epi16(first, second), low, high);
+}
+
 RILLET_TILE void rillet_store_2(rillet_byte *out, rillet_sums a, rillet_sums b, int32_t lanes, int32_t zero, int32_t low,
                                 int32_t high, int32_t bits)
 {
@@ -230,8 +238,7 @@ RILLET_TILE void rillet_store_2(rillet_byte *out, rillet_sums a, rillet_sums b, 
 RILLET_TILE void rillet_store_4(rillet_byte *out, rillet_sums a, rillet_sums b, rillet_sums c, rillet_sums d,
                                 int32_t lanes, int32_t zero, int32_t low, int32_t high, int32_t bits)
 {
-  const __m256i first = rillet_words(a, b, zero, bits), second = rillet_words(c, d, zero, bits);
-  const __m256i bytes = rillet_limited(_mm256_packus_epi16(first, second), low, high);
+  const __m256i bytes = rillet_packed(a, b, c, d, zero, low, high, bits);
   if (lanes >= 32) {
     _mm256_storeu_si256((__m256i *)out, bytes);
   } else {
@@ -245,9 +252,8 @@ RILLET_TILE void rillet_store_4(rillet_byte *out, rillet_sums a, rillet_sums b, 
 RILLET_TILE void rillet_store_1_of_4(rillet_byte *out, int32_t pitch, rillet_sums a, rillet_sums b, rillet_sums c,
                                      rillet_sums d, int32_t lanes, int32_t zero, int32_t low, int32_t high, int32_t bits)
 {
-  const __m256i packed = _mm256_packus_epi16(rillet_words(a, b, zero, bits), rillet_words(c, d, zero, bits));
   const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
-  const __m256i pixels = _mm256_permutevar8x32_epi32(rillet_limited(packed, low, high), order);
+  const __m256i pixels = _mm256_permutevar8x32_epi32(rillet_packed(a, b, c, d, zero, low, high, bits), order);
   if (lanes >= 8 && pitch == 8) {
     _mm256_storeu_si256((__m256i *)out, pixels);
     return;

@@ -197,6 +197,14 @@ RILLET_TILE __m512i rillet_limited(__m512i bytes, int32_t low, int32_t high)
   return high < 255 ? _mm512_min_epu8(raised, _mm512_set1_epi8((char)high)) : raised;
 }
 
+/* Four vectors of sums as bytes, four and four of each. */
+RILLET_TILE __m512i rillet_packed(rillet_sums a, rillet_sums b, rillet_sums c, rillet_sums d, int32_t zero, int32_t low,
+                                  int32_t high, int32_t bits)
+{
+  const __m512i first = rillet_words(a, b, zero, bits), second = rillet_words(c, d, zero, bits);
+  return rillet_limited(_mm512_packus_epi16(first, second), low, high);
+}
+
 RILLET_TILE void rillet_store_2(rillet_byte *out, rillet_sums a, rillet_sums b, int32_t lanes, int32_t zero, int32_t low,
                                 int32_t high, int32_t bits)
 {
@@ -211,8 +219,7 @@ RILLET_TILE void rillet_store_2(rillet_byte *out, rillet_sums a, rillet_sums b, 
 RILLET_TILE void rillet_store_4(rillet_byte *out, rillet_sums a, rillet_sums b, rillet_sums c, rillet_sums d,
                                 int32_t lanes, int32_t zero, int32_t low, int32_t high, int32_t bits)
 {
-  const __m512i first = rillet_words(a, b, zero, bits), second = rillet_words(c, d, zero, bits);
-  const __m512i bytes = rillet_limited(_mm512_packus_epi16(first, second), low, high);
+  const __m512i bytes = rillet_packed(a, b, c, d, zero, low, high, bits);
   if (lanes >= 64) _mm512_storeu_si512(out, bytes);
   else _mm512_mask_storeu_epi8(out, ((__mmask64)1 << lanes) - 1, bytes);
 }
@@ -221,15 +228,14 @@ RILLET_TILE void rillet_store_4(rillet_byte *out, rillet_sums a, rillet_sums b, 
 RILLET_TILE void rillet_store_1_of_4(rillet_byte *out, int32_t pitch, rillet_sums a, rillet_sums b, rillet_sums c,
                                      rillet_sums d, int32_t lanes, int32_t zero, int32_t low, int32_t high, int32_t bits)
 {
-  const __m512i packed = _mm512_packus_epi16(rillet_words(a, b, zero, bits), rillet_words(c, d, zero, bits));
-  const __m512i limited = rillet_limited(packed, low, high);
+  const __m512i bytes = rillet_packed(a, b, c, d, zero, low, high, bits);
   if (lanes == 8 && pitch == 8) {
     const __m512i halves = _mm512_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7, 0, 0, 0, 0, 0, 0, 0, 0);
-    _mm256_storeu_si256((__m256i *)out, _mm512_castsi512_si256(_mm512_permutexvar_epi32(halves, limited)));
+    _mm256_storeu_si256((__m256i *)out, _mm512_castsi512_si256(_mm512_permutexvar_epi32(halves, bytes)));
     return;
   }
   const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
-  const __m512i pixels = _mm512_permutexvar_epi32(order, limited);
+  const __m512i pixels = _mm512_permutexvar_epi32(order, bytes);
   const __mmask16 there = lanes >= 16 ? 0xffff : (__mmask16)((1u << lanes) - 1);
   if (lanes >= 16 && pitch == 16) {
     _mm512_storeu_si512(out, pixels);

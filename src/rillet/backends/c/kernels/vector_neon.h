@@ -181,6 +181,14 @@ RILLET_TILE int8x16_t rillet_limited(int8x16_t bytes, int32_t low, int32_t high)
   return high < 127 ? vminq_s8(raised, vdupq_n_s8((int8_t)high)) : raised;
 }
 
+/* Four vectors of sums as bytes. */
+RILLET_TILE int8x16_t rillet_packed(rillet_sums a, rillet_sums b, rillet_sums c, rillet_sums d, int32_t zero, int32_t low,
+                                    int32_t high, int32_t bits)
+{
+  const int8x8_t first = vqmovn_s16(rillet_words(a, b, zero, bits));
+  return rillet_limited(vqmovn_high_s16(first, rillet_words(c, d, zero, bits)), low, high);
+}
+
 RILLET_TILE void rillet_store_2(rillet_byte *out, rillet_sums a, rillet_sums b, int32_t lanes, int32_t zero, int32_t low,
                                 int32_t high, int32_t bits)
 {
@@ -198,8 +206,7 @@ RILLET_TILE void rillet_store_2(rillet_byte *out, rillet_sums a, rillet_sums b, 
 RILLET_TILE void rillet_store_4(rillet_byte *out, rillet_sums a, rillet_sums b, rillet_sums c, rillet_sums d,
                                 int32_t lanes, int32_t zero, int32_t low, int32_t high, int32_t bits)
 {
-  const int8x16_t all = vqmovn_high_s16(vqmovn_s16(rillet_words(a, b, zero, bits)), rillet_words(c, d, zero, bits));
-  const int8x16_t bytes = rillet_limited(all, low, high);
+  const int8x16_t bytes = rillet_packed(a, b, c, d, zero, low, high, bits);
   if (lanes >= 16) {
     vst1q_s8(out, bytes);
   } else {
@@ -213,9 +220,8 @@ RILLET_TILE void rillet_store_4(rillet_byte *out, rillet_sums a, rillet_sums b, 
 RILLET_TILE void rillet_store_1_of_4(rillet_byte *out, int32_t pitch, rillet_sums a, rillet_sums b, rillet_sums c,
                                      rillet_sums d, int32_t lanes, int32_t zero, int32_t low, int32_t high, int32_t bits)
 {
-  const int8x16_t packed = vqmovn_high_s16(vqmovn_s16(rillet_words(a, b, zero, bits)), rillet_words(c, d, zero, bits));
   int8_t kept[16];
-  vst1q_s8(kept, rillet_limited(packed, low, high));
+  vst1q_s8(kept, rillet_packed(a, b, c, d, zero, low, high, bits));
   for (int32_t p = 0; p < 4; p++) memcpy(out + p * pitch, kept + 4 * p, lanes >= 4 ? 4 : (size_t)lanes);
 }
 
