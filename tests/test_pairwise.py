@@ -125,3 +125,11 @@ def test_scales_of_any_size_end_in_an_answer(scale: float, there_is_one: bool) -
     for a in (0, 2, 3, 4, 255) if found is not None else ():
         expected = fp.add(np.array([a - 3]), np.array([7]), fp.add_constants(left, right, out), False)
         assert result(found, a, 7, clamp) == int(np.clip(expected, clamp.low, clamp.high)[0])
+
+
+@pytest.mark.parametrize(("scale", "there_is_one"), [(1e-6, True), (1e-8, False), (1e-20, False)])
+def test_results_beyond_32_bits_have_none(scale: float, there_is_one: bool) -> None:
+    """However far they are beyond their clamp."""
+    one = Quant(1.0, 0)
+    found = pairwise.add(one, one, Quant(scale, 0), False, DType.I8, Clamp(-128, 127))
+    assert (found is not None) == there_is_one

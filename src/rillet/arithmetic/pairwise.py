@@ -119,7 +119,9 @@ def _holds(pairs: _Pairs, k: Pairwise) -> bool:
     stored = pairs.stored.astype(np.float32)
     factor, offset = _fused(stored, k.slope, k.level), _fused(stored, k.along, k.offset)
     value = _fused(stored[:, None], factor[None, :], offset[None, :])
-    return np.array_equal(np.clip(np.rint(value), pairs.low, pairs.high), pairs.results)
+    # Beyond 32 bits processors do not agree what integer a float is.
+    within = bool((np.abs(value) < 2.0**31).all())
+    return within and np.array_equal(np.clip(np.rint(value), pairs.low, pairs.high), pairs.results)
 
 
 def _fused(a: Reals, b: Reals | float, c: Reals | float) -> Reals:
