@@ -22,9 +22,9 @@ _SLACK = 2.0**-50
 """Relative doubt of a float64 product and sum about the exact value that a fused operation rounds."""
 FLOAT_SHIFT = 16
 """2**16 times the 256 steps of a byte is 2**24: whole numbers up to there are float32."""
-BITS_ORIGIN = 1.5 * 2.0**23
-BITS_REACH = 2**22
-"""Sums of less than that lie between 2**23 and 2**24 with BITS_ORIGIN."""
+_BITS_ORIGIN = 1.5 * 2.0**23
+_BITS_REACH = 2**22
+"""Sums of less than that lie between 2**23 and 2**24 with _BITS_ORIGIN."""
 _MOST_STORED = 2**15 - 1
 """Results of less than that have all they are in their lower 16 bits, which is what kernels store."""
 _DOUBT = 2.0**-22
@@ -54,12 +54,12 @@ class Affine:
     careful: bool = False
     """Rounded in two steps."""
     as_bits: bool = False
-    """Sums are kept as the bits of float32 numbers, BITS_ORIGIN + sum."""
+    """Sums are kept as the bits of float32 numbers, _BITS_ORIGIN + sum."""
 
     @property
     def origin(self) -> int:
         """What integer stands for a sum of nothing."""
-        return int(np.float32(BITS_ORIGIN).view(np.int32)) if self.as_bits else 0
+        return int(np.float32(_BITS_ORIGIN).view(np.int32)) if self.as_bits else 0
 
 
 def shifted(shift: npt.ArrayLike, sums: tuple[Ints, Ints]) -> Affine:
@@ -74,10 +74,10 @@ def shifted(shift: npt.ArrayLike, sums: tuple[Ints, Ints]) -> Affine:
     right, most = np.asarray(shift, np.int64), np.maximum(np.abs(sums[0]), np.abs(sums[1]))
     scale = np.ldexp(1.0, -right).astype(np.float32)
     shown = right <= FLOAT_SHIFT
-    small = (most < BITS_REACH) & (most < _MOST_STORED << np.minimum(right, FLOAT_SHIFT))
+    small = (most < _BITS_REACH) & (most < _MOST_STORED << np.minimum(right, FLOAT_SHIFT))
     if (shown & small).all():
         return Affine(
-            scale, (BITS_ORIGIN * (1.0 - scale)).astype(np.float32), shown, signed=False, centre=0, as_bits=True
+            scale, (_BITS_ORIGIN * (1.0 - scale)).astype(np.float32), shown, signed=False, centre=0, as_bits=True
         )
     return Affine(scale, np.zeros_like(scale), shown, signed=False, centre=0)
 
