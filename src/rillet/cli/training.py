@@ -182,7 +182,7 @@ class _Bar:
 
     def _rows(self, rows: "Sequence[Row]") -> None:
         from rillet.report.curve import svg
-        from rillet.runtime.files import write_file
+        from rillet.system.files import write_file
 
         before, self._told = self._told, len(rows)
         if not rows:

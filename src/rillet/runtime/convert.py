@@ -6,7 +6,7 @@ from rillet.errors import GraphError
 from rillet.exporters import rlt, safetensors, tflite
 from rillet.ir.graph import Graph
 from rillet.runtime.extras import extra
-from rillet.runtime.files import write_file
+from rillet.system.files import write_file
 from rillet.transforms.lowbit import unpack
 
 SUFFIXES = (".onnx", ".rlt", ".safetensors", ".tflite")

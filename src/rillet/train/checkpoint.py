@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from rillet.errors import BuildError, GraphError
-from rillet.runtime.files import write_file
+from rillet.system.files import write_file
 
 CHECKPOINT = "checkpoint.pt"
 _VERSION = 1

@@ -23,8 +23,8 @@ from rillet.importers.rlt import load
 from rillet.ir.graph import Array, Graph
 from rillet.ir.text import print_graph
 from rillet.runtime.datasets import Dataset, subset
-from rillet.runtime.files import write_file
 from rillet.runtime.images import contract
+from rillet.system.files import write_file
 from rillet.train import checkpoint, parallel, quantized, start, ternary
 from rillet.train.data import Batch, Batches, Share, kept_size
 from rillet.train.inputs import precision, to_input
