@@ -15,7 +15,7 @@ from rillet.ir.graph import Graph
 from rillet.ir.ops import Add, Input, Window, op_window
 from rillet.ir.types import Shape
 from rillet.plan.plan import BufferKind, Plan
-from rillet.plan.rows import RowPlanner, plan_layerwise, plan_rows
+from rillet.plan.rows import ROUNDED, RowPlanner, plan_layerwise, plan_rows
 from schedule import planned_rings, ring_spans
 
 OPTIONS = ({}, {"resident": True}, {"objective": "time"}, {"objective": "time", "resident": True})
@@ -88,7 +88,7 @@ def test_least_memory_within_a_time_is_least_of_all_cuts(graph: Graph, slower: f
         fronts[stop] = [p for p in found if not any(q[0] <= p[0] and q[1] < p[1] for q in found)]
     front = fronts[planner.count]
     allowed = min(ns for _, ns in front) * (1 + slower)
-    least = min(peak for peak, ns in front if ns <= allowed * (1 + 1e-12))
+    least = min(peak for peak, ns in front if ns <= allowed * (1 + ROUNDED))
     check_arena(plan_rows(graph, resident=True, slower=slower))
     # A plan may undo overlays where its arena has gaps: its segments then take more than its cuts.
     assert max(cost.bytes for _, _, cost in planner.smallest_cuts(slower)) == least

@@ -24,6 +24,8 @@ DEPTHWISE_NS_PER_MAC = 0.57
 FIRING_NS = 12.0
 MAP_NS_PER_BYTE = 0.1
 """Orders of magnitude, not measured: what a firing costs by itself, and what writing or reading a whole map costs."""
+ROUNDED = 1e-12
+"""Times that differ by at most this share are equal: other cuts add the same times in another order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -336,7 +338,7 @@ class RowPlanner:
         A higher bound on bytes never takes longer, so the least one is found by halving.
         """
         fastest = self.cuts(None)
-        allowed = sum(cost.ns for _, _, cost in fastest) * (1 + slower)
+        allowed = sum(cost.ns for _, _, cost in fastest) * (1 + slower) * (1 + ROUNDED)
         low, high, best = self.least_bytes(), max(cost.bytes for _, _, cost in fastest), fastest
         while low < high:
             middle = (low + high) // 2
