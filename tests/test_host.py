@@ -220,7 +220,7 @@ def test_any_budget_above_the_smallest_plan_is_kept_though_buffers_leave_gaps() 
     graph, host = fold(open_model("mobilenet_v2:width=0.35,resolution=96,seed=0").graph), Host("wide", "avx512")
     least = plan_host(graph, host, slower=100.0, threads=2).arena_bytes
     fastest = plan_host(graph, host, threads=2).arena_bytes
-    for budget in range(least, fastest, max(1, (fastest - least) // 12)):
+    for budget in range(least, fastest, max(1, (fastest - least) // 4)):
         assert plan_host(graph, host, ram_bytes=budget, threads=2).arena_bytes <= budget
 
 

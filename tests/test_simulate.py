@@ -172,6 +172,7 @@ def test_one_pixel_less_loses_a_pixel_where_sides_are_narrow(graph: Graph, inter
     check_shorter(plan_pixels(graph, interval=interval, narrow=("all",)))
 
 
+@pytest.mark.slow
 def test_one_pixel_less_than_the_narrow_sides_of_mobilenet_v2() -> None:
     plan = plan_pixels(build("mobilenet_v2", {"top": "false"}), interval=50_176, narrow=("all",))
     check_shorter(plan, [{b.value: b.depth_pixels - 1} for b in plan.buffers if b.depth_pixels > 1])
