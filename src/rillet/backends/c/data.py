@@ -9,7 +9,6 @@ from rillet.backends.c.constants import (
     conv_arrays,
     declaration,
     definition,
-    identifier,
     keeps_bytes,
     lookup_table,
     low_bit_arrays,
@@ -35,11 +34,11 @@ def program_arrays(plan: Plan, original: Graph) -> dict[str, Array]:
     out: dict[str, Array] = {}
     for node in graph.nodes:
         if isinstance(node.op, Constant):
-            out[f"net_{identifier(node.name)}_value"] = np.asarray(graph.param(node, "value"))
+            out[f"net_{node.name}_value"] = np.asarray(graph.param(node, "value"))
     for segment in plan.segments:
         for stage in segment.stages:
             for part, array in _stage_arrays(plan, original, stage).items():
-                out[f"net_{identifier(stage.node)}_{part}"] = array
+                out[f"net_{stage.node}_{part}"] = array
     return out
 
 
