@@ -79,7 +79,7 @@ def emit(plan: Plan, profile: bool = False) -> dict[str, str]:
     out = {
         "net.h": _header(known),
         "net.c": _schedule(known, stored, headers, profile),
-        **weight_files(arrays, compact=plan.host is not None),
+        **weight_files(arrays, plan.host),
         "main.c": (files("rillet.backends.c") / "main.c").read_text(),
     }
     for name in headers:
