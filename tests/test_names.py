@@ -161,7 +161,7 @@ def test_listed_names_change_nothing_but_identifiers(first: int, kind: str) -> N
     assert_same_program(base_program(kind), program(other, kind))
 
 
-@example_counts(10, 1000)
+@example_counts(10, 300)
 def test_names_change_nothing_but_identifiers(examples: int) -> None:
     @settings(max_examples=examples, **QUIET)
     @given(
@@ -179,7 +179,7 @@ def test_names_change_nothing_but_identifiers(examples: int) -> None:
     run()
 
 
-@example_counts(6, 200)
+@example_counts(6, 100)
 def test_names_change_nothing_of_any_network(examples: int) -> None:
     @settings(max_examples=examples, **QUIET)
     @given(graphs(), st.sampled_from(sorted(PLANS)), st.permutations(WORDS), TEXTS)
@@ -200,7 +200,7 @@ def float_network() -> Graph:
     return b.graph(b.add(b.conv(4), pooled))
 
 
-@example_counts(6, 300)
+@example_counts(6, 100)
 def test_every_text_of_a_file_changes_nothing(examples: int, tmp_path: Path, float_network: Graph) -> None:
     """By the files that hold names: Rillet's own, and ONNX with its notes and without."""
     as_rlt, as_onnx, path = float_network, onnx.load_from_string(export(float_network)), tmp_path / "x.onnx"
