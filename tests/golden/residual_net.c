@@ -15,17 +15,17 @@ static uint8_t *const arena = (uint8_t *)words;
 
 /* Pixels of each value that have been made. */
 static struct {
-  uint32_t n0, n1, n2, n3, n4;
+  uint32_t of_n0, of_n1, of_n2, of_n3, of_n4;
 } made;
 
 #ifdef NET_TRACE
 /* One whole map for each value, filled as its pixels are made. */
 uint8_t *net_trace[5];
-#define SEEN(index, value, n, bytes) \
+#define SEEN(index, at, from, n, bytes) \
   for (int32_t seen = 0; seen < n; seen++) \
-    memcpy(net_trace[index] + (made.value + seen) * (bytes), at_##value(made.value + seen), bytes)
+    memcpy(net_trace[index] + ((from) + seen) * (bytes), at((from) + seen), bytes)
 #else
-#define SEEN(index, value, n, bytes) (void)0
+#define SEEN(index, at, from, n, bytes) (void)0
 #endif
 
 static const int8_t outside_i8_23[2] = {
@@ -61,13 +61,13 @@ static inline int8_t *at_n2(uint32_t i) { return (int8_t *)(arena + 172) + (i % 
 static void run_n3(void)
 {
   const rillet_add constants = {23, 1246996096, -1, -110, 1073741824, 0, 1332971944, -18, 39, -128, 127};
-  while (made.n3 < 36) {
+  while (made.of_n3 < 36) {
     const int32_t n = 1;
-    if (made.n0 < made.n3 + n || made.n2 < made.n3 + n) return;
+    if (made.of_n0 < made.of_n3 + n || made.of_n2 < made.of_n3 + n) return;
     for (int32_t p = 0; p < n; p++)
-      rillet_add_i8(at_n0(made.n3 + p), at_n2(made.n3 + p), at_n3(made.n3 + p), 2, constants);
-    SEEN(3, n3, n, 2);
-    made.n3 += n;
+      rillet_add_i8(at_n0(made.of_n3 + p), at_n2(made.of_n3 + p), at_n3(made.of_n3 + p), 2, constants);
+    SEEN(3, at_n3, made.of_n3, n, 2);
+    made.of_n3 += n;
   }
 }
 
@@ -77,21 +77,21 @@ static void run_n2(void)
   const rillet_channels channels = {net_n2_weights, net_n2_bias, net_n2_mantissa, net_n2_shift, 0, -110, -128, 127};
   int16_t *const gathered = (int16_t *)(arena + 72);
   const rillet_window window = {3, 3, 1, 1, 1, 1, 1, 1, 6, 6, 15, 2};
-  while (made.n2 < 36) {
-    const int32_t row = made.n2 / 6, column = made.n2 % 6;
+  while (made.of_n2 < 36) {
+    const int32_t row = made.of_n2 / 6, column = made.of_n2 % 6;
     const int32_t n = 1;
-    if (made.n1 <= rillet_window_needs(window, row, column + n - 1)) return;
+    if (made.of_n1 <= rillet_window_needs(window, row, column + n - 1)) return;
     {
       int32_t p = 0;
       for (; p < n; p++) {
         const void *tap[9];
         rillet_window_taps(window, at_n1(0), outside_i8_62, row, column + p, tap);
         rillet_gather_i8(tap, 9, 0, 2, gathered);
-        rillet_dense_1(gathered, at_n2(made.n2 + p), 18, 0, 2, channels, 0);
+        rillet_dense_1(gathered, at_n2(made.of_n2 + p), 18, 0, 2, channels, 0);
       }
     }
-    SEEN(2, n2, n, 2);
-    made.n2 += n;
+    SEEN(2, at_n2, made.of_n2, n, 2);
+    made.of_n2 += n;
     run_n3();
   }
 }
@@ -102,21 +102,21 @@ static void run_n1(void)
   const rillet_channels channels = {net_n1_weights, net_n1_bias, net_n1_mantissa, net_n1_shift, 0, 62, -128, 127};
   int16_t *const gathered = (int16_t *)(arena + 72);
   const rillet_window window = {3, 3, 1, 1, 1, 1, 1, 1, 6, 6, 15, 2};
-  while (made.n1 < 36) {
-    const int32_t row = made.n1 / 6, column = made.n1 % 6;
+  while (made.of_n1 < 36) {
+    const int32_t row = made.of_n1 / 6, column = made.of_n1 % 6;
     const int32_t n = 1;
-    if (made.n0 <= rillet_window_needs(window, row, column + n - 1)) return;
+    if (made.of_n0 <= rillet_window_needs(window, row, column + n - 1)) return;
     {
       int32_t p = 0;
       for (; p < n; p++) {
         const void *tap[9];
         rillet_window_taps(window, at_n0(0), outside_i8_23, row, column + p, tap);
         rillet_gather_i8(tap, 9, 0, 2, gathered);
-        rillet_dense_1(gathered, at_n1(made.n1 + p), 18, 0, 2, channels, 0);
+        rillet_dense_1(gathered, at_n1(made.of_n1 + p), 18, 0, 2, channels, 0);
       }
     }
-    SEEN(1, n1, n, 2);
-    made.n1 += n;
+    SEEN(1, at_n1, made.of_n1, n, 2);
+    made.of_n1 += n;
     run_n2();
   }
 }
@@ -129,29 +129,29 @@ static void run_n4(void)
   const rillet_channels channels = {net_n4_weights, net_n4_bias, net_n4_mantissa, net_n4_shift, 0, -19, -128, 127};
   int16_t *const gathered = (int16_t *)(arena + 144);
   const rillet_window window = {3, 3, 1, 1, 1, 1, 1, 1, 6, 6, 36, 2};
-  while (made.n4 < 36) {
-    const int32_t row = made.n4 / 6, column = made.n4 % 6;
+  while (made.of_n4 < 36) {
+    const int32_t row = made.of_n4 / 6, column = made.of_n4 % 6;
     const int32_t n = 1;
-    if (made.n3 <= rillet_window_needs(window, row, column + n - 1)) return;
+    if (made.of_n3 <= rillet_window_needs(window, row, column + n - 1)) return;
     {
       int32_t p = 0;
       for (; p < n; p++) {
         const void *tap[9];
         rillet_window_taps(window, at_n3(0), outside_i8_39, row, column + p, tap);
         rillet_gather_i8(tap, 9, 0, 2, gathered);
-        rillet_dense_1(gathered, at_n4(made.n4 + p), 18, 0, 2, channels, 0);
+        rillet_dense_1(gathered, at_n4(made.of_n4 + p), 18, 0, 2, channels, 0);
       }
     }
-    SEEN(4, n4, n, 2);
-    made.n4 += n;
+    SEEN(4, at_n4, made.of_n4, n, 2);
+    made.of_n4 += n;
   }
 }
 
 static void segment_2(void)
 {
-  made.n3 = 0;
-  while (made.n3 < 36) {
-    made.n3 += 1;
+  made.of_n3 = 0;
+  while (made.of_n3 < 36) {
+    made.of_n3 += 1;
     run_n4();
   }
 }
@@ -168,18 +168,18 @@ static void finish(void)
 
 void net_push_row(const net_input_t *row)
 {
-  if (made.n0 >= 36) return;
+  if (made.of_n0 >= 36) return;
   for (uint32_t x = 0; x < NET_INPUT_WIDTH;) {
-    const uint32_t before = made.n0;
+    const uint32_t before = made.of_n0;
     for (uint32_t p = 0; p < 1; p++)
       memcpy(at_n0(before + p), row + (x + p) * 2,
              2 * sizeof *row);
-    made.n0 += 1;
+    made.of_n0 += 1;
     run_n1();
     run_n3();
-    x += made.n0 - before;
+    x += made.of_n0 - before;
   }
-  if (made.n0 == 36) finish();
+  if (made.of_n0 == 36) finish();
 }
 
 const net_output_t *net_output(void)

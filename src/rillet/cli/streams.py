@@ -273,7 +273,7 @@ def emit(
 ) -> None:
     """Writes the network as a C99 program with a main.c that reads a raw image."""
     from rillet.backends.c.emit import emit as emit_c
-    from rillet.backends.c.flags import build_line
+    from rillet.backends.c.flags import build_line, run_line
     from rillet.system.files import write_folder
 
     made = make_plan(
@@ -286,4 +286,4 @@ def emit(
         print_json({"folder": str(out), "files": sorted(files), **said})
     else:
         print(f"{out}: {len(files)} files, {made.arena_bytes:,} bytes of activations; build and run with")
-        print(f"  cd {out} && {build_line(made)} && ./net IMAGE.raw")
+        print(f"  {run_line(made, out)}")

@@ -428,6 +428,12 @@ class RowPlanner:
         """A buffer to be placed."""
         return Piece(name, kind, pixels, pixel_bytes, first, last, self.alignment)
 
+    def own_name(self, name: str) -> str:
+        """`name` for a working space, or one like it that no value has."""
+        while name in self.graph.by_name:
+            name += "_"
+        return name
+
     def finish(self, plan: Plan) -> Plan:
         """What there is to say of the plan as a whole."""
         return plan
@@ -440,10 +446,10 @@ class RowPlanner:
             node, choice = self.nodes[i], self.choice(i, cost.tile)
             scratch = None
             if choice.scratch_bytes and choice.scratch is BufferKind.SUMS:
-                scratch = f"{node.name}.sums"
+                scratch = self.own_name(f"{node.name}.sums")
                 pieces[scratch] = self.piece(scratch, BufferKind.SUMS, 1, choice.scratch_bytes, index, index)
             elif choice.scratch_bytes:
-                scratch = f"scratch{index}"
+                scratch = self.own_name(f"scratch{index}")
                 shared = max(shared, choice.scratch_bytes)
                 pieces[scratch] = self.piece(scratch, BufferKind.SCRATCH, 1, shared, index, index)
             tile = cost.tile.of(node.shape)

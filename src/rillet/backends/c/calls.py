@@ -8,7 +8,6 @@ from rillet.backends.c import lists, low_bit, rows, threads
 from rillet.backends.c.bounds import bounds
 from rillet.backends.c.constants import (
     ROUNDINGS,
-    identifier,
     keeps_bytes,
     quant,
     real,
@@ -91,7 +90,7 @@ def body(plan: Plan, segment: Segment, node: Node, stage: Stage) -> Body:
         case Kernel.LOOKUP:
             if keeps_bytes(plan, node):
                 return _each(plan, node, stage, "rillet_same")
-            return _each(plan, node, stage, "rillet_lookup", f"net_{identifier(node.name)}_table")
+            return _each(plan, node, stage, "rillet_lookup", f"net_{node.name}_table")
         case Kernel.FUNCTION:
             function = node.op.activation.value if isinstance(node.op, Activate) else "none"
             return _each(plan, node, stage, f"rillet_{function}")
@@ -115,7 +114,7 @@ def body(plan: Plan, segment: Segment, node: Node, stage: Stage) -> Body:
 
 
 def _channels(graph: Graph, node: Node) -> str:
-    op, name = node.op, identifier(node.name)
+    op, name = node.op, node.name
     assert isinstance(op, Conv)
     low, high = bounds(graph, node, op.activation)
     if node.type.quant is None:
@@ -138,7 +137,7 @@ def _dense(plan: Plan, node: Node, stage: Stage) -> Body:
     graph, op = plan.graph, node.op
     assert isinstance(op, Conv)
     assert stage.scratch is not None
-    name, source, is_real = identifier(node.name), graph.by_name[node.inputs[0]], node.type.quant is None
+    name, source, is_real = node.name, graph.by_name[node.inputs[0]], node.type.quant is None
     per_group, outputs, taps = source.shape.channels // op.groups, op.out_channels // op.groups, op.window.taps
     depth, wide = taps * per_group, "float" if is_real else "int16_t"
     packed, told = (stage.kernel is Kernel.LOW_BIT), ""
@@ -153,11 +152,11 @@ def _dense(plan: Plan, node: Node, stage: Stage) -> Body:
     place = f"({wide} *)(arena + {plan.buffers[stage.scratch].offset}){own}"
     constants = [channels, f"  {wide} *const gathered = {place};"]
     if op.window.pointwise:
-        fetch = [f"const void *tap[1] = {{at_{identifier(source.name)}(made.{name} + PIXEL)}};"]
+        fetch = [f"const void *tap[1] = {{at_{source.name}(made.of_{name} + PIXEL)}};"]
         ready = await_pixels(graph, node)
     else:
         constants.append(window_record(plan, node))
-        at = f"at_{identifier(source.name)}(0)"
+        at = f"at_{source.name}(0)"
         place = place_of(plan, node, "PIXEL")
         fetch = [
             f"const void *tap[{taps}];",
@@ -172,7 +171,7 @@ def _dense(plan: Plan, node: Node, stage: Stage) -> Body:
     gather = f"rillet_gather_{source.type.dtype.value}(tap, {taps}, {first}, {per_group}, gathered"
     kernel = "rillet_dense_f32" if is_real else "rillet_dense"
     tail = f"{depth}, {output}, {outputs}, channels" + ("" if is_real else f", {ROUNDINGS[op.rounding]}")
-    one_at = f"at_{name}(made.{name} + p)"
+    one_at = f"at_{name}(made.of_{name} + p)"
     calls, pointer = (f"{kernel}_1(gathered, {one_at}, {tail});", f"{kernel}_4(gathered, out, {tail});"), "void"
     if packed:
         kernel = kernel.replace("rillet_dense", "rillet_low_bit") + "_tile"
@@ -198,7 +197,7 @@ def _dense(plan: Plan, node: Node, stage: Stage) -> Body:
             f"        for (int32_t q = 0; q < {DENSE_TILE}; q++) {{",
             *(f"          {line.replace('PIXEL', 'p + q')}" for line in fetch),
             f"          {gather} + q * {depth});",
-            f"          out[q] = at_{name}(made.{name} + p + q);",
+            f"          out[q] = at_{name}(made.of_{name} + p + q);",
             "        }",
             f"        {calls[1]}",
             "      }",
@@ -209,9 +208,9 @@ def _dense(plan: Plan, node: Node, stage: Stage) -> Body:
 def _depthwise(plan: Plan, node: Node, stage: Stage) -> Body:
     graph, op = plan.graph, node.op
     assert isinstance(op, Conv)
-    name, taps = identifier(node.name), op.window.taps
+    name, taps = node.name, op.window.taps
     source = graph.by_name[node.inputs[0]]
-    kernel, at = f"rillet_depthwise_{source.type.dtype.value}", f"at_{identifier(source.name)}(0)"
+    kernel, at = f"rillet_depthwise_{source.type.dtype.value}", f"at_{source.name}(0)"
     tail = "channels" + ("" if node.type.quant is None else f", {ROUNDINGS[op.rounding]}")
     constants = _channels(graph, node)
     if stage.kernel is Kernel.LOW_BIT_DEPTHWISE:
@@ -221,7 +220,7 @@ def _depthwise(plan: Plan, node: Node, stage: Stage) -> Body:
         *_block(threads.each_pixel(node, stage)),
         f"      const void *tap[{taps}];",
         f"      rillet_window_taps(window, {at}, {outside_pixel(graph, node)}, {place_of(plan, node, 'p')}, tap);",
-        f"      {kernel}(tap, {taps}, at_{name}(made.{name} + p), {op.out_channels}, {tail});",
+        f"      {kernel}(tap, {taps}, at_{name}(made.of_{name} + p), {op.out_channels}, {tail});",
         "    }",
     ]
     return [constants, window_record(plan, node)], [await_window(plan, node)], lines
@@ -235,7 +234,7 @@ def _pool(plan: Plan, node: Node, stage: Stage) -> Body:
     assert isinstance(op, Pool)
     if op.kind is PoolKind.MEAN and node.type.quant is not None:
         raise Unsupported(f"{graph.name}: {node.name}: window of a mean must cover the map")
-    name, source, channels = identifier(node.name), identifier(node.inputs[0]), node.shape.channels
+    name, source, channels = node.name, node.inputs[0], node.shape.channels
     binary = node.type.dtype is DType.BINARY
     limits = "" if binary else "".join(f", {bound}" for bound in bounds(graph, node, op.activation))
     kernel = f"rillet_{'max' if op.kind is PoolKind.MAX else 'average'}_{node.type.dtype.value}"
@@ -246,7 +245,7 @@ def _pool(plan: Plan, node: Node, stage: Stage) -> Body:
         *_block(threads.each_pixel(node, stage)),
         f"      const void *tap[{op.window.taps}] = {{0}};",
         f"      const int32_t taps = rillet_window_inside(window, at_{source}(0), {place_of(plan, node, 'p')}, tap);",
-        f"      {kernel}(tap, taps, at_{name}(made.{name} + p), {channels}{more}{limits});",
+        f"      {kernel}(tap, taps, at_{name}(made.of_{name} + p), {channels}{more}{limits});",
         "    }",
     ]
     return [window_record(plan, node)], [await_window(plan, node)], lines
@@ -257,7 +256,7 @@ def _global_pool(plan: Plan, segment: Segment, node: Node, stage: Stage) -> Body
     graph, op = plan.graph, node.op
     assert isinstance(op, Pool)
     assert stage.scratch is not None
-    name, source = identifier(node.name), graph.by_name[node.inputs[0]]
+    name, source = node.name, graph.by_name[node.inputs[0]]
     channels, pixels = source.shape.channels, source.shape.pixels
     low, high = bounds(graph, node, op.activation)
     wide = "float" if node.type.quant is None else "int32_t"
@@ -275,24 +274,24 @@ def _global_pool(plan: Plan, segment: Segment, node: Node, stage: Stage) -> Body
         finish = f"rillet_finish_mean({into}, {', '.join(map(str, numbers))});"
     else:
         finish = f"rillet_finish_average({into}, {pixels}, {offset(plan, node)}, {low}, {high});"
-    at = identifier(source.name)
-    kind, begins = source.type.dtype.value, f"taken.{name} == 0"
+    at = source.name
+    kind, begins = source.type.dtype.value, f"taken.of_{name} == 0"
     if plan.host is None:
         takes = [
-            f"    for (; taken.{name} < made.{at}; taken.{name}++)",
-            f"      rillet_accumulate_{kind}(at_{at}(taken.{name}){own}, sums{own}, {count}, {begins});",
+            f"    for (; taken.of_{name} < made.of_{at}; taken.of_{name}++)",
+            f"      rillet_accumulate_{kind}(at_{at}(taken.of_{name}){own}, sums{own}, {count}, {begins});",
         ]
     else:  # the rows that came lie in one piece
-        come = f"at_{at}(taken.{name}){own}, made.{at} - taken.{name}, {channels}"
+        come = f"at_{at}(taken.of_{name}){own}, made.of_{at} - taken.of_{name}, {channels}"
         takes = [
             f"    rillet_sum_rows_{kind}({come}, sums{own}, {count}, {begins});",
-            f"    taken.{name} = made.{at};",
+            f"    taken.of_{name} = made.of_{at};",
         ]
     ready = [
         *threads.await_lines(plan, segment, stage),
         *takes,
         *threads.done_lines(plan, segment, stage),
-        f"    if (taken.{name} < {pixels}) return;",
+        f"    if (taken.of_{name} < {pixels}) return;",
     ]
     return constants, ready, [f"    {finish}"]
 
@@ -315,7 +314,7 @@ def _each(plan: Plan, node: Node, stage: Stage, kernel: str, *more: object) -> B
 
 def _over_pixels(plan: Plan, node: Node, stage: Stage, kernel: str, *more: object) -> list[str]:
     """Calls a kernel of values for the tile: pixel by pixel, or all at once where they lie in one piece."""
-    graph, name = plan.graph, identifier(node.name)
+    graph, name = plan.graph, node.name
     whole = plan.host is not None and all(shape == node.shape for shape in graph.input_shapes(node))
     whole = whole and node.type.dtype is not DType.BINARY
     pixel, channels = "p", str(node.shape.channels)
@@ -323,7 +322,7 @@ def _over_pixels(plan: Plan, node: Node, stage: Stage, kernel: str, *more: objec
         pixel, _ = threads.piece(stage)
         channels = f"{threads.piece_pixels(stage)} * {node.shape.channels}"
     at = [source_at(graph, source, node, pixel) for source in node.inputs]
-    arguments = ", ".join(map(str, (*at, f"at_{name}(made.{name} + {pixel})", channels, *more)))
+    arguments = ", ".join(map(str, (*at, f"at_{name}(made.of_{name} + {pixel})", channels, *more)))
     if whole:
         return [*threads.each_piece(node, stage), f"    {kernel}({arguments});"]
     return [*threads.each_pixel(node, stage), f"      {kernel}({arguments});"]
@@ -374,12 +373,13 @@ def _product_scale(left: Quant, right: Quant, out: Quant, rounding: Rounding) ->
 
 def _softmax(plan: Plan, node: Node, stage: Stage) -> Body:
     """Softmax of each pixel by itself."""
-    op, name = node.op, identifier(node.name)
+    op, name = node.op, node.name
     assert isinstance(op, Softmax)
     kernel, more = f"rillet_softmax_{node.type.dtype.value}", f"net_{name}_table"
     if node.type.quant is None:
         more = real(op.beta)
-    arguments = f"{source_at(plan.graph, node.inputs[0], node, 'p')}, at_{name}(made.{name} + p), {node.shape.channels}"
+    source = source_at(plan.graph, node.inputs[0], node, "p")
+    arguments = f"{source}, at_{name}(made.of_{name} + p), {node.shape.channels}"
     lines = [*threads.each_pixel(node, stage), f"      {kernel}({arguments}, {more});"]
     return [], await_pixels(plan.graph, node), lines
 
@@ -387,11 +387,11 @@ def _softmax(plan: Plan, node: Node, stage: Stage) -> Body:
 def _copy(plan: Plan, node: Node, stage: Stage) -> Body:
     """Ops that only move values: pixels are copied from where they are."""
     graph, op = plan.graph, node.op
-    name, kind = identifier(node.name), c_type(node.type)
+    name, kind = node.name, c_type(node.type)
     size = node.type.dtype.numpy.itemsize
-    loop, out = threads.each_pixel(node, stage), f"at_{name}(made.{name} + p)"
+    loop, out = threads.each_pixel(node, stage), f"at_{name}(made.of_{name} + p)"
     source = graph.by_name[node.inputs[0]]
-    at = identifier(source.name)
+    at = source.name
     match op:
         case Slice(start=start, stop=stop):
             from_ = f"{source_at(graph, source.name, node, 'p')} + {start}"
@@ -412,7 +412,7 @@ def _copy(plan: Plan, node: Node, stage: Stage) -> Body:
                 row, column = place_of(plan, node, p).split(", ")
                 return f"net_{name}_rows[{row}] * {source.shape.width} + net_{name}_columns[{column}]"
 
-            ready = [f"    if (made.{at} <= (uint32_t)({pixel('n - 1')})) return;"]
+            ready = [f"    if (made.of_{at} <= (uint32_t)({pixel('n - 1')})) return;"]
             return [], ready, [*loop, f"      memcpy({out}, at_{at}({pixel('p')}), {node.type.pixel_bytes});"]
         case Concat():
             lines, channel = [*_block(loop), f"      {kind} *const out = {out};"], 0

@@ -28,11 +28,6 @@ ROUNDINGS = {Rounding.DOUBLE: 0, Rounding.SINGLE: 1, Rounding.SHIFT: 2}
 _IN_A_LINE = 24
 
 
-def identifier(name: str) -> str:
-    """A node's name as a C identifier."""
-    return "".join(c if c.isalnum() else "_" for c in name)
-
-
 def quant(graph: Graph, node: Node) -> Quant:
     """A value's quantisation; raises Unsupported for real numbers."""
     if node.type.quant is None:

@@ -9,7 +9,6 @@ from rillet.backends.c.constants import (
     conv_arrays,
     declaration,
     definition,
-    identifier,
     keeps_bytes,
     lookup_table,
     low_bit_arrays,
@@ -23,10 +22,17 @@ from rillet.backends.c.storage import moved_table, offset
 from rillet.ir.graph import Array, Graph
 from rillet.ir.ops import Concat, Constant, Conv, Resize, Softmax
 from rillet.plan.plan import Kernel, Packing, Plan, Stage
+from rillet.plan.tilings import VECTORS
+from rillet.targets.host import Host
 
 _SPARE_BYTES = 256
 """Behind an array that vectors read: they may read past its end, and use nothing of it."""
 _BYTES_IN_A_LINE = 64
+_ONE_ORDER = (
+    "#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__",
+    '#error "the constants lie here with the least significant byte first: use --target portable on this machine"',
+    "#endif",
+)
 
 
 def program_arrays(plan: Plan, original: Graph) -> dict[str, Array]:
@@ -35,11 +41,11 @@ def program_arrays(plan: Plan, original: Graph) -> dict[str, Array]:
     out: dict[str, Array] = {}
     for node in graph.nodes:
         if isinstance(node.op, Constant):
-            out[f"net_{identifier(node.name)}_value"] = np.asarray(graph.param(node, "value"))
+            out[f"net_{node.name}_value"] = np.asarray(graph.param(node, "value"))
     for segment in plan.segments:
         for stage in segment.stages:
             for part, array in _stage_arrays(plan, original, stage).items():
-                out[f"net_{identifier(stage.node)}_{part}"] = array
+                out[f"net_{stage.node}_{part}"] = array
     return out
 
 
@@ -77,14 +83,26 @@ def _stage_arrays(plan: Plan, original: Graph, stage: Stage) -> dict[str, Array]
     return {}
 
 
-def weight_files(arrays: dict[str, Array], compact: bool) -> dict[str, str]:
-    """net_weights.h and net_weights.c; `compact` where vectors read them, and text must be short to compile fast."""
-    declare, define = (compact_declaration, compact_definition) if compact else (declaration, definition)
+def weight_files(arrays: dict[str, Array], host: Host | None) -> dict[str, str]:
+    """net_weights.h and net_weights.c: for a host as bytes, which compile fast and have room behind them for vectors.
+
+    Portable kernels may run on a machine of the other byte order: for them values of several bytes stay numbers.
+    """
+    vectors = host is not None and host.kernels in VECTORS
+    as_bytes = {name for name, array in arrays.items() if vectors or (host is not None and array.itemsize == 1)}
+
+    def declare(name: str, array: Array) -> str:
+        return compact_declaration(name, array) if name in as_bytes else declaration(name, array)
+
+    def define(name: str, array: Array) -> str:
+        return compact_definition(name, array) if name in as_bytes else definition(name, array)
+
     header = [
         "/* Weights and other constants. */",
         "#ifndef NET_WEIGHTS_H",
         "#define NET_WEIGHTS_H",
         "#include <stdint.h>",
+        *(_ONE_ORDER if vectors else []),
         "",
         *(declare(name, array) for name, array in arrays.items()),
         "#endif",

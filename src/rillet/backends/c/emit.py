@@ -5,7 +5,7 @@ from importlib.resources import files
 import numpy as np
 
 from rillet.backends.c.calls import c_type
-from rillet.backends.c.constants import definition, identifier, outside_name, outside_value
+from rillet.backends.c.constants import definition, outside_name, outside_value
 from rillet.backends.c.data import program_arrays, weight_files
 from rillet.backends.c.entry import (
     advance,
@@ -16,6 +16,7 @@ from rillet.backends.c.entry import (
     run_arguments,
 )
 from rillet.backends.c.image import LENT, input_of, lends_image
+from rillet.backends.c.names import Named, named, shown
 from rillet.backends.c.pairwise import pairwise_constants
 from rillet.backends.c.reads import needs_outside
 from rillet.backends.c.rows import outside_rows, used_tiles
@@ -64,6 +65,8 @@ def emit(plan: Plan, profile: bool = False) -> dict[str, str]:
 
     With `profile`, the program also counts the clock's ticks and the calls of each stage, in the plan's order.
     """
+    known = named(plan)
+    plan = known.plan
     stored = as_stored(plan)
     arrays = program_arrays(stored, plan.graph) | _outside_rows(stored)
     used = {header for s in plan.segments for stage in s.stages for header in _headers(stored, stage)}
@@ -74,9 +77,9 @@ def emit(plan: Plan, profile: bool = False) -> dict[str, str]:
     headers = ["stream.h", "rescale.h", *vectors, *sorted(used), *more]
     kernels = files("rillet.backends.c") / "kernels"
     out = {
-        "net.h": _header(plan),
-        "net.c": _schedule(plan, stored, headers, profile),
-        **weight_files(arrays, compact=plan.host is not None),
+        "net.h": _header(known),
+        "net.c": _schedule(known, stored, headers, profile),
+        **weight_files(arrays, plan.host),
         "main.c": (files("rillet.backends.c") / "main.c").read_text(),
     }
     for name in headers:
@@ -112,10 +115,11 @@ def _values(node: Node) -> int:
     return node.type.bytes // node.type.dtype.numpy.itemsize
 
 
-def _header(plan: Plan) -> str:
+def _header(known: Named) -> str:
+    plan = known.plan
     source, outputs = input_of(plan), outputs_of(plan)
     lines = [
-        f"/* {plan.graph.name}: {plan.graph.macs} multiply-accumulates an image,"
+        f"/* {known.graph}: {plan.graph.macs} multiply-accumulates an image,"
         f" {plan.arena_bytes} bytes of activations. */",
         "#ifndef NET_H",
         "#define NET_H",
@@ -150,15 +154,15 @@ def _header(plan: Plan) -> str:
     return "\n".join([*lines, "#endif", ""])
 
 
-def _schedule(plan: Plan, stored: Plan, headers: list[str], profile: bool) -> str:
+def _schedule(known: Named, stored: Plan, headers: list[str], profile: bool) -> str:
     """net.c; `stored` is the plan over the graph as the program stores it."""
-    graph = stored.graph
+    plan, graph = known.plan, stored.graph
     made = "a few pixels" if plan.host is None else "whole rows"
     include = [f'#include "kernels/{h}"' for h in headers]
     if plan.threads > 1:
         include.insert(0, f"#define RILLET_THREADS {plan.threads}")
     parts = [
-        f"/* {graph.name}, planned as {plan.kind}: {len(plan.segments)} segments.\n\n"
+        f"/* {known.graph}, planned as {shown(plan.kind)}: {len(plan.segments)} segments.\n\n"
         f"   Each stage makes {made} as soon as the window that they need is there, then lets its readers run.\n"
         "   Segments follow one another; only whole maps pass between them. */",
         "\n".join(['#include "net.h"', '#include "net_weights.h"', *include])
@@ -168,18 +172,18 @@ def _schedule(plan: Plan, stored: Plan, headers: list[str], profile: bool) -> st
         _trace(plan),
         *([_profile(plan)] if profile else []),
         *_outsides(stored),
-        *(constant_accessor(node) for node in graph.nodes if isinstance(node.op, Constant)),
+        *(constant_accessor(known, node) for node in graph.nodes if isinstance(node.op, Constant)),
         *([_lent(stored)] if lends_image(plan) else []),
         *(
-            accessor(graph, buffer, LENT if lends_image(plan) and buffer.name == input_of(plan).name else "")
+            accessor(known, graph, buffer, LENT if lends_image(plan) and buffer.name == input_of(plan).name else "")
             for buffer in plan.buffers.values()
             if buffer.kind in (BufferKind.MAP, BufferKind.RING)
         ),
     ]
     if reads_pushed(plan):
-        parts.append(_pushed(plan))
+        parts.append(_pushed(known))
     for index, segment in enumerate(plan.segments):
-        parts.append(_segment(stored, index, segment, profile))
+        parts.append(_segment(known, stored, index, segment, profile))
     parts.append(entry_points(plan, profile))
     return "\n".join(parts)
 
@@ -193,14 +197,14 @@ def _arena(plan: Plan) -> str:
 
 
 def _counters(plan: Plan) -> str:
-    names = [identifier(node.name) for node in plan.graph.nodes]
-    pools = [identifier(s.node) for g in plan.segments for s in g.stages if s.kernel is Kernel.GLOBAL_POOL]
+    names = [f"of_{node.name}" for node in plan.graph.nodes]
+    pools = [f"of_{s.node}" for g in plan.segments for s in g.stages if s.kernel is Kernel.GLOBAL_POOL]
     lines = [
         "/* Pixels of each value that have been made. */",
         "static struct {",
         f"  uint32_t {', '.join(names)};",
+        "} made;\n",
     ]
-    lines.append("} made;\n")
     if pools:
         lines += ["/* Pixels that each global pool has taken in. */", "static struct {"]
         lines += [f"  uint32_t {', '.join(pools)};", "} taken;\n"]
@@ -209,8 +213,8 @@ def _counters(plan: Plan) -> str:
 
 def _threads(plan: Plan) -> str:
     """What each thread knows of its way through the schedule."""
-    names = [identifier(node.name) for node in plan.graph.nodes]
-    pools = [identifier(s.node) for g in plan.segments for s in g.stages if s.kernel is Kernel.GLOBAL_POOL]
+    names = [f"of_{node.name}" for node in plan.graph.nodes]
+    pools = [f"of_{s.node}" for g in plan.segments for s in g.stages if s.kernel is Kernel.GLOBAL_POOL]
     lines = [
         "/* A thread: pixels of each value that have been made, pixels that each global pool has taken in, and when it",
         "   last wrote or read what others read or write. */",
@@ -241,22 +245,22 @@ def _trace(plan: Plan) -> str:
     if plan.flipped:
         flipped = (
             "/* The same for bytes that are kept with their first bit flipped. */\n"
-            "#define SEEN_FLIPPED(index, value, n, bytes) \\\n"
+            "#define SEEN_FLIPPED(index, at, from, n, bytes) \\\n"
             f"{together}{alone}"
-            "  rillet_flip(at_##value(made.value), net_trace[index] + made.value * (bytes), n * (bytes))"
+            "  rillet_flip(at(from), net_trace[index] + (from) * (bytes), n * (bytes))"
             f"{after}\n"
         )
     return (
         "#ifdef NET_TRACE\n"
         "/* One whole map for each value, filled as its pixels are made. */\n"
         f"uint8_t *net_trace[{len(plan.graph.nodes)}];\n"
-        "#define SEEN(index, value, n, bytes) \\\n"
+        "#define SEEN(index, at, from, n, bytes) \\\n"
         f"{together}{alone}"
         "  for (int32_t seen = 0; seen < n; seen++) \\\n"
-        "    memcpy(net_trace[index] + (made.value + seen) * (bytes), at_##value(made.value + seen), bytes)"
+        "    memcpy(net_trace[index] + ((from) + seen) * (bytes), at((from) + seen), bytes)"
         f"{after}\n"
         f"{flipped}"
-        "#else\n#define SEEN(index, value, n, bytes) (void)0\n"
+        "#else\n#define SEEN(index, at, from, n, bytes) (void)0\n"
         f"{'#define SEEN_FLIPPED SEEN' + chr(10) if flipped else ''}"
         "#endif\n"
     )
@@ -280,7 +284,7 @@ def _profile(plan: Plan) -> str:
 
 def _profiled(plan: Plan, stage: Stage) -> str:
     """A macro of a stage's name, behind its function: it does not expand within itself, so the function is called."""
-    name, call = f"run_{identifier(stage.node)}", f"run_{identifier(stage.node)}({argument(plan)})"
+    name, call = f"run_{stage.node}", f"run_{stage.node}({argument(plan)})"
     index = [s.node for segment in plan.segments for s in segment.stages].index(stage.node)
     if plan.threads > 1:
         # The clocks are the caller's.
@@ -309,11 +313,11 @@ def _outsides(plan: Plan) -> list[str]:
     return out
 
 
-def _pushed(plan: Plan) -> str:
-    source = input_of(plan)
-    name, kind = identifier(source.name), c_type(source.type)
+def _pushed(known: Named) -> str:
+    source = input_of(known.plan)
+    name, kind = source.name, c_type(source.type)
     return (
-        f"/* {source.name}: the row being pushed, in the caller's memory */\n"
+        f"/* {known.nodes[source.name]}: the row being pushed, in the caller's memory */\n"
         f"static const {kind} *pushed;\n"
         f"static inline const {kind} *at_{name}(uint32_t i)\n"
         f"{{ return pushed + i % {source.shape.width} * {source.shape.channels}; }}\n"
@@ -326,19 +330,19 @@ def _lent(plan: Plan) -> str:
     return f"/* The image of net_run, in the caller's memory; none while rows are pushed. */\nstatic {kind}{LENT};\n"
 
 
-def _segment(plan: Plan, index: int, segment: Segment, profile: bool) -> str:
+def _segment(known: Named, plan: Plan, index: int, segment: Segment, profile: bool) -> str:
     """The stages of a segment, readers first, and the loop over its driver."""
     peak, driver = segment.peak_bytes, plan.graph.by_name[segment.driver]
     parts = [f"/* -- segment {index + 1}: {len(segment.stages)} stages, {peak} bytes -- */\n"]
     for stage in reversed(segment.stages):
-        parts += [stage_text(plan, segment, stage), *([_profiled(plan, stage)] if profile else [])]
+        parts += [stage_text(known, plan, segment, stage), *([_profiled(plan, stage)] if profile else [])]
     if isinstance(driver.op, Input) and not plan.resident:
         return "\n".join(parts)
-    name = identifier(driver.name)
+    name = driver.name
     together = "  rillet_together(&self->place);\n" if plan.threads > 1 else ""
     parts.append(
-        f"static void segment_{index + 1}({parameter(plan)})\n{{\n{together}  made.{name} = 0;\n"
-        f"  while (made.{name} < {driver.shape.pixels}) {{\n"
+        f"static void segment_{index + 1}({parameter(plan)})\n{{\n{together}  made.of_{name} = 0;\n"
+        f"  while (made.of_{name} < {driver.shape.pixels}) {{\n"
         + "\n".join(advance(plan, segment, driver, "    "))
         + "\n  }\n}\n"
     )

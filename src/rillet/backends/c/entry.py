@@ -1,6 +1,5 @@
 """The functions of an emitted program that its caller knows: begin an image, push a row, run one image or many."""
 
-from rillet.backends.c.constants import identifier
 from rillet.backends.c.image import LENT, input_of, lends_image
 from rillet.backends.c.threads import argument, last_fields, parameter
 from rillet.ir.graph import Node
@@ -32,17 +31,17 @@ def reads_pushed(plan: Plan) -> bool:
 
 def advance(plan: Plan, segment: Segment, driver: Node, indent: str) -> list[str]:
     """Lets the next tile of the driver in."""
-    name, width = identifier(driver.name), driver.shape.width
+    name, width = driver.name, driver.shape.width
     tile = segment.tile_pixels if segment.tile_rows else min(segment.tile_pixels, width)
     if segment.tile_rows:
         width = driver.shape.pixels
     if width % tile == 0:
-        lines = [f"made.{name} += {tile};"]
+        lines = [f"made.of_{name} += {tile};"]
     else:
-        lines = [f"const int32_t left = {width} - made.{name} % {width};"]
-        lines.append(f"made.{name} += left < {tile} ? left : {tile};")
+        lines = [f"const int32_t left = {width} - made.of_{name} % {width};"]
+        lines.append(f"made.of_{name} += left < {tile} ? left : {tile};")
     readers = [s.node for s in segment.stages if driver.name in plan.graph.by_name[s.node].inputs]
-    lines += [f"run_{identifier(reader)}({argument(plan)});" for reader in readers]
+    lines += [f"run_{reader}({argument(plan)});" for reader in readers]
     return [indent + line for line in lines]
 
 
@@ -50,7 +49,7 @@ def _finish(plan: Plan) -> list[str]:
     """What follows the last row: the segments that are not pushed, and outputs as the caller knows them."""
     out = [f"  segment_{i + 1}({argument(plan)});" for i in range(0 if plan.resident else 1, len(plan.segments))]
     flips = [
-        f"  rillet_flip(at_{identifier(node.name)}(0), at_{identifier(node.name)}(0), {node.type.bytes});"
+        f"  rillet_flip(at_{node.name}(0), at_{node.name}(0), {node.type.bytes});"
         for _, node in outputs_of(plan)
         if node.name in plan.flipped
     ]
@@ -89,9 +88,10 @@ def _takes(plan: Plan, name: str, pixels: int) -> list[str]:
     given = [parameter(plan)] if plan.threads > 1 else []
     if lends_image(plan):
         # Not asked of the image itself: a thread may still be behind, at rows of an image that was given up.
-        rows = ["  do {", *(f"  {line}" for line in rows), f"  }} while (whole && made.{name} < {pixels});"]
+        rows = ["  do {", *(f"  {line}" for line in rows), f"  }} while (whole && made.of_{name} < {pixels});"]
         given.append("int32_t whole")
-    finish = [f"  if (made.{name} == {pixels}) finish({argument(plan)});"] if plan.threads > 1 or _finish(plan) else []
+    ends = plan.threads > 1 or _finish(plan)
+    finish = [f"  if (made.of_{name} == {pixels}) finish({argument(plan)});"] if ends else []
     return [f"static void take_rows({', '.join(given) or 'void'})", "{", *rows, *finish, "}", ""]
 
 
@@ -107,7 +107,7 @@ def _gathers(plan: Plan, name: str) -> list[str]:
     source, rows = input_of(plan), plan.segments[0].tile_rows
     return [
         f"  gathered = (gathered + 1) % {rows};",
-        f"  if (gathered && made.{name} + gathered * {source.shape.width} < {source.shape.pixels}) return;",
+        f"  if (gathered && made.of_{name} + gathered * {source.shape.width} < {source.shape.pixels}) return;",
         "  gathered = 0;",
     ]
 
@@ -115,7 +115,7 @@ def _gathers(plan: Plan, name: str) -> list[str]:
 def _one_thread(plan: Plan, profile: bool) -> list[str]:
     """net_start and net_push_row."""
     source, later = input_of(plan), _finish(plan)
-    name, shape, lends = identifier(source.name), source.shape, lends_image(plan)
+    name, shape, lends = source.name, source.shape, lends_image(plan)
     lines = [
         "void net_start(void)",
         "{",
@@ -130,17 +130,17 @@ def _one_thread(plan: Plan, profile: bool) -> list[str]:
     if by_rows:
         lines += _takes(plan, name, shape.pixels)
     lines += ["void net_push_row(const net_input_t *row)", "{"]
-    lines += [f"  if (made.{name} >= {shape.pixels}) return;"]
+    lines += [f"  if (made.of_{name} >= {shape.pixels}) return;"]
     if plan.resident:
         kind = "(net_input_t *)" if source.name in plan.flipped else ""
-        lines += [f"  net_input_t *const here = {kind}at_{name}(made.{name});", _stored_row(plan, "here")]
-        lines.append(f"  made.{name} += {shape.width};")
+        lines += [f"  net_input_t *const here = {kind}at_{name}(made.of_{name});", _stored_row(plan, "here")]
+        lines.append(f"  made.of_{name} += {shape.width};")
     elif by_rows:
-        lines += [_stored_row(plan, f"at_{name}(made.{name})"), f"  {_take(plan, '', '0')}"]
+        lines += [_stored_row(plan, f"at_{name}(made.of_{name})"), f"  {_take(plan, '', '0')}"]
     else:
         first = plan.segments[0]
         lines += ["  pushed = row;"] if reads_pushed(plan) else []
-        lines += ["  for (uint32_t x = 0; x < NET_INPUT_WIDTH;) {", f"    const uint32_t before = made.{name};"]
+        lines += ["  for (uint32_t x = 0; x < NET_INPUT_WIDTH;) {", f"    const uint32_t before = made.of_{name};"]
         if not reads_pushed(plan):
             tile = min(first.tile_pixels, shape.width)
             count = (
@@ -151,21 +151,21 @@ def _one_thread(plan: Plan, profile: bool) -> list[str]:
                 f"      memcpy(at_{name}(before + p), row + (x + p) * {shape.channels},",
                 f"             {shape.channels} * sizeof *row);",
             ]
-        lines += [*advance(plan, first, source, "    "), f"    x += made.{name} - before;", "  }"]
+        lines += [*advance(plan, first, source, "    "), f"    x += made.of_{name} - before;", "  }"]
     if later and not by_rows:
-        lines += [f"  if (made.{name} == {shape.pixels}) finish();"]
+        lines += [f"  if (made.of_{name} == {shape.pixels}) finish();"]
     return [*lines, "}", ""]
 
 
 def _several_threads(plan: Plan, profile: bool) -> list[str]:
     """The same where threads go through the schedule side by side: the caller's with its rows, the others after it."""
     source, spent = input_of(plan), last_fields(plan)
-    name, shape, several = identifier(source.name), source.shape, plan.segments[0].tile_rows > 1 and not plan.resident
+    name, shape, several = source.name, source.shape, plan.segments[0].tile_rows > 1 and not plan.resident
     lines = ["static void finish(net_thread *const self)", "{", *_finish(plan), "}", ""]
     lines += ["/* Begins an image. */", "static void begin(net_thread *const self)", "{", *_begun(plan), "}", ""]
     if plan.resident:
         lines += ["/* The image is there. */", "static void take_rows(net_thread *const self)", "{"]
-        lines += [f"  made.{name} = {shape.pixels};", "  finish(self);", "}", ""]
+        lines += [f"  made.of_{name} = {shape.pixels};", "  finish(self);", "}", ""]
     else:
         lines += _takes(plan, name, shape.pixels)
     lines += [
@@ -213,16 +213,16 @@ def _several_threads(plan: Plan, profile: bool) -> list[str]:
         "void net_push_row(const net_input_t *row)",
         "{",
         "  net_thread *const self = threads;",
-        f"  if (made.{name} >= {shape.pixels}) return;",
+        f"  if (made.of_{name} >= {shape.pixels}) return;",
     ]
-    here = f"at_{name}(made.{name}{f' + gathered * {shape.width}' if several else ''})"
+    here = f"at_{name}(made.of_{name}{f' + gathered * {shape.width}' if several else ''})"
     if plan.resident:
         kind = "(net_input_t *)" if source.name in plan.flipped else ""
         lines += [
             f"  net_input_t *const here = {kind}{here};",
             _stored_row(plan, "here"),
-            f"  made.{name} += {shape.width};",
-            f"  if (made.{name} < {shape.pixels}) return;",
+            f"  made.of_{name} += {shape.width};",
+            f"  if (made.of_{name} < {shape.pixels}) return;",
         ]
     else:
         if f"read_{name}" in spent:
@@ -246,12 +246,12 @@ def _image(plan: Plan) -> list[str]:
 def entry_points(plan: Plan, profile: bool) -> str:
     """The text of all of them."""
     source, outputs = input_of(plan), outputs_of(plan)
-    name = identifier(source.name)
+    name = source.name
     lines = _one_thread(plan, profile) if plan.threads == 1 else _several_threads(plan, profile)
     for end, node in outputs:
         lines += [
             f"const net_output{end}_t *net_output{end}(void)",
-            f"{{ return {_as(plan, node, f'net_output{end}_t')}at_{identifier(node.name)}(0); }}",
+            f"{{ return {_as(plan, node, f'net_output{end}_t')}at_{node.name}(0); }}",
             "",
         ]
     lines += [

@@ -1,5 +1,10 @@
 """How an emitted program is compiled: by the machine it was planned for."""
 
+import os
+import shlex
+import string
+from pathlib import Path
+
 from rillet.plan.plan import Plan
 
 MACHINE_FLAGS = {
@@ -18,6 +23,9 @@ _CONTRACT = "-ffp-contract=off"
 """Products and sums are fused where a kernel says so, and nowhere else."""
 
 
+_PLAIN = set(string.ascii_letters + string.digits + "/._- ")
+
+
 def machine_flags(plan: Plan) -> tuple[str, ...]:
     """Compiler flags of the plan's host; none for a portable plan."""
     if plan.host is None:
@@ -31,3 +39,19 @@ def build_line(plan: Plan) -> str:
     """The command that builds the program by hand."""
     words = ("cc", "-O3", "-std=c99", *machine_flags(plan), "-Wall", "-Wextra")
     return " ".join((*words, "-o", "net", "main.c", "net.c", "net_weights.c", "-lm"))
+
+
+def run_line(plan: Plan, folder: Path) -> str:
+    """The command for a shell that builds the program in a folder and runs it."""
+    return f"cd {_word(str(folder))} && {build_line(plan)} && ./net IMAGE.raw"
+
+
+def _word(path: str) -> str:
+    """A path as one word of a shell, whatever it is made of, in characters that a terminal shows."""
+    if path.startswith("-"):
+        path = f"./{path}"
+    if path.isprintable():
+        return shlex.quote(path)
+    letters = ((byte, chr(byte)) for byte in os.fsencode(path))
+    shown = (c if c in _PLAIN else f"\\{byte:03o}" for byte, c in letters)
+    return f"$'{''.join(shown)}'"

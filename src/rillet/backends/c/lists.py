@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from rillet.backends.c.constants import folded_bias, identifier, outside_value
+from rillet.backends.c.constants import folded_bias, outside_value
 from rillet.backends.c.packing import channel_rounding, integer_factors
 from rillet.backends.c.rows import channels_record
 from rillet.ir.graph import Array, Graph
@@ -54,7 +54,7 @@ def lists(plan: Plan, stage: Stage, window: str) -> tuple[list[str], list[str]]:
     assert isinstance(op, Conv)
     assert stage.tiling is not None
     assert stage.scratch is not None
-    name, abreast, channels = identifier(node.name), stage.tiling.pixels, op.out_channels
+    name, abreast, channels = node.name, stage.tiling.pixels, op.out_channels
     depth, values = dense_depth(graph, node), op.window.taps * source.shape.channels
     places = abreast * 2 * (-(-values // 16) * 16 + 1)
     scratch = f"arena + {plan.buffers[stage.scratch].offset}"
@@ -66,17 +66,17 @@ def lists(plan: Plan, stage: Stage, window: str) -> tuple[list[str], list[str]]:
     ]
     step, lines = source.shape.channels, list[str]()
     if op.window.pointwise:
-        lines.append(f"    const uint8_t *const in = at_{identifier(source.name)}(made.{name});")
+        lines.append(f"    const uint8_t *const in = at_{source.name}(made.of_{name});")
     else:
         step, gathered = depth, places + abreast * -(-channels // 16) * 16
         constants += [window, f"  uint8_t *const in = {scratch} + {gathered};"]
         lines += [
             f"    for (int32_t y = 0; y < n / {node.shape.width}; y++)",
-            f"      rillet_gather_row(window, at_{identifier(source.name)}(0), {outside_value(graph, node)}, row + y,",
+            f"      rillet_gather_row(window, at_{source.name}(0), {outside_value(graph, node)}, row + y,",
             f"                        {node.shape.width}, in + y * {node.shape.width * depth}, {depth});",
         ]
     lines += [
-        f"    uint8_t *const out = at_{name}(made.{name});",
+        f"    uint8_t *const out = at_{name}(made.of_{name});",
         f"    for (int32_t p = 0; p < n; p += {abreast})",
         f"      rillet_lists_abreast(in + p * {step}, {step}, n - p < {abreast} ? n - p : {abreast}, {abreast},",
         f"                           &lists, out + p * {channels}, {channels}, values, channelwise, &channels);",

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from rillet.backends.c.bounds import bounds
-from rillet.backends.c.constants import ROUNDINGS, identifier, quant
+from rillet.backends.c.constants import ROUNDINGS, quant
 from rillet.ir.graph import Graph
 from rillet.ir.ops import Conv, Rounding
 from rillet.ir.types import DType
@@ -15,7 +15,7 @@ from rillet.plan.tilings import XNOR_PIXELS
 def channels(graph: Graph, stage: Stage) -> tuple[str, str]:
     """The constants of a convolution with packed weights, and what its kernels are told: of results, and of weights."""
     node = graph.by_name[stage.node]
-    op, name = node.op, identifier(node.name)
+    op, name = node.op, node.name
     assert isinstance(op, Conv)
     planes = "RILLET_BINARY_PLANES" if op.weights is DType.BINARY else "RILLET_TERNARY_PLANES"
     how = "RILLET_LISTS" if stage.packing is Packing.LISTS else planes
@@ -43,7 +43,7 @@ def xnor(plan: Plan, stage: Stage, window: str, place: Callable[[str], str]) -> 
     op = node.op
     assert isinstance(op, Conv)
     assert stage.scratch is not None
-    name, source, taps = identifier(node.name), graph.by_name[node.inputs[0]], op.window.taps
+    name, source, taps = node.name, graph.by_name[node.inputs[0]], op.window.taps
     depth, size = source.shape.channels, xnor_bytes(op, source.shape.channels)
     constants, told = channels(graph, stage)
     what = told.split(",")[0]
@@ -54,9 +54,9 @@ def xnor(plan: Plan, stage: Stage, window: str, place: Callable[[str], str]) -> 
     head += [f"  uint8_t *const mask = bits + {at_once * size};"] if padded else []
 
     def gather(pixel: str, at: str) -> list[str]:
-        fetch = [f"const void *tap[1] = {{at_{identifier(source.name)}(made.{name} + {pixel})}};"]
+        fetch = [f"const void *tap[1] = {{at_{source.name}(made.of_{name} + {pixel})}};"]
         if not op.window.pointwise:
-            buffer = f"at_{identifier(source.name)}(0)"
+            buffer = f"at_{source.name}(0)"
             fetch = [f"const void *tap[{taps}];", f"rillet_window_taps(window, {buffer}, 0, {place(pixel)}, tap);"]
         into = f"bits{at}, {f'mask{at}' if padded else '0'}"
         return [*fetch, f"inside = rillet_gather_bits(tap, {taps}, {source.type.pixel_bytes}, {size}, {into});"]
@@ -67,7 +67,7 @@ def xnor(plan: Plan, stage: Stage, window: str, place: Callable[[str], str]) -> 
             "    for (int32_t p = 0; p < n; p++) {",
             "      int32_t inside;",
             *(f"      {line}" for line in gather("p", "")),
-            f"      rillet_xnor(bits, {masked}, inside * {depth}, {size}, at_{name}(made.{name} + p),"
+            f"      rillet_xnor(bits, {masked}, inside * {depth}, {size}, at_{name}(made.of_{name} + p),"
             f" {op.out_channels}, channels, {what});",
             "    }",
         ]
@@ -81,7 +81,7 @@ def xnor(plan: Plan, stage: Stage, window: str, place: Callable[[str], str]) -> 
         "        const int32_t at = p + q < n ? p + q : n - 1;",
         "        int32_t inside;",
         *(f"        {line}" for line in gather("at", f" + q * {size}")),
-        f"        out[q] = at_{name}(made.{name} + at);",
+        f"        out[q] = at_{name}(made.of_{name} + at);",
         "        all[q] = inside;",
         "        least = inside < least ? inside : least;",
         "      }",

@@ -6,7 +6,7 @@ from rillet.arithmetic import pairwise
 from rillet.arithmetic.fixed_point import Clamp, activation_clamp
 from rillet.arithmetic.pairwise import Pairwise
 from rillet.backends.c import threads
-from rillet.backends.c.constants import identifier, quant, real
+from rillet.backends.c.constants import quant, real
 from rillet.backends.c.reads import source_at
 from rillet.ir.graph import Node
 from rillet.ir.ops import Add, Constant, Input, Multiply, Rounding
@@ -56,9 +56,9 @@ def pairwise_lines(plan: Plan, stage: Stage, k: Pairwise, low: str, high: str) -
     reals = map(real, (k.slope, k.level, k.along, k.offset))
     integers = mantissa, max(by, 0), max(-by, 0), quant(graph, node).zero_point, low, high
     numbers = [*reals, *map(str, integers)]
-    first, channels, name = threads.piece(stage)[0], node.shape.channels, identifier(node.name)
+    first, channels, name = threads.piece(stage)[0], node.shape.channels, node.name
     sides = [source_at(graph, source, node, first) for source in node.inputs]
-    places = ", ".join([*sides, f"at_{name}(made.{name} + {first})"])
+    places = ", ".join([*sides, f"at_{name}(made.of_{name} + {first})"])
     pixels, with_one = threads.piece_pixels(stage), graph.by_name[node.inputs[1]].shape != node.shape
     kernel, sizes = ("pairs_with_one", f"{pixels}, {channels}") if with_one else ("pairs", f"{pixels} * {channels}")
     lines = [*threads.each_piece(node, stage), f"    rillet_{kernel}({places},", f"      {sizes}, constants);"]

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 from rillet.backends.c import threads
 from rillet.backends.c.bounds import bounds
-from rillet.backends.c.constants import identifier, outside_name, outside_value, quant
+from rillet.backends.c.constants import outside_name, outside_value, quant
 from rillet.backends.c.image import input_of, lends_image
 from rillet.backends.c.packing import channel_rounding
 from rillet.backends.c.tiles import DenseTile, DepthwiseTile, Tile, groups
@@ -58,7 +58,7 @@ def used_tiles(plan: Plan) -> set[Tile]:
 
 def channels_record(graph: Graph, node: Node) -> str:
     """The constant that tells a kernel how the sums of each output channel become values."""
-    op, name = node.op, identifier(node.name)
+    op, name = node.op, node.name
     assert isinstance(op, Conv)
     low, high = bounds(graph, node, op.activation)
     if node.type.quant is None:
@@ -115,7 +115,7 @@ def dense(plan: Plan, node: Node, stage: Stage, window: str) -> Body:
     graph, op = plan.graph, node.op
     assert isinstance(op, Conv)
     source, windows = graph.by_name[node.inputs[0]], _windows(node, stage)
-    name, at, value = identifier(node.name), identifier(source.name), _value(node)
+    name, at, value = node.name, source.name, _value(node)
     channels, width, depth = node.shape.channels, node.shape.width, dense_depth(graph, node)
     constants, step = [channels_record(graph, node)], source.shape.channels
     (start, end), heads = threads.piece(stage), threads.each_piece(node, stage)
@@ -129,9 +129,9 @@ def dense(plan: Plan, node: Node, stage: Stage, window: str) -> Body:
         heads = [f"    for (int32_t y = 0; y < {rows}; y++)"]
         from_, to, deep = f"in + y * {pitch} + p", f"out + ({f'({first} + y)' if first else 'y'} * {width} + p)", "runs"
     else:
-        lines = [f"    const {value} *const in = at_{at}(made.{name});"]
+        lines = [f"    const {value} *const in = at_{at}(made.of_{name});"]
         from_, to, deep = "in + p", "out + p", str(depth)
-    lines.append(f"    {value} *const out = at_{name}(made.{name});")
+    lines.append(f"    {value} *const out = at_{name}(made.of_{name});")
     blocks, unit = _blocks(node, stage, lanes(plan)), 0
     lines += threads.channel_share(stage, sum(block.count for block in blocks))
     for block in blocks:
@@ -193,7 +193,7 @@ def _band(plan: Plan, node: Node, stage: Stage) -> Body:
         f"  {value} *const in = ({value} *)(arena + {plan.buffers[stage.scratch].offset}){own};",
         f"  const rillet_runs runs = {{{', '.join(map(str, numbers))}}};",
     ]
-    fill, at = outside_value(graph, node), identifier(source.name)
+    fill, at = outside_value(graph, node), source.name
     padding = f"{op.window.padding[3]}, (uint8_t *)in"
     row = f"row + {first}" if first else "row"
     given = lends_image(plan) and source.name == input_of(plan).name
@@ -279,12 +279,12 @@ def depthwise(plan: Plan, node: Node, stage: Stage, window: str) -> Body:
     graph, op = plan.graph, node.op
     assert isinstance(op, Conv)
     real, source = node.type.quant is None, graph.by_name[node.inputs[0]]
-    name, value, channels = identifier(node.name), _value(node), node.shape.channels
+    name, value, channels = node.name, _value(node), node.shape.channels
     assert stage.tiling is not None
     high = op.window.kernel[0] * stage.tiling.parts
     again = f" % {op.window.kernel[0]}" if stage.tiling.parts > 1 else ""
     slots = high if real else -(-high // GROUP_ROWS) * GROUP_ROWS
-    missing = outside_row_name(graph, node) if _leaves_rows(node) else f"at_{identifier(source.name)}(0)"
+    missing = outside_row_name(graph, node) if _leaves_rows(node) else f"at_{source.name}(0)"
     constants = [channels_record(graph, node), window]
     if not real:
         constants.append(f"  const rillet_four outside = rillet_four_all({outside_value(graph, node)});")
@@ -296,9 +296,9 @@ def depthwise(plan: Plan, node: Node, stage: Stage, window: str) -> Body:
         f" + i{again} * {op.window.dilation[0]};",
         f"        rows[i] = at < 0 || at >= {source.shape.height}{'' if slots == high else f' || i >= {high}'}",
         f"                    ? {missing}",
-        f"                    : (const {value} *)rillet_row(window, at_{identifier(source.name)}(0), at);",
+        f"                    : (const {value} *)rillet_row(window, at_{source.name}(0), at);",
         "      }",
-        f"      {value} *const out = at_{name}(made.{name}) + y * {node.shape.width * channels};",
+        f"      {value} *const out = at_{name}(made.of_{name}) + y * {node.shape.width * channels};",
     ]
     taps = slots * op.window.kernel[1]
     blocks, unit = _channel_blocks(node, lanes(plan)), 0
@@ -323,7 +323,7 @@ def _along(
     taps: int,
 ) -> list[str]:
     """The tiles of one row for the channels from `c` on."""
-    op, name, channels = node.op, identifier(node.name), node.shape.channels
+    op, name, channels = node.op, node.name, node.shape.channels
     assert isinstance(op, Conv)
     lines: list[str] = []
     for tile, at, times in tiles:

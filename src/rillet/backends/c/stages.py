@@ -1,7 +1,7 @@
 """The C text of one stage: when it may fire, and who runs after it; and where the pixels of each value lie."""
 
 from rillet.backends.c.calls import body, c_type
-from rillet.backends.c.constants import identifier
+from rillet.backends.c.names import Named
 from rillet.backends.c.reads import windowed
 from rillet.backends.c.threads import argument, await_lines, done_lines, parameter, share
 from rillet.ir.graph import Graph, Node
@@ -12,56 +12,56 @@ APART_MACS = 16_384
 """Multiply-accumulates of a firing from which on a call of its function costs nothing."""
 
 
-def accessor(graph: Graph, buffer: Buffer, instead: str = "") -> str:
+def accessor(known: Named, graph: Graph, buffer: Buffer, instead: str = "") -> str:
     """The function that tells where a pixel of a value lies: in the arena, or in the array `instead` while there is
     one.
     """
     node = graph.by_name[buffer.name]
-    name, kind = identifier(node.name), c_type(node.type)
+    name, kind = node.name, c_type(node.type)
     slot = "i" if buffer.pixels >= node.shape.pixels else f"i % {buffer.pixels}"
     what = "whole map" if buffer.kind is BufferKind.MAP else f"ring of {buffer.pixels} pixels"
-    comment = f"/* {node.name}: {node.shape}, {what}, {buffer.bytes} bytes */\n"
+    comment = f"/* {known.nodes[name]}: {node.shape}, {what}, {buffer.bytes} bytes */\n"
     step = node.type.pixel_bytes // node.type.dtype.numpy.itemsize
     other = f"if ({instead}) return {instead} + i * {step}; " if instead else ""
     text = f"{other}return ({kind} *)(arena + {buffer.offset}) + ({slot}) * {step};"
     return f"{comment}static inline {kind} *at_{name}(uint32_t i) {{ {text} }}\n"
 
 
-def constant_accessor(node: Node) -> str:
+def constant_accessor(known: Named, node: Node) -> str:
     """The same for a constant, which lies with the weights."""
-    name, kind = identifier(node.name), c_type(node.type)
+    name, kind = node.name, c_type(node.type)
     slot = "0" if node.shape.pixels == 1 else "i"
     return (
-        f"/* {node.name}: {node.shape}, constant */\n"
+        f"/* {known.nodes[name]}: {node.shape}, constant */\n"
         f"static inline const {kind} *at_{name}(uint32_t i)\n"
         f"{{ return (void)i, net_{name}_value + {slot} * {node.shape.channels}; }}\n"
     )
 
 
-def stage_text(plan: Plan, segment: Segment, stage: Stage) -> str:
+def stage_text(known: Named, plan: Plan, segment: Segment, stage: Stage) -> str:
     """The function that makes a stage's pixels as long as it can, and lets its readers run after each tile."""
     graph = plan.graph
     node = graph.by_name[stage.node]
-    name, shape = identifier(node.name), node.shape
-    inputs = ", ".join(f"{n} {graph.by_name[n].shape}" for n in node.inputs)
+    name, shape = node.name, node.shape
+    inputs = ", ".join(f"{known.nodes[n]} {graph.by_name[n].shape}" for n in node.inputs)
     macs = op_macs(node.op, graph.input_shapes(node))
     constants, ready, lines = body(plan, segment, node, stage)
     if plan.threads > 1:
         ready, lines = _shared(plan, segment, stage, ready, lines)
     seen = "SEEN_FLIPPED" if node.name in plan.flipped else "SEEN"
     readers = [s.node for s in segment.stages if node.name in graph.by_name[s.node].inputs]
-    after = [f"    made.{name} += n;"] + [f"    run_{identifier(r)}({argument(plan)});" for r in readers]
+    after = [f"    made.of_{name} += n;"] + [f"    run_{r}({argument(plan)});" for r in readers]
     return "\n".join(
         [
-            f"/* {node.name}: {_what(graph, node)}, {inputs} -> {shape} */",
+            f"/* {known.nodes[name]}: {_what(graph, node)}, {inputs} -> {shape} */",
             f"static {_apart(node, stage, macs)}void run_{name}({parameter(plan)})",
             "{",
             *constants,
-            f"  while (made.{name} < {shape.pixels}) {{",
+            f"  while (made.of_{name} < {shape.pixels}) {{",
             *(_rows(node, stage) if segment.tile_rows else _tile(node, stage)),
             *ready,
             *lines,
-            f"    {seen}({plan.graph.nodes.index(node)}, {name}, n, {node.type.pixel_bytes});",
+            f"    {seen}({plan.graph.nodes.index(node)}, at_{name}, made.of_{name}, n, {node.type.pixel_bytes});",
             *after,
             "  }",
             "}",
@@ -103,16 +103,16 @@ def _what(graph: Graph, node: Node) -> str:
 
 def _tile(node: Node, stage: Stage) -> list[str]:
     """The tile to make: n pixels from `row`, `column` on."""
-    name, width = identifier(node.name), node.shape.width
+    name, width = node.name, node.shape.width
     lines: list[str] = []
     if windowed(node, stage):
-        lines.append(f"    const int32_t row = made.{name} / {width}, column = made.{name} % {width};")
+        lines.append(f"    const int32_t row = made.of_{name} / {width}, column = made.of_{name} % {width};")
     if stage.tile_pixels == 1:
         lines.append("    const int32_t n = 1;")
     elif width % stage.tile_pixels == 0:
         lines.append(f"    const int32_t n = {stage.tile_pixels};")
     else:
-        column = "column" if lines else f"made.{name} % {width}"
+        column = "column" if lines else f"made.of_{name} % {width}"
         lines.append(f"    const int32_t left = {width} - {column};")
         lines.append(f"    const int32_t n = left < {stage.tile_pixels} ? left : {stage.tile_pixels};")
     return lines
@@ -120,11 +120,11 @@ def _tile(node: Node, stage: Stage) -> list[str]:
 
 def _rows(node: Node, stage: Stage) -> list[str]:
     """The whole rows to make: n pixels from `row` on."""
-    name, shape, tile = identifier(node.name), node.shape, stage.tile_pixels
+    name, shape, tile = node.name, node.shape, stage.tile_pixels
     lines: list[str] = []
     if windowed(node, stage):
-        lines.append(f"    const int32_t row = made.{name} / {shape.width};")
+        lines.append(f"    const int32_t row = made.of_{name} / {shape.width};")
     if shape.pixels % tile == 0:
         return [*lines, f"    const int32_t n = {tile};"]
-    lines.append(f"    const int32_t left = {shape.pixels} - made.{name};")
+    lines.append(f"    const int32_t left = {shape.pixels} - made.of_{name};")
     return [*lines, f"    const int32_t n = left < {tile} ? left : {tile};"]

@@ -1,6 +1,5 @@
 """What the stages of a program for several threads say more: whose share a tile's pixels are, and what to wait for."""
 
-from rillet.backends.c.constants import identifier
 from rillet.ir.graph import Node
 from rillet.ir.ops import Input, op_window
 from rillet.plan.plan import BufferKind, Kernel, Plan, Segment, Split, Stage
@@ -154,9 +153,9 @@ def _spent(plan: Plan, segment: Segment, name: str) -> bool:
 def waits(plan: Plan, segment: Segment, stage: Stage) -> list[str]:
     """The firings after which the stage's may begin, as fields of a thread's `last`."""
     inputs = dict.fromkeys(plan.graph.by_name[stage.node].inputs)
-    found = [f"wrote_{identifier(n)}" for n in inputs if _stage(segment, n) and stage in _crosses(plan, segment, n)]
+    found = [f"wrote_{n}" for n in inputs if _stage(segment, n) and stage in _crosses(plan, segment, n)]
     if _spent(plan, segment, stage.node):
-        found.append(f"read_{identifier(stage.node)}")
+        found.append(f"read_{stage.node}")
     if stage in _shared_scratch(plan, segment):
         found.append("gathered")
     return found
@@ -165,10 +164,10 @@ def waits(plan: Plan, segment: Segment, stage: Stage) -> list[str]:
 def marks(plan: Plan, segment: Segment, stage: Stage) -> list[str]:
     """What others will wait for: fields that are set to the stage's firing."""
     inputs = dict.fromkeys(plan.graph.by_name[stage.node].inputs)
-    found = [f"wrote_{identifier(stage.node)}"] if _crosses(plan, segment, stage.node) else []
+    found = [f"wrote_{stage.node}"] if _crosses(plan, segment, stage.node) else []
     for name in inputs:
         if stage in _crosses(plan, segment, name) and _spent(plan, segment, name):
-            found.append(f"read_{identifier(name)}")
+            found.append(f"read_{name}")
     if stage in _shared_scratch(plan, segment):
         found.append("gathered")
     return found
@@ -177,7 +176,7 @@ def marks(plan: Plan, segment: Segment, stage: Stage) -> list[str]:
 def last_fields(plan: Plan) -> list[str]:
     """All such fields of the program."""
     found = (field for g in plan.segments for stage in g.stages for field in marks(plan, g, stage))
-    return sorted(set(found))
+    return list(dict.fromkeys(found))
 
 
 def await_lines(plan: Plan, segment: Segment, stage: Stage) -> list[str]:
