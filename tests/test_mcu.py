@@ -3,22 +3,23 @@
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 
 from blocks import networks
-from conftest import NETWORKS, shared_file
+from conftest import NETWORKS, example_counts, shared_file
 from rillet.analyses.mcu import STACK_BYTES, Open, Remedy, fit, least_layer_bytes, remedies
 from rillet.analyses.memory import stored_as
 from rillet.backends.c.data import program_arrays
 from rillet.errors import TargetError
 from rillet.ir.graph import Graph
-from rillet.ir.ops import Input
+from rillet.ir.ops import Activation, Input
 from rillet.plan.rows import least_row_bytes, plan_layerwise, plan_rows
 from rillet.report import fit as report
 from rillet.runtime.models import open_model
 from rillet.targets import boards
 from rillet.targets.boards import Board
 from rillet.transforms.fold import fold
+from rillet.zoo.layers import Layers, Resolution
 
 
 def board(ram: int, flash: int) -> Board:
@@ -57,15 +58,56 @@ def test_the_estimate_of_code_is_near_and_not_below_what_was_measured(name: str,
     assert bytes < fit(graph, boards.load("esp32s3")).code_bytes < 1.4 * bytes + 4096
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
-@given(networks())
-def test_no_plan_takes_less_than_its_bounds(graph: Graph) -> None:
-    stored = stored_as(fold(graph), 8)
-    tight, whole = plan_rows(stored), plan_layerwise(stored)
-    assert least_row_bytes(stored) <= tight.arena_bytes <= whole.arena_bytes
-    for node in stored.nodes:
-        if not isinstance(node.op, Input):
-            assert least_layer_bytes(stored, node) <= tight.arena_bytes
+def padded_at_the_edges() -> Graph:
+    """No window of the depthwise layer sees three rows: two rows of windows on three rows, one padded above."""
+    net = Layers("random", Resolution(5, 4), 1, "keras")
+    net.block = "stem"
+    net.conv_bn("conv", 2, 1, 2)
+    net.block = "block1"
+    net.conv_bn("expand", 6)
+    net.depthwise_bn(3, 2, Activation.NONE)
+    net.conv_bn("project", 2)
+    return net.graph()
+
+
+def image_that_stays_with_the_caller() -> Graph:
+    """One pointwise layer in the image's own shape: it reads what is pushed where that lies."""
+    net = Layers("random", Resolution(4, 4), 2, "keras")
+    net.conv_bn("conv", 2, 1, 1)
+    return net.graph()
+
+
+def image_that_stays_with_the_caller_under_windows() -> Graph:
+    """The same with windows no wider than a tile."""
+    net = Layers("random", Resolution(6, 2), 2, "keras")
+    net.conv_bn("conv", 2, 3, 1)
+    return net.graph()
+
+
+@example_counts(40, 3000)
+def test_no_plan_takes_less_than_its_bounds(examples: int) -> None:
+    @settings(max_examples=examples, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(networks(12))
+    @example(padded_at_the_edges())
+    @example(image_that_stays_with_the_caller())
+    @example(image_that_stays_with_the_caller_under_windows())
+    def run(graph: Graph) -> None:
+        stored = stored_as(fold(graph), 8)
+        tight, whole = plan_rows(stored), plan_layerwise(stored)
+        assert least_row_bytes(stored) <= tight.arena_bytes <= whole.arena_bytes
+        for node in stored.nodes:
+            if not isinstance(node.op, Input):
+                assert least_layer_bytes(stored, node) <= tight.arena_bytes
+
+    run()
+
+
+def test_a_layers_bound_counts_what_a_window_sees() -> None:
+    """The pixels of two rows and the padding's none, one pixel of the result; no sums are kept."""
+    stored = stored_as(fold(padded_at_the_edges()), 8)
+    bounds = {node.name: least_layer_bytes(stored, node) for node in stored.nodes}
+    # Windows of 2 x 2 on 3 x 2 pixels of 6 channels.
+    assert bounds["block1.depthwise"] == 4 * 6 + 6
 
 
 def test_a_network_that_fits() -> None:

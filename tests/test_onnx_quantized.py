@@ -10,11 +10,16 @@ pytest.importorskip("onnxruntime")
 from onnx import TensorProto
 
 from onnx_models import RNG, model, node, ops, random_tensor, run, session
+from rillet.backends import reference
 from rillet.errors import RilletError
 from rillet.importers.onnx import parse, parse_with_views
 from rillet.ir.graph import Array, Graph
 from rillet.ir.ops import Activation, Constant, Conv, Requantize, Rounding
 from rillet.ir.types import DType
+from rillet.plan.host import plan_host
+from rillet.plan.rows import plan_rows
+from rillet.runtime.run import Program
+from rillet.targets.host import this_host
 
 SCALES: dict[str, Array] = {
     "s": np.array(0.05, np.float32),
@@ -374,3 +379,40 @@ def test_padding_of_stored_integers_must_be_their_zero(value: list[str]) -> None
         return
     with pytest.raises(RilletError, match="must pad with zeros, got mode 'constant' and 0"):
         integers(nodes, pads)
+
+
+TINY = 1.1920929e-07
+
+
+@pytest.mark.parametrize("name", ["Conv", "Relu", "Mul", "Add"])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_results_far_beyond_a_byte_saturate(name: str, sign: int) -> None:
+    """As ONNX says and ONNX Runtime does: scales so far apart that 32 bits do not hold the result."""
+    channels = 128 if name == "Conv" else 1
+    scale = {"Conv": 0.0235, "Relu": 2.0, "Mul": 0.04, "Add": 0.5}[name]
+    inner = {
+        "Conv": [dq("w", "wr", "ws", "wz"), node("Conv", ["a", "wr"], "c")],
+        "Relu": [node("Relu", ["a"], "c")],
+        "Mul": [node("Mul", ["a", "a"], "c")],
+        "Add": [node("Add", ["a", "a"], "c")],
+    }[name]
+    constants = {
+        "s": np.array(scale, np.float32),
+        "z": np.array(0, np.int8),
+        "t": np.array(TINY, np.float32),
+        "v": np.array(0, np.int8),
+        "w": np.full((1, channels, 1, 1), 127, np.int8),
+        "ws": np.array(0.01, np.float32),
+        "wz": np.array(0, np.int8),
+    }
+    kinds = {"dtype": TensorProto.INT8, "output_dtype": TensorProto.INT8}
+    data = model([dq("x", "a"), *inner, q("c")], (1, channels, 1, 1), constants, **kinds).SerializeToString()
+    tensor = np.full((1, channels, 1, 1), 127 * sign, np.int8)
+    expected = session(data).run(None, {"x": tensor})[0].reshape(-1).tolist()
+    assert expected == [127 if sign > 0 or name == "Mul" else 0 if name == "Relu" else -128]
+    graph = parse(data, "x.onnx")
+    assert all(n.type.dtype is DType.I8 for n in graph.nodes)
+    image = tensor.reshape(1, 1, channels)
+    assert reference.outputs(graph, image)[0].reshape(-1).tolist() == expected
+    for plan in (plan_rows(graph), plan_host(graph, this_host())):
+        assert Program(plan).run(image)[0].reshape(-1).tolist() == expected

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from blocks import networks
 from conftest import NETWORKS, shared_file
+from draws import REFUSED, mostly
 from graphs import Builder, graphs, inverted, random_image
 from rillet.backends import reference
 from rillet.errors import GraphError, TargetError, Unsupported
@@ -63,14 +64,16 @@ def test_the_impossible_goal(interval: int) -> None:
         check(plan_pixels(graph, interval=interval, ceil=ceil))
 
 
+@mostly(0.9)
 @settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
 @given(networks(14) | graphs(), st.integers(1, 2000), st.booleans())
-def test_random_networks_never_stall_nor_miss_a_pixel(graph: Graph, interval: int, ceil: bool) -> None:
+def test_random_networks_never_stall_nor_miss_a_pixel(graph: Graph, interval: int, ceil: bool) -> object:
     try:
         plan = plan_pixels(graph, interval=interval, ceil=ceil)
     except Unsupported:
-        return
+        return REFUSED
     check(plan)
+    return None
 
 
 @pytest.mark.parametrize("interval", INTERVALS)
@@ -155,15 +158,17 @@ def test_one_pixel_less_loses_a_pixel(name: str, interval: int) -> None:
     check_shorter(plan_pixels(build(base, dict([words.split("=")]) if words else None), interval=interval))
 
 
+@mostly(0.9)
 @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 @example(padding_alone(), 1)
 @given(networks(10) | graphs(), st.integers(1, 500))
-def test_one_pixel_less_loses_a_pixel_in_random_networks(graph: Graph, interval: int) -> None:
+def test_one_pixel_less_loses_a_pixel_in_random_networks(graph: Graph, interval: int) -> object:
     try:
         plan = plan_pixels(graph, interval=interval)
     except Unsupported:
-        return
+        return REFUSED
     check_shorter(plan)
+    return None
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
@@ -393,12 +398,13 @@ def small(op: object, shape: Shape, dtype: DType = DType.I8) -> Graph:
     return b.graph()
 
 
+@mostly(0.9)
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @example(small(Resize(5, 7), Shape(3, 4, 2)), 11)
 @example(small(Resize(2, 3), Shape(7, 9, 2)), 400)
 @example(small(Pool(PoolKind.MAX, Window((4, 5))), Shape(4, 5, 3)), 9)
 @given(graphs(), st.integers(1, 400))
-def test_values_of_random_networks(graph: Graph, interval: int) -> None:
+def test_values_of_random_networks(graph: Graph, interval: int) -> object:
     """Bit-exact wherever the reference has an answer."""
     try:
         plan = plan_pixels(graph, interval=interval)
@@ -406,8 +412,9 @@ def test_values_of_random_networks(graph: Graph, interval: int) -> None:
         for image in images:
             reference.run(plan.graph, image)
     except Unsupported:
-        return
+        return REFUSED
     check_values(plan, images)
+    return None
 
 
 def dilated() -> Graph:

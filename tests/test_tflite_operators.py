@@ -297,14 +297,6 @@ def test_depthwise_weights_must_be_1xhxwxc() -> None:
         graph_of(w, source, out)
 
 
-def test_uint8_sigmoid_is_refused() -> None:
-    w = Writer()
-    source, out = q(w, *S, dtype="uint8"), q(w, *S, scale=1 / 256, dtype="uint8")
-    w.op("LOGISTIC", [source], [out])
-    with pytest.raises(RilletError, match="input must be INT8 or FLOAT32, got UINT8"):
-        graph_of(w, source, out)
-
-
 def test_constant_minus_value_keeps_its_order() -> None:
     w = Writer()
     source, out = q(w, 1, 2, 2, 2), q(w, 1, 2, 2, 2)

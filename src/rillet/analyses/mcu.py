@@ -7,8 +7,9 @@ from functools import reduce
 from rillet.analyses.memory import stored_as
 from rillet.errors import GraphError, TargetError, Unsupported
 from rillet.ir.graph import Graph, Node
-from rillet.ir.ops import Constant, Conv, Input, Pool, Rounding
+from rillet.ir.ops import Constant, Conv, Input, Pool, Rounding, Window
 from rillet.ir.types import Shape
+from rillet.plan.columns import span_along
 from rillet.plan.kernels import choose
 from rillet.plan.plan import Kernel, Plan
 from rillet.plan.rows import least_row_bytes, plan_layerwise, plan_rows
@@ -233,15 +234,32 @@ def _too_small_for(stored: Graph, board: Board, weight_bits: int) -> list[str]:
 
 
 def least_layer_bytes(stored: Graph, node: Node) -> int:
-    """The pixels between the first and last of a window, one pixel of the result, and working space."""
+    """Bytes that every plan has while a layer works: the pixels from the first to the last that one window sees, one
+    pixel of the result, and working space. Pushed pixels that may be read where the caller has them count nothing.
+    """
     if not isinstance(node.op, Conv | Pool):
         return node.type.pixel_bytes
-    source = stored.input_types(node)[0]
+    source = stored.by_name[node.inputs[0]]
     scratch = choose(stored, node, 1).scratch_bytes
     if isinstance(node.op, Pool) and node.op.window.covers(source.shape):
-        return scratch + source.pixel_bytes
-    rows, columns = (min(a, b) for a, b in zip(node.op.window.extent, source.shape.array[:2], strict=True))
-    return ((rows - 1) * source.shape.width + columns) * source.pixel_bytes + node.type.pixel_bytes + scratch
+        return scratch + source.type.pixel_bytes
+    held = 0 if _may_stay_with_the_caller(stored, source) else _window_pixels(node.op.window, node.shape, source.shape)
+    return held * source.type.pixel_bytes + node.type.pixel_bytes + scratch
+
+
+def _window_pixels(window: Window, out: Shape, source: Shape) -> int:
+    """The pixels from the first to the last under one window, where they are most; padding is no pixel."""
+    (high, wide), (down, right), (top, _, left, _) = window.kernel, window.stride, window.padding
+    rows = span_along(out.height, source.height, high, down, top, window.dilation[0])
+    columns = span_along(out.width, source.width, wide, right, left, window.dilation[1])
+    further = [int((last - first).max()) for first, last in (rows, columns)]
+    return 0 if min(further) < 0 else further[0] * source.width + further[1] + 1
+
+
+def _may_stay_with_the_caller(stored: Graph, source: Node) -> bool:
+    return isinstance(source.op, Input) and all(
+        reader.shape == source.shape for reader in stored.consumers[source.name]
+    )
 
 
 # -- remedies --------------------------------------------------------------------------------------------------------

@@ -22,6 +22,8 @@ _SLACK = 2.0**-50
 """Relative doubt of a float64 product and sum about the exact value that a fused operation rounds."""
 FLOAT_SHIFT = 16
 """2**16 times the 256 steps of a byte is 2**24: whole numbers up to there are float32."""
+FLOAT_MOST = 2**31 - 2**7
+"""The greatest float32 below 2**31: numbers from there on have no int32."""
 _BITS_ORIGIN = 1.5 * 2.0**23
 _BITS_REACH = 2**22
 """Sums of less than that lie between 2**23 and 2**24 with _BITS_ORIGIN."""
@@ -115,7 +117,8 @@ def _staircase(mantissa: npt.ArrayLike, shift: npt.ArrayLike, sums: tuple[Ints, 
     lowest, highest = (bound[:, None] for bound in sums)
     ends = [np.clip(multiply_double(bound, m, -right), clamp.low, clamp.high) for bound in (lowest, highest)]
     constant = ends[0] == ends[1]
-    known = (constant | ((right >= 0) & (right <= _MOST_SHIFT)))[:, 0]
+    most = np.maximum(np.abs(lowest), np.abs(highest)) * (m * 2.0 ** (-31.0 - right))
+    known = (constant | ((right >= 0) & (right <= _MOST_SHIFT) & (most < FLOAT_MOST / 2)))[:, 0]
     m, right = np.where(constant, 2**30, m), np.where(constant, 1, np.clip(right, 0, _MOST_SHIFT))
     levels = np.arange(clamp.low + 1, clamp.high + 1, dtype=np.int64)[None, :]
     # Twice the least product that counts, in units of the division: the first rounding moves it by half a unit.

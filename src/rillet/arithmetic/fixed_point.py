@@ -2,7 +2,8 @@
 
 The rules, operator by operator, are in docs/arithmetic.md.
 
-All functions take and give NumPy arrays of int64 that hold int32 values; where the original would overflow, they wrap.
+All functions take and give NumPy arrays of int64 that hold int32 values. A result that leaves 32 bits, and so any byte,
+saturates.
 """
 
 import math
@@ -21,6 +22,10 @@ Floats = npt.NDArray[np.float32]
 
 ADD_SHIFT = 20
 """Bits by which both summands are scaled up before an Add, so that their rounding does not show."""
+
+
+_BEYOND = 2.0**32
+"""A ratio of scales that takes anything but 0 beyond every byte."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +79,19 @@ def multiplier(real: float) -> Multiplier:
     return Multiplier(mantissa, shift)
 
 
+def saturated(values: Ints, shift: npt.ArrayLike) -> Ints:
+    """Values no further from 0 than 32 bits hold of value * 2**shift, for a shift of more than 0.
+
+    What is beyond has a result beyond every byte, and so has what it becomes: mantissas have 30 bits and more.
+    """
+    left = np.maximum(np.asarray(shift, np.int64), 0)
+    return np.clip(values, -(2**31) >> left, (2**31 - 1) >> left)
+
+
 def multiply_double(values: Ints, mantissa: npt.ArrayLike, shift: npt.ArrayLike) -> Ints:
     """Values * multiplier, rounded twice: a doubling high multiply, then a division by 2**n, half away from 0."""
     m, s = np.asarray(mantissa, np.int64), np.asarray(shift, np.int64)
-    scaled = wrap32(values << np.maximum(s, 0))
+    scaled = saturated(values, s) << np.maximum(s, 0)
     high = (scaled * m + 2**30) >> 31
     right = np.maximum(-s, 0)
     mask = (np.int64(1) << right) - 1
@@ -88,11 +102,18 @@ def multiply_single(values: Ints, mantissa: npt.ArrayLike, shift: npt.ArrayLike)
     """Values * multiplier, rounded once, half up."""
     m, s = np.asarray(mantissa, np.int64), np.asarray(shift, np.int64)
     total = 31 - s
-    return wrap32((values * m + (np.int64(1) << (total - 1))) >> total)
+    return (saturated(values, s) * m + (np.int64(1) << (total - 1))) >> total
+
+
+def product_in_f32(left: float, right: float) -> float:
+    """The product of two scales as float32, or as it is where float32 cannot hold it."""
+    with np.errstate(over="ignore"):
+        product = float(np.float32(left) * np.float32(right))
+    return product if math.isfinite(product) else left * right
 
 
 def conv_multipliers(
-    source: Quant, weight_scale: Floats, out: Quant, product_in_f32: bool
+    source: Quant, weight_scale: Floats, out: Quant, in_f32: bool
 ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int8]]:
     """Mantissas and shifts of a convolution's channels: scale_in * scale_w / scale_out.
 
@@ -100,8 +121,8 @@ def conv_multipliers(
     """
     multipliers: list[Multiplier] = []
     for scale in weight_scale:
-        in_f32 = float(np.float32(source.scale) * np.float32(scale))
-        multipliers.append(multiplier((in_f32 if product_in_f32 else source.scale * float(scale)) / out.scale))
+        factor = product_in_f32(source.scale, float(scale)) if in_f32 else source.scale * float(scale)
+        multipliers.append(multiplier(factor / out.scale))
     mantissas = np.array([m.mantissa for m in multipliers], np.int32)
     return mantissas, np.array([m.shift for m in multipliers], np.int8)
 
@@ -137,7 +158,8 @@ def activation_clamp(activation: Activation, quant: Quant, dtype: DType) -> Clam
 
 def quantize_value(real: float, quant: Quant) -> int:
     """A real number as stored, not clamped: float32 division, half away from zero."""
-    ratio = float(np.float32(real) / np.float32(quant.scale))
+    with np.errstate(over="ignore"):
+        ratio = float(np.float32(real) / np.float32(quant.scale))
     if abs(ratio) > 2**40:
         return int(math.copysign(2**40, ratio))
     return quant.zero_point + int(math.copysign(math.floor(abs(ratio) + 0.5), ratio))
@@ -190,14 +212,20 @@ def concatenated(values: Ints, source: Quant, out: Quant) -> Ints:
     """Stored values of one quantisation in another as a uint8 concatenation rescales them: in float32, not clamped."""
     if source == out:
         return values
-    scale = np.float32(source.scale) * (np.float32(1.0) / np.float32(out.scale))
+    with np.errstate(over="ignore"):
+        scale = np.float32(source.scale) * (np.float32(1.0) / np.float32(out.scale))
+    if not scale < _BEYOND:  # or the reciprocal left float32
+        scale = np.float32(min(source.scale / out.scale, _BEYOND))
     bias = np.float32(-source.zero_point) * scale
     return round_half_away(values.astype(np.float32) * scale + bias) + out.zero_point
 
 
 def product_multiplier(left: Quant, right: Quant, out: Quant) -> Multiplier:
     """scale_left * scale_right / scale_out, in float32 as TensorFlow Lite does."""
-    return multiplier(float(np.float32(left.scale) * np.float32(right.scale) / np.float32(out.scale)))
+    product = product_in_f32(left.scale, right.scale)
+    with np.errstate(over="ignore"):
+        ratio = float(np.float32(product) / np.float32(out.scale))
+    return multiplier(ratio if math.isfinite(ratio) else product / out.scale)
 
 
 def quantize(values: Sequence[float] | Floats, quant: Quant, dtype: DType) -> Ints:

@@ -51,26 +51,23 @@ def stored_values(dtype: DType) -> Ints:
     return np.arange(256, dtype=np.uint8).view(dtype.numpy).astype(np.int64)
 
 
-# -- sigmoid: a fixed-point exponential of gemmlowp with 4 integer bits, then 1 / (1 + e) by Newton's method ----------
+# -- sigmoid: a table that LiteRT makes in float32 ---------------------------------------------------------------------
 
 
 def _sigmoid(values: Ints, scale: float) -> Ints:
-    """256 * sigmoid(scale * value), rounded, for values without their zero point."""
-    factor = fp.multiplier(float(scale) * 2**27)
-    radius = math.floor((2**4 - 1) * 2.0**27 / 2.0**factor.shift)
-    clipped = np.clip(values, -radius, radius)
-    fixed = fp.multiply_double(clipped, factor.mantissa, factor.shift)
-    raw = np.array([_logistic(int(v)) for v in fixed.reshape(-1)], np.int64).reshape(fixed.shape)
-    rounded = _divide_by_power(raw, 23)
-    return np.where(values <= -radius, 0, np.where(values >= radius, 255, rounded))
+    """256 * sigmoid(scale * value), rounded half up, for values without their zero point: every step in float32."""
+    one = np.float32(1.0)
+    with np.errstate(over="ignore"):  # of an exponential: its sigmoid is 0
+        real = np.float32(scale) * values.astype(np.float32)
+        # The float32 nearest to the exponential, which is what a good library's own gives.
+        power = np.exp(-real.astype(np.float64)).astype(np.float32)
+    return np.floor((one / (one + power)).astype(np.float64) * 256 + 0.5).astype(np.int64)
 
 
-def _logistic(value: int) -> int:
-    """Sigmoid of a number with 27 fraction bits, as one with 31."""
-    if value == 0:
-        return 2**30
-    positive = _one_over_one_plus(_exp_of_negative(-abs(value), 4))
-    return positive if value > 0 else _ONE - positive
+# -- softmax: exponentials of distances to the greatest value, their sum, its reciprocal, as gemmlowp has them --------
+
+SUM_SHIFT = 12
+"""Bits that each exponential gives up before it is added, so that 4096 of them fit 32 bits."""
 
 
 def _high(a: int, b: int) -> int:
@@ -95,18 +92,17 @@ def _saturate(value: int) -> int:
     return max(-(2**31), min(_ONE, value))
 
 
-def _exp_of_negative(value: int, integer_bits: int) -> int:
-    """Exp of a number of 32 bits with so many before the point, at most 0, as one with 31 bits after the point.
+def _exp_of_negative(value: int) -> int:
+    """Exp of a number of 32 bits with 5 before the point, at most 0, as one with 31 bits after the point.
 
     gemmlowp's exp_on_negative_values: quarters by a table of exp(-2**k), the rest by a series.
     """
-    fraction_bits = 31 - integer_bits
-    quarter = 1 << (fraction_bits - 2)
+    quarter = 1 << 24
     remainder = (value & (quarter - 1)) - quarter
-    result = _exp_near_zero(remainder << integer_bits)
+    result = _exp_near_zero(remainder << 5)
     rest = remainder - value
     for exponent, factor in _EXP_FACTORS:
-        if exponent < integer_bits and rest & (1 << (fraction_bits + exponent)):
+        if rest & (1 << (26 + exponent)):
             result = _high(result, factor)
     return _ONE if value == 0 else result
 
@@ -144,18 +140,12 @@ def _one_over_one_plus(value: int) -> int:
     return _saturate(x << 1)
 
 
-# -- softmax: exponentials of distances to the greatest value, their sum, its reciprocal -----------------------------
-
-SUM_SHIFT = 12
-"""Bits that each exponential gives up before it is added, so that 4096 of them fit 32 bits."""
-
-
 def softmax_table(source: Quant, beta: float) -> npt.NDArray[np.int32]:
     """exp(-scale * beta * d) for d = 0..255 with 31 bits after the point; 0 for distances out of its reach."""
     factor = fp.multiplier(min(beta * source.scale * 2**26, 2.0**31 - 1))
     reach = math.floor(31 * 2**26 / 2.0**factor.shift)
     distances = fp.multiply_double(-np.arange(256), factor.mantissa, factor.shift)
-    values = [_exp_of_negative(int(x), 5) if d <= reach else 0 for d, x in enumerate(distances)]
+    values = [_exp_of_negative(int(x)) if d <= reach else 0 for d, x in enumerate(distances)]
     return np.array(values, np.int32)
 
 
@@ -194,10 +184,16 @@ def _hard_swish(values: Ints, source: Quant, out: Quant) -> Ints:
     if gate.shift > 0:
         gated = np.clip(gated << 1, _MIN16, _MAX16)
     elif gate.shift < 0:
-        gated = _divide_by_power(gated, -gate.shift)
+        gated = _divide16(gated, -gate.shift)
     gated = (gated + 2**15) >> 1
     product = _truncating_high16(gated, scaled)
-    return _divide_by_power(product, -scale.shift)
+    return _divide16(product, -scale.shift)
+
+
+def _divide16(values: Ints, exponent: int) -> Ints:
+    """Values / 2**exponent, half away from zero; beyond 15 bits -1, 0 or 1, as LiteRT's masks of 16 bits have it."""
+    mask = (((1 << exponent) - 1) & 0xFFFF ^ 0x8000) - 0x8000
+    return (values >> exponent) + ((values & mask) > (mask >> 1) + (values < 0))
 
 
 def _to16(mantissa: int) -> int:

@@ -78,6 +78,9 @@ class Shape:
         return f"{self.height}x{self.width}x{self.channels}"
 
 
+_LEAST_SCALE, _MOST_SCALE = float(np.finfo(np.float32).smallest_subnormal), float(np.finfo(np.float32).max)
+
+
 @dataclass(frozen=True, slots=True)
 class Quant:
     """Per-tensor affine quantisation: real = scale * (stored - zero_point)."""
@@ -88,6 +91,8 @@ class Quant:
     def __post_init__(self) -> None:
         if not (np.isfinite(self.scale) and self.scale > 0):
             raise GraphError(f"scale must be a positive number, got {self.scale}")
+        if not _LEAST_SCALE <= self.scale <= _MOST_SCALE:
+            raise GraphError(f"scale must be within what float32 holds, got {self.scale}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from rillet.arithmetic.affine import FLOAT_SHIFT
+from rillet.arithmetic.affine import FLOAT_MOST, FLOAT_SHIFT
 from rillet.arithmetic.convolution import multipliers, stored_weights
 from rillet.ir.graph import Graph, Node
 from rillet.ir.ops import Conv, Rounding, Window
@@ -284,9 +284,18 @@ def lists_pay(graph: Graph, node: Node, pixels: int, threads: int = 1) -> bool:
 
 
 def _fits_floats(graph: Graph, node: Node) -> bool:
-    """True where no sum is shifted further than float32 can follow (register tiles have no other way to shift)."""
+    """True where float32 can follow every sum that is shifted: not too far, and one that is not shifted at all is less
+    than 2**31 as a float32 (register tiles have no other way to shift).
+    """
     op, source = node.op, graph.by_name[node.inputs[0]].type.quant
     assert isinstance(op, Conv)
     if op.rounding is not Rounding.SHIFT or source is None or node.type.quant is None or not graph.params:
         return True
-    return bool((multipliers(graph, node, op, source, node.type.quant)[1] <= FLOAT_SHIFT).all())
+    shifts = multipliers(graph, node, op, source, node.type.quant)[1]
+    if (shifts > 0).all():
+        return bool((shifts <= FLOAT_SHIFT).all())
+    weight, zero = stored_weights(graph, node, op)
+    reach = np.abs(weight - zero).reshape(len(weight), -1).sum(1) * 255
+    if op.bias:
+        reach = reach + np.abs(graph.param(node, "bias").astype(np.int64))
+    return bool((shifts <= FLOAT_SHIFT).all() and (reach[shifts == 0] < FLOAT_MOST).all())

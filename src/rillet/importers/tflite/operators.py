@@ -205,8 +205,6 @@ def _activate(activation: Activation) -> Callable[[Builder, Operator], None]:
             raise b.refuse(op, "output must have the type of the input")
         if activation is Activation.SIGMOID and out.quant is not None:
             _unit(b, op, out.dtype, out.quant)
-            if out.dtype is not DType.I8:
-                raise b.refuse(op, "input must be INT8 or FLOAT32, got UINT8")
         b.add(op, Activate(activation), [source])
 
     return handle
@@ -422,7 +420,7 @@ NOTES: dict[str, tuple[str, str]] = {
     "EXPAND_DIMS": ("nothing", "the bytes stay as they are"),
     "FULLY_CONNECTED": ("conv over the whole map", "of a vector or a flattened map"),
     "HARD_SWISH": ("activate", ""),
-    "LOGISTIC": ("activate", "int8, float32"),
+    "LOGISTIC": ("activate", ""),
     "MAX_POOL_2D": ("pool", ""),
     "MEAN": ("pool over the whole map", "over height and width"),
     "MUL": ("multiply", "as ADD (squeeze-and-excite)"),

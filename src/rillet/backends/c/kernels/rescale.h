@@ -3,10 +3,16 @@
 #define RILLET_RESCALE_H
 #include <stdint.h>
 
-/* value * 2^left as two's complement wraps it. */
-static inline int32_t rillet_shift_left(int32_t value, int32_t left)
+static inline int32_t rillet_clamp(int32_t value, int32_t low, int32_t high)
 {
-  return (int32_t)((uint32_t)value << left);
+  return value < low ? low : value > high ? high : value;
+}
+
+/* A value no further from 0 than 32 bits hold of value * 2^shift: what is beyond has a result beyond every byte. */
+static inline int32_t rillet_saturated(int32_t value, int32_t shift)
+{
+  const int32_t most = INT32_MAX >> (shift > 0 ? shift : 0);
+  return rillet_clamp(value, -most - 1, most);
 }
 
 /* value * mantissa * 2^(shift - 31), rounded twice: a doubling high multiply, then a division by a power of two. */
@@ -14,7 +20,7 @@ static inline int32_t rillet_rescale_double(int32_t value, int32_t mantissa, int
 {
   const int32_t left = shift > 0 ? shift : 0;
   const int32_t right = shift > 0 ? 0 : -shift;
-  const int64_t product = (int64_t)rillet_shift_left(value, left) * mantissa;
+  const int64_t product = (int64_t)(rillet_saturated(value, shift) * (1 << left)) * mantissa;
   const int32_t high = (int32_t)((product + ((int64_t)1 << 30)) >> 31);
   const int32_t mask = (int32_t)(((int64_t)1 << right) - 1);
   const int32_t half = (mask >> 1) + (high < 0);
@@ -25,7 +31,7 @@ static inline int32_t rillet_rescale_double(int32_t value, int32_t mantissa, int
 static inline int32_t rillet_rescale_single(int32_t value, int32_t mantissa, int32_t shift)
 {
   const int32_t right = 31 - shift;
-  const int64_t product = (int64_t)value * mantissa;
+  const int64_t product = (int64_t)rillet_saturated(value, shift) * mantissa;
   return (int32_t)((product + ((int64_t)1 << (right - 1))) >> right);
 }
 
@@ -43,11 +49,6 @@ static inline int32_t rillet_rescale(int32_t value, int32_t mantissa, int32_t sh
   return rounding == 2   ? rillet_rescale_shift(value, shift)
          : rounding == 1 ? rillet_rescale_single(value, mantissa, shift)
                          : rillet_rescale_double(value, mantissa, shift);
-}
-
-static inline int32_t rillet_clamp(int32_t value, int32_t low, int32_t high)
-{
-  return value < low ? low : value > high ? high : value;
 }
 
 /* value + zero within low and high, for any value: the sum itself might overflow. */

@@ -104,10 +104,19 @@ RILLET_TILE rillet_scales rillet_scales_load(const int32_t *mantissa, const int3
   return k;
 }
 
+/* As rillet_saturated does, for a shift to the left. */
+RILLET_TILE rillet_sums rillet_sums_saturated(rillet_sums sum, rillet_sums left)
+{
+  const __m256i most = _mm256_srlv_epi32(_mm256_set1_epi32(INT32_MAX), left);
+  const __m256i least = _mm256_sub_epi32(_mm256_set1_epi32(-1), most);
+  return _mm256_min_epi32(_mm256_max_epi32(sum, least), most);
+}
+
 /* Rounded twice, as rillet_rescale_double does. */
 RILLET_TILE rillet_sums rillet_sums_double(rillet_sums sum, rillet_scales k)
 {
-  const __m256i x = _mm256_sllv_epi32(sum, k.left), nudge = _mm256_set1_epi64x(1 << 30);
+  const __m256i x = _mm256_sllv_epi32(rillet_sums_saturated(sum, k.left), k.left);
+  const __m256i nudge = _mm256_set1_epi64x(1 << 30);
   const __m256i even = _mm256_add_epi64(_mm256_mul_epi32(x, k.mantissa), nudge);
   const __m256i odd = _mm256_add_epi64(_mm256_mul_epi32(_mm256_srli_epi64(x, 32), k.odd_mantissa), nudge);
   const __m256i high = _mm256_blend_epi32(_mm256_srli_epi64(even, 31), _mm256_slli_epi64(odd, 1), 0xaa);
@@ -127,9 +136,11 @@ RILLET_TILE __m256i rillet_shift_rounded(__m256i value, __m256i shift)
 /* Rounded once, as rillet_rescale_single does; `left` holds 31 - shift here. */
 RILLET_TILE rillet_sums rillet_sums_single(rillet_sums sum, rillet_scales k)
 {
+  const __m256i shift = _mm256_max_epi32(_mm256_sub_epi32(_mm256_set1_epi32(31), k.left), _mm256_setzero_si256());
+  const __m256i x = rillet_sums_saturated(sum, shift);
   const __m256i even_shift = _mm256_and_si256(k.left, _mm256_set1_epi64x(0xffffffff));
-  const __m256i even = rillet_shift_rounded(_mm256_mul_epi32(sum, k.mantissa), even_shift);
-  const __m256i product = _mm256_mul_epi32(_mm256_srli_epi64(sum, 32), k.odd_mantissa);
+  const __m256i even = rillet_shift_rounded(_mm256_mul_epi32(x, k.mantissa), even_shift);
+  const __m256i product = _mm256_mul_epi32(_mm256_srli_epi64(x, 32), k.odd_mantissa);
   const __m256i odd = rillet_shift_rounded(product, _mm256_srli_epi64(k.left, 32));
   return _mm256_blend_epi32(even, _mm256_slli_epi64(odd, 32), 0xaa);
 }

@@ -91,10 +91,19 @@ RILLET_TILE rillet_scales rillet_scales_load(const int32_t *mantissa, const int3
   return k;
 }
 
+/* As rillet_saturated does, for a shift to the left. */
+RILLET_TILE rillet_sums rillet_sums_saturated(rillet_sums sum, rillet_sums left)
+{
+  const __m512i most = _mm512_srlv_epi32(_mm512_set1_epi32(INT32_MAX), left);
+  const __m512i least = _mm512_sub_epi32(_mm512_set1_epi32(-1), most);
+  return _mm512_min_epi32(_mm512_max_epi32(sum, least), most);
+}
+
 /* Rounded twice, as rillet_rescale_double does. */
 RILLET_TILE rillet_sums rillet_sums_double(rillet_sums sum, rillet_scales k)
 {
-  const __m512i x = _mm512_sllv_epi32(sum, k.left), nudge = _mm512_set1_epi64(1 << 30);
+  const __m512i x = _mm512_sllv_epi32(rillet_sums_saturated(sum, k.left), k.left);
+  const __m512i nudge = _mm512_set1_epi64(1 << 30);
   const __m512i even = _mm512_add_epi64(_mm512_mul_epi32(x, k.mantissa), nudge);
   const __m512i odd = _mm512_add_epi64(_mm512_mul_epi32(_mm512_srli_epi64(x, 32), k.odd_mantissa), nudge);
   const __m512i high = _mm512_mask_blend_epi32(0xaaaa, _mm512_srli_epi64(even, 31), _mm512_slli_epi64(odd, 1));
@@ -105,13 +114,15 @@ RILLET_TILE rillet_sums rillet_sums_double(rillet_sums sum, rillet_scales k)
 /* Rounded once, as rillet_rescale_single does; `left` holds 31 - shift here. */
 RILLET_TILE rillet_sums rillet_sums_single(rillet_sums sum, rillet_scales k)
 {
+  const __m512i shift = _mm512_max_epi32(_mm512_sub_epi32(_mm512_set1_epi32(31), k.left), _mm512_setzero_si512());
+  const __m512i x = rillet_sums_saturated(sum, shift);
   const __m512i even_shift = _mm512_and_si512(k.left, _mm512_set1_epi64(0xffffffff));
   const __m512i odd_shift = _mm512_srli_epi64(k.left, 32);
   const __m512i one = _mm512_set1_epi64(1);
   const __m512i even_half = _mm512_srli_epi64(_mm512_sllv_epi64(one, even_shift), 1);
   const __m512i odd_half = _mm512_srli_epi64(_mm512_sllv_epi64(one, odd_shift), 1);
-  const __m512i even = _mm512_add_epi64(_mm512_mul_epi32(sum, k.mantissa), even_half);
-  const __m512i odd = _mm512_add_epi64(_mm512_mul_epi32(_mm512_srli_epi64(sum, 32), k.odd_mantissa), odd_half);
+  const __m512i even = _mm512_add_epi64(_mm512_mul_epi32(x, k.mantissa), even_half);
+  const __m512i odd = _mm512_add_epi64(_mm512_mul_epi32(_mm512_srli_epi64(x, 32), k.odd_mantissa), odd_half);
   const __m512i odd_high = _mm512_slli_epi64(_mm512_srav_epi64(odd, odd_shift), 32);
   return _mm512_mask_blend_epi32(0xaaaa, _mm512_srav_epi64(even, even_shift), odd_high);
 }

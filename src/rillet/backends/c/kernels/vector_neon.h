@@ -91,7 +91,7 @@ RILLET_TILE rillet_scales rillet_scales_load(const int32_t *mantissa, const int3
 /* Rounded twice, as rillet_rescale_double does. */
 RILLET_TILE rillet_sums rillet_sums_double(rillet_sums sum, rillet_scales k)
 {
-  const int32x4_t high = vqrdmulhq_s32(vshlq_s32(sum, k.left), k.mantissa);
+  const int32x4_t high = vqrdmulhq_s32(vqshlq_s32(sum, k.left), k.mantissa);
   /* The shift rounds half up: a negative number that is divided is one less before it. */
   const int32x4_t less = vshrq_n_s32(vandq_s32(high, k.right), 31);
   return vrshlq_s32(vqaddq_s32(high, less), k.right);
@@ -104,7 +104,7 @@ RILLET_TILE rillet_sums rillet_sums_single(rillet_sums sum, rillet_scales k)
   const int64x2_t high = vmull_high_s32(sum, k.mantissa);
   const int64x2_t low_shift = vnegq_s64(vmovl_s32(vget_low_s32(k.left)));
   const int64x2_t high_shift = vnegq_s64(vmovl_high_s32(k.left));
-  return vcombine_s32(vmovn_s64(vrshlq_s64(low, low_shift)), vmovn_s64(vrshlq_s64(high, high_shift)));
+  return vcombine_s32(vqmovn_s64(vrshlq_s64(low, low_shift)), vqmovn_s64(vrshlq_s64(high, high_shift)));
 }
 
 /* The constants of one vector of channels whose rounding float32 gives exactly (arithmetic/affine.py). */
