@@ -1,5 +1,8 @@
 """The data of an emitted program by name, and the files that hold it."""
 
+import hashlib
+from collections.abc import Mapping
+
 import numpy as np
 
 from rillet.arithmetic import tables
@@ -78,20 +81,39 @@ def _stage_arrays(plan: Plan, original: Graph, stage: Stage) -> dict[str, Array]
 
 
 def weight_files(arrays: dict[str, Array], compact: bool) -> dict[str, str]:
-    """net_weights.h and net_weights.c; `compact` where vectors read them, and text must be short to compile fast."""
+    """net_weights.h and net_weights.c; `compact` where vectors read them, and text must be short to compile fast.
+
+    Arrays of one type and content are one, under several names: those that layers share and that are packed alike, and
+    any others.
+    """
     declare, define = (compact_declaration, compact_definition) if compact else (declaration, definition)
+    same = _same_arrays(arrays)
+    own = {name: array for name, array in arrays.items() if name not in same}
     header = [
         "/* Weights and other constants. */",
         "#ifndef NET_WEIGHTS_H",
         "#define NET_WEIGHTS_H",
         "#include <stdint.h>",
         "",
-        *(declare(name, array) for name, array in arrays.items()),
+        *(declare(name, array) for name, array in own.items()),
+        *(f"#define {name} {first}" for name, first in same.items()),
         "#endif",
         "",
     ]
-    source = ['#include "net_weights.h"\n', *(define(name, array) + "\n" for name, array in arrays.items())]
+    source = ['#include "net_weights.h"\n', *(define(name, array) + "\n" for name, array in own.items())]
     return {"net_weights.h": "\n".join(header), "net_weights.c": "\n".join(source)}
+
+
+def _same_arrays(arrays: Mapping[str, Array]) -> dict[str, str]:
+    """For arrays that are equal to an earlier one, which."""
+    first: dict[tuple[str, bytes], str] = {}
+    found = {name: first.setdefault((a.dtype.name, _digest(a)), name) for name, a in arrays.items()}
+    return {name: one for name, one in found.items() if one != name}
+
+
+def _digest(array: Array) -> bytes:
+    """A hash of an array's values in their order."""
+    return hashlib.sha256(np.ascontiguousarray(array).tobytes()).digest()
 
 
 def compact_declaration(name: str, array: Array) -> str:
