@@ -141,7 +141,7 @@ def test_one_convolution_three_times_is_one_array_everywhere() -> None:
     assert tables(emit(plan_host(graph, this_host()))) == [str(2304)]
     assert sum(p.numel() for p in to_module(graph).parameters()) == 2304
     image = random_image(graph)
-    assert np.array_equal(Program(plan).run(image)[0], reference.outputs(graph, image)[0])
+    assert np.allclose(Program(plan).run(image)[0], reference.outputs(graph, image)[0], rtol=1e-4, atol=1e-5)
 
 
 def tables(files: dict[str, str]) -> list[str]:
@@ -213,7 +213,7 @@ def test_each_array_is_counted_once_and_the_values_are_those_of_copies(examples:
     run()
 
 
-@example_counts(3, 40)
+@example_counts(2, 15)
 def test_each_table_is_emitted_once_and_c_gives_the_references_values(examples: int) -> None:
     @settings(max_examples=examples, **QUIET)
     @given(tied())
@@ -321,7 +321,7 @@ def layers_of(graph: Graph) -> tuple[str, ...]:
 def quantized(graph: Graph) -> Graph:
     values = reference.run(graph, random_image(graph))
     seen = {name: observe(value) for name, value in values.items()}
-    how = Quantization(Rule.DOUBLE, Calibration.MINMAX)
+    how = Quantization(Rule.FIXED_POINT, Calibration.MINMAX)
     return quantize(graph, seen, how)
 
 
@@ -548,7 +548,7 @@ def gradients_add_up(graph: Graph) -> None:
         assert torch.allclose(grad.flatten(), total, rtol=1e-3, atol=1e-4 * float(total.abs().max() + 1))
 
 
-@example_counts(8, 150)
+@example_counts(6, 40)
 def test_one_parameter_is_trained_by_all_its_layers_and_comes_back_shared(examples: int) -> None:
     @settings(max_examples=examples, **QUIET)
     @given(tied(DType.F32, norms=True))

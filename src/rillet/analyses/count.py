@@ -109,6 +109,8 @@ class Count:
     macs_per_weight: float
     layers: tuple[Layer, ...]
     uncounted: tuple[Uncounted, ...]
+    shared: int = 0
+    """Arrays of layers that earlier layers have too, which are counted there."""
 
 
 def count(graph: Graph, convention: Convention = Convention.MACS, bits: int | None = None) -> Count:
@@ -143,6 +145,7 @@ def count(graph: Graph, convention: Convention = Convention.MACS, bits: int | No
         macs_per_weight=graph.macs / weights if weights else 0.0,
         layers=layers,
         uncounted=_uncounted(graph, convention),
+        shared=len(graph.shared),
     )
 
 
