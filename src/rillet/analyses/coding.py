@@ -56,12 +56,12 @@ class NetworkSize:
 
 
 def network_size(graph: Graph) -> NetworkSize:
-    """Sizes of every array; raises GraphError for a network without weights."""
+    """Sizes of every array, shared ones once; raises GraphError for a network without weights."""
     if not graph.params and any(graph.node_params(node) for node in graph.nodes):
         raise GraphError(f"{graph.name}: must have weights to be coded, got none")
     tensors: list[TensorSize] = []
     for node in graph.nodes:
-        for param in graph.node_params(node):
+        for param in graph.own_params(node):
             array = graph.param(node, param.name)
             packed = (array.size * param.dtype.bits + 7) // 8
             coded = encode(array)

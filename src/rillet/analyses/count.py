@@ -46,12 +46,12 @@ class Convention(Enum):
     """MACs; a batch norm has 4 numbers a channel, as `count_params` of Keras."""
 
 
-_BATCH_NORM_NUMBERS = {
-    Convention.MACS: 2,
-    Convention.THOP_2020: 2,
-    Convention.PTHFLOPS: 2,
-    Convention.SLIM: 3,
-    Convention.KERAS: 4,
+_BATCH_NORM_ARRAYS = {
+    Convention.MACS: ("gamma", "beta"),
+    Convention.THOP_2020: ("gamma", "beta"),
+    Convention.PTHFLOPS: ("gamma", "beta"),
+    Convention.SLIM: ("beta", "mean", "variance"),
+    Convention.KERAS: ("gamma", "beta", "mean", "variance"),
 }
 _BIAS_BYTES = 4
 _NOT_PARAMETERS = ("weight_scale", "weight_zero_point", "levels")
@@ -69,8 +69,9 @@ class Layer:
     macs: int
     """Operations under the convention."""
     params: int
+    """Those that no earlier layer has too, so that shared ones count once."""
     weights: int
-    """Parameters that are kernels, not biases nor batch norms."""
+    """Of these, the ones that are kernels, not biases nor batch norms."""
     activations: int
     """Values that come out of convolutions and dense layers."""
 
@@ -108,6 +109,8 @@ class Count:
     macs_per_weight: float
     layers: tuple[Layer, ...]
     uncounted: tuple[Uncounted, ...]
+    shared: int = 0
+    """Arrays of layers that earlier layers have too, which are counted there."""
 
 
 def count(graph: Graph, convention: Convention = Convention.MACS, bits: int | None = None) -> Count:
@@ -142,6 +145,7 @@ def count(graph: Graph, convention: Convention = Convention.MACS, bits: int | No
         macs_per_weight=graph.macs / weights if weights else 0.0,
         layers=layers,
         uncounted=_uncounted(graph, convention),
+        shared=len(graph.shared),
     )
 
 
@@ -150,15 +154,18 @@ def _conv_bits(node: Node) -> int:
 
 
 def parameters(graph: Graph, node: Node, convention: Convention = Convention.MACS) -> int:
-    """Parameters of a node under a convention; scales of a quantisation are none, nor is a constant."""
+    """Parameters of a node under a convention, but for those that an earlier node has too.
+
+    Scales of a quantisation are none, nor is a constant.
+    """
+    own = graph.own_params(node)
     match node.op:
         case BatchNorm():
-            return _BATCH_NORM_NUMBERS[convention] * node.shape.channels
+            return sum(_product(param.shape) for param in own if param.name in _BATCH_NORM_ARRAYS[convention])
         case Constant():
             return 0
         case _:
-            params = (param for param in graph.node_params(node) if param.name not in _NOT_PARAMETERS)
-            return sum(_product(param.shape) for param in params)
+            return sum(_product(param.shape) for param in own if param.name not in _NOT_PARAMETERS)
 
 
 def _product(shape: tuple[int, ...]) -> int:
@@ -199,7 +206,7 @@ def kind(graph: Graph, node: Node) -> str:
 
 def _layer(graph: Graph, node: Node, convention: Convention) -> Layer:
     op = node.op
-    weights = _product(op.weight_shape(graph.input_shapes(node)[0])) if isinstance(op, Conv) else 0
+    weights = sum(_product(param.shape) for param in graph.own_params(node) if param.name == "weight")
     return Layer(
         name=node.name,
         kind=kind(graph, node),
@@ -335,7 +342,7 @@ def value_bytes(graph: Graph, name: str, bits: int | None = None) -> int:
 def _weight_bytes(folded: Graph, bits: int | None) -> int:
     total_bits = 0
     for node in folded.nodes:
-        for param in folded.node_params(node):
+        for param in folded.own_params(node):
             if param.name == "weight":
                 total_bits += _product(param.shape) * (bits or param.dtype.bits)
             elif param.name == "bias":

@@ -291,6 +291,14 @@ class _Ledger:
         constants = {n.name: n.shape.elements * self.width for n in self.graph.nodes if isinstance(n.op, Constant)}
         return constants | {node.name: self.weight_bits(node) for node in self.convs}
 
+    def stored_bytes(self, plan: Plan | PixelPlan | None = None) -> int:
+        """Bytes of these in one memory: a kernel that layers share lies there once, but once a stage in a pipeline."""
+        bits = sum(self.stored_bits().values())
+        if not isinstance(plan, PixelPlan):
+            again = (node for node in self.convs if f"{node.name}.weight" in self.graph.shared)
+            bits -= sum(self.weights(node) * self.bits[node.name] for node in again)
+        return _bytes(bits)
+
     def weight_reads(self, plan: Plan | PixelPlan) -> dict[str, int]:
         """Bits read an image by layer: weights and biases once for each tile, constants once."""
         fired: dict[str, int] = {}
@@ -327,7 +335,7 @@ class _Ledger:
             node.name for node in self.graph.nodes if not isinstance(node.op, Input | Constant)
         }:
             raise TargetError(f"{self.graph.name}: plan must be one of this network, folded; got {plan.graph.name}")
-        place = self.resident(weight_memory, _bytes(sum(self.stored_bits().values())), "weights")
+        place = self.resident(weight_memory, self.stored_bytes(plan), "weights")
         self.moved("weights, read", place, self.weight_reads(plan))
         held = _bytes(plan.buffer_values * self.width) if isinstance(plan, PixelPlan) else self.arena(plan)
         rings = self.resident(activation_memory, held, "activations")
@@ -380,7 +388,7 @@ class _Ledger:
         stored = self.stored_bits()
         memory = memory or self.technology.dram()
         if memory not in DRAMS:
-            return self.resident(memory, _bytes(sum(stored.values())), "weights"), {}
+            return self.resident(memory, self.stored_bytes(), "weights"), {}
         largest = max((_bytes(self.weight_bits(node)) for node in self.convs), default=1)
         buffer = self.technology.sram_for(largest) or (self.technology.srams or (None,))[-1]
         if buffer is None:

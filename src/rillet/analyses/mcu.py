@@ -197,7 +197,8 @@ def _flash(stored: Graph, bits: int, weight_bits: int) -> _Flash:
     weights = 0
     for node in stored.nodes:
         if isinstance(node.op, Conv):
-            weights += _kernel_bytes(stored, node, weight_bits)
+            if stored.key(node, "weight") == f"{node.name}.weight":  # a shared kernel lies in flash once
+                weights += _kernel_bytes(stored, node, weight_bits)
             channel = SHIFT_CHANNEL_BYTES if node.op.rounding is Rounding.SHIFT else CHANNEL_BYTES
             weights += node.op.out_channels * (channel if bits == 8 else 4)
         elif isinstance(node.op, Constant):

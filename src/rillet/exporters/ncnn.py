@@ -2,6 +2,7 @@
 
 The format is that of https://github.com/Tencent/ncnn/wiki/param-and-model-file-structure; the numbers of parameters are
 those of https://github.com/Tencent/ncnn/blob/master/docs/developer-guide/operators.md.
+Each layer's weights follow those of the layer before, so that layers that share an array have a copy each.
 """
 
 from collections import Counter

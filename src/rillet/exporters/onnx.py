@@ -1,7 +1,8 @@
 """Graphs to ONNX files: float32 networks, and quantised ones as QDQ.
 
 A value is 1xCxHxW, or 1xC behind a dense layer. Each node's result is called as the node is; what else its operators
-need has a name that begins with the node's, and a slash or a dot.
+need has a name that begins with the node's, and a slash or a dot; an array that layers share is one initialiser,
+called after the first of them.
 """
 
 import dataclasses
@@ -128,8 +129,8 @@ class _Writer:
         return name
 
     def param(self, node: Node, name: str) -> str:
-        """An array of a node as a constant called after both."""
-        return self.constant(f"{node.name}.{name}", self.graph.param(node, name))
+        """An array of a node as a constant called after both, or after the first node that shares it."""
+        return self.constant(self.graph.key(node, name), self.graph.param(node, name))
 
     def operator(self, kind: str, inputs: Sequence[str], output: str, **attributes: Any) -> str:
         """An operator with one result."""
@@ -283,10 +284,13 @@ class _Writer:
         """A convolution, or a dense layer as the product of a flattened map and a matrix."""
         if (op.weights is DType.F32) != (node.type.quant is None) or op.weights not in _ELEMENTS:
             raise self.refuse(node, f"weights must be f32 as values are, or i8 or u8, got {op.weights.value}")
-        weight = _channels_first(self.graph.param(node, "weight"))
+        weight, key = _channels_first(self.graph.param(node, "weight")), self.graph.key(node, "weight")
+        first = self.graph.by_name[key.rpartition(".")[0]].op
         if op.dense:
             weight = weight.reshape(op.out_channels, -1)
-        names = [self.constant(f"{node.name}.weight", weight)]
+        if isinstance(first, Conv) and first.dense != op.dense:
+            key = f"{node.name}.weight"  # the same numbers in other dimensions
+        names = [self.constant(key, weight)]
         if op.bias:
             names.append(self.param(node, "bias"))
         if op.weights is not DType.F32:
@@ -310,10 +314,11 @@ class _Writer:
         if op.weights is DType.U8 and np.unique(scale).size == 1:
             arrays[0] = (scale[0], zero[0])
         out: list[str] = []
-        for name, quant in zip(names, arrays, strict=False):
-            keys = (f"{name}_scale", f"{name}_zero_point")
+        for name, what, quant in zip(names, ("weight", "bias"), arrays, strict=False):
+            own = f"{node.name}.{what}"
+            keys = (f"{own}_scale", f"{own}_zero_point")
             read = [self.constant(key, array) for key, array in zip(keys, quant, strict=False)]
-            out.append(self.operator("DequantizeLinear", (name, *read), f"{name}/real", axis=0))
+            out.append(self.operator("DequantizeLinear", (name, *read), f"{own}/real", axis=0))
         return out
 
     def pool(self, node: Node, op: Pool, source: Node) -> None:

@@ -1,5 +1,7 @@
 """Rillet's own file: a zip of the text form and a safetensors file, versioned.
 
+An array that layers share is there once; the text says whose it is besides.
+
 Ternary and binary weights lie packed (ir/packed.py): `node.weight.planes`, or `node.weight.lists` if these are smaller.
 """
 
@@ -14,8 +16,8 @@ from rillet.ir.packed import to_smallest
 from rillet.ir.text import print_graph
 from rillet.ir.types import DType
 
-PLAIN, PACKED = "rillet 1\n", "rillet 2\n"
-"""Versions: the second has packed weights, which readers of the first do not know."""
+PLAIN, PACKED, SHARED = "rillet 1\n", "rillet 2\n", "rillet 3\n"
+"""Versions: the second has packed weights, the third shared ones, which readers of those before do not know."""
 _DATE = (1980, 1, 1, 0, 0, 0)
 """The same for every file, so that equal graphs are equal files."""
 
@@ -26,9 +28,9 @@ def to_bytes(graph: Graph) -> bytes:
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as archive:
         members = {
-            "version": (PACKED if low else PLAIN).encode(),
+            "version": (SHARED if graph.shared else PACKED if low else PLAIN).encode(),
             "graph.txt": print_graph(graph).encode(),
-            # As the graph holds them, one array for each `node.param`.
+            # As the graph holds them, each array once, under its first `node.param`.
             "weights.safetensors": save(_arrays(graph, low)),
         }
         for name, data in members.items():
@@ -38,7 +40,7 @@ def to_bytes(graph: Graph) -> bytes:
 
 def _low_bit(graph: Graph) -> dict[str, DType]:
     """Names and types of the weights that are packed."""
-    params = ((node, param) for node in graph.nodes for param in graph.node_params(node) if graph.params)
+    params = ((node, param) for node in graph.nodes for param in graph.own_params(node) if graph.params)
     return {
         f"{node.name}.{param.name}": param.dtype
         for node, param in params

@@ -17,8 +17,8 @@ from rillet.ir.packed import from_lists, from_planes
 from rillet.ir.text import parse_graph
 from rillet.ir.types import DType
 
-VERSIONS = ("rillet 1", "rillet 2")
-"""The second has packed weights."""
+VERSIONS = ("rillet 1", "rillet 2", "rillet 3")
+"""The second has packed weights, the third shared ones."""
 MAX_BYTES = 2**31
 MAX_TEXT_BYTES = 2**24
 _MEMBERS = ("version", "graph.txt", "weights.safetensors")
@@ -53,7 +53,7 @@ def parse(data: bytes, name: str) -> Graph:
         raise GraphError(f"{name}: graph.txt must be text in UTF-8") from None
     except GraphError as error:
         raise GraphError(f"{name}: {error}") from None
-    known = {f"{node.name}.{param.name}" for node in graph.nodes for param in graph.node_params(node)}
+    known = {f"{node.name}.{param.name}" for node in graph.nodes for param in graph.own_params(node)}
     unknown = sorted(graph.params.keys() - known)
     if unknown:
         raise GraphError(f"{name}: weights must belong to a node, got {unknown[0]!r}")
@@ -64,7 +64,7 @@ def _unpacked(graph: Graph, tensors: dict[str, Array]) -> dict[str, Array]:
     """The arrays of a graph, those of ternary and binary weights unpacked; raises GraphError where that fails."""
     out = dict(tensors)
     for node in graph.nodes:
-        for param in graph.node_params(node):
+        for param in graph.own_params(node):
             name = f"{node.name}.{param.name}"
             if param.dtype not in (DType.TERNARY, DType.BINARY):
                 continue

@@ -1,6 +1,6 @@
 """The graph: what is computed. Immutable, topologically ordered, checked at birth."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from types import MappingProxyType
@@ -69,6 +69,11 @@ class Graph:
     """Nodes in topological order, the names of the outputs, and the arrays by `node.param`.
 
     `params` is either complete or empty (a network without weights). Raises GraphError where anything does not fit.
+
+    Layers may share an array: `shared` has `node.param` of each but the first, and the key of that one, under which
+    alone the array stands in `params`. So sharing is part of what is computed, not a likeness of values: a network
+    without weights still has it, equal biases of two layers stay two, and whoever changes one layer's array alone must
+    say that it is shared no longer (a key that is neither in `params` nor in `shared` is refused).
     """
 
     name: str
@@ -76,16 +81,23 @@ class Graph:
     outputs: tuple[str, ...]
     params: Mapping[str, Array] = field(default_factory=dict[str, Array], repr=False)
     image: ImageSpec | None = None
+    shared: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Of any key of a group may be said that it is another's; what is kept names the first in the order of nodes."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "params", MappingProxyType({k: _frozen(v) for k, v in self.params.items()}))
+        params, shared = {k: _frozen(v) for k, v in self.params.items()}, dict(self.shared)
+        specs = _check_nodes(self)
+        if shared:
+            params, shared = _by_first(self.name, specs, params, shared)
+        object.__setattr__(self, "params", MappingProxyType(params))
+        object.__setattr__(self, "shared", MappingProxyType(shared))
         _check(self)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Graph):
             return NotImplemented
-        described = (self.name, self.nodes, self.outputs, self.image)
-        if described != (other.name, other.nodes, other.outputs, other.image):
+        described = (self.name, self.nodes, self.outputs, self.image, self.shared)
+        if described != (other.name, other.nodes, other.outputs, other.image, other.shared):
             return False
         return self.params.keys() == other.params.keys() and all(
             np.array_equal(array, other.params[key]) for key, array in self.params.items()
@@ -94,8 +106,8 @@ class Graph:
     __hash__ = object.__hash__
 
     def __reduce__(self) -> tuple[object, ...]:
-        # The read-only view of the arrays can neither be pickled nor copied.
-        return Graph, (self.name, self.nodes, self.outputs, dict(self.params), self.image)
+        # The read-only views of mappings can neither be pickled nor copied.
+        return Graph, (self.name, self.nodes, self.outputs, dict(self.params), self.image, dict(self.shared))
 
     @cached_property
     def by_name(self) -> Mapping[str, Node]:
@@ -122,9 +134,19 @@ class Graph:
     def param(self, node: Node, name: str) -> Array:
         """One array of `node`; raises GraphError where the graph has no weights."""
         try:
-            return self.params[f"{node.name}.{name}"]
+            return self.params[self.key(node, name)]
         except KeyError:
             raise GraphError(f"{self.name}: must have weights for this, and {node.name} has no {name}") from None
+
+    def key(self, node: Node, name: str) -> str:
+        """The key of one array of `node`: its own, or that of the first node that shares the array."""
+        own = f"{node.name}.{name}"
+        return self.shared.get(own, own)
+
+    @property
+    def arrays(self) -> dict[str, Array]:
+        """The arrays by the key of each layer that has them, shared ones under several."""
+        return dict(self.params) | {key: self.params[first] for key, first in self.shared.items() if self.params}
 
     @property
     def input_nodes(self) -> tuple[Node, ...]:
@@ -140,12 +162,19 @@ class Graph:
         """The arrays that `node` needs."""
         return op_params(node.op, self.input_shapes(node), node.shape)
 
+    def own_params(self, node: Node) -> tuple[Param, ...]:
+        """Those of them that no earlier node has: over all nodes, each array once."""
+        return tuple(param for param in self.node_params(node) if f"{node.name}.{param.name}" not in self.shared)
+
     @property
     def weight_bytes(self) -> int:
-        """Bytes of all weights and biases, packed at their own widths (scales, levels and zero points not counted)."""
+        """Bytes of all weights and biases, each array once, packed at their own widths.
+
+        Scales, levels and zero points are not counted.
+        """
         bits = 0
         for node in self.nodes:
-            for param in self.node_params(node):
+            for param in self.own_params(node):
                 if param.name not in ("weight_scale", "weight_zero_point", "levels"):
                     bits += int(np.prod(param.shape)) * param.dtype.bits
         return (bits + 7) // 8
@@ -165,8 +194,10 @@ def _frozen(array: Array) -> Array:
     return view
 
 
-def _check(graph: Graph) -> None:
+def _check_nodes(graph: Graph) -> dict[str, Param]:
+    """The arrays that the nodes need, by key; raises GraphError where a node does not fit."""
     shapes: dict[str, Shape] = {}
+    specs: dict[str, Param] = {}
     macs = 0
     for node in graph.nodes:
         declared = node.type.shape
@@ -177,8 +208,7 @@ def _check(graph: Graph) -> None:
             shape = output_shape(node.op, inputs, declared)
             if shape != declared:
                 raise GraphError(f"shape must be {shape}, got {declared}")
-            if graph.params:
-                _check_params(graph, node, op_params(node.op, inputs, declared))
+            specs |= {f"{node.name}.{param.name}": param for param in op_params(node.op, inputs, declared)}
         except GraphError as error:
             raise GraphError(f"{graph.name}: {node.name}: {error}") from None
         except KeyError as error:
@@ -187,16 +217,49 @@ def _check(graph: Graph) -> None:
         shapes[node.name] = declared
     if macs > MAX_MACS:
         raise GraphError(f"{graph.name}: must take at most {MAX_MACS:.0e} MACs, got {macs:.2e}")
+    return specs
+
+
+def _by_first(
+    name: str, specs: Mapping[str, Param], params: Mapping[str, Array], shared: Mapping[str, str]
+) -> tuple[dict[str, Array], dict[str, str]]:
+    """The arrays and who shares them, each group under its first key; raises GraphError where none can be shared."""
+    for key, other in shared.items():
+        for one in (key, other):
+            if one not in specs:
+                raise GraphError(f"{name}: {one}: must be an array of a node to be shared")
+        if other in shared:
+            raise GraphError(f"{name}: {key}: must share an array of its own, got {other}, which is another's")
+        if specs[key] != specs[other]:
+            one, two = (f"{spec.name} {spec.dtype.value} {spec.shape}" for spec in (specs[key], specs[other]))
+            raise GraphError(f"{name}: {key}: must be as {other} is to share it, {two}, got {one}")
+        if key in params:
+            raise GraphError(f"{name}: {key}: must have no array beside that of {other}, which it shares")
+    firsts: dict[str, str] = {}
+    for key in specs:
+        firsts.setdefault(shared.get(key, key), key)
+    moved = {firsts.get(key, key): array for key, array in params.items()}
+    return moved, {key: firsts[shared.get(key, key)] for key in specs if firsts[shared.get(key, key)] != key}
+
+
+def _check(graph: Graph) -> None:
+    """Raises GraphError where arrays, outputs or the input contract do not fit the nodes."""
+    for node in graph.nodes if graph.params else ():
+        try:
+            _check_params(graph, node)
+        except GraphError as error:
+            raise GraphError(f"{graph.name}: {node.name}: {error}") from None
     if not graph.outputs:
         raise GraphError(f"{graph.name}: must have an output")
+    names = {node.name for node in graph.nodes}
     for name in graph.outputs:
-        if name not in shapes:
+        if name not in names:
             raise GraphError(f"{graph.name}: output must be a node, got {name!r}")
     _check_image(graph)
 
 
-def _check_params(graph: Graph, node: Node, params: Iterable[Param]) -> None:
-    for param in params:
+def _check_params(graph: Graph, node: Node) -> None:
+    for param in graph.own_params(node):
         array = graph.params.get(f"{node.name}.{param.name}")
         if array is None:
             raise GraphError(f"{param.name} is missing")

@@ -42,6 +42,7 @@ def print_graph(graph: Graph) -> str:
         ]
         lines.append(" ".join(words))
     lines.append("output " + " ".join(graph.outputs))
+    lines += [f"shared {key} {first}" for key, first in graph.shared.items()]
     return "\n".join(lines) + "\n"
 
 
@@ -59,7 +60,7 @@ def parse_graph(text: str, params: Mapping[str, Array] | None = None) -> Graph:
     if not state.versioned:
         raise GraphError(f"line 1: must be 'rillet {VERSION}'")
     image = None if state.image is None else dataclasses.replace(state.image, labels=tuple(state.labels))
-    return Graph(state.name, tuple(state.nodes), state.outputs, params or {}, image)
+    return Graph(state.name, tuple(state.nodes), state.outputs, params or {}, image, state.shared)
 
 
 class _Parser:
@@ -71,6 +72,7 @@ class _Parser:
         self.labels: list[str] = []
         self.nodes: list[Node] = []
         self.outputs: tuple[str, ...] = ()
+        self.shared: dict[str, str] = {}
 
     def line(self, line: str) -> None:
         word, _, rest = line.partition(" ")
@@ -78,6 +80,8 @@ class _Parser:
             if line.strip() != f"rillet {VERSION}":
                 raise GraphError(f"must be 'rillet {VERSION}', got {line[:40]!r}")
             self.versioned = True
+        elif rest.startswith("= "):
+            self.nodes.append(_node(line, self.block))  # which may be called as one of the words below
         elif word == "graph":
             self.name = _string(rest)
         elif word == "block":
@@ -88,6 +92,11 @@ class _Parser:
             self.image = ImageSpec(**_keywords(ImageSpec, rest.split()))
         elif word == "output":
             self.outputs = tuple(rest.split())
+        elif word == "shared":
+            key, first = rest.split()
+            if key in self.shared:
+                raise GraphError(f"{key}: must share one array, got a second")
+            self.shared[key] = first
         else:
             self.nodes.append(_node(line, self.block))
 

@@ -7,6 +7,7 @@ from functools import cached_property
 from rillet.errors import TargetError, Unsupported
 from rillet.ir.graph import Graph, Node
 from rillet.ir.ops import Add, Concat, Constant, Conv, Input, Multiply, Op, op_macs, op_name, op_window
+from rillet.ir.sharing import remade
 from rillet.ir.types import DType
 from rillet.plan.columns import named_blocks
 from rillet.plan.fifos import Flow, Schedule, accumulates, depth, schedule, streamed
@@ -258,8 +259,8 @@ def pipeline_graph(graph: Graph) -> Graph:
             used.update(node.inputs)
     nodes = [node for node in folded.nodes if node.name in used]
     nodes.sort(key=lambda n: (not isinstance(n.op, Input), not isinstance(n.op, Constant)))
-    params = {k: v for k, v in folded.params.items() if k.rpartition(".")[0] in used}
-    out = replace(folded, nodes=tuple(nodes), params=params)
+    params = {k: v for k, v in folded.arrays.items() if k.rpartition(".")[0] in used}
+    out = remade(folded, tuple(nodes), folded.outputs, params, folded.image)
     layers = list(_stages(out))
     if len(out.input_nodes) > 1:
         raise Unsupported(f"{graph.name}: must have one input to be a pipeline, got {len(out.input_nodes)}")

@@ -72,6 +72,8 @@ def count_table(console: Console, counted: Count, key: str) -> None:
         f"{counted.macs_per_weight:.1f} MACs a weight, {counted.arithmetic_intensity:.1f} MACs a byte of traffic, "
         f"{counted.activations:,} activations"
     )
+    if counted.shared:
+        console.print(f"{counted.shared} arrays are those of earlier layers, and counted there", markup=False)
     left = ", ".join(f"{u.what} ({u.nodes} x, {u.values:,} values)" for u in counted.uncounted)
     console.print(f"not counted by this convention: {left or 'nothing'}", markup=False)
 

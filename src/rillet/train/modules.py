@@ -8,12 +8,14 @@ import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 from rillet.errors import GraphError, Unsupported
 from rillet.importers.torch.windows import shares_inside
 from rillet.ir import ops
 from rillet.ir.graph import Array, Graph, Node
 from rillet.ir.ops import Activation, Input, Op, PoolKind
+from rillet.ir.sharing import remade
 from rillet.ir.types import DType, Shape
 
 DENSE_DEVIATION = 0.01
@@ -35,8 +37,9 @@ def to_module(graph: Graph) -> "TorchNetwork":
 
     It has the graph's weights, or, where there are none, those that the zoo's authors start from: convolutions
     He-normal by their fan-out within a group (He et al., arXiv:1502.01852), dense layers normal with deviation 0.01,
-    biases 0, batch norms 1 and 0. Raises Unsupported for values that are not real numbers and for ops that cannot be
-    trained, GraphError for node names that cannot be attributes of a module.
+    biases 0, batch norms 1 and 0. Layers that share an array have one nn.Parameter, whose gradient is the sum of what
+    each gives it. Raises Unsupported for values that are not real numbers and for ops that cannot be trained,
+    GraphError for node names that cannot be attributes of a module.
     """
     network = TorchNetwork(graph)
     if graph.params:
@@ -53,20 +56,24 @@ def from_module(module: nn.Module, graph: Graph) -> Graph:
 
 
 def from_state(state: Mapping[str, Tensor], graph: Graph) -> Graph:
-    """The graph with the weights of such a module's state_dict; raises as `from_module`."""
-    params: dict[str, Array] = {}
+    """The graph with the weights of such a module's state_dict; raises as `from_module`.
+
+    Arrays that the graph's layers share stay shared where the state has the same tensor for them all.
+    """
+    arrays: dict[str, Array] = {}
     for node in graph.nodes:
         for param in graph.node_params(node):
             key = f"{node.name}.{_key(node.op, param.name)}"
-            tensor = state.get(key)
+            first = graph.by_name[graph.key(node, param.name).rpartition(".")[0]]
+            tensor = state.get(key, state.get(f"{first.name}.{_key(node.op, param.name)}"))
             if tensor is None:
                 raise GraphError(f"{graph.name}: module must have the weight {key}")
             wanted = _torch_shape(node.op, param.shape)
-            if tuple(tensor.shape) != wanted:
+            if tuple(tensor.shape) not in (wanted, _torch_shape(first.op, param.shape)):
                 raise GraphError(f"{graph.name}: {key} must have shape {wanted}, got {tuple(tensor.shape)}")
             array = tensor.detach().to("cpu", torch.float32).contiguous().numpy()
-            params[f"{node.name}.{param.name}"] = np.array(laid_as_graph(node.op, array, param.shape), order="C")
-    return replace(graph, params=params)
+            arrays[f"{node.name}.{param.name}"] = np.array(laid_as_graph(node.op, array, param.shape), order="C")
+    return remade(graph, graph.nodes, graph.outputs, arrays, graph.image)
 
 
 class Block(nn.Module):
@@ -87,6 +94,23 @@ class TorchNetwork(nn.Module):
             if not isinstance(node.op, Input):
                 source = next(iter(graph.input_shapes(node)), node.shape)
                 _register(graph.name, self, node.name, _layer(node.op, source))
+        self._tie()
+
+    def _tie(self) -> None:
+        """Gives layers that share an array the parameter or buffer of the first of them."""
+        names = self.graph.by_name
+        for key, first in self.graph.shared.items():
+            (at, name), (other, _) = key.rpartition(".")[::2], first.rpartition(".")[::2]
+            attribute = _key(names[at].op, name)
+            layer, owner = self.get_submodule(at), self.get_submodule(other)
+            if not parametrize.is_parametrized(owner, attribute) and not parametrize.is_parametrized(layer, attribute):
+                setattr(layer, attribute, getattr(owner, attribute))
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "TorchNetwork":
+        # Moving to a device makes other buffers, one for each layer.
+        super()._apply(fn, recurse)
+        self._tie()
+        return self
 
     def forward(self, image: Tensor) -> Tensor | tuple[Tensor, ...]:
         """The outputs for images of N x C x H x W: maps of the same layout, vectors as N x C."""
@@ -135,6 +159,7 @@ class Conv(nn.Conv2d):
         )
         self.border = border
         self.activation = op.activation
+        self.shape = tuple(self.weight.shape)
 
     def reset_parameters(self) -> None:
         """He-normal by the fan-out within a group; biases 0."""
@@ -149,7 +174,8 @@ class Conv(nn.Conv2d):
     def linear(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """The convolution of a map with any weights of this shape, without the activation."""
         bordered = _bordered(input, self.border, 0.0)
-        return self._conv_forward(bordered, weight, bias)
+        # Of the shape of a matrix where it is shared with a dense layer that comes first.
+        return self._conv_forward(bordered, weight if weight.ndim == 4 else weight.reshape(self.shape), bias)
 
     def extra_repr(self) -> str:
         """As of nn.Conv2d, with what it lacks."""
@@ -174,7 +200,7 @@ class Dense(nn.Linear):
 
     def linear(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """The layer with any weights of this shape, without the activation."""
-        return F.linear(input.flatten(1), weight, bias)[:, :, None, None]
+        return F.linear(input.flatten(1), weight.flatten(1), bias)[:, :, None, None]
 
     def extra_repr(self) -> str:
         """As of nn.Linear, with what it lacks."""
@@ -451,13 +477,17 @@ def _register(network: str, root: nn.Module, name: str, layer: nn.Module) -> Non
 
 def _load(network: TorchNetwork, graph: Graph) -> None:
     """Copies a graph's weights into its module."""
-    state = {}
+    state: dict[str, Tensor] = {}
+    shared: set[str] = set()
     for node in graph.nodes:
         for param in graph.node_params(node):
-            array = _to_torch(node.op, graph.param(node, param.name))
-            state[f"{node.name}.{_key(node.op, param.name)}"] = torch.from_numpy(np.array(array))
+            own, key = f"{node.name}.{param.name}", f"{node.name}.{_key(node.op, param.name)}"
+            if own in graph.shared:
+                shared.add(key)
+            else:
+                state[key] = torch.from_numpy(np.array(_to_torch(node.op, graph.params[own])))
     missing, _ = network.load_state_dict(state, strict=False)
-    assert all(key.endswith("num_batches_tracked") for key in missing)
+    assert all(key.endswith("num_batches_tracked") or key in shared for key in missing)
 
 
 def _key(op: Op, param: str) -> str:

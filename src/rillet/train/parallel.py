@@ -117,7 +117,9 @@ def synced(module: nn.Module, device: torch.device) -> None:
         if isinstance(norm, nn.BatchNorm2d):
             assert norm.momentum is not None
             other = SyncedBatchNorm(norm.num_features, norm.eps, norm.momentum)
-            other.load_state_dict(norm.state_dict())
+            # The tensors themselves, which other layers may share.
+            for key, value in (*norm.named_parameters(), *norm.named_buffers()):
+                setattr(other, key, value)
             module.set_submodule(name, other)
 
 

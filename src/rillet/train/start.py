@@ -69,7 +69,7 @@ def logits(graph: Graph) -> Graph:
     if not isinstance(last.op, Softmax):
         return graph
     nodes = tuple(node for node in graph.nodes if node is not last)
-    return Graph(graph.name, nodes, last.inputs, graph.params, graph.image)
+    return Graph(graph.name, nodes, last.inputs, graph.params, graph.image, graph.shared)
 
 
 def freeze(module: TorchNetwork, graph: Graph) -> None:

@@ -77,9 +77,18 @@ class _Quantized(torch.autograd.Function):
 
 
 def make_ternary(module: nn.Module, layers: Sequence[str], said: Ternary) -> None:
-    """Makes the weights of the submodules `layers` ternary; what they are now is what full precision begins with."""
+    """Makes the weights of the submodules `layers` ternary; what they are now is what full precision begins with.
+
+    Submodules that share a weight with one of them see the same three values of it.
+    """
     for name in layers:
-        parametrize.register_parametrization(module.get_submodule(name), "weight", TernaryWeight(said.threshold))
+        layer = module.get_submodule(name)
+        if parametrize.is_parametrized(layer, "weight"):
+            continue  # with one that shares it
+        weight, ternary = layer.get_parameter("weight"), TernaryWeight(said.threshold)
+        for part in list(module.modules()):
+            if dict(part.named_parameters(recurse=False)).get("weight") is weight:
+                parametrize.register_parametrization(part, "weight", ternary)
 
 
 @torch.no_grad()

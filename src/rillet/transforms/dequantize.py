@@ -1,5 +1,6 @@
 """The float network behind a quantised one: every stored number becomes the real one that it means."""
 
+from collections.abc import Hashable
 from dataclasses import replace
 
 import numpy as np
@@ -7,6 +8,7 @@ import numpy as np
 from rillet.arithmetic.convolution import real_weights, stored_weights
 from rillet.ir.graph import Array, Graph, Node
 from rillet.ir.ops import Constant, Conv, Requantize, Rounding
+from rillet.ir.sharing import sources, ties
 from rillet.ir.types import DType, TensorType
 
 
@@ -14,19 +16,22 @@ def dequantize(graph: Graph) -> Graph:
     """`graph` with float32 weights and activations; requantisations vanish. A float network stays as it is.
 
     A weight is scale * (stored - zero point), a bias its integer times the scales of input and weight. What saturation
-    alone did (a value beyond the range of its type) is not done any more.
+    alone did (a value beyond the range of its type) is not done any more. An array that layers share under one scale
+    stays one.
     """
     if all(node.type.dtype is DType.F32 and not _low_bits(node) for node in graph.nodes):
         return graph
     params: dict[str, Array] = {}
     nodes: list[Node] = []
     renamed: dict[str, str] = {}
+    made_of = sources(graph)
     for node in graph.nodes:
         inputs = tuple(renamed.get(name, name) for name in node.inputs)
         if isinstance(node.op, Requantize):
             renamed[node.name] = inputs[0]
             continue
         op = node.op
+        _note_scales(graph, node, made_of)
         if isinstance(op, Conv):
             if graph.params:
                 params |= _conv_params(graph, node, op)
@@ -41,7 +46,24 @@ def dequantize(graph: Graph) -> Graph:
             }
         nodes.append(replace(node, op=op, inputs=inputs, type=TensorType(node.shape)))
     outputs = tuple(renamed.get(name, name) for name in graph.outputs)
-    return Graph(graph.name, tuple(nodes), outputs, params, graph.image)
+    shared = ties(made_of)
+    kept = {key: array for key, array in params.items() if key not in shared}
+    return Graph(graph.name, tuple(nodes), outputs, kept, graph.image, shared)
+
+
+def _note_scales(graph: Graph, node: Node, made_of: dict[str, Hashable]) -> None:
+    """Adds to what a node's arrays are made of the scales that make real numbers of them."""
+    match node.op:
+        case Constant():
+            made_of[f"{node.name}.value"] = (made_of[f"{node.name}.value"], node.type.quant)
+        case Conv(weights=weights) as op if weights is not DType.F32:
+            parts = ("weight_scale", "weight_zero_point", "levels")
+            scales = tuple(made_of.pop(f"{node.name}.{part}", None) for part in parts)
+            made_of[f"{node.name}.weight"] = (made_of[f"{node.name}.weight"], scales)
+            if op.bias and not op.real:
+                made_of[f"{node.name}.bias"] = (made_of[f"{node.name}.bias"], scales, graph.input_types(node)[0].quant)
+        case _:
+            pass
 
 
 def _low_bits(node: Node) -> bool:

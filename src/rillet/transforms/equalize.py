@@ -22,10 +22,15 @@ def equalize(graph: Graph) -> Graph:
 
     `graph` must be folded, with weights. Where one convolution alone reads another, channel i between them is divided
     by s = sqrt(r1 / r2), with r1 and r2 the greatest weights that make it and read it. Only linear convolutions and
-    those with a ReLU are evened out: a clamp at 6 does not scale.
+    those with a ReLU are evened out: a clamp at 6 does not scale. Layers that share arrays stay as they are.
     """
     params: dict[str, Array] = dict(graph.params)
-    pairs = [(graph.by_name[node.inputs[0]], node) for node in graph.nodes if _follows(graph, node)]
+    several = {key.rpartition(".")[0] for pair in graph.shared.items() for key in pair}
+    pairs = [
+        (graph.by_name[node.inputs[0]], node)
+        for node in graph.nodes
+        if _follows(graph, node) and several.isdisjoint((node.name, node.inputs[0]))
+    ]
     weights = {node.name: graph.param(node, "weight").astype(np.float64) for pair in pairs for node in pair}
     biases = {
         node.name: graph.param(node, "bias").astype(np.float64)

@@ -31,6 +31,7 @@ from rillet.ir.ops import (
     Window,
     output_shape,
 )
+from rillet.ir.sharing import remade
 from rillet.ir.types import TensorType
 from rillet.transforms.refit import float_only
 
@@ -157,7 +158,7 @@ class _Rewriter:
         self.renamed: dict[str, str] = {}
         self.doubled: set[str] = set()
         """Values that hold every channel twice, first filtered along rows, then along columns."""
-        self.params = dict(graph.params)
+        self.params = graph.arrays
         self.skipped: set[str] = set()
         self.widened: dict[str, int] = {}
         """New output channels of 1x1 convolutions beside a replaced 3x3 of a fire module."""
@@ -178,7 +179,7 @@ class _Rewriter:
         outputs = tuple(self.renamed.get(name, name) for name in graph.outputs)
         if not self.doubled.isdisjoint(outputs):
             raise GraphError(f"{graph.name}: full must have a convolution behind each pair to mix its channels")
-        return Graph(graph.name, tuple(self.nodes.values()), outputs, self.params, graph.image)
+        return remade(graph, tuple(self.nodes.values()), outputs, self.params, graph.image)
 
     # -- nodes -----------------------------------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ from rillet.arithmetic.convolution import real_weights, stored_weights
 from rillet.errors import GraphError
 from rillet.ir.graph import Array, Graph, Node
 from rillet.ir.ops import Conv, Multiply
+from rillet.ir.sharing import sources, ties
 from rillet.ir.types import DType
 
 Doubles = npt.NDArray[np.float64]
@@ -37,15 +38,15 @@ def large_layers(graph: Graph, more_than: int = MORE_THAN, squeeze_excite: bool 
     """The convolutions and dense layers that are worth few bits, in order, by the rules of Notes on MicroBotNet.
 
     They have more than `more_than` weights, and are neither in the first nor in the last block (where nodes have no
-    blocks: not the first layer nor the last). Raises GraphError where none is left.
+    blocks: not the first layer nor the last), nor is any layer that shares their weights. Raises GraphError where none
+    is left.
     """
     convs = [node for node in graph.nodes if isinstance(node.op, Conv)]
     ends = {_end(convs[0]), _end(convs[-1])} if convs else set[str]()
     gates = set[str]() if squeeze_excite else _gates(graph)
+    kept = {graph.key(node, "weight") for node in convs if _end(node) in ends or node.name in gates}
     names = tuple(
-        node.name
-        for node in convs
-        if _weights(graph, node) > more_than and _end(node) not in ends and node.name not in gates
+        node.name for node in convs if _weights(graph, node) > more_than and graph.key(node, "weight") not in kept
     )
     if not names:
         raise GraphError(f"{graph.name}: must have layers of more than {more_than} weights to become ternary")
@@ -116,7 +117,7 @@ def _changed(graph: Graph, layers: Iterable[str], made: Callable[[Doubles], Doub
         node = graph.by_name.get(name)
         if node is None or not isinstance(node.op, Conv) or node.op.weights is not DType.F32:
             raise GraphError(f"{graph.name}: {name}: must be a convolution or dense layer with float weights")
-        params[f"{name}.weight"] = made(graph.param(node, "weight").astype(np.float64)).astype(np.float32)
+        params[graph.key(node, "weight")] = made(graph.param(node, "weight").astype(np.float64)).astype(np.float32)
     return replace(graph, params=params)
 
 
@@ -128,16 +129,20 @@ def pack(graph: Graph) -> Graph:
     """
     if not graph.params:
         return graph
-    params, nodes = dict(graph.params), list[Node]()
+    params, nodes, shared = dict(graph.params), list[Node](), dict(graph.shared)
     for node in graph.nodes:
         packed = _packed(graph, node)
         if packed is None:
             nodes.append(node)
             continue
         op, weight, levels = packed
-        params |= {f"{node.name}.weight": weight, f"{node.name}.levels": levels}
+        own, levels_key, first = f"{node.name}.weight", f"{node.name}.levels", graph.key(node, "weight")
+        if first == own:
+            params |= {own: weight, levels_key: levels}
+        else:  # which follow from the weights alone
+            shared[levels_key] = first.removesuffix("weight") + "levels"
         nodes.append(replace(node, op=op))
-    return replace(graph, nodes=tuple(nodes), params=params)
+    return replace(graph, nodes=tuple(nodes), params=params, shared=shared)
 
 
 def _packed(graph: Graph, node: Node) -> tuple[Conv, Array, Array] | None:
@@ -161,19 +166,23 @@ def _packed(graph: Graph, node: Node) -> tuple[Conv, Array, Array] | None:
 
 def unpack(graph: Graph) -> Graph:
     """The same network, to the last bit, with int8 or float weights where `pack` would make ternary or binary ones."""
-    params, nodes = dict(graph.params), list[Node]()
+    arrays, made_of, nodes = graph.arrays, sources(graph), list[Node]()
     for node in graph.nodes:
         op = node.op
         values = (node.type.dtype, *(value.dtype for value in graph.input_types(node)))
         if isinstance(op, Conv) and op.weights in _LOW and not {DType.BINARY, DType.I32} & set(values):
             wide = DType.F32 if op.real else DType.I8
+            key, levels = f"{node.name}.weight", f"{node.name}.levels"
+            made_of[key] = (made_of[key], made_of.pop(levels, None))
             if graph.params:
                 weight = real_weights(graph, node, op) if op.real else stored_weights(graph, node, op)[0]
-                params[f"{node.name}.weight"] = weight.astype(wide.numpy)
-                params.pop(f"{node.name}.levels", None)
+                arrays[key] = weight.astype(wide.numpy)
+                arrays.pop(levels, None)
             node = replace(node, op=replace(op, weights=wide, levels=None))
         nodes.append(node)
-    return replace(graph, nodes=tuple(nodes), params=params)
+    shared = ties(made_of)
+    params = {key: array for key, array in arrays.items() if key not in shared}
+    return replace(graph, nodes=tuple(nodes), params=params, shared=shared)
 
 
 def _level(rows: Doubles, sign: int) -> Doubles:
@@ -192,10 +201,11 @@ def census(graph: Graph, layers: Sequence[str] | None = None) -> TernaryReport:
         chosen = set(ternary_tensors(graph)) | set(found)
     else:
         chosen = {f"{name}.weight" for name in layers}
+    chosen = {graph.shared.get(name, name) for name in chosen}
     arrays = {
         f"{node.name}.{param.name}": graph.param(node, param.name)
         for node in graph.nodes
-        for param in graph.node_params(node)
+        for param in graph.own_params(node)
         if param.name not in ("mean", "variance", "weight_scale", "weight_zero_point", "levels")
     }
     ternary = [np.sign(array.astype(np.float32)) for name, array in arrays.items() if name in chosen]
@@ -220,7 +230,8 @@ def ternary_tensors(graph: Graph) -> list[str]:
     network without weights.
     """
     convs = [node for node in graph.nodes if isinstance(node.op, Conv)]
-    return [f"{node.name}.weight" for node in convs if _ternary(graph.param(node, "weight"))]
+    arrays = {graph.key(node, "weight"): graph.param(node, "weight") for node in convs}
+    return [key for key, array in arrays.items() if _ternary(array)]
 
 
 def _ternary(array: Array) -> bool:
@@ -236,7 +247,8 @@ def signs(graph: Graph, names: Iterable[str]) -> Graph:
     """
     params = dict(graph.params)
     for name in names:
-        if name not in params:
+        key = graph.shared.get(name, name)
+        if key not in params:
             raise GraphError(f"{graph.name}: must have an array {name}, got none")
-        params[name] = np.sign(params[name])
+        params[key] = np.sign(params[key])
     return replace(graph, params=params)

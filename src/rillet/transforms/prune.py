@@ -46,11 +46,15 @@ def kept(weight: Array, sparsity: float) -> npt.NDArray[np.bool_]:
 
 
 def prune(graph: Graph, sparsity: float, layers: Iterable[str]) -> Graph:
-    """The graph with that share of the weights of each of `layers` zero; raises GraphError unless 0 <= sparsity < 1."""
+    """The graph with that share of the weights of each of `layers` zero, and so of those who share these weights.
+
+    Raises GraphError unless 0 <= sparsity < 1.
+    """
     if not 0 <= sparsity < 1:
         raise GraphError(f"sparsity must be at least 0 and below 1, got {sparsity:g}")
     params = dict(graph.params)
     for name in layers:
-        weight = graph.param(graph.by_name[name], "weight")
-        params[f"{name}.weight"] = np.where(kept(weight, sparsity), weight, np.zeros((), weight.dtype))
+        node = graph.by_name[name]
+        weight = graph.param(node, "weight")
+        params[graph.key(node, "weight")] = np.where(kept(weight, sparsity), weight, np.zeros((), weight.dtype))
     return replace(graph, params=params)

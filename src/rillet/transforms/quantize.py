@@ -6,7 +6,7 @@ Scales are chosen group by group: values that must share one quantisation (the i
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import assert_never
@@ -39,6 +39,7 @@ from rillet.ir.ops import (
     Softmax,
     op_name,
 )
+from rillet.ir.sharing import each_once
 from rillet.ir.types import DType, Quant, TensorType
 from rillet.transforms.statistics import Calibration, Floats, Statistics, chosen_range, together
 
@@ -264,10 +265,17 @@ class _Maker:
         self.shifts = scales.rule is Rule.SHIFT
 
     def graph(self) -> Graph:
-        params: dict[str, Array] = {}
+        arrays: dict[str, Array] = {}
+        made_of: dict[str, Hashable] = {}
         for node in self.source.nodes:
-            params |= self.params(node)
-        return Graph(self.source.name, self.nodes(), self.source.outputs, params, self.source.image)
+            made = self.params(node)
+            arrays |= made
+            for key in made:
+                name = key.removeprefix(f"{node.name}.")
+                made_of[key] = (name, self.source.key(node, "weight" if name == "weight_scale" else name))
+        # Weights that were one array are one again unless a layer's own scales made other integers of them.
+        params, shared = each_once(arrays, made_of)
+        return Graph(self.source.name, self.nodes(), self.source.outputs, params, self.source.image, shared)
 
     def nodes(self) -> tuple[Node, ...]:
         return tuple(

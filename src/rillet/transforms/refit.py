@@ -7,6 +7,7 @@ from typing import NamedTuple
 from rillet.errors import GraphError, Unsupported
 from rillet.ir.graph import Array, Graph, Node
 from rillet.ir.ops import Add, Conv, Input, Multiply, Op, Pool, PoolKind, Resize, Slice, Window, op_window, output_shape
+from rillet.ir.sharing import remade
 from rillet.ir.types import DType, Shape
 
 _NO_STRIDES: Mapping[str, tuple[int, int]] = {}
@@ -142,13 +143,16 @@ def pads_as_same(graph: Graph) -> bool:
 
 
 def with_input(graph: Graph, nodes: Iterable[Node], params: Mapping[str, Array]) -> Graph:
-    """`graph` with other nodes, its input contract at the size of the new input."""
+    """`graph` with other nodes, its input contract at the size of the new input.
+
+    `params` has the arrays of each node under its own keys; those that were one and are different now are several.
+    """
     made = tuple(nodes)
     image = graph.image
     inputs = [node for node in made if isinstance(node.op, Input)]
     if image is not None and len(inputs) == 1:
         image = replace(image, height=inputs[0].shape.height, width=inputs[0].shape.width)
-    return Graph(graph.name, made, graph.outputs, params, image)
+    return remade(graph, made, graph.outputs, params, image)
 
 
 def float_only(graph: Graph, what: str) -> None:

@@ -29,7 +29,7 @@ def with_resolution(graph: Graph, height: int, width: int) -> Graph:
     for before, after in zip(graph.nodes, nodes, strict=True):
         if graph.params and _kernel(before) != _kernel(after):
             raise Unsupported(f"{graph.name}: {after.name}: a trained dense layer must keep its map {before.shape}")
-    return with_input(graph, nodes, graph.params)
+    return with_input(graph, nodes, graph.arrays)
 
 
 def _kernel(node: Node) -> tuple[int, int] | None:
@@ -79,7 +79,7 @@ def with_classes(graph: Graph, classes: int, seed: int = 0) -> Graph:
     if last.op.weights.value != "f32" and graph.params:
         raise Unsupported(f"{graph.name}: classes can change in a float network only, got {last.op.weights.value}")
     nodes = refit(graph, graph.nodes[0].shape, lambda node: classes if node.name == last.name else None)
-    params = dict(graph.params)
+    params = graph.arrays
     if params:
         shape = last.op.weight_shape(graph.input_shapes(last)[0])
         deviation = 1.0 / np.sqrt(np.prod(shape[1:]))

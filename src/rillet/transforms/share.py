@@ -16,7 +16,8 @@ _ROUNDS = 300
 
 
 def share(graph: Graph, bits: int, layers: Iterable[str]) -> Graph:
-    """The graph with at most 2**bits values, and zero where it was, in the weights of each of `layers`.
+    """The graph with at most 2**bits values, and zero where it was, in the weights of each of `layers`,
+    and so in those of the layers that share them.
 
     Raises GraphError unless bits are 1 to 8.
     """
@@ -24,13 +25,14 @@ def share(graph: Graph, bits: int, layers: Iterable[str]) -> Graph:
         raise GraphError(f"bits must be 1 to {MOST_BITS}, got {bits}")
     params = dict(graph.params)
     for name in layers:
-        weight = graph.param(graph.by_name[name], "weight")
+        node = graph.by_name[name]
+        weight = graph.param(node, "weight")
         values = weight.astype(np.float64).reshape(-1)
         used = values != 0
         if used.any():
             book = codebook(values[used], 2**bits)
             values[used] = book[nearest(values[used], book)]
-        params[f"{name}.weight"] = values.astype(np.float32).reshape(weight.shape)
+        params[graph.key(node, "weight")] = values.astype(np.float32).reshape(weight.shape)
     return replace(graph, params=params)
 
 

@@ -36,7 +36,7 @@ def with_seeded_weights(graph: Graph, seed: int = 0) -> Graph:
     rng = np.random.default_rng(seed)
     params: dict[str, Array] = {}
     for node in graph.nodes:
-        for param in graph.node_params(node):
+        for param in graph.own_params(node):
             params[f"{node.name}.{param.name}"] = _array(node, param, graph, rng)
     return replace(graph, params=params)
 

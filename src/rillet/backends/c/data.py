@@ -1,5 +1,8 @@
 """The data of an emitted program by name, and the files that hold it."""
 
+import hashlib
+from collections.abc import Mapping
+
 import numpy as np
 
 from rillet.arithmetic import tables
@@ -87,9 +90,13 @@ def weight_files(arrays: dict[str, Array], host: Host | None) -> dict[str, str]:
     """net_weights.h and net_weights.c: for a host as bytes, which compile fast and have room behind them for vectors.
 
     Portable kernels may run on a machine of the other byte order: for them values of several bytes stay numbers.
+    Arrays of one type and content are one, under several names: those that layers share and that are packed alike, and
+    any others.
     """
     vectors = host is not None and host.kernels in VECTORS
     as_bytes = {name for name, array in arrays.items() if vectors or (host is not None and array.itemsize == 1)}
+    same = _same_arrays(arrays)
+    own = {name: array for name, array in arrays.items() if name not in same}
 
     def declare(name: str, array: Array) -> str:
         return compact_declaration(name, array) if name in as_bytes else declaration(name, array)
@@ -104,12 +111,25 @@ def weight_files(arrays: dict[str, Array], host: Host | None) -> dict[str, str]:
         "#include <stdint.h>",
         *(_ONE_ORDER if vectors else []),
         "",
-        *(declare(name, array) for name, array in arrays.items()),
+        *(declare(name, array) for name, array in own.items()),
+        *(f"#define {name} {first}" for name, first in same.items()),
         "#endif",
         "",
     ]
-    source = ['#include "net_weights.h"\n', *(define(name, array) + "\n" for name, array in arrays.items())]
+    source = ['#include "net_weights.h"\n', *(define(name, array) + "\n" for name, array in own.items())]
     return {"net_weights.h": "\n".join(header), "net_weights.c": "\n".join(source)}
+
+
+def _same_arrays(arrays: Mapping[str, Array]) -> dict[str, str]:
+    """For arrays that are equal to an earlier one, which."""
+    first: dict[tuple[str, bytes], str] = {}
+    found = {name: first.setdefault((a.dtype.name, _digest(a)), name) for name, a in arrays.items()}
+    return {name: one for name, one in found.items() if one != name}
+
+
+def _digest(array: Array) -> bytes:
+    """A hash of an array's values in their order."""
+    return hashlib.sha256(np.ascontiguousarray(array).tobytes()).digest()
 
 
 def compact_declaration(name: str, array: Array) -> str:

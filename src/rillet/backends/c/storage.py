@@ -4,8 +4,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from rillet.ir.graph import Array, Graph, Node
+from rillet.ir.graph import Array, Node
 from rillet.ir.ops import Constant
+from rillet.ir.sharing import remade
 from rillet.ir.types import DType, Quant
 from rillet.plan.plan import Plan
 
@@ -18,13 +19,13 @@ def as_stored(plan: Plan) -> Plan:
     if not plan.flipped:
         return plan
     nodes = tuple(_flipped(node) if node.name in plan.flipped else node for node in plan.graph.nodes)
-    params: dict[str, Array] = dict(plan.graph.params)
+    params: dict[str, Array] = plan.graph.arrays
     for node in plan.graph.nodes:
         key = f"{node.name}.value"
         if node.name in plan.flipped and key in params:
             dtype, added = _STORED[node.type.dtype]
             params[key] = (params[key].astype(np.int16) + added).astype(dtype.numpy)
-    return replace(plan, graph=Graph(plan.graph.name, nodes, plan.graph.outputs, params))
+    return replace(plan, graph=remade(plan.graph, nodes, plan.graph.outputs, params, None))
 
 
 def _flipped(node: Node) -> Node:

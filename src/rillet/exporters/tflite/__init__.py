@@ -337,11 +337,12 @@ class _Writer:
                 Quantized(tuple(scales.tolist()), (zero,) * scales.size, axis),
                 Quantized(tuple(biases.tolist()), (0,) * biases.size),
             )
-        out = [self.file.tensor(f"{node.name}.weight", weight.shape, code, quants[0], weight)]
+        keys = [self.graph.key(node, name) for name in ("weight", "bias")]
+        out = [self.file.tensor(f"{node.name}.weight", weight.shape, code, quants[0], weight, keys[0])]
         # LiteRT refuses convolutions without a bias.
         kind = DType.F32 if op.weights is DType.F32 else DType.I32
         bias = self.graph.param(node, "bias") if op.bias else np.zeros(op.out_channels, kind.numpy)
-        out.append(self.file.tensor(f"{node.name}.bias", bias.shape, _CODES[kind], quants[1], bias))
+        out.append(self.file.tensor(f"{node.name}.bias", bias.shape, _CODES[kind], quants[1], bias, keys[1]))
         return out
 
     def pool(self, node: Node, op: Pool, source: Node) -> None:

@@ -36,6 +36,7 @@ class _Tensor:
     code: int
     quant: Quantized | None
     data: bytes | None
+    shared: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +58,20 @@ class FileWriter:
         self._builder = flatbuffers.Builder(2**16)
 
     def tensor(
-        self, name: str, dims: Sequence[int], code: int, quant: Quantized | None = None, data: Array | None = None
+        self,
+        name: str,
+        dims: Sequence[int],
+        code: int,
+        quant: Quantized | None = None,
+        data: Array | None = None,
+        shared: str = "",
     ) -> int:
-        """A tensor of a type of `tflite.TensorType`, constant where it has data; returns its number."""
+        """A tensor of a type of `tflite.TensorType`, constant where it has data; returns its number.
+
+        Tensors of equal data that say the same word for `shared` have one buffer.
+        """
         stored = None if data is None else np.ascontiguousarray(data, data.dtype.newbyteorder("<")).tobytes()
-        self._tensors.append(_Tensor(name, tuple(dims), code, quant, stored))
+        self._tensors.append(_Tensor(name, tuple(dims), code, quant, stored, shared))
         return len(self._tensors) - 1
 
     def operator(
@@ -76,10 +86,13 @@ class FileWriter:
         kinds = list(dict.fromkeys((op.code, op.version) for op in self._operators))
         buffers = [self._table("Buffer", {})]
         tensors: list[int] = []
+        places: dict[tuple[str, bytes], int] = {}
         for tensor in self._tensors:
             place = 0
-            if tensor.data is not None:
-                place = len(buffers)
+            if tensor.shared and tensor.data is not None and (tensor.shared, tensor.data) in places:
+                place = places[tensor.shared, tensor.data]
+            elif tensor.data is not None:
+                place = places[tensor.shared, tensor.data] = len(buffers)
                 buffers.append(self._table("Buffer", {"Data": self._bytes(tensor.data)}))
             tensors.append(self._tensor_table(tensor, place))
         operators = [self._operator_table(op, kinds) for op in self._operators]

@@ -1,7 +1,7 @@
 """Lays the tensors of a checkpoint into a network: by names where a naming is known, or else in order."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -10,6 +10,7 @@ from rillet.importers.checkpoints.names import Modules, candidates
 from rillet.importers.checkpoints.records import Checkpoint, Layout, dimensions, listed, shown
 from rillet.ir.graph import Array, Graph, Node
 from rillet.ir.ops import Conv, Param
+from rillet.ir.sharing import remade
 from rillet.ir.types import DType
 
 IN_ORDER = "in order"
@@ -76,6 +77,10 @@ def lay(graph: Graph, checkpoint: Checkpoint) -> Laid:
         disorder = _disorder(wants, keys, checkpoint)
         if not disorder:
             naming, found = IN_ORDER, {want.key: key for want, key in zip(wants, keys, strict=True)}
+    for key, first in graph.shared.items():  # a file may have a shared tensor once, under any of its names
+        for one, other in ((key, first), (first, key)):
+            if one not in found and other in found:
+                found[one] = found[other]
     missing = [f"{modules[want.node.name][0]}.{want.names[0]}" for want in wants if want.key not in found]
     used = set(found.values())
     unexpected = [shown(key) for key in keys if key not in used]
@@ -87,7 +92,7 @@ def lay(graph: Graph, checkpoint: Checkpoint) -> Laid:
         raise GraphError(f"{checkpoint.name}: tensors must fit {graph.name} {how}; {problems}")
     params = {want.key: _converted(want, found[want.key], checkpoint) for want in wants}
     unused = tuple(key for key in checkpoint.tensors if key not in used and not key.endswith(BATCHES))
-    return Laid(replace(graph, params=params), naming, unused)
+    return Laid(remade(graph, graph.nodes, graph.outputs, params, graph.image), naming, unused)
 
 
 def _wants(graph: Graph, layout: Layout) -> Iterator[_Want]:

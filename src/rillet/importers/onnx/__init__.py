@@ -1,5 +1,6 @@
 """ONNX files to graphs: float32 networks, and int8 and uint8 ones as QDQ or as QLinear operators."""
 
+from collections.abc import Hashable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from rillet.importers.onnx.operators import Handler
 from rillet.importers.onnx.views import View, of_input
 from rillet.ir.graph import Graph, Node
 from rillet.ir.ops import Constant, Input
+from rillet.ir.sharing import each_once
 from rillet.ir.types import DType, Quant, TensorType
 
 import onnx  # isort: skip
@@ -155,11 +157,18 @@ def _add_operator(b: Builder, op: Operator) -> None:
     if not op.outputs or not op.outputs[0]:
         raise GraphError("must have an output")
     results = _results(b, op)
+    source = _source(b, op)
     for name, result in zip(op.outputs, results, strict=False):
         if name in b.values or name in b.file.tensors:
             raise GraphError(f"output must be made once, got {name[:60]!r}")
         if name:
-            b.values[name] = result
+            b.values[name] = replace(result, source=source) if isinstance(result, Known) else result
+
+
+def _source(b: Builder, op: Operator) -> str:
+    """What of the file an operator's constant result follows from: what its first constant input does, or itself."""
+    found = (b.values.get(name) for name in op.inputs)
+    return next((known.source for known in found if isinstance(known, Known) and known.source), op.outputs[0])
 
 
 def _results(b: Builder, op: Operator) -> list[Result]:
@@ -211,8 +220,12 @@ def _finish(draft: Draft, file: File) -> Graph:
     else:
         named, renamed = name_nodes(tuple(nodes))
         name = Path(file.name).stem
-    params = {f"{renamed[node]}.{key}": a for node, arrays in draft.arrays().items() for key, a in arrays.items()}
-    graph = Graph(name, named, tuple(renamed[name] for name in draft.outputs), params)
+    arrays = {f"{renamed[node]}.{key}": a for node, own in draft.arrays().items() for key, a in own.items()}
+    made_of: dict[str, Hashable] = {
+        key: (key.rpartition(".")[2], origin) for key, array in arrays.items() if (origin := draft.origin(array))
+    }
+    params, shared = each_once(arrays, made_of)
+    graph = Graph(name, named, tuple(renamed[name] for name in draft.outputs), params, None, shared)
     return graph.with_image(notes.image(file, default_image(graph.nodes[0].type)))
 
 

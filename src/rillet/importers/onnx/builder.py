@@ -58,6 +58,8 @@ class Known:
     stored: Stored | None = None
     name: str = ""
     """What the file calls the stored integers."""
+    source: str = ""
+    """The constant of the file that it follows from, perhaps turned, scaled or dequantised."""
 
     @property
     def dims(self) -> tuple[int, ...]:
@@ -117,7 +119,7 @@ class Builder:
                 raise GraphError(f"reads {name[:60]!r} before it is made")
             array = self.file.array(tensor)
             self.spend(array.nbytes)
-            found = self.values[name] = Known(array)
+            found = self.values[name] = Known(array, source=name)
         return found
 
     def view(self, op: Operator, position: int = 0, expanded: bool = False) -> View:
@@ -232,6 +234,7 @@ class Builder:
         if key not in self.constants:
             dtype = BYTES.get(value.dtype, DType.F32)
             kind = TensorType(Shape(*value.shape), dtype, quant)
+            self.draft.follows(value, known.source)
             self.constants[key] = self.make(name, Constant(dtype), [], {"value": value}, kind).name
         return self.draft.nodes[self.constants[key]]
 

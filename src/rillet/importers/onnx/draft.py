@@ -45,8 +45,19 @@ class Draft:
     products: set[str] = field(default_factory=set[str])
     """Convolutions that the file has as a MatMul, whose bias is an Add."""
     outputs: list[str] = field(default_factory=list[str])
+    origins: dict[int, tuple[Array, str]] = field(default_factory=dict[int, tuple[Array, str]])
+    """By the id of an array (which is kept, so that the id stays its own) what of the file it follows from."""
     reads: Counter[str] = field(default_factory=Counter[str])
     """How many nodes and outputs read a value; a node that reads it twice is counted twice."""
+
+    def follows(self, array: Array, source: str) -> None:
+        """Notes which constant of the file an array follows from: arrays of one source, if equal, are one."""
+        if source:
+            self.origins[id(array)] = (array, source)
+
+    def origin(self, array: Array) -> str:
+        """What was noted of an array; empty where nothing was."""
+        return self.origins[id(array)][1] if id(array) in self.origins else ""
 
     def fresh(self, name: str) -> str:
         """`name`, or the first like it that no node has."""
@@ -140,5 +151,7 @@ class Draft:
         for name, stored in self.stored.items():
             op = self.nodes[name].op
             if isinstance(op, Conv) and op.weights is DType.F32:
-                out[name] = {**out.get(name, {}), "weight": stored.real}
+                real = stored.real
+                self.follows(real, self.origin(stored.weight))
+                out[name] = {**out.get(name, {}), "weight": real}
         return out

@@ -76,7 +76,8 @@ def _batch_norm(b: Builder, op: Operator) -> View:
     source.need_channels(source.axis(1))
     channels = source.shape.channels
     params = {name: b.floats(op, i) for i, name in enumerate(("gamma", "beta", "mean", "variance"), 1)}
-    for name, array in params.items():
+    for i, (name, array) in enumerate(params.items(), 1):
+        b.draft.follows(array, b.known(op, i).source)
         if array.shape != (channels,):
             raise GraphError(f"{name} must have {channels} values, got {list(array.shape)}")
     made = BatchNorm(op.real("epsilon", 1e-5))

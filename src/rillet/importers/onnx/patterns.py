@@ -81,7 +81,9 @@ def _bias(draft: Draft, node: Node) -> bool:
         return False
     if constant.type.dtype is not DType.F32:
         return False
-    params = {**draft.params.get(product.name, {}), "bias": draft.params[constant.name]["value"].reshape(-1)}
+    value = draft.params[constant.name]["value"]
+    params = {**draft.params.get(product.name, {}), "bias": value.reshape(-1)}
+    draft.follows(params["bias"], draft.origin(value))
     stored = draft.stored.get(product.name)
     draft.replace(node.name, replace(product.op, bias=True), product.inputs, params=params)
     if stored is not None:

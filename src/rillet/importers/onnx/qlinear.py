@@ -85,7 +85,8 @@ def _stored(b: Builder, op: Operator, found: Known, position: int, axis: int) ->
     if zero.dtype != integers.dtype:
         raise GraphError(f"zero point must be {integers.dtype.name.upper()}, got {zero.dtype.name.upper()}")
     b.spend(4 * integers.size)
-    return Known(None, Stored(integers, scale, zero, _check_axis(scale, integers, axis)), op.inputs[position - 1])
+    stored = Stored(integers, scale, zero, _check_axis(scale, integers, axis))
+    return Known(None, stored, op.inputs[position - 1], found.source)
 
 
 def _real(b: Builder, op: Operator, position: int, name: str = "") -> View:
@@ -118,13 +119,15 @@ def _bias(b: Builder, op: Operator, position: int, weight: Known) -> Known | Non
     """A bias of int32 under the product of the scales of input and weights."""
     if not b.has(op, position):
         return None
-    array = b.known(op, position).array
+    given = b.known(op, position)
+    array = given.array
     if array.dtype != np.int32 or weight.stored is None:
         raise GraphError(f"bias must be INT32, got {array.dtype.name.upper()}")
     scale = weight.stored.scale * b.floats(op, 1).reshape(-1)
     if scale.size > 1:
         _check_axis(scale, array.reshape(-1), 0)
-    return Known(None, Stored(array, scale, np.zeros(1, np.int32), max(array.ndim - 1, 0)))
+    stored = Stored(array, scale, np.zeros(1, np.int32), max(array.ndim - 1, 0))
+    return Known(None, stored, source=given.source)
 
 
 def _conv(b: Builder, op: Operator) -> View:

@@ -145,16 +145,19 @@ def _conv(draft: Draft, real: Node, op: Conv, source: TensorType) -> tuple[Op | 
     params: dict[str, Array] = {"weight": stored.weight, "weight_scale": stored.scale}
     if stored.dtype is DType.U8:
         params["weight_zero_point"] = np.array([stored.zero], np.int32)
+        draft.follows(params["weight_zero_point"], draft.origin(stored.weight))
     if op.bias:
         steps = source.quant.scale * stored.scale.astype(np.float64)
         same = stored.bias_scale is not None and np.allclose(stored.bias_scale, steps, rtol=_SAME_SCALE, atol=0.0)
         if stored.bias is not None and same:
             params["bias"] = stored.bias
         else:
-            bias = np.rint(draft.params[real.name]["bias"].astype(np.float64) / steps)
+            given = draft.params[real.name]["bias"]
+            bias = np.rint(given.astype(np.float64) / steps)
             if not (np.abs(bias) < 2**31).all():
                 return None, {}
             params["bias"] = bias.astype(np.int32)
+            draft.follows(params["bias"], draft.origin(given))
     # Rounding once is what comes nearest to real numbers, which is what ONNX means (docs/onnx.md).
     return replace(op, weights=stored.dtype, rounding=Rounding.SINGLE), params
 

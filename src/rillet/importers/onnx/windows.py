@@ -140,12 +140,18 @@ def _weighted(
         if bias.array.shape != (outputs,):
             raise GraphError(f"bias must have {outputs} values, got {list(bias.array.shape)}")
         params["bias"] = finite(bias.array, "bias")
+        b.draft.follows(params["bias"], bias.source)
     stored = _stored(weight.stored, axis, outputs, moved, bias) if weight.stored and factor == 1.0 else None
     if stored is None:
         real = finite(weight.array, "weights")
         with np.errstate(over="ignore"):
             params["weight"] = np.ascontiguousarray(moved(real if factor == 1.0 else real * np.float32(factor)))
+        b.draft.follows(params["weight"], weight.source)
     else:
+        b.draft.follows(stored.weight, weight.source)
+        b.draft.follows(stored.scale, weight.source)
+        if stored.bias is not None and bias is not None:
+            b.draft.follows(stored.bias, bias.source)
         b.spend(4 * stored.weight.size)  # as real numbers, which they may become
     node = b.make(name, made, [b.node(source)], params)
     if stored is not None:
@@ -192,7 +198,7 @@ def _gemm(b: Builder, op: Operator) -> View:
     dims = weight.dims
     outputs = dims[0 if transposed else -1] if dims else 0
     if bias is not None and bias.array.size == 1 < outputs:
-        bias = Known(np.full(outputs, bias.array.reshape(-1)[0]))
+        bias = Known(np.full(outputs, bias.array.reshape(-1)[0]), source=bias.source)
     return dense(b, op.outputs[0], source, weight, transposed, bias, op.real("alpha", 1.0))
 
 
@@ -202,9 +208,10 @@ def row_bias(known: Known, factor: float) -> Known:
     if math.prod(dims[:-1]) != 1:
         raise Unsupported(f"bias must be one row, got {list(dims)}")
     if stored is not None and factor == 1.0:
-        return Known(None, replace(stored, integers=stored.integers.reshape(-1), axis=0))
+        return Known(None, replace(stored, integers=stored.integers.reshape(-1), axis=0), source=known.source)
     with np.errstate(over="ignore"):
-        return Known((finite(known.array, "bias").reshape(-1) * np.float32(factor)).astype(np.float32))
+        row = (finite(known.array, "bias").reshape(-1) * np.float32(factor)).astype(np.float32)
+    return Known(row, source=known.source)
 
 
 def _matmul(b: Builder, op: Operator) -> View:

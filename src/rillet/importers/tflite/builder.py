@@ -1,6 +1,6 @@
 """Grows a graph out of a file's tensors: which node makes each, which are constant, and what they are called."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 
 import numpy as np
 
@@ -9,6 +9,7 @@ from rillet.importers.naming import name_nodes
 from rillet.importers.tflite.file import TYPE_NAMES, File, Operator, Tensor
 from rillet.ir.graph import Array, Graph, Node
 from rillet.ir.ops import Constant, Input, Op
+from rillet.ir.sharing import each_once
 from rillet.ir.types import DType, Quant, Shape, TensorType
 
 import tflite  # isort: skip
@@ -34,6 +35,8 @@ class Builder:
         self.nodes: list[Node] = []
         self.constants: list[Node] = []
         self.params: dict[str, Array] = {}
+        self.made_of: dict[str, int] = {}
+        """The buffer of the file that an array comes from."""
         self.values: dict[int, str] = {}
         """Node that holds a tensor's bytes, by tensor."""
         self.folded: dict[int, Array] = {}
@@ -152,6 +155,7 @@ class Builder:
         name = f"c{op.index}_{position}"
         self.constants.append(Node(name, Constant(dtype), (), kind))
         self.params[f"{name}.value"] = value
+        self.made_of[f"{name}.value"] = tensor.buffer
         return self.constants[-1]
 
     # -- outputs ---------------------------------------------------------------------------------------------------
@@ -173,6 +177,8 @@ class Builder:
         name = f"t{tensor.index}"
         self.nodes.append(Node(name, made, tuple(node.name for node in inputs), self.type(tensor)))
         self.params.update({f"{name}.{key}": array for key, array in (params or {}).items()})
+        for key in params or {}:
+            self.made_of[f"{name}.{key}"] = self.tensor(op, 2 if key == "bias" else 1).buffer
         self.values[tensor.index] = name
         self.tensor_of[name] = tensor.index
 
@@ -231,9 +237,15 @@ class Builder:
             outputs.append(self.values[index])
         count = sum(isinstance(node.op, Input) for node in self.nodes)
         nodes, renamed = name_nodes((*self.nodes[:count], *self.constants, *self.nodes[count:]))
-        params = {f"{renamed[key.split('.')[0]]}.{key.split('.')[1]}": a for key, a in self.params.items()}
+        arrays: dict[str, Array] = {}
+        made_of: dict[str, Hashable] = {}
+        for key, array in self.params.items():
+            node, _, param = key.partition(".")
+            arrays[f"{renamed[node]}.{param}"] = array
+            made_of[f"{renamed[node]}.{param}"] = (param, self.made_of[key])
+        params, shared = each_once(arrays, made_of)
         try:
-            graph = Graph(name, nodes, tuple(renamed[n] for n in outputs), params)
+            graph = Graph(name, nodes, tuple(renamed[n] for n in outputs), params, None, shared)
         except GraphError as error:
             raise GraphError(f"{self.file.name}: {error}") from None
         return graph, {renamed[n]: t for n, t in self.tensor_of.items()}

@@ -26,6 +26,8 @@ class Tensor:
     zeros: npt.NDArray[np.int64]
     axis: int
     data: bytes | None
+    buffer: int = 0
+    """Where the data lie, which tensors may share."""
 
     def __str__(self) -> str:
         return f"tensor {self.index} ({self.name[:60]!r})"
@@ -101,7 +103,8 @@ class File:
             axis = quant.QuantizedDimension()
         if not np.isfinite(scales).all() or (scales <= 0).any():
             raise GraphError(f"{where}: scales must be positive numbers")
-        return Tensor(index, name, dims, raw.Type(), scales, zeros, axis, self.buffer(raw.Buffer(), where))
+        data = self.buffer(raw.Buffer(), where)
+        return Tensor(index, name, dims, raw.Type(), scales, zeros, axis, data, raw.Buffer())
 
     def ints(self, length: int, get: Callable[[int], int], what: str) -> tuple[int, ...]:
         """A vector of integers."""

@@ -1,6 +1,6 @@
 """Reads aten calls and adds drafts: what a tensor is in terms of the graph, and what an argument may be."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -37,6 +37,8 @@ class Known:
     tensor: torch.Tensor
     layer: str = ""
     """Path of the submodule that holds it."""
+    source: Hashable = None
+    """The parameters and buffers that it follows from, by their places in memory; None where there are none."""
 
     @property
     def array(self) -> Array:
@@ -65,6 +67,10 @@ class Call:
     def get(self, key: str) -> Any:
         """An argument, or None where this overload has none of the name."""
         return self.arguments.get(key)
+
+
+ARGUMENTS = {"gamma": "weight", "beta": "bias", "mean": "running_mean", "variance": "running_var"}
+"""Where an array of a node is not called as the argument is that it comes from."""
 
 
 def added(one: Border, other: Border) -> Border:
@@ -156,14 +162,18 @@ class Builder:
         except GraphError as error:
             raise self.refuse(call, f"has no place in a graph: {error}") from None
         name = f"n{len(self.drafts)}"
-        self.drafts[name] = Draft(op, tuple(inputs), shape, call.layer, params or {})
+        arguments = {key: call.get(ARGUMENTS.get(key, key)) for key in params or {}}
+        made_of = {key: known.source for key, known in arguments.items() if isinstance(known, Known) and known.source}
+        self.drafts[name] = Draft(op, tuple(inputs), shape, call.layer, params or {}, made_of)
         return Value(name, as_map(shape) if dims is None else dims)
 
     def activate(self, call: Call, value: Value, activation: Activation) -> Value:
         """An activation of each value; where names are kept, part of the op before it in its submodule."""
         draft, op = self.drafts[value.draft], self.op(call, value.draft)
         if self.keep is not None and isinstance(op, Conv | Pool | Add | Multiply):
-            return self.add(call, replace(op, activation=activation), draft.inputs, value.dims, draft.params)
+            made = self.add(call, replace(op, activation=activation), draft.inputs, value.dims, draft.params)
+            self.drafts[made.draft] = replace(self.drafts[made.draft], made_of=draft.made_of)
+            return made
         return self.add(call, Activate(activation), [value.draft], value.dims)
 
     def unpadded(self, call: Call, value: Value, kind: type[Pad] | type[LowPad]) -> tuple[str, Border]:
@@ -205,7 +215,8 @@ class Builder:
         name = self.constants.setdefault((known, Shape(*target)), f"c{len(self.constants)}")
         value = np.broadcast_to(known.array.reshape(channels, height, width).transpose(1, 2, 0), target)
         params = {"value": np.ascontiguousarray(value)}
-        self.drafts[name] = Draft(Constant(), (), Shape(*target), known.layer or call.layer, params)
+        made_of = {"value": known.source} if known.source else {}
+        self.drafts[name] = Draft(Constant(), (), Shape(*target), known.layer or call.layer, params, made_of)
         return Value(name, as_map(Shape(*target))[:rank])
 
     # -- the graph -------------------------------------------------------------------------------------------------

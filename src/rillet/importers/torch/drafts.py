@@ -1,6 +1,6 @@
 """Drafts of nodes, and how they become a graph: what is needed, what constants they take, what they are called."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -9,6 +9,7 @@ from rillet.errors import Unsupported
 from rillet.importers.naming import name_nodes
 from rillet.ir.graph import Array, Graph, Node
 from rillet.ir.ops import Add, Constant, Multiply, Op
+from rillet.ir.sharing import each_once
 from rillet.ir.types import Shape, TensorType
 
 INPUT = "input"
@@ -39,6 +40,8 @@ class Draft:
     layer: str
     """Path of the submodule that called it."""
     params: Mapping[str, Array] = field(default_factory=dict[str, Array])
+    made_of: Mapping[str, Hashable] = field(default_factory=dict[str, Hashable])
+    """For an array, what of the module it follows from: what decides if two arrays can be one."""
 
 
 def assemble(name: str, drafts: Mapping[str, Draft], outputs: tuple[str, ...], keep: Graph | None) -> Graph | None:
@@ -60,8 +63,12 @@ def assemble(name: str, drafts: Mapping[str, Draft], outputs: tuple[str, ...], k
         if len(set(renamed.values())) < len(renamed) or not places.keys() >= set(renamed.values()):
             return None
         nodes = tuple(_renamed(node, renamed, keep) for node in nodes)
-    params = {f"{renamed[n]}.{key}": array for n, draft in needed.items() for key, array in draft.params.items()}
-    return Graph(name, nodes, tuple(renamed[n] for n in outputs), params)
+    arrays = {f"{renamed[n]}.{key}": array for n, draft in needed.items() for key, array in draft.params.items()}
+    made_of = {
+        f"{renamed[n]}.{key}": (key, source) for n, draft in needed.items() for key, source in draft.made_of.items()
+    }
+    params, shared = each_once(arrays, made_of)
+    return Graph(name, nodes, tuple(renamed[n] for n in outputs), params, None, shared)
 
 
 def _node(name: str, draft: Draft) -> Node:

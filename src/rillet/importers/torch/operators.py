@@ -187,7 +187,9 @@ def _plus(b: Builder, call: Call, left: Any, right: Any, factor: float) -> Resul
 
 
 def _times(b: Builder, call: Call, operand: Any, factor: float) -> Any:
-    return Known(operand.tensor * factor) if isinstance(operand, Known) else patterns.scale(b, call, operand, factor)
+    if isinstance(operand, Known):
+        return Known(operand.tensor * factor, source=operand.source)
+    return patterns.scale(b, call, operand, factor)
 
 
 def _negative(b: Builder, call: Call) -> Result:
@@ -212,7 +214,8 @@ def _divide(b: Builder, call: Call) -> Result:
         return patterns.scale(b, call, source, 1 / number)
     if (pooled := _uncounted_border(b, call, source, divisor)) is not None:
         return pooled
-    return patterns.multiply(b, call, *b.pair(call, source, Known(divisor.tensor.reciprocal(), divisor.layer)))
+    inverse = Known(divisor.tensor.reciprocal(), divisor.layer, divisor.source)
+    return patterns.multiply(b, call, *b.pair(call, source, inverse))
 
 
 def _uncounted_border(b: Builder, call: Call, source: Value, divisor: Known) -> Value | None:

@@ -1,7 +1,7 @@
 """Goes through the calls of a traced module: what each result is, and what a change in place makes of others."""
 
 import operator
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from typing import Any
 
 import torch
@@ -74,7 +74,8 @@ class _Reader:
             if path := paths.get(node.name):
                 tensor = program.state_dict[path] if path in program.state_dict else program.constants[path]
                 assert isinstance(tensor, torch.Tensor)
-                self.values[node] = Known(tensor, path.rpartition(".")[0])
+                place = (tensor.untyped_storage().data_ptr(), tensor.storage_offset())
+                self.values[node] = Known(tensor, path.rpartition(".")[0], place)
                 return
         self.values[node] = Value(INPUT, as_map(self.builder.drafts[INPUT].shape))
 
@@ -128,7 +129,9 @@ class _Reader:
         if target._schema.is_mutable:
             raise self.builder.refuse(call, "must not change a constant in place")
         with torch.no_grad():
-            return _wrapped(target(*_plain(self.seen(node.args)), **_plain(self.seen(node.kwargs))))
+            result = target(*_plain(self.seen(node.args)), **_plain(self.seen(node.kwargs)))
+        arguments = _flat(list(call.arguments.values()))
+        return _wrapped(result, tuple(known.source for known in arguments if isinstance(known, Known) and known.source))
 
     def _unknown(self, call: Call) -> Unsupported:
         return self.builder.refuse(call, f"is not supported; supported are {', '.join(supported_operators())}")
@@ -184,7 +187,7 @@ def _plain(item: Any) -> Any:
             return item
 
 
-def _wrapped(item: Any) -> Any:
+def _wrapped(item: Any, source: tuple[Hashable, ...]) -> Any:
     if isinstance(item, torch.Tensor):
-        return Known(item)
-    return tuple(_wrapped(part) for part in item) if isinstance(item, list | tuple) else item
+        return Known(item, "", source or None)
+    return tuple(_wrapped(part, source) for part in item) if isinstance(item, list | tuple) else item
