@@ -10,6 +10,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+from rillet.system.checksums import record_text
+from rillet.system.files import write_file
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -24,11 +27,11 @@ def main() -> None:
     for model in said.models:
         command = [sys.executable, "-m", "rillet", "bench", model, *options, "--json"]
         records += json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
-    text = json.dumps(records, indent=1) + "\n"
+    text = record_text({"records": records})
     if said.out is None:
         print(text, end="")
     else:
-        said.out.write_text(text)
+        write_file(said.out, text.encode())
 
 
 if __name__ == "__main__":

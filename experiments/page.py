@@ -3,9 +3,9 @@
 usage: python experiments/page.py [--check]
 """
 
-import json
 import sys
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from run import HERE, RECORDS, experiments
@@ -13,6 +13,8 @@ from run import HERE, RECORDS, experiments
 from rillet.analyses.count import count
 from rillet.analyses.systolic import systolic
 from rillet.runtime.models import open_model
+from rillet.system.checksums import read_record
+from rillet.system.files import write_file
 
 PAGE = HERE.parent / "docs" / "experiments.md"
 HEAD = """# Experiments
@@ -139,13 +141,20 @@ def runs(records: dict[str, Record]) -> list[str]:
 def written() -> str:
     known = experiments()
     places = {name: RECORDS / f"{name}.json" for name in known}
-    return text({name: json.loads(at.read_text()) for name, at in places.items() if at.exists()}, known)
+    return text({name: opened(at) for name, at in places.items() if at.exists()}, known)
+
+
+def opened(path: Path) -> Record:
+    found, checked = read_record(path)
+    if not checked:
+        print(f"{path}: has no checksum, being older: taken as it is", file=sys.stderr)
+    return found
 
 
 def main() -> None:
     if sys.argv[1:] == ["--check"]:
         raise SystemExit(0 if PAGE.read_text() == written() else f"{PAGE}: must be what experiments/page.py writes")
-    PAGE.write_text(written())
+    write_file(PAGE, written().encode())
 
 
 if __name__ == "__main__":

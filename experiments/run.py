@@ -9,7 +9,6 @@ known here (--threads, --processes, --limit) goes to `rillet train`.
 """
 
 import argparse
-import csv
 import hashlib
 import json
 import subprocess
@@ -21,6 +20,10 @@ from pathlib import Path
 from typing import Any
 
 from rillet.runtime.machine import machine
+from rillet.system.checksums import read_record, record_text
+from rillet.system.files import write_file
+from rillet.train.checkpoint import load
+from rillet.train.records import Row, to_csv
 
 HERE = Path(__file__).parent
 RECORDS = HERE / "records"
@@ -57,6 +60,14 @@ def first(name: str, found: dict[str, Any], weights: Path | None, runs: Path) ->
     if not best.exists():
         raise SystemExit(f"{name}: must have {best}: run {found['start']} first, or say --weights FILE")
     return [str(best)], found["start"]
+
+
+def epochs(out: Path) -> list[Row]:
+    """The log of a run, from its checkpoint, whose checksum is checked."""
+    found = load(out)
+    if found is None:
+        raise SystemExit(f"{out}: must have a checkpoint")
+    return [Row(**row) for row in found[1]["rows"]]
 
 
 def measured(found: dict[str, Any], begin: list[str], out: Path, data: str, said: list[str]) -> dict[str, Any]:
@@ -110,12 +121,11 @@ def main() -> None:
     started = time.time()
     print(rillet([*words, *(["--epochs", str(options.epochs)] if options.epochs else [])], said), end="", flush=True)
     results = measured(found, begin, out, options.data, said)
-    rows = list(csv.DictReader((out / "log.csv").open()))
-    run = json.loads((out / "run.json").read_text())
+    rows, (run, _) = epochs(out), read_record(out / "run.json")
     budget = {
         "epochs": len(rows),
-        "steps": int(rows[-1]["step"]),
-        "training_seconds": round(sum(float(row["seconds"]) for row in rows)),
+        "steps": rows[-1].step,
+        "training_seconds": round(sum(row.seconds for row in rows)),
         "processes": run["processes"],
         "threads": run["threads"],
     }
@@ -134,8 +144,8 @@ def main() -> None:
         "commands": said,
     }
     options.records.mkdir(parents=True, exist_ok=True)
-    (options.records / f"{options.name}.json").write_text(json.dumps(record, indent=2) + "\n")
-    (options.records / f"{options.name}.csv").write_bytes((out / "log.csv").read_bytes())
+    write_file(options.records / f"{options.name}.csv", to_csv(rows).encode())
+    write_file(options.records / f"{options.name}.json", record_text(record).encode())
     print(f"{options.records / options.name}.json: top-1 {results['top1']:.2%}; python experiments/page.py")
 
 

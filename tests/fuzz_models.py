@@ -43,7 +43,7 @@ from rillet.plan.rows import plan_rows
 from rillet.runtime.models import open_model
 from rillet.runtime.run import Built, Program
 from rillet.runtime.verify import first_difference, random_inputs
-from rillet.system.files import write_folder
+from rillet.system.folders import write_folder
 from rillet.targets.host import named_host
 from tfl import pack, unpack
 

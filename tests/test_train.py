@@ -30,6 +30,7 @@ from rillet.train import checkpoint, loop
 from rillet.train.infer import runner
 from rillet.train.inputs import to_input
 from rillet.train.loop import train
+from rillet.train.optim import rate_at
 from rillet.train.recipe import Recipe
 from rillet.train.records import Options, Row, Tick, Trained, Watch
 from rillet.train.tuning import Settings, choose, keep_memory
@@ -213,8 +214,9 @@ def test_a_checkpoint_of_something_else(tmp_path: Path) -> None:
         run(tmp_path, options=options, graph=network().with_name("other"))
     with pytest.raises(GraphError, match="must be resumed with the seed it was begun with, 0; got 1"):
         run(tmp_path, options=replace(options, seed=1))
-    with pytest.raises(GraphError, match="must be resumed with the recipe it was begun with, that of checkpoint.pt"):
-        run(tmp_path, recipe(epochs=4), options)
+    shorter = replace(recipe(), run=replace(recipe().run, batch=4))
+    with pytest.raises(GraphError, match=r"with the recipe it was begun with, run\.batch = 8; got run\.batch = 4$"):
+        run(tmp_path, shorter, options)
     with pytest.raises(GraphError, match="must be resumed with the weights it was begun with"):
         run(tmp_path, options=options, graph=with_seeded_weights(network(), 5))
     for junk in (b"", b"junk", (tmp_path / "checkpoint.pt").read_bytes()[:-2000]):
@@ -222,11 +224,72 @@ def test_a_checkpoint_of_something_else(tmp_path: Path) -> None:
         with pytest.raises(GraphError, match=r"checkpoint\.pt: must be a checkpoint"):
             run(tmp_path, options=options)
     torch.save({"version": 1, "identity": {}}, tmp_path / "checkpoint.pt")
-    with pytest.raises(GraphError, match="must be a checkpoint of version 1"):
+    with pytest.raises(GraphError, match="must be a checkpoint of version 2"):
         run(tmp_path, options=options)
     torch.save(Path("x"), tmp_path / "checkpoint.pt")
     with pytest.raises(GraphError, match="must be a checkpoint: Weights only load failed"):
         run(tmp_path, options=options)
+
+
+def test_a_run_goes_on_to_more_epochs(tmp_path: Path) -> None:
+    options, notes = replace(ONE, resume=True), list[str]()
+    first = run(tmp_path)
+    with pytest.raises(Stop):  # the longer run is cut off as well
+        run(tmp_path, recipe(epochs=5), replace(options, save_steps=1), watch=stop_at(13))
+    last = run(tmp_path, recipe(epochs=5), options, watch=Watch(note=notes.append))
+    assert notes[0] == "going on from step 12 of 15" and len(notes) == 1
+    assert last.rows[:3] == first.rows and [row.step for row in last.rows] == [3, 6, 9, 12, 15]
+    assert [row.rate for row in last.rows[3:]] == [rate_at(recipe(epochs=5), step, 3) for step in (11, 14)]
+    with pytest.raises(GraphError, match="must be resumed with at least the 5 epochs that it has begun, got 4"):
+        run(tmp_path, recipe(epochs=4), options)
+    run(tmp_path, recipe(epochs=6), options, watch=Watch(note=notes.append))
+    assert notes[-1] == (
+        "to 6 epochs, where 5 were said before: from here on the learning rate is the one that the recipe has for 6"
+    )
+
+
+def test_a_damaged_checkpoint_is_refused_or_the_same(tmp_path: Path) -> None:
+    state = {"weights": torch.arange(300.0), "step": 7, "name": "x" * 40}
+    checkpoint.save(tmp_path, {"network": "tiny"}, state)
+    data = (tmp_path / "checkpoint.pt").read_bytes()
+    assert same(checkpoint.load(tmp_path), ({"network": "tiny"}, state, True))
+    draw, refused = random.Random(0), 0
+    ends = range(8 * (len(data) - 100), 8 * len(data), 5)
+    for bit in (*(draw.randrange(8 * len(data)) for _ in range(300)), *ends):
+        broken = bytearray(data)
+        broken[bit // 8] ^= 1 << bit % 8
+        (tmp_path / "checkpoint.pt").write_bytes(broken)
+        try:
+            found = checkpoint.load(tmp_path)
+        except GraphError:
+            refused += 1
+        else:
+            assert found is not None and same(found[1], state), f"bit {bit}"
+    assert refused > 300
+
+
+def same(one: object, other: object) -> bool:
+    match one, other:
+        case dict(), dict():
+            return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
+        case tuple(), tuple():
+            return len(one) == len(other) and all(map(same, one, other))
+        case torch.Tensor(), torch.Tensor():
+            return torch.equal(one, other)
+        case _:
+            return one == other
+
+
+def test_an_older_checkpoint_is_taken_with_a_word(tmp_path: Path) -> None:
+    run(tmp_path)
+    found, notes = checkpoint.load(tmp_path), list[str]()
+    assert found is not None
+    torch.save({"version": 1, "identity": found[0], "state": found[1]}, tmp_path / "checkpoint.pt")
+    run(tmp_path, options=replace(ONE, resume=True), watch=Watch(note=notes.append))
+    assert notes[0] == f"{tmp_path / 'checkpoint.pt'}: has no checksum, being older: taken as it is"
+    torch.save({"version": 2, "identity": found[0], "state": found[1]}, tmp_path / "checkpoint.pt")
+    with pytest.raises(GraphError, match="must be a checkpoint with its checksum at the end: it is damaged"):
+        checkpoint.load(tmp_path)
 
 
 def test_networks_and_data_that_do_not_fit(tmp_path: Path) -> None:

@@ -121,11 +121,10 @@ def open_named(name: str, said: "Preprocessing | None" = None, weights: Path | N
 
 
 def write(path: Path, text: str) -> None:
-    """A text file; raises GraphError where it cannot be written."""
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise GraphError(f"{path}: cannot be written: {error.strerror}") from None
+    """A text file; raises BuildError where it cannot be written."""
+    from rillet.system.files import write_file
+
+    write_file(path, text.encode())
 
 
 def status(what: str) -> "AbstractContextManager[object]":

@@ -274,7 +274,7 @@ def emit(
     """Writes the network as a C99 program with a main.c that reads a raw image."""
     from rillet.backends.c.emit import emit as emit_c
     from rillet.backends.c.flags import build_line, run_line
-    from rillet.system.files import write_folder
+    from rillet.system.folders import write_folder
 
     made = make_plan(
         with_weights(open_named(model, weights=weights).graph), ram, objective, resident, target, slower, threads

@@ -1,9 +1,6 @@
 """Data sets at public addresses: downloaded once, checked, and unpacked into the cache."""
 
-import os
-import shutil
 import tarfile
-import tempfile
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +8,7 @@ from pathlib import Path
 from rillet.errors import GraphError
 from rillet.runtime.build import cache_folder
 from rillet.runtime.download import Progress, Remote, download, silent
+from rillet.system.parts import move, temporary_folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,20 +65,18 @@ def fetch(archive: Archive, progress: Progress = silent) -> Path:
     otherwise = f"unpack {archive.url} into a folder that RILLET_DATA names"
     if not file.exists():
         download(Remote(archive.name, archive.url, archive.sha256, archive.size_bytes, otherwise), file, progress)
-    work = Path(tempfile.mkdtemp(dir=place, prefix=f".{archive.name}-"))
     try:
-        _unpack(file, work)
-        if not (work / archive.folder).is_dir():
-            raise GraphError(f"{file}: must have a folder {archive.folder}")
-        os.replace(work / archive.folder, target)
+        with temporary_folder(place) as work:
+            _unpack(file, work)
+            if not (work / archive.folder).is_dir():
+                raise GraphError(f"{file}: must have a folder {archive.folder}")
+            move(work / archive.folder, target)
         file.unlink()
     except (tarfile.TarError, zipfile.BadZipFile, EOFError) as error:
         file.unlink(missing_ok=True)
         raise GraphError(f"{file}: must be an archive, got: {error}") from None
     except OSError as error:
         raise GraphError(f"{target}: cannot be written: {error.strerror}") from None
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
     return target
 
 

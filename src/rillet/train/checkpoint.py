@@ -1,22 +1,32 @@
-"""The folder of a run: its lock, and checkpoints that a crash at any moment leaves whole."""
+"""The folder of a run: its lock, and checkpoints that a crash at any moment leaves whole, and that show damage."""
 
+import hashlib
 import io
 import os
 import pickle
 import struct
+import tomllib
 import zipfile
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from rillet.errors import BuildError, GraphError
+from rillet.ir.graph import Graph
+from rillet.ir.text import print_graph
+from rillet.runtime.datasets import Dataset
+from rillet.system.checksums import seal, unseal
 from rillet.system.files import write_file
+from rillet.train.recipe import Recipe, to_toml
 
 CHECKPOINT = "checkpoint.pt"
-_VERSION = 1
+_VERSION, _WITHOUT_CHECKSUM = 2, 1
+_LENGTH = ("run.epochs", "rate.over_epochs")
+"""Keys of a recipe that say how long a run is; it may go on to another length."""
 _BROKEN = (
     RuntimeError, pickle.UnpicklingError, zipfile.BadZipFile, struct.error, EOFError, OSError,
     ValueError, LookupError, TypeError, AttributeError, AssertionError,
@@ -35,7 +45,7 @@ def locked(folder: Path) -> Generator[None]:
 
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o644)
+        descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
     except OSError as error:
         raise BuildError(f"{folder}: cannot be written: {error.strerror}") from None
     try:
@@ -55,17 +65,19 @@ def save(folder: Path, identity: Mapping[str, Any], state: Mapping[str, Any]) ->
     """
     out = io.BytesIO()
     torch.save({"version": _VERSION, "identity": dict(identity), "state": dict(state)}, out)
+    out.write(seal(out.getbuffer()))
     try:
-        write_file(folder / CHECKPOINT, out.getvalue())
+        write_file(folder / CHECKPOINT, out.getbuffer())
     except BuildError as error:
         kept = "; the checkpoint before it is whole" if (folder / CHECKPOINT).exists() else ""
         raise BuildError(f"{error}{kept}") from None
 
 
-def load(folder: Path) -> tuple[dict[str, Any], dict[str, Any]] | None:
+def load(folder: Path) -> tuple[dict[str, Any], dict[str, Any], bool] | None:
     """Identity and state of the checkpoint in a folder, None where there is none; runs nothing that is in it.
 
-    Raises GraphError for a file that is no checkpoint.
+    The last says whether its checksum told that it is as written: checkpoints of Rillet 0.1.0 have none. Raises
+    GraphError for a file that is damaged or no checkpoint.
     """
     path = folder / CHECKPOINT
     if not path.exists():
@@ -74,25 +86,77 @@ def load(folder: Path) -> tuple[dict[str, Any], dict[str, Any]] | None:
         data = path.read_bytes()
     except OSError as error:
         raise GraphError(f"{path}: cannot be read: {error.strerror}") from None
+    data, checked = unseal(data, str(path))
     try:
         found = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except _BROKEN as error:
         raise GraphError(f"{path}: must be a checkpoint: {str(error).partition(chr(10))[0]}") from None
+    expected = _VERSION if checked else _WITHOUT_CHECKSUM
     match found:
-        case {"version": int(version), "identity": dict(identity), "state": dict(state)} if version == _VERSION:
-            return identity, state
+        case {"version": int(version), "identity": dict(identity), "state": dict(state)} if version == expected:
+            return identity, state, checked
+        case {"version": int(version)} if version == _VERSION:
+            raise GraphError(f"{path}: must be a checkpoint with its checksum at the end: it is damaged")
         case _:
             raise GraphError(f"{path}: must be a checkpoint of version {_VERSION}")
 
 
+def identity_of(
+    graph: Graph, data: Dataset, test: Dataset, recipe: Recipe, seed: int, processes: int
+) -> dict[str, Any]:
+    """What a run must have in common with the one it goes on from."""
+    drawn = hashlib.sha256(print_graph(graph).encode())
+    for name in sorted(graph.params):
+        drawn.update(np.ascontiguousarray(graph.params[name]).tobytes())
+    return {
+        "network": graph.name,
+        "data": f"{data.name}, {len(data)} pictures to train on, {len(test)} to test",
+        "seed": seed,
+        "processes": processes,
+        "recipe": to_toml(recipe),
+        "weights": f"{graph.name} as it began, {drawn.hexdigest()[:16]}",
+        "labels": hashlib.sha256(data.labels.tobytes()).hexdigest()[:16],
+    }
+
+
 def check_identity(folder: Path, now: Mapping[str, Any], then: Mapping[str, Any]) -> None:
-    """Raises GraphError, naming the first difference, where a run is to go on as another than it was."""
+    """Raises GraphError, naming the first difference, where a run is to go on as another than it was.
+
+    It may go on to another number of epochs.
+    """
     for key, value in now.items():
-        if then.get(key) != value:
-            said, had = (_short(key, one) for one in (value, then.get(key)))
-            raise GraphError(f"{folder}: must be resumed with the {key} it was begun with, {had}; got {said}")
+        if then.get(key) == value:
+            continue
+        said, had = (_short(key, one) for one in (value, then.get(key)))
+        if key == "recipe":
+            changed = [change for change in _changes(then.get(key), value) if change[0] not in _LENGTH]
+            if not changed:
+                continue
+            said, had = (f"{changed[0][0]} = {one}" for one in (changed[0][2], changed[0][1]))
+        raise GraphError(f"{folder}: must be resumed with the {key} it was begun with, {had}; got {said}")
+
+
+def begun_epochs(then: Mapping[str, Any]) -> int | None:
+    """The epochs that the run of a checkpoint was to have."""
+    found = dict(_keys(then.get("recipe"))).get("run.epochs")
+    return found if isinstance(found, int) else None
+
+
+def _changes(then: Any, now: str) -> list[tuple[str, Any, Any]]:
+    """Keys of two recipes that differ, with both values; None for what is not said."""
+    before, after = _keys(then), _keys(now)
+    return [(key, before.get(key), after.get(key)) for key in {**before, **after} if before.get(key) != after.get(key)]
+
+
+def _keys(recipe: Any) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = tomllib.loads(recipe)
+    except (tomllib.TOMLDecodeError, TypeError, AttributeError):
+        return {}
+    tables = {key: value if isinstance(value, dict) else {"": value} for key, value in found.items()}
+    return {f"{table}.{key}".rstrip("."): value for table, keys in tables.items() for key, value in keys.items()}
 
 
 def _short(key: str, value: Any) -> str:
     text = str(value).strip()
-    return f"that of {CHECKPOINT}" if "\n" in text else text or f"no {key}"
+    return text or f"no {key}"

@@ -1,7 +1,5 @@
 """Trains a network by a recipe; what is killed at any moment goes on to the very same weights."""
 
-import hashlib
-import json
 import math
 import os
 import time
@@ -21,9 +19,9 @@ from rillet.errors import GraphError
 from rillet.exporters import rlt
 from rillet.importers.rlt import load
 from rillet.ir.graph import Array, Graph
-from rillet.ir.text import print_graph
 from rillet.runtime.datasets import Dataset, subset
 from rillet.runtime.images import contract
+from rillet.system.checksums import record_text
 from rillet.system.files import write_file
 from rillet.train import checkpoint, parallel, quantized, start, ternary
 from rillet.train.data import Batch, Batches, Share, kept_size
@@ -129,7 +127,8 @@ class _Run:
             share,
         )
         self.layers = ternary.chosen_layers(self.graph, recipe.ternary) if recipe.ternary else ()
-        self.identity = self._identity(data, test)
+        self.identity = checkpoint.identity_of(self.graph, data, test, recipe, options.seed, share.world)
+        self.begun_epochs: int | None = None
         found = self._found()
         module = to_module(start.logits(self.graph))
         self.settings = self._settings(module, None if found is None else found["settings"])
@@ -157,21 +156,6 @@ class _Run:
 
     # -- before the first step -----------------------------------------------------------------------------------------
 
-    def _identity(self, data: Dataset, test: Dataset) -> dict[str, Any]:
-        """What a run must have in common with the one it goes on from."""
-        drawn = hashlib.sha256(print_graph(self.graph).encode())
-        for name in sorted(self.graph.params):
-            drawn.update(np.ascontiguousarray(self.graph.params[name]).tobytes())
-        return {
-            "network": self.graph.name,
-            "data": f"{data.name}, {len(data)} pictures to train on, {len(test)} to test",
-            "seed": self.options.seed,
-            "processes": self.share.world,
-            "recipe": to_toml(self.recipe),
-            "weights": f"{self.graph.name} as it began, {drawn.hexdigest()[:16]}",
-            "labels": hashlib.sha256(data.labels.tobytes()).hexdigest()[:16],
-        }
-
     def _found(self) -> dict[str, Any] | None:
         """The state of the checkpoint to go on from."""
         there = checkpoint.load(self.out)
@@ -179,8 +163,11 @@ class _Run:
             return None
         if not self.options.resume:
             raise GraphError(f"{self.out}: must be a folder without a run, or say --resume to go on with it")
-        identity, state = there
+        identity, state, checked = there
         checkpoint.check_identity(self.out, self.identity, identity)
+        self.begun_epochs = checkpoint.begun_epochs(identity)
+        if not checked:
+            self.watch.note(f"{self.out / checkpoint.CHECKPOINT}: has no checksum, being older: taken as it is")
         return state
 
     def _settings(self, module: TorchNetwork, before: Sequence[int] | None) -> Settings:
@@ -284,6 +271,12 @@ class _Run:
         except (KeyError, ValueError, TypeError, RuntimeError) as error:
             reason = str(error).partition("\n")[0]
             raise GraphError(f"{self.out / checkpoint.CHECKPOINT}: must be this run's: {reason}") from None
+        begun = -(-self.step // self.batches.steps)
+        if begun > self.recipe.run.epochs:
+            raise GraphError(
+                f"{self.out}: must be resumed with at least the {begun} epochs that it has begun, "
+                f"got {self.recipe.run.epochs}"
+            )
 
     def _save(self) -> None:
         if not all(bool(torch.isfinite(value).all()) for value in self.module.parameters()):
@@ -310,7 +303,13 @@ class _Run:
                 self._begin_with_integers()
             self._save()
         else:
-            self.watch.note(f"going on from step {self.step} of {self.batches.steps * self.recipe.run.epochs}")
+            epochs = self.recipe.run.epochs
+            self.watch.note(f"going on from step {self.step} of {self.batches.steps * epochs}")
+            if self.begun_epochs not in (None, epochs):
+                self.watch.note(
+                    f"to {epochs} epochs, where {self.begun_epochs} were said before: from here on the learning rate "
+                    f"is the one that the recipe has for {epochs}"
+                )
         self.watch.rows(self.rows)
         while len(self.rows) < self.recipe.run.epochs:
             self._epoch()
@@ -489,4 +488,4 @@ class _Run:
             "cores": cores(),
             "machine": os.uname().machine if hasattr(os, "uname") else "",
         }
-        write_file(self.out / SETTINGS, (json.dumps(about, indent=2) + "\n").encode())
+        write_file(self.out / SETTINGS, record_text(about).encode())

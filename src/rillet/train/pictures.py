@@ -1,6 +1,5 @@
 """Pictures of one size, each decoded once: in memory where they lie there, else in a file of the cache."""
 
-import errno
 import hashlib
 import os
 import shutil
@@ -52,7 +51,7 @@ class Pictures:
             self.corrupt[index] = str(error)
             return None
         if self._slots is not None and not self._slots.write(index, made):
-            self._slots = None  # the disk is full: decode again and again then
+            self._slots = None  # decode again and again then
         return made
 
     def near(self, index: int) -> tuple[Array, int]:
@@ -74,7 +73,7 @@ class _Slots:
 
     def __init__(self, path: Path, slot_bytes: int) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        flags = os.O_RDWR | os.O_CREAT
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
         self._pixels = os.open(path, flags, 0o644)
         self._marks = os.open(path.with_suffix(".marks"), flags, 0o644)
         self._slot_bytes = slot_bytes
@@ -90,15 +89,13 @@ class _Slots:
         return np.frombuffer(data, np.uint8).reshape(shape)
 
     def write(self, index: int, picture: Array) -> bool:
-        """Fills a slot; False where the disk is full."""
+        """Fills a slot; False where that fails, as on a full disk."""
         data = picture.tobytes()
         try:
             done = os.pwrite(self._pixels, data, index * self._slot_bytes)
             done += os.pwrite(self._marks, _mark(data).to_bytes(_MARK_BYTES, "little"), index * _MARK_BYTES)
-        except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-                return False
-            raise
+        except OSError:
+            return False
         return done == len(data) + _MARK_BYTES
 
     def __del__(self) -> None:

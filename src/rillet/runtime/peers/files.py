@@ -11,6 +11,7 @@ from rillet.ir.graph import Graph
 from rillet.ir.types import DType
 from rillet.runtime.extras import extra
 from rillet.runtime.peers import OURS, PEERS, ours
+from rillet.system.files import write_file
 from rillet.transforms.lowbit import unpack
 
 TorchScript = Callable[[Graph], bytes]
@@ -72,7 +73,7 @@ def _onnx(request: Request) -> dict[str, Any]:
     if not path.exists():
         with extra("onnx"):
             from rillet.exporters.onnx import export
-        path.write_bytes(export(unpack(request.graph)))
+        write_file(path, export(unpack(request.graph)))
     return {"file": str(path)}
 
 
@@ -81,7 +82,7 @@ def _tflite(request: Request) -> dict[str, Any]:
         return {"file": str(request.given.path), "order": request.given.order}
     path = request.folder / f"{precision_of(request.graph)}.tflite"
     if not path.exists():
-        path.write_bytes(tflite.export(tflite.rounded(unpack(request.graph))))
+        write_file(path, tflite.export(tflite.rounded(unpack(request.graph))))
     return {"file": str(path)}
 
 
@@ -89,8 +90,8 @@ def _ncnn(request: Request) -> dict[str, Any]:
     from rillet.exporters.ncnn import export
 
     path, made = request.folder / "ncnn.param", export(unpack(request.graph))
-    path.write_text(made.param)
-    path.with_suffix(".bin").write_bytes(made.weights)
+    write_file(path, made.param.encode())
+    write_file(path.with_suffix(".bin"), made.weights)
     return {"file": str(path), "names": (made.input, made.output)}
 
 
@@ -99,7 +100,7 @@ def _torch(request: Request) -> dict[str, Any]:
         raise Unsupported("must be given what makes its file")
     path = request.folder / "torch.pt"
     if not path.exists():
-        path.write_bytes(request.torch_script(request.graph))
+        write_file(path, request.torch_script(request.graph))
     return {"file": str(path)}
 
 
