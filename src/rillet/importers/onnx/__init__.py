@@ -6,7 +6,7 @@ from pathlib import Path
 from rillet.errors import GraphError, RilletError, Unsupported
 from rillet.importers.images import default_image
 from rillet.importers.naming import name_nodes
-from rillet.importers.onnx import notes, operators, patterns, qlinear, quantized, windows
+from rillet.importers.onnx import notes, operators, patterns, qlinear, quantized, resizes, windows
 from rillet.importers.onnx.builder import Builder, Known, Result
 from rillet.importers.onnx.draft import Draft
 from rillet.importers.onnx.file import MAX_FILE_BYTES, TYPE_NAMES, File, Operator, Value
@@ -19,8 +19,8 @@ from rillet.ir.types import DType, Quant, TensorType
 
 import onnx  # isort: skip
 
-HANDLERS: dict[str, Handler] = {**operators.HANDLERS, **windows.HANDLERS, **qlinear.HANDLERS}
-NOTES = {**operators.NOTES, **windows.NOTES, **qlinear.NOTES}
+HANDLERS: dict[str, Handler] = {**operators.HANDLERS, **windows.HANDLERS, **resizes.HANDLERS, **qlinear.HANDLERS}
+NOTES = {**operators.NOTES, **windows.NOTES, **resizes.NOTES, **qlinear.NOTES}
 _INPUT_TYPES: dict[int, DType] = {
     onnx.TensorProto.FLOAT: DType.F32,
     onnx.TensorProto.INT8: DType.I8,
@@ -197,6 +197,7 @@ def _finish(draft: Draft, file: File) -> Graph:
     draft.drop_unread()
     patterns.join(draft)
     patterns.fold_pads(draft)
+    resizes.join(draft)
     quantized.join(draft)
     if quantized.sink(draft):
         quantized.join(draft)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import tflite
 
-from rillet.errors import GraphError
+from rillet.errors import GraphError, Unsupported
 from rillet.importers.tflite.builder import Builder
 from rillet.importers.tflite.file import Operator
 from rillet.ir.graph import Array, Node
@@ -21,11 +21,11 @@ from rillet.ir.ops import (
     Pool,
     PoolKind,
     Requantize,
-    Resize,
     Rounding,
     Slice,
     Softmax,
     Window,
+    resize,
 )
 from rillet.ir.types import DType, Quant, Shape
 
@@ -348,7 +348,11 @@ def _resize(b: Builder, op: Operator) -> None:
     if b.integers(op, 1) != [out.height, out.width]:
         raise b.fail(op, f"size must be that of the output, got {b.integers(op, 1)}")
     _same_type(b, op, source)
-    made = Resize(out.height, out.width, bool(options.AlignCorners()), bool(options.HalfPixelCenters()))
+    flags = bool(options.AlignCorners()), bool(options.HalfPixelCenters())
+    try:
+        made = resize(source.shape, out.height, out.width, *flags)
+    except Unsupported as error:
+        raise b.refuse(op, str(error)) from None
     b.add(op, made, [source])
 
 
