@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import Enum
 from itertools import pairwise
 
-from rillet.errors import GraphError
+from rillet.errors import GraphError, Unsupported
 from rillet.ir.nearest import of_tensorflow
 from rillet.ir.types import MAX_ELEMENTS, DType, Shape
 
@@ -108,7 +108,7 @@ class Window:
             raise GraphError(f"padded width must be at least the window's {columns}, got {width}")
         if height * width * shape.channels > 2 * MAX_ELEMENTS:
             got = height * width * shape.channels
-            raise GraphError(f"padded map must hold at most {2 * MAX_ELEMENTS} values, got {got}")
+            raise Unsupported(f"padded map must hold at most {2 * MAX_ELEMENTS} values, got {got}")
         return (height - rows) // self.stride[0] + 1, (width - columns) // self.stride[1] + 1
 
 

@@ -71,7 +71,7 @@ def softmax(b: Builder, op: Operator, name: str, source: View, opset: int) -> Vi
 
 def _batch_norm(b: Builder, op: Operator) -> View:
     source = b.real(op)
-    if op.integer("training_mode", 0) or any(op.outputs[1:]):
+    if op.integer("training_mode", 0) or b.gives_more(op):
         raise Unsupported("must use running statistics, got training_mode")
     source.need_channels(source.axis(1))
     channels = source.shape.channels
@@ -133,7 +133,7 @@ def _alias(b: Builder, op: Operator) -> View:
 def _dropout(b: Builder, op: Operator) -> View:
     if b.has(op, 2) and bool(b.known(op, 2).array.any()):
         raise Unsupported("must be off, got training_mode")
-    if any(op.outputs[1:]):
+    if b.gives_more(op):
         raise Unsupported("must have one output, got a mask too")
     return b.view(op)
 
