@@ -223,7 +223,10 @@ def _block(draw: st.DrawFn, b: Builder, at: str) -> str:
         case "pad":
             return b.add(Pad(tuple(draw(st.integers(0, 2)) for _ in range(4))), at, same=True)  # type: ignore[arg-type]
         case "resize":
-            return b.add(Resize(draw(st.integers(1, 16)), draw(st.integers(1, 16))), at, same=True)
+            sides = (source.shape.height, source.shape.width)
+            places = [draw(st.lists(st.integers(0, side - 1), min_size=1, max_size=16)) for side in sides]
+            rows, columns = (tuple(sorted(side)) for side in places)
+            return b.add(Resize(rows, columns), at, same=True)
         case "constant":
             whole = source.shape if draw(st.booleans()) else Shape(1, 1, channels)
             other = b.add(Constant(b.dtype), shape=whole)

@@ -80,8 +80,7 @@ def _taps(graph: Graph, node: Node, source: str, pixel: int) -> list[int]:
 def _resized(node: Node, source: Node, pixel: int) -> int:
     assert isinstance(node.op, Resize)
     row, column = divmod(pixel, node.shape.width)
-    rows = node.op.sources(source.shape.height, node.shape.height)
-    return rows[row] * source.shape.width + node.op.sources(source.shape.width, node.shape.width)[column]
+    return node.op.rows[row] * source.shape.width + node.op.columns[column]
 
 
 def _last_tap(graph: Graph, node: Node, source: str, pixel: int) -> int:

@@ -29,11 +29,11 @@ from rillet.ir.ops import (
     Op,
     Pool,
     PoolKind,
-    Resize,
     Softmax,
     Window,
     op_macs,
     output_shape,
+    resize,
 )
 from rillet.ir.types import DType, Shape, TensorType
 from rillet.report.draw import COLOURS, STROKES, svg
@@ -517,7 +517,7 @@ def test_other_ways_than_residual_ones() -> None:
     left = net.conv("left", at, block="down")
     at = net.add("pool", Pool(PoolKind.MAX, Window((2, 2), (2, 2))), left, block="down")
     at = net.conv("middle", at, block="middle")
-    at = net.add("resize", Resize(32, 32), at, block="up")
+    at = net.add("resize", resize(Shape(16, 16, 8), 32, 32), at, block="up")
     at = net.add("cat", Concat(), at, left, block="up")
     net.conv("right", at, block="up")
     made = readable(net.graph())

@@ -36,12 +36,12 @@ from rillet.ir.ops import (
     Pool,
     PoolKind,
     Requantize,
-    Resize,
     Rounding,
     Slice,
     Softmax,
     Window,
     output_shape,
+    resize,
 )
 from rillet.ir.types import DType, Quant, Shape, TensorType
 from rillet.train.modules import Conv as ConvModule
@@ -180,7 +180,7 @@ CHAINS = {
     "dense": chain(Conv(5, Window((7, 6)), dense=True), Activate(RELU6), Conv(3, dense=True, activation=RELU6)),
     "a convolution as large as the map": chain(Conv(5, Window((7, 6))), Conv(3)),
     "slices": chain(Slice(1, 4), Slice(0, 3), Slice(2, 3)),
-    "resizes": chain(Resize(5, 9), Resize(11, 4, half_pixel_centers=True)),
+    "resizes": chain(resize(SHAPE, 5, 9), resize(Shape(5, 9, 4), 11, 4, half_pixel_centers=True)),
     "softmax": chain(Softmax(), Softmax(2.5), Pool(MEAN, Window((7, 6))), Softmax()),
 }  # fmt: skip
 
@@ -192,7 +192,7 @@ def test_every_op(name: str) -> None:
 
 def test_a_resize_that_aligns_corners() -> None:
     """PyTorch has no such nearest neighbours: the module picks rows and columns, which comes back as no resize."""
-    graph = chain(Resize(5, 9, align_corners=True))
+    graph = chain(resize(SHAPE, 5, 9, align_corners=True))
     assert_agrees(graph, to_module(graph))
 
 

@@ -21,7 +21,7 @@ from rillet.exporters.onnx import export
 from rillet.importers.onnx import parse, parse_with_views
 from rillet.importers.tflite import load
 from rillet.ir.graph import Graph
-from rillet.ir.ops import Activate, Activation, Conv, Input, Op, Pool, PoolKind, Resize, Softmax, Window
+from rillet.ir.ops import Activate, Activation, Conv, Input, Op, Pool, PoolKind, Softmax, Window
 from rillet.ir.text import print_graph
 from rillet.ir.types import DType, Shape
 from rillet.transforms.fold import fold, without_weights
@@ -120,8 +120,7 @@ def test_random_networks_compute_the_same(graph: Graph) -> object:
         assert np.array_equal(got, want) if got.dtype != np.float64 else deviation(got, want) <= AGREEMENT
     if len(back.nodes) > 1:  # nothing is left of a slice of everything
         same(back)
-    # ONNX Runtime picks other pixels where the size of a Resize is no whole multiple (docs/onnx.md).
-    if all(node.type.quant is None and not isinstance(node.op, Resize) for node in graph.nodes):
+    if all(node.type.quant is None for node in graph.nodes):
         agrees(graph, data, cancels=True)
     return None
 
@@ -152,7 +151,6 @@ def small(*ops: Op, dtype: DType = DType.F32) -> Graph:
         (small(Activate(Activation.SIGN)), "n1: activation must be other than sign"),
         (small(Softmax(2.0)), "n1: beta of a softmax must be 1, got 2"),
         (small(Pool(PoolKind.MEAN, Window((2, 2)))), "n1: window of a mean must cover height or width, got"),
-        (small(Resize(8, 8, True, True)), "n1: a resize must not have both flags"),
         (small(Conv(3, weights=DType.TERNARY)), "n1: weights must be f32 as values are, or i8 or u8, got ternary"),
         (small(Conv(3, weights=DType.F32), dtype=DType.I8), "n1: weights must be f32 as values are"),
         (

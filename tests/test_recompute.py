@@ -26,9 +26,7 @@ def read(node: Node, source: Shape, pixel: Pixel) -> set[Pixel]:
     if source.pixels == 1 and node.shape.pixels > 1:
         return {(0, 0)}
     if isinstance(node.op, Resize):
-        rows = node.op.sources(source.height, node.shape.height)
-        columns = node.op.sources(source.width, node.shape.width)
-        return {(rows[y], columns[x])}
+        return {(node.op.rows[y], node.op.columns[x])}
     if window is None:
         return {pixel}
     found: set[Pixel] = set()

@@ -16,7 +16,7 @@ from rillet.backends import reference
 from rillet.errors import GraphError, TargetError, Unsupported
 from rillet.importers.tflite import load
 from rillet.ir.graph import Array, Graph, Node
-from rillet.ir.ops import Add, Input, Pool, PoolKind, Resize, Window, op_window
+from rillet.ir.ops import Add, Input, Pool, PoolKind, Window, op_window, resize
 from rillet.ir.types import DType, Shape
 from rillet.plan.columns import NarrowBlock
 from rillet.plan.pixels import PixelPlan, plan_pixels
@@ -400,8 +400,8 @@ def small(op: object, shape: Shape, dtype: DType = DType.I8) -> Graph:
 
 @mostly(0.9)
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
-@example(small(Resize(5, 7), Shape(3, 4, 2)), 11)
-@example(small(Resize(2, 3), Shape(7, 9, 2)), 400)
+@example(small(resize(Shape(3, 4, 2), 5, 7), Shape(3, 4, 2)), 11)
+@example(small(resize(Shape(7, 9, 2), 2, 3), Shape(7, 9, 2)), 400)
 @example(small(Pool(PoolKind.MAX, Window((4, 5))), Shape(4, 5, 3)), 9)
 @given(graphs(), st.integers(1, 400))
 def test_values_of_random_networks(graph: Graph, interval: int) -> object:

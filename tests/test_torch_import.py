@@ -33,11 +33,12 @@ from rillet.ir.ops import (
     Op,
     Pool,
     PoolKind,
-    Resize,
     Softmax,
     Window,
     op_name,
+    resize,
 )
+from rillet.ir.types import Shape
 from rillet.transforms.fold import fold
 from rillet.zoo.registry import build
 
@@ -176,6 +177,8 @@ OPERATORS = {
     "unflatten": (lambda m, x: m.conv(x.flatten(2).unflatten(2, (8, 6))), "conv"),
     "no copies": (lambda m, x: x.clone().contiguous().detach().to(torch.float32).float().relu(), "relu"),
     "resize by a factor": (lambda m, x: F.interpolate(x, scale_factor=2), "resize"),
+    "resize by a fraction": (lambda m, x: F.interpolate(x, scale_factor=1.45), "resize"),
+    "resize by two fractions": (lambda m, x: F.interpolate(x, scale_factor=(0.7, 2.3), mode="nearest-exact"), "resize"),
     "resize to a size": (lambda m, x: F.interpolate(x, size=(5, 11)), "resize"),
     "resize, exact": (lambda m, x: F.interpolate(x, size=(12, 4), mode="nearest-exact"), "resize"),
     "batch norm": (lambda m, x: F.batch_norm(x, m.conv.bias, m.conv.bias.abs() + 0.5), "batchnorm"),
@@ -567,7 +570,6 @@ REFUSED = {
     "dilated pool": (lambda m, x: F.max_pool2d(x, 2, dilation=2), "must not be dilated"),
     "odd divisor": (lambda m, x: F.avg_pool2d(x, 2, divisor_override=3), "must divide by what it sums"),
     "odd adaptive": (lambda m, x: F.adaptive_avg_pool2d(x, 3), "must divide its map into equal windows"),
-    "odd factor": (lambda m, x: F.interpolate(x, scale_factor=1.45), "must resize by the ratio of its sizes"),
     "bilinear": (lambda m, x: F.interpolate(x, size=9, mode="bilinear"), "upsample_bilinear2d.vec is not supported"),
     "linear of rows": (lambda m, x: F.linear(x, m.whole[0, 0]), "must read a vector or a flattened map, got 1xCxHxW"),
     "row softmax": (lambda m, x: F.softmax(x, 2), "must be over the channels"),
@@ -645,4 +647,4 @@ def test_the_table_of_operators_in_the_documentation(request: pytest.FixtureRequ
 
 def test_resize_and_softmax_keep_what_they_say() -> None:
     graph = from_torch(Calls(lambda m, x: F.softmax(5 * F.interpolate(x, size=(4, 3)), 1)), image_of())
-    assert ops_of(graph) == [Resize(4, 3), Softmax(5.0)]
+    assert ops_of(graph) == [resize(Shape(8, 6, 4), 4, 3), Softmax(5.0)]

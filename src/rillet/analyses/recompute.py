@@ -187,7 +187,7 @@ def needed(node: Node, source: Shape, wanted: Marks, axis: int) -> Marks:
         return np.asarray(wanted.any(axis=1, keepdims=True), np.bool_)
     read = np.zeros((len(wanted), length), np.bool_)
     if isinstance(node.op, Resize):
-        for place, copied in enumerate(node.op.sources(length, own)):
+        for place, copied in enumerate((node.op.rows, node.op.columns)[axis]):
             read[:, copied] |= wanted[:, place]
         return read
     window = op_window(node.op)

@@ -109,10 +109,8 @@ class _Step:
             case Pad(padding=(top, bottom, left, right)):
                 fill = self.quant(0).zero_point if self.integer else 0
                 return np.pad(self.same_quant(), ((top, bottom), (left, right), (0, 0)), constant_values=fill)
-            case Resize(height=height, width=width):
-                source = self.same_quant()
-                rows = op.sources(source.shape[0], height)
-                return source[rows][:, op.sources(source.shape[1], width)]
+            case Resize(rows=rows, columns=columns):
+                return self.same_quant()[list(rows)][:, list(columns)]
             case _:
                 assert_never(op)
 

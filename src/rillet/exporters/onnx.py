@@ -17,6 +17,7 @@ from onnx import helper, numpy_helper
 
 from rillet.errors import Unsupported
 from rillet.ir.graph import Array, Graph, Node
+from rillet.ir.nearest import of_onnx
 from rillet.ir.ops import (
     Activate,
     Activation,
@@ -42,6 +43,13 @@ from rillet.ir.types import DType, TensorType
 OPSET = 17
 IR_VERSION = 8
 """As old as the opset allows, so that older runtimes read the files."""
+_RESIZES = (
+    ("asymmetric", "floor"),
+    ("half_pixel", "round_prefer_floor"),
+    ("half_pixel", "round_prefer_ceil"),
+    ("align_corners", "round_prefer_ceil"),
+)
+"""Coordinate modes and roundings that are tried for a resize."""
 MAX_FILE_BYTES = 2**31 - 2**20
 """Protobuf holds no more than 2 GiB."""
 _ELEMENTS = {
@@ -340,15 +348,24 @@ class _Writer:
                 assert_never(op.kind)
 
     def resize(self, node: Node, op: Resize, source: Node) -> None:
-        """Nearest-neighbour resizing."""
-        if op.align_corners and op.half_pixel_centers:
-            raise self.refuse(node, "a resize must not have both flags")
-        mode, nearest = "asymmetric", "floor"
-        if op.align_corners or op.half_pixel_centers:
-            mode, nearest = "align_corners" if op.align_corners else "half_pixel", "round_prefer_ceil"
-        sizes = self.constant(f"{node.name}/sizes", np.array([1, node.shape.channels, op.height, op.width], np.int64))
-        modes = {"mode": "nearest", "coordinate_transformation_mode": mode, "nearest_mode": nearest}
-        self.finish(node, Activation.NONE, "Resize", [self.as_map(source), "", "", sizes], **modes)
+        """Nearest-neighbour resizing: a Resize where one copies what this does, otherwise one Gather for each side."""
+        shape = node.shape
+        for coordinates, rounding in _RESIZES:
+            how = (coordinates, rounding)
+            if (
+                list(op.rows) == of_onnx(source.shape.height, shape.height, *how)
+                and list(op.columns) == of_onnx(source.shape.width, shape.width, *how)
+                and shape != source.shape  # that would be read as nothing
+            ):
+                sizes = np.array([1, shape.channels, shape.height, shape.width], np.int64)
+                modes = {"mode": "nearest", "coordinate_transformation_mode": how[0], "nearest_mode": how[1]}
+                read = [self.as_map(source), "", "", self.constant(f"{node.name}/sizes", sizes)]
+                self.finish(node, Activation.NONE, "Resize", read, **modes)
+                return
+        rows = self.constant(f"{node.name}/rows", np.array(op.rows, np.int64))
+        columns = self.constant(f"{node.name}/columns", np.array(op.columns, np.int64))
+        self.operator("Gather", [self.as_map(source), rows], f"{node.name}/down", axis=2)
+        self.finish(node, Activation.NONE, "Gather", [f"{node.name}/down", columns], axis=3)
 
     def number(self, value: float) -> str:
         """A real number as a constant of its own."""

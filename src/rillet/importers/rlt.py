@@ -11,7 +11,7 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load as load_tensors
 
-from rillet.errors import GraphError, Unsupported
+from rillet.errors import GraphError, RilletError, Unsupported
 from rillet.ir.graph import Array, Graph
 from rillet.ir.packed import from_lists, from_planes
 from rillet.ir.text import parse_graph
@@ -51,8 +51,8 @@ def parse(data: bytes, name: str) -> Graph:
         graph = replace(described, params=_unpacked(described, tensors))
     except UnicodeDecodeError:
         raise GraphError(f"{name}: graph.txt must be text in UTF-8") from None
-    except GraphError as error:
-        raise GraphError(f"{name}: {error}") from None
+    except RilletError as error:
+        raise type(error)(f"{name}: {error}") from None
     known = {f"{node.name}.{param.name}" for node in graph.nodes for param in graph.own_params(node)}
     unknown = sorted(graph.params.keys() - known)
     if unknown:

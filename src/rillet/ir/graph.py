@@ -8,7 +8,7 @@ from types import MappingProxyType
 import numpy as np
 import numpy.typing as npt
 
-from rillet.errors import GraphError
+from rillet.errors import GraphError, RilletError
 from rillet.ir.ops import Input, Op, Param, op_macs, op_params, output_shape
 from rillet.ir.types import DType, Shape, TensorType
 
@@ -209,8 +209,8 @@ def _check_nodes(graph: Graph) -> dict[str, Param]:
             if shape != declared:
                 raise GraphError(f"shape must be {shape}, got {declared}")
             specs |= {f"{node.name}.{param.name}": param for param in op_params(node.op, inputs, declared)}
-        except GraphError as error:
-            raise GraphError(f"{graph.name}: {node.name}: {error}") from None
+        except RilletError as error:
+            raise type(error)(f"{graph.name}: {node.name}: {error}") from None
         except KeyError as error:
             raise GraphError(f"{graph.name}: {node.name}: input must be an earlier node, got {error}") from None
         macs += op_macs(node.op, inputs)
@@ -247,8 +247,8 @@ def _check(graph: Graph) -> None:
     for node in graph.nodes if graph.params else ():
         try:
             _check_params(graph, node)
-        except GraphError as error:
-            raise GraphError(f"{graph.name}: {node.name}: {error}") from None
+        except RilletError as error:
+            raise type(error)(f"{graph.name}: {node.name}: {error}") from None
     if not graph.outputs:
         raise GraphError(f"{graph.name}: must have an output")
     names = {node.name for node in graph.nodes}

@@ -1,11 +1,11 @@
 """The operations: a small closed union of frozen dataclasses; what is true of an op on every machine is its method."""
 
-import math
-import struct
 from dataclasses import dataclass
 from enum import Enum
+from itertools import pairwise
 
-from rillet.errors import GraphError
+from rillet.errors import GraphError, Unsupported
+from rillet.ir.nearest import of_tensorflow
 from rillet.ir.types import MAX_ELEMENTS, DType, Shape
 
 
@@ -108,7 +108,7 @@ class Window:
             raise GraphError(f"padded width must be at least the window's {columns}, got {width}")
         if height * width * shape.channels > 2 * MAX_ELEMENTS:
             got = height * width * shape.channels
-            raise GraphError(f"padded map must hold at most {2 * MAX_ELEMENTS} values, got {got}")
+            raise Unsupported(f"padded map must hold at most {2 * MAX_ELEMENTS} values, got {got}")
         return (height - rows) // self.stride[0] + 1, (width - columns) // self.stride[1] + 1
 
 
@@ -290,29 +290,35 @@ class Pad:
 
 @dataclass(frozen=True, slots=True)
 class Resize:
-    """Nearest-neighbour resizing; the two flags say which pixel is nearest, as TensorFlow names them."""
+    """Nearest-neighbour resizing: for each row and each column of the result, the one of its source that it copies.
 
-    height: int
-    width: int
-    align_corners: bool = False
-    half_pixel_centers: bool = False
+    Frameworks round in ways of their own (`nearest.py`), so their importers make the tables. Raises GraphError for
+    tables that are empty or go back: no nearest neighbour does, and a stream need not wait for one that does not.
+    """
+
+    rows: tuple[int, ...]
+    columns: tuple[int, ...]
     arity = 1
 
-    def sources(self, length: int, out: int) -> list[int]:
-        """For each of `out` places along an axis, the place among `length` that it copies (in float32, as LiteRT)."""
-        scale = _f32(length / out)
-        if self.align_corners and out > 1:
-            scale = _f32((length - 1) / (out - 1))
-        places: list[int] = []
-        for i in range(out):
-            at = _f32(_f32(i + (0.5 if self.half_pixel_centers else 0.0)) * scale)
-            at = math.floor(at + 0.5) if self.align_corners else math.floor(at)
-            places.append(max(0, min(at, length - 1)))
-        return places
+    def __post_init__(self) -> None:
+        for what, places in (("rows", self.rows), ("columns", self.columns)):
+            if not places or places[0] < 0 or any(a > b for a, b in pairwise(places)):
+                raise GraphError(f"{what} of a resize must be places that never go back, got {list(places[:9])}")
+
+    def output_shape(self, source: Shape) -> Shape:
+        """The shape that it makes of a map; raises GraphError where a place lies outside of the map."""
+        if self.rows[-1] >= source.height or self.columns[-1] >= source.width:
+            raise GraphError(f"resize must copy from within {source}, got {self.rows[-1]}, {self.columns[-1]}")
+        return Shape(len(self.rows), len(self.columns), source.channels)
 
 
-def _f32(value: float) -> float:
-    return struct.unpack("f", struct.pack("f", value))[0]
+def resize(
+    source: Shape, height: int, width: int, align_corners: bool = False, half_pixel_centers: bool = False
+) -> Resize:
+    """Nearest-neighbour resizing of a map as TensorFlow Lite does it, by the names of its flags."""
+    flags = (align_corners, half_pixel_centers)
+    rows, columns = of_tensorflow(source.height, height, *flags), of_tensorflow(source.width, width, *flags)
+    return Resize(tuple(rows), tuple(columns))
 
 
 @dataclass(frozen=True, slots=True)
@@ -379,8 +385,8 @@ def output_shape(op: Op, inputs: tuple[Shape, ...], declared: Shape) -> Shape:
             if not 0 <= start < stop <= inputs[0].channels:
                 raise GraphError(f"slice must lie within 0..{inputs[0].channels}, got {start}..{stop}")
             return Shape(inputs[0].height, inputs[0].width, stop - start)
-        case Resize(height=height, width=width):
-            return Shape(height, width, inputs[0].channels)
+        case Resize():
+            return op.output_shape(inputs[0])
         case Pad(padding=(top, bottom, left, right)):
             shape = inputs[0]
             return Shape(shape.height + top + bottom, shape.width + left + right, shape.channels)

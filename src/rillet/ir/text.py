@@ -3,12 +3,12 @@
 import dataclasses
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import Enum
 from types import UnionType
 from typing import Any, get_args, get_type_hints
 
-from rillet.errors import GraphError
+from rillet.errors import GraphError, Unsupported
 from rillet.ir import ops
 from rillet.ir.graph import Array, Graph, ImageSpec, Node
 from rillet.ir.ops import Op, Window
@@ -54,6 +54,8 @@ def parse_graph(text: str, params: Mapping[str, Array] | None = None) -> Graph:
             continue
         try:
             state.line(line)
+        except Unsupported as error:
+            raise Unsupported(f"line {number}: {error}") from None
         except (GraphError, ValueError, KeyError, TypeError) as error:
             detail = f"unknown word {error}" if isinstance(error, KeyError) else str(error)
             raise GraphError(f"line {number}: {detail}") from None
@@ -81,7 +83,7 @@ class _Parser:
                 raise GraphError(f"must be 'rillet {VERSION}', got {line[:40]!r}")
             self.versioned = True
         elif rest.startswith("= "):
-            self.nodes.append(_node(line, self.block))  # which may be called as one of the words below
+            self.nodes.append(_node(line, self.block, self.nodes))  # which may be called as one of the words below
         elif word == "graph":
             self.name = _string(rest)
         elif word == "block":
@@ -98,18 +100,32 @@ class _Parser:
                 raise GraphError(f"{key}: must share one array, got a second")
             self.shared[key] = first
         else:
-            self.nodes.append(_node(line, self.block))
+            self.nodes.append(_node(line, self.block, self.nodes))
 
 
-def _node(line: str, block: str) -> Node:
+def _node(line: str, block: str, before: Sequence[Node]) -> Node:
     head, colon, tail = line.rpartition(" : ")
     words = head.split()
     if not colon or len(words) < 3 or words[1] != "=" or not NAME.fullmatch(words[0]):
         raise GraphError(f"must be 'name = op inputs key=value : type shape', got {line[:60]!r}")
     cls = _OPS[words[2]]
     inputs = tuple(word for word in words[3:] if "=" not in word)
-    op = cls(**_keywords(cls, [word for word in words[3:] if "=" in word]))
+    said = [word for word in words[3:] if "=" in word]
+    older = cls is ops.Resize and any(word.startswith("height=") for word in said)
+    op = _older_resize(said, inputs, before) if older else cls(**_keywords(cls, said))
     return Node(words[0], op, inputs, _parse_type(tail.split()), block)
+
+
+def _older_resize(words: list[str], inputs: tuple[str, ...], before: Sequence[Node]) -> ops.Resize:
+    """A resize as it was written before it had tables: a size, and flags that say how to round."""
+    hints = get_type_hints(ops.resize)
+    said = {key: _value(hints[key], value) for key, _, value in (word.partition("=") for word in words)}
+    sources = [node.shape for node in before if node.name in inputs]
+    if len(sources) != 1:
+        raise GraphError("resize must have one input, which stands before it")
+    if min(said["height"], said["width"]) < 1:
+        raise GraphError(f"size of a resize must be at least 1x1, got {said['height']}x{said['width']}")
+    return ops.resize(sources[0], **said)
 
 
 def _type(value: TensorType) -> list[str]:

@@ -5,7 +5,7 @@ from enum import Enum
 
 import numpy as np
 
-from rillet.errors import GraphError
+from rillet.errors import GraphError, Unsupported
 
 MAX_ELEMENTS = 2**25
 """Largest activation accepted, in elements; keeps hostile files from filling memory."""
@@ -57,7 +57,7 @@ class Shape:
             if value < 1:
                 raise GraphError(f"{name} must be at least 1, got {value}")
         if self.elements > MAX_ELEMENTS:
-            raise GraphError(f"shape must hold at most {MAX_ELEMENTS} elements, got {self}")
+            raise Unsupported(f"shape must hold at most {MAX_ELEMENTS} elements, got {self}")
 
     @property
     def pixels(self) -> int:

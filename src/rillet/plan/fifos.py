@@ -114,8 +114,7 @@ def _seen(node: Node, source: Shape) -> tuple[Cycles, Cycles]:
     if source.pixels == 1:
         return np.zeros(out.pixels, np.int64), np.zeros(out.pixels, np.int64)
     if isinstance(node.op, Resize):
-        rows = np.array(node.op.sources(source.height, out.height), np.int64)
-        columns = np.array(node.op.sources(source.width, out.width), np.int64)
+        rows, columns = np.array(node.op.rows, np.int64), np.array(node.op.columns, np.int64)
         place = (rows[:, None] * source.width + columns).reshape(-1)
         return place, place
     window = op_window(node.op) or Window()

@@ -78,8 +78,7 @@ class Timing:
         """For each row and each column of `node`, the last (or first) one of its source that it reads."""
         out, op = node.shape, node.op
         if isinstance(op, Resize):
-            rows, columns = op.sources(source.height, out.height), op.sources(source.width, out.width)
-            return np.array(rows, np.int64), np.array(columns, np.int64)
+            return np.array(op.rows, np.int64), np.array(op.columns, np.int64)
         if source.pixels == 1:
             return np.zeros(out.height, np.int64), np.zeros(out.width, np.int64)
         window = op_window(op)

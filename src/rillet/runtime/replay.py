@@ -192,8 +192,7 @@ def _patch(node: Node, source: Shape, row: int, column: int) -> tuple[Places, Wi
     window = op_window(node.op)
     if window is None:
         if isinstance(node.op, Resize):
-            row = node.op.sources(source.height, node.shape.height)[row]
-            column = node.op.sources(source.width, node.shape.width)[column]
+            row, column = node.op.rows[row], node.op.columns[column]
         at = row * source.width + column if source.pixels > 1 else 0
         return np.array([[at]]), None
     (high, wide), (top, _, left, _) = window.extent, window.padding
@@ -219,7 +218,7 @@ def _alone(graph: Graph, node: Node, shapes: tuple[tuple[str, Shape], ...], wind
             assert window is not None
             op = replace(op, padding=window.padding)
         case Resize():
-            op = Resize(1, 1)
+            op = Resize((0,), (0,))
         case _:
             pass
     sources = tuple(_source(graph, name, shape) for name, shape in shapes)

@@ -203,8 +203,7 @@ class _Tables:
             kind = _ACCUMULATE
         elif isinstance(node.op, Resize):
             kind = _TABLE
-            rows = self._table(node.op.sources(shape.height, out.height))
-            columns = self._table(node.op.sources(shape.width, out.width))
+            rows, columns = self._table([*node.op.rows]), self._table([*node.op.columns])
         elif shape.pixels == 1 and out.pixels > 1 and not isinstance(node.op, Pad) and op_window(node.op) is None:
             # One value of the whole image, for every pixel.
             kind, rows, columns = _TABLE, self._table([0] * out.height), self._table([0] * out.width)

@@ -342,19 +342,20 @@ class Resize(nn.Module):
     def __init__(self, op: ops.Resize, source: Shape) -> None:
         super().__init__()
         self.op = op
-        self.rows = op.sources(source.height, op.height)
-        self.columns = op.sources(source.width, op.width)
+        size = (len(op.rows), len(op.columns))
+        same = [exact for exact in (False, True) if ops.resize(source, *size, half_pixel_centers=exact) == op]
+        self.mode = ("nearest-exact" if same[0] else "nearest") if same else ""
+        """PyTorch's word for it, if it has one."""
 
     def forward(self, input: Tensor) -> Tensor:
         """The resized map."""
-        if self.op.align_corners:
-            return input[:, :, self.rows][:, :, :, self.columns]
-        mode = "nearest-exact" if self.op.half_pixel_centers else "nearest"
-        return F.interpolate(input, (self.op.height, self.op.width), mode=mode)
+        if not self.mode:
+            return input[:, :, list(self.op.rows)][:, :, :, list(self.op.columns)]
+        return F.interpolate(input, (len(self.op.rows), len(self.op.columns)), mode=self.mode)
 
     def extra_repr(self) -> str:
         """The size."""
-        return f"{self.op.height}x{self.op.width}"
+        return f"{len(self.op.rows)}x{len(self.op.columns)}"
 
 
 class Softmax(nn.Module):

@@ -16,7 +16,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from rillet.errors import GraphError, Unsupported
+from rillet.errors import GraphError, RilletError, Unsupported
 from rillet.ir.graph import Graph, Node
 from rillet.ir.ops import (
     Activate,
@@ -189,8 +189,8 @@ class _Rewriter:
         shapes = tuple(self.nodes[n].shape for n in inputs)
         try:
             shape = output_shape(op, shapes, like.shape)
-        except GraphError as error:
-            raise GraphError(f"{self.graph.name}: {name}: {error}") from None
+        except RilletError as error:
+            raise type(error)(f"{self.graph.name}: {name}: {error}") from None
         value = TensorType(shape, like.type.dtype, like.type.quant)
         self.nodes[name] = Node(name, op, inputs, value, like.block)
         return name

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import NamedTuple
 
-from rillet.errors import GraphError, Unsupported
+from rillet.errors import GraphError, RilletError, Unsupported
 from rillet.ir.graph import Array, Graph, Node
 from rillet.ir.ops import Add, Conv, Input, Multiply, Op, Pool, PoolKind, Resize, Slice, Window, op_window, output_shape
 from rillet.ir.sharing import remade
@@ -50,8 +50,8 @@ def refit(
             op = _refit_op(graph, replace(node, op=op), old[0], new, style, channels)
         try:
             shape = output_shape(op, new, image if isinstance(op, Input) else node.shape)
-        except GraphError as error:
-            raise GraphError(f"{graph.name}: {node.name}: {error}") from None
+        except RilletError as error:
+            raise type(error)(f"{graph.name}: {node.name}: {error}") from None
         shapes[node.name] = shape
         nodes.append(replace(node, op=op, inputs=inputs, type=replace(node.type, shape=shape)))
     return tuple(nodes)

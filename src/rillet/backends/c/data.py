@@ -80,9 +80,7 @@ def _stage_arrays(plan: Plan, original: Graph, stage: Stage) -> dict[str, Array]
             for i, part in parts
         }
     if isinstance(op, Resize):
-        shape = sources[0].shape
-        rows, columns = op.sources(shape.height, op.height), op.sources(shape.width, op.width)
-        return {"rows": np.array(rows, np.int32), "columns": np.array(columns, np.int32)}
+        return {"rows": np.array(op.rows, np.int32), "columns": np.array(op.columns, np.int32)}
     return {}
 
 

@@ -5,6 +5,7 @@ A value is 1xHxWxC, or 1xC behind a fully connected layer, and is called as its 
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import product
 from typing import Any, assert_never
 
 import numpy as np
@@ -33,6 +34,7 @@ from rillet.ir.ops import (
     Slice,
     Softmax,
     Window,
+    resize,
 )
 from rillet.ir.types import DType, Quant, Shape, TensorType
 
@@ -359,11 +361,15 @@ class _Writer:
         self.operator(node.type, "MEAN", read, self.made(node), "ReducerOptions", KeepDims=True)
 
     def resize(self, node: Node, op: Resize, source: Node) -> None:
-        """Nearest-neighbour resizing."""
-        read = [self.as_map(source), self.numbers(f"{node.name}/size", (op.height, op.width))]
-        flags = {"AlignCorners": op.align_corners, "HalfPixelCenters": op.half_pixel_centers}
+        """Nearest-neighbour resizing, where TensorFlow has one that copies the same."""
+        shape, size = source.shape, (node.shape.height, node.shape.width)
+        flags = next((f for f in product((False, True), repeat=2) if resize(shape, *size, *f) == op), None)
+        if flags is None:
+            raise self.refuse(node, "rows and columns of a resize must be those that TensorFlow copies")
+        read = [self.as_map(source), self.numbers(f"{node.name}/size", size)]
         out, options = self.made(node), "ResizeNearestNeighborOptions"
-        self.operator(node.type, "RESIZE_NEAREST_NEIGHBOR", read, out, options, **flags)
+        said = {"AlignCorners": flags[0], "HalfPixelCenters": flags[1]}
+        self.operator(node.type, "RESIZE_NEAREST_NEIGHBOR", read, out, options, **said)
 
 
 def _same(window: Window, shape: Shape) -> tuple[int, int, int, int]:

@@ -156,7 +156,7 @@ def _converted(want: _Want, key: str, checkpoint: Checkpoint) -> Array:
     """The array as the graph has it."""
     array, shape = checkpoint.tensors[key], want.param.shape
     if array.dtype.kind != "f":
-        raise GraphError(f"{checkpoint.name}: {shown(key)} must be floating point, got {array.dtype}")
+        raise Unsupported(f"{checkpoint.name}: {shown(key)} must be floating point, got {array.dtype}")
     if len(shape) == 4:
         array = _channels_last(array, shape, checkpoint.layout)
     with np.errstate(over="ignore"):

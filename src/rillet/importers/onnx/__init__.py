@@ -7,7 +7,7 @@ from pathlib import Path
 from rillet.errors import GraphError, RilletError, Unsupported
 from rillet.importers.images import default_image
 from rillet.importers.naming import name_nodes
-from rillet.importers.onnx import notes, operators, patterns, qlinear, quantized, windows
+from rillet.importers.onnx import notes, operators, patterns, qlinear, quantized, resizes, windows
 from rillet.importers.onnx.builder import Builder, Known, Result
 from rillet.importers.onnx.draft import Draft
 from rillet.importers.onnx.file import MAX_FILE_BYTES, TYPE_NAMES, File, Operator, Value
@@ -21,8 +21,8 @@ from rillet.ir.types import DType, Quant, TensorType
 
 import onnx  # isort: skip
 
-HANDLERS: dict[str, Handler] = {**operators.HANDLERS, **windows.HANDLERS, **qlinear.HANDLERS}
-NOTES = {**operators.NOTES, **windows.NOTES, **qlinear.NOTES}
+HANDLERS: dict[str, Handler] = {**operators.HANDLERS, **windows.HANDLERS, **resizes.HANDLERS, **qlinear.HANDLERS}
+NOTES = {**operators.NOTES, **windows.NOTES, **resizes.NOTES, **qlinear.NOTES}
 _INPUT_TYPES: dict[int, DType] = {
     onnx.TensorProto.FLOAT: DType.F32,
     onnx.TensorProto.INT8: DType.I8,
@@ -121,8 +121,10 @@ def _add_input(b: Builder, value: Value) -> None:
         got = ", ".join("?" if d is None else str(d) for d in value.dims[:9])
         raise Unsupported(f"{where}: shape must be fixed but for the batch, got {got}")
     fixed = tuple(d for d in dims if d is not None)
+    if min(fixed, default=1) < 0:
+        raise GraphError(f"{where}: dimensions must not be negative, got {list(fixed[:9])}")
     if min(fixed, default=1) < 1:
-        raise GraphError(f"{where}: dimensions must be at least 1, got {list(fixed[:9])}")
+        raise Unsupported(f"{where}: dimensions must be at least 1, got {list(fixed[:9])}")
     readers = [op for op in b.file.operators if value.name in op.inputs]
     try:
         shape, view = of_input(value.name, fixed, _is_channels_last(b.file, readers))
@@ -154,13 +156,11 @@ def _quant_of_input(b: Builder, name: str, readers: list[Operator]) -> Quant:
 def _add_operator(b: Builder, op: Operator) -> None:
     if op.kind not in HANDLERS and op.kind not in FOLDS:
         raise Unsupported(f"is not supported; supported are {', '.join(supported_operators())}")
-    if not op.outputs or not op.outputs[0]:
-        raise GraphError("must have an output")
+    if not op.outputs[0]:
+        raise GraphError("first output is missing")
     results = _results(b, op)
     source = _source(b, op)
     for name, result in zip(op.outputs, results, strict=False):
-        if name in b.values or name in b.file.tensors:
-            raise GraphError(f"output must be made once, got {name[:60]!r}")
         if name:
             b.values[name] = replace(result, source=source) if isinstance(result, Known) else result
 
@@ -191,7 +191,9 @@ def _outputs(b: Builder) -> list[View]:
     views: list[View] = []
     for name in b.file.outputs:
         found = b.values.get(name)
-        if not isinstance(found, View):
+        if isinstance(found, Known) or name in b.file.tensors:
+            raise Unsupported(f"output {name[:60]!r} must follow from the input, got a constant")
+        if found is None:
             raise GraphError(f"output {name[:60]!r} must be computed by a node, got none that does")
         views.append(found)
     if len({view.node for view in views}) < len(views):
@@ -206,6 +208,7 @@ def _finish(draft: Draft, file: File) -> Graph:
     draft.drop_unread()
     patterns.join(draft)
     patterns.fold_pads(draft)
+    resizes.join(draft)
     quantized.join(draft)
     if quantized.sink(draft):
         quantized.join(draft)

@@ -104,6 +104,10 @@ class Builder:
         """True where an input is not left out."""
         return position < len(op.inputs) and op.inputs[position] != ""
 
+    def gives_more(self, op: Operator) -> bool:
+        """True where something reads an output other than the first."""
+        return not self.file.read.isdisjoint(op.outputs[1:])
+
     def value(self, op: Operator, position: int) -> Result:
         """An input, which must be there."""
         if not self.has(op, position):
@@ -241,7 +245,10 @@ class Builder:
 
 def finite(array: Array, what: str) -> Floats:
     """The array, if it holds finite real numbers."""
+    if array.dtype != np.float32:
+        raise Unsupported(f"{what} must be of type FLOAT, got {array.dtype.name.upper()}")
     real = array.astype(np.float32, copy=False)
-    if array.dtype != np.float32 or not np.isfinite(real).all():
-        raise GraphError(f"{what} must be finite numbers of type FLOAT, got {array.dtype.name.upper()}")
+    wrong = real[~np.isfinite(real)]
+    if wrong.size:
+        raise GraphError(f"{what} must be finite numbers, got {wrong.size} that are not, as {wrong[0]:g}")
     return real

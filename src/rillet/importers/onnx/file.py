@@ -132,7 +132,10 @@ class File:
             self.tensors[tensor.name] = tensor
         self.inputs = [_value(info) for info in graph.input if info.name not in self.tensors]
         self.outputs = [str(info.name) for info in graph.output]
-        self.operators = [_operator(i, node) for i, node in enumerate(graph.node)]
+        operators = [_operator(i, node) for i, node in enumerate(graph.node)]
+        _made_once(operators, {*self.tensors, *(value.name for value in self.inputs)})
+        self.read, self.operators = _needed(operators, self.outputs)
+        """Every tensor that the outputs follow from, and the operators that these need; the others are nobody's."""
         self.metadata = {str(entry.key): str(entry.value) for entry in self.model.metadata_props}
 
     def array(self, tensor: Any) -> Array:
@@ -144,8 +147,10 @@ class File:
             got = TYPE_NAMES.get(tensor.data_type, str(tensor.data_type))
             raise Unsupported(f"{where}: type must be one of {wanted}, got {got}")
         dims = tuple(int(d) for d in tensor.dims)
-        if any(d < 0 for d in dims) or len(dims) > MAX_RANK or len(tensor.segment.ListFields()):
-            raise GraphError(f"{where}: must be whole, with at most {MAX_RANK} dimensions, got {list(dims[:9])}")
+        if any(d < 0 for d in dims):
+            raise GraphError(f"{where}: dimensions must not be negative, got {list(dims[:9])}")
+        if len(dims) > MAX_RANK or len(tensor.segment.ListFields()):
+            raise Unsupported(f"{where}: must be whole, with at most {MAX_RANK} dimensions, got {list(dims[:9])}")
         count = int(np.prod(dims, dtype=object)) if dims else 1
         if tensor.data_location == _Proto.EXTERNAL:
             raw = self._external(tensor, where, count * dtype.itemsize)
@@ -164,8 +169,11 @@ class File:
         location = entries.get("location", "")
         if self.folder is None:
             raise Unsupported(f"{where}: data must be in the file, got them in {location[:60]!r}")
-        if location in ("", ".", "..") or any(c in location for c in "/\\:\0"):
+        parts = location.split("/")
+        if any(part in ("", ".", "..") for part in parts) or any(c in location for c in "\\:\0"):
             raise GraphError(f"{where}: data must be in a file beside the model, got {location[:60]!r}")
+        if len(parts) > 1:
+            raise Unsupported(f"{where}: data must be in a file beside the model, got {location[:60]!r}")
         try:
             offset, length = int(entries.get("offset", "0")), int(entries.get("length", str(size)))
         except ValueError:
@@ -220,6 +228,28 @@ def _operator(index: int, node: Any) -> Operator:
     attributes = {str(attribute.name): attribute for attribute in node.attribute}
     inputs, outputs = tuple(map(str, node.input)), tuple(map(str, node.output))
     return Operator(index, f"{domain}{node.op_type}"[:60], str(node.name), inputs, outputs, attributes)
+
+
+def _made_once(operators: list[Operator], given: set[str]) -> None:
+    """Raises GraphError where a name stands for two tensors."""
+    made = set(given)
+    for op in operators:
+        for name in filter(None, op.outputs):
+            if name in made:
+                raise GraphError(f"{op}: output must be made once, got {name[:60]!r}")
+            made.add(name)
+
+
+def _needed(operators: list[Operator], outputs: list[str]) -> tuple[frozenset[str], list[Operator]]:
+    """The tensors that `outputs` follow from, and the operators that make some of them, in the file's order."""
+    maker = {name: op for op in operators for name in op.outputs if name}
+    read, waiting = set(outputs), list(outputs)
+    while waiting:
+        op = maker.get(waiting.pop())
+        if op is not None:
+            waiting += [name for name in op.inputs if name and name not in read]
+            read.update(op.inputs)
+    return frozenset(read - {""}), [op for op in operators if not read.isdisjoint(filter(None, op.outputs))]
 
 
 def _typed(tensor: Any, where: str, dtype: np.dtype[np.generic], dims: tuple[int, ...], count: int) -> Array:

@@ -9,9 +9,9 @@ from rillet.errors import GraphError, Unsupported
 from rillet.importers.onnx import folding
 from rillet.importers.onnx.builder import Builder, Known, Result
 from rillet.importers.onnx.file import Operator
-from rillet.importers.onnx.views import CHANNELS, MAX_RANK, Axes, View, joined, lengths, of_map
+from rillet.importers.onnx.views import CHANNELS, MAX_RANK, Axes, View, joined, lengths
 from rillet.ir.graph import Array, Node
-from rillet.ir.ops import Activate, Activation, Add, BatchNorm, Concat, Multiply, Op, Resize, Slice, Softmax
+from rillet.ir.ops import Activate, Activation, Add, BatchNorm, Concat, Multiply, Op, Slice, Softmax
 from rillet.ir.types import Shape
 
 import onnx  # isort: skip
@@ -71,7 +71,7 @@ def softmax(b: Builder, op: Operator, name: str, source: View, opset: int) -> Vi
 
 def _batch_norm(b: Builder, op: Operator) -> View:
     source = b.real(op)
-    if op.integer("training_mode", 0) or any(op.outputs[1:]):
+    if op.integer("training_mode", 0) or b.gives_more(op):
         raise Unsupported("must use running statistics, got training_mode")
     source.need_channels(source.axis(1))
     channels = source.shape.channels
@@ -134,7 +134,7 @@ def _alias(b: Builder, op: Operator) -> View:
 def _dropout(b: Builder, op: Operator) -> View:
     if b.has(op, 2) and bool(b.known(op, 2).array.any()):
         raise Unsupported("must be off, got training_mode")
-    if any(op.outputs[1:]):
+    if b.gives_more(op):
         raise Unsupported("must have one output, got a mask too")
     return b.view(op)
 
@@ -312,33 +312,6 @@ def _channels(b: Builder, source: View, axis: int, start: int, stop: int, name: 
     return _with_channels(source, axis, b.make(name, Slice(start, stop), [b.node(source)]))
 
 
-_NEAREST = {
-    ("asymmetric", "floor"): (False, False),
-    ("align_corners", "round_prefer_ceil"): (True, False),
-    ("half_pixel", "round_prefer_ceil"): (False, True),
-    ("tf_half_pixel_for_nn", "floor"): (False, True),
-}
-"""Flags of the graph's Resize for coordinate_transformation_mode and nearest_mode."""
-
-
-def _resize(b: Builder, op: Operator) -> View:
-    source = b.view(op).need_map()
-    how = (op.word("coordinate_transformation_mode", "half_pixel"), op.word("nearest_mode", "round_prefer_floor"))
-    plain = "axes" not in op.attributes and op.word("keep_aspect_ratio_policy", "stretch") == "stretch"
-    if op.word("mode", "nearest") != "nearest" or how not in _NEAREST or not plain:
-        known = ", ".join(" ".join(words) for words in _NEAREST)
-        raise Unsupported(f"must take the nearest by one of {known}; got {op.word('mode', 'nearest')} {' '.join(how)}")
-    sizes = b.integers(op, 3) if b.has(op, 3) else []
-    if not sizes:
-        scales = b.floats(op, 2).reshape(-1).astype(np.float64)
-        if scales.size != 4 or not (scales > 0).all() or (scales > 2**20).any():
-            raise GraphError(f"scales must be 4 positive numbers, got {scales.size}")
-        sizes = [int(np.floor(n * scale)) for n, scale in zip(source.dims, scales, strict=True)]
-    if len(sizes) != 4 or tuple(sizes[:2]) != source.dims[:2]:
-        raise Unsupported(f"must resize height and width alone, got {sizes[:9]} of {source}")
-    return of_map(b.make(op.outputs[0], Resize(sizes[2], sizes[3], *_NEAREST[how]), [b.node(source)]))
-
-
 HANDLERS: dict[str, Handler] = {
     "Add": arithmetic(Add(), commutes=True),
     "BatchNormalization": _batch_norm,
@@ -356,7 +329,6 @@ HANDLERS: dict[str, Handler] = {
     "Mul": arithmetic(Multiply(), commutes=True),
     "Relu": _activate(Activation.RELU),
     "Reshape": _reshape,
-    "Resize": _resize,
     "Shape": _shape,
     "Sigmoid": _activate(Activation.SIGMOID),
     "Slice": _slice,
@@ -384,7 +356,6 @@ NOTES: dict[str, tuple[str, str]] = {
     "Mul": ("multiply", "as Add (squeeze-and-excite)"),
     "Relu": ("activate", ""),
     "Reshape": ("nothing", "where dimensions stay or merge; or of constants"),
-    "Resize": ("resize", "nearest: asymmetric, align_corners and half_pixel as TensorFlow rounds"),
     "Shape": ("nothing", "known without running the network"),
     "Sigmoid": ("activate", "times its input it is a SiLU"),
     "Slice": ("slice", "of neighbouring channels; or of constants"),

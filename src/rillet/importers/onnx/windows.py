@@ -226,7 +226,7 @@ def _matmul(b: Builder, op: Operator) -> View:
 def _pool(kind: PoolKind) -> Callable[[Builder, Operator], View]:
     def handle(b: Builder, op: Operator) -> View:
         source = b.view(op).need_map() if kind is PoolKind.MAX else b.map(op)
-        if any(op.outputs[1:]):
+        if b.gives_more(op):
             raise Unsupported("must give the greatest values alone, not their indices")
         return pool(b, op, op.outputs[0], source, kind)
 

@@ -4,7 +4,7 @@ from collections.abc import Hashable, Sequence
 
 import numpy as np
 
-from rillet.errors import GraphError, Unsupported
+from rillet.errors import GraphError, RilletError, Unsupported
 from rillet.importers.naming import name_nodes
 from rillet.importers.tflite.file import TYPE_NAMES, File, Operator, Tensor
 from rillet.ir.graph import Array, Graph, Node
@@ -63,8 +63,8 @@ class Builder:
         height, width, channels = ((1, 1, 1) + (dims[1:] if len(dims) > 1 else dims))[-3:]
         try:
             return Shape(height, width, channels)
-        except GraphError as error:
-            raise GraphError(f"{self.file.name}: {tensor}: {error}") from None
+        except RilletError as error:
+            raise type(error)(f"{self.file.name}: {tensor}: {error}") from None
 
     def type(self, tensor: Tensor) -> TensorType:
         """A value's type; raises Unsupported for element types that values cannot have."""
@@ -75,12 +75,12 @@ class Builder:
         if dtype is DType.F32:
             return TensorType(self.shape(tensor))
         if len(tensor.scales) != 1 or len(tensor.zeros) > 1:
-            raise GraphError(f"{self.file.name}: {tensor}: must have one scale, got {len(tensor.scales)}")
+            raise Unsupported(f"{self.file.name}: {tensor}: must have one scale, got {len(tensor.scales)}")
         zero = int(tensor.zeros[0]) if len(tensor.zeros) else 0
         try:
             return TensorType(self.shape(tensor), dtype, Quant(float(tensor.scales[0]), zero))
-        except GraphError as error:
-            raise GraphError(f"{self.file.name}: {tensor}: {error}") from None
+        except RilletError as error:
+            raise type(error)(f"{self.file.name}: {tensor}: {error}") from None
 
     # -- inputs of an operator -------------------------------------------------------------------------------------
 
@@ -199,7 +199,7 @@ class Builder:
         tensor = self.output(op)
         out = self.type(tensor)
         if out.dtype is not source.type.dtype or out.quant != source.type.quant:
-            raise self.fail(op, "output must have the type of the input")
+            raise self.refuse(op, "output must have the type, scale and zero point of the input")
         if out.shape.elements != source.shape.elements:
             raise self.fail(op, f"output must have {source.shape.elements} values, got {out.shape}")
         if out.shape != source.shape and source.shape.pixels == 1 and len(self.nodes) == 1:
@@ -232,6 +232,8 @@ class Builder:
         """The graph, and the tensor of each node that stands for one."""
         outputs: list[str] = []
         for index in self.file.outputs:
+            if self.file.tensors[index].data is not None:
+                raise Unsupported(f"{self.file.name}: output must follow from the input, got a constant")
             if index not in self.values:
                 raise GraphError(f"{self.file.name}: output {self.file.tensors[index]} is never made")
             outputs.append(self.values[index])
@@ -246,6 +248,6 @@ class Builder:
         params, shared = each_once(arrays, made_of)
         try:
             graph = Graph(name, nodes, tuple(renamed[n] for n in outputs), params, None, shared)
-        except GraphError as error:
-            raise GraphError(f"{self.file.name}: {error}") from None
+        except RilletError as error:
+            raise type(error)(f"{self.file.name}: {error}") from None
         return graph, {renamed[n]: t for n, t in self.tensor_of.items()}

@@ -87,8 +87,10 @@ class File:
         signature = self.ints(raw.ShapeSignatureLength(), raw.ShapeSignature, "dimensions")
         if any(d < 0 for d in signature[1:]):
             raise Unsupported(f"{where}: shape must be fixed, got {list(signature)}")
+        if any(d < 0 for d in dims):
+            raise GraphError(f"{where}: dimensions must not be negative, got {list(dims)}")
         if any(d < 1 for d in dims):
-            raise GraphError(f"{where}: dimensions must be at least 1, got {list(dims)}")
+            raise Unsupported(f"{where}: dimensions must be at least 1, got {list(dims)}")
         if raw.Sparsity() is not None or raw.IsVariable():
             raise Unsupported(f"{where}: must be dense and not a variable")
         quant = raw.Quantization()

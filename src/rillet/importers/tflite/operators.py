@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import tflite
 
-from rillet.errors import GraphError
+from rillet.errors import GraphError, Unsupported
 from rillet.importers.tflite.builder import Builder
 from rillet.importers.tflite.file import Operator
 from rillet.ir.graph import Array, Node
@@ -21,11 +21,11 @@ from rillet.ir.ops import (
     Pool,
     PoolKind,
     Requantize,
-    Resize,
     Rounding,
     Slice,
     Softmax,
     Window,
+    resize,
 )
 from rillet.ir.types import DType, Quant, Shape
 
@@ -96,8 +96,10 @@ def _arrays(b: Builder, op: Operator, source: Node, weight: Array, axis: int) ->
     params["weight_scale"] = np.ascontiguousarray(np.broadcast_to(tensor.scales, channels))
     if source.type.dtype is DType.U8:
         zero = int(tensor.zeros[0]) if len(tensor.zeros) else 0
-        if len(tensor.scales) != 1 or len(tensor.zeros) > 1 or not 0 <= zero <= 255:
-            raise b.fail(op, "uint8 weights must have one scale and one zero point within 0..255")
+        if len(tensor.scales) != 1 or len(tensor.zeros) > 1:
+            raise b.refuse(op, f"uint8 weights must have one scale and one zero point, got {len(tensor.scales)}")
+        if not 0 <= zero <= 255:
+            raise b.fail(op, f"zero point of uint8 weights must be within 0..255, got {zero}")
         params["weight_zero_point"] = np.array([zero], np.int32)
     elif tensor.zeros.any():
         raise b.refuse(op, "zero points of int8 weights must be 0, got others")
@@ -157,7 +159,10 @@ def _fully_connected(b: Builder, op: Operator) -> None:
         raise b.refuse(op, f"must take a vector with weights in the default format, got {seen}")
     weight = _weights(b, op, source)
     if weight.ndim != 2 or weight.shape[1] != source.shape.elements:
-        raise b.fail(op, f"weights must be outputs x {source.shape.elements}, got {list(weight.shape)}")
+        whole = weight.ndim == 2 and source.shape.elements % weight.shape[1] == 0
+        raise (b.refuse if whole else b.fail)(
+            op, f"weights must be outputs x {source.shape.elements}, got {list(weight.shape)}"
+        )
     activation = _activation(b, op, options.FusedActivationFunction())
     arrays = _arrays(b, op, source, weight.reshape(weight.shape[0], *source.shape.array), 0)
     window = Window((source.shape.height, source.shape.width))
@@ -251,7 +256,7 @@ def _pool(kind: PoolKind) -> Callable[[Builder, Operator], None]:
 def _same_type(b: Builder, op: Operator, source: Node, position: int = 0) -> None:
     out = b.type(b.output(op, position))
     if out.dtype is not source.type.dtype or out.quant != source.type.quant:
-        raise b.fail(op, "output must have the type, scale and zero point of the input")
+        raise b.refuse(op, "output must have the type, scale and zero point of the input")
 
 
 def _mean(b: Builder, op: Operator) -> None:
@@ -346,7 +351,11 @@ def _resize(b: Builder, op: Operator) -> None:
     if b.integers(op, 1) != [out.height, out.width]:
         raise b.fail(op, f"size must be that of the output, got {b.integers(op, 1)}")
     _same_type(b, op, source)
-    made = Resize(out.height, out.width, bool(options.AlignCorners()), bool(options.HalfPixelCenters()))
+    flags = bool(options.AlignCorners()), bool(options.HalfPixelCenters())
+    try:
+        made = resize(source.shape, out.height, out.width, *flags)
+    except Unsupported as error:
+        raise b.refuse(op, str(error)) from None
     b.add(op, made, [source])
 
 

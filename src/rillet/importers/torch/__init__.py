@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.export import ExportedProgram
 
-from rillet.errors import GraphError, Unsupported
+from rillet.errors import GraphError, RilletError, Unsupported
 from rillet.importers.torch.operators import operator_table, supported_operators
 from rillet.importers.torch.reader import read
 from rillet.ir.graph import Graph, ImageSpec
@@ -52,8 +52,8 @@ def _checked(name: str, example: object) -> Shape:
     _, channels, height, width = example.shape
     try:
         return Shape(height, width, channels)
-    except GraphError as error:
-        raise GraphError(f"{name}: example: {error}") from None
+    except RilletError as error:
+        raise type(error)(f"{name}: example: {error}") from None
 
 
 def _as_tensor(shape: Shape) -> ImageSpec | None:

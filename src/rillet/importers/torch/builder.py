@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from rillet.errors import GraphError, Unsupported
+from rillet.errors import RilletError, Unsupported
 from rillet.importers.torch.drafts import INPUT, Draft, LowPad, Scale, assemble
 from rillet.importers.torch.layouts import Dims, as_map, as_vector, broadcast, lengths, sizes
 from rillet.ir.graph import Array, Graph
@@ -159,7 +159,7 @@ class Builder:
                     shape = output_shape(Pad(padding), shapes, shapes[0])
                 case _:
                     shape = output_shape(op, shapes, shapes[0])
-        except GraphError as error:
+        except RilletError as error:
             raise self.refuse(call, f"has no place in a graph: {error}") from None
         name = f"n{len(self.drafts)}"
         arguments = {key: call.get(ARGUMENTS.get(key, key)) for key in params or {}}

@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from rillet.errors import GraphError
+from rillet.errors import GraphError, Unsupported
 from rillet.importers.torch import patterns, views
 from rillet.importers.torch.builder import Border, Builder, Call, Known, Result, Value, added
 from rillet.importers.torch.drafts import LowPad, Scale
 from rillet.importers.torch.layouts import as_vector, lengths
 from rillet.importers.torch.windows import shares_inside
+from rillet.ir.nearest import of_torch
 from rillet.ir.ops import (
     Activation,
     Add,
@@ -299,25 +300,19 @@ def _mean(b: Builder, call: Call) -> Result:
     return b.add(call, Pool(kind, window), [source.draft], tuple(dims))
 
 
-def _resize(half_pixel: bool) -> Callable[[Builder, Call], Result]:
+def _resize(exact: bool) -> Callable[[Builder, Call], Result]:
     def handle(b: Builder, call: Call) -> Result:
         source = b.map(call, "input" if "input" in call.arguments else "self")
         shape, (_, _, height, width) = b.shape(source), call.sizes
-        op = Resize(height, width, half_pixel_centers=half_pixel)
-        factors = call.get("scale_factors") or (call.get("scales_h"), call.get("scales_w"))
-        for length, out, factor in zip((shape.height, shape.width), (height, width), factors, strict=True):
-            if factor and op.sources(length, out) != _nearest(length, out, factor, half_pixel):
-                raise b.refuse(call, f"must resize by the ratio of its sizes, got a factor of {factor:g}")
-        return b.add(call, op, [source.draft])
+        down, across = call.get("scale_factors") or (call.get("scales_h"), call.get("scales_w"))
+        try:
+            rows = of_torch(shape.height, height, down, exact)
+            columns = of_torch(shape.width, width, across, exact)
+        except Unsupported as error:
+            raise b.refuse(call, str(error)) from None
+        return b.add(call, Resize(tuple(rows), tuple(columns)), [source.draft])
 
     return handle
-
-
-def _nearest(length: int, out: int, factor: float, half_pixel: bool) -> list[int]:
-    """The places that PyTorch copies for a factor of the caller's: in float32, and not from the sizes."""
-    step = np.float32(1 / factor)
-    places = [np.floor(np.float32(np.float32(i + (0.5 if half_pixel else 0)) * step)) for i in range(out)]
-    return [min(int(place), length - 1) for place in places]
 
 
 def _pad(b: Builder, call: Call) -> Result:
