@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings
 from safetensors.numpy import load as load_tensors
 from torch import nn
 
@@ -29,7 +28,7 @@ from rillet.exporters.tflite import export as to_tflite
 from rillet.importers import rlt
 from rillet.importers.tflite import parse as parse_tflite
 from rillet.ir.graph import Graph, Node
-from rillet.ir.ops import Activate, Activation, Add, BatchNorm, Conv, Input, Rounding, Window
+from rillet.ir.ops import Activate, Activation, Conv, Input, Rounding
 from rillet.ir.text import parse_graph, print_graph
 from rillet.ir.types import DType, Shape, TensorType
 from rillet.plan.host import plan_host
@@ -37,95 +36,16 @@ from rillet.plan.pixels import plan_pixels
 from rillet.plan.rows import plan_rows
 from rillet.runtime.run import Program
 from rillet.targets.host import this_host
-from rillet.train.modules import from_module, from_state, to_module
-from rillet.train.quantized import QuantizedNetwork, scales_of
-from rillet.train.recipe import Quantize, Ternary
-from rillet.train.ternary import make_ternary, plain_state
+from rillet.train.modules import from_state, to_module
 from rillet.transforms.dequantize import dequantize
 from rillet.transforms.equalize import equalize
 from rillet.transforms.fold import fold, without_weights
 from rillet.transforms.lowbit import binarize, census, large_layers, pack, ternarize, unpack
 from rillet.transforms.prune import prune
-from rillet.transforms.quantize import Quantization, Rule, quantize
 from rillet.transforms.resize import with_classes, with_resolution
 from rillet.transforms.share import share
-from rillet.transforms.statistics import Calibration, observe
 from rillet.zoo.weights import with_seeded_weights
-
-QUIET: dict[str, Any] = {"deadline": None, "suppress_health_check": list(HealthCheck)}
-CHANNELS = 4
-
-
-@st.composite
-def tied(draw: st.DrawFn, dtype: DType | None = None, norms: bool = False) -> Graph:
-    """A chain of layers, some of whose arrays are those of earlier layers: all of a layer's, or some."""
-    dtype = dtype or draw(st.sampled_from([DType.F32, DType.I8, DType.U8]))
-    b = Builder(np.random.default_rng(draw(st.integers(0, 2**32 - 1))), dtype)
-    at = b.add(Input(), shape=Shape(draw(st.integers(3, 7)), draw(st.integers(3, 7)), CHANNELS))
-    shared: dict[str, str] = {}
-    before: dict[str, list[str]] = {}
-    for _ in range(draw(st.integers(2, 6))):
-        kind = draw(st.sampled_from(["conv", "conv", "pointwise", "depthwise", *(["norm"] if norms else [])]))
-        source, groups = at, CHANNELS if kind == "depthwise" else 1
-        if kind == "norm":
-            at = b.add(BatchNorm(draw(st.sampled_from([1e-3, 1e-5]))), at)
-            for name in ("gamma", "beta", "mean", "variance"):
-                b.params[f"{at}.{name}"] = b.rng.uniform(0.5, 1.5, CHANNELS).astype(np.float32)
-        else:
-            activation = draw(st.sampled_from([Activation.NONE, Activation.NONE, Activation.RELU]))
-            kernel, rounding = (1, 1) if kind == "pointwise" else (3, 3), draw(st.sampled_from(ROUNDINGS))
-            op = b.conv(CHANNELS, kernel, groups=groups, activation=activation, rounding=rounding)
-            at = b.add(op, at)
-        own = [key.removeprefix(f"{at}.") for key in b.params if key.startswith(f"{at}.")]
-        if before.get(kind) and draw(st.booleans()):
-            first, whole = draw(st.sampled_from(before[kind])), draw(st.booleans())
-            shared |= {f"{at}.{name}": f"{first}.{name}" for name in own if whole or draw(st.booleans())}
-        else:
-            before.setdefault(kind, []).append(at)
-        if draw(st.integers(0, 4)) == 0:
-            at = b.add(Add(), at, source)
-    if len(b.nodes) == 2 and norms:
-        at = b.add(b.conv(CHANNELS), at)
-    params = {key: array for key, array in b.params.items() if key not in shared}
-    return Graph("tied", tuple(b.nodes), (at,), params, None, shared)
-
-
-ROUNDINGS = [Rounding.SINGLE, Rounding.DOUBLE]
-
-
-def copies(graph: Graph) -> Graph:
-    """The same network without sharing."""
-    return replace(graph, params=graph.arrays, shared={})
-
-
-def same_values(one: Graph, other: Graph, seed: int = 0) -> None:
-    image = random_image(one, seed)
-    for left, right in zip(reference.outputs(one, image), reference.outputs(other, image), strict=True):
-        assert np.array_equal(left, right)
-
-
-def groups_of(graph: Graph) -> list[set[str]]:
-    found: dict[str, set[str]] = {}
-    for key, first in graph.shared.items():
-        found.setdefault(first, {first}).add(key)
-    return list(found.values())
-
-
-class Twice(nn.Module):
-    """One convolution three times."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.c = nn.Conv2d(16, 16, 3, padding=1, bias=False)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.c(torch.relu(self.c(torch.relu(self.c(x)))))
-
-
-def twice() -> Graph:
-    torch.manual_seed(0)
-    return from_torch(Twice().eval(), torch.randn(1, 16, 8, 8))
-
+from tied import QUIET, copies, groups_of, layers_of, quantized, same_values, tied, twice
 
 # -- the graph ---------------------------------------------------------------------------------------------------------
 
@@ -314,17 +234,6 @@ def test_safetensors_has_each_tensor_once_and_names_the_others() -> None:
 # -- transforms --------------------------------------------------------------------------------------------------------
 
 
-def layers_of(graph: Graph) -> tuple[str, ...]:
-    return tuple(node.name for node in graph.nodes if isinstance(node.op, Conv))
-
-
-def quantized(graph: Graph) -> Graph:
-    values = reference.run(graph, random_image(graph))
-    seen = {name: observe(value) for name, value in values.items()}
-    how = Quantization(Rule.FIXED_POINT, Calibration.MINMAX)
-    return quantize(graph, seen, how)
-
-
 FLOAT_TRANSFORMS: dict[str, Callable[[Graph], Graph]] = {
     "prune": lambda g: prune(g, 0.5, layers_of(g)),
     "share": lambda g: share(g, 2, layers_of(g)),
@@ -454,138 +363,3 @@ def test_a_pipeline_has_the_weights_of_each_stage_in_its_own_memory() -> None:
     assert made.weights == apart.weights == 3 * 2304
     assert made.multipliers == apart.multipliers
     assert made.resident_bits == apart.resident_bits
-
-
-# -- modules of other frameworks ---------------------------------------------------------------------------------------
-
-
-class Tied(nn.Module):
-    """Two layers with one weight and biases of their own, and a layer whose bias is that of another."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.a, self.b, self.c = (nn.Conv2d(3, 3, 1) for _ in range(3))
-        self.b.weight = self.a.weight
-        self.c.bias = self.a.bias
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.c(torch.relu(self.b(torch.relu(self.a(x)))))
-
-
-def test_layers_of_one_parameter_share_it_and_equal_ones_do_not() -> None:
-    module = Tied().eval()
-    nn.init.zeros_(module.a.bias)
-    nn.init.zeros_(module.b.bias)
-    graph = from_torch(module, torch.randn(1, 3, 4, 4))
-    a, b, c = layers_of(graph)
-    assert graph.shared == {f"{b}.weight": f"{a}.weight", f"{c}.bias": f"{a}.bias"}
-    assert count(graph).params == sum(p.numel() for p in module.parameters())
-
-
-class Computed(nn.Module):
-    """A weight that is computed at each of two calls, and the same transposed at a third."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.w = nn.Parameter(torch.randn(3, 3, 1, 1))
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        for weight in (self.w.tanh(), self.w.tanh(), self.w.transpose(0, 1).tanh()):
-            x = torch.relu(nn.functional.conv2d(x, weight))
-        return x
-
-
-def test_what_follows_from_one_parameter_is_one_array_where_it_is_equal() -> None:
-    graph = from_torch(Computed().eval(), torch.randn(1, 3, 4, 4))
-    a, b, _ = layers_of(graph)
-    assert graph.shared == {f"{b}.weight": f"{a}.weight"}
-
-
-def dense_and_pointwise() -> Graph:
-    """A convolution of one pixel and a dense layer with one array."""
-    b = Builder(np.random.default_rng(0), DType.F32)
-    first = b.add(b.conv(4), b.add(Input(), shape=Shape(1, 1, 4)))
-    second = b.add(Conv(4, Window(), weights=DType.F32, dense=True), first)
-    third = b.add(b.conv(4), second)
-    graph = b.graph()
-    shared = {f"{name}.{what}": f"{first}.{what}" for name in (second, third) for what in ("weight", "bias")}
-    return replace(graph, params={k: v for k, v in graph.params.items() if k not in shared}, shared=shared)
-
-
-def test_a_dense_layer_and_a_convolution_train_one_tensor() -> None:
-    graph = dense_and_pointwise()
-    module = to_module(graph)
-    assert sum(p.numel() for p in module.parameters()) == 20
-    assert from_module(module, graph) == graph
-    gradients_add_up(graph)
-
-
-# -- training ----------------------------------------------------------------------------------------------------------
-
-
-def gradients_add_up(graph: Graph) -> None:
-    """The gradient of a shared tensor is the sum of what it is for copies."""
-    torch.manual_seed(1)
-    image = torch.randn(2, graph.nodes[0].shape.channels, *graph.nodes[0].shape.array[:2])
-    found: list[dict[str, torch.Tensor]] = []
-    for one in (graph, copies(graph)):
-        module = to_module(one).eval()
-        (module(image) ** 2).sum().backward()
-        parameters = dict(module.named_parameters(remove_duplicate=False))
-        found.append({key: p.grad for key, p in parameters.items() if p.grad is not None})
-    together, apart = found
-    names = {node.name: node for node in graph.nodes}
-
-    def place(key: str) -> str:
-        node, _, leaf = key.rpartition(".")
-        norm = isinstance(names[node].op, BatchNorm)
-        own = f"{node}.{ {'weight': 'gamma', 'bias': 'beta'}[leaf] if norm else leaf }".replace(" ", "")
-        return graph.shared.get(own, own)
-
-    for key, grad in together.items():
-        parts = [other.flatten() for name, other in apart.items() if place(name) == place(key)]
-        total = torch.stack(parts).sum(0)
-        assert torch.allclose(grad.flatten(), total, rtol=1e-3, atol=1e-4 * float(total.abs().max() + 1))
-
-
-@example_counts(6, 40)
-def test_one_parameter_is_trained_by_all_its_layers_and_comes_back_shared(examples: int) -> None:
-    @settings(max_examples=examples, **QUIET)
-    @given(tied(DType.F32, norms=True))
-    def run(graph: Graph) -> None:
-        module = to_module(graph)
-        learned = [key for key in graph.params if not key.endswith((".mean", ".variance"))]
-        assert len(list(module.parameters())) == len(learned)
-        assert from_module(module, graph) == graph
-        gradients_add_up(graph)
-        optimizer = torch.optim.SGD(module.parameters(), 0.01)
-        shape = graph.nodes[0].shape
-        module.train()(torch.randn(2, CHANNELS, shape.height, shape.width)).square().mean().backward()
-        optimizer.step()
-        moved = module.to(torch.float64).to(torch.float32)
-        trained = from_module(moved, graph)
-        assert trained.shared == graph.shared
-        assert from_torch(moved, torch.randn(1, CHANNELS, shape.height, shape.width)).shared == graph.shared
-
-    run()
-
-
-def test_ternary_layers_that_share_learn_one_pair_of_levels() -> None:
-    graph = twice()
-    module = to_module(graph)
-    make_ternary(module, layers_of(graph)[1:], Ternary(threshold=0.1))
-    assert sum(p.numel() for p in module.parameters()) == 2304 + 2
-    made = from_state(plain_state(module), graph)
-    assert made.shared == graph.shared
-    assert len(np.unique(next(iter(made.params.values())))) == 3
-
-
-def test_a_quantised_training_has_one_weight_that_each_layer_rounds_for_itself() -> None:
-    graph = fold(twice())
-    module = QuantizedNetwork(graph)
-    module.load_state_dict(to_module(graph).state_dict())
-    assert sum(p.numel() for p in module.parameters()) == 2304
-    module.use(scales_of(graph, to_module(graph), [torch.randn(2, 16, 8, 8)], Quantize()))
-    module(torch.randn(1, 16, 8, 8)).sum().backward()
-    assert next(module.parameters()).grad is not None
-    assert from_module(module, graph) == graph

@@ -1,6 +1,6 @@
 """A graph as a PyTorch module, to be trained, and the trained weights back in the graph."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import assert_never
 
@@ -17,6 +17,7 @@ from rillet.ir.graph import Array, Graph, Node
 from rillet.ir.ops import Activation, Input, Op, PoolKind
 from rillet.ir.sharing import remade
 from rillet.ir.types import DType, Shape
+from rillet.train.layouts import laid_as_graph, leaf, to_torch, torch_shape
 
 DENSE_DEVIATION = 0.01
 
@@ -29,7 +30,6 @@ _FUNCTIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
     Activation.HARD_SWISH: F.hardswish,
     Activation.SILU: F.silu,
 }
-_BATCH_NORM = {"gamma": "weight", "beta": "bias", "mean": "running_mean", "variance": "running_var"}
 
 
 def to_module(graph: Graph) -> "TorchNetwork":
@@ -63,13 +63,13 @@ def from_state(state: Mapping[str, Tensor], graph: Graph) -> Graph:
     arrays: dict[str, Array] = {}
     for node in graph.nodes:
         for param in graph.node_params(node):
-            key = f"{node.name}.{_key(node.op, param.name)}"
+            key = f"{node.name}.{leaf(node.op, param.name)}"
             first = graph.by_name[graph.key(node, param.name).rpartition(".")[0]]
-            tensor = state.get(key, state.get(f"{first.name}.{_key(node.op, param.name)}"))
+            tensor = state.get(key, state.get(f"{first.name}.{leaf(node.op, param.name)}"))
             if tensor is None:
                 raise GraphError(f"{graph.name}: module must have the weight {key}")
-            wanted = _torch_shape(node.op, param.shape)
-            if tuple(tensor.shape) not in (wanted, _torch_shape(first.op, param.shape)):
+            wanted = torch_shape(node.op, param.shape)
+            if tuple(tensor.shape) not in (wanted, torch_shape(first.op, param.shape)):
                 raise GraphError(f"{graph.name}: {key} must have shape {wanted}, got {tuple(tensor.shape)}")
             array = tensor.detach().to("cpu", torch.float32).contiguous().numpy()
             arrays[f"{node.name}.{param.name}"] = np.array(laid_as_graph(node.op, array, param.shape), order="C")
@@ -101,7 +101,7 @@ class TorchNetwork(nn.Module):
         names = self.graph.by_name
         for key, first in self.graph.shared.items():
             (at, name), (other, _) = key.rpartition(".")[::2], first.rpartition(".")[::2]
-            attribute = _key(names[at].op, name)
+            attribute = leaf(names[at].op, name)
             layer, owner = self.get_submodule(at), self.get_submodule(other)
             if not parametrize.is_parametrized(owner, attribute) and not parametrize.is_parametrized(layer, attribute):
                 setattr(layer, attribute, getattr(owner, attribute))
@@ -482,42 +482,10 @@ def _load(network: TorchNetwork, graph: Graph) -> None:
     shared: set[str] = set()
     for node in graph.nodes:
         for param in graph.node_params(node):
-            own, key = f"{node.name}.{param.name}", f"{node.name}.{_key(node.op, param.name)}"
+            own, key = f"{node.name}.{param.name}", f"{node.name}.{leaf(node.op, param.name)}"
             if own in graph.shared:
                 shared.add(key)
             else:
-                state[key] = torch.from_numpy(np.array(_to_torch(node.op, graph.params[own])))
+                state[key] = torch.from_numpy(np.array(to_torch(node.op, graph.params[own])))
     missing, _ = network.load_state_dict(state, strict=False)
     assert all(key.endswith("num_batches_tracked") or key in shared for key in missing)
-
-
-def _key(op: Op, param: str) -> str:
-    return _BATCH_NORM[param] if isinstance(op, ops.BatchNorm) else param
-
-
-def _torch_shape(op: Op, shape: Sequence[int]) -> tuple[int, ...]:
-    return _to_torch(op, np.empty(shape, np.float32)).shape
-
-
-def _to_torch(op: Op, array: Array) -> Array:
-    """A graph's array as PyTorch has it: channels before rows and columns."""
-    match op:
-        case ops.Conv() if array.ndim == 4:
-            moved = array.transpose(0, 3, 1, 2)
-            return moved.reshape(len(moved), -1) if op.dense else moved
-        case ops.Constant():
-            return array.transpose(2, 0, 1)[None]
-        case _:
-            return array
-
-
-def laid_as_graph(op: Op, array: Array, shape: Sequence[int]) -> Array:
-    """An array of PyTorch as a graph of `shape` has it."""
-    match op:
-        case ops.Conv() if len(shape) == 4:
-            outputs, rows, columns, channels = shape
-            return array.reshape(outputs, channels, rows, columns).transpose(0, 2, 3, 1)
-        case ops.Constant():
-            return array[0].transpose(1, 2, 0)
-        case _:
-            return array

@@ -22,7 +22,8 @@ from rillet.ir.graph import Graph, Node
 from rillet.ir.ops import Activation, PoolKind, Rounding
 from rillet.ir.types import DType, Quant
 from rillet.train import modules
-from rillet.train.modules import TorchNetwork, activated, laid_as_graph
+from rillet.train.layouts import laid_as_graph
+from rillet.train.modules import TorchNetwork, activated
 from rillet.train.recipe import Quantize
 from rillet.transforms.quantize import (
     WEIGHT_MAX,
