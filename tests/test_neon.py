@@ -19,6 +19,7 @@ from rillet.plan.plan import Kernel
 from rillet.runtime.verify import first_difference
 from rillet.targets.host import Host
 from test_host import QUIET, any_factors, layers, looked_up, tiled
+from test_saturation import extremes
 
 SCALES = [1e-9, 1e-3, 3.0, 3e8]
 
@@ -88,3 +89,14 @@ def test_the_dot_product_is_asked_for_where_the_processor_has_it() -> None:
     graph = load(shared_file(NETWORKS["resnet"]))
     assert "-march=armv8.2-a+dotprod" in machine_flags(plan_host(graph, Host("new", "neon", extras=("asimddp",))))
     assert "-march" not in build_line(plan_host(graph, NEON))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("output", range(8))
+@pytest.mark.parametrize("dtype", [DType.I8, DType.U8])
+def test_results_beyond_32_bits_saturate(dtype: DType, output: int, tmp_path: Path) -> None:
+    """Convolutions of both roundings, a channel for each ratio, then a product and sums; main.c writes one output."""
+    made = extremes(dtype, 3)
+    chosen = made.outputs[output]
+    others = [name for name in made.outputs if name != chosen]
+    check(Graph(made.name, made.nodes, (chosen, *others), made.params), NEON, tmp_path)
