@@ -19,6 +19,7 @@ from rillet.cli.app import (
     open_named,
     parse_size,
     print_json,
+    say,
     status,
 )
 from rillet.cli.chips import (
@@ -169,7 +170,7 @@ def run(
         answer = classify.answer(ready, image, raw)
     if not json_output:
         console = make_console()
-        console.print(f"[bold]{image.name}[/bold] by {ready.built.graph.name}:")
+        text.heading(console, image.name, ready.built.graph.name)
         text.top(console, answer.top)
     with status("comparing with the reference"):
         result = classify.prove(name, answer, folded(opened().graph))
@@ -204,9 +205,9 @@ def verify(
         print_json({"model": str(opened.path), **asdict(result)})
     elif result.equal:
         names = " = ".join(("reference", *result.against))
-        print(f"equal: {names} on {result.inputs} inputs, {result.values:,} values compared")
+        say(f"equal: {names} on {result.inputs} inputs, {result.values:,} values compared")
     else:
-        print(f"different: {result.first_difference}")
+        say(f"different: {result.first_difference}")
     if not result.equal:
         raise typer.Exit(1)
 
@@ -285,5 +286,5 @@ def emit(
         said = {"arena_bytes": made.arena_bytes, "build": build_line(made)}
         print_json({"folder": str(out), "files": sorted(files), **said})
     else:
-        print(f"{out}: {len(files)} files, {made.arena_bytes:,} bytes of activations; build and run with")
-        print(f"  cd {out} && {build_line(made)} && ./net IMAGE.raw")
+        say(f"{out}: {len(files)} files, {made.arena_bytes:,} bytes of activations; build and run with")
+        say(f"  cd {out} && {build_line(made)} && ./net IMAGE.raw")

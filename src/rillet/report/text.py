@@ -3,13 +3,15 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from rillet.ir.graph import Graph, Node
 from rillet.ir.ops import Conv, op_macs, op_name, op_window
 from rillet.ir.types import TensorType
 from rillet.plan.plan import BufferKind, Plan
+from rillet.report.screen import Screen
+from rillet.system.printable import printable
 
 if TYPE_CHECKING:
     from rillet.analyses.classify import Class
@@ -48,7 +50,7 @@ def quant_text(value: TensorType) -> str:
     return f"{value.dtype.value} {value.quant.scale:.5g} {value.quant.zero_point:+d}"
 
 
-def show(console: Console, graph: Graph) -> None:
+def show(console: Screen, graph: Graph) -> None:
     """The layers as a table."""
     from rillet.analyses.count import parameters
 
@@ -75,7 +77,7 @@ def show(console: Console, graph: Graph) -> None:
     )
 
 
-def plan(console: Console, made: Plan) -> None:
+def plan(console: Screen, made: Plan) -> None:
     """The segments, and the largest buffers of the fullest one."""
     table = Table(box=None, header_style="bold", pad_edge=False)
     for name in ("segment", "from", "to", "layers", "tile", "driver", "rings", "maps", "working", "peak"):
@@ -102,16 +104,21 @@ def plan(console: Console, made: Plan) -> None:
     console.print(f"activations {bytes_text(made.arena_bytes)}, {len(made.segments)} segments, {made.macs:,} MACs")
 
 
-def top(console: Console, classes: "list[Class]") -> None:
+def heading(console: Screen, image: str, name: str) -> None:
+    """What is shown to which network."""
+    console.print(Text.assemble((printable(image), "bold"), f" by {printable(name)}:"))
+
+
+def top(console: Screen, classes: "list[Class]") -> None:
     """The most probable classes with bars."""
     table = Table(box=None, show_header=False, pad_edge=False)
     for choice in classes:
         bar = "█" * round(choice.probability * 30)
-        table.add_row(f"{choice.probability:7.1%}", choice.label, f"[cyan]{bar}[/cyan]")
+        table.add_row(f"{choice.probability:7.1%}", choice.label, Text(bar, "cyan"))
     console.print(table)
 
 
-def proof(console: Console, result: "RunResult") -> None:
+def proof(console: Screen, result: "RunResult") -> None:
     """What the answer took, planned and measured."""
     table = Table(box=None, show_header=False, pad_edge=False)
     less = result.layerwise_bytes / result.arena_bytes
@@ -129,7 +136,7 @@ def proof(console: Console, result: "RunResult") -> None:
     console.print(table)
 
 
-def models(console: Console, found: "list[tuple[Published, Path | None]]") -> None:
+def models(console: Screen, found: "list[tuple[Published, Path | None]]") -> None:
     """Published models, and where each is."""
     table = Table(box=None, header_style="bold", pad_edge=False)
     for name in ("name", "bytes", "licence", "what", "where"):
@@ -140,7 +147,7 @@ def models(console: Console, found: "list[tuple[Published, Path | None]]") -> No
     console.print(table)
 
 
-def zoo(console: Console, networks: "list[Described]") -> None:
+def zoo(console: Screen, networks: "list[Described]") -> None:
     """The networks of the zoo and what may be said of each."""
     table = Table(box=None, header_style="bold", pad_edge=False)
     for name in ("network", "parameters and defaults"):
