@@ -14,8 +14,8 @@ from rillet.report.screen import Screen
 from rillet.system.printable import printable
 
 if TYPE_CHECKING:
-    from rillet.analyses.classify import Class
-    from rillet.runtime.classify import RunResult
+    from rillet.analyses.classify import Class, Output
+    from rillet.runtime.classify import OnHost, RunResult
     from rillet.runtime.hub import Published
     from rillet.zoo.registry import Described
 
@@ -118,11 +118,26 @@ def top(console: Screen, classes: "list[Class]") -> None:
     console.print(table)
 
 
+def outputs(console: Screen, found: "tuple[Output, ...]") -> None:
+    """What each output holds: its largest values by index, or its range."""
+    for output in found:
+        shape = "x".join(map(str, output.shape))
+        ends = f"min {output.minimum:.4g}, mean {output.mean:.4g}, max {output.maximum:.4g}"
+        console.print(f"output {output.name}: {shape} {output.dtype}, {ends}")
+        if output.largest:
+            table = Table(box=None, show_header=False, pad_edge=False)
+            for justify in ("right", "right", "left"):
+                table.add_column(justify=justify)
+            for value in output.largest:
+                table.add_row(f"  at {value.index}", f"{value.value:.4g}", value.label or "")
+            console.print(table)
+
+
 def proof(console: Screen, result: "RunResult") -> None:
     """What the answer took, planned and measured."""
     table = Table(box=None, show_header=False, pad_edge=False)
     less = result.layerwise_bytes / result.arena_bytes
-    rows = (
+    rows = [
         ("activations, planned", bytes_text(result.arena_bytes), f"{result.segments} streaming segments"),
         ("activations, measured", bytes_text(result.measured_bytes), "last byte written in a poisoned arena"),
         ("layer by layer", bytes_text(result.layerwise_bytes), f"{less:.1f} x as much"),
@@ -130,10 +145,22 @@ def proof(console: Screen, result: "RunResult") -> None:
         ("multiply-accumulates", f"{result.macs:,}", "nothing computed twice"),
         ("latency", f"{result.latency_ms:.1f} ms", "median, one core"),
         ("output", f"the reference's {result.compared}", "compared for this picture"),
-    )
+    ]
+    beside = result.on_host
+    if beside is not None and result.latency_ms >= max(2 * beside.latency_ms, beside.latency_ms + 1):
+        rows.insert(-1, ("with --target host", *_host_text(beside, result.latency_ms)))
     for row in rows:
         table.add_row(*row)
     console.print(table)
+
+
+def _host_text(beside: "OnHost", latency_ms: float) -> tuple[str, str]:
+    """What a host plan takes, and what that saves."""
+    took = f"{beside.latency_ms:.{1 if beside.latency_ms >= 0.1 else 2}f} ms"
+    times = latency_ms / beside.latency_ms
+    if beside.arena_bytes is None:
+        return f"about {took}", f"about {float(f'{times:.1g}'):g} x as fast, estimated and not measured"
+    return took, f"{times:.1f} x as fast, in {bytes_text(beside.arena_bytes)}"
 
 
 def models(console: Screen, found: "list[tuple[Published, Path | None]]") -> None:
