@@ -29,6 +29,7 @@ from rillet.ir.graph import Graph, ImageSpec
 from rillet.ir.ops import Add, Conv, Input, Pool, PoolKind, Softmax, Window
 from rillet.ir.types import DType, Shape
 from rillet.report.screen import Screen
+from rillet.runtime.convert import convert
 from rillet.runtime.models import Model
 from rillet.system.printable import json_text, printable
 
@@ -255,6 +256,18 @@ def test_hostile_names_add_nothing_to_pictures_and_pages(tmp_path: Path, example
         check_pictures(named(*drawn), tmp_path)
 
     law()
+
+
+@pytest.mark.parametrize("suffix", ["rlt", "onnx", "tflite", "safetensors"])
+def test_hostile_names_go_into_files(suffix: str, tmp_path: Path) -> None:
+    if suffix == "onnx":
+        pytest.importorskip("onnx")
+    hostile = [*CASES[6:], *CASES[:6]]
+    blocks = tuple(replace(node, block=hostile[i]) for i, node in enumerate(PLAIN.nodes))
+    image = replace(PLAIN.image, labels=tuple(hostile[:3]))
+    for name in CASES:
+        graph = Graph(name, blocks, PLAIN.outputs, PLAIN.params, image)
+        assert convert(graph, tmp_path / f"a.{suffix}") == (tmp_path / f"a.{suffix}").stat().st_size
 
 
 @given(st.text(st.characters(exclude_categories=()), max_size=40))
