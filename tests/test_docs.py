@@ -28,8 +28,9 @@ def blocks() -> list[tuple[str, str, str]]:
 
 
 def comparable(text: str) -> list[str]:
-    """Lines without trailing spaces and without times."""
+    """Lines without trailing spaces and without times, and without what another plan takes: the machine decides."""
     lines = [re.sub(r"[\d.]+ ms", "- ms", line).rstrip() for line in text.strip().splitlines()]
+    lines = [line for line in lines if not line.startswith("with --target host ")]
     return [re.sub(r"- ms +", "- ms ", line) for line in lines]
 
 

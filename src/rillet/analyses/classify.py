@@ -1,11 +1,12 @@
-"""A network's output as classes with probabilities."""
+"""A network's outputs as what they are: classes with probabilities where it is a classifier, else numbers."""
 
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
-from rillet.ir.graph import Array, Graph
-from rillet.ir.ops import Requantize, Softmax
+from rillet.ir.graph import Array, Graph, Node
+from rillet.ir.ops import Activation, Requantize, Softmax
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,26 +18,90 @@ class Class:
     probability: float
 
 
+@dataclass(frozen=True, slots=True)
+class Value:
+    """One value of a vector; its label where the network has labels for all of them."""
+
+    index: int
+    value: float
+    label: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """An output in real numbers: a quantised one's stored values less the zero point, times the scale."""
+
+    name: str
+    shape: tuple[int, int, int]
+    """Height, width, channels."""
+    dtype: str
+    """As NumPy calls what the program gives."""
+    minimum: float
+    mean: float
+    maximum: float
+    largest: tuple[Value, ...]
+    """Of a vector (1 x 1 x channels) only."""
+
+
+def is_classifier(graph: Graph) -> bool:
+    """True where the only output is a vector with a label for each value, and these are probabilities or logits.
+
+    Values that each came through a function of their own, as a sigmoid's of several labels, are neither.
+    """
+    if len(set(graph.outputs)) != 1 or not _labels(graph, graph.by_name[graph.outputs[0]]):
+        return False
+    op = _made_by(graph, graph.outputs[0]).op
+    return getattr(op, "activation", Activation.NONE) not in (Activation.SIGMOID, Activation.HARD_SIGMOID)
+
+
 def classify(graph: Graph, output: Array, count: int = 5) -> list[Class]:
-    """The `count` most probable classes; equal ones in the order of their indices.
+    """The `count` most probable classes of a classifier; equal ones in the order of their indices.
 
     Stored values become real ones by the output's quantisation; logits go through a softmax in float64.
     """
     node = graph.by_name[graph.outputs[0]]
+    real = _real(node, output)
+    if not isinstance(_made_by(graph, node.name).op, Softmax):
+        powers = np.exp(real - real.max())
+        real = powers / powers.sum()
+    labels = _labels(graph, node)
+    return [Class(labels[i], int(i), float(real[i])) for i in _order(real, count)]
+
+
+def described(graph: Graph, outputs: tuple[Array, ...], count: int = 5) -> tuple[Output, ...]:
+    """What each output holds, with the `count` largest values of a vector; `outputs` in the order of their names."""
+    out: list[Output] = []
+    for name, array in zip(dict.fromkeys(graph.outputs), outputs, strict=True):
+        node = graph.by_name[name]
+        real, labels, shape = _real(node, array), _labels(graph, node), node.shape
+        largest = _order(real, count) if shape.pixels == 1 else ()
+        values = tuple(Value(int(i), float(real[i]), labels[i] if labels else None) for i in largest)
+        size = (shape.height, shape.width, shape.channels)
+        ends = float(real.min()), float(real.mean()), float(real.max())
+        out.append(Output(name, size, str(node.type.dtype.numpy), *ends, values))
+    return tuple(out)
+
+
+def _order(real: npt.NDArray[np.float64], count: int) -> npt.NDArray[np.int64]:
+    return np.argsort(-real, kind="stable")[:count]
+
+
+def _real(node: Node, output: Array) -> npt.NDArray[np.float64]:
     real = output.reshape(-1).astype(np.float64)
     if node.type.quant is not None:
         real = (real - node.type.quant.zero_point) * node.type.quant.scale
-    if not _probabilities(graph):
-        powers = np.exp(real - real.max())
-        real = powers / powers.sum()
+    return real
+
+
+def _labels(graph: Graph, node: Node) -> tuple[str, ...]:
+    """The labels of an output's values; none where it is no vector of as many."""
     labels = graph.image.labels if graph.image else ()
-    order = np.argsort(-real, kind="stable")[:count]
-    return [Class(labels[i] if labels else f"class {i}", int(i), float(real[i])) for i in order]
+    return labels if node.shape.pixels == 1 and len(labels) == node.shape.channels else ()
 
 
-def _probabilities(graph: Graph) -> bool:
-    """True where the output comes out of a softmax."""
-    node = graph.by_name[graph.outputs[0]]
+def _made_by(graph: Graph, name: str) -> Node:
+    """The node that makes an output's values; one that only rescales them is not it."""
+    node = graph.by_name[name]
     while isinstance(node.op, Requantize):
         node = graph.by_name[node.inputs[0]]
-    return isinstance(node.op, Softmax)
+    return node

@@ -17,6 +17,7 @@ from rillet.cli.app import (
     one_of,
     open_named,
     print_json,
+    say,
 )
 from rillet.cli.streams import make_plan, with_weights
 
@@ -54,7 +55,7 @@ def evaluate(
     if json_output:
         print_json(asdict(result))
     else:
-        print(f"{result.model} on {result.data} by {backend}: top-1 {result.top1:.2%}, top-5 {result.top5:.2%}")
-        print(f"{result.correct:,} of {result.images:,} pictures right")
+        say(f"{result.model} on {result.data} by {backend}: top-1 {result.top1:.2%}, top-5 {result.top5:.2%}")
+        say(f"{result.correct:,} of {result.images:,} pictures right")
         if result.checked:
-            print("every output is the reference's")
+            say("every output is the reference's")

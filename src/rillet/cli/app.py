@@ -1,23 +1,54 @@
 """What the commands share: the application, options, opening a model, printing, progress."""
 
-import json
+import io
 import re
 import sys
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Generator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from rillet.errors import GraphError, RilletError, TargetError
+from rillet.system.printable import json_text, printable
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
+    from rillet.report.screen import Screen
     from rillet.runtime.models import Model, Preprocessing
 
+
+class _Commands(TyperGroup):
+    """The commands; what they say of wrong words says these words as they may be shown."""
+
+    def make_context(self, *args: Any, **said: Any) -> Any:
+        """As the group does."""
+        with _shown():
+            return super().make_context(*args, **said)
+
+    def invoke(self, ctx: Any) -> Any:
+        """As the group does."""
+        with _shown():
+            return super().invoke(ctx)
+
+
+@contextmanager
+def _shown() -> Generator[None]:
+    """Writes out what a terminal would obey in the message of a usage error, which repeats what was typed."""
+    try:
+        yield
+    except RilletError:
+        raise
+    except Exception as error:
+        message = getattr(error, "message", None)
+        if isinstance(message, str):
+            error.message = printable(message, keep="\n")  # pyright: ignore[reportAttributeAccessIssue]
+        raise
+
+
 app = typer.Typer(
+    cls=_Commands,
     name="rillet",
     help="Runs convolutional networks as streams: pixels flow in, every layer fires as soon as its window is there.",
     no_args_is_help=True,
@@ -46,10 +77,12 @@ BitsOption = Annotated[
 
 def main() -> None:
     """Runs the command line; an error that a user can cause is one sentence and exit code 1."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # what a terminal in another encoding lacks
     try:
         app()
     except RilletError as error:
-        print(f"rillet: {error}", file=sys.stderr)
+        warn(str(error))
         raise SystemExit(1) from None
     except BrokenPipeError:
         # The reader of our output has left (`rillet show | head`): nothing to say, nobody to say it to.
@@ -66,17 +99,27 @@ def parse_size(text: str, option: str = "--ram") -> int:
     return int(float(match[1]) * factor[match[2] or "B"])
 
 
-def make_console() -> "Console":
+def make_console() -> "Screen":
     """A console for results."""
-    from rich.console import Console
+    from rillet.report.screen import Screen
 
     # Tables keep their full width where the output is not a terminal.
-    return Console(highlight=False) if sys.stdout.isatty() else Console(highlight=False, width=160)
+    return Screen() if sys.stdout.isatty() else Screen(width=160)
+
+
+def say(text: str) -> None:
+    """A line on standard output, whatever names it holds."""
+    print(printable(text))
+
+
+def warn(text: str) -> None:
+    """A line on standard error, whatever names it holds."""
+    print(f"rillet: {printable(text)}", file=sys.stderr)
 
 
 def print_json(record: dict[str, Any] | list[dict[str, Any]]) -> None:
     """A record, or a list of them, on standard output."""
-    print(json.dumps(record, indent=2, ensure_ascii=False))
+    print(json_text(record))
 
 
 def numbers(option: str, text: str | None) -> tuple[float, ...] | None:
@@ -113,10 +156,7 @@ def open_named(name: str, said: "Preprocessing | None" = None, weights: Path | N
             model = open_model(name, said, lambda done, total: advance(done, total), weights)
     words = split(name)[1]
     if model.graph.params and "seed" not in words and {"fuse", "strides", "classes"} & words.keys():
-        print(
-            f"rillet: {model.name}: computes another function now; its weights are a start to train from",
-            file=sys.stderr,
-        )
+        warn(f"{model.name}: computes another function now; its weights are a start to train from")
     return model
 
 
@@ -129,20 +169,31 @@ def write(path: Path, text: str) -> None:
 
 def status(what: str) -> "AbstractContextManager[object]":
     """A spinner on standard error, where that is a terminal."""
-    from rich.console import Console
+    from rich.text import Text
 
-    return Console(stderr=True).status(what) if sys.stderr.isatty() else nullcontext()
+    from rillet.report.screen import Screen
+
+    return Screen(stderr=True).status(Text(printable(what))) if sys.stderr.isatty() else nullcontext()
 
 
 class Progress:
     """A progress bar on standard error, shown on a terminal only and not with --json."""
 
     def __init__(self, what: str, total: int, hidden: bool) -> None:
-        from rich.console import Console
         from rich.progress import Progress as Bar
+        from rich.progress import TextColumn
 
-        self._bar = Bar(console=Console(stderr=True), transient=True, disable=hidden or not sys.stderr.isatty())
-        self._task = self._bar.add_task(what, total=total)
+        from rillet.report.screen import Screen
+
+        _, *bar = Bar.get_default_columns()
+        self._bar = Bar(
+            TextColumn("{task.description}", markup=False),
+            *bar,
+            console=Screen(stderr=True),
+            transient=True,
+            disable=hidden or not sys.stderr.isatty(),
+        )
+        self._task = self._bar.add_task(printable(what), total=total)
 
     def __enter__(self) -> "Callable[..., None]":
         self._bar.start()

@@ -17,6 +17,7 @@ from rillet.cli.app import (
     names,
     open_named,
     print_json,
+    say,
     status,
 )
 from rillet.errors import GraphError
@@ -93,6 +94,6 @@ def compress(
     if csv or markdown:
         return
     if before is not None and after is not None:
-        print(f"top-1    {before:.2%} -> {after:.2%}, {100 * (before - after):.2f} points lost")
+        say(f"top-1    {before:.2%} -> {after:.2%}, {100 * (before - after):.2f} points lost")
     if out is not None:
-        print(f"{out}: {written:,} bytes, every weight in {'its own type' if made is graph else '32 bits'}")
+        say(f"{out}: {written:,} bytes, every weight in {'its own type' if made is graph else '32 bits'}")

@@ -246,11 +246,11 @@ def cost(
         return
     console = make_console()
     if out is not None:
-        console.print(f"{out}: {found[0].model} on {len(found)} machines", markup=False)
+        console.print(f"{out}: {found[0].model} on {len(found)} machines")
         return
     if csv:
         tables.write(console, report.exact(found, technology), csv=True)
         return
     if not markdown:
-        console.print(report.heading(found), markup=False)
+        console.print(report.heading(found))
     tables.write(console, report.machines(found, technology, wide=markdown), markdown=markdown)

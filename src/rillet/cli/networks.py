@@ -19,6 +19,7 @@ from rillet.cli.app import (
     open_named,
     parse_size,
     print_json,
+    say,
     status,
 )
 
@@ -36,12 +37,13 @@ def show(
     """Lists the layers: shapes, MACs, parameters, quantisation."""
     from rillet.ir.text import print_graph
     from rillet.report import records, text
+    from rillet.system.printable import printable
 
     graph = open_named(model, weights=weights).graph
     if json_output:
         print_json(records.graph_record(graph))
     elif text_form:
-        print(print_graph(graph), end="")
+        print(printable(print_graph(graph), keep="\n"), end="")
     else:
         text.show(make_console(), graph)
 
@@ -175,4 +177,4 @@ def convert(
     if json_output:
         print_json({"file": str(out), "bytes": written, "graph": graph.name, "nodes": len(graph.nodes)})
     else:
-        print(f"{out}: {graph.name}, {len(graph.nodes)} nodes, {written:,} bytes")
+        say(f"{out}: {graph.name}, {len(graph.nodes)} nodes, {written:,} bytes")

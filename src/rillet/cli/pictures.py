@@ -6,7 +6,18 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rillet.cli import costs
-from rillet.cli.app import JsonOption, ModelArgument, WeightsOption, app, one_of, open_named, print_json, status, write
+from rillet.cli.app import (
+    JsonOption,
+    ModelArgument,
+    WeightsOption,
+    app,
+    one_of,
+    open_named,
+    print_json,
+    say,
+    status,
+    write,
+)
 from rillet.cli.chips import (
     CeilOption,
     ChipBitsOption,
@@ -93,7 +104,7 @@ def draw(
     elif out is None:
         print(picture, end="")
     else:
-        print(f"{out}: {graph.name} as {chosen}")
+        say(f"{out}: {graph.name} as {chosen}")
 
 
 def _of_the_network(graph: "Graph", form: str, front: bool) -> str:

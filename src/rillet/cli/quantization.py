@@ -1,6 +1,5 @@
 """The command that makes integers of a float network: quantize."""
 
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,7 +16,9 @@ from rillet.cli.app import (
     one_of,
     open_named,
     print_json,
+    say,
     status,
+    warn,
 )
 from rillet.cli.networks import CsvOption, MarkdownOption
 from rillet.cli.streams import with_weights
@@ -106,9 +107,7 @@ def quantize(
     if few:
         graph, trained = work.with_few_bits(graph, bits, threshold)
         if not trained:
-            print(
-                f"rillet: {graph.name}: weights were not trained to be {bits}; expect to lose accuracy", file=sys.stderr
-            )
+            warn(f"{graph.name}: weights were not trained to be {bits}; expect to lose accuracy")
     if real:
         made, was_float = pack(fold(graph)), fold(original)
         written = None if out is None else convert(made, out)
@@ -118,10 +117,9 @@ def quantize(
     with Progress("calibrating", limit, json_output) as advance:
         calibrated = work.calibrate(graph, data, limit, equalize, advance)
     if was_quantized(calibrated.graph) and (compare or rule is Rule.SHIFT):
-        print(
-            f"rillet: {graph.name}: weights were 8-bit integers before; "
-            "--rounding fixed_point keeps them as they were, shift rounds them again",
-            file=sys.stderr,
+        warn(
+            f"{graph.name}: weights were 8-bit integers before; "
+            "--rounding fixed_point keeps them as they were, shift rounds them again"
         )
     if compare:
         with Progress("comparing", 1 + len(Rule) * len(Calibration), json_output) as advance:
@@ -186,13 +184,13 @@ def _report(record: dict[str, Any], json_output: bool) -> None:
     how = "real numbers"
     if "rounding" in record:
         how = f"int8, rounding {record['rounding']}, {record['calibration']} of {record['images']} pictures"
-    print(f"{record['model']} in {how}")
+    say(f"{record['model']} in {how}")
     few = record["few_bits"]
     if record["bits"] != "8":
-        print(f"{record['bits']:8} {few['tensors']} tensors: {few['plus']:,} +, {few['zero']:,} 0, {few['minus']:,} -")
-    print(f"weights  {record['float_weight_bytes']:,} B -> {record['weight_bytes']:,} B")
+        say(f"{record['bits']:8} {few['tensors']} tensors: {few['plus']:,} +, {few['zero']:,} 0, {few['minus']:,} -")
+    say(f"weights  {record['float_weight_bytes']:,} B -> {record['weight_bytes']:,} B")
     if record["top1"] is not None:
         lost = 100 * (record["float_top1"] - record["top1"])
-        print(f"top-1    {record['float_top1']:.2%} -> {record['top1']:.2%}, {lost:.2f} points lost")
+        say(f"top-1    {record['float_top1']:.2%} -> {record['top1']:.2%}, {lost:.2f} points lost")
     if record["file"] is not None:
-        print(f"{record['file']}: {record['file_bytes']:,} bytes")
+        say(f"{record['file']}: {record['file_bytes']:,} bytes")

@@ -1,6 +1,5 @@
 """Commands that measure time on this machine: bench, profile."""
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,6 +18,7 @@ from rillet.cli.app import (
     parse_size,
     print_json,
     status,
+    warn,
     write,
 )
 from rillet.cli.streams import RamOption, with_weights
@@ -75,7 +75,7 @@ def bench(
         )
     if json_output:
         for sentence in report.refusals(found):
-            print(f"rillet: {sentence}", file=sys.stderr)
+            warn(sentence)
         print_json(report.records(found))
     else:
         tables.write(make_console(), report.table(found), csv=csv, markdown=markdown)

@@ -3,7 +3,7 @@
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -19,7 +19,9 @@ from rillet.cli.app import (
     open_named,
     parse_size,
     print_json,
+    say,
     status,
+    warn,
 )
 from rillet.cli.chips import (
     CeilOption,
@@ -67,6 +69,11 @@ ThreadsOption = Annotated[
 
 
 THREADS_NEED = "--threads must come with --target host, or one with its kernels named, as avx512"
+
+
+LEAST_MEMORY: tuple[object, ...] = None, "memory", False, None, None, None
+FOR_SPEED: tuple[object, ...] = None, "memory", False, "host", None, None
+"""What `make_plan` takes where nothing is said, and with --target host alone."""
 
 
 def make_plan(
@@ -143,36 +150,44 @@ def run(
     threads: ThreadsOption = None,
     json_output: JsonOption = False,
 ) -> None:
-    """Classifies a picture with the streamed C program, and proves what it took.
+    """Shows a picture to the streamed C program: its classes, or what the outputs hold; and proves what it took.
 
     Without MODEL: the trained network and the photograph that come with Rillet.
     """
     from rillet.report import text
     from rillet.runtime import classify, words
     from rillet.runtime.identity import identity
-    from rillet.runtime.ready import make_ready
+    from rillet.runtime.ready import find_ready, make_ready
 
     if model is None:
         model, image = words.DEMO_MODEL, words.demo_photo()
     if image is None:
         raise GraphError("IMAGE must be given with MODEL: rillet run MODEL IMAGE")
     name, said = model, words.Preprocessing(labels, resize, numbers("--mean", mean), numbers("--deviation", deviation))
-    options = (ram, objective, resident, target, slower, threads)
+    options: tuple[Any, ...] = (ram, objective, resident, target, slower, threads)
     opened = cache(lambda: open_named(name, said, weights))
 
-    def known() -> tuple[str, ...] | None:
+    def known(options: tuple[object, ...] = options) -> tuple[str, ...] | None:
         found = identity(name, said, weights)
         return None if found is None else (*found, repr(options))
 
     with status(f"building and running {name}"):
         ready = make_ready(known, lambda: make_plan(with_weights(opened().graph), *options))
-        answer = classify.answer(ready, image, raw)
+        answer = classify.answer(ready, image, raw, told=said != words.Preprocessing())
+    if answer.doubt is not None:
+        warn(answer.doubt)
     if not json_output:
         console = make_console()
-        console.print(f"[bold]{image.name}[/bold] by {ready.built.graph.name}:")
-        text.top(console, answer.top)
+        text.heading(console, image.name, ready.built.graph.name)
+        if answer.top:
+            text.top(console, answer.top)
+        else:
+            text.outputs(console, answer.described)
     with status("comparing with the reference"):
-        result = classify.prove(name, answer, folded(opened().graph))
+        graph, beside = folded(opened().graph), None
+        if options == LEAST_MEMORY:
+            beside = classify.on_host(graph, find_ready(known(FOR_SPEED)), answer.pixels)
+        result = classify.prove(name, answer, graph, beside)
     if json_output:
         print_json(asdict(result))
     else:
@@ -204,9 +219,9 @@ def verify(
         print_json({"model": str(opened.path), **asdict(result)})
     elif result.equal:
         names = " = ".join(("reference", *result.against))
-        print(f"equal: {names} on {result.inputs} inputs, {result.values:,} values compared")
+        say(f"equal: {names} on {result.inputs} inputs, {result.values:,} values compared")
     else:
-        print(f"different: {result.first_difference}")
+        say(f"different: {result.first_difference}")
     if not result.equal:
         raise typer.Exit(1)
 
@@ -285,5 +300,5 @@ def emit(
         said = {"arena_bytes": made.arena_bytes, "build": build_line(made)}
         print_json({"folder": str(out), "files": sorted(files), **said})
     else:
-        print(f"{out}: {len(files)} files, {made.arena_bytes:,} bytes of activations; build and run with")
-        print(f"  {run_line(made, out)}")
+        say(f"{out}: {len(files)} files, {made.arena_bytes:,} bytes of activations; build and run with")
+        say(f"  {run_line(made, out)}")

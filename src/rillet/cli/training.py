@@ -22,6 +22,8 @@ from rillet.cli.app import (
     one_of,
     open_named,
     print_json,
+    say,
+    warn,
 )
 from rillet.errors import GraphError
 
@@ -95,7 +97,7 @@ def train(
             pictures, test = (limited(part, limit) for part in parts)
             trained = run(graph, pictures, test, said, out, options, bar.watch() if first else Watch())
     except KeyboardInterrupt:
-        print(f"rillet: stopped; the same command with --resume goes on from {out}", file=sys.stderr)
+        warn(f"stopped; the same command with --resume goes on from {out}")
         raise typer.Exit(130) from None
     if first and json_output:
         print_json(asdict(trained))
@@ -136,20 +138,21 @@ class _Bar:
     """Shows a run: a bar on a terminal, a line an epoch elsewhere; draws the learning curve after each epoch."""
 
     def __init__(self, out: Path, name: str, hidden: bool) -> None:
-        from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
         from rich.progress import Progress as Bar
+
+        from rillet.report.screen import Screen
 
         self._out, self._name, self._hidden = out, name, hidden
         self._live = sys.stderr.isatty() and not hidden
         self._told = -1
         self._bar = Bar(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[now]}"),
+            TextColumn("{task.fields[now]}", markup=False),
             TimeRemainingColumn(),
-            console=Console(stderr=True),
+            console=Screen(stderr=True),
             transient=True,
             disable=not self._live,
         )
@@ -197,7 +200,7 @@ class _Bar:
 
     def _note(self, text: str) -> None:
         if not self._hidden:
-            self._bar.console.print(text, highlight=False)
+            self._bar.console.print(text)
 
 
 def _hours(seconds: float) -> str:
@@ -206,18 +209,18 @@ def _hours(seconds: float) -> str:
 
 
 def _print(trained: "Trained", out: Path, data: str) -> None:
-    print(f"{trained.model} on {trained.data}: top-1 {trained.best_top1:.2%} after epoch {trained.best_epoch}")
+    say(f"{trained.model} on {trained.data}: top-1 {trained.best_top1:.2%} after epoch {trained.best_epoch}")
     if trained.corrupt:
-        print(f"{len(trained.corrupt):,} pictures skipped, the first: {trained.corrupt[0]}")
+        say(f"{len(trained.corrupt):,} pictures skipped, the first: {trained.corrupt[0]}")
     if trained.ternary is not None:
         counted = trained.ternary
-        print(
+        say(
             f"ternary: {counted.tensors} tensors of {counted.params:,} weights: {counted.plus:,} at +, "
             f"{counted.zero:,} at 0, {counted.minus:,} at -; {counted.other_tensors} tensors of "
             f"{counted.other_params:,} are not"
         )
-        print(f"by their signs alone (signs.rlt): top-1 {trained.signs_top1:.2%}")
+        say(f"by their signs alone (signs.rlt): top-1 {trained.signs_top1:.2%}")
     if trained.rounding is not None:
-        print(f"before training, in integers: top-1 {trained.start_top1:.2%}")
-        print(f"best.rlt is of 8-bit integers, rounding {trained.rounding}; float.rlt has the real numbers behind it")
-    print(f"rillet evaluate {out / 'best.rlt'} --data {data}")
+        say(f"before training, in integers: top-1 {trained.start_top1:.2%}")
+        say(f"best.rlt is of 8-bit integers, rounding {trained.rounding}; float.rlt has the real numbers behind it")
+    say(f"rillet evaluate {out / 'best.rlt'} --data {data}")

@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from rillet.analyses.count import Count, Layer, by
 from rillet.analyses.explain import Demand, Explanation
+from rillet.report.screen import Screen
 from rillet.report.text import bytes_text
 from rillet.transforms.lowbit import TernaryReport
 
@@ -30,17 +31,16 @@ def count_record(counted: Count, key: str) -> dict[str, Any]:
     return record
 
 
-def ternary_text(console: Console, counted: TernaryReport) -> None:
+def ternary_text(console: Screen, counted: TernaryReport) -> None:
     """How many weights are of few bits, and how many are where."""
     console.print(
         f"{counted.tensors} tensors of {counted.params:,} weights are ternary or binary: {counted.plus:,} at +, "
-        f"{counted.zero:,} at 0, {counted.minus:,} at -\n"
-        f"{counted.other_tensors} tensors of {counted.other_params:,} numbers are not",
-        highlight=False,
+        f"{counted.zero:,} at 0, {counted.minus:,} at -"
     )
+    console.print(f"{counted.other_tensors} tensors of {counted.other_params:,} numbers are not")
 
 
-def count_table(console: Console, counted: Count, key: str) -> None:
+def count_table(console: Screen, counted: Count, key: str) -> None:
     """The layers with bars, the totals, and what was left out."""
     table = Table(box=None, header_style="bold", pad_edge=False)
     names = (key, "kind", "output", "MACs", "share", "", "parameters", "activations")
@@ -56,12 +56,11 @@ def count_table(console: Console, counted: Count, key: str) -> None:
         where = (layer.name, layer.kind, str(layer.shape)) if key == "layer" else (layer.name,)
         bar = "█" * round(16 * layer.macs / most) if most else ""
         share = f"{layer.macs / counted.macs:.1%}" if layer.macs else ""
-        table.add_row(*where, _number(layer.macs), share, f"[cyan]{bar}[/cyan]", *_rest(layer))
+        table.add_row(*where, _number(layer.macs), share, Text(bar, "cyan"), *_rest(layer))
     console.print(table)
     what = "operations" if counted.convention in ("thop-2020", "pthflops") else "MACs"
     console.print(
-        f"{counted.name}, convention {counted.convention}: {counted.macs:,} {what}, {counted.params:,} parameters",
-        markup=False,
+        f"{counted.name}, convention {counted.convention}: {counted.macs:,} {what}, {counted.params:,} parameters"
     )
     console.print(
         f"at {counted.weight_bits} bits, batch norms folded: weights {bytes_text(counted.weight_bytes)}, "
@@ -75,7 +74,7 @@ def count_table(console: Console, counted: Count, key: str) -> None:
     if counted.shared:
         console.print(f"{counted.shared} arrays are those of earlier layers, and counted there", markup=False)
     left = ", ".join(f"{u.what} ({u.nodes} x, {u.values:,} values)" for u in counted.uncounted)
-    console.print(f"not counted by this convention: {left or 'nothing'}", markup=False)
+    console.print(f"not counted by this convention: {left or 'nothing'}")
 
 
 def _number(value: int) -> str:
@@ -86,7 +85,7 @@ def _rest(layer: Layer) -> tuple[str, str]:
     return _number(layer.params), _number(layer.activations)
 
 
-def explain_table(console: Console, layers: Sequence[Explanation], asked: Demand) -> None:
+def explain_table(console: Screen, layers: Sequence[Explanation], asked: Demand) -> None:
     """Every separable pair beside the standard convolution that it stands for, and what a machine must do."""
     table = Table(box=None, header_style="bold", pad_edge=False)
     names = ("layers", "window", "channels", "pair", "standard", "pair / standard", "1/N + 1/K²")
@@ -117,7 +116,7 @@ def explain_table(console: Console, layers: Sequence[Explanation], asked: Demand
             f"{standards / pairs:.1f} x as many"
         )
     else:
-        console.print(f"{asked.name}: no depthwise convolution with a pointwise one behind it", markup=False)
+        console.print(f"{asked.name}: no depthwise convolution with a pointwise one behind it")
     console.print(
         f"at {asked.frames_per_second:g} images a second: {asked.macs_per_second / 1e9:.2f} G MACs a second "
         f"({asked.operations_per_second / 1e9:.2f} G operations), "
@@ -130,7 +129,7 @@ def explain_table(console: Console, layers: Sequence[Explanation], asked: Demand
     console.print(f"weights {bytes_text(asked.model_bytes)}: {fits} {bytes_text(asked.board_bytes)}")
 
 
-def layer_text(console: Console, one: Explanation) -> None:
+def layer_text(console: Screen, one: Explanation) -> None:
     """One layer in detail."""
     table = Table(box=None, show_header=False, pad_edge=False)
     kernel, stride = f"{one.kernel[0]}x{one.kernel[1]}", f"{one.stride[0]}x{one.stride[1]}"

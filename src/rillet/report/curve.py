@@ -1,9 +1,9 @@
 """A picture of a training: loss and top-1 after each epoch, in training and on the test part."""
 
 from collections.abc import Callable, Iterator, Sequence
-from html import escape
 
 from rillet.report.picture.axis import Axis
+from rillet.report.picture.ink import escaped
 from rillet.train.records import Row
 
 _WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM, _BETWEEN = 760, 340, 60, 24, 76, 52, 68
@@ -33,10 +33,10 @@ def svg(name: str, rows: Sequence[Row]) -> str:
     right = _LEFT + _PANEL + _BETWEEN
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img">',
-        f"<title>{escape(name)}: loss and top-1 by epoch</title>",
+        f"<title>{escaped(name)}: loss and top-1 by epoch</title>",
         f"<style>{_STYLE}</style>",
         f'<rect class="page" width="{_WIDTH}" height="{_HEIGHT}" rx="6"/>',
-        f'<text class="title" x="{_LEFT}" y="26">{escape(name)}</text>',
+        f'<text class="title" x="{_LEFT}" y="26">{escaped(name)}</text>',
         f'<text class="soft" x="{_LEFT}" y="46">best: {best.test_top1:.2%} on the test part after epoch {best.epoch}; '
         "solid: test part, dashed: training</text>",
         *_panel("loss", _LEFT, rows, (lambda row: row.train_loss, lambda row: row.test_loss), "{:g}"),

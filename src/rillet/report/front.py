@@ -2,10 +2,10 @@
 
 import math
 from collections.abc import Callable, Iterator
-from html import escape
 
 from rillet.analyses.narrow import FrontPoint, Narrow
 from rillet.report.picture.axis import Axis
+from rillet.report.picture.ink import escaped
 
 _WIDTH, _HEIGHT = 720, 440
 _LEFT, _RIGHT, _TOP, _BOTTOM = 76, 196, 92, 64
@@ -36,11 +36,11 @@ def svg(found: Narrow) -> str:
     up = Axis(points[0].factor, points[-1].factor, _HEIGHT - _BOTTOM, _TOP)
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img">',
-        f"<title>{escape(found.name)}: values on chip against MACs</title>",
+        f"<title>{escaped(found.name)}: values on chip against MACs</title>",
         f"<style>{_STYLE}</style>",
         f'<rect class="page" width="{_WIDTH}" height="{_HEIGHT}" rx="6"/>',
-        f'<text class="title" x="{_LEFT}" y="26">Recompute or remember: {escape(found.name)}</text>',
-        f'<text class="soft" x="{_LEFT}" y="46">{escape(_caption(found))}</text>',
+        f'<text class="title" x="{_LEFT}" y="26">Recompute or remember: {escaped(found.name)}</text>',
+        f'<text class="soft" x="{_LEFT}" y="46">{escaped(_caption(found))}</text>',
         *_grid(across, up),
         f'<path class="front" d="{_steps(points, across, up)}"/>',
         *(_corner(point, across, up) for point in points if point.corner),
@@ -86,7 +86,7 @@ def _steps(points: tuple[FrontPoint, ...], across: Axis, up: Axis) -> str:
 def _corner(point: FrontPoint, across: Axis, up: Axis) -> str:
     said = f"{point.values:,} values, {point.factor:.4f}x MACs; narrow side: {', '.join(point.narrow) or 'none'}"
     x, y = across.at(point.values), up.at(point.factor)
-    return f'<circle class="corner" cx="{x}" cy="{y}" r="5"><title>{escape(said)}</title></circle>'
+    return f'<circle class="corner" cx="{x}" cy="{y}" r="5"><title>{escaped(said)}</title></circle>'
 
 
 def _ends(points: tuple[FrontPoint, ...], across: Axis, up: Axis) -> Iterator[str]:

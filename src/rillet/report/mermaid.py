@@ -1,12 +1,15 @@
 """A network as a Mermaid flowchart, a box a block, for READMEs and other Markdown."""
 
+import re
+
 from rillet.ir.graph import Graph
 from rillet.report.picture.blocks import Block, Item, Join, Kind, Layer, Outline, outline
 from rillet.report.picture.lanes import Parallel, Part, Series, block_tree
-from rillet.report.picture.words import engineering, legal, shortened
+from rillet.report.picture.words import engineering, shortened
+from rillet.system.printable import printable
 
-PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 .,/()+-_=")
-"""Characters that mean nothing to Mermaid within quotes."""
+PLAIN = "-A-Za-z0-9 .,/()+_="
+"""Characters that mean nothing to Mermaid within quotes, but for a point or a dash before a space, as in lists."""
 MOST_ITEMS, MOST_LETTERS = 8, 40
 """The layers of a block are listed up to this many, and counted beyond it; letters of a label."""
 
@@ -64,9 +67,9 @@ def _word(item: Item) -> str:
 
 def _quoted(text: str) -> str:
     """Text within the quotes of a label: what might mean something is written by its number, as `#34;`."""
-    return "".join(c if c in PLAIN else f"#{ord(c)};" for c in legal(" ".join(text.split())))
+    return re.sub(f"[^{PLAIN}]|[.-](?= )", lambda found: f"#{ord(found[0])};", printable(text))
 
 
 def _yaml(text: str) -> str:
     """Text within the double quotes of a YAML string."""
-    return "".join(c if c in PLAIN or c == ":" else f"\\U{ord(c):08x}" for c in legal(text))
+    return re.sub(f"[^{PLAIN}:]", lambda found: f"\\U{ord(found[0]):08x}", printable(text))

@@ -3,12 +3,12 @@
 from dataclasses import asdict
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
 from rillet.plan.claims import Claim
 from rillet.plan.devices import Device
 from rillet.plan.pipeline import PixelPlan, PixelStage
+from rillet.report.screen import Screen
 from rillet.report.text import bytes_text
 from rillet.runtime.simulate import Simulation
 
@@ -58,7 +58,7 @@ def _stage_record(stage: PixelStage) -> dict[str, Any]:
     }
 
 
-def plan_table(console: Console, made: PixelPlan) -> None:
+def plan_table(console: Screen, made: PixelPlan) -> None:
     """The layers with multipliers and rings, and the totals."""
     table = Table(box=None, header_style="bold", pad_edge=False)
     names = ("layer", "op", "folding", "multipliers", "busy", "weights", "ring px", "ring values")
@@ -100,19 +100,17 @@ def plan_table(console: Console, made: PixelPlan) -> None:
         names = ", ".join(block.block or block.expansion for block in made.narrow)
         console.print(
             f"held before their expansion: {names}; that computes {made.recomputed_macs:,} MACs again, "
-            f"{1 + made.recomputed_macs / made.macs:.4f}x in all",
-            markup=False,
+            f"{1 + made.recomputed_macs / made.macs:.4f}x in all"
         )
     for barrier in made.barriers:
         console.print(
             f"{barrier.node}: holds {barrier.hold_values:,} values; a second pass from {barrier.source} would hold "
             f"{barrier.second_pass_values:,}, and take {barrier.second_pass_macs:,} MACs and "
-            f"{barrier.second_pass_multipliers:,} multipliers more",
-            markup=False,
+            f"{barrier.second_pass_multipliers:,} multipliers more"
         )
 
 
-def devices_table(console: Console, parts: tuple[Device, ...], clock_hz: float) -> None:
+def devices_table(console: Screen, parts: tuple[Device, ...], clock_hz: float) -> None:
     """A cut over several devices."""
     table = Table(box=None, header_style="bold", pad_edge=False)
     for name in ("device", "from", "to", "multipliers", "weights", "memory", "link to the next"):
@@ -141,7 +139,7 @@ def claim_record(claim: Claim) -> dict[str, Any]:
     }
 
 
-def claim_text(console: Console, claim: Claim) -> None:
+def claim_text(console: Screen, claim: Claim) -> None:
     """A promise, what it takes, and the best that is possible."""
 
     def best(cycles: int) -> str:
@@ -166,7 +164,7 @@ def claim_text(console: Console, claim: Claim) -> None:
     if claim.planned_cycles is not None:
         said.append(f"  as it is: {best(claim.planned_cycles)}")
     for line in said:
-        console.print(line, markup=False)
+        console.print(line)
 
 
 def simulation_record(made: PixelPlan, found: Simulation) -> dict[str, Any]:
@@ -186,7 +184,7 @@ def simulation_record(made: PixelPlan, found: Simulation) -> dict[str, Any]:
     }
 
 
-def simulation_table(console: Console, made: PixelPlan, found: Simulation) -> None:
+def simulation_table(console: Screen, made: PixelPlan, found: Simulation) -> None:
     """The layers' cycles, and the plan's numbers beside the measured ones."""
     table = Table(box=None, header_style="bold", pad_edge=False)
     for name in ("layer", "busy", "starved", "blocked", "weight reads", "waited for"):
@@ -208,6 +206,6 @@ def simulation_table(console: Console, made: PixelPlan, found: Simulation) -> No
         "blocked; every weight was brought in once"
     )
     for line in found.deadlock:
-        console.print(f"deadlock: {line}", markup=False)
+        console.print(f"deadlock: {line}")
     if found.wrong:
-        console.print(f"wrong: {found.wrong}", markup=False)
+        console.print(f"wrong: {found.wrong}")

@@ -2,17 +2,22 @@
 
 import csv as csv_module
 import io
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rich.console import Console
 from rich.table import Table as RichTable
 
 from rillet.analyses.tables import AlphaRow, FuseRow
+from rillet.report.screen import Screen
 from rillet.runtime.compare import Compared
+from rillet.system.printable import printable
 
 _SENTENCE = 60
 """Letters from which on a cell may be folded into lines."""
+_MARKS = re.compile(r"[\\`*\[\]<>&|~]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
+_OPENING = re.compile(r"^(\d*)([#+=-]|(?<=\d)[.)](?!\S))")
+"""What Markdown may read as more than itself, within a line and at its beginning."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +37,12 @@ class Table:
     notes: tuple[str, ...] = ()
 
 
-def write(console: Console, table: Table, *, csv: bool = False, markdown: bool = False) -> None:
+def write(console: Screen, table: Table, *, csv: bool = False, markdown: bool = False) -> None:
     """Prints a table; the notes are left out of comma-separated values."""
     if csv:
-        console.out(as_csv(table), end="")
+        console.file.write(as_csv(table))
     elif markdown:
-        console.out(as_markdown(table), end="")
+        console.file.write(as_markdown(table))
     else:
         drawn = RichTable(box=None, header_style="bold", pad_edge=False)
         for at, column in enumerate(table.columns):
@@ -47,28 +52,42 @@ def write(console: Console, table: Table, *, csv: bool = False, markdown: bool =
             drawn.add_row(*row)
         console.print(drawn)
         for note in table.notes:
-            console.print(note, markup=False)
+            console.print(note)
 
 
 def as_csv(table: Table) -> str:
-    """Comma-separated values, thousands not separated."""
+    """Comma-separated values, thousands not separated.
+
+    Words that a spreadsheet would compute begin with an apostrophe.
+    """
     out = io.StringIO()
     writer = csv_module.writer(out, lineterminator="\n")
     writer.writerow([column.name for column in table.columns])
     for row in table.rows:
         cells = zip(table.columns, row, strict=True)
-        writer.writerow([cell if column.words else cell.replace(",", "") for column, cell in cells])
+        writer.writerow([_inert(cell) if column.words else cell.replace(",", "") for column, cell in cells])
     return out.getvalue()
+
+
+def _inert(cell: str) -> str:
+    """Words as a spreadsheet takes them for words."""
+    cell = printable(cell)
+    return f"'{cell}" if re.match(r"\s*[=+@-](?!$)", cell) else cell
 
 
 def as_markdown(table: Table) -> str:
     """A Markdown table, the notes as lines below."""
     lines = ["| " + " | ".join(column.name for column in table.columns) + " |"]
     lines.append("|" + "|".join("---" if column.words else "---:" for column in table.columns) + "|")
-    lines += ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in table.rows]
+    lines += ["| " + " | ".join(map(_plain, row)) + " |" for row in table.rows]
     if table.notes:
-        lines += ["", *table.notes]
+        lines += ["", *(_OPENING.sub(r"\1\\\2", _plain(note)) for note in table.notes)]
     return "\n".join(lines) + "\n"
+
+
+def _plain(text: str) -> str:
+    """Text that Markdown shows as it is."""
+    return _MARKS.sub(r"\\\g<0>", printable(text))
 
 
 def ratio(value: float, first: float) -> str:

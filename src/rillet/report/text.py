@@ -3,17 +3,19 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from rillet.ir.graph import Graph, Node
 from rillet.ir.ops import Conv, op_macs, op_name, op_window
 from rillet.ir.types import TensorType
 from rillet.plan.plan import BufferKind, Plan
+from rillet.report.screen import Screen
+from rillet.system.printable import printable
 
 if TYPE_CHECKING:
-    from rillet.analyses.classify import Class
-    from rillet.runtime.classify import RunResult
+    from rillet.analyses.classify import Class, Output
+    from rillet.runtime.classify import OnHost, RunResult
     from rillet.runtime.hub import Published
     from rillet.zoo.registry import Described
 
@@ -48,7 +50,7 @@ def quant_text(value: TensorType) -> str:
     return f"{value.dtype.value} {value.quant.scale:.5g} {value.quant.zero_point:+d}"
 
 
-def show(console: Console, graph: Graph) -> None:
+def show(console: Screen, graph: Graph) -> None:
     """The layers as a table."""
     from rillet.analyses.count import parameters
 
@@ -75,7 +77,7 @@ def show(console: Console, graph: Graph) -> None:
     )
 
 
-def plan(console: Console, made: Plan) -> None:
+def plan(console: Screen, made: Plan) -> None:
     """The segments, and the largest buffers of the fullest one."""
     table = Table(box=None, header_style="bold", pad_edge=False)
     for name in ("segment", "from", "to", "layers", "tile", "driver", "rings", "maps", "working", "peak"):
@@ -102,20 +104,40 @@ def plan(console: Console, made: Plan) -> None:
     console.print(f"activations {bytes_text(made.arena_bytes)}, {len(made.segments)} segments, {made.macs:,} MACs")
 
 
-def top(console: Console, classes: "list[Class]") -> None:
+def heading(console: Screen, image: str, name: str) -> None:
+    """What is shown to which network."""
+    console.print(Text.assemble((printable(image), "bold"), f" by {printable(name)}:"))
+
+
+def top(console: Screen, classes: "list[Class]") -> None:
     """The most probable classes with bars."""
     table = Table(box=None, show_header=False, pad_edge=False)
     for choice in classes:
         bar = "█" * round(choice.probability * 30)
-        table.add_row(f"{choice.probability:7.1%}", choice.label, f"[cyan]{bar}[/cyan]")
+        table.add_row(f"{choice.probability:7.1%}", choice.label, Text(bar, "cyan"))
     console.print(table)
 
 
-def proof(console: Console, result: "RunResult") -> None:
+def outputs(console: Screen, found: "tuple[Output, ...]") -> None:
+    """What each output holds: its largest values by index, or its range."""
+    for output in found:
+        shape = "x".join(map(str, output.shape))
+        ends = f"min {output.minimum:.4g}, mean {output.mean:.4g}, max {output.maximum:.4g}"
+        console.print(f"output {output.name}: {shape} {output.dtype}, {ends}")
+        if output.largest:
+            table = Table(box=None, show_header=False, pad_edge=False)
+            for justify in ("right", "right", "left"):
+                table.add_column(justify=justify)
+            for value in output.largest:
+                table.add_row(f"  at {value.index}", f"{value.value:.4g}", value.label or "")
+            console.print(table)
+
+
+def proof(console: Screen, result: "RunResult") -> None:
     """What the answer took, planned and measured."""
     table = Table(box=None, show_header=False, pad_edge=False)
     less = result.layerwise_bytes / result.arena_bytes
-    rows = (
+    rows = [
         ("activations, planned", bytes_text(result.arena_bytes), f"{result.segments} streaming segments"),
         ("activations, measured", bytes_text(result.measured_bytes), "last byte written in a poisoned arena"),
         ("layer by layer", bytes_text(result.layerwise_bytes), f"{less:.1f} x as much"),
@@ -123,13 +145,25 @@ def proof(console: Console, result: "RunResult") -> None:
         ("multiply-accumulates", f"{result.macs:,}", "nothing computed twice"),
         ("latency", f"{result.latency_ms:.1f} ms", "median, one core"),
         ("output", f"the reference's {result.compared}", "compared for this picture"),
-    )
+    ]
+    beside = result.on_host
+    if beside is not None and result.latency_ms >= max(2 * beside.latency_ms, beside.latency_ms + 1):
+        rows.insert(-1, ("with --target host", *_host_text(beside, result.latency_ms)))
     for row in rows:
         table.add_row(*row)
     console.print(table)
 
 
-def models(console: Console, found: "list[tuple[Published, Path | None]]") -> None:
+def _host_text(beside: "OnHost", latency_ms: float) -> tuple[str, str]:
+    """What a host plan takes, and what that saves."""
+    took = f"{beside.latency_ms:.{1 if beside.latency_ms >= 0.1 else 2}f} ms"
+    times = latency_ms / beside.latency_ms
+    if beside.arena_bytes is None:
+        return f"about {took}", f"about {float(f'{times:.1g}'):g} x as fast, estimated and not measured"
+    return took, f"{times:.1f} x as fast, in {bytes_text(beside.arena_bytes)}"
+
+
+def models(console: Screen, found: "list[tuple[Published, Path | None]]") -> None:
     """Published models, and where each is."""
     table = Table(box=None, header_style="bold", pad_edge=False)
     for name in ("name", "bytes", "licence", "what", "where"):
@@ -140,7 +174,7 @@ def models(console: Console, found: "list[tuple[Published, Path | None]]") -> No
     console.print(table)
 
 
-def zoo(console: Console, networks: "list[Described]") -> None:
+def zoo(console: Screen, networks: "list[Described]") -> None:
     """The networks of the zoo and what may be said of each."""
     table = Table(box=None, header_style="bold", pad_edge=False)
     for name in ("network", "parameters and defaults"):

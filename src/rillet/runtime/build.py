@@ -236,7 +236,7 @@ def key_of(parts: Iterable[str]) -> str:
     """A name for all these texts together."""
     digest = hashlib.sha256()
     for part in parts:
-        data = part.encode()
+        data = part.encode(errors="surrogatepass")  # a file may be called by bytes that are no text
         digest.update(len(data).to_bytes(8, "little"))
         digest.update(data)
     return digest.hexdigest()[:32]

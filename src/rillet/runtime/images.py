@@ -25,6 +25,17 @@ def contract(graph: Graph) -> ImageSpec:
     return graph.image
 
 
+def may_be_picture(graph: Graph) -> bool:
+    """True where the input has the form of a picture: three channels at most three times as long as wide, or one of a
+    square. Other maps of one channel are as often spectrograms.
+    """
+    spec = graph.image
+    if spec is None:
+        return False
+    short, long = sorted((spec.height, spec.width))
+    return long <= 3 * short if spec.channels == 3 else short == long
+
+
 def as_input(pixels: Array, graph: Graph) -> Array:
     """The input of `graph` from pixels of its size, scaled and quantised."""
     spec, node = contract(graph), graph.input_nodes[0]

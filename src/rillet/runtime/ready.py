@@ -58,6 +58,11 @@ def make_ready(identity: Callable[[], tuple[str, ...] | None], plan: "Callable[[
     return made
 
 
+def find_ready(identity: tuple[str, ...] | None) -> Ready | None:
+    """What was kept under `identity`; None where nothing was."""
+    return None if identity is None else _read(cache_folder() / "ready" / _key(identity))
+
+
 def _make(plan: "Plan") -> Ready:
     from rillet.plan.rows import plan_layerwise
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from html import escape
 
-from rillet.report.picture.words import legal
+from rillet.system.printable import printable
 
 FONT = "Arial, Helvetica, 'Liberation Sans', sans-serif"
 
@@ -72,8 +72,8 @@ class Ink:
 
 
 def escaped(words: str) -> str:
-    """Text as XML takes it."""
-    return escape(legal(words))
+    """Text as XML takes it, within an element or an attribute."""
+    return escape(printable(words))
 
 
 def number(value: float) -> str:

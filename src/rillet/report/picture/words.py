@@ -1,9 +1,8 @@
 """Numbers and text as pictures show them."""
 
-import re
 import unicodedata
 
-ILLEGAL = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+from rillet.system.printable import printable
 
 
 def engineering(count: int) -> str:
@@ -20,15 +19,11 @@ def engineering(count: int) -> str:
 
 
 def shortened(text: str, most: int) -> str:
-    """`text`, or its ends about an ellipsis where it has more than `most` letters."""
+    """`text` as it is shown, or its ends about an ellipsis where it has more than `most` letters."""
+    text = printable(text)
     if len(text) <= most:
         return text
     return f"{text[: most // 2]}…{text[len(text) - (most - 1) // 2 :]}"
-
-
-def legal(text: str) -> str:
-    """`text` with a replacement character for each that XML 1.0 has no place for (section 2.2)."""
-    return ILLEGAL.sub("\ufffd", text)
 
 
 def text_width(text: str, size: float, *, bold: bool = False) -> float:
@@ -47,7 +42,8 @@ def _advance(character: str) -> float:
 
 
 def fitted(text: str, size: float, width: float, *, bold: bool = False) -> str:
-    """`text`, or its ends about an ellipsis where it is wider than `width`."""
+    """`text` as it is shown, or its ends about an ellipsis where it is wider than `width`."""
+    text = printable(text)
     if text_width(text, size, bold=bold) <= width:
         return text
     head, tail = "", ""
