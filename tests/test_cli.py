@@ -98,7 +98,7 @@ def test_labels(vww: Path, tmp_path: Path) -> None:
     assert json.loads(done.stdout)["top"][0]["label"] == "person"
     labels.write_text("one\n")
     assert "must have a line for each of 2 classes, got 1" in failed("run", vww, photo, "--labels", labels)
-    assert "cannot be read" in failed("run", vww, photo, "--labels", tmp_path / "none.txt")
+    assert "must be a label file, got no file" in failed("run", vww, photo, "--labels", tmp_path / "none.txt")
 
 
 def test_verify(vww: Path) -> None:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rillet.errors import GraphError, RilletError, TargetError
+from rillet.cli.ending import run
+from rillet.errors import GraphError, TargetError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -45,16 +46,8 @@ BitsOption = Annotated[
 
 
 def main() -> None:
-    """Runs the command line; an error that a user can cause is one sentence and exit code 1."""
-    try:
-        app()
-    except RilletError as error:
-        print(f"rillet: {error}", file=sys.stderr)
-        raise SystemExit(1) from None
-    except BrokenPipeError:
-        # The reader of our output has left (`rillet show | head`): nothing to say, nobody to say it to.
-        sys.stderr.close()
-        raise SystemExit(1) from None
+    """Runs the command line; an error that a user can cause is one sentence and exit code 1, Ctrl-C 130."""
+    raise SystemExit(run(app))
 
 
 def parse_size(text: str, option: str = "--ram") -> int:

@@ -16,22 +16,23 @@ from rillet.ir.graph import Array, Graph
 from rillet.ir.packed import from_lists, from_planes
 from rillet.ir.text import parse_graph
 from rillet.ir.types import DType
+from rillet.system.reading import MODEL_BYTES, ZIP_END, ZIP_START, read_bytes
 
 VERSIONS = ("rillet 1", "rillet 2")
 """The second has packed weights."""
-MAX_BYTES = 2**31
+MAX_BYTES = MODEL_BYTES
 MAX_TEXT_BYTES = 2**24
 _MEMBERS = ("version", "graph.txt", "weights.safetensors")
 
 
 def load(path: Path) -> Graph:
     """The graph in a file; raises GraphError where it is none, Unsupported for a later version."""
-    try:
-        with path.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise GraphError(f"{path}: cannot be read: {error.strerror}") from None
-    return parse(data, str(path))
+
+    def look(head: bytes, tail: bytes) -> None:
+        if not head.startswith(ZIP_START) or ZIP_END not in tail:
+            raise GraphError(f"{path}: must be a .rlt file: File is not a zip file")
+
+    return parse(read_bytes(path, MAX_BYTES, "a .rlt file", look=look), str(path))
 
 
 def parse(data: bytes, name: str) -> Graph:

@@ -14,6 +14,7 @@ import torch
 
 from rillet.errors import BuildError, GraphError
 from rillet.system.files import write_file
+from rillet.system.reading import MODEL_BYTES, read_bytes
 
 CHECKPOINT = "checkpoint.pt"
 _VERSION = 1
@@ -70,10 +71,7 @@ def load(folder: Path) -> tuple[dict[str, Any], dict[str, Any]] | None:
     path = folder / CHECKPOINT
     if not path.exists():
         return None
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise GraphError(f"{path}: cannot be read: {error.strerror}") from None
+    data = read_bytes(path, MODEL_BYTES, "a checkpoint")
     try:
         found = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except _BROKEN as error:

@@ -16,6 +16,7 @@ from rillet.importers.onnx.views import View, of_input
 from rillet.ir.graph import Graph, Node
 from rillet.ir.ops import Constant, Input
 from rillet.ir.types import DType, Quant, TensorType
+from rillet.system.reading import read_bytes
 
 import onnx  # isort: skip
 
@@ -47,13 +48,12 @@ def load(path: Path) -> Graph:
 
 def load_with_views(path: Path) -> Imported:
     """As `load`, with the layout of the file's input and outputs, for comparison with another runtime."""
-    try:
-        size = path.stat().st_size
-        if size > MAX_FILE_BYTES:
-            raise GraphError(f"{path}: must be at most {MAX_FILE_BYTES} bytes, got {size}")
-        data = path.read_bytes()
-    except OSError as error:
-        raise GraphError(f"{path}: cannot be read: {error.strerror}") from None
+
+    def look(head: bytes, _: bytes) -> None:
+        if head and not head[0] >> 3:  # the number of the first field
+            raise GraphError(f"{path}: must be an ONNX file, got other bytes")
+
+    data = read_bytes(path, MAX_FILE_BYTES, "an ONNX file", look=look)
     return parse_with_views(data, str(path), path.parent)
 
 
