@@ -36,8 +36,8 @@ def run(command: Callable[[], object]) -> int:
         except OSError as error:
             if error.filename is None and error.errno not in _OUTPUT:
                 raise
-            where = "standard output: cannot be written" if error.filename is None else f"{error.filename}: cannot be used"
-            code = _fail(f"{where}: {error.strerror}")
+            what = f"{error.filename}: cannot be used" if error.filename else "standard output: cannot be written"
+            code = _fail(f"{what}: {error.strerror}")
         except Exception:
             if not interrupted():
                 raise

@@ -2,10 +2,12 @@
 
 import io
 import math
+import os
 import zipfile
 import zlib
 from dataclasses import replace
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from safetensors import SafetensorError
@@ -16,7 +18,7 @@ from rillet.ir.graph import Array, Graph
 from rillet.ir.packed import from_lists, from_planes
 from rillet.ir.text import parse_graph
 from rillet.ir.types import DType
-from rillet.system.reading import MODEL_BYTES, ZIP_END, ZIP_START, read_bytes
+from rillet.system.reading import MODEL_BYTES, open_file
 
 VERSIONS = ("rillet 1", "rillet 2")
 """The second has packed weights."""
@@ -27,19 +29,19 @@ _MEMBERS = ("version", "graph.txt", "weights.safetensors")
 
 def load(path: Path) -> Graph:
     """The graph in a file; raises GraphError where it is none, Unsupported for a later version."""
-
-    def look(head: bytes, tail: bytes) -> None:
-        if not head.startswith(ZIP_START) or ZIP_END not in tail:
-            raise GraphError(f"{path}: must be a .rlt file: File is not a zip file")
-
-    return parse(read_bytes(path, MAX_BYTES, "a .rlt file", look=look), str(path))
+    with open_file(path, MAX_BYTES, "a .rlt file") as file:
+        return _read(file, os.fstat(file.fileno()).st_size, str(path))
 
 
 def parse(data: bytes, name: str) -> Graph:
     """The graph in the bytes of a file called `name`."""
     if len(data) > MAX_BYTES:
         raise GraphError(f"{name}: must be at most {MAX_BYTES} bytes")
-    version, text, weights = _members(data, name)
+    return _read(io.BytesIO(data), len(data), name)
+
+
+def _read(file: BinaryIO, size: int, name: str) -> Graph:
+    version, text, weights = _members(file, size, name)
     said = version[:40].decode("utf-8", "replace").strip()
     if said not in VERSIONS:
         raise Unsupported(f"{name}: version must be {' or '.join(map(repr, VERSIONS))}, got {said!r}")
@@ -47,6 +49,7 @@ def parse(data: bytes, name: str) -> Graph:
         tensors = load_tensors(weights)
     except (SafetensorError, KeyError, ValueError, TypeError) as error:
         raise GraphError(f"{name}: weights.safetensors: {str(error).partition(chr(10))[0]}") from None
+    del weights
     try:
         described = parse_graph(text.decode())
         graph = replace(described, params=_unpacked(described, tensors))
@@ -86,15 +89,15 @@ def _unpacked(graph: Graph, tensors: dict[str, Array]) -> dict[str, Array]:
     return out
 
 
-def _members(data: bytes, name: str) -> list[bytes]:
+def _members(file: BinaryIO, size: int, name: str) -> list[bytes]:
     """The three members, none of them compressed: what is read is never more than the file."""
     try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        with zipfile.ZipFile(file) as archive:
             found = {info.filename: info for info in archive.infolist()}
             if len(found) != len(_MEMBERS) or found.keys() != set(_MEMBERS):
                 raise GraphError(f"{name}: must be a .rlt file of {', '.join(_MEMBERS)}")
             for info in found.values():
-                if info.compress_type != zipfile.ZIP_STORED or info.file_size > len(data):
+                if info.compress_type != zipfile.ZIP_STORED or info.file_size > size:
                     raise GraphError(f"{name}: {info.filename}: must be stored uncompressed")
             if found["graph.txt"].file_size > MAX_TEXT_BYTES or found["version"].file_size > 100:
                 raise GraphError(f"{name}: graph.txt must be at most {MAX_TEXT_BYTES} bytes")

@@ -53,8 +53,8 @@ def load_with_views(path: Path) -> Imported:
         if head and not head[0] >> 3:  # the number of the first field
             raise GraphError(f"{path}: must be an ONNX file, got other bytes")
 
-    data = read_bytes(path, MAX_FILE_BYTES, "an ONNX file", look=look)
-    return parse_with_views(data, str(path), path.parent)
+    # Given away, so that it goes as soon as it is parsed.
+    return parse_with_views(read_bytes(path, MAX_FILE_BYTES, "an ONNX file", look=look), str(path), path.parent)
 
 
 def parse(data: bytes, name: str, folder: Path | None = None) -> Graph:
@@ -65,7 +65,9 @@ def parse(data: bytes, name: str, folder: Path | None = None) -> Graph:
 def parse_with_views(data: bytes, name: str, folder: Path | None = None) -> Imported:
     """As `load_with_views`, from bytes."""
     try:
-        return _import(File(data, name, folder))
+        file = File(data, name, folder)
+        del data
+        return _import(file)
     except RilletError as error:
         raise type(error)(f"{name}: {error}") from None
 
