@@ -32,7 +32,7 @@ KEPT_BYTES = 2**16
 _SHOWN = 300
 """Characters of it that a message has."""
 _TICK_SECONDS = 0.1
-_GRACE_SECONDS = 2.0
+_GRACE_SECONDS = 1.0
 """For the output that is still on its way when the compiler has ended."""
 
 
@@ -195,7 +195,8 @@ def _run(command: Sequence[str], work: Path, stop: threading.Event | None = None
         reader.join(_GRACE_SECONDS)
         if reader.is_alive():
             _end(process)  # something that it started has its output still
-        else:
+            reader.join(_GRACE_SECONDS)
+        if not reader.is_alive():
             process.stdout.close()
     return process.returncode, bytes(said).decode("utf-8", "replace")
 

@@ -34,7 +34,7 @@ KEPT = ("objects", "programs", "ready")
 BUILDING = "building"
 """The folder in which things are made; what a killed program leaves there is removed by another one, later."""
 MARKER = ".rillet"
-"""A file in each folder that Rillet made and may remove things from."""
+"""An empty folder in each folder that Rillet made and may remove things from."""
 _LEFT = "rillet-"
 _KEY, _FILE = re.compile("[0-9a-f]{32}"), re.compile(r"[0-9a-f]{32}(\.\w{1,8})?")
 _OTHERS = stat.S_IWGRP | stat.S_IWOTH
@@ -263,13 +263,13 @@ def _mark(place: Path, made: bool) -> None:
     if (place / MARKER).exists() or not (made or not any(place.iterdir())):
         return
     with contextlib.suppress(FileExistsError):
-        os.close(os.open(place / MARKER, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+        (place / MARKER).mkdir(0o700)
 
 
 def _marked(place: Path, pattern: str) -> list[Path]:
     """What lies in a folder that has Rillet's marker."""
     try:
-        return list(place.glob(pattern)) if (place / MARKER).is_file() else []
+        return list(place.glob(pattern)) if (place / MARKER).is_dir() else []
     except OSError:
         return []
 
