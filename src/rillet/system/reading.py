@@ -3,8 +3,8 @@
 import os
 import stat
 from collections.abc import Callable
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 from rillet.errors import GraphError, RilletError
 
@@ -42,7 +42,7 @@ def open_file(
     what: str = "a file",
     error: type[RilletError] = GraphError,
     follow: bool = True,
-) -> BinaryIO:
+) -> BufferedReader:
     """A regular file of at most `most` bytes, opened to be read.
 
     Raises `error`, "PATH: must be WHAT, got ...", for folders, FIFOs, sockets and devices, for a longer file, for links
@@ -108,14 +108,14 @@ def _check(about: os.stat_result, path: Path, most: int, what: str, error: type[
         raise error(f"{path}: must be at most {most} bytes, got {about.st_size}")
 
 
-def _show(file: BinaryIO, size: int, look: Look) -> None:
+def _show(file: BufferedReader, size: int, look: Look) -> None:
     head = file.read(HEAD_BYTES)
     file.seek(max(0, size - TAIL_BYTES))
     look(head, file.read(TAIL_BYTES))
     file.seek(0)
 
 
-def _rest(file: BinaryIO, data: bytes, most: int) -> bytes:
+def _rest(file: BufferedReader, data: bytes, most: int) -> bytes:
     """What follows in a file that tells no size (as those of /proc), or that grows meanwhile."""
     out = bytearray(data)
     while len(out) <= most and (more := file.read(min(_PIECE_BYTES, most + 1))):

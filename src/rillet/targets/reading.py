@@ -1,6 +1,7 @@
 """Reads TOML files strictly: what is unknown, missing, doubled or out of range is named."""
 
 import difflib
+import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from functools import cache
@@ -14,6 +15,10 @@ from rillet.system.reading import TOML_BYTES, read_text
 MAX_DEPTH = 8
 """Tables within tables of a file that is meant."""
 MAX_SHOWN = 80
+_MAX_PARTS = 64
+_PART = r"(?:[A-Za-z0-9_-]++|\"[^\"\n]*+\"|'[^'\n]*+')[ \t]*+"
+_LONG_KEY = re.compile(rf"(?<![A-Za-z0-9_-])(?:{_PART}\.[ \t]*+){{{_MAX_PARTS}}}")
+"""Python takes a time that grows as the square of a key's parts."""
 _INTEGERS = range(-(2**63), 2**63)
 """Those that TOML 1.0 asks for; Python reads longer ones, and then stumbles over them."""
 
@@ -52,6 +57,8 @@ def text_of(path: Path) -> str:
 
 def table(where: str, text: str) -> dict[str, Any]:
     """A TOML text as a table; raises TargetError, which begins with `where`, where it is none or doubles a key."""
+    if _LONG_KEY.search(text):
+        raise TargetError(f"{where}: must have keys of at most {_MAX_PARTS} parts")
     try:
         found = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError, ValueError) as error:

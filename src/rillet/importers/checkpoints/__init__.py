@@ -19,7 +19,9 @@ _FORMS = ((is_zip, parse_zip), (is_pickle, parse_legacy), (is_keras, parse_keras
 def read(path: Path) -> Checkpoint:
     """The tensors of a checkpoint; raises GraphError for a broken file, Unsupported for what is not read."""
     name = str(path)
-    return parse(read_bytes(path, MAX_FILE_BYTES, "a checkpoint", look=lambda *seen: _look(*seen, name)), name)
+    return parse(
+        read_bytes(path, MAX_FILE_BYTES, "a checkpoint", look=lambda head, tail: _look(head, tail, name)), name
+    )
 
 
 def parse(data: bytes, name: str) -> Checkpoint:

@@ -6,7 +6,7 @@ from pathlib import Path
 from rillet.errors import GraphError, RilletError, Unsupported
 from rillet.importers.images import default_image
 from rillet.importers.naming import name_nodes
-from rillet.importers.onnx import notes, operators, patterns, qlinear, quantized, windows
+from rillet.importers.onnx import notes, operators, patterns, qlinear, quantized, windows, wire
 from rillet.importers.onnx.builder import Builder, Known, Result
 from rillet.importers.onnx.draft import Draft
 from rillet.importers.onnx.file import MAX_FILE_BYTES, TYPE_NAMES, File, Operator, Value
@@ -50,7 +50,7 @@ def load_with_views(path: Path) -> Imported:
     """As `load`, with the layout of the file's input and outputs, for comparison with another runtime."""
 
     def look(head: bytes, _: bytes) -> None:
-        if head and not head[0] >> 3:  # the number of the first field
+        if not wire.begins(head, onnx.ModelProto.DESCRIPTOR):
             raise GraphError(f"{path}: must be an ONNX file, got other bytes")
 
     # Given away, so that it goes as soon as it is parsed.
