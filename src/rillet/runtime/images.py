@@ -23,6 +23,8 @@ MAX_HEADER_BYTES = 2**16
 """Bytes of a .npy file before its values."""
 _LITTLE_BYTES = 2**20
 """An array of a wrong size up to this is read to say which it has."""
+_WIDEST = 8
+"""Times as large as it must be, an array of another type is read to say which it has."""
 _ROWS = 256
 """Of a transparent picture that are laid on white at a time."""
 
@@ -141,7 +143,7 @@ def load_array(path: Path, graph: Graph) -> Array:
             if len(data) != size:
                 raise GraphError(f"{path}: must have {size} bytes ({expected} of {node.shape}), got {len(data)}")
             return np.frombuffer(data, expected.newbyteorder("<")).astype(expected).reshape(node.shape.array)
-        stored = BytesIO(read_bytes(path, size + MAX_HEADER_BYTES, "a .npy array"))
+        stored = BytesIO(read_bytes(path, _WIDEST * size + MAX_HEADER_BYTES, "a .npy array"))
         _check_header(stored, path, node)
         array: Array = np.load(stored, allow_pickle=False)
     except (ValueError, EOFError, SyntaxError, TypeError, OverflowError, MemoryError, RecursionError) as error:
