@@ -290,9 +290,9 @@ def test_broken_safetensors(data: bytes) -> None:
 
 
 def test_other_files(tmp_path: Path) -> None:
-    with pytest.raises(GraphError, match="nothing.pth: cannot be read"):
+    with pytest.raises(GraphError, match="nothing.pth: must be a checkpoint, got no file"):
         read(tmp_path / "nothing.pth")
-    with pytest.raises(GraphError, match="cannot be read"):
+    with pytest.raises(GraphError, match="must be a checkpoint, got a folder"):
         read(tmp_path)
     path = tmp_path / "text.pth"
     path.write_text("hello")

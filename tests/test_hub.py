@@ -13,7 +13,7 @@ import pytest
 from conftest import NETWORKS, SHARED, shared_file
 from rillet.analyses.classify import classify
 from rillet.backends import reference
-from rillet.errors import GraphError
+from rillet.errors import GraphError, RilletWarning
 from rillet.runtime import hub
 from rillet.runtime.images import load_input
 from rillet.runtime.models import Preprocessing, open_model
@@ -122,7 +122,10 @@ def test_no_network_and_no_such_file(server: Server, cache: Path) -> None:
 def test_unwritable_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("RILLET_CACHE", str(tmp_path / "file"))
-    with pytest.raises(GraphError, match="cannot be written"):
+    with (
+        pytest.warns(RilletWarning, match=r"file: cache must be writable, got: .*; a private one is used"),
+        pytest.raises(GraphError, match="cannot be downloaded"),
+    ):
         hub.fetch(entry("http://127.0.0.1:9/model"))
 
 

@@ -132,7 +132,7 @@ def test_wrong_arrays(tmp_path: Path) -> None:
     header = (tmp_path / "a.npy").read_bytes()[:128]
     (tmp_path / "c.npy").write_bytes(header.replace(b"(4, 6, 3), }", b"(4, 6, 99999999999), }")[:128])
     for name in ("o.npy", "b.npy", "c.npy"):
-        with pytest.raises(GraphError, match="must be a .npy array"):
+        with pytest.raises(GraphError, match="must be (a .npy array|int8 of 4x6x3)"):
             load_array(tmp_path / name, graph)
-    with pytest.raises(GraphError, match="cannot be read"):
+    with pytest.raises(GraphError, match="must be a .npy array, got no file"):
         load_array(tmp_path / "none.npy", graph)

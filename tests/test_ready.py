@@ -25,6 +25,7 @@ from rillet.runtime.models import open_model
 from rillet.runtime.ready import Ready, make_ready
 from rillet.runtime.run import Program
 from rillet.runtime.words import Preprocessing
+from rillet.system import cache as system_cache
 from rillet.targets.host import Host
 from test_plan import residual
 
@@ -172,11 +173,11 @@ def test_an_entry_of_nonsense_is_made_again(planner: Planner, cache: Path, words
     """Whole by its checksum, and yet no entry."""
     made(planner)
     entry = _entry(cache)
-    other = entry.parent.parent / "other.json"
+    other = cache / "other.json"
     other.write_text(json.dumps({**json.loads(entry.read_text()), **words}))
-    place = entry.parent
+    key = entry.parent.name
     entry.unlink()
-    build.keep(other, place)
+    system_cache.keep(other, "ready", key)
     made(planner)
     assert planner.calls == 2
 
@@ -191,13 +192,13 @@ def test_a_damaged_build_is_made_again(planner: Planner, cache: Path) -> None:
 
 def test_the_longest_unused_go_beyond_the_bound(planner: Planner, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made(planner)
-    size = sum(file.stat().st_size for file in cache.rglob("*.*"))
-    for file in cache.rglob("*.*"):
+    size = sum(file.stat().st_size for file in cache.glob("*/*/*.*"))
+    for file in cache.glob("*/*/*.*"):
         os.utime(file, ns=(10**18, 10**18))
-    monkeypatch.setattr(build, "MOST_BYTES", size + size // 2)
+    monkeypatch.setattr(system_cache, "MOST_BYTES", size + size // 2)
     other = Planner(residual(8, 8, 2))
     made(other, ("other",))
-    assert sum(file.stat().st_size for file in cache.rglob("*.*")) <= size + size // 2
+    assert sum(file.stat().st_size for file in cache.glob("*/*/*.*")) <= size + size // 2
     # What was made last is there; of what was there before, something is not.
     made(other, ("other",))
     assert other.calls == 1
@@ -205,12 +206,13 @@ def test_the_longest_unused_go_beyond_the_bound(planner: Planner, cache: Path, m
     assert planner.calls == 2
 
 
-def test_what_killed_builds_left_goes(planner: Planner, cache: Path) -> None:
-    for name, age in (("building-old", 10**6), ("building-new", 60)):
-        (cache / name).mkdir(parents=True)
-        os.utime(cache / name, (time.time() - age,) * 2)
+def test_what_killed_builds_left_goes(planner: Planner) -> None:
+    place = system_cache.room("building")
+    for name, age in (("rillet-old", 10**6), ("rillet-new", 60), ("other-old", 10**6)):
+        (place / name).mkdir()
+        os.utime(place / name, (time.time() - age,) * 2)
     made(planner)
-    assert [place.name for place in cache.glob("building-*")] == ["building-new"]
+    assert sorted(left.name for left in place.glob("*-*")) == ["other-old", "rillet-new"]
 
 
 def test_a_file_is_known_by_its_bytes_its_words_and_the_labels_beside_it(tmp_path: Path) -> None:
@@ -264,4 +266,4 @@ def test_processes_at_once_and_the_next_one(tmp_path: Path, cache: Path) -> None
     for record in found:
         del record["latency_ms"]
     assert found[0] == found[1] == found[2]
-    assert not list(cache.glob("building-*"))
+    assert not list(cache.glob("building/rillet-*"))

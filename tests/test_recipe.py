@@ -113,5 +113,5 @@ def test_what_is_refused(change: tuple[str, str], message: str) -> None:
 def test_unknown_names(tmp_path: Path) -> None:
     with pytest.raises(GraphError, match=r"cifar69: must be a recipe; did you mean cifar96\?"):
         recipe.find("cifar69")
-    with pytest.raises(GraphError, match=r"none\.toml: must be a file that can be read"):
+    with pytest.raises(GraphError, match=r"none\.toml: must be a TOML file, got no file"):
         recipe.find(str(tmp_path / "none.toml"))

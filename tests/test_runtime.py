@@ -14,6 +14,7 @@ from rillet.plan.rows import plan_rows
 from rillet.runtime import build, oracles
 from rillet.runtime.run import Program
 from rillet.runtime.verify import verify
+from rillet.system import cache
 from test_plan import residual
 
 
@@ -28,7 +29,7 @@ def test_builds_are_kept_by_content(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     kernels = {**files, "kernels/arithmetic.h": files["kernels/arithmetic.h"] + "\n"}
     assert build.build_library(kernels) != first
     assert build.build_library(files, flags=("-O1",)) != first
-    assert {p.name for p in tmp_path.iterdir()} == {"objects", "programs"}
+    assert {p.name for p in tmp_path.iterdir()} == {"building", "objects", "programs"}
 
 
 def test_the_compilers_first_error_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -36,7 +37,7 @@ def test_the_compilers_first_error_is_shown(tmp_path: Path, monkeypatch: pytest.
     files = c.emit(plan_rows(residual(6, 6, 2)))
     with pytest.raises(BuildError, match=r"net\.c:1:\d+: error"):
         build.build_library({**files, "net.c": "nonsense;\n" + files["net.c"]})
-    assert not list(tmp_path.glob("building-*"))
+    assert [place.name for place in (tmp_path / "building").iterdir()] == [cache.MARKER]
 
 
 def test_no_compiler(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from rillet import targets
 from rillet.errors import TargetError
+from rillet.system.reading import TOML_BYTES
 
 GOOD = """
 name = "mine"
@@ -78,12 +79,12 @@ def test_unknown_names_and_files(tmp_path: Path) -> None:
         targets.load("zcu120")
     with pytest.raises(TargetError, match="qqq: must be a machine; there are ecp5_85, .* files ending in .toml"):
         targets.load("qqq")
-    with pytest.raises(TargetError, match="no.toml: must be a file that can be read"):
+    with pytest.raises(TargetError, match="no.toml: must be a TOML file, got no file"):
         targets.load(str(tmp_path / "no.toml"))
     big, binary = tmp_path / "big.toml", tmp_path / "binary.toml"
-    big.write_text("#" * (targets.MAX_FILE_BYTES + 1))
+    big.write_text("#" * (TOML_BYTES + 1))
     binary.write_bytes(b"\xff\xfe")
-    with pytest.raises(TargetError, match="at most 65536 bytes"):
+    with pytest.raises(TargetError, match="at most 1048576 bytes"):
         targets.load(str(big))
     with pytest.raises(TargetError, match="UTF-8"):
         targets.load(str(binary))

@@ -19,3 +19,7 @@ class Unsupported(RilletError):
 
 class BuildError(RilletError):
     """A compiler that is missing or that refuses the emitted program."""
+
+
+class RilletWarning(UserWarning):
+    """What a user should know and nothing stops for; the command line prints it as a sentence of its own."""

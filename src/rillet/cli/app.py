@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from rillet.cli.ending import run
 from rillet.errors import GraphError, RilletError, TargetError
 from rillet.system.printable import json_text, printable
 
@@ -76,18 +77,10 @@ BitsOption = Annotated[
 
 
 def main() -> None:
-    """Runs the command line; an error that a user can cause is one sentence and exit code 1."""
+    """Runs the command line; an error that a user can cause is one sentence and exit code 1, Ctrl-C 130."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # what a terminal in another encoding lacks
-    try:
-        app()
-    except RilletError as error:
-        warn(str(error))
-        raise SystemExit(1) from None
-    except BrokenPipeError:
-        # The reader of our output has left (`rillet show | head`): nothing to say, nobody to say it to.
-        sys.stderr.close()
-        raise SystemExit(1) from None
+    raise SystemExit(run(app))
 
 
 def parse_size(text: str, option: str = "--ram") -> int:

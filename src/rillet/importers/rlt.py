@@ -2,10 +2,12 @@
 
 import io
 import math
+import os
 import zipfile
 import zlib
 from dataclasses import replace
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from safetensors import SafetensorError
@@ -16,29 +18,30 @@ from rillet.ir.graph import Array, Graph
 from rillet.ir.packed import from_lists, from_planes
 from rillet.ir.text import parse_graph
 from rillet.ir.types import DType
+from rillet.system.reading import MODEL_BYTES, open_file
 
 VERSIONS = ("rillet 1", "rillet 2", "rillet 3")
 """The second has packed weights, the third shared ones."""
-MAX_BYTES = 2**31
+MAX_BYTES = MODEL_BYTES
 MAX_TEXT_BYTES = 2**24
 _MEMBERS = ("version", "graph.txt", "weights.safetensors")
 
 
 def load(path: Path) -> Graph:
     """The graph in a file; raises GraphError where it is none, Unsupported for a later version."""
-    try:
-        with path.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise GraphError(f"{path}: cannot be read: {error.strerror}") from None
-    return parse(data, str(path))
+    with open_file(path, MAX_BYTES, "a .rlt file") as file:
+        return _read(file, os.fstat(file.fileno()).st_size, str(path))
 
 
 def parse(data: bytes, name: str) -> Graph:
     """The graph in the bytes of a file called `name`."""
     if len(data) > MAX_BYTES:
         raise GraphError(f"{name}: must be at most {MAX_BYTES} bytes")
-    version, text, weights = _members(data, name)
+    return _read(io.BytesIO(data), len(data), name)
+
+
+def _read(file: BinaryIO, size: int, name: str) -> Graph:
+    version, text, weights = _members(file, size, name)
     said = version[:40].decode("utf-8", "replace").strip()
     if said not in VERSIONS:
         raise Unsupported(f"{name}: version must be {' or '.join(map(repr, VERSIONS))}, got {said!r}")
@@ -46,6 +49,7 @@ def parse(data: bytes, name: str) -> Graph:
         tensors = load_tensors(weights)
     except (SafetensorError, KeyError, ValueError, TypeError) as error:
         raise GraphError(f"{name}: weights.safetensors: {str(error).partition(chr(10))[0]}") from None
+    del weights
     try:
         described = parse_graph(text.decode())
         graph = replace(described, params=_unpacked(described, tensors))
@@ -85,15 +89,15 @@ def _unpacked(graph: Graph, tensors: dict[str, Array]) -> dict[str, Array]:
     return out
 
 
-def _members(data: bytes, name: str) -> list[bytes]:
+def _members(file: BinaryIO, size: int, name: str) -> list[bytes]:
     """The three members, none of them compressed: what is read is never more than the file."""
     try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        with zipfile.ZipFile(file) as archive:
             found = {info.filename: info for info in archive.infolist()}
             if len(found) != len(_MEMBERS) or found.keys() != set(_MEMBERS):
                 raise GraphError(f"{name}: must be a .rlt file of {', '.join(_MEMBERS)}")
             for info in found.values():
-                if info.compress_type != zipfile.ZIP_STORED or info.file_size > len(data):
+                if info.compress_type != zipfile.ZIP_STORED or info.file_size > size:
                     raise GraphError(f"{name}: {info.filename}: must be stored uncompressed")
             if found["graph.txt"].file_size > MAX_TEXT_BYTES or found["version"].file_size > 100:
                 raise GraphError(f"{name}: graph.txt must be at most {MAX_TEXT_BYTES} bytes")

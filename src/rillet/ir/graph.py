@@ -267,7 +267,7 @@ def _check_params(graph: Graph, node: Node) -> None:
             raise GraphError(f"{param.name} must have shape {param.shape}, got {array.shape}")
         if array.dtype != param.dtype.numpy:
             raise GraphError(f"{param.name} must be {param.dtype.numpy}, got {array.dtype}")
-        if param.dtype is DType.F32 and not np.isfinite(array.astype(np.float64)).all():
+        if param.dtype is DType.F32 and not np.isfinite(array).all():
             raise GraphError(f"{param.name} must be finite")
         _check_values(param, array)
 

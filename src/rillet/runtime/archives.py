@@ -6,9 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rillet.errors import GraphError
-from rillet.runtime.build import cache_folder
 from rillet.runtime.download import Progress, Remote, download, silent
+from rillet.system.cache import cache_folder, room
 from rillet.system.parts import move, temporary_folder
+
+DATA = "data"
+"""The folder of the cache that data sets are unpacked into."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +60,11 @@ def fetch(archive: Archive, progress: Progress = silent) -> Path:
     Raises GraphError, saying what to do, where there is no network, the bytes are not the published ones, or the disk
     is full.
     """
-    place = cache_folder() / "data"
+    found = cache_folder() / DATA / archive.folder
+    if found.is_dir():
+        return found
+    place = room(DATA)
     target = place / archive.folder
-    if target.is_dir():
-        return target
     file = place / archive.url.rpartition("/")[2]
     otherwise = f"unpack {archive.url} into a folder that RILLET_DATA names"
     if not file.exists():

@@ -1,55 +1,53 @@
-"""Builds emitted programs: finds a C compiler, compiles each file once, and keeps the results by content.
-
-What is kept is called by its own checksum, in a folder called by that of all that it was made of. So what is damaged is
-seen and made again, and processes that make the same at once put the same in place.
-"""
+"""Builds emitted programs: finds a C compiler, compiles each file once, and keeps the results by content."""
 
 import contextlib
-import hashlib
 import importlib.util
 import os
 import platform
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
-import tempfile
+import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
+from typing import BinaryIO
 
 from rillet.errors import BuildError
+from rillet.system.cache import keep, kept, key_of, trim, workshop
 
 FLAGS = ("-O3", "-std=c99", "-Wall", "-Wextra", "-Werror", "-Wno-unknown-warning-option", "-Wno-stringop-overflow")
 """gcc 12 warns of stores past the arena in loops that never run; other compilers do not know that warning."""
-COMPILE_SECONDS = 600
-MOST_BYTES = 2 << 30
-"""Bytes of builds that are kept; beyond, those go that have not been used for longest."""
-LEFT_SECONDS = 24 * 3600.0
-"""Age of a folder in which nobody builds any more."""
-KEPT = ("objects", "programs", "ready")
-
-
-def cache_folder() -> Path:
-    """Where builds are kept: $RILLET_CACHE, else `rillet` in the user's cache folder."""
-    own = os.environ.get("RILLET_CACHE")
-    if own:
-        return Path(own)
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "rillet"
+SECONDS = "RILLET_COMPILE_SECONDS"
+"""The environment variable that says how long a compiler may take for one file."""
+COMPILE_SECONDS = 600.0
+"""What it may take where that is not said."""
+KEPT_BYTES = 2**16
+"""Of what a compiler prints, so much of the beginning and as much of the end are looked at."""
+_SHOWN = 300
+"""Characters of it that a message has."""
+_TICK_SECONDS = 0.1
+_GRACE_SECONDS = 1.0
+"""For the output that is still on its way when the compiler has ended."""
 
 
 def find_compiler() -> tuple[str, ...]:
     """The command of a C compiler: $CC, cc, clang, gcc, or the ziglang wheel; raises BuildError where there is none."""
     own = os.environ.get("CC", "").strip()
     if own:
-        command = tuple(shlex.split(own))
-        if shutil.which(command[0]) is None:
+        try:
+            command = tuple(shlex.split(own))
+        except ValueError as error:
+            raise BuildError(f"CC must be a command as a shell takes it, got {own!r}: {error}") from None
+        if not command or shutil.which(command[0]) is None:
             raise BuildError(f"CC must be a C compiler on this machine, got {own!r}")
-        return command
+        # It runs in another folder than ours.
+        return (str(Path(command[0]).absolute()), *command[1:]) if os.sep in command[0] else command
     for name in ("cc", "clang", "gcc"):
         found = shutil.which(name)
         if found:
@@ -61,12 +59,8 @@ def find_compiler() -> tuple[str, ...]:
 
 @cache
 def compiler_version(command: tuple[str, ...]) -> str:
-    """The first line that the compiler says of itself."""
-    try:
-        done = subprocess.run([*command, "--version"], capture_output=True, text=True, timeout=120, check=False)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise BuildError(f"{command[0]}: must run as a C compiler, got {error}") from None
-    return (done.stdout or done.stderr).partition("\n")[0]
+    """The first line that the compiler says of itself; raises BuildError where it does not run."""
+    return _shown(_run([*command, "--version"], Path.cwd())[1].strip().partition("\n")[0])
 
 
 def compiler_facts(command: tuple[str, ...]) -> list[str]:
@@ -101,26 +95,21 @@ def _build(
     headers = {name: text for name, text in files.items() if name.endswith(".h")}
     identity = [*compiler_facts(command), *flags]
     keys = {source: key_of([*identity, source, files[source], *_used(files[source], headers)]) for source in sources}
-    folder = cache_folder()
-    place = folder / "programs" / key_of([*identity, *link, *keys.values()])
-    made = kept(place, Path(product).suffix)
+    key = key_of([*identity, *link, *keys.values()])
+    made = kept("programs", key, Path(product).suffix)
     if made is not None:
         return made
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder, prefix="building-") as name:
-            work = Path(name)
+        with workshop() as work:
             for file, text in files.items():
                 (work / file).parent.mkdir(parents=True, exist_ok=True)
-                (work / file).write_text(text)
-            with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
-                jobs = [pool.submit(_object, command, flags, work, source, folder, keys[source]) for source in sources]
-                objects = [str(job.result()) for job in jobs]
-            _compile([*command, *flags, *link, "-o", str(work / product), *objects, "-lm"], work)
-            made = keep(work / product, place)
-        trim(folder)
+                (work / file).write_text(text, encoding="utf-8")
+            objects = _objects([*command, *flags], work, keys)
+            _compile([*command, *flags, *link, "-o", product, *map(str, objects), "-lm"], work, product)
+            made = keep(work / product, "programs", key)
+        trim()
     except OSError as error:
-        raise BuildError(f"{folder}: must be writable for builds, got: {error.strerror}") from None
+        raise BuildError(f"{error.filename or 'cache'}: must be writable for builds, got: {error.strerror}") from None
     return made
 
 
@@ -129,114 +118,132 @@ def _used(source: str, headers: Mapping[str, str]) -> list[str]:
     return [text for name, text in headers.items() if f'"{name}"' in source or '"kernels/' in source]
 
 
-def _object(command: Sequence[str], flags: Sequence[str], work: Path, source: str, folder: Path, key: str) -> Path:
-    place = folder / "objects" / key
-    made = kept(place, ".o")
+def _objects(command: Sequence[str], work: Path, keys: Mapping[str, str]) -> list[Path]:
+    """The object files of all sources, several at a time; where one fails, or the user stops it, all end."""
+    stop = threading.Event()
+    with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
+        jobs = [pool.submit(_object, command, work, source, key, stop) for source, key in keys.items()]
+        try:
+            return [job.result() for job in jobs]
+        except BaseException:
+            stop.set()
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _object(command: Sequence[str], work: Path, source: str, key: str, stop: threading.Event) -> Path:
+    made = kept("objects", key, ".o")
     if made is not None:
         return made
-    out = work / f"{source}.o"
+    out = f"{source}.o"
     # Data needs no optimiser, and is the largest file.
     speed = ("-O0",) if source == "net_weights.c" else ()
-    _compile([*command, *flags, *speed, "-c", source, "-o", str(out)], work)
-    return keep(out, place)
+    _compile([*command, *speed, "-c", source, "-o", out], work, out, stop)
+    return keep(work / out, "objects", key)
 
 
-def kept(place: Path, suffix: str) -> Path | None:
-    """The file in the folder of a key whose bytes are those that were put there; others are removed."""
+# -- the compiler as a process -----------------------------------------------------------------------------------------
+
+
+def _compile(command: Sequence[str], work: Path, product: str, stop: threading.Event | None = None) -> None:
+    """Runs a compiler that is to make the file `product` in `work`; raises BuildError where it does not."""
+    code, said = _run(command, work, stop)
+    if code:
+        raise BuildError(f"{command[0]}: {first_error(said)}")
+    made = work / product
+    if made.is_symlink() or not made.is_file() or not made.stat().st_size:
+        raise BuildError(f"{command[0]}: must make {product}, got exit code 0 and no such file")
+
+
+def _run(command: Sequence[str], work: Path, stop: threading.Event | None = None) -> tuple[int, str]:
+    """Exit code and output of a compiler, of which the first and last KEPT_BYTES are kept.
+
+    Raises BuildError where it cannot be run, takes longer than it may, or `stop` is set.
+    """
+    seconds = compile_seconds()
     try:
-        found = [file for file in place.iterdir() if file.suffix == suffix]
-    except OSError:
-        return None
-    for file in found:
-        try:
-            if file.stem == _checksum(file):
-                _used_now(file)
-                return file
-            file.unlink()
-        except OSError:
-            continue
-    return None
-
-
-def keep(made: Path, place: Path) -> Path:
-    """Moves a file into the folder of its key, under its checksum."""
-    target = place / f"{_checksum(made)}{made.suffix}"
-    while True:
-        place.mkdir(parents=True, exist_ok=True)
-        try:
-            os.replace(made, target)
-            return target
-        except FileNotFoundError:
-            # Another process that trimmed took the folder for an empty one.
-            if not made.exists():
-                raise
-
-
-def _checksum(file: Path) -> str:
-    with file.open("rb") as data:
-        return hashlib.file_digest(data, "sha256").hexdigest()[:32]
-
-
-def _used_now(file: Path) -> None:
-    """The time of the last use is the file's access time, which is not told by itself everywhere."""
-    with contextlib.suppress(OSError):
-        os.utime(file, ns=(time.time_ns(), file.stat().st_mtime_ns))
-
-
-def trim(folder: Path) -> None:
-    """Removes what has not been used for longest, until at most MOST_BYTES are kept, and what killed builds left."""
-    for left in folder.glob("building-*"):
-        with contextlib.suppress(OSError):
-            if time.time() - left.stat().st_mtime > LEFT_SECONDS:
-                shutil.rmtree(left, ignore_errors=True)
-    found: list[tuple[float, int, Path]] = []
-    for kind in KEPT:
-        for file in (folder / kind).rglob("*.*"):
-            with contextlib.suppress(OSError):
-                about = file.stat()
-                found.append((max(about.st_atime, about.st_mtime), about.st_size, file))
-    total = sum(size for _, size, _ in found)
-    for _, size, file in sorted(found):
-        if total <= MOST_BYTES:
-            break
-        with contextlib.suppress(OSError):
-            file.unlink()
-            file.parent.rmdir()
-        total -= size
-
-
-def _compile(command: Sequence[str], work: Path) -> None:
-    try:
-        done = subprocess.run(
+        # A session of its own: what it started ends with it.
+        process = subprocess.Popen(
             command,
             cwd=work,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=COMPILE_SECONDS,
-            check=False,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
         )
-    except subprocess.TimeoutExpired:
-        raise BuildError(f"{command[0]}: must finish within {COMPILE_SECONDS} s") from None
-    if done.returncode:
-        raise BuildError(f"{command[0]}: {first_error(done.stderr)}")
+    except (OSError, ValueError) as error:
+        raise BuildError(f"{command[0]}: must run as a C compiler, got: {getattr(error, 'strerror', error)}") from None
+    assert process.stdout is not None
+    said = bytearray()
+    reader = threading.Thread(target=_listen, args=(process.stdout, said), daemon=True)
+    reader.start()
+    until = time.monotonic() + seconds
+    try:
+        while process.poll() is None:
+            if time.monotonic() > until:
+                raise BuildError(f"{command[0]}: must finish within {seconds:g} s ({SECONDS} says otherwise)")
+            if stop is not None and stop.is_set():
+                raise BuildError(f"{command[0]}: was stopped")
+            if reader.is_alive():
+                reader.join(_TICK_SECONDS)  # its output ends when it does
+            else:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(_TICK_SECONDS)
+    finally:
+        if process.poll() is None:
+            _end(process)
+        reader.join(_GRACE_SECONDS)
+        if reader.is_alive():
+            _end(process)  # something that it started has its output still
+            reader.join(_GRACE_SECONDS)
+        if not reader.is_alive():
+            process.stdout.close()
+    return process.returncode, bytes(said).decode("utf-8", "replace")
+
+
+def _listen(pipe: BinaryIO, said: bytearray) -> None:
+    """Reads all that comes, and keeps its beginning and its end."""
+    with contextlib.suppress(OSError, ValueError):
+        while piece := os.read(pipe.fileno(), KEPT_BYTES):
+            said += piece
+            del said[KEPT_BYTES : max(KEPT_BYTES, len(said) - KEPT_BYTES)]
+
+
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    """Ends a process and what it started."""
+    if hasattr(os, "killpg"):
+        with contextlib.suppress(OSError):
+            os.killpg(process.pid, signal.SIGKILL)
+    process.kill()
+    process.wait()
+
+
+def compile_seconds() -> float:
+    """How long a compiler may take for one file: $RILLET_COMPILE_SECONDS, else COMPILE_SECONDS."""
+    own = os.environ.get(SECONDS, "").strip()
+    if not own:
+        return COMPILE_SECONDS
+    try:
+        seconds = float(own)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds <= 1e6:
+        raise BuildError(f"{SECONDS} must be seconds above 0 and at most 1e6, got {own!r}")
+    return seconds
 
 
 def first_error(output: str) -> str:
-    """The line of a compiler's output that tells what is wrong, with its file."""
+    """The line of a compiler's output that tells what is wrong, with its file; shortened, and safe to print."""
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     for pattern in (r"(fatal )?error:", r"No space left", r"undefined reference", r"error"):
         for line in lines:
             if re.search(pattern, line):
-                return line
-    return lines[-1] if lines else "stopped without a message"
+                return _shown(line)
+    return _shown(lines[-1]) if lines else "stopped without a message"
 
 
-def key_of(parts: Iterable[str]) -> str:
-    """A name for all these texts together."""
-    digest = hashlib.sha256()
-    for part in parts:
-        data = part.encode(errors="surrogatepass")  # a file may be called by bytes that are no text
-        digest.update(len(data).to_bytes(8, "little"))
-        digest.update(data)
-    return digest.hexdigest()[:32]
+def _shown(line: str) -> str:
+    """A line of another program's as a message may have it."""
+    start = line[:_SHOWN]
+    plain = start if start.isprintable() else ascii(start)[1:-1][:_SHOWN]
+    return plain if len(line) <= _SHOWN else f"{plain}..."

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from rillet.errors import BuildError
 from rillet.runtime.build import build_library
+from rillet.runtime.library import load_library
 from rillet.runtime.machine import Machine
 
 Bytes = npt.NDArray[np.uint8]
@@ -110,9 +111,10 @@ def _library(machine: Machine) -> ctypes.CDLL:
     # Builds are kept: one for another processor must not be taken for one for this.
     known = zlib.crc32(" ".join((machine.cpu, *machine.sets)).encode())
     try:
-        made = ctypes.CDLL(str(build_library(source, (NATIVE,), (f"CEILING_FOR_{known:08x}",))))
+        built = build_library(source, (NATIVE,), (f"CEILING_FOR_{known:08x}",))
     except BuildError:
-        made = ctypes.CDLL(str(build_library(source)))
+        built = build_library(source)
+    made = load_library(built, ("ceiling_f32", "ceiling_i8", "ceiling_read"))
     for kind in ("f32", "i8"):
         getattr(made, f"ceiling_{kind}_name").restype = ctypes.c_char_p
         getattr(made, f"ceiling_{kind}_macs").restype = ctypes.c_int64

@@ -16,9 +16,10 @@ from PIL import Image
 from rillet.errors import GraphError
 from rillet.importers.checkpoints.batches import read_batch
 from rillet.ir.graph import Array, ImageSpec
-from rillet.runtime.archives import ARCHIVES
-from rillet.runtime.build import cache_folder
-from rillet.runtime.images import fit, load_pixels
+from rillet.runtime.archives import ARCHIVES, DATA
+from rillet.runtime.images import fit, load_pixels, open_picture
+from rillet.system.cache import cache_folder
+from rillet.system.reading import LIST_BYTES, read_bytes, read_text
 
 CIFAR = ("cifar10", "cifar100")
 CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -33,8 +34,7 @@ GROUPS = {"outdoor": OUTDOOR, "indoor": INDOOR, "combined": OUTDOOR + INDOOR}
 SIDE = 32
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")
 Part = Literal["train", "test"]
-_MAX_SHEET_PIXELS = 2**27
-_MAX_LIST_BYTES = 2**24
+_MAX_SHEET_PIXELS = 2**26
 _PLACES = {"train": ("train",), "test": ("val", "test")}
 _HELD_OUT = 10
 """One picture in so many is for testing where visual wake words come without parts."""
@@ -123,7 +123,7 @@ def _search(kind: str) -> Path:
     """The folder of a data set that was not said: among those of RILLET_DATA, then where downloads are unpacked."""
     names = (kind, ARCHIVES[kind].folder, *((f"{kind[:5]}-{kind[5:]}-python",) if kind in CIFAR else ()))
     places = [Path(part) for part in os.environ.get("RILLET_DATA", "").split(os.pathsep) if part]
-    for place in (*places, cache_folder() / "data"):
+    for place in (*places, cache_folder() / DATA):
         for name in names:
             if (place / name).is_dir():
                 return place / name
@@ -191,8 +191,8 @@ def _arrays(name: str, classes: tuple[str, ...], images: Array, labels: npt.NDAr
 def _sheet(path: Path) -> Array:
     """A PNG whose rows are pictures of 32 x 32 pixels in row order."""
     try:
-        with Image.open(path) as opened:
-            if opened.width != SIDE * SIDE or opened.width * opened.height > _MAX_SHEET_PIXELS or opened.mode != "RGB":
+        with open_picture(path, _MAX_SHEET_PIXELS) as opened:
+            if opened.width != SIDE * SIDE or opened.format != "PNG" or opened.mode != "RGB":
                 raise GraphError(f"{path}: must be RGB and {SIDE * SIDE} pixels wide, got {opened.mode} {opened.size}")
             return np.asarray(opened).reshape(-1, SIDE, SIDE, 3)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
@@ -201,8 +201,8 @@ def _sheet(path: Path) -> Array:
 
 def _json_labels(path: Path, count: int) -> npt.NDArray[np.int64]:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        found = json.loads(read_text(path, LIST_BYTES, "a JSON list of labels"))
+    except (ValueError, RecursionError) as error:
         raise GraphError(f"{path}: must be a JSON list of labels: {error}") from None
     if not isinstance(found, list) or len(found) != count or not all(type(n) is int and 0 <= n < 10 for n in found):
         raise GraphError(f"{path}: must be a list of {count} labels from 0 to 9")
@@ -288,12 +288,7 @@ def _tiny_imagenet(folder: Path, place: Path, part: Part) -> Dataset:
 
 
 def _lines(path: Path) -> Iterable[str]:
-    try:
-        with path.open("rb") as file:
-            data = file.read(_MAX_LIST_BYTES)
-    except OSError as error:
-        raise GraphError(f"{path}: cannot be read: {error.strerror}") from None
-    return [line for line in data.decode("utf-8", "replace").splitlines() if line.strip()]
+    return [line for line in read_bytes(path, LIST_BYTES).decode("utf-8", "replace").splitlines() if line.strip()]
 
 
 def _wake_words(folder: Path, part: Part) -> Dataset:

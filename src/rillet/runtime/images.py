@@ -1,16 +1,32 @@
 """Pictures to input tensors, by the network's input contract."""
 
+import math
 import warnings
+from collections.abc import Generator
+from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
+import numpy.lib.format as npy
 from PIL import Image, ImageOps
 
 from rillet.arithmetic.fixed_point import quantize
 from rillet.errors import GraphError, Unsupported
-from rillet.ir.graph import Array, Graph, ImageSpec
+from rillet.ir.graph import Array, Graph, ImageSpec, Node
+from rillet.system.reading import PICTURE_BYTES, open_file, read_bytes
 
 MAX_PIXELS = 2**26
+FORMATS = ("PNG", "JPEG", "GIF", "BMP", "PPM", "DIB", "TIFF", "WEBP")
+"""Pillow knows more, and runs another program for some of them (Ghostscript for EPS)."""
+MAX_HEADER_BYTES = 2**16
+"""Bytes of a .npy file before its values."""
+_LITTLE_BYTES = 2**20
+"""An array of a wrong size up to this is read to say which it has."""
+_WIDEST = 8
+"""Times as large as it must be, an array of another type is read to say which it has."""
+_ROWS = 256
+"""Of a transparent picture that are laid on white at a time."""
 
 
 def load_input(path: Path, graph: Graph) -> Array:
@@ -53,19 +69,13 @@ def load_pixels(path: Path, spec: ImageSpec) -> Array:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about files that a later check refuses
-            with Image.open(path) as opened:
-                if opened.width * opened.height > MAX_PIXELS:
-                    raise GraphError(f"{path}: must have at most {MAX_PIXELS} pixels, got {opened.size}")
-                picture = ImageOps.exif_transpose(opened)
+            with open_picture(path, MAX_PIXELS) as picture:
                 picture.load()
+                ImageOps.exif_transpose(picture, in_place=True)
     except GraphError:
         raise
-    except FileNotFoundError:
-        raise GraphError(f"{path}: must be an image file, got no file") from None
     except Image.DecompressionBombError:
         raise GraphError(f"{path}: must have at most {MAX_PIXELS} pixels, got more") from None
-    except IsADirectoryError:
-        raise GraphError(f"{path}: must be an image file, got a folder") from None
     except (
         OSError,
         ValueError,
@@ -79,6 +89,15 @@ def load_pixels(path: Path, spec: ImageSpec) -> Array:
         # Decoders of broken files raise any of these.
         raise GraphError(f"{path}: must be an image file that can be decoded, got: {_reason(error, path)}") from None
     return fit(picture, spec)
+
+
+@contextmanager
+def open_picture(path: Path, most_pixels: int) -> Generator[Image.Image]:
+    """A picture, opened and not yet decoded; raises GraphError for one of more pixels, and what Pillow raises."""
+    with open_file(path, PICTURE_BYTES, "an image file") as file, Image.open(file, formats=FORMATS) as opened:
+        if opened.width * opened.height > most_pixels:
+            raise GraphError(f"{path}: must have at most {most_pixels} pixels, got {opened.size}")
+        yield opened
 
 
 def fit(picture: Image.Image, spec: ImageSpec) -> Array:
@@ -104,15 +123,22 @@ def _reason(error: BaseException, path: Path) -> str:
 def _plain(picture: Image.Image, channels: int) -> Image.Image:
     """The picture in grey or RGB, nothing transparent."""
     if picture.mode.startswith("I;16") or picture.mode == "I":
-        wide = np.asarray(picture).astype(np.int64)
-        picture = Image.fromarray((np.clip(wide, 0, 65535) // 257).astype(np.uint8))
+        picture = Image.fromarray((np.clip(np.asarray(picture), 0, 65535) // 257).astype(np.uint8))
     if picture.mode in ("LA", "PA", "RGBA", "RGBa", "La") or "transparency" in picture.info:
-        picture = picture.convert("RGBA")
-        white = Image.new("RGBA", picture.size, (255, 255, 255, 255))
-        picture = Image.alpha_composite(white, picture)
+        picture = _on_white(picture)
     if channels == 1:
         return picture.convert("L")
     return picture.convert("RGB")
+
+
+def _on_white(picture: Image.Image) -> Image.Image:
+    """A picture with transparent parts in RGB, some rows at a time: together they would take four times its memory."""
+    out = Image.new("RGB", picture.size)
+    for top in range(0, picture.height, _ROWS):
+        part = picture.crop((0, top, picture.width, min(top + _ROWS, picture.height))).convert("RGBA")
+        white = Image.new("RGBA", part.size, (255, 255, 255, 255))
+        out.paste(Image.alpha_composite(white, part).convert("RGB"), (0, top))
+    return out
 
 
 def load_array(path: Path, graph: Graph) -> Array:
@@ -124,21 +150,31 @@ def load_array(path: Path, graph: Graph) -> Array:
     expected, size = node.type.dtype.numpy, node.type.bytes
     try:
         if path.suffix.lower() != ".npy":
-            if path.stat().st_size != size:
-                raise GraphError(
-                    f"{path}: must have {size} bytes ({expected} of {node.shape}), got {path.stat().st_size}"
-                )
-            return (
-                np.frombuffer(path.read_bytes(), expected.newbyteorder("<")).astype(expected).reshape(node.shape.array)
-            )
-        # Mapped, not read: a header may claim any size.
-        array: Array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except OSError as error:
-        raise GraphError(f"{path}: cannot be read: {error.strerror or error}") from None
-    except (ValueError, EOFError, SyntaxError, TypeError, OverflowError) as error:
+            data = read_bytes(path, max(size, _LITTLE_BYTES), "an array")
+            if len(data) != size:
+                raise GraphError(f"{path}: must have {size} bytes ({expected} of {node.shape}), got {len(data)}")
+            return np.frombuffer(data, expected.newbyteorder("<")).astype(expected).reshape(node.shape.array)
+        stored = BytesIO(read_bytes(path, _WIDEST * size + MAX_HEADER_BYTES, "a .npy array"))
+        _check_header(stored, path, node)
+        array: Array = np.load(stored, allow_pickle=False)
+    except (ValueError, EOFError, SyntaxError, TypeError, OverflowError, MemoryError, RecursionError) as error:
         raise GraphError(f"{path}: must be a .npy array, got: {str(error).partition(chr(10))[0]}") from None
-    if array.dtype != expected or array.size != node.shape.elements:
-        raise GraphError(f"{path}: must be {expected} of {node.shape}, got {array.dtype} of {list(array.shape)}")
     if node.type.quant is None and not np.isfinite(np.asarray(array, np.float64)).all():
         raise GraphError(f"{path}: must be finite numbers")
     return np.ascontiguousarray(array).reshape(node.shape.array)
+
+
+def _check_header(stored: BytesIO, path: Path, node: Node) -> None:
+    """Raises GraphError where a .npy file says another type or number of values: room for them is made by what it says.
+
+    Raises what NumPy does for a broken header.
+    """
+    headers = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
+    version = npy.read_magic(stored)
+    if version not in headers:
+        raise GraphError(f"{path}: must be a .npy array of version 1 or 2, got {version[0]}")
+    shape, _, dtype = headers[version](stored)
+    stored.seek(0)
+    expected = node.type.dtype.numpy
+    if dtype != expected or math.prod(shape) != node.shape.elements:
+        raise GraphError(f"{path}: must be {expected} of {node.shape}, got {dtype} of {list(shape)}")

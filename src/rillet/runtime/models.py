@@ -9,14 +9,14 @@ from rillet.importers import rlt
 from rillet.ir.graph import Graph, ImageSpec
 from rillet.runtime import hub, spec
 from rillet.runtime.extras import extra
-from rillet.runtime.words import Preprocessing, split
+from rillet.runtime.words import Preprocessing, labels_beside, split
+from rillet.system.reading import LABEL_BYTES, read_bytes
 from rillet.zoo import registry
 
 if TYPE_CHECKING:
     from rillet.importers.tflite import Imported
 
 SUFFIXES = (".tflite", ".onnx", ".rlt")
-_MAX_LABEL_BYTES = 2**20
 _KINDS = "a .tflite, .onnx or .rlt file, hub:NAME, or a network of the zoo such as mobilenet_v2"
 
 
@@ -139,18 +139,12 @@ def _published_labels(published: hub.Published | None, classes: int) -> tuple[st
 
 def read_labels(path: Path) -> tuple[str, ...]:
     """The lines of a label file; raises GraphError where it cannot be read."""
-    try:
-        with path.open("rb") as file:
-            data = file.read(_MAX_LABEL_BYTES + 1)
-    except OSError as error:
-        raise GraphError(f"{path}: cannot be read: {error.strerror}") from None
-    if len(data) > _MAX_LABEL_BYTES:
-        raise GraphError(f"{path}: label file must be at most {_MAX_LABEL_BYTES} bytes")
+    data = read_bytes(path, LABEL_BYTES, "a label file")
     return tuple(line.strip() for line in data.decode("utf-8", "replace").splitlines() if line.strip())
 
 
 def _labels_beside(path: Path | None, classes: int) -> tuple[str, ...]:
-    for candidate in sorted(path.parent.glob("*label*.txt")) if path else ():
+    for candidate in labels_beside(path) if path else ():
         try:
             found = read_labels(candidate)
         except GraphError:

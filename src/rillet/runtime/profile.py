@@ -18,6 +18,7 @@ from rillet.ir.ops import op_macs
 from rillet.plan.plan import Plan
 from rillet.runtime.build import build_library
 from rillet.runtime.ceiling import Ceiling, Meter
+from rillet.runtime.library import load_library, lock_of
 from rillet.runtime.machine import Machine, machine
 from rillet.runtime.peers.files import precision_of
 from rillet.runtime.verify import random_inputs
@@ -26,6 +27,7 @@ ABOUT_MS = 4000.0
 """How long a profile takes where nobody says how many runs it has."""
 LEAST_RUNS, MOST_RUNS = 5, 1000
 MOST_RUNS_SAID = 100_000
+_CLOCKS = ("net_profile_ticks", "net_profile_calls", "net_profile_clock")
 
 Ticks = npt.NDArray[np.uint64]
 
@@ -159,7 +161,9 @@ class _Program:
     """The emitted program with an image before it, with or without clocks."""
 
     def __init__(self, plan: Plan, image: Array, clocks: bool) -> None:
-        self._library = ctypes.CDLL(str(build_library(emit(plan, profile=clocks), machine_flags(plan))))
+        built = build_library(emit(plan, profile=clocks), machine_flags(plan))
+        self._library = load_library(built, ("net_run", *(_CLOCKS if clocks else ())))
+        self._lock = lock_of(self._library)
         self._library.net_run.restype = None
         outputs = (plan.graph.by_name[name].type for name in dict.fromkeys(plan.graph.outputs))
         self._arrays = [np.ascontiguousarray(image), *(np.empty(t.shape.array, t.dtype.numpy) for t in outputs)]
@@ -168,16 +172,16 @@ class _Program:
         if clocks:
             self._library.net_profile_clock.restype = ctypes.c_uint64
             kind = ctypes.c_uint64 * (sum(len(segment.stages) for segment in plan.segments) + 1)
-            names = ("net_profile_ticks", "net_profile_calls")
-            self._counts = [kind.in_dll(self._library, name) for name in names]
+            self._counts = [kind.in_dll(self._library, name) for name in _CLOCKS[:2]]
 
     def run(self) -> float:
         """Milliseconds of one inference."""
         for counts in self._counts:
             ctypes.memset(counts, 0, ctypes.sizeof(counts))
-        start = time.perf_counter()
-        self._library.net_run(*self._pointers)
-        return (time.perf_counter() - start) * 1e3
+        with self._lock:
+            start = time.perf_counter()
+            self._library.net_run(*self._pointers)
+            return (time.perf_counter() - start) * 1e3
 
     def counted(self) -> tuple[Ticks, Ticks]:
         """Ticks and calls of each stage in the last run, and of what is between."""

@@ -1,6 +1,6 @@
 """Networks made ready to run, and kept: the second time nothing is opened, planned, emitted or compiled.
 
-An entry is a text in the build cache, called as build.py calls what it keeps. Its key tells all that it was made of:
+An entry is a text in the cache (system/cache.py). Its key tells all that it was made of:
 the model's files, the options, Rillet's own sources, NumPy, the compiler and the machine. It names the library, which
 is kept by itself. What is damaged or gone is made again.
 """
@@ -9,7 +9,6 @@ import hashlib
 import json
 import os
 import sys
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
@@ -19,16 +18,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import rillet
-from rillet.errors import RilletError
+from rillet.errors import BuildError, RilletError
 from rillet.ir.text import parse_graph, print_graph
-from rillet.runtime.build import cache_folder, compiler_facts, find_compiler, keep, kept, key_of, trim
+from rillet.runtime.build import compiler_facts, find_compiler
 from rillet.runtime.run import Built, build
+from rillet.system.cache import keep, kept, key_of, trim, workshop
+from rillet.system.reading import MODEL_BYTES, read_bytes, read_text
 from rillet.targets.host import this_host
 
 if TYPE_CHECKING:
     from rillet.plan.plan import Plan
 
 _ROOT = Path(rillet.__file__).parent
+MOST_ENTRY_BYTES = 2**26
 _SOURCES = (".py", ".h", ".c", ".toml")
 
 
@@ -48,19 +50,19 @@ def make_ready(identity: Callable[[], tuple[str, ...] | None], plan: "Callable[[
     Nothing is kept where there is no identity, or where it changed meanwhile.
     """
     known = identity()
-    place = None if known is None else cache_folder() / "ready" / _key(known)
-    found = None if place is None else _read(place)
+    key = None if known is None else _key(known)
+    found = None if key is None else _read(key)
     if found is not None:
         return found
     made = _make(plan())
-    if place is not None and identity() == known:
-        _write(made, place)
+    if key is not None and identity() == known:
+        _write(made, key)
     return made
 
 
 def find_ready(identity: tuple[str, ...] | None) -> Ready | None:
     """What was kept under `identity`; None where nothing was."""
-    return None if identity is None else _read(cache_folder() / "ready" / _key(identity))
+    return None if identity is None else _read(_key(identity))
 
 
 def _make(plan: "Plan") -> Ready:
@@ -80,20 +82,20 @@ def _sources() -> str:
     names = [Path(at) / name for at, _, here in os.walk(_ROOT) for name in here if name.endswith(_SOURCES)]
     digest = hashlib.sha256()
     for name in sorted(names):
-        data = name.read_bytes()
+        data = read_bytes(name, MODEL_BYTES)
         digest.update(f"{name.relative_to(_ROOT)}\0{len(data)}\0".encode())
         digest.update(data)
     return digest.hexdigest()
 
 
-def _read(place: Path) -> Ready | None:
-    """The entry in the folder of a key, with its library; None where either is not there or damaged."""
-    entry = kept(place, ".json")
+def _read(key: str) -> Ready | None:
+    """The entry under a key, with its library; None where either is not there or damaged."""
+    entry = kept("ready", key, ".json")
     if entry is None:
         return None
     try:
-        said: dict[str, Any] = json.loads(entry.read_text(encoding="utf-8"))
-        library = kept(cache_folder() / "programs" / Path(said["program"]).name, Path(said["library"]).suffix)
+        said: dict[str, Any] = json.loads(read_text(entry, MOST_ENTRY_BYTES))
+        library = kept("programs", Path(said["program"]).name, Path(said["library"]).suffix)
         if library is None or library.name != said["library"]:
             return None
         graph = parse_graph(said["graph"])
@@ -103,8 +105,8 @@ def _read(place: Path) -> Ready | None:
         return None
 
 
-def _write(made: Ready, place: Path) -> None:
-    """Keeps an entry; where the folder cannot be written, nothing is kept."""
+def _write(made: Ready, key: str) -> None:
+    """Keeps an entry; where the cache cannot be written, nothing is kept."""
     built = made.built
     said = {
         "program": built.library.parent.name,
@@ -116,12 +118,11 @@ def _write(made: Ready, place: Path) -> None:
         "segments": made.segments,
         "layerwise_bytes": made.layerwise_bytes,
     }
-    folder = cache_folder()
     try:
-        with tempfile.TemporaryDirectory(dir=folder, prefix="building-") as work:
-            file = Path(work) / "entry.json"
+        with workshop() as work:
+            file = work / "entry.json"
             file.write_text(json.dumps(said), encoding="utf-8")
-            keep(file, place)
-        trim(folder)
-    except OSError:
+            keep(file, "ready", key)
+        trim()
+    except (OSError, BuildError):
         return

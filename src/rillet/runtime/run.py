@@ -14,12 +14,14 @@ from rillet.errors import GraphError
 from rillet.ir.graph import Array, Graph, Node
 from rillet.ir.ops import Constant, Input
 from rillet.ir.types import DType
+from rillet.runtime.library import load_library, lock_of
 
 if TYPE_CHECKING:
     from rillet.plan.plan import Plan
 
 POISONS = (0xA5, 0x5A)
 """Two fillings of the arena: a byte that differs from either one was written."""
+_NAMES = ("net_arena", "net_start", "net_run", "net_push_row")
 
 
 @dataclass(frozen=True)
@@ -56,16 +58,19 @@ def build(plan: "Plan", trace: bool = False) -> Built:
 
 
 class Program:
-    """An emitted net as a shared library. One image at a time; state is the library's own."""
+    """An emitted net as a shared library. One image at a time: state is the library's own, so threads take turns."""
 
     def __init__(self, made: "Plan | Built", trace: bool = False) -> None:
         self._built = made if isinstance(made, Built) else build(made, trace)
         graph = self._graph = self._built.graph
         self._input = graph.input_nodes[0]
         self._outputs = [graph.by_name[name] for name in dict.fromkeys(graph.outputs)]
-        self._library = ctypes.CDLL(str(self._built.library))
+        results = [f"net_output{_ending(i)}" for i in range(len(self._outputs))]
+        names = [*_NAMES, *results, *(("net_run_batch",) if self._built.batches else ())]
+        self._library = load_library(self._built.library, [*names, *(("net_trace",) if trace else ())])
+        self._lock = lock_of(self._library)
         self._library.net_arena.restype = ctypes.c_void_p
-        self._results = [getattr(self._library, f"net_output{_ending(i)}") for i in range(len(self._outputs))]
+        self._results = [getattr(self._library, name) for name in results]
         for function in self._results:
             function.restype = ctypes.c_void_p
         for function in (self._library.net_start, self._library.net_run, self._library.net_push_row):
@@ -73,16 +78,14 @@ class Program:
         if self._built.batches:
             self._library.net_run_batch.restype = None
         self._traces = [_raw(node) for node in graph.nodes] if trace else []
-        if trace:
-            table = (ctypes.c_void_p * len(self._traces)).in_dll(self._library, "net_trace")
-            for i, array in enumerate(self._traces):
-                table[i] = array.ctypes.data
 
     def run(self, image: Array) -> tuple[Array, ...]:
         """The outputs for one image, as the net stores them; raises GraphError for a wrong shape."""
         image = self._checked(image)
         out = tuple(_raw(node) for node in self._outputs)
-        self._library.net_run(*(ctypes.c_void_p(array.ctypes.data) for array in (image, *out)))
+        with self._lock:
+            self._aim()
+            self._library.net_run(*(ctypes.c_void_p(array.ctypes.data) for array in (image, *out)))
         return tuple(_values(node, array) for node, array in zip(self._outputs, out, strict=True))
 
     def run_batch(self, images: Array) -> tuple[Array, ...]:
@@ -92,20 +95,27 @@ class Program:
         checked = np.stack([self._checked(image) for image in images])
         out = tuple(np.stack([_raw(node)] * len(images)) for node in self._outputs)
         pointers = (ctypes.c_void_p(array.ctypes.data) for array in out)
-        self._library.net_run_batch(ctypes.c_void_p(checked.ctypes.data), ctypes.c_int32(len(images)), *pointers)
+        with self._lock:
+            self._aim()
+            self._library.net_run_batch(ctypes.c_void_p(checked.ctypes.data), ctypes.c_int32(len(images)), *pointers)
         return tuple(np.stack([_values(n, raw) for raw in made]) for n, made in zip(self._outputs, out, strict=True))
 
     def push(self, image: Array) -> tuple[Array, ...]:
         """As `run`, one row at a time out of a buffer that holds only that row."""
         image = self._checked(image)
         row = np.empty_like(image[0])
-        self._library.net_start()
-        for line in image:
-            row[...] = line
-            self._library.net_push_row(ctypes.c_void_p(row.ctypes.data))
+        with self._lock:
+            self._aim()
+            self._library.net_start()
+            for line in image:
+                row[...] = line
+                self._library.net_push_row(ctypes.c_void_p(row.ctypes.data))
+            made = [
+                ctypes.string_at(result(), node.type.bytes)
+                for node, result in zip(self._outputs, self._results, strict=True)
+            ]
         out: list[Array] = []
-        for node, result in zip(self._outputs, self._results, strict=True):
-            data = ctypes.string_at(result(), node.type.bytes)
+        for node, data in zip(self._outputs, made, strict=True):
             raw = _raw(node)
             out.append(_values(node, np.frombuffer(data, raw.dtype).reshape(raw.shape)))
         return tuple(out)
@@ -113,35 +123,45 @@ class Program:
     def trace(self, image: Array) -> dict[str, Array]:
         """Every value that the net makes for one image; the program must have been built with `trace`."""
         assert self._traces
-        self.run(image)
-        nodes = self._graph.nodes
-        made = zip(nodes, self._traces, strict=True)
-        return {n.name: _values(n, a).copy() for n, a in made if not isinstance(n.op, Input | Constant)}
+        with self._lock:
+            self.run(image)
+            made = zip(self._graph.nodes, self._traces, strict=True)
+            return {n.name: _values(n, a).copy() for n, a in made if not isinstance(n.op, Input | Constant)}
 
     def touched_bytes(self, image: Array) -> int:
         """High-water mark of the arena: the end of the last byte that one image writes, found by poison."""
         arena = self._arena()
         written = np.zeros(len(arena), bool)
-        for poison in POISONS:
-            arena[:] = poison
-            self.push(image)
-            written |= arena != poison
+        with self._lock:
+            for poison in POISONS:
+                arena[:] = poison
+                self.push(image)
+                written |= arena != poison
         return int(np.flatnonzero(written)[-1]) + 1 if written.any() else 0
 
     def latency(self, image: Array, runs: int = 10) -> Latency:
         """Minimum and median time of `runs` images after one that is not counted."""
         self.run(image)
         times: list[float] = []
-        for _ in range(runs):
-            start = time.perf_counter()
-            self.run(image)
-            times.append((time.perf_counter() - start) * 1e3)
+        with self._lock:
+            for _ in range(runs):
+                start = time.perf_counter()
+                self.run(image)
+                times.append((time.perf_counter() - start) * 1e3)
         return Latency(min(times), statistics.median(times), runs)
 
     def stop(self) -> None:
         """Ends the threads of a program that has several; the next image begins them again."""
         if self._built.threads > 1:
-            self._library.net_stop()
+            with self._lock:
+                self._library.net_stop()
+
+    def _aim(self) -> None:
+        """Points the library's table of traces at our arrays: another program may have loaded the same library."""
+        if self._traces:
+            table = (ctypes.c_void_p * len(self._traces)).in_dll(self._library, "net_trace")
+            for i, array in enumerate(self._traces):
+                table[i] = array.ctypes.data
 
     def _arena(self) -> Array:
         size = self._built.arena_bytes

@@ -19,6 +19,7 @@ from rillet.ir.graph import Node
 from rillet.ir.ops import Pad, Resize, Window, op_window
 from rillet.plan.pipeline import PixelPlan
 from rillet.runtime.build import build_library
+from rillet.runtime.library import load_library
 from rillet.runtime.orders import tokens_read, wide_orders
 
 Integers = npt.NDArray[np.int64]
@@ -255,7 +256,7 @@ def _pointer(array: npt.NDArray[Any]) -> ctypes.c_void_p:
 @cache
 def _library() -> ctypes.CDLL:
     text = files("rillet.runtime").joinpath("simulate.c").read_text(encoding="utf-8")
-    library = ctypes.CDLL(str(build_library({"simulate.c": text})))
+    library = load_library(build_library({"simulate.c": text}), ("rillet_simulate",))
     library.rillet_simulate.restype = ctypes.c_int
     return library
 

@@ -36,6 +36,11 @@ def split(name: str) -> tuple[str, dict[str, str]]:
     return base, words
 
 
+def labels_beside(path: Path) -> list[Path]:
+    """The files beside a model that may be its labels."""
+    return [found for found in sorted(path.parent.glob("*label*.txt")) if found.is_file()]
+
+
 def demo_photo() -> Path:
     """The photograph that comes with Rillet, for its own network."""
     return Path(str(files("rillet.runtime") / "shipped" / DEMO_PHOTO))

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rillet.errors import GraphError
+from rillet.system.reading import read_bytes
 
 _BEFORE, _HEX_DIGITS = b"\nrillet sha256 ", 64
 _FORMAT_KEY, _FORMAT, _SUM_KEY = "format", "rillet record 2", "sha256"
@@ -36,13 +37,7 @@ def record_text(record: Mapping[str, Any]) -> str:
 
 def read_record(path: Path) -> tuple[dict[str, Any], bool]:
     """A record, and whether it had a checksum; raises GraphError for damage, and for what is no record."""
-    try:
-        with path.open("rb") as file:
-            data = file.read(_MOST_RECORD_BYTES + 1)
-    except OSError as error:
-        raise GraphError(f"{path}: cannot be read: {error.strerror}") from None
-    if len(data) > _MOST_RECORD_BYTES:
-        raise GraphError(f"{path}: must be at most {_MOST_RECORD_BYTES} bytes")
+    data = read_bytes(path, _MOST_RECORD_BYTES, "a record")
     try:
         found: Any = json.loads(data)
     except (ValueError, RecursionError):

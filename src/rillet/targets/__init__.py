@@ -7,7 +7,6 @@ from typing import Any
 
 from rillet.errors import TargetError
 from rillet.targets import reading
-from rillet.targets.reading import MAX_FILE_BYTES as MAX_FILE_BYTES
 
 CONFIDENCES = ("data sheet", "claimed", "assumed")
 """What a number rests on: its maker's data sheet, a document's word, or nothing but a plausible choice."""
@@ -103,6 +102,6 @@ def quantity(where: str, value: Any, whole: bool = False) -> Quantity:
     if not plain or not 1 <= number <= _LARGEST:
         raise TargetError(f"{where}: value must be a number from 1 to {_LARGEST:g}, got {str(number)[:40]}")
     if whole and not isinstance(number, int):
-        raise TargetError(f"{where}: value must be a whole number, got {number!r}")
+        raise TargetError(f"{where}: value must be a whole number, got {reading.shown(number)}")
     confidence = reading.text(f"{where}: confidence", found["confidence"], CONFIDENCES)
     return Quantity(number, reading.text(f"{where}: source", found["source"]), confidence)

@@ -21,6 +21,7 @@ from rillet.ir.text import print_graph
 from rillet.runtime.datasets import Dataset
 from rillet.system.checksums import seal, unseal
 from rillet.system.files import write_file
+from rillet.system.reading import MODEL_BYTES, read_bytes
 from rillet.train.recipe import Recipe, to_toml
 
 CHECKPOINT = "checkpoint.pt"
@@ -82,11 +83,7 @@ def load(folder: Path) -> tuple[dict[str, Any], dict[str, Any], bool] | None:
     path = folder / CHECKPOINT
     if not path.exists():
         return None
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise GraphError(f"{path}: cannot be read: {error.strerror}") from None
-    data, checked = unseal(data, str(path))
+    data, checked = unseal(read_bytes(path, MODEL_BYTES, "a checkpoint"), str(path))
     try:
         found = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except _BROKEN as error:

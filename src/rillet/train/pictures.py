@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from rillet.errors import GraphError
+from rillet.errors import BuildError, GraphError
 from rillet.ir.graph import Array, ImageSpec
-from rillet.runtime.build import cache_folder
 from rillet.runtime.datasets import Dataset
+from rillet.system.cache import room
 
 MAX_CACHE_BYTES = 2**36
 _MARK_BYTES = 4
@@ -72,10 +72,9 @@ class _Slots:
     """A file with a slot for each picture, and one with a mark for each: the checksum of what is in the slot."""
 
     def __init__(self, path: Path, slot_bytes: int) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
-        self._pixels = os.open(path, flags, 0o644)
-        self._marks = os.open(path.with_suffix(".marks"), flags, 0o644)
+        flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+        self._pixels = os.open(path, flags, 0o600)
+        self._marks = os.open(path.with_suffix(".marks"), flags, 0o600)
         self._slot_bytes = slot_bytes
 
     def read(self, index: int, shape: tuple[int, ...]) -> Array | None:
@@ -113,17 +112,16 @@ def _open_slots(data: Dataset, spec: ImageSpec) -> _Slots | None:
     slot_bytes = spec.height * spec.width * spec.channels
     if not data.files:
         return None
-    folder = cache_folder() / "pictures"
     digest = hashlib.sha256(f"{spec.height} {spec.width} {spec.channels} {spec.resize} {spec.detail}".encode())
     try:
         for file in data.files:
             found = file.stat()
             digest.update(f"\0{file.absolute()}\0{found.st_size} {found.st_mtime_ns}".encode())
+        folder = room("pictures")
         path = folder / f"{digest.hexdigest()[:32]}.pixels"
-        folder.mkdir(parents=True, exist_ok=True)
         wanted = slot_bytes * len(data)
         if wanted > MAX_CACHE_BYTES or (not path.exists() and wanted > shutil.disk_usage(folder).free // 2):
             return None
         return _Slots(path, slot_bytes)
-    except OSError:
+    except (OSError, BuildError):
         return None  # no place to keep them

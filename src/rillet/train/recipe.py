@@ -314,7 +314,7 @@ def _value(where: str, hint: Any, known: "Field[Any]", said: Any) -> Any:
         return reading.text(where, said, get_args(hint))
     if hint is bool:
         if not isinstance(said, bool):
-            raise TargetError(f"{where}: must be true or false, got {said!r}")
+            raise TargetError(f"{where}: must be true or false, got {reading.shown(said)}")
         return said
     if hint in (int, float):
         return hint(_number(where, known, said, whole=hint is int))
@@ -323,12 +323,12 @@ def _value(where: str, hint: Any, known: "Field[Any]", said: Any) -> Any:
 
 def _several(where: str, hint: Any, known: "Field[Any]", said: Any) -> tuple[Any, ...]:
     if not isinstance(said, list):
-        raise TargetError(f"{where}: must be a list, got {said!r}")
+        raise TargetError(f"{where}: must be a list, got {reading.shown(said)}")
     if get_args(hint)[0] is str:
         return tuple(reading.text(where, one) for one in said)
     numbers = tuple(float(_number(where, known, one)) for one in said)
     if numbers and (len(numbers) != 2 or numbers[0] > numbers[1]):
-        raise TargetError(f"{where}: must be the least and the greatest, got {said!r}")
+        raise TargetError(f"{where}: must be the least and the greatest, got {reading.shown(said)}")
     return numbers
 
 

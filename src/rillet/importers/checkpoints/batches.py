@@ -11,6 +11,7 @@ import numpy.typing as npt
 from rillet.errors import GraphError
 from rillet.importers.checkpoints.unpickle import Global, Machine, load
 from rillet.ir.graph import Array
+from rillet.system.reading import read_bytes
 
 MAX_BYTES = 2**28
 ROW = 3 * 32 * 32
@@ -75,13 +76,7 @@ def read_batch(path: Path, key: str) -> tuple[Array, npt.NDArray[np.int64]]:
 
     Raises GraphError for a file that is no batch, Unsupported for one that would run something.
     """
-    try:
-        if path.stat().st_size > MAX_BYTES:
-            raise GraphError(f"{path}: must be at most {MAX_BYTES} bytes")
-        data = path.read_bytes()
-    except OSError as error:
-        raise GraphError(f"{path}: cannot be read: {error.strerror}") from None
-    value = load(io.BytesIO(data), str(path), _BatchMachine).value
+    value = load(io.BytesIO(read_bytes(path, MAX_BYTES)), str(path), _BatchMachine).value
     rows, labels = (value.get("data"), value.get(key)) if isinstance(value, dict) else (None, None)
     if not isinstance(rows, _Bytes) or rows.shape != (len(rows.data) // ROW, ROW) or len(rows.data) % ROW:
         raise GraphError(f"{path}: data must be pictures of {ROW} bytes")

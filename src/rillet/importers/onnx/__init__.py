@@ -7,7 +7,7 @@ from pathlib import Path
 from rillet.errors import GraphError, RilletError, Unsupported
 from rillet.importers.images import default_image
 from rillet.importers.naming import name_nodes
-from rillet.importers.onnx import notes, operators, patterns, qlinear, quantized, resizes, windows
+from rillet.importers.onnx import notes, operators, patterns, qlinear, quantized, resizes, windows, wire
 from rillet.importers.onnx.builder import Builder, Known, Result
 from rillet.importers.onnx.draft import Draft
 from rillet.importers.onnx.file import MAX_FILE_BYTES, TYPE_NAMES, File, Operator, Value
@@ -18,6 +18,7 @@ from rillet.ir.graph import Graph, Node
 from rillet.ir.ops import Constant, Input
 from rillet.ir.sharing import each_once
 from rillet.ir.types import DType, Quant, TensorType
+from rillet.system.reading import read_bytes
 
 import onnx  # isort: skip
 
@@ -49,14 +50,13 @@ def load(path: Path) -> Graph:
 
 def load_with_views(path: Path) -> Imported:
     """As `load`, with the layout of the file's input and outputs, for comparison with another runtime."""
-    try:
-        size = path.stat().st_size
-        if size > MAX_FILE_BYTES:
-            raise GraphError(f"{path}: must be at most {MAX_FILE_BYTES} bytes, got {size}")
-        data = path.read_bytes()
-    except OSError as error:
-        raise GraphError(f"{path}: cannot be read: {error.strerror}") from None
-    return parse_with_views(data, str(path), path.parent)
+
+    def look(head: bytes, _: bytes) -> None:
+        if not wire.begins(head, onnx.ModelProto.DESCRIPTOR):
+            raise GraphError(f"{path}: must be an ONNX file, got other bytes")
+
+    # Given away, so that it goes as soon as it is parsed.
+    return parse_with_views(read_bytes(path, MAX_FILE_BYTES, "an ONNX file", look=look), str(path), path.parent)
 
 
 def parse(data: bytes, name: str, folder: Path | None = None) -> Graph:
@@ -67,7 +67,9 @@ def parse(data: bytes, name: str, folder: Path | None = None) -> Graph:
 def parse_with_views(data: bytes, name: str, folder: Path | None = None) -> Imported:
     """As `load_with_views`, from bytes."""
     try:
-        return _import(File(data, name, folder))
+        file = File(data, name, folder)
+        del data
+        return _import(file)
     except RilletError as error:
         raise type(error)(f"{name}: {error}") from None
 

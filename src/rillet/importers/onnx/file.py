@@ -1,7 +1,6 @@
 """Reads an .onnx file into plain records; nothing in it is trusted."""
 
 import os
-import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from rillet.errors import GraphError, Unsupported
 from rillet.importers.onnx import wire
 from rillet.importers.onnx.views import MAX_RANK
 from rillet.ir.graph import Array
+from rillet.system.reading import MODEL_BYTES, open_file
 
 MAX_FILE_BYTES = 2**30
 MAX_OPERATORS = 2**13
@@ -180,17 +180,18 @@ class File:
             raise GraphError(f"{where}: offset and length of external data must be integers") from None
         if offset < 0 or length != size or size > MAX_FILE_BYTES:
             raise GraphError(f"{where}: external data must be {size} bytes, got {length} at {offset}")
+        place = self.folder / location
         try:
-            opened = os.open(self.folder / location, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-            with os.fdopen(opened, "rb") as file:
-                status = os.fstat(opened)
-                if not stat.S_ISREG(status.st_mode) or status.st_size < offset + size:
-                    raise GraphError(f"{where}: {location[:60]} must be a file of at least {offset + size} bytes")
+            with open_file(place, MODEL_BYTES, follow=False) as file:
+                if os.fstat(file.fileno()).st_size < offset + size:
+                    raise GraphError(f"must be a file of at least {offset + size} bytes")
                 file.seek(offset)
                 return file.read(size)
-        except (OSError, ValueError, OverflowError) as error:
-            reason = getattr(error, "strerror", None) or str(error)
-            raise GraphError(f"{where}: {location[:60]} cannot be read: {reason}") from None
+        except OSError as error:
+            raise GraphError(f"{where}: {location[:60]} cannot be read: {error.strerror}") from None
+        except GraphError as error:
+            reason = str(error).removeprefix(f"{place}: ")
+            raise GraphError(f"{where}: {location[:60]} {reason}") from None
 
 
 def _parsed(data: bytes) -> Any:

@@ -52,6 +52,12 @@ def check(data: bytes, message: Any) -> None:
         raise GraphError(f"must have at most {MAX_PACKED_BYTES} bytes of packed integers, got {packed}")
 
 
+def begins(data: bytes, message: Any) -> bool:
+    """Whether a file may begin so, whose root is `message`: with one of its fields, as a number or as bytes."""
+    field = message.fields_by_number.get(data[0] >> 3) if data else None
+    return not data or data[0] >= 128 or (field is not None and data[0] & 7 in (_VARINT, _BYTES))
+
+
 def _varint(data: bytes, at: int, stop: int) -> tuple[int, int]:
     """A number of variable length and the place behind it."""
     value = 0

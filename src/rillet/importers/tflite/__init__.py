@@ -12,6 +12,7 @@ from rillet.importers.tflite.builder import Builder
 from rillet.importers.tflite.file import OP_NAMES, File
 from rillet.importers.tflite.operators import HANDLERS, NOTES
 from rillet.ir.graph import Graph
+from rillet.system.reading import read_bytes
 
 MAX_FILE_BYTES = 2**28
 
@@ -33,14 +34,7 @@ def load(path: Path) -> Graph:
 
 def load_with_tensors(path: Path) -> Imported:
     """As `load`, with the file's tensor index of every node, for comparison with another runtime."""
-    try:
-        size = path.stat().st_size
-        if size > MAX_FILE_BYTES:
-            raise GraphError(f"{path}: must be at most {MAX_FILE_BYTES} bytes, got {size}")
-        data = path.read_bytes()
-    except OSError as error:
-        raise GraphError(f"{path}: cannot be read: {error.strerror}") from None
-    return parse(data, str(path))
+    return parse(read_bytes(path, MAX_FILE_BYTES, "a TFLite file"), str(path))
 
 
 def parse(data: bytes, name: str) -> Imported:

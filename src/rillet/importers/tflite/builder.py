@@ -126,7 +126,7 @@ class Builder:
         if len(tensor.data) != size:
             raise self.fail(op, f"{tensor} must have {size} bytes, got {len(tensor.data)}")
         array = np.frombuffer(tensor.data, dtype.numpy.newbyteorder("<")).astype(dtype.numpy).reshape(tensor.dims)
-        if dtype is DType.F32 and not np.isfinite(array.astype(np.float64)).all():
+        if dtype is DType.F32 and not np.isfinite(array).all():
             raise self.fail(op, f"{tensor} must be finite")
         return array
 

@@ -25,7 +25,7 @@ class Tensor:
     scales: npt.NDArray[np.float32]
     zeros: npt.NDArray[np.int64]
     axis: int
-    data: bytes | None
+    data: memoryview | None
     buffer: int = 0
     """Where the data lie, which tensors may share."""
 
@@ -112,15 +112,15 @@ class File:
         """A vector of integers."""
         return tuple(int(get(i)) for i in range(self.count(length, what)))
 
-    def buffer(self, index: int, where: str) -> bytes | None:
-        """Bytes of a buffer, None where it is empty."""
+    def buffer(self, index: int, where: str) -> memoryview | None:
+        """Bytes of a buffer as they lie in the file, None where it is empty."""
         if not 0 <= index < self.count(self.model.BuffersLength(), "buffers"):
             raise GraphError(f"{where}: buffer must be one of {self.model.BuffersLength()}, got {index}")
         raw = self.model.Buffers(index)
         if raw.Offset() > 1:
             raise Unsupported(f"{where}: data must be inside the flatbuffer, got an offset beyond it")
         length = self.count(raw.DataLength(), "bytes", 1)
-        return raw.DataAsNumpy().tobytes() if length else None
+        return memoryview(raw.DataAsNumpy()) if length else None
 
     def operator(self, index: int) -> Operator:
         """One operator, its tensors among those of the file."""
