@@ -10,6 +10,7 @@ from rich.table import Table as RichTable
 
 from rillet.analyses.tables import AlphaRow, FuseRow
 from rillet.runtime.compare import Compared
+from rillet.system.options import at_most_one
 
 _SENTENCE = 60
 """Letters from which on a cell may be folded into lines."""
@@ -33,7 +34,8 @@ class Table:
 
 
 def write(console: Console, table: Table, *, csv: bool = False, markdown: bool = False) -> None:
-    """Prints a table; the notes are left out of comma-separated values."""
+    """Prints a table; the notes are left out of comma-separated values. Raises GraphError for two forms at once."""
+    at_most_one({"--csv": csv, "--markdown": markdown})
     if csv:
         console.out(as_csv(table), end="")
     elif markdown:
