@@ -173,13 +173,33 @@ BLOCKS = (
 )
 
 
-def _block(draw: st.DrawFn, b: Builder, at: str) -> str:
+STILL = ("pool", "slice", "pad", "resize", "constant", "function")
+"""Blocks without a convolution."""
+
+
+@st.composite
+def still_graphs(draw: st.DrawFn) -> Graph:
+    """A network without a convolution: activations, pools, sums and the like, with a softmax or a mean behind."""
+    b = Builder(np.random.default_rng(draw(st.integers(0, 2**32 - 1))), draw(st.sampled_from([DType.F32, DType.I8])))
+    shape = Shape(draw(st.integers(1, 9)), draw(st.integers(1, 9)), draw(st.integers(1, 4)))
+    at = b.add(Input(), shape=shape)
+    for _ in range(draw(st.integers(1, 3))):
+        try:
+            at = _block(draw, b, at, STILL)
+        except GraphError:
+            break  # the map has become too small for the window
+    if draw(st.booleans()) or len(b.nodes) == 1:
+        at = b.add(Softmax(), at, quant=Quant(1 / 256, -128)) if draw(st.booleans()) else mean(draw, b, at)
+    return b.graph(at)
+
+
+def _block(draw: st.DrawFn, b: Builder, at: str, blocks: tuple[str, ...] = BLOCKS) -> str:
     source = b.node(at)
     channels = source.shape.channels
     kernel = (draw(st.integers(1, 4)), draw(st.integers(1, 4)))
     stride = (draw(st.integers(1, 3)), draw(st.integers(1, 3)))
     activation = draw(st.sampled_from([Activation.NONE, Activation.RELU, Activation.RELU6]))
-    match draw(st.sampled_from(BLOCKS)):
+    match draw(st.sampled_from(blocks)):
         case "conv":
             padding = tuple(draw(st.integers(0, 2)) for _ in range(4))
             dilation = (draw(st.integers(1, 2)), draw(st.integers(1, 2)))

@@ -219,7 +219,7 @@ def test_sizes(text: str, size: int) -> None:
     assert parse_size(text) == size
 
 
-@pytest.mark.parametrize("text", ["", "-1", "0", "1GB", "x", "1e9", "9" * 30])
+@pytest.mark.parametrize("text", ["", "-1", "0", "0.4B", "1GB", "x", "1e9", "9" * 30])
 def test_wrong_sizes(text: str) -> None:
     with pytest.raises(TargetError, match="--ram must be a size such as"):
         parse_size(text)
@@ -294,9 +294,10 @@ def test_draw_pipelines_and_fronts(tmp_path: Path) -> None:
     assert "every narrow side" in rillet("draw", "mobilenet_v2:top=false", "--front").stdout
     assert "--pipeline must come with --target" in failed("draw", "microbotnet", "--pipeline")
     assert "--pipeline must come with --target" in failed("draw", "microbotnet", "--pipeline", "--clock", "1MHz")
-    assert "chip must come with --pipeline" in failed("draw", "microbotnet", "--interval", 20_000)
-    assert "chip must come with --pipeline" in failed("draw", "microbotnet", "--front", "--ceil")
-    assert "must be svg with --pipeline" in failed("draw", "microbotnet", *chip, "--format", "mermaid")
+    assert "--interval must come with --pipeline" in failed("draw", "microbotnet", "--interval", 20_000)
+    assert "--ceil must come with --pipeline, got --front" in failed("draw", "microbotnet", "--front", "--ceil")
+    words = failed("draw", "microbotnet", *chip, "--format", "mermaid")
+    assert words == "--format must come with the network alone, got --pipeline"
     assert "must be said, got --pipeline and --front" in failed("draw", "microbotnet", *chip, "--front")
 
 
@@ -362,15 +363,15 @@ def test_narrow_sides_of_pipelines() -> None:
         printed("draw", "microbotnet", "--pipeline", "--interval", 20_000, "--narrow", "all")["picture"]
     )
     assert "got 'stem.conv'" in failed("plan", "mobilenet_v2", "--interval", 50176, "--narrow", "stem.conv")
-    assert "--narrow must come with --target" in failed("plan", "mobilenet_v2", "--narrow", "all")
-    assert "chip must come with --pipeline" in failed("draw", "mobilenet_v2", "--narrow", "all")
+    assert "--narrow must come with a chip (--target, " in failed("plan", "mobilenet_v2", "--narrow", "all")
+    assert "--narrow must come with --pipeline" in failed("draw", "mobilenet_v2", "--narrow", "all")
 
 
 def test_wrong_words_for_pipelines() -> None:
     assert "multipliers must be at least" in failed("plan", "mobilenet_v2", "--interval", 50176, "--multipliers", 10)
     assert "did you mean zcu102?" in failed("plan", "mobilenet_v2", "--target", "zcu103")
     assert "--clock must be a frequency" in failed("plan", "mobilenet_v2", "--interval", 50176, "--clock", "fast")
-    assert "must come with --target" in failed("plan", "mobilenet_v2", "--several", 2)
+    assert "--several must come with a chip (--target, " in failed("plan", "mobilenet_v2", "--several", 2)
     assert "must be at least 8139 each" in failed(
         "plan", "mobilenet_v2", "--interval", 12544, "--several", 3, "--target", "vu9p"
     )
@@ -387,17 +388,19 @@ def test_systolic_and_speedups() -> None:
     rows = printed("table", "fuseconv", "--speedup")["rows"]
     assert len(rows) >= 25  # type: ignore[arg-type]
     assert "rows" in failed("systolic", "mobilenet_v2", "--rows", 0)
-    assert "--speedup must come with the table fuseconv" in failed("table", "alpha", "--speedup")
+    assert "--speedup must come with table fuseconv" in failed("table", "alpha", "--speedup")
 
 
 def test_energy_and_fit() -> None:
     found = printed("energy", "microbotnet:width=0.32", "--schedule", "stream", "--memory", "sram_8KB")
     assert 0.99 < found["low_uj"] < found["total_uj"] < found["high_uj"] < 1.96  # type: ignore[operator]
     assert printed("energy", "mobilenet_v2", "--schedule", "systolic")["schedule"] == "systolic"
-    fits = printed("fit", "mobilenet_v1:width=0.25,resolution=96", "--target", "nano33ble")
+    fits = printed("fit", "mobilenet_v1:width=0.25,resolution=96", "--target", "nano33ble", "--bits", 8)
     assert fits["fits"]
     assert fits["remedies"] == []
-    misses = printed("fit", "mobilenet_v1:width=0.5,resolution=96", "--target", "nano33ble")
+    done = rillet("fit", "mobilenet_v1:width=0.5,resolution=96", "--target", "nano33ble", "--bits", 8, "--json")
+    misses = json.loads(done.stdout)
+    assert done.returncode == 1
     assert not misses["fits"]
     assert any(remedy["change"] for remedy in misses["remedies"])  # type: ignore[union-attr]
     assert len(printed("fit", "mobilenet_v1:width=0.25,resolution=32", "--all")["boards"]) == 9  # type: ignore[arg-type]
@@ -434,10 +437,12 @@ def test_draw_of_costs() -> None:
     assert printed("draw", small, "--cost", "energy", "--node", "7nm")["format"] == "svg"
     assert "--cost must be one of systolic, energy, roofline" in failed("draw", small, "--cost", "time")
     assert "must be a systolic array" in failed("draw", small, "--cost", "systolic", "--target", "zcu102")
-    assert "--target must come with --pipeline or --cost" in failed("draw", small, "--target", "zcu102")
+    assert "--target must come with --pipeline or --cost systolic or" in failed("draw", small, "--target", "zcu102")
     assert "--node must come with --cost" in failed("draw", small, "--node", "7nm")
     assert "--node must come with --cost energy" in failed("draw", small, "--cost", "roofline", "--node", "7nm")
-    assert "--format must be svg with --cost" in failed("draw", small, "--cost", "energy", "--format", "mermaid")
+    assert "--format must come with the network alone, got --cost energy" in failed(
+        "draw", small, "--cost", "energy", "--format", "mermaid"
+    )
 
 
 def test_a_microjoule() -> None:
@@ -448,7 +453,7 @@ def test_a_microjoule() -> None:
     assert [chip["uj"] for chip in asked["chips"]] == [3.8, 14.4]  # type: ignore[union-attr]
     assert printed("table", "microjoule", "binarynet_cifar10", "--node", "7nm")["node"] == "7 nm"
     assert "3.8" in rillet("table", "microjoule", "--csv").stdout
-    assert "--node must come with the table microjoule" in failed("table", "alpha", "--node", "7nm")
+    assert "--node must come with table microjoule" in failed("table", "alpha", "--node", "7nm")
     assert "46nm: must be a technology" in failed("table", "microjoule", "--node", "46nm")
 
 

@@ -36,9 +36,9 @@ def test_the_same_network_is_the_same_function() -> None:
 
 def test_streamed_bytes_are_those_of_the_plan() -> None:
     graph = open_model("squeezenet1_1:resolution=64").graph
-    (row,) = compare([graph])
+    row, _ = compare([graph, graph])
     assert row.streamed_bytes == plan_rows(stored_as(fold(graph), 8)).arena_bytes
-    (real,) = compare([graph], bits=32)
+    real, _ = compare([graph, graph], bits=32)
     assert real.streamed_bytes == plan_rows(fold(graph)).arena_bytes
     assert real.layerwise_bytes == 4 * row.layerwise_bytes
 
@@ -52,7 +52,12 @@ def test_published_accuracy_comes_with_its_source() -> None:
 
 def test_bits_that_no_plan_has() -> None:
     with pytest.raises(GraphError, match="--bits must be 8 or 32, got 4"):
-        compare(graphs("microbotnet"), bits=4)
+        compare(graphs("microbotnet", "microbotnet:width=0.32"), bits=4)
+
+
+def test_one_network_is_not_compared() -> None:
+    with pytest.raises(GraphError, match="compare must be given two networks or more, got 1"):
+        compare(graphs("microbotnet"))
 
 
 def test_tables_as_csv_and_markdown() -> None:

@@ -26,8 +26,8 @@ NM45 = technology.load("45nm")
 GRAPH = open_model("mobilenet_v1:width=0.25,resolution=96,classes=2").graph
 
 
-def on(*names: str, fps: float = 30.0, graph: object = GRAPH) -> tuple[Cost, ...]:
-    return costs(graph, [(name, catalogue.load(name)) for name in names], NM45, fps)  # type: ignore[arg-type]
+def on(*names: str, fps: float = 30.0, graph: object = GRAPH, bits: int | None = 8) -> tuple[Cost, ...]:
+    return costs(graph, [(name, catalogue.load(name)) for name in names], NM45, fps, bits)  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")
@@ -85,12 +85,36 @@ def test_a_board() -> None:
     (row,) = on("nano33ble")
     board = catalogue.load("nano33ble")
     assert isinstance(board, Board)
-    found = fit(GRAPH, board)
+    found = fit(GRAPH, board, 8)
     assert (row.weight_bytes, row.activation_bytes, row.fits) == (found.flash_bytes, found.ram_bytes, found.fits)
     assert row.latency_s == pytest.approx(found.milliseconds / 1e3)  # type: ignore[operator]
     assert row.uj is None is row.high_uj and row.low_uj
     (small,) = on("m0plus_16k", graph=open_model("mobilenet_v2").graph)
     assert any(miss.startswith("head.logits alone must have") for miss in small.misses)
+
+
+def test_each_row_says_its_precision() -> None:
+    names = ("gemmini_16x16", "zcu102", "nano33ble")
+    own, whole = on(*names, bits=None), on(*names, bits=8)
+    assert [row.precision for row in own] == ["int8", "int8", "float32"]
+    assert [row.precision for row in whole] == ["int8"] * 3
+    assert {row.own_precision for row in (*own, *whole)} == {"float32"}
+    assert own[:2] == whole[:2] and own == on(*names, bits=32)
+    # What is published is the time of 8-bit kernels.
+    assert own[2].cycles is own[2].latency_s is own[2].peak_ops_per_s is own[2].utilisation is None
+    assert own[2].activation_bytes == fit(GRAPH, boards.load("nano33ble")).ram_bytes > whole[2].activation_bytes  # type: ignore[operator]
+    notes = report.machines(own, NM45).notes
+    assert "int8, where the network is float32 and must be brought to it first: gemmini_16x16, zcu102" in notes
+    assert "no cycles of floats are published (--bits 8 counts 8-bit integers): nano33ble" in notes
+    assert len(report.machines(own, NM45, wide=True).rows) == len(report.exact(own, NM45).rows) == 3
+    assert "float32" in report.heading(own)
+
+
+def test_precisions_that_there_are_not() -> None:
+    with pytest.raises(TargetError, match="--bits must be 8 or 32, got 16"):
+        on("nano33ble", bits=16)
+    with pytest.raises(TargetError, match="--bits 32 must come with a board: arrays and chips have integers alone"):
+        on("zcu102", "gemmini_16x16", bits=32)
 
 
 def test_energy_of_a_pixel_plan_reads_weights_once_a_firing() -> None:
@@ -109,7 +133,7 @@ def test_energy_of_a_pixel_plan_reads_weights_once_a_firing() -> None:
 @settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
 @given(networks())
 def test_any_network(graph: Graph) -> None:
-    rows = on("gemmini_16x16", "zcu102", "nano33ble", graph=graph)
+    rows = on("gemmini_16x16", "zcu102", "nano33ble", graph=graph, bits=None)
     assert [row.macs for row in rows] == [graph.macs] * 3
     assert len(report.machines(rows, NM45, wide=True).rows) == 3
     assert graph.name in report.heading(rows)

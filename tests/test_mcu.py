@@ -4,32 +4,41 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+from typer.testing import CliRunner
 
 from blocks import networks
 from conftest import NETWORKS, example_counts, shared_file
+from graphs import graphs
 from rillet.analyses.mcu import STACK_BYTES, Open, Remedy, fit, least_layer_bytes, remedies
 from rillet.analyses.memory import stored_as
 from rillet.backends.c.data import program_arrays
+from rillet.cli import app
 from rillet.errors import TargetError
 from rillet.ir.graph import Graph
 from rillet.ir.ops import Activation, Input
 from rillet.plan.rows import least_row_bytes, plan_layerwise, plan_rows
 from rillet.report import fit as report
 from rillet.runtime.models import open_model
+from rillet.runtime.quantization import with_few_bits
 from rillet.targets import boards
 from rillet.targets.boards import Board
 from rillet.transforms.fold import fold
+from rillet.transforms.lowbit import pack
 from rillet.zoo.layers import Layers, Resolution
 
 
-def board(ram: int, flash: int) -> Board:
+def toml(ram: int, flash: int) -> str:
     def quantity(key: str, value: int) -> str:
         return f'{key} = {{ value = {value}, source = "a test", confidence = "assumed" }}\n'
 
     text = 'name = "T"\ncore = "none"\n' + quantity("ram_bytes", ram) + quantity("flash_bytes", flash)
     text += quantity("clock_hz", 1_000_000)
-    text += 'cycles_per_mac = { value = 2, low = 1, high = 4, source = "a test", confidence = "assumed" }\n'
-    return boards.parse("test", text)
+    return text + 'cycles_per_mac = { value = 2, low = 1, high = 4, source = "a test", confidence = "assumed" }\n'
+
+
+def board(ram: int, flash: int) -> Board:
+    return boards.parse("test", toml(ram, flash))
 
 
 def opener(name: str) -> Open:
@@ -110,17 +119,66 @@ def test_a_layers_bound_counts_what_a_window_sees() -> None:
     assert bounds["block1.depthwise"] == 4 * 6 + 6
 
 
+@example_counts(10, 100)
+def test_fit_answers_for_the_network_that_plan_plans(examples: int) -> None:
+    """At its own precision, whatever its types: the arena is that of the plan, and where it fits, `--ram` is met."""
+
+    @settings(max_examples=examples, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(graphs(layers=4), st.integers(2049, 8192))
+    def holds(graph: Graph, ram: int) -> None:
+        small = board(ram, 1 << 20)
+        found = fit(graph, small)
+        assert found.own_precision == found.precision
+        resident = found.image_resident
+        assert found.arena_bytes == plan_rows(graph, resident=resident).arena_bytes
+        if found.fits:
+            assert plan_rows(graph, ram_bytes=ram, resident=resident).arena_bytes <= ram
+        else:
+            assert found.ram_spare < 0
+
+    holds()
+
+
+def test_a_float_network_is_not_taken_for_integers(tmp_path: Path) -> None:
+    """`fit` says what `plan --ram` says; 8 bits must be asked for, and are named."""
+    graph = open_model("mobilenet_v1:width=0.25,resolution=96,classes=2").graph
+    small = board(32 * 1024, 1 << 21)
+    real, whole = fit(graph, small), fit(graph, small, 8)
+    assert (real.fits, real.precision, whole.fits, whole.precision) == (False, "float32", True, "int8")
+    assert whole.own_precision == "float32"
+    with pytest.raises(TargetError, match="--ram must be at least"):
+        plan_rows(fold(graph), ram_bytes=small.ram_bytes)
+    path = tmp_path / "small.toml"
+    path.write_text(toml(32 * 1024, 1 << 21))
+    for words, code in (([], 1), (["--bits", "8"], 0), (["--json"], 1), (["--bits", "8", "--json"], 0)):
+        said = ["fit", "mobilenet_v1:width=0.25,resolution=96,classes=2", "--target", str(path), *words]
+        done = CliRunner().invoke(app, said, catch_exceptions=False)
+        assert done.exit_code == code, done.output
+        assert ("int8" if "8" in words else "float32") in done.output
+
+
+def test_few_bits_are_counted_as_they_are() -> None:
+    graph, nano = open_model("microbotnet:width=0.32,seed=0").graph, boards.load("nano33ble")
+    ternary = pack(fold(with_few_bits(graph, "ternary")[0]))
+    found, whole = fit(ternary, nano), fit(graph, nano)
+    assert found.precision == "float32, ternary weights"
+    assert found.flash_bytes < whole.flash_bytes / 2
+
+
 def test_a_network_that_fits() -> None:
-    found = fit(open_model("mobilenet_v1:width=0.25,resolution=96,classes=2").graph, boards.load("nano33ble"))
+    found = fit(open_model("mobilenet_v1:width=0.25,resolution=96,classes=2").graph, boards.load("nano33ble"), 8)
     assert found.fits
     assert not found.misses
     assert found.ram_spare > 0 < found.flash_spare
     assert found.milliseconds == pytest.approx(found.macs * 3.54 / 64e6 * 1e3)
-    assert remedies(open_model("mobilenet_v1:width=0.25,resolution=96,classes=2").graph, boards.load("nano33ble")) == ()
+    assert (
+        remedies(open_model("mobilenet_v1:width=0.25,resolution=96,classes=2").graph, boards.load("nano33ble"), bits=8)
+        == ()
+    )
 
 
 def test_a_network_that_misses_says_by_how_much_and_where() -> None:
-    found = fit(open_model("mobilenet_v2").graph, boards.load("m0plus_36k"))
+    found = fit(open_model("mobilenet_v2").graph, boards.load("m0plus_36k"), 8)
     assert not found.fits
     assert found.ram_spare == 36 * 1024 - found.ram_bytes < 0
     assert found.misses[0].startswith(f"RAM must be at least {found.ram_bytes:,} bytes, got 36,864: ")
@@ -133,24 +191,26 @@ def test_a_board_too_small_for_one_layer_says_which() -> None:
     # The widest window of MobileNetV2: 3 x 3 of 56 x 56 x 144 or of 112 x 112 x 96.
     graph = open_model("mobilenet_v2").graph
     needed = (2 * 112 + 3) * 96 + 96
-    assert any("block2.depthwise alone" in miss for miss in fit(graph, board(needed + STACK_BYTES - 1, 1 << 23)).misses)
-    assert not any(" alone " in miss for miss in fit(graph, board(needed + STACK_BYTES, 1 << 23)).misses)
+    assert any(
+        "block2.depthwise alone" in miss for miss in fit(graph, board(needed + STACK_BYTES - 1, 1 << 23), 8).misses
+    )
+    assert not any(" alone " in miss for miss in fit(graph, board(needed + STACK_BYTES, 1 << 23), 8).misses)
 
 
 @pytest.mark.parametrize("model", ["mobilenet_v1", "mobilenet_v2"])
 def test_the_largest_resolution_that_fits(model: str) -> None:
     small = board(48 * 1024, 1 << 23)
-    found = by_kind(remedies(open_model(model).graph, small, opener(model)))
+    found = by_kind(remedies(open_model(model).graph, small, opener(model), bits=8))
     resolution = found["resolution"]
     assert resolution.fit is not None
     assert resolution.fit.fits
     side = int(resolution.change.removeprefix("resolution="))
     assert side % 16 == 0
-    assert fit(opener(model)({"resolution": str(side)}), small) == resolution.fit
-    assert not fit(opener(model)({"resolution": str(side + 16)}), small).fits
+    assert fit(opener(model)({"resolution": str(side)}), small, 8) == resolution.fit
+    assert not fit(opener(model)({"resolution": str(side + 16)}), small, 8).fits
     width = float(found["width"].change.removeprefix("width="))
-    assert fit(opener(model)({"width": f"{width:g}"}), small).fits
-    assert not fit(opener(model)({"width": f"{width + 0.05:g}"}), small).fits
+    assert fit(opener(model)({"width": f"{width:g}"}), small, 8).fits
+    assert not fit(opener(model)({"width": f"{width + 0.05:g}"}), small, 8).fits
     # Weights lie in flash, and RAM is what misses.
     assert found["weights"].fit is None
     assert "even with weights of 2 bits: RAM must be at least" in found["weights"].why
@@ -158,9 +218,9 @@ def test_the_largest_resolution_that_fits(model: str) -> None:
 
 def test_flash_is_mended_by_narrower_weights_or_width_and_not_by_resolution() -> None:
     graph, small = open_model("mobilenet_v1").graph, board(1 << 20, 2_300_000)
-    found = by_kind(remedies(graph, small, opener("mobilenet_v1")))
+    found = by_kind(remedies(graph, small, opener("mobilenet_v1"), bits=8))
     assert found["weights"].change == "weight_bits=4"
-    assert found["weights"].fit == fit(graph, small, weight_bits=4)
+    assert found["weights"].fit == fit(graph, small, 8, weight_bits=4)
     assert found["weights"].fit is not None
     assert found["weights"].fit.macs == graph.macs
     assert found["resolution"].fit is None
@@ -171,23 +231,25 @@ def test_flash_is_mended_by_narrower_weights_or_width_and_not_by_resolution() ->
 
 def test_changes_together_where_none_is_enough_alone() -> None:
     graph, nano = open_model("mobilenet_v2").graph, boards.load("nano33ble")
-    found = by_kind(remedies(graph, nano, opener("mobilenet_v2")))
+    found = by_kind(remedies(graph, nano, opener("mobilenet_v2"), bits=8))
     # The head of 1280 x 1000 stays at widths below 1 and fills the flash by itself.
     assert [kind for kind, remedy in found.items() if remedy.fit is not None] == ["width and weights"]
     words = dict(word.split("=") for word in found["width and weights"].change.split(","))
     assert words["weight_bits"] == "4"
     width = float(words["width"])
-    assert fit(opener("mobilenet_v2")({"width": f"{width:g}"}), nano, weight_bits=4).fits
-    assert not fit(opener("mobilenet_v2")({"width": f"{width + 0.05:g}"}), nano, weight_bits=4).fits
+    assert fit(opener("mobilenet_v2")({"width": f"{width:g}"}), nano, 8, weight_bits=4).fits
+    assert not fit(opener("mobilenet_v2")({"width": f"{width + 0.05:g}"}), nano, 8, weight_bits=4).fits
 
 
 def test_floats_first_take_8_bits() -> None:
     graph = open_model("mobilenet_v1:width=0.25").graph
     nano = boards.load("nano33ble")
-    real = fit(graph, nano, 32)
+    real = fit(graph, nano)
+    assert real == fit(graph, nano, 32)
+    assert (real.precision, real.own_precision, real.bits, real.weight_bits) == ("float32", "float32", 32, 32)
     assert not real.fits
     assert real.milliseconds is real.low_milliseconds is None
-    found = by_kind(remedies(graph, nano, opener("mobilenet_v1"), bits=32, width=0.25))
+    found = by_kind(remedies(graph, nano, opener("mobilenet_v1"), width=0.25))
     assert found["weights"].change == "bits=8"
     assert found["width"].change in ("", "width=0.2", "width=0.15", "width=0.1", "width=0.05")
 
@@ -202,7 +264,7 @@ def test_a_file_is_resized_without_its_weights() -> None:
 
 def test_remedies_of_a_picture_that_is_not_square() -> None:
     graph = open_model("mobilenet_v1:width=0.25,resolution=96x192").graph
-    found = by_kind(remedies(graph, board(16 * 1024, 1 << 20)))
+    found = by_kind(remedies(graph, board(16 * 1024, 1 << 20), bits=8))
     high, wide = map(int, found["resolution"].change.removeprefix("resolution=").split("x"))
     assert wide == 2 * high < 192
 
@@ -225,11 +287,14 @@ def test_boards_come_from_files_too(tmp_path: Path) -> None:
 
 def test_tables() -> None:
     graph = open_model("mobilenet_v1:width=0.25").graph
-    rows = [(fit(graph, boards.load(name)), boards.load(name)) for name in boards.names()]
+    rows = [(fit(graph, boards.load(name), 8), boards.load(name)) for name in boards.names()]
     table = report.boards(rows)
     assert [row[1] for row in table.rows] == ["yes" if found.fits else "no" for found, _ in rows]
     assert {row[1] for row in table.rows} == {"yes", "no"}
-    assert sum("must" in note for note in table.notes) == sum(len(found.misses) for found, _ in rows)
-    found = remedies(graph, boards.load("m0plus_36k"), opener("mobilenet_v1"), width=0.25)
+    assert table.notes[0] == f"{graph.name}: as if it were int8; the network is float32 and must be brought to it first"
+    assert sum("must be at least" in note or " alone must" in note for note in table.notes) == sum(
+        len(found.misses) for found, _ in rows
+    )
+    found = remedies(graph, boards.load("m0plus_36k"), opener("mobilenet_v1"), bits=8, width=0.25)
     assert [row[0] for row in report.remedies(found).rows] == [remedy.kind for remedy in found]
     assert all(row[5] for row in report.remedies(found).rows if row[1] == "-")

@@ -131,8 +131,8 @@ def test_noise_needs_no_data() -> None:
 @pytest.mark.parametrize("bits", ["ternary", "binary"])
 def test_few_bits(bits: str, tmp_path: Path) -> None:
     out = tmp_path / "net.rlt"
-    for more in ([], ["--float"]):
-        record = run(SEEDED, "--data", "random", "--limit", "1", "--bits", bits, "-o", str(out), *more)
+    for more in (["--limit", "1"], ["--float"]):
+        record = run(SEEDED, "--data", "random", "--bits", bits, "-o", str(out), *more)
         made = open_model(out).graph
         assert made.weight_bytes == record["weight_bytes"]
         assert record["few_bits"]["tensors"] == census(made).tensors > 10
@@ -149,12 +149,15 @@ def test_few_bits(bits: str, tmp_path: Path) -> None:
         ([SEEDED, "--data", "random", "--bits", "4"], "--bits must be one of 8, ternary, binary"),
         (
             [SEEDED, "--data", "random", "--bits", "ternary", "--compare"],
-            "--compare and --equalize must come with --bits 8",
+            "--compare must come with --bits 8, got ternary",
         ),
-        ([SEEDED, "--data", "random", "--float"], "--float and --threshold must come with --bits ternary or binary"),
+        ([SEEDED, "--data", "random", "--float"], "--float must come with --bits ternary or binary, got 8"),
         ([SEEDED, "--data", "random", "--rounding", "up"], "--rounding must be one of shift, fixed_point, got 'up'"),
         ([SEEDED, "--data", "random", "--calibration", "x"], "--calibration must be one of minmax, percentile, mse"),
-        ([SEEDED, "--data", "random", "--compare", "--layers"], "--compare must come without -o and --layers"),
+        (
+            [SEEDED, "--data", "random", "--compare", "--layers"],
+            "--layers must come with --bits 8 or --bits ternary or --bits binary, got --compare",
+        ),
         (["CLASSES", "--data", "CIFAR", "--evaluate"], "must have 10 classes as cifar10 has, got 7"),
         (["QUANTIZED", "--data", "random"], "input: must be of real numbers to be quantised, got i8"),
     ],

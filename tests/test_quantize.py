@@ -7,11 +7,11 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from conftest import shared_file
+from conftest import example_counts, shared_file
 from graphs import Builder, graphs, random_image
 from rillet.arithmetic import shift
 from rillet.backends import reference
-from rillet.errors import GraphError, Unsupported
+from rillet.errors import GraphError, RilletError, Unsupported
 from rillet.importers import rlt as rlt_in
 from rillet.importers.tflite import load
 from rillet.ir.graph import Graph, ImageSpec
@@ -301,6 +301,47 @@ def test_what_cannot_be_quantised_says_so() -> None:
     silu = [replace(n, op=replace(n.op, activation=Activation.SILU)) if n.name == "n2" else n for n in graph.nodes]
     with pytest.raises(Unsupported, match="n2: activation of conv must be a clamp, got silu"):
         quantize(replace(graph, nodes=tuple(silu)), seen)
+
+
+def test_a_residual_chain_that_grows_names_its_node() -> None:
+    b = Builder(np.random.default_rng(0), DType.F32)
+    at = b.add(Input(), shape=Shape(4, 4, 3))
+    made = b.add(b.conv(3), at)
+    b.params[f"{made}.weight"] = np.full((3, 1, 1, 3), 1000, np.float32)
+    graph = b.graph(b.add(Add(), at, made))
+    with pytest.raises(Unsupported, match=f"random: {made}: values of a residual chain must not grow without end"):
+        quantize_with(graph, images(graph))
+
+
+def test_values_that_are_not_finite_name_their_node() -> None:
+    b = Builder(np.random.default_rng(0), DType.F32)
+    at = b.add(Input(), shape=Shape(4, 4, 3))
+    made = b.add(b.conv(3), at)
+    b.params[f"{made}.weight"] = np.full((3, 1, 1, 3), 3e38, np.float32)
+    graph = b.graph(made)
+    with np.errstate(all="ignore"), pytest.raises(RilletError, match=f"random: {made}: "):
+        quantize_with(graph, [100 * image for image in images(graph)])
+
+
+@example_counts(8, 200)
+def test_every_refusal_names_its_node(examples: int) -> None:
+    """Whatever the size of weights, and under both rules: an int8 network, or a sentence that begins with a node."""
+
+    @settings(max_examples=examples, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(graphs(layers=3, real=True), st.integers(-40, 36), st.sampled_from(list(Rule)), st.booleans())
+    def holds(graph: Graph, power: int, rule: Rule, correct: bool) -> None:
+        scaled = {name: (array * np.float32(10.0**power)).astype(np.float32) for name, array in graph.params.items()}
+        assume(all(np.isfinite(array).all() for array in scaled.values()))
+        graph = replace(graph, params=scaled)
+        try:
+            made = quantize_with(graph, images(graph, 1), Quantization(rule, correct_bias=correct))
+        except RilletError as error:
+            assert any(str(error).startswith(f"{graph.name}: {node.name}: ") for node in graph.nodes), error
+        else:
+            assert all(node.type.quant is not None for node in made.nodes)
+
+    with np.errstate(all="ignore"):
+        holds()
 
 
 def test_slices_of_what_is_shared_share_it_too() -> None:

@@ -88,7 +88,7 @@ def test_no_point_lies_above_the_roof(target: str) -> None:
         if found.bytes_per_s:
             # Stalls are whole cycles, so a layer can be no more than that above the slope.
             assert point.ops_per_s <= found.bytes_per_s * point.ops_per_byte * (1 + 1e-9)
-    (row,) = costs(graph, [(target, catalogue.load(target))], NM45)
+    (row,) = costs(graph, [(target, catalogue.load(target))], NM45, bits=8)
     assert found.network.ops_per_s / found.peak_ops_per_s == pytest.approx(row.utilisation, rel=1e-4)
     circles = list(Xml.fromstring(roof.svg(graph, found)).iter(f"{SVG}circle"))
     assert len(circles) == sum(point.ops > 0 for point in found.layers) + 2
@@ -126,7 +126,7 @@ def test_the_page_stands_alone() -> None:
     graph = open_model("mobilenet_v1:width=0.25,resolution=96,classes=2").graph
     names = ("systolic_64x64", "ice40_up5k", "zcu102", "nano33ble")
     machines = [catalogue.load(name) for name in names]
-    rows = costs(graph, list(zip(names, machines, strict=True)), NM45)
+    rows = costs(graph, list(zip(names, machines, strict=True)), NM45, bits=8)
     text = report.page(graph, rows, machines, NM45)
     tags = _Tags()
     tags.feed(text)

@@ -79,7 +79,7 @@ def assign(path: str, value: Any) -> Callable[[Any, Any], None]:
             Unsupported,
             "type must be INT8, UINT8 or FLOAT32, got INT16",
         ),
-        (assign("tensors.0.quantization.scale", [0.0]), GraphError, "scales must be positive"),
+        (assign("tensors.0.quantization.scale", [0.0]), GraphError, "scale must be a positive number, got 0.0"),
         (assign("tensors.0.quantization.scale", [float("nan")]), GraphError, "scales must be positive"),
         (assign("tensors.0.quantization.zeroPoint", [300]), GraphError, "zero point must be within -128..127"),
         (assign("tensors.1.quantization.zeroPoint", [1] * 4), Unsupported, "zero points of int8 weights must be 0"),

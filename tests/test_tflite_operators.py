@@ -10,6 +10,7 @@ import pytest
 pytest.importorskip("ai_edge_litert")
 from ai_edge_litert import schema_py_generated as schema
 
+from rillet.backends import reference
 from rillet.errors import RilletError
 from rillet.importers.tflite import load_with_tensors, parse
 from rillet.ir.graph import Graph
@@ -304,3 +305,53 @@ def test_constant_minus_value_keeps_its_order() -> None:
     graph = graph_of(w, source, out)
     assert [type(graph.by_name[n].op).__name__ for n in graph.nodes[-1].inputs] == ["Constant", "Input"]
     assert str(graph.by_name[graph.nodes[-1].inputs[0]].shape) == "2x2x2"
+
+
+@pytest.mark.parametrize("name", ["ADD", "MUL", "SUB"])
+def test_a_constant_without_dimensions_is_that_of_one(name: str) -> None:
+    """Keras's Rescaling writes its numbers with the shape []."""
+
+    def made(*shape: int) -> Graph:
+        w = Writer()
+        source, out = q(w, 1, 2, 2, 3), q(w, 1, 2, 2, 3, scale=0.7, zero=3)
+        w.op(name, [source, w.tensor(shape, scale=0.3, zero=1, data=np.full(shape, 9))], [out], options(name.title()))
+        return graph_of(w, source, out)
+
+    none, one = made(), made(1)
+    image = np.arange(-6, 6, dtype=np.int8).reshape(2, 2, 3) * 9
+    assert none == one
+    assert verify(plan_rows(none), 3).equal
+    assert len(np.unique(reference.outputs(none, image)[0])) > 6
+
+
+def scaled_conv(scales: list[float], dtype: str = "int8") -> Graph:
+    """A 1x1 convolution of two channels to two, weights (0, 0) and (3, 4)."""
+    w = Writer()
+    source, out = q(w, 1, 1, 1, 2, dtype=dtype), q(w, 1, 1, 1, 2, scale=0.6, zero=2, dtype=dtype)
+    weight = w.tensor((2, 1, 1, 2), dtype, scales, data=[[[[7, 8]]], [[[3, 4]]]])
+    bias = w.tensor((2,), "int32", scale=0.5 * np.array(scales), data=[9, 5])
+    w.op("CONV_2D", [source, weight, bias], [out], conv_options())
+    return graph_of(w, source, out)
+
+
+def test_a_channel_of_scale_0_counts_as_zero() -> None:
+    graph = scaled_conv([0.0, 0.1])
+    image = np.array([[[9, 10]]], np.int8)
+    assert reference.outputs(graph, image)[0].tolist() == [[[2, 8]]]
+    assert verify(plan_rows(graph), 5).equal
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8"])
+def test_weights_of_scale_0_alone(dtype: str) -> None:
+    graph = scaled_conv([0.0], dtype)
+    assert reference.outputs(graph, np.array([[[9, 10]]], dtype))[0].tolist() == [[[2, 2]]]
+
+
+def test_scales_below_0_and_values_of_scale_0_are_refused() -> None:
+    with pytest.raises(RilletError, match="scales must be positive numbers, or 0 for weights that count as zero"):
+        scaled_conv([-0.1, 0.1])
+    w = Writer()
+    source, out = q(w, 1, 4, scale=0.0), q(w, 1, 4)
+    w.op("ADD", [source, source], [out], options("Add"))
+    with pytest.raises(RilletError, match="scale must be a positive number, got 0.0"):
+        graph_of(w, source, out)

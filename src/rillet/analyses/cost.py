@@ -1,13 +1,14 @@
 """One network on machines of all kinds: memory, cycles, energy and fit of each, by one set of conventions.
 
-Weights and activations have 8 bits, sums 32.
+Each row says at what precision it was computed. A board computes as the network is, or as `bits` say; arrays and chips
+have integers alone: 8 bits of values and weights (a chip fewer, for a network whose weights have fewer), sums of 32.
 
 - A systolic array works layer by layer; its cycles are those of `exact`, and the stalls of a DRAM that brings each
   layer's inputs, weights and outputs once. It fits always: what its buffers do not hold lies in DRAM.
 - A chip that streams runs the pixel plan with the least interval within its multipliers and memory. It fits where
   there is one: no weight is ever loaded again.
 - A board runs the row plan with the least arena; its cycles are MACs x published cycles a MAC, with their band. It fits
-  where RAM and flash hold all.
+  where RAM and flash hold all. What is published are cycles of 8-bit kernels: nothing is said of the time of floats.
 
 A multiply-accumulate is two operations.
 """
@@ -20,10 +21,12 @@ from functools import cached_property
 from rillet.analyses.count import count
 from rillet.analyses.energy import Energy, Schedule, energy, traffic_of
 from rillet.analyses.mcu import judge, least_plan
-from rillet.analyses.memory import stored_as
+from rillet.analyses.memory import precision, stored_at, value_bits
 from rillet.analyses.systolic import Systolic, systolic
 from rillet.errors import TargetError, Unsupported
 from rillet.ir.graph import Graph
+from rillet.ir.ops import Conv
+from rillet.ir.types import DType
 from rillet.plan.pipeline import PixelPlan
 from rillet.plan.pixels import plan_pixels
 from rillet.plan.plan import Plan
@@ -33,9 +36,10 @@ from rillet.targets.arrays import ArrayMachine
 from rillet.targets.boards import Board
 from rillet.targets.catalogue import Machine
 from rillet.targets.technology import Technology
-from rillet.transforms.fold import fold, without_weights
+from rillet.transforms.fold import without_weights
 
 BITS = 8
+"""Of what has integers alone."""
 
 
 class MachineKind(StrEnum):
@@ -55,6 +59,10 @@ class Cost:
     """The name by which the machine was asked for."""
     machine: str
     kind: MachineKind
+    precision: str
+    """What values and weights are here, such as `int8`."""
+    own_precision: str
+    """What they are in the network by itself."""
     macs: int
     params: int
     weight_bytes: int
@@ -72,8 +80,10 @@ class Cost:
     latency_s: float | None
     """From the first input pixel to the last value of the result."""
     images_per_s: float | None
-    peak_ops_per_s: float
-    """Two for each element or multiplier a cycle; on a board two for the fewest cycles a MAC that are published."""
+    peak_ops_per_s: float | None
+    """Two for each element or multiplier a cycle; on a board two for the fewest cycles a MAC that are published, None
+    for floats, of which none are.
+    """
     needed_ops_per_s: float
     """Of the network, at the images a second that are asked for."""
     utilisation: float | None
@@ -89,14 +99,22 @@ class Cost:
 class Costs:
     """Costs of one network, with what all machines share computed once."""
 
-    def __init__(self, graph: Graph, technology: Technology, images_per_s: float = 30.0) -> None:
+    def __init__(
+        self, graph: Graph, technology: Technology, images_per_s: float = 30.0, bits: int | None = None
+    ) -> None:
         if not 0 < images_per_s < float("inf"):
             raise TargetError(f"--fps must be above 0, got {images_per_s:g}")
-        self.graph, self.technology, self.wanted = graph, technology, images_per_s
-        self.counted = count(graph, bits=BITS)
+        if bits not in (None, 8, 32):
+            raise TargetError(f"--bits must be 8 or 32, got {bits}")
+        self.graph, self.technology, self.wanted, self.bits = graph, technology, images_per_s, bits
+        self.counted, self.own = count(graph, bits=BITS), precision(graph)
 
     def on(self, machines: Sequence[tuple[str, Machine]]) -> tuple[Cost, ...]:
-        """The network on each of the named machines, in their order; raises TargetError for a lacking technology."""
+        """The network on each of the named machines, in their order; raises TargetError for a lacking technology,
+        and for 32 bits where no machine has floats.
+        """
+        if self.bits == 32 and not any(isinstance(machine, Board) for _, machine in machines):
+            raise TargetError("--bits 32 must come with a board: arrays and chips have integers alone")
         found: list[Cost] = []
         for name, machine in machines:
             match machine:
@@ -110,8 +128,8 @@ class Costs:
 
     @cached_property
     def stored(self) -> Graph:
-        """The network folded, in 8 bits, without its weights."""
-        return stored_as(fold(without_weights(self.graph)), BITS)
+        """The network as a board stores it."""
+        return stored_at(self.graph, self.bits)
 
     @cached_property
     def rows(self) -> tuple[Plan, Energy] | str:
@@ -120,15 +138,15 @@ class Costs:
             plan = least_plan(self.stored)
         except Unsupported as error:
             return str(error)
-        return plan, energy(self.graph, self.technology, schedule=Schedule.STREAM, plan=plan)
+        return plan, _stream_energy(self.graph, plan, self.technology)
 
     def _array(self, name: str, machine: ArrayMachine) -> Cost:
         made = on_array(self.graph, machine)
         cycles = made.cycles + made.stall_cycles
         spent = energy(self.graph, self.technology, schedule=Schedule.SYSTOLIC, traffic=traffic_of(made))
         return self._cost(
-            (name, machine.name, MachineKind.ARRAY),
-            memory=(self.counted.weight_bytes, plan_layerwise(self.stored).arena_bytes),
+            (name, machine.name, MachineKind.ARRAY, "int8"),
+            memory=(self.counted.weight_bytes, plan_layerwise(stored_at(self.graph, BITS)).arena_bytes),
             cycles=(cycles, cycles, cycles),
             clock_hz=machine.clock_hz,
             peak=2 * machine.rows * machine.columns * machine.clock_hz,
@@ -144,7 +162,7 @@ class Costs:
             misses = (str(error),)
         spent = energy(made.graph, self.technology, schedule=Schedule.STREAM, plan=made) if made else None
         return self._cost(
-            (name, machine.name, MachineKind.CHIP),
+            (name, machine.name, MachineKind.CHIP, _integers(self.graph)),
             memory=(
                 -(-made.resident_bits // 8) if made else self.counted.weight_bytes,
                 -(-made.buffer_bits // 8) if made else None,
@@ -158,36 +176,36 @@ class Costs:
         )
 
     def _board(self, name: str, machine: Board) -> Cost:
-        rates, macs = machine.cycles_per_mac, self.stored.macs
+        rates, macs, real = machine.cycles_per_mac, self.stored.macs, value_bits(self.stored) == 32
         if isinstance(self.rows, str):
             memory, spent, misses = (self.counted.weight_bytes, None), None, (self.rows,)
         else:
             plan, spent = self.rows
-            found = judge(plan, machine)
+            found = judge(plan, machine, own_precision=self.own)
             memory, misses = (found.flash_bytes, found.ram_bytes), found.misses
         return self._cost(
-            (name, machine.name, MachineKind.BOARD),
+            (name, machine.name, MachineKind.BOARD, precision(self.stored)),
             memory=memory,
-            cycles=(round(macs * rates.low), round(macs * rates.value), round(macs * rates.high)),
+            cycles=None if real else (round(macs * rates.low), round(macs * rates.value), round(macs * rates.high)),
             clock_hz=machine.clock_hz,
-            peak=2 * machine.clock_hz / rates.low,
+            peak=None if real else 2 * machine.clock_hz / rates.low,
             spent=spent,
             misses=misses,
         )
 
     def _cost(
         self,
-        said: tuple[str, str, MachineKind],
+        said: tuple[str, str, MachineKind, str],
         *,
         memory: tuple[int, int | None],
         cycles: tuple[int, int, int] | None,
         clock_hz: float,
-        peak: float,
+        peak: float | None,
         spent: Energy | None,
         misses: tuple[str, ...] = (),
         latency_cycles: int | None = None,
     ) -> Cost:
-        target, machine, kind = said
+        target, machine, kind, computed_at = said
         low, middle, high = cycles or (None, None, None)
         rate = clock_hz / middle if middle else None
         latency = latency_cycles or middle
@@ -197,6 +215,8 @@ class Costs:
             target=target,
             machine=machine,
             kind=kind,
+            precision=computed_at,
+            own_precision=self.own,
             macs=self.counted.macs,
             params=self.counted.params,
             weight_bytes=memory[0],
@@ -211,7 +231,7 @@ class Costs:
             images_per_s=rate,
             peak_ops_per_s=peak,
             needed_ops_per_s=2 * self.counted.macs * self.wanted,
-            utilisation=min(1.0, 2 * self.counted.macs * rate / peak) if rate else None,
+            utilisation=min(1.0, 2 * self.counted.macs * rate / peak) if rate and peak else None,
             schedule=spent.schedule if spent else "",
             low_uj=spent.low_uj if spent else None,
             uj=spent.total_uj if spent and exact else None,
@@ -220,18 +240,48 @@ class Costs:
 
 
 def costs(
-    graph: Graph, machines: Sequence[tuple[str, Machine]], technology: Technology, images_per_s: float = 30.0
+    graph: Graph,
+    machines: Sequence[tuple[str, Machine]],
+    technology: Technology,
+    images_per_s: float = 30.0,
+    bits: int | None = None,
 ) -> tuple[Cost, ...]:
     """The network on each of the named machines, in their order.
 
-    images_per_s: what is asked of a machine. Raises TargetError where the technology lacks what is asked of it, and for
-    a rate that is not above 0.
+    images_per_s: what is asked of a machine. bits: 8 or 32 (float) on boards, instead of the network's own precision.
+    Raises TargetError where the technology lacks what is asked of it, for a rate that is not above 0, and for bits that
+    there are not.
     """
-    return Costs(graph, technology, images_per_s).on(machines)
+    return Costs(graph, technology, images_per_s, bits).on(machines)
+
+
+def _stream_energy(graph: Graph, plan: Plan, technology: Technology) -> Energy:
+    """Energy of a row plan at the precision that it was made for."""
+    few = {
+        node.name: node.op.weights.bits
+        for node in plan.graph.nodes
+        if isinstance(node.op, Conv) and node.op.weights in (DType.TERNARY, DType.BINARY)
+    }
+    word = "fp32" if value_bits(plan.graph) == 32 else BITS
+    return energy(
+        graph,
+        technology,
+        bits=word,
+        accumulator=32 if word == BITS else word,
+        weight_bits=few or None,
+        schedule=Schedule.STREAM,
+        plan=plan,
+    )
+
+
+def _integers(graph: Graph) -> str:
+    """What a network is on a chip: 8 bits, and weights of fewer where they have fewer."""
+    return ", ".join(("int8", *precision(graph).split(", ")[1:]))
 
 
 def energy_on(graph: Graph, machine: Machine | None, technology: Technology) -> Energy:
-    """Energy of an image as `costs` counts it; of a board, and without a machine, that of the row plan.
+    """Energy of an image in 8-bit integers, as `costs` counts it; of a board, and without a machine, that of the row
+    plan.
 
     Raises TargetError where a chip has no room for the network, Unsupported where it does not stream.
     """
@@ -242,8 +292,7 @@ def energy_on(graph: Graph, machine: Machine | None, technology: Technology) -> 
             plan = plan_pixels(without_weights(graph), chip=machine)
             return energy(plan.graph, technology, schedule=Schedule.STREAM, plan=plan)
         case Board() | None:
-            stored = stored_as(fold(without_weights(graph)), BITS)
-            return energy(graph, technology, schedule=Schedule.STREAM, plan=least_plan(stored))
+            return energy(graph, technology, schedule=Schedule.STREAM, plan=least_plan(stored_at(graph, BITS)))
 
 
 def on_array(graph: Graph, machine: ArrayMachine) -> Systolic:

@@ -105,7 +105,7 @@ class Count:
     traffic_bytes: int
     """Layer by layer: every weight once, every layer's inputs read and its result written."""
     arithmetic_intensity: float
-    """Plain MACs a byte of that traffic."""
+    """Plain MACs a byte of that traffic; 0 where there is none."""
     macs_per_weight: float
     layers: tuple[Layer, ...]
     uncounted: tuple[Uncounted, ...]
@@ -141,7 +141,7 @@ def count(graph: Graph, convention: Convention = Convention.MACS, bits: int | No
         activations=sum(layer.activations for layer in layers),
         peak_activation_bytes=peak_bytes(folded, bits),
         traffic_bytes=traffic,
-        arithmetic_intensity=graph.macs / traffic,
+        arithmetic_intensity=graph.macs / traffic if traffic else 0.0,
         macs_per_weight=graph.macs / weights if weights else 0.0,
         layers=layers,
         uncounted=_uncounted(graph, convention),

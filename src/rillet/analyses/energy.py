@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import reduce
 
-from rillet.analyses.memory import stored_as
-from rillet.analyses.systolic import Systolic
+from rillet.analyses.memory import stored_as, value_bits
+from rillet.analyses.systolic import Systolic, systolic
 from rillet.errors import TargetError
 from rillet.ir.graph import Graph, Node
 from rillet.ir.ops import Add, Constant, Conv, Input, Multiply, Pool, Window
@@ -65,6 +65,18 @@ def traffic_of(made: Systolic) -> dict[str, Traffic]:
         )
         for layer in made.layers
     }
+
+
+def traffic_under(graph: Graph, schedule: str, array: int | None = None) -> dict[str, Traffic] | None:
+    """What `energy` needs for a schedule: the traffic on an array of `array` x `array` elements (64 if not said) under
+    `systolic`, else None; raises TargetError where a size is said for another schedule.
+    """
+    if schedule == Schedule.SYSTOLIC:
+        side = 64 if array is None else array
+        return traffic_of(systolic(graph, rows=side, columns=side))
+    if array is not None:
+        raise TargetError(f"--array must come with --schedule systolic, got {schedule}")
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -349,8 +361,7 @@ class _Ledger:
 
     def arena(self, plan: Plan) -> int:
         """Bytes of a plan's arena at the width of the operands."""
-        planned = plan.graph.input_nodes[0].type.dtype.bits
-        return -(-plan.arena_bytes * self.width // planned)
+        return -(-plan.arena_bytes * self.width // value_bits(plan.graph))
 
     def layerwise(self, weight_memory: str | None, activation_memory: str | None) -> None:
         """Weights come from DRAM once; maps lie on the chip where they fit, else in DRAM behind a line buffer."""

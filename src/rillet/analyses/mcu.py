@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import reduce
 
-from rillet.analyses.memory import stored_as
+from rillet.analyses.memory import precision, stored_at, value_bits
 from rillet.errors import GraphError, TargetError, Unsupported
 from rillet.ir.graph import Graph, Node
 from rillet.ir.ops import Constant, Conv, Input, Pool, Rounding, Window
@@ -14,7 +14,7 @@ from rillet.plan.kernels import choose
 from rillet.plan.plan import Kernel, Plan
 from rillet.plan.rows import least_row_bytes, plan_layerwise, plan_rows
 from rillet.targets.boards import Board
-from rillet.transforms.fold import fold, without_weights
+from rillet.transforms.fold import without_weights
 from rillet.transforms.resize import with_resolution, with_width
 
 CODE_BYTES_PER_STAGE = 600
@@ -44,9 +44,14 @@ class Fit:
 
     model: str
     board: str
+    precision: str
+    """What it was planned at, such as `int8`."""
+    own_precision: str
+    """What the network is by itself."""
     bits: int
-    """Of activations."""
+    """Of activations: 32 for real numbers."""
     weight_bits: int
+    """Of the widest weights."""
     fits: bool
     ram_bytes: int
     """Arena of the row plan with the least, counters and stack."""
@@ -89,29 +94,31 @@ class Remedy:
     """Empty where there is a change."""
 
 
-def fit(graph: Graph, board: Board, bits: int = 8, weight_bits: int | None = None) -> Fit:
-    """The network on a board, with activations of 8 or 32 (float) bits, and weights of as many unless said otherwise.
+def fit(graph: Graph, board: Board, bits: int | None = None, weight_bits: int | None = None) -> Fit:
+    """The network on a board at its own precision, or with values and weights of 8 or 32 (float) `bits`.
 
-    Raises TargetError for other bits, Unsupported where the network has no row plan.
+    weight_bits: weights of no more than so many. Raises TargetError for other bits, Unsupported where the network has
+    no row plan.
     """
     return fit_all(graph, (board,), bits, weight_bits)[0]
 
 
-def fit_all(graph: Graph, boards: Sequence[Board], bits: int = 8, weight_bits: int | None = None) -> tuple[Fit, ...]:
+def fit_all(
+    graph: Graph, boards: Sequence[Board], bits: int | None = None, weight_bits: int | None = None
+) -> tuple[Fit, ...]:
     """The network on each board, planned once; raises as `fit` does."""
-    weight_bits = _check_bits(bits, weight_bits)
-    plan = least_plan(_stored(graph, bits))
-    return tuple(judge(plan, board, bits, weight_bits) for board in boards)
+    as_stored = _checked(graph, bits, weight_bits)
+    plan, own = least_plan(as_stored), precision(graph)
+    return tuple(judge(plan, board, weight_bits, own) for board in boards)
 
 
-def _stored(graph: Graph, bits: int) -> Graph:
-    return stored_as(fold(without_weights(graph)), bits)
+def judge(plan: Plan, board: Board, weight_bits: int | None = None, own_precision: str = "") -> Fit:
+    """What a planned network, folded, takes beside what a board has, at the precision that it was planned at.
 
-
-def judge(plan: Plan, board: Board, bits: int = 8, weight_bits: int = 8) -> Fit:
-    """What a planned network, folded and stored in `bits`, takes beside what a board has."""
-    stored = plan.graph
-    flash = _flash(stored, bits, weight_bits)
+    weight_bits: weights of no more than so many. own_precision: that of the network where it is another.
+    """
+    stored, bits = plan.graph, value_bits(plan.graph)
+    flash = _flash(stored, weight_bits)
     ram = plan.arena_bytes + _other_ram(stored)
     fullest = max(plan.segments, key=lambda segment: segment.peak_bytes)
     where = " to ".join(dict.fromkeys((fullest.stages[0].node, fullest.stages[-1].node)))
@@ -123,11 +130,14 @@ def judge(plan: Plan, board: Board, bits: int = 8, weight_bits: int = 8) -> Fit:
     misses += _too_small_for(stored, board, weight_bits)
     rates = (board.cycles_per_mac.value, board.cycles_per_mac.low, board.cycles_per_mac.high)
     times = [stored.macs * rate / board.clock_hz * 1e3 if bits == 8 else None for rate in rates]
+    planned_at = precision(stored)
     return Fit(
         model=stored.name,
         board=board.name,
+        precision=planned_at,
+        own_precision=own_precision or planned_at,
         bits=bits,
-        weight_bits=weight_bits,
+        weight_bits=min(_widest(stored), weight_bits or 32),
         fits=not misses,
         ram_bytes=ram,
         arena_bytes=plan.arena_bytes,
@@ -149,12 +159,20 @@ def judge(plan: Plan, board: Board, bits: int = 8, weight_bits: int = 8) -> Fit:
     )
 
 
-def _check_bits(bits: int, weight_bits: int | None) -> int:
-    if bits not in (8, 32):
+def _checked(graph: Graph, bits: int | None, weight_bits: int | None) -> Graph:
+    """The network as it is to be stored; raises TargetError for bits that there are not."""
+    if bits not in (None, 8, 32):
         raise TargetError(f"--bits must be 8 or 32, got {bits}")
-    if weight_bits is not None and not 1 <= weight_bits <= bits:
-        raise TargetError(f"bits of a weight must be 1 to {bits}, got {weight_bits}")
-    return weight_bits or bits
+    as_stored = stored_at(graph, bits)
+    widest = _widest(as_stored)
+    if weight_bits is not None and not 1 <= weight_bits <= widest:
+        raise TargetError(f"--weight-bits must be 1 to {widest}, those of the widest weights, got {weight_bits}")
+    return as_stored
+
+
+def _widest(stored: Graph) -> int:
+    """Bits of the widest weights; those of values where there are none."""
+    return max((n.op.weights.bits for n in stored.nodes if isinstance(n.op, Conv)), default=value_bits(stored))
 
 
 def least_plan(stored: Graph) -> Plan:
@@ -187,20 +205,21 @@ class _Flash:
         return self.weights + self.code
 
 
-def _kernel_bytes(stored: Graph, node: Node, weight_bits: int) -> int:
+def _kernel_bytes(stored: Graph, node: Node, weight_bits: int | None) -> int:
     assert isinstance(node.op, Conv)
-    shape = node.op.weight_shape(stored.input_shapes(node)[0])
-    return (reduce(lambda a, b: a * b, shape, 1) * weight_bits + 7) // 8
+    shape, own = node.op.weight_shape(stored.input_shapes(node)[0]), node.op.weights.bits
+    return (reduce(lambda a, b: a * b, shape, 1) * min(own, weight_bits or own) + 7) // 8
 
 
-def _flash(stored: Graph, bits: int, weight_bits: int) -> _Flash:
+def _flash(stored: Graph, weight_bits: int | None) -> _Flash:
     weights = 0
     for node in stored.nodes:
         if isinstance(node.op, Conv):
             if stored.key(node, "weight") == f"{node.name}.weight":  # a shared kernel lies in flash once
                 weights += _kernel_bytes(stored, node, weight_bits)
             channel = SHIFT_CHANNEL_BYTES if node.op.rounding is Rounding.SHIFT else CHANNEL_BYTES
-            weights += node.op.out_channels * (channel if bits == 8 else 4)
+            levels = 0 if node.op.levels is None else 2 * node.op.levels.bits // 8
+            weights += node.op.out_channels * ((4 if node.op.real else channel) + levels)
         elif isinstance(node.op, Constant):
             weights += node.type.bytes
         elif not isinstance(node.op, Input):
@@ -216,7 +235,7 @@ def _lacks_flash(total: int, board: Board) -> tuple[str, ...]:
     return (f"flash must be at least {total:,} bytes, got {board.flash_bytes:,}: {few}",)
 
 
-def _too_small_for(stored: Graph, board: Board, weight_bits: int) -> list[str]:
+def _too_small_for(stored: Graph, board: Board, weight_bits: int | None) -> list[str]:
     """The worst of the layers that no plan brings into the board: by a window with its result, or by its kernel."""
     stages = _stages(stored)
     kernels = {node.name: _kernel_bytes(stored, node, weight_bits) for node in stages if isinstance(node.op, Conv)}
@@ -271,7 +290,7 @@ def remedies(
     board: Board,
     open_with: Open | None = None,
     *,
-    bits: int = 8,
+    bits: int | None = None,
     weight_bits: int | None = None,
     width: float = 1.0,
 ) -> tuple[Remedy, ...]:
@@ -283,13 +302,15 @@ def remedies(
     takes both down alike, and width or resolution with narrower weights. A smaller network is taken never to need more.
     None where the network fits.
     """
-    now = _check_bits(bits, weight_bits)
-    plan = least_plan(_stored(graph, bits))
-    if judge(plan, board, bits, now).fits:
+    plan = least_plan(_checked(graph, bits, weight_bits))
+    found = judge(plan, board, weight_bits)
+    if found.fits:
         return ()
+    real, now, own = found.bits == 32, found.weight_bits, precision(graph)
+    weight_bits = now if now < _widest(plan.graph) else None
     shape = graph.input_nodes[0].shape
     plans: dict[tuple[object, ...], Plan] = {}
-    search = _Search(board, open_with or _resized(graph, width), bits, now, plans)
+    search = _Search(board, open_with or _resized(graph, width), bits, weight_bits, plans, own)
     steps = [_number(k * WIDTH_STEP) for k in range(int(width / WIDTH_STEP + 1), 0, -1)]
     widths = [word for word in steps if float(word) < width - 1e-9]
     step = 16 if max(shape.height, shape.width) >= 128 else 8
@@ -299,19 +320,19 @@ def remedies(
         side = _side(shape, max(1, round(float(word) / width * shape.height / step)) * step)
         both.append({"width": word, **({"resolution": side} if {"resolution": side} in sides else (sides or [{}])[-1])})
     by_width = [{"width": word} for word in widths]
-    narrower = _Search(board, search.opened, 8, 4, plans, bits == 32)
-    found = [
-        _narrower(graph, plan, board, bits, now),
+    narrower = _Search(board, search.opened, 8 if real else bits, 4, plans, own, narrowed=real)
+    changes = [
+        _narrower(graph, plan, board, now, own),
         search.largest("width", by_width),
         search.largest("resolution", sides),
         search.largest("width and resolution", both),
     ]
     if now > 4:
-        found += [
+        changes += [
             narrower.largest("width and weights", by_width),
             narrower.largest("resolution and weights", sides),
         ]
-    return tuple(found)
+    return tuple(changes)
 
 
 def _number(value: float) -> str:
@@ -337,17 +358,18 @@ def _resized(graph: Graph, width: float) -> Open:
     return opened
 
 
-def _narrower(graph: Graph, plan: Plan, board: Board, bits: int, now: int) -> Remedy:
+def _narrower(graph: Graph, plan: Plan, board: Board, now: int, own: str) -> Remedy:
     """The widest weights that fit; a float network first takes 8-bit values altogether."""
     tried = [narrow for narrow in WEIGHT_BITS if narrow < now]
     if not tried:
         return Remedy("weights", "", None, f"weights have {now} bits already")
-    plan = plan if bits == 8 else least_plan(_stored(graph, 8))
-    fits = [judge(plan, board, 8, narrow) for narrow in tried]
+    real = value_bits(plan.graph) == 32
+    plan = least_plan(stored_at(graph, 8)) if real else plan
+    fits = [judge(plan, board, None if narrow == 8 else narrow, own) for narrow in tried]
     found = next((one for one in fits if one.fits), None)
     if found is None:
         return Remedy("weights", "", None, f"even with weights of {tried[-1]} bits: {fits[-1].misses[0]}")
-    return Remedy("weights", _words({}, 8, found.weight_bits, bits == 32), found, "")
+    return Remedy("weights", _words({}, None if found.weight_bits == 8 else found.weight_bits, real), found, "")
 
 
 class _Search:
@@ -357,14 +379,16 @@ class _Search:
         self,
         board: Board,
         opened: Open,
-        bits: int,
-        weight_bits: int,
+        bits: int | None,
+        weight_bits: int | None,
         plans: dict[tuple[object, ...], Plan],
+        own: str,
+        *,
         narrowed: bool = False,
     ) -> None:
         """plans: those made so far, for all searches; narrowed: activations are of fewer bits than they were."""
         self.board, self.opened, self.bits, self.weight_bits = board, opened, bits, weight_bits
-        self.plans, self.narrowed = plans, narrowed
+        self.plans, self.own, self.narrowed = plans, own, narrowed
 
     def largest(self, kind: str, changes: Sequence[dict[str, str]]) -> Remedy:
         """The first change that fits, by halving with the least peak, then by whole plans from there on."""
@@ -372,7 +396,7 @@ class _Search:
         if not usable:
             return Remedy(kind, "", None, why or "there is no smaller step")
         smallest = usable[-1]
-        missing = _lacks_flash(_flash(self.stored(smallest), self.bits, self.weight_bits).total, self.board)
+        missing = _lacks_flash(_flash(self.stored(smallest), self.weight_bits).total, self.board)
         low, high = 0, len(usable) - 1
         while low < high and not missing:
             middle = (low + high) // 2
@@ -401,20 +425,20 @@ class _Search:
         key = (self.bits, *sorted(change.items()))
         if key not in self.plans:
             self.plans[key] = least_plan(self.stored(change))
-        return judge(self.plans[key], self.board, self.bits, self.weight_bits)
+        return judge(self.plans[key], self.board, self.weight_bits, self.own)
 
     def stored(self, change: dict[str, str]) -> Graph:
         """The changed network, folded, in as many bits as are asked for."""
-        return _stored(self.opened(change), self.bits)
+        return stored_at(self.opened(change), self.bits)
 
     def words(self, change: dict[str, str]) -> str:
         """The change in words, narrower weights among them."""
-        return _words(change, self.bits, self.weight_bits, self.narrowed)
+        return _words(change, self.weight_bits, self.narrowed)
 
     def may_fit(self, change: dict[str, str]) -> bool:
         """False where no plan fits; a plan can still take more than the least peak."""
         stored = self.stored(change)
-        if _flash(stored, self.bits, self.weight_bits).total > self.board.flash_bytes:
+        if _flash(stored, self.weight_bits).total > self.board.flash_bytes:
             return False
         try:
             least = least_row_bytes(stored)
@@ -423,10 +447,10 @@ class _Search:
         return least + _other_ram(stored) <= self.board.ram_bytes
 
 
-def _words(change: dict[str, str], bits: int, weight_bits: int, narrowed: bool) -> str:
+def _words(change: dict[str, str], weight_bits: int | None, narrowed: bool) -> str:
     said = [f"{key}={word}" for key, word in change.items()]
     if narrowed:
-        said.append(f"bits={bits}")
-    if weight_bits < bits:
+        said.append("bits=8")
+    if weight_bits is not None:
         said.append(f"weight_bits={weight_bits}")
     return ",".join(said)

@@ -1,5 +1,6 @@
-"""Activation memory of a network: streamed under a row plan, and layer by layer beside it."""
+"""Activation memory of a network: streamed under a row plan, and layer by layer beside it; and at which precision."""
 
+from collections import Counter
 from dataclasses import dataclass, replace
 
 from rillet.ir.graph import Graph
@@ -7,6 +8,7 @@ from rillet.ir.ops import Conv, Op
 from rillet.ir.types import DType, Quant, TensorType
 from rillet.plan.plan import Plan
 from rillet.plan.rows import plan_layerwise
+from rillet.transforms.fold import fold, without_weights
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +25,36 @@ class MemoryReport:
 def memory(graph: Graph, plan: Plan) -> MemoryReport:
     """What `plan` takes and what an ordinary interpreter takes, which holds whole maps."""
     return MemoryReport(plan.arena_bytes, plan_layerwise(graph).arena_bytes, plan.map_bytes, len(plan.segments))
+
+
+_WORDS = {DType.F32: "float32", DType.I32: "int32", DType.I16: "int16", DType.I8: "int8", DType.U8: "uint8"}
+
+
+def precision(graph: Graph) -> str:
+    """What the values of a network are, those that most are first, and its weights where they are of fewer bits:
+    `float32`, `int8`, `int8 and float32`, `int8, ternary weights`.
+    """
+    values = Counter[str]()
+    for node in graph.nodes:
+        values[_WORDS.get(node.type.dtype, node.type.dtype.value)] += node.shape.elements
+    weights = {node.op.weights for node in graph.nodes if isinstance(node.op, Conv)}
+    few = " and ".join(dtype.value for dtype in (DType.TERNARY, DType.BINARY) if dtype in weights)
+    return " and ".join(word for word, _ in values.most_common()) + (f", {few} weights" if few else "")
+
+
+def value_bits(graph: Graph) -> int:
+    """32 for a network that computes with real numbers, else 8: by its convolutions, or by all values without any."""
+    convs = [node for node in graph.nodes if isinstance(node.op, Conv)]
+    real = [node.op.real for node in convs if isinstance(node.op, Conv)] or [n.type.quant is None for n in graph.nodes]
+    return 32 if any(real) else 8
+
+
+def stored_at(graph: Graph, bits: int | None = None) -> Graph:
+    """The network as it is planned, folded and without weights: at its own precision, or with values and weights of
+    8 or 32 `bits`.
+    """
+    folded = fold(without_weights(graph))
+    return folded if bits is None else stored_as(folded, bits)
 
 
 def stored_as(graph: Graph, bits: int) -> Graph:

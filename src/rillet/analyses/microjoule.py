@@ -127,7 +127,7 @@ def _answer(
     once = tuple(a + pj / 1e6 for a, pj in zip(arithmetic, (read.low, read.pj, read.high), strict=True))
     return Answer(
         weights=name,
-        weight_bits=stored / parameters,
+        weight_bits=stored / parameters if parameters else float(bits),
         weight_memory=memory,
         arithmetic_uj=arithmetic,
         once_uj=(once[0], once[1], once[2]),

@@ -83,6 +83,8 @@ class SystolicArray:
         for name, side in (("rows", self.rows), ("columns", self.columns)):
             if not 1 <= side <= MAX_SIDE:
                 raise TargetError(f"{name} of a systolic array must be 1 to {MAX_SIDE}, got {side}")
+        if self.exact_maps and self.convention is not Convention.SCALESIM:
+            raise TargetError(f"--exact-maps must come with --convention scalesim, got {self.convention.value}")
         if self.hardware is Hardware.FUSE and self.dataflow is not Dataflow.OS:
             raise TargetError(f"dataflow must be os on the hardware fuse, got {self.dataflow.value}")
         if self.convention is Convention.FUSE and self.dataflow is not Dataflow.OS:

@@ -13,6 +13,7 @@ from typer.core import TyperGroup
 
 from rillet.cli.ending import run
 from rillet.errors import GraphError, RilletError, TargetError
+from rillet.system.options import at_most_one
 from rillet.system.printable import json_text, printable
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def parse_size(text: str, option: str = "--ram") -> int:
     """Bytes from `65536`, `64KiB`, `64kB` or `1.5MiB`; raises TargetError for anything else."""
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(B|kB|KB|KiB|MB|MiB)?\s*", text)
     factor = {"B": 1, "kB": 1000, "KB": 1000, "KiB": 1024, "MB": 10**6, "MiB": 2**20}
-    if match is None or float(match[1]) <= 0 or len(match[1]) > 15:
+    if match is None or len(match[1]) > 15 or int(float(match[1]) * factor[match[2] or "B"]) < 1:
         raise TargetError(f"{option} must be a size such as 65536, 64KiB or 0.5MiB, got {text!r}")
     return int(float(match[1]) * factor[match[2] or "B"])
 
@@ -128,6 +129,11 @@ def numbers(option: str, text: str | None) -> tuple[float, ...] | None:
 def names(text: str | None) -> tuple[str, ...]:
     """Names from `cat,dog`; none where nothing was said."""
     return tuple(name.strip() for name in text.split(",")) if text else ()
+
+
+def one_form(csv: bool, markdown: bool, json_output: bool) -> None:
+    """Raises GraphError where a table is asked for in two forms at once."""
+    at_most_one({"--csv": csv, "--markdown": markdown, "--json": json_output})
 
 
 def one_of(option: str, word: str, words: tuple[str, ...]) -> str:

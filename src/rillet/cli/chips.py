@@ -24,7 +24,7 @@ from rillet.errors import TargetError
 if TYPE_CHECKING:
     from rillet.ir.graph import Graph
     from rillet.plan.claims import Claim
-    from rillet.plan.pipeline import PixelPlan
+    from rillet.plan.options import PlanOptions
 
 TargetOption = Annotated[
     str | None, typer.Option("--target", metavar="NAME|FILE.toml", help="A chip: a known one, or a file.")
@@ -33,7 +33,9 @@ MultipliersOption = Annotated[int | None, typer.Option("--multipliers", min=1, h
 IntervalOption = Annotated[int | None, typer.Option("--interval", min=1, help="Cycles an image.")]
 MemoryOption = Annotated[str | None, typer.Option("--memory", metavar="SIZE", help="Most memory on the chip, as 4MiB.")]
 ClockOption = Annotated[str | None, typer.Option("--clock", metavar="FREQUENCY", help="As 200MHz.")]
-ChipBitsOption = Annotated[int, typer.Option("--bits", metavar="8|16", help="Bits of weights and values on the chip.")]
+ChipBitsOption = Annotated[
+    int | None, typer.Option("--bits", metavar="8|16", help="Bits of weights and values on the chip, 8 if not said.")
+]
 CeilOption = Annotated[bool, typer.Option("--ceil", help="Allow foldings that do not divide.")]
 NarrowOption = Annotated[
     str | None,
@@ -49,57 +51,54 @@ def parse_frequency(text: str) -> float:
     return float(match[1]) * {"Hz": 1.0, "kHz": 1e3, "MHz": 1e6, "GHz": 1e9}[match[2] or "Hz"]
 
 
-def _memory_bits(memory: str | None) -> int | None:
+def memory_bits(memory: str | None) -> int | None:
+    """Bits of memory from a size in bytes."""
     return None if memory is None else 8 * parse_size(memory, "--memory")
 
 
-def _hertz(clock: str | None) -> float | None:
+def hertz(clock: str | None) -> float | None:
+    """A frequency, where one is said."""
     return None if clock is None else parse_frequency(clock)
 
 
-def _names(narrow: str | None) -> tuple[str, ...]:
+def blocks(narrow: str | None) -> tuple[str, ...]:
+    """Names of blocks."""
     return () if narrow is None else tuple(narrow.split(","))
 
 
-def make_pixels(
-    graph: "Graph",
+def pixel_options(
     target: str | None,
     multipliers: int | None,
     interval: int | None,
     memory: str | None,
     clock: str | None,
-    bits: int,
+    bits: int | None,
     ceil: bool,
     narrow: str | None,
-) -> "PixelPlan":
-    """The pixel plan that the options ask for."""
-    from rillet.plan.pixels import plan_pixels
-    from rillet.targets import load
+) -> "PlanOptions":
+    """What is asked of a chip."""
+    from rillet.plan.options import PlanOptions
 
-    return plan_pixels(
-        graph,
-        interval=interval,
+    return PlanOptions(
+        target=target,
         multipliers=multipliers,
-        memory_bits=_memory_bits(memory),
-        chip=load(target) if target else None,
-        clock_hz=_hertz(clock),
-        weight_bits=bits,
+        interval=interval,
+        memory_bits=memory_bits(memory),
+        clock_hz=hertz(clock),
+        bits=bits,
         ceil=ceil,
-        narrow=_names(narrow),
+        narrow=blocks(narrow),
     )
 
 
 @contextmanager
-def answering(
-    graph: "Graph", target: str | None, ceil: bool, json_output: bool
-) -> "Generator[Claim | None, None, None]":
+def answering(graph: "Graph", said: "PlanOptions", json_output: bool) -> "Generator[Claim | None, None, None]":
     """The chip's promise checked, if it makes one; where there is no plan, the answer is printed before the error."""
     from rillet.plan.claims import check_claim
     from rillet.report import pixels
-    from rillet.targets import load
 
-    chip = load(target) if target else None
-    claim = check_claim(graph, chip, ceil=ceil) if chip is not None and chip.claimed_images_per_s else None
+    chip = said.chip
+    claim = check_claim(graph, chip, ceil=said.ceil) if chip is not None and chip.claimed_images_per_s else None
     try:
         yield claim
     except TargetError as error:
@@ -111,41 +110,13 @@ def answering(
         raise
 
 
-def print_pixels(
-    graph: "Graph",
-    target: str | None,
-    multipliers: int | None,
-    interval: int | None,
-    memory: str | None,
-    clock: str | None,
-    bits: int,
-    ceil: bool,
-    narrow: str | None,
-    several: int | None,
-    json_output: bool,
-) -> None:
+def print_pixels(graph: "Graph", said: "PlanOptions", json_output: bool) -> None:
     """Plans the pipeline, over several chips if asked for, and prints it."""
-    from rillet.plan.pixels import plan_several
+    from rillet.plan.options import make_pixels
     from rillet.report import pixels
-    from rillet.targets import load
 
-    parts = None
-    with answering(graph, target, ceil, json_output) as claim, status("planning"):
-        if several is None:
-            made = make_pixels(graph, target, multipliers, interval, memory, clock, bits, ceil, narrow)
-        else:
-            made, parts = plan_several(
-                graph,
-                several,
-                interval=interval,
-                multipliers=multipliers,
-                memory_bits=_memory_bits(memory),
-                chip=load(target) if target else None,
-                clock_hz=_hertz(clock),
-                weight_bits=bits,
-                ceil=ceil,
-                narrow=_names(narrow),
-            )
+    with answering(graph, said, json_output) as claim, status("planning"):
+        made, parts = make_pixels(graph, said)
     if json_output:
         record = pixels.plan_record(made)
         record["devices"] = [asdict(part) for part in parts] if parts else None
@@ -168,7 +139,7 @@ def simulate(
     interval: IntervalOption = None,
     memory: MemoryOption = None,
     clock: ClockOption = None,
-    bits: ChipBitsOption = 8,
+    bits: ChipBitsOption = None,
     ceil: CeilOption = False,
     narrow: NarrowOption = None,
     images: Annotated[int, typer.Option("--images", min=1, help="Images back to back.")] = 3,
@@ -176,12 +147,14 @@ def simulate(
     json_output: JsonOption = False,
 ) -> None:
     """Runs the planned pipeline cycle by cycle, its rings of just the planned depth; exit code 0 only if it holds."""
+    from rillet.plan.options import make_pixels
     from rillet.report import pixels
     from rillet.runtime.simulate import simulate as run
 
+    said = pixel_options(target, multipliers, interval, memory, clock, bits, ceil, narrow)
     graph = open_named(model, weights=weights).graph
-    with answering(graph, target, ceil, json_output), status("planning and simulating"):
-        made = make_pixels(graph, target, multipliers, interval, memory, clock, bits, ceil, narrow)
+    with answering(graph, said, json_output), status("planning and simulating"):
+        made, _ = make_pixels(graph, said)
         found = run(made, images)
     if json_output:
         print_json(pixels.simulation_record(made, found))

@@ -15,12 +15,17 @@ from rillet.cli.app import (
     app,
     make_console,
     names,
+    one_form,
     open_named,
     print_json,
     say,
     status,
 )
 from rillet.errors import GraphError
+from rillet.system.options import Uses
+
+_WHICH = ("--layers", "--more-than")
+USES = Uses({"--sparsity": _WHICH, "--bits": _WHICH, "neither": ()})
 
 
 @app.command()
@@ -28,14 +33,15 @@ def compress(
     model: ModelArgument,
     weights: WeightsOption = None,
     sparsity: Annotated[
-        float, typer.Option("--sparsity", help="Share of each layer's weights that become zero, the least ones.")
-    ] = 0.0,
+        float | None, typer.Option("--sparsity", help="Share of each layer's weights that become zero, the least ones.")
+    ] = None,
     bits: Annotated[
         int | None, typer.Option("--bits", help="Share weights: at most 2^bits values a layer, beside zero.")
     ] = None,
     more_than: Annotated[
-        int, typer.Option("--more-than", min=0, help="Layers of so few weights stay as they are.")
-    ] = 1000,
+        int | None,
+        typer.Option("--more-than", min=0, help="Layers of so few weights stay as they are; 1000 if not said."),
+    ] = None,
     layers: Annotated[
         str | None, typer.Option("--layers", metavar="NAME,...", help="These layers instead of all large ones.")
     ] = None,
@@ -59,6 +65,9 @@ def compress(
     from rillet.transforms.prune import prunable_layers, prune
     from rillet.transforms.share import share
 
+    one_form(csv, markdown, json_output)
+    mode = "--sparsity" if sparsity is not None else "--bits" if bits is not None else "neither"
+    USES.check(mode, {"--layers": layers, "--more-than": more_than})
     # Folded first: a batch norm folded afterwards would give every channel values of its own.
     graph = fold(open_named(model, weights=weights).graph)
     if not graph.params:
@@ -66,9 +75,9 @@ def compress(
     if evaluate is not None:
         work.check_classes(graph, evaluate)
     made = graph
-    if sparsity or bits is not None:
+    if sparsity is not None or bits is not None:
         chosen = prunable_layers(graph, more_than, names(layers))
-        made = prune(made, sparsity, chosen)
+        made = made if sparsity is None else prune(made, sparsity, chosen)
         made = made if bits is None else share(made, bits, chosen)
     with status("coding"):
         size = network_size(made)
@@ -79,7 +88,7 @@ def compress(
             before = after if made is graph else work.accuracy(graph, evaluate)
     written = None if out is None else convert(made, out)
     record: dict[str, Any] = {
-        "sparsity": sparsity,
+        "sparsity": sparsity or 0.0,
         "bits": bits,
         **asdict(size),
         "top1_before": before,

@@ -14,6 +14,7 @@ from rillet.cli.app import (
     WeightsOption,
     app,
     make_console,
+    one_form,
     one_of,
     open_named,
     print_json,
@@ -21,10 +22,19 @@ from rillet.cli.app import (
     write,
 )
 from rillet.errors import TargetError
+from rillet.system.options import Uses, at_most_one
 
 if TYPE_CHECKING:
     from rillet.ir.graph import Graph
 
+PrecisionOption = Annotated[
+    int | None,
+    typer.Option(
+        "--bits", metavar="8|32", help="Bits of values and weights on a board; those of the network if not said."
+    ),
+]
+USES = Uses({"the table printed": ("--csv", "--markdown"), "-o": ()})
+"""Of cost: with -o the file's name tells the form."""
 PICTURES = ("systolic", "energy", "roofline")
 """What draw --cost can show."""
 
@@ -42,9 +52,6 @@ def picture(graph: "Graph", what: str, target: str | None, node: str | None) -> 
     from rillet.targets.arrays import ArrayMachine
     from rillet.targets.technology import load
 
-    one_of("--cost", what, PICTURES)
-    if node is not None and what != "energy":
-        raise TargetError(f"--node must come with --cost energy, got {what}")
     if what == "energy":
         technology = load(node or "45nm")
         machine = catalogue.load(target) if target else None
@@ -82,6 +89,7 @@ def systolic(
     from rillet.report import systolic as report
     from rillet.report import tables
 
+    one_form(csv, markdown, json_output)
     made = cycles(
         open_named(model, weights=weights).graph,
         rows=rows,
@@ -110,20 +118,20 @@ def energy(
         str, typer.Option("--schedule", metavar="layerwise|stream|systolic", help="How often each value is read.")
     ] = "layerwise",
     memory: Annotated[str | None, typer.Option("--memory", metavar="sram_8KB|...|dram", help="Of the weights.")] = None,
-    array: Annotated[int, typer.Option("--array", min=1, help="Rows and columns of the systolic array.")] = 64,
+    array: Annotated[
+        int | None, typer.Option("--array", min=1, help="Rows and columns of the systolic array, 64 if not said.")
+    ] = None,
     weights: WeightsOption = None,
     json_output: JsonOption = False,
 ) -> None:
     """Counts the energy of an image: arithmetic, weights and activations, each figure with a band."""
     from rillet.analyses.energy import energy as count
-    from rillet.analyses.energy import traffic_of
-    from rillet.analyses.systolic import systolic as cycles
+    from rillet.analyses.energy import traffic_under
     from rillet.report import energy as report
     from rillet.report import tables
     from rillet.targets.technology import load
 
     graph, technology = open_named(model, weights=weights).graph, load(node)
-    traffic = traffic_of(cycles(graph, rows=array, columns=array)) if schedule == "systolic" else None
     found = count(
         graph,
         technology,
@@ -132,7 +140,7 @@ def energy(
         weight_bits=weight_bits,
         schedule=schedule,
         weight_memory=memory,
-        traffic=traffic,
+        traffic=traffic_under(graph, schedule, array),
     )
     if json_output:
         print_json(asdict(found))
@@ -147,16 +155,21 @@ def _type(word: str) -> int | str:
 @app.command()
 def fit(
     model: ModelArgument,
-    target: Annotated[str, typer.Option("--target", metavar="BOARD|FILE.toml", help="A board.")] = "nano33ble",
+    target: Annotated[
+        str | None, typer.Option("--target", metavar="BOARD|FILE.toml", help="A board, nano33ble if not said.")
+    ] = None,
     everywhere: Annotated[bool, typer.Option("--all", help="A table of all known boards.")] = False,
-    bits: Annotated[int, typer.Option("--bits", metavar="8|32", help="Bits of activations.")] = 8,
-    weight_bits: Annotated[int | None, typer.Option("--weight-bits", help="Bits of a weight, if other.")] = None,
+    bits: PrecisionOption = None,
+    weight_bits: Annotated[int | None, typer.Option("--weight-bits", help="Weights of no more bits than so.")] = None,
     csv: CsvOption = False,
     markdown: MarkdownOption = False,
     weights: WeightsOption = None,
     json_output: JsonOption = False,
 ) -> None:
-    """Says whether a network fits a microcontroller, by how much not, and the smallest change that makes it fit."""
+    """Says whether a network fits a microcontroller, by how much not, and the smallest change that makes it fit.
+
+    The exit code is 1 where it does not fit, with --all where it fits no board.
+    """
     from rillet.analyses import mcu
     from rillet.report import fit as report
     from rillet.report import tables
@@ -164,8 +177,10 @@ def fit(
     from rillet.runtime.words import split
     from rillet.targets import boards
 
+    one_form(csv, markdown, json_output)
+    at_most_one({"--target": target, "--all": everywhere})
+    found = [boards.load(name) for name in (boards.names() if everywhere else (target or "nano33ble",))]
     graph = open_named(model, weights=weights).graph
-    found = [boards.load(name) for name in (boards.names() if everywhere else (target,))]
     rows = list(zip(mcu.fit_all(graph, found, bits, weight_bits), found, strict=True))
     base, words = split(model)
     remedies: tuple[mcu.Remedy, ...] = ()
@@ -186,11 +201,13 @@ def fit(
     if json_output:
         records = [asdict(row) for row, _ in rows]
         print_json({"boards": records} if everywhere else {**records[0], "remedies": [asdict(r) for r in remedies]})
-        return
-    console = make_console()
-    tables.write(console, report.boards(rows), csv=csv, markdown=markdown)
-    if remedies and not csv:
-        tables.write(console, report.remedies(remedies), markdown=markdown)
+    else:
+        console = make_console()
+        tables.write(console, report.boards(rows), csv=csv, markdown=markdown)
+        if remedies and not csv:
+            tables.write(console, report.remedies(remedies), markdown=markdown)
+    if not any(row.fits for row, _ in rows):
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -200,6 +217,7 @@ def cost(
         list[str] | None,
         typer.Option("--target", metavar="NAME|FILE.toml|all", help="A machine; may be said again. All if not said."),
     ] = None,
+    bits: PrecisionOption = None,
     node: Annotated[str, typer.Option("--node", metavar="45nm|7nm|FILE.toml", help="Technology of energy.")] = "45nm",
     fps: Annotated[float, typer.Option("--fps", help="Images a second that are asked of a machine.")] = 30.0,
     out: Annotated[
@@ -213,7 +231,9 @@ def cost(
 ) -> None:
     """Puts a network on machines of all kinds, side by side: memory, cycles, images a second, energy, and fit.
 
-    With -o page.html: the table, what each column says, where cycles and energy go, and a roofline for each machine.
+    Each row says at what precision it was computed: arrays and chips have integers alone. The exit code is 1 where the
+    network fits none of the machines. With -o page.html: the table, what each column says, where cycles and energy go,
+    and a roofline for each machine.
     """
     from rillet.analyses import cost as analysis
     from rillet.report import cost as report
@@ -221,6 +241,8 @@ def cost(
     from rillet.targets import catalogue
     from rillet.targets.technology import load
 
+    one_form(csv, markdown, json_output)
+    USES.check("the table printed" if out is None else "-o", {"--csv": csv, "--markdown": markdown})
     technology = load(node)
     if out is not None:
         one_of("--out: suffix", out.suffix, (".html", ".md", ".csv"))
@@ -229,7 +251,7 @@ def cost(
     machines = [(name, catalogue.load(name)) for name in names]
     graph = open_named(model, weights=weights).graph
     with status("planning"):
-        found = analysis.costs(graph, machines, technology, fps)
+        found = analysis.costs(graph, machines, technology, fps, bits)
     if out is not None:
         match out.suffix:
             case ".md":
@@ -243,14 +265,14 @@ def cost(
         print_json(
             {"model": found[0].model, "fps": fps, "node": technology.name, "targets": [asdict(c) for c in found]}
         )
-        return
-    console = make_console()
-    if out is not None:
-        console.print(f"{out}: {found[0].model} on {len(found)} machines")
-        return
-    if csv:
-        tables.write(console, report.exact(found, technology), csv=True)
-        return
-    if not markdown:
-        console.print(report.heading(found))
-    tables.write(console, report.machines(found, technology, wide=markdown), markdown=markdown)
+    elif out is not None:
+        make_console().print(f"{out}: {found[0].model} on {len(found)} machines")
+    elif csv:
+        tables.write(make_console(), report.exact(found, technology), csv=True)
+    else:
+        console = make_console()
+        if not markdown:
+            console.print(report.heading(found))
+        tables.write(console, report.machines(found, technology, wide=markdown), markdown=markdown)
+    if not any(one.fits for one in found):
+        raise typer.Exit(1)

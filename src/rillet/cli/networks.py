@@ -2,7 +2,7 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -15,6 +15,7 @@ from rillet.cli.app import (
     WeightsOption,
     app,
     make_console,
+    one_form,
     one_of,
     open_named,
     parse_size,
@@ -22,9 +23,10 @@ from rillet.cli.app import (
     say,
     status,
 )
+from rillet.system.options import Uses, at_most_one
 
-if TYPE_CHECKING:
-    pass
+COUNT = Uses({"counts": ("--convention", "--by", "--bits"), "--ternary": ()})
+EXPLAIN = Uses({"the whole network": ("--fps", "--board"), "--layer": ()})
 
 
 @app.command()
@@ -39,6 +41,7 @@ def show(
     from rillet.report import records, text
     from rillet.system.printable import printable
 
+    at_most_one({"--text": text_form, "--json": json_output})
     graph = open_named(model, weights=weights).graph
     if json_output:
         print_json(records.graph_record(graph))
@@ -70,9 +73,14 @@ def models(json_output: JsonOption = False) -> None:
 def count(
     model: ModelArgument,
     convention: Annotated[
-        str, typer.Option("--convention", metavar="macs|thop-2020|pthflops|slim|keras", help="What is counted.")
-    ] = "macs",
-    by: Annotated[str, typer.Option("--by", metavar="layer|block|kind", help="How the counts are summed.")] = "block",
+        str | None,
+        typer.Option(
+            "--convention", metavar="macs|thop-2020|pthflops|slim|keras", help="What is counted; macs if not said."
+        ),
+    ] = None,
+    by: Annotated[
+        str | None, typer.Option("--by", metavar="layer|block|kind", help="How it is summed; by block if not said.")
+    ] = None,
     weights: WeightsOption = None,
     bits: BitsOption = None,
     ternary: Annotated[
@@ -86,8 +94,9 @@ def count(
     from rillet.report import counts
     from rillet.transforms.lowbit import census
 
-    chosen = Convention(one_of("--convention", convention, tuple(c.value for c in Convention)))
-    key = one_of("--by", by, ("layer", "block", "kind"))
+    COUNT.check("--ternary" if ternary else "counts", {"--convention": convention, "--by": by, "--bits": bits})
+    chosen = Convention(one_of("--convention", convention or "macs", tuple(c.value for c in Convention)))
+    key = one_of("--by", by or "block", ("layer", "block", "kind"))
     graph = open_named(model, weights=weights).graph
     if ternary:
         signs = census(graph)
@@ -107,8 +116,12 @@ def count(
 def explain(
     model: ModelArgument,
     layer: Annotated[str | None, typer.Option("--layer", metavar="NAME", help="One layer in detail.")] = None,
-    fps: Annotated[float, typer.Option("--fps", help="Images a second that the machine must do.")] = 30.0,
-    board: Annotated[str, typer.Option("--board", metavar="SIZE", help="Memory of the board.")] = "256KiB",
+    fps: Annotated[
+        float | None, typer.Option("--fps", help="Images a second that the machine must do, 30 if not said.")
+    ] = None,
+    board: Annotated[
+        str | None, typer.Option("--board", metavar="SIZE", help="Memory of the board, 256KiB if not said.")
+    ] = None,
     weights: WeightsOption = None,
     bits: BitsOption = None,
     json_output: JsonOption = False,
@@ -118,6 +131,7 @@ def explain(
     from rillet.analyses.explain import explain as explain_graph
     from rillet.report import counts
 
+    EXPLAIN.check("the whole network" if layer is None else "--layer", {"--fps": fps, "--board": board})
     graph = open_named(model, weights=weights).graph
     if layer is not None:
         one = explain_layer(graph, layer, bits)
@@ -126,7 +140,7 @@ def explain(
         else:
             counts.layer_text(make_console(), one)
         return
-    asked = demand(graph, fps, parse_size(board, "--board"), bits)
+    asked = demand(graph, 30.0 if fps is None else fps, parse_size(board or "256KiB", "--board"), bits)
     layers = explain_graph(graph, bits)
     if json_output:
         print_json({"demand": asdict(asked), "layers": [asdict(one) for one in layers]})
@@ -146,6 +160,7 @@ def compare(
     from rillet.report import tables
     from rillet.runtime.compare import compare as compare_graphs
 
+    one_form(csv, markdown, json_output)
     with status("counting and planning"):
         rows = compare_graphs([open_named(name).graph for name in models], bits)
     if json_output:

@@ -27,19 +27,34 @@ from rillet.cli.chips import (
     MultipliersOption,
     NarrowOption,
     TargetOption,
-    make_pixels,
+    pixel_options,
 )
-from rillet.errors import GraphError, TargetError
+from rillet.errors import TargetError
+from rillet.system.options import Uses, at_most_one
 
 if TYPE_CHECKING:
     from rillet.ir.graph import Graph
+
+_CHIP = ("--target", "--multipliers", "--interval", "--memory", "--clock", "--bits", "--ceil", "--narrow")
+USES = Uses(
+    {
+        "the network alone": ("--format",),
+        "--pipeline": _CHIP,
+        "--front": (),
+        "--cost systolic": ("--target",),
+        "--cost energy": ("--target", "--node"),
+        "--cost roofline": ("--target",),
+    }
+)
 
 
 @app.command()
 def draw(
     model: ModelArgument,
     out: Annotated[Path | None, typer.Option("-o", "--out", metavar="FILE", help="Where the picture goes.")] = None,
-    form: Annotated[str, typer.Option("--format", metavar="svg|mermaid", help="Kind of picture.")] = "svg",
+    form: Annotated[
+        str | None, typer.Option("--format", metavar="svg|mermaid", help="Kind of picture, svg if not said.")
+    ] = None,
     pipeline: Annotated[
         bool, typer.Option("--pipeline", help="Two images through the pipeline on a chip, and each layer's memory.")
     ] = False,
@@ -55,7 +70,7 @@ def draw(
     interval: IntervalOption = None,
     memory: MemoryOption = None,
     clock: ClockOption = None,
-    bits: ChipBitsOption = 8,
+    bits: ChipBitsOption = None,
     ceil: CeilOption = False,
     narrow: NarrowOption = None,
     node: Annotated[
@@ -70,28 +85,23 @@ def draw(
     recomputing saves. With --cost: where the cycles on a systolic array or the energy go, or the layers under the roof
     of a machine.
     """
-    chosen = one_of("--format", form, ("svg", "mermaid"))
-    said = [option for option, on in (("--pipeline", pipeline), ("--front", front), ("--cost", cost)) if on]
-    if len(said) > 1:
-        raise GraphError(f"one of --pipeline, --front and --cost must be said, got {' and '.join(said)}")
-    if said and chosen != "svg":
-        raise GraphError(f"--format must be svg with {said[0]}, got {chosen}")
-    chip = (multipliers, interval, memory, clock, narrow)
-    if not pipeline and (bits != 8 or ceil or any(option is not None for option in chip)):
-        raise GraphError("options of a chip must come with --pipeline")
-    if target is not None and not (pipeline or cost):
-        raise GraphError("--target must come with --pipeline or --cost")
-    if node is not None and cost is None:
-        raise GraphError("--node must come with --cost")
+    chosen = one_of("--format", form or "svg", ("svg", "mermaid"))
+    at_most_one({"--pipeline": pipeline, "--front": front, "--cost": cost})
+    if cost is not None:
+        one_of("--cost", cost, costs.PICTURES)
+    mode = "--pipeline" if pipeline else "--front" if front else f"--cost {cost}" if cost else "the network alone"
+    values = (target, multipliers, interval, memory, clock, bits, ceil, narrow)
+    USES.check(mode, {"--format": form, "--node": node, **dict(zip(_CHIP, values, strict=True))})
     if pipeline and all(option is None for option in (target, multipliers, interval, memory)):
         raise TargetError("--pipeline must come with --target, --multipliers, --interval or --memory")
     graph = open_named(model, weights=weights).graph
     if pipeline:
+        from rillet.plan.options import make_pixels
         from rillet.report import pipeline as pictured
         from rillet.runtime.simulate import simulate
 
         with status("planning and simulating"):
-            made = make_pixels(graph, target, multipliers, interval, memory, clock, bits, ceil, narrow)
+            made, _ = make_pixels(graph, pixel_options(*values))
             picture = pictured.svg(made, simulate(made, 2, bins=pictured.BINS))
     elif cost is not None:
         picture = costs.picture(graph, cost, target, node)

@@ -13,6 +13,7 @@ from rillet.cli.app import (
     WeightsOption,
     app,
     make_console,
+    one_form,
     one_of,
     open_named,
     print_json,
@@ -23,9 +24,25 @@ from rillet.cli.app import (
 from rillet.cli.networks import CsvOption, MarkdownOption
 from rillet.cli.streams import with_weights
 from rillet.errors import GraphError
+from rillet.system.options import Uses
 
 if TYPE_CHECKING:
     from rillet.ir.graph import Graph
+
+_INTEGERS = ("--rounding", "--calibration", "--correct-bias", "--limit", "--evaluate", "--layers", "-o")
+USES = Uses(
+    {
+        "--bits 8": (*_INTEGERS, "--equalize"),
+        "--compare": ("--correct-bias", "--limit", "--equalize"),
+        "--bits ternary": (*_INTEGERS, "--threshold"),
+        "--bits binary": _INTEGERS,
+        "--bits ternary --float": ("--threshold", "--evaluate", "-o"),
+        "--bits binary --float": ("--evaluate", "-o"),
+    }
+)
+"""What is made, and what may be said with it."""
+SHOWN = Uses({"--compare": ("--csv", "--markdown"), "--layers": ("--csv", "--markdown"), "neither": ()})
+"""What is shown as a table."""
 
 
 @app.command()
@@ -57,16 +74,24 @@ def quantize(
         bool, typer.Option("--float", help="With few bits: keep values, and all other weights, real numbers.")
     ] = False,
     rounding: Annotated[
-        str, typer.Option("--rounding", metavar="shift|fixed_point", help="How results are rounded.")
-    ] = "shift",
+        str | None,
+        typer.Option("--rounding", metavar="shift|fixed_point", help="How results are rounded; shift if not said."),
+    ] = None,
     calibration: Annotated[
-        str, typer.Option("--calibration", metavar="minmax|percentile|mse", help="How ranges are chosen.")
-    ] = "percentile",
+        str | None,
+        typer.Option(
+            "--calibration",
+            metavar="minmax|percentile|mse",
+            help="How ranges are chosen; percentile if not said.",
+        ),
+    ] = None,
     equalize: Annotated[bool, typer.Option("--equalize", help="Even out channels across layers before.")] = False,
     correct_bias: Annotated[
         bool, typer.Option("--correct-bias", help="Take the mean error of rounded weights out of the biases.")
     ] = False,
-    limit: Annotated[int, typer.Option("--limit", min=1, help="Pictures to calibrate with.")] = 128,
+    limit: Annotated[
+        int | None, typer.Option("--limit", min=1, help="Pictures to calibrate with, 128 if not said.")
+    ] = None,
     evaluate: Annotated[
         bool, typer.Option("--evaluate", help="Measure accuracy before and after, on the test part.")
     ] = False,
@@ -90,16 +115,28 @@ def quantize(
     from rillet.transforms.statistics import Calibration
 
     few = one_of("--bits", bits, ("8", "ternary", "binary")) != "8"
-    if few and (compare or equalize):
-        raise GraphError(f"--compare and --equalize must come with --bits 8, got {bits}")
-    if not few and (real or threshold is not None):
-        raise GraphError("--float and --threshold must come with --bits ternary or binary, got 8")
-    if real and layers:
-        raise GraphError("--layers must come without --float: nothing else is rounded")
-    if compare and (out is not None or layers):
-        raise GraphError("--compare must come without -o and --layers: it makes a network for each row, and keeps none")
-    rule = Rule(one_of("--rounding", rounding, tuple(r.value for r in Rule)))
-    method = Calibration(one_of("--calibration", calibration, tuple(c.value for c in Calibration)))
+    if few and compare:
+        raise GraphError(f"--compare must come with --bits 8, got {bits}")
+    if not few and real:
+        raise GraphError("--float must come with --bits ternary or binary, got 8")
+    said = {
+        "-o": out,
+        "--threshold": threshold,
+        "--rounding": rounding,
+        "--calibration": calibration,
+        "--equalize": equalize,
+        "--correct-bias": correct_bias,
+        "--limit": limit,
+        "--evaluate": evaluate,
+        "--layers": layers,
+    }
+    USES.check("--compare" if compare else f"--bits {bits}{' --float' if real else ''}", said)
+    shown = "--compare" if compare else "--layers" if layers else "neither"
+    SHOWN.check(shown, {"--csv": csv, "--markdown": markdown})
+    one_form(csv, markdown, json_output)
+    rule = Rule(one_of("--rounding", rounding or "shift", tuple(r.value for r in Rule)))
+    method = Calibration(one_of("--calibration", calibration or "percentile", tuple(c.value for c in Calibration)))
+    limit = 128 if limit is None else limit
     graph = with_weights(open_named(model, weights=weights).graph)
     if evaluate or compare:
         work.check_classes(graph, data)

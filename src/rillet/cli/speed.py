@@ -14,6 +14,7 @@ from rillet.cli.app import (
     WeightsOption,
     app,
     make_console,
+    one_form,
     open_named,
     parse_size,
     print_json,
@@ -59,6 +60,7 @@ def bench(
     from rillet.runtime.peers import find
     from rillet.runtime.peers.files import Given
 
+    one_form(csv, markdown, json_output)
     peers, counts = find(against), _counts(threads)
     opened = open_named(model, weights=weights)
     given = Given(opened.path, opened.imported.input_order) if opened.path and opened.imported else None
@@ -120,6 +122,7 @@ def profile(
     from rillet.runtime.peers import ours
     from rillet.runtime.profile import profile as measure
 
+    one_form(csv, markdown, json_output)
     graph = with_weights(open_named(model, weights=weights).graph)
     (form,) = forms(graph, None if precision is None else (precision,)).values()
     made = ours.plan(form, None if ram is None else parse_size(ram), threads)

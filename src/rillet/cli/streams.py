@@ -32,14 +32,20 @@ from rillet.cli.chips import (
     MultipliersOption,
     NarrowOption,
     TargetOption,
+    blocks,
+    hertz,
+    memory_bits,
     print_pixels,
 )
-from rillet.errors import GraphError, TargetError
+from rillet.errors import GraphError
+from rillet.system.options import Uses
 
 if TYPE_CHECKING:
     from rillet.ir.graph import Graph
     from rillet.plan.plan import Plan
 
+RUN = Uses({"a picture": ("--resize", "--mean", "--deviation"), "--raw": ()})
+"""How a picture becomes the input; an array is one already."""
 LabelsOption = Annotated[Path | None, typer.Option("--labels", help="Label file, one class a line.")]
 RamOption = Annotated[str | None, typer.Option("--ram", metavar="SIZE", help="Most bytes of activations, as 64KiB.")]
 ResidentOption = Annotated[
@@ -47,7 +53,8 @@ ResidentOption = Annotated[
     typer.Option("--resident", help="The whole input image lies in the arena; else its rows are pushed in."),
 ]
 ObjectiveOption = Annotated[
-    str, typer.Option("--objective", metavar="memory|time", help="Least memory, or least time within --ram.")
+    str | None,
+    typer.Option("--objective", metavar="memory|time", help="Least memory (if not said), or least time within --ram."),
 ]
 SlowerOption = Annotated[
     float | None,
@@ -68,18 +75,15 @@ ThreadsOption = Annotated[
 ]
 
 
-THREADS_NEED = "--threads must come with --target host, or one with its kernels named, as avx512"
-
-
-LEAST_MEMORY: tuple[object, ...] = None, "memory", False, None, None, None
-FOR_SPEED: tuple[object, ...] = None, "memory", False, "host", None, None
+LEAST_MEMORY: tuple[object, ...] = None, None, False, None, None, None
+FOR_SPEED: tuple[object, ...] = None, None, False, "host", None, None
 """What `make_plan` takes where nothing is said, and with --target host alone."""
 
 
 def make_plan(
     graph: "Graph",
     ram: str | None = None,
-    objective: str = "memory",
+    objective: str | None = None,
     resident: bool = False,
     target: str | None = None,
     slower: float | None = None,
@@ -89,30 +93,27 @@ def make_plan(
 
     slower: percent of the fastest plan's estimated time that may be added for less memory.
     """
-    from rillet.plan.rows import plan_rows
+    from rillet.plan import options
+    from rillet.targets.host import named_host
 
-    budget = parse_size(ram) if ram is not None else None
-    if slower is not None and (budget is not None or objective != "memory"):
-        raise TargetError("--slower must come without --ram and --objective time: it bounds the time, not the memory")
-    share = None if slower is None else slower / 100
-    graph = folded(graph)
     if target is not None:
-        from rillet.plan.host import plan_host
-        from rillet.targets.host import named_host
-
-        host, count = named_host(target), 1 if threads is None else threads
-        return plan_host(graph, host, ram_bytes=budget, resident=resident, slower=share, threads=count)
-    if threads is not None:
-        raise TargetError(THREADS_NEED)
-    return plan_rows(graph, ram_bytes=budget, objective=objective, resident=resident, slower=share)
+        named_host(target)
+    said = options.PlanOptions(
+        target=target,
+        ram_bytes=parse_size(ram) if ram is not None else None,
+        objective=objective,
+        resident=resident,
+        slower=slower,
+        threads=threads,
+    )
+    return options.make_plan(graph, said)
 
 
 def folded(graph: "Graph") -> "Graph":
     """The graph as it is planned: its batch norms folded."""
-    from rillet.ir.ops import BatchNorm
-    from rillet.transforms.fold import fold
+    from rillet.plan import options
 
-    return fold(graph) if any(isinstance(node.op, BatchNorm) for node in graph.nodes) else graph
+    return options.folded(graph)
 
 
 def with_weights(graph: "Graph") -> "Graph":
@@ -143,7 +144,7 @@ def run(
     deviation: Annotated[str | None, typer.Option("--deviation", metavar="D[,D,D]", help="See --mean.")] = None,
     weights: WeightsOption = None,
     ram: RamOption = None,
-    objective: ObjectiveOption = "memory",
+    objective: ObjectiveOption = None,
     resident: ResidentOption = False,
     slower: SlowerOption = None,
     target: HostOption = None,
@@ -163,6 +164,7 @@ def run(
         model, image = words.DEMO_MODEL, words.demo_photo()
     if image is None:
         raise GraphError("IMAGE must be given with MODEL: rillet run MODEL IMAGE")
+    RUN.check("--raw" if raw else "a picture", {"--resize": resize, "--mean": mean, "--deviation": deviation})
     name, said = model, words.Preprocessing(labels, resize, numbers("--mean", mean), numbers("--deviation", deviation))
     options: tuple[Any, ...] = (ram, objective, resident, target, slower, threads)
     opened = cache(lambda: open_named(name, said, weights))
@@ -201,7 +203,7 @@ def verify(
     against: Annotated[str | None, typer.Option("--against", metavar="litert|tflm", help="An oracle as well.")] = None,
     weights: WeightsOption = None,
     ram: RamOption = None,
-    objective: ObjectiveOption = "memory",
+    objective: ObjectiveOption = None,
     resident: ResidentOption = False,
     slower: SlowerOption = None,
     target: HostOption = None,
@@ -231,7 +233,7 @@ def plan(
     model: ModelArgument,
     weights: WeightsOption = None,
     ram: RamOption = None,
-    objective: ObjectiveOption = "memory",
+    objective: ObjectiveOption = None,
     resident: ResidentOption = False,
     slower: SlowerOption = None,
     target: TargetOption = None,
@@ -239,7 +241,7 @@ def plan(
     interval: IntervalOption = None,
     memory: MemoryOption = None,
     clock: ClockOption = None,
-    bits: ChipBitsOption = 8,
+    bits: ChipBitsOption = None,
     ceil: CeilOption = False,
     narrow: NarrowOption = None,
     threads: ThreadsOption = None,
@@ -250,23 +252,30 @@ def plan(
 
     A chip is meant by --target, --multipliers, --interval or --memory. --target host plans for speed on this machine.
     """
+    from rillet.plan import options
     from rillet.report import records, text
-    from rillet.targets.host import KERNELS
 
+    said = options.PlanOptions(
+        target=target,
+        ram_bytes=parse_size(ram) if ram is not None else None,
+        objective=objective,
+        resident=resident,
+        slower=slower,
+        threads=threads,
+        multipliers=multipliers,
+        interval=interval,
+        memory_bits=memory_bits(memory),
+        clock_hz=hertz(clock),
+        bits=bits,
+        ceil=ceil,
+        narrow=blocks(narrow),
+        several=several,
+    )
     graph = open_named(model, weights=weights).graph
-    host = target if target in ("host", *KERNELS) else None
-    if host is None and threads is not None:
-        raise TargetError(THREADS_NEED)
-    if host is None and any(option is not None for option in (target, multipliers, interval, memory)):
-        if slower is not None:
-            raise TargetError("--slower must come without a chip: it is for processors")
-        print_pixels(graph, target, multipliers, interval, memory, clock, bits, ceil, narrow, several, json_output)
+    if said.kind is options.PlanKind.CHIP:
+        print_pixels(graph, said, json_output)
         return
-    if several is not None or clock is not None or narrow is not None:
-        raise TargetError(
-            "--several, --clock and --narrow must come with --target, --multipliers, --interval or --memory"
-        )
-    made = make_plan(graph, ram, objective, resident, host, slower, threads)
+    made = options.make_plan(graph, said)
     if json_output:
         print_json(records.plan_record(made))
     else:
@@ -279,7 +288,7 @@ def emit(
     out: Annotated[Path, typer.Option("-o", "--out", metavar="DIR", help="Folder for the program.")],
     weights: WeightsOption = None,
     ram: RamOption = None,
-    objective: ObjectiveOption = "memory",
+    objective: ObjectiveOption = None,
     resident: ResidentOption = False,
     slower: SlowerOption = None,
     target: HostOption = None,

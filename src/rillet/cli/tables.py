@@ -11,17 +11,32 @@ from rillet.cli.app import (
     MarkdownOption,
     app,
     make_console,
+    one_form,
     one_of,
     open_named,
     print_json,
     status,
 )
-from rillet.errors import GraphError
+from rillet.system.options import Uses
 
 if TYPE_CHECKING:
     from rillet.report.tables import Table
 
-TABLES = ("alpha", "fuseconv", "impossible", "recompute", "narrow", "rates", "chips", "microjoule")
+USES = Uses(
+    {
+        "table alpha": (),
+        "table fuseconv": ("--speedup",),
+        "table fuseconv --speedup": ("--speedup", "--array"),
+        "table impossible": ("MODEL",),
+        "table recompute": ("MODEL",),
+        "table narrow": ("MODEL",),
+        "table rates": ("MODEL",),
+        "table chips": ("MODEL",),
+        "table microjoule": ("MODEL", "--node"),
+    }
+)
+"""The tables, and what may be said with each."""
+TABLES = tuple(dict.fromkeys(mode.split()[1] for mode in USES.modes))
 
 
 @app.command()
@@ -32,7 +47,9 @@ def table(
         typer.Argument(metavar="[MODEL]", help="Of the tables from impossible on: MobileNetV2 else (MicroBotNet)."),
     ] = None,
     speedup: Annotated[bool, typer.Option("--speedup", help="Of fuseconv: the speedups on an array.")] = False,
-    array: Annotated[int, typer.Option("--array", min=1, help="Rows and columns of that array.")] = 64,
+    array: Annotated[
+        int | None, typer.Option("--array", min=1, help="Rows and columns of that array, 64 if not said.")
+    ] = None,
     node: Annotated[
         str | None, typer.Option("--node", metavar="45nm|7nm|FILE.toml", help="Of microjoule: its technology.")
     ] = None,
@@ -47,14 +64,13 @@ def table(
     from rillet.report import tables
 
     chosen = one_of("table", name, TABLES)
-    if speedup and chosen != "fuseconv":
-        raise GraphError(f"--speedup must come with the table fuseconv, got {chosen}")
-    if node is not None and chosen != "microjoule":
-        raise GraphError(f"--node must come with the table microjoule, got {chosen}")
+    mode = f"table {chosen}{' --speedup' if speedup and chosen == 'fuseconv' else ''}"
+    USES.check(mode, {"MODEL": model, "--speedup": speedup, "--array": array, "--node": node})
+    one_form(csv, markdown, json_output)
     if chosen == "microjoule":
         record, made = _microjoule(model, node or "45nm")
     else:
-        record, made = _speedups(array) if speedup else _table(chosen, model or "mobilenet_v2:top=false")
+        record, made = _speedups(array or 64) if speedup else _table(chosen, model or "mobilenet_v2:top=false")
     if json_output:
         print_json({"table": name, **record})
     else:

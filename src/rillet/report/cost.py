@@ -35,6 +35,14 @@ def _fields(technology: Technology) -> tuple[_Field, ...]:
         _Field("target", lambda c: c.target, lambda c: c.target, "", words=True),
         _Field("machine", lambda c: c.machine, lambda c: c.machine, "", narrow=False, words=True),
         _Field(
+            "type",
+            lambda c: c.precision,
+            lambda c: c.precision,
+            "of values and weights in this row: on a board the network's own unless bits are said; arrays and chips "
+            "have integers alone",
+            words=True,
+        ),
+        _Field(
             "MACs",
             lambda c: engineering(c.macs),
             lambda c: str(c.macs),
@@ -52,8 +60,7 @@ def _fields(technology: Technology) -> tuple[_Field, ...]:
             "weights",
             lambda c: _bytes(c.weight_bytes),
             lambda c: str(c.weight_bytes),
-            "bytes: 8 bits each (fewer on a chip for a network of fewer), biases 32; on a board all of flash, "
-            "with an estimate of the code",
+            "bytes: as wide as the type says, biases 32 bits; on a board all of flash, with estimated code",
         ),
         _Field(
             "buffers",
@@ -75,7 +82,7 @@ def _fields(technology: Technology) -> tuple[_Field, ...]:
             lambda c: "-" if c.cycles is None else engineering(c.cycles),
             lambda c: _plain(c.cycles),
             "an image: convention exact, with stalls for DRAM (array); from one image to the next (chip); MACs x "
-            "published cycles a MAC (board)",
+            "published cycles a MAC, of 8-bit kernels (board)",
         ),
         _Field(
             "ms",
@@ -93,7 +100,7 @@ def _fields(technology: Technology) -> tuple[_Field, ...]:
         ),
         _Field(
             "peak",
-            lambda c: engineering(round(c.peak_ops_per_s)),
+            lambda c: "-" if c.peak_ops_per_s is None else engineering(round(c.peak_ops_per_s)),
             lambda c: _plain(c.peak_ops_per_s),
             "operations a second, a MAC being two: every element or multiplier in every cycle; on a board the fewest "
             "published cycles a MAC",
@@ -109,7 +116,7 @@ def _fields(technology: Technology) -> tuple[_Field, ...]:
             "uJ",
             lambda c: _energy(c.uj),
             lambda c: _plain(c.uj),
-            f"an image at {technology.name}, int8 products, int32 sums: traffic of the array; weights resident, rings "
+            f"an image at {technology.name}, sums of 32 bits: traffic of the array; weights resident, rings "
             "and row tiles (chip, board); wires, clocks, leakage and instructions not counted",
         ),
         _Field(
@@ -126,7 +133,7 @@ def heading(costs: Sequence[Cost]) -> str:
     first = costs[0]
     rate = first.needed_ops_per_s / (2 * first.macs) if first.macs else 0
     return (
-        f"{first.model}: {first.macs:,} MACs, {first.params:,} parameters; "
+        f"{first.model}, {first.own_precision}: {first.macs:,} MACs, {first.params:,} parameters; "
         f"needs {engineering(round(first.needed_ops_per_s))}op/s for {rate:g} images a second"
     )
 
@@ -135,7 +142,7 @@ def machines(costs: Sequence[Cost], technology: Technology, *, wide: bool = Fals
     """A row for each machine; `wide` repeats what the network has by itself, and names the machines."""
     fields = [field for field in _fields(technology) if wide or field.narrow]
     rows = tuple(tuple(field.shown(cost) for field in fields) for cost in costs)
-    return Table(_columns(fields), rows, (*conventions(technology, wide=wide), *why_not(costs)))
+    return Table(_columns(fields), rows, (*conventions(technology, wide=wide), *precisions(costs), *why_not(costs)))
 
 
 def exact(costs: Sequence[Cost], technology: Technology) -> Table:
@@ -159,7 +166,7 @@ def page(graph: Graph, costs: Sequence[Cost], found: Sequence[Machine], technolo
     ]
     sections = [
         Section("Machines", table),
-        Section("What the columns say", items=conventions(technology, wide=True)),
+        Section("What the columns say", items=(*conventions(technology, wide=True), *precisions(costs))),
         Section("Why it does not fit", items=misses),
         Section("Cycles", pictures=[spending.cycles(graph, on_array(graph, one), one.name) for one in arrays]),
         Section("Energy", pictures=_energy_pictures(graph, technology)),
@@ -181,6 +188,22 @@ def conventions(technology: Technology, *, wide: bool = False) -> tuple[str, ...
     fields = (field for field in _fields(technology) if field.convention and (wide or field.narrow))
     source = f"{technology.name}: {technology.source}"
     return (*(f"{field.name}: {field.convention}" for field in fields), source)
+
+
+def precisions(costs: Sequence[Cost]) -> tuple[str, ...]:
+    """The machines at another precision than the network's own, and boards whose time nothing is published of."""
+    others: dict[str, list[str]] = {}
+    for cost in costs:
+        if cost.precision != cost.own_precision:
+            others.setdefault(cost.precision, []).append(cost.target)
+    silent = [c.target for c in costs if c.kind is MachineKind.BOARD and c.fits and c.cycles is None]
+    notes = [
+        f"{word}, where the network is {costs[0].own_precision} and must be brought to it first: {', '.join(names)}"
+        for word, names in others.items()
+    ]
+    if silent:
+        notes.append(f"no cycles of floats are published (--bits 8 counts 8-bit integers): {', '.join(silent)}")
+    return tuple(notes)
 
 
 def why_not(costs: Sequence[Cost]) -> tuple[str, ...]:

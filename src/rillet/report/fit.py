@@ -12,6 +12,7 @@ def boards(rows: Sequence[tuple[Fit, Board]]) -> Table:
     columns = (
         Column("board", words=True),
         Column("fits", words=True),
+        Column("precision", words=True),
         Column("RAM"),
         Column("spare"),
         Column("layer by layer"),
@@ -27,6 +28,7 @@ def boards(rows: Sequence[tuple[Fit, Board]]) -> Table:
         (
             board.name,
             "yes" if found.fits else "no",
+            found.precision,
             f"{found.ram_bytes:,}",
             f"{found.ram_spare:,}",
             f"{found.layerwise_bytes:,}",
@@ -39,12 +41,20 @@ def boards(rows: Sequence[tuple[Fit, Board]]) -> Table:
         for found, board in rows
     )
     notes = [
+        *dict.fromkeys(_precision(found) for found, _ in rows),
         "bytes; RAM: the arena of the row plan with the least, counters and a stack; "
         "layer by layer: activations as whole maps; flash: weights, constants and estimated code",
         "spare: negative where bytes are missing; ms: from published measurements with the best 8-bit kernels",
     ]
     notes += [f"{board.name}: {miss}" for found, board in rows for miss in found.misses]
     return Table(columns, cells, tuple(notes))
+
+
+def _precision(found: Fit) -> str:
+    own, few = found.own_precision, f", weights of at most {found.weight_bits} bits" if found.weight_bits < 8 else ""
+    if found.precision == own:
+        return f"{found.model}: {own}, as the network is{few}"
+    return f"{found.model}: as if it were {found.precision}{few}; the network is {own} and must be brought to it first"
 
 
 def remedies(found: Sequence[Remedy]) -> Table:

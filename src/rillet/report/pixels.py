@@ -178,6 +178,8 @@ def simulation_record(made: PixelPlan, found: Simulation) -> dict[str, Any]:
         "graph": made.graph.name,
         "planned_interval_cycles": made.interval_cycles,
         "planned_latency_cycles": made.latency_cycles,
+        "clock_hz": made.clock_hz,
+        "memory_bits": made.memory_bits,
         "passed": found.passed,
         **record,
         "rings": [{"value": v, "depth_pixels": depths[v], "peak_pixels": peak} for v, peak in peaks.items()],
@@ -196,10 +198,15 @@ def simulation_table(console: Screen, made: PixelPlan, found: Simulation) -> Non
         cycles = (f"{n:,}" for n in (stage.busy_cycles, stage.starved_cycles, stage.blocked_cycles))
         table.add_row(stage.node, *cycles, reads, most)
     console.print(table)
+    interval, clock = found.interval_cycles or made.interval_cycles, made.clock_hz
     full = sum(found.peaks[b.value] == b.depth_pixels for b in made.buffers)
     console.print(
         f"{found.images} images in {found.cycles:,} cycles: interval {found.interval_cycles or 0:,} (planned "
         f"{made.interval_cycles:,}), latency {found.latency_cycles or 0:,} (planned {made.latency_cycles:,})"
+    )
+    console.print(
+        f"at {clock / 1e6:g} MHz: {clock / interval:,.1f} images a second; "
+        f"{made.memory_bits:,} bits of weights and rings"
     )
     console.print(
         f"{full} of {len(made.buffers)} rings were as full as planned, none fuller; {found.stalled_cycles:,} cycles "

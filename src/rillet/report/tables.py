@@ -11,6 +11,7 @@ from rich.table import Table as RichTable
 from rillet.analyses.tables import AlphaRow, FuseRow
 from rillet.report.screen import Screen
 from rillet.runtime.compare import Compared
+from rillet.system.options import at_most_one
 from rillet.system.printable import printable
 
 _SENTENCE = 60
@@ -38,7 +39,8 @@ class Table:
 
 
 def write(console: Screen, table: Table, *, csv: bool = False, markdown: bool = False) -> None:
-    """Prints a table; the notes are left out of comma-separated values."""
+    """Prints a table; the notes are left out of comma-separated values. Raises GraphError for two forms at once."""
+    at_most_one({"--csv": csv, "--markdown": markdown})
     if csv:
         console.file.write(as_csv(table))
     elif markdown:

@@ -44,8 +44,10 @@ class Compared:
 def compare(graphs: Sequence[Graph], bits: int = 8) -> tuple[Compared, ...]:
     """A row for each of `graphs`; bytes for weights and activations of `bits` (8 or 32).
 
-    Raises GraphError for other bits.
+    Raises GraphError for other bits, and for fewer than two networks.
     """
+    if len(graphs) < 2:
+        raise GraphError(f"compare must be given two networks or more, got {len(graphs)}")
     if bits not in (8, 32):
         raise GraphError(f"--bits must be 8 or 32, got {bits}")
     return tuple(_row(graph, graphs[0], bits) for graph in graphs)

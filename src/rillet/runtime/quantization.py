@@ -75,7 +75,10 @@ def collect(graph: Graph, inputs: Iterable[Array], progress: Callable[[int], Non
     seen: dict[str, Statistics] = {}
     for count, image in enumerate(inputs, 1):
         for name, values in reference.run(graph, image).items():
-            one = observe(values)
+            try:
+                one = observe(values)
+            except GraphError as error:
+                raise GraphError(f"{graph.name}: {name}: {error}") from None
             seen[name] = together((seen[name], one)) if name in seen else one
         progress(count)
     if not seen:
@@ -122,11 +125,16 @@ def with_few_bits(graph: Graph, bits: str, threshold: float | None = None) -> tu
     """The float network with `ternary` or `binary` weights in it, and whether they were trained so.
 
     One that has such weights stays as it is; of another the large layers (`transforms.lowbit.large_layers`) get them.
-    Raises GraphError where there is none.
+    threshold: what `ternarize` takes. Raises GraphError where there is none, and for a threshold of weights that stay
+    as they are or become binary.
     """
     check_float(fold(graph))
+    if threshold is not None and bits == "binary":
+        raise GraphError("--threshold must come with --bits ternary, got binary")
     wanted = (DType.BINARY,) if bits == "binary" else (DType.TERNARY, DType.BINARY)
     if any(isinstance(node.op, Conv) and node.op.weights in wanted for node in pack(fold(graph)).nodes):
+        if threshold is not None:
+            raise GraphError(f"{graph.name}: --threshold must come with weights that are not {bits} already")
         return graph, True
     layers = large_layers(graph)
     return (binarize(graph, layers) if bits == "binary" else ternarize(graph, layers, threshold)), False

@@ -115,7 +115,8 @@ class _Run:
         self.graph = start.started(start.foldable(graph) if recipe.quantize else graph, data, recipe, options.seed)
         self.pruned: tuple[str, ...] = ()
         if recipe.prune:
-            self.pruned = prunable_layers(self.graph, recipe.prune.more_than, recipe.prune.layers)
+            named = recipe.prune.layers
+            self.pruned = prunable_layers(self.graph, None if named else recipe.prune.more_than, named)
             self.graph = prune(self.graph, recipe.prune.sparsity, self.pruned)
         self.spec = contract(self.graph)
         self.test = Pictures(test, self.spec)

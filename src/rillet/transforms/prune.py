@@ -13,14 +13,18 @@ from rillet.ir.types import DType
 from rillet.transforms.lowbit import MORE_THAN
 
 
-def prunable_layers(graph: Graph, more_than: int = MORE_THAN, layers: Iterable[str] = ()) -> tuple[str, ...]:
-    """The convolutions and dense layers of more than `more_than` weights, or `layers` if any are named, in order.
+def prunable_layers(graph: Graph, more_than: int | None = None, layers: Iterable[str] = ()) -> tuple[str, ...]:
+    """The convolutions and dense layers of more than `more_than` weights (1000 if not said), or the `layers` named, in
+    order.
 
-    Raises GraphError for a name that is no such layer, for weights that are not real numbers or not there, and where
-    no layer is left.
+    Raises GraphError for a name that is no such layer, for weights that are not real numbers or not there, where no
+    layer is left, and where both a number and names are said.
     """
     convs = {node.name: node for node in graph.nodes if isinstance(node.op, Conv)}
     said = tuple(layers)
+    if said and more_than is not None:
+        raise GraphError(f"--more-than must come without --layers, got {more_than} and {', '.join(said)}")
+    more_than = MORE_THAN if more_than is None else more_than
     for name in said:
         if name not in convs:
             raise GraphError(f"{graph.name}: {name}: must be a convolution or dense layer")

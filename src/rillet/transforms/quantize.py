@@ -208,7 +208,11 @@ class _Chooser:
         root = self.groups.of(name)
         if root in self.fixed:
             return self.fixed[root]
-        scale = float(np.float32(self.scale[root]))
+        with np.errstate(over="ignore", under="ignore"):
+            scale = float(np.float32(self.scale[root]))
+        if not 0 < scale < math.inf:
+            where, got = f"{self.source.name}: {name}", self.scale[root]
+            raise Unsupported(f"{where}: scale of its values must be a number of float32 above 0, got {got:.3g}")
         return Quant(scale, min(max(round(LOW - self.low[root] / scale), LOW), HIGH))
 
     def snap(self) -> None:
@@ -234,8 +238,9 @@ class _Chooser:
 
     def grow(self) -> None:
         """Doubles the scales of results that are finer than the sums they come of: they have nothing to gain by it."""
+        grown: Node | None = None
         for _ in range(len(self.source.nodes)):
-            grown = False
+            grown = None
             for node in self.source.nodes:
                 factor = None if node.name in self.unshifted else self.factor(node)
                 if isinstance(node.op, Conv):
@@ -248,10 +253,14 @@ class _Chooser:
                         where = _where(self.source, node)
                         raise Unsupported(f"{where}: scale of the result must be that of its sums or more")
                     self.scale[root] *= 2.0 ** math.ceil(math.log2(factor) - 1e-6)
-                    grown = True
-            if not grown:
+                    grown = node
+            if grown is None:
                 return
-        raise Unsupported(f"{self.source.name}: residual chains must not enlarge their values without end")
+        assert grown is not None
+        raise Unsupported(
+            f"{_where(self.source, grown)}: values of a residual chain must not grow without end under the rule shift, "
+            "and its sums always outgrow its result"
+        )
 
 
 class _Maker:

@@ -159,4 +159,5 @@ def float_only(graph: Graph, what: str) -> None:
     """Refuses a quantised network with weights; raises Unsupported."""
     for node in graph.nodes:
         if graph.params and isinstance(node.op, Conv) and node.op.weights is not DType.F32:
-            raise Unsupported(f"{graph.name}: {what} must have float weights or none, got {node.op.weights.value}")
+            got = node.op.weights.value
+            raise Unsupported(f"{graph.name}: {node.name}: {what} must have float weights or none, got {got}")

@@ -77,7 +77,8 @@ def with_classes(graph: Graph, classes: int, seed: int = 0) -> Graph:
     last = last_convolution(graph)
     assert isinstance(last.op, Conv)
     if last.op.weights.value != "f32" and graph.params:
-        raise Unsupported(f"{graph.name}: classes can change in a float network only, got {last.op.weights.value}")
+        got = last.op.weights.value
+        raise Unsupported(f"{graph.name}: {last.name}: classes can change in a float network only, got {got}")
     nodes = refit(graph, graph.nodes[0].shape, lambda node: classes if node.name == last.name else None)
     params = graph.arrays
     if params:

@@ -74,13 +74,16 @@ class Builder:
             raise Unsupported(f"{self.file.name}: {tensor}: type must be INT8, UINT8 or FLOAT32, got {got}")
         if dtype is DType.F32:
             return TensorType(self.shape(tensor))
-        if len(tensor.scales) != 1 or len(tensor.zeros) > 1:
-            raise Unsupported(f"{self.file.name}: {tensor}: must have one scale, got {len(tensor.scales)}")
-        zero = int(tensor.zeros[0]) if len(tensor.zeros) else 0
         try:
-            return TensorType(self.shape(tensor), dtype, Quant(float(tensor.scales[0]), zero))
+            return TensorType(self.shape(tensor), dtype, self.quant(tensor))
         except RilletError as error:
             raise type(error)(f"{self.file.name}: {tensor}: {error}") from None
+
+    def quant(self, tensor: Tensor) -> Quant:
+        """The one scale and zero point of a tensor, whatever its shape; raises Unsupported for others."""
+        if len(tensor.scales) != 1 or len(tensor.zeros) > 1:
+            raise Unsupported(f"must have one scale, got {len(tensor.scales)}")
+        return Quant(float(tensor.scales[0]), int(tensor.zeros[0]) if len(tensor.zeros) else 0)
 
     # -- inputs of an operator -------------------------------------------------------------------------------------
 
@@ -151,7 +154,11 @@ class Builder:
         except ValueError:
             raise self.refuse(op, f"{tensor} must broadcast to {shape}, got {list(tensor.dims)}") from None
         dtype = _DTYPES[tensor.code]
-        kind = TensorType(Shape(*target), dtype, self.type(tensor).quant if dtype is not DType.F32 else None)
+        try:
+            # By its quantisation alone: the constant itself may have any shape that broadcasts, [] too.
+            kind = TensorType(Shape(*target), dtype, None if dtype is DType.F32 else self.quant(tensor))
+        except GraphError as error:
+            raise GraphError(f"{self.file.name}: {tensor}: {error}") from None
         name = f"c{op.index}_{position}"
         self.constants.append(Node(name, Constant(dtype), (), kind))
         self.params[f"{name}.value"] = value

@@ -79,7 +79,7 @@ class File:
         return length
 
     def tensor(self, index: int) -> Tensor:
-        """One tensor, its shape fixed and its scales positive."""
+        """One tensor, its shape fixed and its scales not negative: a channel of weights may have the scale 0."""
         raw = self.subgraph.Tensors(index)
         name = (raw.Name() or b"").decode("utf-8", "replace")
         where = f"{self.name}: tensor {index} ({name[:60]!r})"
@@ -103,10 +103,11 @@ class File:
             if self.count(quant.ZeroPointLength(), "zero points", 8):
                 zeros = np.asarray(quant.ZeroPointAsNumpy(), np.int64)
             axis = quant.QuantizedDimension()
-        if not np.isfinite(scales).all() or (scales <= 0).any():
-            raise GraphError(f"{where}: scales must be positive numbers")
-        data = self.buffer(raw.Buffer(), where)
-        return Tensor(index, name, dims, raw.Type(), scales, zeros, axis, data, raw.Buffer())
+        if not np.isfinite(scales).all() or (scales < 0).any():
+            raise GraphError(f"{where}: scales must be positive numbers, or 0 for weights that count as zero")
+        return Tensor(
+            index, name, dims, raw.Type(), scales, zeros, axis, self.buffer(raw.Buffer(), where), raw.Buffer()
+        )
 
     def ints(self, length: int, get: Callable[[int], int], what: str) -> tuple[int, ...]:
         """A vector of integers."""

@@ -93,7 +93,7 @@ def _arrays(b: Builder, op: Operator, source: Node, weight: Array, axis: int) ->
             f"weights must have 1 or {channels} scales along axis {axis}, "
             f"got {len(tensor.scales)} along axis {tensor.axis}",
         )
-    params["weight_scale"] = np.ascontiguousarray(np.broadcast_to(tensor.scales, channels))
+    params["weight_scale"] = np.array(np.broadcast_to(tensor.scales, channels))
     if source.type.dtype is DType.U8:
         zero = int(tensor.zeros[0]) if len(tensor.zeros) else 0
         if len(tensor.scales) != 1 or len(tensor.zeros) > 1:
@@ -103,6 +103,23 @@ def _arrays(b: Builder, op: Operator, source: Node, weight: Array, axis: int) ->
         params["weight_zero_point"] = np.array([zero], np.int32)
     elif tensor.zeros.any():
         raise b.refuse(op, "zero points of int8 weights must be 0, got others")
+    return _without_scale(b, op, source, params)
+
+
+def _without_scale(b: Builder, op: Operator, source: Node, params: dict[str, Array]) -> dict[str, Array]:
+    """Channels of the scale 0 as what they count as: weights and biases that stand for zero, at a scale that changes
+    nothing.
+    """
+    gone, out = params["weight_scale"] == 0, b.type(b.output(op)).quant
+    if not gone.any() or source.type.quant is None or out is None:
+        return params
+    params = {name: array.copy() for name, array in params.items()}
+    params["weight"][gone] = params["weight_zero_point"][0] if "weight_zero_point" in params else 0
+    if "bias" in params:
+        params["bias"][gone] = 0
+    # The ratio of the two is then 1, which every rounding rule has.
+    unit = np.float32(out.scale) / np.float32(source.type.quant.scale)
+    params["weight_scale"][gone] = np.clip(unit, np.finfo(np.float32).tiny, np.finfo(np.float32).max)
     return params
 
 

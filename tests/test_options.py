@@ -1,0 +1,400 @@
+"""Options that do nothing are errors: each option of each command, in each mode, changes the result or is refused."""
+
+import hashlib
+import itertools
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import click
+import numpy as np
+import pytest
+import typer.main
+from PIL import Image
+from typer.testing import CliRunner
+
+from rillet.cli import app
+from rillet.errors import GraphError, RilletError, TargetError
+from rillet.exporters import rlt
+from rillet.ir.graph import Graph
+from rillet.ir.ops import Activation
+from rillet.plan.options import PlanOptions
+from rillet.runtime.quantization import quantize_with
+from rillet.runtime.verify import random_inputs
+from rillet.system.options import Uses, at_most_one
+from rillet.transforms.fold import fold
+from rillet.zoo.layers import Layers, Resolution
+from rillet.zoo.weights import with_seeded_weights
+
+FLOAT, INT8, OTHER = "float.rlt", "int8.rlt", "other.rlt"
+BOARD, CHIP, PICTURE, ARRAY = "nano33ble", "zcu102", "picture.png", "input.npy"
+JSON = "--json"
+
+
+@dataclass(frozen=True)
+class Command:
+    """How a command is swept."""
+
+    modes: tuple[str, ...]
+    """What is said in each mode."""
+    telling: dict[str, str] = field(default_factory=dict)
+    """A value of each option at which it shows that it does something."""
+    patched: tuple[tuple[str, str], ...] = ()
+    """Functions whose arguments stand for the result: what they do takes long, or is another each time."""
+
+
+TABLES = {"--csv": "", "--markdown": "", JSON: ""}
+PROCESSOR = {"--ram": "1B", "--objective": "time", "--resident": "", "--slower": "0", "--threads": "1000"}
+PIPELINE = {
+    **{"--multipliers": "3", "--interval": "7777", "--memory": "100B", "--clock": "123MHz", "--bits": "16"},
+    **{"--ceil": "", "--narrow": "all"},
+}
+CHIP_MODES = ("--multipliers 37", f"--target {CHIP}", "--interval 5000")
+HOSTED = ("", "--target portable")
+
+COMMANDS = {
+    "show": Command((FLOAT,), {"--text": "", JSON: ""}),
+    "models": Command(("",), {JSON: ""}),
+    "count": Command(
+        (FLOAT, f"{FLOAT} --ternary", f"{FLOAT} --by layer"),
+        {"--convention": "pthflops", "--by": "kind", "--bits": "4", "--ternary": "", JSON: ""},
+    ),
+    "explain": Command(
+        (FLOAT, f"{FLOAT} --layer stem.conv"),
+        {"--layer": "block1.expand", "--fps": "7", "--board": "1MiB", "--bits": "4", JSON: ""},
+    ),
+    "compare": Command((f"{FLOAT} {OTHER}",), {"--bits": "32", **TABLES}),
+    "convert": Command((f"{FLOAT} -o OUT.rlt", f"{INT8} -o OUT.rlt"), {"--fold": "", "--dequantize": "", JSON: ""}),
+    "plan": Command(
+        tuple(f"{FLOAT} {mode}" for mode in (*HOSTED, *CHIP_MODES, "--multipliers 37 --several 2")),
+        {"--target": CHIP, "--several": "3", JSON: "", **PROCESSOR, **PIPELINE},
+    ),
+    "emit": Command(tuple(f"{FLOAT} -o OUT {mode}" for mode in HOSTED), {"--target": "avx2", JSON: "", **PROCESSOR}),
+    "simulate": Command(
+        tuple(f"{FLOAT} {mode}" for mode in CHIP_MODES),
+        {"--target": "ice40_up5k", "--images": "2", JSON: "", **PIPELINE},
+    ),
+    "systolic": Command(
+        (FLOAT, f"{FLOAT} --convention scalesim", f"{FLOAT} --convention fuse", f"{FLOAT} --hardware fuse"),
+        {
+            **{"--rows": "3", "--columns": "5", "--dataflow": "ws", "--convention": "scalesim", "--hardware": "fuse"},
+            **{"--exact-maps": "", "--sram": "1", "--dram": "0.5", **TABLES},
+        },
+    ),
+    "energy": Command(
+        (FLOAT, f"{FLOAT} --schedule stream", f"{FLOAT} --schedule systolic"),
+        {
+            **{"--node": "7nm", "--bits": "fp32", "--accumulator": "8", "--weight-bits": "2", "--schedule": "stream"},
+            **{"--memory": "sram_1MB", "--array": "3", JSON: ""},
+        },
+    ),
+    "fit": Command(
+        (FLOAT, INT8, f"{FLOAT} --all", f"{FLOAT} --target m0plus_16k"),
+        {"--target": "rp2040", "--all": "", "--bits": "8|32", "--weight-bits": "2", **TABLES},
+    ),
+    "cost": Command(
+        (f"{FLOAT} --target {BOARD}", f"{FLOAT} --target {CHIP}", f"{FLOAT} --target {BOARD} -o OUT.csv"),
+        {"--target": "gemmini_16x16", "--bits": "8", "--node": "7nm", "--fps": "7", "-o": "OUT.md", **TABLES},
+    ),
+    "table": Command(
+        ("alpha", "fuseconv", f"impossible {FLOAT}", f"narrow {FLOAT}", f"recompute {FLOAT}", f"microjoule {FLOAT}"),
+        {"MODEL": OTHER, "--speedup": "", "--array": "32", "--node": "7nm", **TABLES},
+    ),
+    "draw": Command(
+        tuple(
+            f"{FLOAT} {mode}"
+            for mode in (
+                *(
+                    "",
+                    "--front",
+                    f"--cost energy --target {BOARD}",
+                    "--cost systolic",
+                    f"--cost roofline --target {BOARD}",
+                ),
+                "--pipeline --multipliers 37",
+            )
+        ),
+        {
+            **{"-o": "OUT.svg", "--format": "mermaid", "--pipeline": "", "--front": "", "--cost": "systolic"},
+            **{"--target": "ice40_up5k", "--node": "7nm", JSON: "", **PIPELINE},
+        },
+    ),
+    "compress": Command(
+        (f"{FLOAT} -o OUT.rlt", f"{FLOAT} --sparsity 0.5 --more-than 10", f"{FLOAT} --bits 3 --layers block1.expand"),
+        {
+            **{"--sparsity": "0.8", "--bits": "2", "--more-than": "40", "--layers": "block1.project"},
+            **{"-o": "OUT.onnx", "--evaluate": "nowhere", **TABLES},
+        },
+    ),
+    "quantize": Command(
+        tuple(
+            f"{FLOAT} --data random --limit 2 {mode}"
+            for mode in ("-o OUT.rlt", "--compare", "--layers", "--bits ternary -o OUT.rlt", "--bits binary -o OUT.rlt")
+        )
+        + tuple(f"{FLOAT} --data random --bits {bits} --float -o OUT.rlt" for bits in ("ternary", "binary")),
+        {
+            **{"-o": "OUT2.rlt", "--bits": "ternary", "--threshold": "0.6", "--float": "", "--rounding": "fixed_point"},
+            **{"--calibration": "minmax", "--equalize": "", "--correct-bias": "", "--limit": "1", "--evaluate": ""},
+            **{"--compare": "", "--layers": "", **TABLES},
+        },
+        (("rillet.runtime.quantization.accuracy", "accuracy"), ("rillet.runtime.quantization.check_classes", "none")),
+    ),
+    "run": Command(
+        (*(f"{FLOAT} {PICTURE} {mode}" for mode in HOSTED), f"{FLOAT} {ARRAY} --raw"),
+        {
+            **{"--raw": "", "--labels": "names.txt", "--resize": "crop|stretch", "--mean": "3", "--deviation": "4"},
+            **{"--target": "avx2", **PROCESSOR},
+        },
+        (("rillet.runtime.ready.make_ready", "plan"), ("rillet.runtime.classify.answer", "call")),
+    ),
+    "verify": Command(
+        tuple(f"{FLOAT} {mode}" for mode in HOSTED),
+        {"--inputs": "3", "--against": "litert", "--target": "avx2", **PROCESSOR},
+        (("rillet.runtime.verify.verify", "call"),),
+    ),
+    "bench": Command(
+        (FLOAT,),
+        {"--against": "torch", "--threads": "2", "--precision": "int8", "--rounds": "3"},
+        (("rillet.runtime.bench.bench", "call"),),
+    ),
+    "profile": Command(
+        (FLOAT,),
+        {"--precision": "int8", "--ram": "1B", "--threads": "1000", "--runs": "3"},
+        (("rillet.runtime.profile.profile", "call"),),
+    ),
+    "evaluate": Command(
+        tuple(f"{FLOAT} --data cifar10 {mode}" for mode in ("", "--backend reference")),
+        {"--data": "cifar100", "--classes": "cat,dog", "--backend": "torch", "--limit": "3", "--check": ""},
+        (("rillet.runtime.datasets.open_dataset", "value"), ("rillet.runtime.evaluate.evaluate", "checked")),
+    ),
+    "train": Command(
+        (f"{FLOAT} --data cifar10 --out RUN",),
+        {
+            **{
+                "--data": "cifar100",
+                "--out": "OTHER",
+                "--recipe": "vww",
+                "--epochs": "3",
+                "--batch": "5",
+                "--upscale": "48",
+            },
+            **{"--classes": "cat,dog", "--freeze": "", "--ternary": "", "--seed": "3", "--resume": "", "--limit": "3"},
+            **{"--threads": "2", "--processes": "2", "--device": "cuda", "--save-seconds": "3", "--save-steps": "3"},
+            **{"--download": ""},
+        },
+        (
+            ("rillet.runtime.datasets.open_dataset", "value"),
+            ("rillet.train.data.limited", "value"),
+            ("rillet.train.parallel.companions", "call"),
+            ("rillet.runtime.archives.fetch", "call"),
+            ("rillet.train.loop.train", "call"),
+        ),
+    ),
+}
+ANYWHERE = {"--weights": "nowhere.pt"}
+"""A checkpoint is read and must fit, whatever the command makes of it."""
+DEMANDS = {
+    ("convert", "--fold", f"{INT8} -o OUT.rlt"): "no batch norm is left, and none was there",
+    ("convert", "--dequantize", f"{FLOAT} -o OUT.rlt"): "all is real, and was before",
+    ("cost", "--bits", f"{FLOAT} --target {CHIP}"): "a chip has integers alone; 32 is refused",
+    ("quantize", "--evaluate", "--float"): "measured by a function that stands in here",
+}
+"""What an option asks for and holds without it: a demand that is met, not one that is ignored."""
+FORMS = {"run", "verify", "bench", "profile", "evaluate", "train"}
+"""Their results are stood in for, so how they are printed is tested elsewhere."""
+
+
+class _Called(RilletError):
+    """What a function that stands in was called with."""
+
+
+def network(seed: int, side: int = 18) -> Graph:
+    net = Layers("small", Resolution(side, side), 3, "torch")
+    net.block = "stem"
+    net.conv_bn("conv", 14, 3, 2, Activation.RELU6)
+    net.block, source = "block1", net.at
+    net.conv_bn("expand", 84, activation=Activation.RELU)
+    net.depthwise_bn(3, 1, Activation.RELU)
+    net.conv_bn("project", 14)
+    net.residual(source)
+    net.block = "head"
+    net.global_pool()
+    net.dense("logits", 10)
+    return with_seeded_weights(net.graph(), seed)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The files that the commands are given."""
+    made = tmp_path_factory.mktemp("options")
+    graph = network(1)
+    folded = fold(graph)
+    int8 = quantize_with(folded, random_inputs(folded, 2))
+    for name, net in ((FLOAT, graph), (INT8, int8), (OTHER, network(2, 20))):
+        (made / name).write_bytes(rlt.to_bytes(net.with_name(name.partition(".")[0])))
+    pixels = np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8)
+    Image.fromarray(pixels).save(made / PICTURE)
+    np.save(made / ARRAY, next(iter(random_inputs(folded, 1))))
+    (made / "names.txt").write_text("".join(f"class {i}\n" for i in range(10)))
+    return made
+
+
+def commands() -> dict[str, click.Command]:
+    group = typer.main.get_command(app)
+    assert isinstance(group, click.Group) or hasattr(group, "commands")
+    return dict(group.commands)  # type: ignore[attr-defined]
+
+
+def options(command: str) -> Iterator[str]:
+    """The options of a command, by their longest names but for -o, and arguments that may be left out."""
+    for param in commands()[command].params:
+        if param.param_type_name == "option" and "--help" not in param.opts:
+            yield "-o" if "-o" in param.opts else max(param.opts, key=len)
+        elif param.param_type_name == "argument" and not param.required and command == "table":
+            yield "MODEL"
+
+
+def described(value: object) -> object:
+    """A value as text that is the same for equal ones; functions and open models have no such text."""
+    if isinstance(value, dict):
+        return {key: described(one) for key, one in value.items()}  # type: ignore[reportUnknownVariableType]
+    if isinstance(value, list | tuple):
+        return [described(one) for one in value]  # type: ignore[reportUnknownVariableType]
+    if isinstance(value, Graph):
+        return hashlib.sha256(rlt.to_bytes(value)).hexdigest()
+    if hasattr(value, "graph") and hasattr(value, "segments"):
+        image = value.graph.image  # type: ignore[attr-defined]
+        return [repr(value), repr(image), image.labels]
+    return "function" if callable(value) else repr(value)
+
+
+def stand_in(kind: str, name: str) -> Callable[..., Any]:
+    def call(*args: object, **more: object) -> object:
+        said = described([args, more])
+        match kind:
+            case "none":
+                return None
+            case "accuracy":
+                return int(hashlib.sha256(repr(said).encode()).hexdigest()[:6], 16) / 2**24
+            case "value":
+                return (name, *args, *more.items())
+            case "plan":
+                return args[1]()  # type: ignore[operator]
+            case "checked" if args[2] != "c" and args[6]:
+                raise GraphError("--check must come with --backend c")
+            case _:
+                raise _Called(repr(said))
+
+    return call
+
+
+@contextmanager
+def patched(command: Command) -> Iterator[None]:
+    with ExitStack() as stack:
+        for target, kind in command.patched:
+            stack.enter_context(patch(target, stand_in(kind, target)))
+        yield
+
+
+class Sweep:
+    """Runs one command in one folder, and knows what it gave before."""
+
+    def __init__(self, name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.name, self.folder, self.known = name, folder, dict[str, tuple[object, ...]]()
+        monkeypatch.chdir(folder)
+
+    def result(self, words: str) -> tuple[object, ...]:
+        """Exit code, what was printed or refused, and the files that were written."""
+        if words not in self.known:
+            self.known[words] = self._run(words)
+        return self.known[words]
+
+    def tells(self, mode: str, option: str) -> bool:
+        """Whether an option makes a difference, in what is printed or in the JSON."""
+        if self.result(f"{mode} {option}") != self.result(mode):
+            return True
+        shown = self.name not in FORMS and option != JSON
+        return shown and self.result(f"{mode} {option} {JSON}") != self.result(f"{mode} {JSON}")
+
+    def _run(self, words: str) -> tuple[object, ...]:
+        before = set(self.folder.iterdir())
+        try:
+            with patched(COMMANDS[self.name]):
+                done = CliRunner().invoke(app, [self.name, *words.split()], catch_exceptions=False)
+        except _Called as called:
+            return "called", str(called)
+        except RilletError as error:
+            return "refused", str(error)
+        written = sorted(path for path in self.folder.rglob("OUT*") if path not in before)
+        files = [
+            (path.name, path.read_bytes()) for path in self.folder.rglob("*") if path.is_file() and "OUT" in str(path)
+        ]
+        for path in written:
+            if path.is_file():
+                path.unlink()
+        assert done.exit_code != 2, f"{self.name} {words}: {done.output}"
+        return done.exit_code, done.output, tuple(sorted(files))
+
+
+def test_every_option_has_a_telling_value() -> None:
+    """A new option is swept, or this fails."""
+    assert COMMANDS.keys() == commands().keys()
+    for name, command in COMMANDS.items():
+        listed = {
+            *command.telling,
+            *ANYWHERE,
+            *(TABLES if name in FORMS else ()),
+            *(("-o",) if name == "profile" else ()),
+        }
+        fixed = {word for mode in command.modes for word in mode.split() if word.startswith("-")}
+        assert set(options(name)) <= listed | fixed, name
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_every_option_does_something_or_is_refused(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if name == "train":
+        pytest.importorskip("torch")
+    sweep, command = Sweep(name, folder, monkeypatch), COMMANDS[name]
+    idle: list[str] = []
+    for mode, option in itertools.product(command.modes, options(name)):
+        value = {**command.telling, **ANYWHERE}.get(option)
+        if value is None or option in mode.split() or (option == "MODEL" and FLOAT in mode):
+            continue
+        if (name, option, mode) in DEMANDS or any(key[:2] == (name, option) and key[2] in mode for key in DEMANDS):
+            continue
+        assert name in FORMS or sweep.result(mode)[0] != "refused", sweep.result(mode)
+        said = [one if option == "MODEL" else f"{option} {one}" for one in value.split("|")]
+        if not any(sweep.tells(mode, one) for one in said):
+            idle.append(f"{name} {mode} {said[0]}")
+    assert not idle, "\n".join(["does nothing:", *idle])
+
+
+def test_plans_refuse_what_their_kind_has_no_use_for() -> None:
+    """The same sentences for those who call the library."""
+    for said, sentence in (
+        ({"multipliers": 4, "ram_bytes": 1000}, r"--ram must come with a processor or .*, got a chip"),
+        ({"target": "zcu102", "objective": "memory"}, "--objective must come with a processor, got a chip"),
+        ({"target": "zcu102", "resident": True}, "--resident must come with a processor"),
+        ({"target": "host", "objective": "time"}, "--objective must come with a processor, got --target host"),
+        ({"target": "avx2", "interval": 7}, r"--interval must come with a chip .*, got --target host"),
+        ({"bits": 8}, r"--bits must come with a chip \(--target, .*\), got a processor"),
+        ({"ceil": True}, "--ceil must come with a chip"),
+        ({"threads": 2}, "--threads must come with --target host, or one with its kernels named, as avx512, got"),
+        ({"slower": 3.0, "ram_bytes": 9}, "--slower must come without --ram and --objective time"),
+    ):
+        with pytest.raises(TargetError, match=sentence):
+            PlanOptions(**said)  # type: ignore[arg-type]
+
+
+def test_options_of_a_mode() -> None:
+    uses = Uses({"--left": ("--one",), "--right": ("--two",)})
+    uses.check("--left", {"--one": 1, "--two": None, "--free": 3})
+    uses.check("--left", {"--two": False})
+    with pytest.raises(GraphError, match="--two must come with --right, got --left"):
+        uses.check("--left", {"--two": 0})
+    at_most_one({"--csv": False, "--markdown": True})
+    with pytest.raises(GraphError, match="one of --csv, --markdown and --json must be said, got --csv and --json"):
+        at_most_one({"--csv": True, "--markdown": False, "--json": True})
