@@ -183,7 +183,9 @@ def run(
 def verify(
     model: ModelArgument,
     inputs: Annotated[int, typer.Option("--inputs", min=1, help="Seeded random inputs to compare on.")] = 10,
-    against: Annotated[str | None, typer.Option("--against", metavar="litert|tflm", help="An oracle as well.")] = None,
+    against: Annotated[
+        str | None, typer.Option("--against", metavar="litert|tflm|onnxruntime", help="An oracle as well.")
+    ] = None,
     weights: WeightsOption = None,
     ram: RamOption = None,
     objective: ObjectiveOption = "memory",
@@ -205,6 +207,10 @@ def verify(
     elif result.equal:
         names = " = ".join(("reference", *result.against))
         print(f"equal: {names} on {result.inputs} inputs, {result.values:,} values compared")
+        if result.rounding is not None:
+            print(f"real numbers: within {result.rounding:.1%} of what float32 may round (docs/arithmetic.md)")
+        if result.steps_off:
+            print(f"integers: {result.steps_off:,} one step off, as they may be (docs/onnx.md)")
     else:
         print(f"different: {result.first_difference}")
     if not result.equal:

@@ -46,7 +46,8 @@ def _resize(b: Builder, op: Operator) -> View:
 
 def _sizes(b: Builder, op: Operator, source: View, axes: list[int]) -> tuple[list[int], list[float | None]]:
     """Lengths of the four dimensions of the result, and the factors that coordinates are computed with."""
-    dims, scales = list(source.dims), [None, None, None, None]
+    dims = list(source.dims)
+    scales: list[float | None] = [None] * 4
     policy = op.word("keep_aspect_ratio_policy", "stretch")
     wanted = b.integers(op, 3) if b.has(op, 3) else []
     if not wanted:
