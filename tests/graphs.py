@@ -27,6 +27,7 @@ from rillet.ir.ops import (
     Softmax,
     Window,
     output_shape,
+    resize,
 )
 from rillet.ir.types import DType, Quant, Shape, TensorType
 
@@ -243,6 +244,9 @@ def _block(draw: st.DrawFn, b: Builder, at: str, blocks: tuple[str, ...] = BLOCK
         case "pad":
             return b.add(Pad(tuple(draw(st.integers(0, 2)) for _ in range(4))), at, same=True)  # type: ignore[arg-type]
         case "resize":
+            if draw(st.booleans()):
+                size, flags = (draw(st.integers(1, 16)), draw(st.integers(1, 16))), draw(st.sampled_from(range(3)))
+                return b.add(resize(source.shape, *size, flags == 1, flags == 2), at, same=True)
             sides = (source.shape.height, source.shape.width)
             places = [draw(st.lists(st.integers(0, side - 1), min_size=1, max_size=16)) for side in sides]
             rows, columns = (tuple(sorted(side)) for side in places)

@@ -112,7 +112,10 @@ def test_verify(vww: Path) -> None:
 
 
 def test_verify_against_what_is_not_there(vww: Path) -> None:
-    assert failed("verify", vww, "--against", "nobody") == "--against must be one of litert, tflm, got 'nobody'"
+    assert (
+        failed("verify", vww, "--against", "nobody")
+        == "--against must be one of litert, tflm, onnxruntime, got 'nobody'"
+    )
     person = shared_file(NETWORKS["person"])
     assert "LiteRT refuses this file" in failed("verify", person, "--against", "litert")
 

@@ -21,40 +21,14 @@ from rillet.exporters.onnx import export
 from rillet.importers.onnx import parse
 from rillet.importers.tflite import load
 from rillet.ir.graph import Array, Graph
-from rillet.ir.ops import Constant, Conv, Input, Pool, Requantize, op_name
+from rillet.ir.ops import Constant, Input, Requantize
 from rillet.ir.types import DType
 from rillet.plan.rows import plan_rows
+from rillet.runtime.agreement import SHARES, kind
 from rillet.runtime.verify import verify
 from rillet.transforms.fold import fold
 from rillet.zoo.registry import build
 from rillet.zoo.weights import with_seeded_weights
-
-SHARES = {
-    "conv single": 0.0001,
-    "conv double": 0.05,
-    "dense single": 0.001,
-    "mean": 0.25,
-    "average": 0.15,
-    "multiply": 0.01,
-    "hard_swish": 0.01,
-    "hard_sigmoid": 0.0,
-    "add": 0.001,
-    "softmax": 0.01,
-    "max": 0.0,
-    "concat": 0.001,
-    "requantize": 0.05,
-}
-"""Share of values that may be one step off, by kind of node."""
-
-
-def kind(n: Any) -> str:
-    match n.op:
-        case Conv(dense=dense, rounding=rounding):
-            return f"{'dense' if dense else 'conv'} {rounding.value}"
-        case Pool(kind=pool):
-            return pool.value
-        case _:
-            return n.op.activation.value if op_name(n.op) == "activate" else op_name(n.op)
 
 
 def channels_first(array: Array, flat: bool) -> Array:
@@ -89,7 +63,7 @@ def steps(graph: Graph) -> dict[str, tuple[int, int]]:
 
 def check_shares(found: dict[str, tuple[int, int]]) -> None:
     for name, (count, wrong) in found.items():
-        expected = SHARES[name] * count
+        expected = SHARES.get(name, 0.0) * count
         assert wrong <= expected + 4 * np.sqrt(expected) + 1, (name, count, wrong)  # of few values more may be off
 
 

@@ -84,7 +84,7 @@ def test_verify_compares_an_oracle(monkeypatch: pytest.MonkeyPatch) -> None:
     truth = verification.reference.run(plan.graph, random_image(plan.graph))
     lying = {**truth, "n1": truth["n1"] + (truth["n1"] < 0)}
     monkeypatch.setattr(verification, "require", lambda _: None)
-    monkeypatch.setattr(verification, "_oracle", lambda *_: lambda _: lying)
+    monkeypatch.setattr(verification, "_oracle", lambda *_: verification._Oracle("litert", lambda _: lying))
     monkeypatch.setattr(verification, "random_inputs", lambda graph, count: [random_image(graph)] * count)
     found = verify(plan, 1, against="litert").first_difference
     assert found is not None

@@ -200,7 +200,9 @@ def run(
 def verify(
     model: ModelArgument,
     inputs: Annotated[int, typer.Option("--inputs", min=1, help="Seeded random inputs to compare on.")] = 10,
-    against: Annotated[str | None, typer.Option("--against", metavar="litert|tflm", help="An oracle as well.")] = None,
+    against: Annotated[
+        str | None, typer.Option("--against", metavar="litert|tflm|onnxruntime", help="An oracle as well.")
+    ] = None,
     weights: WeightsOption = None,
     ram: RamOption = None,
     objective: ObjectiveOption = None,
@@ -222,6 +224,10 @@ def verify(
     elif result.equal:
         names = " = ".join(("reference", *result.against))
         say(f"equal: {names} on {result.inputs} inputs, {result.values:,} values compared")
+        if result.rounding is not None:
+            say(f"real numbers: within {result.rounding:.1%} of what float32 may round (docs/arithmetic.md)")
+        if result.steps_off:
+            say(f"integers: {result.steps_off:,} one step off, as they may be (docs/onnx.md)")
     else:
         say(f"different: {result.first_difference}")
     if not result.equal:

@@ -1,20 +1,23 @@
-"""Other runtimes as witnesses: LiteRT's reference kernels and TensorFlow Lite Micro, where they are installed."""
+"""Other runtimes as witnesses: LiteRT's reference kernels, TensorFlow Lite Micro and ONNX Runtime, where installed."""
 
 import contextlib
 import importlib.util
 import os
 from collections.abc import Generator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from rillet.errors import Unsupported
 from rillet.ir.graph import Array
 
-ORACLES = ("litert", "tflm")
-_MODULES = {"litert": "ai_edge_litert", "tflm": "tflite_micro"}
-_PACKAGES = {"litert": "ai-edge-litert", "tflm": "tflite-micro"}
+if TYPE_CHECKING:
+    from rillet.importers.onnx import Imported as OnnxImported
+
+ORACLES = ("litert", "tflm", "onnxruntime")
+_MODULES = {"litert": "ai_edge_litert", "tflm": "tflite_micro", "onnxruntime": "onnxruntime"}
+_PACKAGES = {"litert": "ai-edge-litert", "tflm": "tflite-micro", "onnxruntime": "onnxruntime"}
 
 
 def installed(name: str) -> bool:
@@ -79,6 +82,35 @@ class Tflm:
             self._interpreter.set_input(image.reshape(details["shape"]), 0)
             self._interpreter.invoke()
             return self._interpreter.get_output(0)
+
+
+class OnnxRuntime:
+    """ONNX Runtime on an imported file, nothing fused, with every tensor that shows a node's value as an output."""
+
+    def __init__(self, imported: "OnnxImported") -> None:
+        require("onnxruntime")
+        import onnxruntime
+
+        self._imported = imported
+        self._names = [name for name, view in imported.tensors.items() if view.node != imported.input.node]
+        options = onnxruntime.SessionOptions()
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        options.log_severity_level = 4
+        try:
+            with _quiet():
+                data = imported.file.showing(self._names)
+                self._session: Any = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # its exceptions have no common class of their own
+            reason = str(error).partition("\n")[0].strip()[:200]
+            raise Unsupported(f"{imported.file.name}: ONNX Runtime refuses this file: {reason}") from None
+
+    def run(self, image: Array) -> dict[str, Array]:
+        """Every value that the file shows, by node, as height x width x channels."""
+        imported = self._imported
+        tensor = np.ascontiguousarray(imported.input.from_map(image))
+        views = [imported.tensors[name] for name in self._names]
+        made = self._session.run(self._names, {imported.file.inputs[0].name: tensor})
+        return {view.node: view.to_map(array) for view, array in zip(views, made, strict=True)}
 
 
 @contextlib.contextmanager

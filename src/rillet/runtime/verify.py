@@ -11,7 +11,8 @@ from rillet.backends import reference
 from rillet.errors import Unsupported
 from rillet.ir.graph import Array, Graph
 from rillet.plan.plan import Plan
-from rillet.runtime.oracles import LiteRt, Tflm, require
+from rillet.runtime.agreement import Agreement, Place
+from rillet.runtime.oracles import LiteRt, OnnxRuntime, Tflm, require
 from rillet.runtime.run import Program
 
 if TYPE_CHECKING:
@@ -33,10 +34,14 @@ class Difference:
     expected: float
     got: float
     backend: str
+    kind: str = ""
+    """The kind of node where more integers are a step off than may be; empty where this place alone is wrong."""
 
     def __str__(self) -> str:
         place = f"row {self.row}, column {self.column}, channel {self.channel}"
-        return f"{self.node}, {place}: reference {self.expected:g}, {self.backend} {self.got:g} (input {self.input})"
+        many = f", and so too many of {self.kind}" if self.kind else ""
+        values = f"reference {self.expected:g}, {self.backend} {self.got:g}"
+        return f"{self.node}, {place}: {values} (input {self.input}){many}"
 
 
 @dataclass(frozen=True)
@@ -49,6 +54,10 @@ class Verification:
     """Output and intermediate values compared, all inputs together."""
     against: tuple[str, ...]
     first_difference: Difference | None
+    rounding: float | None = None
+    """The greatest share of its bound that a real number was off by; None where no bound was needed."""
+    steps_off: int = 0
+    """Integers that were a step off, where they may be."""
 
 
 def random_inputs(graph: Graph, count: int, seed: int = 0) -> Iterator[Array]:
@@ -86,6 +95,13 @@ def verify(
     program = Program(plan)
     graph, values = plan.graph, 0
     names = ("c", against) if against else ("c",)
+
+    def said(count: int, difference: Difference | None) -> Verification:
+        agreed = oracle.agreement if oracle else None
+        used = agreed.used if agreed and agreed.used else None
+        off = sum(agreed.off.values()) if agreed else 0
+        return Verification(difference is None, count, values, names, difference, used, off)
+
     for i, image in enumerate(random_inputs(graph, inputs)):
         expected = reference.run(graph, image)
         outputs = {name: expected[name] for name in dict.fromkeys(graph.outputs)}
@@ -93,16 +109,17 @@ def verify(
             got = dict(zip(outputs, run(image), strict=True))
             difference = first_difference(graph, outputs, got, i, "c")
             if difference:
-                return Verification(False, i + 1, values, names, _bisect(plan, image, expected, i) or difference)
+                difference = _bisect(plan, image, expected, difference)
+            if difference:
+                return said(i + 1, difference)
             values += sum(a.size for a in outputs.values())
         if oracle:
-            seen = oracle(image)
-            difference = first_difference(graph, expected, seen, i, str(against))
+            difference, count = oracle.compare(graph, image, expected, i)
             if difference:
-                return Verification(False, i + 1, values, names, difference)
-            values += sum(array.size for array in seen.values())
+                return said(i + 1, difference)
+            values += count
         progress(i + 1)
-    return Verification(True, inputs, values, names, None)
+    return said(inputs, oracle.excess(inputs) if oracle else None)
 
 
 def first_difference(
@@ -126,26 +143,72 @@ def first_difference(
     return None
 
 
-def _bisect(plan: Plan, image: Array, expected: dict[str, Array], index: int) -> Difference | None:
-    return first_difference(plan.graph, expected, Program(plan, trace=True).trace(image), index, "c")
+def _bisect(plan: Plan, image: Array, expected: dict[str, Array], found: Difference) -> Difference | None:
+    """Where a program whose output differs goes wrong; None where real numbers differ by their rounding alone.
+
+    Each node is compared on what the program itself read, as rounding grows with depth.
+    """
+    seen = Program(plan, trace=True).trace(image)
+    if plan.graph.by_name[found.node].type.quant is not None:
+        return first_difference(plan.graph, expected, seen, found.input, "c") or found
+    return _difference(Agreement(plan.graph).compare(image, seen), found.input, "c")
 
 
-def _oracle(
-    name: str | None, path: Path | None, imported: "Imported | None"
-) -> Callable[[Array], dict[str, Array]] | None:
+def _difference(place: Place | None, index: int, backend: str) -> Difference | None:
+    if place is None:
+        return None
+    return Difference(index, place.node, *place.at, place.expected, place.got, backend, place.kind)
+
+
+@dataclass(frozen=True)
+class _Oracle:
+    """Another runtime beside the reference."""
+
+    name: str
+    run: Callable[[Array], dict[str, Array]]
+    agreement: Agreement | None = None
+    """How values are compared node by node; None where whole runs must be equal, or as near as REAL_TOLERANCE."""
+
+    def compare(
+        self, graph: Graph, image: Array, expected: dict[str, Array], index: int
+    ) -> tuple[Difference | None, int]:
+        """The first difference on one image, and how many values were compared."""
+        seen = self.run(image)
+        count = sum(array.size for array in seen.values())
+        if self.agreement is None:
+            return first_difference(graph, expected, seen, index, self.name), count
+        return _difference(self.agreement.compare(image, seen), index, self.name), count
+
+    def excess(self, inputs: int) -> Difference | None:
+        """A kind of node of which too many values are a step off, by its first."""
+        return _difference(self.agreement.excess(), inputs - 1, self.name) if self.agreement else None
+
+
+def _oracle(name: str | None, path: Path | None, imported: "Imported | None") -> _Oracle | None:
     if name is None:
         return None
-    if path is None or imported is None:
+    if path is None:
         raise Unsupported("an oracle must be given a file as it is, not a network made or changed")
+    if name == "onnxruntime":
+        if path.suffix.lower() != ".onnx":
+            raise Unsupported(f"--against onnxruntime must be given an .onnx file, got {path}")
+        from rillet.importers.onnx import load_with_views
+
+        shown = load_with_views(path)
+        return _Oracle(name, OnnxRuntime(shown).run, Agreement(shown.graph, steps=1))
+    if imported is None:
+        raise Unsupported(f"--against {name} must be given a .tflite file, got {path}")
+    graph = imported.graph
     if name == "tflm":
         micro = Tflm(path)
-        return lambda image: {imported.graph.outputs[0]: micro.run(image)}
+        return _Oracle(name, lambda image: {graph.outputs[0]: micro.run(image)})
     litert = LiteRt(path, imported.input_order)
 
     def run(image: Array) -> dict[str, Array]:
         litert.run(image)
         # The input was handed over, and may lie there in another order of dimensions.
-        compared = {n: i for n, i in imported.tensors.items() if n != imported.graph.input_nodes[0].name}
+        compared = {n: i for n, i in imported.tensors.items() if n != graph.input_nodes[0].name}
         return {node: litert.tensor(index) for node, index in compared.items()}
 
-    return run
+    real = any(node.type.quant is None for node in graph.nodes)
+    return _Oracle(name, run, Agreement(graph) if real else None)

@@ -1,6 +1,6 @@
 """ONNX files to graphs: float32 networks, and int8 and uint8 ones as QDQ or as QLinear operators."""
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -41,6 +41,9 @@ class Imported:
     graph: Graph
     input: View
     outputs: tuple[View, ...]
+    tensors: Mapping[str, View]
+    """Computed tensors of the file by their names there, one for each node that holds one, and how it lies there."""
+    file: File
 
 
 def load(path: Path) -> Graph:
@@ -102,11 +105,23 @@ def _import(file: File) -> Imported:
             raise GraphError(f"{op}: inputs must fit each other ({reason})") from None
     outputs = _outputs(builder)
     builder.draft.set_outputs([view.node for view in outputs])
-    graph = _finish(builder.draft, file)
+    graph, renamed = _finish(builder.draft, file)
     source = builder.values[file.inputs[0].name]
     assert isinstance(source, View)
     named = tuple(replace(view, node=name) for view, name in zip(outputs, graph.outputs, strict=True))
-    return Imported(graph, replace(source, node=graph.nodes[0].name), named)
+    return Imported(graph, replace(source, node=graph.nodes[0].name), named, _tensors(builder, renamed), file)
+
+
+def _tensors(b: Builder, renamed: Mapping[str, str]) -> dict[str, View]:
+    """The tensor that shows each node's value."""
+    found: dict[str, View] = {}
+    shown: set[str] = set()
+    for name, view in b.values.items():
+        node = renamed.get(view.node) if isinstance(view, View) and not view.expanded else None
+        if isinstance(view, View) and node is not None and node not in shown:
+            shown.add(node)
+            found[name] = replace(view, node=node)
+    return found
 
 
 # -- the input and the operators -------------------------------------------------------------------------------------
@@ -206,7 +221,8 @@ def _outputs(b: Builder) -> list[View]:
 # -- the graph -------------------------------------------------------------------------------------------------------
 
 
-def _finish(draft: Draft, file: File) -> Graph:
+def _finish(draft: Draft, file: File) -> tuple[Graph, Mapping[str, str]]:
+    """The graph, and what it calls the draft's nodes."""
     draft.drop_unread()
     patterns.join(draft)
     patterns.fold_pads(draft)
@@ -231,7 +247,7 @@ def _finish(draft: Draft, file: File) -> Graph:
     }
     params, shared = each_once(arrays, made_of)
     graph = Graph(name, named, tuple(renamed[name] for name in draft.outputs), params, None, shared)
-    return graph.with_image(notes.image(file, default_image(graph.nodes[0].type)))
+    return graph.with_image(notes.image(file, default_image(graph.nodes[0].type))), renamed
 
 
 def _place(node: Node) -> int:

@@ -1,7 +1,7 @@
 """Reads an .onnx file into plain records; nothing in it is trusted."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -137,6 +137,26 @@ class File:
         self.read, self.operators = _needed(operators, self.outputs)
         """Every tensor that the outputs follow from, and the operators that these need; the others are nobody's."""
         self.metadata = {str(entry.key): str(entry.value) for entry in self.model.metadata_props}
+
+    def showing(self, names: Sequence[str]) -> bytes:
+        """The file with these tensors as its outputs, without what they do not need, all data inside.
+
+        Raises Unsupported where that is more than a file can hold.
+        """
+        model: Any = onnx.ModelProto()
+        model.CopyFrom(self.model)
+        graph = model.graph
+        kept = [graph.node[op.index] for op in self.operators]
+        nodes = [onnx.NodeProto.FromString(node.SerializeToString()) for node in kept]
+        del graph.node[:], graph.output[:], graph.value_info[:]
+        graph.node.extend(nodes)
+        graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
+        for tensor in graph.initializer:
+            if tensor.data_location == _Proto.EXTERNAL:
+                tensor.CopyFrom(onnx.numpy_helper.from_array(np.array(self.array(tensor)), tensor.name))
+        if model.ByteSize() >= 2**31:
+            raise Unsupported("must take less than 2 GiB to be shown to another runtime")
+        return model.SerializeToString()
 
     def array(self, tensor: Any) -> Array:
         """A constant of the file; raises Unsupported for other element types, GraphError where its data do not fit."""
