@@ -1,4 +1,4 @@
-"""Prints what a hand-over between two threads takes here; WAIT_NS of `plan/host.py` counts it, and uneven shares.
+"""Prints what a hand-over between two threads takes here; WAIT_NS of `plan/host/planner.py` counts it.
 
 usage: python bench/handover.py
 
@@ -9,10 +9,10 @@ threads means anything then.
 import ctypes
 from importlib.resources import files
 
+from rillet.bench.ceiling import Meter
+from rillet.bench.machine import machine
 from rillet.errors import BuildError
-from rillet.runtime.build import build_library
-from rillet.runtime.ceiling import Meter
-from rillet.runtime.machine import machine
+from rillet.system.build import build_library
 
 ROUNDS = 9
 SHARED = 1.3

@@ -1,4 +1,4 @@
-"""Prints the rates of the portable C kernels on this machine, from which `plan/rows.py` takes its ratios.
+"""Prints the rates of the portable C kernels on this machine, from which `plan/rows/planner.py` takes its ratios.
 
 usage: python bench/kernels.py
 """
@@ -8,7 +8,7 @@ import numpy as np
 from rillet.ir.graph import Graph, Node
 from rillet.ir.ops import Conv, Input, Op, Requantize, Window
 from rillet.ir.types import DType, Quant, Shape, TensorType
-from rillet.plan.rows import TILES, plan_one_segment
+from rillet.plan.rows.planner import TILES, plan_one_segment
 from rillet.runtime.run import Program
 
 SHAPE = Shape(56, 56, 96)

@@ -20,12 +20,12 @@ from rillet.importers.rlt import load
 from rillet.ir.graph import Array, Graph, Node
 from rillet.ir.ops import Activate, Activation, Conv, Input, Rounding, Window
 from rillet.ir.types import DType, Quant, Shape, TensorType
-from rillet.plan import tilings
-from rillet.plan.host import plan_host
-from rillet.plan.plan import Plan
-from rillet.plan.rows import plan_rows
-from rillet.runtime.build import build_library
+from rillet.plan.host import tilings
+from rillet.plan.host.planner import plan_host
+from rillet.plan.rows.plan import RowPlan
+from rillet.plan.rows.planner import plan_rows
 from rillet.runtime.verify import random_inputs
+from rillet.system.build import build_library
 from rillet.targets.host import this_host
 from rillet.transforms.lowbit import unpack
 
@@ -49,7 +49,7 @@ VALUES, ONE = Quant(0.05, 0), Quant(1.0, 0)
 class Clocked:
     """A program that counts the ticks of its last stage."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: RowPlan) -> None:
         graph = plan.graph
         self.library = ctypes.CDLL(str(build_library(emit(plan, profile=True), machine_flags(plan))))
         self.library.net_run.restype = None
@@ -110,7 +110,7 @@ def binary_layer(shape: Shape, outputs: int, window: Window) -> tuple[Graph, Gra
     return bits, Graph("bytes", (source, whole), ("layer",), params)
 
 
-def on_host(graph: Graph, gain: float) -> Plan:
+def on_host(graph: Graph, gain: float) -> RowPlan:
     """A plan of this machine that takes lists where they are estimated to be `gain` times faster than tiles."""
     before, tilings.LISTS_GAIN = tilings.LISTS_GAIN, gain
     try:
@@ -119,7 +119,7 @@ def on_host(graph: Graph, gain: float) -> Plan:
         tilings.LISTS_GAIN = before
 
 
-def measured(plans: dict[str, Plan], rounds: int) -> dict[str, tuple[float, int]]:
+def measured(plans: dict[str, RowPlan], rounds: int) -> dict[str, tuple[float, int]]:
     """Microseconds (the least of alternating rounds) and bytes of the weights."""
     programs = {name: Clocked(plan) for name, plan in plans.items()}
     for _ in range(rounds):

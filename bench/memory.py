@@ -7,10 +7,10 @@ import argparse
 import statistics
 import time
 
+from rillet.bench.rounds import forms
 from rillet.errors import RilletError
-from rillet.plan.host import plan_host
-from rillet.runtime.bench import forms
-from rillet.runtime.models import open_model
+from rillet.models.opening import open_model
+from rillet.plan.host.planner import plan_host
 from rillet.runtime.run import Program
 from rillet.runtime.verify import random_inputs
 from rillet.targets.host import this_host

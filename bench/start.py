@@ -20,14 +20,14 @@ NETWORK = "mobilenet_v2:seed=0"
 
 def answer(model: str, image: str, target: str | None) -> float:
     """The clock when this process has the first answer, by the library: what `rillet run` does up to its first line."""
+    from rillet.models.specifier import Preprocessing
     from rillet.runtime.classify import answer
     from rillet.runtime.identity import identity
     from rillet.runtime.ready import make_ready
-    from rillet.runtime.words import Preprocessing
 
     def plan():
         from rillet.cli.streams import make_plan
-        from rillet.runtime.models import open_model
+        from rillet.models.opening import open_model
 
         return make_plan(open_model(model).graph, target=target)
 
@@ -44,8 +44,8 @@ def parts(model: str, target: str | None) -> dict[str, float]:
     from rillet.backends.c.emit import emit
     from rillet.backends.c.flags import machine_flags
     from rillet.cli.streams import make_plan
-    from rillet.runtime.build import build_library
-    from rillet.runtime.models import open_model
+    from rillet.models.opening import open_model
+    from rillet.system.build import build_library
 
     clocks = [time.perf_counter()]
     graph = open_model(model).graph
@@ -70,10 +70,10 @@ def timed(command: list[str], env: dict[str, str], inside: bool) -> float:
 
 def models(folder: Path) -> list[tuple[str, str, str | None]]:
     """(what, model, target); MobileNetV2 as files, since trained ones come so."""
+    from rillet.bench.rounds import forms
     from rillet.exporters.rlt import to_bytes
-    from rillet.runtime.bench import forms
-    from rillet.runtime.models import open_model
-    from rillet.runtime.words import DEMO_MODEL
+    from rillet.models.opening import open_model
+    from rillet.models.specifier import DEMO_MODEL
 
     made = [("the network that comes with Rillet", DEMO_MODEL, None)]
     for precision, graph in forms(open_model(NETWORK).graph, ("f32", "int8")).items():
@@ -92,7 +92,7 @@ def main() -> None:
         model, image, *target = said.answer
         print(answer(model, image, target[0] if target else None))
         return
-    from rillet.runtime.words import demo_photo
+    from rillet.models.specifier import demo_photo
 
     image = str(demo_photo())
     print("first run: open, plan, emit, compile; to the first answer. second: to the first answer; whole `rillet run`")

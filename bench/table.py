@@ -13,7 +13,7 @@ from datetime import date
 from itertools import product
 
 from rillet.errors import RilletError
-from rillet.runtime.hub import find, local
+from rillet.models.hub import find, local
 
 PEERS = ("onnxruntime", "openvino", "litert")
 NETWORKS = (

@@ -12,7 +12,7 @@ from run import HERE, RECORDS, experiments
 
 from rillet.analyses.count import count
 from rillet.analyses.systolic import systolic
-from rillet.runtime.models import open_model
+from rillet.models.opening import open_model
 from rillet.system.checksums import read_record
 from rillet.system.files import write_file
 

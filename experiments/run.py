@@ -19,7 +19,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from rillet.runtime.machine import machine
+from rillet.bench.machine import machine
 from rillet.system.checksums import read_record, record_text
 from rillet.system.files import write_file
 from rillet.train.checkpoint import load

@@ -16,8 +16,8 @@ import pytest
 
 from rillet.backends.c.emit import emit
 from rillet.backends.c.flags import machine_flags
-from rillet.plan.plan import Plan
-from rillet.runtime.build import build_program
+from rillet.plan.rows.plan import RowPlan
+from rillet.system.build import build_program
 from rillet.targets.host import Host
 
 NEON = Host("neon", "neon", l2_bytes=256 << 10)
@@ -35,7 +35,7 @@ def hosts() -> list[Host]:
     return [NEON, DOT] if shutil.which(_GCC) else [NEON]
 
 
-def run_on_arm(plan: Plan, image: np.ndarray, folder: Path, sanitize: bool = False) -> bytes:
+def run_on_arm(plan: RowPlan, image: np.ndarray, folder: Path, sanitize: bool = False) -> bytes:
     """The output of the program with its own main.c; `sanitize`: by those sanitizers that its compiler has."""
     qemu = shutil.which("qemu-aarch64")
     if qemu is None:
@@ -50,7 +50,7 @@ def run_on_arm(plan: Plan, image: np.ndarray, folder: Path, sanitize: bool = Fal
     return _run(compiler, [qemu, "-L", str(_LIBRARIES)], plan, image.tobytes(), folder, flags)
 
 
-def run_big_endian(plan: Plan, image: np.ndarray, folder: Path) -> np.ndarray:
+def run_big_endian(plan: RowPlan, image: np.ndarray, folder: Path) -> np.ndarray:
     """The values of the output on s390x, in the order in which they lie."""
     qemu, out = shutil.which("qemu-s390x"), plan.graph.by_name[plan.graph.outputs[0]].type.dtype.numpy
     if qemu is None:
@@ -62,7 +62,9 @@ def run_big_endian(plan: Plan, image: np.ndarray, folder: Path) -> np.ndarray:
     return np.frombuffer(made, out.newbyteorder(">")).astype(out)
 
 
-def _run(compiler: str, emulator: Sequence[str], plan: Plan, image: bytes, folder: Path, flags: Sequence[str]) -> bytes:
+def _run(
+    compiler: str, emulator: Sequence[str], plan: RowPlan, image: bytes, folder: Path, flags: Sequence[str]
+) -> bytes:
     with patch.dict(os.environ, {"CC": compiler, "ASAN_OPTIONS": "detect_leaks=0"}):
         program = build_program(emit(plan), (*machine_flags(plan), "-O1", *flags))
         (folder / "image.raw").write_bytes(image)

@@ -16,7 +16,7 @@ from memory import peak_bytes
 from rillet.backends import reference
 from rillet.errors import RilletError
 from rillet.importers.tflite import parse
-from rillet.plan.rows import plan_rows
+from rillet.plan.rows.planner import plan_rows
 from rillet.runtime.verify import Verification, random_inputs, verify
 from tfl import pack, unpack
 

@@ -37,10 +37,10 @@ from rillet.exporters.rlt import to_bytes
 from rillet.ir.graph import Graph, ImageSpec
 from rillet.ir.ops import Activation, Add, Conv, Input, Pool, PoolKind, Requantize, Softmax, Window
 from rillet.ir.types import DType, Quant, Shape
-from rillet.plan.host import plan_host
-from rillet.plan.plan import Plan
-from rillet.plan.rows import plan_rows
-from rillet.runtime.models import open_model
+from rillet.models.opening import open_model
+from rillet.plan.host.planner import plan_host
+from rillet.plan.rows.plan import RowPlan
+from rillet.plan.rows.planner import plan_rows
 from rillet.runtime.run import Built, Program
 from rillet.runtime.verify import first_difference, random_inputs
 from rillet.system.folders import write_folder
@@ -275,7 +275,7 @@ def without_text(source: str) -> str:
     return re.sub(found, lambda m: '""' if m[1] else " ", spliced, flags=re.DOTALL)
 
 
-def program(plan: Plan, folder: Path) -> Built:
+def program(plan: RowPlan, folder: Path) -> Built:
     """Emitted, seen to be clean, written, and compiled with traps for what C leaves undefined."""
     files = emit(plan)
     for name, text in files.items():

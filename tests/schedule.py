@@ -2,10 +2,10 @@
 
 from rillet.ir.graph import Graph, Node
 from rillet.ir.ops import Constant, Resize, op_window
-from rillet.plan.plan import BufferKind, Kernel, Plan, Segment
+from rillet.plan.rows.plan import BufferKind, Kernel, RowPlan, Segment
 
 
-def ring_spans(plan: Plan) -> dict[str, int]:
+def ring_spans(plan: RowPlan) -> dict[str, int]:
     """For each ring, the most pixels between the newest and the oldest that a later firing still reads."""
     spans: dict[str, int] = {}
     made = {node.name: node.shape.pixels for node in plan.graph.input_nodes} if plan.resident else {}
@@ -14,7 +14,7 @@ def ring_spans(plan: Plan) -> dict[str, int]:
     return spans
 
 
-def _play(plan: Plan, segment: Segment, made: dict[str, int], spans: dict[str, int]) -> None:
+def _play(plan: RowPlan, segment: Segment, made: dict[str, int], spans: dict[str, int]) -> None:
     graph = plan.graph
     stages = {stage.node: stage for stage in segment.stages}
     made.update(dict.fromkeys(stages, 0))
@@ -105,5 +105,5 @@ def _first_wanted(graph, node, source, made, stages, taken):
     return min(wanted, default=None)
 
 
-def planned_rings(plan: Plan) -> dict[str, int]:
+def planned_rings(plan: RowPlan) -> dict[str, int]:
     return {name: b.pixels for name, b in plan.buffers.items() if b.kind is BufferKind.RING}

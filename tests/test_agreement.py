@@ -25,10 +25,10 @@ from rillet.importers.tflite import load_with_tensors
 from rillet.ir.graph import Array, Graph
 from rillet.ir.ops import Conv, Input, Window
 from rillet.ir.types import DType, Shape
-from rillet.plan.rows import plan_rows
+from rillet.models.opening import open_model
+from rillet.plan.rows.planner import plan_rows
 from rillet.runtime import verify as verification
 from rillet.runtime.agreement import Agreement
-from rillet.runtime.models import open_model
 from rillet.runtime.oracles import LiteRt, OnnxRuntime
 from rillet.runtime.run import Program
 from rillet.runtime.verify import verify

@@ -21,7 +21,7 @@ from rillet.errors import GraphError, TargetError, Unsupported
 from rillet.ir.graph import Array
 from rillet.ir.ops import Conv, Window
 from rillet.ir.types import Shape
-from rillet.runtime.array import multiply, simulate
+from rillet.simulation.array import multiply, simulate
 
 SIDES = st.integers(1, 9)
 

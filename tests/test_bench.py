@@ -9,19 +9,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import rillet.runtime.bench as module
+import rillet.bench.rounds as module
 from conftest import NETWORKS, shared_file
+from rillet.bench import peers
+from rillet.bench.ceiling import Ceiling
+from rillet.bench.machine import Machine
+from rillet.bench.peers import ours
+from rillet.bench.peers.files import Given
+from rillet.bench.rounds import Bench, Record, Refusal, Spread, agreement, bench, forms, ratios, spread, turns
 from rillet.errors import GraphError, Unsupported
 from rillet.ir.ops import Conv, Rounding
+from rillet.models.opening import open_model
 from rillet.report import bench as report
 from rillet.report.tables import as_csv, as_markdown
-from rillet.runtime import peers
-from rillet.runtime.bench import Bench, Record, Refusal, Spread, agreement, bench, forms, ratios, spread, turns
-from rillet.runtime.ceiling import Ceiling
-from rillet.runtime.machine import Machine
-from rillet.runtime.models import open_model
-from rillet.runtime.peers import ours
-from rillet.runtime.peers.files import Given
 from rillet.transforms.dequantize import dequantize
 from test_cli import failed, rillet
 from test_plan import residual
@@ -221,7 +221,7 @@ def test_the_records() -> None:
 def test_the_command_prints_a_list_of_records(tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime")
     path = tmp_path / "net.rlt"
-    from rillet.runtime.convert import convert
+    from rillet.models.convert import convert
 
     convert(residual(8, 8, 4), path)
     done = rillet("bench", path, "--against", "onnxruntime", "--rounds", 1, "--precision", "int8,f32", "--json")
@@ -235,7 +235,7 @@ def test_the_command_prints_a_list_of_records(tmp_path: Path) -> None:
 
 
 def test_words_that_are_wrong(tmp_path: Path) -> None:
-    from rillet.runtime.convert import convert
+    from rillet.models.convert import convert
 
     path = tmp_path / "net.rlt"
     convert(dequantize(residual(8, 8, 4)), path)

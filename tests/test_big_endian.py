@@ -12,9 +12,9 @@ from rillet.backends import reference
 from rillet.backends.c.emit import emit
 from rillet.ir.graph import Graph
 from rillet.ir.types import DType
-from rillet.plan.host import plan_host
-from rillet.plan.plan import Plan
-from rillet.plan.rows import plan_rows
+from rillet.plan.host.planner import plan_host
+from rillet.plan.rows.plan import RowPlan
+from rillet.plan.rows.planner import plan_rows
 from rillet.runtime.verify import first_difference
 from rillet.targets.host import Host
 from test_c import QUIET
@@ -22,7 +22,7 @@ from test_low_bit_kernels import ANY
 from test_lowbit import binary_values, low_bit
 from test_names import network
 
-PLANS: dict[str, Callable[[Graph], Plan]] = {
+PLANS: dict[str, Callable[[Graph], RowPlan]] = {
     "rows": plan_rows,
     "portable": lambda graph: plan_host(graph, Host("a host", "portable")),
     "threads": lambda graph: plan_host(graph, Host("a host", "portable"), threads=2),
@@ -40,11 +40,11 @@ CASES = {
 
 @pytest.fixture(autouse=True)
 def small_networks_have_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rillet.plan.host.LEAST_GAIN", -1.0)
-    monkeypatch.setattr("rillet.plan.host.LEAST_SHARED_NS", 0.0)
+    monkeypatch.setattr("rillet.plan.host.planner.LEAST_GAIN", -1.0)
+    monkeypatch.setattr("rillet.plan.host.planner.LEAST_SHARED_NS", 0.0)
 
 
-def check(graph: Graph, plan: Plan, folder: Path) -> None:
+def check(graph: Graph, plan: RowPlan, folder: Path) -> None:
     image = random_image(graph)
     expected, out = reference.outputs(graph, image)[0], graph.by_name[graph.outputs[0]]
     made = run_big_endian(plan, image, folder).reshape(expected.shape)

@@ -13,11 +13,11 @@ import pytest
 from graphs import random_image
 from memory import peak_bytes
 from rillet.errors import BuildError
-from rillet.plan.rows import plan_rows
-from rillet.runtime import build
-from rillet.runtime.build import build_library, compiler_version, find_compiler, first_error
-from rillet.runtime.library import load_library
+from rillet.plan.rows.planner import plan_rows
 from rillet.runtime.run import Program
+from rillet.system import build
+from rillet.system.build import build_library, compiler_version, find_compiler, first_error
+from rillet.system.library import load_library
 from test_plan import residual
 
 SOURCE = {"one.c": "int one(void); int one(void) { return 1; }\n"}

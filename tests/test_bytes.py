@@ -24,7 +24,7 @@ from rillet.importers.tflite import parse
 from rillet.ir.graph import Graph
 from rillet.ir.ops import Activate, Activation, Requantize, Rounding
 from rillet.ir.types import DType, Quant
-from rillet.plan.rows import plan_rows
+from rillet.plan.rows.planner import plan_rows
 from rillet.runtime.oracles import LiteRt
 from rillet.runtime.run import Program
 from tfl import Writer

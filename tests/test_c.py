@@ -16,18 +16,18 @@ from rillet.importers.tflite import load
 from rillet.ir.graph import Graph
 from rillet.ir.ops import Input, Rounding
 from rillet.ir.types import DType, Shape
-from rillet.plan.plan import Plan
-from rillet.plan.rows import plan_layerwise, plan_rows
-from rillet.runtime.build import build_program
+from rillet.plan.rows.plan import RowPlan
+from rillet.plan.rows.planner import plan_layerwise, plan_rows
 from rillet.runtime.run import Program, shortened
 from rillet.runtime.verify import first_difference
+from rillet.system.build import build_program
 
 PHASES = (Phase.explicit, Phase.reuse, Phase.generate)  # no shrinking: every step would compile
 QUIET = {"deadline": None, "suppress_health_check": list(HealthCheck), "phases": PHASES}
 SANITIZE = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 
 
-def plans(graph: Graph) -> dict[str, Plan]:
+def plans(graph: Graph) -> dict[str, RowPlan]:
     return {
         "layerwise": plan_layerwise(graph),
         "pushed": plan_rows(graph),
@@ -36,7 +36,7 @@ def plans(graph: Graph) -> dict[str, Plan]:
     }
 
 
-def run_sanitized(plan: Plan, image: np.ndarray, folder: Path, *, whole: bool = False) -> bytes:
+def run_sanitized(plan: RowPlan, image: np.ndarray, folder: Path, *, whole: bool = False) -> bytes:
     """The output of the program, under address and undefined-behaviour sanitizers, with its own main.c, which pushes
     rows, or of the `whole` image in memory.
 
@@ -54,7 +54,7 @@ def run_sanitized(plan: Plan, image: np.ndarray, folder: Path, *, whole: bool = 
     return (folder / "out.raw").read_bytes()
 
 
-def check_outputs(graph: Graph, plan: Plan, images: list[np.ndarray]) -> Program:
+def check_outputs(graph: Graph, plan: RowPlan, images: list[np.ndarray]) -> Program:
     """The program's outputs are the reference's, whole and pushed row by row."""
     program, names = Program(plan), tuple(dict.fromkeys(graph.outputs))
     for image in images:

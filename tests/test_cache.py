@@ -14,12 +14,12 @@ import pytest
 from graphs import random_image
 from rillet.errors import BuildError, RilletWarning
 from rillet.ir.graph import Graph
-from rillet.plan.rows import plan_rows
+from rillet.plan.rows.planner import plan_rows
 from rillet.runtime import ready
-from rillet.runtime.build import build_library
 from rillet.runtime.ready import Ready, make_ready
 from rillet.runtime.run import Program
 from rillet.system import cache
+from rillet.system.build import build_library
 from test_plan import residual
 
 NOBODY = 65534

@@ -7,10 +7,10 @@ from importlib.resources import files
 import numpy as np
 import pytest
 
-from rillet.runtime import ceiling
-from rillet.runtime.build import build_library
-from rillet.runtime.ceiling import Meter
-from rillet.runtime.machine import machine
+from rillet.bench import ceiling
+from rillet.bench.ceiling import Meter
+from rillet.bench.machine import machine
+from rillet.system.build import build_library
 
 
 @pytest.mark.parametrize("threads", [1, 2])
@@ -35,7 +35,7 @@ def test_the_best_is_kept() -> None:
 
 
 def library(*flags: str) -> ctypes.CDLL:
-    source = {"ceiling.c": (files("rillet.runtime") / "ceiling.c").read_text()}
+    source = {"ceiling.c": (files("rillet.bench") / "ceiling.c").read_text()}
     made = ctypes.CDLL(str(build_library(source, flags)))
     for kind in ("f32", "i8"):
         getattr(made, f"ceiling_{kind}_name").restype = ctypes.c_char_p

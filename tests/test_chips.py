@@ -5,14 +5,14 @@ import pytest
 
 from graphs import Builder
 from rillet import targets
-from rillet.analyses.chips import on_chips
+from rillet.analyses.sources.chips import on_chips
 from rillet.errors import TargetError, Unsupported
 from rillet.ir.graph import Graph
 from rillet.ir.ops import Input
 from rillet.ir.types import DType, Shape
-from rillet.plan.pixels import plan_pixels
-from rillet.report.impossible import chips_table, rates_table
-from rillet.runtime.pipelines import RATES, rates
+from rillet.plan.pipeline.entry import plan_pixels
+from rillet.report.sources.impossible import chips_table, rates_table
+from rillet.simulation.sweep import RATES, rates
 from rillet.zoo.registry import build
 
 GOAL = build("mobilenet_v2", {"top": "false"})

@@ -14,20 +14,20 @@ import pytest
 from graphs import Builder
 from rillet.analyses.classify import classify, described, is_classifier
 from rillet.cli import main
+from rillet.data.images import may_be_picture
 from rillet.exporters.rlt import to_bytes
 from rillet.ir.graph import Graph, ImageSpec
 from rillet.ir.ops import Activate, Activation, Conv, Input, Pool, PoolKind, Requantize, Softmax, Window
 from rillet.ir.types import DType, Quant, Shape
-from rillet.plan.host import HostPlanner, estimated_ns
+from rillet.plan.host.planner import HostPlanner, estimated_ns
 from rillet.report import text
 from rillet.report.screen import Screen
 from rillet.runtime.classify import OnHost, RunResult
-from rillet.runtime.images import may_be_picture
 from rillet.targets.host import Host
 from rillet.transforms.fold import fold
 from rillet.zoo.registry import build
 
-PHOTO = Path(__file__).parents[1] / "src/rillet/runtime/shipped/chelsea.png"
+PHOTO = Path(__file__).parents[1] / "src/rillet/models/shipped/chelsea.png"
 
 
 def network(

@@ -8,17 +8,17 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from graphs import Builder, inverted
-from rillet.analyses import narrow as analysis
+from rillet.analyses.sources import narrow as analysis
 from rillet.errors import TargetError
 from rillet.ir.graph import Graph
 from rillet.ir.ops import Activation, Add, Input
 from rillet.ir.types import DType, Shape
-from rillet.plan.columns import columns_of, named_blocks, narrow_blocks
-from rillet.plan.fifos import Flow
-from rillet.plan.pixels import plan_pixels, plan_several
-from rillet.plan.planner import MOST_PIXELS, pipeline_graph
-from rillet.runtime.orders import MOST_PLACES, tokens_read, wide_orders
-from rillet.runtime.simulate import simulate
+from rillet.plan.pipeline.bottleneck import columns_of, named_blocks, narrow_blocks
+from rillet.plan.pipeline.entry import plan_pixels, plan_several
+from rillet.plan.pipeline.fifos import Flow
+from rillet.plan.pipeline.planner import MOST_PIXELS, pipeline_graph
+from rillet.simulation.orders import MOST_PLACES, tokens_read, wide_orders
+from rillet.simulation.pipeline import simulate
 from rillet.zoo.registry import build
 
 

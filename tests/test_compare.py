@@ -4,10 +4,10 @@ import pytest
 
 from rillet.analyses.memory import stored_as
 from rillet.errors import GraphError
-from rillet.plan.rows import plan_rows
+from rillet.models.compare import compare
+from rillet.models.opening import open_model
+from rillet.plan.rows.planner import plan_rows
 from rillet.report import tables
-from rillet.runtime.compare import compare
-from rillet.runtime.models import open_model
 from rillet.transforms.fold import fold
 
 

@@ -14,17 +14,17 @@ from conftest import NETWORKS as FILES
 from conftest import shared_file
 from rillet.analyses.count import count
 from rillet.backends import reference
+from rillet.data.images import load_input
 from rillet.errors import BuildError, GraphError, RilletError, Unsupported
 from rillet.exporters import rlt, safetensors
 from rillet.importers.rlt import load, parse
 from rillet.importers.tflite import load as load_tflite
 from rillet.importers.torch import from_torch
 from rillet.ir.types import DType
-from rillet.plan.host import plan_host
-from rillet.plan.rows import plan_rows
-from rillet.runtime.convert import convert
-from rillet.runtime.images import load_input
-from rillet.runtime.models import open_model
+from rillet.models.convert import convert
+from rillet.models.opening import open_model
+from rillet.plan.host.planner import plan_host
+from rillet.plan.rows.planner import plan_rows
 from rillet.runtime.run import Program
 from rillet.runtime.verify import verify
 from rillet.targets.host import this_host

@@ -14,10 +14,10 @@ from rillet.analyses.mcu import fit
 from rillet.analyses.systolic import systolic
 from rillet.errors import TargetError
 from rillet.ir.graph import Graph
-from rillet.plan.pixels import plan_pixels
+from rillet.models.opening import open_model
+from rillet.plan.pipeline.entry import plan_pixels
 from rillet.report import cost as report
 from rillet.report.tables import as_csv, as_markdown
-from rillet.runtime.models import open_model
 from rillet.targets import StreamChip, boards, catalogue, technology
 from rillet.targets.arrays import ArrayMachine
 from rillet.targets.boards import Board

@@ -11,7 +11,7 @@ from conftest import NETWORKS, shared_file
 from rillet.analyses.count import Convention, by, count, kind
 from rillet.errors import GraphError
 from rillet.ir.graph import Graph
-from rillet.runtime.models import open_model
+from rillet.models.opening import open_model
 from rillet.transforms import fuseconv
 from torch_graph import run_torch
 

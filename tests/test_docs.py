@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from conftest import ROOT, SHARED, shared_file
+from rillet.models.opening import open_model
 from rillet.report.draw import svg
-from rillet.runtime.models import open_model
 
 PAGES = ["README.md", *(str(p.relative_to(ROOT)) for p in sorted((ROOT / "docs").glob("*.md")))]
 

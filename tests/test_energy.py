@@ -9,16 +9,16 @@ from hypothesis import strategies as st
 from blocks import networks
 from rillet.analyses.energy import Energy, Traffic, energy, tiles, window_values
 from rillet.analyses.memory import stored_as
-from rillet.analyses.microjoule import Verdict, source_003, verdict
+from rillet.analyses.sources.microjoule import Verdict, source_003, verdict
 from rillet.errors import TargetError
 from rillet.ir.graph import Graph, Node
 from rillet.ir.ops import Conv, Input, Window
 from rillet.ir.types import Shape, TensorType
-from rillet.plan.rows import plan_layerwise, plan_rows
-from rillet.plan.timing import Tile, Timing
+from rillet.models.opening import open_model
+from rillet.plan.rows.planner import plan_layerwise, plan_rows
+from rillet.plan.rows.timing import Tile, Timing
 from rillet.report import energy as report
 from rillet.report.tables import as_markdown
-from rillet.runtime.models import open_model
 from rillet.targets import technology
 from rillet.transforms.fold import fold
 

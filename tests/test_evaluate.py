@@ -9,13 +9,13 @@ import pytest
 from PIL import Image
 
 from conftest import shared_file
+from rillet.data.datasets import CIFAR10, chosen, open_dataset
 from rillet.errors import BuildError, GraphError, RilletError, Unsupported
 from rillet.ir.graph import Graph
-from rillet.plan.host import plan_host
-from rillet.plan.rows import plan_rows
-from rillet.runtime.datasets import CIFAR10, chosen, open_dataset
+from rillet.models.opening import open_model
+from rillet.plan.host.planner import plan_host
+from rillet.plan.rows.planner import plan_rows
 from rillet.runtime.evaluate import BACKENDS, evaluate
-from rillet.runtime.models import open_model
 from rillet.runtime.run import shortened
 from rillet.targets.host import this_host
 from rillet.train.infer import runner

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from conftest import ROOT
-from rillet.runtime.spec import split, zoo_network
+from rillet.models.variants import split, zoo_network
 from rillet.train.recipe import find
 
 sys.path.insert(0, str(ROOT / "experiments"))

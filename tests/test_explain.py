@@ -4,7 +4,7 @@ import pytest
 
 from rillet.analyses.explain import demand, explain, explain_layer
 from rillet.errors import GraphError
-from rillet.runtime.models import open_model
+from rillet.models.opening import open_model
 
 
 @pytest.mark.parametrize("name", ["mobilenet_v1", "mobilenet_v2:width=0.5", "mobilenet_v3_large", "microbotnet"])

@@ -19,7 +19,7 @@ from rillet.errors import BuildError, GraphError
 from rillet.exporters.rlt import to_bytes
 from rillet.importers.rlt import parse
 from rillet.ir.text import print_graph
-from rillet.runtime.models import open_model
+from rillet.models.opening import open_model
 from rillet.system import folders
 from rillet.system.checksums import manifest, read_manifest, read_record, record_text, seal, unseal
 from rillet.system.files import write_file
@@ -347,11 +347,10 @@ OF_MODULES = {
     "torch": {"save"},
 }
 REASONS = {
-    "runtime/build.py": "the cache's own: called by checksum, moved in place",
     "runtime/ready.py": "the cache's own",
-    "runtime/download.py": "goes on where it stopped, so that its file has a name that is known",
-    "runtime/bench.py": "a folder of this process's own, for the processes it starts",
-    "runtime/peers/worker.py": "answers, into the folder of the process that started it",
+    "bench/rounds.py": "a folder of this process's own, for the processes it starts",
+    "bench/peers/worker.py": "answers, into the folder of the process that started it",
+    "cli/ending.py": "opens the null device",
     "runtime/oracles.py": "opens the null device",
     "train/checkpoint.py": "the lock of a run, which holds nothing; saves into memory",
     "train/pictures.py": "slots of a cache, each with its checksum",

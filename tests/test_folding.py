@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rillet.errors import TargetError
-from rillet.plan.folding import Folding, Layers, Work, divisors, foldings, least
+from rillet.plan.pipeline.folding import Folding, Layers, Work, divisors, foldings, least
 
 small = st.integers(1, 8)
 

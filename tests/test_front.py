@@ -10,17 +10,17 @@ import pytest
 from rich.console import Console
 
 from conftest import ROOT
-from rillet.analyses.impossible import impossible
-from rillet.analyses.narrow import narrow
-from rillet.analyses.recompute import granularities
+from rillet.analyses.sources.impossible import impossible
+from rillet.analyses.sources.narrow import narrow
+from rillet.analyses.sources.recompute import granularities
 from rillet.ir.graph import Graph
-from rillet.plan.pixels import plan_pixels
+from rillet.models.opening import open_model
+from rillet.plan.pipeline.entry import plan_pixels
 from rillet.report import pipeline
-from rillet.report.front import svg
-from rillet.report.impossible import impossible_table, narrow_table, recompute_table
+from rillet.report.sources.front import svg
+from rillet.report.sources.impossible import impossible_table, narrow_table, recompute_table
 from rillet.report.tables import Table, as_csv, write
-from rillet.runtime.models import open_model
-from rillet.runtime.simulate import simulate
+from rillet.simulation.pipeline import simulate
 
 PAGE = (ROOT / "docs" / "impossible.md").read_text()
 SVG = "{http://www.w3.org/2000/svg}"

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import rillet.plan.host as planner
+import rillet.plan.host.planner as planner
 from conftest import NETWORKS, example_counts, shared_file
 from graphs import Builder, graphs, mean, product, random_image
 from rillet.backends import reference
@@ -17,10 +17,10 @@ from rillet.importers.tflite import load
 from rillet.ir.graph import Graph
 from rillet.ir.ops import Activate, Activation, Add, Conv, Input, Rounding, Window
 from rillet.ir.types import DType, Quant, Shape
-from rillet.plan.host import plan_host
-from rillet.plan.plan import Kernel, Plan
-from rillet.plan.rows import plan_rows
-from rillet.runtime.models import open_model
+from rillet.models.opening import open_model
+from rillet.plan.host.planner import plan_host
+from rillet.plan.rows.plan import Kernel, RowPlan
+from rillet.plan.rows.planner import plan_rows
 from rillet.runtime.run import Program
 from rillet.runtime.verify import first_difference
 from rillet.targets.host import KERNELS, Host, this_host
@@ -179,7 +179,7 @@ def test_tables_of_any_length(width: int, dtype: DType, host: Host) -> None:
     check_outputs(graph, plan, [random_image(graph, seed) for seed in range(3)])
 
 
-def tiled(plan: Plan) -> set[Kernel]:
+def tiled(plan: RowPlan) -> set[Kernel]:
     return {stage.kernel for segment in plan.segments for stage in segment.stages}
 
 

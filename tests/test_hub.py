@@ -13,10 +13,10 @@ import pytest
 from conftest import NETWORKS, SHARED, shared_file
 from rillet.analyses.classify import classify
 from rillet.backends import reference
+from rillet.data.images import load_input
 from rillet.errors import GraphError, RilletWarning
-from rillet.runtime import hub
-from rillet.runtime.images import load_input
-from rillet.runtime.models import Preprocessing, open_model
+from rillet.models import hub
+from rillet.models.opening import Preprocessing, open_model
 
 DATA = os.urandom(300_000)
 

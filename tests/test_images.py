@@ -7,11 +7,11 @@ import pytest
 from PIL import Image
 
 from graphs import Builder, conv
+from rillet.data.images import load_array, load_input, load_pixels
 from rillet.errors import GraphError, Unsupported
 from rillet.ir.graph import Graph, ImageSpec
 from rillet.ir.ops import Input
 from rillet.ir.types import DType, Quant, Shape
-from rillet.runtime.images import load_array, load_input, load_pixels
 
 RGB, GREY = ImageSpec(4, 6, 3), ImageSpec(4, 6, 1)
 

@@ -4,12 +4,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from blocks import networks
-from rillet.analyses.buffers import BufferKind, buffers
-from rillet.analyses.impossible import impossible
+from rillet.analyses.sources.buffers import BufferKind, buffers
+from rillet.analyses.sources.impossible import impossible
 from rillet.errors import GraphError
 from rillet.ir.graph import Graph
 from rillet.ir.ops import Conv
-from rillet.runtime.models import open_model
+from rillet.models.opening import open_model
 
 MODELS = (
     "mobilenet_v1", "mobilenet_v1:top=false", "mobilenet_v2", "mobilenet_v2:width=0.5,resolution=160,top=false",

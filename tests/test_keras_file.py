@@ -10,13 +10,13 @@ import pytest
 
 from conftest import shared_file
 from rillet.backends import reference
+from rillet.data.images import load_input
 from rillet.errors import RilletError, Unsupported
 from rillet.importers import tflite
 from rillet.importers.checkpoints import Checkpoint, hdf5, lay, parse, read
 from rillet.importers.checkpoints.laying import IN_ORDER
 from rillet.ir.graph import Graph
 from rillet.ir.ops import Activation
-from rillet.runtime.images import load_input
 from rillet.zoo import registry
 from rillet.zoo.layers import Layers, square
 

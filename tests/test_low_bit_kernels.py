@@ -15,11 +15,11 @@ from rillet.errors import Unsupported
 from rillet.ir.graph import Graph
 from rillet.ir.ops import Activate, Activation, Conv, Input, Pool, PoolKind, Rounding, Window
 from rillet.ir.types import DType, Quant, Shape
-from rillet.plan import tilings
-from rillet.plan.host import plan_host
-from rillet.plan.plan import Kernel, Packing, Plan
-from rillet.plan.rows import plan_rows
-from rillet.runtime.models import open_model
+from rillet.models.opening import open_model
+from rillet.plan.host import tilings
+from rillet.plan.host.planner import plan_host
+from rillet.plan.rows.plan import Kernel, Packing, RowPlan
+from rillet.plan.rows.planner import plan_rows
 from rillet.runtime.run import Program
 from rillet.runtime.verify import first_difference, random_inputs
 from test_c import QUIET, check_outputs, run_sanitized
@@ -227,11 +227,11 @@ def test_lists_are_taken_where_they_pay() -> None:
     assert kernel(Shape(14, 14, 3000), 96, 0.2) is Kernel.TILES
 
 
-def stages(plan: Plan) -> list[tuple[Kernel, Packing]]:
+def stages(plan: RowPlan) -> list[tuple[Kernel, Packing]]:
     return [(stage.kernel, stage.packing) for segment in plan.segments for stage in segment.stages]
 
 
-def weight_bytes(plan: Plan) -> int:
+def weight_bytes(plan: RowPlan) -> int:
     """Bytes of the emitted arrays of weights."""
     import re
 

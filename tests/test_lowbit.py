@@ -11,7 +11,7 @@ from rillet.ir.graph import Graph
 from rillet.ir.ops import Activate, Activation, Conv, Input, Rounding, Window
 from rillet.ir.text import parse_graph, print_graph
 from rillet.ir.types import DType, Quant, Shape
-from rillet.runtime.models import open_model
+from rillet.models.opening import open_model
 from rillet.runtime.quantization import quantize_with, with_few_bits
 from rillet.runtime.verify import random_inputs
 from rillet.transforms.dequantize import dequantize

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from rillet.runtime import machine as module
-from rillet.runtime.machine import machine
+from rillet.bench import machine as module
+from rillet.bench.machine import machine
 
 
 def test_the_facts_are_there() -> None:

@@ -17,9 +17,9 @@ from rillet.cli import app
 from rillet.errors import TargetError
 from rillet.ir.graph import Graph
 from rillet.ir.ops import Activation, Input
-from rillet.plan.rows import least_row_bytes, plan_layerwise, plan_rows
+from rillet.models.opening import open_model
+from rillet.plan.rows.planner import least_row_bytes, plan_layerwise, plan_rows
 from rillet.report import fit as report
-from rillet.runtime.models import open_model
 from rillet.runtime.quantization import with_few_bits
 from rillet.targets import boards
 from rillet.targets.boards import Board

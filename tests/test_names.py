@@ -26,11 +26,11 @@ from rillet.importers.rlt import parse as parse_rlt
 from rillet.ir.graph import Array, Graph, ImageSpec, Node
 from rillet.ir.ops import Add, Concat, Constant, Input, Pool, PoolKind, Resize, Softmax, Window
 from rillet.ir.types import DType, Quant, Shape
-from rillet.plan.host import plan_host
-from rillet.plan.plan import Plan
-from rillet.plan.rows import plan_layerwise, plan_rows
-from rillet.runtime.build import build_program, find_compiler
+from rillet.plan.host.planner import plan_host
+from rillet.plan.rows.plan import RowPlan
+from rillet.plan.rows.planner import plan_layerwise, plan_rows
 from rillet.runtime.run import Program
+from rillet.system.build import build_program, find_compiler
 from rillet.targets.host import Host
 from test_c import QUIET
 from test_cli import rillet
@@ -71,11 +71,11 @@ def network(dtype: DType = DType.I8) -> Graph:
     return b.graph(last, both)
 
 
-def host(kernels: str, threads: int = 1) -> Callable[[Graph], Plan]:
+def host(kernels: str, threads: int = 1) -> Callable[[Graph], RowPlan]:
     return lambda graph: plan_host(graph, Host("a host", kernels), threads=threads)
 
 
-PLANS: dict[str, Callable[[Graph], Plan]] = {
+PLANS: dict[str, Callable[[Graph], RowPlan]] = {
     "rows": plan_rows,
     "resident": lambda graph: plan_rows(graph, resident=True),
     "layerwise": plan_layerwise,
@@ -88,8 +88,8 @@ PLANS: dict[str, Callable[[Graph], Plan]] = {
 
 @pytest.fixture(autouse=True)
 def small_networks_have_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rillet.plan.host.LEAST_GAIN", -1.0)
-    monkeypatch.setattr("rillet.plan.host.LEAST_SHARED_NS", 0.0)
+    monkeypatch.setattr("rillet.plan.host.planner.LEAST_GAIN", -1.0)
+    monkeypatch.setattr("rillet.plan.host.planner.LEAST_SHARED_NS", 0.0)
 
 
 def renamed(graph: Graph, names: list[str], title: str = "x", block: str = "", labels: tuple[str, ...] = ()) -> Graph:

@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 
 from blocks import networks
 from graphs import Builder, graphs
-from rillet.analyses.buffers import buffers
-from rillet.analyses.narrow import NarrowOption, front, narrow
+from rillet.analyses.sources.buffers import buffers
+from rillet.analyses.sources.narrow import NarrowOption, front, narrow
 from rillet.errors import GraphError
 from rillet.ir.graph import Graph, Node
 from rillet.ir.ops import Conv, Input, Slice
 from rillet.ir.types import DType, Shape
-from rillet.runtime.models import open_model
+from rillet.models.opening import open_model
 from rillet.transforms.fold import fold
 from rillet.transforms.fuseconv import fuse, sites
 from test_recompute import read
@@ -139,6 +139,6 @@ def test_an_expansion_that_something_else_reads_is_no_option() -> None:
 
 
 def test_a_front_too_large_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rillet.plan.subsets.MOST_POINTS", 100)
+    monkeypatch.setattr("rillet.plan.pipeline.pareto.MOST_POINTS", 100)
     with pytest.raises(GraphError, match="at most 100 points, got"):
         front(10**9, 1, {str(i): (2**i, 2**i) for i in range(12)})

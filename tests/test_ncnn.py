@@ -5,14 +5,14 @@ import pytest
 
 from graphs import Builder, conv
 from rillet.backends import reference
+from rillet.bench.peers import sessions
+from rillet.bench.peers.files import Request, prepare
 from rillet.errors import Unsupported
 from rillet.exporters.ncnn import FLOAT32_TAG, export
 from rillet.ir.graph import Graph
 from rillet.ir.ops import Add, Input
 from rillet.ir.types import Shape
-from rillet.runtime.models import open_model
-from rillet.runtime.peers import sessions
-from rillet.runtime.peers.files import Request, prepare
+from rillet.models.opening import open_model
 from rillet.runtime.verify import random_inputs
 from rillet.transforms.dequantize import dequantize
 from rillet.transforms.fold import fold

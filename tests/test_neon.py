@@ -14,8 +14,8 @@ from rillet.backends.c.flags import build_line, machine_flags
 from rillet.importers.tflite import load
 from rillet.ir.graph import Graph
 from rillet.ir.types import DType
-from rillet.plan.host import plan_host
-from rillet.plan.plan import Kernel
+from rillet.plan.host.planner import plan_host
+from rillet.plan.rows.plan import Kernel
 from rillet.runtime.verify import first_difference
 from rillet.targets.host import Host
 from test_host import QUIET, any_factors, layers, looked_up, tiled

@@ -23,7 +23,7 @@ from rillet.importers.tflite import load
 from rillet.ir.graph import Array, Graph
 from rillet.ir.ops import Constant, Input, Requantize
 from rillet.ir.types import DType
-from rillet.plan.rows import plan_rows
+from rillet.plan.rows.planner import plan_rows
 from rillet.runtime.agreement import SHARES, kind
 from rillet.runtime.verify import verify
 from rillet.transforms.fold import fold

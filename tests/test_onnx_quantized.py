@@ -16,8 +16,8 @@ from rillet.importers.onnx import parse, parse_with_views
 from rillet.ir.graph import Array, Graph
 from rillet.ir.ops import Activation, Constant, Conv, Requantize, Rounding
 from rillet.ir.types import DType
-from rillet.plan.host import plan_host
-from rillet.plan.rows import plan_rows
+from rillet.plan.host.planner import plan_host
+from rillet.plan.rows.planner import plan_rows
 from rillet.runtime.run import Program
 from rillet.targets.host import this_host
 

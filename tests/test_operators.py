@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from conftest import example_counts
 from rillet.backends import reference
 from rillet.importers.tflite import Imported, parse
-from rillet.plan.rows import plan_layerwise, plan_rows
+from rillet.plan.rows.planner import plan_layerwise, plan_rows
 from rillet.runtime.oracles import LiteRt
 from rillet.runtime.run import Program
 from rillet.runtime.verify import first_difference, random_inputs

@@ -158,17 +158,17 @@ COMMANDS = {
     "bench": Command(
         (FLOAT,),
         {"--against": "torch", "--threads": "2", "--precision": "int8", "--rounds": "3"},
-        (("rillet.runtime.bench.bench", "call"),),
+        (("rillet.bench.rounds.bench", "call"),),
     ),
     "profile": Command(
         (FLOAT,),
         {"--precision": "int8", "--ram": "1B", "--threads": "1000", "--runs": "3"},
-        (("rillet.runtime.profile.profile", "call"),),
+        (("rillet.bench.profile.profile", "call"),),
     ),
     "evaluate": Command(
         tuple(f"{FLOAT} --data cifar10 {mode}" for mode in ("", "--backend reference")),
         {"--data": "cifar100", "--classes": "cat,dog", "--backend": "torch", "--limit": "3", "--check": ""},
-        (("rillet.runtime.datasets.open_dataset", "value"), ("rillet.runtime.evaluate.evaluate", "checked")),
+        (("rillet.data.datasets.open_dataset", "value"), ("rillet.runtime.evaluate.evaluate", "checked")),
     ),
     "train": Command(
         (f"{FLOAT} --data cifar10 --out RUN",),
@@ -186,10 +186,10 @@ COMMANDS = {
             **{"--download": ""},
         },
         (
-            ("rillet.runtime.datasets.open_dataset", "value"),
+            ("rillet.data.datasets.open_dataset", "value"),
             ("rillet.train.data.limited", "value"),
             ("rillet.train.parallel.companions", "call"),
-            ("rillet.runtime.archives.fetch", "call"),
+            ("rillet.data.archives.fetch", "call"),
             ("rillet.train.loop.train", "call"),
         ),
     ),

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from conftest import ROOT
+from rillet.bench import peers
+from rillet.bench.peers import PEERS, find, process
+from rillet.bench.peers.files import Request, precision_of, prepare
+from rillet.bench.peers.process import Process
+from rillet.bench.peers.worker import Worker
 from rillet.errors import Unsupported
-from rillet.runtime import peers
-from rillet.runtime.peers import PEERS, find, process
-from rillet.runtime.peers.files import Request, precision_of, prepare
-from rillet.runtime.peers.process import Process
-from rillet.runtime.peers.worker import Worker
 from rillet.transforms.dequantize import dequantize
 from test_plan import residual
 
@@ -99,7 +99,7 @@ def test_a_process_that_dies_is_told_with_its_signal(tmp_path: Path) -> None:
     broken = tmp_path / "broken.so"
     source = tmp_path / "broken.c"
     source.write_text("#include <stdlib.h>\nvoid net_run(void) { abort(); }\n")
-    from rillet.runtime.build import build_library
+    from rillet.system.build import build_library
 
     broken = build_library({"broken.c": source.read_text()})
     try:
@@ -110,7 +110,7 @@ def test_a_process_that_dies_is_told_with_its_signal(tmp_path: Path) -> None:
 
 
 def test_a_process_that_hangs_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from rillet.runtime.build import build_library
+    from rillet.system.build import build_library
 
     made, job = started(residual(8, 8, 4), tmp_path)
     source = "#include <unistd.h>\nunsigned sleep(unsigned);\nvoid net_run(void) { for (;;) sleep(1); }\n"
@@ -121,7 +121,7 @@ def test_a_process_that_hangs_is_ended(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_memory_is_what_the_runtime_took(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from rillet.runtime.peers import worker
+    from rillet.bench.peers import worker
 
     figures = iter((10_000_000, 12_500_000))
     monkeypatch.setattr(worker, "resident_bytes", lambda: next(figures))

@@ -11,10 +11,10 @@ from graphs import Builder
 from rillet.ir.graph import Graph
 from rillet.ir.ops import Add, Input
 from rillet.ir.types import DType, Shape
-from rillet.plan.pixels import PixelPlan, plan_pixels
+from rillet.plan.pipeline.entry import PixelPlan, plan_pixels
 from rillet.report.picture.words import text_width
 from rillet.report.pipeline import BINS, INK, LEAST, LEVELS, STRIP, svg
-from rillet.runtime.simulate import Simulation, simulate
+from rillet.simulation.pipeline import Simulation, simulate
 from rillet.zoo.registry import build
 
 SVG = "{http://www.w3.org/2000/svg}"

@@ -15,9 +15,9 @@ from rillet.errors import TargetError, Unsupported
 from rillet.ir.graph import Graph
 from rillet.ir.ops import Activate, Activation, Add, Constant, Input, Multiply, Pool, PoolKind, Window
 from rillet.ir.types import DType, Shape
-from rillet.plan.fifos import Flow, depth, schedule
-from rillet.plan.pixels import PixelPlan, cut_over_devices, plan_pixels, plan_several
-from rillet.plan.planner import pipeline_graph
+from rillet.plan.pipeline.entry import PixelPlan, cut_over_devices, plan_pixels, plan_several
+from rillet.plan.pipeline.fifos import Flow, depth, schedule
+from rillet.plan.pipeline.planner import pipeline_graph
 from rillet.zoo.registry import NETWORKS, build
 
 SMALL = "mobilenet_v1", {"width": "0.25", "resolution": "96", "classes": "2"}

@@ -14,14 +14,14 @@ from rillet.importers.tflite import load
 from rillet.ir.graph import Graph
 from rillet.ir.ops import Add, Input, Window, op_window
 from rillet.ir.types import Shape
-from rillet.plan.plan import BufferKind, Plan
-from rillet.plan.rows import ROUNDED, RowPlanner, plan_layerwise, plan_rows
+from rillet.plan.rows.plan import BufferKind, RowPlan
+from rillet.plan.rows.planner import ROUNDED, RowPlanner, plan_layerwise, plan_rows
 from schedule import planned_rings, ring_spans
 
 OPTIONS = ({}, {"resident": True}, {"objective": "time"}, {"objective": "time", "resident": True})
 
 
-def check_arena(plan: Plan) -> None:
+def check_arena(plan: RowPlan) -> None:
     """No two buffers overlap while both are alive, but for an output that lies over its segment's driver."""
     buffers = list(plan.buffers.values())
     for i, one in enumerate(buffers):

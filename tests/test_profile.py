@@ -12,17 +12,17 @@ from hypothesis import HealthCheck, given, settings
 
 from graphs import graphs, random_image
 from rillet.backends.c.emit import emit
+from rillet.bench.ceiling import Ceiling
+from rillet.bench.machine import Machine
+from rillet.bench.profile import LayerTime, Profile, fastest, moved_bytes, profile
 from rillet.errors import GraphError
 from rillet.ir.graph import Graph
-from rillet.plan.rows import plan_rows
+from rillet.models.convert import convert
+from rillet.plan.rows.planner import plan_rows
 from rillet.report import profile as report
 from rillet.report.tables import as_csv
-from rillet.runtime.build import build_library
-from rillet.runtime.ceiling import Ceiling
-from rillet.runtime.convert import convert
-from rillet.runtime.machine import Machine
-from rillet.runtime.profile import LayerTime, Profile, fastest, moved_bytes, profile
 from rillet.runtime.run import Program
+from rillet.system.build import build_library
 from rillet.transforms.dequantize import dequantize
 from test_cli import failed, rillet
 from test_plan import residual

@@ -10,10 +10,10 @@ from typer.testing import CliRunner
 
 from conftest import shared_file
 from rillet.cli import app
+from rillet.data.datasets import open_dataset
 from rillet.errors import GraphError, RilletError
+from rillet.models.opening import open_model
 from rillet.runtime import quantization
-from rillet.runtime.datasets import open_dataset
-from rillet.runtime.models import open_model
 from rillet.transforms.lowbit import census
 from rillet.transforms.quantize import Quantization, Rule, quantize
 from rillet.transforms.statistics import Calibration

@@ -11,6 +11,7 @@ from conftest import example_counts, shared_file
 from graphs import Builder, graphs, random_image
 from rillet.arithmetic import shift
 from rillet.backends import reference
+from rillet.data.images import load_input
 from rillet.errors import GraphError, RilletError, Unsupported
 from rillet.importers import rlt as rlt_in
 from rillet.importers.tflite import load
@@ -31,9 +32,8 @@ from rillet.ir.ops import (
     Window,
 )
 from rillet.ir.types import DType, Quant, Shape
-from rillet.plan.rows import plan_rows
-from rillet.runtime.convert import convert
-from rillet.runtime.images import load_input
+from rillet.models.convert import convert
+from rillet.plan.rows.planner import plan_rows
 from rillet.runtime.quantization import Calibrated, collect, layer_errors, quantize_with
 from rillet.runtime.run import Program
 from rillet.runtime.verify import random_inputs

@@ -16,15 +16,15 @@ from PIL import Image
 from graphs import graphs, random_image
 from rillet.arithmetic.fixed_point import quantize as as_stored
 from rillet.backends import reference
+from rillet.data.images import as_input
 from rillet.errors import GraphError
 from rillet.exporters.rlt import to_bytes
 from rillet.importers.rlt import load
 from rillet.ir.graph import Graph
 from rillet.ir.ops import Activate, Activation, Pool, PoolKind, Softmax
 from rillet.ir.types import DType
-from rillet.plan.rows import plan_rows
+from rillet.plan.rows.planner import plan_rows
 from rillet.runtime.evaluate import evaluate
-from rillet.runtime.images import as_input
 from rillet.runtime.quantization import collect, quantize_with
 from rillet.train import checkpoint
 from rillet.train.loop import train

@@ -15,16 +15,18 @@ from PIL import Image
 
 from conftest import ROOT
 from rillet.cli import main
+from rillet.data import datasets
+from rillet.data.images import load_array, load_pixels
 from rillet.errors import GraphError, RilletError, TargetError
 from rillet.exporters import rlt as rlt_writer
 from rillet.importers import checkpoints, rlt, tflite
 from rillet.importers.checkpoints.batches import read_batch
 from rillet.ir.graph import ImageSpec
-from rillet.runtime import datasets, identity, models
-from rillet.runtime.download import checksum
-from rillet.runtime.images import load_array, load_pixels
-from rillet.runtime.words import Preprocessing
+from rillet.models import opening as models
+from rillet.models.specifier import Preprocessing
+from rillet.runtime import identity
 from rillet.system import reading
+from rillet.system.download import checksum
 from rillet.targets import boards
 from rillet.targets import load as load_machine
 from rillet.targets.reading import table
@@ -273,7 +275,7 @@ sys.path[:0] = {[str(ROOT / "tests")]!r}
 from pathlib import Path
 from memory import peak_bytes
 from rillet.ir.graph import ImageSpec
-from rillet.runtime.images import load_pixels
+from rillet.data.images import load_pixels
 load_pixels(Path({str(tmp_path / "a.png")!r}), ImageSpec(224, 224, 3))
 print(peak_bytes())
 """
@@ -370,16 +372,15 @@ LOADS = {("np", "load"), ("numpy", "load"), ("h5py", "File"), ("os", "open"), ("
 KNOWN = {
     "backends/c/emit.py": "kernels, out of Rillet's own package",
     "cli/ending.py": "the null device, to write to",
-    "runtime/archives.py": "data sets with a known checksum",
-    "runtime/bench.py": "answers that our own process wrote into our own folder",
-    "runtime/ceiling.py": "C, out of Rillet's own package",
-    "runtime/download.py": "the part of a download, in our own cache: written, not read",
-    "runtime/hub.py": "the registry, out of Rillet's own package",
-    "runtime/images.py": "np.load and Image.open of what the door has opened",
-    "runtime/machine.py": "the kernel's own files, by fixed names",
+    "data/archives.py": "data sets with a known checksum",
+    "bench/rounds.py": "answers that our own process wrote into our own folder",
+    "bench/ceiling.py": "C, out of Rillet's own package",
+    "models/hub.py": "the registry, out of Rillet's own package",
+    "data/images.py": "np.load and Image.open of what the door has opened",
+    "bench/machine.py": "the kernel's own files, by fixed names",
     "runtime/oracles.py": "the null device, to write to",
-    "runtime/peers/worker.py": "images that our own process wrote, and the kernel's own files",
-    "runtime/simulate.py": "C, out of Rillet's own package",
+    "bench/peers/worker.py": "images that our own process wrote, and the kernel's own files",
+    "simulation/pipeline.py": "C, out of Rillet's own package",
     "targets/host.py": "the kernel's own files, by fixed names",
     "targets/reading.py": "TOML out of Rillet's own package; other files by the door",
     "train/checkpoint.py": "the lock of a run's folder: never read",

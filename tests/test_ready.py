@@ -17,14 +17,15 @@ from graphs import random_image
 from rillet.errors import BuildError
 from rillet.exporters import rlt
 from rillet.ir.graph import Graph
-from rillet.plan.plan import Plan
-from rillet.plan.rows import plan_rows
-from rillet.runtime import build, classify, ready
+from rillet.models.opening import open_model
+from rillet.models.specifier import Preprocessing
+from rillet.plan.rows.plan import RowPlan
+from rillet.plan.rows.planner import plan_rows
+from rillet.runtime import classify, ready
 from rillet.runtime.identity import identity
-from rillet.runtime.models import open_model
 from rillet.runtime.ready import Ready, make_ready
 from rillet.runtime.run import Program
-from rillet.runtime.words import Preprocessing
+from rillet.system import build
 from rillet.system import cache as system_cache
 from rillet.targets.host import Host
 from test_plan import residual
@@ -45,7 +46,7 @@ class Planner:
     def __init__(self, graph: Graph) -> None:
         self.graph, self.calls = graph, 0
 
-    def __call__(self) -> Plan:
+    def __call__(self) -> RowPlan:
         self.calls += 1
         return plan_rows(self.graph)
 
@@ -110,7 +111,7 @@ def test_another_key_misses(
     assert planner.calls == 2
 
 
-@pytest.mark.parametrize("name", ["backends/c/kernels/dense.h", "plan/rows.py", "runtime/hub.toml"])
+@pytest.mark.parametrize("name", ["backends/c/kernels/dense.h", "plan/rows/planner.py", "models/hub.toml"])
 def test_another_kernel_or_rule_misses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     copy = tmp_path / "rillet"
     shutil.copytree(ready._ROOT, copy, ignore=shutil.ignore_patterns("shipped", "__pycache__", "zoo", "train"))

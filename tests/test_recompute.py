@@ -7,12 +7,12 @@ from hypothesis import strategies as st
 
 from blocks import networks
 from graphs import Builder, graphs
-from rillet.analyses.recompute import granularities, recompute
+from rillet.analyses.sources.recompute import granularities, recompute
 from rillet.errors import GraphError
 from rillet.ir.graph import Graph, Node
 from rillet.ir.ops import Add, Concat, Constant, Conv, Input, Pool, PoolKind, Resize, Slice, Window, op_macs, op_window
 from rillet.ir.types import DType, Shape
-from rillet.runtime.models import open_model
+from rillet.models.opening import open_model
 from rillet.transforms.fuseconv import fuse, sites
 
 Pixel = tuple[int, int]

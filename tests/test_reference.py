@@ -8,13 +8,13 @@ import pytest
 from conftest import NETWORKS, SHARED, shared_file
 from graphs import Builder, conv, random_image
 from rillet.backends import reference
+from rillet.data.images import load_input
 from rillet.errors import GraphError, Unsupported
 from rillet.importers.tflite import load, load_with_tensors
 from rillet.ir.graph import Array, Graph
 from rillet.ir.ops import Activate, Activation, Conv, Input, Window
 from rillet.ir.types import Shape
-from rillet.runtime.images import load_input
-from rillet.runtime.models import open_model
+from rillet.models.opening import open_model
 from rillet.runtime.oracles import LiteRt, Tflm
 
 PHOTOS = (

@@ -25,7 +25,7 @@ from rillet.ir.nearest import COORDINATES, MAX_PLACES, ROUNDINGS
 from rillet.ir.ops import Input, Resize, resize
 from rillet.ir.text import parse_graph, print_graph
 from rillet.ir.types import Shape, TensorType
-from rillet.plan.rows import plan_rows
+from rillet.plan.rows.planner import plan_rows
 from rillet.runtime.verify import verify
 
 Factors = tuple[float, float] | None

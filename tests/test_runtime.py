@@ -10,11 +10,11 @@ from graphs import random_image
 from rillet.backends.c import data
 from rillet.backends.c import emit as c
 from rillet.errors import BuildError, Unsupported
-from rillet.plan.rows import plan_rows
-from rillet.runtime import build, oracles
+from rillet.plan.rows.planner import plan_rows
+from rillet.runtime import oracles
 from rillet.runtime.run import Program
 from rillet.runtime.verify import verify
-from rillet.system import cache
+from rillet.system import build, cache
 from test_plan import residual
 
 

@@ -28,8 +28,8 @@ from rillet.ir.ops import (
     Window,
 )
 from rillet.ir.types import DType, Quant, Shape
-from rillet.plan.host import plan_host
-from rillet.plan.rows import plan_rows
+from rillet.plan.host.planner import plan_host
+from rillet.plan.rows.planner import plan_rows
 from rillet.targets.host import Host
 from test_c import check_outputs
 from test_host import HOSTS

@@ -28,9 +28,9 @@ from rillet.exporters.rlt import to_bytes
 from rillet.ir.graph import Graph, ImageSpec
 from rillet.ir.ops import Add, Conv, Input, Pool, PoolKind, Softmax, Window
 from rillet.ir.types import DType, Shape
+from rillet.models.convert import convert
+from rillet.models.opening import Model
 from rillet.report.screen import Screen
-from rillet.runtime.convert import convert
-from rillet.runtime.models import Model
 from rillet.system.printable import json_text, printable
 
 CASES = ["[/nope]", "[red]", ":smile:", "\x1b]0;x\x07", "\x9b31m", "a\u202eb", "\ud800", "</text><script>"]
@@ -299,7 +299,7 @@ def test_labels_and_file_names_of_a_run(tmp_path: Path) -> None:
     file = tmp_path / "[red]\udcff\x1b\u202e.rlt"
     file.write_bytes(to_bytes(PLAIN.with_image(replace(PLAIN.image, labels=labels))))
     photo = tmp_path / "[b]\u202e\r.png"
-    photo.write_bytes((Path(__file__).parents[1] / "src/rillet/runtime/shipped/chelsea.png").read_bytes())
+    photo.write_bytes((Path(__file__).parents[1] / "src/rillet/models/shipped/chelsea.png").read_bytes())
     out, err = io.StringIO(), io.StringIO()
     with (
         patch.object(sys, "argv", ["rillet", "run", str(file), str(photo)]),

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rillet.ir.types import Shape
-from rillet.plan.plan import Split
-from rillet.plan.shares import bounds, evenness, pixel_split, share_rows, shares, tiles
+from rillet.plan.host.threads import bounds, evenness, pixel_split, share_rows, shares, tiles
+from rillet.plan.rows.plan import Split
 
 THREADS = st.integers(1, 8)
 

@@ -31,9 +31,9 @@ from rillet.ir.graph import Graph, Node
 from rillet.ir.ops import Activate, Activation, Conv, Input, Rounding
 from rillet.ir.text import parse_graph, print_graph
 from rillet.ir.types import DType, Shape, TensorType
-from rillet.plan.host import plan_host
-from rillet.plan.pixels import plan_pixels
-from rillet.plan.rows import plan_rows
+from rillet.plan.host.planner import plan_host
+from rillet.plan.pipeline.entry import plan_pixels
+from rillet.plan.rows.planner import plan_rows
 from rillet.runtime.run import Program
 from rillet.targets.host import this_host
 from rillet.train.modules import from_state, to_module

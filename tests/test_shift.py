@@ -16,8 +16,8 @@ from rillet.errors import GraphError, Unsupported
 from rillet.ir.ops import Activate, Activation, Add, Input, Multiply, Pool, PoolKind, Rounding, Window
 from rillet.ir.text import parse_graph, print_graph
 from rillet.ir.types import DType, Quant, Shape
-from rillet.plan.host import plan_host
-from rillet.plan.rows import plan_rows
+from rillet.plan.host.planner import plan_host
+from rillet.plan.rows.planner import plan_rows
 from rillet.runtime.run import Program
 from rillet.targets.host import this_host
 

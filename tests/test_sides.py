@@ -10,9 +10,9 @@ from graphs import inverted
 from rillet import targets
 from rillet.errors import TargetError
 from rillet.ir.graph import Graph
-from rillet.plan.pixels import PixelPlan, plan_pixels
-from rillet.plan.subsets import subsets
-from rillet.runtime.simulate import simulate
+from rillet.plan.pipeline.entry import PixelPlan, plan_pixels
+from rillet.plan.pipeline.pareto import subsets
+from rillet.simulation.pipeline import simulate
 from rillet.zoo.registry import build
 
 

@@ -18,11 +18,11 @@ from rillet.importers.tflite import load
 from rillet.ir.graph import Array, Graph, Node
 from rillet.ir.ops import Add, Input, Pool, PoolKind, Window, op_window, resize
 from rillet.ir.types import DType, Shape
-from rillet.plan.columns import NarrowBlock
-from rillet.plan.pixels import PixelPlan, plan_pixels
-from rillet.runtime.orders import wide_orders
-from rillet.runtime.replay import simulate_values
-from rillet.runtime.simulate import MOST_IMAGES, Simulation, simulate
+from rillet.plan.pipeline.bottleneck import NarrowBlock
+from rillet.plan.pipeline.entry import PixelPlan, plan_pixels
+from rillet.simulation.orders import wide_orders
+from rillet.simulation.pipeline import MOST_IMAGES, Simulation, simulate
+from rillet.simulation.replay import simulate_values
 from rillet.transforms.fold import fold
 from rillet.zoo import registry
 from rillet.zoo.registry import build

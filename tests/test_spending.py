@@ -14,11 +14,11 @@ from rillet.errors import TargetError
 from rillet.ir.graph import Graph, Node
 from rillet.ir.ops import Activate, Activation, Input
 from rillet.ir.types import Shape, TensorType
+from rillet.models.opening import open_model
 from rillet.report import cost as report
 from rillet.report import roofline as roof
 from rillet.report import spending
 from rillet.report.picture.blocks import Kind, members
-from rillet.runtime.models import open_model
 from rillet.targets import catalogue, technology
 from rillet.targets.arrays import ArrayMachine
 

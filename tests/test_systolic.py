@@ -12,8 +12,8 @@ from rillet.errors import TargetError
 from rillet.ir.graph import Graph, Node
 from rillet.ir.ops import Conv, Input, Window
 from rillet.ir.types import Shape, TensorType
+from rillet.models.opening import open_model
 from rillet.report import systolic as report
-from rillet.runtime.models import open_model
 
 
 def single(op: Conv, source: Shape) -> Graph:

@@ -9,7 +9,7 @@ import torch
 from conftest import shared_file
 from rillet.errors import GraphError
 from rillet.importers.rlt import load
-from rillet.runtime.models import open_model
+from rillet.models.opening import open_model
 from rillet.train.loop import train
 from rillet.train.modules import from_state, to_module
 from rillet.train.recipe import Ternary, find

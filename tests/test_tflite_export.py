@@ -21,8 +21,8 @@ from rillet.importers.tflite.file import File
 from rillet.ir.graph import Graph
 from rillet.ir.ops import Activate, Activation, Conv, Input, Op, Pool, PoolKind, Rounding, Window
 from rillet.ir.types import DType, Shape
-from rillet.runtime.convert import convert
-from rillet.runtime.models import open_model
+from rillet.models.convert import convert
+from rillet.models.opening import open_model
 from rillet.runtime.oracles import LiteRt, installed
 from rillet.transforms.dequantize import dequantize
 from rillet.transforms.fold import fold

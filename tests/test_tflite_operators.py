@@ -14,7 +14,7 @@ from rillet.backends import reference
 from rillet.errors import RilletError
 from rillet.importers.tflite import load_with_tensors, parse
 from rillet.ir.graph import Graph
-from rillet.plan.rows import plan_rows
+from rillet.plan.rows.planner import plan_rows
 from rillet.runtime.verify import verify
 from tfl import Writer, conv_options, pool_options
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import rillet.plan.host as planner
+import rillet.plan.host.planner as planner
 from conftest import NETWORKS, shared_file
 from graphs import Builder, random_image
 from rillet.backends import reference
@@ -18,19 +18,19 @@ from rillet.backends.c.emit import emit
 from rillet.backends.c.flags import build_line, machine_flags
 from rillet.backends.c.image import lends_image
 from rillet.backends.c.threads import marks, waits
+from rillet.bench.profile import profile
 from rillet.errors import TargetError
 from rillet.importers.tflite import load
 from rillet.ir.graph import Array, Graph
 from rillet.ir.ops import Activate, Activation, Conv, Input, Pool, PoolKind, Window
 from rillet.ir.types import DType, Quant, Shape
-from rillet.plan.host import plan_host
-from rillet.plan.plan import Kernel, Plan, Split
-from rillet.plan.rows import plan_rows
-from rillet.runtime.build import build_library, build_program
-from rillet.runtime.models import open_model
-from rillet.runtime.profile import profile
+from rillet.models.opening import open_model
+from rillet.plan.host.planner import plan_host
+from rillet.plan.rows.plan import Kernel, RowPlan, Split
+from rillet.plan.rows.planner import plan_rows
 from rillet.runtime.run import Program
 from rillet.runtime.verify import first_difference
+from rillet.system.build import build_library, build_program
 from rillet.targets.host import Host, this_host
 from rillet.transforms.dequantize import dequantize
 from rillet.transforms.fold import fold
@@ -49,7 +49,7 @@ def everything_is_shared(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(planner, "LEAST_GAIN", -1.0)
 
 
-def splits(plan: Plan) -> set[Split]:
+def splits(plan: RowPlan) -> set[Split]:
     return {stage.split for segment in plan.segments for stage in segment.stages}
 
 

@@ -16,11 +16,11 @@ from rillet.errors import Unsupported
 from rillet.ir.graph import Graph
 from rillet.ir.ops import Add, Input
 from rillet.ir.types import DType, Shape
-from rillet.plan.fifos import Flow, depth, schedule
-from rillet.plan.folding import Folding, Work, equals
-from rillet.plan.pixels import plan_pixels
-from rillet.plan.ties import MOST_CHOICES, settle
-from rillet.runtime.simulate import simulate
+from rillet.plan.pipeline.entry import plan_pixels
+from rillet.plan.pipeline.fifos import Flow, depth, schedule
+from rillet.plan.pipeline.folding import Folding, Work, equals
+from rillet.plan.pipeline.ties import MOST_CHOICES, settle
+from rillet.simulation.pipeline import simulate
 from rillet.zoo.registry import build
 
 

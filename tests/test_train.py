@@ -18,13 +18,13 @@ import pytest
 import torch
 
 from conftest import shared_file
+from rillet.data.datasets import Dataset, open_dataset
 from rillet.errors import BuildError, GraphError, Unsupported
 from rillet.importers.rlt import load
 from rillet.ir.graph import Graph
 from rillet.ir.ops import BatchNorm, Softmax
-from rillet.plan.rows import plan_rows
+from rillet.plan.rows.planner import plan_rows
 from rillet.report.curve import svg
-from rillet.runtime.datasets import Dataset, open_dataset
 from rillet.runtime.evaluate import evaluate
 from rillet.train import checkpoint, loop
 from rillet.train.infer import runner

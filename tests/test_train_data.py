@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from rillet.data import archives, datasets
+from rillet.data.datasets import Dataset, open_dataset
 from rillet.errors import GraphError, RilletWarning
 from rillet.ir.graph import ImageSpec
-from rillet.runtime import archives, datasets
-from rillet.runtime.datasets import Dataset, open_dataset
 from rillet.train.data import Batches, Share, changed, kept_size, limited
 from rillet.train.pictures import Pictures
 from rillet.train.recipe import Augment

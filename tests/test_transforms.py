@@ -15,7 +15,7 @@ from rillet.errors import GraphError, Unsupported
 from rillet.importers.tflite import load
 from rillet.ir.graph import Array, Graph
 from rillet.ir.ops import BatchNorm, Conv
-from rillet.runtime.models import open_model
+from rillet.models.opening import open_model
 from rillet.transforms import fuseconv
 from rillet.transforms.fold import fold
 from rillet.transforms.resize import with_classes, with_resolution, with_width

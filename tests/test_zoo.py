@@ -9,8 +9,8 @@ from rillet.errors import GraphError, Unsupported
 from rillet.ir.ops import Conv
 from rillet.ir.text import parse_graph, print_graph
 from rillet.ir.types import DType
-from rillet.runtime.models import open_model
-from rillet.runtime.spec import split
+from rillet.models.opening import open_model
+from rillet.models.variants import split
 from rillet.zoo.published import accuracy
 from rillet.zoo.registry import NETWORKS, build, described
 
@@ -152,7 +152,7 @@ def test_published_accuracies_are_found_by_any_spelling() -> None:
 
 def test_counting_needs_no_torch() -> None:
     code = (
-        "import sys; from rillet.analyses.count import count; from rillet.runtime.models import open_model;"
+        "import sys; from rillet.analyses.count import count; from rillet.models.opening import open_model;"
         "from rillet.zoo.registry import NETWORKS; [count(open_model(n).graph) for n in NETWORKS];"
         "assert not {'torch', 'onnx', 'h5py'} & set(sys.modules)"
     )

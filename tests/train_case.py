@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
+from rillet.data.datasets import Dataset
 from rillet.ir.graph import Graph
 from rillet.ir.ops import Activation
-from rillet.runtime.datasets import Dataset
 from rillet.train.loop import train
 from rillet.train.recipe import Recipe, parse
 from rillet.train.records import Options, Tick, Watch

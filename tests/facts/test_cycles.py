@@ -6,7 +6,7 @@ from rillet.analyses.systolic import Systolic, systolic
 from rillet.ir.graph import Graph, Node
 from rillet.ir.ops import Conv, Input, Pool, PoolKind, Window
 from rillet.ir.types import Shape, TensorType
-from rillet.runtime.models import open_model
+from rillet.models.opening import open_model
 
 # The latency model published with FuSeConv (Ganesan et al., DATE 2021), obtained by running its code: cycles on
 # arrays of 8x8, 64x64 and 256x256, variants on the hardware with broadcast weights, and on a plain array of 64x64.

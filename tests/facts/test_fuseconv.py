@@ -2,10 +2,10 @@
 
 import pytest
 
-from rillet.analyses import tables
 from rillet.analyses.count import Convention, count
+from rillet.analyses.sources import tables
 from rillet.ir.graph import Graph
-from rillet.runtime.models import open_model
+from rillet.models.opening import open_model
 
 # Obtained by running the code published with Ganesan et al., DATE 2021; FLOPs by pytorch-estimate-flops.
 # Parameters, MACs, FLOPs.

@@ -6,12 +6,12 @@ MobileNetV2-1.0-224 without top; the line and skip buffers were executed pixel b
 
 import pytest
 
-from rillet.analyses.buffers import BufferKind
-from rillet.analyses.impossible import impossible
-from rillet.analyses.narrow import front, narrow
-from rillet.analyses.recompute import recompute
+from rillet.analyses.sources.buffers import BufferKind
+from rillet.analyses.sources.impossible import impossible
+from rillet.analyses.sources.narrow import front, narrow
+from rillet.analyses.sources.recompute import recompute
 from rillet.ir.graph import Graph
-from rillet.runtime.models import open_model
+from rillet.models.opening import open_model
 
 # Kind, side of the square of points, weights, product, as the source prints them; its stride 2 of block 14 is missing.
 ROWS = (

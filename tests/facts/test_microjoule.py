@@ -5,8 +5,8 @@ import pytest
 from conftest import ROOT
 from rillet.analyses.count import count
 from rillet.analyses.energy import energy
-from rillet.analyses.microjoule import CHIPS, Verdict, source_003, ternary_layers
-from rillet.runtime.models import open_model
+from rillet.analyses.sources.microjoule import CHIPS, Verdict, source_003, ternary_layers
+from rillet.models.opening import open_model
 from rillet.targets import technology
 
 MODEL = "microbotnet:width=0.32"

@@ -2,9 +2,9 @@
 
 import pytest
 
-from rillet.analyses import tables
 from rillet.analyses.count import Convention, count
-from rillet.runtime.models import open_model
+from rillet.analyses.sources import tables
+from rillet.models.opening import open_model
 
 # MACs and trainable parameters.
 EXACT = (

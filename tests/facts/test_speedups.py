@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from rillet.analyses.speedups import OTHERS, SpeedupRow, speedups
+from rillet.analyses.sources.speedups import OTHERS, SpeedupRow, speedups
 from rillet.errors import TargetError
 from rillet.ir.graph import Graph
+from rillet.models.opening import open_model
 from rillet.report import systolic as report
 from rillet.report.tables import as_csv
-from rillet.runtime.models import open_model
 
 ERRATA = Path(__file__).parents[2] / "docs" / "errata.md"
 

@@ -12,9 +12,9 @@ from rillet import targets
 from rillet.errors import TargetError
 from rillet.ir.graph import Graph
 from rillet.ir.ops import Add
-from rillet.plan.claims import check_claim
-from rillet.plan.pixels import PixelPlan, plan_pixels, plan_several
-from rillet.runtime.simulate import simulate
+from rillet.plan.pipeline.claims import check_claim
+from rillet.plan.pipeline.entry import PixelPlan, plan_pixels, plan_several
+from rillet.simulation.pipeline import simulate
 from rillet.zoo.registry import build
 
 FACTS = SHARED.parent / "facts" / "streaming_mobilenetv2.json"

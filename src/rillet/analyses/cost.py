@@ -27,10 +27,10 @@ from rillet.errors import TargetError, Unsupported
 from rillet.ir.graph import Graph
 from rillet.ir.ops import Conv
 from rillet.ir.types import DType
-from rillet.plan.pipeline import PixelPlan
-from rillet.plan.pixels import plan_pixels
-from rillet.plan.plan import Plan
-from rillet.plan.rows import plan_layerwise
+from rillet.plan.pipeline.entry import plan_pixels
+from rillet.plan.pipeline.plan import PixelPlan
+from rillet.plan.rows.plan import RowPlan
+from rillet.plan.rows.planner import plan_layerwise
 from rillet.targets import StreamChip
 from rillet.targets.arrays import ArrayMachine
 from rillet.targets.boards import Board
@@ -132,7 +132,7 @@ class Costs:
         return stored_at(self.graph, self.bits)
 
     @cached_property
-    def rows(self) -> tuple[Plan, Energy] | str:
+    def rows(self) -> tuple[RowPlan, Energy] | str:
         """The row plan with the least arena and its energy, or why there is no such plan."""
         try:
             plan = least_plan(self.stored)
@@ -255,7 +255,7 @@ def costs(
     return Costs(graph, technology, images_per_s, bits).on(machines)
 
 
-def _stream_energy(graph: Graph, plan: Plan, technology: Technology) -> Energy:
+def _stream_energy(graph: Graph, plan: RowPlan, technology: Technology) -> Energy:
     """Energy of a row plan at the precision that it was made for."""
     few = {
         node.name: node.op.weights.bits

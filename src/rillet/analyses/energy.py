@@ -21,9 +21,9 @@ from rillet.errors import TargetError
 from rillet.ir.graph import Graph, Node
 from rillet.ir.ops import Add, Constant, Conv, Input, Multiply, Pool, Window
 from rillet.ir.types import Shape
-from rillet.plan.pipeline import PixelPlan
-from rillet.plan.plan import Plan
-from rillet.plan.rows import plan_layerwise, plan_rows
+from rillet.plan.pipeline.plan import PixelPlan
+from rillet.plan.rows.plan import RowPlan
+from rillet.plan.rows.planner import plan_layerwise, plan_rows
 from rillet.targets.technology import DRAMS, SRAM_BYTES, Technology
 from rillet.targets.technology import Energy as Picojoules
 from rillet.transforms.fold import fold, without_weights
@@ -145,7 +145,7 @@ def energy(
     schedule: str = "layerwise",
     weight_memory: str | None = None,
     activation_memory: str | None = None,
-    plan: Plan | PixelPlan | None = None,
+    plan: RowPlan | PixelPlan | None = None,
     traffic: Mapping[str, Traffic] | None = None,
 ) -> Energy:
     """Energy of one image.
@@ -303,7 +303,7 @@ class _Ledger:
         constants = {n.name: n.shape.elements * self.width for n in self.graph.nodes if isinstance(n.op, Constant)}
         return constants | {node.name: self.weight_bits(node) for node in self.convs}
 
-    def stored_bytes(self, plan: Plan | PixelPlan | None = None) -> int:
+    def stored_bytes(self, plan: RowPlan | PixelPlan | None = None) -> int:
         """Bytes of these in one memory: a kernel that layers share lies there once, but once a stage in a pipeline."""
         bits = sum(self.stored_bits().values())
         if not isinstance(plan, PixelPlan):
@@ -311,7 +311,7 @@ class _Ledger:
             bits -= sum(self.weights(node) * self.bits[node.name] for node in again)
         return _bytes(bits)
 
-    def weight_reads(self, plan: Plan | PixelPlan) -> dict[str, int]:
+    def weight_reads(self, plan: RowPlan | PixelPlan) -> dict[str, int]:
         """Bits read an image by layer: weights and biases once for each tile, constants once."""
         fired: dict[str, int] = {}
         if isinstance(plan, PixelPlan):
@@ -339,7 +339,9 @@ class _Ledger:
 
     # -- schedules -------------------------------------------------------------------------------------------------
 
-    def stream(self, weight_memory: str | None, activation_memory: str | None, plan: Plan | PixelPlan | None) -> None:
+    def stream(
+        self, weight_memory: str | None, activation_memory: str | None, plan: RowPlan | PixelPlan | None
+    ) -> None:
         """Weights stay where they are; rings hold the activations."""
         plan = plan or plan_rows(self.graph)
         staged = plan.stages if isinstance(plan, PixelPlan) else [s for part in plan.segments for s in part.stages]
@@ -359,7 +361,7 @@ class _Ledger:
         """Bits of so many values, each as wide as the operands."""
         return {name: count * self.width for name, count in values.items()}
 
-    def arena(self, plan: Plan) -> int:
+    def arena(self, plan: RowPlan) -> int:
         """Bytes of a plan's arena at the width of the operands."""
         return -(-plan.arena_bytes * self.width // value_bits(plan.graph))
 

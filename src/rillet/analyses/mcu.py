@@ -9,10 +9,10 @@ from rillet.errors import GraphError, TargetError, Unsupported
 from rillet.ir.graph import Graph, Node
 from rillet.ir.ops import Constant, Conv, Input, Pool, Rounding, Window
 from rillet.ir.types import Shape
-from rillet.plan.columns import span_along
-from rillet.plan.kernels import choose
-from rillet.plan.plan import Kernel, Plan
-from rillet.plan.rows import least_row_bytes, plan_layerwise, plan_rows
+from rillet.plan.pipeline.bottleneck import span_along
+from rillet.plan.rows.kernels import choose
+from rillet.plan.rows.plan import Kernel, RowPlan
+from rillet.plan.rows.planner import least_row_bytes, plan_layerwise, plan_rows
 from rillet.targets.boards import Board
 from rillet.transforms.fold import without_weights
 from rillet.transforms.resize import with_resolution, with_width
@@ -112,7 +112,7 @@ def fit_all(
     return tuple(judge(plan, board, weight_bits, own) for board in boards)
 
 
-def judge(plan: Plan, board: Board, weight_bits: int | None = None, own_precision: str = "") -> Fit:
+def judge(plan: RowPlan, board: Board, weight_bits: int | None = None, own_precision: str = "") -> Fit:
     """What a planned network, folded, takes beside what a board has, at the precision that it was planned at.
 
     weight_bits: weights of no more than so many. own_precision: that of the network where it is another.
@@ -175,7 +175,7 @@ def _widest(stored: Graph) -> int:
     return max((n.op.weights.bits for n in stored.nodes if isinstance(n.op, Conv)), default=value_bits(stored))
 
 
-def least_plan(stored: Graph) -> Plan:
+def least_plan(stored: Graph) -> RowPlan:
     """The row plan with the least arena, rows pushed in where that can be; raises Unsupported where there is none."""
     try:
         return plan_rows(stored)
@@ -309,7 +309,7 @@ def remedies(
     real, now, own = found.bits == 32, found.weight_bits, precision(graph)
     weight_bits = now if now < _widest(plan.graph) else None
     shape = graph.input_nodes[0].shape
-    plans: dict[tuple[object, ...], Plan] = {}
+    plans: dict[tuple[object, ...], RowPlan] = {}
     search = _Search(board, open_with or _resized(graph, width), bits, weight_bits, plans, own)
     steps = [_number(k * WIDTH_STEP) for k in range(int(width / WIDTH_STEP + 1), 0, -1)]
     widths = [word for word in steps if float(word) < width - 1e-9]
@@ -358,7 +358,7 @@ def _resized(graph: Graph, width: float) -> Open:
     return opened
 
 
-def _narrower(graph: Graph, plan: Plan, board: Board, now: int, own: str) -> Remedy:
+def _narrower(graph: Graph, plan: RowPlan, board: Board, now: int, own: str) -> Remedy:
     """The widest weights that fit; a float network first takes 8-bit values altogether."""
     tried = [narrow for narrow in WEIGHT_BITS if narrow < now]
     if not tried:
@@ -381,7 +381,7 @@ class _Search:
         opened: Open,
         bits: int | None,
         weight_bits: int | None,
-        plans: dict[tuple[object, ...], Plan],
+        plans: dict[tuple[object, ...], RowPlan],
         own: str,
         *,
         narrowed: bool = False,

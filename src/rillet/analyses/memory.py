@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from rillet.ir.graph import Graph
 from rillet.ir.ops import Conv, Op
 from rillet.ir.types import DType, Quant, TensorType
-from rillet.plan.plan import Plan
-from rillet.plan.rows import plan_layerwise
+from rillet.plan.rows.plan import RowPlan
+from rillet.plan.rows.planner import plan_layerwise
 from rillet.transforms.fold import fold, without_weights
 
 
@@ -22,7 +22,7 @@ class MemoryReport:
     segments: int
 
 
-def memory(graph: Graph, plan: Plan) -> MemoryReport:
+def memory(graph: Graph, plan: RowPlan) -> MemoryReport:
     """What `plan` takes and what an ordinary interpreter takes, which holds whole maps."""
     return MemoryReport(plan.arena_bytes, plan_layerwise(graph).arena_bytes, plan.map_bytes, len(plan.segments))
 

@@ -17,7 +17,7 @@ from rillet.analyses.memory import stored_as
 from rillet.errors import TargetError
 from rillet.ir.graph import Graph
 from rillet.ir.ops import Conv
-from rillet.plan.pixels import plan_pixels
+from rillet.plan.pipeline.entry import plan_pixels
 from rillet.targets import StreamChip
 from rillet.targets.arrays import ArrayMachine
 from rillet.targets.boards import Board

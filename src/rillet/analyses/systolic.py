@@ -5,7 +5,7 @@ group. A depthwise convolution is a product with N = 1 for each channel. Dense l
 are products with M = 1. What has no weights (pools, additions, activations) takes no cycles. An array does a product
 fold by fold, a fold being what fits its rows and columns at once; layers follow one another.
 
-`runtime/array.py` moves values through such an array cycle by cycle and finds what `exact` says here.
+`simulation/array.py` moves values through such an array cycle by cycle and finds what `exact` says here.
 """
 
 from dataclasses import dataclass

@@ -37,7 +37,7 @@ def evaluate(
     json_output: JsonOption = False,
 ) -> None:
     """Measures top-1 and top-5 accuracy on a data set, on all cores."""
-    from rillet.runtime.datasets import open_dataset
+    from rillet.data.datasets import open_dataset
     from rillet.runtime.evaluate import BACKENDS
     from rillet.runtime.evaluate import evaluate as evaluate_plan
 
@@ -46,7 +46,7 @@ def evaluate(
     plan = make_plan(with_weights(open_named(model, weights=weights).graph), target="host" if backend == "c" else None)
     torch_runner = None
     if backend == "torch":
-        from rillet.runtime.extras import extra
+        from rillet.system.extras import extra
 
         with extra("torch"):
             from rillet.train.infer import runner as torch_runner

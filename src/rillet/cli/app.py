@@ -17,8 +17,8 @@ from rillet.system.options import at_most_one
 from rillet.system.printable import json_text, printable
 
 if TYPE_CHECKING:
+    from rillet.models.opening import Model, Preprocessing
     from rillet.report.screen import Screen
-    from rillet.runtime.models import Model, Preprocessing
 
 
 class _Commands(TyperGroup):
@@ -145,8 +145,8 @@ def one_of(option: str, word: str, words: tuple[str, ...]) -> str:
 
 def open_named(name: str, said: "Preprocessing | None" = None, weights: Path | None = None) -> "Model":
     """The model, with a progress bar where it must be downloaded."""
-    from rillet.runtime.models import open_model
-    from rillet.runtime.words import split
+    from rillet.models.opening import open_model
+    from rillet.models.specifier import split
 
     if not name.startswith("hub:"):
         model = open_model(name, said, weights=weights)

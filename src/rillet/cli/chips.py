@@ -23,8 +23,8 @@ from rillet.errors import TargetError
 
 if TYPE_CHECKING:
     from rillet.ir.graph import Graph
-    from rillet.plan.claims import Claim
     from rillet.plan.options import PlanOptions
+    from rillet.plan.pipeline.claims import Claim
 
 TargetOption = Annotated[
     str | None, typer.Option("--target", metavar="NAME|FILE.toml", help="A chip: a known one, or a file.")
@@ -94,7 +94,7 @@ def pixel_options(
 @contextmanager
 def answering(graph: "Graph", said: "PlanOptions", json_output: bool) -> "Generator[Claim | None, None, None]":
     """The chip's promise checked, if it makes one; where there is no plan, the answer is printed before the error."""
-    from rillet.plan.claims import check_claim
+    from rillet.plan.pipeline.claims import check_claim
     from rillet.report import pixels
 
     chip = said.chip
@@ -149,7 +149,7 @@ def simulate(
     """Runs the planned pipeline cycle by cycle, its rings of just the planned depth; exit code 0 only if it holds."""
     from rillet.plan.options import make_pixels
     from rillet.report import pixels
-    from rillet.runtime.simulate import simulate as run
+    from rillet.simulation.pipeline import simulate as run
 
     said = pixel_options(target, multipliers, interval, memory, clock, bits, ceil, narrow)
     graph = open_named(model, weights=weights).graph

@@ -57,10 +57,10 @@ def compress(
 ) -> None:
     """Prunes a network, shares its weights, and shows its size dense, packed and coded."""
     from rillet.analyses.coding import network_size
+    from rillet.models.convert import convert
     from rillet.report import sizes as report
     from rillet.report.tables import write
     from rillet.runtime import quantization as work
-    from rillet.runtime.convert import convert
     from rillet.transforms.fold import fold
     from rillet.transforms.prune import prunable_layers, prune
     from rillet.transforms.share import share

@@ -171,10 +171,10 @@ def fit(
     The exit code is 1 where it does not fit, with --all where it fits no board.
     """
     from rillet.analyses import mcu
+    from rillet.models.opening import open_model
+    from rillet.models.specifier import split
     from rillet.report import fit as report
     from rillet.report import tables
-    from rillet.runtime.models import open_model
-    from rillet.runtime.words import split
     from rillet.targets import boards
 
     one_form(csv, markdown, json_output)

@@ -54,8 +54,8 @@ def show(
 @app.command()
 def models(json_output: JsonOption = False) -> None:
     """Lists the networks of the zoo with their parameters, and published trained models and where each is."""
+    from rillet.models import hub
     from rillet.report import text
-    from rillet.runtime import hub
     from rillet.zoo.registry import NETWORKS, described
 
     found = [(entry, hub.local(entry)) for entry in hub.models()]
@@ -157,8 +157,8 @@ def compare(
     json_output: JsonOption = False,
 ) -> None:
     """Puts networks side by side: MACs, parameters, bytes layer by layer and streamed, published accuracy."""
+    from rillet.models.compare import compare as compare_graphs
     from rillet.report import tables
-    from rillet.runtime.compare import compare as compare_graphs
 
     one_form(csv, markdown, json_output)
     with status("counting and planning"):
@@ -181,7 +181,7 @@ def convert(
     json_output: JsonOption = False,
 ) -> None:
     """Writes a network as a file of another kind."""
-    from rillet.runtime.convert import convert as convert_graph
+    from rillet.models.convert import convert as convert_graph
     from rillet.transforms.dequantize import dequantize as make_float
     from rillet.transforms.fold import fold as fold_graph
 

@@ -98,7 +98,7 @@ def draw(
     if pipeline:
         from rillet.plan.options import make_pixels
         from rillet.report import pipeline as pictured
-        from rillet.runtime.simulate import simulate
+        from rillet.simulation.pipeline import simulate
 
         with status("planning and simulating"):
             made, _ = make_pixels(graph, pixel_options(*values))
@@ -118,9 +118,9 @@ def draw(
 
 
 def _of_the_network(graph: "Graph", form: str, front: bool) -> str:
-    from rillet.analyses.narrow import narrow
+    from rillet.analyses.sources.narrow import narrow
     from rillet.report import draw, mermaid
-    from rillet.report import front as fronts
+    from rillet.report.sources import front as fronts
 
     if front:
         return fronts.svg(narrow(graph))

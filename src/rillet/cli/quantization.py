@@ -104,10 +104,10 @@ def quantize(
     json_output: JsonOption = False,
 ) -> None:
     """Makes a network of 8-bit integers of a float one, by post-training quantisation; large layers of fewer bits."""
+    from rillet.models.convert import convert
     from rillet.report import quantization as report
     from rillet.report.tables import write
     from rillet.runtime import quantization as work
-    from rillet.runtime.convert import convert
     from rillet.transforms.fold import fold
     from rillet.transforms.lowbit import pack
     from rillet.transforms.quantize import Quantization, Rule, was_quantized

@@ -28,8 +28,8 @@ from rillet.errors import GraphError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from rillet.runtime.peers import Peer
-    from rillet.runtime.peers.files import TorchScript
+    from rillet.bench.peers import Peer
+    from rillet.bench.peers.files import TorchScript
 
 
 @app.command()
@@ -54,11 +54,11 @@ def bench(
     json_output: JsonOption = False,
 ) -> None:
     """Measures Rillet beside other runtimes, in turn, each under its own best settings (docs/bench.md)."""
+    from rillet.bench.peers import find
+    from rillet.bench.peers.files import Given
+    from rillet.bench.rounds import bench as measure
     from rillet.report import bench as report
     from rillet.report import tables
-    from rillet.runtime.bench import bench as measure
-    from rillet.runtime.peers import find
-    from rillet.runtime.peers.files import Given
 
     one_form(csv, markdown, json_output)
     peers, counts = find(against), _counts(threads)
@@ -116,11 +116,11 @@ def profile(
     json_output: JsonOption = False,
 ) -> None:
     """Measures the time of each layer, and how far from this machine's limit it is (docs/bench.md)."""
+    from rillet.bench.peers import ours
+    from rillet.bench.profile import profile as measure
+    from rillet.bench.rounds import forms
     from rillet.report import profile as report
     from rillet.report import tables
-    from rillet.runtime.bench import forms
-    from rillet.runtime.peers import ours
-    from rillet.runtime.profile import profile as measure
 
     one_form(csv, markdown, json_output)
     graph = with_weights(open_named(model, weights=weights).graph)

@@ -42,7 +42,7 @@ from rillet.system.options import Uses
 
 if TYPE_CHECKING:
     from rillet.ir.graph import Graph
-    from rillet.plan.plan import Plan
+    from rillet.plan.rows.plan import RowPlan
 
 RUN = Uses({"a picture": ("--resize", "--mean", "--deviation"), "--raw": ()})
 """How a picture becomes the input; an array is one already."""
@@ -88,7 +88,7 @@ def make_plan(
     target: str | None = None,
     slower: float | None = None,
     threads: int | None = None,
-) -> "Plan":
+) -> "RowPlan":
     """The row plan of a graph, its batch norms folded; for speed on a host where `target` names one.
 
     slower: percent of the fastest plan's estimated time that may be added for less memory.
@@ -119,7 +119,7 @@ def folded(graph: "Graph") -> "Graph":
 def with_weights(graph: "Graph") -> "Graph":
     """The graph, if it can run; raises GraphError with what would."""
     if not graph.params and any(graph.node_params(node) for node in graph.nodes):
-        from rillet.runtime.hub import registry
+        from rillet.models.hub import registry
 
         joint = "," if "=" in graph.name else ":"
         trained = f"hub:{graph.name} is trained" if graph.name in registry() else "a trained network"
@@ -155,8 +155,9 @@ def run(
 
     Without MODEL: the trained network and the photograph that come with Rillet.
     """
+    from rillet.models import specifier as words
     from rillet.report import text
-    from rillet.runtime import classify, words
+    from rillet.runtime import classify
     from rillet.runtime.identity import identity
     from rillet.runtime.ready import find_ready, make_ready
 

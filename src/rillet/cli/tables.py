@@ -78,16 +78,16 @@ def table(
 
 
 def _speedups(array: int) -> "tuple[dict[str, Any], Table]":
-    from rillet.analyses.speedups import speedups
+    from rillet.analyses.sources.speedups import speedups
+    from rillet.models.opening import open_model
     from rillet.report import systolic
-    from rillet.runtime.models import open_model
 
     rows = speedups(lambda model: open_model(model).graph, array)
     return {"array": array, "rows": [asdict(row) for row in rows]}, systolic.speedups(rows)
 
 
 def _microjoule(model: str | None, node: str) -> "tuple[dict[str, Any], Table]":
-    from rillet.analyses.microjoule import BUDGET_UJ, CHIPS, source_003
+    from rillet.analyses.sources.microjoule import BUDGET_UJ, CHIPS, source_003
     from rillet.report import energy
     from rillet.targets.technology import load
 
@@ -105,15 +105,15 @@ def _microjoule(model: str | None, node: str) -> "tuple[dict[str, Any], Table]":
 
 def _table(name: str, model: str) -> "tuple[dict[str, Any], Table]":
     """A table as a record and as people read it."""
-    from rillet.analyses import tables as computed
-    from rillet.analyses.chips import on_chips
-    from rillet.analyses.impossible import impossible
-    from rillet.analyses.narrow import narrow
-    from rillet.analyses.recompute import granularities
-    from rillet.report import impossible as goal
+    from rillet.analyses.sources import tables as computed
+    from rillet.analyses.sources.chips import on_chips
+    from rillet.analyses.sources.impossible import impossible
+    from rillet.analyses.sources.narrow import narrow
+    from rillet.analyses.sources.recompute import granularities
+    from rillet.models.opening import open_model
     from rillet.report import tables
-    from rillet.runtime.models import open_model
-    from rillet.runtime.pipelines import rates
+    from rillet.report.sources import impossible as goal
+    from rillet.simulation.sweep import rates
 
     match name:
         case "alpha":

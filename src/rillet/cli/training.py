@@ -76,8 +76,8 @@ def train(
     said = _recipe(data, recipe, epochs, batch, upscale, freeze, ternary)
     if download:
         _download(data)
-    from rillet.runtime.datasets import open_dataset
-    from rillet.runtime.extras import extra
+    from rillet.data.datasets import open_dataset
+    from rillet.system.extras import extra
 
     parts = [open_dataset(data, part, names(classes)) for part in ("train", "test")]
     graph = open_named(model, weights=weights).graph
@@ -125,7 +125,7 @@ def _recipe(
 
 
 def _download(data: str) -> None:
-    from rillet.runtime import archives
+    from rillet.data import archives
 
     archive = archives.ARCHIVES.get(data)
     if archive is None:

@@ -6,12 +6,12 @@ from enum import StrEnum
 from rillet.errors import TargetError
 from rillet.ir.graph import Graph
 from rillet.ir.ops import BatchNorm
-from rillet.plan.devices import Device
-from rillet.plan.host import plan_host
-from rillet.plan.pipeline import PixelPlan
-from rillet.plan.pixels import plan_pixels, plan_several
-from rillet.plan.plan import Plan
-from rillet.plan.rows import plan_rows
+from rillet.plan.host.planner import plan_host
+from rillet.plan.pipeline.devices import Device
+from rillet.plan.pipeline.entry import plan_pixels, plan_several
+from rillet.plan.pipeline.plan import PixelPlan
+from rillet.plan.rows.plan import RowPlan
+from rillet.plan.rows.planner import plan_rows
 from rillet.system.options import Uses
 from rillet.targets import StreamChip, load
 from rillet.targets.host import KERNELS, named_host
@@ -112,7 +112,7 @@ def folded(graph: Graph) -> Graph:
     return fold(graph) if any(isinstance(node.op, BatchNorm) for node in graph.nodes) else graph
 
 
-def make_plan(graph: Graph, said: PlanOptions) -> Plan:
+def make_plan(graph: Graph, said: PlanOptions) -> RowPlan:
     """The row plan of a graph, its batch norms folded; for speed where a host is named.
 
     Raises TargetError for a chip, and for what cannot be met; Unsupported where a node has no kernel.

@@ -4,11 +4,11 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
+from rillet.bench.ceiling import Ceiling
+from rillet.bench.machine import Machine
+from rillet.bench.peers import OURS
+from rillet.bench.rounds import Bench, Record, Refusal, Spread
 from rillet.report.tables import Column, Table
-from rillet.runtime.bench import Bench, Record, Refusal, Spread
-from rillet.runtime.ceiling import Ceiling
-from rillet.runtime.machine import Machine
-from rillet.runtime.peers import OURS
 
 _COLUMNS = (
     *(Column("runtime", words=True), Column("precision", words=True), Column("threads")),

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from rillet.analyses.energy import Energy
-from rillet.analyses.microjoule import BUDGET_UJ, CHIPS, TERNARY_ABOVE, Answer, Verdict
+from rillet.analyses.sources.microjoule import BUDGET_UJ, CHIPS, TERNARY_ABOVE, Answer, Verdict
 from rillet.report.tables import Column, Table
 from rillet.targets.technology import Technology
 from rillet.zoo import published

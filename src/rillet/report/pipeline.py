@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from rillet.plan.pipeline import PixelBuffer, PixelPlan, PixelStage
+from rillet.plan.pipeline.plan import PixelBuffer, PixelPlan, PixelStage
 from rillet.report.picture.axis import Axis
 from rillet.report.picture.ink import Ink, escaped
 from rillet.report.picture.ink import number as _n
@@ -13,7 +13,7 @@ from rillet.report.picture.layout import LABEL, MARGIN, TEXT
 from rillet.report.picture.legend import Legend
 from rillet.report.picture.slabs import SMALL
 from rillet.report.picture.words import engineering, fitted, text_width
-from rillet.runtime.simulate import Activity, Simulation
+from rillet.simulation.pipeline import Activity, Simulation
 
 BINS = 240
 """Parts of the time that the picture tells apart: simulate(..., bins=BINS)."""

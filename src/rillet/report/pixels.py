@@ -5,12 +5,12 @@ from typing import Any
 
 from rich.table import Table
 
-from rillet.plan.claims import Claim
-from rillet.plan.devices import Device
-from rillet.plan.pipeline import PixelPlan, PixelStage
+from rillet.plan.pipeline.claims import Claim
+from rillet.plan.pipeline.devices import Device
+from rillet.plan.pipeline.plan import PixelPlan, PixelStage
 from rillet.report.screen import Screen
 from rillet.report.text import bytes_text
-from rillet.runtime.simulate import Simulation
+from rillet.simulation.pipeline import Simulation
 
 
 def plan_record(made: PixelPlan) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
+from rillet.bench.profile import LayerTime, Profile
 from rillet.report.bench import ceiling_text, machine_text
 from rillet.report.draw import TITLE
 from rillet.report.palette import INK
@@ -15,7 +16,6 @@ from rillet.report.picture.slabs import SMALL
 from rillet.report.picture.words import fitted, text_width
 from rillet.report.tables import Column, Table
 from rillet.report.text import node_text
-from rillet.runtime.profile import LayerTime, Profile
 
 _COLUMNS = (
     *(Column("layer", words=True), Column("what", words=True), Column("ms"), Column("share"), Column("", words=True)),

@@ -5,10 +5,10 @@ from typing import Any
 from rillet.analyses.count import parameters
 from rillet.ir.graph import Graph
 from rillet.ir.ops import op_macs, op_name
-from rillet.plan.plan import Plan
+from rillet.plan.rows.plan import RowPlan
 
 
-def plan_record(made: Plan) -> dict[str, Any]:
+def plan_record(made: RowPlan) -> dict[str, Any]:
     """A plan's segments, buffers and numbers."""
     return {
         "kind": made.kind,

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from rillet.analyses.speedups import PRINTED_ON, SpeedupRow
+from rillet.analyses.sources.speedups import PRINTED_ON, SpeedupRow
 from rillet.analyses.systolic import Systolic
 from rillet.report.tables import Column, Table
 

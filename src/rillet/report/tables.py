@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from rich.table import Table as RichTable
 
-from rillet.analyses.tables import AlphaRow, FuseRow
+from rillet.analyses.sources.tables import AlphaRow, FuseRow
+from rillet.models.compare import Compared
 from rillet.report.screen import Screen
-from rillet.runtime.compare import Compared
 from rillet.system.options import at_most_one
 from rillet.system.printable import printable
 

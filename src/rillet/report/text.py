@@ -9,14 +9,14 @@ from rich.text import Text
 from rillet.ir.graph import Graph, Node
 from rillet.ir.ops import Conv, op_macs, op_name, op_window
 from rillet.ir.types import TensorType
-from rillet.plan.plan import BufferKind, Plan
+from rillet.plan.rows.plan import BufferKind, RowPlan
 from rillet.report.screen import Screen
 from rillet.system.printable import printable
 
 if TYPE_CHECKING:
     from rillet.analyses.classify import Class, Output
+    from rillet.models.hub import Published
     from rillet.runtime.classify import OnHost, RunResult
-    from rillet.runtime.hub import Published
     from rillet.zoo.registry import Described
 
 
@@ -77,7 +77,7 @@ def show(console: Screen, graph: Graph) -> None:
     )
 
 
-def plan(console: Screen, made: Plan) -> None:
+def plan(console: Screen, made: RowPlan) -> None:
     """The segments, and the largest buffers of the fullest one."""
     table = Table(box=None, header_style="bold", pad_edge=False)
     for name in ("segment", "from", "to", "layers", "tile", "driver", "rings", "maps", "working", "peak"):

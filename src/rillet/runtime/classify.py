@@ -63,7 +63,7 @@ def answer(ready: "Ready", image: Path, raw: bool = False, count: int = 5, *, to
 
     told: the user says how a picture becomes the input, so it takes pictures whatever its shape.
     """
-    from rillet.runtime.images import load_array, load_input, may_be_picture
+    from rillet.data.images import load_array, load_input, may_be_picture
 
     graph = ready.built.graph
     if graph.image is None and not raw:
@@ -85,7 +85,7 @@ def answer(ready: "Ready", image: Path, raw: bool = False, count: int = 5, *, to
 
 def on_host(graph: "Graph", kept: "Ready | None", pixels: "Array") -> OnHost | None:
     """Measured, where the host plan's program was kept, else estimated; None where it cannot be planned so."""
-    from rillet.plan.host import estimated_ns
+    from rillet.plan.host.planner import estimated_ns
     from rillet.targets.host import this_host
 
     if kept is not None:

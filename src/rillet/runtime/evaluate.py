@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from rillet.backends import reference
+from rillet.data.datasets import Dataset
+from rillet.data.images import as_input, contract
 from rillet.errors import BuildError, GraphError, Unsupported
 from rillet.ir.graph import Array, Graph
-from rillet.plan.plan import Plan
-from rillet.runtime.datasets import Dataset
-from rillet.runtime.images import as_input, contract
+from rillet.plan.rows.plan import RowPlan
 from rillet.runtime.run import Program
 from rillet.runtime.verify import first_difference
 
@@ -43,7 +43,7 @@ def _silent(done: int, total: int) -> None:
 
 
 def evaluate(
-    plan: Plan,
+    plan: RowPlan,
     data: Dataset,
     backend: str = "c",
     limit: int | None = None,
@@ -95,7 +95,7 @@ def _reference(graph: Graph) -> Runner:
     return lambda inputs: [reference.outputs(graph, image)[0] for image in inputs]
 
 
-def _c(plan: Plan) -> Runner:
+def _c(plan: RowPlan) -> Runner:
     program = Program(plan)
     return lambda inputs: list(program.run_batch(np.stack(inputs))[0])
 

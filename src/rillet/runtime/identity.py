@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from rillet.errors import GraphError
-from rillet.runtime import hub
-from rillet.runtime.download import checksum
-from rillet.runtime.words import Preprocessing, labels_beside, split
+from rillet.models import hub
+from rillet.models.specifier import Preprocessing, labels_beside, split
+from rillet.system.download import checksum
 from rillet.system.reading import MODEL_BYTES, read_bytes
 
 _ELSEWHERE = b"location"

@@ -8,15 +8,15 @@ import numpy as np
 import numpy.typing as npt
 
 from rillet.backends import reference
+from rillet.data.datasets import Dataset, open_dataset, open_pictures
+from rillet.data.images import as_input, contract
 from rillet.errors import GraphError
 from rillet.exporters import rlt
 from rillet.ir.graph import Array, Graph, Node
 from rillet.ir.ops import Constant, Conv, Input
 from rillet.ir.types import DType
-from rillet.plan.rows import plan_rows
-from rillet.runtime.datasets import Dataset, open_dataset, open_pictures
+from rillet.plan.rows.planner import plan_rows
 from rillet.runtime.evaluate import background, evaluate
-from rillet.runtime.images import as_input, contract
 from rillet.runtime.verify import random_inputs
 from rillet.transforms.equalize import equalize as even_out
 from rillet.transforms.fold import fold

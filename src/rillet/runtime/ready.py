@@ -20,14 +20,14 @@ import numpy as np
 import rillet
 from rillet.errors import BuildError, RilletError
 from rillet.ir.text import parse_graph, print_graph
-from rillet.runtime.build import compiler_facts, find_compiler
 from rillet.runtime.run import Built, build
+from rillet.system.build import compiler_facts, find_compiler
 from rillet.system.cache import keep, kept, key_of, trim, workshop
 from rillet.system.reading import MODEL_BYTES, read_bytes, read_text
 from rillet.targets.host import this_host
 
 if TYPE_CHECKING:
-    from rillet.plan.plan import Plan
+    from rillet.plan.rows.plan import RowPlan
 
 _ROOT = Path(rillet.__file__).parent
 MOST_ENTRY_BYTES = 2**26
@@ -44,7 +44,7 @@ class Ready:
     """Activations of a plan layer by layer."""
 
 
-def make_ready(identity: Callable[[], tuple[str, ...] | None], plan: "Callable[[], Plan]") -> Ready:
+def make_ready(identity: Callable[[], tuple[str, ...] | None], plan: "Callable[[], RowPlan]") -> Ready:
     """What was kept under `identity`, words and checksums that tell all that `plan` comes from; else made, and kept.
 
     Nothing is kept where there is no identity, or where it changed meanwhile.
@@ -65,8 +65,8 @@ def find_ready(identity: tuple[str, ...] | None) -> Ready | None:
     return None if identity is None else _read(_key(identity))
 
 
-def _make(plan: "Plan") -> Ready:
-    from rillet.plan.rows import plan_layerwise
+def _make(plan: "RowPlan") -> Ready:
+    from rillet.plan.rows.planner import plan_layerwise
 
     return Ready(build(plan), len(plan.segments), plan_layerwise(plan.graph).arena_bytes)
 

@@ -14,10 +14,10 @@ from rillet.errors import GraphError
 from rillet.ir.graph import Array, Graph, Node
 from rillet.ir.ops import Constant, Input
 from rillet.ir.types import DType
-from rillet.runtime.library import load_library, lock_of
+from rillet.system.library import load_library, lock_of
 
 if TYPE_CHECKING:
-    from rillet.plan.plan import Plan
+    from rillet.plan.rows.plan import RowPlan
 
 POISONS = (0xA5, 0x5A)
 """Two fillings of the arena: a byte that differs from either one was written."""
@@ -46,12 +46,12 @@ class Built:
     """Whether one call takes many images, as that of a host plan's program."""
 
 
-def build(plan: "Plan", trace: bool = False) -> Built:
+def build(plan: "RowPlan", trace: bool = False) -> Built:
     """Emits and compiles the program of a plan; with `trace`, it shows every value."""
     # Imported here: a program that was kept needs neither.
     from rillet.backends.c.emit import emit
     from rillet.backends.c.flags import machine_flags
-    from rillet.runtime.build import build_library
+    from rillet.system.build import build_library
 
     library = build_library(emit(plan), machine_flags(plan), ("NET_TRACE",) if trace else ())
     return Built(library, plan.graph, plan.arena_bytes, plan.threads, plan.host is not None)
@@ -60,7 +60,7 @@ def build(plan: "Plan", trace: bool = False) -> Built:
 class Program:
     """An emitted net as a shared library. One image at a time: state is the library's own, so threads take turns."""
 
-    def __init__(self, made: "Plan | Built", trace: bool = False) -> None:
+    def __init__(self, made: "RowPlan | Built", trace: bool = False) -> None:
         self._built = made if isinstance(made, Built) else build(made, trace)
         graph = self._graph = self._built.graph
         self._input = graph.input_nodes[0]
@@ -198,7 +198,7 @@ def _ending(index: int) -> str:
     return "" if index == 0 else f"_{index + 1}"
 
 
-def shortened(plan: "Plan") -> Iterator[tuple[str, "Plan"]]:
+def shortened(plan: "RowPlan") -> Iterator[tuple[str, "RowPlan"]]:
     """The plan with a ring one pixel too short, for each ring of more than one: every one must give wrong answers."""
     for name, buffer in plan.buffers.items():
         if buffer.kind.value == "ring" and buffer.pixels > 1:

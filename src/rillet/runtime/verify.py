@@ -10,7 +10,7 @@ import numpy as np
 from rillet.backends import reference
 from rillet.errors import Unsupported
 from rillet.ir.graph import Array, Graph
-from rillet.plan.plan import Plan
+from rillet.plan.rows.plan import RowPlan
 from rillet.runtime.agreement import Agreement, Place
 from rillet.runtime.oracles import LiteRt, OnnxRuntime, Tflm, require
 from rillet.runtime.run import Program
@@ -76,7 +76,7 @@ def random_inputs(graph: Graph, count: int, seed: int = 0) -> Iterator[Array]:
 
 
 def verify(
-    plan: Plan,
+    plan: RowPlan,
     inputs: int,
     *,
     path: Path | None = None,
@@ -143,7 +143,7 @@ def first_difference(
     return None
 
 
-def _bisect(plan: Plan, image: Array, expected: dict[str, Array], found: Difference) -> Difference | None:
+def _bisect(plan: RowPlan, image: Array, expected: dict[str, Array], found: Difference) -> Difference | None:
     """Where a program whose output differs goes wrong; None where real numbers differ by their rounding alone.
 
     Each node is compared on what the program itself read, as rounding grows with depth.

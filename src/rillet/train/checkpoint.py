@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from rillet.data.datasets import Dataset
 from rillet.errors import BuildError, GraphError
 from rillet.ir.graph import Graph
 from rillet.ir.text import print_graph
-from rillet.runtime.datasets import Dataset
 from rillet.system.checksums import seal, unseal
 from rillet.system.files import write_file
 from rillet.system.reading import MODEL_BYTES, read_bytes

@@ -11,10 +11,10 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from rillet.data.datasets import Dataset, subset
+from rillet.data.images import contract
 from rillet.errors import GraphError
 from rillet.ir.graph import Array, Graph, ImageSpec
-from rillet.runtime.datasets import Dataset, subset
-from rillet.runtime.images import contract
 from rillet.train.pictures import Pictures
 from rillet.train.recipe import Augment
 

@@ -15,12 +15,12 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from rillet.data.datasets import Dataset, subset
+from rillet.data.images import contract
 from rillet.errors import GraphError
 from rillet.exporters import rlt
 from rillet.importers.rlt import load
 from rillet.ir.graph import Array, Graph
-from rillet.runtime.datasets import Dataset, subset
-from rillet.runtime.images import contract
 from rillet.system.checksums import record_text
 from rillet.system.files import write_file
 from rillet.train import checkpoint, parallel, quantized, start, ternary

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
+from rillet.data.datasets import Dataset
 from rillet.errors import BuildError, GraphError
 from rillet.ir.graph import Array, ImageSpec
-from rillet.runtime.datasets import Dataset
 from rillet.system.cache import room
 
 MAX_CACHE_BYTES = 2**36

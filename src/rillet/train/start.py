@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import torch
 
+from rillet.data.datasets import Dataset
+from rillet.data.images import contract
 from rillet.errors import GraphError, Unsupported
 from rillet.ir.graph import Graph
 from rillet.ir.ops import BatchNorm, Softmax
-from rillet.runtime.datasets import Dataset
-from rillet.runtime.images import contract
 from rillet.train.modules import TorchNetwork, from_module, to_module
 from rillet.train.recipe import Recipe
 from rillet.transforms.fold import fold

@@ -35,8 +35,8 @@ from rillet.ir.ops import (
     op_window,
 )
 from rillet.ir.types import DType, Quant, TensorType
-from rillet.plan.kernels import DENSE_TILE
-from rillet.plan.plan import Kernel, Plan, Segment, Split, Stage
+from rillet.plan.rows.kernels import DENSE_TILE
+from rillet.plan.rows.plan import Kernel, RowPlan, Segment, Split, Stage
 
 Body = tuple[list[str], list[str], list[str]]
 """Constants before the loop, what leaves it unless a tile's inputs are there, and the lines of one tile: pixels
@@ -53,7 +53,7 @@ def c_type(value: TensorType) -> str:
     return _TYPES[value.dtype]
 
 
-def body(plan: Plan, segment: Segment, node: Node, stage: Stage) -> Body:
+def body(plan: RowPlan, segment: Segment, node: Node, stage: Stage) -> Body:
     """The lines of a stage."""
     match stage.kernel:
         case Kernel.DENSE | Kernel.LOW_BIT:
@@ -125,7 +125,7 @@ def _channels(graph: Graph, node: Node) -> str:
     return f"  const rillet_channels channels = {{{arrays}, {numbers}}};"
 
 
-def _xnor(plan: Plan, node: Node, stage: Stage) -> Body:
+def _xnor(plan: RowPlan, node: Node, stage: Stage) -> Body:
     window = op_window(node.op)
     assert window is not None
     ready = await_pixels(plan.graph, node) if window.pointwise else [await_window(plan, node)]
@@ -133,7 +133,7 @@ def _xnor(plan: Plan, node: Node, stage: Stage) -> Body:
     return constants, ready, lines
 
 
-def _dense(plan: Plan, node: Node, stage: Stage) -> Body:
+def _dense(plan: RowPlan, node: Node, stage: Stage) -> Body:
     graph, op = plan.graph, node.op
     assert isinstance(op, Conv)
     assert stage.scratch is not None
@@ -205,7 +205,7 @@ def _dense(plan: Plan, node: Node, stage: Stage) -> Body:
     return constants, ready, [*loops, f"      int32_t p = {start};", *four, *one, "    }"]
 
 
-def _depthwise(plan: Plan, node: Node, stage: Stage) -> Body:
+def _depthwise(plan: RowPlan, node: Node, stage: Stage) -> Body:
     graph, op = plan.graph, node.op
     assert isinstance(op, Conv)
     name, taps = node.name, op.window.taps
@@ -229,7 +229,7 @@ def _depthwise(plan: Plan, node: Node, stage: Stage) -> Body:
 # -- pools -----------------------------------------------------------------------------------------------------------
 
 
-def _pool(plan: Plan, node: Node, stage: Stage) -> Body:
+def _pool(plan: RowPlan, node: Node, stage: Stage) -> Body:
     graph, op = plan.graph, node.op
     assert isinstance(op, Pool)
     if op.kind is PoolKind.MEAN and node.type.quant is not None:
@@ -251,7 +251,7 @@ def _pool(plan: Plan, node: Node, stage: Stage) -> Body:
     return [window_record(plan, node)], [await_window(plan, node)], lines
 
 
-def _global_pool(plan: Plan, segment: Segment, node: Node, stage: Stage) -> Body:
+def _global_pool(plan: RowPlan, segment: Segment, node: Node, stage: Stage) -> Body:
     """Takes in every pixel as it comes; `taken` counts them, and the result waits for the last."""
     graph, op = plan.graph, node.op
     assert isinstance(op, Pool)
@@ -307,12 +307,12 @@ def _mean_scale(source: Quant, out: Quant, count: int, rounding: Rounding) -> tu
 # -- pixel by pixel --------------------------------------------------------------------------------------------------
 
 
-def _each(plan: Plan, node: Node, stage: Stage, kernel: str, *more: object) -> Body:
+def _each(plan: RowPlan, node: Node, stage: Stage, kernel: str, *more: object) -> Body:
     """A kernel that takes a value in and gives a value out."""
     return [], await_pixels(plan.graph, node), _over_pixels(plan, node, stage, kernel, *more)
 
 
-def _over_pixels(plan: Plan, node: Node, stage: Stage, kernel: str, *more: object) -> list[str]:
+def _over_pixels(plan: RowPlan, node: Node, stage: Stage, kernel: str, *more: object) -> list[str]:
     """Calls a kernel of values for the tile: pixel by pixel, or all at once where they lie in one piece."""
     graph, name = plan.graph, node.name
     whole = plan.host is not None and all(shape == node.shape for shape in graph.input_shapes(node))
@@ -333,7 +333,7 @@ def _block(heads: list[str]) -> list[str]:
     return [*heads[:-1], f"{heads[-1]} {{"]
 
 
-def _arithmetic(plan: Plan, node: Node, stage: Stage) -> Body:
+def _arithmetic(plan: RowPlan, node: Node, stage: Stage) -> Body:
     graph, op = plan.graph, node.op
     assert isinstance(op, Add | Multiply)
     left, right = (graph.by_name[source] for source in node.inputs)
@@ -371,7 +371,7 @@ def _product_scale(left: Quant, right: Quant, out: Quant, rounding: Rounding) ->
     return scale.mantissa, scale.shift, ROUNDINGS[rounding]
 
 
-def _softmax(plan: Plan, node: Node, stage: Stage) -> Body:
+def _softmax(plan: RowPlan, node: Node, stage: Stage) -> Body:
     """Softmax of each pixel by itself."""
     op, name = node.op, node.name
     assert isinstance(op, Softmax)
@@ -384,7 +384,7 @@ def _softmax(plan: Plan, node: Node, stage: Stage) -> Body:
     return [], await_pixels(plan.graph, node), lines
 
 
-def _copy(plan: Plan, node: Node, stage: Stage) -> Body:
+def _copy(plan: RowPlan, node: Node, stage: Stage) -> Body:
     """Ops that only move values: pixels are copied from where they are."""
     graph, op = plan.graph, node.op
     name, kind = node.name, c_type(node.type)

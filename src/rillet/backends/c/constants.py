@@ -12,8 +12,8 @@ from rillet.ir.graph import Array, Graph, Node
 from rillet.ir.ops import Activate, Activation, Conv, Rounding
 from rillet.ir.packed import to_lists, to_planes
 from rillet.ir.types import DType, Quant
-from rillet.plan.kernels import xnor_bytes
-from rillet.plan.plan import Kernel, Packing, Plan, Stage
+from rillet.plan.rows.kernels import xnor_bytes
+from rillet.plan.rows.plan import Kernel, Packing, RowPlan, Stage
 
 C_TYPES = {
     "int8": "int8_t",
@@ -40,7 +40,7 @@ def rescaled(node: Node, source: Node) -> bool:
     return source.type.quant != node.type.quant
 
 
-def keeps_bytes(plan: Plan, node: Node) -> bool:
+def keeps_bytes(plan: RowPlan, node: Node) -> bool:
     """True where a table would give every byte back: int8 and uint8 of one scale, kept alike."""
     same = np.arange(256, dtype=np.uint8)
     return bool(plan.flipped) and np.array_equal(lookup_table(plan.graph, node), same)

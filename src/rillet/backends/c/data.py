@@ -24,8 +24,8 @@ from rillet.backends.c.rows import lanes
 from rillet.backends.c.storage import moved_table, offset
 from rillet.ir.graph import Array, Graph
 from rillet.ir.ops import Concat, Constant, Conv, Resize, Softmax
-from rillet.plan.plan import Kernel, Packing, Plan, Stage
-from rillet.plan.tilings import VECTORS
+from rillet.plan.host.tilings import VECTORS
+from rillet.plan.rows.plan import Kernel, Packing, RowPlan, Stage
 from rillet.targets.host import Host
 
 _SPARE_BYTES = 256
@@ -38,7 +38,7 @@ _ONE_ORDER = (
 )
 
 
-def program_arrays(plan: Plan, original: Graph) -> dict[str, Array]:
+def program_arrays(plan: RowPlan, original: Graph) -> dict[str, Array]:
     """Every constant array of the program by its C name; `original` is the graph whose values the plan stores."""
     graph = plan.graph
     out: dict[str, Array] = {}
@@ -52,7 +52,7 @@ def program_arrays(plan: Plan, original: Graph) -> dict[str, Array]:
     return out
 
 
-def _stage_arrays(plan: Plan, original: Graph, stage: Stage) -> dict[str, Array]:
+def _stage_arrays(plan: RowPlan, original: Graph, stage: Stage) -> dict[str, Array]:
     graph = plan.graph
     node = graph.by_name[stage.node]
     sources = [graph.by_name[name] for name in node.inputs]

@@ -27,9 +27,9 @@ from rillet.backends.c.tiles import tiles_header
 from rillet.ir.graph import Array, Node
 from rillet.ir.ops import Constant, Input
 from rillet.ir.types import DType
-from rillet.plan.host import HOST_ALIGNMENT
-from rillet.plan.plan import BufferKind, Kernel, Packing, Plan, Segment, Stage
-from rillet.plan.tilings import VECTORS
+from rillet.plan.host.planner import HOST_ALIGNMENT
+from rillet.plan.host.tilings import VECTORS
+from rillet.plan.rows.plan import BufferKind, Kernel, Packing, RowPlan, Segment, Stage
 
 _HEADERS = {
     Kernel.DENSE: ("dense.h",),
@@ -60,7 +60,7 @@ _ARENA_SPARE_BYTES = 256
 """Behind the arena of a host plan: vectors may read past the end of what they need, and use nothing of it."""
 
 
-def emit(plan: Plan, profile: bool = False) -> dict[str, str]:
+def emit(plan: RowPlan, profile: bool = False) -> dict[str, str]:
     """The program's files: net.h, net.c, net_weights.h, net_weights.c, main.c and the kernels it uses.
 
     With `profile`, the program also counts the clock's ticks and the calls of each stage, in the plan's order.
@@ -92,14 +92,14 @@ def emit(plan: Plan, profile: bool = False) -> dict[str, str]:
     return out
 
 
-def _batch_declaration(plan: Plan) -> list[str]:
+def _batch_declaration(plan: RowPlan) -> list[str]:
     return [
         "/* The same for so many images, one after another in memory as their outputs are, within the same arena. */",
         f"void net_run_batch({batch_arguments(plan)});",
     ]
 
 
-def _headers(plan: Plan, stage: Stage) -> tuple[str, ...]:
+def _headers(plan: RowPlan, stage: Stage) -> tuple[str, ...]:
     if stage.kernel is Kernel.XNOR and stage.packing is Packing.BLOCKS:
         return (*_HEADERS[Kernel.XNOR], "xnor_avx512.h")
     if stage.kernel is Kernel.GLOBAL_POOL and plan.host is not None:
@@ -154,7 +154,7 @@ def _header(known: Named) -> str:
     return "\n".join([*lines, "#endif", ""])
 
 
-def _schedule(known: Named, stored: Plan, headers: list[str], profile: bool) -> str:
+def _schedule(known: Named, stored: RowPlan, headers: list[str], profile: bool) -> str:
     """net.c; `stored` is the plan over the graph as the program stores it."""
     plan, graph = known.plan, stored.graph
     made = "a few pixels" if plan.host is None else "whole rows"
@@ -188,7 +188,7 @@ def _schedule(known: Named, stored: Plan, headers: list[str], profile: bool) -> 
     return "\n".join(parts)
 
 
-def _arena(plan: Plan) -> str:
+def _arena(plan: RowPlan) -> str:
     spare, place = (
         (0, "") if plan.host is None else (_ARENA_SPARE_BYTES, f" __attribute__((aligned({HOST_ALIGNMENT})))")
     )
@@ -196,7 +196,7 @@ def _arena(plan: Plan) -> str:
     return f"static int32_t words[{words}]{place};\nstatic uint8_t *const arena = (uint8_t *)words;\n"
 
 
-def _counters(plan: Plan) -> str:
+def _counters(plan: RowPlan) -> str:
     names = [f"of_{node.name}" for node in plan.graph.nodes]
     pools = [f"of_{s.node}" for g in plan.segments for s in g.stages if s.kernel is Kernel.GLOBAL_POOL]
     lines = [
@@ -211,7 +211,7 @@ def _counters(plan: Plan) -> str:
     return "\n".join(lines)
 
 
-def _threads(plan: Plan) -> str:
+def _threads(plan: RowPlan) -> str:
     """What each thread knows of its way through the schedule."""
     names = [f"of_{node.name}" for node in plan.graph.nodes]
     pools = [f"of_{s.node}" for g in plan.segments for s in g.stages if s.kernel is Kernel.GLOBAL_POOL]
@@ -235,7 +235,7 @@ def _threads(plan: Plan) -> str:
     return "\n".join([*lines, ""])
 
 
-def _trace(plan: Plan) -> str:
+def _trace(plan: RowPlan) -> str:
     alone, together, after = "", "", ""
     if plan.threads > 1:
         after = "; \\\n  rillet_did(&self->place), rillet_together(&self->place)"
@@ -266,13 +266,13 @@ def _trace(plan: Plan) -> str:
     )
 
 
-def _outside_rows(plan: Plan) -> dict[str, Array]:
+def _outside_rows(plan: RowPlan) -> dict[str, Array]:
     """Rows of padding, of zeros or of a zero point, one for each value that padding has."""
     found = outside_rows(plan) if plan.host is not None else {}
     return {name: np.full(count, value, dtype.numpy) for name, (dtype, value, count) in found.items()}
 
 
-def _profile(plan: Plan) -> str:
+def _profile(plan: RowPlan) -> str:
     count = sum(len(segment.stages) for segment in plan.segments)
     return (
         "/* Ticks and calls of each stage, its readers not counted; the last ticks are those of what is between. */\n"
@@ -282,7 +282,7 @@ def _profile(plan: Plan) -> str:
     )
 
 
-def _profiled(plan: Plan, stage: Stage) -> str:
+def _profiled(plan: RowPlan, stage: Stage) -> str:
     """A macro of a stage's name, behind its function: it does not expand within itself, so the function is called."""
     name, call = f"run_{stage.node}", f"run_{stage.node}({argument(plan)})"
     index = [s.node for segment in plan.segments for s in segment.stages].index(stage.node)
@@ -295,7 +295,7 @@ def _profiled(plan: Plan, stage: Stage) -> str:
     return f"#define {name}() RILLET_PROFILED(profile, {index}, {call})\n"
 
 
-def _outsides(plan: Plan) -> list[str]:
+def _outsides(plan: RowPlan) -> list[str]:
     """Constant pixels that stand for padding, one for each value that padding has."""
     widest: dict[tuple[int, DType], int] = {}
     for segment in plan.segments:
@@ -324,13 +324,13 @@ def _pushed(known: Named) -> str:
     )
 
 
-def _lent(plan: Plan) -> str:
+def _lent(plan: RowPlan) -> str:
     # A thread may look once more for rows of an image that was given up, while the caller begins the next.
     kind = c_type(input_of(plan).type) + (" *_Atomic " if plan.threads > 1 else " *")
     return f"/* The image of net_run, in the caller's memory; none while rows are pushed. */\nstatic {kind}{LENT};\n"
 
 
-def _segment(known: Named, plan: Plan, index: int, segment: Segment, profile: bool) -> str:
+def _segment(known: Named, plan: RowPlan, index: int, segment: Segment, profile: bool) -> str:
     """The stages of a segment, readers first, and the loop over its driver."""
     peak, driver = segment.peak_bytes, plan.graph.by_name[segment.driver]
     parts = [f"/* -- segment {index + 1}: {len(segment.stages)} stages, {peak} bytes -- */\n"]

@@ -3,33 +3,33 @@
 from rillet.backends.c.image import LENT, input_of, lends_image
 from rillet.backends.c.threads import argument, last_fields, parameter
 from rillet.ir.graph import Node
-from rillet.plan.plan import Kernel, Plan, Segment
+from rillet.plan.rows.plan import Kernel, RowPlan, Segment
 
 
-def outputs_of(plan: Plan) -> list[tuple[str, Node]]:
+def outputs_of(plan: RowPlan) -> list[tuple[str, Node]]:
     """The outputs, each with what its names in C end in: nothing for the first, then _2, _3 and so on."""
     names = dict.fromkeys(plan.graph.outputs)
     return [("" if i == 0 else f"_{i + 1}", plan.graph.by_name[name]) for i, name in enumerate(names)]
 
 
-def run_arguments(plan: Plan) -> str:
+def run_arguments(plan: RowPlan) -> str:
     """Parameters of net_run."""
     outputs = (f"net_output{end}_t *output{end}" for end, _ in outputs_of(plan))
     return ", ".join(["const net_input_t *image", *outputs])
 
 
-def batch_arguments(plan: Plan) -> str:
+def batch_arguments(plan: RowPlan) -> str:
     """Parameters of net_run_batch."""
     outputs = (f"net_output{end}_t *outputs{end}" for end, _ in outputs_of(plan))
     return ", ".join(["const net_input_t *images", "int32_t count", *outputs])
 
 
-def reads_pushed(plan: Plan) -> bool:
+def reads_pushed(plan: RowPlan) -> bool:
     """True where the first stage reads the pushed row where it lies."""
     return not plan.resident and input_of(plan).name not in plan.buffers
 
 
-def advance(plan: Plan, segment: Segment, driver: Node, indent: str) -> list[str]:
+def advance(plan: RowPlan, segment: Segment, driver: Node, indent: str) -> list[str]:
     """Lets the next tile of the driver in."""
     name, width = driver.name, driver.shape.width
     tile = segment.tile_pixels if segment.tile_rows else min(segment.tile_pixels, width)
@@ -45,7 +45,7 @@ def advance(plan: Plan, segment: Segment, driver: Node, indent: str) -> list[str
     return [indent + line for line in lines]
 
 
-def _finish(plan: Plan) -> list[str]:
+def _finish(plan: RowPlan) -> list[str]:
     """What follows the last row: the segments that are not pushed, and outputs as the caller knows them."""
     out = [f"  segment_{i + 1}({argument(plan)});" for i in range(0 if plan.resident else 1, len(plan.segments))]
     flips = [
@@ -63,11 +63,11 @@ def _finish(plan: Plan) -> list[str]:
     return [*out, *flips]
 
 
-def _pools(plan: Plan) -> bool:
+def _pools(plan: RowPlan) -> bool:
     return any(s.kernel is Kernel.GLOBAL_POOL for g in plan.segments for s in g.stages)
 
 
-def _stored_row(plan: Plan, to: str) -> str:
+def _stored_row(plan: RowPlan, to: str) -> str:
     """Keeps a row of the caller's."""
     source = input_of(plan)
     values = source.shape.width * source.shape.channels
@@ -77,12 +77,12 @@ def _stored_row(plan: Plan, to: str) -> str:
     return f"  if ({to} != row) {copy}" if plan.resident else f"  {copy}"
 
 
-def _begun(plan: Plan) -> list[str]:
+def _begun(plan: RowPlan) -> list[str]:
     """What an image begins with."""
     return ["  memset(&made, 0, sizeof made);", *(["  memset(&taken, 0, sizeof taken);"] if _pools(plan) else [])]
 
 
-def _takes(plan: Plan, name: str, pixels: int) -> list[str]:
+def _takes(plan: RowPlan, name: str, pixels: int) -> list[str]:
     """take_rows: a tile of rows is there, or the `whole` image."""
     rows = [*advance(plan, plan.segments[0], input_of(plan), "  ")]
     given = [parameter(plan)] if plan.threads > 1 else []
@@ -95,14 +95,14 @@ def _takes(plan: Plan, name: str, pixels: int) -> list[str]:
     return [f"static void take_rows({', '.join(given) or 'void'})", "{", *rows, *finish, "}", ""]
 
 
-def _take(plan: Plan, thread: str, whole: str) -> str:
+def _take(plan: RowPlan, thread: str, whole: str) -> str:
     """The call of it."""
     return (
         f"take_rows({', '.join([*([thread] if plan.threads > 1 else []), *([whole] if lends_image(plan) else [])])});"
     )
 
 
-def _gathers(plan: Plan, name: str) -> list[str]:
+def _gathers(plan: RowPlan, name: str) -> list[str]:
     """Of a tile of several rows, returns before it is full; `name` has the rows of full ones."""
     source, rows = input_of(plan), plan.segments[0].tile_rows
     return [
@@ -112,7 +112,7 @@ def _gathers(plan: Plan, name: str) -> list[str]:
     ]
 
 
-def _one_thread(plan: Plan, profile: bool) -> list[str]:
+def _one_thread(plan: RowPlan, profile: bool) -> list[str]:
     """net_start and net_push_row."""
     source, later = input_of(plan), _finish(plan)
     name, shape, lends = source.name, source.shape, lends_image(plan)
@@ -157,7 +157,7 @@ def _one_thread(plan: Plan, profile: bool) -> list[str]:
     return [*lines, "}", ""]
 
 
-def _several_threads(plan: Plan, profile: bool) -> list[str]:
+def _several_threads(plan: RowPlan, profile: bool) -> list[str]:
     """The same where threads go through the schedule side by side: the caller's with its rows, the others after it."""
     source, spent = input_of(plan), last_fields(plan)
     name, shape, several = source.name, source.shape, plan.segments[0].tile_rows > 1 and not plan.resident
@@ -231,7 +231,7 @@ def _several_threads(plan: Plan, profile: bool) -> list[str]:
     return [*lines, "  rillet_open(&gate);", f"  {_take(plan, 'self', '0')}", "}", ""]
 
 
-def _image(plan: Plan) -> list[str]:
+def _image(plan: RowPlan) -> list[str]:
     """Gives the program the caller's image."""
     source = input_of(plan)
     if not lends_image(plan):
@@ -243,7 +243,7 @@ def _image(plan: Plan) -> list[str]:
     return [*lines, f"  {_take(plan, 'threads', '1')}"]
 
 
-def entry_points(plan: Plan, profile: bool) -> str:
+def entry_points(plan: RowPlan, profile: bool) -> str:
     """The text of all of them."""
     source, outputs = input_of(plan), outputs_of(plan)
     name = source.name
@@ -273,12 +273,12 @@ def entry_points(plan: Plan, profile: bool) -> str:
     return "\n".join([*lines, ""])
 
 
-def _as(plan: Plan, node: Node, kind: str) -> str:
+def _as(plan: RowPlan, node: Node, kind: str) -> str:
     """The cast from the type that a value is kept in, where that is another."""
     return f"({kind} *)" if node.name in plan.flipped else ""
 
 
-def _batch(plan: Plan) -> list[str]:
+def _batch(plan: RowPlan) -> list[str]:
     image = "images + (size_t)i * NET_INPUT_HEIGHT * NET_INPUT_WIDTH * NET_INPUT_CHANNELS"
     outputs = [f"outputs{end} + (size_t)i * NET_OUTPUT{end.upper()}_SIZE" for end, _ in outputs_of(plan)]
     return [

@@ -5,7 +5,7 @@ import shlex
 import string
 from pathlib import Path
 
-from rillet.plan.plan import Plan
+from rillet.plan.rows.plan import RowPlan
 
 MACHINE_FLAGS = {
     "portable": (),
@@ -26,7 +26,7 @@ _CONTRACT = "-ffp-contract=off"
 _PLAIN = set(string.ascii_letters + string.digits + "/._- ")
 
 
-def machine_flags(plan: Plan) -> tuple[str, ...]:
+def machine_flags(plan: RowPlan) -> tuple[str, ...]:
     """Compiler flags of the plan's host; none for a portable plan."""
     if plan.host is None:
         return ()
@@ -35,13 +35,13 @@ def machine_flags(plan: Plan) -> tuple[str, ...]:
     return (*MACHINE_FLAGS[plan.host.kernels], *extras, _CONTRACT, *threads)
 
 
-def build_line(plan: Plan) -> str:
+def build_line(plan: RowPlan) -> str:
     """The command that builds the program by hand."""
     words = ("cc", "-O3", "-std=c99", *machine_flags(plan), "-Wall", "-Wextra")
     return " ".join((*words, "-o", "net", "main.c", "net.c", "net_weights.c", "-lm"))
 
 
-def run_line(plan: Plan, folder: Path) -> str:
+def run_line(plan: RowPlan, folder: Path) -> str:
     """The command for a shell that builds the program in a folder and runs it."""
     return f"cd {_word(str(folder))} && {build_line(plan)} && ./net IMAGE.raw"
 

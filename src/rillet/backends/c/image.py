@@ -1,18 +1,18 @@
 """The caller's image: whether a program reads it where it lies."""
 
 from rillet.ir.graph import Node
-from rillet.plan.plan import Kernel, Plan
+from rillet.plan.rows.plan import Kernel, RowPlan
 
 LENT = "lent"
 """The image that net_run was given, in C; nothing while rows are pushed."""
 
 
-def input_of(plan: Plan) -> Node:
+def input_of(plan: RowPlan) -> Node:
     """The network's input."""
     return plan.graph.input_nodes[0]
 
 
-def lends_image(plan: Plan) -> bool:
+def lends_image(plan: RowPlan) -> bool:
     """True where net_run needs no copy of the rows: all that reads the image copies rows to a band of its own.
 
     Such an image is kept as the caller gives it, flipped or not; the band has its rows as the program stores values.

@@ -7,8 +7,8 @@ from rillet.backends.c.packing import channel_rounding, integer_factors
 from rillet.backends.c.rows import channels_record
 from rillet.ir.graph import Array, Graph
 from rillet.ir.ops import Conv
-from rillet.plan.plan import Plan, Stage
-from rillet.plan.tilings import dense_depth
+from rillet.plan.host.tilings import dense_depth
+from rillet.plan.rows.plan import RowPlan, Stage
 
 _FOUR = 4
 """Places that are added up without a look at the end of the list."""
@@ -47,7 +47,7 @@ def list_arrays(graph: Graph, stage: Stage) -> dict[str, Array]:
     return arrays | {"by_integers": (~rounding.shown).astype(np.int32)}
 
 
-def lists(plan: Plan, stage: Stage, window: str) -> tuple[list[str], list[str]]:
+def lists(plan: RowPlan, stage: Stage, window: str) -> tuple[list[str], list[str]]:
     """Constants and lines of a stage by lists; `window` declares its window."""
     graph, node = plan.graph, plan.graph.by_name[stage.node]
     op, source = node.op, graph.by_name[node.inputs[0]]

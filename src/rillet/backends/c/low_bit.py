@@ -7,9 +7,9 @@ from rillet.backends.c.constants import ROUNDINGS, quant
 from rillet.ir.graph import Graph
 from rillet.ir.ops import Conv, Rounding
 from rillet.ir.types import DType
-from rillet.plan.kernels import xnor_bytes
-from rillet.plan.plan import Packing, Plan, Stage
-from rillet.plan.tilings import XNOR_PIXELS
+from rillet.plan.host.tilings import XNOR_PIXELS
+from rillet.plan.rows.kernels import xnor_bytes
+from rillet.plan.rows.plan import Packing, RowPlan, Stage
 
 
 def channels(graph: Graph, stage: Stage) -> tuple[str, str]:
@@ -34,7 +34,7 @@ def channels(graph: Graph, stage: Stage) -> tuple[str, str]:
     return f"  const rillet_low_bit channels = {{{arrays}, {numbers}}};", f"{ROUNDINGS[op.rounding]}, {how}"
 
 
-def xnor(plan: Plan, stage: Stage, window: str, place: Callable[[str], str]) -> tuple[list[str], list[str]]:
+def xnor(plan: RowPlan, stage: Stage, window: str, place: Callable[[str], str]) -> tuple[list[str], list[str]]:
     """Constants and lines of a convolution of binary values; `window` declares its window, `place` places pixels.
 
     Windows of bits are gathered; a mask tells the taps inside where some lie outside.

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from rillet.ir.graph import Graph, Node
-from rillet.plan.plan import Plan, Segment, Stage
+from rillet.plan.rows.plan import RowPlan, Segment, Stage
 
 RESERVED = frozenset({"quick_exit"})
 """Words that would be names of the C library behind a prefix: at_quick_exit."""
@@ -59,12 +59,12 @@ _SHOWN = [chr(i) if 32 <= i < 127 and chr(i) not in '"\\*?' else f"\\{i:03o}" fo
 class Named:
     """A plan whose names are identifiers, and what comments call its nodes, by these, and its network."""
 
-    plan: Plan
+    plan: RowPlan
     nodes: Mapping[str, str]
     graph: str
 
 
-def named(plan: Plan) -> Named:
+def named(plan: RowPlan) -> Named:
     """The plan as the backend gets to see it: with identifiers for names, and no other text of its file."""
     words = identifiers(node.name for node in plan.graph.nodes)
     # Working space is never called by its name in C; a dot keeps it from being called as a value is.

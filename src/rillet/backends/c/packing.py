@@ -10,8 +10,8 @@ from rillet.backends.c.constants import folded_bias, quant
 from rillet.backends.c.tiles import groups
 from rillet.ir.graph import Array, Graph, Node
 from rillet.ir.ops import Conv, Rounding
-from rillet.plan.plan import Kernel, Stage
-from rillet.plan.tilings import GROUP_ROWS, window_runs
+from rillet.plan.host.tilings import GROUP_ROWS, window_runs
+from rillet.plan.rows.plan import Kernel, Stage
 
 Indices = npt.NDArray[np.int64]
 _STORED_TOGETHER = 64

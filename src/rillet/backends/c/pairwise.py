@@ -11,14 +11,14 @@ from rillet.backends.c.reads import source_at
 from rillet.ir.graph import Node
 from rillet.ir.ops import Add, Constant, Input, Multiply, Rounding
 from rillet.ir.types import DType, Quant
-from rillet.plan.plan import Kernel, Plan, Stage
-from rillet.plan.tilings import VECTORS
+from rillet.plan.host.tilings import VECTORS
+from rillet.plan.rows.plan import Kernel, RowPlan, Stage
 
 _add = lru_cache(1024)(pairwise.add)
 _multiply = lru_cache(1024)(pairwise.multiply)
 
 
-def pairwise_constants(plan: Plan, stage: Stage) -> Pairwise | None:
+def pairwise_constants(plan: RowPlan, stage: Stage) -> Pairwise | None:
     """Constants of the vectors; None where the kernels of arithmetic.h are needed, or are faster."""
     graph, node = plan.graph, plan.graph.by_name[stage.node]
     if stage.kernel is not Kernel.ARITHMETIC or plan.host is None or plan.host.kernels not in VECTORS:
@@ -49,7 +49,7 @@ def _less_zero(clamp: Clamp, quant: Quant) -> Clamp:
     return Clamp(clamp.low - quant.zero_point, clamp.high - quant.zero_point)
 
 
-def pairwise_lines(plan: Plan, stage: Stage, k: Pairwise, low: str, high: str) -> tuple[list[str], list[str]]:
+def pairwise_lines(plan: RowPlan, stage: Stage, k: Pairwise, low: str, high: str) -> tuple[list[str], list[str]]:
     """The record of constants, and the lines of a tile."""
     graph, node = plan.graph, plan.graph.by_name[stage.node]
     mantissa, by = (k.multiplier.mantissa, k.multiplier.shift) if k.multiplier else (0, 0)

@@ -4,7 +4,7 @@ from rillet.backends.c.constants import outside_name, outside_value
 from rillet.backends.c.image import LENT, input_of, lends_image
 from rillet.ir.graph import Graph, Node
 from rillet.ir.ops import Constant, Pad, Resize, op_window
-from rillet.plan.plan import Kernel, Plan, Stage
+from rillet.plan.rows.plan import Kernel, RowPlan, Stage
 
 
 def windowed(node: Node, stage: Stage) -> bool:
@@ -35,20 +35,20 @@ def await_pixels(graph: Graph, node: Node) -> list[str]:
     return [f"    if ({' || '.join(missing)}) return;"]
 
 
-def place_of(plan: Plan, node: Node, pixel: str) -> str:
+def place_of(plan: RowPlan, node: Node, pixel: str) -> str:
     """Row and column of a pixel of the tile, which lies in one row, or is some whole rows."""
     if plan.host is None:
         return f"row, column + {pixel}"
     return f"row + ({pixel}) / {node.shape.width}, ({pixel}) % {node.shape.width}"
 
 
-def await_window(plan: Plan, node: Node) -> str:
+def await_window(plan: RowPlan, node: Node) -> str:
     """Returns from the stage unless the last pixel under the tile's windows is there."""
     source = node.inputs[0]
     return f"    if (made.of_{source} <= rillet_window_needs(window, {place_of(plan, node, 'n - 1')})) return;"
 
 
-def window_record(plan: Plan, node: Node) -> str:
+def window_record(plan: RowPlan, node: Node) -> str:
     """The constants of a stage's window over its input."""
     window, source = op_window(node.op), plan.graph.by_name[node.inputs[0]]
     assert window is not None

@@ -13,10 +13,9 @@ from rillet.backends.c.tiles import DenseTile, DepthwiseTile, Tile, groups
 from rillet.ir.graph import Graph, Node
 from rillet.ir.ops import Conv, Rounding
 from rillet.ir.types import DType
-from rillet.plan.plan import Kernel, Plan, Split, Stage
-from rillet.plan.shares import bounds as ends_of
-from rillet.plan.shares import share_rows, shares
-from rillet.plan.tilings import (
+from rillet.plan.host.threads import bounds as ends_of
+from rillet.plan.host.threads import share_rows, shares
+from rillet.plan.host.tilings import (
     GROUP_ROWS,
     MOST_NEIGHBOURS,
     VECTORS,
@@ -27,17 +26,18 @@ from rillet.plan.tilings import (
     split,
     window_runs,
 )
+from rillet.plan.rows.plan import Kernel, RowPlan, Split, Stage
 
 Body = tuple[list[str], list[str]]
 
 
-def lanes(plan: Plan) -> int:
+def lanes(plan: RowPlan) -> int:
     """Lanes of 32 bits of the plan's vectors."""
     assert plan.host is not None
     return VECTORS[plan.host.kernels].lanes
 
 
-def used_tiles(plan: Plan) -> set[Tile]:
+def used_tiles(plan: RowPlan) -> set[Tile]:
     """Every register tile that the plan's stages call."""
     out: set[Tile] = set()
     for segment in plan.segments:
@@ -103,14 +103,14 @@ def _windows(node: Node, stage: Stage) -> bool:
     return not in_line(node, stage.tiling.parts)
 
 
-def _pixel_tiles(plan: Plan, node: Node, stage: Stage) -> list[int]:
+def _pixel_tiles(plan: RowPlan, node: Node, stage: Stage) -> list[int]:
     """Sizes of the pixel tiles, the largest first: those of every piece that a thread makes at once."""
     assert stage.tiling is not None
     counts = shares(node.shape, stage.tile_pixels, stage.split, plan.threads, row_by_row=_windows(node, stage))
     return sorted({size for count in counts for size in split(count, stage.tiling.pixels)}, reverse=True)
 
 
-def dense(plan: Plan, node: Node, stage: Stage, window: str) -> Body:
+def dense(plan: RowPlan, node: Node, stage: Stage, window: str) -> Body:
     """Constants and lines of a convolution by dense tiles; `window` declares its window."""
     graph, op = plan.graph, node.op
     assert isinstance(op, Conv)
@@ -174,7 +174,7 @@ def _rows(node: Node, stage: Stage) -> tuple[str, str]:
     return ("top", "high") if stage.split is Split.ROWS else ("", f"n / {node.shape.width}")
 
 
-def _band(plan: Plan, node: Node, stage: Stage) -> Body:
+def _band(plan: RowPlan, node: Node, stage: Stage) -> Body:
     """The band of padded rows that windows are read from, and how they lie in it; each thread fills its own."""
     graph, op = plan.graph, node.op
     assert isinstance(op, Conv)
@@ -221,7 +221,7 @@ def _channel_blocks(node: Node, width: int) -> list[_Block]:
     return out
 
 
-def _row_tiles(plan: Plan, node: Node, stage: Stage, vectors: int) -> Iterator[tuple[DepthwiseTile, int, int]]:
+def _row_tiles(plan: RowPlan, node: Node, stage: Stage, vectors: int) -> Iterator[tuple[DepthwiseTile, int, int]]:
     """Tiles along one row, each of so many vectors, as (tile, first pixel, how many like it in a row); each in one
     thread's share.
     """
@@ -247,7 +247,7 @@ def _row_tiles(plan: Plan, node: Node, stage: Stage, vectors: int) -> Iterator[t
     yield from found
 
 
-def outside_rows(plan: Plan) -> dict[str, tuple[DType, int, int]]:
+def outside_rows(plan: RowPlan) -> dict[str, tuple[DType, int, int]]:
     """Arrays of padding that depthwise rows above and below a map read: name -> (type, value, values)."""
     out: dict[str, tuple[DType, int, int]] = {}
     for segment in plan.segments:
@@ -274,7 +274,7 @@ def outside_row_name(graph: Graph, node: Node) -> str:
     return f"net_row_{outside_name(outside_value(graph, node), dtype)}"
 
 
-def depthwise(plan: Plan, node: Node, stage: Stage, window: str) -> Body:
+def depthwise(plan: RowPlan, node: Node, stage: Stage, window: str) -> Body:
     """Constants and lines of a depthwise convolution, row by row."""
     graph, op = plan.graph, node.op
     assert isinstance(op, Conv)

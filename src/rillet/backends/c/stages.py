@@ -6,7 +6,7 @@ from rillet.backends.c.reads import windowed
 from rillet.backends.c.threads import argument, await_lines, done_lines, parameter, share
 from rillet.ir.graph import Graph, Node
 from rillet.ir.ops import Conv, op_macs, op_name
-from rillet.plan.plan import Buffer, BufferKind, Kernel, Plan, Segment, Split, Stage
+from rillet.plan.rows.plan import Buffer, BufferKind, Kernel, RowPlan, Segment, Split, Stage
 
 APART_MACS = 16_384
 """Multiply-accumulates of a firing from which on a call of its function costs nothing."""
@@ -38,7 +38,7 @@ def constant_accessor(known: Named, node: Node) -> str:
     )
 
 
-def stage_text(known: Named, plan: Plan, segment: Segment, stage: Stage) -> str:
+def stage_text(known: Named, plan: RowPlan, segment: Segment, stage: Stage) -> str:
     """The function that makes a stage's pixels as long as it can, and lets its readers run after each tile."""
     graph = plan.graph
     node = graph.by_name[stage.node]
@@ -80,7 +80,7 @@ def _apart(node: Node, stage: Stage, macs: int) -> str:
 
 
 def _shared(
-    plan: Plan, segment: Segment, stage: Stage, ready: list[str], lines: list[str]
+    plan: RowPlan, segment: Segment, stage: Stage, ready: list[str], lines: list[str]
 ) -> tuple[list[str], list[str]]:
     """The same for one of several threads: when it may fire, and its share."""
     node, done = plan.graph.by_name[stage.node], done_lines(plan, segment, stage)

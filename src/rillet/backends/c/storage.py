@@ -8,13 +8,13 @@ from rillet.ir.graph import Array, Node
 from rillet.ir.ops import Constant
 from rillet.ir.sharing import remade
 from rillet.ir.types import DType, Quant
-from rillet.plan.plan import Plan
+from rillet.plan.rows.plan import RowPlan
 
 _STORED = {DType.I8: (DType.U8, 128), DType.U8: (DType.I8, -128)}
 """The type in which a flipped value is kept, and what is added to it."""
 
 
-def as_stored(plan: Plan) -> Plan:
+def as_stored(plan: RowPlan) -> RowPlan:
     """The plan over the graph as its program stores it: flipped values have the other type, their zero points moved."""
     if not plan.flipped:
         return plan
@@ -35,7 +35,7 @@ def _flipped(node: Node) -> Node:
     return replace(node, op=op, type=replace(node.type, dtype=dtype, quant=moved))
 
 
-def offset(plan: Plan, node: Node) -> int:
+def offset(plan: RowPlan, node: Node) -> int:
     """What the values of `node`, which `plan` stores, are more than the graph says."""
     if node.name not in plan.flipped:
         return 0

@@ -2,20 +2,20 @@
 
 from rillet.ir.graph import Node
 from rillet.ir.ops import Input, op_window
-from rillet.plan.plan import BufferKind, Kernel, Plan, Segment, Split, Stage
-from rillet.plan.shares import tile_rows
+from rillet.plan.host.threads import tile_rows
+from rillet.plan.rows.plan import BufferKind, Kernel, RowPlan, Segment, Split, Stage
 
 PLACE = "&self->place"
 SUM_LANES = 16
 """Channels that kernels/pool_rows.h sums side by side."""
 
 
-def parameter(plan: Plan) -> str:
+def parameter(plan: RowPlan) -> str:
     """What functions of the schedule take: nothing, or the thread that goes through it."""
     return "void" if plan.threads == 1 else "net_thread *const self"
 
 
-def argument(plan: Plan) -> str:
+def argument(plan: RowPlan) -> str:
     """The same where such a function is called by another."""
     return "" if plan.threads == 1 else "self"
 
@@ -109,15 +109,15 @@ def _stage(segment: Segment, name: str) -> Stage | None:
     return next((stage for stage in segment.stages if stage.node == name), None)
 
 
-def _readers(plan: Plan, segment: Segment, name: str) -> list[Stage]:
+def _readers(plan: RowPlan, segment: Segment, name: str) -> list[Stage]:
     return [stage for stage in segment.stages if name in plan.graph.by_name[stage.node].inputs]
 
 
-def _pushed(plan: Plan, segment: Segment, name: str) -> bool:
+def _pushed(plan: RowPlan, segment: Segment, name: str) -> bool:
     return name == segment.driver and isinstance(plan.graph.by_name[name].op, Input) and not plan.resident
 
 
-def _own(plan: Plan, source: Stage, reader: Stage) -> bool:
+def _own(plan: RowPlan, source: Stage, reader: Stage) -> bool:
     """True where every thread reads only what it made itself."""
     made, node = plan.graph.by_name[source.node], plan.graph.by_name[reader.node]
     if source.split is not reader.split or source.split is Split.CHANNELS:
@@ -130,7 +130,7 @@ def _own(plan: Plan, source: Stage, reader: Stage) -> bool:
     return made.shape == node.shape and (window is None or window.pointwise) and reader.kernel is not Kernel.COPY
 
 
-def _crosses(plan: Plan, segment: Segment, name: str) -> list[Stage]:
+def _crosses(plan: RowPlan, segment: Segment, name: str) -> list[Stage]:
     """Stages of the segment that read what another thread made."""
     source = _stage(segment, name)
     if source is None:
@@ -138,19 +138,19 @@ def _crosses(plan: Plan, segment: Segment, name: str) -> list[Stage]:
     return [reader for reader in _readers(plan, segment, name) if not _own(plan, source, reader)]
 
 
-def _shared_scratch(plan: Plan, segment: Segment) -> list[Stage]:
+def _shared_scratch(plan: RowPlan, segment: Segment) -> list[Stage]:
     """Stages that gather in the same place, where there are several."""
     users = [s for s in segment.stages if s.scratch and plan.buffers[s.scratch].kind is BufferKind.SCRATCH]
     return users if len(users) > 1 else []
 
 
-def _spent(plan: Plan, segment: Segment, name: str) -> bool:
+def _spent(plan: RowPlan, segment: Segment, name: str) -> bool:
     """True where places of a value are written again while other threads may still read them."""
     ring = name in plan.buffers and plan.buffers[name].kind is BufferKind.RING
     return ring and bool(_crosses(plan, segment, name))
 
 
-def waits(plan: Plan, segment: Segment, stage: Stage) -> list[str]:
+def waits(plan: RowPlan, segment: Segment, stage: Stage) -> list[str]:
     """The firings after which the stage's may begin, as fields of a thread's `last`."""
     inputs = dict.fromkeys(plan.graph.by_name[stage.node].inputs)
     found = [f"wrote_{n}" for n in inputs if _stage(segment, n) and stage in _crosses(plan, segment, n)]
@@ -161,7 +161,7 @@ def waits(plan: Plan, segment: Segment, stage: Stage) -> list[str]:
     return found
 
 
-def marks(plan: Plan, segment: Segment, stage: Stage) -> list[str]:
+def marks(plan: RowPlan, segment: Segment, stage: Stage) -> list[str]:
     """What others will wait for: fields that are set to the stage's firing."""
     inputs = dict.fromkeys(plan.graph.by_name[stage.node].inputs)
     found = [f"wrote_{stage.node}"] if _crosses(plan, segment, stage.node) else []
@@ -173,20 +173,20 @@ def marks(plan: Plan, segment: Segment, stage: Stage) -> list[str]:
     return found
 
 
-def last_fields(plan: Plan) -> list[str]:
+def last_fields(plan: RowPlan) -> list[str]:
     """All such fields of the program."""
     found = (field for g in plan.segments for stage in g.stages for field in marks(plan, g, stage))
     return list(dict.fromkeys(found))
 
 
-def await_lines(plan: Plan, segment: Segment, stage: Stage) -> list[str]:
+def await_lines(plan: RowPlan, segment: Segment, stage: Stage) -> list[str]:
     """Waits until a stage may fire."""
     if plan.threads == 1:
         return []
     return [f"    rillet_after({PLACE}, self->last.{field});" for field in waits(plan, segment, stage)]
 
 
-def done_lines(plan: Plan, segment: Segment, stage: Stage) -> list[str]:
+def done_lines(plan: RowPlan, segment: Segment, stage: Stage) -> list[str]:
     """Says that a thread's share of a firing is done."""
     if plan.threads == 1:
         return []

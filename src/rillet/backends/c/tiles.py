@@ -4,7 +4,7 @@ registers. One function a shape; the numbers of a layer are literal arguments of
 
 from dataclasses import dataclass
 
-from rillet.plan.tilings import GROUP_ROWS
+from rillet.plan.host.tilings import GROUP_ROWS
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -1,0 +1,1 @@
+"""Questions of the sources' tables, not of a user's network."""

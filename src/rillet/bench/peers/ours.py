@@ -1,0 +1,61 @@
+"""Rillet itself as one of the runtimes that are compared: what is built before, and what the measured process does.
+
+This is the only place that knows how Rillet's fastest program for this machine is made and called.
+"""
+
+import ctypes
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rillet.bench.peers.sessions import Session
+from rillet.errors import Unsupported
+
+if TYPE_CHECKING:
+    from rillet.ir.graph import Array, Graph
+    from rillet.plan.rows.plan import RowPlan
+
+
+def kernels() -> str:
+    """What the fastest program is made of."""
+    from rillet.targets.host import this_host
+
+    return this_host().kernels
+
+
+def plan(graph: "Graph", ram_bytes: int | None = None, threads: int = 1) -> "RowPlan":
+    """The plan that runs fastest here, within so many bytes of activations where they are said."""
+    # Imported here, as below: the process that is measured has the library alone.
+    from rillet.plan.host.planner import plan_host
+    from rillet.targets.host import this_host
+
+    return plan_host(graph, this_host(), ram_bytes=ram_bytes, threads=threads)
+
+
+def prepare(graph: "Graph", threads: int) -> Path:
+    """The shared library of `graph` for so many threads; raises Unsupported where there is none for so many."""
+    from rillet.backends.c.emit import emit
+    from rillet.backends.c.flags import machine_flags
+    from rillet.plan.host.threads import MAX_THREADS
+    from rillet.system.build import build_library
+
+    if threads > MAX_THREADS:
+        raise Unsupported(f"threads must be at most {MAX_THREADS}, got {threads}")
+    made = plan(graph, threads=threads)
+    return build_library(emit(made), machine_flags(made))
+
+
+def start(job: Mapping[str, Any]) -> Session:
+    """The library, loaded; `job` says the shapes and element types of its outputs."""
+    library = ctypes.CDLL(job["file"])
+    library.net_run.restype = None
+    outputs: list[Array] = [np.empty(o["shape"], o["dtype"]) for o in job["outputs"]]
+    image = np.empty(job["shape"], job["dtype"])
+    pointers = [ctypes.c_void_p(array.ctypes.data) for array in (image, *outputs)]
+
+    def feed(given: "Array") -> None:
+        image[...] = given
+
+    return Session(feed, lambda: library.net_run(*pointers), lambda: outputs[0].copy())

@@ -1,0 +1,312 @@
+"""Rillet beside other runtimes in alternating rounds: times, ratios by round, memory, and how far from the limit."""
+
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+
+from rillet.bench.ceiling import Ceiling, Meter
+from rillet.bench.machine import Machine, machine
+from rillet.bench.peers import OURS, PRECISIONS, Peer
+from rillet.bench.peers.files import Given, Request, TorchScript, precision_of, prepare
+from rillet.bench.peers.ours import kernels
+from rillet.bench.peers.process import Process
+from rillet.errors import GraphError, Unsupported
+from rillet.ir.graph import Array, Graph
+from rillet.runtime.quantization import quantize_with
+from rillet.runtime.verify import random_inputs
+from rillet.transforms.dequantize import dequantize
+from rillet.transforms.fold import fold
+
+ROUNDS = 20
+ROUND_MS = 50.0
+"""About how long one runtime is at work in a round."""
+LEAST_RUNS, MOST_RUNS = 3, 200
+"""Inferences of one runtime in a round that are timed."""
+UNCOUNTED = 2
+"""Inferences before them, which bring the weights back that the others drove from the caches."""
+REST_SECONDS = 0.01
+"""Between two runtimes: threads that spin in wait for more work go to sleep."""
+IMAGES = 4
+"""Seeded random inputs on which answers are compared."""
+CALIBRATION_IMAGES = 2
+"""Of noise: speed does not depend on what a network sees."""
+COLD_RUNS = 3
+COLD_MOST_BYTES = 2**29
+MOST_ROUNDS, MOST_THREADS = 10_000, 256
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """A ratio round by round: its median, and the 10th and 90th percentile."""
+
+    median: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One runtime at one precision and number of threads."""
+
+    runtime: str
+    version: str
+    precision: str
+    threads: int
+    min_ms: float
+    median_ms: float
+    ratio: Spread | None
+    """How many times as fast Rillet is: its time goes into this runtime's so often; None where Rillet did not run."""
+    rss_mb: float | None
+    """Resident memory above the idle interpreter, in 10^6 bytes."""
+    cold_ms: float
+    """Median of single inferences after the caches were emptied."""
+    first_ms: float
+    """From nothing to the first result: import, load, and one inference."""
+    gmacs: float
+    """10^9 multiply-accumulates a second at the minimum time."""
+    peak_share: float | None
+    """Of the peak rate measured between the rounds."""
+    difference: float | None
+    """Largest difference from Rillet's answers: steps for int8, for f32 a share of the largest value."""
+    same_top1: int | None
+    """Of `images` answers, those with Rillet's class first."""
+    images: int
+    runs: int
+    """Inferences timed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A runtime that has no figure, and why."""
+
+    runtime: str
+    precision: str
+    threads: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """All figures of one command."""
+
+    model: str
+    macs: int
+    rounds: int
+    kernels: str
+    """What Rillet's program is made of."""
+    machine: Machine
+    ceilings: tuple[Ceiling, ...]
+    records: tuple[Record, ...]
+    refusals: tuple[Refusal, ...]
+
+
+def _silent(done: int, total: int) -> None:
+    """No progress."""
+
+
+def spread(numbers: Sequence[float]) -> Spread:
+    """Median, 10th and 90th percentile (linear between neighbours); raises ValueError for none."""
+    if not numbers:
+        raise ValueError("numbers must not be empty")
+    low, middle, high = np.percentile(np.array(numbers, np.float64), (10, 50, 90))
+    return Spread(float(middle), float(low), float(high))
+
+
+def ratios(ours: Sequence[float], others: Sequence[float]) -> Spread:
+    """How many times as fast Rillet is, from the least times of the same rounds: a disturbance only adds to a time."""
+    return spread([other / own for own, other in zip(ours, others, strict=True)])
+
+
+def turns(names: Sequence[str], rounds: int) -> Iterator[tuple[str, ...]]:
+    """The order of each round: everyone is first, second and so on equally often."""
+    for i in range(rounds):
+        first = i % len(names)
+        yield (*names[first:], *names[:first])
+
+
+def agreement(ours: Array, theirs: Array, precision: str) -> tuple[float, int]:
+    """Largest difference (see `Record.difference`), and how many answers have the same class first."""
+    want, have = ours.reshape(len(ours), -1).astype(np.float64), theirs.reshape(len(theirs), -1).astype(np.float64)
+    apart = float(np.abs(want - have).max())
+    if precision == "f32":
+        apart /= float(np.abs(want).max()) or 1.0
+    return apart, int((want.argmax(1) == have.argmax(1)).sum())
+
+
+def forms(graph: Graph, precisions: Sequence[str] | None) -> dict[str, Graph]:
+    """The network at each precision, batch norms folded; its own where none is said.
+
+    A quantised network has a float32 form, a float32 one is quantised by the rule `shift`, calibrated on noise. Raises
+    GraphError for a precision that is none.
+    """
+    own = precision_of(graph)
+    out: dict[str, Graph] = {}
+    for precision in precisions or (own,):
+        if precision not in PRECISIONS:
+            raise GraphError(f"--precision must be of {', '.join(PRECISIONS)}, got {precision!r}")
+        if precision == "int8" and own == "f32":
+            out[precision] = quantize_with(graph, random_inputs(graph, CALIBRATION_IMAGES))
+        else:
+            out[precision] = fold(dequantize(graph) if precision == "f32" else graph)
+    return out
+
+
+def bench(
+    graph: Graph,
+    peers: Sequence[Peer],
+    *,
+    threads: Sequence[int] = (1,),
+    precisions: Sequence[str] | None = None,
+    rounds: int = ROUNDS,
+    given: Given | None = None,
+    torch_script: TorchScript | None = None,
+    progress: Callable[[int, int], None] = _silent,
+) -> Bench:
+    """Measures Rillet and `peers` on `graph`, which has weights; `given` is the .tflite it came from, unchanged.
+
+    A peer that cannot take the network is a refusal, not an error. Raises GraphError for numbers of threads or rounds
+    and for precisions that make no sense.
+    """
+    for count in threads:
+        if not 1 <= count <= MOST_THREADS:
+            raise GraphError(f"--threads must be from 1 to {MOST_THREADS}, got {count}")
+    if not 1 <= rounds <= MOST_ROUNDS:
+        raise GraphError(f"--rounds must be from 1 to {MOST_ROUNDS}, got {rounds}")
+    made, here = forms(graph, precisions), machine()
+    own, total = precision_of(graph), len(made) * len(threads) * rounds
+    records: list[Record] = []
+    refusals: list[Refusal] = []
+    ceilings: list[Ceiling] = []
+    done = 0
+
+    def advance() -> None:
+        nonlocal done
+        done += 1
+        progress(done, total)
+
+    with tempfile.TemporaryDirectory(prefix="rillet-bench-") as name:
+        for count in threads:
+            meter = Meter(here, count)
+            meter.measure_reads()
+            runs: list[_Field] = []
+            for precision, form in made.items():
+                request = Request(form, count, Path(name), given if precision == own else None, torch_script)
+                field = _Field(request, precision, peers)
+                field.race(rounds, meter, advance)
+                runs.append(field)
+            ceilings.append(meter.ceiling())
+            for field in runs:
+                records += field.records(ceilings[-1])
+                refusals += field.refusals
+    return Bench(graph.name, graph.macs, rounds, kernels(), here, tuple(ceilings), tuple(records), tuple(refusals))
+
+
+@dataclass
+class _Runner:
+    """A runtime at work."""
+
+    name: str
+    version: str
+    process: Process
+    first_ms: float
+    count: int = 0
+    answers: Array | None = None
+    rss_bytes: int | None = None
+    cold_ms: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.times: list[list[float]] = []
+
+
+class _Field:
+    """All runtimes at one precision and number of threads."""
+
+    def __init__(self, request: Request, precision: str, peers: Sequence[Peer]) -> None:
+        self.request, self.precision = request, precision
+        self.refusals: list[Refusal] = []
+        self._versions = {OURS: _own_version(), **{peer.name: peer.version for peer in peers}}
+        self._runners: dict[str, _Runner] = {}
+
+    def race(self, rounds: int, meter: Meter, advance: Callable[[], None]) -> None:
+        """Starts everyone, looks at answers and memory, and lets them run in turn."""
+        images = self.request.folder / f"images-{self.precision}.npy"
+        np.save(images, np.stack(list(random_inputs(self.request.graph, IMAGES))))
+        cold_bytes = min(4 * meter.machine.cache(3), COLD_MOST_BYTES)
+        with ExitStack() as stack:
+            for name in self._versions:
+                self._trying(name, lambda name=name: self._start(name, images, cold_bytes, stack))
+            for order in turns(tuple(self._versions), rounds):
+                meter.measure()
+                for name in order:
+                    if name in self._runners:
+                        self._trying(name, lambda name=name: self._round(name))
+                        time.sleep(REST_SECONDS)
+                advance()
+
+    def _trying(self, name: str, work: Callable[[], None]) -> None:
+        """Does something with a runtime; one that fails at it is out of the race."""
+        try:
+            work()
+        except Unsupported as error:
+            self._runners.pop(name, None)
+            self.refusals.append(Refusal(name, self.precision, self.request.threads, str(error)))
+
+    def _start(self, name: str, images: Path, cold_bytes: int, stack: ExitStack) -> None:
+        job = prepare(name, self.request)
+        process = Process(self.request.threads)
+        stack.callback(process.end)
+        first = process.ask("start", images=str(images), **job)["first_ms"]
+        runner = _Runner(name, self._versions[name], process, first)
+        answers = self.request.folder / f"answers-{name}.npy"
+        process.ask("answers", file=str(answers))
+        runner.answers = np.load(answers)
+        warm = median(process.ask("run", before=UNCOUNTED, count=LEAST_RUNS)["ms"])
+        runner.count = max(LEAST_RUNS, min(MOST_RUNS, round(ROUND_MS / warm)))
+        runner.rss_bytes = process.ask("memory")["bytes"]
+        runner.cold_ms = median(process.ask("cold", bytes=cold_bytes, count=COLD_RUNS)["ms"])
+        self._runners[name] = runner
+
+    def _round(self, name: str) -> None:
+        runner = self._runners[name]
+        runner.times.append(runner.process.ask("run", before=UNCOUNTED, count=runner.count)["ms"])
+
+    def records(self, ceiling: Ceiling) -> Iterator[Record]:
+        """A record for each runtime that ran all rounds."""
+        ours = self._runners.get(OURS)
+        own = [min(times) for times in ours.times] if ours else []
+        for runner in self._runners.values():
+            times = [t for block in runner.times for t in block]
+            apart = same = None
+            if ours is not None and ours.answers is not None and runner.answers is not None:
+                apart, same = agreement(ours.answers, runner.answers, self.precision)
+            gmacs, peak = self.request.graph.macs / min(times) / 1e6, ceiling.gmacs(self.precision)
+            yield Record(
+                runtime=runner.name,
+                version=runner.version,
+                precision=self.precision,
+                threads=self.request.threads,
+                min_ms=min(times),
+                median_ms=median(times),
+                ratio=ratios(own, [min(block) for block in runner.times]) if own else None,
+                rss_mb=None if runner.rss_bytes is None else runner.rss_bytes / 1e6,
+                cold_ms=runner.cold_ms,
+                first_ms=runner.first_ms,
+                gmacs=gmacs,
+                peak_share=gmacs / peak if peak else None,
+                difference=apart,
+                same_top1=same,
+                images=IMAGES,
+                runs=len(times),
+            )
+
+
+def _own_version() -> str:
+    from rillet import __version__
+
+    return __version__

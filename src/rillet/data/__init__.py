@@ -1,0 +1,1 @@
+"""Pictures and data sets: read, fetched, laid out as inputs."""

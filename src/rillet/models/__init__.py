@@ -1,0 +1,1 @@
+"""What a user calls a MODEL: found, read, changed, compared and written."""

@@ -1,0 +1,1 @@
+"""Row plans for speed on a processor with vectors and threads."""

@@ -1,0 +1,301 @@
+"""Kernels of a host: which register tile does a node's work, by instruction set, and where the portable one must do."""
+
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+import numpy as np
+
+from rillet.arithmetic.affine import FLOAT_MOST, FLOAT_SHIFT
+from rillet.arithmetic.convolution import multipliers, stored_weights
+from rillet.ir.graph import Graph, Node
+from rillet.ir.ops import Conv, Rounding, Window
+from rillet.ir.types import DType
+from rillet.plan.host.threads import LEAST_EVEN, evenness, pixel_split, share_rows, shares
+from rillet.plan.rows.kernels import Choice, choose
+from rillet.plan.rows.plan import Kernel, Packing, Split, Tiling
+
+
+@dataclass(frozen=True, slots=True)
+class Vectors:
+    """An instruction set: lanes of 32 bits in a register, how many registers, and the register tiles that fit them."""
+
+    lanes: int
+    registers: int
+    real_pixels: dict[int, int]
+    """Vectors of a dense tile -> most pixels: their sums fit beside the weights, and longer tiles are no faster."""
+    byte_pixels: dict[int, int]
+    """The same for bytes."""
+    byte: DType
+    """What its dot products take activations of bytes as."""
+
+
+_NEON = {1: 14, 2: 12, 3: 8, 4: 6, 6: 4, 8: 2}
+VECTORS = {
+    "avx512": Vectors(16, 32, {1: 14, 2: 7, 3: 5, 4: 5, 5: 4}, {1: 14, 2: 8, 3: 5, 4: 4, 5: 4, 6: 4, 8: 2}, DType.U8),
+    "avx2": Vectors(8, 16, {1: 8, 2: 6, 3: 4, 6: 1}, {1: 8, 2: 4, 4: 2}, DType.U8),
+    "neon": Vectors(4, 32, _NEON, _NEON, DType.I8),
+}
+_LATENCY = 8
+"""Independent sums that keep two multiply-add units of four cycles busy."""
+_TILE_STEPS = 12
+"""What it takes to begin and end a tile, in steps of one multiply-add."""
+_CROWDED = 32
+"""Storing takes twice as long with so many sums: the next tile's work then hardly fits beside it."""
+MAX_ROW_TAPS = 64
+"""Widest window that a depthwise tile is written out for; wider ones take the portable kernel."""
+GROUP_ROWS = 4
+"""Rows of a window that one dot product of bytes takes in."""
+MOST_NEIGHBOURS = 14
+"""Pixels of a depthwise tile: more lengthen the program, and hardly save loads."""
+
+_ALONE = (Kernel.LOW_BIT, Kernel.LOW_BIT_DEPTHWISE, Kernel.XNOR, Kernel.SIGN)
+"""Portable kernels that are not shared among threads: what they gather lies in one place."""
+
+
+def choose_on(graph: Graph, node: Node, tile_pixels: int, kernels: str, threads: int = 1) -> Choice:
+    """The kernel for `node` on a host of this kernel set, and how so many threads share it; raises Unsupported where
+    there is none.
+    """
+    if threads == 1:
+        return _choose(graph, node, tile_pixels, kernels, Split.NONE, 1)
+    split, even_pixels = pixel_split(node.shape, tile_pixels, threads)
+    made = _choose(graph, node, tile_pixels, kernels, split, threads)
+    if made.kernel is Kernel.GLOBAL_POOL:
+        return replace(made, split=Split.CHANNELS)
+    if made.kernel is Kernel.DENSE:
+        made = replace(made, scratch_bytes=made.scratch_bytes * threads)
+    if made.kernel not in (Kernel.TILES, Kernel.DEPTHWISE_TILES):
+        return made
+    by_channels = _choose(graph, node, tile_pixels, kernels, Split.CHANNELS, threads)
+    even_channels = evenness(channel_units(node, by_channels, kernels), threads)
+    heavy = made.kernel is Kernel.TILES and _weighs(graph, node) > tile_pixels * node.type.pixel_bytes
+    if even_channels > even_pixels and (heavy or even_pixels < LEAST_EVEN):
+        return by_channels
+    return made if even_pixels >= LEAST_EVEN or not heavy else by_channels
+
+
+def channel_units(node: Node, choice: Choice, kernels: str) -> int:
+    """Groups of output channels that a thread makes all or none of."""
+    assert choice.tiling is not None
+    return -(-node.shape.channels // (choice.tiling.vectors * VECTORS[kernels].lanes))
+
+
+def _weighs(graph: Graph, node: Node) -> int:
+    return dense_depth(graph, node) * node.shape.channels * node.type.dtype.numpy.itemsize
+
+
+def _choose(graph: Graph, node: Node, tile_pixels: int, kernels: str, split: Split, threads: int) -> Choice:
+    op = node.op
+    if kernels == "avx512" and isinstance(op, Conv) and graph.input_types(node)[0].dtype is DType.BINARY:
+        choice, results = choose(graph, node, tile_pixels), -(-op.out_channels // 8) * 8 * 4
+        scratch = XNOR_PIXELS * (choice.scratch_bytes + results)
+        return replace(choice, packing=Packing.BLOCKS, scratch_bytes=scratch)
+    if (
+        kernels not in VECTORS
+        or not isinstance(op, Conv)
+        or any(value.dtype in (DType.BINARY, DType.I32) for value in (node.type, *graph.input_types(node)))
+        or not (weight_parts(graph, node) and _fits_floats(graph, node))
+    ):
+        return _portable(graph, node, tile_pixels, split)
+    source, vectors = graph.input_shapes(node)[0], VECTORS[kernels]
+    real = node.type.quant is None
+    if op.depthwise(source) and op.out_channels == source.channels and op.window.extent[1] <= MAX_ROW_TAPS:
+        choose(graph, node, tile_pixels)  # refuses types that have no kernel
+        tiling = replace(_depthwise(op.window, real, vectors, node), parts=weight_parts(graph, node))
+        return Choice(Kernel.DEPTHWISE_TILES, Packing.BLOCKS, tiling=tiling, split=split)
+    if op.groups == 1:
+        choose(graph, node, tile_pixels)
+        parts, depth = weight_parts(graph, node), dense_depth(graph, node)
+        if kernels == "avx512" and lists_pay(graph, node, tile_pixels, threads):
+            gathered = 0 if op.window.pointwise and parts == 1 else tile_pixels * depth * (4 if real else 1)
+            abreast = ABREAST[tile_pixels > ABREAST[0]]
+            scratch = gathered + lists_scratch(depth, op.out_channels, abreast)
+            return Choice(Kernel.LISTS, Packing.PLACES, scratch_bytes=scratch, tiling=Tiling(abreast, 1))
+        windows, band = not in_line(node, parts), 0
+        if windows:
+            # Each thread has a band of its own.
+            band = threads * band_values(graph, node, share_rows(node.shape, tile_pixels, split, threads))
+        pixels = max(shares(node.shape, tile_pixels, split, threads, row_by_row=windows))
+        over = threads if split is Split.CHANNELS else 1
+        tiling = replace(dense_tiling(op.out_channels, pixels, depth, real, kernels, over), parts=parts)
+        scratch = band * (4 if real else 1)
+        return Choice(Kernel.TILES, Packing.BLOCKS, scratch_bytes=scratch, tiling=tiling, split=split)
+    return _portable(graph, node, tile_pixels, split)
+
+
+def _portable(graph: Graph, node: Node, tile_pixels: int, split: Split) -> Choice:
+    made = choose(graph, node, tile_pixels)
+    return made if made.kernel in _ALONE else replace(made, split=split)
+
+
+def in_line(node: Node, parts: int) -> bool:
+    """True where a dense tile reads pixel after pixel where they lie; elsewhere it reads a band of padded rows."""
+    op = node.op
+    assert isinstance(op, Conv)
+    return op.window.pointwise and parts == 1
+
+
+def band_values(graph: Graph, node: Node, rows: int) -> int:
+    """Values of the padded rows under the windows of so many rows of the result."""
+    op, source = node.op, graph.input_shapes(node)[0]
+    assert isinstance(op, Conv)
+    high = (rows - 1) * op.window.stride[0] + op.window.extent[0]
+    return high * (source.width + sum(op.window.padding[2:])) * source.channels
+
+
+def window_runs(graph: Graph, node: Node) -> tuple[int, int, int]:
+    """How a window lies in padded rows: (rows, runs of each row, values of a run); a row is one run unless dilated."""
+    op, channels = node.op, graph.input_shapes(node)[0].channels
+    assert isinstance(op, Conv)
+    high, wide = op.window.kernel
+    return (high, 1, wide * channels) if op.window.dilation[1] == 1 else (high, wide, channels)
+
+
+def dense_depth(graph: Graph, node: Node) -> int:
+    """Values of one window, once for each part of the weights, runs of bytes rounded up to whole groups of four."""
+    rows, runs, values = window_runs(graph, node)
+    padded = values if node.type.quant is None else -(-values // GROUP_ROWS) * GROUP_ROWS
+    return rows * runs * padded * weight_parts(graph, node)
+
+
+@lru_cache(maxsize=4096)
+def dense_tiling(channels: int, pixels: int, depth: int, real: bool, kernels: str, threads: int = 1) -> Tiling:
+    """The register tile with the fewest steps for so many output channels and pixels at once, each of this depth; the
+    channels dealt out to so many threads.
+    """
+    vectors = VECTORS[kernels]
+    most, deep = -(-channels // vectors.lanes), depth if real else depth // GROUP_ROWS
+
+    def tile_steps(v: int, p: int) -> float:
+        # Bytes are stored by four vectors, two or one.
+        stored = p * (v * 2 if real else v * 4 + 8 * (v // 4 + (v % 4).bit_count()))
+        return deep * (max(p * v, p + v, _LATENCY) + 1) + stored * (1 + p * v / _CROWDED) + _TILE_STEPS
+
+    def steps(tiling: Tiling) -> float:
+        p, (whole, rest) = tiling.pixels, divmod(most, tiling.vectors)
+        if threads > 1:
+            whole, rest = -(-(whole + (rest > 0)) // threads), 0
+        blocks = [(tiling.vectors, whole)] + ([(rest, 1)] if rest else [])
+        ends = [(p, pixels // p)] + ([(pixels % p, 1)] if pixels % p else [])
+        return sum(count * tiles * tile_steps(v, q) for v, count in blocks for q, tiles in ends)
+
+    fitting = vectors.real_pixels if real else vectors.byte_pixels
+    candidates = {Tiling(even(pixels, p), v) for v, cap in fitting.items() if v <= most for p in range(1, cap + 1)}
+    return min(candidates, key=lambda t: (steps(t), -t.vectors, -t.pixels))
+
+
+def even(pixels: int, most: int) -> int:
+    """The size of tiles of at most `most` that share out `pixels` most evenly."""
+    return -(-pixels // -(-pixels // most))
+
+
+def split(pixels: int, tile: int) -> list[int]:
+    """Tile after tile, the rest last."""
+    return [tile] * (pixels // tile) + ([pixels % tile] if pixels % tile else [])
+
+
+def _depthwise(window: Window, real: bool, vectors: Vectors, node: Node) -> Tiling:
+    """Pixels whose sums fit the registers: one vector each beside the columns that they share (real), or four (bytes;
+    where fewer vectors are left, a tile has more pixels).
+    """
+    if not real:
+        return Tiling(max(1, (vectors.registers - 12) // 4), 4)
+    pixels = 1
+    while (pixels + 1) + pixels * window.stride[1] + window.extent[
+        1
+    ] + 2 <= vectors.registers and pixels < MOST_NEIGHBOURS:
+        pixels += 1
+    return Tiling(even(node.shape.width, pixels), 1)
+
+
+@lru_cache(maxsize=512)
+def weight_parts(graph: Graph, node: Node) -> int:
+    """Signed bytes that add up to a weight without its zero point, as dot products of bytes want them; 0: none do."""
+    op = node.op
+    assert isinstance(op, Conv)
+    if op.weights is not DType.U8:
+        return int(op.weights in (DType.F32, DType.I8, DType.TERNARY, DType.BINARY))
+    if not graph.params:
+        return 1
+    stored, zero = stored_weights(graph, node, op)
+    low, high = int(stored.min()) - zero, int(stored.max()) - zero
+    return 1 if low >= -128 and high <= 127 else 2 if high <= 254 else 0
+
+
+XNOR_PIXELS = 4
+"""Pixels whose bits are gathered at once on a host."""
+
+# -- sparse ternary weights ------------------------------------------------------------------------------------------
+
+ABREAST = (32, 64)
+"""Pixels that are summed at once."""
+LISTS_MOST = 128
+"""Longest list: sums of so many bytes fit 16 bits with their sign."""
+LISTS_DEPTH = 4000
+"""Deepest window: places are 16-bit numbers."""
+LISTS_GAIN = 1.1
+"""How many times slower register tiles must be, by the estimates below, before lists are taken."""
+_DENSE_MACS_PER_NS = 460.0
+_NS_A_VALUE, _NS_AN_ADDITION, _NS_AN_OUTPUT = 1.3 / 64, 0.27 / 32, 6.0 / 64
+"""What a pixel costs: each of its values, each weight that is not zero, each output. Measured; see bench/lowbit.py."""
+
+
+def lists_scratch(depth: int, channels: int, abreast: int) -> int:
+    """Bytes of the values and of the results of `abreast` pixels, whole sixteens of channels, and a place of zeros."""
+    return abreast * (2 * (_sixteens(depth) + 1) + _sixteens(channels))
+
+
+def _sixteens(count: int) -> int:
+    return -(-count // 16) * 16
+
+
+@lru_cache(maxsize=512)
+def list_lengths(graph: Graph, node: Node) -> tuple[int, int] | None:
+    """Places in all lists of a ternary layer, in whole fours, and in the longest; None where it has none."""
+    op = node.op
+    assert isinstance(op, Conv)
+    if op.weights is not DType.TERNARY or op.groups != 1 or node.type.quant is None or not graph.params:
+        return None
+    rows = graph.param(node, "weight").astype(np.int8).reshape(op.out_channels, -1)
+    lengths = np.stack([(rows > 0).sum(1), (rows < 0).sum(1)])
+    return int((-(-lengths // 4) * 4).sum()), int(lengths.max())
+
+
+def lists_ns(graph: Graph, node: Node, pixels: int) -> float | None:
+    """Estimated nanoseconds of a firing of so many pixels by lists; None where they do not fit."""
+    found, op = list_lengths(graph, node), node.op
+    assert isinstance(op, Conv)
+    depth = op.window.taps * graph.input_shapes(node)[0].channels
+    if found is None or found[1] > LISTS_MOST or depth > LISTS_DEPTH:
+        return None
+    abreast = ABREAST[pixels > ABREAST[0]]
+    whole = -(-pixels // abreast) * abreast
+    return whole * (depth * _NS_A_VALUE + found[0] * _NS_AN_ADDITION + op.out_channels * _NS_AN_OUTPUT)
+
+
+def lists_pay(graph: Graph, node: Node, pixels: int, threads: int = 1) -> bool:
+    """True where lists, which one thread makes alone, are estimated to be clearly faster than register tiles."""
+    op, estimate = node.op, lists_ns(graph, node, pixels)
+    assert isinstance(op, Conv)
+    if estimate is None:
+        return False
+    depth = op.window.taps * graph.input_shapes(node)[0].channels
+    return pixels * _sixteens(op.out_channels) * depth / _DENSE_MACS_PER_NS / threads > LISTS_GAIN * estimate
+
+
+def _fits_floats(graph: Graph, node: Node) -> bool:
+    """True where float32 can follow every sum that is shifted: not too far, and one that is not shifted at all is less
+    than 2**31 as a float32 (register tiles have no other way to shift).
+    """
+    op, source = node.op, graph.by_name[node.inputs[0]].type.quant
+    assert isinstance(op, Conv)
+    if op.rounding is not Rounding.SHIFT or source is None or node.type.quant is None or not graph.params:
+        return True
+    shifts = multipliers(graph, node, op, source, node.type.quant)[1]
+    if (shifts > 0).all():
+        return bool((shifts <= FLOAT_SHIFT).all())
+    weight, zero = stored_weights(graph, node, op)
+    reach = np.abs(weight - zero).reshape(len(weight), -1).sum(1) * 255
+    if op.bias:
+        reach = reach + np.abs(graph.param(node, "bias").astype(np.int64))
+    return bool((shifts <= FLOAT_SHIFT).all() and (reach[shifts == 0] < FLOAT_MOST).all())

@@ -1,0 +1,1 @@
+"""Pipeline plans: one stage a layer, all weights on chip, activations streamed pixel by pixel."""

@@ -1,0 +1,146 @@
+"""Which blocks hold their narrow side: chosen by measured plans, within a budget of multipliers or of memory.
+
+What a block takes in multipliers is exact, as layers meet nowhere but in the interval. What it saves is not: its rings
+depend on when its neighbours fire. So up to `MOST_MEASURED` choices are all planned and measured, and the answer is
+exact. Where there are more, each block is taken to save what its own rings do between the plan with all sides wide and
+that with all narrow; of the choices that no other beats by that, the likeliest are planned. What is chosen is measured
+always, and never worse than all wide.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from rillet.errors import TargetError
+from rillet.plan.pipeline.bottleneck import NarrowBlock
+from rillet.plan.pipeline.pareto import subsets
+from rillet.plan.pipeline.plan import PixelPlan
+from rillet.plan.pipeline.planner import Planner
+
+MOST_MEASURED = 64
+LIKELIEST = 4
+MARGIN = 0.01
+"""Share of the memory by which an estimate may be wrong: what is further above is not tried."""
+
+
+@dataclass(frozen=True)
+class Sides:
+    """The ways to plan one network: `make` gives the planner of a choice of blocks."""
+
+    make: Callable[[Sequence[str]], Planner]
+    wide: Planner
+    every: Planner
+
+    @classmethod
+    def of(cls, make: Callable[[Sequence[str]], Planner]) -> "Sides":
+        """With both ends of all choices."""
+        return cls(make, make(()), make(("all",)))
+
+    @property
+    def least_bits(self) -> int:
+        """Bits below which no choice has a plan."""
+        both = zip(self.wide.least_rings, self.every.least_rings, strict=True)
+        return self.wide.resident_bits + sum(min(pair) for pair in both)
+
+    def best(self, multipliers: int | None, memory_bits: int | None) -> PixelPlan:
+        """The least interval within the budgets; raises TargetError where there is none."""
+        intervals = sorted({*self.wide.layers.candidates(), *self.every.layers.candidates()})
+        first = self.wide.layers.within(multipliers) if multipliers is not None else intervals[0]
+        if memory_bits is None:
+            return self.at(first, multipliers, None)
+        for interval in intervals[intervals.index(first) :]:
+            found = self._at(interval, multipliers, memory_bits)
+            if found is not None:
+                return found
+        raise TargetError(f"memory must be more than {memory_bits} bits for this network, some sides narrow")
+
+    def at(self, interval: int, multipliers: int | None, memory_bits: int | None) -> PixelPlan:
+        """At one interval: the fewest multipliers that fit the memory, or without it the least memory.
+
+        Raises TargetError where no choice is within the budgets.
+        """
+        found = self._at(interval, multipliers, memory_bits)
+        if found is None:
+            least = self._at(interval, multipliers, None)
+            if least is None:
+                used = _used(self.wide.plan(interval))
+                raise TargetError(
+                    f"multipliers must be at least {used} for an interval of {interval} cycles, got {multipliers}"
+                )
+            raise TargetError(
+                f"memory must be at least {least.memory_bits} bits for an interval of {interval} cycles, got "
+                f"{memory_bits}"
+            )
+        return found
+
+    def _at(self, interval: int, multipliers: int | None, memory_bits: int | None) -> PixelPlan | None:
+        wide, every = self.wide.plan(interval), self.every.plan(interval)
+        spare = None if multipliers is None else multipliers - _used(wide)
+        planned: dict[tuple[NarrowBlock, ...], PixelPlan] = {(): wide, every.narrow: every}
+
+        def measure(chosen: tuple[NarrowBlock, ...]) -> PixelPlan:
+            if chosen not in planned:
+                planned[chosen] = self.make([block.expansion for block in chosen]).plan(interval)
+            return planned[chosen]
+
+        ways, exact = _ways(wide, every)
+        affordable = [way for way in ways if spare is None or way.multipliers <= spare]
+        if memory_bits is not None:
+            limit = memory_bits * (1 + MARGIN)
+            likely = [way for way in affordable if exact or wide.memory_bits - way.saved_bits <= limit]
+            fitting = (measure(way.blocks) for way in likely)
+            return next((plan for plan in fitting if plan.memory_bits <= memory_bits), None)
+        if not exact:
+            affordable = sorted(affordable, key=lambda way: -way.saved_bits)[:LIKELIEST]
+        for way in affordable:
+            measure(way.blocks)
+        within = (plan for plan in planned.values() if multipliers is None or _used(plan) <= multipliers)
+        return min(within, key=lambda plan: (plan.memory_bits, _used(plan)), default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """A choice of blocks, with what it takes and what it is thought to save beside all sides wide."""
+
+    multipliers: int
+    saved_bits: int
+    blocks: tuple[NarrowBlock, ...]
+
+
+def _ways(wide: PixelPlan, every: PixelPlan) -> tuple[list[_Way], bool]:
+    """The choices worth a look, fewest multipliers first, and whether these are all."""
+    blocks = every.narrow
+    used = {name: (_stages(wide)[name], _stages(every)[name]) for name in _stages(wide)}
+    costs = [
+        (used[one.expansion][1] - used[one.expansion][0], _ring_bits(every, one) - _ring_bits(wide, one))
+        for one in blocks
+    ]
+    exact = 2 ** len(blocks) <= MOST_MEASURED
+    if exact:
+        points = [
+            (
+                sum(costs[i][0] for i in range(len(blocks)) if chosen >> i & 1),
+                sum(costs[i][1] for i in range(len(blocks)) if chosen >> i & 1),
+                chosen,
+            )
+            for chosen in range(2 ** len(blocks))
+        ]
+    else:
+        points = subsets(costs)
+    made = [
+        _Way(more, -bits, tuple(one for i, one in enumerate(blocks) if chosen >> i & 1))
+        for more, bits, chosen in sorted(points)
+    ]
+    return made, exact
+
+
+def _stages(plan: PixelPlan) -> Mapping[str, int]:
+    return {stage.node: stage.multipliers for stage in plan.stages}
+
+
+def _ring_bits(plan: PixelPlan, block: NarrowBlock) -> int:
+    """Bits of the rings of a block's narrow and wide values."""
+    return sum(b.values * b.bits for b in plan.buffers if b.value == block.source or b.value in block.wide)
+
+
+def _used(plan: PixelPlan) -> int:
+    return plan.multipliers + plan.elementwise_multipliers

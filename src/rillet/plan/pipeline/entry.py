@@ -1,0 +1,149 @@
+"""Pixel plans: a network as a pipeline on a chip, every weight in its place for ever, pixels flowing past.
+
+A stage a node. Each layer gets its folding (`folding.py`), each value its buffer (`fifos.py`), both with exact numbers:
+a simulation must measure the same interval and fill no buffer further. A multiplier is one that takes a product of a
+convolution or dense layer each cycle; those of a squeeze-and-excite with its gate are counted beside, as elementwise
+multipliers. Rescaling, activations and the adds of pools take none here.
+
+A squeeze-and-excite is a barrier: the gate of an image is known when all its pixels have been seen. Its map then waits
+whole (a hold), or is computed a second time from a narrower map that waits in its stead. The second pass needs the
+multipliers of the layers in between again, so the plan, which wants the fewest, always holds, and says what the
+other way would take (`Barrier`).
+"""
+
+from collections.abc import Sequence
+
+from rillet.errors import TargetError
+from rillet.ir.graph import Graph
+from rillet.plan.pipeline.choices import Sides
+from rillet.plan.pipeline.devices import Device, check_devices
+from rillet.plan.pipeline.devices import cut_over_devices as cut_over_devices
+from rillet.plan.pipeline.folding import least
+from rillet.plan.pipeline.plan import PixelPlan
+from rillet.plan.pipeline.planner import MOST_CYCLES, Planner
+from rillet.targets import StreamChip
+
+
+def plan_pixels(
+    graph: Graph,
+    *,
+    interval: int | None = None,
+    multipliers: int | None = None,
+    memory_bits: int | None = None,
+    chip: StreamChip | None = None,
+    clock_hz: float | None = None,
+    weight_bits: int = 8,
+    ceil: bool = False,
+    narrow: Sequence[str] = (),
+) -> PixelPlan:
+    """The pipeline with the fewest multipliers at `interval` cycles an image, or the least interval within budgets.
+
+    Of foldings with equally few multipliers, those win whose rings hold the fewest values (ties.py). Budgets are
+    `multipliers` and `memory_bits`; those that are not said are the chip's, and with an interval they are checked.
+    Multipliers count products of two values too. `ceil` allows foldings that do not divide (folding.py). `narrow` names
+    blocks whose narrow side is held (columns.py), or is `all`, or `auto`: with a budget of memory those that take the
+    fewest multipliers, without one those that save the most of it within the multipliers (sides.py).
+    Raises TargetError for demands that cannot be met, Unsupported for a network that does not stream.
+    """
+    if weight_bits not in (8, 16):
+        raise TargetError(f"bits of a weight must be 8 or 16, got {weight_bits}")
+    multipliers = multipliers if multipliers is not None else chip.multipliers if chip else None
+    memory_bits = memory_bits if memory_bits is not None else chip.memory_bits if chip else None
+    if interval is None and multipliers is None and memory_bits is None:
+        raise TargetError("interval, multipliers, memory or a target must be said, got none of them")
+
+    def make(names: Sequence[str]) -> Planner:
+        return Planner(graph, chip, clock_hz, weight_bits, ceil, narrow=names)
+
+    made = Sides.of(make) if tuple(narrow) == ("auto",) else make(narrow)
+    if memory_bits is not None and memory_bits < made.least_bits:
+        resident = made.wide.resident_bits if isinstance(made, Sides) else made.resident_bits
+        raise TargetError(
+            f"memory must be at least {made.least_bits} bits for this network (weights {resident}), got {memory_bits}"
+        )
+    if interval is not None and interval > MOST_CYCLES:
+        raise TargetError(f"interval must be at most {MOST_CYCLES} cycles, got {interval}")
+    if interval is None:
+        return made.best(multipliers, memory_bits)
+    if isinstance(made, Sides):
+        return made.at(interval, multipliers, memory_bits)
+    found = made.plan(interval)
+    used = found.multipliers + found.elementwise_multipliers
+    if multipliers is not None and used > multipliers:
+        raise TargetError(
+            f"multipliers must be at least {used} for an interval of {interval} cycles, got {multipliers}"
+        )
+    if memory_bits is not None and found.memory_bits > memory_bits:
+        raise TargetError(
+            f"memory must be at least {found.memory_bits} bits for an interval of {interval} cycles, got {memory_bits}"
+        )
+    return found
+
+
+def plan_several(
+    graph: Graph,
+    devices: int,
+    *,
+    interval: int | None = None,
+    multipliers: int | None = None,
+    memory_bits: int | None = None,
+    chip: StreamChip | None = None,
+    clock_hz: float | None = None,
+    weight_bits: int = 8,
+    ceil: bool = False,
+    narrow: Sequence[str] = (),
+) -> tuple[PixelPlan, tuple[Device, ...]]:
+    """A pipeline cut over so many devices: at `interval`, or at the least interval that their budgets allow.
+
+    Budgets are of each device: `multipliers` and `memory_bits`, the chip's where they are not said. The least interval
+    is exact: whether multipliers suffice is found greedily, which no other order of filling beats, and holds for all
+    slower intervals too; of those, each is tried with the memory. Raises TargetError where no interval does.
+    """
+    if tuple(narrow) == ("auto",):
+        raise TargetError("narrow must be all or blocks by name for several devices, got auto")
+    made = Planner(graph, chip, clock_hz, weight_bits, ceil, devices, narrow)
+    check_devices(devices, len(made.work) + len(made.still), graph.name)
+    each = multipliers if multipliers is not None else chip.multipliers if chip else None
+    memory_bits = memory_bits if memory_bits is not None else chip.memory_bits if chip else None
+    if memory_bits is not None and devices * memory_bits < made.least_bits:
+        least_bits = -(-made.least_bits // devices)
+        raise TargetError(
+            f"memory must be at least {least_bits} bits a device for {devices} devices, got {memory_bits}"
+        )
+    if interval is not None:
+        if interval > MOST_CYCLES:
+            raise TargetError(f"interval must be at most {MOST_CYCLES} cycles, got {interval}")
+        return _cut(made.plan(interval), devices, each, memory_bits)
+    if each is None:
+        raise TargetError("interval, multipliers or a target must be said for several devices, got none of them")
+    candidates = made.layers.candidates()
+    first = least(candidates, lambda i: made.devices_at(i, each) <= devices)
+    if made.devices_at(first, each) > devices:
+        raise TargetError(f"multipliers must be more than {each} each for a cut over {devices} devices")
+    refused: TargetError | None = None
+    for tried in candidates[candidates.index(first) :]:
+        try:
+            return _cut(made.plan(tried), devices, each, memory_bits)
+        except TargetError as error:
+            refused = refused or error
+    assert refused is not None
+    raise refused
+
+
+def _cut(
+    plan: PixelPlan, devices: int, each: int | None, memory_bits: int | None
+) -> tuple[PixelPlan, tuple[Device, ...]]:
+    """The plan and its cut; raises TargetError where that is over a budget."""
+    parts = cut_over_devices(plan, devices, memory_bits)
+    fullest = max(part.multipliers for part in parts)
+    if each is not None and fullest > each:
+        raise TargetError(
+            f"multipliers must be at least {fullest} each for {devices} devices at an interval of "
+            f"{plan.interval_cycles} cycles, got {each}"
+        )
+    return plan, parts
+
+
+def least_memory_bits(graph: Graph, weight_bits: int = 8) -> int:
+    """Bits on the chip below which no pipeline is possible at any interval: weights, biases and the least rings."""
+    return Planner(graph, None, None, weight_bits, ceil=False).least_bits

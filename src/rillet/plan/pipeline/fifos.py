@@ -1,0 +1,223 @@
+"""When every pixel of a pipeline is made, by a max-plus recurrence, and how many of them each buffer must hold.
+
+A stage fires when the pixels that it needs are there and its previous firing is done, and is busy for `cycles`:
+done[n] = max(ready[n], done[n - 1]) + cycles, which is cycles * (n + 1) + the running maximum of ready[n] - cycles * n.
+It lets go of a pixel when the last firing that may need it is done; what it lets go of leaves before what arrives at
+the same cycle comes in. A buffer is a ring, so it holds everything from the oldest pixel that a reader still needs.
+
+The recurrence has no room for a full buffer: it runs with endless ones, and a buffer is then made as deep as it ever
+was full. The machine with these depths keeps the very same schedule: were some write the first to find no room, all
+before it happened as here, and here that write left the buffer within its depth. So nothing ever waits for room,
+and as a network has no cycles, nothing waits for ever.
+
+Frames follow each other at the interval, and the schedule becomes periodic. Measured from the beginning of its own
+frame, nothing happens earlier in a later frame, as its stages have more behind them. So if what a stage reads is
+periodic from frame f, the stage is so from f + 1: work left over from frame f is all there can be, each older frame's
+being less.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from rillet.ir.graph import Graph, Node
+from rillet.ir.ops import Constant, Conv, Input, Pool, Resize, Window, op_window
+from rillet.ir.types import Shape
+from rillet.plan.pipeline.bottleneck import NarrowBlock, columns_of, span_along
+from rillet.plan.pipeline.folding import Folding
+
+Cycles = npt.NDArray[np.int64]
+
+
+def accumulates(graph: Graph, node: Node) -> bool:
+    """True where a node takes in each pixel as it comes and keeps sums alone: a window over the whole map."""
+    if not isinstance(node.op, Pool | Conv) or node.op.window.dilation != (1, 1):
+        return False
+    shape = graph.input_shapes(node)[0]
+    return shape.pixels > 1 and node.op.window.covers(shape)
+
+
+def streamed(graph: Graph, node: Node) -> tuple[str, ...]:
+    """The values that come to a node in pixels: its inputs without the constants, each once."""
+    return tuple(n for n in dict.fromkeys(node.inputs) if not isinstance(graph.by_name[n].op, Constant))
+
+
+@dataclass(frozen=True)
+class Reading:
+    """For each firing of a reader in one frame, what it asks of a value."""
+
+    needs: Cycles
+    """Pixels that must have arrived; at least the first, which tells that the frame has begun."""
+    keeps: Cycles
+    """Pixels let go of once the firing is done: all before the first that a later firing needs."""
+    last: Cycles
+    """For each pixel, the firing that lets go of it."""
+
+    @property
+    def span(self) -> int:
+        """Pixels that a buffer holds at least, however fast everything is."""
+        oldest = np.concatenate([[0], self.keeps[:-1]])
+        return int((self.needs - oldest).max())
+
+
+class Flow:
+    """What flows through a network, and what each stage's firings read of it, remembered.
+
+    Wide values of `narrow` blocks come column by column (columns.py): a pixel for each place.
+    """
+
+    def __init__(self, graph: Graph, narrow: Sequence[NarrowBlock] = ()) -> None:
+        self.graph = graph
+        self.columns = columns_of(graph, narrow)
+        self._readings: dict[tuple[str, str, int], Reading] = {}
+
+    def pixels(self, name: str) -> int:
+        """Pixels of a value that come for one image, places for the padding's among them."""
+        return self.columns[name].count if name in self.columns else self.graph.by_name[name].shape.pixels
+
+    def fired_pixels(self, node: Node) -> int:
+        """The pixels that a node's firings share out: those it makes, or takes in where it accumulates."""
+        return self.pixels(node.inputs[0] if accumulates(self.graph, node) else node.name)
+
+    def reading(self, node: Node, source: str, lanes: int) -> Reading:
+        """How `node` reads `source` when a firing makes (or takes in) `lanes` pixels."""
+        key = (node.name, source, lanes)
+        if key not in self._readings:
+            needs, keeps = self._reading(node, source, lanes)
+            last = np.searchsorted(keeps, np.arange(self.pixels(source)), side="right")
+            self._readings[key] = Reading(needs, keeps, last)
+        return self._readings[key]
+
+    def _reading(self, node: Node, source: str, lanes: int) -> tuple[Cycles, Cycles]:
+        pixels = self.pixels(source)
+        if accumulates(self.graph, node):
+            taken = np.arange(1, pixels // lanes + 1, dtype=np.int64) * lanes
+            return taken, taken
+        first, last = self._seen(node, source)
+        needs = np.maximum(last.reshape(-1, lanes).max(1) + 1, 1)
+        oldest = np.minimum.accumulate(first.reshape(-1, lanes).min(1)[::-1])[::-1]
+        return needs, np.concatenate([oldest[1:], [pixels]])
+
+    def _seen(self, node: Node, source: str) -> tuple[Cycles, Cycles]:
+        """For each pixel that a node makes, the first and the last of a source that it reads."""
+        own, other = self.columns.get(node.name), self.columns.get(source)
+        if own is not None:
+            return (np.arange(own.count), np.arange(own.count)) if other is not None else own.source()
+        return other.seen() if other is not None else _seen(node, self.graph.by_name[source].shape)
+
+
+def _seen(node: Node, source: Shape) -> tuple[Cycles, Cycles]:
+    """For each pixel of a node, the first and the last pixel of a source that it reads: all of them and -1 for none."""
+    out = node.shape
+    if source.pixels == 1:
+        return np.zeros(out.pixels, np.int64), np.zeros(out.pixels, np.int64)
+    if isinstance(node.op, Resize):
+        rows, columns = np.array(node.op.rows, np.int64), np.array(node.op.columns, np.int64)
+        place = (rows[:, None] * source.width + columns).reshape(-1)
+        return place, place
+    window = op_window(node.op) or Window()
+    (top, _, left, _), (high, wide) = window.padding, window.kernel
+    rows = span_along(out.height, source.height, high, window.stride[0], top, window.dilation[0])
+    columns = span_along(out.width, source.width, wide, window.stride[1], left, window.dilation[1])
+    some = ((rows[0] <= rows[1])[:, None] & (columns[0] <= columns[1])).reshape(-1)
+    first = (rows[0][:, None] * source.width + columns[0]).reshape(-1)
+    last = (rows[1][:, None] * source.width + columns[1]).reshape(-1)
+    return np.where(some, first, source.pixels), np.where(some, last, -1)
+
+
+@dataclass(frozen=True)
+class Times:
+    """Cycles at which something happens in every frame: a row a frame, and the last row again and again."""
+
+    rows: Cycles
+    interval: int
+
+    def frames(self, count: int) -> Cycles:
+        """The first `count` frames."""
+        more = count - len(self.rows)
+        if more <= 0:
+            return self.rows[:count]
+        later = self.rows[-1] + self.interval * np.arange(1, more + 1, dtype=np.int64)[:, None]
+        return np.concatenate([self.rows, later])
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """The whole pipeline in time: when each value's pixels arrive, when each stage's firings are done."""
+
+    arrives: Mapping[str, Times]
+    done: Mapping[str, Times]
+    frames: int
+    """Frames until all is periodic."""
+
+
+def schedule(flow: Flow, foldings: Mapping[str, Folding], interval: int) -> Schedule:
+    """When everything happens, images following each other every `interval` cycles.
+
+    Pixel i of n of an image is there at the end of the cycle ceil((i + 1) * interval / n) after the image before it.
+    """
+    arrives: dict[str, Times] = {}
+    done: dict[str, Times] = {}
+    for node in flow.graph.nodes:
+        if isinstance(node.op, Input):
+            arrives[node.name] = paced(node.shape.pixels, interval)
+        elif not isinstance(node.op, Constant):
+            done[node.name], arrives[node.name] = fire(flow, node, foldings[node.name], arrives, interval)
+    return Schedule(arrives, done, max(len(times.rows) for times in arrives.values()))
+
+
+def paced(count: int, interval: int) -> Times:
+    """When the pixels of an input arrive."""
+    place = np.arange(1, count + 1, dtype=np.int64)
+    # In two parts, as the product of the two may be more than 64 bits hold.
+    return Times((place * (interval // count) - (-place * (interval % count) // count))[None, :], interval)
+
+
+def fire(flow: Flow, node: Node, folding: Folding, arrives: Mapping[str, Times], interval: int) -> tuple[Times, Times]:
+    """When the firings of one stage are done, and when its pixels arrive, from when those that it reads do."""
+    ready: Times | None = None
+    for source in streamed(flow.graph, node):
+        needs = flow.reading(node, source, folding.lanes).needs
+        ready = _later(ready, Times(arrives[source].rows[:, needs - 1], interval))
+    assert ready is not None, f"{node.name} reads nothing that streams"
+    done = _fire(ready, folding.cycles)
+    made = done.rows[:, -1:] if accumulates(flow.graph, node) else np.repeat(done.rows, folding.lanes, axis=1)
+    return done, Times(made, interval)
+
+
+def _later(one: Times | None, other: Times) -> Times:
+    if one is None:
+        return other
+    count = max(len(one.rows), len(other.rows))
+    return Times(np.maximum(one.frames(count), other.frames(count)), other.interval)
+
+
+def _fire(ready: Times, cycles: int) -> Times:
+    """When a stage's firings are done."""
+    rows = ready.frames(len(ready.rows) + 1)
+    flat = rows.reshape(-1)
+    busy = np.arange(flat.size, dtype=np.int64) * cycles
+    done = (np.maximum.accumulate(flat - busy) + busy + cycles).reshape(rows.shape)
+    kept = len(done)
+    while kept > 1 and np.array_equal(done[kept - 1], done[kept - 2] + ready.interval):
+        kept -= 1
+    return Times(done[:kept], ready.interval)
+
+
+def depth(flow: Flow, foldings: Mapping[str, Folding], times: Schedule, name: str) -> tuple[int, int]:
+    """The most pixels of a value that lie in its buffer at once, at least one; and the frames in which that is seen."""
+    freed: Times | None = None
+    for reader in flow.graph.consumers[name]:
+        last = flow.reading(reader, name, foldings[reader.name].lanes).last
+        freed = _later(freed, Times(times.done[reader.name].rows[:, last], times.arrives[name].interval))
+    assert freed is not None
+    arrived = times.arrives[name]
+    count = max(len(arrived.rows), len(freed.rows))
+    longest = int((freed.frames(count) - arrived.frames(count)).max())
+    # Pixels of as many frames as one may wait through lie there together.
+    count += max(0, longest) // arrived.interval + 1
+    comes, goes = arrived.frames(count).reshape(-1), freed.frames(count).reshape(-1)
+    held = np.arange(1, comes.size + 1) - np.searchsorted(goes, comes, side="right")
+    return max(1, int(held.max())), count

@@ -1,0 +1,221 @@
+"""The pixel plan: a stage a layer, a ring a value, and the numbers that a simulation measures again."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from rillet.ir.graph import Graph
+from rillet.plan.pipeline.bottleneck import NarrowBlock
+from rillet.plan.pipeline.folding import Folding
+
+
+@dataclass(frozen=True, slots=True)
+class PixelStage:
+    """One layer of the pipeline."""
+
+    node: str
+    op: str
+    reads: tuple[str, ...]
+    """The values that come to it in pixels."""
+    accumulates: bool
+    """True where it takes in each pixel as it comes, and makes one at the end (a window over the whole map)."""
+    folding: Folding
+    macs: int
+    """Of the network's layer."""
+    recomputed_macs: int
+    """Beside those: of values made again, where the narrow side of a block is held."""
+    weights: int
+    weight_bits: int
+    """Bits of one weight."""
+    bias_bits: int
+    """Bits of all biases."""
+    elementwise: bool
+    """True for a product of two values: its multipliers hold no weights."""
+    interval_cycles: int
+    """Of the whole pipeline."""
+
+    @property
+    def multipliers(self) -> int:
+        """Multipliers that take products with weights."""
+        return 0 if self.elementwise else self.folding.multipliers
+
+    @property
+    def elementwise_multipliers(self) -> int:
+        """Multipliers that take products of two values."""
+        return self.folding.multipliers if self.elementwise else 0
+
+    @property
+    def resident_bits(self) -> int:
+        """Bits of its weights and biases."""
+        return self.weights * self.weight_bits + self.bias_bits
+
+    @property
+    def busy_cycles(self) -> int:
+        """Cycles of one image in which the stage works."""
+        return self.folding.interval
+
+    @property
+    def utilisation(self) -> float:
+        """Share of its multiplier cycles that take a product of the network."""
+        return self.macs / (self.multipliers * self.interval_cycles) if self.multipliers else 0.0
+
+    @property
+    def weight_copies(self) -> int:
+        """Weights where each lane has its own; else all lanes read one register, by broadcast."""
+        return self.weights * self.folding.lanes
+
+
+@dataclass(frozen=True, slots=True)
+class PixelBuffer:
+    """The ring in which a value waits for its readers."""
+
+    value: str
+    readers: tuple[str, ...]
+    channels: int
+    bits: int
+    """Bits of one value."""
+    image_pixels: int
+    """Pixels that come for one image; where a block's narrow side is held, a place for each time that one is made."""
+    line_pixels: int
+    """(K - 1) W + K of its largest window; 0 where no reader has one. Where the narrow side of a block is held, the
+    rows of it that the expansion still wants, and of the wide map the columns under one window."""
+    skip_pixels: int
+    """What a skip adds to that: the lag of what it skips, were all stages infinitely fast."""
+    hold_pixels: int
+    """The whole map, where it waits for a gate."""
+    depth_pixels: int
+    """Pixels that lie there together at the worst moment of the schedule: the size of the ring."""
+
+    @property
+    def fifo_pixels(self) -> int:
+        """What the rates of its writer and readers add."""
+        return max(0, self.depth_pixels - self.line_pixels - self.skip_pixels - self.hold_pixels)
+
+    @property
+    def values(self) -> int:
+        """Values of the ring."""
+        return self.depth_pixels * self.channels
+
+
+@dataclass(frozen=True, slots=True)
+class Barrier:
+    """A product that waits for the gate of its image, and what a second pass would cost in place of the hold."""
+
+    node: str
+    hold_values: int
+    source: str
+    """The narrowest map before it, from which a second pass would start."""
+    second_pass_values: int
+    """Of that map, whole."""
+    second_pass_macs: int
+    second_pass_multipliers: int
+    held_anyway: bool
+    """True where a skip around the product keeps the whole narrow map as it is."""
+    choice: str = "hold"
+
+
+@dataclass(frozen=True)
+class PixelPlan:
+    """A pipeline with its numbers, which a simulation must measure again."""
+
+    graph: Graph
+    """Folded, its inputs and constants first."""
+    chip: str
+    clock_hz: float
+    interval_cycles: int
+    weight_bits: int
+    """Bits of a weight and of a value, but for networks whose own have one bit or two."""
+    stages: tuple[PixelStage, ...]
+    buffers: tuple[PixelBuffer, ...]
+    barriers: tuple[Barrier, ...]
+    narrow: tuple[NarrowBlock, ...]
+    """Blocks whose narrow side is held (columns.py)."""
+    latency_cycles: int
+    """From the first input pixel to the last output value of one image in an idle machine."""
+    frames: int
+    """Images after which all repeats itself, and every ring has been as full as it gets."""
+    owned_multipliers: int
+    """Multipliers at this interval if each had one weight for ever: the count of the impossible goal's table."""
+    resident_bits: int
+    """Bits of weights, biases and constants."""
+    weights_per_multiplier: int | None
+    """What a multiplier of the chip holds; None where memory alone bounds it."""
+    kind: str = "pixels"
+
+    @cached_property
+    def multipliers(self) -> int:
+        """Multipliers of the convolutions and dense layers."""
+        return sum(stage.multipliers for stage in self.stages)
+
+    @cached_property
+    def elementwise_multipliers(self) -> int:
+        """Multipliers of the products of two values."""
+        return sum(stage.elementwise_multipliers for stage in self.stages)
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates of one image."""
+        return self.graph.macs
+
+    @property
+    def recomputed_macs(self) -> int:
+        """Beside those, of values made again."""
+        return sum(stage.recomputed_macs for stage in self.stages)
+
+    @property
+    def utilisation(self) -> float:
+        """Share of multiplier cycles that take a product of the network, once: MACs / (multipliers x interval)."""
+        return self.macs / (self.multipliers * self.interval_cycles) if self.multipliers else 0.0
+
+    @property
+    def images_per_s(self) -> float:
+        """Images a second."""
+        return self.clock_hz / self.interval_cycles
+
+    @property
+    def line_buffer_values(self) -> int:
+        """Values of all line buffers, each ((K - 1) W + K) C where no narrow side is held."""
+        return sum(b.line_pixels * b.channels for b in self.buffers)
+
+    @property
+    def skip_values(self) -> int:
+        """Values that skips add."""
+        return sum(b.skip_pixels * b.channels for b in self.buffers)
+
+    @property
+    def hold_values(self) -> int:
+        """Values of the whole maps that wait for gates."""
+        return sum(b.hold_pixels * b.channels for b in self.buffers)
+
+    @property
+    def fifo_values(self) -> int:
+        """Values that the rates add on top."""
+        return sum(b.fifo_pixels * b.channels for b in self.buffers)
+
+    @property
+    def buffer_values(self) -> int:
+        """Values of all rings."""
+        return sum(b.values for b in self.buffers)
+
+    @property
+    def buffer_bits(self) -> int:
+        """Bits of all rings."""
+        return sum(b.values * b.bits for b in self.buffers)
+
+    @cached_property
+    def weights(self) -> int:
+        """Weights of the network, each on the chip once."""
+        return sum(stage.weights for stage in self.stages)
+
+    @cached_property
+    def weight_copies(self) -> int:
+        """Weights on the chip if no register were shared between lanes."""
+        return sum(stage.weight_copies for stage in self.stages)
+
+    @property
+    def memory_bits(self) -> int:
+        """Bits on the chip: weights, biases, constants and rings."""
+        return self.resident_bits + self.buffer_bits
+
+    def stage(self, node: str) -> PixelStage:
+        """The stage of a node."""
+        return next(stage for stage in self.stages if stage.node == node)

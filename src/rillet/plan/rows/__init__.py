@@ -1,0 +1,1 @@
+"""Row plans: segments, ring buffers and one arena."""

@@ -1,0 +1,85 @@
+"""Offsets in one arena: pieces that are alive in the same segment must not overlap, unless they are chained to."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rillet.plan.rows.plan import BufferKind
+
+ALIGNMENT = 4
+"""Bytes: int32 sums and int16 gathered values need it, and int8 rings lose at most 3 bytes to it."""
+
+
+def align(size: int, alignment: int = ALIGNMENT) -> int:
+    """`size` rounded up to the alignment."""
+    return -(-size // alignment) * alignment
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A buffer without its offset; alive from segment `first` to `last`."""
+
+    name: str
+    kind: BufferKind
+    pixels: int
+    pixel_bytes: int
+    first: int
+    last: int
+    alignment: int = ALIGNMENT
+
+    @property
+    def bytes(self) -> int:
+        """Size in the arena, alignment included."""
+        return align(self.pixels * self.pixel_bytes, self.alignment)
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """Pieces with fixed distances between them, as (piece, offset from the chain's origin)."""
+
+    members: tuple[tuple[Piece, int], ...]
+
+    @property
+    def bytes(self) -> int:
+        """Size of the largest member."""
+        return max(piece.bytes for piece, _ in self.members)
+
+    @property
+    def floor(self) -> int:
+        """Offset of the lowest member."""
+        return min(offset for _, offset in self.members)
+
+
+def place(chains: Sequence[Chain]) -> dict[str, int]:
+    """An offset for every piece: first fit, in several orders, the smallest arena taken."""
+    orders = (
+        sorted(chains, key=lambda c: -c.bytes),
+        sorted(chains, key=lambda c: (-len(c.members), -c.bytes)),
+        sorted(chains, key=lambda c: (c.members[0][0].kind is not BufferKind.MAP, -c.bytes)),
+        sorted(chains, key=lambda c: (c.members[0][0].first, -c.bytes)),
+    )
+    return min((_first_fit(order) for order in orders), key=lambda placed: placed[0])[1]
+
+
+def _first_fit(order: Sequence[Chain]) -> tuple[int, dict[str, int]]:
+    placed: list[tuple[Piece, int]] = []
+    for chain in order:
+        bases = {-chain.floor}
+        for piece, offset in chain.members:
+            bases |= {at + other.bytes - offset for other, at in placed if _together(piece, other)}
+        base = min(b for b in bases if b >= -chain.floor and _fits(chain, b, placed))
+        placed += [(piece, base + offset) for piece, offset in chain.members]
+    end = max(at + piece.bytes for piece, at in placed)
+    return end, {piece.name: at for piece, at in placed}
+
+
+def _together(one: Piece, other: Piece) -> bool:
+    return one.first <= other.last and other.first <= one.last
+
+
+def _fits(chain: Chain, base: int, placed: list[tuple[Piece, int]]) -> bool:
+    for piece, offset in chain.members:
+        at = base + offset
+        for other, there in placed:
+            if _together(piece, other) and at < there + other.bytes and there < at + piece.bytes:
+                return False
+    return True

@@ -1,0 +1,143 @@
+"""How much space a segment takes: rings by the distance from newest to oldest pixel, outputs over spent inputs."""
+
+from collections.abc import Sequence
+from functools import cache
+
+import numpy as np
+
+from rillet.ir.graph import Graph, Node
+from rillet.ir.ops import Input
+from rillet.plan.rows.arena import align
+from rillet.plan.rows.kernels import in_place
+from rillet.plan.rows.timing import Indices, Tile, Timing
+
+
+class Space:
+    """Rings and overlays of a graph's segments at one tile size; `start` and `stop` are places in the graph's order.
+
+    Values made before the segment lie there whole and delay nothing, but for its driver, whose pixels set the pace.
+    """
+
+    def __init__(self, graph: Graph, tile: Tile) -> None:
+        self.graph = graph
+        self.timing = Timing(graph, tile)
+        self.position = self.timing.position
+        self._span = cache(self._spans)
+        self._any_pixels = cache(self._pixels)
+        self._straight = frozenset(
+            node.name for node in graph.nodes if all(len({*n.inputs}) == 1 for n in graph.consumers[node.name])
+        )
+        self._branches = cache(self._find_branches)
+
+    def pixels(self, name: str, start: int, driver: str) -> int:
+        """The least pixels that `name` must keep for its readers in a segment; 0 for pushed rows that are read where
+        they lie.
+        """
+        # What is read beside nothing else waits for nothing else, wherever the segment begins.
+        return self._any_pixels(name, *((0, "") if name in self._straight else (start, driver)))
+
+    def _pixels(self, name: str, start: int, driver: str) -> int:
+        timing, value = self.timing, self.graph.by_name[name]
+        tile = timing.tile.of(value.shape)
+        spans = [self.span(n, name, start, driver) for n in self.graph.consumers[name] if not timing.accumulates(n)]
+        if timing.tile.rows:
+            # Whole tiles, so that the rows of one lie in one piece.
+            return min(-(-max([tile, *spans]) // tile) * tile, value.shape.pixels)
+        own_place = all(n.shape == value.shape for n in self.graph.consumers[name])
+        if isinstance(value.op, Input) and own_place and max(spans, default=0) <= tile:
+            return 0
+        return max([tile, *spans])
+
+    def span(self, reader: Node, name: str, start: int, driver: str) -> int:
+        """Greatest distance from the newest pixel of `name` to the oldest that `reader` wants, when it fires."""
+        inside = tuple(n for n in dict.fromkeys(reader.inputs) if self._inside(n, start, driver))
+        if len(inside) < 2:
+            return self._span(reader.name, name, inside, name, 0, "")
+        fork = self.fork(inside, start, driver)
+        # What lies between fork and reader is inside every segment that begins at or before the fork.
+        early = self.position[fork] < start
+        return self._span(reader.name, name, inside, fork, start if early else 0, driver if early else "")
+
+    def _inside(self, name: str, start: int, driver: str) -> bool:
+        return self.position[name] >= start or name == driver
+
+    def _spans(self, reader: str, name: str, inside: tuple[str, ...], fork: str, start: int, driver: str) -> int:
+        timing, node = self.timing, self.graph.by_name[reader]
+        ends, trigger = timing.ends(name), timing.trigger(node, name)
+        made = ends[trigger]
+        if len(inside) > 1:
+            times = {n: self._arrival(node, n, fork, start, driver) for n in inside}
+            latest = np.maximum.reduce(list(times.values()))
+            # The input that arrives last makes the reader fire at once; the others may have run ahead until then.
+            order = sorted(inside, key=self.position.__getitem__)
+            last = np.zeros(len(latest), np.int64)
+            for i, other in enumerate(order):
+                last[times[other] >= latest] = i
+            own = self._clock(name, fork, start, driver)
+            ahead = np.zeros_like(made)
+            for i, other in enumerate(order):
+                side = "left" if self._runs_before(other, name, fork) else "right"
+                tiles = np.searchsorted(own, latest, side=side)
+                ahead = np.where(last == i, np.concatenate([[0], ends])[tiles], ahead)
+            triggers = last == order.index(name)
+            made = np.where(triggers, made, ahead)
+        return int((made - timing.needs(node, name)[:-1]).max())
+
+    def _runs_before(self, one: str, other: str, fork: str) -> bool:
+        """True where, at each tile of `fork`, all that leads to `one` is done before anything that leads to `other`."""
+        branches = [self._branches(name, fork) for name in (one, other)]
+        return all(branches) and max(branches[0]) < min(branches[1])
+
+    def _find_branches(self, name: str, fork: str) -> frozenset[int]:
+        """Places of the readers of `fork` through which `name` follows from it."""
+        if name == fork:
+            return frozenset()
+        own = frozenset({self.position[name]} if fork in self.graph.by_name[name].inputs else set[int]())
+        earlier = (n for n in self.graph.by_name[name].inputs if self.position[n] > self.position[fork])
+        return own.union(*(self._branches(n, fork) for n in earlier))
+
+    def _arrival(self, reader: Node, name: str, origin: str, start: int, driver: str) -> Indices:
+        """When each tile of `reader` has what it needs of `name`, in tiles of `origin`."""
+        return self._clock(name, origin, start, driver)[self.timing.trigger(reader, name)]
+
+    def _clock(self, name: str, origin: str, start: int, driver: str) -> Indices:
+        clock = self.timing.clock(name, origin, start, driver)
+        assert clock is not None, f"{name} does not follow from {origin}"
+        return clock
+
+    def fork(self, names: Sequence[str], start: int, driver: str) -> str:
+        """The latest value that all paths to `names` pass (their common dominator)."""
+        frontier = set(names)
+        while len(frontier) > 1:
+            latest = max(frontier, key=self.position.__getitem__)
+            frontier.remove(latest)
+            frontier |= {n for n in self.graph.by_name[latest].inputs if self._inside(n, start, driver)}
+        return frontier.pop()
+
+    def overlay(self, start: int, stop: int, driver: str) -> int | None:
+        """How far before the driver's map the map of the segment's last value must begin, so that no tile is written
+        over a pixel still needed; None where it does not follow from the driver.
+        """
+        timing, out, source = self.timing, self.graph.nodes[stop - 1], self.graph.by_name[driver]
+        fired = timing.clock(out.name, driver, start, driver)
+        if fired is None:
+            return None
+        lows = np.full(len(fired), source.shape.pixels)
+        for reader in self.graph.consumers[driver]:
+            if start <= self.position[reader.name] < stop:
+                lows = np.minimum(lows, self._still_needed(reader, driver, out, fired, start))
+        reach = timing.ends(out.name) * out.type.pixel_bytes - lows * source.type.pixel_bytes
+        return align(max(0, int(reach.max())))
+
+    def _still_needed(self, reader: Node, driver: str, out: Node, fired: Indices, start: int) -> Indices:
+        """For each tile of `out` as it is written, the first pixel of the driver that `reader` still wants."""
+        timing = self.timing
+        if timing.accumulates(reader):
+            return timing.ends(driver)[fired]
+        needs = timing.needs(reader, driver)
+        if reader.name == out.name:
+            return needs[np.arange(len(fired)) + (1 if in_place(self.graph, out) else 0)]
+        through = timing.clock(out.name, reader.name, start, driver)
+        if through is not None:
+            return needs[through + 1]
+        return needs[np.searchsorted(self._clock(reader.name, driver, start, driver), fired, side="left")]
