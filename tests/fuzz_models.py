@@ -275,9 +275,8 @@ def without_text(source: str) -> str:
     return re.sub(found, lambda m: '""' if m[1] else " ", spliced, flags=re.DOTALL)
 
 
-def program(plan: RowPlan, folder: Path) -> Built:
-    """Emitted, seen to be clean, written, and compiled with traps for what C leaves undefined."""
-    files = emit(plan)
+def program(plan: RowPlan, files: dict[str, str], folder: Path) -> Built:
+    """Seen to be clean, written, and compiled with traps for what C leaves undefined."""
     for name, text in files.items():
         assert re.fullmatch(r"(kernels/)?[a-z0-9_]+\.[ch]", name), name
         assert text.isascii(), name
@@ -310,11 +309,12 @@ def attempt(path: Path, folder: Path, host: bool) -> bool:
         plan = plan_host(graph, named_host("portable")) if host else plan_rows(graph)
         images = list(random_inputs(graph, 1))
         expected = [reference.run(graph, image) for image in images]
+        files = emit(plan)
     except RilletError as error:
         assert str(error)
         assert "\n" not in str(error), error
         return False
-    made = Program(program(plan, folder))
+    made = Program(program(plan, files, folder))
     for image, want in zip(images, expected, strict=True):
         outputs = {name: want[name] for name in dict.fromkeys(graph.outputs)}
         found = first_difference(graph, outputs, dict(zip(outputs, made.run(image), strict=True)), 0, "c")

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,16 @@ from rillet.errors import GraphError, RilletWarning
 
 COUNT = [sys.executable, "-m", "rillet", "count", "microbotnet"]
 CLOSED = "rillet: standard output: must be open, got none"
+
+
+@pytest.fixture(autouse=True)
+def interrupts() -> Iterator[None]:
+    """As a terminal starts programs: jobs in the background ignore Ctrl-C, and so would all that they start."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 full = pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
 
 

@@ -24,7 +24,7 @@ from rillet.exporters.onnx import export
 from rillet.importers.onnx import load as load_onnx
 from rillet.importers.rlt import parse as parse_rlt
 from rillet.ir.graph import Array, Graph, ImageSpec, Node
-from rillet.ir.ops import Add, Concat, Constant, Input, Pool, PoolKind, Resize, Softmax, Window
+from rillet.ir.ops import Add, Concat, Constant, Input, Pool, PoolKind, Softmax, Window, resize
 from rillet.ir.types import DType, Quant, Shape
 from rillet.plan.host.planner import plan_host
 from rillet.plan.rows.plan import RowPlan
@@ -63,7 +63,7 @@ def network(dtype: DType = DType.I8) -> Graph:
     both = b.add(Add(), first, deep)
     constant = b.add(Constant(dtype), shape=Shape(1, 1, 4))
     wide = b.add(Concat(), both, deep) if dtype is not DType.U8 else both
-    larger = b.add(Resize(7, 9), wide, same=True)
+    larger = b.add(resize(b.node(wide).shape, 7, 9), wide, same=True)
     pooled = b.add(Pool(PoolKind.AVERAGE, Window((7, 9))), larger, same=True)
     classes = b.add(b.conv(4), pooled)
     moved = b.add(Add(), classes, constant)

@@ -323,7 +323,7 @@ def test_a_gemm_whose_result_is_real() -> None:
             {"n": np.array(np.inf, np.float32)},
             "input 1 must be finite numbers",
         ),
-        ([dq("x", "a", block_size=2)], {}, "must have one scale, or one a channel, got blocks"),
+        ([dq("x", "y", block_size=2)], {}, "must have one scale, or one a channel, got blocks"),
         ([node("QuantizeLinear", ["x", "s", "z"])], {}, "input 0 must be FLOAT, got INT8"),
         ([node("Relu", ["x"])], {}, "input 0 must be FLOAT, got INT8"),
         (

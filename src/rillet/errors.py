@@ -2,7 +2,15 @@
 
 
 class RilletError(Exception):
-    """Base of all errors that a user can cause; the command line prints it and exits with 1."""
+    """Base of all errors that a user can cause; the command line prints it and exits with 1.
+
+    Its message is one line: what names of a file hold that shows nothing, or moves what is shown, is written out.
+    """
+
+    def __str__(self) -> str:
+        """The message; system/printable.py, which lies above, says more of what a terminal would obey."""
+        text = super().__str__()
+        return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
 class GraphError(RilletError):
