@@ -95,10 +95,10 @@ def parse_size(text: str, option: str = "--ram") -> int:
 
 def make_console() -> "Screen":
     """A console for results."""
-    from rillet.report.screen import Screen
+    from rillet.report.screen import PIPED, Screen
 
     # Tables keep their full width where the output is not a terminal.
-    return Screen() if sys.stdout.isatty() else Screen(width=160)
+    return Screen() if sys.stdout.isatty() else Screen(width=PIPED, whole=True)
 
 
 def say(text: str) -> None:

@@ -8,13 +8,19 @@ from rillet.bench.ceiling import Ceiling
 from rillet.bench.machine import Machine
 from rillet.bench.peers import OURS
 from rillet.bench.rounds import Bench, Record, Refusal, Spread
-from rillet.report.tables import Column, Table
+from rillet.report.screen import columns
+from rillet.report.tables import Table
 
-_COLUMNS = (
-    *(Column("runtime", words=True), Column("precision", words=True), Column("threads")),
-    *(Column("min ms"), Column("median ms"), Column("Rillet is"), Column("10-90 %")),
-    *(Column("GMAC/s"), Column("of peak"), Column("MB above idle"), Column("cold ms"), Column("first ms")),
-    *(Column("differs by"), Column("same top-1")),
+_COLUMNS = columns(
+    (
+        *("runtime", "precision", "threads", "min ms", "median ms", "Rillet is", "10-90 %", "GMAC/s", "of peak"),
+        *("MB above idle", "cold ms", "first ms", "differs by", "same top-1"),
+    ),
+    words=("runtime", "precision"),
+    leave=(
+        *("GMAC/s", "first ms", "of peak", "cold ms", "MB above idle", "same top-1", "differs by", "10-90 %", "min ms"),
+        *("threads", "precision", "median ms"),
+    ),
 )
 
 
