@@ -21,8 +21,39 @@ if TYPE_CHECKING:
     from rillet.report.screen import Screen
 
 
+PANELS = {
+    "Run a network": ("run", "verify", "plan", "emit", "simulate", "evaluate"),
+    "Look at networks": ("show", "count", "explain", "compare", "draw", "models"),
+    "Change a network": ("quantize", "compress", "convert"),
+    "Train": ("train",),
+    "Machines": ("targets", "fit", "cost", "energy", "systolic", "bench", "profile", "doctor"),
+    "Tables of the sources": ("table",),
+}
+"""The commands by what a person does with them, in the order of `rillet --help`."""
+_STYLES = {"STYLE_USAGE": "bold", "STYLE_TYPES": "bold", "STYLE_METAVAR": "bold", "STYLE_OPTION_ENVVAR": "dim"}
+"""Typer writes these in yellow, which nobody can read on a light background."""
+
+
 class _Commands(TyperGroup):
-    """The commands; what they say of wrong words says these words as they may be shown."""
+    """The commands in their panels; what they say of wrong words says these words as they may be shown."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """The names of the commands in the order of the panels."""
+        order = [name for names in PANELS.values() for name in names]
+        return sorted(super().list_commands(ctx), key=lambda name: order.index(name) if name in order else len(order))
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """A command, its panel said to it."""
+        command: Any = super().get_command(ctx, cmd_name)
+        panel = next((panel for panel, names in PANELS.items() if cmd_name in names), None)
+        if command is not None and panel is not None:
+            command.rich_help_panel = panel
+        return command
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """As the group does."""
+        _readable()
+        super().format_help(ctx, formatter)
 
     def make_context(self, *args: Any, **said: Any) -> Any:
         """As the group does."""
@@ -33,6 +64,15 @@ class _Commands(TyperGroup):
         """As the group does."""
         with _shown():
             return super().invoke(ctx)
+
+
+def _readable() -> None:
+    """Help in styles that read on light and dark terminals."""
+    from typer import rich_utils
+
+    for name, style in _STYLES.items():
+        if hasattr(rich_utils, name):
+            setattr(rich_utils, name, style)
 
 
 @contextmanager
@@ -52,11 +92,28 @@ def _shown() -> Generator[None]:
 app = typer.Typer(
     cls=_Commands,
     name="rillet",
-    help="Runs convolutional networks as streams: pixels flow in, every layer fires as soon as its window is there.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from rillet import __version__
+
+        say(f"rillet {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _every_command(
+    _: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Runs convolutional networks as streams: pixels flow in, every layer fires as soon as its window is there."""
+
 
 MODEL_HELP = (
     "A .tflite, .onnx or .rlt file, hub:NAME, or one of the zoo such as mobilenet_v2:width=0.5 (rillet models)."

@@ -116,7 +116,8 @@ class Grid:
 
     def _table(self, kept: Sequence[int], room: int) -> RichTable:
         """The columns `kept`; those that may be wrapped give way, the widest first, until all is in `room`."""
-        widths, least = self._widths(least=False), self._widths(least=True)
+        natural, least = self._widths(least=False), self._widths(least=True)
+        widths = list(natural)
         while (over := sum(widths[at] for at in kept) + _GAP * (len(kept) - 1) - room) > 0:
             yielding = [at for at in kept if widths[at] > least[at]]
             if not yielding:
@@ -127,7 +128,7 @@ class Grid:
         for at in kept:
             column = self.columns[at]
             justify = "left" if column.words else "right"
-            wrapped = widths[at] < self._widths(least=False)[at]
+            wrapped = widths[at] < natural[at]
             table.add_column(Text(column.name), justify=justify, no_wrap=not wrapped, width=widths[at] or None)
         for row in self.rows:
             table.add_row(*(row[at] for at in kept))
