@@ -7,11 +7,12 @@ import sys
 from pathlib import Path
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
 from rillet import __version__
 from rillet.cli import app
-from rillet.cli.app import PANELS
+from rillet.cli.app import FORMER, PANELS
 from rillet.runtime import doctor
 from rillet.targets.host import KERNELS
 
@@ -77,3 +78,21 @@ def test_a_shell_can_complete_commands() -> None:
         env={**os.environ, "_RILLET_COMPLETE": "complete_bash", "COMP_WORDS": "rillet qu", "COMP_CWORD": "1"},
     )  # fmt: skip
     assert done.stdout == "quantize\n"
+
+
+@pytest.mark.parametrize(("former", "present"), sorted(FORMER.items()))
+def test_former_names_of_options_work_and_are_not_in_the_help(former: str, present: str) -> None:
+    made = typer.Typer(cls=app.info.cls)
+
+    @made.command()
+    def one(word: str = typer.Option("", present)) -> None:
+        print(f"got {word}")
+
+    @made.command()
+    def other(word: str = typer.Option("", former)) -> None:
+        print(f"other got {word}")
+
+    assert RUNNER.invoke(made, ["one", former, "x"]).stdout == "got x\n"
+    assert RUNNER.invoke(made, ["one", f"{former}=y"]).stdout == "got y\n"
+    assert RUNNER.invoke(made, ["other", former, "z"]).stdout == "other got z\n"
+    assert former not in RUNNER.invoke(made, ["one", "--help"]).stdout

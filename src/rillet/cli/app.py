@@ -30,6 +30,13 @@ PANELS = {
     "Tables of the sources": ("table",),
 }
 """The commands by what a person does with them, in the order of `rillet --help`."""
+FORMER = {
+    "--slower": "--max-slowdown",
+    "--memory": "--weight-memory",
+    "--narrow": "--recompute",
+    "--several": "--devices",
+}
+"""Options by the names that they once had, which still work where a command has just the present one."""
 _STYLES = {"STYLE_USAGE": "bold", "STYLE_TYPES": "bold", "STYLE_METAVAR": "bold", "STYLE_OPTION_ENVVAR": "dim"}
 """Typer writes these in yellow, which nobody can read on a light background."""
 
@@ -50,6 +57,11 @@ class _Commands(TyperGroup):
             command.rich_help_panel = panel
         return command
 
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The command that is meant and what is said to it, options by their present names."""
+        name, command, rest = super().resolve_command(ctx, args)
+        return name, command, _renamed(command, rest)
+
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """As the group does."""
         _readable()
@@ -64,6 +76,18 @@ class _Commands(TyperGroup):
         """As the group does."""
         with _shown():
             return super().invoke(ctx)
+
+
+def _renamed(command: Any, words: list[str]) -> list[str]:
+    """What is said to a command, former names of its options replaced; what stands behind `--` is left as it is."""
+    known = {name for parameter in getattr(command, "params", ()) for name in parameter.opts}
+    end = words.index("--") if "--" in words else len(words)
+    out: list[str] = []
+    for word in words[:end]:
+        name, equals, value = word.partition("=")
+        present = FORMER.get(name, name)
+        out.append(f"{present}{equals}{value}" if name not in known and present in known else word)
+    return out + words[end:]
 
 
 def _readable() -> None:
@@ -123,14 +147,15 @@ CsvOption = Annotated[bool, typer.Option("--csv", help="Print comma-separated va
 MarkdownOption = Annotated[bool, typer.Option("--markdown", help="Print a Markdown table.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 WeightsOption = Annotated[
-    Path | None, typer.Option("--weights", metavar="FILE", help="A checkpoint for a network of the zoo.")
+    Path | None, typer.Option("--weights", metavar="FILE", help="Checkpoint with weights for a network of the zoo.")
 ]
 DATA = "cifar10[:DIR]|cifar100[:DIR]|tiny-imagenet|imagefolder:DIR|vww:DIR|DIR"
 ClassesOption = Annotated[
-    str | None, typer.Option("--classes", metavar="NAME,...", help="Only these, or outdoor, indoor, combined.")
+    str | None,
+    typer.Option("--classes", metavar="NAME,...", help="Use only these classes, or outdoor, indoor, combined."),
 ]
 BitsOption = Annotated[
-    int | None, typer.Option("--bits", help="Bits of a weight and of an activation; those of the network if not said.")
+    int | None, typer.Option("--bits", help="Bits of weights and activations; default: the network's own.")
 ]
 
 
@@ -212,7 +237,11 @@ def open_named(name: str, said: "Preprocessing | None" = None, weights: Path | N
             model = open_model(name, said, lambda done, total: advance(done, total), weights)
     words = split(name)[1]
     if model.graph.params and "seed" not in words and {"fuse", "strides", "classes"} & words.keys():
-        warn(f"{model.name}: computes another function now; its weights are a start to train from")
+        changed = ", ".join(f"{key}={word}" for key, word in words.items() if key in ("fuse", "strides", "classes"))
+        warn(
+            f"{model.name}: {changed} replaced layers; the accuracy of the loaded weights no longer applies, "
+            "retrain with rillet train"
+        )
     return model
 
 

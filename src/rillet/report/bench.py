@@ -31,7 +31,7 @@ def table(found: Bench) -> Table:
         "Rillet is: so many times as fast, by the least times of a round, median of the rounds; 10-90 %: their spread",
         "of peak: of the rate of multiply-accumulates alone, measured between the rounds; MB: 10^6 resident bytes",
         "cold: one inference with empty caches; first: import, load and one inference",
-        "differs by: from Rillet's answers to random images: a share of the largest value, or steps of int8",
+        "differs by: from Rillet's answers to random images: relative to the largest value, or in int8 steps",
         *(_refusal(refusal) for refusal in found.refusals),
         *(ceiling_text(ceiling) for ceiling in found.ceilings),
         machine_text(found.machine),

@@ -1,4 +1,4 @@
-"""Pixel plans and their simulations, for the terminal and as records."""
+"""Pipeline plans and their simulations, for the terminal and as records."""
 
 from dataclasses import asdict
 from typing import Any
@@ -92,12 +92,12 @@ def plan_table(console: Screen, made: PixelPlan) -> None:
     )
     console.print(
         f"rings {bytes_text(-(-made.buffer_bits // 8))}: line buffers {made.line_buffer_values:,} values, skips "
-        f"{made.skip_values:,}, whole maps that wait for gates {made.hold_values:,}, for rates {made.fifo_values:,}"
+        f"{made.skip_values:,}, tensors buffered for gates {made.hold_values:,}, rate matching {made.fifo_values:,}"
     )
     if made.narrow:
         held = ", ".join(block.block or block.expansion for block in made.narrow)
         console.print(
-            f"held before their expansion: {held}; that computes {made.recomputed_macs:,} MACs again, "
+            f"bottleneck buffering: {held}; recomputes {made.recomputed_macs:,} MACs, "
             f"{1 + made.recomputed_macs / made.macs:.4f}x in all"
         )
     for barrier in made.barriers:

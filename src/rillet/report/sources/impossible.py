@@ -1,4 +1,4 @@
-"""Tables of the impossible goal: what it counts, what it hides, and what lies between remembering and recomputing."""
+"""Tables of a fully unrolled network: multipliers and buffers, and the trade-off of buffering against recomputing."""
 
 from collections.abc import Sequence
 
@@ -61,7 +61,7 @@ def impossible_table(found: Impossible) -> Table:
 
 
 def recompute_table(rows: Sequence[Recompute]) -> Table:
-    """What it costs to hold nothing, by layer and tile."""
+    """Cost of no buffering, by layer and tile."""
     names = ("layer", "map", "tile", "tiles", "field", "MACs", "up to here", "network", "reads of a pixel")
     cells = tuple(
         (
@@ -88,7 +88,7 @@ def recompute_table(rows: Sequence[Recompute]) -> Table:
 
 
 def narrow_table(found: Narrow) -> Table:
-    """The expansions in the order in which their narrow side pays best, each line with all those above it."""
+    """Expansions by the cost of bottleneck buffering, MACs per value saved; each row includes all rows above it."""
     names = ("expansion", "wide", "narrow", "window", "saved", "extra MACs", "MACs a value", "on chip", "MACs")
     values, macs = found.wide_values, found.macs
     rows = [("none", "", "", "", "", "", "", f"{values:,}", "1.0000x")]
@@ -149,7 +149,7 @@ def rates_table(name: str, rows: Sequence[Rate]) -> Table:
         f"{name}: cycles an image, and the fewest multipliers for that, each layer folded by divisors; by ceiling: "
         "foldings that need not divide",
         "a weight each: multipliers if each owned one weight for ever",
-        "line, skip, hold, for rates: values on chip; hold: whole maps that wait for gates",
+        "line, skip, hold, for rates: values on chip; hold: tensors buffered for gates",
         "measured: by simulation, between the last two images, and its latency; rings full: once as full as planned",
         f"rings ever fuller than planned: {over}; cycles in which a layer waited for room: {stalled:,}",
     )
