@@ -301,7 +301,7 @@ def test_draw_pipelines_and_fronts(tmp_path: Path) -> None:
     assert "--ceil must come with --pipeline, got --front" in failed("draw", "microbotnet", "--front", "--ceil")
     words = failed("draw", "microbotnet", *chip, "--format", "mermaid")
     assert words == "--format must come with the network alone, got --pipeline"
-    assert "must be said, got --pipeline and --front" in failed("draw", "microbotnet", *chip, "--front")
+    assert "must be given, got --pipeline and --front" in failed("draw", "microbotnet", *chip, "--front")
 
 
 def test_tables_of_the_impossible_goal() -> None:
@@ -356,7 +356,7 @@ def test_narrow_sides_of_pipelines() -> None:
     assert made["multipliers"] > wide["multipliers"]  # type: ignore[operator]
     assert made["line_buffer_values"] < wide["line_buffer_values"]  # type: ignore[operator]
     shown = rillet("plan", *named).stdout
-    assert "held before their expansion: block2, block14; that computes 14,106,624 MACs again, 1.0471x in all" in shown
+    assert "bottleneck buffering: block2, block14; recomputes 14,106,624 MACs, 1.0471x in all" in shown
     found = printed("simulate", *named)
     assert found["passed"] and found["interval_cycles"] == 50176
     memory = ("--memory", f"{made['memory_bits'] // 8}B")  # type: ignore[operator]
@@ -381,7 +381,7 @@ def test_wrong_words_for_pipelines() -> None:
     chips = ("plan", "mobilenet_v2", "--several", 2)
     assert "multipliers must be at least" in failed(*chips, "--interval", 12544, "--multipliers", 100)
     assert "bits a device for 2 devices, got 8000" in failed(*chips, "--interval", 12544, "--memory", "1kB")
-    assert "interval, multipliers or a target must be said" in failed(*chips, "--memory", "2MiB")
+    assert "interval, multipliers or a target must be given" in failed(*chips, "--memory", "2MiB")
 
 
 def test_systolic_and_speedups() -> None:

@@ -396,5 +396,5 @@ def test_options_of_a_mode() -> None:
     with pytest.raises(GraphError, match="--two must come with --right, got --left"):
         uses.check("--left", {"--two": 0})
     at_most_one({"--csv": False, "--markdown": True})
-    with pytest.raises(GraphError, match="one of --csv, --markdown and --json must be said, got --csv and --json"):
+    with pytest.raises(GraphError, match="one of --csv, --markdown and --json must be given, got --csv and --json"):
         at_most_one({"--csv": True, "--markdown": False, "--json": True})

@@ -78,7 +78,7 @@ def test_weights_of_one_bit() -> None:
             r"multipliers must be at least \d+ for an interval of 1000 .* got 100",
         ),
         ({"memory_bits": 1000}, r"memory must be at least \d+ bits for this network \(weights \d+\), got 1000"),
-        ({}, "interval, multipliers, memory or a target must be said"),
+        ({}, "interval, multipliers, memory or a target must be given"),
         ({"interval": 10**14}, "interval must be at most 10000000000000 cycles"),
         ({"interval": 1000, "weight_bits": 4}, "bits of a weight must be 8 or 16, got 4"),
         ({"interval": 1000, "clock_hz": 0.0}, "clock must be from 1 Hz"),
@@ -253,9 +253,9 @@ def test_several_devices() -> None:
         cut_over_devices(made, 3, 1000)
     with pytest.raises(TargetError, match=r"devices must be from 1 to \d+"):
         cut_over_devices(made, 1000)
-    with pytest.raises(TargetError, match="interval, multipliers or a target must be said for several"):
+    with pytest.raises(TargetError, match="interval, multipliers or a target must be given for several"):
         plan_several(small(), 2)
-    with pytest.raises(TargetError, match="interval, multipliers or a target must be said for several"):
+    with pytest.raises(TargetError, match="interval, multipliers or a target must be given for several"):
         plan_several(small(), 2, memory_bits=10**9)
     with pytest.raises(TargetError, match="multipliers must be more than 1 each"):
         plan_several(small(), 3, multipliers=1)

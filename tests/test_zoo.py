@@ -113,7 +113,7 @@ def test_names_and_words() -> None:
         ("mobilenet_v2:classes=2.5", "mobilenet_v2: classes must be a whole number, got '2.5'"),
         ("mobilenet_v2:top=no", "mobilenet_v2: top must be true or false, got 'no'"),
         ("mobilenet_v2:padding=odd", "mobilenet_v2: padding must be one of keras, torch, got 'odd'"),
-        ("mobilenet_v2:width=1,width=2", "parameter must be said once, got 'width' twice"),
+        ("mobilenet_v2:width=1,width=2", "parameter must be given once, got 'width' twice"),
         ("mobilenet_v2:fuse=most", "mobilenet_v2: fuse must be one of half, full, half50, full50, got 'most'"),
         ("mobilenet_v2:share=0.5", "mobilenet_v2: blocks, share, fit must come with fuse=half or fuse=full"),
         ("mobilenet_v2:fuse=half,share=0", "mobilenet_v2: share must be above 0, at most 1, and without blocks, got 0"),

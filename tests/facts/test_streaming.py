@@ -121,7 +121,7 @@ def test_a_narrower_network_keeps_the_promise_without_its_top_only() -> None:
     whole = check_claim(build("mobilenet_v2", {"width": "0.35"}), chip)
     assert (whole.holds, whole.planned_cycles, whole.weights_missing) == (False, 3_072, 0)
     assert check_claim(build("mobilenet_v2", {"width": "0.35"}), chip, 325_000).holds
-    with pytest.raises(TargetError, match="claimed_images_per_s must be said"):
+    with pytest.raises(TargetError, match="claimed_images_per_s must be given"):
         check_claim(network(), targets.load("zcu102"))
 
 

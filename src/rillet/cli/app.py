@@ -21,8 +21,51 @@ if TYPE_CHECKING:
     from rillet.report.screen import Screen
 
 
+PANELS = {
+    "Run a network": ("run", "verify", "plan", "emit", "simulate", "evaluate"),
+    "Look at networks": ("show", "count", "explain", "compare", "draw", "models"),
+    "Change a network": ("quantize", "compress", "convert"),
+    "Train": ("train",),
+    "Machines": ("targets", "fit", "cost", "energy", "systolic", "bench", "profile", "doctor"),
+    "Tables of the sources": ("table",),
+}
+"""The commands by what a person does with them, in the order of `rillet --help`."""
+FORMER = {
+    "--slower": "--max-slowdown",
+    "--memory": "--weight-memory",
+    "--narrow": "--recompute",
+    "--several": "--devices",
+}
+"""Options by the names that they once had, which still work where a command has just the present one."""
+_STYLES = {"STYLE_USAGE": "bold", "STYLE_TYPES": "bold", "STYLE_METAVAR": "bold", "STYLE_OPTION_ENVVAR": "dim"}
+"""Typer writes these in yellow, which nobody can read on a light background."""
+
+
 class _Commands(TyperGroup):
-    """The commands; what they say of wrong words says these words as they may be shown."""
+    """The commands in their panels; what they say of wrong words says these words as they may be shown."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """The names of the commands in the order of the panels."""
+        order = [name for names in PANELS.values() for name in names]
+        return sorted(super().list_commands(ctx), key=lambda name: order.index(name) if name in order else len(order))
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """A command, its panel said to it."""
+        command: Any = super().get_command(ctx, cmd_name)
+        panel = next((panel for panel, names in PANELS.items() if cmd_name in names), None)
+        if command is not None and panel is not None:
+            command.rich_help_panel = panel
+        return command
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The command that is meant and what is said to it, options by their present names."""
+        name, command, rest = super().resolve_command(ctx, args)
+        return name, command, _renamed(command, rest)
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """As the group does."""
+        _readable()
+        super().format_help(ctx, formatter)
 
     def make_context(self, *args: Any, **said: Any) -> Any:
         """As the group does."""
@@ -33,6 +76,27 @@ class _Commands(TyperGroup):
         """As the group does."""
         with _shown():
             return super().invoke(ctx)
+
+
+def _renamed(command: Any, words: list[str]) -> list[str]:
+    """What is said to a command, former names of its options replaced; what stands behind `--` is left as it is."""
+    known = {name for parameter in getattr(command, "params", ()) for name in parameter.opts}
+    end = words.index("--") if "--" in words else len(words)
+    out: list[str] = []
+    for word in words[:end]:
+        name, equals, value = word.partition("=")
+        present = FORMER.get(name, name)
+        out.append(f"{present}{equals}{value}" if name not in known and present in known else word)
+    return out + words[end:]
+
+
+def _readable() -> None:
+    """Help in styles that read on light and dark terminals."""
+    from typer import rich_utils
+
+    for name, style in _STYLES.items():
+        if hasattr(rich_utils, name):
+            setattr(rich_utils, name, style)
 
 
 @contextmanager
@@ -52,11 +116,28 @@ def _shown() -> Generator[None]:
 app = typer.Typer(
     cls=_Commands,
     name="rillet",
-    help="Runs convolutional networks as streams: pixels flow in, every layer fires as soon as its window is there.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from rillet import __version__
+
+        say(f"rillet {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _every_command(
+    _: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Runs convolutional networks as streams: pixels flow in, every layer fires as soon as its window is there."""
+
 
 MODEL_HELP = (
     "A .tflite, .onnx or .rlt file, hub:NAME, or one of the zoo such as mobilenet_v2:width=0.5 (rillet models)."
@@ -66,14 +147,15 @@ CsvOption = Annotated[bool, typer.Option("--csv", help="Print comma-separated va
 MarkdownOption = Annotated[bool, typer.Option("--markdown", help="Print a Markdown table.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 WeightsOption = Annotated[
-    Path | None, typer.Option("--weights", metavar="FILE", help="A checkpoint for a network of the zoo.")
+    Path | None, typer.Option("--weights", metavar="FILE", help="Checkpoint with weights for a network of the zoo.")
 ]
 DATA = "cifar10[:DIR]|cifar100[:DIR]|tiny-imagenet|imagefolder:DIR|vww:DIR|DIR"
 ClassesOption = Annotated[
-    str | None, typer.Option("--classes", metavar="NAME,...", help="Only these, or outdoor, indoor, combined.")
+    str | None,
+    typer.Option("--classes", metavar="NAME,...", help="Use only these classes, or outdoor, indoor, combined."),
 ]
 BitsOption = Annotated[
-    int | None, typer.Option("--bits", help="Bits of a weight and of an activation; those of the network if not said.")
+    int | None, typer.Option("--bits", help="Bits of weights and activations; default: the network's own.")
 ]
 
 
@@ -95,10 +177,10 @@ def parse_size(text: str, option: str = "--ram") -> int:
 
 def make_console() -> "Screen":
     """A console for results."""
-    from rillet.report.screen import Screen
+    from rillet.report.screen import PIPED, Screen
 
     # Tables keep their full width where the output is not a terminal.
-    return Screen() if sys.stdout.isatty() else Screen(width=160)
+    return Screen() if sys.stdout.isatty() else Screen(width=PIPED, whole=True)
 
 
 def say(text: str) -> None:
@@ -155,7 +237,11 @@ def open_named(name: str, said: "Preprocessing | None" = None, weights: Path | N
             model = open_model(name, said, lambda done, total: advance(done, total), weights)
     words = split(name)[1]
     if model.graph.params and "seed" not in words and {"fuse", "strides", "classes"} & words.keys():
-        warn(f"{model.name}: computes another function now; its weights are a start to train from")
+        changed = ", ".join(f"{key}={word}" for key, word in words.items() if key in ("fuse", "strides", "classes"))
+        warn(
+            f"{model.name}: {changed} replaced layers; the accuracy of the loaded weights no longer applies, "
+            "retrain with rillet train"
+        )
     return model
 
 

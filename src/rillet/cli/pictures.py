@@ -51,19 +51,27 @@ USES = Uses(
 @app.command()
 def draw(
     model: ModelArgument,
-    out: Annotated[Path | None, typer.Option("-o", "--out", metavar="FILE", help="Where the picture goes.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", metavar="FILE", help="File to write; default: standard output.")
+    ] = None,
     form: Annotated[
-        str | None, typer.Option("--format", metavar="svg|mermaid", help="Kind of picture, svg if not said.")
+        str | None, typer.Option("--format", metavar="svg|mermaid", help="Output format; default svg.")
     ] = None,
     pipeline: Annotated[
-        bool, typer.Option("--pipeline", help="Two images through the pipeline on a chip, and each layer's memory.")
+        bool,
+        typer.Option(
+            "--pipeline", help="Timeline of two images through the pipeline on a chip, with each layer's memory."
+        ),
     ] = False,
     front: Annotated[
-        bool, typer.Option("--front", help="Values on chip against MACs, by the narrow sides of blocks.")
+        bool,
+        typer.Option(
+            "--front", help="Pareto front of buffered values against MACs, by bottleneck buffering of blocks."
+        ),
     ] = False,
     cost: Annotated[
         str | None,
-        typer.Option("--cost", metavar="|".join(costs.PICTURES), help="Where cycles or energy go, or a roofline."),
+        typer.Option("--cost", metavar="|".join(costs.PICTURES), help="Breakdown of cycles or energy, or a roofline."),
     ] = None,
     target: TargetOption = None,
     multipliers: MultipliersOption = None,
@@ -74,7 +82,7 @@ def draw(
     ceil: CeilOption = False,
     narrow: NarrowOption = None,
     node: Annotated[
-        str | None, typer.Option("--node", metavar="45nm|7nm|FILE.toml", help="Technology of --cost energy.")
+        str | None, typer.Option("--node", metavar="45nm|7nm|FILE.toml", help="Process technology of --cost energy.")
     ] = None,
     weights: WeightsOption = None,
     json_output: JsonOption = False,

@@ -40,20 +40,20 @@ def bench(
         typer.Option(
             "--against",
             metavar="NAME,NAME",
-            help="Of onnxruntime, openvino, litert, ncnn, torch; all that are installed if not said.",
+            help="Runtimes: onnxruntime, openvino, litert, ncnn, torch; default: all that are installed.",
         ),
     ] = None,
-    threads: Annotated[str, typer.Option("--threads", metavar="N,N", help="Numbers of threads, as 1,2.")] = "1",
+    threads: Annotated[str, typer.Option("--threads", metavar="N,N", help="Thread counts, such as 1,2.")] = "1",
     precision: Annotated[
-        str | None, typer.Option("--precision", metavar="f32,int8", help="The network's own if not said.")
+        str | None, typer.Option("--precision", metavar="f32,int8", help="Number types; default: the network's own.")
     ] = None,
-    rounds: Annotated[int, typer.Option("--rounds", help="Alternating rounds.")] = 20,
+    rounds: Annotated[int, typer.Option("--rounds", help="Rounds in which the runtimes take turns.")] = 20,
     weights: WeightsOption = None,
     csv: CsvOption = False,
     markdown: MarkdownOption = False,
     json_output: JsonOption = False,
 ) -> None:
-    """Measures Rillet beside other runtimes, in turn, each under its own best settings (docs/bench.md)."""
+    """Benchmarks Rillet against other runtimes, taking turns, each under its own best settings (docs/bench.md)."""
     from rillet.bench.peers import find
     from rillet.bench.peers.files import Given
     from rillet.bench.rounds import bench as measure
@@ -104,18 +104,22 @@ def _torch_script(peers: "Sequence[Peer]") -> "TorchScript | None":
 def profile(
     model: ModelArgument,
     precision: Annotated[
-        str | None, typer.Option("--precision", metavar="f32|int8", help="The network's own if not said.")
+        str | None, typer.Option("--precision", metavar="f32|int8", help="Number types; default: the network's own.")
     ] = None,
     ram: RamOption = None,
-    threads: Annotated[int, typer.Option("--threads", metavar="N", help="The clocks are the first one's.")] = 1,
-    runs: Annotated[int | None, typer.Option("--runs", help="Inferences; for four seconds if not said.")] = None,
-    out: Annotated[Path | None, typer.Option("-o", "--out", metavar="FILE.svg", help="A picture with bars.")] = None,
+    threads: Annotated[
+        int, typer.Option("--threads", metavar="N", help="Threads; clocks are read on thread 0 only.")
+    ] = 1,
+    runs: Annotated[
+        int | None, typer.Option("--runs", help="Inferences to measure; default: for four seconds.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option("-o", "--out", metavar="FILE.svg", help="Write a bar chart.")] = None,
     weights: WeightsOption = None,
     csv: CsvOption = False,
     markdown: MarkdownOption = False,
     json_output: JsonOption = False,
 ) -> None:
-    """Measures the time of each layer, and how far from this machine's limit it is (docs/bench.md)."""
+    """Measures the time of each layer, beside the measured peak of this machine (docs/bench.md)."""
     from rillet.bench.peers import ours
     from rillet.bench.profile import profile as measure
     from rillet.bench.rounds import forms

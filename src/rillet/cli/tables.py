@@ -1,4 +1,4 @@
-"""The command that prints tables: of the sources, of the impossible goal, of what machines make of a network."""
+"""The command that prints the sources' tables: table."""
 
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
@@ -41,25 +41,31 @@ TABLES = tuple(dict.fromkeys(mode.split()[1] for mode in USES.modes))
 
 @app.command()
 def table(
-    name: Annotated[str, typer.Argument(metavar="|".join(TABLES), help="Which table.")],
+    name: Annotated[str, typer.Argument(metavar="|".join(TABLES), help="Table to print.")],
     model: Annotated[
         str | None,
-        typer.Argument(metavar="[MODEL]", help="Of the tables from impossible on: MobileNetV2 else (MicroBotNet)."),
+        typer.Argument(
+            metavar="[MODEL]",
+            help="Model for the tables from impossible on; default mobilenet_v2, for microjoule microbotnet.",
+        ),
     ] = None,
-    speedup: Annotated[bool, typer.Option("--speedup", help="Of fuseconv: the speedups on an array.")] = False,
+    speedup: Annotated[bool, typer.Option("--speedup", help="With fuseconv: speedups on a systolic array.")] = False,
     array: Annotated[
-        int | None, typer.Option("--array", min=1, help="Rows and columns of that array, 64 if not said.")
+        int | None, typer.Option("--array", min=1, help="With --speedup: rows and columns of the array; default 64.")
     ] = None,
     node: Annotated[
-        str | None, typer.Option("--node", metavar="45nm|7nm|FILE.toml", help="Of microjoule: its technology.")
+        str | None, typer.Option("--node", metavar="45nm|7nm|FILE.toml", help="With microjoule: process technology.")
     ] = None,
     csv: CsvOption = False,
     markdown: MarkdownOption = False,
     json_output: JsonOption = False,
 ) -> None:
-    """Prints a table of the sources, the printed numbers beside the true ones: MobileNetV1 by width (alpha), FuSeConv's
-    networks, the impossible goal (its multipliers and buffers, the price of none, the narrow side of each block, as a
-    pipeline at many rates, on every known chip), whether MicroBotNet classifies within a microjoule (microjoule).
+    """Prints a table of the sources, published numbers beside computed ones.
+
+    alpha: MobileNetV1 by width and resolution. fuseconv: FuSeConv's networks. impossible: a fully unrolled network, its
+    multipliers and buffers. recompute: cost of no buffering. narrow: cost of bottleneck buffering. rates: pipelines at
+    many initiation intervals. chips: the best interval on every known chip. microjoule: whether MicroBotNet classifies
+    an image within one microjoule.
     """
     from rillet.report import tables
 

@@ -39,39 +39,49 @@ _RECIPES = {"cifar10": "cifar", "cifar100": "cifar", "tiny-imagenet": "tiny_imag
 @app.command()
 def train(
     model: ModelArgument,
-    data: Annotated[str, typer.Option("--data", metavar=DATA, help="Labelled pictures, with a part to test on.")],
-    out: Annotated[Path, typer.Option("--out", metavar="RUN", help="Folder of the run.")],
+    data: Annotated[str, typer.Option("--data", metavar=DATA, help="Data set of labelled images, with a test split.")],
+    out: Annotated[Path, typer.Option("--out", metavar="RUN", help="Folder for checkpoints, log and results.")],
     recipe: Annotated[
-        str | None, typer.Option("--recipe", metavar="NAME|FILE.toml", help="How; by the data if not said.")
+        str | None,
+        typer.Option(
+            "--recipe", metavar="NAME|FILE.toml", help="Training recipe (docs/train.md); default: by the data set."
+        ),
     ] = None,
-    epochs: Annotated[int | None, typer.Option("--epochs", min=1, help="Instead of the recipe's.")] = None,
+    epochs: Annotated[int | None, typer.Option("--epochs", min=1, help="Overrides the recipe's epochs.")] = None,
     batch: Annotated[
-        int | None, typer.Option("--batch", min=1, help="Pictures a step, all processes together.")
+        int | None, typer.Option("--batch", min=1, help="Batch size over all processes; overrides the recipe's.")
     ] = None,
     upscale: Annotated[
         int | None,
-        typer.Option("--upscale", min=1, metavar="SIDE", help="Bring pictures, and the network, to this size."),
+        typer.Option("--upscale", min=1, metavar="SIDE", help="Resize images, and the network's input, to this side."),
     ] = None,
     classes: ClassesOption = None,
     weights: WeightsOption = None,
-    freeze: Annotated[bool, typer.Option("--freeze", help="Train the last layer alone.")] = False,
-    ternary: Annotated[bool, typer.Option("--ternary", help="Trained ternary quantisation.")] = False,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Of weights, order and changes of pictures.")] = 0,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on where a run in RUN was cut off.")] = False,
-    limit: Annotated[int | None, typer.Option("--limit", min=1, help="At most so many pictures of each part.")] = None,
+    freeze: Annotated[bool, typer.Option("--freeze", help="Train only the last layer.")] = False,
+    ternary: Annotated[bool, typer.Option("--ternary", help="Trained ternary quantisation (TTQ).")] = False,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Random seed of weights, order and augmentation.")] = 0,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue an interrupted run from its last checkpoint.")
+    ] = False,
+    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Use at most N images of each split.")] = None,
     threads: Annotated[
-        int | None, typer.Option("--threads", min=1, help="Of each process; measured if not said.")
+        int | None, typer.Option("--threads", min=1, help="Threads of each process; default: the fastest, measured.")
     ] = None,
-    processes: Annotated[int, typer.Option("--processes", min=1, help="On this machine, one batch shared.")] = 1,
-    device: Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda", help="What computes.")] = "auto",
+    processes: Annotated[
+        int, typer.Option("--processes", min=1, help="Processes on this machine; each batch is split over them.")
+    ] = 1,
+    device: Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda", help="Device that trains.")] = "auto",
     save_seconds: Annotated[
-        float, typer.Option("--save-seconds", min=0.0, help="Between checkpoints; one an epoch in any case.")
+        float,
+        typer.Option("--save-seconds", min=0.0, help="Seconds between checkpoints; one after each epoch in any case."),
     ] = 60.0,
-    save_steps: Annotated[int | None, typer.Option("--save-steps", min=1, help="Between checkpoints as well.")] = None,
-    download: Annotated[bool, typer.Option("--download", help="Fetch a data set that is not there.")] = False,
+    save_steps: Annotated[
+        int | None, typer.Option("--save-steps", min=1, help="Steps between checkpoints, beside --save-seconds.")
+    ] = None,
+    download: Annotated[bool, typer.Option("--download", help="Download the data set if it is missing.")] = False,
     json_output: JsonOption = False,
 ) -> None:
-    """Trains a network by a recipe; a run that was cut off goes on with --resume to exactly the same weights."""
+    """Trains a network by a recipe; an interrupted run continues with --resume to exactly the same weights."""
     one_of("--device", device, DEVICES)
     said = _recipe(data, recipe, epochs, batch, upscale, freeze, ternary)
     if download:
@@ -118,7 +128,7 @@ def _recipe(
 
     found = name or _RECIPES.get(data.partition(":")[0])
     if found is None:
-        raise GraphError(f"--recipe must be said for {data}: one of {', '.join(recipe.names())}, or a .toml file")
+        raise GraphError(f"--recipe must be given for {data}: one of {', '.join(recipe.names())}, or a .toml file")
     return recipe.with_said(
         recipe.find(found), epochs=epochs, batch=batch, upscale=upscale, freeze=freeze, ternary=ternary
     )
@@ -222,5 +232,5 @@ def _print(trained: "Trained", out: Path, data: str) -> None:
         say(f"by their signs alone (signs.rlt): top-1 {trained.signs_top1:.2%}")
     if trained.rounding is not None:
         say(f"before training, in integers: top-1 {trained.start_top1:.2%}")
-        say(f"best.rlt is of 8-bit integers, rounding {trained.rounding}; float.rlt has the real numbers behind it")
+        say(f"best.rlt is of 8-bit integers, rounding {trained.rounding}; float.rlt has the float32 weights behind it")
     say(f"rillet evaluate {out / 'best.rlt'} --data {data}")

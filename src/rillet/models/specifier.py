@@ -31,7 +31,7 @@ def split(name: str) -> tuple[str, dict[str, str]]:
     for part in tail.split(","):
         key, _, value = part.partition("=")
         if key in words:
-            raise GraphError(f"{name}: parameter must be said once, got {key!r} twice")
+            raise GraphError(f"{name}: parameter must be given once, got {key!r} twice")
         words[key] = value
     return base, words
 

@@ -8,13 +8,19 @@ from rillet.bench.ceiling import Ceiling
 from rillet.bench.machine import Machine
 from rillet.bench.peers import OURS
 from rillet.bench.rounds import Bench, Record, Refusal, Spread
-from rillet.report.tables import Column, Table
+from rillet.report.screen import columns
+from rillet.report.tables import Table
 
-_COLUMNS = (
-    *(Column("runtime", words=True), Column("precision", words=True), Column("threads")),
-    *(Column("min ms"), Column("median ms"), Column("Rillet is"), Column("10-90 %")),
-    *(Column("GMAC/s"), Column("of peak"), Column("MB above idle"), Column("cold ms"), Column("first ms")),
-    *(Column("differs by"), Column("same top-1")),
+_COLUMNS = columns(
+    (
+        *("runtime", "precision", "threads", "min ms", "median ms", "Rillet is", "10-90 %", "GMAC/s", "of peak"),
+        *("MB above idle", "cold ms", "first ms", "differs by", "same top-1"),
+    ),
+    words=("runtime", "precision"),
+    leave=(
+        *("GMAC/s", "first ms", "of peak", "cold ms", "MB above idle", "same top-1", "differs by", "10-90 %", "min ms"),
+        *("threads", "precision", "median ms"),
+    ),
 )
 
 
@@ -25,7 +31,7 @@ def table(found: Bench) -> Table:
         "Rillet is: so many times as fast, by the least times of a round, median of the rounds; 10-90 %: their spread",
         "of peak: of the rate of multiply-accumulates alone, measured between the rounds; MB: 10^6 resident bytes",
         "cold: one inference with empty caches; first: import, load and one inference",
-        "differs by: from Rillet's answers to random images: a share of the largest value, or steps of int8",
+        "differs by: from Rillet's answers to random images: relative to the largest value, or in int8 steps",
         *(_refusal(refusal) for refusal in found.refusals),
         *(ceiling_text(ceiling) for ceiling in found.ceilings),
         machine_text(found.machine),

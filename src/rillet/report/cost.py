@@ -11,10 +11,27 @@ from rillet.report import page as pages
 from rillet.report import roofline, spending
 from rillet.report.page import Section
 from rillet.report.picture.words import engineering
-from rillet.report.tables import Column, Table
+from rillet.report.screen import Column, columns
+from rillet.report.tables import Table
 from rillet.targets.arrays import ArrayMachine
 from rillet.targets.catalogue import Machine
 from rillet.targets.technology import Technology
+
+_LEAVE = (
+    "machine",
+    "needed",
+    "parameters",
+    "MACs",
+    "low-high",
+    "peak",
+    "type",
+    "used",
+    "ms",
+    "cycles",
+    "buffers",
+    "uJ",
+)
+"""The columns that a narrow screen does without, the first to go first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,7 +245,8 @@ def _lacks(cost: Cost) -> list[str]:
 
 
 def _columns(fields: Sequence[_Field]) -> tuple[Column, ...]:
-    return tuple(Column(field.name, field.words) for field in fields)
+    names, words = [field.name for field in fields], [field.name for field in fields if field.words]
+    return columns(names, words=words, leave=_LEAVE)
 
 
 def _bytes(count: int | None) -> str:

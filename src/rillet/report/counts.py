@@ -4,13 +4,12 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from rich.table import Table
 from rich.text import Text
 
 from rillet.analyses.count import Count, Layer, by
 from rillet.analyses.explain import Demand, Explanation
-from rillet.report.screen import Screen
-from rillet.report.text import bytes_text
+from rillet.report.screen import BAR, Grid, Screen, columns
+from rillet.report.text import bytes_text, facts
 from rillet.transforms.lowbit import TernaryReport
 
 
@@ -42,22 +41,21 @@ def ternary_text(console: Screen, counted: TernaryReport) -> None:
 
 def count_table(console: Screen, counted: Count, key: str) -> None:
     """The layers with bars, the totals, and what was left out."""
-    table = Table(box=None, header_style="bold", pad_edge=False)
     names = (key, "kind", "output", "MACs", "share", "", "parameters", "activations")
     if key != "layer":
         names = (key, "MACs", "share", "", "parameters", "activations")
     if counted.convention in ("thop-2020", "pthflops"):
         names = tuple("operations" if name == "MACs" else name for name in names)
-    for name in names:
-        table.add_column(name, justify="left" if name in (key, "kind", "output", "") else "right", no_wrap=True)
+    rows: list[tuple[str | Text, ...]] = []
     layers = summed(counted, key)
     most = max((layer.macs for layer in layers), default=0)
     for layer in layers:
         where = (layer.name, layer.kind, str(layer.shape)) if key == "layer" else (layer.name,)
         bar = "█" * round(16 * layer.macs / most) if most else ""
         share = f"{layer.macs / counted.macs:.1%}" if layer.macs else ""
-        table.add_row(*where, _number(layer.macs), share, Text(bar, "cyan"), *_rest(layer))
-    console.print(table)
+        rows.append((*where, _number(layer.macs), share, Text(bar, BAR), *_rest(layer)))
+    leave = ("", "output", "kind", "activations", "share", "parameters")
+    console.draw(Grid(columns(names, words=(key, "kind", "output", ""), leave=leave), rows))
     what = "operations" if counted.convention in ("thop-2020", "pthflops") else "MACs"
     console.print(
         f"{counted.name}, convention {counted.convention}: {counted.macs:,} {what}, {counted.params:,} parameters"
@@ -87,10 +85,8 @@ def _rest(layer: Layer) -> tuple[str, str]:
 
 def explain_table(console: Screen, layers: Sequence[Explanation], asked: Demand) -> None:
     """Every separable pair beside the standard convolution that it stands for, and what a machine must do."""
-    table = Table(box=None, header_style="bold", pad_edge=False)
     names = ("layers", "window", "channels", "pair", "standard", "pair / standard", "1/N + 1/K²")
-    for name in names:
-        table.add_column(name, justify="left" if name in ("layers", "window", "channels") else "right", no_wrap=True)
+    rows: list[tuple[str, ...]] = []
     pairs = standards = 0
     for one in layers:
         if not one.pair or one.name != one.pair[-1] or one.ratio is None:
@@ -100,7 +96,7 @@ def explain_table(console: Screen, layers: Sequence[Explanation], asked: Demand)
         standards += one.standard_multiplications or 0
         windows = " + ".join(f"{f.kernel[0]}x{f.kernel[1]}" for f in filters)
         stride = f" /{filters[0].stride[0]}" if filters[0].stride != (1, 1) else ""
-        table.add_row(
+        row = (
             f"{filters[0].name} + {one.name.removeprefix(one.block + '.')}",
             windows + stride,
             f"{filters[0].input_shape.channels} -> {one.output_shape.channels}",
@@ -109,8 +105,10 @@ def explain_table(console: Screen, layers: Sequence[Explanation], asked: Demand)
             f"{one.ratio:.4f}",
             f"{one.formula_ratio:.4f}" if one.formula_ratio else "",
         )
+        rows.append(row)
     if pairs:
-        console.print(table)
+        leave = ("1/N + 1/K²", "window", "channels", "standard", "pair")
+        console.draw(Grid(columns(names, words=("layers", "window", "channels"), leave=leave), rows))
         console.print(
             f"depthwise-separable pairs: {pairs:,} multiplications; standard convolutions would take {standards:,}, "
             f"{standards / pairs:.1f} x as many"
@@ -131,7 +129,6 @@ def explain_table(console: Screen, layers: Sequence[Explanation], asked: Demand)
 
 def layer_text(console: Screen, one: Explanation) -> None:
     """One layer in detail."""
-    table = Table(box=None, show_header=False, pad_edge=False)
     kernel, stride = f"{one.kernel[0]}x{one.kernel[1]}", f"{one.stride[0]}x{one.stride[1]}"
     rows = [
         ("layer", f"{one.name} ({one.kind})", f"{one.input_shape} -> {one.output_shape}"),
@@ -150,9 +147,7 @@ def layer_text(console: Screen, one: Explanation) -> None:
     if one.ratio is not None:
         formula = f"1/N + 1/K² = {one.formula_ratio:.4f}" if one.formula_ratio else ""
         rows.append(("ratio", f"{one.ratio:.4f}", formula))
-    for row in rows:
-        table.add_row(*row)
-    console.print(table)
+    console.draw(facts(rows))
 
 
 def _product(one: Explanation) -> str:

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from rillet.analyses.energy import Energy
 from rillet.analyses.sources.microjoule import BUDGET_UJ, CHIPS, TERNARY_ABOVE, Answer, Verdict
-from rillet.report.tables import Column, Table
+from rillet.report.screen import columns
+from rillet.report.tables import Table
 from rillet.targets.technology import Technology
 from rillet.zoo import published
 
@@ -21,15 +22,9 @@ def parts(found: Energy, technology: Technology) -> Table:
         for p in found.parts
     ]
     rows.append(("total", "", "", "", _uj(found.total_uj), _uj(found.low_uj), _uj(found.high_uj), ""))
-    columns = (
-        Column("part", words=True),
-        Column("by", words=True),
-        Column("count"),
-        Column("of", words=True),
-        Column("uJ"),
-        Column("low"),
-        Column("high"),
-        Column("confidence", words=True),
+    names = ("part", "by", "count", "of", "uJ", "low", "high", "confidence")
+    shown = columns(
+        names, words=("part", "by", "of", "confidence"), leave=("confidence", "by", "of", "count", "high", "low")
     )
     notes = (
         f"{found.name}, {found.schedule}: {found.bits} operands, {found.accumulator} sums, "
@@ -37,7 +32,7 @@ def parts(found: Energy, technology: Technology) -> Table:
         technology_note(technology),
         *found.notes,
     )
-    return Table(columns, tuple(rows), notes)
+    return Table(shown, tuple(rows), notes)
 
 
 def technology_note(technology: Technology) -> str:
@@ -49,14 +44,9 @@ def technology_note(technology: Technology) -> str:
 def source_003(rows: Sequence[Answer], technology: Technology, model: str = SOURCE_003) -> Table:
     """Microjoules by weights and their memory, published chips below."""
     under = f"< {BUDGET_UJ:g} uJ"
-    columns = (
-        Column("weights", words=True),
-        Column("bits"),
-        Column("memory", words=True),
-        Column("each read once"),
-        Column(under, words=True),
-        Column("whole image"),
-        Column(f"{under} ", words=True),
+    names = ("weights", "bits", "memory", "each read once", under, "whole image", f"{under} ")
+    shown = columns(
+        names, words=("weights", "memory", under, f"{under} "), leave=("bits", "each read once", under, "memory")
     )
     cells = [
         (
@@ -90,7 +80,7 @@ def source_003(rows: Sequence[Answer], technology: Technology, model: str = SOUR
             + ("; 72.8 % with 65 % of the weights ternary" if model == SOURCE_003 else "")
         )
     notes += [f"{chip.name}: {chip.top1_percent:g} % top-1; {chip.source}" for chip in CHIPS]
-    return Table(columns, tuple(cells), tuple(notes))
+    return Table(shown, tuple(cells), tuple(notes))
 
 
 def _uj(value: float) -> str:

@@ -3,26 +3,18 @@
 from collections.abc import Sequence
 
 from rillet.analyses.mcu import Fit, Remedy
-from rillet.report.tables import Column, Table
+from rillet.report.screen import columns
+from rillet.report.tables import Table
 from rillet.targets.boards import Board
 
 
 def boards(rows: Sequence[tuple[Fit, Board]]) -> Table:
     """A network on each board, with what is left over or missing."""
-    columns = (
-        Column("board", words=True),
-        Column("fits", words=True),
-        Column("precision", words=True),
-        Column("RAM"),
-        Column("spare"),
-        Column("layer by layer"),
-        Column("flash"),
-        Column("spare "),
-        Column("ms"),
-        Column("low"),
-        Column("high"),
-        Column("cycles a MAC"),
-        Column("rests on", words=True),
+    names = ("board", "fits", "precision", "RAM", "spare", "layer by layer", "flash", "spare ", "ms", "low", "high")
+    shown = columns(
+        (*names, "cycles a MAC", "rests on"),
+        words=("board", "fits", "precision", "rests on"),
+        leave=("rests on", "cycles a MAC", "precision", "low", "high", "layer by layer", "ms", "spare ", "spare"),
     )
     cells = tuple(
         (
@@ -47,7 +39,7 @@ def boards(rows: Sequence[tuple[Fit, Board]]) -> Table:
         "spare: negative where bytes are missing; ms: from published measurements with the best 8-bit kernels",
     ]
     notes += [f"{board.name}: {miss}" for found, board in rows for miss in found.misses]
-    return Table(columns, cells, tuple(notes))
+    return Table(shown, cells, tuple(notes))
 
 
 def _precision(found: Fit) -> str:
@@ -59,13 +51,11 @@ def _precision(found: Fit) -> str:
 
 def remedies(found: Sequence[Remedy]) -> Table:
     """What would make a network fit, a row for each kind of change."""
-    columns = (
-        Column("change", words=True),
-        Column("to", words=True),
-        Column("RAM"),
-        Column("flash"),
-        Column("MACs"),
-        Column("why not", words=True),
+    shown = columns(
+        ("change", "to", "RAM", "flash", "MACs", "why not"),
+        words=("change", "to", "why not"),
+        wrap=("why not",),
+        leave=("MACs", "flash", "RAM"),
     )
     cells = tuple(
         (remedy.kind, "-", "", "", "", remedy.why)
@@ -81,7 +71,7 @@ def remedies(found: Sequence[Remedy]) -> Table:
         for remedy in found
     )
     note = "each the smallest change of its kind, planned again; a changed network must be trained or quantised anew"
-    return Table(columns, cells, (note,))
+    return Table(shown, cells, (note,))
 
 
 def _ms(value: float | None) -> str:

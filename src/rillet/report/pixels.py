@@ -1,14 +1,12 @@
-"""Pixel plans and their simulations, for the terminal and as records."""
+"""Pipeline plans and their simulations, for the terminal and as records."""
 
 from dataclasses import asdict
 from typing import Any
 
-from rich.table import Table
-
 from rillet.plan.pipeline.claims import Claim
 from rillet.plan.pipeline.devices import Device
 from rillet.plan.pipeline.plan import PixelPlan, PixelStage
-from rillet.report.screen import Screen
+from rillet.report.screen import Grid, Screen, columns
 from rillet.report.text import bytes_text
 from rillet.simulation.pipeline import Simulation
 
@@ -60,17 +58,15 @@ def _stage_record(stage: PixelStage) -> dict[str, Any]:
 
 def plan_table(console: Screen, made: PixelPlan) -> None:
     """The layers with multipliers and rings, and the totals."""
-    table = Table(box=None, header_style="bold", pad_edge=False)
     names = ("layer", "op", "folding", "multipliers", "busy", "weights", "ring px", "ring values")
-    for name in names:
-        table.add_column(name, justify="left" if name in ("layer", "op", "folding") else "right", no_wrap=True)
+    rows: list[tuple[str, ...]] = []
     rings = {buffer.value: buffer for buffer in made.buffers}
     for stage in made.stages:
         folding, ring = stage.folding, rings.get(stage.node)
         parts = [f"{folding.inputs} in", f"{folding.outputs} out", f"{folding.taps} taps", f"{folding.lanes} px"]
         shown = " x ".join(part for part in parts if not part.startswith("1 ")) or "1"
         count = stage.multipliers or stage.elementwise_multipliers
-        table.add_row(
+        row = (
             stage.node,
             stage.op,
             shown if count else "",
@@ -80,7 +76,9 @@ def plan_table(console: Screen, made: PixelPlan) -> None:
             f"{ring.depth_pixels:,}" if ring else "",
             f"{ring.values:,}" if ring else "",
         )
-    console.print(table)
+        rows.append(row)
+    leave = ("ring px", "weights", "op", "busy", "folding", "ring values")
+    console.draw(Grid(columns(names, words=("layer", "op", "folding"), leave=leave), rows))
     console.print(
         f"{made.graph.name}: {made.multipliers:,} multipliers, {made.utilisation:.1%} used, an image every "
         f"{made.interval_cycles:,} cycles: {made.images_per_s:,.1f} images/s at {made.clock_hz / 1e6:g} MHz, latency "
@@ -94,12 +92,12 @@ def plan_table(console: Screen, made: PixelPlan) -> None:
     )
     console.print(
         f"rings {bytes_text(-(-made.buffer_bits // 8))}: line buffers {made.line_buffer_values:,} values, skips "
-        f"{made.skip_values:,}, whole maps that wait for gates {made.hold_values:,}, for rates {made.fifo_values:,}"
+        f"{made.skip_values:,}, tensors buffered for gates {made.hold_values:,}, rate matching {made.fifo_values:,}"
     )
     if made.narrow:
-        names = ", ".join(block.block or block.expansion for block in made.narrow)
+        held = ", ".join(block.block or block.expansion for block in made.narrow)
         console.print(
-            f"held before their expansion: {names}; that computes {made.recomputed_macs:,} MACs again, "
+            f"bottleneck buffering: {held}; recomputes {made.recomputed_macs:,} MACs, "
             f"{1 + made.recomputed_macs / made.macs:.4f}x in all"
         )
     for barrier in made.barriers:
@@ -112,16 +110,14 @@ def plan_table(console: Screen, made: PixelPlan) -> None:
 
 def devices_table(console: Screen, parts: tuple[Device, ...], clock_hz: float) -> None:
     """A cut over several devices."""
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for name in ("device", "from", "to", "multipliers", "weights", "memory", "link to the next"):
-        table.add_column(name, justify="left" if name in ("from", "to") else "right", no_wrap=True)
+    names = ("device", "from", "to", "multipliers", "weights", "memory", "link to the next")
+    rows: list[tuple[str, ...]] = []
     for number, part in enumerate(parts, 1):
         link = f"{part.link_bits_per_s / 1e6:,.1f} Mbit/s" if part.link_bits else ""
-        memory = bytes_text(-(-part.memory_bits // 8))
-        table.add_row(
-            str(number), part.nodes[0], part.nodes[-1], f"{part.multipliers:,}", f"{part.weights:,}", memory, link
-        )
-    console.print(table)
+        numbers = (f"{part.multipliers:,}", f"{part.weights:,}", bytes_text(-(-part.memory_bits // 8)))
+        rows.append((str(number), part.nodes[0], part.nodes[-1], *numbers, link))
+    leave = ("weights", "link to the next", "memory")
+    console.draw(Grid(columns(names, words=("from", "to"), leave=leave), rows))
     console.print(f"at {clock_hz / 1e6:g} MHz")
 
 
@@ -188,16 +184,16 @@ def simulation_record(made: PixelPlan, found: Simulation) -> dict[str, Any]:
 
 def simulation_table(console: Screen, made: PixelPlan, found: Simulation) -> None:
     """The layers' cycles, and the plan's numbers beside the measured ones."""
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for name in ("layer", "busy", "starved", "blocked", "weight reads", "waited for"):
-        table.add_column(name, justify="left" if name in ("layer", "waited for") else "right", no_wrap=True)
+    names = ("layer", "busy", "starved", "blocked", "weight reads", "waited for")
+    rows: list[tuple[str, ...]] = []
     for stage in found.stages:
         waits = {**stage.starved_on, **stage.blocked_on}
         most = max(waits, key=lambda name: waits[name]) if any(waits.values()) else ""
         reads = f"{stage.weight_reads:g}" if stage.weight_reads else ""
         cycles = (f"{n:,}" for n in (stage.busy_cycles, stage.starved_cycles, stage.blocked_cycles))
-        table.add_row(stage.node, *cycles, reads, most)
-    console.print(table)
+        rows.append((stage.node, *cycles, reads, most))
+    leave = ("weight reads", "waited for", "blocked", "starved")
+    console.draw(Grid(columns(names, words=("layer", "waited for"), leave=leave), rows))
     interval, clock = found.interval_cycles or made.interval_cycles, made.clock_hz
     full = sum(found.peaks[b.value] == b.depth_pixels for b in made.buffers)
     console.print(

@@ -14,12 +14,14 @@ from rillet.report.picture.layout import LABEL, MARGIN, TEXT
 from rillet.report.picture.legend import SWATCH
 from rillet.report.picture.slabs import SMALL
 from rillet.report.picture.words import fitted, text_width
-from rillet.report.tables import Column, Table
+from rillet.report.screen import columns
+from rillet.report.tables import Table
 from rillet.report.text import node_text
 
-_COLUMNS = (
-    *(Column("layer", words=True), Column("what", words=True), Column("ms"), Column("share"), Column("", words=True)),
-    *(Column("MACs"), Column("GMAC/s"), Column("of peak"), Column("kB moved"), Column("GB/s"), Column("calls")),
+_COLUMNS = columns(
+    ("layer", "what", "ms", "share", "", "MACs", "GMAC/s", "of peak", "kB moved", "GB/s", "calls"),
+    words=("layer", "what", ""),
+    leave=("calls", "GB/s", "kB moved", "", "MACs", "what", "of peak", "GMAC/s", "share"),
 )
 _BLOCKS = 24
 """Letters of the longest bar in the terminal."""

@@ -2,20 +2,15 @@
 
 from collections.abc import Sequence
 
-from rillet.report.tables import Column, Table
+from rillet.report.screen import columns
+from rillet.report.tables import Table
 from rillet.runtime.quantization import Compared, LayerError
 
 
 def comparison(rows: Sequence[Compared]) -> Table:
     """Both rules and all ways of choosing ranges beside the float network."""
-    columns = (
-        Column("rounding", words=True),
-        Column("calibration", words=True),
-        Column("top-1"),
-        Column("points lost"),
-        Column("weight bytes"),
-        Column("file bytes"),
-    )
+    names = ("rounding", "calibration", "top-1", "points lost", "weight bytes", "file bytes")
+    shown = columns(names, words=("rounding", "calibration"), leave=("weight bytes", "file bytes", "points lost"))
     cells = [
         (
             row.rounding,
@@ -27,18 +22,18 @@ def comparison(rows: Sequence[Compared]) -> Table:
         )
         for row in rows
     ]
-    return Table(columns, tuple(cells))
+    return Table(shown, tuple(cells))
 
 
 def layers(errors: Sequence[LayerError]) -> Table:
     """Signal to noise of every layer, the worst by itself first."""
-    columns = (Column("node", words=True), Column("own dB"), Column("total dB"))
+    shown = columns(("node", "own dB", "total dB"), words=("node",))
     ordered = sorted(errors, key=lambda error: float("inf") if error.own_db is None else error.own_db)
     cells = [(error.node, _decibels(error.own_db), _decibels(error.total_db)) for error in ordered]
     notes = (
         "signal to noise; own: this layer alone in integers, total: all before it too; exact where nothing is said",
     )
-    return Table(columns, tuple(cells), notes)
+    return Table(shown, tuple(cells), notes)
 
 
 def _decibels(value: float | None) -> str:

@@ -1,21 +1,14 @@
 """What a network's arrays take: dense, packed and coded, as a table."""
 
 from rillet.analyses.coding import NetworkSize
-from rillet.report.tables import Column, Table
+from rillet.report.screen import columns
+from rillet.report.tables import Table
 
 
 def sizes(size: NetworkSize) -> Table:
     """A row for each array of weights, one for all others, and the sum."""
-    columns = (
-        Column("array", words=True),
-        Column("values"),
-        Column("zeros"),
-        Column("distinct"),
-        Column("dense bytes"),
-        Column("packed"),
-        Column("coded"),
-        Column("as", words=True),
-    )
+    names = ("array", "values", "zeros", "distinct", "dense bytes", "packed", "coded", "as")
+    shown = columns(names, words=("array", "as"), leave=("distinct", "as", "packed", "zeros", "values", "dense bytes"))
     rows: list[tuple[str, ...]] = []
     others = [0] * 5
     for one in size.tensors:
@@ -37,7 +30,7 @@ def sizes(size: NetworkSize) -> Table:
         f"coded is {size.dense_bytes / size.coded_bytes:.1f} times less than dense, "
         f"{size.packed_bytes / size.coded_bytes:.1f} times less than packed",
     )
-    return Table(columns, tuple(rows), notes)
+    return Table(shown, tuple(rows), notes)
 
 
 def _bytes(*numbers: int) -> tuple[str, ...]:

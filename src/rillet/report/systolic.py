@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from rillet.analyses.sources.speedups import PRINTED_ON, SpeedupRow
 from rillet.analyses.systolic import Systolic
-from rillet.report.tables import Column, Table
+from rillet.report.screen import columns
+from rillet.report.tables import Table
 
 _WORDS = ("layer", "work", "network", "", " ")
 
@@ -61,7 +62,9 @@ def layers(made: Systolic) -> Table:
         "work: pixels x depth x filters, times the groups; read and written: values, at the edge of the array",
         "DRAM: inputs, weights and outputs, each once; pools, additions and activations take no cycles here",
     )
-    return Table(tuple(Column(name, name in _WORDS) for name in names), tuple(rows), notes)
+    leave = ("folds", "DRAM B/cycle", "sums read", "sums written", "weights read", "inputs read", "DRAM bytes")
+    leave += ("work", "share", "MACs", "busy", "stalls")
+    return Table(columns(names, words=_WORDS, leave=leave), tuple(rows), notes)
 
 
 def speedups(rows: Sequence[SpeedupRow]) -> Table:
@@ -106,4 +109,5 @@ def speedups(rows: Sequence[SpeedupRow]) -> Table:
         notes.append(f"{agree} of {len(compared)} printed speedups agree, rounded or cut off (docs/errata.md)")
     else:
         notes.append(f"printed: on an array of {PRINTED_ON}x{PRINTED_ON}")
-    return Table(tuple(Column(name, name in _WORDS) for name in names), cells, tuple(notes))
+    leave = ("cycles there", "cycles", "exact", "deviation", "plain array", " ")
+    return Table(columns(names, words=_WORDS, leave=leave), cells, tuple(notes))

@@ -6,27 +6,15 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rich.table import Table as RichTable
-
 from rillet.analyses.sources.tables import AlphaRow, FuseRow
 from rillet.models.compare import Compared
-from rillet.report.screen import Screen
+from rillet.report.screen import Column, Grid, Screen, columns
 from rillet.system.options import at_most_one
 from rillet.system.printable import printable
 
-_SENTENCE = 60
-"""Letters from which on a cell may be folded into lines."""
 _MARKS = re.compile(r"[\\`*\[\]<>&|~]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
 _OPENING = re.compile(r"^(\d*)([#+=-]|(?<=\d)[.)](?!\S))")
 """What Markdown may read as more than itself, within a line and at its beginning."""
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """Heading of a column; words stand left, numbers right."""
-
-    name: str
-    words: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +34,7 @@ def write(console: Screen, table: Table, *, csv: bool = False, markdown: bool = 
     elif markdown:
         console.file.write(as_markdown(table))
     else:
-        drawn = RichTable(box=None, header_style="bold", pad_edge=False)
-        for at, column in enumerate(table.columns):
-            sentences = column.words and any(len(row[at]) > _SENTENCE for row in table.rows)
-            drawn.add_column(column.name, justify="left" if column.words else "right", no_wrap=not sentences)
-        for row in table.rows:
-            drawn.add_row(*row)
-        console.print(drawn)
+        console.draw(Grid(table.columns, table.rows))
         for note in table.notes:
             console.print(note)
 
@@ -103,7 +85,7 @@ def ratio(value: float, first: float) -> str:
 def comparison(rows: Sequence[Compared], bits: int) -> Table:
     """Networks side by side, with ratios to the first."""
     first = rows[0]
-    columns = ("network", "MACs", "parameters", "weight bytes", "layer by layer", "streamed", "top-1", "function")
+    names = ("network", "MACs", "parameters", "weight bytes", "layer by layer", "streamed", "top-1", "function")
     cells: list[tuple[str, ...]] = []
     for row in rows:
         streamed = "-" if row.streamed_bytes is None else ratio(row.streamed_bytes, first.streamed_bytes or 0)
@@ -128,12 +110,13 @@ def comparison(rows: Sequence[Compared], bits: int) -> Table:
     notes += [f"{row.name}: no streaming plan: {row.streamed_why}" for row in rows if row.streamed_why]
     if any(row.function in ("same", "other") for row in rows):
         notes.append("function: outputs beside the first network's, both with the same seeded weights on a small image")
-    return Table(_columns(columns, ("network", "function")), tuple(cells), tuple(notes))
+    leave = ("function", "layer by layer", "weight bytes", "top-1", "streamed")
+    return Table(columns(names, words=("network", "function"), leave=leave), tuple(cells), tuple(notes))
 
 
 def alpha(rows: Sequence[AlphaRow]) -> Table:
     """MobileNetV1 by width and image size."""
-    columns = ("alpha", "image", "MACs printed", "MACs", "", "params printed", "params", " ", "trainable", "top-1")
+    names = ("alpha", "image", "MACs printed", "MACs", "", "params printed", "params", " ", "trainable", "top-1")
     cells = tuple(
         (
             f"{row.width:g}",
@@ -154,12 +137,13 @@ def alpha(rows: Sequence[AlphaRow]) -> Table:
         "differs: the true count does not round to the printed number (docs/errata.md)",
         "top-1 on ImageNet as the source prints it",
     )
-    return Table(_columns(columns, ("", " ")), cells, notes)
+    leave = ("trainable", "params", " ", "params printed", "top-1")
+    return Table(columns(names, words=("", " "), leave=leave), cells, notes)
 
 
 def fuseconv(rows: Sequence[FuseRow]) -> Table:
     """FuSeConv's networks and variants."""
-    columns = ("network", "FLOPs printed", "counted", "", "MACs", "params printed", "params", " ", "top-1", "speedup")
+    names = ("network", "FLOPs printed", "counted", "", "MACs", "params printed", "params", " ", "top-1", "speedup")
     cells = tuple(
         (
             row.model,
@@ -184,11 +168,8 @@ def fuseconv(rows: Sequence[FuseRow]) -> Table:
     notes += [
         f"{row.model}: {row.params - row.live_params:,} of the parameters are an expansion never used" for row in dead
     ]
-    return Table(_columns(columns, ("network", "", " ")), cells, tuple(notes))
-
-
-def _columns(names: tuple[str, ...], words: tuple[str, ...]) -> tuple[Column, ...]:
-    return tuple(Column(name, name in words) for name in names)
+    leave = ("MACs", "params", " ", "params printed", "top-1", "speedup")
+    return Table(columns(names, words=("network", "", " "), leave=leave), cells, tuple(notes))
 
 
 def _mark(agree: bool) -> str:

@@ -1,16 +1,16 @@
 """Tables and sentences for the terminal."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.table import Table
 from rich.text import Text
 
 from rillet.ir.graph import Graph, Node
 from rillet.ir.ops import Conv, op_macs, op_name, op_window
 from rillet.ir.types import TensorType
 from rillet.plan.rows.plan import BufferKind, RowPlan
-from rillet.report.screen import Screen
+from rillet.report.screen import BAR, Grid, Screen, columns
 from rillet.system.printable import printable
 
 if TYPE_CHECKING:
@@ -54,23 +54,17 @@ def show(console: Screen, graph: Graph) -> None:
     """The layers as a table."""
     from rillet.analyses.count import parameters
 
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for name in ("node", "what", "output", "MACs", "parameters", "type scale zero"):
-        table.add_column(name, justify="right" if name in ("MACs", "parameters") else "left", no_wrap=True)
+    names = ("node", "what", "output", "MACs", "parameters", "type scale zero")
+    words, leave = ("node", "what", "output", "type scale zero"), ("type scale zero", "what", "parameters", "output")
+    rows: list[tuple[str, ...]] = []
     total = 0
     for node in graph.nodes:
         count = parameters(graph, node)
         total += count
         macs = op_macs(node.op, graph.input_shapes(node))
-        table.add_row(
-            node.name,
-            node_text(graph, node),
-            str(node.shape),
-            f"{macs:,}" if macs else "",
-            f"{count:,}" if count else "",
-            quant_text(node.type),
-        )
-    console.print(table)
+        numbers = (f"{macs:,}" if macs else "", f"{count:,}" if count else "")
+        rows.append((node.name, node_text(graph, node), str(node.shape), *numbers, quant_text(node.type)))
+    console.draw(Grid(columns(names, words=words, leave=leave), rows))
     console.print(
         f"{graph.name}: {len(graph.nodes)} nodes, {graph.macs:,} MACs, {total:,} parameters, "
         f"weights {bytes_text(graph.weight_bytes)}"
@@ -79,15 +73,15 @@ def show(console: Screen, graph: Graph) -> None:
 
 def plan(console: Screen, made: RowPlan) -> None:
     """The segments, and the largest buffers of the fullest one."""
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for name in ("segment", "from", "to", "layers", "tile", "driver", "rings", "maps", "working", "peak"):
-        table.add_column(name, justify="left" if name in ("from", "to", "driver") else "right", no_wrap=True)
+    names = ("segment", "from", "to", "layers", "tile", "driver", "rings", "maps", "working", "peak")
+    leave = ("driver", "working", "maps", "rings", "tile", "layers")
+    rows: list[tuple[str, ...]] = []
     for i, segment in enumerate(made.segments):
         alive = [b for b in made.buffers.values() if b.first <= i <= b.last]
         rings = sum(b.bytes for b in alive if b.kind is BufferKind.RING)
         maps = sum(b.bytes for b in alive if b.kind is BufferKind.MAP)
         working = sum(b.bytes for b in alive if b.kind in (BufferKind.SCRATCH, BufferKind.SUMS))
-        table.add_row(
+        row = (
             str(i + 1),
             segment.stages[0].node,
             segment.stages[-1].node,
@@ -99,7 +93,8 @@ def plan(console: Screen, made: RowPlan) -> None:
             f"{working:,}",
             f"{segment.peak_bytes:,}",
         )
-    console.print(table)
+        rows.append(row)
+    console.draw(Grid(columns(names, words=("from", "to", "driver"), leave=leave), rows))
     console.print("bytes; peak is less than the sum where an output lies over the spent part of its input")
     console.print(f"activations {bytes_text(made.arena_bytes)}, {len(made.segments)} segments, {made.macs:,} MACs")
 
@@ -111,11 +106,12 @@ def heading(console: Screen, image: str, name: str) -> None:
 
 def top(console: Screen, classes: "list[Class]") -> None:
     """The most probable classes with bars."""
-    table = Table(box=None, show_header=False, pad_edge=False)
-    for choice in classes:
-        bar = "█" * round(choice.probability * 30)
-        table.add_row(f"{choice.probability:7.1%}", choice.label, Text(bar, "cyan"))
-    console.print(table)
+    rows = [
+        (f"{choice.probability:7.1%}", choice.label, Text("█" * round(choice.probability * 30), BAR))
+        for choice in classes
+    ]
+    shown = columns(("top-1", "class", ""), words=("top-1", "class", ""), leave=("",))
+    console.draw(Grid(shown, rows, heading=False))
 
 
 def outputs(console: Screen, found: "tuple[Output, ...]") -> None:
@@ -125,17 +121,12 @@ def outputs(console: Screen, found: "tuple[Output, ...]") -> None:
         ends = f"min {output.minimum:.4g}, mean {output.mean:.4g}, max {output.maximum:.4g}"
         console.print(f"output {output.name}: {shape} {output.dtype}, {ends}")
         if output.largest:
-            table = Table(box=None, show_header=False, pad_edge=False)
-            for justify in ("right", "right", "left"):
-                table.add_column(justify=justify)
-            for value in output.largest:
-                table.add_row(f"  at {value.index}", f"{value.value:.4g}", value.label or "")
-            console.print(table)
+            rows = [(f"  at {value.index}", f"{value.value:.4g}", value.label or "") for value in output.largest]
+            console.draw(Grid(columns(("index", "value", "label"), words=("label",)), rows, heading=False))
 
 
 def proof(console: Screen, result: "RunResult") -> None:
     """What the answer took, planned and measured."""
-    table = Table(box=None, show_header=False, pad_edge=False)
     less = result.layerwise_bytes / result.arena_bytes
     rows = [
         ("activations, planned", bytes_text(result.arena_bytes), f"{result.segments} streaming segments"),
@@ -149,9 +140,13 @@ def proof(console: Screen, result: "RunResult") -> None:
     beside = result.on_host
     if beside is not None and result.latency_ms >= max(2 * beside.latency_ms, beside.latency_ms + 1):
         rows.insert(-1, ("with --target host", *_host_text(beside, result.latency_ms)))
-    for row in rows:
-        table.add_row(*row)
-    console.print(table)
+    console.draw(facts(rows))
+
+
+def facts(rows: Sequence[tuple[str, str, str]]) -> Grid:
+    """Names, values and remarks without a heading; a narrow screen does without the remarks, or wraps them."""
+    shown = columns(("name", "value", "remark"), words=("name", "value", "remark"), wrap=("remark",), leave=("remark",))
+    return Grid(shown, rows, heading=False)
 
 
 def _host_text(beside: "OnHost", latency_ms: float) -> tuple[str, str]:
@@ -165,23 +160,24 @@ def _host_text(beside: "OnHost", latency_ms: float) -> tuple[str, str]:
 
 def models(console: Screen, found: "list[tuple[Published, Path | None]]") -> None:
     """Published models, and where each is."""
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for name in ("name", "bytes", "licence", "what", "where"):
-        table.add_column(name, justify="right" if name == "bytes" else "left", no_wrap=name != "where", overflow="fold")
-    for entry, path in found:
-        where = str(path) if path else "not here; it is downloaded when used"
-        table.add_row(f"hub:{entry.name}", f"{entry.size_bytes:,}", entry.licence, entry.about, where)
-    console.print(table)
+    rows = [
+        (f"hub:{entry.name}", f"{entry.size_bytes:,}", entry.licence, entry.about, _where(path))
+        for entry, path in found
+    ]
+    names = ("name", "bytes", "licence", "what", "where")
+    words, leave = ("name", "licence", "what", "where"), ("licence", "where", "bytes")
+    console.draw(Grid(columns(names, words=words, wrap=("what", "where"), leave=leave), rows))
+
+
+def _where(path: Path | None) -> str:
+    return str(path) if path else "not here; it is downloaded when used"
 
 
 def zoo(console: Screen, networks: "list[Described]") -> None:
     """The networks of the zoo and what may be said of each."""
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for name in ("network", "parameters and defaults"):
-        table.add_column(name, no_wrap=name == "network", overflow="fold")
-    for network in networks:
-        table.add_row(network.name, ",".join(network.parameters))
-    console.print(table)
+    names = ("network", "parameters and defaults")
+    rows = [(network.name, ", ".join(network.parameters)) for network in networks]
+    console.draw(Grid(columns(names, words=names, wrap=names[1:]), rows))
     console.print(
         "any model: untrained=, width=, resolution=, classes=, strides=, fuse=half|full, blocks=, share=, fit=, seed="
     )

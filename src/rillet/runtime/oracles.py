@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 ORACLES = ("litert", "tflm", "onnxruntime")
 _MODULES = {"litert": "ai_edge_litert", "tflm": "tflite_micro", "onnxruntime": "onnxruntime"}
-_PACKAGES = {"litert": "ai-edge-litert", "tflm": "tflite-micro", "onnxruntime": "onnxruntime"}
+ORACLE_PACKAGES = {"litert": "ai-edge-litert", "tflm": "tflite-micro", "onnxruntime": "onnxruntime"}
+"""What to install for each."""
 
 
 def installed(name: str) -> bool:
@@ -30,7 +31,7 @@ def require(name: str) -> None:
     if name not in ORACLES:
         raise Unsupported(f"--against must be one of {', '.join(ORACLES)}, got {name!r}")
     if not installed(name):
-        raise Unsupported(f"--against {name} must have {_PACKAGES[name]}: pip install {_PACKAGES[name]}")
+        raise Unsupported(f"--against {name} must have {ORACLE_PACKAGES[name]}: pip install {ORACLE_PACKAGES[name]}")
 
 
 class LiteRt:

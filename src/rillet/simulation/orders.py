@@ -1,4 +1,4 @@
-"""The order in which a wide map comes whose block holds its narrow side, place by place, as a machine would count it.
+"""Pixel order of an expanded map under bottleneck buffering, enumerated independently of the planner (an oracle).
 
 It follows from the block alone, and shares no code with the planner's (plan/pipeline/bottleneck.py).
 """

@@ -1,4 +1,4 @@
-"""Values through a pipeline: the simulated machine's firings once more, with rings of exactly the planned depth.
+"""Values through a pipeline: the simulated machine's firings once more, with FIFOs of exactly the planned depth.
 
 What a firing reads is what lies in the ring at that cycle, right or wrong: a ring too short gives wrong values.
 """

@@ -1,4 +1,4 @@
-"""A network as a pipeline at many rates: what each takes by plan, and what the simulation then measures."""
+"""A network as a pipeline at many initiation intervals: planned cost, and what the simulation measures."""
 
 from dataclasses import dataclass
 

@@ -57,6 +57,12 @@ def cache_folder() -> Path:
         return root if why is None else _private(root, why)
 
 
+def wanted_folder() -> tuple[Path, str | None]:
+    """The cache that the user means, and why it cannot be trusted, if so; nothing is made, and nothing is warned of."""
+    root = _wanted()
+    return root, _doubt(root, root)
+
+
 def room(kind: str) -> Path:
     """The folder of a kind of things in the cache, to write to: made where it is not there.
 

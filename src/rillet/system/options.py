@@ -32,7 +32,7 @@ def at_most_one(said: Mapping[str, object]) -> None:
     """Raises GraphError where more than one of these options is said."""
     got = [option for option, value in said.items() if is_said(value)]
     if len(got) > 1:
-        raise GraphError(f"one of {_listed(said)} must be said, got {' and '.join(got)}")
+        raise GraphError(f"one of {_listed(said)} must be given, got {' and '.join(got)}")
 
 
 def _listed(words: Iterable[str]) -> str:

@@ -1,4 +1,4 @@
-"""What is said of a run, what it tells while it goes, and what it comes to."""
+"""Records of a training run: options, progress events, results."""
 
 import csv
 import io

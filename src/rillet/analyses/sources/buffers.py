@@ -1,4 +1,4 @@
-"""The buffers of a network that streams pixel by pixel and computes nothing twice: line buffers and skips."""
+"""Line buffers and skip buffers of a network that streams pixel by pixel and recomputes nothing."""
 
 from dataclasses import dataclass, replace
 from enum import StrEnum

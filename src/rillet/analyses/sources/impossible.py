@@ -1,4 +1,4 @@
-"""The impossible goal: a network that runs on one device, no weight ever reloaded, no layer waiting for a buffer.
+"""A fully unrolled network on one device: no weight is ever reloaded, and no layer waits for a buffer.
 
 The source of the goal, "Impossible Goal: run MobileNets V2 from beginning to end on one device", counts for each layer
 how many of its output points one point of the last map is responsible for, times the layer's weights. This module

@@ -1,4 +1,4 @@
-"""Recompute or remember, block by block: hold the narrow map before an expansion and expand again for each row.
+"""Trade-off per inverted-residual block: buffer the bottleneck map and recompute the expansion, or buffer the latter.
 
 A depthwise layer behind an expansion holds rows of the wide map. It may instead hold the same rows of the narrow map,
 and the window's pixels alone of the wide one: then each window's column is expanded again for every row of the result

@@ -1,4 +1,4 @@
-"""Zero buffers: what it costs to compute a value tile by tile, each tile from the image alone, nothing remembered."""
+"""The cost of no buffering: each tile of a layer's output is computed from the input image alone."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Kernels of a host: which register tile does a node's work, by instruction set, and where the portable one must do."""
+"""Kernels of a host: the register tile that computes a node, by instruction set, else the portable kernel."""
 
 from dataclasses import dataclass, replace
 from functools import lru_cache

@@ -1,4 +1,4 @@
-"""The narrow side of a block: rows are held before an expansion, and its map is made column by column, again and again.
+"""Bottleneck buffering: line-buffer the block's input; recompute expanded columns on demand.
 
 An inverted-residual block expands a narrow map by a pointwise layer, and a depthwise layer reads windows of the wide
 map. Held wide, the map is made once, in raster order, and the line buffer keeps rows of it. Held narrow, the line

@@ -1,4 +1,4 @@
-"""Which blocks hold their narrow side: chosen by measured plans, within a budget of multipliers or of memory.
+"""Which blocks use bottleneck buffering: chosen by measured plans, within a budget of multipliers or of memory.
 
 What a block takes in multipliers is exact, as layers meet nowhere but in the interval. What it saves is not: its rings
 depend on when its neighbours fire. So up to `MOST_MEASURED` choices are all planned and measured, and the answer is

@@ -1,4 +1,4 @@
-"""A chip's promise of images a second against a network: its multipliers, the room for weights, and the best plan."""
+"""Vendor throughput claims: images per second against a network's multiplications and weights, and the best plan."""
 
 import math
 from dataclasses import dataclass
@@ -64,7 +64,7 @@ def check_claim(graph: Graph, chip: StreamChip, images_per_s: float | None = Non
     """
     rate = images_per_s if images_per_s is not None else chip.claimed_images_per_s
     if rate is None:
-        raise TargetError(f"{chip.name}: claimed_images_per_s must be said to be checked")
+        raise TargetError(f"{chip.name}: claimed_images_per_s must be given to be checked")
     weights = count_weights(graph)
     unbound = plan_pixels(graph, multipliers=chip.multipliers, ceil=ceil)
     planned, refused = None, ""

@@ -1,4 +1,4 @@
-"""A pipeline cut over several devices in a row: who gets which layers, and what flows between."""
+"""Partition of a pipeline over several devices in series: which layers each has, and the traffic between them."""
 
 from dataclasses import dataclass
 from itertools import pairwise

@@ -1,4 +1,4 @@
-"""Pixel plans: a network as a pipeline on a chip, every weight in its place for ever, pixels flowing past.
+"""Dataflow-pipeline plans: one stage a layer, all weights on chip, activations streamed pixel by pixel.
 
 A stage a node. Each layer gets its folding (`folding.py`), each value its buffer (`fifos.py`), both with exact numbers:
 a simulation must measure the same interval and fill no buffer further. A multiplier is one that takes a product of a
@@ -50,7 +50,7 @@ def plan_pixels(
     multipliers = multipliers if multipliers is not None else chip.multipliers if chip else None
     memory_bits = memory_bits if memory_bits is not None else chip.memory_bits if chip else None
     if interval is None and multipliers is None and memory_bits is None:
-        raise TargetError("interval, multipliers, memory or a target must be said, got none of them")
+        raise TargetError("interval, multipliers, memory or a target must be given, got none of them")
 
     def make(names: Sequence[str]) -> Planner:
         return Planner(graph, chip, clock_hz, weight_bits, ceil, narrow=names)
@@ -115,7 +115,7 @@ def plan_several(
             raise TargetError(f"interval must be at most {MOST_CYCLES} cycles, got {interval}")
         return _cut(made.plan(interval), devices, each, memory_bits)
     if each is None:
-        raise TargetError("interval, multipliers or a target must be said for several devices, got none of them")
+        raise TargetError("interval, multipliers or a target must be given for several devices, got none of them")
     candidates = made.layers.candidates()
     first = least(candidates, lambda i: made.devices_at(i, each) <= devices)
     if made.devices_at(first, each) > devices:

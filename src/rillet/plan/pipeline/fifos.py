@@ -1,4 +1,4 @@
-"""When every pixel of a pipeline is made, by a max-plus recurrence, and how many of them each buffer must hold.
+"""The schedule of a pipeline, pixel by pixel, by a max-plus recurrence; and the depth that each FIFO needs for it.
 
 A stage fires when the pixels that it needs are there and its previous firing is done, and is busy for `cycles`:
 done[n] = max(ready[n], done[n - 1]) + cycles, which is cycles * (n + 1) + the running maximum of ready[n] - cycles * n.

@@ -1,4 +1,4 @@
-"""Folding: how few multipliers a layer needs to finish an image within so many cycles, and so a whole network.
+"""Folding: the fewest multipliers with which a layer, and so a network, meets an initiation interval.
 
 A layer makes `outputs` sums of `reduction` products at each of `pixels` places. A folding shares that work out over
 multipliers side by side (outputs x inputs x taps x lanes, a lane being one more place at a time) and leaves the rest

@@ -1,4 +1,4 @@
-"""All subsets of some options that no other beats in both of two costs."""
+"""Pareto front over subsets of options, for two costs."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""The pixel plan: a stage a layer, a ring a value, and the numbers that a simulation measures again."""
+"""The pipeline plan: a stage a layer, a FIFO a tensor, and the numbers that a simulation measures again."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -128,13 +128,13 @@ class PixelPlan:
     buffers: tuple[PixelBuffer, ...]
     barriers: tuple[Barrier, ...]
     narrow: tuple[NarrowBlock, ...]
-    """Blocks whose narrow side is held (columns.py)."""
+    """Blocks with bottleneck buffering (bottleneck.py)."""
     latency_cycles: int
     """From the first input pixel to the last output value of one image in an idle machine."""
     frames: int
     """Images after which all repeats itself, and every ring has been as full as it gets."""
     owned_multipliers: int
-    """Multipliers at this interval if each had one weight for ever: the count of the impossible goal's table."""
+    """Multipliers at this interval if none were time-multiplexed over weights (`table impossible`, docs/impossible.md)."""
     resident_bits: int
     """Bits of weights, biases and constants."""
     weights_per_multiplier: int | None
@@ -183,7 +183,7 @@ class PixelPlan:
 
     @property
     def hold_values(self) -> int:
-        """Values of the whole maps that wait for gates."""
+        """Values of whole tensors buffered until a squeeze-and-excite gate is known."""
         return sum(b.hold_pixels * b.channels for b in self.buffers)
 
     @property

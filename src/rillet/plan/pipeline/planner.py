@@ -1,4 +1,4 @@
-"""What plans a network as a pipeline, stage by stage and ring by ring; the way in is pixels.py."""
+"""Builds a pipeline plan, stage by stage and FIFO by FIFO; entry.py is its public side."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace

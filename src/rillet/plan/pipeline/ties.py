@@ -1,4 +1,4 @@
-"""Of foldings with equally few multipliers, those whose rings hold the fewest values, measured by the schedule.
+"""Tie-break among foldings with the same multiplier count: least total FIFO capacity, by scheduling each.
 
 Stage by stage in the graph's order, all choices so far lie side by side: when a stage fires depends on nothing behind
 it, and what a ring holds is known once the last of its readers has a folding. Where there are at most `MOST_CHOICES`

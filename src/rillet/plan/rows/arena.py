@@ -1,4 +1,4 @@
-"""Offsets in one arena: pieces that are alive in the same segment must not overlap, unless they are chained to."""
+"""Arena allocation: offsets such that buffers live in the same segment do not overlap, in-place aliases excepted."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -154,8 +154,8 @@ class RowPlan:
     host: Host | None = None
     """The machine whose kernels it uses; None for the portable ones."""
     flipped: frozenset[str] = frozenset()
-    """Values of type int8 that are kept as uint8, 128 more than they are, or of type uint8 that are kept as int8, 128
-    less: as dot products of the host want them.
+    """Tensors stored with the sign bit flipped (int8 as uint8, offset by 128, or the reverse), because the host's dot
+    product instruction takes activations of that type.
     """
     threads: int = 1
     """Threads that make the tiles together; the bytes do not depend on it."""

@@ -1,4 +1,4 @@
-"""The row plan: segments that stream through rings, whole maps only between them, cut by dynamic programming.
+"""The row planner: segments that stream through ring buffers, full tensors between them, cut by dynamic programming.
 
 A segment takes the maps that live through it (its output may lie over the spent part of its input), a ring for every
 value inside, and working space. Cuts may fall anywhere; the best sequence of cuts is exact for this cost.

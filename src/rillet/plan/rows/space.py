@@ -1,4 +1,4 @@
-"""How much space a segment takes: rings by the distance from newest to oldest pixel, outputs over spent inputs."""
+"""Space of a segment: ring buffers by the distance from newest to oldest pixel, outputs over consumed inputs."""
 
 from collections.abc import Sequence
 from functools import cache

@@ -1,4 +1,4 @@
-"""A picture of recompute or remember: values on chip against MACs, every choice that no other beats."""
+"""Plot of the Pareto front of recomputing against buffering: values on chip against MACs."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -29,7 +29,7 @@ def svg(found: Narrow) -> str:
     """The front of `found` as an SVG of its own, light or dark as the reader's system is; text is text.
 
     Values held on chip across, MACs beside the network's up; dots are the corners of the convex hull, and each dot says
-    in its title which expansions hold the narrow side.
+    in its title which expansions use bottleneck buffering.
     """
     points = found.front
     across = Axis(points[-1].values, points[0].values, _LEFT, _WIDTH - _RIGHT)

@@ -1,4 +1,4 @@
-"""Tables of the impossible goal: what it counts, what it hides, and what lies between remembering and recomputing."""
+"""Tables of a fully unrolled network: multipliers and buffers, and the trade-off of buffering against recomputing."""
 
 from collections.abc import Sequence
 
@@ -6,14 +6,15 @@ from rillet.analyses.sources.chips import ChipRow
 from rillet.analyses.sources.impossible import Impossible
 from rillet.analyses.sources.narrow import Narrow, NarrowOption
 from rillet.analyses.sources.recompute import Recompute
-from rillet.report.tables import Column, Table
+from rillet.report.screen import columns
+from rillet.report.tables import Table
 from rillet.report.text import bytes_text
 from rillet.simulation.sweep import Rate
 
 
 def impossible_table(found: Impossible) -> Table:
     """The source's rows with both its totals, what each means, and the buffers behind them."""
-    columns = ("layer", "kind", "points", "weights", "points x weights", "at a quarter", "busy", "line", "skip")
+    names = ("layer", "kind", "points", "weights", "points x weights", "at a quarter", "busy", "line", "skip")
     rows = [
         (
             row.name,
@@ -55,12 +56,13 @@ def impossible_table(found: Impossible) -> Table:
         "line, skip: values that each layer must hold so that nothing is computed twice: "
         f"{found.buffer_values:,} in all",
     )
-    return Table(_columns(columns, ("layer", "kind")), tuple(rows), notes)
+    leave = ("kind", "busy", "skip", "line", "at a quarter", "points")
+    return Table(columns(names, words=("layer", "kind"), leave=leave), tuple(rows), notes)
 
 
 def recompute_table(rows: Sequence[Recompute]) -> Table:
-    """What it costs to hold nothing, by layer and tile."""
-    columns = ("layer", "map", "tile", "tiles", "field", "MACs", "up to here", "network", "reads of a pixel")
+    """Cost of no buffering, by layer and tile."""
+    names = ("layer", "map", "tile", "tiles", "field", "MACs", "up to here", "network", "reads of a pixel")
     cells = tuple(
         (
             row.node,
@@ -81,12 +83,13 @@ def recompute_table(rows: Sequence[Recompute]) -> Table:
         "up to here: beside those MACs with nothing computed twice; network: beside the whole network's, the layers",
         "  behind computing nothing twice; what is behind a squeeze-and-excite or a global pool needs a whole map",
     )
-    return Table(_columns(columns, ("layer",)), cells, notes)
+    leave = ("tiles", "reads of a pixel", "field", "network", "map", "MACs")
+    return Table(columns(names, words=("layer",), leave=leave), cells, notes)
 
 
 def narrow_table(found: Narrow) -> Table:
-    """The expansions in the order in which their narrow side pays best, each line with all those above it."""
-    columns = ("expansion", "wide", "narrow", "window", "saved", "extra MACs", "MACs a value", "on chip", "MACs")
+    """Expansions by the cost of bottleneck buffering, MACs per value saved; each row includes all rows above it."""
+    names = ("expansion", "wide", "narrow", "window", "saved", "extra MACs", "MACs a value", "on chip", "MACs")
     values, macs = found.wide_values, found.macs
     rows = [("none", "", "", "", "", "", "", f"{values:,}", "1.0000x")]
     for option in _by_price(found.options):
@@ -116,12 +119,13 @@ def narrow_table(found: Narrow) -> Table:
         "at a rate that never changes, rows of the padding take their time too: "
         f"{found.extra_macs_steady:,} extra MACs for all, {steady:.4f}x",
     )
-    return Table(_columns(columns, ("expansion",)), tuple(rows), notes)
+    leave = ("window", "MACs a value", "narrow", "wide", "extra MACs", "saved")
+    return Table(columns(names, words=("expansion",), leave=leave), tuple(rows), notes)
 
 
 def rates_table(name: str, rows: Sequence[Rate]) -> Table:
     """Intervals with what they take, and what was measured."""
-    columns = (
+    names = (
         *("cycles", "multipliers", "used", "by ceiling", "a weight each", "line", "skip", "hold", "for rates"),
         *("latency", "measured", "measured latency", "rings full"),
     )
@@ -145,16 +149,29 @@ def rates_table(name: str, rows: Sequence[Rate]) -> Table:
         f"{name}: cycles an image, and the fewest multipliers for that, each layer folded by divisors; by ceiling: "
         "foldings that need not divide",
         "a weight each: multipliers if each owned one weight for ever",
-        "line, skip, hold, for rates: values on chip; hold: whole maps that wait for gates",
+        "line, skip, hold, for rates: values on chip; hold: tensors buffered for gates",
         "measured: by simulation, between the last two images, and its latency; rings full: once as full as planned",
         f"rings ever fuller than planned: {over}; cycles in which a layer waited for room: {stalled:,}",
     )
-    return Table(_columns(columns, ()), cells, notes)
+    leave = (
+        "rings full",
+        "by ceiling",
+        "latency",
+        "a weight each",
+        "measured latency",
+        "for rates",
+        "hold",
+        "skip",
+        "line",
+        "measured",
+        "used",
+    )
+    return Table(columns(names, words=(), leave=leave), cells, notes)
 
 
 def chips_table(name: str, rows: Sequence[ChipRow]) -> Table:
     """The known chips: the best interval on each, or what it lacks."""
-    columns = ("chip", "multipliers", "MHz", "memory", "cycles", "used", "busy", "images/s", "memory used", "lacks")
+    names = ("chip", "multipliers", "MHz", "memory", "cycles", "used", "busy", "images/s", "memory used", "lacks")
     cells = tuple(
         (
             row.chip,
@@ -175,7 +192,8 @@ def chips_table(name: str, rows: Sequence[ChipRow]) -> Table:
         "busy: share of their cycles with a product",
         f"weights, biases and the least rings take {bytes_text(-(-rows[0].needed_bits // 8))}",
     )
-    return Table(_columns(columns, ("chip", "lacks")), cells, notes)
+    leave = ("memory", "multipliers", "MHz", "busy", "memory used", "used", "cycles")
+    return Table(columns(names, words=("chip", "lacks"), leave=leave, wrap=("lacks",)), cells, notes)
 
 
 def _lacks(row: ChipRow) -> str:
@@ -190,10 +208,6 @@ def _bytes(bits: int | None) -> str:
 
 def _by_price(options: Sequence[NarrowOption]) -> list[NarrowOption]:
     return sorted(options, key=lambda option: option.extra_macs / option.saved_values)
-
-
-def _columns(names: tuple[str, ...], words: tuple[str, ...]) -> tuple[Column, ...]:
-    return tuple(Column(name, name in words) for name in names)
 
 
 def _or_none(value: int | None) -> str:
