@@ -48,8 +48,9 @@ docs: $(VENV)/dev ## writes the generated pages (docs/cli.md, docs/api.md, noteb
 site: $(VENV)/dev ## builds the site, strictly: a broken link is an error
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
-goldens: $(VENV)/dev ## writes tests/golden anew; read the diff
+goldens: $(VENV)/dev ## writes tests/golden and the outputs in the docs anew; read the diff
 	$(BIN)/pytest -q -n $(WORKERS) -m "not slow" --update-golden
+	$(BIN)/python docs/generate.py
 
 clean: ## removes what the targets above made
 	rm -rf $(VENV) .import_linter.log .pytest_cache .ruff_cache .hypothesis build dist site

@@ -95,7 +95,13 @@ def cli() -> str:
 
 def names() -> tuple[str, ...]:
     """The public names, in alphabetical order."""
-    return tuple(sorted(getattr(rillet, "__all__", ("from_torch",))))
+    return tuple(sorted(name for name in getattr(rillet, "__all__", ("from_torch",)) if name[0] != "_"))
+
+
+def public(name: str) -> Any:
+    """What a public name means; where it is a package's name too, the function."""
+    value = getattr(rillet, name)
+    return rillet._public(name) if inspect.ismodule(value) else value  # pyright: ignore
 
 
 def annotation(value: Any) -> str:
@@ -158,7 +164,7 @@ def entry(name: str, value: Any) -> list[str]:
 
 def api() -> str:
     """The reference of all public names."""
-    return "\n".join(line for name in names() for line in entry(name, getattr(rillet, name)))
+    return "\n".join(line for name in names() for line in entry(name, public(name)))
 
 
 def notebook(page: str) -> str:
