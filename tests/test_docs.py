@@ -8,6 +8,7 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from types import ModuleType
 
@@ -97,6 +98,21 @@ def test_the_python_lines_run_as_written(page: str, tmp_path: Path, monkeypatch:
     names: dict[str, object] = {"__name__": "page"}
     for block in re.findall(r"^```python\n(.*?)^```$", (ROOT / page).read_text(), re.M | re.S):
         exec(compile(block, page, "exec"), names)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(rillet, "load"), reason="rillet.load absent")
+def test_the_python_lines_are_typed(tmp_path: Path) -> None:
+    """Pyright, as strict with them as with the source."""
+    rules = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["pyright"]
+    settings = rules | {"include": ["."], "extraPaths": [str(Path(rillet.__file__).parents[1])]}
+    (tmp_path / "pyrightconfig.json").write_text(json.dumps(settings))
+    for page in ["README.md", *WALKS]:
+        found = re.findall(r"^```python\n(.*?)^```$", (ROOT / page).read_text(), re.M | re.S)
+        (tmp_path / Path(page).with_suffix(".py").name.replace("-", "_")).write_text("".join(found))
+    command = [sys.executable, "-m", "pyright", "--pythonpath", sys.executable]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_a_notebook_has_the_python_of_its_walk_and_no_outputs() -> None:
