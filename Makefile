@@ -6,7 +6,7 @@ PIP := $(BIN)/pip --disable-pip-version-check
 WORKERS ?= 2
 CC_FOUND := $(shell command -v cc || command -v clang || command -v gcc)
 
-.PHONY: help demo test test-slow lint types format goldens clean
+.PHONY: help demo test test-slow lint types format docs site goldens clean
 help: ## lists the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
@@ -23,7 +23,7 @@ $(VENV)/dev: $(VENV)/demo
 demo: $(VENV)/demo ## classifies a photograph with the trained network that comes with Rillet
 	@$(BIN)/rillet run
 
-test: lint types ## linters, types, and the fast tests
+test: lint types site ## linters, types, and the fast tests
 	$(BIN)/pytest -n $(WORKERS) -m "not slow"
 
 test-slow: $(VENV)/dev ## long fuzzing, whole networks under sanitizers
@@ -41,8 +41,16 @@ format: $(VENV)/dev ## formats the source
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-goldens: $(VENV)/dev ## writes tests/golden anew; read the diff
+docs: $(VENV)/dev ## writes the generated pages (docs/cli.md, docs/api.md, notebooks) and the site in site/
+	$(BIN)/python docs/generate.py
+	$(MAKE) site
+
+site: $(VENV)/dev ## builds the site, strictly: a broken link is an error
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+goldens: $(VENV)/dev ## writes tests/golden and the outputs in the docs anew; read the diff
 	$(BIN)/pytest -q -n $(WORKERS) -m "not slow" --update-golden
+	$(BIN)/python docs/generate.py
 
 clean: ## removes what the targets above made
-	rm -rf $(VENV) .import_linter.log .pytest_cache .ruff_cache .hypothesis build dist
+	rm -rf $(VENV) .import_linter.log .pytest_cache .ruff_cache .hypothesis build dist site

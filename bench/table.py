@@ -1,4 +1,4 @@
-"""Prints the README's table: how fast Rillet is beside ONNX Runtime, OpenVINO and LiteRT, network by network.
+"""Prints the table of docs/host.md: how fast Rillet is beside ONNX Runtime, OpenVINO and LiteRT, network by network.
 
 usage: python bench/table.py [--rounds N] [--threads 1,2] [--only WORDS]
 

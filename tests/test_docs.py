@@ -1,25 +1,33 @@
-"""The console blocks of the documentation show what the commands print."""
+"""The documentation shows what the commands print, its walks run as written, its references are complete."""
 
+import fcntl
+import importlib.util
+import json
 import os
 import re
 import shlex
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
+import rillet
 from conftest import ROOT, SHARED, shared_file
 from rillet.models.opening import open_model
 from rillet.report.draw import svg
+from test_cli import rillet as run
 
+WALKS = sorted(str(p.relative_to(ROOT)) for p in (ROOT / "docs").glob("walk-*.md"))
 PAGES = ["README.md", *(str(p.relative_to(ROOT)) for p in sorted((ROOT / "docs").glob("*.md")))]
 
 
-def blocks() -> list[tuple[str, str, str]]:
+def blocks(pages: list[str]) -> list[tuple[str, str, str]]:
     """Page, command and output of every console block."""
     found: list[tuple[str, str, str]] = []
-    for page in PAGES:
+    for page in pages:
         for block in re.findall(r"```console\n(.*?)```", (ROOT / page).read_text(), re.S):
             for part in re.split(r"^\$ ", block, flags=re.M)[1:]:
                 command, _, output = part.partition("\n")
@@ -34,8 +42,29 @@ def comparable(text: str) -> list[str]:
     return [re.sub(r"- ms +", "- ms ", line) for line in lines]
 
 
-@pytest.mark.parametrize(("page", "command", "output"), blocks(), ids=lambda v: v.split("\n")[0][:50])
-def test_console_blocks(page: str, command: str, output: str, tmp_path: Path) -> None:
+def check(update: bool, page: str, command: str, output: str, shown: str) -> None:
+    """Compares what a command shows with its block; with --update-golden the page then has it."""
+    if update and comparable(shown) != comparable(output):
+        with open(ROOT / page, "r+") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            text = file.read().replace(f"$ {command}\n{output}", f"$ {command}\n{shown}", 1)
+            file.seek(0)
+            file.write(text)
+            file.truncate()
+        output = shown
+    assert comparable(shown) == comparable(output)
+
+
+@pytest.fixture
+def update(request: pytest.FixtureRequest) -> bool:
+    return bool(request.config.getoption("--update-golden"))
+
+
+NOT_WALKS = [page for page in PAGES if page not in WALKS]
+
+
+@pytest.mark.parametrize(("page", "command", "output"), blocks(NOT_WALKS), ids=lambda v: v.split("\n")[0][:50])
+def test_console_blocks(page: str, command: str, output: str, tmp_path: Path, update: bool) -> None:
     if not SHARED.exists():
         pytest.skip("test data absent: the models of the documentation")
     for path in (p for pattern in ("*.tflite", "*.bmp", "*.pth") for p in SHARED.glob(f"*/{pattern}")):
@@ -47,7 +76,97 @@ def test_console_blocks(page: str, command: str, output: str, tmp_path: Path) ->
         [sys.executable, "-m", "rillet", *words[1:]], cwd=tmp_path, capture_output=True, text=True, check=False,
         env={**os.environ, "RILLET_MODELS": str(tmp_path)},
     )  # fmt: skip
-    assert comparable(done.stdout + done.stderr) == comparable(output)
+    shown = "\n".join(line.rstrip() for line in (done.stdout + done.stderr).strip("\n").split("\n")) + "\n"
+    check(update, page, command, output, shown)
+
+
+@pytest.mark.parametrize("page", WALKS)
+def test_the_shell_lines_of_a_walk_run_in_order(page: str, tmp_path: Path, update: bool) -> None:
+    for _, command, output in blocks([page]):
+        words, _, tail = command.partition(" | tail -")
+        done = run(*shlex.split(words)[1:], cwd=tmp_path)
+        lines = [line.rstrip() for line in (done.stdout + done.stderr).strip("\n").split("\n")]
+        check(update, page, command, output, "\n".join(lines[-int(tail or 0) :]) + "\n")
+        assert done.returncode == 0, command
+
+
+@pytest.mark.skipif(not hasattr(rillet, "load"), reason="rillet.load absent")
+@pytest.mark.parametrize("page", ["README.md", *WALKS])
+def test_the_python_lines_run_as_written(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of the README and of each walk, in one namespace a page; a walk's notebook has the same."""
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {"__name__": "page"}
+    for block in re.findall(r"^```python\n(.*?)^```$", (ROOT / page).read_text(), re.M | re.S):
+        exec(compile(block, page, "exec"), names)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(rillet, "load"), reason="rillet.load absent")
+def test_the_python_lines_are_typed(tmp_path: Path) -> None:
+    """Pyright, as strict with them as with the source."""
+    rules = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["pyright"]
+    settings = rules | {"include": ["."], "extraPaths": [str(Path(rillet.__file__).parents[1])]}
+    (tmp_path / "pyrightconfig.json").write_text(json.dumps(settings))
+    for page in ["README.md", *WALKS]:
+        found = re.findall(r"^```python\n(.*?)^```$", (ROOT / page).read_text(), re.M | re.S)
+        (tmp_path / Path(page).with_suffix(".py").name.replace("-", "_")).write_text("".join(found))
+    command = [sys.executable, "-m", "pyright", "--pythonpath", sys.executable]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_notebook_has_the_python_of_its_walk_and_no_outputs() -> None:
+    for page in WALKS:
+        cells = json.loads((ROOT / page).with_suffix(".ipynb").read_text())["cells"]
+        code = ["".join(cell["source"]) + "\n" for cell in cells if cell["cell_type"] == "code"]
+        assert code == re.findall(r"^```python\n(.*?)^```$", (ROOT / page).read_text(), re.M | re.S)
+        assert not any(cell.get("outputs") for cell in cells)
+
+
+def generator() -> ModuleType:
+    """docs/generate.py."""
+    spec = importlib.util.spec_from_file_location("generate", ROOT / "docs" / "generate.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_generated_pages_are_what_the_program_says() -> None:
+    """References and notebooks: a command, an option or a public name that is new makes them stale (`make docs`)."""
+    for name, text in generator().pages().items():
+        assert (ROOT / "docs" / name).read_text() == text, f"docs/{name} is stale: make docs"
+
+
+def test_every_command_option_and_public_name_is_documented() -> None:
+    """And says something: an empty help or docstring would be written into the references as it is."""
+    made = generator()
+    for name, command in made.commands().items():
+        assert command.help, name
+        for parameter in made.options(command):
+            assert parameter.help or parameter.name == "help", f"{name} {parameter.opts[0]}"
+    for name in made.names():
+        value = made.public(name)
+        own = (getattr(value, "__doc__", None) or "").strip()
+        assert not callable(value) or (own and not own.startswith(f"{name}(")), f"rillet.{name} has no docstring"
+
+
+def test_every_page_is_within_reach_and_links_only_to_what_is_there() -> None:
+    """From the README or the first page, by links; the site's list has all of them, too."""
+    sources = ["README.md", "ARCHITECTURE.md", *(page for page in PAGES if page.startswith("docs/"))]
+    reached: set[str] = set()
+    for page in sources:
+        text = re.sub(r"```.*?```", "", (ROOT / page).read_text(), flags=re.S)
+        for link in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", text):
+            if "://" not in link:
+                target = ((ROOT / page).parent / link).resolve()
+                assert target.exists(), f"{page} links to {link}"
+                reached.add(str(target.relative_to(ROOT)))
+    listed = re.findall(r": ([\w-]+\.md)$", (ROOT / "mkdocs.yml").read_text(), re.M)
+    assert len(listed) == len(set(listed))
+    pages = {page for page in PAGES if page.startswith("docs/")}
+    assert pages - reached == {"docs/index.md"} - reached
+    assert {page.removeprefix("docs/") for page in pages} | {"ARCHITECTURE.md"} == set(listed)
 
 
 def test_the_picture_of_the_readme_is_what_is_drawn() -> None:
