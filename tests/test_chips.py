@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from graphs import Builder
-from rillet import targets
 from rillet.analyses.sources.chips import on_chips
 from rillet.errors import TargetError, Unsupported
 from rillet.ir.graph import Graph
@@ -13,6 +12,7 @@ from rillet.ir.types import DType, Shape
 from rillet.plan.pipeline.entry import plan_pixels
 from rillet.report.sources.impossible import chips_table, rates_table
 from rillet.simulation.sweep import RATES, rates
+from rillet.targets import chips
 from rillet.zoo.registry import build
 
 GOAL = build("mobilenet_v2", {"top": "false"})
@@ -21,9 +21,9 @@ GOAL = build("mobilenet_v2", {"top": "false"})
 @pytest.mark.parametrize("graph", [GOAL, build("binarynet_cifar10")], ids=["mobilenet_v2", "binarynet"])
 def test_rows_of_chips_are_plans(graph: Graph) -> None:
     rows = {row.chip: row for row in on_chips(graph)}
-    assert tuple(rows) == targets.names()
+    assert tuple(rows) == chips.names()
     for name, row in rows.items():
-        chip = targets.load(name)
+        chip = chips.load(name)
         if row.interval_cycles is None:
             assert row.missing_bits or row.missing_weights
             with pytest.raises(TargetError) as error:

@@ -16,8 +16,7 @@ from PIL import Image
 
 from conftest import NETWORKS, SHARED, shared_file
 from rillet.cli import main
-from rillet.cli.app import app, parse_size
-from rillet.errors import TargetError
+from rillet.cli.app import app
 
 
 def rillet(*words: object, cwd: Path | None = None, **env: str) -> subprocess.CompletedProcess[str]:
@@ -215,19 +214,6 @@ def test_unwritable_cache(vww: Path, tmp_path: Path) -> None:
     assert done.stderr.count("\n") == 1
 
 
-@pytest.mark.parametrize(
-    ("text", "size"), [("65536", 65536), ("64KiB", 65536), ("64kB", 64000), ("1.5MiB", 1572864), (" 8 B ", 8)]
-)
-def test_sizes(text: str, size: int) -> None:
-    assert parse_size(text) == size
-
-
-@pytest.mark.parametrize("text", ["", "-1", "0", "0.4B", "1GB", "x", "1e9", "9" * 30])
-def test_wrong_sizes(text: str) -> None:
-    with pytest.raises(TargetError, match="--ram must be a size such as"):
-        parse_size(text)
-
-
 def test_models_are_listed() -> None:
     listed = json.loads(rillet("models", "--json", RILLET_MODELS="").stdout)["models"]
     assert {"name", "url", "sha256", "size_bytes", "licence", "path"} <= set(listed[0])
@@ -380,7 +366,7 @@ def test_wrong_words_for_pipelines() -> None:
     )
     chips = ("plan", "mobilenet_v2", "--several", 2)
     assert "multipliers must be at least" in failed(*chips, "--interval", 12544, "--multipliers", 100)
-    assert "bits a device for 2 devices, got 8000" in failed(*chips, "--interval", 12544, "--memory", "1kB")
+    assert "KiB) a device for 2 devices, got 1,000 bytes" in failed(*chips, "--interval", 12544, "--memory", "1kB")
     assert "interval, multipliers or a target must be given" in failed(*chips, "--memory", "2MiB")
 
 

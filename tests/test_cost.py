@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from blocks import networks
-from rillet.analyses.cost import Cost, MachineKind, costs
+from rillet.analyses.cost import KINDS, Cost, MachineKind, costs
 from rillet.analyses.energy import energy, traffic_of
 from rillet.analyses.mcu import fit
 from rillet.analyses.systolic import systolic
@@ -18,9 +18,10 @@ from rillet.models.opening import open_model
 from rillet.plan.pipeline.entry import plan_pixels
 from rillet.report import cost as report
 from rillet.report.tables import as_csv, as_markdown
-from rillet.targets import StreamChip, boards, catalogue, technology
+from rillet.targets import boards, catalogue, technology
 from rillet.targets.arrays import ArrayMachine
 from rillet.targets.boards import Board
+from rillet.targets.chips import StreamChip
 
 NM45 = technology.load("45nm")
 GRAPH = open_model("mobilenet_v1:width=0.25,resolution=96,classes=2").graph
@@ -32,11 +33,11 @@ def on(*names: str, fps: float = 30.0, graph: object = GRAPH, bits: int | None =
 
 @pytest.fixture(scope="module")
 def everywhere() -> tuple[Cost, ...]:
-    return on(*catalogue.names())
+    return on(*catalogue.names(KINDS))
 
 
 def test_a_row_for_each_machine_in_order(everywhere: tuple[Cost, ...]) -> None:
-    assert [row.target for row in everywhere] == list(catalogue.names())
+    assert [row.target for row in everywhere] == list(catalogue.names(KINDS))
     kinds = [row.kind for row in everywhere]
     assert kinds == sorted(kinds, key=[MachineKind.ARRAY, MachineKind.CHIP, MachineKind.BOARD].index)
     assert {(row.macs, row.params) for row in everywhere} == {(GRAPH.macs, everywhere[0].params)}
@@ -191,7 +192,7 @@ def test_files_are_told_by_their_keys(tmp_path: Path) -> None:
     assert "dataflow: must be one of os, ws, is" in refused("'ws'", "'wx'")
     assert "dataflow must be os on the hardware fuse" in refused("'systolic'", "'fuse'")
     path.write_text("name = 'a'\n")
-    with pytest.raises(TargetError, match=r"mine.toml: must say rows .* multipliers .* or ram_bytes"):
+    with pytest.raises(TargetError, match=r"mine.toml: must say rows .* multipliers .* ram_bytes"):
         catalogue.load(str(path))
     path.write_text("name = 'a'\nabout = 'b'\nmultiplers = 3\n")
     with pytest.raises(TargetError, match="got 'multiplers'; did you mean multipliers"):

@@ -28,7 +28,7 @@ from rillet.runtime import identity
 from rillet.system import reading
 from rillet.system.download import checksum
 from rillet.targets import boards
-from rillet.targets import load as load_machine
+from rillet.targets.catalogue import load as load_machine
 from rillet.targets.reading import table
 from test_plan import residual
 

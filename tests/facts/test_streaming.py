@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 
 from conftest import SHARED
-from rillet import targets
 from rillet.errors import TargetError
 from rillet.ir.graph import Graph
 from rillet.ir.ops import Add
 from rillet.plan.pipeline.claims import check_claim
 from rillet.plan.pipeline.entry import PixelPlan, plan_pixels, plan_several
 from rillet.simulation.pipeline import simulate
+from rillet.targets import chips
 from rillet.zoo.registry import build
 
 FACTS = SHARED.parent / "facts" / "streaming_mobilenetv2.json"
@@ -98,7 +98,7 @@ def test_pytorch_padding_has_the_same_formula() -> None:
     [("tensorasic_16384", 54_705.6, 524_288, 18_816), ("tensorasic_65536", 218_822.2, 2_097_152, 4_704)],
 )
 def test_half_a_million_images_a_second(chip: str, most: float, held: int, interval: int) -> None:
-    claim = check_claim(network(), targets.load(chip))
+    claim = check_claim(network(), chips.load(chip))
     assert claim.claimed_images_per_s == 500_000
     assert claim.multipliers_needed == 149_748
     assert claim.most_images_per_s == pytest.approx(most, abs=0.05)
@@ -109,20 +109,20 @@ def test_half_a_million_images_a_second(chip: str, most: float, held: int, inter
     assert claim.unbound_cycles == interval == plan_pixels(network(), multipliers=claim.multipliers).interval_cycles
     assert claim.planned_cycles is None and not claim.holds
     with pytest.raises(TargetError, match=f"weights must be at most {held} to stay on 1 x TensorAsic"):
-        plan_pixels(network(), chip=targets.load(chip))
+        plan_pixels(network(), chip=chips.load(chip))
     assert f"weights must be at most {held} to stay" in claim.refused
 
 
 def test_a_narrower_network_keeps_the_promise_without_its_top_only() -> None:
     """At width 0.35 all weights fit; the 1,280,000 of the last layer then take 40,000 multipliers, 32 in turn."""
-    chip = targets.load("tensorasic_65536")
+    chip = chips.load("tensorasic_65536")
     bare = check_claim(build("mobilenet_v2", {"top": "false", "width": "0.35"}), chip)
     assert (bare.holds, bare.planned_cycles, bare.refused, bare.weights_missing) == (True, 980, "", 0)
     whole = check_claim(build("mobilenet_v2", {"width": "0.35"}), chip)
     assert (whole.holds, whole.planned_cycles, whole.weights_missing) == (False, 3_072, 0)
     assert check_claim(build("mobilenet_v2", {"width": "0.35"}), chip, 325_000).holds
     with pytest.raises(TargetError, match="claimed_images_per_s must be given"):
-        check_claim(network(), targets.load("zcu102"))
+        check_claim(network(), chips.load("zcu102"))
 
 
 def test_planned_in_a_fifth_of_a_second_and_simulated_in_ten() -> None:
@@ -140,7 +140,7 @@ def test_planned_in_a_fifth_of_a_second_and_simulated_in_ten() -> None:
 
 
 def test_two_of_the_larger_chips_hold_every_weight() -> None:
-    made, parts = plan_several(network(), 2, chip=targets.load("tensorasic_65536"))
+    made, parts = plan_several(network(), 2, chip=chips.load("tensorasic_65536"))
     assert max(part.multipliers for part in parts) <= 65_536
     assert max(stage.folding.cycles for stage in made.stages) <= 32
     assert sum(part.weights for part in parts) == 2_189_760

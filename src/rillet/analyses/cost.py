@@ -31,15 +31,18 @@ from rillet.plan.pipeline.entry import plan_pixels
 from rillet.plan.pipeline.plan import PixelPlan
 from rillet.plan.rows.plan import RowPlan
 from rillet.plan.rows.planner import plan_layerwise
-from rillet.targets import StreamChip
 from rillet.targets.arrays import ArrayMachine
 from rillet.targets.boards import Board
-from rillet.targets.catalogue import Machine
+from rillet.targets.catalogue import Kind, Machine
+from rillet.targets.chips import StreamChip
 from rillet.targets.technology import Technology
 from rillet.transforms.fold import without_weights
 
 BITS = 8
 """Of what has integers alone."""
+MACHINES = (ArrayMachine, StreamChip, Board)
+KINDS = (Kind.ARRAY, Kind.CHIP, Kind.BOARD)
+"""What a network can be costed on, as classes and as kinds: a host's time is measured (bench), not modelled."""
 
 
 class MachineKind(StrEnum):

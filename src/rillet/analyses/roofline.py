@@ -18,10 +18,10 @@ from rillet.errors import TargetError
 from rillet.ir.graph import Graph
 from rillet.ir.ops import Conv
 from rillet.plan.pipeline.entry import plan_pixels
-from rillet.targets import StreamChip
 from rillet.targets.arrays import ArrayMachine
 from rillet.targets.boards import Board
 from rillet.targets.catalogue import Machine
+from rillet.targets.chips import StreamChip
 from rillet.transforms.fold import fold, without_weights
 
 

@@ -1,7 +1,6 @@
 """What the commands share: the application, options, opening a model, printing, progress."""
 
 import io
-import re
 import sys
 from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -12,7 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from rillet.cli.ending import run
-from rillet.errors import GraphError, RilletError, TargetError
+from rillet.errors import GraphError, RilletError
 from rillet.system.options import at_most_one
 from rillet.system.printable import json_text, printable
 
@@ -164,15 +163,6 @@ def main() -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # what a terminal in another encoding lacks
     raise SystemExit(run(app))
-
-
-def parse_size(text: str, option: str = "--ram") -> int:
-    """Bytes from `65536`, `64KiB`, `64kB` or `1.5MiB`; raises TargetError for anything else."""
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(B|kB|KB|KiB|MB|MiB)?\s*", text)
-    factor = {"B": 1, "kB": 1000, "KB": 1000, "KiB": 1024, "MB": 10**6, "MiB": 2**20}
-    if match is None or len(match[1]) > 15 or int(float(match[1]) * factor[match[2] or "B"]) < 1:
-        raise TargetError(f"{option} must be a size such as 65536, 64KiB or 0.5MiB, got {text!r}")
-    return int(float(match[1]) * factor[match[2] or "B"])
 
 
 def make_console() -> "Screen":

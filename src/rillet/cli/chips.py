@@ -1,6 +1,5 @@
 """Commands that plan a network as a pipeline on a chip, and simulate it: the pixel side of plan, and simulate."""
 
-import re
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -15,11 +14,11 @@ from rillet.cli.app import (
     app,
     make_console,
     open_named,
-    parse_size,
     print_json,
     status,
 )
 from rillet.errors import TargetError
+from rillet.system.quantities import parse_frequency, parse_size
 
 if TYPE_CHECKING:
     from rillet.ir.graph import Graph
@@ -43,14 +42,6 @@ NarrowOption = Annotated[
 ]
 
 
-def parse_frequency(text: str) -> float:
-    """Hertz from `200MHz`, `1.5GHz` or `50e6`; raises TargetError for anything else."""
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?(?:e\d+)?)\s*(Hz|kHz|MHz|GHz)?\s*", text)
-    if match is None or not 0 < float(match[1]) < 1e15:
-        raise TargetError(f"--clock must be a frequency such as 200MHz, got {text!r}")
-    return float(match[1]) * {"Hz": 1.0, "kHz": 1e3, "MHz": 1e6, "GHz": 1e9}[match[2] or "Hz"]
-
-
 def memory_bits(memory: str | None) -> int | None:
     """Bits of memory from a size in bytes."""
     return None if memory is None else 8 * parse_size(memory, "--memory")
@@ -58,7 +49,7 @@ def memory_bits(memory: str | None) -> int | None:
 
 def hertz(clock: str | None) -> float | None:
     """A frequency, where one is said."""
-    return None if clock is None else parse_frequency(clock)
+    return None if clock is None else parse_frequency(clock, "--clock")
 
 
 def blocks(narrow: str | None) -> tuple[str, ...]:

@@ -21,7 +21,6 @@ from rillet.cli.app import (
     status,
     write,
 )
-from rillet.errors import TargetError
 from rillet.system.options import Uses, at_most_one
 
 if TYPE_CHECKING:
@@ -52,15 +51,15 @@ def picture(graph: "Graph", what: str, target: str | None, node: str | None) -> 
     from rillet.targets.arrays import ArrayMachine
     from rillet.targets.technology import load
 
+    asked = f"--cost {what}"
     if what == "energy":
         technology = load(node or "45nm")
-        machine = catalogue.load(target) if target else None
+        machine = catalogue.need(catalogue.load(target), analysis.MACHINES, asked, target) if target else None
         return spending.energy(graph, analysis.energy_on(graph, machine, technology), technology)
-    machine = catalogue.load(target or "systolic_64x64")
+    found = catalogue.load(target or "systolic_64x64")
     if what == "roofline":
-        return roof.svg(graph, roofline(graph, machine))
-    if not isinstance(machine, ArrayMachine):
-        raise TargetError(f"{target}: must be a systolic array for --cost systolic, as systolic_64x64")
+        return roof.svg(graph, roofline(graph, catalogue.need(found, analysis.MACHINES, asked, target)))
+    machine = catalogue.need(found, (ArrayMachine,), asked, target)
     return spending.cycles(graph, analysis.on_array(graph, machine), machine.name)
 
 
@@ -175,11 +174,12 @@ def fit(
     from rillet.models.specifier import split
     from rillet.report import fit as report
     from rillet.report import tables
-    from rillet.targets import boards
+    from rillet.targets import boards, catalogue
 
     one_form(csv, markdown, json_output)
     at_most_one({"--target": target, "--all": everywhere})
-    found = [boards.load(name) for name in (boards.names() if everywhere else (target or "nano33ble",))]
+    asked = boards.names() if everywhere else (target or "nano33ble",)
+    found = [catalogue.need(catalogue.load(name), (boards.Board,), "fit", name) for name in asked]
     graph = open_named(model, weights=weights).graph
     rows = list(zip(mcu.fit_all(graph, found, bits, weight_bits), found, strict=True))
     base, words = split(model)
@@ -247,8 +247,9 @@ def cost(
     if out is not None:
         one_of("--out: suffix", out.suffix, (".html", ".md", ".csv"))
     said = target or ["all"]
-    names = dict.fromkeys(name for word in said for name in (catalogue.names() if word == "all" else (word,)))
-    machines = [(name, catalogue.load(name)) for name in names]
+    known = catalogue.names(analysis.KINDS)
+    names = dict.fromkeys(name for word in said for name in (known if word == "all" else (word,)))
+    machines = [(name, catalogue.need(catalogue.load(name), analysis.MACHINES, "cost", name)) for name in names]
     graph = open_named(model, weights=weights).graph
     with status("planning"):
         found = analysis.costs(graph, machines, technology, fps, bits)

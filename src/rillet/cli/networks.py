@@ -18,12 +18,12 @@ from rillet.cli.app import (
     one_form,
     one_of,
     open_named,
-    parse_size,
     print_json,
     say,
     status,
 )
 from rillet.system.options import Uses, at_most_one
+from rillet.system.quantities import parse_size
 
 COUNT = Uses({"counts": ("--convention", "--by", "--bits"), "--ternary": ()})
 EXPLAIN = Uses({"the whole network": ("--fps", "--board"), "--layer": ()})

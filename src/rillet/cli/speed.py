@@ -16,7 +16,6 @@ from rillet.cli.app import (
     make_console,
     one_form,
     open_named,
-    parse_size,
     print_json,
     status,
     warn,
@@ -24,6 +23,7 @@ from rillet.cli.app import (
 )
 from rillet.cli.streams import RamOption, with_weights
 from rillet.errors import GraphError
+from rillet.system.quantities import parse_size
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -129,7 +129,7 @@ def profile(
     one_form(csv, markdown, json_output)
     graph = with_weights(open_named(model, weights=weights).graph)
     (form,) = forms(graph, None if precision is None else (precision,)).values()
-    made = ours.plan(form, None if ram is None else parse_size(ram), threads)
+    made = ours.plan(form, None if ram is None else parse_size(ram, "--ram"), threads)
     with status(f"building and running {graph.name}"):
         found = measure(made, runs)
     if out is not None:

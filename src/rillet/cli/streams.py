@@ -17,7 +17,6 @@ from rillet.cli.app import (
     make_console,
     numbers,
     open_named,
-    parse_size,
     print_json,
     say,
     status,
@@ -39,6 +38,7 @@ from rillet.cli.chips import (
 )
 from rillet.errors import GraphError
 from rillet.system.options import Uses
+from rillet.system.quantities import parse_size
 
 if TYPE_CHECKING:
     from rillet.ir.graph import Graph
@@ -100,7 +100,7 @@ def make_plan(
         named_host(target)
     said = options.PlanOptions(
         target=target,
-        ram_bytes=parse_size(ram) if ram is not None else None,
+        ram_bytes=parse_size(ram, "--ram") if ram is not None else None,
         objective=objective,
         resident=resident,
         slower=slower,
@@ -264,7 +264,7 @@ def plan(
 
     said = options.PlanOptions(
         target=target,
-        ram_bytes=parse_size(ram) if ram is not None else None,
+        ram_bytes=parse_size(ram, "--ram") if ram is not None else None,
         objective=objective,
         resident=resident,
         slower=slower,

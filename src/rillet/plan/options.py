@@ -13,7 +13,8 @@ from rillet.plan.pipeline.plan import PixelPlan
 from rillet.plan.rows.plan import RowPlan
 from rillet.plan.rows.planner import plan_rows
 from rillet.system.options import Uses
-from rillet.targets import StreamChip, load
+from rillet.targets.catalogue import load, need
+from rillet.targets.chips import StreamChip
 from rillet.targets.host import KERNELS, named_host
 from rillet.transforms.fold import fold
 
@@ -103,8 +104,8 @@ class PlanOptions:
 
     @property
     def chip(self) -> StreamChip | None:
-        """The chip that is named; raises TargetError for one that there is not."""
-        return load(self.target) if self.target is not None else None
+        """The chip that is named; raises TargetError for one that there is not, and for a machine of another kind."""
+        return need(load(self.target), (StreamChip,), "a pipeline", self.target) if self.target is not None else None
 
 
 def folded(graph: Graph) -> Graph:

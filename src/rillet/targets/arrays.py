@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from rillet.errors import TargetError
-from rillet.targets import Quantity, quantity, reading
+from rillet.targets import reading
+from rillet.targets.quantity import Quantity, quantity
 
 FOLDER = "arrays"
 DATAFLOWS = ("os", "ws", "is")
@@ -13,7 +14,7 @@ HARDWARES = ("systolic", "fuse")
 MAX_SIDE = 2**20
 NUMBERS = ("rows", "columns", "clock_hz", "dram_bytes_per_s")
 _WHOLE = NUMBERS[:2]
-_WORDS = ("name", "about", "dataflow", "hardware")
+KEYS = ("name", "about", "dataflow", "hardware", *NUMBERS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +68,8 @@ def parse(where: str, text: str) -> ArrayMachine:
 
 def from_table(where: str, table: Mapping[str, Any]) -> ArrayMachine:
     """An array of a TOML table; raises TargetError, which begins with `where`, for a wrong one."""
-    keys = (*_WORDS, *NUMBERS)
-    reading.check_keys(where, table, keys, keys)
-    numbers = {key: quantity(f"{where}: {key}", table[key], key in _WHOLE) for key in NUMBERS}
+    reading.check_keys(where, table, KEYS, KEYS)
+    numbers = {key: quantity(f"{where}: {key}", table[key], whole=key in _WHOLE) for key in NUMBERS}
     for key in _WHOLE:
         if numbers[key].value > MAX_SIDE:
             raise TargetError(f"{where}: {key}: value must be at most {MAX_SIDE}, got {numbers[key].value:g}")

@@ -4,26 +4,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from rillet.errors import TargetError
 from rillet.targets import reading
+from rillet.targets.host import KERNELS
+from rillet.targets.quantity import Quantity, quantity
 
 FOLDER = "boards"
-CONFIDENCES = ("data sheet", "measured", "transferred", "assumed")
-"""What a number rests on: its maker's data sheet, a published measurement on it, one on its like, a plausible choice.
-"""
-_FIELDS = ("value", "source", "confidence")
-_NUMBERS = ("flash_bytes", "ram_bytes", "clock_hz")
-
-
-@dataclass(frozen=True, slots=True)
-class Quantity:
-    """A number with its band (the number itself where there is none), its source and what it rests on."""
-
-    value: float
-    low: float
-    high: float
-    source: str
-    confidence: str
+_WHOLE = ("flash_bytes", "ram_bytes", "clock_hz")
+NUMBERS = (*_WHOLE, "cycles_per_mac")
+_REQUIRED = ("name", "core", *NUMBERS)
+KEYS = ("name", "core", "kernels", *NUMBERS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +30,8 @@ class Board:
     """With 8-bit values and the best kernels that are published for it."""
     quantities: Mapping[str, Quantity]
     """Every number of the file, by its key."""
+    kernels: str = "portable"
+    """The kernel set of programs for it, one of host.KERNELS."""
 
 
 def names() -> tuple[str, ...]:
@@ -60,10 +51,9 @@ def parse(where: str, text: str) -> Board:
 
 def from_table(where: str, table: Mapping[str, Any]) -> Board:
     """A board of a TOML table; raises TargetError, which begins with `where`, for a wrong one."""
-    keys = ("name", "core", *_NUMBERS, "cycles_per_mac")
-    reading.check_keys(where, table, keys, keys)
-    numbers = {key: _quantity(f"{where}: {key}", table[key]) for key in _NUMBERS}
-    cycles = _cycles(f"{where}: cycles_per_mac", table["cycles_per_mac"])
+    reading.check_keys(where, table, KEYS, _REQUIRED)
+    numbers = {key: quantity(f"{where}: {key}", table[key], whole=True) for key in _WHOLE}
+    cycles = quantity(f"{where}: cycles_per_mac", table["cycles_per_mac"], least=1e-6, most=1e6, band=True)
     return Board(
         key=where,
         name=reading.text(f"{where}: name", table["name"]),
@@ -73,24 +63,5 @@ def from_table(where: str, table: Mapping[str, Any]) -> Board:
         clock_hz=numbers["clock_hz"].value,
         cycles_per_mac=cycles,
         quantities={**numbers, "cycles_per_mac": cycles},
+        kernels=reading.text(f"{where}: kernels", table.get("kernels", "portable"), KERNELS),
     )
-
-
-def _quantity(where: str, value: Any) -> Quantity:
-    found = reading.section(where, value, _FIELDS, _FIELDS)
-    plain = reading.number(f"{where}: value", found["value"], whole=True)
-    return Quantity(plain, plain, plain, *_words(where, found))
-
-
-def _cycles(where: str, value: Any) -> Quantity:
-    fields = (*_FIELDS, "low", "high")
-    found = reading.section(where, value, fields, fields)
-    low, middle, high = (reading.number(f"{where}: {key}", found[key], most=1e6) for key in ("low", "value", "high"))
-    if not low <= middle <= high:
-        raise TargetError(f"{where}: value must lie within low and high, got {low:g}, {middle:g}, {high:g}")
-    return Quantity(middle, low, high, *_words(where, found))
-
-
-def _words(where: str, found: Mapping[str, Any]) -> tuple[str, str]:
-    source = reading.text(f"{where}: source", found["source"])
-    return source, reading.text(f"{where}: confidence", found["confidence"], CONFIDENCES)

@@ -1,13 +1,17 @@
-"""Hosts: machines that run emitted C on an ordinary processor; what it has that a plan must know."""
+"""Hosts: ordinary processors that run emitted C: kernel set, cores and caches, every number with its source."""
 
 import os
 import platform
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from rillet.errors import TargetError
+from rillet.targets import reading
+from rillet.targets.quantity import Quantity, plain, quantity
 
 KERNELS = ("portable", "avx2", "avx512", "neon")
 """Kernel sets: plain C; AVX2 with FMA; AVX-512 F, BW, DQ, VL and VNNI; NEON of any AArch64."""
@@ -22,6 +26,20 @@ _EXTRAS = {"avx512": ("avx512vbmi",), "neon": ("asimddp",)}
 """Words that name what its kernels make use of beyond that."""
 
 
+NUMBERS = ("cores", "l1_bytes", "l2_bytes")
+KEYS = ("name", "kernels", "extras", *NUMBERS)
+_ASSUMED = "No machine is named: a value that most processors of the last ten years reach"
+_MEASURED = {
+    "cores": "The processors that this process may use, as the operating system says",
+    "l1_bytes": "/sys/devices/system/cpu/cpu0/cache of this machine, the data cache of level 1",
+    "l2_bytes": "/sys/devices/system/cpu/cpu0/cache of this machine, the cache of level 2",
+}
+
+
+def _no_sources() -> Mapping[str, Quantity]:
+    return {}
+
+
 @dataclass(frozen=True, slots=True)
 class Host:
     """A processor: its kernel set (one of KERNELS), its cores, and the caches of one core."""
@@ -33,13 +51,56 @@ class Host:
     l2_bytes: int = 512 << 10
     extras: tuple[str, ...] = ()
     """What it has beyond its kernel set, as Linux calls it."""
+    given: Mapping[str, Quantity] = field(default_factory=_no_sources, compare=False, repr=False)
+    """Sources of those numbers that are not assumed."""
 
     def __post_init__(self) -> None:
         if self.kernels not in KERNELS:
             raise TargetError(f"{self.name}: kernels must be one of {', '.join(KERNELS)}, got {self.kernels!r}")
-        for what in ("cores", "l1_bytes", "l2_bytes"):
+        for what in NUMBERS:
             if getattr(self, what) < 1:
                 raise TargetError(f"{self.name}: {what} must be at least 1, got {getattr(self, what)}")
+
+    @property
+    def quantities(self) -> Mapping[str, Quantity]:
+        """Cores and caches with their sources, by the names of NUMBERS."""
+        return {key: self.given.get(key) or plain(getattr(self, key), _ASSUMED, "assumed") for key in NUMBERS}
+
+
+def names() -> tuple[str, ...]:
+    """The hosts that Rillet knows: the machine that this runs on, and one for each kernel set."""
+    return ("host", *KERNELS)
+
+
+def load(name: str) -> Host:
+    """The host called `name`, or that of a file whose name ends in .toml; raises TargetError."""
+    return parse(name, reading.text_of(Path(name))) if name.endswith(".toml") else named_host(name)
+
+
+def parse(where: str, text: str) -> Host:
+    """The host that a TOML text describes; raises TargetError, which begins with `where`, for a wrong one."""
+    return from_table(where, reading.table(where, text))
+
+
+def from_table(where: str, table: Mapping[str, Any]) -> Host:
+    """A host of a TOML table; raises TargetError, which begins with `where`, for a wrong one."""
+    reading.check_keys(where, table, KEYS, ("name", "kernels"))
+    found = {key: quantity(f"{where}: {key}", table[key], whole=True) for key in NUMBERS if key in table}
+    extras: Any = table.get("extras", [])
+    known = tuple(word for words in _EXTRAS.values() for word in words)
+    if not isinstance(extras, list):
+        raise TargetError(f"{where}: extras must be a list of {', '.join(known)}; got {reading.shown(extras)}")
+    default = Host("portable", "portable")
+    sizes = {key: int(found[key].value) if key in found else getattr(default, key) for key in NUMBERS}
+    return Host(
+        name=reading.text(f"{where}: name", table["name"]),
+        kernels=reading.text(f"{where}: kernels", table["kernels"], KERNELS),
+        cores=sizes["cores"],
+        l1_bytes=sizes["l1_bytes"],
+        l2_bytes=sizes["l2_bytes"],
+        extras=tuple(reading.text(f"{where}: extras", word, known) for word in extras),
+        given=found,
+    )
 
 
 def named_host(name: str) -> Host:
@@ -62,6 +123,7 @@ def this_host() -> Host:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     caches = _caches(Path("/sys/devices/system/cpu/cpu0/cache"))
     default = Host("portable", "portable")
+    seen = {"cores": cores} | {f"l{level}_bytes": caches[level] for level in (1, 2) if level in caches}
     return Host(
         model or platform.machine() or "unknown",
         kernels,
@@ -69,6 +131,7 @@ def this_host() -> Host:
         caches.get(1, default.l1_bytes),
         caches.get(2, default.l2_bytes),
         tuple(word for word in _EXTRAS.get(kernels, ()) if word in flags),
+        {key: plain(number, _MEASURED[key], "measured") for key, number in seen.items()},
     )
 
 

@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 
-from rillet import targets
 from rillet.errors import TargetError
 from rillet.ir.graph import Graph
 from rillet.plan.pipeline.entry import least_memory_bits, plan_pixels
 from rillet.plan.pipeline.planner import count_weights
+from rillet.targets import chips
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +47,11 @@ class ChipRow:
 def on_chips(graph: Graph, weight_bits: int = 8) -> tuple[ChipRow, ...]:
     """A row for each known chip, at its own clock. Raises Unsupported for a network that does not stream."""
     needed = least_memory_bits(graph, weight_bits)
-    return tuple(_row(graph, name, needed, weight_bits) for name in targets.names())
+    return tuple(_row(graph, name, needed, weight_bits) for name in chips.names())
 
 
 def _row(graph: Graph, name: str, needed: int, weight_bits: int) -> ChipRow:
-    chip = targets.load(name)
+    chip = chips.load(name)
     made, refused = None, ""
     try:
         made = plan_pixels(graph, chip=chip, weight_bits=weight_bits)

@@ -15,6 +15,7 @@ from rillet.plan.pipeline.bottleneck import NarrowBlock
 from rillet.plan.pipeline.pareto import subsets
 from rillet.plan.pipeline.plan import PixelPlan
 from rillet.plan.pipeline.planner import Planner
+from rillet.system.quantities import bits_text
 
 MOST_MEASURED = 64
 LIKELIEST = 4
@@ -51,7 +52,9 @@ class Sides:
             found = self._at(interval, multipliers, memory_bits)
             if found is not None:
                 return found
-        raise TargetError(f"memory must be more than {memory_bits} bits for this network, some sides narrow")
+        raise TargetError(
+            f"memory must be more than {bits_text(memory_bits, up=False)} for this network, some sides narrow"
+        )
 
     def at(self, interval: int, multipliers: int | None, memory_bits: int | None) -> PixelPlan:
         """At one interval: the fewest multipliers that fit the memory, or without it the least memory.
@@ -64,11 +67,12 @@ class Sides:
             if least is None:
                 used = _used(self.wide.plan(interval))
                 raise TargetError(
-                    f"multipliers must be at least {used} for an interval of {interval} cycles, got {multipliers}"
+                    f"multipliers must be at least {used:,} for an interval of {interval:,} cycles, got {multipliers:,}"
                 )
+            assert memory_bits is not None  # what is within the multipliers is refused for its memory alone
             raise TargetError(
-                f"memory must be at least {least.memory_bits} bits for an interval of {interval} cycles, got "
-                f"{memory_bits}"
+                f"memory must be at least {bits_text(least.memory_bits)} for an interval of {interval:,} cycles, got "
+                f"{bits_text(memory_bits, up=False)}"
             )
         return found
 

@@ -7,7 +7,7 @@ from rillet.errors import TargetError
 from rillet.ir.graph import Graph
 from rillet.plan.pipeline.entry import plan_pixels
 from rillet.plan.pipeline.planner import count_weights
-from rillet.targets import StreamChip
+from rillet.targets.chips import StreamChip
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from rillet.errors import TargetError
 from rillet.plan.pipeline.plan import PixelPlan
+from rillet.system.quantities import bits_text
 
 Numbers = npt.NDArray[np.int64]
 _NEVER = np.iinfo(np.int64).max
@@ -46,7 +47,10 @@ def cut_over_devices(plan: PixelPlan, devices: int, memory_bits: int | None = No
         parts[_memory(plan) > memory_bits] = _NEVER
     fullest = _cut(parts, devices)[0]
     if fullest == _NEVER:
-        raise TargetError(f"memory must be more than {memory_bits} bits a device for a cut over {devices} devices")
+        assert memory_bits is not None  # without a bound every cut has room
+        raise TargetError(
+            f"memory must be more than {bits_text(memory_bits, up=False)} a device for a cut over {devices} devices"
+        )
     # What part (start, stop) sends on, where it is not too full.
     sent = np.where(parts <= fullest, links[None, :], _NEVER)
     cuts = _cut(sent, devices)[1]

@@ -21,7 +21,8 @@ from rillet.plan.pipeline.devices import cut_over_devices as cut_over_devices
 from rillet.plan.pipeline.folding import least
 from rillet.plan.pipeline.plan import PixelPlan
 from rillet.plan.pipeline.planner import MOST_CYCLES, Planner
-from rillet.targets import StreamChip
+from rillet.system.quantities import bits_text
+from rillet.targets.chips import StreamChip
 
 
 def plan_pixels(
@@ -59,7 +60,8 @@ def plan_pixels(
     if memory_bits is not None and memory_bits < made.least_bits:
         resident = made.wide.resident_bits if isinstance(made, Sides) else made.resident_bits
         raise TargetError(
-            f"memory must be at least {made.least_bits} bits for this network (weights {resident}), got {memory_bits}"
+            f"memory must be at least {bits_text(made.least_bits)} for this network, {bits_text(resident)} of it for "
+            f"weights, got {bits_text(memory_bits, up=False)}"
         )
     if interval is not None and interval > MOST_CYCLES:
         raise TargetError(f"interval must be at most {MOST_CYCLES} cycles, got {interval}")
@@ -71,11 +73,12 @@ def plan_pixels(
     used = found.multipliers + found.elementwise_multipliers
     if multipliers is not None and used > multipliers:
         raise TargetError(
-            f"multipliers must be at least {used} for an interval of {interval} cycles, got {multipliers}"
+            f"multipliers must be at least {used:,} for an interval of {interval:,} cycles, got {multipliers:,}"
         )
     if memory_bits is not None and found.memory_bits > memory_bits:
         raise TargetError(
-            f"memory must be at least {found.memory_bits} bits for an interval of {interval} cycles, got {memory_bits}"
+            f"memory must be at least {bits_text(found.memory_bits)} for an interval of {interval:,} cycles, got "
+            f"{bits_text(memory_bits, up=False)}"
         )
     return found
 
@@ -108,7 +111,8 @@ def plan_several(
     if memory_bits is not None and devices * memory_bits < made.least_bits:
         least_bits = -(-made.least_bits // devices)
         raise TargetError(
-            f"memory must be at least {least_bits} bits a device for {devices} devices, got {memory_bits}"
+            f"memory must be at least {bits_text(least_bits)} a device for {devices} devices, got "
+            f"{bits_text(memory_bits, up=False)}"
         )
     if interval is not None:
         if interval > MOST_CYCLES:

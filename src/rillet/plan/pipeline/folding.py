@@ -211,7 +211,7 @@ class Layers:
         """The least interval that so many multipliers reach; raises TargetError where they are too few for any."""
         if multipliers < self.least_multipliers:
             raise TargetError(
-                f"multipliers must be at least {self.least_multipliers} for this network, got {multipliers}"
+                f"multipliers must be at least {self.least_multipliers} for this network, got {multipliers:,}"
             )
         return least(self.candidates(), lambda i: sum(f.multipliers for f in self.at(i)) <= multipliers)
 

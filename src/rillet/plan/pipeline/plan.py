@@ -134,7 +134,7 @@ class PixelPlan:
     frames: int
     """Images after which all repeats itself, and every ring has been as full as it gets."""
     owned_multipliers: int
-    """Multipliers at this interval if none were time-multiplexed over weights (`table impossible`, docs/impossible.md)."""
+    """Multipliers at this interval if none were time-multiplexed over weights (`table impossible`)."""
     resident_bits: int
     """Bits of weights, biases and constants."""
     weights_per_multiplier: int | None

@@ -16,7 +16,8 @@ from rillet.plan.pipeline.plan import Barrier, PixelBuffer, PixelPlan, PixelStag
 from rillet.plan.pipeline.ties import settle
 from rillet.plan.rows.space import Space
 from rillet.plan.rows.timing import Tile
-from rillet.targets import StreamChip
+from rillet.system.quantities import bits_text
+from rillet.targets.chips import StreamChip
 from rillet.transforms.fold import fold
 
 CLOCK_HZ = 200e6
@@ -109,7 +110,10 @@ class Planner:
             if memory_bits is None or found.memory_bits <= memory_bits:
                 return found
             least_bits = min(least_bits or found.memory_bits, found.memory_bits)
-        raise TargetError(f"memory must be at least {least_bits} bits for this network, got {memory_bits}")
+        assert least_bits is not None and memory_bits is not None  # without a bound the first interval is taken
+        raise TargetError(
+            f"memory must be at least {bits_text(least_bits)} for this network, got {bits_text(memory_bits, up=False)}"
+        )
 
     def devices_at(self, interval: int, each: int) -> int:
         """Devices that an interval fills, one after the other, with at most `each` multipliers."""

@@ -1,0 +1,80 @@
+"""Chips whose multipliers stand in the stream: multipliers, clock and memory, every number with its source."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from rillet.targets import reading
+from rillet.targets.quantity import Quantity, quantity
+
+FOLDER = "chips"
+NUMBERS = ("multipliers", "clock_hz", "memory_bits", "weights_per_multiplier", "claimed_images_per_s")
+KEYS = ("name", "about", *NUMBERS)
+_REQUIRED = KEYS[:4]
+_WHOLE = ("multipliers", "memory_bits", "weights_per_multiplier")
+
+
+@dataclass(frozen=True, slots=True)
+class StreamChip:
+    """A chip whose multipliers stand in the stream: how many, how fast, and what memory is beside them."""
+
+    name: str
+    about: str
+    quantities: Mapping[str, Quantity]
+    """Every number of the file with its source, by the names below."""
+
+    @property
+    def multipliers(self) -> int:
+        """Multipliers, each taking one product a cycle."""
+        return int(self.quantities["multipliers"].value)
+
+    @property
+    def clock_hz(self) -> float:
+        """Cycles a second."""
+        return float(self.quantities["clock_hz"].value)
+
+    @property
+    def memory_bits(self) -> int | None:
+        """Memory on the chip for weights and buffers, in bits; None where nothing is said."""
+        return self._whole("memory_bits")
+
+    @property
+    def weights_per_multiplier(self) -> int | None:
+        """Weights that each multiplier can hold and take in turn; None where memory alone bounds them."""
+        return self._whole("weights_per_multiplier")
+
+    @property
+    def claimed_images_per_s(self) -> float | None:
+        """Images a second that its document promises; None where it promises nothing."""
+        found = self.quantities.get("claimed_images_per_s")
+        return None if found is None else found.value
+
+    def _whole(self, key: str) -> int | None:
+        found = self.quantities.get(key)
+        return None if found is None else int(found.value)
+
+
+def names() -> tuple[str, ...]:
+    """The chips that Rillet knows."""
+    return reading.names(FOLDER)
+
+
+def load(name: str) -> StreamChip:
+    """The chip called `name` (`ZCU102` is zcu102), or that of a file whose name ends in .toml.
+
+    Raises TargetError for an unknown name (with the nearest one), and for a file that is not well formed.
+    """
+    return from_table(*reading.document(FOLDER, "chip", name))
+
+
+def parse(where: str, text: str) -> StreamChip:
+    """The chip that a TOML text describes; raises TargetError, which begins with `where`, for a wrong one."""
+    return from_table(where, reading.table(where, text))
+
+
+def from_table(where: str, table: Mapping[str, Any]) -> StreamChip:
+    """A chip of a TOML table; raises TargetError, which begins with `where`, for a wrong one."""
+    reading.check_keys(where, table, KEYS, _REQUIRED)
+    name, about = (reading.text(f"{where}: {key}", table[key]) for key in ("name", "about"))
+    found = {key: quantity(f"{where}: {key}", table[key], whole=key in _WHOLE) for key in NUMBERS if key in table}
+    return StreamChip(name, about, found)
