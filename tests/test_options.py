@@ -99,6 +99,7 @@ COMMANDS = {
         (f"{FLOAT} --target {BOARD}", f"{FLOAT} --target {CHIP}", f"{FLOAT} --target {BOARD} -o OUT.csv"),
         {"--target": "gemmini_16x16", "--bits": "8", "--node": "7nm", "--fps": "7", "-o": "OUT.md", **TABLES},
     ),
+    "targets": Command(("", "--kind chip", CHIP), {"--kind": "board", "--toml": "", **TABLES}),
     "table": Command(
         ("alpha", "fuseconv", f"impossible {FLOAT}", f"narrow {FLOAT}", f"recompute {FLOAT}", f"microjoule {FLOAT}"),
         {"MODEL": OTHER, "--speedup": "", "--array": "32", "--node": "7nm", **TABLES},
