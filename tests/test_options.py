@@ -58,6 +58,7 @@ HOSTED = ("", "--target portable")
 COMMANDS = {
     "show": Command((FLOAT,), {"--text": "", JSON: ""}),
     "models": Command(("",), {JSON: ""}),
+    "doctor": Command(("",), {JSON: ""}),
     "count": Command(
         (FLOAT, f"{FLOAT} --ternary", f"{FLOAT} --by layer"),
         {"--convention": "pthflops", "--by": "kind", "--bits": "4", "--ternary": "", JSON: ""},

@@ -18,7 +18,7 @@ MOST_PLACES = 2**21
 
 @dataclass(frozen=True)
 class WideOrder:
-    """The places of a wide map whose block holds its narrow side, in the order in which they come."""
+    """The pixels of an expanded map under bottleneck buffering, in the order in which they come."""
 
     places: tuple[tuple[int, int, int], ...]
     """Row of the result, and row and column of the wide map, which may be rows of the padding."""

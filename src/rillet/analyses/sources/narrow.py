@@ -55,7 +55,7 @@ class FrontPoint:
     factor: float
     """MACs beside those of the network."""
     narrow: tuple[str, ...]
-    """The expansions whose narrow side is held."""
+    """The expansions with bottleneck buffering."""
     corner: bool
     """True on the convex hull of the front: taking blocks by values saved for each MAC leads from corner to corner."""
 

@@ -41,7 +41,7 @@ class NarrowBlock:
 
 
 def narrow_blocks(graph: Graph) -> tuple[NarrowBlock, ...]:
-    """All blocks of a folded graph whose narrow side can be held.
+    """All blocks of a folded graph that can use bottleneck buffering.
 
     None where the wide map is an output or has other readers, where the windows see one row alone or take in the whole
     map as it comes, and where strides leave out so much that nothing is expanded twice.

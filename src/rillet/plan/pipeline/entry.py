@@ -42,8 +42,8 @@ def plan_pixels(
     Of foldings with equally few multipliers, those win whose rings hold the fewest values (ties.py). Budgets are
     `multipliers` and `memory_bits`; those that are not said are the chip's, and with an interval they are checked.
     Multipliers count products of two values too. `ceil` allows foldings that do not divide (folding.py). `narrow` names
-    blocks whose narrow side is held (columns.py), or is `all`, or `auto`: with a budget of memory those that take the
-    fewest multipliers, without one those that save the most of it within the multipliers (sides.py).
+    blocks with bottleneck buffering, or is `all`, or `auto`: with a budget of memory those that take the
+    fewest multipliers, without one those that save the most of it within the multipliers (choices.py).
     Raises TargetError for demands that cannot be met, Unsupported for a network that does not stream.
     """
     if weight_bits not in (8, 16):

@@ -22,7 +22,7 @@ class PixelStage:
     macs: int
     """Of the network's layer."""
     recomputed_macs: int
-    """Beside those: of values made again, where the narrow side of a block is held."""
+    """Beside those: of values recomputed by bottleneck buffering."""
     weights: int
     weight_bits: int
     """Bits of one weight."""
@@ -134,7 +134,7 @@ class PixelPlan:
     frames: int
     """Images after which all repeats itself, and every ring has been as full as it gets."""
     owned_multipliers: int
-    """Multipliers at this interval if none were time-multiplexed over weights (`table impossible`)."""
+    """Multipliers at this interval if none were time-multiplexed over weights (docs/impossible.md)."""
     resident_bits: int
     """Bits of weights, biases and constants."""
     weights_per_multiplier: int | None
@@ -173,7 +173,7 @@ class PixelPlan:
 
     @property
     def line_buffer_values(self) -> int:
-        """Values of all line buffers, each ((K - 1) W + K) C where no narrow side is held."""
+        """Values of all line buffers, each ((K - 1) W + K) C without bottleneck buffering."""
         return sum(b.line_pixels * b.channels for b in self.buffers)
 
     @property

@@ -10,7 +10,7 @@ from rillet.targets.host import Host
 
 
 class BufferKind(Enum):
-    """What a buffer holds: a whole map, the last pixels of one, sums of a global pool, or a kernel's working space."""
+    """What a buffer holds: a full tensor, a ring buffer of its last pixels, accumulators of a global pool, or scratch."""
 
     MAP = "map"
     RING = "ring"

@@ -148,7 +148,7 @@ def rates_table(name: str, rows: Sequence[Rate]) -> Table:
     notes = (
         f"{name}: cycles an image, and the fewest multipliers for that, each layer folded by divisors; by ceiling: "
         "foldings that need not divide",
-        "a weight each: multipliers if each owned one weight for ever",
+        "a weight each: multipliers if none were time-multiplexed over weights",
         "line, skip, hold, for rates: values on chip; hold: tensors buffered for gates",
         "measured: by simulation, between the last two images, and its latency; rings full: once as full as planned",
         f"rings ever fuller than planned: {over}; cycles in which a layer waited for room: {stalled:,}",
