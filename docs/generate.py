@@ -3,10 +3,13 @@
 In cli.md and api.md the text above the marker is written by hand and kept.
 """
 
+import ast
 import dataclasses
+import functools
 import inspect
 import json
 import re
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -104,32 +107,40 @@ def public(name: str) -> Any:
     return rillet._public(name) if inspect.ismodule(value) else value  # pyright: ignore
 
 
-def annotation(value: Any) -> str:
-    """A type as the source writes it."""
-    text = value if isinstance(value, str) else inspect.formatannotation(value)
-    return re.sub(r"\b(?:rillet|pathlib|collections|typing|numpy)(?:\.\w+)*\.(\w+)", r"\1", text.strip("'\""))
+def source(value: Any) -> Any:
+    """The syntax tree of a function or a class: types as its author writes them, whatever NumPy calls them."""
+    return ast.parse(textwrap.dedent(inspect.getsource(value))).body[0]
 
 
-def signature(name: str, function: Any) -> str:
+def typed(node: ast.expr | None) -> str:
+    """A type as the source has it, without the quotes of one that is imported for checks alone."""
+    return "" if node is None else str(node.value) if isinstance(node, ast.Constant) else ast.unparse(node)
+
+
+def signature(name: str, function: Any, wide: int = 100) -> str:
     """`name(parameters) -> result`, one line a parameter where they are many."""
-    parts, star = [], False
-    for parameter in inspect.signature(function).parameters.values():
-        if parameter.name in ("self", "cls"):
-            continue
-        if parameter.kind is parameter.KEYWORD_ONLY and not star:
-            parts.append("*")
-        star = star or parameter.kind in (parameter.KEYWORD_ONLY, parameter.VAR_POSITIONAL)
-        text = {parameter.VAR_POSITIONAL: "*", parameter.VAR_KEYWORD: "**"}.get(parameter.kind, "") + parameter.name
-        if parameter.annotation is not parameter.empty:
-            text += f": {annotation(parameter.annotation)}"
-        if parameter.default is not parameter.empty:
-            default = repr(parameter.default)
-            text += " = " + ("..." if " at 0x" in default else default)
-        parts.append(text)
-    result = inspect.signature(function).return_annotation
-    end = "" if result is inspect.Signature.empty else f" -> {annotation(result)}"
+    made = source(inspect.unwrap(function))
+    every = made.args
+    for argument in (*every.posonlyargs, *every.args, *every.kwonlyargs):
+        if isinstance(argument.annotation, ast.Constant):
+            argument.annotation = ast.Name(str(argument.annotation.value))
+    plain = [*every.posonlyargs, *every.args]
+    defaults = [None] * (len(plain) - len(every.defaults)) + every.defaults
+    pairs = list(zip(plain, defaults, strict=True))
+    parts = [_parameter(a, d) for a, d in pairs if a.arg not in ("self", "cls")]
+    if every.vararg or every.kwonlyargs:
+        parts.append(f"*{ast.unparse(every.vararg)}" if every.vararg else "*")
+    parts += [_parameter(a, d) for a, d in zip(every.kwonlyargs, every.kw_defaults, strict=True)]
+    parts += [f"**{ast.unparse(every.kwarg)}"] if every.kwarg else []
+    end = f" -> {typed(made.returns)}" if made.returns else ""
     line = f"{name}({', '.join(parts)}){end}"
-    return line if len(line) <= 100 else f"{name}(\n    " + ",\n    ".join(parts) + f",\n){end}"
+    return line if len(line) <= wide else f"{name}(\n    " + ",\n    ".join(parts) + f",\n){end}"
+
+
+def _parameter(argument: ast.arg, default: ast.expr | None) -> str:
+    """A parameter with its type and default."""
+    text = ast.unparse(argument)
+    return text if default is None else f"{text} = {ast.unparse(default)}"
 
 
 def documented(text: str | None) -> str:
@@ -148,17 +159,18 @@ def entry(name: str, value: Any) -> list[str]:
         return [*lines, "```python", signature(f"rillet.{name}", value), "```", "", documented(value.__doc__), ""]
     if not inspect.isclass(value):
         return [*lines, f"`rillet.{name}` is `{value!r}`.", ""]
-    generated = dataclasses.is_dataclass(value) and (value.__doc__ or "").startswith(f"{value.__name__}(")
-    lines += ["" if generated else documented(value.__doc__), ""]
+    lines += [documented(value.__doc__), ""]
     if dataclasses.is_dataclass(value):
-        lines += [f"- `{f.name}: {annotation(f.type)}`" for f in dataclasses.fields(value) if f.name[0] != "_"]
-    for key in sorted(key for key in dir(value) if key[0] != "_"):
+        fields = [node for node in source(value).body if isinstance(node, ast.AnnAssign)]
+        lines += [f"- `{ast.unparse(f.target)}: {typed(f.annotation)}`" for f in fields]
+    for key in sorted(key for key in dir(value) if key[0] != "_" or (key == "__call__" and key in vars(value))):
         member = inspect.getattr_static(value, key)
         member = member.__func__ if isinstance(member, classmethod | staticmethod) else member
-        if isinstance(member, property):
-            lines.append(f"- `{key}`: {paragraphs(member.__doc__)}")
-        elif inspect.isfunction(member) and member.__doc__:
-            lines.append(f"- `{signature(key, member)}`: {paragraphs(member.__doc__)}".replace("\n    ", " "))
+        about = paragraphs(member.__doc__).partition("\n")[0]
+        if isinstance(member, property | functools.cached_property):
+            lines.append(f"- `{key}`: {about}")
+        elif inspect.isfunction(member) and about:
+            lines.append(f"- `{signature(key, member, 10_000)}`: {about}")
     return [*lines, ""]
 
 
