@@ -1,7 +1,6 @@
 """What the commands share: the application, options, opening a model, printing, progress."""
 
 import io
-import re
 import sys
 from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -12,12 +11,12 @@ import typer
 from typer.core import TyperGroup
 
 from rillet.cli.ending import run
-from rillet.errors import GraphError, RilletError, TargetError
+from rillet.errors import GraphError, RilletError
 from rillet.system.options import at_most_one
 from rillet.system.printable import json_text, printable
 
 if TYPE_CHECKING:
-    from rillet.models.opening import Model, Preprocessing
+    from rillet.api.networks import Model, Preprocessing
     from rillet.report.screen import Screen
 
 
@@ -86,11 +85,11 @@ def main() -> None:
 
 def parse_size(text: str, option: str = "--ram") -> int:
     """Bytes from `65536`, `64KiB`, `64kB` or `1.5MiB`; raises TargetError for anything else."""
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(B|kB|KB|KiB|MB|MiB)?\s*", text)
-    factor = {"B": 1, "kB": 1000, "KB": 1000, "KiB": 1024, "MB": 10**6, "MiB": 2**20}
-    if match is None or len(match[1]) > 15 or int(float(match[1]) * factor[match[2] or "B"]) < 1:
-        raise TargetError(f"{option} must be a size such as 65536, 64KiB or 0.5MiB, got {text!r}")
-    return int(float(match[1]) * factor[match[2] or "B"])
+    from rillet.api.checks import size
+
+    found = size(text, option)
+    assert found is not None
+    return found
 
 
 def make_console() -> "Screen":
@@ -145,25 +144,19 @@ def one_of(option: str, word: str, words: tuple[str, ...]) -> str:
 
 def open_named(name: str, said: "Preprocessing | None" = None, weights: Path | None = None) -> "Model":
     """The model, with a progress bar where it must be downloaded."""
-    from rillet.models.opening import open_model
-    from rillet.models.specifier import split
+    from rillet.api.networks import opened
 
     if not name.startswith("hub:"):
-        model = open_model(name, said, weights=weights)
-    else:
-        with Progress(name, 1, hidden=False) as advance:
-            model = open_model(name, said, lambda done, total: advance(done, total), weights)
-    words = split(name)[1]
-    if model.graph.params and "seed" not in words and {"fuse", "strides", "classes"} & words.keys():
-        warn(f"{model.name}: computes another function now; its weights are a start to train from")
-    return model
+        return opened(name, said, weights)
+    with Progress(name, 1, hidden=False) as advance:
+        return opened(name, said, weights, lambda done, total: advance(done, total))
 
 
 def write(path: Path, text: str) -> None:
     """A text file; raises BuildError where it cannot be written."""
-    from rillet.system.files import write_file
+    from rillet.api.networks import write_text
 
-    write_file(path, text.encode())
+    write_text(path, text)
 
 
 def status(what: str) -> "AbstractContextManager[object]":
