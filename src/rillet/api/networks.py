@@ -111,7 +111,7 @@ def to_torch(net: Graph) -> "TorchNetwork":
     Raises Unsupported where PyTorch is not installed, and for values that are not real numbers.
 
     >>> import rillet, torch
-    >>> module = rillet.to_torch(rillet.load("microbotnet:width=0.32,seed=0"))
+    >>> module = rillet.to_torch(rillet.load("mobilenet_v1:width=0.25,resolution=32,seed=0,classes=10"))
     >>> module.eval()(torch.zeros(1, 3, 32, 32)).shape
     torch.Size([1, 10])
     """
@@ -130,7 +130,7 @@ def save(net: Graph, path: "str | PathLike[str]") -> int:
     Raises GraphError for another suffix, BuildError where the file cannot be written.
 
     >>> import rillet
-    >>> rillet.save(rillet.load("microbotnet:width=0.32,seed=0"), "net.rlt") > 10_000
+    >>> rillet.save(rillet.load("mobilenet_v1:width=0.25,resolution=32,seed=0,classes=10"), "net.rlt") > 10_000
     True
     """
     from rillet.models.convert import convert
@@ -144,7 +144,7 @@ def reference(net: Graph, image: "str | PathLike[str] | Array | Image") -> tuple
     image: as `Program` takes it. Raises GraphError for a network without weights, and for what is no input.
 
     >>> import numpy, rillet
-    >>> net = rillet.load("microbotnet:width=0.32,seed=0")
+    >>> net = rillet.load("mobilenet_v1:width=0.25,resolution=32,seed=0,classes=10")
     >>> rillet.reference(net, numpy.zeros((32, 32, 3), numpy.float32))[0].shape
     (1, 1, 10)
     """

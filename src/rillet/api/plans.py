@@ -122,7 +122,8 @@ def plan(
     input, `all` or `auto`), devices (chips in a row). Raises TargetError for what cannot be met.
 
     >>> import rillet
-    >>> rillet.plan(rillet.load("microbotnet:width=0.32,seed=0"), target="zcu102").multipliers <= 2520
+    >>> net = rillet.load("mobilenet_v1:width=0.25,resolution=32,seed=0,classes=10")
+    >>> rillet.plan(net, target="zcu102").multipliers <= 2520
     True
     """
     said = options(
@@ -202,7 +203,7 @@ def emit(made: RowPlan, folder: "str | PathLike[str]", *, layout: Literal["c", "
     a chip's plan, GraphError for a network without weights, BuildError where the folder cannot be written.
 
     >>> import rillet
-    >>> made = rillet.plan(rillet.load("microbotnet:width=0.32,seed=0"))
+    >>> made = rillet.plan(rillet.load("mobilenet_v1:width=0.25,resolution=32,seed=0,classes=10"))
     >>> "net.c" in rillet.emit(made, "out").files
     True
     """
@@ -255,7 +256,7 @@ def simulate(made: PixelPlan, images: int = 3) -> Simulated:
     Raises TargetError for a plan that is none of a chip, BuildError without a C compiler.
 
     >>> import rillet
-    >>> made = rillet.plan(rillet.load("microbotnet:width=0.32"), interval=4096)
+    >>> made = rillet.plan(rillet.load("mobilenet_v1:width=0.25,resolution=32,seed=0,classes=10"), interval=4096)
     >>> rillet.simulate(made, images=2).passed
     True
     """
@@ -294,7 +295,7 @@ def draw(what: Graph | RowPlan | PixelPlan) -> Svg:
     Raises Unsupported for a row plan, which has no picture of its own (draw its `graph`).
 
     >>> import rillet
-    >>> rillet.draw(rillet.load("microbotnet:width=0.32")).startswith("<svg")
+    >>> rillet.draw(rillet.load("mobilenet_v1:width=0.25,resolution=32,seed=0,classes=10")).startswith("<svg")
     True
     """
     from rillet.report import draw as drawing

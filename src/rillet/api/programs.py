@@ -77,7 +77,7 @@ def compile(  # rillet.compile, as torch.compile
     BuildError without a C compiler.
 
     >>> import numpy, rillet
-    >>> program = rillet.compile(rillet.load("microbotnet:width=0.32,seed=0"), threads=1)
+    >>> program = rillet.compile(rillet.load("mobilenet_v1:width=0.25,resolution=32,seed=0,classes=10"), threads=1)
     >>> program(numpy.zeros((32, 32, 3), numpy.float32))[0].shape
     (1, 1, 10)
     """
@@ -102,7 +102,8 @@ def verify(
     that runtime is not installed or has nothing to run.
 
     >>> import rillet
-    >>> rillet.verify(rillet.plan(rillet.load("microbotnet:width=0.32,seed=0")), inputs=2).equal
+    >>> net = rillet.load("mobilenet_v1:width=0.25,resolution=32,seed=0,classes=10")
+    >>> rillet.verify(rillet.plan(net), inputs=2).equal
     True
     """
     from rillet.runtime.verify import verify as compare

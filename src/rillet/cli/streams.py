@@ -107,18 +107,19 @@ def run(
     )
     with status(f"building and running {asked.model}"):
         answer = asked.answer
-    if answer.doubt is not None:
-        warn(answer.doubt)
-    if not json_output:
-        _print_answer(asked.image.name, answer)
+    _print_answer(asked.image.name, answer, json_output)
     with status("comparing with the reference"):
         result = asked.prove()
     _print_proof(result, json_output)
 
 
-def _print_answer(image: str, answer: "Answer") -> None:
+def _print_answer(image: str, answer: "Answer", json_output: bool) -> None:
     from rillet.report import text
 
+    if answer.doubt is not None:
+        warn(answer.doubt)
+    if json_output:
+        return
     console = make_console()
     text.heading(console, image, answer.ready.built.graph.name)
     if answer.top:
