@@ -26,10 +26,10 @@ def answer(model: str, image: str, target: str | None) -> float:
     from rillet.runtime.ready import make_ready
 
     def plan():
-        from rillet.cli.streams import make_plan
+        from rillet.api.plans import options, row_planned
         from rillet.models.opening import open_model
 
-        return make_plan(open_model(model).graph, target=target)
+        return row_planned(open_model(model).graph, options(target))
 
     def known() -> tuple[str, ...] | None:
         found = identity(model, Preprocessing(), None)
@@ -41,16 +41,16 @@ def answer(model: str, image: str, target: str | None) -> float:
 
 def parts(model: str, target: str | None) -> dict[str, float]:
     """Seconds of what a first run does and a second one does not, one by one."""
+    from rillet.api.plans import options, row_planned
     from rillet.backends.c.emit import emit
     from rillet.backends.c.flags import machine_flags
-    from rillet.cli.streams import make_plan
     from rillet.models.opening import open_model
     from rillet.system.build import build_library
 
     clocks = [time.perf_counter()]
     graph = open_model(model).graph
     clocks.append(time.perf_counter())
-    plan = make_plan(graph, target=target)
+    plan = row_planned(graph, options(target))
     clocks.append(time.perf_counter())
     files = emit(plan)
     clocks.append(time.perf_counter())

@@ -22,9 +22,11 @@ from rillet.exporters import rlt
 from rillet.ir.graph import Graph
 from rillet.ir.ops import Activation
 from rillet.plan.options import PlanOptions
+from rillet.report.records import plan_record
 from rillet.runtime.quantization import quantize_with
 from rillet.runtime.verify import random_inputs
 from rillet.system.options import Uses, at_most_one
+from rillet.targets.catalogue import load as load_target
 from rillet.transforms.fold import fold
 from rillet.zoo.layers import Layers, Resolution
 from rillet.zoo.weights import with_seeded_weights
@@ -54,6 +56,7 @@ PIPELINE = {
 }
 CHIP_MODES = ("--multipliers 37", f"--target {CHIP}", "--interval 5000")
 HOSTED = ("", "--target portable")
+ON_BOARD = f"--target {BOARD}"
 
 COMMANDS = {
     "show": Command((FLOAT,), {"--text": "", JSON: ""}),
@@ -70,10 +73,13 @@ COMMANDS = {
     "compare": Command((f"{FLOAT} {OTHER}",), {"--bits": "32", **TABLES}),
     "convert": Command((f"{FLOAT} -o OUT.rlt", f"{INT8} -o OUT.rlt"), {"--fold": "", "--dequantize": "", JSON: ""}),
     "plan": Command(
-        tuple(f"{FLOAT} {mode}" for mode in (*HOSTED, *CHIP_MODES, "--multipliers 37 --several 2")),
+        tuple(f"{FLOAT} {mode}" for mode in (*HOSTED, ON_BOARD, *CHIP_MODES, "--multipliers 37 --several 2")),
         {"--target": CHIP, "--several": "3", JSON: "", **PROCESSOR, **PIPELINE},
     ),
-    "emit": Command(tuple(f"{FLOAT} -o OUT {mode}" for mode in HOSTED), {"--target": "avx2", JSON: "", **PROCESSOR}),
+    "emit": Command(
+        tuple(f"{FLOAT} -o OUT {mode}" for mode in (*HOSTED, ON_BOARD)),
+        {"--target": "avx2", "--layout": "cmake", JSON: "", **PROCESSOR},
+    ),
     "simulate": Command(
         tuple(f"{FLOAT} {mode}" for mode in CHIP_MODES),
         {"--target": "ice40_up5k", "--images": "2", JSON: "", **PIPELINE},
@@ -269,7 +275,7 @@ def described(value: object) -> object:
         return hashlib.sha256(rlt.to_bytes(value)).hexdigest()
     if hasattr(value, "graph") and hasattr(value, "segments"):
         image = value.graph.image  # type: ignore[attr-defined]
-        return [repr(value), repr(image), image.labels]
+        return [repr(plan_record(value)), repr(value.host), repr(image), image.labels]  # type: ignore[attr-defined]
     return "function" if callable(value) else repr(value)
 
 
@@ -378,17 +384,28 @@ def test_plans_refuse_what_their_kind_has_no_use_for() -> None:
     """The same sentences for those who call the library."""
     for said, sentence in (
         ({"multipliers": 4, "ram_bytes": 1000}, r"--ram must come with a processor or .*, got a chip"),
-        ({"target": "zcu102", "objective": "memory"}, "--objective must come with a processor, got a chip"),
+        (
+            {"target": "zcu102", "objective": "memory"},
+            "--objective must come with a processor or a board .* a chip",
+        ),
         ({"target": "zcu102", "resident": True}, "--resident must come with a processor"),
-        ({"target": "host", "objective": "time"}, "--objective must come with a processor, got --target host"),
+        (
+            {"target": "host", "objective": "time"},
+            "--objective must come with a processor or a board .* --target host",
+        ),
         ({"target": "avx2", "interval": 7}, r"--interval must come with a chip .*, got --target host"),
         ({"bits": 8}, r"--bits must come with a chip \(--target, .*\), got a processor"),
+        ({"target": "nano33ble", "threads": 2}, "--threads must come with --target host.*, got a board"),
+        ({"target": "nano33ble", "ceil": True}, r"--ceil must come with a chip \(--target, .*, got a board"),
+        ({"target": "systolic_64x64"}, "must be a host, a board or a chip to be planned for, got a systolic array"),
+        ({"objective": "space"}, "--objective must be memory or time, got 'space'"),
         ({"ceil": True}, "--ceil must come with a chip"),
         ({"threads": 2}, "--threads must come with --target host, or one with its kernels named, as avx512, got"),
         ({"slower": 3.0, "ram_bytes": 9}, "--slower must come without --ram and --objective time"),
     ):
         with pytest.raises(TargetError, match=sentence):
-            PlanOptions(**said)  # type: ignore[arg-type]
+            named = said.pop("target", None)
+            PlanOptions(target=named and load_target(named), **said)  # type: ignore[arg-type]
 
 
 def test_options_of_a_mode() -> None:

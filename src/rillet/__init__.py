@@ -1,22 +1,106 @@
 """Rillet: convolutional networks as streams."""
 
-from typing import TYPE_CHECKING
+import sys
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from rillet.system import record as _record
+from rillet.system.version import VERSION as __version__  # noqa: N811
 
 if TYPE_CHECKING:
-    import torch
+    from rillet.api.networks import from_torch as from_torch
+    from rillet.api.networks import load as load
+    from rillet.api.networks import models as models
+    from rillet.api.networks import reference as reference
+    from rillet.api.networks import save as save
+    from rillet.api.networks import to_torch as to_torch
+    from rillet.api.plans import Emitted as Emitted
+    from rillet.api.plans import Simulated as Simulated
+    from rillet.api.plans import Svg as Svg
+    from rillet.api.plans import draw as draw
+    from rillet.api.plans import emit as emit
+    from rillet.api.plans import plan as plan
+    from rillet.api.plans import simulate as simulate
+    from rillet.api.programs import Program as Program
+    from rillet.api.programs import compile as compile
+    from rillet.api.programs import verify as verify
+    from rillet.errors import BuildError as BuildError
+    from rillet.errors import GraphError as GraphError
+    from rillet.errors import RilletError as RilletError
+    from rillet.errors import TargetError as TargetError
+    from rillet.errors import Unsupported as Unsupported
+    from rillet.ir.graph import Graph as Graph
+    from rillet.models.specifier import DEMO_MODEL as DEMO_MODEL
+    from rillet.plan.pipeline.plan import PixelPlan as PixelPlan
+    from rillet.plan.rows.plan import RowPlan as RowPlan
+    from rillet.runtime.verify import Verification as Verification
 
-    from rillet.ir.graph import Graph, ImageSpec
+_NAMES = {
+    **dict.fromkeys(("from_torch", "load", "models", "reference", "save", "to_torch"), "api.networks"),
+    **dict.fromkeys(("Emitted", "Simulated", "Svg", "draw", "emit", "plan", "simulate"), "api.plans"),
+    **dict.fromkeys(("Program", "compile", "verify"), "api.programs"),
+    **dict.fromkeys(("BuildError", "GraphError", "RilletError", "TargetError", "Unsupported"), "errors"),
+    "Graph": "ir.graph",
+    "DEMO_MODEL": "models.specifier",
+    "PixelPlan": "plan.pipeline.plan",
+    "RowPlan": "plan.rows.plan",
+    "Verification": "runtime.verify",
+}
+"""The public names, and the module of each, which is imported when the name is first used."""
 
-__version__ = "0.1.0"
+__all__ = [*_NAMES, "__version__"]  # pyright: ignore[reportUnsupportedDunderAll]  # spelt out for it above
 
 
-def from_torch(
-    module: "torch.nn.Module", example: "torch.Tensor", *, name: str | None = None, image: "ImageSpec | None" = None
-) -> "Graph":
-    """The graph of what `module` does in eval mode with an input like `example` (1xCxHxW, float32), weights included.
+_PACKAGES = {"models", "plan"}
+"""The public functions whose name is a package's too: calling the package calls the function."""
 
-    See rillet.importers.torch.from_torch, which is imported (and PyTorch with it) at the first call.
-    """
-    from rillet.importers.torch import from_torch as convert
 
-    return convert(module, example, name=name, image=image)
+def _public(name: str) -> Any:
+    """A public function, class or constant."""
+    from importlib import import_module
+
+    return getattr(import_module(f"rillet.{_NAMES[name]}"), name)
+
+
+class _Package(ModuleType):
+    """A package that is a public function too: `rillet.plan(net)` beside `rillet.plan.rows`."""
+
+    def __call__(self, *args: Any, **more: Any) -> Any:
+        return _public(self.__name__.rpartition(".")[2])(*args, **more)
+
+
+class _Face(ModuleType):
+    """The public face: a package of a function's name is made callable when it is imported, and so put here."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in _PACKAGES and isinstance(value, ModuleType):
+            value.__class__ = _Package
+        super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Face
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _NAMES:
+        raise AttributeError(f"module 'rillet' has no attribute {name!r}")
+    if name in _PACKAGES:
+        from importlib import import_module
+
+        return import_module(f"rillet.{name}")
+    found = globals()[name] = _public(name)
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+def _load_views() -> None:
+    from importlib import import_module
+
+    import_module("rillet.report.views")
+    import_module("rillet.api.views")
+
+
+_record.load_views = _load_views

@@ -307,6 +307,6 @@ class _Field:
 
 
 def _own_version() -> str:
-    from rillet import __version__
+    from rillet.system.version import VERSION
 
-    return __version__
+    return VERSION

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from rillet.api import plans
 from rillet.cli.app import (
     DATA,
     ClassesOption,
@@ -19,7 +20,6 @@ from rillet.cli.app import (
     print_json,
     say,
 )
-from rillet.cli.streams import make_plan, with_weights
 
 
 @app.command()
@@ -43,7 +43,8 @@ def evaluate(
 
     one_of("--backend", backend, BACKENDS)
     dataset = open_dataset(data, classes=names(classes))
-    plan = make_plan(with_weights(open_named(model, weights=weights).graph), target="host" if backend == "c" else None)
+    how = plans.options("host" if backend == "c" else None)
+    plan = plans.row_planned(open_named(model, weights=weights).graph, how)
     torch_runner = None
     if backend == "torch":
         from rillet.system.extras import extra

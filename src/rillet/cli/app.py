@@ -16,7 +16,7 @@ from rillet.system.options import at_most_one
 from rillet.system.printable import json_text, printable
 
 if TYPE_CHECKING:
-    from rillet.models.opening import Model, Preprocessing
+    from rillet.api.networks import Model, Preprocessing
     from rillet.report.screen import Screen
 
 
@@ -217,29 +217,19 @@ def one_of(option: str, word: str, words: tuple[str, ...]) -> str:
 
 def open_named(name: str, said: "Preprocessing | None" = None, weights: Path | None = None) -> "Model":
     """The model, with a progress bar where it must be downloaded."""
-    from rillet.models.opening import open_model
-    from rillet.models.specifier import split
+    from rillet.api.networks import opened
 
     if not name.startswith("hub:"):
-        model = open_model(name, said, weights=weights)
-    else:
-        with Progress(name, 1, hidden=False) as advance:
-            model = open_model(name, said, lambda done, total: advance(done, total), weights)
-    words = split(name)[1]
-    if model.graph.params and "seed" not in words and {"fuse", "strides", "classes"} & words.keys():
-        changed = ", ".join(f"{key}={word}" for key, word in words.items() if key in ("fuse", "strides", "classes"))
-        warn(
-            f"{model.name}: {changed} replaced layers; the accuracy of the loaded weights no longer applies, "
-            "retrain with rillet train"
-        )
-    return model
+        return opened(name, said, weights)
+    with Progress(name, 1, hidden=False) as advance:
+        return opened(name, said, weights, lambda done, total: advance(done, total))
 
 
 def write(path: Path, text: str) -> None:
     """A text file; raises BuildError where it cannot be written."""
-    from rillet.system.files import write_file
+    from rillet.api.networks import write_text
 
-    write_file(path, text.encode())
+    write_text(path, text)
 
 
 def status(what: str) -> "AbstractContextManager[object]":

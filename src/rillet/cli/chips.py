@@ -2,7 +2,6 @@
 
 from collections.abc import Generator
 from contextlib import contextmanager
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -18,15 +17,14 @@ from rillet.cli.app import (
     status,
 )
 from rillet.errors import TargetError
-from rillet.system.quantities import parse_frequency, parse_size
 
 if TYPE_CHECKING:
-    from rillet.ir.graph import Graph
-    from rillet.plan.options import PlanOptions
-    from rillet.plan.pipeline.claims import Claim
+    from rillet import Graph, PixelPlan
+    from rillet.api.plans import Claim, PlanOptions
 
 TargetOption = Annotated[
-    str | None, typer.Option("--target", metavar="NAME|FILE.toml", help="A chip: a known one, or a file.")
+    str | None,
+    typer.Option("--target", metavar="NAME|FILE.toml", help="A machine: host, a known board or chip, or a file."),
 ]
 MultipliersOption = Annotated[int | None, typer.Option("--multipliers", min=1, help="Most multipliers of a chip.")]
 IntervalOption = Annotated[int | None, typer.Option("--interval", min=1, help="Cycles an image.")]
@@ -35,61 +33,27 @@ ClockOption = Annotated[str | None, typer.Option("--clock", metavar="FREQUENCY",
 ChipBitsOption = Annotated[
     int | None, typer.Option("--bits", metavar="8|16", help="Bits of weights and values on the chip, 8 if not said.")
 ]
-CeilOption = Annotated[bool, typer.Option("--ceil", help="Allow foldings that do not divide.")]
+CeilOption = Annotated[
+    bool,
+    typer.Option("--ceil", help="Allow folding factors that do not divide a layer's channels."),
+]
 NarrowOption = Annotated[
     str | None,
-    typer.Option("--narrow", metavar="BLOCK,...|all|auto", help="Blocks that hold the map before their expansion."),
+    typer.Option(
+        "--narrow",
+        metavar="BLOCK,...|all|auto",
+        help="Blocks that buffer their bottleneck and recompute the expansion.",
+    ),
 ]
 
 
-def memory_bits(memory: str | None) -> int | None:
-    """Bits of memory from a size in bytes."""
-    return None if memory is None else 8 * parse_size(memory, "--memory")
-
-
-def hertz(clock: str | None) -> float | None:
-    """A frequency, where one is said."""
-    return None if clock is None else parse_frequency(clock, "--clock")
-
-
-def blocks(narrow: str | None) -> tuple[str, ...]:
-    """Names of blocks."""
-    return () if narrow is None else tuple(narrow.split(","))
-
-
-def pixel_options(
-    target: str | None,
-    multipliers: int | None,
-    interval: int | None,
-    memory: str | None,
-    clock: str | None,
-    bits: int | None,
-    ceil: bool,
-    narrow: str | None,
-) -> "PlanOptions":
-    """What is asked of a chip."""
-    from rillet.plan.options import PlanOptions
-
-    return PlanOptions(
-        target=target,
-        multipliers=multipliers,
-        interval=interval,
-        memory_bits=memory_bits(memory),
-        clock_hz=hertz(clock),
-        bits=bits,
-        ceil=ceil,
-        narrow=blocks(narrow),
-    )
-
-
 @contextmanager
-def answering(graph: "Graph", said: "PlanOptions", json_output: bool) -> "Generator[Claim | None, None, None]":
+def answering(graph: "Graph", said: "PlanOptions", json_output: bool) -> "Generator[Claim | None]":
     """The chip's promise checked, if it makes one; where there is no plan, the answer is printed before the error."""
-    from rillet.plan.pipeline.claims import check_claim
+    from rillet.api.plans import claim_of
     from rillet.report import pixels
 
-    chip = said.chip
-    claim = check_claim(graph, chip, ceil=said.ceil) if chip is not None and chip.claimed_images_per_s else None
+    claim = claim_of(graph, said)
     try:
         yield claim
     except TargetError as error:
@@ -101,23 +65,14 @@ def answering(graph: "Graph", said: "PlanOptions", json_output: bool) -> "Genera
         raise
 
 
-def print_pixels(graph: "Graph", said: "PlanOptions", json_output: bool) -> None:
-    """Plans the pipeline, over several chips if asked for, and prints it."""
-    from rillet.plan.options import make_pixels
+def print_pixels(made: "PixelPlan", claim: "Claim | None", json_output: bool) -> None:
+    """Prints a pipeline, and what became of the chip's promise."""
     from rillet.report import pixels
 
-    with answering(graph, said, json_output) as claim, status("planning"):
-        made, parts = make_pixels(graph, said)
     if json_output:
-        record = pixels.plan_record(made)
-        record["devices"] = [asdict(part) for part in parts] if parts else None
-        record["claim"] = pixels.claim_record(claim) if claim else None
-        print_json(record)
+        print_json({**made.to_dict(), "claim": pixels.claim_record(claim) if claim else None})
         return
-    console = make_console()
-    pixels.plan_table(console, made)
-    if parts:
-        pixels.devices_table(console, parts, made.clock_hz)
+    pixels.plan_table(console := make_console(), made)
     if claim is not None:
         pixels.claim_text(console, claim)
 
@@ -138,18 +93,16 @@ def simulate(
     json_output: JsonOption = False,
 ) -> None:
     """Runs the planned pipeline cycle by cycle, its rings of just the planned depth; exit code 0 only if it holds."""
-    from rillet.plan.options import make_pixels
+    from rillet.api import plans
     from rillet.report import pixels
-    from rillet.simulation.pipeline import simulate as run
 
-    said = pixel_options(target, multipliers, interval, memory, clock, bits, ceil, narrow)
+    chip = plans.chip_options(target, interval, multipliers, memory, clock, bits, ceil, narrow)
     graph = open_named(model, weights=weights).graph
-    with answering(graph, said, json_output), status("planning and simulating"):
-        made, _ = make_pixels(graph, said)
-        found = run(made, images)
+    with answering(graph, chip, json_output), status("planning and simulating"):
+        found = plans.simulate(plans.pixel_planned(graph, chip), images)
     if json_output:
-        print_json(pixels.simulation_record(made, found))
+        print_json(found.to_dict())
     else:
-        pixels.simulation_table(make_console(), made, found)
-    if not found.passed or (found.interval_cycles or made.interval_cycles) != made.interval_cycles:
+        pixels.simulation_table(make_console(), found.plan, found.measured)
+    if not found.passed:
         raise typer.Exit(1)

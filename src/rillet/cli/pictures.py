@@ -27,13 +27,12 @@ from rillet.cli.chips import (
     MultipliersOption,
     NarrowOption,
     TargetOption,
-    pixel_options,
 )
 from rillet.errors import TargetError
 from rillet.system.options import Uses, at_most_one
 
 if TYPE_CHECKING:
-    from rillet.ir.graph import Graph
+    from rillet import Graph
 
 _CHIP = ("--target", "--multipliers", "--interval", "--memory", "--clock", "--bits", "--ceil", "--narrow")
 USES = Uses(
@@ -104,13 +103,11 @@ def draw(
         raise TargetError("--pipeline must come with --target, --multipliers, --interval or --memory")
     graph = open_named(model, weights=weights).graph
     if pipeline:
-        from rillet.plan.options import make_pixels
-        from rillet.report import pipeline as pictured
-        from rillet.simulation.pipeline import simulate
+        from rillet.api import plans
 
         with status("planning and simulating"):
-            made, _ = make_pixels(graph, pixel_options(*values))
-            picture = pictured.svg(made, simulate(made, 2, bins=pictured.BINS))
+            chip = plans.chip_options(target, interval, multipliers, memory, clock, bits, ceil, narrow)
+            picture = plans.draw(plans.pixel_planned(graph, chip))
     elif cost is not None:
         picture = costs.picture(graph, cost, target, node)
     else:
@@ -126,10 +123,9 @@ def draw(
 
 
 def _of_the_network(graph: "Graph", form: str, front: bool) -> str:
-    from rillet.analyses.sources.narrow import narrow
-    from rillet.report import draw, mermaid
-    from rillet.report.sources import front as fronts
+    from rillet.api import plans
+    from rillet.report import mermaid
 
     if front:
-        return fronts.svg(narrow(graph))
-    return draw.svg(graph) if form == "svg" else mermaid.mermaid(graph)
+        return plans.draw_front(graph)
+    return plans.draw(graph) if form == "svg" else mermaid.mermaid(graph)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from rillet.api.networks import with_weights
 from rillet.cli.app import (
     JsonOption,
     ModelArgument,
@@ -22,7 +23,6 @@ from rillet.cli.app import (
     warn,
 )
 from rillet.cli.networks import CsvOption, MarkdownOption
-from rillet.cli.streams import with_weights
 from rillet.errors import GraphError
 from rillet.system.options import Uses
 

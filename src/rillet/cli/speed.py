@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from rillet.api.networks import with_weights
 from rillet.cli.app import (
     CsvOption,
     JsonOption,
@@ -21,7 +22,7 @@ from rillet.cli.app import (
     warn,
     write,
 )
-from rillet.cli.streams import RamOption, with_weights
+from rillet.cli.streams import RamOption
 from rillet.errors import GraphError
 from rillet.system.quantities import parse_size
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +12,10 @@ import numpy.typing as npt
 from rillet.errors import GraphError, RilletError
 from rillet.ir.ops import Input, Op, Param, op_macs, op_params, output_shape
 from rillet.ir.types import DType, Shape, TensorType
+from rillet.system.record import Record
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
 
 MAX_MACS = 10**12
 """Largest network accepted, in multiply-accumulates an image; keeps hostile files from running for ever."""
@@ -64,8 +69,8 @@ class Node:
 Array = npt.NDArray[np.generic]
 
 
-@dataclass(frozen=True, eq=False)
-class Graph:
+@dataclass(frozen=True, eq=False, repr=False)
+class Graph(Record):
     """Nodes in topological order, the names of the outputs, and the arrays by `node.param`.
 
     `params` is either complete or empty (a network without weights). Raises GraphError where anything does not fit.
@@ -104,6 +109,16 @@ class Graph:
         )
 
     __hash__ = object.__hash__
+
+    def __repr__(self) -> str:
+        inputs = " and ".join(str(node.shape) for node in self.input_nodes)
+        outputs = " and ".join(str(self.by_name[name].shape) for name in self.outputs)
+        weights = "" if self.params else ", no weights"
+        return f"Graph({self.name!r}, {inputs} -> {outputs}, {len(self.nodes)} nodes, {self.macs:,} MACs{weights})"
+
+    def summary(self) -> "RenderableType":
+        """The layers with output shapes, parameters and multiply-accumulates, and the totals; `print` shows it."""
+        return self.table()
 
     def __reduce__(self) -> tuple[object, ...]:
         # The read-only views of mappings can neither be pickled nor copied.

@@ -41,6 +41,7 @@ def plan_record(made: PixelPlan) -> dict[str, Any]:
         "buffers": [{**asdict(b), "fifo_pixels": b.fifo_pixels, "values": b.values} for b in made.buffers],
         "narrow": [{"expansion": block.expansion, **asdict(block)} for block in made.narrow],
         "barriers": [asdict(barrier) for barrier in made.barriers],
+        "devices": [asdict(part) for part in made.devices] or None,
     }
 
 
@@ -106,6 +107,8 @@ def plan_table(console: Screen, made: PixelPlan) -> None:
             f"{barrier.second_pass_values:,}, and take {barrier.second_pass_macs:,} MACs and "
             f"{barrier.second_pass_multipliers:,} multipliers more"
         )
+    if made.devices:
+        devices_table(console, made.devices, made.clock_hz)
 
 
 def devices_table(console: Screen, parts: tuple[Device, ...], clock_hz: float) -> None:

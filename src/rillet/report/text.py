@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from rillet.analyses.classify import Class, Output
     from rillet.models.hub import Published
     from rillet.runtime.classify import OnHost, RunResult
+    from rillet.runtime.verify import Verification
     from rillet.zoo.registry import Described
 
 
@@ -97,6 +98,21 @@ def plan(console: Screen, made: RowPlan) -> None:
     console.draw(Grid(columns(names, words=("from", "to", "driver"), leave=leave), rows))
     console.print("bytes; peak is less than the sum where an output lies over the spent part of its input")
     console.print(f"activations {bytes_text(made.arena_bytes)}, {len(made.segments)} segments, {made.macs:,} MACs")
+
+
+def verification(console: Screen, result: "Verification") -> None:
+    """What was compared, or the first difference."""
+    if not result.equal:
+        console.print(f"different: {result.first_difference}", soft_wrap=True)
+        return
+    names = " = ".join(("reference", *result.against))
+    said = [f"equal: {names} on {result.inputs} inputs, {result.values:,} values compared"]
+    if result.rounding is not None:
+        said.append(f"real numbers: within {result.rounding:.1%} of what float32 may round (docs/arithmetic.md)")
+    if result.steps_off:
+        said.append(f"integers: {result.steps_off:,} one step off, as they may be (docs/onnx.md)")
+    for line in said:
+        console.print(line, soft_wrap=True)
 
 
 def heading(console: Screen, image: str, name: str) -> None:

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-import rillet
 from rillet.errors import BuildError, RilletError
 from rillet.ir.text import parse_graph, print_graph
 from rillet.runtime.run import Built, build
@@ -29,7 +28,7 @@ from rillet.targets.host import this_host
 if TYPE_CHECKING:
     from rillet.plan.rows.plan import RowPlan
 
-_ROOT = Path(rillet.__file__).parent
+_ROOT = Path(__file__).parent.parent
 MOST_ENTRY_BYTES = 2**26
 _SOURCES = (".py", ".h", ".c", ".toml")
 

@@ -14,6 +14,7 @@ from rillet.plan.rows.plan import RowPlan
 from rillet.runtime.agreement import Agreement, Place
 from rillet.runtime.oracles import LiteRt, OnnxRuntime, Tflm, require
 from rillet.runtime.run import Program
+from rillet.system.record import Record
 
 if TYPE_CHECKING:
     from rillet.importers.tflite import Imported
@@ -44,8 +45,8 @@ class Difference:
         return f"{self.node}, {place}: {values} (input {self.input}){many}"
 
 
-@dataclass(frozen=True)
-class Verification:
+@dataclass(frozen=True, repr=False)
+class Verification(Record):
     """What was compared, and the first difference if there is one."""
 
     equal: bool
@@ -58,6 +59,12 @@ class Verification:
     """The greatest share of its bound that a real number was off by; None where no bound was needed."""
     steps_off: int = 0
     """Integers that were a step off, where they may be."""
+
+    def __repr__(self) -> str:
+        names = " = ".join(("reference", *self.against))
+        if self.first_difference is not None:
+            return f"Verification(different, {self.first_difference})"
+        return f"Verification(equal, {names}, {self.inputs} inputs, {self.values:,} values)"
 
 
 def random_inputs(graph: Graph, count: int, seed: int = 0) -> Iterator[Array]:

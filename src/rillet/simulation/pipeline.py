@@ -65,7 +65,7 @@ class Span:
     end_cycle: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Simulation:
     """What was measured."""
 
@@ -93,6 +93,10 @@ class Simulation:
     """Of each stage and each of equal parts of the time: cycles starved, blocked, busy with each image in turn."""
     bin_cycles: int = 0
     """Length of these parts."""
+
+    def __repr__(self) -> str:
+        how = "passed" if self.passed else "wrong" if self.wrong else "deadlock"
+        return f"Simulation({how}, {self.images} images in {self.cycles:,} cycles, interval {self.interval_cycles})"
 
     @property
     def passed(self) -> bool:

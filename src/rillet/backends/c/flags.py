@@ -41,6 +41,26 @@ def build_line(plan: RowPlan) -> str:
     return " ".join((*words, "-o", "net", "main.c", "net.c", "net_weights.c", "-lm"))
 
 
+def cmake_text(plan: RowPlan) -> str:
+    """A CMakeLists.txt: the network as a static library, and a program that shows it an image."""
+    flags = " ".join(machine_flags(plan))
+    lines = (
+        "cmake_minimum_required(VERSION 3.13)",
+        "project(net C)",
+        "if(NOT CMAKE_BUILD_TYPE)",
+        "  set(CMAKE_BUILD_TYPE Release)",
+        "endif()",
+        "add_library(net STATIC net.c net_weights.c)",
+        "set_target_properties(net PROPERTIES C_STANDARD 99 C_STANDARD_REQUIRED ON C_EXTENSIONS OFF)",
+        "target_include_directories(net PUBLIC ${CMAKE_CURRENT_SOURCE_DIR})",
+        f"target_compile_options(net PRIVATE -O3 {flags}".rstrip() + ")",
+        f"target_link_libraries(net PUBLIC m{' -pthread' if plan.threads > 1 else ''})",
+        "add_executable(net_main main.c)",
+        "target_link_libraries(net_main PRIVATE net)",
+    )
+    return "\n".join(lines) + "\n"
+
+
 def run_line(plan: RowPlan, folder: Path) -> str:
     """The command for a shell that builds the program in a folder and runs it."""
     return f"cd {_word(str(folder))} && {build_line(plan)} && ./net IMAGE.raw"

@@ -2,10 +2,15 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from rillet.ir.graph import Graph
 from rillet.plan.pipeline.bottleneck import NarrowBlock
 from rillet.plan.pipeline.folding import Folding
+from rillet.system.record import Record
+
+if TYPE_CHECKING:
+    from rillet.plan.pipeline.devices import Device
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +118,8 @@ class Barrier:
     choice: str = "hold"
 
 
-@dataclass(frozen=True)
-class PixelPlan:
+@dataclass(frozen=True, repr=False)
+class PixelPlan(Record):
     """A pipeline with its numbers, which a simulation must measure again."""
 
     graph: Graph
@@ -140,6 +145,15 @@ class PixelPlan:
     weights_per_multiplier: int | None
     """What a multiplier of the chip holds; None where memory alone bounds it."""
     kind: str = "pixels"
+    devices: "tuple[Device, ...]" = ()
+    """The devices in a row that it is cut over; empty for one."""
+
+    def __repr__(self) -> str:
+        where = f" on {self.chip}" if self.chip else ""
+        return (
+            f"PixelPlan({self.graph.name!r}{where}, {self.multipliers:,} multipliers, an image every "
+            f"{self.interval_cycles:,} cycles, {-(-self.memory_bits // 8):,} bytes)"
+        )
 
     @cached_property
     def multipliers(self) -> int:

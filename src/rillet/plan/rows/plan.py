@@ -6,11 +6,12 @@ from enum import Enum
 from functools import cached_property
 
 from rillet.ir.graph import Graph
+from rillet.system.record import Record
 from rillet.targets.host import Host
 
 
 class BufferKind(Enum):
-    """What a buffer holds: a full tensor, a ring buffer of its last pixels, accumulators of a global pool, or scratch."""
+    """What a buffer holds: a full tensor, a ring buffer of its last pixels, sums of a global pool, or scratch."""
 
     MAP = "map"
     RING = "ring"
@@ -141,8 +142,8 @@ class Segment:
     """Rows that a tile has, where tiles are whole rows; else 0."""
 
 
-@dataclass(frozen=True)
-class RowPlan:
+@dataclass(frozen=True, repr=False)
+class RowPlan(Record):
     """Segments in order, buffers with their offsets, and the numbers that a run must measure again."""
 
     kind: str
@@ -159,6 +160,14 @@ class RowPlan:
     """
     threads: int = 1
     """Threads that make the tiles together; the bytes do not depend on it."""
+
+    def __repr__(self) -> str:
+        kernels = self.host.kernels if self.host else "portable"
+        threads = f", {self.threads} threads" if self.threads > 1 else ""
+        return (
+            f"RowPlan({self.graph.name!r}, {len(self.segments)} segments, {self.arena_bytes:,} bytes of activations, "
+            f"{kernels} kernels{threads})"
+        )
 
     @cached_property
     def arena_bytes(self) -> int:

@@ -1,0 +1,61 @@
+"""What callers from Python may pass: a wrong type says what was wanted."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from rillet.errors import GraphError, TargetError
+from rillet.ir.graph import Graph
+from rillet.plan.pipeline.plan import PixelPlan
+from rillet.plan.rows.plan import RowPlan
+from rillet.system.quantities import parse_frequency, parse_size
+
+
+def graph(value: Any, what: str = "model") -> Graph:
+    """The value, if it is a graph; raises GraphError."""
+    if not isinstance(value, Graph):
+        hint = " (rillet.load opens one)" if isinstance(value, str | os.PathLike) else ""
+        raise GraphError(f"{what} must be a Graph{hint}, got {_kind(value)}")
+    return value
+
+
+def row_plan(value: Any) -> RowPlan:
+    """The value, if it is a row plan; raises TargetError."""
+    if not isinstance(value, RowPlan):
+        raise TargetError(f"plan must be a RowPlan (of a host or a board), got {_kind(value)}")
+    return value
+
+
+def pixel_plan(value: Any) -> PixelPlan:
+    """The value, if it is a pipeline's plan; raises TargetError."""
+    if not isinstance(value, PixelPlan):
+        raise TargetError(f"plan must be a PixelPlan (of a chip), got {_kind(value)}")
+    return value
+
+
+def count(value: Any, what: str) -> int:
+    """The value, if it is a whole number of at least 1; raises GraphError."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise GraphError(f"{what} must be a whole number of at least 1, got {value!r}")
+    return value
+
+
+def path(value: Any, what: str) -> Path:
+    """The value as a path; raises GraphError."""
+    if not isinstance(value, str | os.PathLike):
+        raise GraphError(f"{what} must be a path, got {_kind(value)}")
+    return Path(value)
+
+
+def size(value: str | int | None, what: str) -> int | None:
+    """Bytes from `65536`, `64KiB`, `64kB` or `1.5MiB`; raises TargetError for anything else."""
+    return None if value is None else parse_size(value, what)
+
+
+def frequency(value: str | float | None, what: str) -> float | None:
+    """Hertz from `200MHz`, `1.5GHz` or a number; raises TargetError for anything else."""
+    return None if value is None else parse_frequency(value, what)
+
+
+def _kind(value: object) -> str:
+    return f"{type(value).__name__} {value!r}" if isinstance(value, str | int | float) else type(value).__name__

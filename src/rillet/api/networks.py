@@ -1,0 +1,229 @@
+"""Networks: opened, made of PyTorch modules, written, run by the reference."""
+
+from collections.abc import Callable, Sequence
+from fnmatch import fnmatchcase
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from warnings import warn
+from weakref import WeakKeyDictionary
+
+from rillet.api import checks
+from rillet.errors import GraphError, RilletWarning
+from rillet.ir.graph import Array, Graph, ImageSpec
+from rillet.models.specifier import Preprocessing, split
+
+if TYPE_CHECKING:
+    import torch
+    from PIL.Image import Image
+
+    from rillet.models.opening import Model
+    from rillet.train.modules import TorchNetwork
+
+
+_files: WeakKeyDictionary[Graph, Path] = WeakKeyDictionary()
+"""The files of graphs that are as they stand there, so that another runtime can be asked about the same network."""
+
+
+def load(
+    name: "str | PathLike[str]",
+    *,
+    weights: "str | PathLike[str] | None" = None,
+    labels: "str | PathLike[str] | None" = None,
+    resize: str | None = None,
+    mean: Sequence[float] | float | None = None,
+    deviation: Sequence[float] | float | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Graph:
+    """A network by a file (.tflite, .onnx, .rlt), `hub:NAME`, or a name of the zoo with `:key=value,...` behind it.
+
+    weights: a checkpoint for a network of the zoo. labels, resize, mean, deviation: how a picture becomes the input,
+    where the model says it wrongly or not. progress: takes bytes done and bytes in all, where a file is downloaded.
+    Raises GraphError for what is no model, Unsupported for what Rillet does not handle.
+
+    >>> import rillet
+    >>> rillet.load("mobilenet_v1:width=0.25,resolution=32,seed=0,classes=10").outputs
+    ('head.logits',)
+    """
+    if not isinstance(name, str):
+        name = checks.path(name, "model")
+    label_file = None if labels is None else checks.path(labels, "labels")
+    checkpoint = None if weights is None else checks.path(weights, "weights")
+    return opened(
+        name, Preprocessing(label_file, resize, _numbers(mean), _numbers(deviation)), checkpoint, progress
+    ).graph
+
+
+def opened(
+    name: str | Path,
+    said: Preprocessing | None = None,
+    weights: Path | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> "Model":
+    """As `load`: the graph, and the file that it came from."""
+    from rillet.models.opening import open_model
+
+    model = open_model(name, said, *(() if progress is None else (progress,)), weights=weights)
+    words = split(str(name))[1]
+    if model.graph.params and "seed" not in words and {"fuse", "strides", "classes"} & words.keys():
+        changed = ", ".join(f"{key}={word}" for key, word in words.items() if key in ("fuse", "strides", "classes"))
+        sentence = (
+            f"{model.name}: {changed} replaced layers; the accuracy of the loaded weights no longer applies, "
+            "retrain with rillet train"
+        )
+        warn(RilletWarning(sentence), stacklevel=3)
+    if model.path is not None:
+        _files[model.graph] = model.path
+    return model
+
+
+def file_of(net: Graph) -> Path | None:
+    """The file that a graph was loaded from, if it is as it stands there."""
+    return _files.get(net)
+
+
+def keep_file(net: Graph, source: Graph) -> Graph:
+    """`net`, which computes what `source` does: another runtime may be asked about it by the same file."""
+    if source in _files:
+        _files[net] = _files[source]
+    return net
+
+
+def from_torch(
+    module: "torch.nn.Module", example: "torch.Tensor", *, name: str | None = None, image: ImageSpec | None = None
+) -> Graph:
+    """The graph of what `module` does in eval mode with an input like `example` (1xCxHxW, float32), weights included.
+
+    Raises Unsupported where PyTorch is not installed, or for what has no op here (docs/torch.md).
+
+    >>> import rillet, torch
+    >>> layers = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU())
+    >>> rillet.from_torch(layers, torch.zeros(1, 3, 8, 8)).macs
+    3888
+    """
+    from rillet.system.extras import extra
+
+    with extra("torch"):
+        from rillet.importers.torch import from_torch as convert
+
+    return convert(module, example, name=name, image=image)
+
+
+def to_torch(net: Graph) -> "TorchNetwork":
+    """The network as a PyTorch module of N x C x H x W, its weights included; drawn where it has none.
+
+    Raises Unsupported where PyTorch is not installed, and for values that are not real numbers.
+
+    >>> import rillet, torch
+    >>> module = rillet.to_torch(rillet.load("mobilenet_v1:width=0.25,resolution=32,seed=0,classes=10"))
+    >>> module.eval()(torch.zeros(1, 3, 32, 32)).shape
+    torch.Size([1, 10])
+    """
+    from rillet.system.extras import extra
+
+    net = checks.graph(net)
+    with extra("torch"):
+        from rillet.train.modules import to_module
+
+    return to_module(net)
+
+
+def save(net: Graph, path: "str | PathLike[str]") -> int:
+    """Writes a network as .rlt, .onnx, .tflite or .safetensors, by the suffix; returns its bytes.
+
+    Raises GraphError for another suffix, BuildError where the file cannot be written.
+
+    >>> import rillet
+    >>> rillet.save(rillet.load("mobilenet_v1:width=0.25,resolution=32,seed=0,classes=10"), "net.rlt") > 10_000
+    True
+    """
+    from rillet.models.convert import convert
+
+    return convert(checks.graph(net), checks.path(path, "path"))
+
+
+def reference(net: Graph, image: "str | PathLike[str] | Array | Image") -> tuple[Array, ...]:
+    """The outputs of the NumPy reference for one input: what every plan, program and backend must give.
+
+    image: as `Program` takes it. Raises GraphError for a network without weights, and for what is no input.
+
+    >>> import numpy, rillet
+    >>> net = rillet.load("mobilenet_v1:width=0.25,resolution=32,seed=0,classes=10")
+    >>> rillet.reference(net, numpy.zeros((32, 32, 3), numpy.float32))[0].shape
+    (1, 1, 10)
+    """
+    from rillet.backends.reference import outputs
+
+    net = with_weights(checks.graph(net))
+    return tuple(outputs(net, as_input(net, image)))
+
+
+def models(pattern: str = "*") -> tuple[str, ...]:
+    """Names that `load` knows, the zoo's and those of trained ones (`hub:NAME`), that match a pattern.
+
+    >>> import rillet
+    >>> rillet.models("mobilenet_v3*")
+    ('mobilenet_v3_large', 'mobilenet_v3_small')
+    """
+    from rillet.models import hub
+    from rillet.zoo.registry import NETWORKS
+
+    names = (*NETWORKS, *(f"hub:{entry.name}" for entry in hub.models()))
+    return tuple(name for name in names if fnmatchcase(name, pattern) or fnmatchcase(name, f"hub:{pattern}"))
+
+
+def write_text(path: Path, text: str) -> None:
+    """A text file; raises BuildError where it cannot be written."""
+    from rillet.system.files import write_file
+
+    write_file(path, text.encode())
+
+
+def with_weights(net: Graph) -> Graph:
+    """The graph, if it can run; raises GraphError with what would."""
+    if not net.params and any(net.node_params(node) for node in net.nodes):
+        from rillet.models.hub import registry
+
+        joint = "," if "=" in net.name else ":"
+        trained = f"hub:{net.name} is trained" if net.name in registry() else "a trained network"
+        raise GraphError(f"{net.name}: must have weights to run: {trained}, or {net.name}{joint}seed=0 for drawn ones")
+    return net
+
+
+def as_input(net: Graph, image: "str | PathLike[str] | Array | Image") -> Array:
+    """The input of a network: an array as it stores it (or a .npy file of one), else a picture made to fit.
+
+    Raises GraphError for what is neither.
+    """
+    import numpy as np
+    from PIL import Image as Pillow
+
+    from rillet.data import images
+
+    if isinstance(image, str | PathLike):
+        path = Path(image)
+        return images.load_array(path, net) if path.suffix.lower() == ".npy" else images.load_input(path, net)
+    if isinstance(image, Pillow.Image):
+        return images.as_input(images.fit(image, images.contract(net)), net)
+    given: Any = image
+    node = net.input_nodes[0]
+    if not isinstance(given, np.ndarray):
+        wanted = f"an array of {node.type.dtype.value} of {node.shape}, a picture's path or a PIL image"
+        raise GraphError(f"{net.name}: input must be {wanted}, got {type(given).__name__}")
+    array: Array = given
+    if array.dtype == node.type.dtype.numpy and array.shape == node.shape.array:
+        return array
+    if array.dtype == np.uint8 and net.image is not None and array.ndim in (2, 3) and array.size:
+        pixels = array[:, :, 0] if array.ndim == 3 and array.shape[2] == 1 else array
+        if pixels.ndim == 2 or pixels.shape[2] in (3, 4):
+            return images.as_input(images.fit(Pillow.fromarray(pixels), net.image), net)
+    raise GraphError(
+        f"{net.name}: input must be {node.type.dtype.value} of {node.shape}, or pixels of uint8, got {array.dtype} of "
+        f"{'x'.join(map(str, array.shape)) or 'no shape'}"
+    )
+
+
+def _numbers(said: Sequence[float] | float | None) -> tuple[float, ...] | None:
+    if said is None:
+        return None
+    return (float(said),) if isinstance(said, int | float) else tuple(map(float, said))

@@ -1,0 +1,198 @@
+"""Programs: plans compiled and run, and their outputs proved against the reference and other runtimes."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rillet.api import checks, networks, plans
+from rillet.errors import GraphError, TargetError
+from rillet.ir.graph import Array, Graph
+from rillet.plan.options import PlanOptions
+from rillet.plan.rows.plan import RowPlan
+from rillet.system.options import Uses
+from rillet.targets.catalogue import Target
+from rillet.targets.catalogue import load as load_target
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from rillet.analyses.classify import Class
+    from rillet.models.specifier import Preprocessing
+    from rillet.runtime.classify import Answer, RunResult
+    from rillet.runtime.run import Latency
+    from rillet.runtime.verify import Verification
+
+
+class Program:
+    """A plan as a compiled program in this process; images come as pictures or as arrays (see `__call__`)."""
+
+    def __init__(self, made: RowPlan) -> None:
+        from rillet.runtime.run import Program as Loaded
+
+        networks.with_weights(made.graph)
+        self.plan = made
+        self._loaded = Loaded(made)
+
+    def __call__(self, image: "str | PathLike[str] | Array | Image") -> tuple[Array, ...]:
+        """The outputs for one image, as the network stores them.
+
+        image: an array as the network stores its input, or a .npy file of one; else a picture (a file, pixels of
+        height x width x channels in uint8, or one of Pillow), made to fit. Raises GraphError for anything else.
+        """
+        return self._loaded.run(networks.as_input(self.plan.graph, image))
+
+    def run_batch(self, images: "Iterable[str | PathLike[str] | Array | Image]") -> tuple[Array, ...]:
+        """The outputs for many images, each as `__call__` takes it: images x height x width x channels."""
+        import numpy as np
+
+        taken = [networks.as_input(self.plan.graph, image) for image in images]
+        if not taken:
+            raise GraphError(f"{self.plan.graph.name}: images must be at least one, got none")
+        return self._loaded.run_batch(np.stack(taken))
+
+    def classify(self, image: "str | PathLike[str] | Array | Image", top: int = 5) -> "list[Class]":
+        """The most probable classes with their labels; raises GraphError for a network that is no classifier."""
+        from rillet.analyses.classify import classify, is_classifier
+
+        graph = self.plan.graph
+        if not is_classifier(graph):
+            raise GraphError(f"{graph.name}: must be a classifier with labels for this (rillet.load(..., labels=FILE))")
+        return classify(graph, self(image)[0], checks.count(top, "top"))
+
+    def latency(self, image: "str | PathLike[str] | Array | Image", runs: int = 10) -> "Latency":
+        """The least and the median time of an image."""
+        return self._loaded.latency(networks.as_input(self.plan.graph, image), checks.count(runs, "runs"))
+
+    def __repr__(self) -> str:
+        return f"Program({self.plan!r})"
+
+
+def compile(  # rillet.compile, as torch.compile
+    what: RowPlan | Graph, target: "str | PathLike[str] | Target | None" = None, *, threads: int | None = None
+) -> Program:
+    """The program of a row plan, or of a network planned for a host (`host` if none is named), ready to be called.
+
+    Compiled programs are kept in the cache. Raises GraphError for a network without weights, TargetError for a chip,
+    BuildError without a C compiler.
+
+    >>> import numpy, rillet
+    >>> program = rillet.compile(rillet.load("mobilenet_v1:width=0.25,resolution=32,seed=0,classes=10"), threads=1)
+    >>> program(numpy.zeros((32, 32, 3), numpy.float32))[0].shape
+    (1, 1, 10)
+    """
+    if isinstance(what, Graph):
+        return Program(plans.row_planned(what, plans.options(target or "host", threads=threads)))
+    made = checks.row_plan(what)
+    if target is not None or threads is not None:
+        raise TargetError("target and threads must come with a Graph, got a plan, which has its own")
+    return Program(made)
+
+
+def verify(
+    what: RowPlan | Graph,
+    inputs: int = 10,
+    against: str | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> "Verification":
+    """Compares reference, C program and another runtime byte for byte on seeded random inputs.
+
+    what: a row plan, or a network, planned for the least memory. against: `litert` or `tflm` for a network loaded from
+    a .tflite file, `onnxruntime` for an .onnx file. progress: takes the number of inputs done. Raises Unsupported where
+    that runtime is not installed or has nothing to run.
+
+    >>> import rillet
+    >>> net = rillet.load("mobilenet_v1:width=0.25,resolution=32,seed=0,classes=10")
+    >>> rillet.verify(rillet.plan(net), inputs=2).equal
+    True
+    """
+    from rillet.runtime.verify import verify as compare
+
+    made = plans.row_planned(what, PlanOptions()) if isinstance(what, Graph) else checks.row_plan(what)
+    networks.with_weights(made.graph)
+    path = networks.file_of(made.graph)
+    imported = None
+    if against is not None and path is not None and path.suffix.lower() == ".tflite":
+        from rillet.importers.tflite import load_with_tensors
+
+        imported = load_with_tensors(path)
+    more: dict[str, Any] = {} if progress is None else {"progress": progress}
+    return compare(made, checks.count(inputs, "inputs"), path=path, imported=imported, against=against, **more)
+
+
+RUN = Uses({"a picture": ("--resize", "--mean", "--deviation"), "--raw": ()})
+"""How a picture becomes the input; an array is one already."""
+
+
+def ask(
+    model: str | None,
+    image: Path | None,
+    options: PlanOptions,
+    said: "Preprocessing",
+    *,
+    raw: bool = False,
+    weights: Path | None = None,
+    opening: Callable[[str], Graph] | None = None,
+) -> "Asked":
+    """A picture for a network, the demo's where neither is said; raises GraphError for one without the other."""
+    from rillet.models import specifier
+
+    if model is None:
+        model, image = specifier.DEMO_MODEL, specifier.demo_photo()
+    if image is None:
+        raise GraphError("IMAGE must be given with MODEL: rillet run MODEL IMAGE")
+    mode = "--raw" if raw else "a picture"
+    RUN.check(mode, {"--resize": said.resize, "--mean": said.mean, "--deviation": said.deviation})
+    return Asked(model, image, said, options, weights, raw, opening)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A picture to be shown to a network by its streamed program, which is kept ready for the next time."""
+
+    model: str
+    image: Path
+    said: "Preprocessing"
+    options: PlanOptions
+    weights: Path | None = None
+    raw: bool = False
+    """True where the image is an array as stored."""
+    opening: Callable[[str], Graph] | None = None
+    """Opens the network, where it is needed, in another way than `opened` does."""
+
+    @cached_property
+    def answer(self) -> "Answer":
+        """What the program says; the network is opened, planned and compiled only where it was not before."""
+        from rillet.models.specifier import Preprocessing
+        from rillet.runtime import classify
+        from rillet.runtime.ready import make_ready
+
+        ready = make_ready(self._known, lambda: plans.row_planned(self._graph, self.options))
+        return classify.answer(ready, self.image, self.raw, told=self.said != Preprocessing())
+
+    def prove(self) -> "RunResult":
+        """What the answer took; raises BuildError if its values are not the reference's."""
+        from rillet.plan.choose import folded
+        from rillet.runtime import classify
+        from rillet.runtime.ready import find_ready
+
+        graph, beside = folded(self._graph), None
+        if self.options == PlanOptions():
+            for_speed = self._known(PlanOptions(target=load_target("host")))
+            beside = classify.on_host(graph, find_ready(for_speed), self.answer.pixels)
+        return classify.prove(self.model, self.answer, graph, beside)
+
+    @cached_property
+    def _graph(self) -> Graph:
+        if self.opening is not None:
+            return self.opening(self.model)
+        return networks.opened(self.model, self.said, self.weights).graph
+
+    def _known(self, options: PlanOptions | None = None) -> tuple[str, ...] | None:
+        """What tells the program of these options from any other."""
+        from rillet.runtime.identity import identity
+
+        found = identity(self.model, self.said, self.weights)
+        return None if found is None else (*found, repr(options or self.options))

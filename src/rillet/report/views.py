@@ -1,0 +1,25 @@
+"""How each record is shown: what its `to_dict`, `table` and pictures are."""
+
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
+
+from rillet.ir.graph import Graph
+from rillet.plan.pipeline.plan import PixelPlan
+from rillet.plan.rows.plan import RowPlan
+from rillet.report import draw, pixels, records, text
+from rillet.report.shown import Shown
+from rillet.report.summary import summary
+from rillet.runtime.verify import Verification
+from rillet.system.record import View, views
+
+
+def by(show: Callable[..., None]) -> Callable[[Any], Shown]:
+    """What a report prints on a screen, as a table of a record."""
+    return lambda record: Shown(lambda screen: show(screen, record))
+
+
+views[Graph] = View(records.graph_record, by(summary), draw.svg)
+views[RowPlan] = View(records.plan_record, by(text.plan))
+views[PixelPlan] = View(pixels.plan_record, by(pixels.plan_table))
+views[Verification] = View(asdict, by(text.verification))
