@@ -11,7 +11,7 @@ from rillet.targets.host import Host
 
 
 class BufferKind(Enum):
-    """What a buffer holds: a full tensor, a ring buffer of its last pixels, sums of a global pool, or scratch."""
+    """What a buffer holds: a full tensor, a ring buffer of its last pixels, accumulators of a pool, or scratch."""
 
     MAP = "map"
     RING = "ring"
