@@ -1,22 +1,42 @@
 """Rillet: convolutional networks as streams."""
 
-from typing import TYPE_CHECKING
+from importlib import import_module
+from typing import Any
 
-if TYPE_CHECKING:
-    import torch
-
-    from rillet.ir.graph import Graph, ImageSpec
+from rillet.system import record
 
 __version__ = "0.1.0"
+_NAMES = {
+    "load": "networks",
+    "save": "networks",
+    "count": "analysis",
+    "compare": "analysis",
+    "cost": "analysis",
+    "energy": "analysis",
+    "explain": "analysis",
+    "fit": "analysis",
+    "systolic": "analysis",
+    "compress": "changes",
+    "dequantize": "changes",
+    "fold": "changes",
+    "fuse": "changes",
+    "quantize": "changes",
+    "resize": "changes",
+    "evaluate": "accuracy",
+    "train": "accuracy",
+}
 
 
-def from_torch(
-    module: "torch.nn.Module", example: "torch.Tensor", *, name: str | None = None, image: "ImageSpec | None" = None
-) -> "Graph":
-    """The graph of what `module` does in eval mode with an input like `example` (1xCxHxW, float32), weights included.
+def __getattr__(name: str) -> Any:
+    if name == "from_torch":
+        return import_module("rillet.importers.torch").from_torch
+    if name in _NAMES:
+        return getattr(import_module(f"rillet.api.{_NAMES[name]}"), name)
+    raise AttributeError(f"module 'rillet' has no attribute {name!r}")
 
-    See rillet.importers.torch.from_torch, which is imported (and PyTorch with it) at the first call.
-    """
-    from rillet.importers.torch import from_torch as convert
 
-    return convert(module, example, name=name, image=image)
+def _load_views() -> None:
+    import_module("rillet.report.views")
+
+
+record.load_views = _load_views
