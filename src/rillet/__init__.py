@@ -1,6 +1,8 @@
 """Rillet: convolutional networks as streams."""
 
+import sys
 from importlib import import_module
+from types import ModuleType
 from typing import Any
 
 from rillet.system import record
@@ -25,6 +27,26 @@ _NAMES = {
     "evaluate": "accuracy",
     "train": "accuracy",
 }
+
+
+class _Package(ModuleType):
+    """A package that is a public function too: `rillet.train(net, ...)` beside `rillet.train.recipe`."""
+
+    def __call__(self, *args: Any, **more: Any) -> Any:
+        name = self.__name__.rpartition(".")[2]
+        return getattr(import_module(f"rillet.api.{_NAMES[name]}"), name)(*args, **more)
+
+
+class _Face(ModuleType):
+    """The public face: a package of a function's name is made callable when it is imported, and so put here."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in _NAMES and isinstance(value, ModuleType):
+            value.__class__ = _Package
+        super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Face
 
 
 def __getattr__(name: str) -> Any:

@@ -59,6 +59,8 @@ def held(data: Data, *, labelled: bool, outputs: int | None = None, limit: int |
 
 def _given(data: Any, labelled: bool, outputs: int | None, limit: int | None) -> Dataset:
     pictures, labels = _parts(data, labelled, limit)
+    if not len(pictures):
+        raise GraphError("data must have a picture, got none")
     numbers = np.zeros(len(pictures), np.int64) if labels is None else _numbers(labels, len(pictures))
     named = cast("Sequence[object]", getattr(data, "classes", ()))
     most = max(int(numbers.max(initial=-1)) + 1, 1)
@@ -144,7 +146,7 @@ def _pixels(picture: Any, spec: ImageSpec, at: int) -> Array:
 def _image(values: npt.NDArray[Any], at: int) -> Image.Image:
     """A picture of an array: channels last, or first as PyTorch has them."""
     shape = values.shape
-    if values.ndim == 3 and shape[2] not in _CHANNELS and shape[0] in _CHANNELS:
+    if values.ndim == 3 and shape[2] not in _CHANNELS and shape[0] in (1, 3):
         values = np.moveaxis(values, 0, 2)
     if values.ndim not in (2, 3) or (values.ndim == 3 and values.shape[2] not in _CHANNELS) or not values.size:
         raise GraphError(f"picture {at}: must be height x width x 1, 3 or 4 channels, got shape {shape}")
