@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from os import PathLike
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from rillet.api import checks
 from rillet.api.networks import with_weights
@@ -18,10 +18,10 @@ from rillet.runtime.changes import one_of
 from rillet.runtime.evaluate import BACKENDS, Evaluation, Runner
 from rillet.runtime.evaluate import evaluate as evaluate_plan
 from rillet.system.extras import extra
-
-if TYPE_CHECKING:
-    from rillet.train.recipe import Recipe
-    from rillet.train.records import Trained, Watch
+from rillet.train import recipe as recipes
+from rillet.train.recipe import Recipe
+from rillet.train.records import Options as TrainOptions
+from rillet.train.records import Trained, Watch
 
 DEVICES = ("auto", "cpu", "cuda")
 _RECIPES = {"cifar10": "cifar", "cifar100": "cifar", "tiny-imagenet": "tiny_imagenet", "vww": "vww"}
@@ -76,7 +76,7 @@ def train(
     out: "str | PathLike[str]",
     *,
     test: Data | None = None,
-    recipe: "str | Recipe | None" = None,
+    recipe: str | Recipe | None = None,
     epochs: int | None = None,
     batch: int | None = None,
     upscale: int | None = None,
@@ -91,8 +91,8 @@ def train(
     save_seconds: float = 60.0,
     save_steps: int | None = None,
     progress: Advance | None = None,
-    watch: "Watch | None" = None,
-) -> "Trained":
+    watch: Watch | None = None,
+) -> Trained:
     """Trains a network by a recipe into the folder `out`; what was cut off goes on with `resume` to the same weights.
 
     data: the training part of a name, or as `rillet.data.given.as_dataset` takes it; then `test` must be given too.
@@ -109,48 +109,66 @@ def train(
     >>> len(made.rows), rillet.load("run/last.rlt").macs == net.macs
     (1, True)
     """
-    one_of("--device", device, DEVICES)
+    check_device(device)
     net, folder = checks.graph(net), checks.path(out, "out")
-    how = _recipe(data, recipe, epochs, batch, upscale, freeze, ternary)
-    parts = _parts(net, data, test, classes)
+    how = recipe_for(data, recipe, epochs, batch, upscale, freeze, ternary)
+    pictures, tested = both_parts(data, classes, test, net.by_name[net.outputs[0]].shape.elements)
+    asked = TrainOptions(seed, resume, threads, device, save_seconds, save_steps)
+    if watch is not None:
+        return train_by(net, pictures, tested, how, folder, asked, limit, watch)
+    with shown("training", progress) as advance:
+        told = Watch(lambda now: advance(now.step, now.steps))
+        return train_by(net, pictures, tested, how, folder, asked, limit, told)
+
+
+def check_device(device: str) -> None:
+    """Raises GraphError for what is no device."""
+    one_of("--device", device, DEVICES)
+
+
+def train_by(
+    net: Graph,
+    data: Dataset,
+    test: Dataset,
+    recipe: Recipe,
+    out: Path,
+    asked: TrainOptions,
+    limit: int | None = None,
+    watch: Watch | None = None,
+) -> Trained:
+    """`train` with its recipe, options and parts in records; nobody is told where there is no `watch`."""
     with extra("torch"):
         from rillet.train.data import limited
         from rillet.train.loop import train as run
-        from rillet.train.records import Options, Watch
-    asked = Options(seed, resume, threads, device, save_seconds, save_steps)
-    pictures, tested = (limited(part, limit) for part in parts)
-    if watch is not None:
-        return run(net, pictures, tested, how, folder, asked, watch)
-    with shown("training", progress) as advance:
-        return run(net, pictures, tested, how, folder, asked, Watch(lambda now: advance(now.step, now.steps)))
+    return run(net, limited(data, limit), limited(test, limit), recipe, out, asked, Watch() if watch is None else watch)
 
 
-def _parts(net: Graph, data: Data, test: Data | None, classes: Sequence[str]) -> tuple[Dataset, Dataset]:
-    """What is trained on, and what is tested on."""
+def both_parts(
+    data: Data, classes: Sequence[str] = (), test: Data | None = None, outputs: int | None = None
+) -> tuple[Dataset, Dataset]:
+    """What is trained on, and what is tested on: the parts of a name, else `data` and `test`."""
     if test is None and not isinstance(data, str | PathLike):
         raise GraphError("test must be given with data that have no name, and so no test part")
-    outputs = net.by_name[net.outputs[0]].shape.elements
     one = as_dataset(data, "train", classes, outputs=outputs)
     return one, as_dataset(data if test is None else test, "test", classes, outputs=outputs)
 
 
-def _recipe(
+def recipe_for(
     data: Data,
-    name: "str | Recipe | None",
-    epochs: int | None,
-    batch: int | None,
-    upscale: int | None,
-    freeze: bool,
-    ternary: bool,
-) -> "Recipe":
-    from rillet.train import recipe
-
-    if not isinstance(name, recipe.Recipe):
+    name: str | Recipe | None = None,
+    epochs: int | None = None,
+    batch: int | None = None,
+    upscale: int | None = None,
+    freeze: bool = False,
+    ternary: bool = False,
+) -> Recipe:
+    """The recipe of that name, or the one for the data, under what overrides it; raises GraphError for neither."""
+    if not isinstance(name, Recipe):
         kind = str(data).partition(":")[0] if isinstance(data, str | PathLike) else ""
         found = name or _RECIPES.get(kind)
         if found is None:
-            listed = ", ".join(recipe.names())
+            listed = ", ".join(recipes.names())
             said = f" for {data}" if kind else ""
             raise GraphError(f"--recipe must be said{said}: one of {listed}, or a .toml file")
-        name = recipe.find(found)
-    return recipe.with_said(name, epochs=epochs, batch=batch, upscale=upscale, freeze=freeze, ternary=ternary)
+        name = recipes.find(found)
+    return recipes.with_said(name, epochs=epochs, batch=batch, upscale=upscale, freeze=freeze, ternary=ternary)

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from rillet.cli.app import DATA
+
 BoardBitsOption = Annotated[
     int | None,
     typer.Option(
@@ -169,3 +171,38 @@ TestDataOption = Annotated[
 ]
 BackendOption = Annotated[str, typer.Option("--backend", metavar="reference|c|torch", help="What computes.")]
 CheckOption = Annotated[bool, typer.Option("--check", help="Compare every output of C with the reference's.")]
+
+# -- train -------------------------------------------------------------------------------------------------------------
+
+TrainDataOption = Annotated[
+    str, typer.Option("--data", metavar=DATA, help="Labelled pictures, with a part to test on.")
+]
+RunOption = Annotated[Path, typer.Option("--out", metavar="RUN", help="Folder of the run.")]
+RecipeOption = Annotated[
+    str | None, typer.Option("--recipe", metavar="NAME|FILE.toml", help="How to train; chosen by the data by default.")
+]
+EpochsOption = Annotated[int | None, typer.Option("--epochs", min=1, help="Overrides the recipe's epochs.")]
+BatchOption = Annotated[
+    int | None, typer.Option("--batch", min=1, help="Pictures a step, over all processes; overrides the recipe's.")
+]
+UpscaleOption = Annotated[
+    int | None,
+    typer.Option("--upscale", min=1, metavar="SIDE", help="Resize pictures, and the network's input, to this side."),
+]
+FreezeOption = Annotated[bool, typer.Option("--freeze", help="Train the last layer alone.")]
+TrainTernaryOption = Annotated[bool, typer.Option("--ternary", help="Trained ternary quantisation.")]
+SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Seed of drawn weights, order and augmentation.")]
+ResumeOption = Annotated[bool, typer.Option("--resume", help="Continue an interrupted run in RUN.")]
+PartLimitOption = Annotated[int | None, typer.Option("--limit", min=1, help="At most so many pictures of each part.")]
+TrainThreadsOption = Annotated[
+    int | None, typer.Option("--threads", min=1, help="Threads of each process; measured by default.")
+]
+ProcessesOption = Annotated[
+    int, typer.Option("--processes", min=1, help="Processes on this machine that share each batch.")
+]
+DeviceOption = Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda", help="What computes.")]
+SaveSecondsOption = Annotated[
+    float, typer.Option("--save-seconds", min=0.0, help="Seconds between checkpoints; one an epoch in any case.")
+]
+SaveStepsOption = Annotated[int | None, typer.Option("--save-steps", min=1, help="Steps between checkpoints as well.")]
+DownloadOption = Annotated[bool, typer.Option("--download", help="Fetch a data set that is not there.")]
