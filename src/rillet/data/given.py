@@ -40,13 +40,8 @@ def as_dataset(
     GraphError where there is no picture, or no label where one is wanted, and for what is none of these.
     """
     if isinstance(data, str | Path):
-        found = open_dataset(str(data), part) if labelled else open_pictures(str(data))
-    elif isinstance(data, Dataset):
-        found = data
-    else:
-        found = _given(data, labelled, outputs, limit)
-    if labelled and not len(found):
-        raise GraphError("data must have a picture, got none")
+        return open_dataset(str(data), part, classes) if labelled else open_pictures(str(data))
+    found = data if isinstance(data, Dataset) else _given(data, labelled, outputs, limit)
     return chosen(found, classes) if classes else found
 
 
