@@ -216,7 +216,7 @@ def test_verdicts() -> None:
 def test_tables() -> None:
     graph = open_model("mobilenet_v1:width=0.25,resolution=96").graph
     found = energy(graph, NM45)
-    table = report.parts(found, NM45)
+    table = report.parts(found)
     assert table.rows[-1][0] == "total"
     assert len(table.rows) == len(found.parts) + 1
     rows = source_003(graph, NM45)

@@ -176,7 +176,7 @@ COMMANDS = {
     "evaluate": Command(
         tuple(f"{FLOAT} --data cifar10 {mode}" for mode in ("", "--backend reference")),
         {"--data": "cifar100", "--classes": "cat,dog", "--backend": "torch", "--limit": "3", "--check": ""},
-        (("rillet.data.datasets.open_dataset", "value"), ("rillet.runtime.evaluate.evaluate", "checked")),
+        (("rillet.data.given.open_dataset", "value"), ("rillet.api.accuracy.evaluate_plan", "checked")),
     ),
     "train": Command(
         (f"{FLOAT} --data cifar10 --out RUN",),
@@ -194,7 +194,7 @@ COMMANDS = {
             **{"--download": ""},
         },
         (
-            ("rillet.data.datasets.open_dataset", "value"),
+            ("rillet.data.given.open_dataset", "value"),
             ("rillet.train.data.limited", "value"),
             ("rillet.train.parallel.companions", "call"),
             ("rillet.data.archives.fetch", "call"),

@@ -8,6 +8,23 @@ from rillet.system import record as _record
 from rillet.system.version import VERSION as __version__  # noqa: N811
 
 if TYPE_CHECKING:
+    from rillet.api.accuracy import evaluate as evaluate
+    from rillet.api.accuracy import train as train
+    from rillet.api.analysis import compare as compare
+    from rillet.api.analysis import cost as cost
+    from rillet.api.analysis import count as count
+    from rillet.api.analysis import energy as energy
+    from rillet.api.analysis import explain as explain
+    from rillet.api.analysis import fit as fit
+    from rillet.api.analysis import systolic as systolic
+    from rillet.api.changes import compress as compress
+    from rillet.api.changes import dequantize as dequantize
+    from rillet.api.changes import fold as fold
+    from rillet.api.changes import fuse as fuse
+    from rillet.api.changes import quantize as quantize
+    from rillet.api.changes import resize as resize
+    from rillet.api.machines import target as target
+    from rillet.api.machines import targets as targets
     from rillet.api.networks import from_torch as from_torch
     from rillet.api.networks import load as load
     from rillet.api.networks import models as models
@@ -36,6 +53,10 @@ if TYPE_CHECKING:
     from rillet.runtime.verify import Verification as Verification
 
 _NAMES = {
+    **dict.fromkeys(("evaluate", "train"), "api.accuracy"),
+    **dict.fromkeys(("compare", "cost", "count", "energy", "explain", "fit", "systolic"), "api.analysis"),
+    **dict.fromkeys(("compress", "dequantize", "fold", "fuse", "quantize", "resize"), "api.changes"),
+    **dict.fromkeys(("target", "targets"), "api.machines"),
     **dict.fromkeys(("from_torch", "load", "models", "reference", "save", "to_torch"), "api.networks"),
     **dict.fromkeys(("Emitted", "Simulated", "Svg", "draw", "emit", "plan", "simulate"), "api.plans"),
     **dict.fromkeys(("Program", "compile", "verify"), "api.programs"),
@@ -51,7 +72,7 @@ _NAMES = {
 __all__ = [*_NAMES, "__version__"]  # pyright: ignore[reportUnsupportedDunderAll]  # spelt out for it above
 
 
-_PACKAGES = {"models", "plan"}
+_PACKAGES = {"models", "plan", "targets", "train"}
 """The public functions whose name is a package's too: calling the package calls the function."""
 
 

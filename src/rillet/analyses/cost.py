@@ -13,7 +13,7 @@ have integers alone: 8 bits of values and weights (a chip fewer, for a network w
 A multiply-accumulate is two operations.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
@@ -31,6 +31,7 @@ from rillet.plan.pipeline.entry import plan_pixels
 from rillet.plan.pipeline.plan import PixelPlan
 from rillet.plan.rows.plan import RowPlan
 from rillet.plan.rows.planner import plan_layerwise
+from rillet.system.record import Record
 from rillet.targets.arrays import ArrayMachine
 from rillet.targets.boards import Board
 from rillet.targets.catalogue import Kind, Machine
@@ -99,6 +100,32 @@ class Cost:
     high_uj: float | None
 
 
+@dataclass(frozen=True, slots=True, repr=False)
+class CostTable(Record):
+    """A network on machines, side by side."""
+
+    model: str
+    fps: float
+    """Images a second that were asked for."""
+    node: str
+    targets: tuple[Cost, ...]
+    machines: tuple[Machine, ...]
+    technology: Technology
+
+    @property
+    def fits(self) -> bool:
+        """True where it fits one of the machines."""
+        return any(one.fits for one in self.targets)
+
+    def __repr__(self) -> str:
+        number = sum(one.fits for one in self.targets)
+        return f"<CostTable {self.model}: fits {number} of {len(self.targets)} machines>"
+
+
+def _silent(done: int, total: int) -> None:
+    """No progress."""
+
+
 class Costs:
     """Costs of one network, with what all machines share computed once."""
 
@@ -112,7 +139,9 @@ class Costs:
         self.graph, self.technology, self.wanted, self.bits = graph, technology, images_per_s, bits
         self.counted, self.own = count(graph, bits=BITS), precision(graph)
 
-    def on(self, machines: Sequence[tuple[str, Machine]]) -> tuple[Cost, ...]:
+    def on(
+        self, machines: Sequence[tuple[str, Machine]], progress: Callable[[int, int], None] = _silent
+    ) -> tuple[Cost, ...]:
         """The network on each of the named machines, in their order; raises TargetError for a lacking technology,
         and for 32 bits where no machine has floats.
         """
@@ -127,6 +156,7 @@ class Costs:
                     found.append(self._chip(name, machine))
                 case Board():
                     found.append(self._board(name, machine))
+            progress(len(found), len(machines))
         return tuple(found)
 
     @cached_property
@@ -248,6 +278,7 @@ def costs(
     technology: Technology,
     images_per_s: float = 30.0,
     bits: int | None = None,
+    progress: Callable[[int, int], None] = _silent,
 ) -> tuple[Cost, ...]:
     """The network on each of the named machines, in their order.
 
@@ -255,7 +286,7 @@ def costs(
     Raises TargetError where the technology lacks what is asked of it, for a rate that is not above 0, and for bits that
     there are not.
     """
-    return Costs(graph, technology, images_per_s, bits).on(machines)
+    return Costs(graph, technology, images_per_s, bits).on(machines, progress)
 
 
 def _stream_energy(graph: Graph, plan: RowPlan, technology: Technology) -> Energy:

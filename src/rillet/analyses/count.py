@@ -28,6 +28,7 @@ from rillet.ir.ops import (
     op_name,
 )
 from rillet.ir.types import Shape
+from rillet.system.record import Record
 from rillet.transforms.fold import fold, without_weights
 
 
@@ -85,8 +86,8 @@ class Uncounted:
     values: int
 
 
-@dataclass(frozen=True, slots=True)
-class Count:
+@dataclass(frozen=True, slots=True, repr=False)
+class Count(Record):
     """All counts of a network for one image."""
 
     name: str
@@ -111,6 +112,10 @@ class Count:
     uncounted: tuple[Uncounted, ...]
     shared: int = 0
     """Arrays of layers that earlier layers have too, which are counted there."""
+
+    def __repr__(self) -> str:
+        what = "MACs" if self.convention == "macs" else f"operations of {self.convention}"
+        return f"<Count {self.name}: {self.macs:,} {what}, {self.params:,} parameters, {len(self.layers)} layers>"
 
 
 def count(graph: Graph, convention: Convention = Convention.MACS, bits: int | None = None) -> Count:

@@ -24,6 +24,7 @@ from rillet.ir.types import Shape
 from rillet.plan.pipeline.plan import PixelPlan
 from rillet.plan.rows.plan import RowPlan
 from rillet.plan.rows.planner import plan_layerwise, plan_rows
+from rillet.system.record import Record
 from rillet.targets.technology import DRAMS, SRAM_BYTES, Technology
 from rillet.targets.technology import Energy as Picojoules
 from rillet.transforms.fold import fold, without_weights
@@ -106,8 +107,8 @@ class LayerEnergy:
     high_uj: float
 
 
-@dataclass(frozen=True, slots=True)
-class Energy:
+@dataclass(frozen=True, slots=True, repr=False)
+class Energy(Record):
     """Microjoules of one image."""
 
     name: str
@@ -125,6 +126,12 @@ class Energy:
     layers: tuple[LayerEnergy, ...]
     """The same sum by layers, in their order; what they read is theirs, and what they write."""
     notes: tuple[str, ...]
+    source: str = ""
+    """Where the technology's numbers are from, its voltage beside them."""
+
+    def __repr__(self) -> str:
+        band = f"{self.low_uj:.4g} to {self.high_uj:.4g}"
+        return f"<Energy {self.name}, {self.schedule} at {self.technology}: {self.total_uj:.4g} uJ ({band})>"
 
     def of(self, *names: str) -> float:
         """Microjoules of the parts whose name begins with one of `names`."""
@@ -188,6 +195,12 @@ def _width(word: str) -> int:
     return int(digits)
 
 
+def technology_note(technology: Technology) -> str:
+    """Node, voltage and source in one line."""
+    voltage = "" if technology.voltage_v is None else f" at {technology.voltage_v:g} V"
+    return f"{technology.name}{voltage}: {technology.source}"
+
+
 class _Ledger:
     """Collects the parts."""
 
@@ -234,6 +247,7 @@ class _Ledger:
                 if pj.high
             ),
             notes=tuple(self.notes),
+            source=technology_note(self.technology),
         )
 
     def operations(self, name: str, by: str, counts: Mapping[str, int]) -> None:

@@ -7,10 +7,11 @@ from rillet.errors import GraphError
 from rillet.ir.graph import Graph, Node
 from rillet.ir.ops import Activate, BatchNorm, Concat, Conv, Multiply, Slice
 from rillet.ir.types import Shape
+from rillet.system.record import Record
 
 
-@dataclass(frozen=True, slots=True)
-class Explanation:
+@dataclass(frozen=True, slots=True, repr=False)
+class Explanation(Record):
     """One convolution, and the depthwise-separable pair that it is part of, if it is."""
 
     name: str
@@ -42,6 +43,9 @@ class Explanation:
     formula_ratio: float | None
     """1/N + 1/K^2 for N output channels, where the pair is a K x K depthwise and a pointwise convolution."""
 
+    def __repr__(self) -> str:
+        return f"<Explanation {self.name}: {self.kind}, {self.multiplications:,} multiplications>"
+
 
 @dataclass(frozen=True, slots=True)
 class Demand:
@@ -60,6 +64,17 @@ class Demand:
     model_bytes: int
     board_bytes: int
     model_over_board: float
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Explained(Record):
+    """The convolutions of a network, and what it asks of a machine."""
+
+    demand: Demand
+    layers: tuple[Explanation, ...]
+
+    def __repr__(self) -> str:
+        return f"<Explained {self.demand.name}: {len(self.layers)} convolutions and dense layers>"
 
 
 def explain(graph: Graph, bits: int | None = None) -> tuple[Explanation, ...]:

@@ -13,6 +13,7 @@ from rillet.plan.pipeline.bottleneck import span_along
 from rillet.plan.rows.kernels import choose
 from rillet.plan.rows.plan import Kernel, RowPlan
 from rillet.plan.rows.planner import least_row_bytes, plan_layerwise, plan_rows
+from rillet.system.record import Record
 from rillet.targets.boards import Board
 from rillet.transforms.fold import without_weights
 from rillet.transforms.resize import with_resolution, with_width
@@ -92,6 +93,26 @@ class Remedy:
     fit: Fit | None
     why: str
     """Empty where there is a change."""
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Fits(Record):
+    """A network on one board or several."""
+
+    rows: tuple[Fit, ...]
+    boards: tuple[Board, ...]
+    remedies: tuple[Remedy, ...]
+    """The smallest changes that make it fit, where it was asked about one board and does not."""
+
+    @property
+    def fits(self) -> bool:
+        """True where it fits a board."""
+        return any(row.fits for row in self.rows)
+
+    def __repr__(self) -> str:
+        number = sum(row.fits for row in self.rows)
+        where = self.rows[0].board if len(self.rows) == 1 else f"{number} of {len(self.rows)} boards"
+        return f"<Fits {self.rows[0].model}: {'fits' if self.fits else 'does not fit'} {where}>"
 
 
 def fit(graph: Graph, board: Board, bits: int | None = None, weight_bits: int | None = None) -> Fit:

@@ -17,6 +17,7 @@ from rillet.errors import TargetError
 from rillet.ir.graph import Graph, Node
 from rillet.ir.ops import Conv
 from rillet.ir.types import Shape
+from rillet.system.record import Record
 
 MAX_SIDE = 2**20
 """Most rows or columns of an array."""
@@ -144,8 +145,8 @@ class Layer:
     dram_bytes_per_cycle: float
 
 
-@dataclass(frozen=True, slots=True)
-class Systolic:
+@dataclass(frozen=True, slots=True, repr=False)
+class Systolic(Record):
     """A network on a systolic array, for one image."""
 
     name: str
@@ -166,6 +167,10 @@ class Systolic:
     output_reads: int
     dram_bytes: int
     layers: tuple[Layer, ...]
+
+    def __repr__(self) -> str:
+        on = f"{self.rows}x{self.columns}, {self.dataflow}"
+        return f"<Systolic {self.name} on {on}: {self.cycles:,} cycles, {self.utilisation:.1%} used>"
 
 
 def systolic(

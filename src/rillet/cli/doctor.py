@@ -13,8 +13,8 @@ def doctor(json_output: JsonOption = False) -> None:
 
     The exit code is 1 where networks cannot be built or their builds cannot be kept.
     """
+    from rillet.api.doctor import doctor as look
     from rillet.report import doctor as report
-    from rillet.runtime.doctor import doctor as look
 
     found = look()
     if json_output:

@@ -1,7 +1,6 @@
 """Commands that look at networks: show, models, count, explain, compare, convert."""
 
 from dataclasses import asdict
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -20,13 +19,22 @@ from rillet.cli.app import (
     open_named,
     print_json,
     say,
-    status,
+)
+from rillet.cli.options import (
+    BoardMemoryOption,
+    ByOption,
+    ConventionOption,
+    ConvertFileOption,
+    DemandOption,
+    DequantizeOption,
+    FoldOption,
+    LayerOption,
+    TernaryCountOption,
 )
 from rillet.system.options import Uses, at_most_one
-from rillet.system.quantities import parse_size
 
 COUNT = Uses({"counts": ("--convention", "--by", "--bits"), "--ternary": ()})
-EXPLAIN = Uses({"the whole network": ("--fps", "--board"), "--layer": ()})
+KEYS = ("layer", "block", "kind")
 
 
 @app.command()
@@ -72,40 +80,28 @@ def models(json_output: JsonOption = False) -> None:
 @app.command()
 def count(
     model: ModelArgument,
-    convention: Annotated[
-        str | None,
-        typer.Option(
-            "--convention", metavar="macs|thop-2020|pthflops|slim|keras", help="What is counted; macs if not said."
-        ),
-    ] = None,
-    by: Annotated[
-        str | None, typer.Option("--by", metavar="layer|block|kind", help="How it is summed; by block if not said.")
-    ] = None,
+    convention: ConventionOption = None,
+    by: ByOption = None,
     weights: WeightsOption = None,
     bits: BitsOption = None,
-    ternary: Annotated[
-        bool, typer.Option("--ternary", help="Only how many weights are ternary or binary, and how many at +, 0, -.")
-    ] = False,
+    ternary: TernaryCountOption = False,
     json_output: JsonOption = False,
 ) -> None:
     """Counts MACs, parameters, activations and bytes; says what the convention leaves out."""
-    from rillet.analyses.count import Convention
-    from rillet.analyses.count import count as count_graph
+    from rillet.api import analysis
     from rillet.report import counts
-    from rillet.transforms.lowbit import census
 
     COUNT.check("--ternary" if ternary else "counts", {"--convention": convention, "--by": by, "--bits": bits})
-    chosen = Convention(one_of("--convention", convention or "macs", tuple(c.value for c in Convention)))
-    key = one_of("--by", by or "block", ("layer", "block", "kind"))
+    key = one_of("--by", by or "block", KEYS)
     graph = open_named(model, weights=weights).graph
     if ternary:
-        signs = census(graph)
+        signs = analysis.census(graph)
         if json_output:
             print_json(asdict(signs))
         else:
             counts.ternary_text(make_console(), signs)
         return
-    counted = count_graph(graph, chosen, bits)
+    counted = analysis.count(graph, convention or "macs", bits=bits)
     if json_output:
         print_json(counts.count_record(counted, key))
     else:
@@ -115,37 +111,24 @@ def count(
 @app.command()
 def explain(
     model: ModelArgument,
-    layer: Annotated[str | None, typer.Option("--layer", metavar="NAME", help="One layer in detail.")] = None,
-    fps: Annotated[
-        float | None, typer.Option("--fps", help="Images a second that the machine must do, 30 if not said.")
-    ] = None,
-    board: Annotated[
-        str | None, typer.Option("--board", metavar="SIZE", help="Memory of the board, 256KiB if not said.")
-    ] = None,
+    layer: LayerOption = None,
+    fps: DemandOption = None,
+    board: BoardMemoryOption = None,
     weights: WeightsOption = None,
     bits: BitsOption = None,
     json_output: JsonOption = False,
 ) -> None:
     """Shows what depthwise-separable convolutions save, layer by layer, and what a network asks of a machine."""
-    from rillet.analyses.explain import demand, explain_layer
-    from rillet.analyses.explain import explain as explain_graph
+    from rillet.api import analysis
     from rillet.report import counts
 
-    EXPLAIN.check("the whole network" if layer is None else "--layer", {"--fps": fps, "--board": board})
-    graph = open_named(model, weights=weights).graph
-    if layer is not None:
-        one = explain_layer(graph, layer, bits)
-        if json_output:
-            print_json(asdict(one))
-        else:
-            counts.layer_text(make_console(), one)
-        return
-    asked = demand(graph, 30.0 if fps is None else fps, parse_size(board or "256KiB", "--board"), bits)
-    layers = explain_graph(graph, bits)
+    found = analysis.explain(open_named(model, weights=weights).graph, layer, fps=fps, board=board, bits=bits)
     if json_output:
-        print_json({"demand": asdict(asked), "layers": [asdict(one) for one in layers]})
+        print_json(found.to_dict())
+    elif isinstance(found, analysis.Explanation):
+        counts.layer_text(make_console(), found)
     else:
-        counts.explain_table(make_console(), layers, asked)
+        counts.explain_table(make_console(), found.layers, found.demand)
 
 
 @app.command()
@@ -157,38 +140,36 @@ def compare(
     json_output: JsonOption = False,
 ) -> None:
     """Puts networks side by side: MACs, parameters, bytes layer by layer and streamed, published accuracy."""
-    from rillet.models.compare import compare as compare_graphs
+    from rillet.api import analysis
     from rillet.report import tables
+    from rillet.report.progress import silent
 
     one_form(csv, markdown, json_output)
-    with status("counting and planning"):
-        rows = compare_graphs([open_named(name).graph for name in models], bits)
+    found = analysis.compare(
+        [open_named(name).graph for name in models], bits=bits, progress=silent if json_output else None
+    )
     if json_output:
-        print_json({"bits": bits, "networks": [asdict(row) for row in rows]})
+        print_json(found.to_dict())
     else:
-        tables.write(make_console(), tables.comparison(rows, bits), csv=csv, markdown=markdown)
+        tables.write(make_console(), tables.comparison(found.networks, bits), csv=csv, markdown=markdown)
 
 
 @app.command()
 def convert(
     model: ModelArgument,
-    out: Annotated[
-        Path, typer.Option("-o", "--out", metavar="FILE", help="A file ending in .onnx, .rlt, .safetensors or .tflite.")
-    ],
+    out: ConvertFileOption,
     weights: WeightsOption = None,
-    dequantize: Annotated[bool, typer.Option("--dequantize", help="Make a quantised network a float one.")] = False,
-    fold: Annotated[bool, typer.Option("--fold", help="Fold batch norms into the convolutions before them.")] = False,
+    dequantize: DequantizeOption = False,
+    fold: FoldOption = False,
     json_output: JsonOption = False,
 ) -> None:
     """Writes a network as a file of another kind."""
-    from rillet.models.convert import convert as convert_graph
-    from rillet.transforms.dequantize import dequantize as make_float
-    from rillet.transforms.fold import fold as fold_graph
+    from rillet.api import changes, networks
 
     graph = open_named(model, weights=weights).graph
-    graph = make_float(graph) if dequantize else graph
-    graph = fold_graph(graph) if fold else graph
-    written = convert_graph(graph, out)
+    graph = changes.dequantize(graph) if dequantize else graph
+    graph = changes.fold(graph) if fold else graph
+    written = networks.save(graph, out)
     if json_output:
         print_json({"file": str(out), "bytes": written, "graph": graph.name, "nodes": len(graph.nodes)})
     else:

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rillet.cli import costs
 from rillet.cli.app import (
     JsonOption,
     ModelArgument,
@@ -34,6 +33,8 @@ from rillet.system.options import Uses, at_most_one
 if TYPE_CHECKING:
     from rillet import Graph
 
+PICTURES = ("systolic", "energy", "roofline")
+"""What --cost can show."""
 _CHIP = ("--target", "--multipliers", "--interval", "--memory", "--clock", "--bits", "--ceil", "--narrow")
 USES = Uses(
     {
@@ -70,7 +71,7 @@ def draw(
     ] = False,
     cost: Annotated[
         str | None,
-        typer.Option("--cost", metavar="|".join(costs.PICTURES), help="Breakdown of cycles or energy, or a roofline."),
+        typer.Option("--cost", metavar="|".join(PICTURES), help="Where cycles or energy go, or a roofline."),
     ] = None,
     target: TargetOption = None,
     multipliers: MultipliersOption = None,
@@ -95,7 +96,7 @@ def draw(
     chosen = one_of("--format", form or "svg", ("svg", "mermaid"))
     at_most_one({"--pipeline": pipeline, "--front": front, "--cost": cost})
     if cost is not None:
-        one_of("--cost", cost, costs.PICTURES)
+        one_of("--cost", cost, PICTURES)
     mode = "--pipeline" if pipeline else "--front" if front else f"--cost {cost}" if cost else "the network alone"
     values = (target, multipliers, interval, memory, clock, bits, ceil, narrow)
     USES.check(mode, {"--format": form, "--node": node, **dict(zip(_CHIP, values, strict=True))})
@@ -109,7 +110,9 @@ def draw(
             chip = plans.chip_options(target, interval, multipliers, memory, clock, bits, ceil, narrow)
             picture = plans.draw(plans.pixel_planned(graph, chip))
     elif cost is not None:
-        picture = costs.picture(graph, cost, target, node)
+        from rillet.api.analysis import cost_picture
+
+        picture = cost_picture(graph, cost, target, node)
     else:
         picture = _of_the_network(graph, chosen, front)
     if out is not None:

@@ -2,16 +2,14 @@
 
 import os
 import sys
-from collections.abc import Sequence
-from contextlib import nullcontext
-from dataclasses import asdict
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
 from rillet.cli.app import (
-    DATA,
     ClassesOption,
     JsonOption,
     ModelArgument,
@@ -19,119 +17,92 @@ from rillet.cli.app import (
     WeightsOption,
     app,
     names,
-    one_of,
     open_named,
     print_json,
     say,
     warn,
 )
+from rillet.cli.options import (
+    BatchOption,
+    DeviceOption,
+    DownloadOption,
+    EpochsOption,
+    FreezeOption,
+    PartLimitOption,
+    ProcessesOption,
+    RecipeOption,
+    ResumeOption,
+    RunOption,
+    SaveSecondsOption,
+    SaveStepsOption,
+    SeedOption,
+    TrainDataOption,
+    TrainTernaryOption,
+    TrainThreadsOption,
+    UpscaleOption,
+)
 from rillet.errors import GraphError
 
 if TYPE_CHECKING:
-    from rillet.train.recipe import Recipe
     from rillet.train.records import Row, Tick, Trained, Watch
-
-DEVICES = ("auto", "cpu", "cuda")
-_RECIPES = {"cifar10": "cifar", "cifar100": "cifar", "tiny-imagenet": "tiny_imagenet", "vww": "vww"}
-"""What is trained by where no recipe is said."""
 
 
 @app.command()
 def train(
     model: ModelArgument,
-    data: Annotated[str, typer.Option("--data", metavar=DATA, help="Data set of labelled images, with a test split.")],
-    out: Annotated[Path, typer.Option("--out", metavar="RUN", help="Folder for checkpoints, log and results.")],
-    recipe: Annotated[
-        str | None,
-        typer.Option(
-            "--recipe", metavar="NAME|FILE.toml", help="Training recipe (docs/train.md); default: by the data set."
-        ),
-    ] = None,
-    epochs: Annotated[int | None, typer.Option("--epochs", min=1, help="Overrides the recipe's epochs.")] = None,
-    batch: Annotated[
-        int | None, typer.Option("--batch", min=1, help="Batch size over all processes; overrides the recipe's.")
-    ] = None,
-    upscale: Annotated[
-        int | None,
-        typer.Option("--upscale", min=1, metavar="SIDE", help="Resize images, and the network's input, to this side."),
-    ] = None,
+    data: TrainDataOption,
+    out: RunOption,
+    recipe: RecipeOption = None,
+    epochs: EpochsOption = None,
+    batch: BatchOption = None,
+    upscale: UpscaleOption = None,
     classes: ClassesOption = None,
     weights: WeightsOption = None,
-    freeze: Annotated[bool, typer.Option("--freeze", help="Train only the last layer.")] = False,
-    ternary: Annotated[bool, typer.Option("--ternary", help="Trained ternary quantisation (TTQ).")] = False,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Random seed of weights, order and augmentation.")] = 0,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Continue an interrupted run from its last checkpoint.")
-    ] = False,
-    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Use at most N images of each split.")] = None,
-    threads: Annotated[
-        int | None, typer.Option("--threads", min=1, help="Threads of each process; default: the fastest, measured.")
-    ] = None,
-    processes: Annotated[
-        int, typer.Option("--processes", min=1, help="Processes on this machine; each batch is split over them.")
-    ] = 1,
-    device: Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda", help="Device that trains.")] = "auto",
-    save_seconds: Annotated[
-        float,
-        typer.Option("--save-seconds", min=0.0, help="Seconds between checkpoints; one after each epoch in any case."),
-    ] = 60.0,
-    save_steps: Annotated[
-        int | None, typer.Option("--save-steps", min=1, help="Steps between checkpoints, beside --save-seconds.")
-    ] = None,
-    download: Annotated[bool, typer.Option("--download", help="Download the data set if it is missing.")] = False,
+    freeze: FreezeOption = False,
+    ternary: TrainTernaryOption = False,
+    seed: SeedOption = 0,
+    resume: ResumeOption = False,
+    limit: PartLimitOption = None,
+    threads: TrainThreadsOption = None,
+    processes: ProcessesOption = 1,
+    device: DeviceOption = "auto",
+    save_seconds: SaveSecondsOption = 60.0,
+    save_steps: SaveStepsOption = None,
+    download: DownloadOption = False,
     json_output: JsonOption = False,
 ) -> None:
-    """Trains a network by a recipe; an interrupted run continues with --resume to exactly the same weights."""
-    one_of("--device", device, DEVICES)
-    said = _recipe(data, recipe, epochs, batch, upscale, freeze, ternary)
+    """Trains a network by a recipe; a run that was cut off goes on with --resume to exactly the same weights."""
+    from rillet.api import accuracy
+
+    how = accuracy.recipe_for(data, recipe, epochs, batch, upscale, freeze, ternary)
+    accuracy.check_device(device)
     if download:
         _download(data)
-    from rillet.data.datasets import open_dataset
-    from rillet.system.extras import extra
-
-    parts = [open_dataset(data, part, names(classes)) for part in ("train", "test")]
-    graph = open_named(model, weights=weights).graph
-    with extra("torch"):
-        from rillet.train import parallel
-        from rillet.train.data import limited
-        from rillet.train.loop import train as run
-        from rillet.train.records import Options, Watch
-    options = Options(seed, resume, threads, device, save_seconds, save_steps)
-    first = os.environ.get("RANK", "0") == "0"
-    alone = processes == 1 or "WORLD_SIZE" in os.environ
-    try:
-        with (
-            nullcontext() if alone else parallel.companions(processes, sys.argv[1:]),
-            _Bar(out, graph.name, hidden=json_output or not first) as bar,
-        ):
-            pictures, test = (limited(part, limit) for part in parts)
-            trained = run(graph, pictures, test, said, out, options, bar.watch() if first else Watch())
-    except KeyboardInterrupt:
-        warn(f"stopped; the same command with --resume goes on from {out}")
-        raise typer.Exit(130) from None
+    pictures, test = accuracy.both_parts(data, names(classes))
+    graph, first = open_named(model, weights=weights).graph, os.environ.get("RANK", "0") == "0"
+    asked = accuracy.TrainOptions(seed, resume, threads, device, save_seconds, save_steps)
+    with _running(out, graph.name, processes, hidden=json_output or not first) as watch:
+        trained = accuracy.train_by(graph, pictures, test, how, out, asked, limit, watch if first else None)
     if first and json_output:
-        print_json(asdict(trained))
+        print_json(trained.to_dict())
     elif first:
         _print(trained, out, data)
 
 
-def _recipe(
-    data: str,
-    name: str | None,
-    epochs: int | None,
-    batch: int | None,
-    upscale: int | None,
-    freeze: bool,
-    ternary: bool,
-) -> "Recipe":
-    from rillet.train import recipe
+@contextmanager
+def _running(out: Path, name: str, processes: int, hidden: bool) -> "Generator[Watch]":
+    """Who is told of a run, which other processes on this machine share; Ctrl-C is one line and exit code 130."""
+    from rillet.system.extras import extra
 
-    found = name or _RECIPES.get(data.partition(":")[0])
-    if found is None:
-        raise GraphError(f"--recipe must be given for {data}: one of {', '.join(recipe.names())}, or a .toml file")
-    return recipe.with_said(
-        recipe.find(found), epochs=epochs, batch=batch, upscale=upscale, freeze=freeze, ternary=ternary
-    )
+    with extra("torch"):
+        from rillet.train import parallel
+    alone = processes == 1 or "WORLD_SIZE" in os.environ
+    try:
+        with nullcontext() if alone else parallel.companions(processes, sys.argv[1:]), _Bar(out, name, hidden) as bar:
+            yield bar.watch()
+    except KeyboardInterrupt:
+        warn(f"stopped; the same command with --resume goes on from {out}")
+        raise typer.Exit(130) from None
 
 
 def _download(data: str) -> None:
@@ -219,18 +190,8 @@ def _hours(seconds: float) -> str:
 
 
 def _print(trained: "Trained", out: Path, data: str) -> None:
-    say(f"{trained.model} on {trained.data}: top-1 {trained.best_top1:.2%} after epoch {trained.best_epoch}")
-    if trained.corrupt:
-        say(f"{len(trained.corrupt):,} pictures skipped, the first: {trained.corrupt[0]}")
-    if trained.ternary is not None:
-        counted = trained.ternary
-        say(
-            f"ternary: {counted.tensors} tensors of {counted.params:,} weights: {counted.plus:,} at +, "
-            f"{counted.zero:,} at 0, {counted.minus:,} at -; {counted.other_tensors} tensors of "
-            f"{counted.other_params:,} are not"
-        )
-        say(f"by their signs alone (signs.rlt): top-1 {trained.signs_top1:.2%}")
-    if trained.rounding is not None:
-        say(f"before training, in integers: top-1 {trained.start_top1:.2%}")
-        say(f"best.rlt is of 8-bit integers, rounding {trained.rounding}; float.rlt has the float32 weights behind it")
+    from rillet.report.analysis_views import trained_lines
+
+    for line in trained_lines(trained):
+        say(line)
     say(f"rillet evaluate {out / 'best.rlt'} --data {data}")

@@ -1,6 +1,6 @@
 """Networks side by side: what each computes, weighs and holds, and what a source says of its accuracy."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +11,7 @@ from rillet.backends import reference
 from rillet.errors import GraphError, Unsupported
 from rillet.ir.graph import Graph
 from rillet.plan.rows.planner import plan_rows
+from rillet.system.record import Record
 from rillet.transforms.fold import fold, without_weights
 from rillet.transforms.resize import with_resolution
 from rillet.zoo import published
@@ -41,7 +42,24 @@ class Compared:
     """Beside the first network: `same` or `other` for the same seeded weights, or `other weights` where they differ."""
 
 
-def compare(graphs: Sequence[Graph], bits: int = 8) -> tuple[Compared, ...]:
+@dataclass(frozen=True, slots=True, repr=False)
+class Comparison(Record):
+    """Networks side by side, ratios to the first."""
+
+    bits: int
+    networks: tuple[Compared, ...]
+
+    def __repr__(self) -> str:
+        return f"<Comparison at {self.bits} bits: {', '.join(one.name for one in self.networks)}>"
+
+
+def _silent(done: int, total: int) -> None:
+    """No progress."""
+
+
+def compare(
+    graphs: Sequence[Graph], bits: int = 8, progress: Callable[[int, int], None] = _silent
+) -> tuple[Compared, ...]:
     """A row for each of `graphs`; bytes for weights and activations of `bits` (8 or 32).
 
     Raises GraphError for other bits, and for fewer than two networks.
@@ -50,7 +68,11 @@ def compare(graphs: Sequence[Graph], bits: int = 8) -> tuple[Compared, ...]:
         raise GraphError(f"compare must be given two networks or more, got {len(graphs)}")
     if bits not in (8, 32):
         raise GraphError(f"--bits must be 8 or 32, got {bits}")
-    return tuple(_row(graph, graphs[0], bits) for graph in graphs)
+    rows: list[Compared] = []
+    for graph in graphs:
+        rows.append(_row(graph, graphs[0], bits))
+        progress(len(rows), len(graphs))
+    return tuple(rows)
 
 
 def _row(graph: Graph, first: Graph, bits: int) -> Compared:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from rillet.analyses.energy import Energy
+from rillet.analyses.energy import Energy, technology_note
 from rillet.analyses.sources.microjoule import BUDGET_UJ, CHIPS, TERNARY_ABOVE, Answer, Verdict
 from rillet.report.screen import columns
 from rillet.report.tables import Table
@@ -15,7 +15,7 @@ _WEIGHTS = {"ternary as trained, else int8": "ternary, else int8"}
 _VERDICTS = {Verdict.YES: "yes", Verdict.NO: "no", Verdict.OPEN: "open"}
 
 
-def parts(found: Energy, technology: Technology) -> Table:
+def parts(found: Energy) -> Table:
     """One image by its parts, with the band of each."""
     rows = [
         (p.name, p.by, f"{p.count:,}", p.unit, _uj(p.uj), _uj(p.low_uj), _uj(p.high_uj), p.confidence)
@@ -29,16 +29,10 @@ def parts(found: Energy, technology: Technology) -> Table:
     notes = (
         f"{found.name}, {found.schedule}: {found.bits} operands, {found.accumulator} sums, "
         f"weights of {found.weight_bits:.3g} bits",
-        technology_note(technology),
+        found.source,
         *found.notes,
     )
     return Table(shown, tuple(rows), notes)
-
-
-def technology_note(technology: Technology) -> str:
-    """Node, voltage and source in one line."""
-    voltage = "" if technology.voltage_v is None else f" at {technology.voltage_v:g} V"
-    return f"{technology.name}{voltage}: {technology.source}"
 
 
 def source_003(rows: Sequence[Answer], technology: Technology, model: str = SOURCE_003) -> Table:

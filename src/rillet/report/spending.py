@@ -3,11 +3,10 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from rillet.analyses.energy import Energy
+from rillet.analyses.energy import Energy, technology_note
 from rillet.analyses.systolic import Systolic
 from rillet.ir.graph import Graph
 from rillet.ir.ops import op_macs
-from rillet.report.energy import technology_note
 from rillet.report.palette import INK
 from rillet.report.picture.axis import Axis
 from rillet.report.picture.blocks import Kind, members

@@ -7,6 +7,7 @@ from typing import Any
 from rillet.ir.graph import Graph
 from rillet.plan.pipeline.plan import PixelPlan
 from rillet.plan.rows.plan import RowPlan
+from rillet.report import analysis_views as analysis_views
 from rillet.report import draw, pixels, records, text
 from rillet.report.shown import Shown
 from rillet.report.summary import summary

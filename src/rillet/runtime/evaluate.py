@@ -15,6 +15,7 @@ from rillet.ir.graph import Array, Graph
 from rillet.plan.rows.plan import RowPlan
 from rillet.runtime.run import Program
 from rillet.runtime.verify import first_difference
+from rillet.system.record import Record
 
 BACKENDS = ("reference", "c", "torch")
 CHUNK = 50
@@ -23,8 +24,8 @@ Runner = Callable[[list[Array]], list[Array]]
 """Outputs for inputs."""
 
 
-@dataclass(frozen=True, slots=True)
-class Evaluation:
+@dataclass(frozen=True, slots=True, repr=False)
+class Evaluation(Record):
     """How many pictures a network gets right; shares are fractions of `images`."""
 
     model: str
@@ -36,6 +37,11 @@ class Evaluation:
     top5: float
     checked: bool = False
     """Every output was compared with the reference's: to the byte, or for real numbers within 1e-5."""
+
+    def __repr__(self) -> str:
+        return (
+            f"<Evaluation {self.model} on {self.data} by {self.backend}: top-1 {self.top1:.2%}, {self.images:,} images>"
+        )
 
 
 def _silent(done: int, total: int) -> None:

@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from rillet.backends import reference
-from rillet.data.datasets import Dataset, open_dataset, open_pictures
+from rillet.data.datasets import Dataset
+from rillet.data.given import as_dataset
 from rillet.data.images import as_input, contract
 from rillet.errors import GraphError
 from rillet.exporters import rlt
@@ -94,7 +95,7 @@ def quantize_with(graph: Graph, inputs: Iterable[Array], how: Quantization | Non
 
 def calibrate(
     graph: Graph,
-    data: str,
+    data: str | Dataset,
     limit: int,
     equalize: bool = False,
     progress: Callable[[int], None] = _silent,
@@ -108,7 +109,9 @@ def calibrate(
     check_float(folded)
     if equalize:
         folded = even_out(folded)
-    images = random_inputs(folded, limit) if data == RANDOM else pictures(folded, open_pictures(data), limit)
+    images = (
+        random_inputs(folded, limit) if data == RANDOM else pictures(folded, as_dataset(data, labelled=False), limit)
+    )
     kept: list[Array] = []
 
     def taken() -> Iterator[Array]:
@@ -147,22 +150,22 @@ def pictures(graph: Graph, data: Dataset, count: int, seed: int = 0) -> Iterator
         yield as_input(data.pixels(int(i), spec), graph)
 
 
-def accuracy(graph: Graph, data: str) -> float:
+def accuracy(graph: Graph, data: str | Dataset) -> float:
     """Share of a data set's test part that the emitted program of `graph` gets right."""
-    return evaluate(plan_rows(graph), open_dataset(data), "c").top1
+    return evaluate(plan_rows(graph), as_dataset(data), "c").top1
 
 
-def check_classes(graph: Graph, data: str) -> None:
+def check_classes(graph: Graph, data: str | Dataset) -> None:
     """Raises GraphError where accuracy on `data` cannot be measured."""
     if data == RANDOM:
         raise GraphError("--evaluate and --compare must have pictures with labels, got --data random")
     contract(graph)
-    background(graph, open_dataset(data))
+    background(graph, as_dataset(data))
 
 
 def compare(
     calibrated: Calibrated,
-    data: str,
+    data: str | Dataset,
     correct_bias: bool = False,
     rules: Sequence[Rule] = tuple(Rule),
     progress: Callable[[int], None] = _silent,

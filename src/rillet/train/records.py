@@ -5,6 +5,7 @@ import io
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields
 
+from rillet.system.record import Record
 from rillet.transforms.lowbit import TernaryReport as TernaryReport
 
 
@@ -51,8 +52,8 @@ class Tick:
     seconds_left: float
 
 
-@dataclass(frozen=True, slots=True)
-class Trained:
+@dataclass(frozen=True, slots=True, repr=False)
+class Trained(Record):
     """What a run came to; top-1 shares are of the test part."""
 
     model: str
@@ -70,6 +71,9 @@ class Trained:
     """The rule of the integers that best.rlt and last.rlt are made of; None where they are real numbers."""
     start_top1: float | None = None
     """Of these integers before training: epoch 0, where none is better."""
+
+    def __repr__(self) -> str:
+        return f"<Trained {self.model} on {self.data}: top-1 {self.best_top1:.2%} after epoch {self.best_epoch}>"
 
 
 @dataclass(frozen=True)

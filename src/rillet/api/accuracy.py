@@ -1,0 +1,174 @@
+"""Accuracy: measured on labelled pictures, and trained for."""
+
+from collections.abc import Callable, Sequence
+from os import PathLike
+from pathlib import Path
+
+from rillet.api import checks
+from rillet.api.networks import with_weights
+from rillet.data.datasets import Dataset
+from rillet.data.given import Data, as_dataset
+from rillet.errors import GraphError
+from rillet.ir.graph import Graph
+from rillet.plan import options
+from rillet.plan.pipeline.plan import PixelPlan
+from rillet.plan.rows.plan import RowPlan
+from rillet.report.progress import Advance, shown
+from rillet.runtime.changes import one_of
+from rillet.runtime.evaluate import BACKENDS, Evaluation, Runner
+from rillet.runtime.evaluate import evaluate as evaluate_plan
+from rillet.system.extras import extra
+from rillet.train import recipe as recipes
+from rillet.train.recipe import Recipe
+from rillet.train.records import Options as TrainOptions
+from rillet.train.records import Trained, Watch
+
+DEVICES = ("auto", "cpu", "cuda")
+_RECIPES = {"cifar10": "cifar", "cifar100": "cifar", "tiny-imagenet": "tiny_imagenet", "vww": "vww"}
+"""What is trained by where no recipe is given."""
+
+
+def evaluate(
+    net: Graph | RowPlan,
+    data: Data,
+    *,
+    backend: str = "c",
+    limit: int | None = None,
+    classes: Sequence[str] = (),
+    check: bool = False,
+    progress: Advance | None = None,
+) -> Evaluation:
+    """Top-1 and top-5 accuracy of a network, or of a plan's program, on labelled pictures, on all cores.
+
+    data: the test part of a name, or as `rillet.data.given.as_dataset` takes it. backend: `c`, `reference` or `torch`.
+    limit: the first so many pictures alone. classes: those alone, or a group (outdoor, indoor, combined). check: every
+    output of C is compared with the reference's. progress: takes pictures done, and how many there are. Raises
+    GraphError where the classes do not fit, Unsupported where a library is not installed.
+
+    >>> import numpy, rillet
+    >>> net = rillet.load("microbotnet:width=0.32,seed=0")
+    >>> pictures, labels = numpy.zeros((2, 32, 32, 3), numpy.uint8), [3, 4]
+    >>> rillet.evaluate(net, (pictures, labels), backend="reference").images
+    2
+    """
+    one_of("--backend", backend, BACKENDS)
+    if isinstance(net, PixelPlan):
+        raise GraphError("net must be a Graph or a RowPlan, whose programs run here, got a PixelPlan (of a chip)")
+    graph = net.graph if isinstance(net, RowPlan) else with_weights(checks.graph(net))
+    outputs = graph.by_name[graph.outputs[0]].shape.elements
+    found = as_dataset(data, classes=classes, outputs=outputs, limit=limit)
+    target = "host" if backend == "c" else None
+    plan = net if isinstance(net, RowPlan) else options.make_plan(graph, options.PlanOptions(target=target))
+    runner = _torch_runner() if backend == "torch" else None
+    with shown("evaluating", progress) as advance:
+        return evaluate_plan(plan, found, backend, limit, advance, runner, check)
+
+
+def _torch_runner() -> Callable[[Graph], Runner]:
+    with extra("torch"):
+        from rillet.train.infer import runner
+    return runner
+
+
+def train(
+    net: Graph,
+    data: Data,
+    out: "str | PathLike[str]",
+    *,
+    test: Data | None = None,
+    recipe: str | Recipe | None = None,
+    epochs: int | None = None,
+    batch: int | None = None,
+    upscale: int | None = None,
+    classes: Sequence[str] = (),
+    freeze: bool = False,
+    ternary: bool = False,
+    seed: int = 0,
+    resume: bool = False,
+    limit: int | None = None,
+    threads: int | None = None,
+    device: str = "auto",
+    save_seconds: float = 60.0,
+    save_steps: int | None = None,
+    progress: Advance | None = None,
+    watch: Watch | None = None,
+) -> Trained:
+    """Trains a network by a recipe into the folder `out`; what was cut off goes on with `resume` to the same weights.
+
+    data: the training part of a name, or as `rillet.data.given.as_dataset` takes it; then `test` must be given too.
+    recipe: a name, a .toml file or a Recipe; by the name of the data by default. epochs, batch (pictures a step),
+    upscale (side of pictures and network), freeze (train the last layer alone) and ternary override it. limit: at most
+    so many pictures of each part. progress: takes steps done, and how many there are; watch: who is told more. Raises
+    GraphError for data and network that do not fit, Unsupported where PyTorch is not installed.
+
+    >>> import numpy, rillet
+    >>> rng = numpy.random.default_rng(0)
+    >>> data = rng.integers(0, 256, (8, 32, 32, 3)).astype(numpy.uint8), numpy.arange(8)
+    >>> net = rillet.load("microbotnet:width=0.32,seed=0")
+    >>> made = rillet.train(net, data, "run", test=data, recipe="cifar", epochs=1, batch=4, threads=1)
+    >>> len(made.rows), rillet.load("run/last.rlt").macs == net.macs
+    (1, True)
+    """
+    check_device(device)
+    net, folder = checks.graph(net), checks.path(out, "out")
+    how = recipe_for(data, recipe, epochs, batch, upscale, freeze, ternary)
+    pictures, tested = both_parts(data, classes, test, net.by_name[net.outputs[0]].shape.elements)
+    asked = TrainOptions(seed, resume, threads, device, save_seconds, save_steps)
+    if watch is not None:
+        return train_by(net, pictures, tested, how, folder, asked, limit, watch)
+    with shown("training", progress) as advance:
+        told = Watch(lambda now: advance(now.step, now.steps))
+        return train_by(net, pictures, tested, how, folder, asked, limit, told)
+
+
+def check_device(device: str) -> None:
+    """Raises GraphError for what is no device."""
+    one_of("--device", device, DEVICES)
+
+
+def train_by(
+    net: Graph,
+    data: Dataset,
+    test: Dataset,
+    recipe: Recipe,
+    out: Path,
+    asked: TrainOptions,
+    limit: int | None = None,
+    watch: Watch | None = None,
+) -> Trained:
+    """`train` with its recipe, options and parts in records; nobody is told where there is no `watch`."""
+    with extra("torch"):
+        from rillet.train.data import limited
+        from rillet.train.loop import train as run
+    return run(net, limited(data, limit), limited(test, limit), recipe, out, asked, Watch() if watch is None else watch)
+
+
+def both_parts(
+    data: Data, classes: Sequence[str] = (), test: Data | None = None, outputs: int | None = None
+) -> tuple[Dataset, Dataset]:
+    """What is trained on, and what is tested on: the parts of a name, else `data` and `test`."""
+    if test is None and not isinstance(data, str | PathLike):
+        raise GraphError("test must be given with data that have no name, and so no test part")
+    one = as_dataset(data, "train", classes, outputs=outputs)
+    return one, as_dataset(data if test is None else test, "test", classes, outputs=outputs)
+
+
+def recipe_for(
+    data: Data,
+    name: str | Recipe | None = None,
+    epochs: int | None = None,
+    batch: int | None = None,
+    upscale: int | None = None,
+    freeze: bool = False,
+    ternary: bool = False,
+) -> Recipe:
+    """The recipe of that name, or the one for the data, under what overrides it; raises GraphError for neither."""
+    if not isinstance(name, Recipe):
+        kind = str(data).partition(":")[0] if isinstance(data, str | PathLike) else ""
+        found = name or _RECIPES.get(kind)
+        if found is None:
+            listed = ", ".join(recipes.names())
+            said = f" for {data}" if kind else ""
+            raise GraphError(f"--recipe must be said{said}: one of {listed}, or a .toml file")
+        name = recipes.find(found)
+    return recipes.with_said(name, epochs=epochs, batch=batch, upscale=upscale, freeze=freeze, ternary=ternary)

@@ -1,0 +1,346 @@
+"""What a network computes, weighs and costs: counted, compared, explained, and put on machines."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import overload
+
+from rillet.analyses import cost as costing
+from rillet.analyses import energy as energies
+from rillet.analyses import explain as explaining
+from rillet.analyses import mcu
+from rillet.analyses.cost import CostTable
+from rillet.analyses.count import Convention, Count
+from rillet.analyses.count import count as count_graph
+from rillet.analyses.explain import Explained, Explanation
+from rillet.analyses.systolic import Systolic
+from rillet.analyses.systolic import systolic as on_array
+from rillet.api import checks
+from rillet.errors import GraphError, TargetError
+from rillet.ir.graph import Graph
+from rillet.models.compare import Comparison
+from rillet.models.compare import compare as compare_graphs
+from rillet.models.specifier import split
+from rillet.report.progress import Advance, shown
+from rillet.runtime.changes import one_of
+from rillet.system.options import Uses
+from rillet.targets import boards, catalogue, technology
+from rillet.targets.arrays import ArrayMachine
+from rillet.transforms.fold import without_weights
+from rillet.transforms.lowbit import TernaryReport
+from rillet.transforms.lowbit import census as census_graph
+
+EXPLAIN = Uses({"the whole network": ("--fps", "--board"), "--layer": ()})
+PICTURES = ("systolic", "energy", "roofline")
+"""What `cost_picture` shows."""
+
+
+def count(net: Graph, convention: str = "macs", *, bits: int | None = None) -> Count:
+    """MACs, parameters, activations and bytes of a network for one image, in all and by layer.
+
+    convention: `macs`, `thop-2020`, `pthflops`, `slim` or `keras`: what is counted. bits: of weights and activations,
+    those of the network by default. Raises GraphError for another convention and for bits that are not 1 to 32.
+
+    >>> import rillet
+    >>> found = rillet.count(rillet.load("mobilenet_v2"))
+    >>> found.macs, found.params
+    (300774272, 3504872)
+    >>> found
+    <Count mobilenet_v2: 300,774,272 MACs, 3,504,872 parameters, 151 layers>
+    """
+    chosen = Convention(one_of("--convention", convention, tuple(one.value for one in Convention)))
+    return count_graph(checks.graph(net), chosen, bits)
+
+
+def census(net: Graph) -> TernaryReport:
+    """How many weights are ternary or binary, and how many are positive, zero and negative.
+
+    Raises GraphError for a network without weights.
+
+    >>> import rillet
+    >>> from rillet.api.analysis import census
+    >>> census(rillet.load("microbotnet:width=0.32,seed=0")).tensors
+    0
+    """
+    return census_graph(checks.graph(net))
+
+
+def compare(nets: Sequence[Graph], *, bits: int = 8, progress: Advance | None = None) -> Comparison:
+    """Networks side by side: MACs, parameters, bytes layer by layer and streamed, published accuracy.
+
+    bits: of weights and activations, 8 or 32. progress: takes networks done, and how many there are. Raises GraphError
+    for fewer than two networks, and for other bits.
+
+    >>> import rillet
+    >>> half = rillet.load("mobilenet_v2:width=0.5,resolution=96")
+    >>> rillet.compare([rillet.load("mobilenet_v2:resolution=96"), half]).networks[1].macs
+    18885440
+    """
+    found = [checks.graph(net, "networks") for net in nets]
+    with shown("counting and planning", progress) as advance:
+        return Comparison(bits, compare_graphs(found, bits, advance))
+
+
+@overload
+def explain(
+    net: Graph,
+    layer: None = None,
+    *,
+    fps: float | None = None,
+    board: "int | str | None" = None,
+    bits: int | None = None,
+) -> Explained: ...
+@overload
+def explain(
+    net: Graph, layer: str, *, fps: None = None, board: None = None, bits: int | None = None
+) -> Explanation: ...
+@overload
+def explain(
+    net: Graph,
+    layer: str | None,
+    *,
+    fps: float | None = None,
+    board: "int | str | None" = None,
+    bits: int | None = None,
+) -> Explained | Explanation: ...
+def explain(
+    net: Graph,
+    layer: str | None = None,
+    *,
+    fps: float | None = None,
+    board: "int | str | None" = None,
+    bits: int | None = None,
+) -> Explained | Explanation:
+    """What each convolution computes, what its depthwise-separable pair saves, and what the network asks of a machine.
+
+    layer: that one alone. fps: images a second that the machine must do, 30 by default. board: its memory in bytes, or
+    as `256KiB`, which is the default. Raises GraphError for an unknown layer, TargetError for what is no size.
+
+    >>> import rillet
+    >>> net = rillet.load("mobilenet_v1:width=0.25,resolution=96")
+    >>> rillet.explain(net).demand.operations_per_second
+    464709120.0
+    >>> round(rillet.explain(net, "block3.depthwise").ratio, 3)
+    0.142
+    """
+    net = checks.graph(net)
+    EXPLAIN.check("the whole network" if layer is None else "--layer", {"--fps": fps, "--board": board})
+    if layer is not None:
+        return explaining.explain_layer(net, layer, bits)
+    size = checks.size("256KiB" if board is None else board, "--board")
+    assert size is not None
+    asked = explaining.demand(net, 30.0 if fps is None else fps, size, bits)
+    return Explained(asked, explaining.explain(net, bits))
+
+
+def fit(
+    net: Graph,
+    target: str | Sequence[str] = "nano33ble",
+    *,
+    bits: int | None = None,
+    weight_bits: int | None = None,
+    remedies: bool = True,
+) -> mcu.Fits:
+    """Whether a network fits a board's RAM and flash, by how much not, and the smallest changes that make it fit.
+
+    target: a board, a .toml file, several of them, or `all`; changes are sought for one alone. bits: of activations, 8
+    or 32, those of the network by default. weight_bits: weights of no more than so many. Raises TargetError for an
+    unknown board and for other bits.
+
+    >>> import rillet
+    >>> found = rillet.fit(rillet.load("mobilenet_v1:width=0.25,resolution=96"), "nano33ble", bits=8)
+    >>> found.fits, found.rows[0].ram_bytes < 64 * 1024
+    (True, True)
+    """
+    net = checks.graph(net)
+    names = boards.names() if target == "all" else (target,) if isinstance(target, str) else tuple(target)
+    found = tuple(catalogue.need(catalogue.load(name), (boards.Board,), "fit", name) for name in names)
+    if not found:
+        raise TargetError("target must be a board or several, got none")
+    rows = mcu.fit_all(net, found, bits, weight_bits)
+    if not remedies or len(names) > 1:
+        return mcu.Fits(rows, found, ())
+    words = split(net.name)[1]
+    width = float(words.get("width", "1"))
+    helping = mcu.remedies(net, found[0], _again(net), bits=bits, weight_bits=weight_bits, width=width)
+    return mcu.Fits(rows, found, helping)
+
+
+def _again(net: Graph) -> mcu.Open | None:
+    """Makes a network of the zoo under other words, as its channels are rounded in a way of its own; None for another,
+    whatever it is called.
+    """
+    from rillet.models.opening import open_model
+    from rillet.zoo.registry import NETWORKS
+
+    base, words = split(net.name)
+    if base not in NETWORKS:
+        return None
+
+    def opened(changed: dict[str, str]) -> Graph:
+        said = ",".join(f"{key}={word}" for key, word in {**words, **changed}.items())
+        return open_model(f"{base}:{said}" if said else base).graph
+
+    try:
+        same = without_weights(opened({})).nodes == without_weights(net).nodes
+    except (GraphError, TargetError):
+        return None
+    return opened if same else None
+
+
+def cost(
+    net: Graph,
+    targets: str | Sequence[str] = "all",
+    *,
+    fps: float = 30.0,
+    node: str = "45nm",
+    bits: int | None = None,
+    progress: Advance | None = None,
+) -> CostTable:
+    """A network on machines of all kinds, side by side: memory, cycles, images a second, energy, and fit.
+
+    targets: names or .toml files of arrays, chips and boards; `all` stands for every one that Rillet has. fps: images
+    a second that are asked for. node: technology of energy, `45nm`, `7nm` or a .toml file. bits: 8 or 32 on boards,
+    instead of the network's own. progress: takes machines done, and how many there are. Raises TargetError for an
+    unknown machine or technology.
+
+    >>> import rillet
+    >>> net = rillet.load("mobilenet_v1:width=0.25,resolution=96")
+    >>> found = rillet.cost(net, ["nano33ble", "systolic_64x64"], bits=8)
+    >>> [one.fits for one in found.targets]
+    [True, True]
+    >>> found
+    <CostTable mobilenet_v1:width=0.25,resolution=96: fits 2 of 2 machines>
+    """
+    net, at = checks.graph(net), technology.load(node)
+    said = (targets,) if isinstance(targets, str) else tuple(targets)
+    known = catalogue.names(costing.KINDS)
+    names = dict.fromkeys(name for word in said for name in (known if word == "all" else (word,)))
+    machines = [(name, catalogue.need(catalogue.load(name), costing.MACHINES, "cost", name)) for name in names]
+    if not machines:
+        raise TargetError("targets must be a machine or several, got none")
+    with shown("planning", progress) as advance:
+        found = costing.costs(net, machines, at, fps, bits, advance)
+    return CostTable(net.name, fps, at.name, found, tuple(machine for _, machine in machines), at)
+
+
+def cost_page(net: Graph, found: CostTable, path: "str | Path") -> None:
+    """Writes a cost table as a page with pictures (.html), as Markdown (.md) or as comma-separated values (.csv).
+
+    Raises GraphError for another suffix, BuildError where the file cannot be written.
+    """
+    from rillet.report import cost as report
+    from rillet.report import tables
+    from rillet.system.files import write_file
+
+    out = checks.path(path, "path")
+    match check_page(out).suffix:
+        case ".md":
+            text = tables.as_markdown(report.machines(found.targets, found.technology, wide=True))
+        case ".csv":
+            text = tables.as_csv(report.exact(found.targets, found.technology))
+        case _:
+            with shown("drawing"):
+                text = report.page(net, found.targets, found.machines, found.technology)
+    write_file(out, text.encode())
+
+
+def check_page(path: Path) -> Path:
+    """The path, if `cost_page` can write it; raises GraphError if not."""
+    one_of("--out: suffix", path.suffix, (".html", ".md", ".csv"))
+    return path
+
+
+def cost_picture(net: Graph, what: str, target: str | None = None, node: str | None = None) -> str:
+    """The picture of what a network costs on a machine, as SVG: `systolic` cycles, `energy`, or its `roofline`.
+
+    target: a systolic array for `systolic`, any machine for the others; energy without one is that of a row plan.
+    node: technology of energy, 45nm by default. Raises TargetError for what does not go together.
+    """
+    from rillet.analyses.roofline import roofline
+    from rillet.report import roofline as roof
+    from rillet.report import spending
+
+    net = checks.graph(net)
+    one_of("--cost", what, PICTURES)
+    asked = f"--cost {what}"
+    if what == "energy":
+        at = technology.load(node or "45nm")
+        machine = catalogue.need(catalogue.load(target), costing.MACHINES, asked, target) if target else None
+        return spending.energy(net, costing.energy_on(net, machine, at), at)
+    found = catalogue.load(target or "systolic_64x64")
+    if what == "roofline":
+        return roof.svg(net, roofline(net, catalogue.need(found, costing.MACHINES, asked, target)))
+    machine = catalogue.need(found, (ArrayMachine,), asked, target)
+    return spending.cycles(net, costing.on_array(net, machine), machine.name)
+
+
+def energy(
+    net: Graph,
+    *,
+    node: str = "45nm",
+    bits: int | str = 8,
+    accumulator: int | str = 32,
+    weight_bits: int | None = None,
+    schedule: str = "layerwise",
+    memory: str | None = None,
+    array: int | None = None,
+) -> energies.Energy:
+    """The energy of an image in microjoules: arithmetic, weights and activations, each figure with a band.
+
+    node: technology, `45nm`, `7nm` or a .toml file. bits, accumulator: types of operands and sums, such as 8, `int8` or
+    `bf16`. schedule: `layerwise`, `stream` or `systolic`: how often each value is read. memory: that which weights are
+    read from. array: rows and columns of the systolic array, 64 by default. Raises TargetError for what the technology
+    does not have.
+
+    >>> import rillet
+    >>> found = rillet.energy(rillet.load("mobilenet_v1:width=0.25,resolution=96"), schedule="stream")
+    >>> found.low_uj < found.total_uj < found.high_uj
+    True
+    """
+    net, at = checks.graph(net), technology.load(node)
+    return energies.energy(
+        net,
+        at,
+        bits=bits,
+        accumulator=accumulator,
+        weight_bits=weight_bits,
+        schedule=schedule,
+        weight_memory=memory,
+        traffic=energies.traffic_under(net, schedule, array),
+    )
+
+
+def systolic(
+    net: Graph,
+    *,
+    rows: int = 64,
+    columns: int = 64,
+    dataflow: str = "os",
+    convention: str = "exact",
+    hardware: str = "systolic",
+    exact_maps: bool = False,
+    sram: float | None = None,
+    dram: float | None = None,
+) -> Systolic:
+    """The cycles of a network on a systolic array of `rows` x `columns`, layer by layer.
+
+    dataflow: the stationary operand, `os` (outputs), `ws` (weights) or `is` (inputs). convention: whose cycles,
+    `exact`, `scalesim` or `fuse` (docs/systolic.md). hardware: `systolic`, or `fuse` with a broadcast in each row.
+    exact_maps: the true output sizes instead of SCALE-Sim's. sram, dram: bytes a cycle that buffers and memory give.
+    Raises TargetError for what does not go together.
+
+    >>> import rillet
+    >>> rillet.systolic(rillet.load("mobilenet_v1:width=0.25,resolution=96"), rows=16, columns=16).macs
+    7745152
+    """
+    return on_array(
+        checks.graph(net),
+        rows=rows,
+        columns=columns,
+        dataflow=dataflow,
+        convention=convention,
+        hardware=hardware,
+        exact_maps=exact_maps,
+        sram_bytes_per_cycle=sram,
+        dram_bytes_per_cycle=dram,
+    )
