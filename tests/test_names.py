@@ -63,7 +63,7 @@ def network(dtype: DType = DType.I8) -> Graph:
     both = b.add(Add(), first, deep)
     constant = b.add(Constant(dtype), shape=Shape(1, 1, 4))
     wide = b.add(Concat(), both, deep) if dtype is not DType.U8 else both
-    larger = b.add(Resize(7, 9), wide, same=True)
+    larger = b.add(Resize(tuple(y * 3 // 7 for y in range(7)), tuple(x // 3 for x in range(9))), wide, same=True)
     pooled = b.add(Pool(PoolKind.AVERAGE, Window((7, 9))), larger, same=True)
     classes = b.add(b.conv(4), pooled)
     moved = b.add(Add(), classes, constant)

@@ -6,23 +6,23 @@ import numpy as np
 
 from rillet.backends.c.calls import c_type
 from rillet.backends.c.constants import definition, outside_name, outside_value
+from rillet.backends.c.context import context_lines
 from rillet.backends.c.data import program_arrays, weight_files
 from rillet.backends.c.entry import (
     advance,
     batch_arguments,
     entry_points,
     outputs_of,
-    reads_pushed,
     run_arguments,
 )
-from rillet.backends.c.image import LENT, input_of, lends_image
+from rillet.backends.c.image import input_of, lends_image, lent, reads_pushed
 from rillet.backends.c.names import Named, named, shown
 from rillet.backends.c.pairwise import pairwise_constants
 from rillet.backends.c.reads import needs_outside
 from rillet.backends.c.rows import outside_rows, used_tiles
 from rillet.backends.c.stages import accessor, constant_accessor, stage_text
 from rillet.backends.c.storage import as_stored
-from rillet.backends.c.threads import argument, last_fields, parameter
+from rillet.backends.c.threads import parameter
 from rillet.backends.c.tiles import tiles_header
 from rillet.ir.graph import Array, Node
 from rillet.ir.ops import Constant, Input
@@ -53,9 +53,11 @@ _HEADERS = {
 }
 _THREAD_INCLUDES = "\n#include <stdlib.h>"
 _STOP = (
-    "/* Ends the threads that net_start began; the next net_start begins them again. Nobody has to call it. */",
-    "void net_stop(void);",
+    "/* Ends the threads that net_start began; the next net_start begins them again. To be called before the context's",
+    "   memory goes. */",
+    "void net_stop(net_context *net);",
 )
+_ARENA_ALIGN = 4
 _ARENA_SPARE_BYTES = 256
 """Behind the arena of a host plan: vectors may read past the end of what they need, and use nothing of it."""
 
@@ -89,6 +91,8 @@ def emit(plan: RowPlan, profile: bool = False) -> dict[str, str]:
             out["kernels/channels.h"] = (kernels / "channels.h").read_text()
         else:
             out[f"kernels/{name}"] = (kernels / name).read_text()
+    if plan.threads > 1:
+        out["kernels/crew.h"] = (kernels / "crew.h").read_text()
     return out
 
 
@@ -118,40 +122,62 @@ def _values(node: Node) -> int:
 def _header(known: Named) -> str:
     plan = known.plan
     source, outputs = input_of(plan), outputs_of(plan)
+    spare = 0 if plan.host is None else _ARENA_SPARE_BYTES
     lines = [
         f"/* {known.graph}: {plan.graph.macs} multiply-accumulates an image,"
         f" {plan.arena_bytes} bytes of activations. */",
         "#ifndef NET_H",
         "#define NET_H",
         "#include <stdint.h>",
+        *(['#include "kernels/crew.h"'] if plan.threads > 1 else []),
+        "",
+        "#ifdef __cplusplus",
+        'extern "C" {',
+        "#endif",
         "",
         f"#define NET_INPUT_HEIGHT {source.shape.height}",
         f"#define NET_INPUT_WIDTH {source.shape.width}",
         f"#define NET_INPUT_CHANNELS {source.shape.channels}",
         *(f"#define NET_OUTPUT{end.upper()}_SIZE {_values(node)}" for end, node in outputs),
-        f"#define NET_ARENA_BYTES {plan.arena_bytes}",
+        *([f"#define NET_THREADS {plan.threads}"] if plan.threads > 1 else []),
+        "/* The arena holds all activations{}. */".format(
+            f", and {spare} bytes behind them that vectors may read past" if spare else ""
+        ),
+        f"#define NET_ARENA_BYTES {plan.arena_bytes + spare}",
+        f"#define NET_ARENA_ALIGN {_ARENA_ALIGN if plan.host is None else HOST_ALIGNMENT}",
+        "/* Defines one. */",
+        "#define NET_ARENA(name) static uint8_t name[NET_ARENA_BYTES] __attribute__((aligned(NET_ARENA_ALIGN)))",
+        "",
         f"typedef {c_type(source.type)} net_input_t;",
         *(f"typedef {c_type(node.type)} net_output{end}_t;" for end, node in outputs),
         "",
+        *context_lines(plan),
+        "",
+        "/* The sizes of both, for callers that cannot read this. */",
+        "extern const int32_t net_context_bytes, net_arena_bytes;",
+        "",
+        "/* Begins a context's life, in an arena that no other context has: NET_ARENA_BYTES bytes aligned to",
+        "   NET_ARENA_ALIGN. Where net.c was compiled with NET_STATIC_ARENA, 0 means the one that it then has. */",
+        "void net_init(net_context *net, void *arena);",
         "/* Begins an image. */",
-        "void net_start(void);",
+        "void net_start(net_context *net);",
         "/* Takes the next row of the image, NET_INPUT_WIDTH x NET_INPUT_CHANNELS values; the last completes it. */",
-        "void net_push_row(const net_input_t *row);",
+        "void net_push_row(net_context *net, const net_input_t *row);",
         "/* The result, NET_OUTPUT_SIZE values, from the last row of an image to the first of the next. */",
-        *(f"const net_output{end}_t *net_output{end}(void);" for end, _ in outputs),
-        "/* All of the above for one image in memory. */",
+        *(f"const net_output{end}_t *net_output{end}(const net_context *net);" for end, _ in outputs),
+        "/* All of the above but net_init, for one image in memory. */",
         f"void net_run({run_arguments(plan)});",
         *(_batch_declaration(plan) if plan.host is not None else []),
         *(_STOP if plan.threads > 1 else []),
-        "/* The NET_ARENA_BYTES bytes that hold all activations. */",
-        "uint8_t *net_arena(void);",
+        "/* The context's arena. */",
+        "uint8_t *net_arena(const net_context *net);",
     ]
     if plan.resident:
         lines += [
             "/* Where the image lies in the arena; it is spent while the net runs. */",
-            "net_input_t *net_input(void);",
+            "net_input_t *net_input(const net_context *net);",
         ]
-    return "\n".join([*lines, "#endif", ""])
+    return "\n".join([*lines, "", "#ifdef __cplusplus", "}", "#endif", "#endif", ""])
 
 
 def _schedule(known: Named, stored: RowPlan, headers: list[str], profile: bool) -> str:
@@ -160,22 +186,21 @@ def _schedule(known: Named, stored: RowPlan, headers: list[str], profile: bool) 
     made = "a few pixels" if plan.host is None else "whole rows"
     include = [f'#include "kernels/{h}"' for h in headers]
     if plan.threads > 1:
-        include.insert(0, f"#define RILLET_THREADS {plan.threads}")
+        include.insert(0, "#define RILLET_THREADS NET_THREADS")
     parts = [
         f"/* {known.graph}, planned as {shown(plan.kind)}: {len(plan.segments)} segments.\n\n"
         f"   Each stage makes {made} as soon as the window that they need is there, then lets its readers run.\n"
         "   Segments follow one another; only whole maps pass between them. */",
         "\n".join(['#include "net.h"', '#include "net_weights.h"', *include])
         + f"{_THREAD_INCLUDES if plan.threads > 1 else ''}\n#include <string.h>\n",
-        _arena(plan),
-        *([_counters(plan)] if plan.threads == 1 else [_threads(stored)]),
         _trace(plan),
         *([_profile(plan)] if profile else []),
         *_outsides(stored),
         *(constant_accessor(known, node) for node in graph.nodes if isinstance(node.op, Constant)),
-        *([_lent(stored)] if lends_image(plan) else []),
         *(
-            accessor(known, graph, buffer, LENT if lends_image(plan) and buffer.name == input_of(plan).name else "")
+            accessor(
+                known, graph, buffer, lent(plan) if lends_image(plan) and buffer.name == input_of(plan).name else ""
+            )
             for buffer in plan.buffers.values()
             if buffer.kind in (BufferKind.MAP, BufferKind.RING)
         ),
@@ -186,53 +211,6 @@ def _schedule(known: Named, stored: RowPlan, headers: list[str], profile: bool) 
         parts.append(_segment(known, stored, index, segment, profile))
     parts.append(entry_points(plan, profile))
     return "\n".join(parts)
-
-
-def _arena(plan: RowPlan) -> str:
-    spare, place = (
-        (0, "") if plan.host is None else (_ARENA_SPARE_BYTES, f" __attribute__((aligned({HOST_ALIGNMENT})))")
-    )
-    words = -(-(plan.arena_bytes + spare) // 4)
-    return f"static int32_t words[{words}]{place};\nstatic uint8_t *const arena = (uint8_t *)words;\n"
-
-
-def _counters(plan: RowPlan) -> str:
-    names = [f"of_{node.name}" for node in plan.graph.nodes]
-    pools = [f"of_{s.node}" for g in plan.segments for s in g.stages if s.kernel is Kernel.GLOBAL_POOL]
-    lines = [
-        "/* Pixels of each value that have been made. */",
-        "static struct {",
-        f"  uint32_t {', '.join(names)};",
-        "} made;\n",
-    ]
-    if pools:
-        lines += ["/* Pixels that each global pool has taken in. */", "static struct {"]
-        lines += [f"  uint32_t {', '.join(pools)};", "} taken;\n"]
-    return "\n".join(lines)
-
-
-def _threads(plan: RowPlan) -> str:
-    """What each thread knows of its way through the schedule."""
-    names = [f"of_{node.name}" for node in plan.graph.nodes]
-    pools = [f"of_{s.node}" for g in plan.segments for s in g.stages if s.kernel is Kernel.GLOBAL_POOL]
-    lines = [
-        "/* A thread: pixels of each value that have been made, pixels that each global pool has taken in, and when it",
-        "   last wrote or read what others read or write. */",
-        "typedef struct {",
-        "  rillet_place place;",
-        f"  struct {{ uint32_t {', '.join(names)}; }} made;",
-        *([f"  struct {{ uint32_t {', '.join(pools)}; }} taken;"] if pools else []),
-        *([f"  struct {{ uint64_t {', '.join(last_fields(plan))}; }} last;"] if last_fields(plan) else []),
-        "} __attribute__((aligned(64))) net_thread;\n",
-        "static net_thread threads[RILLET_THREADS];",
-        "static rillet_progress progress[RILLET_THREADS];",
-        "static rillet_gate gate;",
-        "static rillet_crew crew;",
-        "/* Within the schedule. */",
-        "#define made (self->made)",
-        *(["#define taken (self->taken)"] if pools else []),
-    ]
-    return "\n".join([*lines, ""])
 
 
 def _trace(plan: RowPlan) -> str:
@@ -247,7 +225,7 @@ def _trace(plan: RowPlan) -> str:
             "/* The same for bytes that are kept with their first bit flipped. */\n"
             "#define SEEN_FLIPPED(index, at, from, n, bytes) \\\n"
             f"{together}{alone}"
-            "  rillet_flip(at(from), net_trace[index] + (from) * (bytes), n * (bytes))"
+            "  rillet_flip(at(self, from), net_trace[index] + (from) * (bytes), n * (bytes))"
             f"{after}\n"
         )
     return (
@@ -257,7 +235,7 @@ def _trace(plan: RowPlan) -> str:
         "#define SEEN(index, at, from, n, bytes) \\\n"
         f"{together}{alone}"
         "  for (int32_t seen = 0; seen < n; seen++) \\\n"
-        "    memcpy(net_trace[index] + ((from) + seen) * (bytes), at((from) + seen), bytes)"
+        "    memcpy(net_trace[index] + ((from) + seen) * (bytes), at(self, (from) + seen), (bytes))"
         f"{after}\n"
         f"{flipped}"
         "#else\n#define SEEN(index, at, from, n, bytes) (void)0\n"
@@ -284,7 +262,7 @@ def _profile(plan: RowPlan) -> str:
 
 def _profiled(plan: RowPlan, stage: Stage) -> str:
     """A macro of a stage's name, behind its function: it does not expand within itself, so the function is called."""
-    name, call = f"run_{stage.node}", f"run_{stage.node}({argument(plan)})"
+    name, call = f"run_{stage.node}", f"run_{stage.node}(self)"
     index = [s.node for segment in plan.segments for s in segment.stages].index(stage.node)
     if plan.threads > 1:
         # The clocks are the caller's.
@@ -292,7 +270,7 @@ def _profiled(plan: RowPlan, stage: Stage) -> str:
             f"#define {name}(self) \\\n  do {{ \\\n    if (self->place.part) {call}; \\\n"
             f"    else RILLET_PROFILED(profile, {index}, {call}); \\\n  }} while (0)\n"
         )
-    return f"#define {name}() RILLET_PROFILED(profile, {index}, {call})\n"
+    return f"#define {name}(self) RILLET_PROFILED(profile, {index}, {call})\n"
 
 
 def _outsides(plan: RowPlan) -> list[str]:
@@ -318,16 +296,9 @@ def _pushed(known: Named) -> str:
     name, kind = source.name, c_type(source.type)
     return (
         f"/* {known.nodes[source.name]}: the row being pushed, in the caller's memory */\n"
-        f"static const {kind} *pushed;\n"
-        f"static inline const {kind} *at_{name}(uint32_t i)\n"
-        f"{{ return pushed + i % {source.shape.width} * {source.shape.channels}; }}\n"
+        f"static inline const {kind} *at_{name}(const net_context *self, int32_t i)\n"
+        f"{{ return self->pushed + i % {source.shape.width} * {source.shape.channels}; }}\n"
     )
-
-
-def _lent(plan: RowPlan) -> str:
-    # A thread may look once more for rows of an image that was given up, while the caller begins the next.
-    kind = c_type(input_of(plan).type) + (" *_Atomic " if plan.threads > 1 else " *")
-    return f"/* The image of net_run, in the caller's memory; none while rows are pushed. */\nstatic {kind}{LENT};\n"
 
 
 def _segment(known: Named, plan: RowPlan, index: int, segment: Segment, profile: bool) -> str:
@@ -341,8 +312,8 @@ def _segment(known: Named, plan: RowPlan, index: int, segment: Segment, profile:
     name = driver.name
     together = "  rillet_together(&self->place);\n" if plan.threads > 1 else ""
     parts.append(
-        f"static void segment_{index + 1}({parameter(plan)})\n{{\n{together}  made.of_{name} = 0;\n"
-        f"  while (made.of_{name} < {driver.shape.pixels}) {{\n"
+        f"static void segment_{index + 1}({parameter(plan)})\n{{\n{together}  self->made.of_{name} = 0;\n"
+        f"  while (self->made.of_{name} < {driver.shape.pixels}) {{\n"
         + "\n".join(advance(plan, segment, driver, "    "))
         + "\n  }\n}\n"
     )

@@ -58,7 +58,7 @@ def pairwise_lines(plan: RowPlan, stage: Stage, k: Pairwise, low: str, high: str
     numbers = [*reals, *map(str, integers)]
     first, channels, name = threads.piece(stage)[0], node.shape.channels, node.name
     sides = [source_at(graph, source, node, first) for source in node.inputs]
-    places = ", ".join([*sides, f"at_{name}(made.of_{name} + {first})"])
+    places = ", ".join([*sides, f"at_{name}(self, self->made.of_{name} + {first})"])
     pixels, with_one = threads.piece_pixels(stage), graph.by_name[node.inputs[1]].shape != node.shape
     kernel, sizes = ("pairs_with_one", f"{pixels}, {channels}") if with_one else ("pairs", f"{pixels} * {channels}")
     lines = [*threads.each_piece(node, stage), f"    rillet_{kernel}({places},", f"      {sizes}, constants);"]

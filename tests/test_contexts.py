@@ -1,0 +1,89 @@
+"""Programs are re-entrant: contexts of one program side by side, and programs of several networks in one."""
+
+import subprocess
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rillet.backends import reference
+from rillet.backends.c.emit import emit
+from rillet.backends.c.flags import machine_flags
+from rillet.ir.graph import Graph
+from rillet.plan.host.planner import plan_host
+from rillet.plan.rows.plan import RowPlan
+from rillet.plan.rows.planner import plan_rows
+from rillet.runtime.run import Program
+from rillet.system.build import build_program
+from rillet.targets.host import this_host
+from test_c import SANITIZE, random_image
+from test_plan import residual
+
+PLANS = {
+    "rows": plan_rows,
+    "resident": lambda graph: plan_rows(graph, resident=True),
+    "host": lambda graph: plan_host(graph, this_host()),
+    "threads": lambda graph: plan_host(graph, this_host(), threads=2),
+}
+
+
+def run_both(plan: RowPlan, folder: Path, flags: tuple[str, ...]) -> None:
+    graph: Graph = plan.graph
+    images = [random_image(graph, seed) for seed in range(2)]
+    sources = emit(plan) | {"main.c": (Path(__file__).parent / "contexts.c").read_text()}
+    program = build_program(sources, (*machine_flags(plan), *flags, "-O1", "-pthread"))
+    (folder / "image.raw").write_bytes(b"".join(image.tobytes() for image in images))
+    command = [str(program), str(folder / "image.raw"), str(folder / "out.raw")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if "unexpected memory mapping" in done.stderr:  # where addresses are drawn from too wide a range
+        done = subprocess.run(["setarch", "-R", *command], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    expected = b"".join(reference.outputs(graph, image)[0].tobytes() for image in images)
+    assert (folder / "out.raw").read_bytes() == expected
+
+
+@pytest.mark.parametrize("kind", PLANS)
+def test_two_contexts_at_once(kind: str, tmp_path: Path) -> None:
+    """In turn row by row, and from two threads."""
+    run_both(PLANS[kind](residual(8, 8, 4)), tmp_path, SANITIZE)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", PLANS)
+def test_two_contexts_race_for_nothing(kind: str, tmp_path: Path) -> None:
+    run_both(PLANS[kind](residual(8, 8, 4)), tmp_path, ("-fsanitize=thread",))
+
+
+def test_a_static_arena(tmp_path: Path) -> None:
+    """Where the program is compiled with one, no arena means that."""
+    plan = plan_rows(residual(8, 8, 4))
+    sources = emit(plan)
+    sources["main.c"] = sources["main.c"].replace("NET_ARENA(arena);\n", "").replace("&net, arena", "&net, 0")
+    program = build_program(sources, (*SANITIZE, "-DNET_STATIC_ARENA"))
+    image = random_image(plan.graph)
+    (tmp_path / "image.raw").write_bytes(image.tobytes())
+    subprocess.run([program, tmp_path / "image.raw", tmp_path / "out.raw"], check=True, capture_output=True)
+    assert (tmp_path / "out.raw").read_bytes() == reference.outputs(plan.graph, image)[0].tobytes()
+
+
+def test_callers_threads_run_side_by_side() -> None:
+    """Two are inside the program at once, each in a context of its own."""
+    program = Program(plan_rows(residual(8, 8, 4)))
+    image = random_image(program._graph)
+    inside = threading.Barrier(2, timeout=60)
+    seen: list[int] = []
+
+    def work() -> None:
+        with program._context() as context:
+            inside.wait()
+            seen.append(context.pointer.value or 0)
+            inside.wait()
+
+    both = [threading.Thread(target=work) for _ in range(2)]
+    for thread in both:
+        thread.start()
+    for thread in both:
+        thread.join(60)
+    assert len(set(seen)) == 2
+    assert np.array_equal(program.run(image)[0], reference.outputs(program._graph, image)[0])
