@@ -2,6 +2,8 @@
 
    Each stage makes a few pixels as soon as the window that they need is there, then lets its readers run.
    Segments follow one another; only whole maps pass between them. */
+/* Written by Rillet VERSION, planned as rows. SHA-256 of graph and weights:
+   78a21f643aa5a9db175cb4d0e3765b34502cff61c1ca841978bb249fe0d7cc5a. */
 #include "net.h"
 #include "net_weights.h"
 #include "kernels/stream.h"

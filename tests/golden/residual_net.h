@@ -1,4 +1,6 @@
 /* random: 3888 multiply-accumulates an image, 180 bytes of activations. */
+/* Written by Rillet VERSION, planned as rows. SHA-256 of graph and weights:
+   78a21f643aa5a9db175cb4d0e3765b34502cff61c1ca841978bb249fe0d7cc5a. */
 #ifndef NET_H
 #define NET_H
 #include <stdint.h>
@@ -19,6 +21,12 @@ extern "C" {
 
 typedef int8_t net_input_t;
 typedef int8_t net_output_t;
+
+/* A real number is (stored - ZERO_POINT) * SCALE. */
+#define NET_INPUT_SCALE 0.11212789f
+#define NET_INPUT_ZERO_POINT 23
+#define NET_OUTPUT_SCALE 0.046625968f
+#define NET_OUTPUT_ZERO_POINT -19
 
 /* One run of the net: any number of them may go on side by side. The fields are the net's own. */
 typedef struct {

@@ -300,6 +300,7 @@ def emit(
     slower: SlowerOption = None,
     target: HostOption = None,
     threads: ThreadsOption = None,
+    prefix: Annotated[str, typer.Option(metavar="NAME", help="What all names of the program begin with.")] = "net",
     json_output: JsonOption = False,
 ) -> None:
     """Writes the network as a C99 program with a main.c that reads a raw image."""
@@ -310,11 +311,11 @@ def emit(
     made = make_plan(
         with_weights(open_named(model, weights=weights).graph), ram, objective, resident, target, slower, threads
     )
-    files = emit_c(made)
+    files = emit_c(made, prefix=prefix)
     write_folder(out, files)
     if json_output:
-        said = {"arena_bytes": made.arena_bytes, "build": build_line(made)}
+        said = {"arena_bytes": made.arena_bytes, "build": build_line(made, prefix)}
         print_json({"folder": str(out), "files": sorted(files), **said})
     else:
         say(f"{out}: {len(files)} files, {made.arena_bytes:,} bytes of activations; build and run with")
-        say(f"  {run_line(made, out)}")
+        say(f"  {run_line(made, out, prefix)}")

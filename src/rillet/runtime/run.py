@@ -3,7 +3,7 @@
 import ctypes
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -84,7 +84,7 @@ class Program:
         self._traces = [_raw(node) for node in graph.nodes] if trace else []
 
     @contextmanager
-    def _context(self) -> Iterator[Context]:
+    def _context(self) -> Generator[Context]:
         """A context that nobody else has until it is given back."""
         if self._alone:
             with self._lock:

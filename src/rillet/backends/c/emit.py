@@ -6,28 +6,25 @@ import numpy as np
 
 from rillet.backends.c.calls import c_type
 from rillet.backends.c.constants import definition, outside_name, outside_value
-from rillet.backends.c.context import context_lines
 from rillet.backends.c.data import program_arrays, weight_files
 from rillet.backends.c.entry import (
     advance,
-    batch_arguments,
     entry_points,
-    outputs_of,
-    run_arguments,
 )
+from rillet.backends.c.header import header, provenance
 from rillet.backends.c.image import input_of, lends_image, lent, reads_pushed
 from rillet.backends.c.names import Named, named, shown
 from rillet.backends.c.pairwise import pairwise_constants
+from rillet.backends.c.prefix import DEFAULT, checked, hidden, renamed_files
 from rillet.backends.c.reads import needs_outside
 from rillet.backends.c.rows import outside_rows, used_tiles
 from rillet.backends.c.stages import accessor, constant_accessor, stage_text
 from rillet.backends.c.storage import as_stored
 from rillet.backends.c.threads import parameter
 from rillet.backends.c.tiles import tiles_header
-from rillet.ir.graph import Array, Node
+from rillet.ir.graph import Array
 from rillet.ir.ops import Constant, Input
 from rillet.ir.types import DType
-from rillet.plan.host.planner import HOST_ALIGNMENT
 from rillet.plan.host.tilings import VECTORS
 from rillet.plan.rows.plan import BufferKind, Kernel, Packing, RowPlan, Segment, Stage
 
@@ -52,22 +49,17 @@ _HEADERS = {
     Kernel.DEPTHWISE_TILES: ("rows.h", "tiles.h"),
 }
 _THREAD_INCLUDES = "\n#include <stdlib.h>"
-_STOP = (
-    "/* Ends the threads that net_start began; the next net_start begins them again. To be called before the context's",
-    "   memory goes. */",
-    "void net_stop(net_context *net);",
-)
-_ARENA_ALIGN = 4
-_ARENA_SPARE_BYTES = 256
-"""Behind the arena of a host plan: vectors may read past the end of what they need, and use nothing of it."""
 
 
-def emit(plan: RowPlan, profile: bool = False) -> dict[str, str]:
+def emit(plan: RowPlan, profile: bool = False, prefix: str = DEFAULT) -> dict[str, str]:
     """The program's files: net.h, net.c, net_weights.h, net_weights.c, main.c and the kernels it uses.
 
-    With `profile`, the program also counts the clock's ticks and the calls of each stage, in the plan's order.
+    With `profile`, the program also counts the clock's ticks and the calls of each stage, in the plan's order. All that
+    others see of it begins with the prefix instead of `net`, files too; raises Unsupported for what is no prefix.
     """
-    known = named(plan)
+    checked(prefix)
+    known, told = hidden(named(plan))
+    image, made_by = plan.graph.image, provenance(plan.graph, plan.kind)
     plan = known.plan
     stored = as_stored(plan)
     arrays = program_arrays(stored, plan.graph) | _outside_rows(stored)
@@ -79,8 +71,8 @@ def emit(plan: RowPlan, profile: bool = False) -> dict[str, str]:
     headers = ["stream.h", "rescale.h", *vectors, *sorted(used), *more]
     kernels = files("rillet.backends.c") / "kernels"
     out = {
-        "net.h": _header(known),
-        "net.c": _schedule(known, stored, headers, profile),
+        "net.h": header(known, image, made_by),
+        "net.c": _schedule(known, stored, headers, made_by, profile),
         **weight_files(arrays, plan.host),
         "main.c": (files("rillet.backends.c") / "main.c").read_text(),
     }
@@ -93,14 +85,7 @@ def emit(plan: RowPlan, profile: bool = False) -> dict[str, str]:
             out[f"kernels/{name}"] = (kernels / name).read_text()
     if plan.threads > 1:
         out["kernels/crew.h"] = (kernels / "crew.h").read_text()
-    return out
-
-
-def _batch_declaration(plan: RowPlan) -> list[str]:
-    return [
-        "/* The same for so many images, one after another in memory as their outputs are, within the same arena. */",
-        f"void net_run_batch({batch_arguments(plan)});",
-    ]
+    return renamed_files(out, prefix, told)
 
 
 def _headers(plan: RowPlan, stage: Stage) -> tuple[str, ...]:
@@ -114,73 +99,7 @@ def _headers(plan: RowPlan, stage: Stage) -> tuple[str, ...]:
     return _HEADERS[Kernel.SIGN] if stage.kernel is Kernel.POOL and binary else _HEADERS[stage.kernel]
 
 
-def _values(node: Node) -> int:
-    """Elements of a value as C has them: those of binary ones are bytes of eight."""
-    return node.type.bytes // node.type.dtype.numpy.itemsize
-
-
-def _header(known: Named) -> str:
-    plan = known.plan
-    source, outputs = input_of(plan), outputs_of(plan)
-    spare = 0 if plan.host is None else _ARENA_SPARE_BYTES
-    lines = [
-        f"/* {known.graph}: {plan.graph.macs} multiply-accumulates an image,"
-        f" {plan.arena_bytes} bytes of activations. */",
-        "#ifndef NET_H",
-        "#define NET_H",
-        "#include <stdint.h>",
-        *(['#include "kernels/crew.h"'] if plan.threads > 1 else []),
-        "",
-        "#ifdef __cplusplus",
-        'extern "C" {',
-        "#endif",
-        "",
-        f"#define NET_INPUT_HEIGHT {source.shape.height}",
-        f"#define NET_INPUT_WIDTH {source.shape.width}",
-        f"#define NET_INPUT_CHANNELS {source.shape.channels}",
-        *(f"#define NET_OUTPUT{end.upper()}_SIZE {_values(node)}" for end, node in outputs),
-        *([f"#define NET_THREADS {plan.threads}"] if plan.threads > 1 else []),
-        "/* The arena holds all activations{}. */".format(
-            f", and {spare} bytes behind them that vectors may read past" if spare else ""
-        ),
-        f"#define NET_ARENA_BYTES {plan.arena_bytes + spare}",
-        f"#define NET_ARENA_ALIGN {_ARENA_ALIGN if plan.host is None else HOST_ALIGNMENT}",
-        "/* Defines one. */",
-        "#define NET_ARENA(name) static uint8_t name[NET_ARENA_BYTES] __attribute__((aligned(NET_ARENA_ALIGN)))",
-        "",
-        f"typedef {c_type(source.type)} net_input_t;",
-        *(f"typedef {c_type(node.type)} net_output{end}_t;" for end, node in outputs),
-        "",
-        *context_lines(plan),
-        "",
-        "/* The sizes of both, for callers that cannot read this. */",
-        "extern const int32_t net_context_bytes, net_arena_bytes;",
-        "",
-        "/* Begins a context's life, in an arena that no other context has: NET_ARENA_BYTES bytes aligned to",
-        "   NET_ARENA_ALIGN. Where net.c was compiled with NET_STATIC_ARENA, 0 means the one that it then has. */",
-        "void net_init(net_context *net, void *arena);",
-        "/* Begins an image. */",
-        "void net_start(net_context *net);",
-        "/* Takes the next row of the image, NET_INPUT_WIDTH x NET_INPUT_CHANNELS values; the last completes it. */",
-        "void net_push_row(net_context *net, const net_input_t *row);",
-        "/* The result, NET_OUTPUT_SIZE values, from the last row of an image to the first of the next. */",
-        *(f"const net_output{end}_t *net_output{end}(const net_context *net);" for end, _ in outputs),
-        "/* All of the above but net_init, for one image in memory. */",
-        f"void net_run({run_arguments(plan)});",
-        *(_batch_declaration(plan) if plan.host is not None else []),
-        *(_STOP if plan.threads > 1 else []),
-        "/* The context's arena. */",
-        "uint8_t *net_arena(const net_context *net);",
-    ]
-    if plan.resident:
-        lines += [
-            "/* Where the image lies in the arena; it is spent while the net runs. */",
-            "net_input_t *net_input(const net_context *net);",
-        ]
-    return "\n".join([*lines, "", "#ifdef __cplusplus", "}", "#endif", "#endif", ""])
-
-
-def _schedule(known: Named, stored: RowPlan, headers: list[str], profile: bool) -> str:
+def _schedule(known: Named, stored: RowPlan, headers: list[str], made_by: list[str], profile: bool) -> str:
     """net.c; `stored` is the plan over the graph as the program stores it."""
     plan, graph = known.plan, stored.graph
     made = "a few pixels" if plan.host is None else "whole rows"
@@ -191,7 +110,7 @@ def _schedule(known: Named, stored: RowPlan, headers: list[str], profile: bool) 
         f"/* {known.graph}, planned as {shown(plan.kind)}: {len(plan.segments)} segments.\n\n"
         f"   Each stage makes {made} as soon as the window that they need is there, then lets its readers run.\n"
         "   Segments follow one another; only whole maps pass between them. */",
-        "\n".join(['#include "net.h"', '#include "net_weights.h"', *include])
+        "\n".join([*made_by, '#include "net.h"', '#include "net_weights.h"', *include])
         + f"{_THREAD_INCLUDES if plan.threads > 1 else ''}\n#include <string.h>\n",
         _trace(plan),
         *([_profile(plan)] if profile else []),

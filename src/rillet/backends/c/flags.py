@@ -5,6 +5,7 @@ import shlex
 import string
 from pathlib import Path
 
+from rillet.backends.c.prefix import DEFAULT
 from rillet.plan.rows.plan import RowPlan
 
 MACHINE_FLAGS = {
@@ -35,15 +36,15 @@ def machine_flags(plan: RowPlan) -> tuple[str, ...]:
     return (*MACHINE_FLAGS[plan.host.kernels], *extras, _CONTRACT, *threads)
 
 
-def build_line(plan: RowPlan) -> str:
+def build_line(plan: RowPlan, prefix: str = DEFAULT) -> str:
     """The command that builds the program by hand."""
     words = ("cc", "-O3", "-std=c99", *machine_flags(plan), "-Wall", "-Wextra")
-    return " ".join((*words, "-o", "net", "main.c", "net.c", "net_weights.c", "-lm"))
+    return " ".join((*words, "-o", prefix, "main.c", f"{prefix}.c", f"{prefix}_weights.c", "-lm"))
 
 
-def run_line(plan: RowPlan, folder: Path) -> str:
+def run_line(plan: RowPlan, folder: Path, prefix: str = DEFAULT) -> str:
     """The command for a shell that builds the program in a folder and runs it."""
-    return f"cd {_word(str(folder))} && {build_line(plan)} && ./net IMAGE.raw"
+    return f"cd {_word(str(folder))} && {build_line(plan, prefix)} && ./{prefix} IMAGE.raw"
 
 
 def _word(path: str) -> str:
