@@ -70,7 +70,11 @@ static inline int8_t *at_n2(const net_context *self, int32_t i)
 /* n3: add, n0 6x6x2, n2 6x6x2 -> 6x6x2 */
 static void run_n3(net_context *const self)
 {
-  const rillet_add constants = {23, 1246996096, -1, -110, 1073741824, 0, 1332971944, -18, 39, -128, 127};
+  const rillet_add constants = {
+    .left_zero = 23, .left_mantissa = 1246996096, .left_shift = -1, .right_zero = -110,
+    .right_mantissa = 1073741824, .right_shift = 0, .mantissa = 1332971944, .shift = -18, .zero = 39, .low = -128,
+    .high = 127
+  };
   while (self->made.of_n3 < 36) {
     const int32_t n = 1;
     if (self->made.of_n0 < self->made.of_n3 + n || self->made.of_n2 < self->made.of_n3 + n) return;
@@ -84,9 +88,15 @@ static void run_n3(net_context *const self)
 /* n2: 3x3 convolution, stride 1x1, n1 6x6x2 -> 6x6x2 */
 static void run_n2(net_context *const self)
 {
-  const rillet_channels channels = {net_n2_weights, net_n2_bias, net_n2_mantissa, net_n2_shift, 0, -110, -128, 127};
+  const rillet_channels channels = {
+    .weights = net_n2_weights, .bias = net_n2_bias, .mantissa = net_n2_mantissa, .shift = net_n2_shift,
+    .weight_zero = 0, .zero = -110, .low = -128, .high = 127
+  };
   int16_t *const gathered = (int16_t *)(void *)(self->arena + 72);
-  const rillet_window window = {3, 3, 1, 1, 1, 1, 1, 1, 6, 6, 15, 2};
+  const rillet_window window = {
+    .kernel_height = 3, .kernel_width = 3, .stride_height = 1, .stride_width = 1, .top = 1, .left = 1,
+    .dilation_height = 1, .dilation_width = 1, .height = 6, .width = 6, .slots = 15, .pixel_bytes = 2
+  };
   while (self->made.of_n2 < 36) {
     const int32_t row = self->made.of_n2 / 6, column = self->made.of_n2 % 6;
     const int32_t n = 1;
@@ -109,9 +119,15 @@ static void run_n2(net_context *const self)
 /* n1: 3x3 convolution, stride 1x1, n0 6x6x2 -> 6x6x2 */
 static void run_n1(net_context *const self)
 {
-  const rillet_channels channels = {net_n1_weights, net_n1_bias, net_n1_mantissa, net_n1_shift, 0, 62, -128, 127};
+  const rillet_channels channels = {
+    .weights = net_n1_weights, .bias = net_n1_bias, .mantissa = net_n1_mantissa, .shift = net_n1_shift,
+    .weight_zero = 0, .zero = 62, .low = -128, .high = 127
+  };
   int16_t *const gathered = (int16_t *)(void *)(self->arena + 72);
-  const rillet_window window = {3, 3, 1, 1, 1, 1, 1, 1, 6, 6, 15, 2};
+  const rillet_window window = {
+    .kernel_height = 3, .kernel_width = 3, .stride_height = 1, .stride_width = 1, .top = 1, .left = 1,
+    .dilation_height = 1, .dilation_width = 1, .height = 6, .width = 6, .slots = 15, .pixel_bytes = 2
+  };
   while (self->made.of_n1 < 36) {
     const int32_t row = self->made.of_n1 / 6, column = self->made.of_n1 % 6;
     const int32_t n = 1;
@@ -136,9 +152,15 @@ static void run_n1(net_context *const self)
 /* n4: 3x3 convolution, stride 1x1, n3 6x6x2 -> 6x6x2 */
 static void run_n4(net_context *const self)
 {
-  const rillet_channels channels = {net_n4_weights, net_n4_bias, net_n4_mantissa, net_n4_shift, 0, -19, -128, 127};
+  const rillet_channels channels = {
+    .weights = net_n4_weights, .bias = net_n4_bias, .mantissa = net_n4_mantissa, .shift = net_n4_shift,
+    .weight_zero = 0, .zero = -19, .low = -128, .high = 127
+  };
   int16_t *const gathered = (int16_t *)(void *)(self->arena + 144);
-  const rillet_window window = {3, 3, 1, 1, 1, 1, 1, 1, 6, 6, 36, 2};
+  const rillet_window window = {
+    .kernel_height = 3, .kernel_width = 3, .stride_height = 1, .stride_width = 1, .top = 1, .left = 1,
+    .dilation_height = 1, .dilation_width = 1, .height = 6, .width = 6, .slots = 36, .pixel_bytes = 2
+  };
   while (self->made.of_n4 < 36) {
     const int32_t row = self->made.of_n4 / 6, column = self->made.of_n4 % 6;
     const int32_t n = 1;

@@ -16,6 +16,7 @@ from rillet.backends.c.constants import (
 )
 from rillet.backends.c.pairwise import pairwise_constants, pairwise_lines
 from rillet.backends.c.reads import await_pixels, await_window, outside_pixel, place_of, source_at, window_record
+from rillet.backends.c.records import record
 from rillet.backends.c.storage import offset
 from rillet.errors import Unsupported
 from rillet.ir.graph import Graph, Node
@@ -118,11 +119,11 @@ def _channels(graph: Graph, node: Node) -> str:
     assert isinstance(op, Conv)
     low, high = bounds(graph, node, op.activation)
     if node.type.quant is None:
-        return f"  const rillet_channels_f32 channels = {{net_{name}_weights, net_{name}_bias, {low}, {high}}};"
+        return record("rillet_channels_f32", "channels", (f"net_{name}_weights", f"net_{name}_bias", low, high))
     mantissa = "0" if op.rounding is Rounding.SHIFT else f"net_{name}_mantissa"
-    arrays = f"net_{name}_weights, net_{name}_bias, {mantissa}, net_{name}_shift"
-    numbers = f"{weight_zero(graph, node)}, {quant(graph, node).zero_point}, {low}, {high}"
-    return f"  const rillet_channels channels = {{{arrays}, {numbers}}};"
+    arrays = f"net_{name}_weights", f"net_{name}_bias", mantissa, f"net_{name}_shift"
+    numbers = weight_zero(graph, node), quant(graph, node).zero_point, low, high
+    return record("rillet_channels", "channels", (*arrays, *numbers))
 
 
 def _xnor(plan: RowPlan, node: Node, stage: Stage) -> Body:
@@ -360,7 +361,7 @@ def _arithmetic(plan: RowPlan, node: Node, stage: Stage) -> Body:
             sides = (zeros[0], k.left.mantissa, k.left.shift, zeros[1], k.right.mantissa, k.right.shift)
             numbers = (*sides, k.out.mantissa, k.out.shift, zeros[2], low, high)
         kind = "multiply" if isinstance(op, Multiply) else "add"
-        constants, more = [f"  const rillet_{kind} constants = {{{', '.join(map(str, numbers))}}};"], "constants"
+        constants, more = [record(f"rillet_{kind}", "constants", numbers)], "constants"
     return constants, await_pixels(graph, node), _over_pixels(plan, node, stage, kernel, more)
 
 

@@ -4,6 +4,7 @@ import numpy as np
 
 from rillet.backends.c.constants import folded_bias, outside_value
 from rillet.backends.c.packing import channel_rounding, integer_factors
+from rillet.backends.c.records import record
 from rillet.backends.c.rows import channels_record
 from rillet.ir.graph import Array, Graph
 from rillet.ir.ops import Conv
@@ -60,7 +61,7 @@ def lists(plan: RowPlan, stage: Stage, window: str) -> tuple[list[str], list[str
     scratch = f"self->arena + {plan.buffers[stage.scratch].offset}"
     constants = [
         channels_record(graph, node),
-        f"  static const rillet_lists lists = {{net_{name}_places, net_{name}_outputs, {channels}, {values}}};",
+        record("rillet_lists", "lists", (f"net_{name}_places", f"net_{name}_outputs", channels, values), static=True),
         f"  uint16_t *const values = (uint16_t *)(void *)({scratch});",
         f"  uint8_t *const channelwise = {scratch} + {places};",
     ]

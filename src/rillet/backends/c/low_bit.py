@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from rillet.backends.c.bounds import bounds
 from rillet.backends.c.constants import ROUNDINGS, quant
+from rillet.backends.c.records import record
 from rillet.ir.graph import Graph
 from rillet.ir.ops import Conv, Rounding
 from rillet.ir.types import DType
@@ -22,16 +23,16 @@ def channels(graph: Graph, stage: Stage) -> tuple[str, str]:
     levels = "0" if op.levels is None else f"net_{name}_levels"
     if node.type.quant is None:
         low, high = bounds(graph, node, op.activation)
-        arrays = f"net_{name}_weights, {levels}, net_{name}_bias, {low}, {high}"
-        return f"  const rillet_low_bit_f32 channels = {{{arrays}}};", f"0, {how}"
-    arrays = f"net_{name}_weights, {levels}, net_{name}_bias"
+        values = f"net_{name}_weights", levels, f"net_{name}_bias", low, high
+        return record("rillet_low_bit_f32", "channels", values), f"0, {how}"
+    arrays = f"net_{name}_weights", levels, f"net_{name}_bias"
     if node.type.dtype in (DType.BINARY, DType.I32):
         what = "RILLET_SIGNS" if node.type.dtype is DType.BINARY else "RILLET_SUMS"
-        return f"  const rillet_low_bit channels = {{{arrays}, 0, 0, 0, 0, 0}};", f"{what}, {how}"
+        return record("rillet_low_bit", "channels", (*arrays, 0, 0, 0, 0, 0)), f"{what}, {how}"
     low, high = bounds(graph, node, op.activation)
     mantissa = "0" if op.rounding is Rounding.SHIFT else f"net_{name}_mantissa"
-    numbers = f"{mantissa}, net_{name}_shift, {quant(graph, node).zero_point}, {low}, {high}"
-    return f"  const rillet_low_bit channels = {{{arrays}, {numbers}}};", f"{ROUNDINGS[op.rounding]}, {how}"
+    numbers = mantissa, f"net_{name}_shift", quant(graph, node).zero_point, low, high
+    return record("rillet_low_bit", "channels", (*arrays, *numbers)), f"{ROUNDINGS[op.rounding]}, {how}"
 
 
 def xnor(plan: RowPlan, stage: Stage, window: str, place: Callable[[str], str]) -> tuple[list[str], list[str]]:

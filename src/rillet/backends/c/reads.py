@@ -2,6 +2,7 @@
 
 from rillet.backends.c.constants import outside_name, outside_value
 from rillet.backends.c.image import input_of, lends_image, lent
+from rillet.backends.c.records import record
 from rillet.ir.graph import Graph, Node
 from rillet.ir.ops import Constant, Pad, Resize, op_window
 from rillet.plan.rows.plan import Kernel, RowPlan, Stage
@@ -67,7 +68,7 @@ def window_record(plan: RowPlan, node: Node) -> str:
         slots,
         source.type.pixel_bytes,
     )
-    return f"  const rillet_window window = {{{', '.join(map(str, numbers))}}};"
+    return record("rillet_window", "window", numbers)
 
 
 def needs_outside(node: Node, stage: Stage) -> bool:

@@ -9,6 +9,7 @@ from rillet.backends.c.bounds import bounds
 from rillet.backends.c.constants import outside_name, outside_value, quant
 from rillet.backends.c.image import input_of, lends_image
 from rillet.backends.c.packing import channel_rounding
+from rillet.backends.c.records import record
 from rillet.backends.c.tiles import DenseTile, DepthwiseTile, Tile, groups
 from rillet.ir.graph import Graph, Node
 from rillet.ir.ops import Conv, Rounding
@@ -62,16 +63,15 @@ def channels_record(graph: Graph, node: Node) -> str:
     assert isinstance(op, Conv)
     low, high = bounds(graph, node, op.activation)
     if node.type.quant is None:
-        return f"  static const rillet_channels_f32_tiles channels = {{net_{name}_bias, {low}, {high}}};"
+        return record("rillet_channels_f32_tiles", "channels", (f"net_{name}_bias", low, high), static=True)
     rounding = channel_rounding(graph, node)
-    integers = "0, 0, 0, 0"
+    integers = ["0", "0", "0", "0"]
     if not rounding.shown.all():
-        integers = ", ".join(f"net_{name}_{part}" for part in ("by_integers", "mantissa", "left", "right"))
+        integers = [f"net_{name}_{part}" for part in ("by_integers", "mantissa", "left", "right")]
     ways = (rounding.signed, rounding.careful, rounding.as_bits, op.rounding is Rounding.SINGLE)
-    steps = ", ".join(map(str, (*map(int, ways), rounding.centre)))
-    arrays = ", ".join(f"net_{name}_{part}" for part in ("bias", "scale", "nudge"))
-    numbers = f"{integers},\n    {steps}, {quant(graph, node).zero_point}, {low}, {high}"
-    return f"  static const rillet_channels_byte_tiles channels = {{\n    {arrays},\n    {numbers}}};"
+    arrays = [f"net_{name}_{part}" for part in ("bias", "scale", "nudge")]
+    numbers = (*map(int, ways), rounding.centre, quant(graph, node).zero_point, low, high)
+    return record("rillet_channels_byte_tiles", "channels", (*arrays, *integers, *numbers), static=True)
 
 
 # -- dense -----------------------------------------------------------------------------------------------------------
@@ -191,7 +191,7 @@ def _band(plan: RowPlan, node: Node, stage: Stage) -> Body:
         own = f" + self->place.part * {band_values(graph, node, most)}"
     constants = [
         f"  {value} *const in = ({value} *)(void *)(self->arena + {plan.buffers[stage.scratch].offset}){own};",
-        f"  const rillet_runs runs = {{{', '.join(map(str, numbers))}}};",
+        record("rillet_runs", "runs", numbers),
     ]
     fill, at = outside_value(graph, node), source.name
     padding = f"{op.window.padding[3]}, (uint8_t *)in"
@@ -296,7 +296,7 @@ def depthwise(plan: RowPlan, node: Node, stage: Stage, window: str) -> Body:
         f" + i{again} * {op.window.dilation[0]};",
         f"        rows[i] = at < 0 || at >= {source.shape.height}{'' if slots == high else f' || i >= {high}'}",
         f"                    ? {missing}",
-        f"                    : (const {value} *)rillet_row(window, at_{source.name}(self, 0), at);",
+        f"                    : (const {value} *)(const void *)rillet_row(window, at_{source.name}(self, 0), at);",
         "      }",
         f"      {value} *const out = at_{name}(self, self->made.of_{name}) + y * {node.shape.width * channels};",
     ]
