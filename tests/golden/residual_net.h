@@ -24,9 +24,9 @@ typedef int8_t net_output_t;
 
 /* A real number is (stored - ZERO_POINT) * SCALE. */
 #define NET_INPUT_SCALE 0.11212789f
-#define NET_INPUT_ZERO_POINT 23
+#define NET_INPUT_ZERO_POINT (23)
 #define NET_OUTPUT_SCALE 0.046625968f
-#define NET_OUTPUT_ZERO_POINT -19
+#define NET_OUTPUT_ZERO_POINT (-19)
 
 /* One run of the net: any number of them may go on side by side. The fields are the net's own. */
 typedef struct {

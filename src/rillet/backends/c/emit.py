@@ -59,7 +59,7 @@ def emit(plan: RowPlan, profile: bool = False, prefix: str = DEFAULT) -> dict[st
     """
     checked(prefix)
     known, told = hidden(named(plan))
-    image, made_by = plan.graph.image, provenance(plan.graph, plan.kind)
+    image, made_by = plan.graph.image, provenance(plan)
     plan = known.plan
     stored = as_stored(plan)
     arrays = program_arrays(stored, plan.graph) | _outside_rows(stored)

@@ -23,13 +23,15 @@ _ARENA_SPARE_BYTES = 256
 """Behind the arena of a host plan: vectors may read past the end of what they need, and use nothing of it."""
 
 
-def provenance(graph: Graph, kind: str) -> list[str]:
+def provenance(plan: RowPlan) -> list[str]:
     """A comment that tells where a program comes from: nothing of the machine or of the day."""
     from rillet import __version__
 
+    machine = "" if plan.host is None else f" for {shown(plan.host.kernels)}"
+
     return [
-        f"/* Written by Rillet {__version__}, planned as {shown(kind)}. SHA-256 of graph and weights:",
-        f"   {checksum(graph)}. */",
+        f"/* Written by Rillet {__version__}, planned as {shown(plan.kind)}{machine}. SHA-256 of graph and weights:",
+        f"   {checksum(plan.graph)}. */",
     ]
 
 
@@ -59,7 +61,7 @@ def _contract(plan: RowPlan, image: ImageSpec | None) -> list[str]:
     for word, node in ends:
         if node.type.quant is not None:
             scale, zero = _float(node.type.quant.scale), node.type.quant.zero_point
-            lines += [f"#define NET_{word}_SCALE {scale}", f"#define NET_{word}_ZERO_POINT {zero}"]
+            lines += [f"#define NET_{word}_SCALE {scale}", f"#define NET_{word}_ZERO_POINT ({zero})"]
     if lines:
         lines.insert(0, "/* A real number is (stored - ZERO_POINT) * SCALE. */")
     if image is None:
