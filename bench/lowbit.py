@@ -26,6 +26,7 @@ from rillet.plan.rows.plan import RowPlan
 from rillet.plan.rows.planner import plan_rows
 from rillet.runtime.verify import random_inputs
 from rillet.system.build import build_library
+from rillet.system.library import Context
 from rillet.targets.host import this_host
 from rillet.transforms.lowbit import unpack
 
@@ -53,6 +54,7 @@ class Clocked:
         graph = plan.graph
         self.library = ctypes.CDLL(str(build_library(emit(plan, profile=True), machine_flags(plan))))
         self.library.net_run.restype = None
+        self.context = Context(self.library)
         self.library.net_profile_clock.restype = ctypes.c_uint64
         out = graph.by_name[graph.outputs[0]].type
         self.arrays = [next(random_inputs(graph, 1)), np.zeros(out.shape.array, out.dtype.numpy)]
@@ -67,7 +69,7 @@ class Clocked:
         """Keeps the least ticks of some runs."""
         for _ in range(runs):
             ctypes.memset(self.ticks, 0, ctypes.sizeof(self.ticks))
-            self.library.net_run(*(ctypes.c_void_p(array.ctypes.data) for array in self.arrays))
+            self.library.net_run(self.context.pointer, *(ctypes.c_void_p(array.ctypes.data) for array in self.arrays))
             self.best = min(self.best, self.ticks[self.last])
 
     def ticks_per_us(self) -> float:

@@ -16,6 +16,9 @@ from rillet.errors import Unsupported
 from rillet.transforms.dequantize import dequantize
 from test_plan import residual
 
+EMPTY = "const int net_context_bytes = 1, net_arena_bytes = 1; void net_init(void) {} "
+"""What a caller of net_run needs beside it."""
+
 
 def test_a_list_is_read_and_none_means_all_that_are_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(peers.importlib.util, "find_spec", lambda name: name != "ncnn" or None)
@@ -98,7 +101,7 @@ def test_a_process_that_dies_is_told_with_its_signal(tmp_path: Path) -> None:
     made, job = started(residual(8, 8, 4), tmp_path)
     broken = tmp_path / "broken.so"
     source = tmp_path / "broken.c"
-    source.write_text("#include <stdlib.h>\nvoid net_run(void) { abort(); }\n")
+    source.write_text(f"#include <stdlib.h>\n{EMPTY}void net_run(void) {{ abort(); }}\n")
     from rillet.system.build import build_library
 
     broken = build_library({"broken.c": source.read_text()})
@@ -113,7 +116,7 @@ def test_a_process_that_hangs_is_ended(tmp_path: Path, monkeypatch: pytest.Monke
     from rillet.system.build import build_library
 
     made, job = started(residual(8, 8, 4), tmp_path)
-    source = "#include <unistd.h>\nunsigned sleep(unsigned);\nvoid net_run(void) { for (;;) sleep(1); }\n"
+    source = f"#include <unistd.h>\nunsigned sleep(unsigned);\n{EMPTY}void net_run(void) {{ for (;;) sleep(1); }}\n"
     monkeypatch.setattr(process, "START_SECONDS", 2)
     with pytest.raises(Unsupported, match="must answer within 2 s"):
         made.ask("start", **{**job, "file": str(build_library({"hang.c": source}))})

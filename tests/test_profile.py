@@ -23,6 +23,7 @@ from rillet.report import profile as report
 from rillet.report.tables import as_csv
 from rillet.runtime.run import Program
 from rillet.system.build import build_library
+from rillet.system.library import Context
 from rillet.transforms.dequantize import dequantize
 from test_cli import failed, rillet
 from test_plan import residual
@@ -49,7 +50,8 @@ def test_clocks_change_no_answer_and_count_every_stage(graph: Graph) -> None:
     outputs = [graph.by_name[name].type for name in dict.fromkeys(graph.outputs)]
     image = np.ascontiguousarray(random_image(graph))
     got = [np.empty(kind.shape.array, kind.dtype.numpy) for kind in outputs]
-    library.net_run(*(ctypes.c_void_p(array.ctypes.data) for array in (image, *got)))
+    context = Context(library)
+    library.net_run(context.pointer, *(ctypes.c_void_p(array.ctypes.data) for array in (image, *got)))
     for want, have in zip(Program(plan).run(image), got, strict=True):
         assert np.array_equal(want, have)
     stages = sum(len(segment.stages) for segment in plan.segments)

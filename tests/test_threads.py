@@ -31,6 +31,7 @@ from rillet.plan.rows.planner import plan_rows
 from rillet.runtime.run import Program
 from rillet.runtime.verify import first_difference
 from rillet.system.build import build_library, build_program
+from rillet.system.library import Context
 from rillet.targets.host import Host, this_host
 from rillet.transforms.dequantize import dequantize
 from rillet.transforms.fold import fold
@@ -209,10 +210,11 @@ def small() -> tuple[Program, Array, Array]:
 def test_images_may_stop_midway_and_begin_again(small: tuple[Program, Array, Array]) -> None:
     program, image, expected = small
     library, row = program._library, np.ascontiguousarray(image[0])
+    context = program._contexts[0].pointer
     for rows in (0, 1, 5):
-        library.net_start()
+        library.net_start(context)
         for _ in range(rows):
-            library.net_push_row(ctypes.c_void_p(row.ctypes.data))
+            library.net_push_row(context, ctypes.c_void_p(row.ctypes.data))
         if rows == 5:
             program.stop()
             program.stop()
@@ -237,7 +239,8 @@ def test_a_library_with_threads_can_be_unloaded() -> None:
     plan, image = plan_host(graph, HOST, threads=3), np.ascontiguousarray(random_image(graph))
     library = ctypes.CDLL(str(build_library(emit(plan), machine_flags(plan))))
     out = np.empty(graph.by_name[graph.outputs[0]].shape.array, np.int8)
-    library.net_run(ctypes.c_void_p(image.ctypes.data), ctypes.c_void_p(out.ctypes.data))
+    context = Context(library)
+    library.net_run(context.pointer, ctypes.c_void_p(image.ctypes.data), ctypes.c_void_p(out.ctypes.data))
     _ctypes.dlclose(library._handle)
     assert np.array_equal(out, reference.outputs(graph, image)[0])
 

@@ -3,6 +3,9 @@
 #include <stdlib.h>
 #include "net.h"
 
+NET_ARENA(arena);
+static net_context net;
+
 int main(int argc, char **argv)
 {
   const size_t count = (size_t)NET_INPUT_HEIGHT * NET_INPUT_WIDTH * NET_INPUT_CHANNELS;
@@ -10,7 +13,8 @@ int main(int argc, char **argv)
   net_input_t *image = malloc(count * sizeof *image);
   net_output_t *out = malloc(NET_OUTPUT_SIZE * sizeof *out);
   if (!to || !image || !out || fread(image, sizeof *image, count, in) != count) return 1;
-  net_run(image, out);
+  net_init(&net, arena);
+  net_run(&net, image, out);
   const int short_of = fwrite(out, sizeof *out, NET_OUTPUT_SIZE, to) != NET_OUTPUT_SIZE;
   free(image);
   free(out);

@@ -2,6 +2,8 @@
 
    Each stage makes a few pixels as soon as the window that they need is there, then lets its readers run.
    Segments follow one another; only whole maps pass between them. */
+/* Written by Rillet VERSION, planned as rows. SHA-256 of graph and weights:
+   78a21f643aa5a9db175cb4d0e3765b34502cff61c1ca841978bb249fe0d7cc5a. */
 #include "net.h"
 #include "net_weights.h"
 #include "kernels/stream.h"
@@ -10,20 +12,12 @@
 #include "kernels/dense.h"
 #include <string.h>
 
-static int32_t words[45];
-static uint8_t *const arena = (uint8_t *)words;
-
-/* Pixels of each value that have been made. */
-static struct {
-  uint32_t of_n0, of_n1, of_n2, of_n3, of_n4;
-} made;
-
 #ifdef NET_TRACE
 /* One whole map for each value, filled as its pixels are made. */
 uint8_t *net_trace[5];
 #define SEEN(index, at, from, n, bytes) \
   for (int32_t seen = 0; seen < n; seen++) \
-    memcpy(net_trace[index] + ((from) + seen) * (bytes), at((from) + seen), bytes)
+    memcpy(net_trace[index] + ((from) + seen) * (bytes), at(self, (from) + seen), (bytes))
 #else
 #define SEEN(index, at, from, n, bytes) (void)0
 #endif
@@ -41,155 +35,211 @@ static const int8_t outside_i8_39[2] = {
 };
 
 /* n3: 6x6x2, whole map, 72 bytes */
-static inline int8_t *at_n3(uint32_t i) { return (int8_t *)(arena + 0) + (i) * 2; }
+static inline int8_t *at_n3(const net_context *self, int32_t i)
+{
+  return (int8_t *)(void *)(self->arena) + i * 2;
+}
 
 /* n4: 6x6x2, whole map, 72 bytes */
-static inline int8_t *at_n4(uint32_t i) { return (int8_t *)(arena + 72) + (i) * 2; }
+static inline int8_t *at_n4(const net_context *self, int32_t i)
+{
+  return (int8_t *)(void *)(self->arena + 72) + i * 2;
+}
 
 /* n1: 6x6x2, ring of 15 pixels, 30 bytes */
-static inline int8_t *at_n1(uint32_t i) { return (int8_t *)(arena + 108) + (i % 15) * 2; }
+static inline int8_t *at_n1(const net_context *self, int32_t i)
+{
+  return (int8_t *)(void *)(self->arena + 108) + (int32_t)((uint32_t)i % 15) * 2;
+}
 
 /* n0: 6x6x2, ring of 15 pixels, 30 bytes */
-static inline int8_t *at_n0(uint32_t i) { return (int8_t *)(arena + 140) + (i % 15) * 2; }
+static inline int8_t *at_n0(const net_context *self, int32_t i)
+{
+  return (int8_t *)(void *)(self->arena + 140) + (int32_t)((uint32_t)i % 15) * 2;
+}
 
 /* n2: 6x6x2, ring of 1 pixels, 2 bytes */
-static inline int8_t *at_n2(uint32_t i) { return (int8_t *)(arena + 172) + (i % 1) * 2; }
+static inline int8_t *at_n2(const net_context *self, int32_t i)
+{
+  (void)i;
+  return (int8_t *)(void *)(self->arena + 172);
+}
 
 /* -- segment 1: 3 stages, 176 bytes -- */
 
 /* n3: add, n0 6x6x2, n2 6x6x2 -> 6x6x2 */
-static void run_n3(void)
+static void run_n3(net_context *const self)
 {
-  const rillet_add constants = {23, 1246996096, -1, -110, 1073741824, 0, 1332971944, -18, 39, -128, 127};
-  while (made.of_n3 < 36) {
+  const rillet_add constants = {
+    .left_zero = 23, .left_mantissa = 1246996096, .left_shift = -1, .right_zero = -110,
+    .right_mantissa = 1073741824, .right_shift = 0, .mantissa = 1332971944, .shift = -18, .zero = 39, .low = -128,
+    .high = 127
+  };
+  while (self->made.of_n3 < 36) {
     const int32_t n = 1;
-    if (made.of_n0 < made.of_n3 + n || made.of_n2 < made.of_n3 + n) return;
+    if (self->made.of_n0 < self->made.of_n3 + n || self->made.of_n2 < self->made.of_n3 + n) return;
     for (int32_t p = 0; p < n; p++)
-      rillet_add_i8(at_n0(made.of_n3 + p), at_n2(made.of_n3 + p), at_n3(made.of_n3 + p), 2, constants);
-    SEEN(3, at_n3, made.of_n3, n, 2);
-    made.of_n3 += n;
+      rillet_add_i8(at_n0(self, self->made.of_n3 + p), at_n2(self, self->made.of_n3 + p), at_n3(self, self->made.of_n3 + p), 2, constants);
+    SEEN(3, at_n3, self->made.of_n3, n, 2);
+    self->made.of_n3 += n;
   }
 }
 
 /* n2: 3x3 convolution, stride 1x1, n1 6x6x2 -> 6x6x2 */
-static void run_n2(void)
+static void run_n2(net_context *const self)
 {
-  const rillet_channels channels = {net_n2_weights, net_n2_bias, net_n2_mantissa, net_n2_shift, 0, -110, -128, 127};
-  int16_t *const gathered = (int16_t *)(arena + 72);
-  const rillet_window window = {3, 3, 1, 1, 1, 1, 1, 1, 6, 6, 15, 2};
-  while (made.of_n2 < 36) {
-    const int32_t row = made.of_n2 / 6, column = made.of_n2 % 6;
+  const rillet_channels channels = {
+    .weights = net_n2_weights, .bias = net_n2_bias, .mantissa = net_n2_mantissa, .shift = net_n2_shift,
+    .weight_zero = 0, .zero = -110, .low = -128, .high = 127
+  };
+  int16_t *const gathered = (int16_t *)(void *)(self->arena + 72);
+  const rillet_window window = {
+    .kernel_height = 3, .kernel_width = 3, .stride_height = 1, .stride_width = 1, .top = 1, .left = 1,
+    .dilation_height = 1, .dilation_width = 1, .height = 6, .width = 6, .slots = 15, .pixel_bytes = 2
+  };
+  while (self->made.of_n2 < 36) {
+    const int32_t row = self->made.of_n2 / 6, column = self->made.of_n2 % 6;
     const int32_t n = 1;
-    if (made.of_n1 <= rillet_window_needs(window, row, column + n - 1)) return;
+    if (self->made.of_n1 <= rillet_window_needs(window, row, column + n - 1)) return;
     {
       int32_t p = 0;
       for (; p < n; p++) {
         const void *tap[9];
-        rillet_window_taps(window, at_n1(0), outside_i8_62, row, column + p, tap);
+        rillet_window_taps(window, at_n1(self, 0), outside_i8_62, row, column + p, tap);
         rillet_gather_i8(tap, 9, 0, 2, gathered);
-        rillet_dense_1(gathered, at_n2(made.of_n2 + p), 18, 0, 2, channels, 0);
+        rillet_dense_1(gathered, at_n2(self, self->made.of_n2 + p), 18, 0, 2, channels, 0);
       }
     }
-    SEEN(2, at_n2, made.of_n2, n, 2);
-    made.of_n2 += n;
-    run_n3();
+    SEEN(2, at_n2, self->made.of_n2, n, 2);
+    self->made.of_n2 += n;
+    run_n3(self);
   }
 }
 
 /* n1: 3x3 convolution, stride 1x1, n0 6x6x2 -> 6x6x2 */
-static void run_n1(void)
+static void run_n1(net_context *const self)
 {
-  const rillet_channels channels = {net_n1_weights, net_n1_bias, net_n1_mantissa, net_n1_shift, 0, 62, -128, 127};
-  int16_t *const gathered = (int16_t *)(arena + 72);
-  const rillet_window window = {3, 3, 1, 1, 1, 1, 1, 1, 6, 6, 15, 2};
-  while (made.of_n1 < 36) {
-    const int32_t row = made.of_n1 / 6, column = made.of_n1 % 6;
+  const rillet_channels channels = {
+    .weights = net_n1_weights, .bias = net_n1_bias, .mantissa = net_n1_mantissa, .shift = net_n1_shift,
+    .weight_zero = 0, .zero = 62, .low = -128, .high = 127
+  };
+  int16_t *const gathered = (int16_t *)(void *)(self->arena + 72);
+  const rillet_window window = {
+    .kernel_height = 3, .kernel_width = 3, .stride_height = 1, .stride_width = 1, .top = 1, .left = 1,
+    .dilation_height = 1, .dilation_width = 1, .height = 6, .width = 6, .slots = 15, .pixel_bytes = 2
+  };
+  while (self->made.of_n1 < 36) {
+    const int32_t row = self->made.of_n1 / 6, column = self->made.of_n1 % 6;
     const int32_t n = 1;
-    if (made.of_n0 <= rillet_window_needs(window, row, column + n - 1)) return;
+    if (self->made.of_n0 <= rillet_window_needs(window, row, column + n - 1)) return;
     {
       int32_t p = 0;
       for (; p < n; p++) {
         const void *tap[9];
-        rillet_window_taps(window, at_n0(0), outside_i8_23, row, column + p, tap);
+        rillet_window_taps(window, at_n0(self, 0), outside_i8_23, row, column + p, tap);
         rillet_gather_i8(tap, 9, 0, 2, gathered);
-        rillet_dense_1(gathered, at_n1(made.of_n1 + p), 18, 0, 2, channels, 0);
+        rillet_dense_1(gathered, at_n1(self, self->made.of_n1 + p), 18, 0, 2, channels, 0);
       }
     }
-    SEEN(1, at_n1, made.of_n1, n, 2);
-    made.of_n1 += n;
-    run_n2();
+    SEEN(1, at_n1, self->made.of_n1, n, 2);
+    self->made.of_n1 += n;
+    run_n2(self);
   }
 }
 
 /* -- segment 2: 1 stages, 180 bytes -- */
 
 /* n4: 3x3 convolution, stride 1x1, n3 6x6x2 -> 6x6x2 */
-static void run_n4(void)
+static void run_n4(net_context *const self)
 {
-  const rillet_channels channels = {net_n4_weights, net_n4_bias, net_n4_mantissa, net_n4_shift, 0, -19, -128, 127};
-  int16_t *const gathered = (int16_t *)(arena + 144);
-  const rillet_window window = {3, 3, 1, 1, 1, 1, 1, 1, 6, 6, 36, 2};
-  while (made.of_n4 < 36) {
-    const int32_t row = made.of_n4 / 6, column = made.of_n4 % 6;
+  const rillet_channels channels = {
+    .weights = net_n4_weights, .bias = net_n4_bias, .mantissa = net_n4_mantissa, .shift = net_n4_shift,
+    .weight_zero = 0, .zero = -19, .low = -128, .high = 127
+  };
+  int16_t *const gathered = (int16_t *)(void *)(self->arena + 144);
+  const rillet_window window = {
+    .kernel_height = 3, .kernel_width = 3, .stride_height = 1, .stride_width = 1, .top = 1, .left = 1,
+    .dilation_height = 1, .dilation_width = 1, .height = 6, .width = 6, .slots = 36, .pixel_bytes = 2
+  };
+  while (self->made.of_n4 < 36) {
+    const int32_t row = self->made.of_n4 / 6, column = self->made.of_n4 % 6;
     const int32_t n = 1;
-    if (made.of_n3 <= rillet_window_needs(window, row, column + n - 1)) return;
+    if (self->made.of_n3 <= rillet_window_needs(window, row, column + n - 1)) return;
     {
       int32_t p = 0;
       for (; p < n; p++) {
         const void *tap[9];
-        rillet_window_taps(window, at_n3(0), outside_i8_39, row, column + p, tap);
+        rillet_window_taps(window, at_n3(self, 0), outside_i8_39, row, column + p, tap);
         rillet_gather_i8(tap, 9, 0, 2, gathered);
-        rillet_dense_1(gathered, at_n4(made.of_n4 + p), 18, 0, 2, channels, 0);
+        rillet_dense_1(gathered, at_n4(self, self->made.of_n4 + p), 18, 0, 2, channels, 0);
       }
     }
-    SEEN(4, at_n4, made.of_n4, n, 2);
-    made.of_n4 += n;
+    SEEN(4, at_n4, self->made.of_n4, n, 2);
+    self->made.of_n4 += n;
   }
 }
 
-static void segment_2(void)
+static void segment_2(net_context *const self)
 {
-  made.of_n3 = 0;
-  while (made.of_n3 < 36) {
-    made.of_n3 += 1;
-    run_n4();
+  self->made.of_n3 = 0;
+  while (self->made.of_n3 < 36) {
+    self->made.of_n3 += 1;
+    run_n4(self);
   }
 }
 
-void net_start(void)
+#ifdef NET_STATIC_ARENA
+NET_ARENA(static_arena);
+#endif
+
+const int32_t net_context_bytes = sizeof(net_context);
+const int32_t net_arena_bytes = NET_ARENA_BYTES;
+
+void net_init(net_context *net, void *arena)
 {
-  memset(&made, 0, sizeof made);
+  memset(net, 0, sizeof *net);
+  net->arena = arena;
+#ifdef NET_STATIC_ARENA
+  if (!arena) net->arena = static_arena;
+#endif
 }
 
-static void finish(void)
+void net_start(net_context *net)
 {
-  segment_2();
+  net_context *const self = net;
+  memset(&self->made, 0, sizeof self->made);
 }
 
-void net_push_row(const net_input_t *row)
+static void finish(net_context *const self)
 {
-  if (made.of_n0 >= 36) return;
-  for (uint32_t x = 0; x < NET_INPUT_WIDTH;) {
-    const uint32_t before = made.of_n0;
-    for (uint32_t p = 0; p < 1; p++)
-      memcpy(at_n0(before + p), row + (x + p) * 2,
+  segment_2(self);
+}
+
+void net_push_row(net_context *net, const net_input_t *row)
+{
+  net_context *const self = net;
+  if (self->made.of_n0 >= 36) return;
+  for (int32_t x = 0; x < NET_INPUT_WIDTH;) {
+    const int32_t before = self->made.of_n0;
+    for (int32_t p = 0; p < 1; p++)
+      memcpy(at_n0(self, before + p), row + (x + p) * 2,
              2 * sizeof *row);
-    made.of_n0 += 1;
-    run_n1();
-    run_n3();
-    x += made.of_n0 - before;
+    self->made.of_n0 += 1;
+    run_n1(self);
+    run_n3(self);
+    x += self->made.of_n0 - before;
   }
-  if (made.of_n0 == 36) finish();
+  if (self->made.of_n0 == 36) finish(self);
 }
 
-const net_output_t *net_output(void)
-{ return at_n4(0); }
+const net_output_t *net_output(const net_context *net)
+{ return at_n4(net, 0); }
 
-void net_run(const net_input_t *image, net_output_t *output)
+void net_run(net_context *net, const net_input_t *image, net_output_t *output)
 {
-  net_start();
-  for (int32_t y = 0; y < NET_INPUT_HEIGHT; y++) net_push_row(image + y * 12);
-  memcpy(output, net_output(), NET_OUTPUT_SIZE * sizeof *output);
+  net_start(net);
+  for (int32_t y = 0; y < NET_INPUT_HEIGHT; y++) net_push_row(net, image + y * 12);
+  memcpy(output, net_output(net), NET_OUTPUT_SIZE * sizeof *output);
 }
 
-uint8_t *net_arena(void) { return arena; }
+uint8_t *net_arena(const net_context *net) { return net->arena; }

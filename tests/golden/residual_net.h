@@ -1,24 +1,63 @@
 /* random: 3888 multiply-accumulates an image, 180 bytes of activations. */
+/* Written by Rillet VERSION, planned as rows. SHA-256 of graph and weights:
+   78a21f643aa5a9db175cb4d0e3765b34502cff61c1ca841978bb249fe0d7cc5a. */
 #ifndef NET_H
 #define NET_H
 #include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
 
 #define NET_INPUT_HEIGHT 6
 #define NET_INPUT_WIDTH 6
 #define NET_INPUT_CHANNELS 2
 #define NET_OUTPUT_SIZE 72
+/* The arena holds all activations. */
 #define NET_ARENA_BYTES 180
+#define NET_ARENA_ALIGN 4
+/* Defines one. */
+#define NET_ARENA(name) static uint8_t name[NET_ARENA_BYTES] __attribute__((aligned(NET_ARENA_ALIGN)))
+
 typedef int8_t net_input_t;
 typedef int8_t net_output_t;
 
+/* A real number is (stored - ZERO_POINT) * SCALE. */
+#define NET_INPUT_SCALE 0.11212789f
+#define NET_INPUT_ZERO_POINT (23)
+#define NET_OUTPUT_SCALE 0.046625968f
+#define NET_OUTPUT_ZERO_POINT (-19)
+
+/* One run of the net: any number of them may go on side by side. The fields are the net's own. */
+typedef struct {
+  uint8_t *arena;
+  struct { /* pixels of each value that have been made */
+    int32_t of_n0;
+    int32_t of_n1;
+    int32_t of_n2;
+    int32_t of_n3;
+    int32_t of_n4;
+  } made;
+} net_context;
+
+/* The sizes of both, for callers that cannot read this. */
+extern const int32_t net_context_bytes, net_arena_bytes;
+
+/* Begins a context's life, in an arena that no other context has: NET_ARENA_BYTES bytes aligned to
+   NET_ARENA_ALIGN. Where net.c was compiled with NET_STATIC_ARENA, 0 means the one that it then has. */
+void net_init(net_context *net, void *arena);
 /* Begins an image. */
-void net_start(void);
+void net_start(net_context *net);
 /* Takes the next row of the image, NET_INPUT_WIDTH x NET_INPUT_CHANNELS values; the last completes it. */
-void net_push_row(const net_input_t *row);
+void net_push_row(net_context *net, const net_input_t *row);
 /* The result, NET_OUTPUT_SIZE values, from the last row of an image to the first of the next. */
-const net_output_t *net_output(void);
-/* All of the above for one image in memory. */
-void net_run(const net_input_t *image, net_output_t *output);
-/* The NET_ARENA_BYTES bytes that hold all activations. */
-uint8_t *net_arena(void);
+const net_output_t *net_output(const net_context *net);
+/* All of the above but net_init, for one image in memory. */
+void net_run(net_context *net, const net_input_t *image, net_output_t *output);
+/* The context's arena. */
+uint8_t *net_arena(const net_context *net);
+
+#ifdef __cplusplus
+}
+#endif
 #endif

@@ -4,13 +4,12 @@ from collections.abc import Callable, Sequence
 from os import PathLike
 from pathlib import Path
 
-from rillet.api import checks
+from rillet.api import checks, plans
 from rillet.api.networks import with_weights
 from rillet.data.datasets import Dataset
 from rillet.data.given import Data, as_dataset
 from rillet.errors import GraphError
 from rillet.ir.graph import Graph
-from rillet.plan import options
 from rillet.plan.pipeline.plan import PixelPlan
 from rillet.plan.rows.plan import RowPlan
 from rillet.report.progress import Advance, shown
@@ -57,8 +56,8 @@ def evaluate(
     graph = net.graph if isinstance(net, RowPlan) else with_weights(checks.graph(net))
     outputs = graph.by_name[graph.outputs[0]].shape.elements
     found = as_dataset(data, classes=classes, outputs=outputs, limit=limit)
-    target = "host" if backend == "c" else None
-    plan = net if isinstance(net, RowPlan) else options.make_plan(graph, options.PlanOptions(target=target))
+    how = plans.options("host" if backend == "c" else None)
+    plan = net if isinstance(net, RowPlan) else plans.row_planned(graph, how)
     runner = _torch_runner() if backend == "torch" else None
     with shown("evaluating", progress) as advance:
         return evaluate_plan(plan, found, backend, limit, advance, runner, check)

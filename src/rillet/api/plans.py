@@ -198,11 +198,19 @@ class Emitted(Record):
         return f"Emitted({str(self.folder)!r}, {len(self.files)} files, {self.arena_bytes:,} bytes of activations)"
 
 
-def emit(made: RowPlan, folder: "str | PathLike[str]", *, layout: Literal["c", "cmake"] = "c") -> Emitted:
+def emit(
+    made: RowPlan,
+    folder: "str | PathLike[str]",
+    *,
+    prefix: str = "net",
+    layout: Literal["c", "cmake"] = "c",
+) -> Emitted:
     """Writes the C99 program of a row plan, with a main.c that reads a raw image, into a folder.
 
-    layout: `cmake` adds a CMakeLists.txt. Files of an earlier program there go, all others stay. Raises TargetError for
-    a chip's plan, GraphError for a network without weights, BuildError where the folder cannot be written.
+    prefix: what all names of the program begin with, so that several link together. layout: `cmake` adds a
+    CMakeLists.txt. Files of an earlier program there go, all others stay. Raises TargetError for a chip's plan,
+    GraphError for a network without weights, Unsupported for a prefix that C cannot have, BuildError where the folder
+    cannot be written.
 
     >>> import rillet
     >>> made = rillet.plan(rillet.load("mobilenet_v1:width=0.25,resolution=32,seed=0,classes=10"))
@@ -217,11 +225,11 @@ def emit(made: RowPlan, folder: "str | PathLike[str]", *, layout: Literal["c", "
     if layout not in LAYOUTS:
         raise GraphError(f"layout must be one of {', '.join(LAYOUTS)}, got {layout!r}")
     networks.with_weights(made.graph)
-    files = emit_c(made)
+    files = emit_c(made, prefix=prefix)
     if layout == "cmake":
-        files["CMakeLists.txt"] = cmake_text(made)
+        files["CMakeLists.txt"] = cmake_text(made, prefix)
     write_folder(out, files)
-    return Emitted(out, tuple(sorted(files)), made.arena_bytes, build_line(made), run_line(made, out))
+    return Emitted(out, tuple(sorted(files)), made.arena_bytes, build_line(made, prefix), run_line(made, out, prefix))
 
 
 @dataclass(frozen=True, repr=False)

@@ -21,7 +21,7 @@ from rillet.ir.ops import op_macs
 from rillet.plan.rows.plan import RowPlan
 from rillet.runtime.verify import random_inputs
 from rillet.system.build import build_library
-from rillet.system.library import load_library, lock_of
+from rillet.system.library import CONTEXT_NAMES, Context, load_library, lock_of
 
 ABOUT_MS = 4000.0
 """How long a profile takes where nobody says how many runs it has."""
@@ -162,9 +162,10 @@ class _Program:
 
     def __init__(self, plan: RowPlan, image: Array, clocks: bool) -> None:
         built = build_library(emit(plan, profile=clocks), machine_flags(plan))
-        self._library = load_library(built, ("net_run", *(_CLOCKS if clocks else ())))
+        self._library = load_library(built, ("net_run", *CONTEXT_NAMES, *(_CLOCKS if clocks else ())))
         self._lock = lock_of(self._library)
         self._library.net_run.restype = None
+        self._context = Context(self._library)
         outputs = (plan.graph.by_name[name].type for name in dict.fromkeys(plan.graph.outputs))
         self._arrays = [np.ascontiguousarray(image), *(np.empty(t.shape.array, t.dtype.numpy) for t in outputs)]
         self._pointers = [ctypes.c_void_p(array.ctypes.data) for array in self._arrays]
@@ -180,7 +181,7 @@ class _Program:
             ctypes.memset(counts, 0, ctypes.sizeof(counts))
         with self._lock:
             start = time.perf_counter()
-            self._library.net_run(*self._pointers)
+            self._library.net_run(self._context.pointer, *self._pointers)
             return (time.perf_counter() - start) * 1e3
 
     def counted(self) -> tuple[Ticks, Ticks]:

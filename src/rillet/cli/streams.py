@@ -229,6 +229,7 @@ def emit(
     slower: SlowerOption = None,
     target: TargetOption = None,
     threads: ThreadsOption = None,
+    prefix: Annotated[str, typer.Option(metavar="NAME", help="What all names of the program begin with.")] = "net",
     json_output: JsonOption = False,
 ) -> None:
     """Writes the network as a C99 program with a main.c that reads a raw image."""
@@ -236,7 +237,7 @@ def emit(
 
     options = plans.options(target, ram, objective, resident, slower, threads)
     made = plans.row_planned(open_named(model, weights=weights).graph, options)
-    found = plans.emit(made, out, layout=layout)
+    found = plans.emit(made, out, prefix=prefix, layout=layout)
     if json_output:
         print_json(found.to_dict())
     else:

@@ -3,7 +3,8 @@
 import ctypes
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,14 +15,14 @@ from rillet.errors import GraphError
 from rillet.ir.graph import Array, Graph, Node
 from rillet.ir.ops import Constant, Input
 from rillet.ir.types import DType
-from rillet.system.library import load_library, lock_of
+from rillet.system.library import CONTEXT_NAMES, Context, load_library, lock_of
 
 if TYPE_CHECKING:
     from rillet.plan.rows.plan import RowPlan
 
 POISONS = (0xA5, 0x5A)
 """Two fillings of the arena: a byte that differs from either one was written."""
-_NAMES = ("net_arena", "net_start", "net_run", "net_push_row")
+_NAMES = ("net_arena", "net_start", "net_run", "net_push_row", *CONTEXT_NAMES)
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,9 @@ def build(plan: "RowPlan", trace: bool = False) -> Built:
 
 
 class Program:
-    """An emitted net as a shared library. One image at a time: state is the library's own, so threads take turns."""
+    """An emitted net as a shared library. Threads of the caller run side by side, each in a context of its own; they
+    take turns where the program has threads itself, or shows its values.
+    """
 
     def __init__(self, made: "RowPlan | Built", trace: bool = False) -> None:
         self._built = made if isinstance(made, Built) else build(made, trace)
@@ -69,7 +72,8 @@ class Program:
         names = [*_NAMES, *results, *(("net_run_batch",) if self._built.batches else ())]
         self._library = load_library(self._built.library, [*names, *(("net_trace",) if trace else ())])
         self._lock = lock_of(self._library)
-        self._library.net_arena.restype = ctypes.c_void_p
+        self._alone = trace or self._built.threads > 1
+        self._contexts = [Context(self._library)]
         self._results = [getattr(self._library, name) for name in results]
         for function in self._results:
             function.restype = ctypes.c_void_p
@@ -79,13 +83,29 @@ class Program:
             self._library.net_run_batch.restype = None
         self._traces = [_raw(node) for node in graph.nodes] if trace else []
 
+    @contextmanager
+    def _context(self) -> Generator[Context]:
+        """A context that nobody else has until it is given back."""
+        if self._alone:
+            with self._lock:
+                self._aim()
+                yield self._contexts[0]
+            return
+        try:
+            context = self._contexts.pop()
+        except IndexError:  # all are in use
+            context = Context(self._library)
+        try:
+            yield context
+        finally:
+            self._contexts.append(context)
+
     def run(self, image: Array) -> tuple[Array, ...]:
         """The outputs for one image, as the net stores them; raises GraphError for a wrong shape."""
         image = self._checked(image)
         out = tuple(_raw(node) for node in self._outputs)
-        with self._lock:
-            self._aim()
-            self._library.net_run(*(ctypes.c_void_p(array.ctypes.data) for array in (image, *out)))
+        with self._context() as context:
+            self._library.net_run(context.pointer, *(ctypes.c_void_p(array.ctypes.data) for array in (image, *out)))
         return tuple(_values(node, array) for node, array in zip(self._outputs, out, strict=True))
 
     def run_batch(self, images: Array) -> tuple[Array, ...]:
@@ -94,29 +114,28 @@ class Program:
             return tuple(np.stack(made) for made in zip(*map(self.run, images), strict=True))
         checked = np.stack([self._checked(image) for image in images])
         out = tuple(np.stack([_raw(node)] * len(images)) for node in self._outputs)
-        pointers = (ctypes.c_void_p(array.ctypes.data) for array in out)
-        with self._lock:
-            self._aim()
-            self._library.net_run_batch(ctypes.c_void_p(checked.ctypes.data), ctypes.c_int32(len(images)), *pointers)
+        given, count = ctypes.c_void_p(checked.ctypes.data), ctypes.c_int32(len(images))
+        with self._context() as context:
+            made = (ctypes.c_void_p(array.ctypes.data) for array in out)
+            self._library.net_run_batch(context.pointer, given, count, *made)
         return tuple(np.stack([_values(n, raw) for raw in made]) for n, made in zip(self._outputs, out, strict=True))
 
     def push(self, image: Array) -> tuple[Array, ...]:
         """As `run`, one row at a time out of a buffer that holds only that row."""
+        with self._context() as context:
+            return self._push(context, image)
+
+    def _push(self, context: Context, image: Array) -> tuple[Array, ...]:
         image = self._checked(image)
         row = np.empty_like(image[0])
-        with self._lock:
-            self._aim()
-            self._library.net_start()
-            for line in image:
-                row[...] = line
-                self._library.net_push_row(ctypes.c_void_p(row.ctypes.data))
-            made = [
-                ctypes.string_at(result(), node.type.bytes)
-                for node, result in zip(self._outputs, self._results, strict=True)
-            ]
+        self._library.net_start(context.pointer)
+        for line in image:
+            row[...] = line
+            self._library.net_push_row(context.pointer, ctypes.c_void_p(row.ctypes.data))
         out: list[Array] = []
-        for node, data in zip(self._outputs, made, strict=True):
+        for node, result in zip(self._outputs, self._results, strict=True):
             raw = _raw(node)
+            data = ctypes.string_at(result(context.pointer), node.type.bytes)
             out.append(_values(node, np.frombuffer(data, raw.dtype).reshape(raw.shape)))
         return tuple(out)
 
@@ -130,12 +149,12 @@ class Program:
 
     def touched_bytes(self, image: Array) -> int:
         """High-water mark of the arena: the end of the last byte that one image writes, found by poison."""
-        arena = self._arena()
-        written = np.zeros(len(arena), bool)
-        with self._lock:
+        with self._context() as context:
+            arena = np.ctypeslib.as_array(context.arena)[: self._built.arena_bytes]
+            written = np.zeros(len(arena), bool)
             for poison in POISONS:
                 arena[:] = poison
-                self.push(image)
+                self._push(context, image)
                 written |= arena != poison
         return int(np.flatnonzero(written)[-1]) + 1 if written.any() else 0
 
@@ -143,18 +162,17 @@ class Program:
         """Minimum and median time of `runs` images after one that is not counted."""
         self.run(image)
         times: list[float] = []
-        with self._lock:
-            for _ in range(runs):
-                start = time.perf_counter()
-                self.run(image)
-                times.append((time.perf_counter() - start) * 1e3)
+        for _ in range(runs):
+            start = time.perf_counter()
+            self.run(image)
+            times.append((time.perf_counter() - start) * 1e3)
         return Latency(min(times), statistics.median(times), runs)
 
     def stop(self) -> None:
         """Ends the threads of a program that has several; the next image begins them again."""
         if self._built.threads > 1:
             with self._lock:
-                self._library.net_stop()
+                self._library.net_stop(self._contexts[0].pointer)
 
     def _aim(self) -> None:
         """Points the library's table of traces at our arrays: another program may have loaded the same library."""
@@ -162,11 +180,6 @@ class Program:
             table = (ctypes.c_void_p * len(self._traces)).in_dll(self._library, "net_trace")
             for i, array in enumerate(self._traces):
                 table[i] = array.ctypes.data
-
-    def _arena(self) -> Array:
-        size = self._built.arena_bytes
-        pointer = ctypes.cast(self._library.net_arena(), ctypes.POINTER(ctypes.c_uint8))
-        return np.ctypeslib.as_array(pointer, (size,))
 
     def _checked(self, image: Array) -> Array:
         expected = self._input.type

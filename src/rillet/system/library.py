@@ -1,8 +1,10 @@
-"""Loads built libraries into this process, and lets one caller at a time into each."""
+"""Loads built libraries into this process, makes contexts for what they run, and has a lock for what they share."""
 
 import ctypes
+import mmap
 import threading
-from collections.abc import Sequence
+import weakref
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rillet.errors import BuildError
@@ -28,6 +30,39 @@ def load_library(file: Path, names: Sequence[str]) -> ctypes.CDLL:
 
 
 def lock_of(library: ctypes.CDLL) -> threading.RLock:
-    """The lock of a library: its arena is one, however many have loaded it."""
+    """The lock of a library, for what is its own and no context's: its table of traces, its clocks."""
     # A file that is loaded twice has one handle, and is never unloaded.
     return _locks.setdefault(library._handle, threading.RLock())  # pyright: ignore[reportPrivateUsage]
+
+
+CONTEXT_NAMES = ("net_context_bytes", "net_arena_bytes", "net_init")
+"""What a library must have for a `Context`."""
+
+
+class Context:
+    """A net_context of an emitted program with an arena of its own; its threads end when nobody refers to it."""
+
+    def __init__(self, library: ctypes.CDLL) -> None:
+        context, arena = (_pages(_number(library, f"net_{what}_bytes")) for what in ("context", "arena"))
+        self.pointer = ctypes.c_void_p(ctypes.addressof(context))
+        self.arena = arena
+        library.net_init.restype = None
+        library.net_init(self.pointer, ctypes.c_void_p(ctypes.addressof(arena)))
+        stop = getattr(library, "net_stop", None)
+        # The memory is held for as long as threads may use it.
+        weakref.finalize(self, _stopped, stop, self.pointer, context, arena)
+
+
+def _stopped(stop: Callable[[ctypes.c_void_p], object] | None, pointer: ctypes.c_void_p, *_memory: object) -> None:
+    if stop is not None:
+        stop(pointer)
+
+
+def _number(library: ctypes.CDLL, name: str) -> int:
+    return ctypes.c_int32.in_dll(library, name).value
+
+
+def _pages(count: int) -> "ctypes.Array[ctypes.c_uint8]":
+    """Memory that begins at a page, all zeros, and costs nothing before it is touched."""
+    private = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS  # a forked process has its own
+    return (ctypes.c_uint8 * count).from_buffer(mmap.mmap(-1, max(count, 1), flags=private))

@@ -16,6 +16,7 @@ from rillet.backends.c.constants import (
 )
 from rillet.backends.c.pairwise import pairwise_constants, pairwise_lines
 from rillet.backends.c.reads import await_pixels, await_window, outside_pixel, place_of, source_at, window_record
+from rillet.backends.c.records import record
 from rillet.backends.c.storage import offset
 from rillet.errors import Unsupported
 from rillet.ir.graph import Graph, Node
@@ -118,11 +119,11 @@ def _channels(graph: Graph, node: Node) -> str:
     assert isinstance(op, Conv)
     low, high = bounds(graph, node, op.activation)
     if node.type.quant is None:
-        return f"  const rillet_channels_f32 channels = {{net_{name}_weights, net_{name}_bias, {low}, {high}}};"
+        return record("rillet_channels_f32", "channels", (f"net_{name}_weights", f"net_{name}_bias", low, high))
     mantissa = "0" if op.rounding is Rounding.SHIFT else f"net_{name}_mantissa"
-    arrays = f"net_{name}_weights, net_{name}_bias, {mantissa}, net_{name}_shift"
-    numbers = f"{weight_zero(graph, node)}, {quant(graph, node).zero_point}, {low}, {high}"
-    return f"  const rillet_channels channels = {{{arrays}, {numbers}}};"
+    arrays = f"net_{name}_weights", f"net_{name}_bias", mantissa, f"net_{name}_shift"
+    numbers = weight_zero(graph, node), quant(graph, node).zero_point, low, high
+    return record("rillet_channels", "channels", (*arrays, *numbers))
 
 
 def _xnor(plan: RowPlan, node: Node, stage: Stage) -> Body:
@@ -149,14 +150,14 @@ def _dense(plan: RowPlan, node: Node, stage: Stage) -> Body:
     if stage.split is not Split.NONE:
         at_once = DENSE_TILE if stage.tile_pixels >= DENSE_TILE else 1
         own = f" + self->place.part * {at_once * depth}"
-    place = f"({wide} *)(arena + {plan.buffers[stage.scratch].offset}){own}"
+    place = f"({wide} *)(void *)(self->arena + {plan.buffers[stage.scratch].offset}){own}"
     constants = [channels, f"  {wide} *const gathered = {place};"]
     if op.window.pointwise:
-        fetch = [f"const void *tap[1] = {{at_{source.name}(made.of_{name} + PIXEL)}};"]
+        fetch = [f"const void *tap[1] = {{at_{source.name}(self, self->made.of_{name} + PIXEL)}};"]
         ready = await_pixels(graph, node)
     else:
         constants.append(window_record(plan, node))
-        at = f"at_{source.name}(0)"
+        at = f"at_{source.name}(self, 0)"
         place = place_of(plan, node, "PIXEL")
         fetch = [
             f"const void *tap[{taps}];",
@@ -171,7 +172,7 @@ def _dense(plan: RowPlan, node: Node, stage: Stage) -> Body:
     gather = f"rillet_gather_{source.type.dtype.value}(tap, {taps}, {first}, {per_group}, gathered"
     kernel = "rillet_dense_f32" if is_real else "rillet_dense"
     tail = f"{depth}, {output}, {outputs}, channels" + ("" if is_real else f", {ROUNDINGS[op.rounding]}")
-    one_at = f"at_{name}(made.of_{name} + p)"
+    one_at = f"at_{name}(self, self->made.of_{name} + p)"
     calls, pointer = (f"{kernel}_1(gathered, {one_at}, {tail});", f"{kernel}_4(gathered, out, {tail});"), "void"
     if packed:
         kernel = kernel.replace("rillet_dense", "rillet_low_bit") + "_tile"
@@ -197,7 +198,7 @@ def _dense(plan: RowPlan, node: Node, stage: Stage) -> Body:
             f"        for (int32_t q = 0; q < {DENSE_TILE}; q++) {{",
             *(f"          {line.replace('PIXEL', 'p + q')}" for line in fetch),
             f"          {gather} + q * {depth});",
-            f"          out[q] = at_{name}(made.of_{name} + p + q);",
+            f"          out[q] = at_{name}(self, self->made.of_{name} + p + q);",
             "        }",
             f"        {calls[1]}",
             "      }",
@@ -210,7 +211,7 @@ def _depthwise(plan: RowPlan, node: Node, stage: Stage) -> Body:
     assert isinstance(op, Conv)
     name, taps = node.name, op.window.taps
     source = graph.by_name[node.inputs[0]]
-    kernel, at = f"rillet_depthwise_{source.type.dtype.value}", f"at_{source.name}(0)"
+    kernel, at = f"rillet_depthwise_{source.type.dtype.value}", f"at_{source.name}(self, 0)"
     tail = "channels" + ("" if node.type.quant is None else f", {ROUNDINGS[op.rounding]}")
     constants = _channels(graph, node)
     if stage.kernel is Kernel.LOW_BIT_DEPTHWISE:
@@ -220,7 +221,7 @@ def _depthwise(plan: RowPlan, node: Node, stage: Stage) -> Body:
         *_block(threads.each_pixel(node, stage)),
         f"      const void *tap[{taps}];",
         f"      rillet_window_taps(window, {at}, {outside_pixel(graph, node)}, {place_of(plan, node, 'p')}, tap);",
-        f"      {kernel}(tap, {taps}, at_{name}(made.of_{name} + p), {op.out_channels}, {tail});",
+        f"      {kernel}(tap, {taps}, at_{name}(self, self->made.of_{name} + p), {op.out_channels}, {tail});",
         "    }",
     ]
     return [constants, window_record(plan, node)], [await_window(plan, node)], lines
@@ -241,11 +242,12 @@ def _pool(plan: RowPlan, node: Node, stage: Stage) -> Body:
     more = ""
     if op.kind is not PoolKind.MAX and node.type.quant is not None:
         more = f", {offset(plan, node)}"
+    place = place_of(plan, node, "p")
     lines = [
         *_block(threads.each_pixel(node, stage)),
         f"      const void *tap[{op.window.taps}] = {{0}};",
-        f"      const int32_t taps = rillet_window_inside(window, at_{source}(0), {place_of(plan, node, 'p')}, tap);",
-        f"      {kernel}(tap, taps, at_{name}(made.of_{name} + p), {channels}{more}{limits});",
+        f"      const int32_t taps = rillet_window_inside(window, at_{source}(self, 0), {place}, tap);",
+        f"      {kernel}(tap, taps, at_{name}(self, self->made.of_{name} + p), {channels}{more}{limits});",
         "    }",
     ]
     return [window_record(plan, node)], [await_window(plan, node)], lines
@@ -260,12 +262,12 @@ def _global_pool(plan: RowPlan, segment: Segment, node: Node, stage: Stage) -> B
     channels, pixels = source.shape.channels, source.shape.pixels
     low, high = bounds(graph, node, op.activation)
     wide = "float" if node.type.quant is None else "int32_t"
-    constants = [f"  {wide} *const sums = ({wide} *)(arena + {plan.buffers[stage.scratch].offset});"]
+    constants = [f"  {wide} *const sums = ({wide} *)(void *)(self->arena + {plan.buffers[stage.scratch].offset});"]
     own, count = "", str(channels)
     if plan.threads > 1:
         constants += threads.some_channels(stage, channels)
         own, count = " + first", "channels"
-    into = f"sums{own}, at_{name}(0){own}, {count}"
+    into = f"sums{own}, at_{name}(self, 0){own}, {count}"
     if node.type.quant is None:
         finish = f"rillet_finish_f32({into}, {pixels}, {low}, {high});"
     elif op.kind is PoolKind.MEAN:
@@ -275,23 +277,23 @@ def _global_pool(plan: RowPlan, segment: Segment, node: Node, stage: Stage) -> B
     else:
         finish = f"rillet_finish_average({into}, {pixels}, {offset(plan, node)}, {low}, {high});"
     at = source.name
-    kind, begins = source.type.dtype.value, f"taken.of_{name} == 0"
+    kind, begins = source.type.dtype.value, f"self->taken.of_{name} == 0"
     if plan.host is None:
         takes = [
-            f"    for (; taken.of_{name} < made.of_{at}; taken.of_{name}++)",
-            f"      rillet_accumulate_{kind}(at_{at}(taken.of_{name}){own}, sums{own}, {count}, {begins});",
+            f"    for (; self->taken.of_{name} < self->made.of_{at}; self->taken.of_{name}++)",
+            f"      rillet_accumulate_{kind}(at_{at}(self, self->taken.of_{name}){own}, sums{own}, {count}, {begins});",
         ]
     else:  # the rows that came lie in one piece
-        come = f"at_{at}(taken.of_{name}){own}, made.of_{at} - taken.of_{name}, {channels}"
+        come = f"at_{at}(self, self->taken.of_{name}){own}, self->made.of_{at} - self->taken.of_{name}, {channels}"
         takes = [
             f"    rillet_sum_rows_{kind}({come}, sums{own}, {count}, {begins});",
-            f"    taken.of_{name} = made.of_{at};",
+            f"    self->taken.of_{name} = self->made.of_{at};",
         ]
     ready = [
         *threads.await_lines(plan, segment, stage),
         *takes,
         *threads.done_lines(plan, segment, stage),
-        f"    if (taken.of_{name} < {pixels}) return;",
+        f"    if (self->taken.of_{name} < {pixels}) return;",
     ]
     return constants, ready, [f"    {finish}"]
 
@@ -322,7 +324,7 @@ def _over_pixels(plan: RowPlan, node: Node, stage: Stage, kernel: str, *more: ob
         pixel, _ = threads.piece(stage)
         channels = f"{threads.piece_pixels(stage)} * {node.shape.channels}"
     at = [source_at(graph, source, node, pixel) for source in node.inputs]
-    arguments = ", ".join(map(str, (*at, f"at_{name}(made.of_{name} + {pixel})", channels, *more)))
+    arguments = ", ".join(map(str, (*at, f"at_{name}(self, self->made.of_{name} + {pixel})", channels, *more)))
     if whole:
         return [*threads.each_piece(node, stage), f"    {kernel}({arguments});"]
     return [*threads.each_pixel(node, stage), f"      {kernel}({arguments});"]
@@ -359,7 +361,7 @@ def _arithmetic(plan: RowPlan, node: Node, stage: Stage) -> Body:
             sides = (zeros[0], k.left.mantissa, k.left.shift, zeros[1], k.right.mantissa, k.right.shift)
             numbers = (*sides, k.out.mantissa, k.out.shift, zeros[2], low, high)
         kind = "multiply" if isinstance(op, Multiply) else "add"
-        constants, more = [f"  const rillet_{kind} constants = {{{', '.join(map(str, numbers))}}};"], "constants"
+        constants, more = [record(f"rillet_{kind}", "constants", numbers)], "constants"
     return constants, await_pixels(graph, node), _over_pixels(plan, node, stage, kernel, more)
 
 
@@ -379,7 +381,7 @@ def _softmax(plan: RowPlan, node: Node, stage: Stage) -> Body:
     if node.type.quant is None:
         more = real(op.beta)
     source = source_at(plan.graph, node.inputs[0], node, "p")
-    arguments = f"{source}, at_{name}(made.of_{name} + p), {node.shape.channels}"
+    arguments = f"{source}, at_{name}(self, self->made.of_{name} + p), {node.shape.channels}"
     lines = [*threads.each_pixel(node, stage), f"      {kernel}({arguments}, {more});"]
     return [], await_pixels(plan.graph, node), lines
 
@@ -389,7 +391,7 @@ def _copy(plan: RowPlan, node: Node, stage: Stage) -> Body:
     graph, op = plan.graph, node.op
     name, kind = node.name, c_type(node.type)
     size = node.type.dtype.numpy.itemsize
-    loop, out = threads.each_pixel(node, stage), f"at_{name}(made.of_{name} + p)"
+    loop, out = threads.each_pixel(node, stage), f"at_{name}(self, self->made.of_{name} + p)"
     source = graph.by_name[node.inputs[0]]
     at = source.name
     match op:
@@ -401,7 +403,7 @@ def _copy(plan: RowPlan, node: Node, stage: Stage) -> Body:
             lines = [
                 *_block(loop),
                 "      const void *tap[1];",
-                f"      rillet_window_taps(window, at_{at}(0), {outside_pixel(graph, node)}, {place}, tap);",
+                f"      rillet_window_taps(window, at_{at}(self, 0), {outside_pixel(graph, node)}, {place}, tap);",
                 f"      memcpy({out}, tap[0], {node.type.pixel_bytes});",
                 "    }",
             ]
@@ -412,8 +414,8 @@ def _copy(plan: RowPlan, node: Node, stage: Stage) -> Body:
                 row, column = place_of(plan, node, p).split(", ")
                 return f"net_{name}_rows[{row}] * {source.shape.width} + net_{name}_columns[{column}]"
 
-            ready = [f"    if (made.of_{at} <= (uint32_t)({pixel('n - 1')})) return;"]
-            return [], ready, [*loop, f"      memcpy({out}, at_{at}({pixel('p')}), {node.type.pixel_bytes});"]
+            ready = [f"    if (self->made.of_{at} <= {pixel('n - 1')}) return;"]
+            return [], ready, [*loop, f"      memcpy({out}, at_{at}(self, {pixel('p')}), {node.type.pixel_bytes});"]
         case Concat():
             lines, channel = [*_block(loop), f"      {kind} *const out = {out};"], 0
             for i, input_name in enumerate(node.inputs):

@@ -25,7 +25,7 @@ C_TYPES = {
 }
 ROUNDINGS = {Rounding.DOUBLE: 0, Rounding.SINGLE: 1, Rounding.SHIFT: 2}
 """As rescale.h numbers them."""
-_IN_A_LINE = 24
+_COLUMNS = 120
 
 
 def quant(graph: Graph, node: Node) -> Quant:
@@ -168,8 +168,11 @@ def _lines(array: Array) -> Iterable[str]:
     flat = np.ascontiguousarray(array).reshape(-1)
     # Hexadecimal digits keep every bit of a real number.
     words = [real(v) for v in flat.tolist()] if array.dtype.name == "float32" else [_word(v) for v in flat.tolist()]
-    for start in range(0, len(words), _IN_A_LINE):
-        yield ",".join(words[start : start + _IN_A_LINE]) + ","
+    text, start = ",".join(words) + ",", 0
+    while start < len(text):
+        end = text.rfind(",", start, start + _COLUMNS) + 1
+        yield text[start:end]
+        start = end
 
 
 def real(value: float) -> str:

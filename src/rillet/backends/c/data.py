@@ -141,10 +141,19 @@ def compact_declaration(name: str, array: Array) -> str:
 def compact_definition(name: str, array: Array) -> str:
     """An array as the bytes of its values, least significant first, in a string: compilers read these fast."""
     data = np.frombuffer(np.ascontiguousarray(array).astype(array.dtype.newbyteorder("<")).tobytes(), np.uint8)
-    text = _OCTAL[data].tobytes().decode("ascii")
-    step = _OCTAL.itemsize * _BYTES_IN_A_LINE
-    lines = [f'  "{text[at : at + step]}"' for at in range(0, len(text), step)]
+    # An octal number ends where no octal digit follows, and after three.
+    before_digit = np.append((data[1:] >= ord("0")) & (data[1:] <= ord("7")), False)
+    words = np.where(before_digit, _ESCAPED[data], _SHORT[data])
+    rows = (words[at : at + _BYTES_IN_A_LINE].tobytes() for at in range(0, len(words), _BYTES_IN_A_LINE))
+    lines = [f'  "{row.replace(bytes(1), b"").decode("ascii")}"' for row in rows]
     return "\n".join([f"const union {name}_bytes {name}_data = {{", *lines, "};"])
 
 
-_OCTAL = np.array([b"\\%03o" % i for i in range(256)])
+def _escaped(byte: int, octal: bytes) -> bytes:
+    """A byte within a string: itself where it is plain text."""
+    plain = 32 <= byte < 127 and byte not in b'"\\?'
+    return bytes([byte]) if plain else octal % byte
+
+
+_ESCAPED = np.array([_escaped(i, b"\\%03o") for i in range(256)])
+_SHORT = np.array([_escaped(i, b"\\%o") for i in range(256)])

@@ -9,25 +9,22 @@ from rillet.backends.c.constants import definition, outside_name, outside_value
 from rillet.backends.c.data import program_arrays, weight_files
 from rillet.backends.c.entry import (
     advance,
-    batch_arguments,
     entry_points,
-    outputs_of,
-    reads_pushed,
-    run_arguments,
 )
-from rillet.backends.c.image import LENT, input_of, lends_image
+from rillet.backends.c.header import header, provenance
+from rillet.backends.c.image import input_of, lends_image, lent, reads_pushed
 from rillet.backends.c.names import Named, named, shown
 from rillet.backends.c.pairwise import pairwise_constants
+from rillet.backends.c.prefix import DEFAULT, checked, hidden, renamed_files
 from rillet.backends.c.reads import needs_outside
 from rillet.backends.c.rows import outside_rows, used_tiles
 from rillet.backends.c.stages import accessor, constant_accessor, stage_text
 from rillet.backends.c.storage import as_stored
-from rillet.backends.c.threads import argument, last_fields, parameter
+from rillet.backends.c.threads import parameter
 from rillet.backends.c.tiles import tiles_header
-from rillet.ir.graph import Array, Node
+from rillet.ir.graph import Array
 from rillet.ir.ops import Constant, Input
 from rillet.ir.types import DType
-from rillet.plan.host.planner import HOST_ALIGNMENT
 from rillet.plan.host.tilings import VECTORS
 from rillet.plan.rows.plan import BufferKind, Kernel, Packing, RowPlan, Segment, Stage
 
@@ -52,20 +49,17 @@ _HEADERS = {
     Kernel.DEPTHWISE_TILES: ("rows.h", "tiles.h"),
 }
 _THREAD_INCLUDES = "\n#include <stdlib.h>"
-_STOP = (
-    "/* Ends the threads that net_start began; the next net_start begins them again. Nobody has to call it. */",
-    "void net_stop(void);",
-)
-_ARENA_SPARE_BYTES = 256
-"""Behind the arena of a host plan: vectors may read past the end of what they need, and use nothing of it."""
 
 
-def emit(plan: RowPlan, profile: bool = False) -> dict[str, str]:
+def emit(plan: RowPlan, profile: bool = False, prefix: str = DEFAULT) -> dict[str, str]:
     """The program's files: net.h, net.c, net_weights.h, net_weights.c, main.c and the kernels it uses.
 
-    With `profile`, the program also counts the clock's ticks and the calls of each stage, in the plan's order.
+    With `profile`, the program also counts the clock's ticks and the calls of each stage, in the plan's order. All that
+    others see of it begins with the prefix instead of `net`, files too; raises Unsupported for what is no prefix.
     """
-    known = named(plan)
+    checked(prefix)
+    known, told = hidden(named(plan))
+    image, made_by = plan.graph.image, provenance(plan)
     plan = known.plan
     stored = as_stored(plan)
     arrays = program_arrays(stored, plan.graph) | _outside_rows(stored)
@@ -77,8 +71,8 @@ def emit(plan: RowPlan, profile: bool = False) -> dict[str, str]:
     headers = ["stream.h", "rescale.h", *vectors, *sorted(used), *more]
     kernels = files("rillet.backends.c") / "kernels"
     out = {
-        "net.h": _header(known),
-        "net.c": _schedule(known, stored, headers, profile),
+        "net.h": header(known, image, made_by),
+        "net.c": _schedule(known, stored, headers, made_by, profile),
         **weight_files(arrays, plan.host),
         "main.c": (files("rillet.backends.c") / "main.c").read_text(),
     }
@@ -89,14 +83,9 @@ def emit(plan: RowPlan, profile: bool = False) -> dict[str, str]:
             out["kernels/channels.h"] = (kernels / "channels.h").read_text()
         else:
             out[f"kernels/{name}"] = (kernels / name).read_text()
-    return out
-
-
-def _batch_declaration(plan: RowPlan) -> list[str]:
-    return [
-        "/* The same for so many images, one after another in memory as their outputs are, within the same arena. */",
-        f"void net_run_batch({batch_arguments(plan)});",
-    ]
+    if plan.threads > 1:
+        out["kernels/crew.h"] = (kernels / "crew.h").read_text()
+    return renamed_files(out, prefix, told)
 
 
 def _headers(plan: RowPlan, stage: Stage) -> tuple[str, ...]:
@@ -110,72 +99,27 @@ def _headers(plan: RowPlan, stage: Stage) -> tuple[str, ...]:
     return _HEADERS[Kernel.SIGN] if stage.kernel is Kernel.POOL and binary else _HEADERS[stage.kernel]
 
 
-def _values(node: Node) -> int:
-    """Elements of a value as C has them: those of binary ones are bytes of eight."""
-    return node.type.bytes // node.type.dtype.numpy.itemsize
-
-
-def _header(known: Named) -> str:
-    plan = known.plan
-    source, outputs = input_of(plan), outputs_of(plan)
-    lines = [
-        f"/* {known.graph}: {plan.graph.macs} multiply-accumulates an image,"
-        f" {plan.arena_bytes} bytes of activations. */",
-        "#ifndef NET_H",
-        "#define NET_H",
-        "#include <stdint.h>",
-        "",
-        f"#define NET_INPUT_HEIGHT {source.shape.height}",
-        f"#define NET_INPUT_WIDTH {source.shape.width}",
-        f"#define NET_INPUT_CHANNELS {source.shape.channels}",
-        *(f"#define NET_OUTPUT{end.upper()}_SIZE {_values(node)}" for end, node in outputs),
-        f"#define NET_ARENA_BYTES {plan.arena_bytes}",
-        f"typedef {c_type(source.type)} net_input_t;",
-        *(f"typedef {c_type(node.type)} net_output{end}_t;" for end, node in outputs),
-        "",
-        "/* Begins an image. */",
-        "void net_start(void);",
-        "/* Takes the next row of the image, NET_INPUT_WIDTH x NET_INPUT_CHANNELS values; the last completes it. */",
-        "void net_push_row(const net_input_t *row);",
-        "/* The result, NET_OUTPUT_SIZE values, from the last row of an image to the first of the next. */",
-        *(f"const net_output{end}_t *net_output{end}(void);" for end, _ in outputs),
-        "/* All of the above for one image in memory. */",
-        f"void net_run({run_arguments(plan)});",
-        *(_batch_declaration(plan) if plan.host is not None else []),
-        *(_STOP if plan.threads > 1 else []),
-        "/* The NET_ARENA_BYTES bytes that hold all activations. */",
-        "uint8_t *net_arena(void);",
-    ]
-    if plan.resident:
-        lines += [
-            "/* Where the image lies in the arena; it is spent while the net runs. */",
-            "net_input_t *net_input(void);",
-        ]
-    return "\n".join([*lines, "#endif", ""])
-
-
-def _schedule(known: Named, stored: RowPlan, headers: list[str], profile: bool) -> str:
+def _schedule(known: Named, stored: RowPlan, headers: list[str], made_by: list[str], profile: bool) -> str:
     """net.c; `stored` is the plan over the graph as the program stores it."""
     plan, graph = known.plan, stored.graph
     made = "a few pixels" if plan.host is None else "whole rows"
     include = [f'#include "kernels/{h}"' for h in headers]
     if plan.threads > 1:
-        include.insert(0, f"#define RILLET_THREADS {plan.threads}")
+        include.insert(0, "#define RILLET_THREADS NET_THREADS")
     parts = [
         f"/* {known.graph}, planned as {shown(plan.kind)}: {len(plan.segments)} segments.\n\n"
         f"   Each stage makes {made} as soon as the window that they need is there, then lets its readers run.\n"
         "   Segments follow one another; only whole maps pass between them. */",
-        "\n".join(['#include "net.h"', '#include "net_weights.h"', *include])
+        "\n".join([*made_by, '#include "net.h"', '#include "net_weights.h"', *include])
         + f"{_THREAD_INCLUDES if plan.threads > 1 else ''}\n#include <string.h>\n",
-        _arena(plan),
-        *([_counters(plan)] if plan.threads == 1 else [_threads(stored)]),
         _trace(plan),
         *([_profile(plan)] if profile else []),
         *_outsides(stored),
         *(constant_accessor(known, node) for node in graph.nodes if isinstance(node.op, Constant)),
-        *([_lent(stored)] if lends_image(plan) else []),
         *(
-            accessor(known, graph, buffer, LENT if lends_image(plan) and buffer.name == input_of(plan).name else "")
+            accessor(
+                known, graph, buffer, lent(plan) if lends_image(plan) and buffer.name == input_of(plan).name else ""
+            )
             for buffer in plan.buffers.values()
             if buffer.kind in (BufferKind.MAP, BufferKind.RING)
         ),
@@ -186,53 +130,6 @@ def _schedule(known: Named, stored: RowPlan, headers: list[str], profile: bool) 
         parts.append(_segment(known, stored, index, segment, profile))
     parts.append(entry_points(plan, profile))
     return "\n".join(parts)
-
-
-def _arena(plan: RowPlan) -> str:
-    spare, place = (
-        (0, "") if plan.host is None else (_ARENA_SPARE_BYTES, f" __attribute__((aligned({HOST_ALIGNMENT})))")
-    )
-    words = -(-(plan.arena_bytes + spare) // 4)
-    return f"static int32_t words[{words}]{place};\nstatic uint8_t *const arena = (uint8_t *)words;\n"
-
-
-def _counters(plan: RowPlan) -> str:
-    names = [f"of_{node.name}" for node in plan.graph.nodes]
-    pools = [f"of_{s.node}" for g in plan.segments for s in g.stages if s.kernel is Kernel.GLOBAL_POOL]
-    lines = [
-        "/* Pixels of each value that have been made. */",
-        "static struct {",
-        f"  uint32_t {', '.join(names)};",
-        "} made;\n",
-    ]
-    if pools:
-        lines += ["/* Pixels that each global pool has taken in. */", "static struct {"]
-        lines += [f"  uint32_t {', '.join(pools)};", "} taken;\n"]
-    return "\n".join(lines)
-
-
-def _threads(plan: RowPlan) -> str:
-    """What each thread knows of its way through the schedule."""
-    names = [f"of_{node.name}" for node in plan.graph.nodes]
-    pools = [f"of_{s.node}" for g in plan.segments for s in g.stages if s.kernel is Kernel.GLOBAL_POOL]
-    lines = [
-        "/* A thread: pixels of each value that have been made, pixels that each global pool has taken in, and when it",
-        "   last wrote or read what others read or write. */",
-        "typedef struct {",
-        "  rillet_place place;",
-        f"  struct {{ uint32_t {', '.join(names)}; }} made;",
-        *([f"  struct {{ uint32_t {', '.join(pools)}; }} taken;"] if pools else []),
-        *([f"  struct {{ uint64_t {', '.join(last_fields(plan))}; }} last;"] if last_fields(plan) else []),
-        "} __attribute__((aligned(64))) net_thread;\n",
-        "static net_thread threads[RILLET_THREADS];",
-        "static rillet_progress progress[RILLET_THREADS];",
-        "static rillet_gate gate;",
-        "static rillet_crew crew;",
-        "/* Within the schedule. */",
-        "#define made (self->made)",
-        *(["#define taken (self->taken)"] if pools else []),
-    ]
-    return "\n".join([*lines, ""])
 
 
 def _trace(plan: RowPlan) -> str:
@@ -247,7 +144,7 @@ def _trace(plan: RowPlan) -> str:
             "/* The same for bytes that are kept with their first bit flipped. */\n"
             "#define SEEN_FLIPPED(index, at, from, n, bytes) \\\n"
             f"{together}{alone}"
-            "  rillet_flip(at(from), net_trace[index] + (from) * (bytes), n * (bytes))"
+            "  rillet_flip(at(self, from), net_trace[index] + (from) * (bytes), n * (bytes))"
             f"{after}\n"
         )
     return (
@@ -257,7 +154,7 @@ def _trace(plan: RowPlan) -> str:
         "#define SEEN(index, at, from, n, bytes) \\\n"
         f"{together}{alone}"
         "  for (int32_t seen = 0; seen < n; seen++) \\\n"
-        "    memcpy(net_trace[index] + ((from) + seen) * (bytes), at((from) + seen), bytes)"
+        "    memcpy(net_trace[index] + ((from) + seen) * (bytes), at(self, (from) + seen), (bytes))"
         f"{after}\n"
         f"{flipped}"
         "#else\n#define SEEN(index, at, from, n, bytes) (void)0\n"
@@ -284,7 +181,7 @@ def _profile(plan: RowPlan) -> str:
 
 def _profiled(plan: RowPlan, stage: Stage) -> str:
     """A macro of a stage's name, behind its function: it does not expand within itself, so the function is called."""
-    name, call = f"run_{stage.node}", f"run_{stage.node}({argument(plan)})"
+    name, call = f"run_{stage.node}", f"run_{stage.node}(self)"
     index = [s.node for segment in plan.segments for s in segment.stages].index(stage.node)
     if plan.threads > 1:
         # The clocks are the caller's.
@@ -292,7 +189,7 @@ def _profiled(plan: RowPlan, stage: Stage) -> str:
             f"#define {name}(self) \\\n  do {{ \\\n    if (self->place.part) {call}; \\\n"
             f"    else RILLET_PROFILED(profile, {index}, {call}); \\\n  }} while (0)\n"
         )
-    return f"#define {name}() RILLET_PROFILED(profile, {index}, {call})\n"
+    return f"#define {name}(self) RILLET_PROFILED(profile, {index}, {call})\n"
 
 
 def _outsides(plan: RowPlan) -> list[str]:
@@ -318,16 +215,9 @@ def _pushed(known: Named) -> str:
     name, kind = source.name, c_type(source.type)
     return (
         f"/* {known.nodes[source.name]}: the row being pushed, in the caller's memory */\n"
-        f"static const {kind} *pushed;\n"
-        f"static inline const {kind} *at_{name}(uint32_t i)\n"
-        f"{{ return pushed + i % {source.shape.width} * {source.shape.channels}; }}\n"
+        f"static inline const {kind} *at_{name}(const net_context *self, int32_t i)\n"
+        f"{{ return self->pushed + i % {source.shape.width} * {source.shape.channels}; }}\n"
     )
-
-
-def _lent(plan: RowPlan) -> str:
-    # A thread may look once more for rows of an image that was given up, while the caller begins the next.
-    kind = c_type(input_of(plan).type) + (" *_Atomic " if plan.threads > 1 else " *")
-    return f"/* The image of net_run, in the caller's memory; none while rows are pushed. */\nstatic {kind}{LENT};\n"
 
 
 def _segment(known: Named, plan: RowPlan, index: int, segment: Segment, profile: bool) -> str:
@@ -341,8 +231,8 @@ def _segment(known: Named, plan: RowPlan, index: int, segment: Segment, profile:
     name = driver.name
     together = "  rillet_together(&self->place);\n" if plan.threads > 1 else ""
     parts.append(
-        f"static void segment_{index + 1}({parameter(plan)})\n{{\n{together}  made.of_{name} = 0;\n"
-        f"  while (made.of_{name} < {driver.shape.pixels}) {{\n"
+        f"static void segment_{index + 1}({parameter(plan)})\n{{\n{together}  self->made.of_{name} = 0;\n"
+        f"  while (self->made.of_{name} < {driver.shape.pixels}) {{\n"
         + "\n".join(advance(plan, segment, driver, "    "))
         + "\n  }\n}\n"
     )

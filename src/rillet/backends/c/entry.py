@@ -1,9 +1,10 @@
 """The functions of an emitted program that its caller knows: begin an image, push a row, run one image or many."""
 
-from rillet.backends.c.image import LENT, input_of, lends_image
-from rillet.backends.c.threads import argument, last_fields, parameter
+from rillet.backends.c.context import gathers_rows, pooled
+from rillet.backends.c.image import input_of, lends_image, reads_pushed
+from rillet.backends.c.threads import last_fields, parameter
 from rillet.ir.graph import Node
-from rillet.plan.rows.plan import Kernel, RowPlan, Segment
+from rillet.plan.rows.plan import RowPlan, Segment
 
 
 def outputs_of(plan: RowPlan) -> list[tuple[str, Node]]:
@@ -15,18 +16,13 @@ def outputs_of(plan: RowPlan) -> list[tuple[str, Node]]:
 def run_arguments(plan: RowPlan) -> str:
     """Parameters of net_run."""
     outputs = (f"net_output{end}_t *output{end}" for end, _ in outputs_of(plan))
-    return ", ".join(["const net_input_t *image", *outputs])
+    return ", ".join(["net_context *net", "const net_input_t *image", *outputs])
 
 
 def batch_arguments(plan: RowPlan) -> str:
     """Parameters of net_run_batch."""
     outputs = (f"net_output{end}_t *outputs{end}" for end, _ in outputs_of(plan))
-    return ", ".join(["const net_input_t *images", "int32_t count", *outputs])
-
-
-def reads_pushed(plan: RowPlan) -> bool:
-    """True where the first stage reads the pushed row where it lies."""
-    return not plan.resident and input_of(plan).name not in plan.buffers
+    return ", ".join(["net_context *net", "const net_input_t *images", "int32_t count", *outputs])
 
 
 def advance(plan: RowPlan, segment: Segment, driver: Node, indent: str) -> list[str]:
@@ -36,20 +32,20 @@ def advance(plan: RowPlan, segment: Segment, driver: Node, indent: str) -> list[
     if segment.tile_rows:
         width = driver.shape.pixels
     if width % tile == 0:
-        lines = [f"made.of_{name} += {tile};"]
+        lines = [f"self->made.of_{name} += {tile};"]
     else:
-        lines = [f"const int32_t left = {width} - made.of_{name} % {width};"]
-        lines.append(f"made.of_{name} += left < {tile} ? left : {tile};")
+        lines = [f"const int32_t left = {width} - self->made.of_{name} % {width};"]
+        lines.append(f"self->made.of_{name} += left < {tile} ? left : {tile};")
     readers = [s.node for s in segment.stages if driver.name in plan.graph.by_name[s.node].inputs]
-    lines += [f"run_{reader}({argument(plan)});" for reader in readers]
+    lines += [f"run_{reader}(self);" for reader in readers]
     return [indent + line for line in lines]
 
 
 def _finish(plan: RowPlan) -> list[str]:
     """What follows the last row: the segments that are not pushed, and outputs as the caller knows them."""
-    out = [f"  segment_{i + 1}({argument(plan)});" for i in range(0 if plan.resident else 1, len(plan.segments))]
+    out = [f"  segment_{i + 1}(self);" for i in range(0 if plan.resident else 1, len(plan.segments))]
     flips = [
-        f"  rillet_flip(at_{node.name}(0), at_{node.name}(0), {node.type.bytes});"
+        f"  rillet_flip(at_{node.name}(self, 0), at_{node.name}(self, 0), {node.type.bytes});"
         for _, node in outputs_of(plan)
         if node.name in plan.flipped
     ]
@@ -61,10 +57,6 @@ def _finish(plan: RowPlan) -> list[str]:
             *flips,
         ]
     return [*out, *flips]
-
-
-def _pools(plan: RowPlan) -> bool:
-    return any(s.kernel is Kernel.GLOBAL_POOL for g in plan.segments for s in g.stages)
 
 
 def _stored_row(plan: RowPlan, to: str) -> str:
@@ -79,36 +71,38 @@ def _stored_row(plan: RowPlan, to: str) -> str:
 
 def _begun(plan: RowPlan) -> list[str]:
     """What an image begins with."""
-    return ["  memset(&made, 0, sizeof made);", *(["  memset(&taken, 0, sizeof taken);"] if _pools(plan) else [])]
+    return [
+        "  memset(&self->made, 0, sizeof self->made);",
+        *(["  memset(&self->taken, 0, sizeof self->taken);"] if pooled(plan) else []),
+    ]
 
 
 def _takes(plan: RowPlan, name: str, pixels: int) -> list[str]:
     """take_rows: a tile of rows is there, or the `whole` image."""
     rows = [*advance(plan, plan.segments[0], input_of(plan), "  ")]
-    given = [parameter(plan)] if plan.threads > 1 else []
+    given = [parameter(plan)]
     if lends_image(plan):
         # Not asked of the image itself: a thread may still be behind, at rows of an image that was given up.
-        rows = ["  do {", *(f"  {line}" for line in rows), f"  }} while (whole && made.of_{name} < {pixels});"]
+        rows = ["  do {", *(f"  {line}" for line in rows), f"  }} while (whole && self->made.of_{name} < {pixels});"]
         given.append("int32_t whole")
     ends = plan.threads > 1 or _finish(plan)
-    finish = [f"  if (made.of_{name} == {pixels}) finish({argument(plan)});"] if ends else []
-    return [f"static void take_rows({', '.join(given) or 'void'})", "{", *rows, *finish, "}", ""]
+    finish = [f"  if (self->made.of_{name} == {pixels}) finish(self);"] if ends else []
+    return [f"static void take_rows({', '.join(given)})", "{", *rows, *finish, "}", ""]
 
 
 def _take(plan: RowPlan, thread: str, whole: str) -> str:
     """The call of it."""
-    return (
-        f"take_rows({', '.join([*([thread] if plan.threads > 1 else []), *([whole] if lends_image(plan) else [])])});"
-    )
+    return f"take_rows({', '.join([thread, *([whole] if lends_image(plan) else [])])});"
 
 
 def _gathers(plan: RowPlan, name: str) -> list[str]:
     """Of a tile of several rows, returns before it is full; `name` has the rows of full ones."""
     source, rows = input_of(plan), plan.segments[0].tile_rows
     return [
-        f"  gathered = (gathered + 1) % {rows};",
-        f"  if (gathered && made.of_{name} + gathered * {source.shape.width} < {source.shape.pixels}) return;",
-        "  gathered = 0;",
+        f"  net->gathered = (net->gathered + 1) % {rows};",
+        f"  const int32_t come = self->made.of_{name} + net->gathered * {source.shape.width};",
+        f"  if (net->gathered && come < {source.shape.pixels}) return;",
+        "  net->gathered = 0;",
     ]
 
 
@@ -117,118 +111,145 @@ def _one_thread(plan: RowPlan, profile: bool) -> list[str]:
     source, later = input_of(plan), _finish(plan)
     name, shape, lends = source.name, source.shape, lends_image(plan)
     lines = [
-        "void net_start(void)",
+        "void net_start(net_context *net)",
         "{",
+        "  net_context *const self = net;",
         *(["  profile.since = rillet_ticks();"] if profile else []),
-        *([f"  {LENT} = 0;"] if lends else []),
+        *(["  self->lent = 0;"] if lends else []),
         *_begun(plan),
         "}",
         "",
     ]
-    lines += ["static void finish(void)", "{", *later, "}", ""] if later else []
+    lines += [f"static void finish({parameter(plan)})", "{", *later, "}", ""] if later else []
     by_rows = plan.host is not None and not plan.resident
     if by_rows:
         lines += _takes(plan, name, shape.pixels)
-    lines += ["void net_push_row(const net_input_t *row)", "{"]
-    lines += [f"  if (made.of_{name} >= {shape.pixels}) return;"]
+    lines += ["void net_push_row(net_context *net, const net_input_t *row)", "{", "  net_context *const self = net;"]
+    lines += [f"  if (self->made.of_{name} >= {shape.pixels}) return;"]
     if plan.resident:
         kind = "(net_input_t *)" if source.name in plan.flipped else ""
-        lines += [f"  net_input_t *const here = {kind}at_{name}(made.of_{name});", _stored_row(plan, "here")]
-        lines.append(f"  made.of_{name} += {shape.width};")
+        lines += [
+            f"  net_input_t *const here = {kind}at_{name}(self, self->made.of_{name});",
+            _stored_row(plan, "here"),
+        ]
+        lines.append(f"  self->made.of_{name} += {shape.width};")
     elif by_rows:
-        lines += [_stored_row(plan, f"at_{name}(made.of_{name})"), f"  {_take(plan, '', '0')}"]
+        lines += [_stored_row(plan, f"at_{name}(self, self->made.of_{name})"), f"  {_take(plan, 'self', '0')}"]
     else:
         first = plan.segments[0]
-        lines += ["  pushed = row;"] if reads_pushed(plan) else []
-        lines += ["  for (uint32_t x = 0; x < NET_INPUT_WIDTH;) {", f"    const uint32_t before = made.of_{name};"]
+        lines += ["  self->pushed = row;"] if reads_pushed(plan) else []
+        lines += ["  for (int32_t x = 0; x < NET_INPUT_WIDTH;) {", f"    const int32_t before = self->made.of_{name};"]
         if not reads_pushed(plan):
             tile = min(first.tile_pixels, shape.width)
             count = (
                 str(tile) if shape.width % tile == 0 else f"({shape.width} - x < {tile} ? {shape.width} - x : {tile})"
             )
             lines += [
-                f"    for (uint32_t p = 0; p < {count}; p++)",
-                f"      memcpy(at_{name}(before + p), row + (x + p) * {shape.channels},",
+                f"    for (int32_t p = 0; p < {count}; p++)",
+                f"      memcpy(at_{name}(self, before + p), row + (x + p) * {shape.channels},",
                 f"             {shape.channels} * sizeof *row);",
             ]
-        lines += [*advance(plan, first, source, "    "), f"    x += made.of_{name} - before;", "  }"]
+        lines += [*advance(plan, first, source, "    "), f"    x += self->made.of_{name} - before;", "  }"]
     if later and not by_rows:
-        lines += [f"  if (made.of_{name} == {shape.pixels}) finish();"]
+        lines += [f"  if (self->made.of_{name} == {shape.pixels}) finish(self);"]
     return [*lines, "}", ""]
 
 
 def _several_threads(plan: RowPlan, profile: bool) -> list[str]:
     """The same where threads go through the schedule side by side: the caller's with its rows, the others after it."""
     source, spent = input_of(plan), last_fields(plan)
-    name, shape, several = source.name, source.shape, plan.segments[0].tile_rows > 1 and not plan.resident
+    name, shape, several = source.name, source.shape, gathers_rows(plan)
     lines = ["static void finish(net_thread *const self)", "{", *_finish(plan), "}", ""]
     lines += ["/* Begins an image. */", "static void begin(net_thread *const self)", "{", *_begun(plan), "}", ""]
     if plan.resident:
         lines += ["/* The image is there. */", "static void take_rows(net_thread *const self)", "{"]
-        lines += [f"  made.of_{name} = {shape.pixels};", "  finish(self);", "}", ""]
+        lines += [f"  self->made.of_{name} = {shape.pixels};", "  finish(self);", "}", ""]
     else:
         lines += _takes(plan, name, shape.pixels)
     lines += [
-        *(["/* Rows of the next tile that are there. */", "static uint32_t gathered;", ""] if several else []),
         "static void *work(void *thread)",
         "{",
-        "  for (uint64_t count = 0; rillet_more(&gate, count); count++) {",
-        "    if (count == __atomic_load_n(&gate.first, __ATOMIC_RELAXED)) begin(thread);",
-        f"    {_take(plan, 'thread', 'count + 1 == __atomic_load_n(&gate.whole, __ATOMIC_RELAXED)')}",
+        "  net_thread *const self = thread;",
+        "  rillet_gate *const gate = &self->net->gate;",
+        "  for (uint64_t count = 0; rillet_more(gate, count); count++) {",
+        "    if (count == __atomic_load_n(&gate->first, __ATOMIC_RELAXED)) begin(self);",
+        f"    {_take(plan, 'self', 'count + 1 == __atomic_load_n(&gate->whole, __ATOMIC_RELAXED)')}",
         "  }",
         "  return 0;",
         "}",
         "",
-        "static void start_threads(void)",
+        "/* Contexts of this process whose threads run, and what guards them. */",
+        "static net_context *running;",
+        "static pid_t running_in;",
+        "static pthread_mutex_t running_lock = PTHREAD_MUTEX_INITIALIZER;",
+        "",
+        "static void start_threads(net_context *net)",
         "{",
-        "  memset(threads, 0, sizeof threads);",
-        "  memset(progress, 0, sizeof progress);",
-        "  memset(&gate, 0, sizeof gate);",
-        "  for (int32_t i = 0; i < RILLET_THREADS; i++) {",
-        "    threads[i].place.all = progress;",
-        "    threads[i].place.part = i;",
-        "  }",
-        "  crew.process = getpid();",
-        "  int failed = pthread_mutex_init(&gate.lock, 0) | pthread_cond_init(&gate.more, 0);",
-        "  for (int32_t i = 1; i < RILLET_THREADS; i++)",
-        "    failed |= pthread_create(&crew.threads[i], 0, work, &threads[i]);",
+        "  place_threads(net);",
+        "  memset(&net->gate, 0, sizeof net->gate);",
+        "  net->crew.process = getpid();",
+        "  int failed = pthread_mutex_init(&net->gate.lock, 0) | pthread_cond_init(&net->gate.more, 0);",
+        "  for (int32_t i = 1; i < NET_THREADS; i++)",
+        "    failed |= pthread_create(&net->crew.threads[i], 0, work, &net->threads[i]);",
         "  if (failed) abort(); /* every tile needs all of them */",
+        "  pthread_mutex_lock(&running_lock);",
+        "  if (running_in != getpid()) running = 0; /* a forked process has none of its parent's */",
+        "  running_in = getpid();",
+        "  net->next = running;",
+        "  running = net;",
+        "  pthread_mutex_unlock(&running_lock);",
         "}",
         "",
-        "/* Runs at exit, and before the library is unloaded, too. */",
-        "__attribute__((destructor)) void net_stop(void) { rillet_stop(&crew, &gate); }",
-        "",
-        "void net_start(void)",
+        "void net_stop(net_context *net)",
         "{",
-        "  net_thread *const self = threads;",
+        "  if (rillet_missing(&net->crew)) return;",
+        "  pthread_mutex_lock(&running_lock);",
+        "  for (net_context **at = &running; *at; at = &(*at)->next)",
+        "    if (*at == net) {",
+        "      *at = net->next;",
+        "      break;",
+        "    }",
+        "  pthread_mutex_unlock(&running_lock);",
+        "  rillet_stop(&net->crew, &net->gate);",
+        "}",
+        "",
+        "/* At exit, and before the library is unloaded. */",
+        "__attribute__((destructor)) static void stop_all(void)",
+        "{",
+        "  while (running_in == getpid() && running) net_stop(running);",
+        "}",
+        "",
+        "void net_start(net_context *net)",
+        "{",
+        "  net_thread *const self = net->threads;",
         *(["  profile.since = rillet_ticks();"] if profile else []),
-        "  if (rillet_missing(&crew)) start_threads();",
+        "  if (rillet_missing(&net->crew)) start_threads(net);",
         "  rillet_together(&self->place);",
-        "  __atomic_store_n(&gate.first, gate.opened, __ATOMIC_RELAXED);",
-        *([f"  {LENT} = 0;"] if lends_image(plan) else []),
-        *(["  gathered = 0;"] if several else []),
+        "  __atomic_store_n(&net->gate.first, net->gate.opened, __ATOMIC_RELAXED);",
+        *(["  __atomic_store_n(&net->lent, 0, __ATOMIC_RELEASE);"] if lends_image(plan) else []),
+        *(["  net->gathered = 0;"] if several else []),
         "  begin(self);",
         "}",
         "",
-        "void net_push_row(const net_input_t *row)",
+        "void net_push_row(net_context *net, const net_input_t *row)",
         "{",
-        "  net_thread *const self = threads;",
-        f"  if (made.of_{name} >= {shape.pixels}) return;",
+        "  net_thread *const self = net->threads;",
+        f"  if (self->made.of_{name} >= {shape.pixels}) return;",
     ]
-    here = f"at_{name}(made.of_{name}{f' + gathered * {shape.width}' if several else ''})"
+    here = f"at_{name}(self, self->made.of_{name}{f' + net->gathered * {shape.width}' if several else ''})"
     if plan.resident:
         kind = "(net_input_t *)" if source.name in plan.flipped else ""
         lines += [
             f"  net_input_t *const here = {kind}{here};",
             _stored_row(plan, "here"),
-            f"  made.of_{name} += {shape.width};",
-            f"  if (made.of_{name} < {shape.pixels}) return;",
+            f"  self->made.of_{name} += {shape.width};",
+            f"  if (self->made.of_{name} < {shape.pixels}) return;",
         ]
     else:
         if f"read_{name}" in spent:
             lines.append(f"  rillet_after(&self->place, self->last.read_{name});")
         lines += [_stored_row(plan, here), *(_gathers(plan, name) if several else [])]
-    return [*lines, "  rillet_open(&gate);", f"  {_take(plan, 'self', '0')}", "}", ""]
+    return [*lines, "  rillet_open(&net->gate);", f"  {_take(plan, 'self', '0')}", "}", ""]
 
 
 def _image(plan: RowPlan) -> list[str]:
@@ -236,40 +257,91 @@ def _image(plan: RowPlan) -> list[str]:
     source = input_of(plan)
     if not lends_image(plan):
         values = source.shape.width * source.shape.channels
-        return [f"  for (int32_t y = 0; y < NET_INPUT_HEIGHT; y++) net_push_row(image + y * {values});"]
-    lines = [f"  {LENT} = (void *)image;"]
+        return [f"  for (int32_t y = 0; y < NET_INPUT_HEIGHT; y++) net_push_row(net, image + y * {values});"]
+    if plan.threads == 1:
+        return ["  net->lent = image;", f"  {_take(plan, 'net', '1')}"]
+    return [
+        "  __atomic_store_n(&net->lent, image, __ATOMIC_RELEASE);",
+        "  __atomic_store_n(&net->gate.whole, net->gate.opened + 1, __ATOMIC_RELAXED);",
+        "  rillet_open(&net->gate);",
+        f"  {_take(plan, 'net->threads', '1')}",
+    ]
+
+
+def _init(plan: RowPlan) -> list[str]:
+    """net_init, and what it needs."""
+    lines = [
+        "#ifdef NET_STATIC_ARENA",
+        "NET_ARENA(static_arena);",
+        "#endif",
+        "",
+        "const int32_t net_context_bytes = sizeof(net_context);",
+        "const int32_t net_arena_bytes = NET_ARENA_BYTES;",
+        "",
+    ]
     if plan.threads > 1:
-        lines += ["  __atomic_store_n(&gate.whole, gate.opened + 1, __ATOMIC_RELAXED);", "  rillet_open(&gate);"]
-    return [*lines, f"  {_take(plan, 'threads', '1')}"]
+        lines += [
+            "static void place_threads(net_context *net)",
+            "{",
+            "  memset(net->threads, 0, sizeof net->threads);",
+            "  memset(net->progress, 0, sizeof net->progress);",
+            "  for (int32_t i = 0; i < NET_THREADS; i++) {",
+            "    net->threads[i].net = net;",
+            "    net->threads[i].arena = net->arena;",
+            "    net->threads[i].place.all = net->progress;",
+            "    net->threads[i].place.part = i;",
+            "  }",
+            "}",
+            "",
+        ]
+    lines += [
+        "void net_init(net_context *net, void *arena)",
+        "{",
+        "  memset(net, 0, sizeof *net);",
+        "  net->arena = arena;",
+        "#ifdef NET_STATIC_ARENA",
+        "  if (!arena) net->arena = static_arena;",
+        "#endif",
+        *(["  place_threads(net);"] if plan.threads > 1 else []),
+        "}",
+        "",
+    ]
+    return lines
 
 
 def entry_points(plan: RowPlan, profile: bool) -> str:
     """The text of all of them."""
     source, outputs = input_of(plan), outputs_of(plan)
     name = source.name
-    lines = _one_thread(plan, profile) if plan.threads == 1 else _several_threads(plan, profile)
+    self = "net" if plan.threads == 1 else "net->threads"
+    lines = _init(plan)
+    lines += _one_thread(plan, profile) if plan.threads == 1 else _several_threads(plan, profile)
     for end, node in outputs:
         lines += [
-            f"const net_output{end}_t *net_output{end}(void)",
-            f"{{ return {_as(plan, node, f'net_output{end}_t')}at_{node.name}(0); }}",
+            f"const net_output{end}_t *net_output{end}(const net_context *net)",
+            f"{{ return {_as(plan, node, f'net_output{end}_t')}at_{node.name}({self}, 0); }}",
             "",
         ]
     lines += [
         f"void net_run({run_arguments(plan)})",
         "{",
-        "  net_start();",
+        "  net_start(net);",
         *_image(plan),
         *(
-            f"  memcpy(output{end}, net_output{end}(), NET_OUTPUT{end.upper()}_SIZE * sizeof *output{end});"
+            f"  memcpy(output{end}, net_output{end}(net), NET_OUTPUT{end.upper()}_SIZE * sizeof *output{end});"
             for end, _ in outputs
         ),
         "}",
         "",
         *(_batch(plan) if plan.host is not None else []),
-        "uint8_t *net_arena(void) { return arena; }",
+        "uint8_t *net_arena(const net_context *net) { return net->arena; }",
     ]
     if plan.resident:
-        lines += ["", f"net_input_t *net_input(void) {{ return {_as(plan, source, 'net_input_t')}at_{name}(0); }}"]
+        lines += [
+            "",
+            "net_input_t *net_input(const net_context *net)",
+            f"{{ return {_as(plan, source, 'net_input_t')}at_{name}({self}, 0); }}",
+        ]
     return "\n".join([*lines, ""])
 
 
@@ -285,7 +357,7 @@ def _batch(plan: RowPlan) -> list[str]:
         f"void net_run_batch({batch_arguments(plan)})",
         "{",
         "  for (int32_t i = 0; i < count; i++)",
-        f"    net_run({image},",
+        f"    net_run(net, {image},",
         f"            {', '.join(outputs)});",
         "}",
         "",

@@ -5,6 +5,7 @@ import shlex
 import string
 from pathlib import Path
 
+from rillet.backends.c.prefix import DEFAULT
 from rillet.plan.rows.plan import RowPlan
 
 MACHINE_FLAGS = {
@@ -35,35 +36,35 @@ def machine_flags(plan: RowPlan) -> tuple[str, ...]:
     return (*MACHINE_FLAGS[plan.host.kernels], *extras, _CONTRACT, *threads)
 
 
-def build_line(plan: RowPlan) -> str:
+def build_line(plan: RowPlan, prefix: str = DEFAULT) -> str:
     """The command that builds the program by hand."""
     words = ("cc", "-O3", "-std=c99", *machine_flags(plan), "-Wall", "-Wextra")
-    return " ".join((*words, "-o", "net", "main.c", "net.c", "net_weights.c", "-lm"))
+    return " ".join((*words, "-o", prefix, "main.c", f"{prefix}.c", f"{prefix}_weights.c", "-lm"))
 
 
-def cmake_text(plan: RowPlan) -> str:
+def cmake_text(plan: RowPlan, prefix: str = DEFAULT) -> str:
     """A CMakeLists.txt: the network as a static library, and a program that shows it an image."""
     flags = " ".join(machine_flags(plan))
     lines = (
         "cmake_minimum_required(VERSION 3.13)",
-        "project(net C)",
+        f"project({prefix} C)",
         "if(NOT CMAKE_BUILD_TYPE)",
         "  set(CMAKE_BUILD_TYPE Release)",
         "endif()",
-        "add_library(net STATIC net.c net_weights.c)",
-        "set_target_properties(net PROPERTIES C_STANDARD 99 C_STANDARD_REQUIRED ON C_EXTENSIONS OFF)",
-        "target_include_directories(net PUBLIC ${CMAKE_CURRENT_SOURCE_DIR})",
-        f"target_compile_options(net PRIVATE -O3 {flags}".rstrip() + ")",
-        f"target_link_libraries(net PUBLIC m{' -pthread' if plan.threads > 1 else ''})",
-        "add_executable(net_main main.c)",
-        "target_link_libraries(net_main PRIVATE net)",
+        f"add_library({prefix} STATIC {prefix}.c {prefix}_weights.c)",
+        f"set_target_properties({prefix} PROPERTIES C_STANDARD 99 C_STANDARD_REQUIRED ON C_EXTENSIONS OFF)",
+        f"target_include_directories({prefix} PUBLIC ${{CMAKE_CURRENT_SOURCE_DIR}})",
+        f"target_compile_options({prefix} PRIVATE -O3 {flags}".rstrip() + ")",
+        f"target_link_libraries({prefix} PUBLIC m{' -pthread' if plan.threads > 1 else ''})",
+        f"add_executable({prefix}_main main.c)",
+        f"target_link_libraries({prefix}_main PRIVATE {prefix})",
     )
     return "\n".join(lines) + "\n"
 
 
-def run_line(plan: RowPlan, folder: Path) -> str:
+def run_line(plan: RowPlan, folder: Path, prefix: str = DEFAULT) -> str:
     """The command for a shell that builds the program in a folder and runs it."""
-    return f"cd {_word(str(folder))} && {build_line(plan)} && ./net IMAGE.raw"
+    return f"cd {_word(str(folder))} && {build_line(plan, prefix)} && ./{prefix} IMAGE.raw"
 
 
 def _word(path: str) -> str:

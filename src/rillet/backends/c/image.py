@@ -3,13 +3,21 @@
 from rillet.ir.graph import Node
 from rillet.plan.rows.plan import Kernel, RowPlan
 
-LENT = "lent"
-"""The image that net_run was given, in C; nothing while rows are pushed."""
+
+def lent(plan: RowPlan) -> str:
+    """The image that net_run was given, in C; nothing while rows are pushed."""
+    # A thread may look once more for rows of an image that was given up, while the caller begins the next.
+    return "self->lent" if plan.threads == 1 else "__atomic_load_n(&self->net->lent, __ATOMIC_ACQUIRE)"
 
 
 def input_of(plan: RowPlan) -> Node:
     """The network's input."""
     return plan.graph.input_nodes[0]
+
+
+def reads_pushed(plan: RowPlan) -> bool:
+    """True where the first stage reads the pushed row where it lies."""
+    return not plan.resident and input_of(plan).name not in plan.buffers
 
 
 def lends_image(plan: RowPlan) -> bool:

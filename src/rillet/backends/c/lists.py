@@ -4,6 +4,7 @@ import numpy as np
 
 from rillet.backends.c.constants import folded_bias, outside_value
 from rillet.backends.c.packing import channel_rounding, integer_factors
+from rillet.backends.c.records import record
 from rillet.backends.c.rows import channels_record
 from rillet.ir.graph import Array, Graph
 from rillet.ir.ops import Conv
@@ -57,26 +58,26 @@ def lists(plan: RowPlan, stage: Stage, window: str) -> tuple[list[str], list[str
     name, abreast, channels = node.name, stage.tiling.pixels, op.out_channels
     depth, values = dense_depth(graph, node), op.window.taps * source.shape.channels
     places = abreast * 2 * (-(-values // 16) * 16 + 1)
-    scratch = f"arena + {plan.buffers[stage.scratch].offset}"
+    scratch = f"self->arena + {plan.buffers[stage.scratch].offset}"
     constants = [
         channels_record(graph, node),
-        f"  static const rillet_lists lists = {{net_{name}_places, net_{name}_outputs, {channels}, {values}}};",
-        f"  uint16_t *const values = (uint16_t *)({scratch});",
+        record("rillet_lists", "lists", (f"net_{name}_places", f"net_{name}_outputs", channels, values), static=True),
+        f"  uint16_t *const values = (uint16_t *)(void *)({scratch});",
         f"  uint8_t *const channelwise = {scratch} + {places};",
     ]
     step, lines = source.shape.channels, list[str]()
     if op.window.pointwise:
-        lines.append(f"    const uint8_t *const in = at_{source.name}(made.of_{name});")
+        lines.append(f"    const uint8_t *const in = at_{source.name}(self, self->made.of_{name});")
     else:
         step, gathered = depth, places + abreast * -(-channels // 16) * 16
         constants += [window, f"  uint8_t *const in = {scratch} + {gathered};"]
         lines += [
             f"    for (int32_t y = 0; y < n / {node.shape.width}; y++)",
-            f"      rillet_gather_row(window, at_{source.name}(0), {outside_value(graph, node)}, row + y,",
+            f"      rillet_gather_row(window, at_{source.name}(self, 0), {outside_value(graph, node)}, row + y,",
             f"                        {node.shape.width}, in + y * {node.shape.width * depth}, {depth});",
         ]
     lines += [
-        f"    uint8_t *const out = at_{name}(made.of_{name});",
+        f"    uint8_t *const out = at_{name}(self, self->made.of_{name});",
         f"    for (int32_t p = 0; p < n; p += {abreast})",
         f"      rillet_lists_abreast(in + p * {step}, {step}, n - p < {abreast} ? n - p : {abreast}, {abreast},",
         f"                           &lists, out + p * {channels}, {channels}, values, channelwise, &channels);",

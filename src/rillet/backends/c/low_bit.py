@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from rillet.backends.c.bounds import bounds
 from rillet.backends.c.constants import ROUNDINGS, quant
+from rillet.backends.c.records import record
 from rillet.ir.graph import Graph
 from rillet.ir.ops import Conv, Rounding
 from rillet.ir.types import DType
@@ -22,16 +23,16 @@ def channels(graph: Graph, stage: Stage) -> tuple[str, str]:
     levels = "0" if op.levels is None else f"net_{name}_levels"
     if node.type.quant is None:
         low, high = bounds(graph, node, op.activation)
-        arrays = f"net_{name}_weights, {levels}, net_{name}_bias, {low}, {high}"
-        return f"  const rillet_low_bit_f32 channels = {{{arrays}}};", f"0, {how}"
-    arrays = f"net_{name}_weights, {levels}, net_{name}_bias"
+        values = f"net_{name}_weights", levels, f"net_{name}_bias", low, high
+        return record("rillet_low_bit_f32", "channels", values), f"0, {how}"
+    arrays = f"net_{name}_weights", levels, f"net_{name}_bias"
     if node.type.dtype in (DType.BINARY, DType.I32):
         what = "RILLET_SIGNS" if node.type.dtype is DType.BINARY else "RILLET_SUMS"
-        return f"  const rillet_low_bit channels = {{{arrays}, 0, 0, 0, 0, 0}};", f"{what}, {how}"
+        return record("rillet_low_bit", "channels", (*arrays, 0, 0, 0, 0, 0)), f"{what}, {how}"
     low, high = bounds(graph, node, op.activation)
     mantissa = "0" if op.rounding is Rounding.SHIFT else f"net_{name}_mantissa"
-    numbers = f"{mantissa}, net_{name}_shift, {quant(graph, node).zero_point}, {low}, {high}"
-    return f"  const rillet_low_bit channels = {{{arrays}, {numbers}}};", f"{ROUNDINGS[op.rounding]}, {how}"
+    numbers = mantissa, f"net_{name}_shift", quant(graph, node).zero_point, low, high
+    return record("rillet_low_bit", "channels", (*arrays, *numbers)), f"{ROUNDINGS[op.rounding]}, {how}"
 
 
 def xnor(plan: RowPlan, stage: Stage, window: str, place: Callable[[str], str]) -> tuple[list[str], list[str]]:
@@ -48,15 +49,15 @@ def xnor(plan: RowPlan, stage: Stage, window: str, place: Callable[[str], str]) 
     constants, told = channels(graph, stage)
     what = told.split(",")[0]
     at_once = XNOR_PIXELS if stage.packing is Packing.BLOCKS else 1
-    scratch = f"arena + {plan.buffers[stage.scratch].offset}"
+    scratch = f"self->arena + {plan.buffers[stage.scratch].offset}"
     padded = any(op.window.padding)
     head = [constants, *([] if op.window.pointwise else [window]), f"  uint8_t *const bits = {scratch};"]
     head += [f"  uint8_t *const mask = bits + {at_once * size};"] if padded else []
 
     def gather(pixel: str, at: str) -> list[str]:
-        fetch = [f"const void *tap[1] = {{at_{source.name}(made.of_{name} + {pixel})}};"]
+        fetch = [f"const void *tap[1] = {{at_{source.name}(self, self->made.of_{name} + {pixel})}};"]
         if not op.window.pointwise:
-            buffer = f"at_{source.name}(0)"
+            buffer = f"at_{source.name}(self, 0)"
             fetch = [f"const void *tap[{taps}];", f"rillet_window_taps(window, {buffer}, 0, {place(pixel)}, tap);"]
         into = f"bits{at}, {f'mask{at}' if padded else '0'}"
         return [*fetch, f"inside = rillet_gather_bits(tap, {taps}, {source.type.pixel_bytes}, {size}, {into});"]
@@ -67,11 +68,11 @@ def xnor(plan: RowPlan, stage: Stage, window: str, place: Callable[[str], str]) 
             "    for (int32_t p = 0; p < n; p++) {",
             "      int32_t inside;",
             *(f"      {line}" for line in gather("p", "")),
-            f"      rillet_xnor(bits, {masked}, inside * {depth}, {size}, at_{name}(made.of_{name} + p),"
+            f"      rillet_xnor(bits, {masked}, inside * {depth}, {size}, at_{name}(self, self->made.of_{name} + p),"
             f" {op.out_channels}, channels, {what});",
             "    }",
         ]
-    head.append(f"  int32_t *const differ = (int32_t *)(bits + {at_once * size * (2 if padded else 1)});")
+    head.append(f"  int32_t *const differ = (int32_t *)(void *)(bits + {at_once * size * (2 if padded else 1)});")
     masked = f"least < {taps} ? mask : 0" if padded else "0"
     return head, [
         f"    for (int32_t p = 0; p < n; p += {at_once}) {{",
@@ -81,7 +82,7 @@ def xnor(plan: RowPlan, stage: Stage, window: str, place: Callable[[str], str]) 
         "        const int32_t at = p + q < n ? p + q : n - 1;",
         "        int32_t inside;",
         *(f"        {line}" for line in gather("at", f" + q * {size}")),
-        f"        out[q] = at_{name}(made.of_{name} + at);",
+        f"        out[q] = at_{name}(self, self->made.of_{name} + at);",
         "        all[q] = inside;",
         "        least = inside < least ? inside : least;",
         "      }",

@@ -2,6 +2,9 @@
 #include <stdio.h>
 #include "net.h"
 
+NET_ARENA(arena);
+static net_context net;
+
 int main(int argc, char **argv)
 {
   if (argc != 2 && argc != 3) {
@@ -14,17 +17,18 @@ int main(int argc, char **argv)
     return 1;
   }
   static net_input_t row[NET_INPUT_WIDTH * NET_INPUT_CHANNELS];
-  net_start();
+  net_init(&net, arena);
+  net_start(&net);
   for (int y = 0; y < NET_INPUT_HEIGHT; y++) {
     if (fread(row, sizeof row, 1, in) != 1) {
       fprintf(stderr, "%s: must have %d rows of %d bytes, got %d rows\n", argv[1], NET_INPUT_HEIGHT, (int)sizeof row, y);
       fclose(in);
       return 1;
     }
-    net_push_row(row);
+    net_push_row(&net, row);
   }
   fclose(in);
-  const net_output_t *out = net_output();
+  const net_output_t *out = net_output(&net);
   if (argc == 3) {
     FILE *to = fopen(argv[2], "wb");
     if (!to || fwrite(out, sizeof *out, NET_OUTPUT_SIZE, to) != NET_OUTPUT_SIZE || fclose(to) != 0) {

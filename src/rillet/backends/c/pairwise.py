@@ -8,6 +8,7 @@ from rillet.arithmetic.pairwise import Pairwise
 from rillet.backends.c import threads
 from rillet.backends.c.constants import quant, real
 from rillet.backends.c.reads import source_at
+from rillet.backends.c.records import record
 from rillet.ir.graph import Node
 from rillet.ir.ops import Add, Constant, Input, Multiply, Rounding
 from rillet.ir.types import DType, Quant
@@ -58,8 +59,8 @@ def pairwise_lines(plan: RowPlan, stage: Stage, k: Pairwise, low: str, high: str
     numbers = [*reals, *map(str, integers)]
     first, channels, name = threads.piece(stage)[0], node.shape.channels, node.name
     sides = [source_at(graph, source, node, first) for source in node.inputs]
-    places = ", ".join([*sides, f"at_{name}(made.of_{name} + {first})"])
+    places = ", ".join([*sides, f"at_{name}(self, self->made.of_{name} + {first})"])
     pixels, with_one = threads.piece_pixels(stage), graph.by_name[node.inputs[1]].shape != node.shape
     kernel, sizes = ("pairs_with_one", f"{pixels}, {channels}") if with_one else ("pairs", f"{pixels} * {channels}")
     lines = [*threads.each_piece(node, stage), f"    rillet_{kernel}({places},", f"      {sizes}, constants);"]
-    return [f"  const rillet_pairwise constants = {{{', '.join(numbers)}}};"], lines
+    return [record("rillet_pairwise", "constants", numbers)], lines

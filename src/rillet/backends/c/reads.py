@@ -1,7 +1,8 @@
 """Where a stage reads its inputs, and when they are there."""
 
 from rillet.backends.c.constants import outside_name, outside_value
-from rillet.backends.c.image import LENT, input_of, lends_image
+from rillet.backends.c.image import input_of, lends_image, lent
+from rillet.backends.c.records import record
 from rillet.ir.graph import Graph, Node
 from rillet.ir.ops import Constant, Pad, Resize, op_window
 from rillet.plan.rows.plan import Kernel, RowPlan, Stage
@@ -20,7 +21,7 @@ def windowed(node: Node, stage: Stage) -> bool:
 def source_at(graph: Graph, source: str, node: Node, pixel: str) -> str:
     """Pointer to the pixel of a source that goes with a pixel of `node`; one pixel alone goes with all."""
     single = graph.by_name[source].shape.pixels == 1 and node.shape.pixels > 1
-    return f"at_{source}({'0' if single else f'made.of_{node.name} + {pixel}'})"
+    return f"at_{source}(self, {'0' if single else f'self->made.of_{node.name} + {pixel}'})"
 
 
 def await_pixels(graph: Graph, node: Node) -> list[str]:
@@ -31,7 +32,7 @@ def await_pixels(graph: Graph, node: Node) -> list[str]:
         if isinstance(value.op, Constant):
             continue
         single = value.shape.pixels == 1 and node.shape.pixels > 1
-        missing.append(f"made.of_{source} < {'1' if single else f'made.of_{node.name} + n'}")
+        missing.append(f"self->made.of_{source} < {'1' if single else f'self->made.of_{node.name} + n'}")
     return [f"    if ({' || '.join(missing)}) return;"]
 
 
@@ -45,7 +46,7 @@ def place_of(plan: RowPlan, node: Node, pixel: str) -> str:
 def await_window(plan: RowPlan, node: Node) -> str:
     """Returns from the stage unless the last pixel under the tile's windows is there."""
     source = node.inputs[0]
-    return f"    if (made.of_{source} <= rillet_window_needs(window, {place_of(plan, node, 'n - 1')})) return;"
+    return f"    if (self->made.of_{source} <= rillet_window_needs(window, {place_of(plan, node, 'n - 1')})) return;"
 
 
 def window_record(plan: RowPlan, node: Node) -> str:
@@ -55,7 +56,7 @@ def window_record(plan: RowPlan, node: Node) -> str:
     buffer = plan.buffers.get(source.name)
     slots = str(buffer.pixels if buffer else source.shape.width)
     if lends_image(plan) and source.name == input_of(plan).name:
-        slots = f"{LENT} ? {source.shape.pixels} : {slots}"
+        slots = f"{lent(plan)} ? {source.shape.pixels} : {slots}"
     numbers = (
         *window.kernel,
         *window.stride,
@@ -67,7 +68,7 @@ def window_record(plan: RowPlan, node: Node) -> str:
         slots,
         source.type.pixel_bytes,
     )
-    return f"  const rillet_window window = {{{', '.join(map(str, numbers))}}};"
+    return record("rillet_window", "window", numbers)
 
 
 def needs_outside(node: Node, stage: Stage) -> bool:
@@ -81,5 +82,5 @@ def outside_pixel(graph: Graph, node: Node) -> str:
     """The constant pixel that stands for padding; any pixel where there is none."""
     window = op_window(node.op)
     if window is None or not any(window.padding):
-        return f"at_{node.inputs[0]}(0)"  # no tap lies outside
+        return f"at_{node.inputs[0]}(self, 0)"  # no tap lies outside
     return outside_name(outside_value(graph, node), graph.by_name[node.inputs[0]].type.dtype)

@@ -9,6 +9,7 @@ from rillet.backends.c.bounds import bounds
 from rillet.backends.c.constants import outside_name, outside_value, quant
 from rillet.backends.c.image import input_of, lends_image
 from rillet.backends.c.packing import channel_rounding
+from rillet.backends.c.records import record
 from rillet.backends.c.tiles import DenseTile, DepthwiseTile, Tile, groups
 from rillet.ir.graph import Graph, Node
 from rillet.ir.ops import Conv, Rounding
@@ -62,16 +63,15 @@ def channels_record(graph: Graph, node: Node) -> str:
     assert isinstance(op, Conv)
     low, high = bounds(graph, node, op.activation)
     if node.type.quant is None:
-        return f"  static const rillet_channels_f32_tiles channels = {{net_{name}_bias, {low}, {high}}};"
+        return record("rillet_channels_f32_tiles", "channels", (f"net_{name}_bias", low, high), static=True)
     rounding = channel_rounding(graph, node)
-    integers = "0, 0, 0, 0"
+    integers = ["0", "0", "0", "0"]
     if not rounding.shown.all():
-        integers = ", ".join(f"net_{name}_{part}" for part in ("by_integers", "mantissa", "left", "right"))
+        integers = [f"net_{name}_{part}" for part in ("by_integers", "mantissa", "left", "right")]
     ways = (rounding.signed, rounding.careful, rounding.as_bits, op.rounding is Rounding.SINGLE)
-    steps = ", ".join(map(str, (*map(int, ways), rounding.centre)))
-    arrays = ", ".join(f"net_{name}_{part}" for part in ("bias", "scale", "nudge"))
-    numbers = f"{integers},\n    {steps}, {quant(graph, node).zero_point}, {low}, {high}"
-    return f"  static const rillet_channels_byte_tiles channels = {{\n    {arrays},\n    {numbers}}};"
+    arrays = [f"net_{name}_{part}" for part in ("bias", "scale", "nudge")]
+    numbers = (*map(int, ways), rounding.centre, quant(graph, node).zero_point, low, high)
+    return record("rillet_channels_byte_tiles", "channels", (*arrays, *integers, *numbers), static=True)
 
 
 # -- dense -----------------------------------------------------------------------------------------------------------
@@ -129,9 +129,9 @@ def dense(plan: RowPlan, node: Node, stage: Stage, window: str) -> Body:
         heads = [f"    for (int32_t y = 0; y < {rows}; y++)"]
         from_, to, deep = f"in + y * {pitch} + p", f"out + ({f'({first} + y)' if first else 'y'} * {width} + p)", "runs"
     else:
-        lines = [f"    const {value} *const in = at_{at}(made.of_{name});"]
+        lines = [f"    const {value} *const in = at_{at}(self, self->made.of_{name});"]
         from_, to, deep = "in + p", "out + p", str(depth)
-    lines.append(f"    {value} *const out = at_{name}(made.of_{name});")
+    lines.append(f"    {value} *const out = at_{name}(self, self->made.of_{name});")
     blocks, unit = _blocks(node, stage, lanes(plan)), 0
     lines += threads.channel_share(stage, sum(block.count for block in blocks))
     for block in blocks:
@@ -190,15 +190,15 @@ def _band(plan: RowPlan, node: Node, stage: Stage) -> Body:
         most = share_rows(node.shape, stage.tile_pixels, stage.split, plan.threads)
         own = f" + self->place.part * {band_values(graph, node, most)}"
     constants = [
-        f"  {value} *const in = ({value} *)(arena + {plan.buffers[stage.scratch].offset}){own};",
-        f"  const rillet_runs runs = {{{', '.join(map(str, numbers))}}};",
+        f"  {value} *const in = ({value} *)(void *)(self->arena + {plan.buffers[stage.scratch].offset}){own};",
+        record("rillet_runs", "runs", numbers),
     ]
     fill, at = outside_value(graph, node), source.name
     padding = f"{op.window.padding[3]}, (uint8_t *)in"
     row = f"row + {first}" if first else "row"
     given = lends_image(plan) and source.name == input_of(plan).name
     flip = int(given and source.name in plan.flipped)
-    lines = [f"    rillet_band(window, at_{at}(0), {fill}, {flip}, {row}, {rows}, {padding});"]
+    lines = [f"    rillet_band(window, at_{at}(self, 0), {fill}, {flip}, {row}, {rows}, {padding});"]
     if stage.split is Split.ROWS:
         width = node.shape.width
         head = f"    const int32_t top = from / {width}, high = (to - from) / {width};"
@@ -284,7 +284,7 @@ def depthwise(plan: RowPlan, node: Node, stage: Stage, window: str) -> Body:
     high = op.window.kernel[0] * stage.tiling.parts
     again = f" % {op.window.kernel[0]}" if stage.tiling.parts > 1 else ""
     slots = high if real else -(-high // GROUP_ROWS) * GROUP_ROWS
-    missing = outside_row_name(graph, node) if _leaves_rows(node) else f"at_{source.name}(0)"
+    missing = outside_row_name(graph, node) if _leaves_rows(node) else f"at_{source.name}(self, 0)"
     constants = [channels_record(graph, node), window]
     if not real:
         constants.append(f"  const rillet_four outside = rillet_four_all({outside_value(graph, node)});")
@@ -296,9 +296,9 @@ def depthwise(plan: RowPlan, node: Node, stage: Stage, window: str) -> Body:
         f" + i{again} * {op.window.dilation[0]};",
         f"        rows[i] = at < 0 || at >= {source.shape.height}{'' if slots == high else f' || i >= {high}'}",
         f"                    ? {missing}",
-        f"                    : (const {value} *)rillet_row(window, at_{source.name}(0), at);",
+        f"                    : (const {value} *)(const void *)rillet_row(window, at_{source.name}(self, 0), at);",
         "      }",
-        f"      {value} *const out = at_{name}(made.of_{name}) + y * {node.shape.width * channels};",
+        f"      {value} *const out = at_{name}(self, self->made.of_{name}) + y * {node.shape.width * channels};",
     ]
     taps = slots * op.window.kernel[1]
     blocks, unit = _channel_blocks(node, lanes(plan)), 0

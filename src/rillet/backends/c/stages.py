@@ -1,9 +1,10 @@
 """The C text of one stage: when it may fire, and who runs after it; and where the pixels of each value lie."""
 
 from rillet.backends.c.calls import body, c_type
+from rillet.backends.c.context import state_type
 from rillet.backends.c.names import Named
 from rillet.backends.c.reads import windowed
-from rillet.backends.c.threads import argument, await_lines, done_lines, parameter, share
+from rillet.backends.c.threads import await_lines, done_lines, parameter, share
 from rillet.ir.graph import Graph, Node
 from rillet.ir.ops import Conv, op_macs, op_name
 from rillet.plan.rows.plan import Buffer, BufferKind, Kernel, RowPlan, Segment, Split, Stage
@@ -18,13 +19,19 @@ def accessor(known: Named, graph: Graph, buffer: Buffer, instead: str = "") -> s
     """
     node = graph.by_name[buffer.name]
     name, kind = node.name, c_type(node.type)
-    slot = "i" if buffer.pixels >= node.shape.pixels else f"i % {buffer.pixels}"
+    slot = "i" if buffer.pixels >= node.shape.pixels else f"(int32_t)((uint32_t)i % {buffer.pixels})"
+    slot = "0" if buffer.pixels == 1 else slot
     what = "whole map" if buffer.kind is BufferKind.MAP else f"ring of {buffer.pixels} pixels"
     comment = f"/* {known.nodes[name]}: {node.shape}, {what}, {buffer.bytes} bytes */\n"
     step = node.type.pixel_bytes // node.type.dtype.numpy.itemsize
-    other = f"if ({instead}) return {instead} + i * {step}; " if instead else ""
-    text = f"{other}return ({kind} *)(arena + {buffer.offset}) + ({slot}) * {step};"
-    return f"{comment}static inline {kind} *at_{name}(uint32_t i) {{ {text} }}\n"
+    lines = [f"static inline {kind} *at_{name}(const {state_type(known.plan)} *self, int32_t i)", "{"]
+    if instead:
+        lines += [f"  const void *const given = {instead};", f"  if (given) return ({kind} *)given + i * {step};"]
+    lines += ["  (void)i;"] if slot == "0" else []
+    place = f"self->arena + {buffer.offset}" if buffer.offset else "self->arena"
+    typed = place if kind == "uint8_t" else f"({kind} *)(void *)({place})"
+    more = "" if slot == "0" else f" + {slot}" + (f" * {step}" if step > 1 else "")
+    return f"{comment}" + "\n".join([*lines, f"  return {typed}{more};", "}", ""])
 
 
 def constant_accessor(known: Named, node: Node) -> str:
@@ -33,8 +40,8 @@ def constant_accessor(known: Named, node: Node) -> str:
     slot = "0" if node.shape.pixels == 1 else "i"
     return (
         f"/* {known.nodes[name]}: {node.shape}, constant */\n"
-        f"static inline const {kind} *at_{name}(uint32_t i)\n"
-        f"{{ return (void)i, net_{name}_value + {slot} * {node.shape.channels}; }}\n"
+        f"static inline const {kind} *at_{name}(const {state_type(known.plan)} *self, int32_t i)\n"
+        f"{{ return (void)self, (void)i, net_{name}_value + {slot} * {node.shape.channels}; }}\n"
     )
 
 
@@ -50,18 +57,18 @@ def stage_text(known: Named, plan: RowPlan, segment: Segment, stage: Stage) -> s
         ready, lines = _shared(plan, segment, stage, ready, lines)
     seen = "SEEN_FLIPPED" if node.name in plan.flipped else "SEEN"
     readers = [s.node for s in segment.stages if node.name in graph.by_name[s.node].inputs]
-    after = [f"    made.of_{name} += n;"] + [f"    run_{r}({argument(plan)});" for r in readers]
+    after = [f"    self->made.of_{name} += n;"] + [f"    run_{r}(self);" for r in readers]
     return "\n".join(
         [
             f"/* {known.nodes[name]}: {_what(graph, node)}, {inputs} -> {shape} */",
             f"static {_apart(node, stage, macs)}void run_{name}({parameter(plan)})",
             "{",
             *constants,
-            f"  while (made.of_{name} < {shape.pixels}) {{",
+            f"  while (self->made.of_{name} < {shape.pixels}) {{",
             *(_rows(node, stage) if segment.tile_rows else _tile(node, stage)),
             *ready,
             *lines,
-            f"    {seen}({plan.graph.nodes.index(node)}, at_{name}, made.of_{name}, n, {node.type.pixel_bytes});",
+            f"    {seen}({plan.graph.nodes.index(node)}, at_{name}, self->made.of_{name}, n, {node.type.pixel_bytes});",
             *after,
             "  }",
             "}",
@@ -106,13 +113,15 @@ def _tile(node: Node, stage: Stage) -> list[str]:
     name, width = node.name, node.shape.width
     lines: list[str] = []
     if windowed(node, stage):
-        lines.append(f"    const int32_t row = made.of_{name} / {width}, column = made.of_{name} % {width};")
+        lines.append(
+            f"    const int32_t row = self->made.of_{name} / {width}, column = self->made.of_{name} % {width};"
+        )
     if stage.tile_pixels == 1:
         lines.append("    const int32_t n = 1;")
     elif width % stage.tile_pixels == 0:
         lines.append(f"    const int32_t n = {stage.tile_pixels};")
     else:
-        column = "column" if lines else f"made.of_{name} % {width}"
+        column = "column" if lines else f"self->made.of_{name} % {width}"
         lines.append(f"    const int32_t left = {width} - {column};")
         lines.append(f"    const int32_t n = left < {stage.tile_pixels} ? left : {stage.tile_pixels};")
     return lines
@@ -123,8 +132,8 @@ def _rows(node: Node, stage: Stage) -> list[str]:
     name, shape, tile = node.name, node.shape, stage.tile_pixels
     lines: list[str] = []
     if windowed(node, stage):
-        lines.append(f"    const int32_t row = made.of_{name} / {shape.width};")
+        lines.append(f"    const int32_t row = self->made.of_{name} / {shape.width};")
     if shape.pixels % tile == 0:
         return [*lines, f"    const int32_t n = {tile};"]
-    lines.append(f"    const int32_t left = {shape.pixels} - made.of_{name};")
+    lines.append(f"    const int32_t left = {shape.pixels} - self->made.of_{name};")
     return [*lines, f"    const int32_t n = left < {tile} ? left : {tile};"]

@@ -11,13 +11,8 @@ SUM_LANES = 16
 
 
 def parameter(plan: RowPlan) -> str:
-    """What functions of the schedule take: nothing, or the thread that goes through it."""
-    return "void" if plan.threads == 1 else "net_thread *const self"
-
-
-def argument(plan: RowPlan) -> str:
-    """The same where such a function is called by another."""
-    return "" if plan.threads == 1 else "self"
+    """What functions of the schedule take: the context, or the thread that goes through it."""
+    return f"{'net_context' if plan.threads == 1 else 'net_thread'} *const self"
 
 
 # -- shares ----------------------------------------------------------------------------------------------------------

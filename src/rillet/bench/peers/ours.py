@@ -12,6 +12,7 @@ import numpy as np
 
 from rillet.bench.peers.sessions import Session
 from rillet.errors import Unsupported
+from rillet.system.library import Context
 
 if TYPE_CHECKING:
     from rillet.ir.graph import Array, Graph
@@ -53,9 +54,13 @@ def start(job: Mapping[str, Any]) -> Session:
     library.net_run.restype = None
     outputs: list[Array] = [np.empty(o["shape"], o["dtype"]) for o in job["outputs"]]
     image = np.empty(job["shape"], job["dtype"])
+    context = Context(library)
     pointers = [ctypes.c_void_p(array.ctypes.data) for array in (image, *outputs)]
+
+    def run() -> None:
+        library.net_run(context.pointer, *pointers)
 
     def feed(given: "Array") -> None:
         image[...] = given
 
-    return Session(feed, lambda: library.net_run(*pointers), lambda: outputs[0].copy())
+    return Session(feed, run, lambda: outputs[0].copy())

@@ -49,7 +49,7 @@ RILLET_TILE void rillet_turn(__m512i a[16])
 
 RILLET_TILE __m128i rillet_sixteen(const uint8_t *a, int32_t step, int32_t p, int32_t pixels)
 {
-  return _mm_loadu_si128((const __m128i *)(a + (p < pixels ? p : pixels - 1) * step));
+  return _mm_loadu_si128((const __m128i *)(const void *)(a + (p < pixels ? p : pixels - 1) * step));
 }
 
 /* Values of `pixels` pixels, `step` apart, as words: those of one channel for `abreast` pixels side by side, zeros in the
@@ -134,7 +134,7 @@ RILLET_TILE void rillet_lay_back(const uint8_t *a, int32_t pixels, int32_t chann
     __m512i v[16];
     for (int32_t i = 0; i < 16; i++)
       v[i] = abreast > 32 ? _mm512_loadu_si512(a + i * abreast)
-                          : _mm512_castsi256_si512(_mm256_loadu_si256((const __m256i *)(a + i * abreast)));
+                          : _mm512_castsi256_si512(_mm256_loadu_si256((const __m256i *)(const void *)(a + i * abreast)));
     rillet_turn(v);
     for (int32_t i = 0; i < 16; i++) {
       uint8_t *const to = out + i * pitch + c;

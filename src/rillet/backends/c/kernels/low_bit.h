@@ -117,7 +117,7 @@ static inline void rillet_low_bit_store_f32(const float *sums, void *out, int32_
           w = name##_list(a, pixels, depth, w, up, s);                                                                 \
           w = name##_list(a, pixels, depth, w, -down, s);                                                              \
         } else {                                                                                                       \
-          name##_planes(a, pixels, depth, w, how == RILLET_BINARY_PLANES, up, down, s);                                \
+          name##_planes(a, pixels, depth, w, how == RILLET_BINARY_PLANES, (from)up, (from)down, s);                    \
           w += row;                                                                                                    \
         }                                                                                                              \
         for (int32_t q = 0; q < pixels; q++) sums[q][c] = s[q];                                                        \

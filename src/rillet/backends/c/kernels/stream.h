@@ -20,11 +20,11 @@ static inline int32_t rillet_last(int32_t at, int32_t length)
 }
 
 /* The pixel that must be there before the window at (row, column) can be read. */
-static inline uint32_t rillet_window_needs(const rillet_window w, int32_t row, int32_t column)
+static inline int32_t rillet_window_needs(const rillet_window w, int32_t row, int32_t column)
 {
   const int32_t last_row = row * w.stride_height - w.top + (w.kernel_height - 1) * w.dilation_height;
   const int32_t last_column = column * w.stride_width - w.left + (w.kernel_width - 1) * w.dilation_width;
-  return (uint32_t)(rillet_last(last_row, w.height) * w.width + rillet_last(last_column, w.width));
+  return rillet_last(last_row, w.height) * w.width + rillet_last(last_column, w.width);
 }
 
 /* The pixel under tap (i, j) of the window at (row, column), or `outside` where the tap lies in the padding. */

@@ -4,27 +4,13 @@
    or whose reading it will write over; which these are is known when the program is written. */
 #ifndef RILLET_THREADS_H
 #define RILLET_THREADS_H
-#include <pthread.h>
 #include <sched.h>
-#include <stdint.h>
 #include <unistd.h>
+#include "crew.h"
 
 /* Looks before a thread lets another process have its core, and before it sleeps for want of an image. */
 #define RILLET_LOOKS 2000
 #define RILLET_ROW_LOOKS 5000
-
-/* Firings that a thread has done its share of, in a line of the cache by itself. */
-typedef struct {
-  uint64_t done;
-} __attribute__((aligned(64))) rillet_progress;
-
-/* One thread's place in the schedule; part 0 is the caller's. */
-typedef struct {
-  rillet_progress *all;
-  uint64_t firing; /* those that it has begun */
-  uint64_t known;  /* all others have done so many at least */
-  int32_t part;
-} rillet_place;
 
 static inline void rillet_pause(void)
 {
@@ -72,17 +58,6 @@ static inline void rillet_did(rillet_place *self)
 /* Returns when all have done what it has done. */
 static inline void rillet_together(rillet_place *self) { rillet_after(self, self->firing); }
 
-/* Where threads wait for the caller's rows, some at a time: they look for a while, then sleep. */
-typedef struct {
-  pthread_mutex_t lock;
-  pthread_cond_t more;
-  uint64_t opened;  /* so many times */
-  uint64_t first;   /* for the first time for the newest image */
-  uint64_t whole;   /* how often with the last time for a whole image; 0 before one */
-  int32_t sleepers;
-  int32_t stopped;
-} rillet_gate;
-
 static inline void rillet_open(rillet_gate *gate)
 {
   __atomic_store_n(&gate->opened, gate->opened + 1, __ATOMIC_SEQ_CST);
@@ -108,12 +83,6 @@ static inline int32_t rillet_more(rillet_gate *gate, uint64_t count)
   pthread_mutex_unlock(&gate->lock);
   return __atomic_load_n(&gate->opened, __ATOMIC_ACQUIRE) > count;
 }
-
-/* The threads beside the caller's. */
-typedef struct {
-  pthread_t threads[RILLET_THREADS];
-  pid_t process; /* that started them; 0 where none did: a forked one has none of its own */
-} rillet_crew;
 
 /* 1 where they must be started, in this process, with everything that they share cleared. */
 static inline int32_t rillet_missing(const rillet_crew *crew) { return crew->process != getpid(); }

@@ -53,7 +53,7 @@ typedef struct {
 } rillet_bytes;
 typedef rillet_bytes rillet_weights;
 
-RILLET_TILE rillet_sums rillet_sums_load(const int32_t *at) { return _mm256_loadu_si256((const __m256i *)at); }
+RILLET_TILE rillet_sums rillet_sums_load(const int32_t *at) { return _mm256_loadu_si256((const __m256i *)(const void *)at); }
 
 RILLET_TILE rillet_bytes rillet_bytes_widened(__m256i bytes)
 {
@@ -63,7 +63,7 @@ RILLET_TILE rillet_bytes rillet_bytes_widened(__m256i bytes)
 
 RILLET_TILE rillet_weights rillet_weights_load(const int8_t *at)
 {
-  const __m256i bytes = _mm256_loadu_si256((const __m256i *)at);
+  const __m256i bytes = _mm256_loadu_si256((const __m256i *)(const void *)at);
   const rillet_weights out = {_mm256_srai_epi16(_mm256_slli_epi16(bytes, 8), 8), _mm256_srai_epi16(bytes, 8)};
   return out;
 }
@@ -179,7 +179,7 @@ RILLET_TILE rillet_sums rillet_sums_shifted(rillet_sums sum, rillet_factors k)
 /* Bytes as real numbers, and the nearest integers, halves to even. */
 RILLET_TILE rillet_reals rillet_reals_of_bytes(const rillet_byte *at)
 {
-  return _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)at)));
+  return _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)at)));
 }
 RILLET_TILE rillet_sums rillet_sums_nearest(rillet_reals value) { return _mm256_cvtps_epi32(value); }
 
@@ -190,7 +190,7 @@ RILLET_TILE rillet_sums rillet_sums_less(rillet_sums value, int32_t less)
   return _mm256_sub_epi32(_mm256_max_epi32(value, floor), _mm256_set1_epi32(less));
 }
 
-RILLET_TILE void rillet_sums_keep(int32_t *out, rillet_sums sums) { _mm256_storeu_si256((__m256i *)out, sums); }
+RILLET_TILE void rillet_sums_keep(int32_t *out, rillet_sums sums) { _mm256_storeu_si256((__m256i *)(void *)out, sums); }
 
 /* Stores of the first `lanes` channels as bytes, the zero point added and clamped; `bits` as above, whose numbers fit 16
    bits. Channels of several vectors are dealt
@@ -238,10 +238,10 @@ RILLET_TILE void rillet_store_2(rillet_byte *out, rillet_sums a, rillet_sums b, 
   const __m256i twice = _mm256_permute4x64_epi64(_mm256_packus_epi16(words, words), 0x08);
   const __m128i bytes = _mm256_castsi256_si128(rillet_limited(twice, low, high));
   if (lanes >= 16) {
-    _mm_storeu_si128((__m128i *)out, bytes);
+    _mm_storeu_si128((__m128i *)(void *)out, bytes);
   } else {
     uint8_t kept[16];
-    _mm_storeu_si128((__m128i *)kept, bytes);
+    _mm_storeu_si128((__m128i *)(void *)kept, bytes);
     memcpy(out, kept, (size_t)lanes);
   }
 }
@@ -251,10 +251,10 @@ RILLET_TILE void rillet_store_4(rillet_byte *out, rillet_sums a, rillet_sums b, 
 {
   const __m256i bytes = rillet_packed(a, b, c, d, zero, low, high, bits);
   if (lanes >= 32) {
-    _mm256_storeu_si256((__m256i *)out, bytes);
+    _mm256_storeu_si256((__m256i *)(void *)out, bytes);
   } else {
     uint8_t kept[32];
-    _mm256_storeu_si256((__m256i *)kept, bytes);
+    _mm256_storeu_si256((__m256i *)(void *)kept, bytes);
     memcpy(out, kept, (size_t)lanes);
   }
 }
@@ -266,11 +266,11 @@ RILLET_TILE void rillet_store_1_of_4(rillet_byte *out, int32_t pitch, rillet_sum
   const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
   const __m256i pixels = _mm256_permutevar8x32_epi32(rillet_packed(a, b, c, d, zero, low, high, bits), order);
   if (lanes >= 8 && pitch == 8) {
-    _mm256_storeu_si256((__m256i *)out, pixels);
+    _mm256_storeu_si256((__m256i *)(void *)out, pixels);
     return;
   }
   uint8_t kept[32];
-  _mm256_storeu_si256((__m256i *)kept, pixels);
+  _mm256_storeu_si256((__m256i *)(void *)kept, pixels);
   for (int32_t p = 0; p < 4; p++) memcpy(out + p * pitch, kept + 8 * p, lanes >= 8 ? 8 : (size_t)lanes);
 }
 
@@ -285,8 +285,8 @@ typedef struct {
 RILLET_TILE rillet_four rillet_four_rows_1(const rillet_byte *a, const rillet_byte *b, const rillet_byte *c,
                                            const rillet_byte *d)
 {
-  const __m128i va = _mm_loadl_epi64((const __m128i *)a), vb = _mm_loadl_epi64((const __m128i *)b);
-  const __m128i vc = _mm_loadl_epi64((const __m128i *)c), vd = _mm_loadl_epi64((const __m128i *)d);
+  const __m128i va = _mm_loadl_epi64((const __m128i *)(const void *)a), vb = _mm_loadl_epi64((const __m128i *)(const void *)b);
+  const __m128i vc = _mm_loadl_epi64((const __m128i *)(const void *)c), vd = _mm_loadl_epi64((const __m128i *)(const void *)d);
   const __m128i two = _mm_unpacklo_epi8(va, vb), more = _mm_unpacklo_epi8(vc, vd);
   const __m256i all = _mm256_set_m128i(_mm_unpackhi_epi16(two, more), _mm_unpacklo_epi16(two, more));
   const rillet_four out = {{rillet_bytes_widened(all)}};
@@ -296,7 +296,7 @@ RILLET_TILE rillet_four rillet_four_rows_1(const rillet_byte *a, const rillet_by
 /* 16 bytes, their halves apart. */
 RILLET_TILE __m256i rillet_apart(const rillet_byte *at)
 {
-  return _mm256_permute4x64_epi64(_mm256_castsi128_si256(_mm_loadu_si128((const __m128i *)at)), 0x10);
+  return _mm256_permute4x64_epi64(_mm256_castsi128_si256(_mm_loadu_si128((const __m128i *)(const void *)at)), 0x10);
 }
 
 /* The same of 16 channels. */
@@ -314,8 +314,8 @@ RILLET_TILE rillet_four rillet_four_rows_2(const rillet_byte *a, const rillet_by
 RILLET_TILE rillet_four rillet_four_rows_4(const rillet_byte *a, const rillet_byte *b, const rillet_byte *c,
                                            const rillet_byte *d)
 {
-  const __m256i va = _mm256_loadu_si256((const __m256i *)a), vb = _mm256_loadu_si256((const __m256i *)b);
-  const __m256i vc = _mm256_loadu_si256((const __m256i *)c), vd = _mm256_loadu_si256((const __m256i *)d);
+  const __m256i va = _mm256_loadu_si256((const __m256i *)(const void *)a), vb = _mm256_loadu_si256((const __m256i *)(const void *)b);
+  const __m256i vc = _mm256_loadu_si256((const __m256i *)(const void *)c), vd = _mm256_loadu_si256((const __m256i *)(const void *)d);
   const __m256i low = _mm256_unpacklo_epi8(va, vb), high = _mm256_unpackhi_epi8(va, vb);
   const __m256i low2 = _mm256_unpacklo_epi8(vc, vd), high2 = _mm256_unpackhi_epi8(vc, vd);
   const rillet_four out = {{rillet_bytes_widened(_mm256_unpacklo_epi16(low, low2)),

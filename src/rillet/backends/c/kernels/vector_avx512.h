@@ -164,7 +164,7 @@ RILLET_TILE rillet_sums rillet_sums_shifted(rillet_sums sum, rillet_factors k)
 /* Bytes as real numbers, and the nearest integers, halves to even. */
 RILLET_TILE rillet_reals rillet_reals_of_bytes(const rillet_byte *at)
 {
-  return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)at)));
+  return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)(const void *)at)));
 }
 RILLET_TILE rillet_sums rillet_sums_nearest(rillet_reals value) { return _mm512_cvtps_epi32(value); }
 
@@ -187,7 +187,7 @@ RILLET_TILE void rillet_store_1(rillet_byte *out, rillet_sums value, int32_t lan
   const __m512i least = _mm512_set1_epi32(from + low), most = _mm512_set1_epi32(from + high);
   const __m512i limited = _mm512_min_epi32(_mm512_max_epi32(value, least), most);
   const __m128i bytes = _mm512_cvtepi32_epi8(_mm512_sub_epi32(limited, _mm512_set1_epi32(from)));
-  if (lanes >= 16) _mm_storeu_si128((__m128i *)out, bytes);
+  if (lanes >= 16) _mm_storeu_si128((__m128i *)(void *)out, bytes);
   else _mm_mask_storeu_epi8(out, (__mmask16)((1u << lanes) - 1), bytes);
 }
 
@@ -223,7 +223,7 @@ RILLET_TILE void rillet_store_2(rillet_byte *out, rillet_sums a, rillet_sums b, 
   const __m512i order = _mm512_setr_epi64(0, 2, 4, 6, 0, 2, 4, 6);
   const __m512i twice = _mm512_permutexvar_epi64(order, _mm512_packus_epi16(words, words));
   const __m256i bytes = _mm512_castsi512_si256(rillet_limited(twice, low, high));
-  if (lanes >= 32) _mm256_storeu_si256((__m256i *)out, bytes);
+  if (lanes >= 32) _mm256_storeu_si256((__m256i *)(void *)out, bytes);
   else _mm256_mask_storeu_epi8(out, (__mmask32)((1u << lanes) - 1), bytes);
 }
 
@@ -242,7 +242,7 @@ RILLET_TILE void rillet_store_1_of_4(rillet_byte *out, int32_t pitch, rillet_sum
   const __m512i bytes = rillet_packed(a, b, c, d, zero, low, high, bits);
   if (lanes == 8 && pitch == 8) {
     const __m512i halves = _mm512_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7, 0, 0, 0, 0, 0, 0, 0, 0);
-    _mm256_storeu_si256((__m256i *)out, _mm512_castsi512_si256(_mm512_permutexvar_epi32(halves, bytes)));
+    _mm256_storeu_si256((__m256i *)(void *)out, _mm512_castsi512_si256(_mm512_permutexvar_epi32(halves, bytes)));
     return;
   }
   const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
@@ -276,10 +276,10 @@ RILLET_TILE __m512i rillet_turned(__m512i rows)
 RILLET_TILE rillet_four rillet_four_rows_1(const rillet_byte *a, const rillet_byte *b, const rillet_byte *c,
                                            const rillet_byte *d)
 {
-  const __m512i one = _mm512_castsi128_si512(_mm_loadu_si128((const __m128i *)a));
-  const __m512i two = _mm512_inserti32x4(one, _mm_loadu_si128((const __m128i *)b), 1);
-  const __m512i three = _mm512_inserti32x4(two, _mm_loadu_si128((const __m128i *)c), 2);
-  const __m512i all = _mm512_inserti32x4(three, _mm_loadu_si128((const __m128i *)d), 3);
+  const __m512i one = _mm512_castsi128_si512(_mm_loadu_si128((const __m128i *)(const void *)a));
+  const __m512i two = _mm512_inserti32x4(one, _mm_loadu_si128((const __m128i *)(const void *)b), 1);
+  const __m512i three = _mm512_inserti32x4(two, _mm_loadu_si128((const __m128i *)(const void *)c), 2);
+  const __m512i all = _mm512_inserti32x4(three, _mm_loadu_si128((const __m128i *)(const void *)d), 3);
   const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
   const rillet_four out = {{rillet_turned(_mm512_permutexvar_epi32(order, all))}};
   return out;
@@ -289,10 +289,10 @@ RILLET_TILE rillet_four rillet_four_rows_1(const rillet_byte *a, const rillet_by
 RILLET_TILE rillet_four rillet_four_rows_2(const rillet_byte *a, const rillet_byte *b, const rillet_byte *c,
                                            const rillet_byte *d)
 {
-  const __m512i first = _mm512_castsi256_si512(_mm256_loadu_si256((const __m256i *)a));
-  const __m512i second = _mm512_castsi256_si512(_mm256_loadu_si256((const __m256i *)c));
-  const __m512i ab = _mm512_inserti64x4(first, _mm256_loadu_si256((const __m256i *)b), 1);
-  const __m512i cd = _mm512_inserti64x4(second, _mm256_loadu_si256((const __m256i *)d), 1);
+  const __m512i first = _mm512_castsi256_si512(_mm256_loadu_si256((const __m256i *)(const void *)a));
+  const __m512i second = _mm512_castsi256_si512(_mm256_loadu_si256((const __m256i *)(const void *)c));
+  const __m512i ab = _mm512_inserti64x4(first, _mm256_loadu_si256((const __m256i *)(const void *)b), 1);
+  const __m512i cd = _mm512_inserti64x4(second, _mm256_loadu_si256((const __m256i *)(const void *)d), 1);
   const __m512i even = _mm512_setr_epi32(0, 8, 16, 24, 2, 10, 18, 26, 4, 12, 20, 28, 6, 14, 22, 30);
   const __m512i odd = _mm512_setr_epi32(1, 9, 17, 25, 3, 11, 19, 27, 5, 13, 21, 29, 7, 15, 23, 31);
   const rillet_four out = {{rillet_turned(_mm512_permutex2var_epi32(ab, even, cd)),

@@ -26,7 +26,7 @@
         }                                                                                                              \
       }                                                                                                                \
       for (int32_t q = 0; q < RILLET_XNOR_PIXELS; q++)                                                                 \
-        _mm256_storeu_si256((__m256i *)(differ + (q * eights + o) * 8), _mm512_cvtepi64_epi32(sum[q]));                \
+        _mm256_storeu_si256((__m256i *)(void *)(differ + (q * eights + o) * 8), _mm512_cvtepi64_epi32(sum[q]));        \
     }                                                                                                                  \
   }
 
@@ -54,8 +54,8 @@ static inline void rillet_xnor_four(const uint8_t *a, const uint8_t *mask, const
     int32_t *const sums = differ + q * eights * 8, n = inside[q] * values;
     if (what == RILLET_SIGNS && !k.levels) {
       for (int32_t o = 0; o < eights; o++) {
-        const __m256i bias = _mm256_loadu_si256((const __m256i *)(k.bias + o * 8));
-        const __m256i twice = _mm256_slli_epi32(_mm256_loadu_si256((const __m256i *)(sums + o * 8)), 1);
+        const __m256i bias = _mm256_loadu_si256((const __m256i *)(const void *)(k.bias + o * 8));
+        const __m256i twice = _mm256_slli_epi32(_mm256_loadu_si256((const __m256i *)(const void *)(sums + o * 8)), 1);
         const __m256i sum = _mm256_sub_epi32(_mm256_add_epi32(_mm256_set1_epi32(n), bias), twice);
         const int32_t left = outputs - o * 8, there = left < 8 ? (1 << left) - 1 : 255;
         ((uint8_t *)out[q])[o] = (uint8_t)(_mm256_cmpge_epi32_mask(sum, _mm256_setzero_si256()) & there);

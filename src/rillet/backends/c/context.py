@@ -1,0 +1,71 @@
+"""The state of an emitted program, which its caller keeps: the arena's place, and how far each value has been made."""
+
+from rillet.backends.c.image import lends_image, reads_pushed
+from rillet.backends.c.threads import last_fields
+from rillet.plan.rows.plan import Kernel, RowPlan
+
+
+def state_type(plan: RowPlan) -> str:
+    """The C type of what the functions of the schedule take as `self`: the context, or one thread's part of it."""
+    return "net_context" if plan.threads == 1 else "net_thread"
+
+
+def pooled(plan: RowPlan) -> list[str]:
+    """Names of the stages that count the pixels which they have taken in."""
+    return [s.node for g in plan.segments for s in g.stages if s.kernel is Kernel.GLOBAL_POOL]
+
+
+def gathers_rows(plan: RowPlan) -> bool:
+    """True where threads wait for several pushed rows at a time."""
+    return plan.threads > 1 and plan.segments[0].tile_rows > 1 and not plan.resident
+
+
+def _counters(plan: RowPlan) -> list[str]:
+    """Fields that count pixels."""
+    pools = pooled(plan)
+    lines = ["  struct { /* pixels of each value that have been made */"]
+    lines += [f"    int32_t of_{node.name};" for node in plan.graph.nodes]
+    lines += ["  } made;"]
+    if pools:
+        lines += ["  struct { /* pixels that each global pool has taken in */"]
+        lines += [*(f"    int32_t of_{name};" for name in pools), "  } taken;"]
+    return lines
+
+
+def context_lines(plan: RowPlan) -> list[str]:
+    """The types, for the header."""
+    image: list[str] = []
+    if reads_pushed(plan):
+        image.append("  const net_input_t *pushed; /* the row being pushed, in the caller's memory */")
+    if lends_image(plan):
+        image.append("  const net_input_t *lent; /* the image of net_run, the caller's; none while rows are pushed */")
+    head = [
+        "/* One run of the net: any number of them may go on side by side. The fields are the net's own. */",
+    ]
+    if plan.threads == 1:
+        return [*head, "typedef struct {", "  uint8_t *arena;", *image, *_counters(plan), "} net_context;"]
+    last = last_fields(plan)
+    return [
+        "/* One thread's place in the schedule. */",
+        "typedef struct {",
+        "  struct net_context *net;",
+        "  uint8_t *arena;",
+        "  rillet_place place;",
+        *_counters(plan),
+        *(["  struct { /* firings in which it last wrote or read what others read or write */"] if last else []),
+        *(f"    uint64_t {field};" for field in last),
+        *(["  } last;"] if last else []),
+        "} __attribute__((aligned(64))) net_thread;",
+        "",
+        *head,
+        "typedef struct net_context {",
+        "  net_thread threads[NET_THREADS]; /* the first is the caller's */",
+        "  rillet_progress progress[NET_THREADS];",
+        "  rillet_gate gate;",
+        "  rillet_crew crew;",
+        "  uint8_t *arena;",
+        *image,
+        *(["  int32_t gathered; /* rows of the next tile that are there */"] if gathers_rows(plan) else []),
+        "  struct net_context *next; /* of those whose threads run */",
+        "} net_context;",
+    ]

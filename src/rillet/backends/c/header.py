@@ -1,0 +1,157 @@
+"""The header of an emitted program: sizes, the input contract, the context and the functions that take it."""
+
+import hashlib
+
+import numpy as np
+
+from rillet.backends.c.calls import c_type
+from rillet.backends.c.context import context_lines
+from rillet.backends.c.entry import batch_arguments, outputs_of, run_arguments
+from rillet.backends.c.image import input_of
+from rillet.backends.c.names import Named, shown
+from rillet.ir.graph import Graph, ImageSpec, Node
+from rillet.plan.host.planner import HOST_ALIGNMENT
+from rillet.plan.rows.plan import RowPlan
+from rillet.system.version import VERSION
+
+_STOP = (
+    "/* Ends the threads that net_start began; the next net_start begins them again. To be called before the context's",
+    "   memory goes. */",
+    "void net_stop(net_context *net);",
+)
+_ARENA_ALIGN = 4
+_ARENA_SPARE_BYTES = 256
+"""Behind the arena of a host plan: vectors may read past the end of what they need, and use nothing of it."""
+
+
+def provenance(plan: RowPlan) -> list[str]:
+    """A comment that tells where a program comes from: nothing of the machine or of the day."""
+    machine = "" if plan.host is None else f" for {shown(plan.host.kernels)}"
+
+    return [
+        f"/* Written by Rillet {VERSION}, planned as {shown(plan.kind)}{machine}. SHA-256 of graph and weights:",
+        f"   {checksum(plan.graph)}. */",
+    ]
+
+
+def checksum(graph: Graph) -> str:
+    """SHA-256 of what a graph computes, as digits: ops, types, wiring and arrays, whatever its nodes are called."""
+    numbers = {node.name: i for i, node in enumerate(graph.nodes)}
+    found = hashlib.sha256()
+    for node in graph.nodes:
+        found.update(repr((node.op, node.type, [numbers[name] for name in node.inputs])).encode())
+        for param in graph.node_params(node):
+            array = np.ascontiguousarray(graph.param(node, param.name))
+            found.update(repr((param.name, array.dtype.name, array.shape)).encode())
+            found.update(array.astype(array.dtype.newbyteorder("<")).tobytes())
+    found.update(repr([numbers[name] for name in graph.outputs]).encode())
+    return found.hexdigest()
+
+
+def _float(value: float) -> str:
+    """A float32 as decimal digits that give it back."""
+    return f"{np.float32(value)!s}f"
+
+
+def _contract(plan: RowPlan, image: ImageSpec | None) -> list[str]:
+    """How values are stored, how a picture becomes the input, and what the outputs are called."""
+    ends = [("INPUT", input_of(plan)), *((f"OUTPUT{end.upper()}", node) for end, node in outputs_of(plan))]
+    lines: list[str] = []
+    for word, node in ends:
+        if node.type.quant is not None:
+            scale, zero = _float(node.type.quant.scale), node.type.quant.zero_point
+            lines += [f"#define NET_{word}_SCALE {scale}", f"#define NET_{word}_ZERO_POINT ({zero})"]
+    if lines:
+        lines.insert(0, "/* A real number is (stored - ZERO_POINT) * SCALE. */")
+    if image is None:
+        return lines
+    size = f"{image.width} x {image.height}"
+    middle = "its middle square is resized" if image.resize == "crop" else "it is resized"
+    lines += [
+        f"/* Of a picture with values from 0 to 255 {middle} to {size} (width x height);",
+        "   the real input is (value - MEAN) / DEVIATION, each one number or one a channel. */",
+        f"#define NET_INPUT_MEAN {{{', '.join(map(_float, image.mean))}}}",
+        f"#define NET_INPUT_DEVIATION {{{', '.join(map(_float, image.deviation))}}}",
+    ]
+    if image.labels:
+        lines += ["/* What the outputs are called:"]
+        lines += [f"   {i} {shown(label)}" for i, label in enumerate(image.labels)]
+        lines += ["*/"]
+    return lines
+
+
+def _batch_declaration(plan: RowPlan) -> list[str]:
+    return [
+        "/* The same for so many images, one after another in memory as their outputs are, within the same arena. */",
+        f"void net_run_batch({batch_arguments(plan)});",
+    ]
+
+
+def _values(node: Node) -> int:
+    """Elements of a value as C has them: those of binary ones are bytes of eight."""
+    return node.type.bytes // node.type.dtype.numpy.itemsize
+
+
+def header(known: Named, image: ImageSpec | None, made_by: list[str]) -> str:
+    """net.h; `image` says how a picture becomes the input, `made_by` where the program comes from."""
+    plan = known.plan
+    source, outputs = input_of(plan), outputs_of(plan)
+    spare = 0 if plan.host is None else _ARENA_SPARE_BYTES
+    lines = [
+        f"/* {known.graph}: {plan.graph.macs} multiply-accumulates an image,"
+        f" {plan.arena_bytes} bytes of activations. */",
+        *made_by,
+        "#ifndef NET_H",
+        "#define NET_H",
+        "#include <stdint.h>",
+        *(['#include "kernels/crew.h"'] if plan.threads > 1 else []),
+        "",
+        "#ifdef __cplusplus",
+        'extern "C" {',
+        "#endif",
+        "",
+        f"#define NET_INPUT_HEIGHT {source.shape.height}",
+        f"#define NET_INPUT_WIDTH {source.shape.width}",
+        f"#define NET_INPUT_CHANNELS {source.shape.channels}",
+        *(f"#define NET_OUTPUT{end.upper()}_SIZE {_values(node)}" for end, node in outputs),
+        *([f"#define NET_THREADS {plan.threads}"] if plan.threads > 1 else []),
+        "/* The arena holds all activations{}. */".format(
+            f", and {spare} bytes behind them that vectors may read past" if spare else ""
+        ),
+        f"#define NET_ARENA_BYTES {plan.arena_bytes + spare}",
+        f"#define NET_ARENA_ALIGN {_ARENA_ALIGN if plan.host is None else HOST_ALIGNMENT}",
+        "/* Defines one. */",
+        "#define NET_ARENA(name) static uint8_t name[NET_ARENA_BYTES] __attribute__((aligned(NET_ARENA_ALIGN)))",
+        "",
+        f"typedef {c_type(source.type)} net_input_t;",
+        *(f"typedef {c_type(node.type)} net_output{end}_t;" for end, node in outputs),
+        "",
+        *_contract(plan, image),
+        "",
+        *context_lines(plan),
+        "",
+        "/* The sizes of both, for callers that cannot read this. */",
+        "extern const int32_t net_context_bytes, net_arena_bytes;",
+        "",
+        "/* Begins a context's life, in an arena that no other context has: NET_ARENA_BYTES bytes aligned to",
+        "   NET_ARENA_ALIGN. Where net.c was compiled with NET_STATIC_ARENA, 0 means the one that it then has. */",
+        "void net_init(net_context *net, void *arena);",
+        "/* Begins an image. */",
+        "void net_start(net_context *net);",
+        "/* Takes the next row of the image, NET_INPUT_WIDTH x NET_INPUT_CHANNELS values; the last completes it. */",
+        "void net_push_row(net_context *net, const net_input_t *row);",
+        "/* The result, NET_OUTPUT_SIZE values, from the last row of an image to the first of the next. */",
+        *(f"const net_output{end}_t *net_output{end}(const net_context *net);" for end, _ in outputs),
+        "/* All of the above but net_init, for one image in memory. */",
+        f"void net_run({run_arguments(plan)});",
+        *(_batch_declaration(plan) if plan.host is not None else []),
+        *(_STOP if plan.threads > 1 else []),
+        "/* The context's arena. */",
+        "uint8_t *net_arena(const net_context *net);",
+    ]
+    if plan.resident:
+        lines += [
+            "/* Where the image lies in the arena; it is spent while the net runs. */",
+            "net_input_t *net_input(const net_context *net);",
+        ]
+    return "\n".join([*lines, "", "#ifdef __cplusplus", "}", "#endif", "#endif", ""])

@@ -1,0 +1,246 @@
+/* random, planned as rows: 2 segments.
+
+   Each stage makes a few pixels as soon as the window that they need is there, then lets its readers run.
+   Segments follow one another; only whole maps pass between them. */
+/* Written by Rillet VERSION, planned as rows. SHA-256 of graph and weights:
+   ef815eb8ab44aad691536ebe4c16911dae54d03cc420a55bb27e82dd7a6a3f5c. */
+#include "net.h"
+#include "net_weights.h"
+#include "kernels/stream.h"
+#include "kernels/rescale.h"
+#include "kernels/arithmetic.h"
+#include "kernels/dense.h"
+#include "kernels/depthwise.h"
+#include "kernels/pool.h"
+#include <string.h>
+
+#ifdef NET_TRACE
+/* One whole map for each value, filled as its pixels are made. */
+uint8_t *net_trace[6];
+#define SEEN(index, at, from, n, bytes) \
+  for (int32_t seen = 0; seen < n; seen++) \
+    memcpy(net_trace[index] + ((from) + seen) * (bytes), at(self, (from) + seen), (bytes))
+#else
+#define SEEN(index, at, from, n, bytes) (void)0
+#endif
+
+static const float outside_f32_0[4] = {
+0x0.0p+0f,0x0.0p+0f,0x0.0p+0f,0x0.0p+0f,
+};
+
+/* n1: 6x8x4, ring of 19 pixels, 304 bytes */
+static inline float *at_n1(const net_context *self, int32_t i)
+{
+  return (float *)(void *)(self->arena) + (int32_t)((uint32_t)i % 19) * 4;
+}
+
+/* n0: 6x8x3, ring of 19 pixels, 228 bytes */
+static inline float *at_n0(const net_context *self, int32_t i)
+{
+  return (float *)(void *)(self->arena + 304) + (int32_t)((uint32_t)i % 19) * 3;
+}
+
+/* n5: 1x1x5, whole map, 20 bytes */
+static inline float *at_n5(const net_context *self, int32_t i)
+{
+  (void)i;
+  return (float *)(void *)(self->arena);
+}
+
+/* n4: 1x1x4, whole map, 16 bytes */
+static inline float *at_n4(const net_context *self, int32_t i)
+{
+  (void)i;
+  return (float *)(void *)(self->arena + 640);
+}
+
+/* n2: 6x8x4, ring of 1 pixels, 16 bytes */
+static inline float *at_n2(const net_context *self, int32_t i)
+{
+  (void)i;
+  return (float *)(void *)(self->arena + 656);
+}
+
+/* n3: 6x8x4, ring of 1 pixels, 16 bytes */
+static inline float *at_n3(const net_context *self, int32_t i)
+{
+  (void)i;
+  return (float *)(void *)(self->arena + 672);
+}
+
+/* -- segment 1: 4 stages, 704 bytes -- */
+
+/* n4: pool, n3 6x8x4 -> 1x1x4 */
+static void run_n4(net_context *const self)
+{
+  float *const sums = (float *)(void *)(self->arena + 688);
+  while (self->made.of_n4 < 1) {
+    const int32_t n = 1;
+    for (; self->taken.of_n4 < self->made.of_n3; self->taken.of_n4++)
+      rillet_accumulate_f32(at_n3(self, self->taken.of_n4), sums, 4, self->taken.of_n4 == 0);
+    if (self->taken.of_n4 < 48) return;
+    rillet_finish_f32(sums, at_n4(self, 0), 4, 48, -3.40282347e+38f, 3.40282347e+38f);
+    SEEN(4, at_n4, self->made.of_n4, n, 16);
+    self->made.of_n4 += n;
+  }
+}
+
+/* n3: add, n1 6x8x4, n2 6x8x4 -> 6x8x4 */
+static void run_n3(net_context *const self)
+{
+  while (self->made.of_n3 < 48) {
+    const int32_t n = 1;
+    if (self->made.of_n1 < self->made.of_n3 + n || self->made.of_n2 < self->made.of_n3 + n) return;
+    for (int32_t p = 0; p < n; p++)
+      rillet_add_f32(at_n1(self, self->made.of_n3 + p), at_n2(self, self->made.of_n3 + p), at_n3(self, self->made.of_n3 + p), 4, -3.40282347e+38f, 3.40282347e+38f);
+    SEEN(3, at_n3, self->made.of_n3, n, 16);
+    self->made.of_n3 += n;
+    run_n4(self);
+  }
+}
+
+/* n2: depthwise 3x3 convolution, stride 1x1, n1 6x8x4 -> 6x8x4 */
+static void run_n2(net_context *const self)
+{
+  const rillet_channels_f32 channels = {
+    .weights = net_n2_weights, .bias = net_n2_bias, .low = -3.40282347e+38f, .high = 3.40282347e+38f
+  };
+  const rillet_window window = {
+    .kernel_height = 3, .kernel_width = 3, .stride_height = 1, .stride_width = 1, .top = 1, .left = 1,
+    .dilation_height = 1, .dilation_width = 1, .height = 6, .width = 8, .slots = 19, .pixel_bytes = 16
+  };
+  while (self->made.of_n2 < 48) {
+    const int32_t row = self->made.of_n2 / 8, column = self->made.of_n2 % 8;
+    const int32_t n = 1;
+    if (self->made.of_n1 <= rillet_window_needs(window, row, column + n - 1)) return;
+    for (int32_t p = 0; p < n; p++) {
+      const void *tap[9];
+      rillet_window_taps(window, at_n1(self, 0), outside_f32_0, row, column + p, tap);
+      rillet_depthwise_f32(tap, 9, at_n2(self, self->made.of_n2 + p), 4, channels);
+    }
+    SEEN(2, at_n2, self->made.of_n2, n, 16);
+    self->made.of_n2 += n;
+    run_n3(self);
+  }
+}
+
+/* n1: 3x3 convolution, stride 1x1, n0 6x8x3 -> 6x8x4 */
+static void run_n1(net_context *const self)
+{
+  const rillet_channels_f32 channels = {
+    .weights = net_n1_weights, .bias = net_n1_bias, .low = -3.40282347e+38f, .high = 3.40282347e+38f
+  };
+  float *const gathered = (float *)(void *)(self->arena + 532);
+  const rillet_window window = {
+    .kernel_height = 3, .kernel_width = 3, .stride_height = 1, .stride_width = 1, .top = 1, .left = 1,
+    .dilation_height = 1, .dilation_width = 1, .height = 6, .width = 8, .slots = 19, .pixel_bytes = 12
+  };
+  while (self->made.of_n1 < 48) {
+    const int32_t row = self->made.of_n1 / 8, column = self->made.of_n1 % 8;
+    const int32_t n = 1;
+    if (self->made.of_n0 <= rillet_window_needs(window, row, column + n - 1)) return;
+    {
+      int32_t p = 0;
+      for (; p < n; p++) {
+        const void *tap[9];
+        rillet_window_taps(window, at_n0(self, 0), outside_f32_0, row, column + p, tap);
+        rillet_gather_f32(tap, 9, 0, 3, gathered);
+        rillet_dense_f32_1(gathered, at_n1(self, self->made.of_n1 + p), 27, 0, 4, channels);
+      }
+    }
+    SEEN(1, at_n1, self->made.of_n1, n, 16);
+    self->made.of_n1 += n;
+    run_n2(self);
+    run_n3(self);
+  }
+}
+
+/* -- segment 2: 1 stages, 52 bytes -- */
+
+/* n5: 1x1 convolution, stride 1x1, n4 1x1x4 -> 1x1x5 */
+static void run_n5(net_context *const self)
+{
+  const rillet_channels_f32 channels = {
+    .weights = net_n5_weights, .bias = net_n5_bias, .low = -3.40282347e+38f, .high = 3.40282347e+38f
+  };
+  float *const gathered = (float *)(void *)(self->arena + 20);
+  while (self->made.of_n5 < 1) {
+    const int32_t n = 1;
+    if (self->made.of_n4 < self->made.of_n5 + n) return;
+    {
+      int32_t p = 0;
+      for (; p < n; p++) {
+        const void *tap[1] = {at_n4(self, self->made.of_n5 + p)};
+        rillet_gather_f32(tap, 1, 0, 4, gathered);
+        rillet_dense_f32_1(gathered, at_n5(self, self->made.of_n5 + p), 4, 0, 5, channels);
+      }
+    }
+    SEEN(5, at_n5, self->made.of_n5, n, 20);
+    self->made.of_n5 += n;
+  }
+}
+
+static void segment_2(net_context *const self)
+{
+  self->made.of_n4 = 0;
+  while (self->made.of_n4 < 1) {
+    self->made.of_n4 += 1;
+    run_n5(self);
+  }
+}
+
+#ifdef NET_STATIC_ARENA
+NET_ARENA(static_arena);
+#endif
+
+const int32_t net_context_bytes = sizeof(net_context);
+const int32_t net_arena_bytes = NET_ARENA_BYTES;
+
+void net_init(net_context *net, void *arena)
+{
+  memset(net, 0, sizeof *net);
+  net->arena = arena;
+#ifdef NET_STATIC_ARENA
+  if (!arena) net->arena = static_arena;
+#endif
+}
+
+void net_start(net_context *net)
+{
+  net_context *const self = net;
+  memset(&self->made, 0, sizeof self->made);
+  memset(&self->taken, 0, sizeof self->taken);
+}
+
+static void finish(net_context *const self)
+{
+  segment_2(self);
+}
+
+void net_push_row(net_context *net, const net_input_t *row)
+{
+  net_context *const self = net;
+  if (self->made.of_n0 >= 48) return;
+  for (int32_t x = 0; x < NET_INPUT_WIDTH;) {
+    const int32_t before = self->made.of_n0;
+    for (int32_t p = 0; p < 1; p++)
+      memcpy(at_n0(self, before + p), row + (x + p) * 3,
+             3 * sizeof *row);
+    self->made.of_n0 += 1;
+    run_n1(self);
+    x += self->made.of_n0 - before;
+  }
+  if (self->made.of_n0 == 48) finish(self);
+}
+
+const net_output_t *net_output(const net_context *net)
+{ return at_n5(net, 0); }
+
+void net_run(net_context *net, const net_input_t *image, net_output_t *output)
+{
+  net_start(net);
+  for (int32_t y = 0; y < NET_INPUT_HEIGHT; y++) net_push_row(net, image + y * 24);
+  memcpy(output, net_output(net), NET_OUTPUT_SIZE * sizeof *output);
+}
+
+uint8_t *net_arena(const net_context *net) { return net->arena; }

@@ -1,0 +1,152 @@
+/* random, planned as rows: 1 segments.
+
+   Each stage makes a few pixels as soon as the window that they need is there, then lets its readers run.
+   Segments follow one another; only whole maps pass between them. */
+/* Written by Rillet VERSION, planned as rows. SHA-256 of graph and weights:
+   e52484675f7ebeb397bb411f4e47c779912a7fdeec8a07eb356f714fdb105122. */
+#include "net.h"
+#include "net_weights.h"
+#include "kernels/stream.h"
+#include "kernels/rescale.h"
+#include "kernels/dense.h"
+#include "kernels/low_bit.h"
+#include <string.h>
+
+#ifdef NET_TRACE
+/* One whole map for each value, filled as its pixels are made. */
+uint8_t *net_trace[3];
+#define SEEN(index, at, from, n, bytes) \
+  for (int32_t seen = 0; seen < n; seen++) \
+    memcpy(net_trace[index] + ((from) + seen) * (bytes), at(self, (from) + seen), (bytes))
+#else
+#define SEEN(index, at, from, n, bytes) (void)0
+#endif
+
+static const int8_t outside_i8_m93[3] = {
+-93,-93,-93,
+};
+
+/* n2: 6x8x5, whole map, 240 bytes */
+static inline int8_t *at_n2(const net_context *self, int32_t i)
+{
+  return (int8_t *)(void *)(self->arena) + i * 5;
+}
+
+/* n0: 6x8x3, ring of 19 pixels, 57 bytes */
+static inline int8_t *at_n0(const net_context *self, int32_t i)
+{
+  return (int8_t *)(void *)(self->arena + 240) + (int32_t)((uint32_t)i % 19) * 3;
+}
+
+/* n1: 6x8x8, ring of 1 pixels, 8 bytes */
+static inline int8_t *at_n1(const net_context *self, int32_t i)
+{
+  (void)i;
+  return (int8_t *)(void *)(self->arena + 356);
+}
+
+/* -- segment 1: 2 stages, 364 bytes -- */
+
+/* n2: 1x1 convolution, stride 1x1, n1 6x8x8 -> 6x8x5 */
+static void run_n2(net_context *const self)
+{
+  const rillet_channels channels = {
+    .weights = net_n2_weights, .bias = net_n2_bias, .mantissa = net_n2_mantissa, .shift = net_n2_shift,
+    .weight_zero = 0, .zero = 64, .low = -128, .high = 127
+  };
+  int16_t *const gathered = (int16_t *)(void *)(self->arena + 300);
+  while (self->made.of_n2 < 48) {
+    const int32_t n = 1;
+    if (self->made.of_n1 < self->made.of_n2 + n) return;
+    {
+      int32_t p = 0;
+      for (; p < n; p++) {
+        const void *tap[1] = {at_n1(self, self->made.of_n2 + p)};
+        rillet_gather_i8(tap, 1, 0, 8, gathered);
+        rillet_dense_1(gathered, at_n2(self, self->made.of_n2 + p), 8, 0, 5, channels, 0);
+      }
+    }
+    SEEN(2, at_n2, self->made.of_n2, n, 5);
+    self->made.of_n2 += n;
+  }
+}
+
+/* n1: 3x3 convolution, stride 1x1, n0 6x8x3 -> 6x8x8 */
+static void run_n1(net_context *const self)
+{
+  const rillet_low_bit channels = {
+    .weights = net_n1_weights, .levels = 0, .bias = net_n1_bias, .mantissa = net_n1_mantissa, .shift = net_n1_shift,
+    .zero = -81, .low = -128, .high = 127
+  };
+  int16_t *const gathered = (int16_t *)(void *)(self->arena + 300);
+  const rillet_window window = {
+    .kernel_height = 3, .kernel_width = 3, .stride_height = 1, .stride_width = 1, .top = 1, .left = 1,
+    .dilation_height = 1, .dilation_width = 1, .height = 6, .width = 8, .slots = 19, .pixel_bytes = 3
+  };
+  while (self->made.of_n1 < 48) {
+    const int32_t row = self->made.of_n1 / 8, column = self->made.of_n1 % 8;
+    const int32_t n = 1;
+    if (self->made.of_n0 <= rillet_window_needs(window, row, column + n - 1)) return;
+    {
+      int32_t p = 0;
+      for (; p < n; p++) {
+        const void *tap[9];
+        rillet_window_taps(window, at_n0(self, 0), outside_i8_m93, row, column + p, tap);
+        rillet_gather_i8(tap, 9, 0, 3, gathered);
+        rillet_low_bit_tile(gathered, (void *const[]){at_n1(self, self->made.of_n1 + p)}, 1, 27, 0, 8, channels, 0, RILLET_TERNARY_PLANES);
+      }
+    }
+    SEEN(1, at_n1, self->made.of_n1, n, 8);
+    self->made.of_n1 += n;
+    run_n2(self);
+  }
+}
+
+#ifdef NET_STATIC_ARENA
+NET_ARENA(static_arena);
+#endif
+
+const int32_t net_context_bytes = sizeof(net_context);
+const int32_t net_arena_bytes = NET_ARENA_BYTES;
+
+void net_init(net_context *net, void *arena)
+{
+  memset(net, 0, sizeof *net);
+  net->arena = arena;
+#ifdef NET_STATIC_ARENA
+  if (!arena) net->arena = static_arena;
+#endif
+}
+
+void net_start(net_context *net)
+{
+  net_context *const self = net;
+  memset(&self->made, 0, sizeof self->made);
+}
+
+void net_push_row(net_context *net, const net_input_t *row)
+{
+  net_context *const self = net;
+  if (self->made.of_n0 >= 48) return;
+  for (int32_t x = 0; x < NET_INPUT_WIDTH;) {
+    const int32_t before = self->made.of_n0;
+    for (int32_t p = 0; p < 1; p++)
+      memcpy(at_n0(self, before + p), row + (x + p) * 3,
+             3 * sizeof *row);
+    self->made.of_n0 += 1;
+    run_n1(self);
+    x += self->made.of_n0 - before;
+  }
+}
+
+const net_output_t *net_output(const net_context *net)
+{ return at_n2(net, 0); }
+
+void net_run(net_context *net, const net_input_t *image, net_output_t *output)
+{
+  net_start(net);
+  for (int32_t y = 0; y < NET_INPUT_HEIGHT; y++) net_push_row(net, image + y * 24);
+  memcpy(output, net_output(net), NET_OUTPUT_SIZE * sizeof *output);
+}
+
+uint8_t *net_arena(const net_context *net) { return net->arena; }

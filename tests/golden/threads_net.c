@@ -1,0 +1,405 @@
+/* random, planned as rows: 3 segments.
+
+   Each stage makes whole rows as soon as the window that they need is there, then lets its readers run.
+   Segments follow one another; only whole maps pass between them. */
+/* Written by Rillet VERSION, planned as rows for avx2. SHA-256 of graph and weights:
+   4e7f0fc81ca92d59c82a35925edc978e38f513df60df29ac0fff213bc6cb556f. */
+#include "net.h"
+#include "net_weights.h"
+#define RILLET_THREADS NET_THREADS
+#include "kernels/stream.h"
+#include "kernels/rescale.h"
+#include "kernels/vector_avx2.h"
+#include "kernels/channels.h"
+#include "kernels/pairwise.h"
+#include "kernels/pool.h"
+#include "kernels/pool_rows.h"
+#include "kernels/rows.h"
+#include "kernels/tiles.h"
+#include "kernels/threads.h"
+#include <stdlib.h>
+#include <string.h>
+
+#ifdef NET_TRACE
+/* One whole map for each value, filled as its pixels are made. */
+uint8_t *net_trace[6];
+#define SEEN(index, at, from, n, bytes) \
+  rillet_did(&self->place), rillet_together(&self->place); \
+  if (self->place.part == 0) \
+    for (int32_t seen = 0; seen < n; seen++) \
+    memcpy(net_trace[index] + ((from) + seen) * (bytes), at(self, (from) + seen), (bytes)); \
+  rillet_did(&self->place), rillet_together(&self->place)
+/* The same for bytes that are kept with their first bit flipped. */
+#define SEEN_FLIPPED(index, at, from, n, bytes) \
+  rillet_did(&self->place), rillet_together(&self->place); \
+  if (self->place.part == 0) \
+    rillet_flip(at(self, from), net_trace[index] + (from) * (bytes), n * (bytes)); \
+  rillet_did(&self->place), rillet_together(&self->place)
+#else
+#define SEEN(index, at, from, n, bytes) (void)0
+#define SEEN_FLIPPED SEEN
+#endif
+
+/* n1: 6x8x4, whole map, 192 bytes */
+static inline uint8_t *at_n1(const net_thread *self, int32_t i)
+{
+  return self->arena + 256 + i * 4;
+}
+
+/* n0: 6x8x3, ring of 48 pixels, 144 bytes */
+static inline uint8_t *at_n0(const net_thread *self, int32_t i)
+{
+  const void *const given = __atomic_load_n(&self->net->lent, __ATOMIC_ACQUIRE);
+  if (given) return (uint8_t *)given + i * 3;
+  return self->arena + 448 + i * 3;
+}
+
+/* n3: 6x8x4, whole map, 192 bytes */
+static inline uint8_t *at_n3(const net_thread *self, int32_t i)
+{
+  return self->arena + i * 4;
+}
+
+/* n2: 6x8x4, ring of 48 pixels, 192 bytes */
+static inline uint8_t *at_n2(const net_thread *self, int32_t i)
+{
+  return self->arena + 448 + i * 4;
+}
+
+/* n5: 1x1x5, whole map, 5 bytes */
+static inline uint8_t *at_n5(const net_thread *self, int32_t i)
+{
+  (void)i;
+  return self->arena + 192;
+}
+
+/* n4: 1x1x4, ring of 1 pixels, 4 bytes */
+static inline uint8_t *at_n4(const net_thread *self, int32_t i)
+{
+  (void)i;
+  return self->arena + 256;
+}
+
+/* -- segment 1: 1 stages, 640 bytes -- */
+
+/* n1: 3x3 convolution, stride 1x1, n0 6x8x3 -> 6x8x4 */
+static void run_n1(net_thread *const self)
+{
+  static const rillet_channels_byte_tiles channels = {
+    .bias = net_n1_bias, .scale = net_n1_scale, .nudge = net_n1_nudge, .by_integers = 0, .mantissa = 0, .left = 0,
+    .right = 0, .is_signed = 1, .careful = 0, .as_bits = 0, .single = 0, .centre = 0, .zero = 47, .low = 0,
+    .high = 255
+  };
+  const rillet_window window = {
+    .kernel_height = 3, .kernel_width = 3, .stride_height = 1, .stride_width = 1, .top = 1, .left = 1,
+    .dilation_height = 1, .dilation_width = 1, .height = 6, .width = 8,
+    .slots = __atomic_load_n(&self->net->lent, __ATOMIC_ACQUIRE) ? 48 : 48, .pixel_bytes = 3
+  };
+  rillet_byte *const in = (rillet_byte *)(void *)(self->arena + 0);
+  const rillet_runs runs = {.parts = 1, .rows = 3, .row_step = 30, .in_row = 1, .step = 3, .values = 9};
+  while (self->made.of_n1 < 48) {
+    const int32_t row = self->made.of_n1 / 8;
+    const int32_t n = 48;
+    if (self->made.of_n0 <= rillet_window_needs(window, row + (n - 1) / 8, (n - 1) % 8)) return;
+    if (self->place.part == 0) {
+      rillet_band(window, at_n0(self, 0), 35, 1, row, n / 8, 1, (uint8_t *)in);
+      rillet_byte *const out = at_n1(self, self->made.of_n1);
+      {
+        for (int32_t y = 0; y < n / 8; y++) {
+          int32_t p = 0;
+          for (; p + 8 <= 8; p += 8)
+            rillet_byte_windows_8x1(in + y * 30 + p * 3, 3, net_n1_weights + 0 * 36, runs, 0,
+              out + (y * 8 + p) * 4 + 0, 4, 4, &channels);
+        }
+      }
+    }
+    rillet_did(&self->place);
+    self->last.read_n0 = self->place.firing;
+    SEEN_FLIPPED(1, at_n1, self->made.of_n1, n, 4);
+    self->made.of_n1 += n;
+  }
+}
+
+/* -- segment 2: 2 stages, 576 bytes -- */
+
+/* n3: add, n1 6x8x4, n2 6x8x4 -> 6x8x4 */
+static void run_n3(net_thread *const self)
+{
+  const rillet_pairwise constants = {
+    .slope = 0x0.0p+0f, .level = 0x1.6640540000000p+2f, .along = 0x1.0a41000000000p+2f,
+    .offset = -0x1.054d8a0000000p+10f, .mantissa = 0, .left = 0, .right = 0, .zero = 193, .low = 0, .high = 255
+  };
+  while (self->made.of_n3 < 48) {
+    const int32_t n = 48;
+    if (self->made.of_n1 < self->made.of_n3 + n || self->made.of_n2 < self->made.of_n3 + n) return;
+    if (self->place.part == 0) {
+      rillet_pairs(at_n1(self, self->made.of_n3 + 0), at_n2(self, self->made.of_n3 + 0), at_n3(self, self->made.of_n3 + 0),
+        n * 4, constants);
+    }
+    rillet_did(&self->place);
+    SEEN_FLIPPED(3, at_n3, self->made.of_n3, n, 4);
+    self->made.of_n3 += n;
+  }
+}
+
+/* n2: depthwise 3x3 convolution, stride 1x1, n1 6x8x4 -> 6x8x4 */
+static void run_n2(net_thread *const self)
+{
+  static const rillet_channels_byte_tiles channels = {
+    .bias = net_n2_bias, .scale = net_n2_scale, .nudge = net_n2_nudge, .by_integers = 0, .mantissa = 0, .left = 0,
+    .right = 0, .is_signed = 1, .careful = 0, .as_bits = 0, .single = 0, .centre = 0, .zero = 188, .low = 0,
+    .high = 255
+  };
+  const rillet_window window = {
+    .kernel_height = 3, .kernel_width = 3, .stride_height = 1, .stride_width = 1, .top = 1, .left = 1,
+    .dilation_height = 1, .dilation_width = 1, .height = 6, .width = 8, .slots = 48, .pixel_bytes = 4
+  };
+  const rillet_four outside = rillet_four_all(47);
+  while (self->made.of_n2 < 48) {
+    const int32_t row = self->made.of_n2 / 8;
+    const int32_t n = 48;
+    if (self->made.of_n1 <= rillet_window_needs(window, row + (n - 1) / 8, (n - 1) % 8)) return;
+    if (self->place.part == 0) {
+      for (int32_t y = 0; y < n / 8; y++) {
+        const rillet_byte *rows[4];
+        for (int32_t i = 0; i < 4; i++) {
+          const int32_t at = (row + y) * 1 - 1 + i * 1;
+          rows[i] = at < 0 || at >= 6 || i >= 3
+                      ? net_row_outside_u8_47
+                      : (const rillet_byte *)(const void *)rillet_row(window, at_n1(self, 0), at);
+        }
+        rillet_byte *const out = at_n2(self, self->made.of_n2) + y * 32;
+        {
+          rillet_byte_depthwise_3x3_s1_d1_4x1_1_6(rows, (0 * 1 - 1) * 4 + 0, 4, net_n2_weights + 0 * 12, 0, out + 0 * 4 + 0, 4, 4, outside, &channels);
+          rillet_byte_depthwise_3x3_s1_d1_4x1_0_5(rows, (4 * 1 - 1) * 4 + 0, 4, net_n2_weights + 0 * 12, 0, out + 4 * 4 + 0, 4, 4, outside, &channels);
+        }
+      }
+    }
+    rillet_did(&self->place);
+    SEEN_FLIPPED(2, at_n2, self->made.of_n2, n, 4);
+    self->made.of_n2 += n;
+    run_n3(self);
+  }
+}
+
+static void segment_2(net_thread *const self)
+{
+  rillet_together(&self->place);
+  self->made.of_n1 = 0;
+  while (self->made.of_n1 < 48) {
+    self->made.of_n1 += 48;
+    run_n2(self);
+    run_n3(self);
+  }
+}
+
+/* -- segment 3: 2 stages, 384 bytes -- */
+
+/* n5: 1x1 convolution, stride 1x1, n4 1x1x4 -> 1x1x5 */
+static void run_n5(net_thread *const self)
+{
+  static const rillet_channels_byte_tiles channels = {
+    .bias = net_n5_bias, .scale = net_n5_scale, .nudge = net_n5_nudge, .by_integers = 0, .mantissa = 0, .left = 0,
+    .right = 0, .is_signed = 1, .careful = 0, .as_bits = 0, .single = 0, .centre = 0, .zero = 126, .low = 0,
+    .high = 255
+  };
+  while (self->made.of_n5 < 1) {
+    const int32_t n = 1;
+    if (self->made.of_n4 < self->made.of_n5 + n) return;
+    if (self->place.part == 0) {
+      const rillet_byte *const in = at_n4(self, self->made.of_n5);
+      rillet_byte *const out = at_n5(self, self->made.of_n5);
+      {
+        int32_t p = 0;
+        for (; p + 1 <= n; p += 1)
+          rillet_byte_1x1(in + p * 4, 4, net_n5_weights + 0 * 4, 4, 0,
+            out + p * 5 + 0, 5, 5, &channels);
+      }
+    }
+    rillet_did(&self->place);
+    SEEN_FLIPPED(5, at_n5, self->made.of_n5, n, 5);
+    self->made.of_n5 += n;
+  }
+}
+
+/* n4: pool, n3 6x8x4 -> 1x1x4 */
+static void run_n4(net_thread *const self)
+{
+  int32_t *const sums = (int32_t *)(void *)(self->arena + 320);
+  const int32_t first = 0, channels = self->place.part ? 0 : 4;
+  while (self->made.of_n4 < 1) {
+    const int32_t n = 1;
+    rillet_sum_rows_u8(at_n3(self, self->taken.of_n4) + first, self->made.of_n3 - self->taken.of_n4, 4, sums + first, channels, self->taken.of_n4 == 0);
+    self->taken.of_n4 = self->made.of_n3;
+    rillet_did(&self->place);
+    if (self->taken.of_n4 < 48) return;
+    rillet_finish_average(sums + first, at_n4(self, 0) + first, channels, 48, 128, 0, 255);
+    rillet_did(&self->place);
+    SEEN_FLIPPED(4, at_n4, self->made.of_n4, n, 4);
+    self->made.of_n4 += n;
+    run_n5(self);
+  }
+}
+
+static void segment_3(net_thread *const self)
+{
+  rillet_together(&self->place);
+  self->made.of_n3 = 0;
+  while (self->made.of_n3 < 48) {
+    self->made.of_n3 += 8;
+    run_n4(self);
+  }
+}
+
+#ifdef NET_STATIC_ARENA
+NET_ARENA(static_arena);
+#endif
+
+const int32_t net_context_bytes = sizeof(net_context);
+const int32_t net_arena_bytes = NET_ARENA_BYTES;
+
+static void place_threads(net_context *net)
+{
+  memset(net->threads, 0, sizeof net->threads);
+  memset(net->progress, 0, sizeof net->progress);
+  for (int32_t i = 0; i < NET_THREADS; i++) {
+    net->threads[i].net = net;
+    net->threads[i].arena = net->arena;
+    net->threads[i].place.all = net->progress;
+    net->threads[i].place.part = i;
+  }
+}
+
+void net_init(net_context *net, void *arena)
+{
+  memset(net, 0, sizeof *net);
+  net->arena = arena;
+#ifdef NET_STATIC_ARENA
+  if (!arena) net->arena = static_arena;
+#endif
+  place_threads(net);
+}
+
+static void finish(net_thread *const self)
+{
+  segment_2(self);
+  segment_3(self);
+  rillet_together(&self->place);
+  if (self->place.part) return;
+  rillet_flip(at_n5(self, 0), at_n5(self, 0), 5);
+}
+
+/* Begins an image. */
+static void begin(net_thread *const self)
+{
+  memset(&self->made, 0, sizeof self->made);
+  memset(&self->taken, 0, sizeof self->taken);
+}
+
+static void take_rows(net_thread *const self, int32_t whole)
+{
+  do {
+    self->made.of_n0 += 48;
+    run_n1(self);
+  } while (whole && self->made.of_n0 < 48);
+  if (self->made.of_n0 == 48) finish(self);
+}
+
+static void *work(void *thread)
+{
+  net_thread *const self = thread;
+  rillet_gate *const gate = &self->net->gate;
+  for (uint64_t count = 0; rillet_more(gate, count); count++) {
+    if (count == __atomic_load_n(&gate->first, __ATOMIC_RELAXED)) begin(self);
+    take_rows(self, count + 1 == __atomic_load_n(&gate->whole, __ATOMIC_RELAXED));
+  }
+  return 0;
+}
+
+/* Contexts of this process whose threads run, and what guards them. */
+static net_context *running;
+static pid_t running_in;
+static pthread_mutex_t running_lock = PTHREAD_MUTEX_INITIALIZER;
+
+static void start_threads(net_context *net)
+{
+  place_threads(net);
+  memset(&net->gate, 0, sizeof net->gate);
+  net->crew.process = getpid();
+  int failed = pthread_mutex_init(&net->gate.lock, 0) | pthread_cond_init(&net->gate.more, 0);
+  for (int32_t i = 1; i < NET_THREADS; i++)
+    failed |= pthread_create(&net->crew.threads[i], 0, work, &net->threads[i]);
+  if (failed) abort(); /* every tile needs all of them */
+  pthread_mutex_lock(&running_lock);
+  if (running_in != getpid()) running = 0; /* a forked process has none of its parent's */
+  running_in = getpid();
+  net->next = running;
+  running = net;
+  pthread_mutex_unlock(&running_lock);
+}
+
+void net_stop(net_context *net)
+{
+  if (rillet_missing(&net->crew)) return;
+  pthread_mutex_lock(&running_lock);
+  for (net_context **at = &running; *at; at = &(*at)->next)
+    if (*at == net) {
+      *at = net->next;
+      break;
+    }
+  pthread_mutex_unlock(&running_lock);
+  rillet_stop(&net->crew, &net->gate);
+}
+
+/* At exit, and before the library is unloaded. */
+__attribute__((destructor)) static void stop_all(void)
+{
+  while (running_in == getpid() && running) net_stop(running);
+}
+
+void net_start(net_context *net)
+{
+  net_thread *const self = net->threads;
+  if (rillet_missing(&net->crew)) start_threads(net);
+  rillet_together(&self->place);
+  __atomic_store_n(&net->gate.first, net->gate.opened, __ATOMIC_RELAXED);
+  __atomic_store_n(&net->lent, 0, __ATOMIC_RELEASE);
+  net->gathered = 0;
+  begin(self);
+}
+
+void net_push_row(net_context *net, const net_input_t *row)
+{
+  net_thread *const self = net->threads;
+  if (self->made.of_n0 >= 48) return;
+  rillet_after(&self->place, self->last.read_n0);
+  memcpy(at_n0(self, self->made.of_n0 + net->gathered * 8), row, 24 * sizeof *row);
+  net->gathered = (net->gathered + 1) % 8;
+  const int32_t come = self->made.of_n0 + net->gathered * 8;
+  if (net->gathered && come < 48) return;
+  net->gathered = 0;
+  rillet_open(&net->gate);
+  take_rows(self, 0);
+}
+
+const net_output_t *net_output(const net_context *net)
+{ return (net_output_t *)at_n5(net->threads, 0); }
+
+void net_run(net_context *net, const net_input_t *image, net_output_t *output)
+{
+  net_start(net);
+  __atomic_store_n(&net->lent, image, __ATOMIC_RELEASE);
+  __atomic_store_n(&net->gate.whole, net->gate.opened + 1, __ATOMIC_RELAXED);
+  rillet_open(&net->gate);
+  take_rows(net->threads, 1);
+  memcpy(output, net_output(net), NET_OUTPUT_SIZE * sizeof *output);
+}
+
+void net_run_batch(net_context *net, const net_input_t *images, int32_t count, net_output_t *outputs)
+{
+  for (int32_t i = 0; i < count; i++)
+    net_run(net, images + (size_t)i * NET_INPUT_HEIGHT * NET_INPUT_WIDTH * NET_INPUT_CHANNELS,
+            outputs + (size_t)i * NET_OUTPUT_SIZE);
+}
+
+uint8_t *net_arena(const net_context *net) { return net->arena; }

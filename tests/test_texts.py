@@ -1,0 +1,98 @@
+"""The text of emitted programs: goldens of each kind, and what strict compilers say to them."""
+
+import platform
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from graphs import Builder, conv
+from rillet import __version__
+from rillet.backends.c.emit import emit
+from rillet.backends.c.flags import machine_flags
+from rillet.ir.graph import Graph
+from rillet.ir.ops import Add, Input, Pool, PoolKind, Window
+from rillet.ir.types import DType, Shape
+from rillet.plan.host.planner import plan_host
+from rillet.plan.rows.plan import RowPlan
+from rillet.plan.rows.planner import plan_rows
+from rillet.targets.host import Host
+from rillet.transforms.dequantize import dequantize
+
+_HOST = Host("an avx2 host", "avx2", l2_bytes=1 << 20)
+TEXTS: dict[str, Callable[[], RowPlan]] = {
+    "rows": lambda: plan_rows(small(DType.I8)),
+    "uint8": lambda: plan_rows(small(DType.U8)),
+    "float": lambda: plan_rows(dequantize(small(DType.I8))),
+    "ternary": lambda: plan_rows(ternary()),
+    "resident": lambda: plan_rows(small(DType.I8), resident=True),
+    "host": lambda: plan_host(small(DType.I8), _HOST),
+    "host_float": lambda: plan_host(dequantize(small(DType.I8)), _HOST),
+    "host_ternary": lambda: plan_host(ternary(), _HOST),
+    "threads": lambda: plan_host(small(DType.I8), _HOST, threads=2),
+}
+
+
+def small(dtype: DType) -> Graph:
+    """A convolution with padding, a depthwise one, a sum, a mean and classes."""
+    b = Builder(np.random.default_rng(3), dtype)
+    first = b.add(b.conv(4, (3, 3)), b.add(Input(), shape=Shape(6, 8, 3)))
+    both = b.add(Add(), first, b.add(b.conv(4, (3, 3), groups=4), first))
+    pooled = b.add(Pool(PoolKind.AVERAGE, Window((6, 8))), both, same=True)
+    return b.graph(b.add(b.conv(5), pooled))
+
+
+def ternary() -> Graph:
+    """Layers whose weights take two bits."""
+    b = Builder(np.random.default_rng(3), DType.I8)
+    first = b.add(conv(8, (3, 3), weights=DType.TERNARY), b.add(Input(), shape=Shape(6, 8, 3)))
+    return b.graph(b.add(conv(5), first))
+
+
+@pytest.mark.parametrize("kind", ["uint8", "float", "ternary", "host", "threads"])
+def test_schedule_texts_of_other_kinds(kind: str, golden) -> None:
+    """Whole schedules with a depthwise layer and a mean, so that changes of the emitted text are read."""
+    files = emit(TEXTS[kind]())
+    golden(f"{kind}_net.c", files["net.c"].replace(f"Rillet {__version__}", "Rillet VERSION"))
+    if kind == "threads":
+        golden("threads_net.h", files["net.h"].replace(f"Rillet {__version__}", "Rillet VERSION"))
+
+
+STRICT = ("-Wall", "-Wextra", "-Wconversion", "-Wsign-conversion", "-Wcast-align=strict", "-Werror")
+
+
+_SLOW = {"resident", "host_float", "host_ternary"}
+
+
+@pytest.mark.parametrize("kind", [pytest.param(k, marks=[pytest.mark.slow] if k in _SLOW else []) for k in TEXTS])
+def test_strict_compilers_have_nothing_to_say(kind: str, tmp_path: Path) -> None:
+    plan = TEXTS[kind]()
+    if plan.host is not None and platform.machine() != "x86_64":
+        pytest.skip("for x86-64")
+    for name, text in emit(plan).items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    # Optimised: without it, gcc's own intrinsics are macros that it warns of.
+    command = ["gcc", "-std=c99", "-O1", "-c", *machine_flags(plan), *STRICT, "net.c", "net_weights.c", "main.c"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    (tmp_path / "user.cc").write_text(
+        '#include "net.h"\nNET_ARENA(arena);\nint main() { static net_context net; net_init(&net, arena); }\n'
+    )
+    command = [
+        "g++",
+        "-Wall",
+        "-Wextra",
+        "-Werror",
+        "-o",
+        "user",
+        "user.cc",
+        "net.o",
+        "net_weights.o",
+        "-lm",
+        "-pthread",
+    ]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
