@@ -7,7 +7,6 @@ from dataclasses import asdict
 from xml.etree import ElementTree
 
 import pytest
-from rich.console import Console
 
 from conftest import ROOT
 from rillet.analyses.sources.impossible import impossible
@@ -17,6 +16,7 @@ from rillet.ir.graph import Graph
 from rillet.models.opening import open_model
 from rillet.plan.pipeline.entry import plan_pixels
 from rillet.report import pipeline
+from rillet.report.screen import Screen
 from rillet.report.sources.front import svg
 from rillet.report.sources.impossible import impossible_table, narrow_table, recompute_table
 from rillet.report.tables import Table, as_csv, write
@@ -39,7 +39,9 @@ def table(name: str, graph: Graph) -> Table:
 @pytest.mark.parametrize("name", ["impossible", "recompute", "narrow"])
 def test_the_page_shows_the_tables(name: str) -> None:
     out = io.StringIO()
-    write(Console(file=out, highlight=False, width=160), table(name, open_model("mobilenet_v2:top=false").graph))
+    console = Screen(width=160, whole=True)
+    console.file = out
+    write(console, table(name, open_model("mobilenet_v2:top=false").graph))
     shown = re.search(rf"```\w+\n\$ rillet table {name}\n(.*?)```", PAGE, re.S)
     assert shown is not None
     assert [line.rstrip() for line in out.getvalue().splitlines()] == shown[1].splitlines()
