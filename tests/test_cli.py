@@ -131,10 +131,11 @@ def test_plan(vww: Path) -> None:
     assert "--ram must be a size such as" in failed("plan", vww, "--ram", "lots")
     fast, slower = (
         json.loads(rillet("plan", vww, "--target", "avx2", "--json", *more).stdout)["arena_bytes"]
-        for more in (("--slower", 0), ("--slower", 20))
+        for more in (("--max-slowdown", 0), ("--max-slowdown", 20))
     )
     assert slower < fast
-    assert failed("plan", vww, "--slower", 5, "--ram", "1MiB").startswith("--slower must come without --ram")
+    both = failed("plan", vww, "--max-slowdown", 5, "--ram", "1MiB")
+    assert both.startswith("--max-slowdown must come without --ram")
 
 
 def test_emit_replaces_its_own_files_only(vww: Path, tmp_path: Path) -> None:
@@ -311,7 +312,7 @@ def test_plan_and_simulate_a_pipeline() -> None:
     assert all(ring["peak_pixels"] <= ring["depth_pixels"] for ring in found["rings"])  # type: ignore[union-attr]
     done = rillet("plan", "mobilenet_v2", "--target", "zcu102", "--clock", "300MHz")
     assert "at 300 MHz" in done.stdout
-    made = printed("plan", "mobilenet_v2", "--interval", 12544, "--several", 3, "--target", "u250", "--clock", "1GHz")
+    made = printed("plan", "mobilenet_v2", "--interval", 12544, "--devices", 3, "--target", "u250", "--clock", "1GHz")
     assert (len(made["devices"]), made["chip"], made["clock_hz"]) == (3, "Alveo U250", 1e9)  # type: ignore[arg-type]
 
 
@@ -335,7 +336,7 @@ def test_a_promise_is_answered_where_there_is_no_plan() -> None:
 def test_narrow_sides_of_pipelines() -> None:
     wide = printed("plan", "mobilenet_v2:top=false", "--interval", 50176)
     assert (wide["narrow"], wide["recomputed_macs"]) == ([], 0)
-    named = ("mobilenet_v2:top=false", "--interval", 50176, "--narrow", "block2,block14.expand")
+    named = ("mobilenet_v2:top=false", "--interval", 50176, "--recompute", "block2,block14.expand")
     made = printed("plan", *named)
     assert [block["block"] for block in made["narrow"]] == ["block2", "block14"]  # type: ignore[index, union-attr]
     assert made["recomputed_macs"] == 9_461_760 + 4_644_864
@@ -346,25 +347,25 @@ def test_narrow_sides_of_pipelines() -> None:
     found = printed("simulate", *named)
     assert found["passed"] and found["interval_cycles"] == 50176
     memory = ("--memory", f"{made['memory_bits'] // 8}B")  # type: ignore[operator]
-    chosen = printed("plan", "mobilenet_v2:top=false", "--interval", 50176, *memory, "--narrow", "auto")
+    chosen = printed("plan", "mobilenet_v2:top=false", "--interval", 50176, *memory, "--recompute", "auto")
     assert chosen["multipliers"] <= made["multipliers"]  # type: ignore[operator]
     assert "an image every 20,000 cycles" in str(
-        printed("draw", "microbotnet", "--pipeline", "--interval", 20_000, "--narrow", "all")["picture"]
+        printed("draw", "microbotnet", "--pipeline", "--interval", 20_000, "--recompute", "all")["picture"]
     )
-    assert "got 'stem.conv'" in failed("plan", "mobilenet_v2", "--interval", 50176, "--narrow", "stem.conv")
-    assert "--narrow must come with a chip (--target, " in failed("plan", "mobilenet_v2", "--narrow", "all")
-    assert "--narrow must come with --pipeline" in failed("draw", "mobilenet_v2", "--narrow", "all")
+    assert "got 'stem.conv'" in failed("plan", "mobilenet_v2", "--interval", 50176, "--recompute", "stem.conv")
+    assert "--recompute must come with a chip (--target, " in failed("plan", "mobilenet_v2", "--recompute", "all")
+    assert "--recompute must come with --pipeline" in failed("draw", "mobilenet_v2", "--recompute", "all")
 
 
 def test_wrong_words_for_pipelines() -> None:
     assert "multipliers must be at least" in failed("plan", "mobilenet_v2", "--interval", 50176, "--multipliers", 10)
     assert "did you mean zcu102?" in failed("plan", "mobilenet_v2", "--target", "zcu103")
     assert "--clock must be a frequency" in failed("plan", "mobilenet_v2", "--interval", 50176, "--clock", "fast")
-    assert "--several must come with a chip (--target, " in failed("plan", "mobilenet_v2", "--several", 2)
+    assert "--devices must come with a chip (--target, " in failed("plan", "mobilenet_v2", "--devices", 2)
     assert "must be at least 8139 each" in failed(
-        "plan", "mobilenet_v2", "--interval", 12544, "--several", 3, "--target", "vu9p"
+        "plan", "mobilenet_v2", "--interval", 12544, "--devices", 3, "--target", "vu9p"
     )
-    chips = ("plan", "mobilenet_v2", "--several", 2)
+    chips = ("plan", "mobilenet_v2", "--devices", 2)
     assert "multipliers must be at least" in failed(*chips, "--interval", 12544, "--multipliers", 100)
     assert "KiB) a device for 2 devices, got 1,000 bytes" in failed(*chips, "--interval", 12544, "--memory", "1kB")
     assert "interval, multipliers or a target must be given" in failed(*chips, "--memory", "2MiB")
@@ -381,7 +382,7 @@ def test_systolic_and_speedups() -> None:
 
 
 def test_energy_and_fit() -> None:
-    found = printed("energy", "microbotnet:width=0.32", "--schedule", "stream", "--memory", "sram_8KB")
+    found = printed("energy", "microbotnet:width=0.32", "--schedule", "stream", "--weight-memory", "sram_8KB")
     assert 0.99 < found["low_uj"] < found["total_uj"] < found["high_uj"] < 1.96  # type: ignore[operator]
     assert printed("energy", "mobilenet_v2", "--schedule", "systolic")["schedule"] == "systolic"
     fits = printed("fit", "mobilenet_v1:width=0.25,resolution=96", "--target", "nano33ble", "--bits", 8)

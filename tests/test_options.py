@@ -49,10 +49,10 @@ class Command:
 
 
 TABLES = {"--csv": "", "--markdown": "", JSON: ""}
-PROCESSOR = {"--ram": "1B", "--objective": "time", "--resident": "", "--slower": "0", "--threads": "1000"}
+PROCESSOR = {"--ram": "1B", "--objective": "time", "--resident": "", "--max-slowdown": "0", "--threads": "1000"}
 PIPELINE = {
     **{"--multipliers": "3", "--interval": "7777", "--memory": "100B", "--clock": "123MHz", "--bits": "16"},
-    **{"--ceil": "", "--narrow": "all"},
+    **{"--ceil": "", "--recompute": "all"},
 }
 CHIP_MODES = ("--multipliers 37", f"--target {CHIP}", "--interval 5000")
 HOSTED = ("", "--target portable")
@@ -73,8 +73,8 @@ COMMANDS = {
     "compare": Command((f"{FLOAT} {OTHER}",), {"--bits": "32", **TABLES}),
     "convert": Command((f"{FLOAT} -o OUT.rlt", f"{INT8} -o OUT.rlt"), {"--fold": "", "--dequantize": "", JSON: ""}),
     "plan": Command(
-        tuple(f"{FLOAT} {mode}" for mode in (*HOSTED, ON_BOARD, *CHIP_MODES, "--multipliers 37 --several 2")),
-        {"--target": CHIP, "--several": "3", JSON: "", **PROCESSOR, **PIPELINE},
+        tuple(f"{FLOAT} {mode}" for mode in (*HOSTED, ON_BOARD, *CHIP_MODES, "--multipliers 37 --devices 2")),
+        {"--target": CHIP, "--devices": "3", JSON: "", **PROCESSOR, **PIPELINE},
     ),
     "emit": Command(
         tuple(f"{FLOAT} -o OUT {mode}" for mode in (*HOSTED, ON_BOARD)),
@@ -95,7 +95,7 @@ COMMANDS = {
         (FLOAT, f"{FLOAT} --schedule stream", f"{FLOAT} --schedule systolic"),
         {
             **{"--node": "7nm", "--bits": "fp32", "--accumulator": "8", "--weight-bits": "2", "--schedule": "stream"},
-            **{"--memory": "sram_1MB", "--array": "3", JSON: ""},
+            **{"--weight-memory": "sram_1MB", "--array": "3", JSON: ""},
         },
     ),
     "fit": Command(
@@ -401,7 +401,7 @@ def test_plans_refuse_what_their_kind_has_no_use_for() -> None:
         ({"objective": "space"}, "--objective must be memory or time, got 'space'"),
         ({"ceil": True}, "--ceil must come with a chip"),
         ({"threads": 2}, "--threads must come with --target host, or one with its kernels named, as avx512, got"),
-        ({"slower": 3.0, "ram_bytes": 9}, "--slower must come without --ram and --objective time"),
+        ({"slower": 3.0, "ram_bytes": 9}, "--max-slowdown must come without --ram and --objective time"),
     ):
         with pytest.raises(TargetError, match=sentence):
             named = said.pop("target", None)

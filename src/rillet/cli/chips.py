@@ -27,7 +27,7 @@ TargetOption = Annotated[
     typer.Option("--target", metavar="NAME|FILE.toml", help="A machine: host, a known board or chip, or a file."),
 ]
 MultipliersOption = Annotated[int | None, typer.Option("--multipliers", min=1, help="Most multipliers of a chip.")]
-IntervalOption = Annotated[int | None, typer.Option("--interval", min=1, help="Cycles an image.")]
+IntervalOption = Annotated[int | None, typer.Option("--interval", min=1, help="Initiation interval: cycles per image.")]
 MemoryOption = Annotated[str | None, typer.Option("--memory", metavar="SIZE", help="Most memory on the chip, as 4MiB.")]
 ClockOption = Annotated[str | None, typer.Option("--clock", metavar="FREQUENCY", help="As 200MHz.")]
 ChipBitsOption = Annotated[
@@ -40,7 +40,7 @@ CeilOption = Annotated[
 NarrowOption = Annotated[
     str | None,
     typer.Option(
-        "--narrow",
+        "--recompute",
         metavar="BLOCK,...|all|auto",
         help="Blocks that buffer their bottleneck and recompute the expansion.",
     ),

@@ -80,7 +80,8 @@ ScheduleOption = Annotated[
     typer.Option("--schedule", metavar="layerwise|stream|systolic", help="How often each value is read from memory."),
 ]
 WeightMemoryOption = Annotated[
-    str | None, typer.Option("--memory", metavar="sram_8KB|...|dram", help="Memory that the weights are read from.")
+    str | None,
+    typer.Option("--weight-memory", metavar="sram_8KB|...|dram", help="Memory that the weights are read from."),
 ]
 ArrayOption = Annotated[
     int | None, typer.Option("--array", min=1, help="Rows and columns of the systolic array, 64 by default.")

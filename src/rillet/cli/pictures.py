@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 PICTURES = ("systolic", "energy", "roofline")
 """What --cost can show."""
-_CHIP = ("--target", "--multipliers", "--interval", "--memory", "--clock", "--bits", "--ceil", "--narrow")
+_CHIP = ("--target", "--multipliers", "--interval", "--memory", "--clock", "--bits", "--ceil", "--recompute")
 USES = Uses(
     {
         "the network alone": ("--format",),

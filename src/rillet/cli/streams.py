@@ -50,7 +50,7 @@ LabelsOption = Annotated[Path | None, typer.Option("--labels", help="Label file,
 RamOption = Annotated[str | None, typer.Option("--ram", metavar="SIZE", help="Most bytes of activations, as 64KiB.")]
 ResidentOption = Annotated[
     bool,
-    typer.Option("--resident", help="The whole input image lies in the arena; else its rows are pushed in."),
+    typer.Option("--resident", help="Keep the whole input image in the arena; default: rows are pushed in."),
 ]
 ObjectiveOption = Annotated[
     str | None,
@@ -58,10 +58,16 @@ ObjectiveOption = Annotated[
 ]
 SlowerOption = Annotated[
     float | None,
-    typer.Option("--slower", metavar="PERCENT", min=0, help="Least memory at so much over the least estimated time."),
+    typer.Option(
+        "--max-slowdown",
+        metavar="PERCENT",
+        min=0,
+        help="Least memory within PERCENT of the fastest plan's estimated time.",
+    ),
 ]
 ThreadsOption = Annotated[
-    int | None, typer.Option("--threads", metavar="N", help="Threads that make each tile together, with --target host.")
+    int | None,
+    typer.Option("--threads", metavar="N", help="Threads that compute each tile together, with --target host."),
 ]
 
 
@@ -185,7 +191,9 @@ def plan(
     ceil: CeilOption = False,
     narrow: NarrowOption = None,
     threads: ThreadsOption = None,
-    several: Annotated[int | None, typer.Option("--several", min=1, help="Cut it over so many chips.")] = None,
+    several: Annotated[
+        int | None, typer.Option("--devices", min=1, help="Partition the pipeline over N chips in series.")
+    ] = None,
     json_output: JsonOption = False,
 ) -> None:
     """Plans a network as a stream: for a host or a board, segments and one arena; for a chip, a pipeline.

@@ -24,7 +24,7 @@ class PlanKind(StrEnum):
     CHIP = "a chip (--target, --multipliers, --interval or --memory)"
 
 
-_PROCESSOR = ("--ram", "--resident", "--slower")
+_PROCESSOR = ("--ram", "--resident", "--max-slowdown")
 USES = Uses(
     {
         PlanKind.MEMORY: (*_PROCESSOR, "--objective"),
@@ -37,8 +37,8 @@ USES = Uses(
             "--clock",
             "--bits",
             "--ceil",
-            "--narrow",
-            "--several",
+            "--recompute",
+            "--devices",
         ),
     },
     TargetError,
@@ -74,7 +74,7 @@ class PlanOptions:
             "--ram": self.ram_bytes,
             "--objective": self.objective,
             "--resident": self.resident,
-            "--slower": self.slower,
+            "--max-slowdown": self.slower,
             "--threads": self.threads,
             "--multipliers": self.multipliers,
             "--interval": self.interval,
@@ -82,15 +82,15 @@ class PlanOptions:
             "--clock": self.clock_hz,
             "--bits": self.bits,
             "--ceil": self.ceil,
-            "--narrow": self.narrow,
-            "--several": self.several,
+            "--recompute": self.narrow,
+            "--devices": self.several,
         }
         USES.check(self.kind, said)
         if self.objective not in (None, "memory", "time"):
             raise TargetError(f"--objective must be memory or time, got {self.objective!r}")
         if self.slower is not None and (self.ram_bytes is not None or self.objective not in (None, "memory")):
             raise TargetError(
-                "--slower must come without --ram and --objective time: it bounds the time, not the memory"
+                "--max-slowdown must come without --ram and --objective time: it bounds the time, not the memory"
             )
 
     @property
