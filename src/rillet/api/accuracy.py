@@ -1,6 +1,7 @@
 """Accuracy: measured on labelled pictures, and trained for."""
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from os import PathLike
 from pathlib import Path
 
@@ -20,6 +21,8 @@ from rillet.system.extras import extra
 from rillet.train import recipe as recipes
 from rillet.train.recipe import Recipe
 from rillet.train.records import Options as TrainOptions
+from rillet.train.records import Row as Row
+from rillet.train.records import Tick as Tick
 from rillet.train.records import Trained, Watch
 
 DEVICES = ("auto", "cpu", "cuda")
@@ -171,3 +174,23 @@ def recipe_for(
             raise GraphError(f"--recipe must be said{said}: one of {listed}, or a .toml file")
         name = recipes.find(found)
     return recipes.with_said(name, epochs=epochs, batch=batch, upscale=upscale, freeze=freeze, ternary=ternary)
+
+
+def companions(processes: int, words: Sequence[str]) -> AbstractContextManager[object]:
+    """The other processes of a run on this machine, which the same command line began; raises Unsupported without
+    PyTorch.
+    """
+    with extra("torch"):
+        from rillet.train import parallel
+
+    return parallel.companions(processes, words)
+
+
+def download(data: str, progress: Advance) -> None:
+    """Fetches a data set that has a public address into the cache; raises GraphError for one that has none."""
+    from rillet.data import archives
+
+    archive = archives.ARCHIVES.get(data)
+    if archive is None:
+        raise GraphError(f"--download must come with --data {', '.join(archives.ARCHIVES)}, got {data}")
+    archives.fetch(archive, progress)

@@ -11,14 +11,17 @@ from weakref import WeakKeyDictionary
 from rillet.api import checks
 from rillet.errors import GraphError, RilletWarning
 from rillet.ir.graph import Array, Graph, ImageSpec
+from rillet.ir.text import print_graph as print_graph
 from rillet.models.specifier import Preprocessing, split
 
 if TYPE_CHECKING:
     import torch
     from PIL.Image import Image
 
+    from rillet.models.hub import Published
     from rillet.models.opening import Model
     from rillet.train.modules import TorchNetwork
+    from rillet.zoo.registry import Described
 
 
 _files: WeakKeyDictionary[Graph, Path] = WeakKeyDictionary()
@@ -227,3 +230,17 @@ def _numbers(said: Sequence[float] | float | None) -> tuple[float, ...] | None:
     if said is None:
         return None
     return (float(said),) if isinstance(said, int | float) else tuple(map(float, said))
+
+
+def published() -> "list[tuple[Published, Path | None]]":
+    """Published trained networks, and where each lies here; None where it must be downloaded."""
+    from rillet.models import hub
+
+    return [(entry, hub.local(entry)) for entry in hub.models()]
+
+
+def zoo_networks() -> "list[Described]":
+    """The networks of the zoo with their parameters."""
+    from rillet.zoo.registry import NETWORKS, described
+
+    return [described(network) for network in NETWORKS.values()]

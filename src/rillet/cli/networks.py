@@ -45,7 +45,7 @@ def show(
     json_output: JsonOption = False,
 ) -> None:
     """Lists the layers: shapes, MACs, parameters, quantisation."""
-    from rillet.ir.text import print_graph
+    from rillet.api.networks import print_graph
     from rillet.report import records, text
     from rillet.system.printable import printable
 
@@ -62,12 +62,10 @@ def show(
 @app.command()
 def models(json_output: JsonOption = False) -> None:
     """Lists the networks of the zoo with their parameters, and published trained models and where each is."""
-    from rillet.models import hub
+    from rillet.api.networks import published, zoo_networks
     from rillet.report import text
-    from rillet.zoo.registry import NETWORKS, described
 
-    found = [(entry, hub.local(entry)) for entry in hub.models()]
-    zoo = [described(network) for network in NETWORKS.values()]
+    found, zoo = published(), zoo_networks()
     if json_output:
         listed = [{**asdict(entry), "path": str(path) if path else None} for entry, path in found]
         print_json({"models": listed, "zoo": [asdict(network) for network in zoo]})

@@ -21,6 +21,7 @@ from rillet.cli.app import (
     print_json,
     say,
     warn,
+    write,
 )
 from rillet.cli.options import (
     BatchOption,
@@ -41,10 +42,9 @@ from rillet.cli.options import (
     TrainThreadsOption,
     UpscaleOption,
 )
-from rillet.errors import GraphError
 
 if TYPE_CHECKING:
-    from rillet.train.records import Row, Tick, Trained, Watch
+    from rillet.api.accuracy import Row, Tick, Trained, Watch
 
 
 @app.command()
@@ -92,13 +92,11 @@ def train(
 @contextmanager
 def _running(out: Path, name: str, processes: int, hidden: bool) -> "Generator[Watch]":
     """Who is told of a run, which other processes on this machine share; Ctrl-C is one line and exit code 130."""
-    from rillet.system.extras import extra
+    from rillet.api.accuracy import companions
 
-    with extra("torch"):
-        from rillet.train import parallel
     alone = processes == 1 or "WORLD_SIZE" in os.environ
     try:
-        with nullcontext() if alone else parallel.companions(processes, sys.argv[1:]), _Bar(out, name, hidden) as bar:
+        with nullcontext() if alone else companions(processes, sys.argv[1:]), _Bar(out, name, hidden) as bar:
             yield bar.watch()
     except KeyboardInterrupt:
         warn(f"stopped; the same command with --resume goes on from {out}")
@@ -106,13 +104,10 @@ def _running(out: Path, name: str, processes: int, hidden: bool) -> "Generator[W
 
 
 def _download(data: str) -> None:
-    from rillet.data import archives
+    from rillet.api.accuracy import download
 
-    archive = archives.ARCHIVES.get(data)
-    if archive is None:
-        raise GraphError(f"--download must come with --data {', '.join(archives.ARCHIVES)}, got {data}")
-    with Progress(data, archive.size_bytes, hidden=False) as advance:
-        archives.fetch(archive, lambda done, total: advance(done, total))
+    with Progress(data, 1, hidden=False) as advance:
+        download(data, lambda done, total: advance(done, total))
 
 
 class _Bar:
@@ -148,7 +143,7 @@ class _Bar:
 
     def watch(self) -> "Watch":
         """Who is told."""
-        from rillet.train.records import Watch
+        from rillet.api.accuracy import Watch
 
         return Watch(self._tick, self._rows, self._note)
 
@@ -166,12 +161,11 @@ class _Bar:
 
     def _rows(self, rows: "Sequence[Row]") -> None:
         from rillet.report.curve import svg
-        from rillet.system.files import write_file
 
         before, self._told = self._told, len(rows)
         if not rows:
             return
-        write_file(self._out / "curve.svg", svg(self._name, rows).encode())
+        write(self._out / "curve.svg", svg(self._name, rows))
         if before >= 0 and not self._hidden:
             row = rows[-1]
             self._note(
