@@ -318,7 +318,8 @@ def attempt(path: Path, folder: Path, host: bool) -> bool:
     for image, want in zip(images, expected, strict=True):
         outputs = {name: want[name] for name in dict.fromkeys(graph.outputs)}
         found = first_difference(graph, outputs, dict(zip(outputs, made.run(image), strict=True)), 0, "c")
-        assert found is None or not abs(found.expected) < fuzz.FLOAT32_SUMS, found
+        # Sums of float32 overflow where those of the reference, in float64, do not.
+        assert found is None or not all((np.abs(v) < fuzz.FLOAT32_SUMS).all() for v in want.values()), found
     return True
 
 

@@ -30,6 +30,7 @@ from rillet.ir.ops import Add, Conv, Input, Pool, PoolKind, Softmax, Window
 from rillet.ir.types import DType, Shape
 from rillet.models.convert import convert
 from rillet.models.opening import Model
+from rillet.report import shown as shown  # a class of its own makes one of Screen, which is replaced below
 from rillet.report.screen import Screen
 from rillet.system.printable import json_text, printable
 
