@@ -90,7 +90,6 @@ def test_the_shell_lines_of_a_walk_run_in_order(page: str, tmp_path: Path, updat
         assert done.returncode == 0, command
 
 
-@pytest.mark.skipif(not hasattr(rillet, "load"), reason="rillet.load absent")
 @pytest.mark.parametrize("page", ["README.md", *WALKS])
 def test_the_python_lines_run_as_written(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Those of the README and of each walk, in one namespace a page; a walk's notebook has the same."""
@@ -101,7 +100,6 @@ def test_the_python_lines_run_as_written(page: str, tmp_path: Path, monkeypatch:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not hasattr(rillet, "load"), reason="rillet.load absent")
 def test_the_python_lines_are_typed(tmp_path: Path) -> None:
     """Pyright, as strict with them as with the source."""
     rules = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["pyright"]
