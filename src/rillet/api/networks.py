@@ -175,7 +175,7 @@ def models(pattern: str = "*") -> tuple[str, ...]:
     return tuple(name for name in names if fnmatchcase(name, pattern) or fnmatchcase(name, f"hub:{pattern}"))
 
 
-def write_text(path: Path, text: str) -> None:
+def save_text(path: Path, text: str) -> None:
     """A text file; raises BuildError where it cannot be written."""
     from rillet.system.files import write_file
 

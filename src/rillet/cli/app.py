@@ -227,9 +227,9 @@ def open_named(name: str, said: "Preprocessing | None" = None, weights: Path | N
 
 def write(path: Path, text: str) -> None:
     """A text file; raises BuildError where it cannot be written."""
-    from rillet.api.networks import write_text
+    from rillet.api.networks import save_text
 
-    write_text(path, text)
+    save_text(path, text)
 
 
 def status(what: str) -> "AbstractContextManager[object]":

@@ -108,6 +108,8 @@ class OnnxRuntime:
     def run(self, image: Array) -> dict[str, Array]:
         """Every value that the file shows, by node, as height x width x channels."""
         imported = self._imported
+        if not self._names:
+            return {}  # the file only passes its input on, and a session refuses to be asked for nothing
         tensor = np.ascontiguousarray(imported.input.from_map(image))
         views = [imported.tensors[name] for name in self._names]
         made = self._session.run(self._names, {imported.file.inputs[0].name: tensor})
