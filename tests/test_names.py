@@ -115,12 +115,19 @@ def tokens(text: str) -> list[str]:
         r'/\*.*?\*/|//[^\n]*|"(?:\\.|[^"\\\n])*"', lambda m: '""' if m[0][0] == '"' else " ", text, flags=re.S
     )
     assert '"' not in found.replace('""', "")
-    return re.findall(r"\w+|\n|[^\w\s]", found)
+    # Only a directive ends with its line: others are wrapped where names make them long.
+    lines = (f"\n{line}\n" if line.lstrip().startswith("#") else f"{line} " for line in found.split("\n"))
+    return re.findall(r"\w+|\n|[^\w\s]", re.sub(r"\n\s*\n", "\n", "".join(lines)))
 
 
 def program(graph: Graph, kind: str) -> dict[str, str]:
     """What is emitted for it, with its clocks."""
     return emit(PLANS[kind](graph), profile=True)
+
+
+def plain(graph: Graph) -> Graph:
+    """The graph by its own names, with the input contract that `renamed` gives."""
+    return renamed(graph, [node.name for node in graph.nodes])
 
 
 def assert_same_program(before: dict[str, str], after: dict[str, str], *, same_nodes: bool = False) -> None:
@@ -150,7 +157,7 @@ COUNT = len(BASE.nodes)
 
 @cache
 def base_program(kind: str) -> dict[str, str]:
-    return program(BASE, kind)
+    return program(plain(BASE), kind)
 
 
 @pytest.mark.parametrize("kind", PLANS)
@@ -185,7 +192,7 @@ def test_names_change_nothing_of_any_network(examples: int) -> None:
     @given(graphs(), st.sampled_from(sorted(PLANS)), st.permutations(WORDS), TEXTS)
     def run(graph: Graph, kind: str, names: list[str], title: str) -> None:
         names = [*names, *(f"{name}.{i}" for i, name in enumerate(names))]
-        assert_same_program(program(graph, kind), program(renamed(graph, names, title), kind))
+        assert_same_program(program(plain(graph), kind), program(renamed(graph, names, title), kind))
 
     run()
 
@@ -204,7 +211,7 @@ def float_network() -> Graph:
 def test_every_text_of_a_file_changes_nothing(examples: int, tmp_path: Path, float_network: Graph) -> None:
     """By the files that hold names: Rillet's own, and ONNX with its notes and without."""
     as_rlt, as_onnx, path = float_network, onnx.load_from_string(export(float_network)), tmp_path / "x.onnx"
-    expected = program(as_rlt, "rows")
+    expected = program(plain(as_rlt), "rows")
     bare = onnx.load_from_string(as_onnx.SerializeToString())
     del bare.metadata_props[:]
     files: list[tuple[bytes, dict[str, str]]] = []

@@ -78,7 +78,7 @@ COMMANDS = {
     ),
     "emit": Command(
         tuple(f"{FLOAT} -o OUT {mode}" for mode in (*HOSTED, ON_BOARD)),
-        {"--target": "avx2", "--layout": "cmake", JSON: "", **PROCESSOR},
+        {"--target": "avx2", "--layout": "cmake", "--prefix": "other", JSON: "", **PROCESSOR},
     ),
     "simulate": Command(
         tuple(f"{FLOAT} {mode}" for mode in CHIP_MODES),
@@ -166,12 +166,12 @@ COMMANDS = {
     "bench": Command(
         (FLOAT,),
         {"--against": "torch", "--threads": "2", "--precision": "int8", "--rounds": "3"},
-        (("rillet.bench.rounds.bench", "call"),),
+        (("rillet.api.measuring.measure", "call"),),
     ),
     "profile": Command(
         (FLOAT,),
         {"--precision": "int8", "--ram": "1B", "--threads": "1000", "--runs": "3"},
-        (("rillet.bench.profile.profile", "call"),),
+        (("rillet.api.measuring.measure_layers", "call"),),
     ),
     "evaluate": Command(
         tuple(f"{FLOAT} --data cifar10 {mode}" for mode in ("", "--backend reference")),
