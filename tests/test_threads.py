@@ -31,7 +31,7 @@ from rillet.plan.rows.planner import plan_rows
 from rillet.runtime.run import Program
 from rillet.runtime.verify import first_difference
 from rillet.system.build import build_library, build_program
-from rillet.system.library import Context
+from rillet.system.library import _number, _pages
 from rillet.targets.host import Host, this_host
 from rillet.transforms.dequantize import dequantize
 from rillet.transforms.fold import fold
@@ -239,8 +239,11 @@ def test_a_library_with_threads_can_be_unloaded() -> None:
     plan, image = plan_host(graph, HOST, threads=3), np.ascontiguousarray(random_image(graph))
     library = ctypes.CDLL(str(build_library(emit(plan), machine_flags(plan))))
     out = np.empty(graph.by_name[graph.outputs[0]].shape.array, np.int8)
-    context = Context(library)
-    library.net_run(context.pointer, ctypes.c_void_p(image.ctypes.data), ctypes.c_void_p(out.ctypes.data))
+    # Memory of our own: a Context would ask the library to stop its threads when it is gone.
+    context, arena = (_pages(_number(library, f"net_{what}_bytes")) for what in ("context", "arena"))
+    pointer = ctypes.c_void_p(ctypes.addressof(context))
+    library.net_init(pointer, ctypes.c_void_p(ctypes.addressof(arena)))
+    library.net_run(pointer, ctypes.c_void_p(image.ctypes.data), ctypes.c_void_p(out.ctypes.data))
     _ctypes.dlclose(library._handle)
     assert np.array_equal(out, reference.outputs(graph, image)[0])
 
