@@ -88,7 +88,7 @@ def test_depthwise_convolutions_round_as_they_say(dtype: DType, rounding: Roundi
     check_outputs(graph, plan_rows(graph), [random_image(graph, seed) for seed in range(4)])
 
 
-@example_counts(3, 20)
+@example_counts(2, 20)
 def test_random_networks_are_clean_under_sanitizers(tmp_path: Path, examples: int) -> None:
     @settings(max_examples=examples, **QUIET)
     @given(graphs())

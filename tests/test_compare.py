@@ -27,6 +27,7 @@ def test_pushing_strides_back_costs_and_is_another_function() -> None:
     assert moved.function == "other"
 
 
+@pytest.mark.slow
 def test_the_same_network_is_the_same_function() -> None:
     _, same, torch, other = compare(
         graphs("microbotnet", "microbotnet:width=1", "microbotnet:padding=keras", "microbotnet:width=0.5")

@@ -137,6 +137,7 @@ def test_the_float_mobilenet_v2_behind_the_int8_one() -> None:
     assert int(reference.outputs(graph, image)[0].argmax()) == 286
 
 
+@pytest.mark.slow
 def test_the_float_mobilenet_v2_by_every_path(tmp_path: Path) -> None:
     """ONNX out and in, PyTorch out and in, and C: the same graph again, and the reference's answer."""
     graph = dequantize(load_tflite(shared_file(FILES["mobilenet_v2"])))

@@ -30,8 +30,8 @@ def sweep(case: str, folder: Path, points: int) -> subprocess.CompletedProcess[s
 @pytest.mark.parametrize(
     ("case", "points"),
     [
-        ("all", 3),
-        ("train", 2),
+        ("all", 2),
+        ("train", 1),
         pytest.param("all", ALL, marks=pytest.mark.slow),
         pytest.param("train", ALL, marks=pytest.mark.slow),
     ],

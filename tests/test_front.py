@@ -71,7 +71,16 @@ def test_numbers_of_the_page_stand_in_its_tables() -> None:
     assert {number for number in numbers if number not in tables} == set()
 
 
-@pytest.mark.parametrize("model", ["mobilenet_v1", "mobilenet_v2:fuse=half", "mobilenet_v3_small", "resnet18", "vgg16"])
+@pytest.mark.parametrize(
+    "model",
+    [
+        "mobilenet_v1",
+        pytest.param("mobilenet_v2:fuse=half", marks=pytest.mark.slow),
+        "mobilenet_v3_small",
+        "resnet18",
+        "vgg16",
+    ],
+)
 @pytest.mark.parametrize("name", ["impossible", "recompute", "narrow"])
 def test_tables_of_other_networks(name: str, model: str) -> None:
     made = table(name, open_model(model).graph)

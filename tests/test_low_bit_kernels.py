@@ -182,7 +182,7 @@ def sparse_layers(draw: st.DrawFn) -> Graph:
 
 
 @needs_lists
-@example_counts(8, 40)
+@example_counts(5, 40)
 def test_lists_give_the_references_values(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, examples: int) -> None:
     monkeypatch.setattr(tilings, "LISTS_GAIN", 0.0)
     listed = 0

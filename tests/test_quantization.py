@@ -75,6 +75,7 @@ def test_calibration_keeps_what_it_saw(cifar: str) -> None:
     assert again.seen["stem.conv"].high == calibrated.seen["stem.conv"].high
 
 
+@pytest.mark.slow
 def test_every_way_of_quantising_beside_the_float_network(cifar: str) -> None:
     calibrated = quantization.calibrate(open_model(SEEDED).graph, cifar, 4)
     rows = quantization.compare(calibrated, cifar, rules=(Rule.SHIFT,))

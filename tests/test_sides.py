@@ -64,6 +64,7 @@ def test_a_chip_that_lacks_memory_for_the_wide_sides() -> None:
     assert run.peaks == {b.value: b.depth_pixels for b in made.buffers} and not run.stalled_cycles
 
 
+@pytest.mark.slow
 def test_budgets_of_a_network_with_many_blocks() -> None:
     wide = plan_pixels(goal(), interval=50_176)
     last = wide

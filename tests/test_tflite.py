@@ -163,6 +163,7 @@ def fuzz(path: Path, first: int, count: int) -> None:
     assert refused
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["vww", "resnet", "person"])
 def test_broken_files_give_clean_errors(name: str) -> None:
     fuzz(shared_file(NETWORKS[name]), 0, 100)

@@ -64,7 +64,7 @@ NETS: dict[str, Callable[[], Graph]] = {
 
 
 # Each network on one number of threads in the fast suite, on both in the slow one.
-QUICK = {("vww", 2), ("resnet", 3), ("float", 3), ("excited", 2)}
+QUICK = {("vww", 2), ("resnet", 3), ("float", 3)}
 CASES = [
     pytest.param(name, threads, marks=[] if (name, threads) in QUICK else pytest.mark.slow)
     for name in NETS

@@ -455,7 +455,9 @@ def losses(out: Path) -> list[list[float]]:
         return [[float(row[key]) for key in ("train_loss", "test_loss", "train_top1")] for row in csv.DictReader(file)]
 
 
-@pytest.mark.parametrize("way", ["processes", pytest.param("torchrun", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "way", [pytest.param("processes", marks=pytest.mark.slow), pytest.param("torchrun", marks=pytest.mark.slow)]
+)
 def test_two_processes_follow_the_curve_of_one(way: str, folder: Path, tmp_path: Path) -> None:
     words = (
         str(folder / "tiny.rlt"), "--data", f"imagefolder:{folder / 'data'}", "--recipe", str(folder / "test.toml"),
