@@ -201,6 +201,9 @@ class _Writer:
                 arrays = [self.param(node, name) for name in ("gamma", "beta", "mean", "variance")]
                 read = self.alike(node, sources)
                 self.finish(node, Activation.NONE, "BatchNormalization", [*read, *arrays], epsilon=epsilon)
+            case Activate(activation=Activation.NONE, rounding=Rounding.SHIFT) if node.type != sources[0].type:
+                # It would come back as a plain requantisation, which rounds by another rule.
+                raise self.refuse(node, "a change of scale alone must not round by shift")
             case Activate(activation=activation):
                 self.function(node, activation, *self.alike(node, sources))
                 self.quantize(node)
