@@ -27,6 +27,10 @@ _NO_EXCHANGE = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
 _AT_FDCWD, _RENAME_EXCHANGE, _RENAME_SWAP = -100, 2, 2
 
 
+_TRIES = 10
+"""Times that a folder is written anew where other writers come between."""
+
+
 def write_folder(folder: Path, files: Mapping[str, str]) -> None:
     """Makes `folder` one that holds `files`: a failure or a kill at any moment leaves the old folder or the new one.
 
@@ -34,30 +38,15 @@ def write_folder(folder: Path, files: Mapping[str, str]) -> None:
     place by one rename (two where the file system cannot exchange folders: a kill between them leaves the old one
     beside, as `NAME.before-...`). Raises BuildError where the folder cannot be written.
     """
-    target, there = folder, False
+    there = folder.is_dir()
     try:
-        target = Path(os.path.realpath(followed(folder)))
-        there = target.is_dir()
-        if not there and target.exists():
-            raise BuildError(f"{folder}: must be a folder, got a file")
-        if there and not os.access(target, os.W_OK):
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with temporary_folder(target.parent) as new:
-            for name, text in files.items():
-                create(new / name, text.encode())
-            create(new / MANIFEST, manifest({name: text.encode() for name, text in files.items()}))
-            # What is ours in the old folder: all that the new program has as well, and what is as we wrote it.
-            old = _listed(target) if there else {}
-            if there:
-                _Kept(target, files, old).bring(target, new)
-                _like(target, new)
-            for place, _, _ in os.walk(new):
-                sync_folder(Path(place))
-            if _put(new, target, there):
-                # What came to the old folder meanwhile; it lies where the new one was made.
-                _Kept(new, files, old).bring(new, target)
-        sync_folder(target.parent)
+        for again in reversed(range(_TRIES)):
+            try:
+                _replace(folder, files)
+                break
+            except FileNotFoundError:
+                if not again:
+                    raise  # else another writer put its folder in place while this one read the old one
     except OSError as error:
         if there and error.errno in _NO_STEP:
             raise BuildError(
@@ -65,6 +54,32 @@ def write_folder(folder: Path, files: Mapping[str, str]) -> None:
                 f"one within it can: {folder / 'net'}"
             ) from None
         raise BuildError(f"{folder}: cannot be written: {error.strerror}") from None
+
+
+def _replace(folder: Path, files: Mapping[str, str]) -> None:
+    """One try of `write_folder`."""
+    target = Path(os.path.realpath(followed(folder)))
+    there = target.is_dir()
+    if not there and target.exists():
+        raise BuildError(f"{folder}: must be a folder, got a file")
+    if there and not os.access(target, os.W_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with temporary_folder(target.parent) as new:
+        for name, text in files.items():
+            create(new / name, text.encode())
+        create(new / MANIFEST, manifest({name: text.encode() for name, text in files.items()}))
+        # What is ours in the old folder: all that the new program has as well, and what is as we wrote it.
+        old = _listed(target) if there else {}
+        if there:
+            _Kept(target, files, old).bring(target, new)
+            _like(target, new)
+        for place, _, _ in os.walk(new):
+            sync_folder(Path(place))
+        if _put(new, target, there):
+            # What came to the old folder meanwhile; it lies where the new one was made.
+            _Kept(new, files, old).bring(new, target)
+    sync_folder(target.parent)
 
 
 def _listed(folder: Path) -> dict[str, str]:
