@@ -60,6 +60,15 @@ def rescaled(graph: Graph, node: Node, op: Conv, sums: fp.Ints, source: Quant, o
             return shift.rescale(sums, exponent)
 
 
+def sum_range(graph: Graph, node: Node, op: Conv, source: DType, quant: Quant) -> tuple[fp.Ints, fp.Ints]:
+    """The least and the greatest sum of each output channel over all stored inputs, bias and zero points included."""
+    weight, zero = stored_weights(graph, node, op)
+    rows = (weight - zero).reshape(len(weight), -1)
+    bias = graph.param(node, "bias").astype(np.int64) if op.bias else np.zeros(len(rows), np.int64)
+    low, high = (rows * (bound - quant.zero_point) for bound in source.integers)
+    return bias + np.minimum(low, high).sum(1), bias + np.maximum(low, high).sum(1)
+
+
 @lru_cache(maxsize=512)
 def _multipliers(
     source: Quant, scales: bytes, out: Quant, in_f32: bool, shifts: bool

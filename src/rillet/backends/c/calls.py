@@ -4,7 +4,7 @@ from typing import assert_never
 
 from rillet.arithmetic import fixed_point as fp
 from rillet.arithmetic import shift
-from rillet.backends.c import lists, low_bit, rows, threads
+from rillet.backends.c import core, lists, low_bit, rows, threads
 from rillet.backends.c.bounds import bounds
 from rillet.backends.c.constants import (
     ROUNDINGS,
@@ -61,6 +61,12 @@ def body(plan: RowPlan, segment: Segment, node: Node, stage: Stage) -> Body:
             return _dense(plan, node, stage)
         case Kernel.DEPTHWISE | Kernel.LOW_BIT_DEPTHWISE:
             return _depthwise(plan, node, stage)
+        case Kernel.CORE_DENSE:
+            return core.dense(plan, node, stage)
+        case Kernel.CORE_DEPTHWISE:
+            return core.depthwise(plan, node, stage)
+        case Kernel.CORE_PLANES:
+            return core.rows(plan, node, stage)
         case Kernel.XNOR:
             return _xnor(plan, node, stage)
         case Kernel.SIGN:

@@ -91,11 +91,17 @@ def conv_arrays(graph: Graph, stage: Stage) -> dict[str, Array]:
         return {"weights": _packed(weight, stage), "bias": bias}
     if node.type.dtype in (DType.BINARY, DType.I32):
         return {"bias": bias.astype(np.int32)}
-    mantissa, shift = multipliers(graph, node, op, quant(graph, source), quant(graph, node))
     # Those of uint8 weights are kept less 128, so that all weights are int8 in C.
     kept = (weight.astype(np.int64) + weight_zero(graph, node)).astype(np.int8)
-    scaling = {"shift": shift} if op.rounding is Rounding.SHIFT else {"mantissa": mantissa, "shift": shift}
-    return {"weights": _packed(kept, stage), "bias": bias.astype(np.int32), **scaling}
+    return {"weights": _packed(kept, stage), "bias": bias.astype(np.int32), **integer_arrays(graph, node)}
+
+
+def integer_arrays(graph: Graph, node: Node) -> dict[str, Array]:
+    """What the portable function rescales the sums of a quantised convolution by."""
+    op, source = node.op, graph.by_name[node.inputs[0]]
+    assert isinstance(op, Conv)
+    mantissa, shift = multipliers(graph, node, op, quant(graph, source), quant(graph, node))
+    return {"shift": shift} if op.rounding is Rounding.SHIFT else {"mantissa": mantissa, "shift": shift}
 
 
 def low_bit_arrays(graph: Graph, stage: Stage) -> dict[str, Array]:

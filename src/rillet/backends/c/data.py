@@ -18,6 +18,7 @@ from rillet.backends.c.constants import (
     quant,
     rescaled,
 )
+from rillet.backends.c.core import core_arrays
 from rillet.backends.c.lists import list_arrays
 from rillet.backends.c.packing import tile_arrays
 from rillet.backends.c.rows import lanes
@@ -61,6 +62,8 @@ def _stage_arrays(plan: RowPlan, original: Graph, stage: Stage) -> dict[str, Arr
         return low_bit_arrays(graph, stage)
     if stage.packing is Packing.BLOCKS:
         return tile_arrays(graph, stage, lanes(plan))
+    if stage.packing is Packing.CORE:
+        return core_arrays(graph, stage)
     if stage.packing is Packing.PLACES:
         return list_arrays(graph, stage)
     if stage.packing in (Packing.PLANES, Packing.LISTS):

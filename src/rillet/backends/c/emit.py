@@ -10,6 +10,7 @@ from rillet.backends.c.data import program_arrays, weight_files
 from rillet.backends.c.entry import (
     advance,
     entry_points,
+    padding_lines,
 )
 from rillet.backends.c.header import header, provenance
 from rillet.backends.c.image import input_of, lends_image, lent, reads_pushed
@@ -46,6 +47,9 @@ _HEADERS = {
     Kernel.XNOR: ("dense.h", "low_bit.h", "xnor.h"),
     Kernel.SIGN: ("dense.h", "low_bit.h", "xnor.h"),
     Kernel.TILES: ("rows.h", "tiles.h"),
+    Kernel.CORE_DENSE: ("dense.h", "core.h"),
+    Kernel.CORE_DEPTHWISE: ("dense.h", "core.h"),
+    Kernel.CORE_PLANES: ("dense.h", "core.h"),
     Kernel.DEPTHWISE_TILES: ("rows.h", "tiles.h"),
 }
 _THREAD_INCLUDES = "\n#include <stdlib.h>"
@@ -83,6 +87,8 @@ def emit(plan: RowPlan, profile: bool = False, prefix: str = DEFAULT) -> dict[st
             out["kernels/channels.h"] = (kernels / "channels.h").read_text()
         else:
             out[f"kernels/{name}"] = (kernels / name).read_text()
+    if plan.core is not None and "core.h" in headers:
+        out[f"kernels/core_{plan.core.value}.S"] = (kernels / f"core_{plan.core.value}.S").read_text()
     if plan.threads > 1:
         out["kernels/crew.h"] = (kernels / "crew.h").read_text()
     return renamed_files(out, prefix, told)
@@ -102,7 +108,7 @@ def _headers(plan: RowPlan, stage: Stage) -> tuple[str, ...]:
 def _schedule(known: Named, stored: RowPlan, headers: list[str], made_by: list[str], profile: bool) -> str:
     """net.c; `stored` is the plan over the graph as the program stores it."""
     plan, graph = known.plan, stored.graph
-    made = "a few pixels" if plan.host is None else "whole rows"
+    made = "whole rows" if plan.by_rows else "a few pixels"
     include = [f'#include "kernels/{h}"' for h in headers]
     if plan.threads > 1:
         include.insert(0, "#define RILLET_THREADS NET_THREADS")
@@ -147,6 +153,15 @@ def _trace(plan: RowPlan) -> str:
             "  rillet_flip(at(self, from), net_trace[index] + (from) * (bytes), n * (bytes))"
             f"{after}\n"
         )
+    planes = ""
+    if any(buffer.planes for buffer in plan.buffers.values()):
+        planes = (
+            "/* The same for rows that are kept channel by channel. */\n"
+            "#define SEEN_PLANES(index, at, from, n, bytes, pitch, flip) \\\n"
+            "  for (int32_t seen = 0; seen < (n) * (bytes); seen++) \\\n"
+            "    net_trace[index][(from) * (bytes) + seen] = \\\n"
+            "      (uint8_t)(at(self, (from) + seen / (bytes))[seen % (bytes) * (pitch)] ^ (flip))\n"
+        )
     return (
         "#ifdef NET_TRACE\n"
         "/* One whole map for each value, filled as its pixels are made. */\n"
@@ -157,8 +172,10 @@ def _trace(plan: RowPlan) -> str:
         "    memcpy(net_trace[index] + ((from) + seen) * (bytes), at(self, (from) + seen), (bytes))"
         f"{after}\n"
         f"{flipped}"
+        f"{planes}"
         "#else\n#define SEEN(index, at, from, n, bytes) (void)0\n"
         f"{'#define SEEN_FLIPPED SEEN' + chr(10) if flipped else ''}"
+        f"{'#define SEEN_PLANES(index, at, from, n, bytes, pitch, flip) (void)0' + chr(10) if planes else ''}"
         "#endif\n"
     )
 
@@ -202,7 +219,8 @@ def _outsides(plan: RowPlan) -> list[str]:
                 continue
             source = plan.graph.by_name[node.inputs[0]]
             key = (outside_value(plan.graph, node), source.type.dtype)
-            widest[key] = max(widest.get(key, 0), source.shape.channels)
+            planes = plan.buffers[source.name].planes if stage.kernel is Kernel.CORE_PLANES else None
+            widest[key] = max(widest.get(key, 0), planes.pitch if planes else source.shape.channels)
     out: list[str] = []
     for (value, dtype), channels in widest.items():
         array = np.full(channels, value, dtype.numpy)
@@ -231,7 +249,9 @@ def _segment(known: Named, plan: RowPlan, index: int, segment: Segment, profile:
     name = driver.name
     together = "  rillet_together(&self->place);\n" if plan.threads > 1 else ""
     parts.append(
-        f"static void segment_{index + 1}({parameter(plan)})\n{{\n{together}  self->made.of_{name} = 0;\n"
+        f"static void segment_{index + 1}({parameter(plan)})\n{{\n{together}"
+        + "".join(f"{line}\n" for line in padding_lines(plan, index))
+        + f"  self->made.of_{name} = 0;\n"
         f"  while (self->made.of_{name} < {driver.shape.pixels}) {{\n"
         + "\n".join(advance(plan, segment, driver, "    "))
         + "\n  }\n}\n"

@@ -4,7 +4,8 @@ from rillet.backends.c.context import gathers_rows, pooled
 from rillet.backends.c.image import input_of, lends_image, reads_pushed
 from rillet.backends.c.threads import last_fields, parameter
 from rillet.ir.graph import Node
-from rillet.plan.rows.plan import RowPlan, Segment
+from rillet.ir.types import DType
+from rillet.plan.rows.plan import Buffer, RowPlan, Segment
 
 
 def outputs_of(plan: RowPlan) -> list[tuple[str, Node]]:
@@ -74,7 +75,23 @@ def _begun(plan: RowPlan) -> list[str]:
     return [
         "  memset(&self->made, 0, sizeof self->made);",
         *(["  memset(&self->taken, 0, sizeof self->taken);"] if pooled(plan) else []),
+        *([] if plan.resident else padding_lines(plan, 0)),
     ]
+
+
+def padding_lines(plan: RowPlan, index: int) -> list[str]:
+    """Fills the rows that a segment begins to keep channel by channel: what is not written over is their padding."""
+    kept = (buffer for buffer in plan.buffers.values() if buffer.planes is not None and buffer.first == index)
+    return [
+        f"  memset(self->arena + {b.offset}, {_padding(plan, b) & 255}, {b.bytes});" for b in kept
+    ]
+
+
+def _padding(plan: RowPlan, buffer: Buffer) -> int:
+    value = plan.graph.by_name[buffer.name].type
+    assert value.quant is not None
+    # The kernels of a core know int8 alone: uint8 values are kept less 128.
+    return value.quant.zero_point - (128 if value.dtype is DType.U8 else 0)
 
 
 def _takes(plan: RowPlan, name: str, pixels: int) -> list[str]:
@@ -121,7 +138,7 @@ def _one_thread(plan: RowPlan, profile: bool) -> list[str]:
         "",
     ]
     lines += [f"static void finish({parameter(plan)})", "{", *later, "}", ""] if later else []
-    by_rows = plan.host is not None and not plan.resident
+    by_rows = plan.by_rows and not plan.resident
     if by_rows:
         lines += _takes(plan, name, shape.pixels)
     lines += ["void net_push_row(net_context *net, const net_input_t *row)", "{", "  net_context *const self = net;"]

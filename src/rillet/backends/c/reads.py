@@ -5,17 +5,30 @@ from rillet.backends.c.image import input_of, lends_image, lent
 from rillet.backends.c.records import record
 from rillet.ir.graph import Graph, Node
 from rillet.ir.ops import Constant, Pad, Resize, op_window
+from rillet.plan.board.kernels import gathers_windows
 from rillet.plan.rows.plan import Kernel, RowPlan, Stage
 
 
-def windowed(node: Node, stage: Stage) -> bool:
+_WINDOWED = (
+    Kernel.DEPTHWISE,
+    Kernel.DEPTHWISE_TILES,
+    Kernel.LOW_BIT_DEPTHWISE,
+    Kernel.CORE_DEPTHWISE,
+    Kernel.CORE_PLANES,
+    Kernel.POOL,
+)
+
+
+def windowed(graph: Graph, node: Node, stage: Stage) -> bool:
     """True where the stage reads around each pixel's place, and so must know its row and column."""
     if stage.kernel in (Kernel.DENSE, Kernel.TILES, Kernel.LISTS, Kernel.LOW_BIT, Kernel.XNOR):
         window, twice = op_window(node.op), stage.tiling is not None and stage.tiling.parts > 1
         return window is not None and (twice or not window.pointwise)
+    if stage.kernel is Kernel.CORE_DENSE:
+        return gathers_windows(graph, node)
     if stage.kernel is Kernel.COPY:
         return isinstance(node.op, Pad | Resize)
-    return stage.kernel in (Kernel.DEPTHWISE, Kernel.DEPTHWISE_TILES, Kernel.LOW_BIT_DEPTHWISE, Kernel.POOL)
+    return stage.kernel in _WINDOWED
 
 
 def source_at(graph: Graph, source: str, node: Node, pixel: str) -> str:
@@ -38,7 +51,7 @@ def await_pixels(graph: Graph, node: Node) -> list[str]:
 
 def place_of(plan: RowPlan, node: Node, pixel: str) -> str:
     """Row and column of a pixel of the tile, which lies in one row, or is some whole rows."""
-    if plan.host is None:
+    if not plan.by_rows:
         return f"row, column + {pixel}"
     return f"row + ({pixel}) / {node.shape.width}, ({pixel}) % {node.shape.width}"
 
@@ -74,7 +87,7 @@ def window_record(plan: RowPlan, node: Node) -> str:
 def needs_outside(node: Node, stage: Stage) -> bool:
     """True where a stage reads the constant pixel that stands for padding."""
     window = op_window(node.op)
-    without = (Kernel.POOL, Kernel.TILES, Kernel.LISTS, Kernel.DEPTHWISE_TILES, Kernel.XNOR)
+    without = (Kernel.POOL, Kernel.TILES, Kernel.LISTS, Kernel.DEPTHWISE_TILES, Kernel.XNOR, Kernel.CORE_DENSE)
     return window is not None and any(window.padding) and stage.kernel not in without
 
 

@@ -23,6 +23,10 @@ FIELDS = {
     ),
     "rillet_multiply": ("left_zero", "right_zero", "mantissa", "shift", "rounding", "zero", "low", "high"),
     "rillet_pairwise": (*("slope", "level", "along", "offset", "mantissa", "left", "right", "zero", "low", "high"),),
+    "rillet_core_dense": (
+        *("values", "weights", "channels", "pairs", "bytes", "out", "pixel_step", "channel_step", "low", "high"),
+    ),
+    "rillet_core_taps": ("tap", "weights", "channels", "single", "taps", "count", "out", "low", "high"),
     "rillet_lists": ("places", "outputs", "count", "depth"),
     "rillet_runs": ("parts", "rows", "row_step", "in_row", "step", "values"),
 }

@@ -29,6 +29,11 @@ def accessor(known: Named, graph: Graph, buffer: Buffer, instead: str = "") -> s
         lines += [f"  const void *const given = {instead};", f"  if (given) return ({kind} *)given + i * {step};"]
     lines += ["  (void)i;"] if slot == "0" else []
     place = f"self->arena + {buffer.offset}" if buffer.offset else "self->arena"
+    if buffer.planes is not None:
+        rows, width = buffer.pixels // buffer.planes.width, buffer.planes.width
+        row = f"i / {width}" + ("" if buffer.pixels >= node.shape.pixels else f" % {rows}")
+        at = f"{place} + {buffer.planes.before} + {row} * {buffer.row_bytes} + i % {width}"
+        return comment + "\n".join([*lines, f"  return ({kind} *)({at});", "}", ""])
     typed = place if kind == "uint8_t" else f"({kind} *)(void *)({place})"
     more = "" if slot == "0" else f" + {slot}" + (f" * {step}" if step > 1 else "")
     return f"{comment}" + "\n".join([*lines, f"  return {typed}{more};", "}", ""])
@@ -55,7 +60,9 @@ def stage_text(known: Named, plan: RowPlan, segment: Segment, stage: Stage) -> s
     constants, ready, lines = body(plan, segment, node, stage)
     if plan.threads > 1:
         ready, lines = _shared(plan, segment, stage, ready, lines)
-    seen = "SEEN_FLIPPED" if node.name in plan.flipped else "SEEN"
+    seen, planes, more = "SEEN_FLIPPED" if node.name in plan.flipped else "SEEN", plan.buffers[name].planes, ""
+    if planes is not None:
+        seen, more = "SEEN_PLANES", f", {planes.pitch}, {128 if node.name in plan.flipped else 0}"
     readers = [s.node for s in segment.stages if node.name in graph.by_name[s.node].inputs]
     after = [f"    self->made.of_{name} += n;"] + [f"    run_{r}(self);" for r in readers]
     return "\n".join(
@@ -65,10 +72,10 @@ def stage_text(known: Named, plan: RowPlan, segment: Segment, stage: Stage) -> s
             "{",
             *constants,
             f"  while (self->made.of_{name} < {shape.pixels}) {{",
-            *(_rows(node, stage) if segment.tile_rows else _tile(node, stage)),
+            *(_rows(graph, node, stage) if segment.tile_rows else _tile(graph, node, stage)),
             *ready,
             *lines,
-            f"    {seen}({plan.graph.nodes.index(node)}, at_{name}, self->made.of_{name}, n, {node.type.pixel_bytes});",
+            f"    {seen}({plan.graph.nodes.index(node)}, at_{name}, self->made.of_{name}, n, {node.type.pixel_bytes}{more});",
             *after,
             "  }",
             "}",
@@ -108,11 +115,11 @@ def _what(graph: Graph, node: Node) -> str:
     return op_name(op)
 
 
-def _tile(node: Node, stage: Stage) -> list[str]:
+def _tile(graph: Graph, node: Node, stage: Stage) -> list[str]:
     """The tile to make: n pixels from `row`, `column` on."""
     name, width = node.name, node.shape.width
     lines: list[str] = []
-    if windowed(node, stage):
+    if windowed(graph, node, stage):
         lines.append(
             f"    const int32_t row = self->made.of_{name} / {width}, column = self->made.of_{name} % {width};"
         )
@@ -127,11 +134,11 @@ def _tile(node: Node, stage: Stage) -> list[str]:
     return lines
 
 
-def _rows(node: Node, stage: Stage) -> list[str]:
+def _rows(graph: Graph, node: Node, stage: Stage) -> list[str]:
     """The whole rows to make: n pixels from `row` on."""
     name, shape, tile = node.name, node.shape, stage.tile_pixels
     lines: list[str] = []
-    if windowed(node, stage):
+    if windowed(graph, node, stage):
         lines.append(f"    const int32_t row = self->made.of_{name} / {shape.width};")
     if shape.pixels % tile == 0:
         return [*lines, f"    const int32_t n = {tile};"]

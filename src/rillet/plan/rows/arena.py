@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rillet.plan.rows.plan import BufferKind
+from rillet.plan.rows.plan import BufferKind, Planes, stored_bytes
 
 ALIGNMENT = 4
 """Bytes: int32 sums and int16 gathered values need it, and int8 rings lose at most 3 bytes to it."""
@@ -25,11 +25,12 @@ class Piece:
     first: int
     last: int
     alignment: int = ALIGNMENT
+    planes: Planes | None = None
 
     @property
     def bytes(self) -> int:
         """Size in the arena, alignment included."""
-        return align(self.pixels * self.pixel_bytes, self.alignment)
+        return align(stored_bytes(self.pixels, self.pixel_bytes, self.planes), self.alignment)
 
 
 @dataclass(frozen=True, slots=True)

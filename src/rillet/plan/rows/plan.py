@@ -46,6 +46,12 @@ class Kernel(Enum):
     """A convolution of binary values with binary weights."""
     SIGN = "sign"
     """Signs of 8-bit values as bits."""
+    CORE_DENSE = "core_dense"
+    """Any convolution but a grouped one, by the kernels of a microcontroller's core: two output channels at a time."""
+    CORE_DEPTHWISE = "core_depthwise"
+    """A depthwise convolution by those kernels, four channels of a pixel at a time."""
+    CORE_PLANES = "core_planes"
+    """A depthwise 3x3 convolution by those kernels over rows that lie channel by channel, two pixels at a time."""
 
 
 class Packing(Enum):
@@ -60,6 +66,8 @@ class Packing(Enum):
     """In the order in which register tiles read them: blocks of output vectors, in each the depth, lanes innermost."""
     PLANES = "planes"
     LISTS = "lists"
+    CORE = "core"
+    """As the kernels of a microcontroller's core read them, constants of each output channel beside its weights."""
     PLACES = "places"
     """Lists of the places of the values under + and under -, output channels of equally long lists side by side."""
 
@@ -77,11 +85,31 @@ class Split(Enum):
     """Each makes some output channels of every pixel, and reads no other weights than those."""
 
 
+class CoreKernels(Enum):
+    """Kernels of microcontroller cores, by what their instructions are."""
+
+    DSP = "dsp"
+    """Armv7E-M and Armv8-M with the DSP extension: Cortex-M4, M7, M33."""
+
+
+@dataclass(frozen=True, slots=True)
+class Planes:
+    """Rows of a map kept channel by channel: each channel's row of `width` pixels takes `pitch` bytes, padding before and
+    behind it included.
+    """
+
+    width: int
+    pitch: int
+    before: int = 1
+    """Bytes of padding before the row."""
+
+
 @dataclass(frozen=True, slots=True)
 class Buffer:
     """A piece of the arena, alive from its first to its last segment.
 
-    A ring holds pixel i of its value at slot i % pixels; a map has a slot for every pixel.
+    A ring holds pixel i of its value at slot i % pixels; a map has a slot for every pixel. With `planes`, slots are
+    whole rows, and the channels of a row lie one after another.
     """
 
     name: str
@@ -91,11 +119,23 @@ class Buffer:
     offset: int
     first: int
     last: int
+    planes: Planes | None = None
 
     @property
     def bytes(self) -> int:
         """Size in the arena."""
-        return self.pixels * self.pixel_bytes
+        return stored_bytes(self.pixels, self.pixel_bytes, self.planes)
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of a row, of a buffer that has planes."""
+        assert self.planes is not None
+        return self.pixel_bytes * self.planes.pitch
+
+
+def stored_bytes(pixels: int, pixel_bytes: int, planes: Planes | None) -> int:
+    """Bytes that so many pixels take, whole rows of them where they are kept as planes (of bytes)."""
+    return pixels * pixel_bytes if planes is None else pixels // planes.width * pixel_bytes * planes.pitch
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,9 +200,21 @@ class RowPlan(Record):
     """
     threads: int = 1
     """Threads that make the tiles together; the bytes do not depend on it."""
+    core: CoreKernels | None = None
+    """The kernels of a microcontroller's core that it uses beside the portable ones."""
+
+    @property
+    def kernels(self) -> str:
+        """The name of its kernel set."""
+        return self.host.kernels if self.host else self.core.value if self.core else "portable"
+
+    @property
+    def by_rows(self) -> bool:
+        """True where its tiles are whole rows."""
+        return any(segment.tile_rows for segment in self.segments)
 
     def __repr__(self) -> str:
-        kernels = self.host.kernels if self.host else "portable"
+        kernels = self.kernels
         threads = f", {self.threads} threads" if self.threads > 1 else ""
         return (
             f"RowPlan({self.graph.name!r}, {len(self.segments)} segments, {self.arena_bytes:,} bytes of activations, "

@@ -12,7 +12,7 @@ from rillet.ir.graph import Graph, Node
 from rillet.ir.ops import Constant, Input, op_macs
 from rillet.plan.rows.arena import ALIGNMENT, Chain, Piece, align, place
 from rillet.plan.rows.kernels import Choice, choose
-from rillet.plan.rows.plan import Buffer, BufferKind, Kernel, RowPlan, Segment, Stage
+from rillet.plan.rows.plan import Buffer, BufferKind, Kernel, Planes, RowPlan, Segment, Stage, stored_bytes
 from rillet.plan.rows.space import Space
 from rillet.plan.rows.timing import Tile
 
@@ -135,7 +135,7 @@ class RowPlanner:
         self.ending: list[list[int]] = [[] for _ in range(self.count + 1)]
         for i, last in enumerate(self.last):
             self.ending[last].append(i)
-        self.map_size = {node.name: self.align(node.type.bytes) for node in self.nodes}
+        self.map_size = {n.name: self.align(self.stored_bytes(n.name, n.shape.pixels)) for n in self.nodes}
         self.spaces = {tile: Space(graph, tile) for tile in self.tiles}
         self._rings: dict[tuple[int, Tile, str], list[tuple[int, int]]] = {}
         self._scratch: dict[tuple[int, Tile], list[tuple[int, int]]] = {}
@@ -237,7 +237,7 @@ class RowPlanner:
         for name in names:
             pixels = self.spaces[tile].pixels(name, start, driver)
             if pixels:
-                out[name] = (pixels, pixels * self.graph.by_name[name].type.pixel_bytes)
+                out[name] = (pixels, self.stored_bytes(name, pixels))
         return out
 
     def ring_bytes(self, start: int, stop: int, tile: Tile, driver: str) -> tuple[int, int]:
@@ -258,7 +258,15 @@ class RowPlanner:
         return totals[stop - start]
 
     def _ring(self, name: str, start: int, tile: Tile, driver: str) -> int:
-        return self.spaces[tile].pixels(name, start, driver) * self.graph.by_name[name].type.pixel_bytes
+        return self.stored_bytes(name, self.spaces[tile].pixels(name, start, driver))
+
+    def planes(self, name: str) -> Planes | None:
+        """How the rows of a value lie where they are kept channel by channel."""
+        return None
+
+    def stored_bytes(self, name: str, pixels: int) -> int:
+        """Bytes of so many pixels of a value."""
+        return stored_bytes(pixels, self.graph.by_name[name].type.pixel_bytes, self.planes(name))
 
     def scratch(self, start: int, stop: int, tile: Tile) -> int:
         """Bytes of working space: sums of each global pool, and one space that all gathering kernels share."""
@@ -421,12 +429,14 @@ class RowPlanner:
         buffers: dict[str, Buffer] = {}
         for name, offset in place(chains).items():
             p = pieces[name]
-            buffers[name] = Buffer(name, p.kind, p.pixels, p.pixel_bytes, offset, p.first, p.last)
+            buffers[name] = Buffer(name, p.kind, p.pixels, p.pixel_bytes, offset, p.first, p.last, p.planes)
         return self.finish(RowPlan(kind, self.graph, tuple(segments), buffers, self.resident))
 
     def piece(self, name: str, kind: BufferKind, pixels: int, pixel_bytes: int, first: int, last: int) -> Piece:
         """A buffer to be placed."""
-        return Piece(name, kind, pixels, pixel_bytes, first, last, self.alignment)
+        values = kind in (BufferKind.MAP, BufferKind.RING)
+        planes = self.planes(name) if values else None
+        return Piece(name, kind, pixels, pixel_bytes, first, last, self.alignment, planes)
 
     def own_name(self, name: str) -> str:
         """`name` for a working space, or one like it that no value has."""

@@ -1,0 +1,274 @@
+"""Stages by the kernels of a microcontroller's core: their calls, and the order of their weights and constants."""
+
+import textwrap
+
+import numpy as np
+
+from rillet.arithmetic import fixed_point as fp
+from rillet.backends.c.constants import ROUNDINGS, folded_bias, integer_arrays, outside_name, outside_value
+from rillet.backends.c.reads import await_pixels, await_window, outside_pixel, window_record
+from rillet.backends.c.records import record
+from rillet.ir.graph import Array, Graph, Node
+from rillet.ir.ops import Conv, Rounding
+from rillet.ir.types import Quant
+from rillet.plan.board.kernels import ABREAST, WORD, Finish, abreast, dense_words, finish, gathers_windows
+from rillet.plan.rows.plan import Kernel, RowPlan, Stage
+
+Body = tuple[list[str], list[str], list[str]]
+
+_PLACE = 6
+"""Spaces before a line within the loop over pixels."""
+
+
+def _quant(node: Node) -> Quant:
+    assert node.type.quant is not None
+    return node.type.quant
+
+
+def _clamp(graph: Graph, node: Node) -> fp.Clamp:
+    op = node.op
+    assert isinstance(op, Conv)
+    return fp.activation_clamp(op.activation, _quant(node), node.type.dtype)
+
+
+def _kernel(node: Node, known: Finish) -> str:
+    """The end of a kernel's name: the rule, and whether it looks at the clamp."""
+    op = node.op
+    assert isinstance(op, Conv)
+    return f"{op.rounding.value}{'_clamped' if known.clamped else ''}"
+
+
+def _record(kind: str, fields: tuple[object, ...]) -> list[str]:
+    """The lines that define the arguments of a call."""
+    return textwrap.dedent(record(kind, "call", fields)).splitlines()
+
+
+def _steps(plan: RowPlan, node: Node) -> tuple[int, int]:
+    """Bytes from a pixel of a result to the next, and from a channel to the next."""
+    planes = plan.buffers[node.name].planes
+    return (node.shape.channels, 1) if planes is None else (1, planes.pitch)
+
+
+def dense(plan: RowPlan, node: Node, stage: Stage) -> Body:
+    """A dense stage: gathers pixels, three abreast where it can, and multiplies."""
+    graph, op, name = plan.graph, node.op, node.name
+    assert isinstance(op, Conv) and stage.scratch is not None
+    source, words, together = graph.by_name[node.inputs[0]], dense_words(graph, node), abreast(node, stage.tile_pixels)
+    place = f"self->arena + {plan.buffers[stage.scratch].offset}"
+    constants = [f"  uint8_t *const values = {place};"]
+    ready = await_pixels(graph, node)
+    if gathers_windows(graph, node):
+        constants.append(f"  uint8_t *const bytes = values + {8 * words * together};")
+        constants.append(window_record(plan, node))
+        ready = ready if op.window.pointwise else [await_window(plan, node)]
+    known = finish(graph, node)
+    if not known.by_words:
+        constants.append(_portable_channels(graph, node))
+
+    def tile(pixels: int, at: str) -> list[str]:
+        first = f"self->made.of_{name} + {at}"
+        if not gathers_windows(graph, node):
+            step = source.shape.channels
+            lines = [f"rillet_core_gather_{pixels}(at_{source.name}(self, {first}), {step}, values, {words});"]
+            return [*lines, *_multiply(plan, node, known, pixels, f"at_{name}(self, {first})")]
+        place = f"row, {at}" if plan.by_rows else f"row, column + {at}"
+        zero = outside_value(graph, node) & 255
+        gather = f"rillet_core_window(window, at_{source.name}(self, 0), {zero}, {place}, {pixels}, bytes, values);"
+        return [gather, *_multiply(plan, node, known, pixels, f"at_{name}(self, {first})")]
+
+    def indented(lines: list[str], more: int = 0) -> list[str]:
+        return [" " * (_PLACE + more) + line for line in lines]
+
+    whole = plan.by_rows or node.shape.width == 1
+    if together == 1:
+        loop = ["    for (int32_t p = 0; p < n; p++) {", *indented(tile(1, "p")), "    }"]
+    elif whole:
+        # The last three pixels of a row may have some of those before them.
+        loop = [f"    for (int32_t q = 0; q < n; q += {ABREAST}) {{"]
+        last = "q" if node.shape.width % ABREAST == 0 else f"q + {ABREAST} <= n ? q : n - {ABREAST}"
+        loop += [f"      const int32_t p = {last};", *indented(tile(ABREAST, "p")), "    }"]
+    else:
+        loop = ["    int32_t p = 0;", f"    for (; p + {ABREAST} <= n; p += {ABREAST}) {{"]
+        loop += [*indented(tile(ABREAST, "p")), "    }", "    for (; p < n; p++) {", *indented(tile(1, "p")), "    }"]
+    return constants, ready, loop
+
+
+def _portable_channels(graph: Graph, node: Node) -> str:
+    op = node.op
+    assert isinstance(op, Conv)
+    clamp, mantissa = _clamp(graph, node), f"net_{node.name}_mantissa"
+    arrays = "0", "0", "0" if op.rounding is Rounding.SHIFT else mantissa, f"net_{node.name}_shift"
+    return record("rillet_channels", "channels", (*arrays, 0, _quant(node).zero_point, clamp.low, clamp.high))
+
+
+def _multiply(plan: RowPlan, node: Node, known: Finish, pixels: int, out: str) -> list[str]:
+    graph, op, name = plan.graph, node.op, node.name
+    assert isinstance(op, Conv)
+    words, (pixel_step, channel_step) = dense_words(graph, node), _steps(plan, node)
+    clamp, outputs, bytes_ = _clamp(graph, node), op.out_channels, 8 * words * pixels
+
+    def call(kernel: str, first: str, pairs: str, to: str, step: int) -> list[str]:
+        weights, channels = f"net_{name}_weights", f"net_{name}_channels"
+        if first != "0":
+            weights, channels = f"{weights} + {first} * {2 * words}", f"{channels} + {first} * 8"
+        fields = ("values", weights, channels, pairs, bytes_, to, pixel_step, step, clamp.low, clamp.high)
+        return [*_record("rillet_core_dense", fields), f"{kernel}(&call);"]
+
+    if known.by_words:
+        kernel, pairs = f"rillet_core_{_kernel(node, known)}_{pixels}", outputs // 2
+        lines = [f"uint8_t *const out = (uint8_t *){out};"]
+        if pairs:
+            lines += ["{", *call(kernel, "0", str(pairs), "out", channel_step), "}"]
+        if outputs % 2:
+            # The pair's first channel is nothing, and its second is stored over it.
+            lines += ["{", *call(kernel, str(pairs), "1", f"out + {(outputs - 1) * channel_step}", 0), "}"]
+        return lines
+    rounding = ROUNDINGS[op.rounding]
+    finished = f"rillet_core_finish(sums{{}}, {pixels}, channels, 2 * o{{}}, {rounding}, out + {{}}, {pixel_step});"
+    step = f"2 * o * {channel_step}"
+    first, second = finished.format("", "", step), finished.format(f" + {pixels}", " + 1", f"{step} + {channel_step}")
+    if outputs % 2:
+        last = finished.format(f" + {pixels}", "", step)
+        choice = [f"if (o == {outputs // 2}) {{", f"  {last}", "  break;", "}"]
+    else:
+        choice = []
+    return [
+        f"uint8_t *const out = (uint8_t *){out};",
+        f"for (int32_t o = 0; o < {-(-outputs // 2)}; o++) {{",
+        f"  int32_t sums[{2 * pixels}];",
+        *(f"  {line}" for line in call(f"rillet_core_sums_{pixels}", "o", "1", "sums", channel_step)),
+        *(f"  {line}" for line in choice),
+        f"  {first}",
+        f"  {second}",
+        "}",
+    ]
+
+
+def depthwise(plan: RowPlan, node: Node, stage: Stage) -> Body:
+    """A depthwise stage, pixel by pixel."""
+    graph, op, name = plan.graph, node.op, node.name
+    assert isinstance(op, Conv)
+    source, taps, clamp = node.inputs[0], op.window.taps, _clamp(graph, node)
+    place = "row, p" if plan.by_rows else "row, column + p"
+    fields = (
+        "tap",
+        f"net_{name}_weights",
+        f"net_{name}_channels",
+        taps % 3,
+        taps,
+        op.out_channels,
+        f"at_{name}(self, self->made.of_{name} + p)",
+        clamp.low,
+        clamp.high,
+    )
+    lines = [
+        "    for (int32_t p = 0; p < n; p++) {",
+        f"      const void *tap[{taps}];",
+        f"      rillet_window_taps(window, at_{source}(self, 0), {outside_pixel(graph, node)}, {place}, tap);",
+        *(f"      {line}" for line in _record("rillet_core_taps", fields)),
+        f"      rillet_core_depthwise_{_kernel(node, finish(graph, node))}(&call);",
+        "    }",
+    ]
+    return [window_record(plan, node)], [await_window(plan, node)], lines
+
+
+def rows(plan: RowPlan, node: Node, stage: Stage) -> Body:
+    """A depthwise stage, row by row, of values that are kept channel by channel."""
+    graph, op, name = plan.graph, node.op, node.name
+    assert isinstance(op, Conv)
+    source, stride = graph.by_name[node.inputs[0]], op.window.stride[0]
+    planes = plan.buffers[source.name].planes
+    assert planes is not None
+    top, left, width = op.window.padding[0], op.window.padding[2], node.shape.width
+    outside = outside_name(outside_value(graph, node), source.type.dtype)
+    lines = [
+        "    rillet_core_rows call;",
+        "    for (int32_t i = 0; i < 3; i++) {",
+        f"      const int32_t y = {stride} * row - {top} + i;",
+        f"      const int32_t inside = y >= 0 && y < {source.shape.height};",
+        f"      const void *const from = inside ? at_{source.name}(self, y * {source.shape.width}) - {left} : {outside};",
+        "      call.row[i] = from;",
+        f"      call.step[i] = inside ? {planes.pitch} : 0;",
+        "    }",
+        f"    call.channels = net_{name}_channels;",
+        f"    call.count = {op.out_channels};",
+        f"    call.pairs = {width // 2};",
+        f"    call.odd = {width % 2};",
+        f"    call.out = (uint8_t *)at_{name}(self, self->made.of_{name});",
+        f"    rillet_core_rows_{op.rounding.value}_{stride}(&call);",
+    ]
+    return [window_record(plan, node)], [await_window(plan, node)], lines
+
+
+# -- data ------------------------------------------------------------------------------------------------------------
+
+
+def core_arrays(graph: Graph, stage: Stage) -> dict[str, Array]:
+    """Weights and constants of such a stage; `graph` is as the program stores it, all values int8."""
+    node = graph.by_name[stage.node]
+    weight, bias = folded_bias(graph, node)
+    known = finish(graph, node)
+    weight, bias = weight.astype(np.int64), bias.astype(np.int64)
+    if known.by_words:
+        weight = np.where(known.rounding.constant.reshape(-1, *[1] * (weight.ndim - 1)), 0, weight)
+        bias = np.where(known.rounding.constant, 0, bias)
+    op = node.op
+    assert isinstance(op, Conv)
+    match stage.kernel:
+        case Kernel.CORE_DENSE:
+            out = _dense_arrays(_in_words(weight), bias, known)
+            return out if known.by_words else out | integer_arrays(graph, node)
+        case Kernel.CORE_DEPTHWISE:
+            return _taps_arrays(weight.reshape(len(weight), -1), bias, known, op.rounding)
+        case _:
+            return _rows_arrays(weight.reshape(len(weight), 3, 3), bias, known, op.rounding)
+
+
+def words_of(values: Array) -> Array:
+    """The int32 that hold these numbers in 32 bits."""
+    return (np.asarray(values, np.int64) & 0xFFFFFFFF).astype(np.uint32).view(np.int32)
+
+
+def _halves(low: Array, high: Array) -> Array:
+    return words_of((np.asarray(low, np.int64) & 0xFFFF) | ((np.asarray(high, np.int64) & 0xFFFF) << 16))
+
+
+def _in_words(weight: Array) -> Array:
+    """Rows of a window as they are gathered: the whole words of each, then what these leave of all of them."""
+    runs = weight.reshape(*weight.shape[:2], -1)
+    whole = runs.shape[2] // WORD * WORD
+    rows = np.concatenate([part.reshape(len(weight), -1) for part in (runs[:, :, :whole], runs[:, :, whole:])], 1)
+    return np.pad(rows, ((0, 0), (0, -rows.shape[1] % WORD)))
+
+
+def _dense_arrays(rows: Array, bias: Array, known: Finish) -> dict[str, Array]:
+    rounding = known.rounding
+    columns = [rounding.mantissa.astype(np.int64), rounding.nudge.astype(np.int64), rounding.right.astype(np.int64)]
+    if len(rows) % 2:  # a channel of nothing before the last
+        at = len(rows) - 1
+        rows, bias = np.insert(rows, at, 0, axis=0), np.insert(bias, at, 0)
+        columns = [np.insert(column, at, value) for column, value in zip(columns, (0, 0, 1), strict=True)]
+    fours = rows.reshape(len(rows), -1, WORD)
+    weights = _halves(256 * fours[:, :, 1] + fours[:, :, 0], 256 * fours[:, :, 3] + fours[:, :, 2])
+    bias = 256 * bias - 127 * (fours[:, :, 0] + fours[:, :, 2]).sum(1)
+    triples = np.stack(columns, 1).reshape(-1, 6)
+    channels = words_of(np.concatenate([bias.reshape(-1, 2), triples], 1))
+    return {"weights": weights.reshape(len(rows) // 2, 2, -1).transpose(0, 2, 1), "channels": channels}
+
+
+def _taps_arrays(rows: Array, bias: Array, known: Finish, rule: Rounding) -> dict[str, Array]:
+    twice = 2 if rule is Rounding.DOUBLE else 1
+    fours = twice * rows.reshape(-1, 4, rows.shape[1]).transpose(0, 2, 1)
+    rounding = known.rounding
+    channels = np.stack([twice * bias, rounding.mantissa, rounding.nudge, rounding.right], 1)
+    pairs = np.stack([_halves(fours[:, :, 0], fours[:, :, 2]), _halves(fours[:, :, 1], fours[:, :, 3])], 2)
+    return {"weights": pairs, "channels": words_of(channels)}
+
+
+def _rows_arrays(taps: Array, bias: Array, known: Finish, rule: Rounding) -> dict[str, Array]:
+    twice = 2 if rule is Rounding.DOUBLE else 1
+    taps, rounding = twice * taps, known.rounding
+    outer = [_halves(taps[:, i, 0], taps[:, i, 2]) for i in range(3)]
+    inner = [_halves(taps[:, 0, 1], taps[:, 1, 1]), _halves(rounding.right, taps[:, 2, 1])]
+    last = [words_of(twice * bias), rounding.mantissa, rounding.nudge]
+    return {"channels": np.stack([*outer, *inner, *last], 1)}

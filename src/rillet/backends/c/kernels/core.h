@@ -1,0 +1,111 @@
+/* What the kernels of a microcontroller's core are called by: one assembler file of this folder defines them. */
+#ifndef RILLET_CORE_H
+#define RILLET_CORE_H
+#include <stdint.h>
+#include <string.h>
+#include "dense.h"
+
+/* Two output channels at a time, of one pixel or of three. Words of weights hold 256 * odd + even in each half. */
+typedef struct {
+  const void *values;      /* gathered, see rillet_core_gather */
+  const int32_t *weights;  /* a word of the one channel, a word of the other, along the depth */
+  const int32_t *channels; /* for each pair: both biases, then mantissa, nudge and right shift of each */
+  int32_t pairs;           /* of output channels, at least 1 */
+  int32_t bytes;           /* of gathered values */
+  void *out;               /* of the first pixel and channel */
+  int32_t pixel_step, channel_step; /* bytes from one to the next */
+  int32_t low, high;       /* of the stored value; looked at by those that end in _clamped */
+} rillet_core_dense;
+
+#define RILLET_CORE_DENSE(name) \
+  void name##_1(const rillet_core_dense *k); \
+  void name##_3(const rillet_core_dense *k); \
+  void name##_clamped_1(const rillet_core_dense *k); \
+  void name##_clamped_3(const rillet_core_dense *k)
+RILLET_CORE_DENSE(rillet_core_double);
+RILLET_CORE_DENSE(rillet_core_shift);
+/* The same, but sums are stored, as 32-bit numbers: the pixels of one channel after those of the other. */
+void rillet_core_sums_1(const rillet_core_dense *k);
+void rillet_core_sums_3(const rillet_core_dense *k);
+
+/* Gathers words of four values, at least one: the odd ones, then 256 * even - odd + 127, as pairs of 16 bits; of one
+   pixel, or of three that lie `step` bytes from each other, side by side. */
+void rillet_core_gather_1(const void *in, int32_t step, void *out, int32_t words);
+void rillet_core_gather_3(const void *in, int32_t step, void *out, int32_t words);
+
+/* Depthwise convolution of one pixel, four channels at a time. */
+typedef struct {
+  const void *const *tap;
+  const int32_t *weights; /* of four channels: for each tap channels 0 and 2, 1 and 3, as pairs of 16 bits */
+  const int32_t *channels; /* for each channel: bias, mantissa, nudge, right shift */
+  int32_t single, taps;    /* those that come one at a time, before threes of them; all */
+  int32_t count;           /* of channels, a multiple of 4 */
+  void *out;
+  int32_t low, high;       /* of the stored value; looked at by those that end in _clamped */
+} rillet_core_taps;
+void rillet_core_depthwise_double(const rillet_core_taps *k);
+void rillet_core_depthwise_shift(const rillet_core_taps *k);
+void rillet_core_depthwise_double_clamped(const rillet_core_taps *k);
+void rillet_core_depthwise_shift_clamped(const rillet_core_taps *k);
+
+/* Depthwise 3x3 convolution of a row, from rows that are kept channel by channel. */
+typedef struct {
+  const uint8_t *row[3];
+  int32_t step[3];         /* from one channel's row to the next; 0 for a row of padding */
+  const int32_t *channels; /* for each: weights 0 and 2 of three rows, 1 of the first two, 1 of the third beside the
+                              right shift, as pairs of 16 bits; bias, mantissa, nudge */
+  int32_t count;           /* of channels */
+  int32_t pairs;           /* of pixels of the result, rounded down */
+  int32_t odd;             /* 1 where one more pixel follows */
+  uint8_t *out;            /* pixel after pixel */
+} rillet_core_rows;
+void rillet_core_rows_double_1(const rillet_core_rows *k); /* the number at the end is the stride */
+void rillet_core_rows_double_2(const rillet_core_rows *k);
+void rillet_core_rows_shift_1(const rillet_core_rows *k);
+void rillet_core_rows_shift_2(const rillet_core_rows *k);
+
+/* Gathers the windows of one pixel or of three from (row, column) on: the whole words of each of their rows, then what
+   these leave. Rows are read where they lie if they lie in one piece within the map, else from a copy in `bytes`. */
+static inline void rillet_core_window(const rillet_window w, const void *buffer, uint8_t zero, int32_t row,
+                                      int32_t column, int32_t abreast, uint8_t *bytes, uint8_t *values)
+{
+  const int32_t size = w.pixel_bytes, run = w.kernel_width * size, words = run / 4, rest = run % 4;
+  const int32_t x = column * w.stride_width - w.left, stop = x + (abreast - 1) * w.stride_width + w.kernel_width;
+  const int32_t in_line = w.dilation_width == 1 && x >= 0 && stop <= w.width;
+  const int32_t left = (w.kernel_height * rest + 3) / 4;
+  uint8_t *const rests = bytes + (run + 3) / 4 * 4 * abreast;
+  for (int32_t i = 0; i < w.kernel_height; i++) {
+    const int32_t y = row * w.stride_height - w.top + i * w.dilation_height;
+    const int32_t slot = (int32_t)((uint32_t)(y * w.width + x) % (uint32_t)w.slots);
+    const uint8_t *in = (const uint8_t *)buffer + slot * size;
+    int32_t step = w.stride_width * size;
+    if (!in_line || y < 0 || y >= w.height || slot + stop - x > w.slots) {
+      uint8_t *out = bytes;
+      for (int32_t p = 0; p < abreast; p++)
+        for (int32_t j = 0; j < w.kernel_width; j++, out += size) {
+          const void *const tap = rillet_window_tap(w, buffer, 0, row, column + p, i, j);
+          if (tap) memcpy(out, tap, (uint32_t)size);
+          else memset(out, zero, (uint32_t)size);
+        }
+      in = bytes;
+      step = run;
+    }
+    if (words) {
+      if (abreast == 3) rillet_core_gather_3(in, step, values, words);
+      else rillet_core_gather_1(in, step, values, words);
+      values += words * 8 * abreast;
+    }
+    for (int32_t p = 0; p < abreast; p++)
+      for (int32_t c = 0; c < rest; c++) rests[p * left * 4 + i * rest + c] = in[p * step + words * 4 + c];
+  }
+  if (rest && abreast == 3) rillet_core_gather_3(rests, left * 4, values, left);
+  else if (rest) rillet_core_gather_1(rests, left * 4, values, left);
+}
+
+/* Sums as stored values, where the core's instructions would not be exact. */
+static inline void rillet_core_finish(const int32_t *sums, int32_t pixels, const rillet_channels k, int32_t o,
+                                   int32_t rounding, void *out, int32_t pixel_step)
+{
+  for (int32_t p = 0; p < pixels; p++) ((uint8_t *)out)[p * pixel_step] = rillet_finish(sums[p], k, o, rounding);
+}
+#endif

@@ -1,0 +1,168 @@
+"""Kernels of a microcontroller's core: which node takes which, how its sums become bytes, and where rows lie as planes."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from rillet.arithmetic import fixed_point as fp
+from rillet.arithmetic.convolution import multipliers, stored_weights, sum_range
+from rillet.arithmetic.words import WordRounding, word_rounding
+from rillet.ir.graph import Graph, Node
+from rillet.ir.ops import Conv, Rounding
+from rillet.ir.types import DType
+from rillet.plan.rows.kernels import Choice, choose
+from rillet.plan.rows.plan import Kernel, Packing, Planes
+
+ABREAST = 3
+"""Pixels whose sums the dense kernel holds at once, where a tile has as many; else it takes them one by one."""
+WORD = 4
+"""Values that one word of weights has."""
+_MOST_SUM = 2**23
+"""Dense sums are kept 256 times as large in 32 bits."""
+_BYTES = (DType.I8, DType.U8)
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """How the sums of a convolution become stored values."""
+
+    rounding: WordRounding
+    clamped: bool
+    """The fused clamp lies within the range of the type, and must be looked at."""
+    by_words: bool
+    """The core's instructions are exact; else the portable function does it."""
+
+
+def choose_core(graph: Graph, node: Node, tile_pixels: int, planes: frozenset[str]) -> Choice:
+    """The kernel for `node` when it makes `tile_pixels` at a time; `planes` are the values kept as such.
+
+    Raises Unsupported where there is none.
+    """
+    made = choose(graph, node, tile_pixels)
+    op = node.op
+    if not isinstance(op, Conv) or not takes_bytes(graph, node, op):
+        return made
+    source = graph.input_shapes(node)[0]
+    if op.depthwise(source) and op.out_channels == source.channels:
+        if node.inputs[0] in planes:
+            return Choice(Kernel.CORE_PLANES, Packing.CORE)
+        fits = source.channels % WORD == 0 and finish(graph, node).by_words
+        return Choice(Kernel.CORE_DEPTHWISE, Packing.CORE) if fits else made
+    if op.groups > 1 or not _fits_words(graph, node):
+        return made
+    return Choice(Kernel.CORE_DENSE, Packing.CORE, scratch_bytes=dense_scratch(graph, node, tile_pixels))
+
+
+def takes_bytes(graph: Graph, node: Node, op: Conv) -> bool:
+    """True for a convolution of 8-bit values with 8-bit weights."""
+    types = (node.type, *graph.input_types(node))
+    return op.weights in _BYTES and all(value.dtype in _BYTES and value.quant is not None for value in types)
+
+
+def gathers_windows(graph: Graph, node: Node) -> bool:
+    """True where a dense stage gathers the rows of a window: it is no pixel of whole words."""
+    op = node.op
+    assert isinstance(op, Conv)
+    return not op.window.pointwise or graph.input_shapes(node)[0].channels % WORD > 0
+
+
+def dense_words(graph: Graph, node: Node) -> int:
+    """Words of weights of one output channel."""
+    op = node.op
+    assert isinstance(op, Conv)
+    high, wide = op.window.kernel
+    whole, rest = divmod(wide * graph.input_shapes(node)[0].channels, WORD)
+    return high * whole + -(-high * rest // WORD)
+
+
+def abreast(node: Node, tile_pixels: int) -> int:
+    """Pixels that a dense stage takes at once."""
+    return ABREAST if min(tile_pixels, node.shape.width) >= ABREAST else 1
+
+
+def dense_scratch(graph: Graph, node: Node, tile_pixels: int) -> int:
+    """Bytes of gathered values, two words for four of them, and for each pixel those of a row of its window and of
+    what whole words leave of the rows.
+    """
+    op = node.op
+    assert isinstance(op, Conv)
+    copied = 0
+    if gathers_windows(graph, node):
+        run = op.window.kernel[1] * graph.input_shapes(node)[0].channels
+        copied = WORD * (-(-run // WORD) + -(-op.window.kernel[0] * (run % WORD) // WORD))
+    return abreast(node, tile_pixels) * (8 * dense_words(graph, node) + copied)
+
+
+@lru_cache(maxsize=4096)
+def finish(graph: Graph, node: Node) -> Finish:
+    """How the sums of a convolution of bytes become stored values, as int8: uint8 values are kept less 128."""
+    op, (source,) = node.op, graph.input_types(node)
+    assert isinstance(op, Conv) and source.quant is not None and node.type.quant is not None
+    less = 128 if node.type.dtype is DType.U8 else 0
+    clamp = fp.activation_clamp(op.activation, node.type.quant, node.type.dtype)
+    clamp = fp.Clamp(clamp.low - less, clamp.high - less)
+    clamped = (clamp.low, clamp.high) != (-128, 127)
+    if not graph.params:
+        nothing = np.zeros(op.out_channels, np.int32)
+        flags = np.zeros(op.out_channels, np.bool_)
+        rounding = WordRounding(nothing, nothing, nothing, flags, ~flags)
+        return Finish(rounding, clamped, op.rounding is not Rounding.SINGLE)
+    found = multipliers(graph, node, op, source.quant, node.type.quant)
+    factors = (found[0].astype(np.int64), found[1].astype(np.int64))
+    sums = sum_range(graph, node, op, source.dtype, source.quant)
+    rounding = word_rounding(op.rounding, factors, node.type.quant.zero_point - less, clamp, sums)
+    return Finish(rounding, clamped, bool(rounding.exact.all()))
+
+
+@lru_cache(maxsize=4096)
+def _fits_words(graph: Graph, node: Node) -> bool:
+    """True where words of weights and sums 256 times as large hold all that they must."""
+    op, (source,) = node.op, graph.input_types(node)
+    assert isinstance(op, Conv) and source.quant is not None
+    if not graph.params:
+        return True
+    weight, zero = stored_weights(graph, node, op)
+    weight = weight - zero
+    if np.abs(weight).max(initial=0) > 127:
+        return False
+    least, most = sum_range(graph, node, op, source.dtype, source.quant)
+    known = finish(graph, node).rounding.constant
+    return bool(((least > -_MOST_SUM) & (most < _MOST_SUM) | known).all())
+
+
+def planes_of(graph: Graph) -> dict[str, Planes]:
+    """The values that are read by depthwise 3x3 convolutions alone and written by dense ones: kept as planes."""
+    out: dict[str, Planes] = {}
+    for value in graph.nodes:
+        readers = graph.consumers[value.name]
+        if not isinstance(value.op, Conv) or value.name in graph.outputs or not readers:
+            continue
+        if choose_core(graph, value, ABREAST, frozenset()).kernel is not Kernel.CORE_DENSE:
+            continue
+        if all(_reads_planes(graph, reader) for reader in readers):
+            out[value.name] = Planes(value.shape.width, max(_pitch(value, reader) for reader in readers))
+    return out
+
+
+def _reads_planes(graph: Graph, node: Node) -> bool:
+    op = node.op
+    if not isinstance(op, Conv) or not takes_bytes(graph, node, op):
+        return False
+    source, window = graph.input_shapes(node)[0], op.window
+    if not op.depthwise(source) or op.out_channels != source.channels:
+        return False
+    square = window.kernel == (3, 3) and window.dilation == (1, 1) and window.stride in ((1, 1), (2, 2))
+    near = window.padding[0] <= 1 and window.padding[2] <= 1
+    return square and near and finish(graph, node).by_words and not finish(graph, node).clamped
+
+
+def _pitch(value: Node, reader: Node) -> int:
+    """Bytes of a channel's row: one before it, and all that the reader's pairs of pixels look at."""
+    op = reader.op
+    assert isinstance(op, Conv)
+    pairs, lead = -(-reader.shape.width // 2), 1 - op.window.padding[2]
+    looked_at = lead + (2 * pairs + 2 if op.window.stride[1] == 1 else 4 * pairs + 1)
+    return max(1 + value.shape.width, looked_at)
+
+

@@ -1,0 +1,83 @@
+"""Plans for a microcontroller with kernels of its core: of pixels, for the least memory, and of rows, for less time."""
+
+from dataclasses import replace
+
+from rillet.errors import TargetError
+from rillet.ir.graph import Graph
+from rillet.ir.types import DType
+from rillet.plan.board.cost import instructions
+from rillet.plan.board.kernels import ABREAST, choose_core, planes_of
+from rillet.plan.rows.kernels import Choice
+from rillet.plan.rows.plan import CoreKernels, Planes, RowPlan
+from rillet.plan.rows.planner import RowPlanner
+from rillet.plan.rows.timing import Tile
+
+def plan_core(
+    graph: Graph, core: CoreKernels, *, ram_bytes: int | None = None, objective: str = "memory", resident: bool = False
+) -> RowPlan:
+    """The plan of least memory, or the one estimated to take the fewest instructions within `ram_bytes`.
+
+    Raises TargetError where the budget cannot be met, Unsupported where a node has no kernel.
+    """
+    pixels = CorePlanner(graph, core, resident)
+    least = pixels.plan(pixels.least_bytes())
+    if ram_bytes is not None and least.arena_bytes > ram_bytes:
+        raise TargetError(
+            f"{graph.name}: --ram must be at least {least.arena_bytes} bytes for this network, got {ram_bytes}"
+        )
+    if objective == "memory":
+        return least
+    rows = CoreRowsPlanner(graph, core, resident)
+    made = rows.plan(rows.least_bytes())
+    if ram_bytes is None or made.arena_bytes <= ram_bytes:
+        return made
+    return pixels.within(ram_bytes)
+
+
+KEPT = 2
+"""Instructions for a byte of a whole map, written and read."""
+
+
+class CorePlanner(RowPlanner):
+    """Cuts into segments of pixels, and about how many instructions they take."""
+
+    tiles = (Tile(1), Tile(ABREAST), Tile(2 * ABREAST))
+
+    def __init__(self, graph: Graph, core: CoreKernels, resident: bool) -> None:
+        self.core = core
+        self._planes = self._kept_as_planes(graph)
+        super().__init__(graph, resident)
+
+    def _kept_as_planes(self, graph: Graph) -> dict[str, Planes]:
+        return {}
+
+    def planes(self, name: str) -> Planes | None:
+        """How the rows of a value lie where they are kept channel by channel."""
+        return self._planes.get(name)
+
+    def _choice(self, index: int, tile: Tile) -> Choice:
+        node = self.nodes[index]
+        return choose_core(self.graph, node, tile.of(node.shape), frozenset(self._planes))
+
+    def time(self, start: int, stop: int, tile: Tile) -> float:
+        """About how many instructions the segment takes."""
+        kept = sum(self.nodes[i].type.bytes for i in range(start, stop) if self.last[i] >= stop)
+        return super().time(start, stop, tile) + KEPT * kept
+
+    def _node_time(self, index: int, tile: Tile) -> float:
+        return instructions(self.graph, self.nodes[index], self.choice(index, tile), tile)
+
+    def finish(self, plan: RowPlan) -> RowPlan:
+        """Adds the core; its kernels know int8 alone."""
+        unsigned = frozenset(node.name for node in self.nodes if node.type.dtype is DType.U8)
+        return replace(plan, core=self.core, flipped=unsigned)
+
+
+class CoreRowsPlanner(CorePlanner):
+    """Cuts into segments of whole rows; what depthwise convolutions read is kept channel by channel."""
+
+    tiles = (Tile(rows=1),)
+    overlays = False
+
+    def _kept_as_planes(self, graph: Graph) -> dict[str, Planes]:
+        return planes_of(graph)
