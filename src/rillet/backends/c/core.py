@@ -12,7 +12,7 @@ from rillet.ir.graph import Array, Graph, Node
 from rillet.ir.ops import Conv, Rounding
 from rillet.ir.types import Quant
 from rillet.plan.board.kernels import ABREAST, WORD, Finish, abreast, dense_words, finish, gathers_windows
-from rillet.plan.rows.plan import Kernel, RowPlan, Stage
+from rillet.plan.rows.plan import Buffer, Kernel, RowPlan, Stage
 
 Body = tuple[list[str], list[str], list[str]]
 
@@ -65,32 +65,44 @@ def dense(plan: RowPlan, node: Node, stage: Stage) -> Body:
     if not known.by_words:
         constants.append(_portable_channels(graph, node))
 
+    gather = f"rillet_core_gather{'_wide' if known.wide else ''}"
+
     def tile(pixels: int, at: str) -> list[str]:
         first = f"self->made.of_{name} + {at}"
         if not gathers_windows(graph, node):
             step = source.shape.channels
-            lines = [f"rillet_core_gather_{pixels}(at_{source.name}(self, {first}), {step}, values, {words});"]
+            lines = [f"{gather}_{pixels}(at_{source.name}(self, {first}), {step}, values, {words});"]
             return [*lines, *_multiply(plan, node, known, pixels, f"at_{name}(self, {first})")]
         place = f"row, {at}" if plan.by_rows else f"row, column + {at}"
         zero = outside_value(graph, node) & 255
-        gather = f"rillet_core_window(window, at_{source.name}(self, 0), {zero}, {place}, {pixels}, bytes, values);"
-        return [gather, *_multiply(plan, node, known, pixels, f"at_{name}(self, {first})")]
+        window = f"rillet_core_window(window, at_{source.name}(self, 0), {zero}, {place}, {pixels}, {gather}_{pixels},"
+        return [window, "                   bytes, values);", *_multiply(plan, node, known, pixels, f"at_{name}(self, {first})")]
 
     def indented(lines: list[str], more: int = 0) -> list[str]:
         return [" " * (_PLACE + more) + line for line in lines]
 
-    whole = plan.by_rows or node.shape.width == 1
     if together == 1:
         loop = ["    for (int32_t p = 0; p < n; p++) {", *indented(tile(1, "p")), "    }"]
-    elif whole:
+    elif plan.by_rows:
         # The last three pixels of a row may have some of those before them.
         loop = [f"    for (int32_t q = 0; q < n; q += {ABREAST}) {{"]
         last = "q" if node.shape.width % ABREAST == 0 else f"q + {ABREAST} <= n ? q : n - {ABREAST}"
         loop += [f"      const int32_t p = {last};", *indented(tile(ABREAST, "p")), "    }"]
     else:
-        loop = ["    int32_t p = 0;", f"    for (; p + {ABREAST} <= n; p += {ABREAST}) {{"]
-        loop += [*indented(tile(ABREAST, "p")), "    }", "    for (; p < n; p++) {", *indented(tile(1, "p")), "    }"]
+        several = f"p + {ABREAST} <= n"
+        for value in (node,) if gathers_windows(graph, node) else (source, node):
+            ring = plan.buffers.get(value.name)
+            if ring is not None and _wraps(ring, node, stage):
+                several += f" && (uint32_t)(self->made.of_{name} + p) % {ring.pixels} <= {ring.pixels - ABREAST}"
+        loop = ["    for (int32_t p = 0; p < n;) {", f"      if ({several}) {{", *indented(tile(ABREAST, "p"), 2)]
+        loop += [f"        p += {ABREAST};", "      } else {", *indented(tile(1, "p"), 2), "        p++;", "      }", "    }"]
     return constants, ready, loop
+
+
+def _wraps(ring: Buffer, node: Node, stage: Stage) -> bool:
+    """True where pixels that are taken together may lie at the end and at the beginning of a ring."""
+    together = (node.shape.width, stage.tile_pixels, ring.pixels)
+    return ring.pixels < node.shape.pixels and any(count % ABREAST for count in together)
 
 
 def _portable_channels(graph: Graph, node: Node) -> str:
@@ -106,16 +118,17 @@ def _multiply(plan: RowPlan, node: Node, known: Finish, pixels: int, out: str) -
     assert isinstance(op, Conv)
     words, (pixel_step, channel_step) = dense_words(graph, node), _steps(plan, node)
     clamp, outputs, bytes_ = _clamp(graph, node), op.out_channels, 8 * words * pixels
+    wide, pair = ("wide_", 4 * words) if known.wide else ("", 2 * words)
 
     def call(kernel: str, first: str, pairs: str, to: str, step: int) -> list[str]:
         weights, channels = f"net_{name}_weights", f"net_{name}_channels"
         if first != "0":
-            weights, channels = f"{weights} + {first} * {2 * words}", f"{channels} + {first} * 8"
+            weights, channels = f"{weights} + {first} * {pair}", f"{channels} + {first} * 8"
         fields = ("values", weights, channels, pairs, bytes_, to, pixel_step, step, clamp.low, clamp.high)
         return [*_record("rillet_core_dense", fields), f"{kernel}(&call);"]
 
     if known.by_words:
-        kernel, pairs = f"rillet_core_{_kernel(node, known)}_{pixels}", outputs // 2
+        kernel, pairs = f"rillet_core_{wide}{_kernel(node, known)}_{pixels}", outputs // 2
         lines = [f"uint8_t *const out = (uint8_t *){out};"]
         if pairs:
             lines += ["{", *call(kernel, "0", str(pairs), "out", channel_step), "}"]
@@ -136,7 +149,7 @@ def _multiply(plan: RowPlan, node: Node, known: Finish, pixels: int, out: str) -
         f"uint8_t *const out = (uint8_t *){out};",
         f"for (int32_t o = 0; o < {-(-outputs // 2)}; o++) {{",
         f"  int32_t sums[{2 * pixels}];",
-        *(f"  {line}" for line in call(f"rillet_core_sums_{pixels}", "o", "1", "sums", channel_step)),
+        *(f"  {line}" for line in call(f"rillet_core_{wide}sums_{pixels}", "o", "1", "sums", channel_step)),
         *(f"  {line}" for line in choice),
         f"  {first}",
         f"  {second}",
@@ -216,7 +229,7 @@ def core_arrays(graph: Graph, stage: Stage) -> dict[str, Array]:
     assert isinstance(op, Conv)
     match stage.kernel:
         case Kernel.CORE_DENSE:
-            out = _dense_arrays(_in_words(weight), bias, known)
+            out = _dense_arrays(_in_words(weight), bias, known, op.rounding)
             return out if known.by_words else out | integer_arrays(graph, node)
         case Kernel.CORE_DEPTHWISE:
             return _taps_arrays(weight.reshape(len(weight), -1), bias, known, op.rounding)
@@ -241,7 +254,7 @@ def _in_words(weight: Array) -> Array:
     return np.pad(rows, ((0, 0), (0, -rows.shape[1] % WORD)))
 
 
-def _dense_arrays(rows: Array, bias: Array, known: Finish) -> dict[str, Array]:
+def _dense_arrays(rows: Array, bias: Array, known: Finish, rule: Rounding) -> dict[str, Array]:
     rounding = known.rounding
     columns = [rounding.mantissa.astype(np.int64), rounding.nudge.astype(np.int64), rounding.right.astype(np.int64)]
     if len(rows) % 2:  # a channel of nothing before the last
@@ -249,11 +262,18 @@ def _dense_arrays(rows: Array, bias: Array, known: Finish) -> dict[str, Array]:
         rows, bias = np.insert(rows, at, 0, axis=0), np.insert(bias, at, 0)
         columns = [np.insert(column, at, value) for column, value in zip(columns, (0, 0, 1), strict=True)]
     fours = rows.reshape(len(rows), -1, WORD)
-    weights = _halves(256 * fours[:, :, 1] + fours[:, :, 0], 256 * fours[:, :, 3] + fours[:, :, 2])
-    bias = 256 * bias - 127 * (fours[:, :, 0] + fours[:, :, 2]).sum(1)
+    if known.wide:
+        twice = 2 if known.by_words and rule is Rounding.DOUBLE else 1
+        bias, fours = twice * bias, twice * fours
+        places = (_halves(fours[:, :, i], fours[:, :, i + 2]) for i in (1, 0))
+        weights = np.stack(list(places), 2).reshape(len(rows) // 2, 2, -1, 2).transpose(0, 2, 3, 1)
+    else:
+        bias = 256 * bias - 127 * (fours[:, :, 0] + fours[:, :, 2]).sum(1)
+        weights = _halves(256 * fours[:, :, 1] + fours[:, :, 0], 256 * fours[:, :, 3] + fours[:, :, 2])
+        weights = weights.reshape(len(rows) // 2, 2, -1).transpose(0, 2, 1)
     triples = np.stack(columns, 1).reshape(-1, 6)
     channels = words_of(np.concatenate([bias.reshape(-1, 2), triples], 1))
-    return {"weights": weights.reshape(len(rows) // 2, 2, -1).transpose(0, 2, 1), "channels": channels}
+    return {"weights": weights, "channels": channels}
 
 
 def _taps_arrays(rows: Array, bias: Array, known: Finish, rule: Rounding) -> dict[str, Array]:

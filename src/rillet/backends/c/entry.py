@@ -161,11 +161,11 @@ def _one_thread(plan: RowPlan, profile: bool) -> list[str]:
             count = (
                 str(tile) if shape.width % tile == 0 else f"({shape.width} - x < {tile} ? {shape.width} - x : {tile})"
             )
-            lines += [
-                f"    for (int32_t p = 0; p < {count}; p++)",
-                f"      memcpy(at_{name}(self, before + p), row + (x + p) * {shape.channels},",
-                f"             {shape.channels} * sizeof *row);",
-            ]
+            to, pixel = f"at_{name}(self, before + p)", f"row + (x + p) * {shape.channels}"
+            flips = source.name in plan.flipped
+            copy = f"rillet_flip({pixel}, {to}, {shape.channels});" if flips else f"memcpy({to}, {pixel},"
+            lines += [f"    for (int32_t p = 0; p < {count}; p++)", f"      {copy}"]
+            lines += [] if flips else [f"             {shape.channels} * sizeof *row);"]
         lines += [*advance(plan, first, source, "    "), f"    x += self->made.of_{name} - before;", "  }"]
     if later and not by_rows:
         lines += [f"  if (self->made.of_{name} == {shape.pixels}) finish(self);"]

@@ -7,7 +7,7 @@ import numpy as np
 
 from rillet.arithmetic import fixed_point as fp
 from rillet.arithmetic.convolution import multipliers, stored_weights, sum_range
-from rillet.arithmetic.words import WordRounding, word_rounding
+from rillet.arithmetic.words import Flags, WordRounding, word_rounding
 from rillet.ir.graph import Graph, Node
 from rillet.ir.ops import Conv, Rounding
 from rillet.ir.types import DType
@@ -32,6 +32,8 @@ class Finish:
     """The fused clamp lies within the range of the type, and must be looked at."""
     by_words: bool
     """The core's instructions are exact; else the portable function does it."""
+    wide: bool
+    """Weights or sums are too large to be kept four in a word and 256 times as large."""
 
 
 def choose_core(graph: Graph, node: Node, tile_pixels: int, planes: frozenset[str]) -> Choice:
@@ -49,7 +51,7 @@ def choose_core(graph: Graph, node: Node, tile_pixels: int, planes: frozenset[st
             return Choice(Kernel.CORE_PLANES, Packing.CORE)
         fits = source.channels % WORD == 0 and finish(graph, node).by_words
         return Choice(Kernel.CORE_DEPTHWISE, Packing.CORE) if fits else made
-    if op.groups > 1 or not _fits_words(graph, node):
+    if op.groups > 1:
         return made
     return Choice(Kernel.CORE_DENSE, Packing.CORE, scratch_bytes=dense_scratch(graph, node, tile_pixels))
 
@@ -107,28 +109,19 @@ def finish(graph: Graph, node: Node) -> Finish:
         nothing = np.zeros(op.out_channels, np.int32)
         flags = np.zeros(op.out_channels, np.bool_)
         rounding = WordRounding(nothing, nothing, nothing, flags, ~flags)
-        return Finish(rounding, clamped, op.rounding is not Rounding.SINGLE)
+        return Finish(rounding, clamped, op.rounding is not Rounding.SINGLE, wide=False)
     found = multipliers(graph, node, op, source.quant, node.type.quant)
     factors = (found[0].astype(np.int64), found[1].astype(np.int64))
     sums = sum_range(graph, node, op, source.dtype, source.quant)
     rounding = word_rounding(op.rounding, factors, node.type.quant.zero_point - less, clamp, sums)
-    return Finish(rounding, clamped, bool(rounding.exact.all()))
+    by_words = bool(rounding.exact.all())
+    return Finish(rounding, clamped, by_words, _wide(graph, node, op, sums, rounding.constant & by_words))
 
 
-@lru_cache(maxsize=4096)
-def _fits_words(graph: Graph, node: Node) -> bool:
-    """True where words of weights and sums 256 times as large hold all that they must."""
-    op, (source,) = node.op, graph.input_types(node)
-    assert isinstance(op, Conv) and source.quant is not None
-    if not graph.params:
-        return True
+def _wide(graph: Graph, node: Node, op: Conv, sums: tuple[fp.Ints, fp.Ints], constant: Flags) -> bool:
     weight, zero = stored_weights(graph, node, op)
-    weight = weight - zero
-    if np.abs(weight).max(initial=0) > 127:
-        return False
-    least, most = sum_range(graph, node, op, source.dtype, source.quant)
-    known = finish(graph, node).rounding.constant
-    return bool(((least > -_MOST_SUM) & (most < _MOST_SUM) | known).all())
+    fits = (sums[0] > -_MOST_SUM) & (sums[1] < _MOST_SUM) | constant
+    return bool(np.abs(weight - zero)[~constant].max(initial=0) > 127 or not fits.all())
 
 
 def planes_of(graph: Graph) -> dict[str, Planes]:

@@ -5,7 +5,8 @@
 #include <string.h>
 #include "dense.h"
 
-/* Two output channels at a time, of one pixel or of three. Words of weights hold 256 * odd + even in each half. */
+/* Two output channels at a time, of one pixel or of three. Words of weights hold 256 * odd + even in each half; wide
+   ones are pairs of 16 bits, those of odd and then of even places. */
 typedef struct {
   const void *values;      /* gathered, see rillet_core_gather */
   const int32_t *weights;  /* a word of the one channel, a word of the other, along the depth */
@@ -24,14 +25,18 @@ typedef struct {
   void name##_clamped_3(const rillet_core_dense *k)
 RILLET_CORE_DENSE(rillet_core_double);
 RILLET_CORE_DENSE(rillet_core_shift);
+RILLET_CORE_DENSE(rillet_core_wide_double);
+RILLET_CORE_DENSE(rillet_core_wide_shift);
 /* The same, but sums are stored, as 32-bit numbers: the pixels of one channel after those of the other. */
 void rillet_core_sums_1(const rillet_core_dense *k);
 void rillet_core_sums_3(const rillet_core_dense *k);
+void rillet_core_wide_sums_1(const rillet_core_dense *k);
+void rillet_core_wide_sums_3(const rillet_core_dense *k);
 
-/* Gathers words of four values, at least one: the odd ones, then 256 * even - odd + 127, as pairs of 16 bits; of one
-   pixel, or of three that lie `step` bytes from each other, side by side. */
-void rillet_core_gather_1(const void *in, int32_t step, void *out, int32_t words);
-void rillet_core_gather_3(const void *in, int32_t step, void *out, int32_t words);
+/* Gathers words of four values, at least one: the odd ones, then 256 * even - odd + 127 (wide: the even ones), as pairs
+   of 16 bits; of one pixel, or of three that lie `step` bytes from each other, side by side. */
+typedef void rillet_core_gather(const void *in, int32_t step, void *out, int32_t words);
+rillet_core_gather rillet_core_gather_1, rillet_core_gather_3, rillet_core_gather_wide_1, rillet_core_gather_wide_3;
 
 /* Depthwise convolution of one pixel, four channels at a time. */
 typedef struct {
@@ -67,7 +72,8 @@ void rillet_core_rows_shift_2(const rillet_core_rows *k);
 /* Gathers the windows of one pixel or of three from (row, column) on: the whole words of each of their rows, then what
    these leave. Rows are read where they lie if they lie in one piece within the map, else from a copy in `bytes`. */
 static inline void rillet_core_window(const rillet_window w, const void *buffer, uint8_t zero, int32_t row,
-                                      int32_t column, int32_t abreast, uint8_t *bytes, uint8_t *values)
+                                      int32_t column, int32_t abreast, rillet_core_gather *gather, uint8_t *bytes,
+                                      uint8_t *values)
 {
   const int32_t size = w.pixel_bytes, run = w.kernel_width * size, words = run / 4, rest = run % 4;
   const int32_t x = column * w.stride_width - w.left, stop = x + (abreast - 1) * w.stride_width + w.kernel_width;
@@ -91,15 +97,13 @@ static inline void rillet_core_window(const rillet_window w, const void *buffer,
       step = run;
     }
     if (words) {
-      if (abreast == 3) rillet_core_gather_3(in, step, values, words);
-      else rillet_core_gather_1(in, step, values, words);
+      gather(in, step, values, words);
       values += words * 8 * abreast;
     }
     for (int32_t p = 0; p < abreast; p++)
       for (int32_t c = 0; c < rest; c++) rests[p * left * 4 + i * rest + c] = in[p * step + words * 4 + c];
   }
-  if (rest && abreast == 3) rillet_core_gather_3(rests, left * 4, values, left);
-  else if (rest) rillet_core_gather_1(rests, left * 4, values, left);
+  if (rest) gather(rests, left * 4, values, left);
 }
 
 /* Sums as stored values, where the core's instructions would not be exact. */

@@ -3,13 +3,15 @@
    A half of a weight word is 256 * odd + even. Of the activations, `o` has the odd ones and `b` 256 * even - odd + 127,
    which 16 bits hold for every int8. So word * o + even_of(word) * b is 256 times the product of all four, and 127
    times the even weights, which the biases are less: one sign extension serves four weights, whatever the pixels.
-   Sums are 256 times what they are. */
+   Sums are 256 times what they are. Where weights or sums are too large for that, they are wide: pairs of 16 bits, the
+   odd ones, then the even ones, of weights and of activations; sums are what they are, twice under the rule `double`. */
   .syntax unified
   .cpu cortex-m4
   .thumb
   .text
 
   .macro FUNCTION name
+  .section .text.\name, "ax", %progbits
   .weak \name                /* several programs may be linked together */
   .type \name, %function
   .p2align 2
@@ -17,14 +19,18 @@
 \name:
   .endm
 
-/* A sum, 256 times as large, as the stored value: r2 mantissa, r3 nudge, r12 right shift; r11 is free. */
-  .macro FINISH rule, sum
+/* A sum as the stored value: r2 mantissa, r3 nudge, r12 right shift; r11 is free. */
+  .macro FINISH rule, wide, sum
   .if \rule == 0
+  .if \wide == 0
   asr \sum, \sum, #7
+  .endif
   add r11, r3, \sum, asr #31
   smmlar \sum, \sum, r2, r11
   .else
+  .if \wide == 0
   asr \sum, \sum, #8
+  .endif
   lsr r11, \sum, r12
   and r11, r11, #1
   add \sum, \sum, r3
@@ -54,20 +60,25 @@
   smlad r8, r3, \word1, r8
   smlad r9, r12, \word1, r9
   .endm
-  .macro GROUP3
+  .macro GROUP3 wide
   ldmia r1!, {r10, r11}
   ldmia r0!, {r2, r3, r12}
   MULTIPLY r10, r11
+  .if \wide
+  ldmia r1!, {r10, r11}
+  ldmia r0!, {r2, r3, r12}
+  .else
   sxtb16 r10, r10
   ldmia r0!, {r2, r3, r12}
   sxtb16 r11, r11
+  .endif
   MULTIPLY r10, r11
   .endm
-  .macro STORE3 rule, clamped, s0, s1, s2
+  .macro STORE3 rule, clamped, wide, s0, s1, s2
   ldmia r0!, {r2, r3, r12}
-  FINISH \rule, \s0
-  FINISH \rule, \s1
-  FINISH \rule, \s2
+  FINISH \rule, \wide, \s0
+  FINISH \rule, \wide, \s1
+  FINISH \rule, \wide, \s2
   .if \clamped
   ldrd r2, r3, [sp, #24]
   CLAMP \s0, r2, r3
@@ -75,7 +86,7 @@
   CLAMP \s2, r2, r3
   .endif
   .endm
-  .macro DENSE3 name, rule, clamped
+  .macro DENSE3 name, rule, clamped, wide
   FUNCTION \name
   push {r4-r11, lr}
   sub sp, sp, #36
@@ -96,33 +107,44 @@
   mov r9, r7
   str r3, [sp, #4]
   sub r2, lr, r0
-  lsls r2, r2, #28          /* an odd number of groups of 24 bytes leaves 8 of 16 */
+  lsls r3, r2, #28          /* groups of 24 bytes: an odd number leaves 8 of 16 */
+  bpl 2f
+  GROUP3 \wide
+  sub r2, lr, r0
+2:
+  lsls r3, r2, #27          /* an odd number of two leaves 16 of 32 */
   bpl 3f
-  GROUP3
-  cmp r0, lr
-  beq 4f
+  GROUP3 \wide
+  GROUP3 \wide
 3:
-  GROUP3
-  GROUP3
   cmp r0, lr
-  bne 3b
+  beq 5f
 4:
+  GROUP3 \wide
+  GROUP3 \wide
+  GROUP3 \wide
+  GROUP3 \wide
+  cmp r0, lr
+  bne 4b
+5:
   ldr r0, [sp, #4]
   ldr r10, [sp, #12]
   .if \rule == 2
+  .if \wide == 0
   .irp sum, r4, r5, r6, r7, r8, r9
   asr \sum, \sum, #8
   .endr
+  .endif
   add r0, r0, #24
   stmia r10!, {r4-r9}
   .else
-  STORE3 \rule, \clamped, r4, r5, r6
+  STORE3 \rule, \clamped, \wide, r4, r5, r6
   ldrd r11, r12, [sp, #16]
   strb r4, [r10]
   strb r5, [r10, r11]
   strb r6, [r10, r11, lsl #1]
   add r10, r10, r12
-  STORE3 \rule, \clamped, r7, r8, r9
+  STORE3 \rule, \clamped, \wide, r7, r8, r9
   ldrd r11, r12, [sp, #16]
   strb r7, [r10]
   strb r8, [r10, r11]
@@ -138,24 +160,33 @@
   add sp, sp, #36
   pop {r4-r11, pc}
   .endm
-  DENSE3 rillet_core_double_3, 0, 0
-  DENSE3 rillet_core_double_clamped_3, 0, 1
-  DENSE3 rillet_core_shift_3, 1, 0
-  DENSE3 rillet_core_shift_clamped_3, 1, 1
-  DENSE3 rillet_core_sums_3, 2, 0
+  DENSE3 rillet_core_double_3, 0, 0, 0
+  DENSE3 rillet_core_double_clamped_3, 0, 1, 0
+  DENSE3 rillet_core_shift_3, 1, 0, 0
+  DENSE3 rillet_core_shift_clamped_3, 1, 1, 0
+  DENSE3 rillet_core_wide_double_3, 0, 0, 1
+  DENSE3 rillet_core_wide_double_clamped_3, 0, 1, 1
+  DENSE3 rillet_core_wide_shift_3, 1, 0, 1
+  DENSE3 rillet_core_wide_shift_clamped_3, 1, 1, 1
+  DENSE3 rillet_core_sums_3, 2, 0, 0
+  DENSE3 rillet_core_wide_sums_3, 2, 0, 1
 
 /* -- dense, two output channels x one pixel ------------------------------------------------------------------------ */
-  .macro GROUP1
+  .macro GROUP1 wide
   ldmia r1!, {r10, r11}
   ldmia r0!, {r2, r3}
   smlad r4, r2, r10, r4
   smlad r5, r2, r11, r5
+  .if \wide
+  ldmia r1!, {r10, r11}
+  .else
   sxtb16 r10, r10
   sxtb16 r11, r11
+  .endif
   smlad r4, r3, r10, r4
   smlad r5, r3, r11, r5
   .endm
-  .macro DENSE1 name, rule, clamped
+  .macro DENSE1 name, rule, clamped, wide
   FUNCTION \name
   push {r4-r11, lr}
   mov lr, r0
@@ -169,27 +200,38 @@
   ldr r0, [sp]
   ldmia r9!, {r4, r5}
   sub r2, r7, r0
-  lsls r2, r2, #28          /* an odd number of groups of 8 bytes */
+  lsls r3, r2, #28          /* an odd number of groups of 8 bytes */
+  bpl 2f
+  GROUP1 \wide
+  sub r2, r7, r0
+2:
+  lsls r3, r2, #27          /* an odd number of two */
   bpl 3f
-  GROUP1
-  cmp r0, r7
-  beq 4f
+  GROUP1 \wide
+  GROUP1 \wide
 3:
-  GROUP1
-  GROUP1
   cmp r0, r7
-  bne 3b
+  beq 5f
 4:
+  GROUP1 \wide
+  GROUP1 \wide
+  GROUP1 \wide
+  GROUP1 \wide
+  cmp r0, r7
+  bne 4b
+5:
   .if \rule == 2
+  .if \wide == 0
   asr r4, r4, #8
   asr r5, r5, #8
+  .endif
   add r9, r9, #24
   stmia r8!, {r4, r5}
   .else
   ldmia r9!, {r2, r3, r12}
-  FINISH \rule, r4
+  FINISH \rule, \wide, r4
   ldmia r9!, {r2, r3, r12}
-  FINISH \rule, r5
+  FINISH \rule, \wide, r5
   .if \clamped
   ldrd r2, r3, [lr, #8]
   CLAMP r4, r2, r3
@@ -206,20 +248,32 @@
   add sp, sp, #8
   pop {r4-r11, pc}
   .endm
-  DENSE1 rillet_core_double_1, 0, 0
-  DENSE1 rillet_core_double_clamped_1, 0, 1
-  DENSE1 rillet_core_shift_1, 1, 0
-  DENSE1 rillet_core_shift_clamped_1, 1, 1
-  DENSE1 rillet_core_sums_1, 2, 0
+  DENSE1 rillet_core_double_1, 0, 0, 0
+  DENSE1 rillet_core_double_clamped_1, 0, 1, 0
+  DENSE1 rillet_core_shift_1, 1, 0, 0
+  DENSE1 rillet_core_shift_clamped_1, 1, 1, 0
+  DENSE1 rillet_core_wide_double_1, 0, 0, 1
+  DENSE1 rillet_core_wide_double_clamped_1, 0, 1, 1
+  DENSE1 rillet_core_wide_shift_1, 1, 0, 1
+  DENSE1 rillet_core_wide_shift_clamped_1, 1, 1, 1
+  DENSE1 rillet_core_sums_1, 2, 0, 0
+  DENSE1 rillet_core_wide_sums_1, 2, 0, 1
 
 /* -- gathering: r0 in, r1 bytes to the next pixel, r2 out, r3 words ------------------------------------------------- */
-  .macro SPLIT word, even
+  .macro SPLIT wide, word, even
+  .if \wide
+  sxtb16 \even, \word
+  .else
   and \even, r10, \word, lsl #8
+  .endif
   sxtb16 \word, \word, ror #8
+  .if \wide == 0
   ssub16 \even, \even, \word
   sadd16 \even, \even, r12
+  .endif
   .endm
-  FUNCTION rillet_core_gather_1
+  .macro GATHER1 name, wide
+  FUNCTION \name
   push {r4-r7, r10, lr}
   mov r10, #0xff00ff00
   mov r12, #0x007f007f
@@ -228,8 +282,8 @@
 1:
   ldr r6, [r0, #4]
   ldr r4, [r0], #8
-  SPLIT r6, r7
-  SPLIT r4, r5
+  SPLIT \wide, r6, r7
+  SPLIT \wide, r4, r5
   stmia r2!, {r4-r7}
   subs lr, lr, #1
   bne 1b
@@ -237,12 +291,16 @@
   lsls r3, r3, #31
   beq 3f
   ldr r4, [r0]
-  SPLIT r4, r5
+  SPLIT \wide, r4, r5
   stmia r2!, {r4, r5}
 3:
   pop {r4-r7, r10, pc}
+  .endm
+  GATHER1 rillet_core_gather_1, 0
+  GATHER1 rillet_core_gather_wide_1, 1
 
-  FUNCTION rillet_core_gather_3
+  .macro GATHER3 name, wide
+  FUNCTION \name
   push {r4-r10, lr}
   mov r10, #0xff00ff00
   mov r12, #0x007f007f
@@ -250,13 +308,16 @@
   ldr r6, [r0, r1, lsl #1]
   ldr r5, [r0, r1]
   ldr r4, [r0], #4
-  SPLIT r6, r9
-  SPLIT r5, r8
-  SPLIT r4, r7
+  SPLIT \wide, r6, r9
+  SPLIT \wide, r5, r8
+  SPLIT \wide, r4, r7
   stmia r2!, {r4-r9}
   subs r3, r3, #1
   bne 1b
   pop {r4-r10, pc}
+  .endm
+  GATHER3 rillet_core_gather_3, 0
+  GATHER3 rillet_core_gather_wide_3, 1
 
 /* -- depthwise, one pixel, four channels at a time -------------------------------------------------------------------
 
