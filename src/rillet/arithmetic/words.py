@@ -55,21 +55,22 @@ def word_rounding(
     if rule is Rounding.SINGLE:
         exact = constant
     nudge = np.where(exact, nudge, 0)
-    return WordRounding(*(part.astype(np.int32) for part in (mantissa, nudge, right)), constant, exact)
+    words = [part.astype(np.int32) for part in (mantissa, nudge, right)]
+    return WordRounding(words[0], words[1], words[2], constant, exact)
 
 
 def rescaled(rule: Rounding, sums: fp.Ints, rounding: WordRounding) -> fp.Ints:
     """What the instructions make of sums, the channel last; before the clamp, the zero point included."""
-    mantissa, nudge, right = (np.asarray(part, np.int64) for part in (rounding.mantissa, rounding.nudge, rounding.right))
+    mantissa, nudge, right = (
+        np.asarray(part, np.int64) for part in (rounding.mantissa, rounding.nudge, rounding.right)
+    )
     if rule is Rounding.SHIFT:
         return (sums + nudge + ((sums >> right) & 1)) >> right
     high = (2 * sums * mantissa + (1 << 31)) >> 32
     return (high + nudge - (sums < 0)) >> right
 
 
-def _stored(
-    rule: Rounding, sums: fp.Ints, mantissa: fp.Ints, exponent: fp.Ints, zero: int, clamp: fp.Clamp
-) -> fp.Ints:
+def _stored(rule: Rounding, sums: fp.Ints, mantissa: fp.Ints, exponent: fp.Ints, zero: int, clamp: fp.Clamp) -> fp.Ints:
     match rule:
         case Rounding.DOUBLE:
             scaled = fp.multiply_double(sums, mantissa, exponent)

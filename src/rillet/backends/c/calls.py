@@ -64,9 +64,9 @@ def body(plan: RowPlan, segment: Segment, node: Node, stage: Stage) -> Body:
         case Kernel.CORE_DENSE:
             return core.dense(plan, node, stage)
         case Kernel.CORE_DEPTHWISE:
-            return core.depthwise(plan, node, stage)
+            return core.depthwise(plan, node)
         case Kernel.CORE_PLANES:
-            return core.rows(plan, node, stage)
+            return core.rows(plan, node)
         case Kernel.XNOR:
             return _xnor(plan, node, stage)
         case Kernel.SIGN:

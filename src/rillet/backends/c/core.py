@@ -1,18 +1,16 @@
-"""Stages by the kernels of a microcontroller's core: their calls, and the order of their weights and constants."""
+"""Stages by the kernels of a microcontroller's core: when and how these are called."""
 
 import textwrap
 
-import numpy as np
-
 from rillet.arithmetic import fixed_point as fp
-from rillet.backends.c.constants import ROUNDINGS, folded_bias, integer_arrays, outside_name, outside_value
+from rillet.backends.c.constants import ROUNDINGS, outside_name, outside_value
 from rillet.backends.c.reads import await_pixels, await_window, outside_pixel, window_record
 from rillet.backends.c.records import record
-from rillet.ir.graph import Array, Graph, Node
+from rillet.ir.graph import Graph, Node
 from rillet.ir.ops import Conv, Rounding
 from rillet.ir.types import Quant
-from rillet.plan.board.kernels import ABREAST, WORD, Finish, abreast, dense_words, finish, gathers_windows
-from rillet.plan.rows.plan import Buffer, Kernel, RowPlan, Stage
+from rillet.plan.board.kernels import ABREAST, Finish, abreast, dense_words, finish, gathers_windows
+from rillet.plan.rows.plan import Buffer, RowPlan, Stage
 
 Body = tuple[list[str], list[str], list[str]]
 
@@ -25,7 +23,7 @@ def _quant(node: Node) -> Quant:
     return node.type.quant
 
 
-def _clamp(graph: Graph, node: Node) -> fp.Clamp:
+def _clamp(node: Node) -> fp.Clamp:
     op = node.op
     assert isinstance(op, Conv)
     return fp.activation_clamp(op.activation, _quant(node), node.type.dtype)
@@ -76,7 +74,11 @@ def dense(plan: RowPlan, node: Node, stage: Stage) -> Body:
         place = f"row, {at}" if plan.by_rows else f"row, column + {at}"
         zero = outside_value(graph, node) & 255
         window = f"rillet_core_window(window, at_{source.name}(self, 0), {zero}, {place}, {pixels}, {gather}_{pixels},"
-        return [window, "                   bytes, values);", *_multiply(plan, node, known, pixels, f"at_{name}(self, {first})")]
+        return [
+            window,
+            "                   bytes, values);",
+            *_multiply(plan, node, known, pixels, f"at_{name}(self, {first})"),
+        ]
 
     def indented(lines: list[str], more: int = 0) -> list[str]:
         return [" " * (_PLACE + more) + line for line in lines]
@@ -95,7 +97,14 @@ def dense(plan: RowPlan, node: Node, stage: Stage) -> Body:
             if ring is not None and _wraps(ring, node, stage):
                 several += f" && (uint32_t)(self->made.of_{name} + p) % {ring.pixels} <= {ring.pixels - ABREAST}"
         loop = ["    for (int32_t p = 0; p < n;) {", f"      if ({several}) {{", *indented(tile(ABREAST, "p"), 2)]
-        loop += [f"        p += {ABREAST};", "      } else {", *indented(tile(1, "p"), 2), "        p++;", "      }", "    }"]
+        loop += [
+            f"        p += {ABREAST};",
+            "      } else {",
+            *indented(tile(1, "p"), 2),
+            "        p++;",
+            "      }",
+            "    }",
+        ]
     return constants, ready, loop
 
 
@@ -108,7 +117,7 @@ def _wraps(ring: Buffer, node: Node, stage: Stage) -> bool:
 def _portable_channels(graph: Graph, node: Node) -> str:
     op = node.op
     assert isinstance(op, Conv)
-    clamp, mantissa = _clamp(graph, node), f"net_{node.name}_mantissa"
+    clamp, mantissa = _clamp(node), f"net_{node.name}_mantissa"
     arrays = "0", "0", "0" if op.rounding is Rounding.SHIFT else mantissa, f"net_{node.name}_shift"
     return record("rillet_channels", "channels", (*arrays, 0, _quant(node).zero_point, clamp.low, clamp.high))
 
@@ -117,7 +126,7 @@ def _multiply(plan: RowPlan, node: Node, known: Finish, pixels: int, out: str) -
     graph, op, name = plan.graph, node.op, node.name
     assert isinstance(op, Conv)
     words, (pixel_step, channel_step) = dense_words(graph, node), _steps(plan, node)
-    clamp, outputs, bytes_ = _clamp(graph, node), op.out_channels, 8 * words * pixels
+    clamp, outputs, bytes_ = _clamp(node), op.out_channels, 8 * words * pixels
     wide, pair = ("wide_", 4 * words) if known.wide else ("", 2 * words)
 
     def call(kernel: str, first: str, pairs: str, to: str, step: int) -> list[str]:
@@ -157,11 +166,11 @@ def _multiply(plan: RowPlan, node: Node, known: Finish, pixels: int, out: str) -
     ]
 
 
-def depthwise(plan: RowPlan, node: Node, stage: Stage) -> Body:
+def depthwise(plan: RowPlan, node: Node) -> Body:
     """A depthwise stage, pixel by pixel."""
     graph, op, name = plan.graph, node.op, node.name
     assert isinstance(op, Conv)
-    source, taps, clamp = node.inputs[0], op.window.taps, _clamp(graph, node)
+    source, taps, clamp = node.inputs[0], op.window.taps, _clamp(node)
     place = "row, p" if plan.by_rows else "row, column + p"
     fields = (
         "tap",
@@ -185,7 +194,7 @@ def depthwise(plan: RowPlan, node: Node, stage: Stage) -> Body:
     return [window_record(plan, node)], [await_window(plan, node)], lines
 
 
-def rows(plan: RowPlan, node: Node, stage: Stage) -> Body:
+def rows(plan: RowPlan, node: Node) -> Body:
     """A depthwise stage, row by row, of values that are kept channel by channel."""
     graph, op, name = plan.graph, node.op, node.name
     assert isinstance(op, Conv)
@@ -194,12 +203,13 @@ def rows(plan: RowPlan, node: Node, stage: Stage) -> Body:
     assert planes is not None
     top, left, width = op.window.padding[0], op.window.padding[2], node.shape.width
     outside = outside_name(outside_value(graph, node), source.type.dtype)
+    at = f"at_{source.name}(self, y * {source.shape.width})"
     lines = [
         "    rillet_core_rows call;",
         "    for (int32_t i = 0; i < 3; i++) {",
         f"      const int32_t y = {stride} * row - {top} + i;",
         f"      const int32_t inside = y >= 0 && y < {source.shape.height};",
-        f"      const void *const from = inside ? at_{source.name}(self, y * {source.shape.width}) - {left} : {outside};",
+        f"      const void *const from = inside ? {at} - {left} : {outside};",
         "      call.row[i] = from;",
         f"      call.step[i] = inside ? {planes.pitch} : 0;",
         "    }",
@@ -211,84 +221,3 @@ def rows(plan: RowPlan, node: Node, stage: Stage) -> Body:
         f"    rillet_core_rows_{op.rounding.value}_{stride}(&call);",
     ]
     return [window_record(plan, node)], [await_window(plan, node)], lines
-
-
-# -- data ------------------------------------------------------------------------------------------------------------
-
-
-def core_arrays(graph: Graph, stage: Stage) -> dict[str, Array]:
-    """Weights and constants of such a stage; `graph` is as the program stores it, all values int8."""
-    node = graph.by_name[stage.node]
-    weight, bias = folded_bias(graph, node)
-    known = finish(graph, node)
-    weight, bias = weight.astype(np.int64), bias.astype(np.int64)
-    if known.by_words:
-        weight = np.where(known.rounding.constant.reshape(-1, *[1] * (weight.ndim - 1)), 0, weight)
-        bias = np.where(known.rounding.constant, 0, bias)
-    op = node.op
-    assert isinstance(op, Conv)
-    match stage.kernel:
-        case Kernel.CORE_DENSE:
-            out = _dense_arrays(_in_words(weight), bias, known, op.rounding)
-            return out if known.by_words else out | integer_arrays(graph, node)
-        case Kernel.CORE_DEPTHWISE:
-            return _taps_arrays(weight.reshape(len(weight), -1), bias, known, op.rounding)
-        case _:
-            return _rows_arrays(weight.reshape(len(weight), 3, 3), bias, known, op.rounding)
-
-
-def words_of(values: Array) -> Array:
-    """The int32 that hold these numbers in 32 bits."""
-    return (np.asarray(values, np.int64) & 0xFFFFFFFF).astype(np.uint32).view(np.int32)
-
-
-def _halves(low: Array, high: Array) -> Array:
-    return words_of((np.asarray(low, np.int64) & 0xFFFF) | ((np.asarray(high, np.int64) & 0xFFFF) << 16))
-
-
-def _in_words(weight: Array) -> Array:
-    """Rows of a window as they are gathered: the whole words of each, then what these leave of all of them."""
-    runs = weight.reshape(*weight.shape[:2], -1)
-    whole = runs.shape[2] // WORD * WORD
-    rows = np.concatenate([part.reshape(len(weight), -1) for part in (runs[:, :, :whole], runs[:, :, whole:])], 1)
-    return np.pad(rows, ((0, 0), (0, -rows.shape[1] % WORD)))
-
-
-def _dense_arrays(rows: Array, bias: Array, known: Finish, rule: Rounding) -> dict[str, Array]:
-    rounding = known.rounding
-    columns = [rounding.mantissa.astype(np.int64), rounding.nudge.astype(np.int64), rounding.right.astype(np.int64)]
-    if len(rows) % 2:  # a channel of nothing before the last
-        at = len(rows) - 1
-        rows, bias = np.insert(rows, at, 0, axis=0), np.insert(bias, at, 0)
-        columns = [np.insert(column, at, value) for column, value in zip(columns, (0, 0, 1), strict=True)]
-    fours = rows.reshape(len(rows), -1, WORD)
-    if known.wide:
-        twice = 2 if known.by_words and rule is Rounding.DOUBLE else 1
-        bias, fours = twice * bias, twice * fours
-        places = (_halves(fours[:, :, i], fours[:, :, i + 2]) for i in (1, 0))
-        weights = np.stack(list(places), 2).reshape(len(rows) // 2, 2, -1, 2).transpose(0, 2, 3, 1)
-    else:
-        bias = 256 * bias - 127 * (fours[:, :, 0] + fours[:, :, 2]).sum(1)
-        weights = _halves(256 * fours[:, :, 1] + fours[:, :, 0], 256 * fours[:, :, 3] + fours[:, :, 2])
-        weights = weights.reshape(len(rows) // 2, 2, -1).transpose(0, 2, 1)
-    triples = np.stack(columns, 1).reshape(-1, 6)
-    channels = words_of(np.concatenate([bias.reshape(-1, 2), triples], 1))
-    return {"weights": weights, "channels": channels}
-
-
-def _taps_arrays(rows: Array, bias: Array, known: Finish, rule: Rounding) -> dict[str, Array]:
-    twice = 2 if rule is Rounding.DOUBLE else 1
-    fours = twice * rows.reshape(-1, 4, rows.shape[1]).transpose(0, 2, 1)
-    rounding = known.rounding
-    channels = np.stack([twice * bias, rounding.mantissa, rounding.nudge, rounding.right], 1)
-    pairs = np.stack([_halves(fours[:, :, 0], fours[:, :, 2]), _halves(fours[:, :, 1], fours[:, :, 3])], 2)
-    return {"weights": pairs, "channels": words_of(channels)}
-
-
-def _rows_arrays(taps: Array, bias: Array, known: Finish, rule: Rounding) -> dict[str, Array]:
-    twice = 2 if rule is Rounding.DOUBLE else 1
-    taps, rounding = twice * taps, known.rounding
-    outer = [_halves(taps[:, i, 0], taps[:, i, 2]) for i in range(3)]
-    inner = [_halves(taps[:, 0, 1], taps[:, 1, 1]), _halves(rounding.right, taps[:, 2, 1])]
-    last = [words_of(twice * bias), rounding.mantissa, rounding.nudge]
-    return {"channels": np.stack([*outer, *inner, *last], 1)}

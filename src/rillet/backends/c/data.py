@@ -18,7 +18,7 @@ from rillet.backends.c.constants import (
     quant,
     rescaled,
 )
-from rillet.backends.c.core import core_arrays
+from rillet.backends.c.core_data import core_arrays
 from rillet.backends.c.lists import list_arrays
 from rillet.backends.c.packing import tile_arrays
 from rillet.backends.c.rows import lanes

@@ -8,7 +8,6 @@ from rillet.ir.ops import Constant, Pad, Resize, op_window
 from rillet.plan.board.kernels import gathers_windows
 from rillet.plan.rows.plan import Kernel, RowPlan, Stage
 
-
 _WINDOWED = (
     Kernel.DEPTHWISE,
     Kernel.DEPTHWISE_TILES,

@@ -60,9 +60,10 @@ def stage_text(known: Named, plan: RowPlan, segment: Segment, stage: Stage) -> s
     constants, ready, lines = body(plan, segment, node, stage)
     if plan.threads > 1:
         ready, lines = _shared(plan, segment, stage, ready, lines)
-    seen, planes, more = "SEEN_FLIPPED" if node.name in plan.flipped else "SEEN", plan.buffers[name].planes, ""
+    seen, planes = "SEEN_FLIPPED" if node.name in plan.flipped else "SEEN", plan.buffers[name].planes
+    bytes_ = str(node.type.pixel_bytes)
     if planes is not None:
-        seen, more = "SEEN_PLANES", f", {planes.pitch}, {128 if node.name in plan.flipped else 0}"
+        seen, bytes_ = "SEEN_PLANES", f"{bytes_}, {planes.pitch}, {128 if node.name in plan.flipped else 0}"
     readers = [s.node for s in segment.stages if node.name in graph.by_name[s.node].inputs]
     after = [f"    self->made.of_{name} += n;"] + [f"    run_{r}(self);" for r in readers]
     return "\n".join(
@@ -75,7 +76,7 @@ def stage_text(known: Named, plan: RowPlan, segment: Segment, stage: Stage) -> s
             *(_rows(graph, node, stage) if segment.tile_rows else _tile(graph, node, stage)),
             *ready,
             *lines,
-            f"    {seen}({plan.graph.nodes.index(node)}, at_{name}, self->made.of_{name}, n, {node.type.pixel_bytes}{more});",
+            f"    {seen}({plan.graph.nodes.index(node)}, at_{name}, self->made.of_{name}, n, {bytes_});",
             *after,
             "  }",
             "}",

@@ -1,0 +1,1 @@
+"""Row plans for microcontrollers with kernels of their own."""

@@ -1,4 +1,4 @@
-"""Kernels of a microcontroller's core: which node takes which, how its sums become bytes, and where rows lie as planes."""
+"""Kernels of a microcontroller's core: which node takes which, how sums become bytes, and which rows lie as planes."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -157,5 +157,3 @@ def _pitch(value: Node, reader: Node) -> int:
     pairs, lead = -(-reader.shape.width // 2), 1 - op.window.padding[2]
     looked_at = lead + (2 * pairs + 2 if op.window.stride[1] == 1 else 4 * pairs + 1)
     return max(1 + value.shape.width, looked_at)
-
-

@@ -8,9 +8,10 @@ from rillet.ir.types import DType
 from rillet.plan.board.cost import instructions
 from rillet.plan.board.kernels import ABREAST, choose_core, planes_of
 from rillet.plan.rows.kernels import Choice
-from rillet.plan.rows.plan import CoreKernels, Planes, RowPlan
+from rillet.plan.rows.plan import CoreKernels, RowPlan
 from rillet.plan.rows.planner import RowPlanner
 from rillet.plan.rows.timing import Tile
+
 
 def plan_core(
     graph: Graph, core: CoreKernels, *, ram_bytes: int | None = None, objective: str = "memory", resident: bool = False
@@ -45,19 +46,11 @@ class CorePlanner(RowPlanner):
 
     def __init__(self, graph: Graph, core: CoreKernels, resident: bool) -> None:
         self.core = core
-        self._planes = self._kept_as_planes(graph)
         super().__init__(graph, resident)
-
-    def _kept_as_planes(self, graph: Graph) -> dict[str, Planes]:
-        return {}
-
-    def planes(self, name: str) -> Planes | None:
-        """How the rows of a value lie where they are kept channel by channel."""
-        return self._planes.get(name)
 
     def _choice(self, index: int, tile: Tile) -> Choice:
         node = self.nodes[index]
-        return choose_core(self.graph, node, tile.of(node.shape), frozenset(self._planes))
+        return choose_core(self.graph, node, tile.of(node.shape), frozenset(self.planes))
 
     def time(self, start: int, stop: int, tile: Tile) -> float:
         """About how many instructions the segment takes."""
@@ -79,5 +72,6 @@ class CoreRowsPlanner(CorePlanner):
     tiles = (Tile(rows=1),)
     overlays = False
 
-    def _kept_as_planes(self, graph: Graph) -> dict[str, Planes]:
-        return planes_of(graph)
+    def __init__(self, graph: Graph, core: CoreKernels, resident: bool) -> None:
+        self.planes = planes_of(graph)
+        super().__init__(graph, core, resident)

@@ -94,8 +94,8 @@ class CoreKernels(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Planes:
-    """Rows of a map kept channel by channel: each channel's row of `width` pixels takes `pitch` bytes, padding before and
-    behind it included.
+    """Rows of a map kept channel by channel: a channel's row of `width` pixels takes `pitch` bytes, with the padding
+    before and behind it.
     """
 
     width: int

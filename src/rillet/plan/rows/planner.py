@@ -4,8 +4,10 @@ A segment takes the maps that live through it (its output may lie over the spent
 value inside, and working space. Cuts may fall anywhere; the best sequence of cuts is exact for this cost.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache
+from types import MappingProxyType
 
 from rillet.errors import TargetError, Unsupported
 from rillet.ir.graph import Graph, Node
@@ -107,6 +109,8 @@ class RowPlanner:
     tiles: tuple[Tile, ...] = tuple(Tile(n) for n in TILES)
     """Tile sizes to try, the one that takes the least memory first."""
     alignment = ALIGNMENT
+    planes: Mapping[str, Planes] = MappingProxyType({})
+    """How the rows of those values lie that are kept channel by channel."""
     overlays = True
     """Whether outputs may lie over the spent part of their inputs."""
 
@@ -260,13 +264,9 @@ class RowPlanner:
     def _ring(self, name: str, start: int, tile: Tile, driver: str) -> int:
         return self.stored_bytes(name, self.spaces[tile].pixels(name, start, driver))
 
-    def planes(self, name: str) -> Planes | None:
-        """How the rows of a value lie where they are kept channel by channel."""
-        return None
-
     def stored_bytes(self, name: str, pixels: int) -> int:
         """Bytes of so many pixels of a value."""
-        return stored_bytes(pixels, self.graph.by_name[name].type.pixel_bytes, self.planes(name))
+        return stored_bytes(pixels, self.graph.by_name[name].type.pixel_bytes, self.planes.get(name))
 
     def scratch(self, start: int, stop: int, tile: Tile) -> int:
         """Bytes of working space: sums of each global pool, and one space that all gathering kernels share."""
@@ -435,7 +435,7 @@ class RowPlanner:
     def piece(self, name: str, kind: BufferKind, pixels: int, pixel_bytes: int, first: int, last: int) -> Piece:
         """A buffer to be placed."""
         values = kind in (BufferKind.MAP, BufferKind.RING)
-        planes = self.planes(name) if values else None
+        planes = self.planes.get(name) if values else None
         return Piece(name, kind, pixels, pixel_bytes, first, last, self.alignment, planes)
 
     def own_name(self, name: str) -> str:
