@@ -71,31 +71,41 @@ def compiler_facts(command: tuple[str, ...]) -> list[str]:
 def build_library(files: Mapping[str, str], flags: Sequence[str] = (), defines: Sequence[str] = ()) -> Path:
     """A shared library of the program, without its main.c; from the cache where it was built before."""
     sources = [name for name in files if name.endswith(".c") and name != "main.c"]
-    return _build(files, sources, (*FLAGS, "-fPIC", *flags), defines, ("-shared",), "net.so")
+    return build(find_compiler(), files, sources, _flags((*FLAGS, "-fPIC", *flags), defines), ("-shared",), "net.so")
 
 
 def build_program(files: Mapping[str, str], flags: Sequence[str] = (), defines: Sequence[str] = ()) -> Path:
     """An executable of the program, main.c included; from the cache where it was built before."""
     sources = [name for name in files if name.endswith(".c")]
-    return _build(files, sources, (*FLAGS, *flags), defines, (), "net")
+    return build(find_compiler(), files, sources, _flags((*FLAGS, *flags), defines), (), "net")
 
 
-def _build(
+def _flags(flags: Sequence[str], defines: Sequence[str]) -> tuple[str, ...]:
+    """Flags as the compiler of this machine takes them."""
+    # zig has other names for processors, and knows the one that it runs on by itself.
+    zig = "ziglang" in find_compiler()
+    known = (flag for flag in flags if not zig or not flag.startswith("-march="))
+    return (*known, *(f"-D{name}" for name in defines))
+
+
+def build(
+    command: tuple[str, ...],
     files: Mapping[str, str],
     sources: Sequence[str],
     flags: Sequence[str],
-    defines: Sequence[str],
     link: Sequence[str],
     product: str,
+    libraries: Sequence[str] = ("-lm",),
 ) -> Path:
-    command = find_compiler()
-    # zig has other names for processors, and knows the one that it runs on by itself.
-    known = (flag for flag in flags if "ziglang" not in command or not flag.startswith("-march="))
-    flags = (*known, *(f"-D{name}" for name in defines))
+    """The file `product` as a compiler makes it of these sources; from the cache where it was made before.
+
+    files: sources, headers, and what `link` names, by their names in the folder that the compiler runs in.
+    """
     headers = {name: text for name, text in files.items() if name.endswith(".h")}
+    others = [text for name, text in files.items() if not name.endswith((".h", ".c", ".S"))]
     identity = [*compiler_facts(command), *flags]
     keys = {source: key_of([*identity, source, files[source], *_used(files[source], headers)]) for source in sources}
-    key = key_of([*identity, *link, *keys.values()])
+    key = key_of([*identity, *link, *libraries, *others, *keys.values()])
     made = kept("programs", key, Path(product).suffix)
     if made is not None:
         return made
@@ -105,7 +115,7 @@ def _build(
                 (work / file).parent.mkdir(parents=True, exist_ok=True)
                 (work / file).write_text(text, encoding="utf-8")
             objects = _objects([*command, *flags], work, keys)
-            _compile([*command, *flags, *link, "-o", product, *map(str, objects), "-lm"], work, product)
+            _compile([*command, *flags, *link, "-o", product, *map(str, objects), *libraries], work, product)
             made = keep(work / product, "programs", key)
         trim()
     except OSError as error:
