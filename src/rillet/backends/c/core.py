@@ -6,7 +6,7 @@ from rillet.arithmetic import fixed_point as fp
 from rillet.backends.c.constants import ROUNDINGS, outside_name, outside_value
 from rillet.backends.c.reads import await_pixels, await_window, outside_pixel, window_record
 from rillet.backends.c.records import record
-from rillet.ir.graph import Graph, Node
+from rillet.ir.graph import Node
 from rillet.ir.ops import Conv, Rounding
 from rillet.ir.types import Quant
 from rillet.plan.board.kernels import ABREAST, Finish, abreast, dense_words, finish, gathers_windows
@@ -61,7 +61,7 @@ def dense(plan: RowPlan, node: Node, stage: Stage) -> Body:
         ready = ready if op.window.pointwise else [await_window(plan, node)]
     known = finish(graph, node)
     if not known.by_words:
-        constants.append(_portable_channels(graph, node))
+        constants.append(_portable_channels(node))
 
     gather = f"rillet_core_gather{'_wide' if known.wide else ''}"
 
@@ -114,7 +114,7 @@ def _wraps(ring: Buffer, node: Node, stage: Stage) -> bool:
     return ring.pixels < node.shape.pixels and any(count % ABREAST for count in together)
 
 
-def _portable_channels(graph: Graph, node: Node) -> str:
+def _portable_channels(node: Node) -> str:
     op = node.op
     assert isinstance(op, Conv)
     clamp, mantissa = _clamp(node), f"net_{node.name}_mantissa"
