@@ -111,6 +111,8 @@ class RowPlanner:
     alignment = ALIGNMENT
     planes: Mapping[str, Planes] = MappingProxyType({})
     """How the rows of those values lie that are kept channel by channel."""
+    copies_input = False
+    """Whether pushed rows are stored in another way than the caller's."""
     overlays = True
     """Whether outputs may lie over the spent part of their inputs."""
 
@@ -140,7 +142,7 @@ class RowPlanner:
         for i, last in enumerate(self.last):
             self.ending[last].append(i)
         self.map_size = {n.name: self.align(self.stored_bytes(n.name, n.shape.pixels)) for n in self.nodes}
-        self.spaces = {tile: Space(graph, tile) for tile in self.tiles}
+        self.spaces = {tile: Space(graph, tile, self.copies_input) for tile in self.tiles}
         self._rings: dict[tuple[int, Tile, str], list[tuple[int, int]]] = {}
         self._scratch: dict[tuple[int, Tile], list[tuple[int, int]]] = {}
         self._times: dict[Tile, list[float]] = {tile: [0.0] * self.first for tile in self.tiles}

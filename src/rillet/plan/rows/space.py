@@ -16,10 +16,12 @@ class Space:
     """Rings and overlays of a graph's segments at one tile size; `start` and `stop` are places in the graph's order.
 
     Values made before the segment lie there whole and delay nothing, but for its driver, whose pixels set the pace.
+    `copies_input`: pushed rows are never read where they lie, because values are stored in another way.
     """
 
-    def __init__(self, graph: Graph, tile: Tile) -> None:
+    def __init__(self, graph: Graph, tile: Tile, copies_input: bool = False) -> None:
         self.graph = graph
+        self.copies_input = copies_input
         self.timing = Timing(graph, tile)
         self.position = self.timing.position
         self._span = cache(self._spans)
@@ -44,7 +46,8 @@ class Space:
             # Whole tiles, so that the rows of one lie in one piece.
             return min(-(-max([tile, *spans]) // tile) * tile, value.shape.pixels)
         own_place = all(n.shape == value.shape for n in self.graph.consumers[name])
-        if isinstance(value.op, Input) and own_place and max(spans, default=0) <= tile:
+        pushed = isinstance(value.op, Input) and not self.copies_input
+        if pushed and own_place and max(spans, default=0) <= tile:
             return 0
         return max([tile, *spans])
 
