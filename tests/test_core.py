@@ -5,19 +5,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from conftest import shared_file
 from graphs import Builder, graphs, random_image
-from rillet.arithmetic import fixed_point as fp
-from rillet.arithmetic import shift
-from rillet.arithmetic.words import rescaled, word_rounding
 from rillet.backends import reference
 from rillet.errors import GraphError, Unsupported
 from rillet.ir.graph import Array, Graph
 from rillet.ir.ops import Activation, Input, Rounding
 from rillet.ir.types import DType, Shape
-from rillet.models.opening import open_model
 from rillet.plan.board.planner import plan_core
-from rillet.plan.rows.plan import CoreKernels, Kernel, RowPlan
+from rillet.plan.rows.plan import CoreKernels, RowPlan
 
 pytest.importorskip("unicorn", reason="pip install rillet[mcu]")
 from rillet.runtime import emulator

@@ -72,10 +72,9 @@ def dense(plan: RowPlan, node: Node, stage: Stage) -> Body:
             lines = [f"{gather}_{pixels}(at_{source.name}(self, {first}), {step}, values, {words});"]
             return [*lines, *_multiply(plan, node, known, pixels, f"at_{name}(self, {first})")]
         place = f"row, {at}" if plan.by_rows else f"row, column + {at}"
-        zero = outside_value(graph, node) & 255
-        window = f"rillet_core_window(window, at_{source.name}(self, 0), {zero}, {place}, {pixels}, {gather}_{pixels},"
+        at = f"at_{source.name}(self, 0), {outside_pixel(graph, node)}, {place}"
         return [
-            window,
+            f"rillet_core_window(window, {at}, {pixels}, {gather}_{pixels},",
             "                   bytes, values);",
             *_multiply(plan, node, known, pixels, f"at_{name}(self, {first})"),
         ]

@@ -86,7 +86,7 @@ def window_record(plan: RowPlan, node: Node) -> str:
 def needs_outside(node: Node, stage: Stage) -> bool:
     """True where a stage reads the constant pixel that stands for padding."""
     window = op_window(node.op)
-    without = (Kernel.POOL, Kernel.TILES, Kernel.LISTS, Kernel.DEPTHWISE_TILES, Kernel.XNOR, Kernel.CORE_DENSE)
+    without = (Kernel.POOL, Kernel.TILES, Kernel.LISTS, Kernel.DEPTHWISE_TILES, Kernel.XNOR)
     return window is not None and any(window.padding) and stage.kernel not in without
 
 

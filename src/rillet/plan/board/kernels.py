@@ -87,13 +87,13 @@ def dense_scratch(graph: Graph, node: Node, tile_pixels: int) -> int:
     """Bytes of gathered values, two words for four of them, and for each pixel those of a row of its window and of
     what whole words leave of the rows.
     """
-    op = node.op
+    op, channels, together = node.op, graph.input_shapes(node)[0].channels, abreast(node, tile_pixels)
     assert isinstance(op, Conv)
     copied = 0
-    if gathers_windows(graph, node):
-        run = op.window.kernel[1] * graph.input_shapes(node)[0].channels
+    if gathers_windows(graph, node) and (together > 1 or channels % WORD):
+        run = op.window.kernel[1] * channels
         copied = WORD * (-(-run // WORD) + -(-op.window.kernel[0] * (run % WORD) // WORD))
-    return abreast(node, tile_pixels) * (8 * dense_words(graph, node) + copied)
+    return together * (8 * dense_words(graph, node) + copied)
 
 
 @lru_cache(maxsize=4096)

@@ -70,8 +70,9 @@ void rillet_core_rows_shift_1(const rillet_core_rows *k);
 void rillet_core_rows_shift_2(const rillet_core_rows *k);
 
 /* Gathers the windows of one pixel or of three from (row, column) on: the whole words of each of their rows, then what
-   these leave. Rows are read where they lie if they lie in one piece within the map, else from a copy in `bytes`. */
-static inline void rillet_core_window(const rillet_window w, const void *buffer, uint8_t zero, int32_t row,
+   these leave. Rows are read where they lie if they lie in one piece within the map; else tap by tap, from a copy in
+   `bytes` unless taps are whole words of one pixel. `outside` is the pixel that stands for padding. */
+static inline void rillet_core_window(const rillet_window w, const void *buffer, const void *outside, int32_t row,
                                       int32_t column, int32_t abreast, rillet_core_gather *gather, uint8_t *bytes,
                                       uint8_t *values)
 {
@@ -86,13 +87,15 @@ static inline void rillet_core_window(const rillet_window w, const void *buffer,
     const uint8_t *in = (const uint8_t *)buffer + slot * size;
     int32_t step = w.stride_width * size;
     if (!in_line || y < 0 || y >= w.height || slot + stop - x > w.slots) {
+      if (abreast == 1 && size % 4 == 0) {
+        for (int32_t j = 0; j < w.kernel_width; j++, values += size * 2)
+          gather(rillet_window_tap(w, buffer, outside, row, column, i, j), 0, values, size / 4);
+        continue;
+      }
       uint8_t *out = bytes;
       for (int32_t p = 0; p < abreast; p++)
-        for (int32_t j = 0; j < w.kernel_width; j++, out += size) {
-          const void *const tap = rillet_window_tap(w, buffer, 0, row, column + p, i, j);
-          if (tap) memcpy(out, tap, (uint32_t)size);
-          else memset(out, zero, (uint32_t)size);
-        }
+        for (int32_t j = 0; j < w.kernel_width; j++, out += size)
+          memcpy(out, rillet_window_tap(w, buffer, outside, row, column + p, i, j), (uint32_t)size);
       in = bytes;
       step = run;
     }
