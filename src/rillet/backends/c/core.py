@@ -3,7 +3,7 @@
 import textwrap
 
 from rillet.arithmetic import fixed_point as fp
-from rillet.backends.c.constants import ROUNDINGS, outside_name, outside_value
+from rillet.backends.c.constants import ROUNDINGS
 from rillet.backends.c.reads import await_pixels, await_window, outside_pixel, window_record
 from rillet.backends.c.records import record
 from rillet.ir.graph import Node
@@ -201,7 +201,7 @@ def rows(plan: RowPlan, node: Node) -> Body:
     planes = plan.buffers[source.name].planes
     assert planes is not None
     top, left, width = op.window.padding[0], op.window.padding[2], node.shape.width
-    outside = outside_name(outside_value(graph, node), source.type.dtype)
+    outside = outside_pixel(graph, node)
     at = f"at_{source.name}(self, y * {source.shape.width})"
     lines = [
         "    rillet_core_rows call;",
