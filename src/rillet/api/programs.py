@@ -13,6 +13,7 @@ from rillet.ir.graph import Array, Graph
 from rillet.plan.options import PlanOptions
 from rillet.plan.rows.plan import RowPlan
 from rillet.system.options import Uses
+from rillet.targets.boards import Board
 from rillet.targets.catalogue import Target
 from rillet.targets.catalogue import load as load_target
 
@@ -22,8 +23,10 @@ if TYPE_CHECKING:
     from rillet.analyses.classify import Class
     from rillet.models.specifier import Preprocessing
     from rillet.runtime.classify import Answer, RunResult
+    from rillet.runtime.emulator.proof import CoreVerification
     from rillet.runtime.run import Latency
     from rillet.runtime.verify import Verification
+    from rillet.targets.cores import Core
 
 
 class Program:
@@ -120,6 +123,35 @@ def verify(
         imported = load_with_tensors(path)
     more: dict[str, Any] = {} if progress is None else {"progress": progress}
     return compare(made, checks.count(inputs, "inputs"), path=path, imported=imported, against=against, **more)
+
+
+def verify_on_board(
+    what: RowPlan | Graph,
+    target: "str | PathLike[str] | Target",
+    inputs: int = 10,
+    progress: Callable[[int], None] | None = None,
+) -> "CoreVerification":
+    """Runs the program on the emulated Cortex-M core of a board, and compares its outputs with the reference.
+
+    what: a row plan, or a network, planned for the board. progress: takes the number of inputs done. Raises TargetError
+    for a board with another processor, Unsupported where no compiler or emulator is installed (`rillet[mcu]`),
+    BuildError for a program that faults or does not end.
+    """
+    from rillet.runtime.emulator.proof import verify_on
+
+    options = plans.options(target)
+    core = core_of(options)
+    if core is None:
+        raise TargetError(f"{target}: must be a board with a Cortex-M core to be emulated")
+    made = plans.row_planned(what, options) if isinstance(what, Graph) else checks.row_plan(what)
+    networks.with_weights(made.graph)
+    more: dict[str, Any] = {} if progress is None else {"progress": progress}
+    return verify_on(made, core, checks.count(inputs, "inputs"), **more)
+
+
+def core_of(options: PlanOptions) -> "Core | None":
+    """The Cortex-M core of the board that is planned for, None for other machines."""
+    return options.target.cortex if isinstance(options.target, Board) else None
 
 
 RUN = Uses({"a picture": ("--resize", "--mean", "--deviation"), "--raw": ()})

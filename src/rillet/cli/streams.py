@@ -157,7 +157,10 @@ def verify(
     threads: ThreadsOption = None,
     json_output: JsonOption = False,
 ) -> None:
-    """Compares reference, C and another runtime byte for byte; exit code 0 only if all agree."""
+    """Compares reference, C and another runtime byte for byte; exit code 0 only if all agree.
+
+    For a board with a Cortex-M core, the program runs on that core as well, emulated, and tells what it takes of it.
+    """
     from rillet.api import plans, programs
     from rillet.report import text
 
@@ -166,11 +169,17 @@ def verify(
     made = plans.row_planned(opened.graph, options)
     with Progress("comparing", inputs, json_output) as advance:
         result = programs.verify(made, inputs, against, advance)
+    emulated = None
+    if result.equal and options.target is not None and programs.core_of(options) is not None:
+        with Progress("emulating", inputs, json_output) as advance:
+            emulated = programs.verify_on_board(made, options.target, inputs, advance)
     if json_output:
-        print_json({"model": str(opened.path), **result.to_dict()})
+        print_json({"model": str(opened.path), **result.to_dict(), **(emulated.to_dict() if emulated else {})})
     else:
         text.verification(make_console(), result)
-    if not result.equal:
+        if emulated:
+            text.core_verification(make_console(), emulated)
+    if not result.equal or (emulated and not emulated.equal):
         raise typer.Exit(1)
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from rillet.analyses.classify import Class, Output
     from rillet.models.hub import Published
     from rillet.runtime.classify import OnHost, RunResult
+    from rillet.runtime.emulator.proof import CoreVerification
     from rillet.runtime.verify import Verification
     from rillet.zoo.registry import Described
 
@@ -112,6 +113,19 @@ def verification(console: Screen, result: "Verification") -> None:
     if result.steps_off:
         said.append(f"integers: {result.steps_off:,} one step off, as they may be (docs/onnx.md)")
     for line in said:
+        console.print(line, soft_wrap=True)
+
+
+def core_verification(console: Screen, result: "CoreVerification") -> None:
+    """What was compared on an emulated core and what it took there, or the first difference."""
+    if not result.equal:
+        console.print(f"different: {result.first_difference}; {result.wrong:,} values wrong", soft_wrap=True)
+        return
+    for line in (
+        f"equal: reference = {result.core} on {result.inputs} inputs ({result.emulator}; {result.compiler})",
+        f"an image: {result.instructions:,} instructions, {result.flash_read_bytes:,} bytes read of flash",
+        f"RAM: {result.ram_bytes:,} bytes and {result.stack_bytes:,} of stack; flash: {result.flash_bytes:,} bytes",
+    ):
         console.print(line, soft_wrap=True)
 
 

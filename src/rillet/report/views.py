@@ -11,6 +11,7 @@ from rillet.report import analysis_views as analysis_views
 from rillet.report import draw, pixels, records, text
 from rillet.report.shown import Shown
 from rillet.report.summary import summary
+from rillet.runtime.emulator.proof import CoreVerification
 from rillet.runtime.verify import Verification
 from rillet.system.record import View, views
 
@@ -24,3 +25,4 @@ views[Graph] = View(records.graph_record, by(summary), draw.svg)
 views[RowPlan] = View(records.plan_record, by(text.plan))
 views[PixelPlan] = View(pixels.plan_record, by(pixels.plan_table))
 views[Verification] = View(asdict, by(text.verification))
+views[CoreVerification] = View(asdict, by(text.core_verification))

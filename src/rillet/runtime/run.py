@@ -206,6 +206,11 @@ def _values(node: Node, raw: Array) -> Array:
     return np.where(bits == 1, 1, -1).astype(np.int8)
 
 
+def values_of(node: Node, stored: Array) -> Array:
+    """The values of a node, of its bytes one after another as a net stores them."""
+    return _values(node, stored.reshape(_raw(node).shape))
+
+
 def _ending(index: int) -> str:
     """What the names of output `index` end in."""
     return "" if index == 0 else f"_{index + 1}"

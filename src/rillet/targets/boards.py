@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from rillet.targets import reading
+from rillet.targets import cores, reading
+from rillet.targets.cores import Core
 from rillet.targets.host import KERNELS
 from rillet.targets.quantity import Quantity, quantity
 
@@ -22,6 +23,7 @@ class Board:
     key: str
     name: str
     core: str
+    """One of cores.CORES, or the name of a processor of another kind."""
     flash_bytes: int
     ram_bytes: int
     """The largest memory that one array can lie in."""
@@ -32,6 +34,11 @@ class Board:
     """Every number of the file, by its key."""
     kernels: str = "portable"
     """The kernel set of programs for it, one of host.KERNELS."""
+
+    @property
+    def cortex(self) -> Core | None:
+        """Its core, where that is a Cortex-M; None for others."""
+        return cores.find(self.core)
 
 
 def names() -> tuple[str, ...]:
