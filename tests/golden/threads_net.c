@@ -21,19 +21,19 @@
 #include <string.h>
 
 #ifdef NET_TRACE
-/* One whole map for each value, filled as its pixels are made. */
-uint8_t *net_trace[6];
+uint8_t **net_trace(net_context *net) { return net->trace; }
+/* Fills the whole map of a value as its pixels are made. */
 #define SEEN(index, at, from, n, bytes) \
   rillet_did(&self->place), rillet_together(&self->place); \
-  if (self->place.part == 0) \
+  if (self->place.part == 0 && self->net->trace[index]) \
     for (int32_t seen = 0; seen < n; seen++) \
-    memcpy(net_trace[index] + ((from) + seen) * (bytes), at(self, (from) + seen), (bytes)); \
+      memcpy(self->net->trace[index] + ((from) + seen) * (bytes), at(self, (from) + seen), (bytes)); \
   rillet_did(&self->place), rillet_together(&self->place)
 /* The same for bytes that are kept with their first bit flipped. */
 #define SEEN_FLIPPED(index, at, from, n, bytes) \
   rillet_did(&self->place), rillet_together(&self->place); \
-  if (self->place.part == 0) \
-    rillet_flip(at(self, from), net_trace[index] + (from) * (bytes), n * (bytes)); \
+  if (self->place.part == 0 && self->net->trace[index]) \
+    rillet_flip(at(self, from), self->net->trace[index] + (from) * (bytes), n * (bytes)); \
   rillet_did(&self->place), rillet_together(&self->place)
 #else
 #define SEEN(index, at, from, n, bytes) (void)0
