@@ -170,8 +170,11 @@ static void run_n2(net_thread *const self)
         }
         rillet_byte *const out = at_n2(self, self->made.of_n2) + y * 32;
         {
-          rillet_byte_depthwise_3x3_s1_d1_4x1_1_6(rows, (0 * 1 - 1) * 4 + 0, 4, net_n2_weights + 0 * 12, 0, out + 0 * 4 + 0, 4, 4, outside, &channels);
-          rillet_byte_depthwise_3x3_s1_d1_4x1_0_5(rows, (4 * 1 - 1) * 4 + 0, 4, net_n2_weights + 0 * 12, 0, out + 4 * 4 + 0, 4, 4, outside, &channels);
+          rillet_weights weights[3];
+          for (int32_t i = 0; i < 3; i++)
+            weights[i] = rillet_weights_load(net_n2_weights + 0 * 12 + i * 4 * RILLET_LANES);
+          rillet_byte_depthwise_3x3_s1_d1_4x1_1_6(rows, (0 * 1 - 1) * 4 + 0, 4, weights, 0, out + 0 * 4 + 0, 4, 4, outside, &channels);
+          rillet_byte_depthwise_3x3_s1_d1_4x1_0_5(rows, (4 * 1 - 1) * 4 + 0, 4, weights, 0, out + 4 * 4 + 0, 4, 4, outside, &channels);
         }
       }
     }
