@@ -15,11 +15,12 @@
 #include <string.h>
 
 #ifdef NET_TRACE
-/* One whole map for each value, filled as its pixels are made. */
-uint8_t *net_trace[6];
+uint8_t **net_trace(net_context *net) { return net->trace; }
+/* Fills the whole map of a value as its pixels are made. */
 #define SEEN(index, at, from, n, bytes) \
-  for (int32_t seen = 0; seen < n; seen++) \
-    memcpy(net_trace[index] + ((from) + seen) * (bytes), at(self, (from) + seen), (bytes))
+  if (self->trace[index]) \
+    for (int32_t seen = 0; seen < n; seen++) \
+      memcpy(self->trace[index] + ((from) + seen) * (bytes), at(self, (from) + seen), (bytes))
 #else
 #define SEEN(index, at, from, n, bytes) (void)0
 #endif

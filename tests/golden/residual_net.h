@@ -28,6 +28,15 @@ typedef int8_t net_output_t;
 #define NET_OUTPUT_SCALE 0.046625968f
 #define NET_OUTPUT_ZERO_POINT (-19)
 
+#ifdef NET_TRACE
+/* Compiled so, wherever this is included, the program copies every value that it makes:
+   1 n1: 6x6x2, 72 bytes
+   2 n2: 6x6x2, 72 bytes
+   3 n3: 6x6x2, 72 bytes
+   4 n4: 6x6x2, 72 bytes
+*/
+#define NET_VALUES 5
+#endif
 /* One run of the net: any number of them may go on side by side. The fields are the net's own. */
 typedef struct {
   uint8_t *arena;
@@ -38,6 +47,9 @@ typedef struct {
     int32_t of_n3;
     int32_t of_n4;
   } made;
+#ifdef NET_TRACE
+  uint8_t *trace[NET_VALUES]; /* whole maps of the caller's; those that are 0 are not filled */
+#endif
 } net_context;
 
 /* The sizes of both, for callers that cannot read this. */
@@ -56,6 +68,10 @@ const net_output_t *net_output(const net_context *net);
 void net_run(net_context *net, const net_input_t *image, net_output_t *output);
 /* The context's arena. */
 uint8_t *net_arena(const net_context *net);
+#ifdef NET_TRACE
+/* Where the whole maps of values go, NET_VALUES of them; all are 0 after net_init. */
+uint8_t **net_trace(net_context *net);
+#endif
 
 #ifdef __cplusplus
 }

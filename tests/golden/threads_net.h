@@ -30,6 +30,16 @@ typedef int8_t net_output_t;
 #define NET_OUTPUT_SCALE 0.14237915f
 #define NET_OUTPUT_ZERO_POINT (-2)
 
+#ifdef NET_TRACE
+/* Compiled so, wherever this is included, the program copies every value that it makes:
+   1 n1: 6x8x4, 192 bytes
+   2 n2: 6x8x4, 192 bytes
+   3 n3: 6x8x4, 192 bytes
+   4 n4: 1x1x4, 4 bytes
+   5 n5: 1x1x5, 5 bytes
+*/
+#define NET_VALUES 6
+#endif
 /* One thread's place in the schedule. */
 typedef struct {
   struct net_context *net;
@@ -61,6 +71,9 @@ typedef struct net_context {
   const net_input_t *lent; /* the image of net_run, the caller's; none while rows are pushed */
   int32_t gathered; /* rows of the next tile that are there */
   struct net_context *next; /* of those whose threads run */
+#ifdef NET_TRACE
+  uint8_t *trace[NET_VALUES]; /* whole maps of the caller's; those that are 0 are not filled */
+#endif
 } net_context;
 
 /* The sizes of both, for callers that cannot read this. */
@@ -84,6 +97,10 @@ void net_run_batch(net_context *net, const net_input_t *images, int32_t count, n
 void net_stop(net_context *net);
 /* The context's arena. */
 uint8_t *net_arena(const net_context *net);
+#ifdef NET_TRACE
+/* Where the whole maps of values go, NET_VALUES of them; all are 0 after net_init. */
+uint8_t **net_trace(net_context *net);
+#endif
 
 #ifdef __cplusplus
 }

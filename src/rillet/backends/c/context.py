@@ -32,8 +32,29 @@ def _counters(plan: RowPlan) -> list[str]:
     return lines
 
 
-def context_lines(plan: RowPlan) -> list[str]:
+def stages_of(plan: RowPlan) -> int:
+    """How many stages a program has."""
+    return sum(len(segment.stages) for segment in plan.segments)
+
+
+def _measures(profile: bool) -> list[str]:
+    """Fields of a program that counts its time, and of one that shows its values."""
+    lines: list[str] = []
+    if profile:
+        lines += [
+            "  struct { /* of each stage, its readers not counted; the last are those of what is between */",
+            "    uint64_t ticks[NET_STAGES + 1], calls[NET_STAGES + 1];",
+            "    uint64_t since; /* when the time of stage `at` began */",
+            "    uint32_t at;",
+            "  } profile;",
+        ]
+    trace = "  uint8_t *trace[NET_VALUES]; /* whole maps of the caller's; those that are 0 are not filled */"
+    return [*lines, "#ifdef NET_TRACE", trace, "#endif"]
+
+
+def context_lines(plan: RowPlan, profile: bool) -> list[str]:
     """The types, for the header."""
+    measures = _measures(profile)
     image: list[str] = []
     if reads_pushed(plan):
         image.append("  const net_input_t *pushed; /* the row being pushed, in the caller's memory */")
@@ -43,7 +64,7 @@ def context_lines(plan: RowPlan) -> list[str]:
         "/* One run of the net: any number of them may go on side by side. The fields are the net's own. */",
     ]
     if plan.threads == 1:
-        return [*head, "typedef struct {", "  uint8_t *arena;", *image, *_counters(plan), "} net_context;"]
+        return [*head, "typedef struct {", "  uint8_t *arena;", *image, *_counters(plan), *measures, "} net_context;"]
     last = last_fields(plan)
     return [
         "/* One thread's place in the schedule. */",
@@ -67,5 +88,6 @@ def context_lines(plan: RowPlan) -> list[str]:
         *image,
         *(["  int32_t gathered; /* rows of the next tile that are there */"] if gathers_rows(plan) else []),
         "  struct net_context *next; /* of those whose threads run */",
+        *measures,
         "} net_context;",
     ]

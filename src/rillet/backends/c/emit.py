@@ -71,7 +71,7 @@ def emit(plan: RowPlan, profile: bool = False, prefix: str = DEFAULT) -> dict[st
     headers = ["stream.h", "rescale.h", *vectors, *sorted(used), *more]
     kernels = files("rillet.backends.c") / "kernels"
     out = {
-        "net.h": header(known, image, made_by),
+        "net.h": header(known, image, made_by, profile),
         "net.c": _schedule(known, stored, headers, made_by, profile),
         **weight_files(arrays, plan.host),
         "main.c": (files("rillet.backends.c") / "main.c").read_text(),
@@ -113,7 +113,7 @@ def _schedule(known: Named, stored: RowPlan, headers: list[str], made_by: list[s
         "\n".join([*made_by, '#include "net.h"', '#include "net_weights.h"', *include])
         + f"{_THREAD_INCLUDES if plan.threads > 1 else ''}\n#include <string.h>\n",
         _trace(plan),
-        *([_profile(plan)] if profile else []),
+        *([_profile()] if profile else []),
         *_outsides(stored),
         *(constant_accessor(known, node) for node in graph.nodes if isinstance(node.op, Constant)),
         *(
@@ -133,28 +133,28 @@ def _schedule(known: Named, stored: RowPlan, headers: list[str], made_by: list[s
 
 
 def _trace(plan: RowPlan) -> str:
-    alone, together, after = "", "", ""
+    alone, together, after, maps = "", "", "", "self->trace"
     if plan.threads > 1:
         after = "; \\\n  rillet_did(&self->place), rillet_together(&self->place)"
         together = "  rillet_did(&self->place), rillet_together(&self->place); \\\n"
-        alone = "  if (self->place.part == 0) \\\n  "
+        alone, maps = "self->place.part == 0 && ", "self->net->trace"
     flipped = ""
     if plan.flipped:
         flipped = (
             "/* The same for bytes that are kept with their first bit flipped. */\n"
             "#define SEEN_FLIPPED(index, at, from, n, bytes) \\\n"
-            f"{together}{alone}"
-            "  rillet_flip(at(self, from), net_trace[index] + (from) * (bytes), n * (bytes))"
+            f"{together}  if ({alone}{maps}[index]) \\\n"
+            f"    rillet_flip(at(self, from), {maps}[index] + (from) * (bytes), n * (bytes))"
             f"{after}\n"
         )
     return (
         "#ifdef NET_TRACE\n"
-        "/* One whole map for each value, filled as its pixels are made. */\n"
-        f"uint8_t *net_trace[{len(plan.graph.nodes)}];\n"
+        "uint8_t **net_trace(net_context *net) { return net->trace; }\n"
+        "/* Fills the whole map of a value as its pixels are made. */\n"
         "#define SEEN(index, at, from, n, bytes) \\\n"
-        f"{together}{alone}"
-        "  for (int32_t seen = 0; seen < n; seen++) \\\n"
-        "    memcpy(net_trace[index] + ((from) + seen) * (bytes), at(self, (from) + seen), (bytes))"
+        f"{together}  if ({alone}{maps}[index]) \\\n"
+        "    for (int32_t seen = 0; seen < n; seen++) \\\n"
+        f"      memcpy({maps}[index] + ((from) + seen) * (bytes), at(self, (from) + seen), (bytes))"
         f"{after}\n"
         f"{flipped}"
         "#else\n#define SEEN(index, at, from, n, bytes) (void)0\n"
@@ -169,12 +169,10 @@ def _outside_rows(plan: RowPlan) -> dict[str, Array]:
     return {name: np.full(count, value, dtype.numpy) for name, (dtype, value, count) in found.items()}
 
 
-def _profile(plan: RowPlan) -> str:
-    count = sum(len(segment.stages) for segment in plan.segments)
+def _profile() -> str:
     return (
-        "/* Ticks and calls of each stage, its readers not counted; the last ticks are those of what is between. */\n"
-        f"uint64_t net_profile_ticks[{count + 1}], net_profile_calls[{count + 1}];\n"
-        f"static rillet_profile profile = {{net_profile_ticks, net_profile_calls, {count}, 0}};\n"
+        "uint64_t *net_profile_ticks(net_context *net) { return net->profile.ticks; }\n"
+        "uint64_t *net_profile_calls(net_context *net) { return net->profile.calls; }\n"
         "uint64_t net_profile_clock(void) { return rillet_ticks(); }\n"
     )
 
@@ -184,12 +182,12 @@ def _profiled(plan: RowPlan, stage: Stage) -> str:
     name, call = f"run_{stage.node}", f"run_{stage.node}(self)"
     index = [s.node for segment in plan.segments for s in segment.stages].index(stage.node)
     if plan.threads > 1:
-        # The clocks are the caller's.
+        # The clocks are of the caller's thread.
         return (
             f"#define {name}(self) \\\n  do {{ \\\n    if (self->place.part) {call}; \\\n"
-            f"    else RILLET_PROFILED(profile, {index}, {call}); \\\n  }} while (0)\n"
+            f"    else RILLET_PROFILED(self->net->profile, {index}, {call}); \\\n  }} while (0)\n"
         )
-    return f"#define {name}(self) RILLET_PROFILED(profile, {index}, {call})\n"
+    return f"#define {name}(self) RILLET_PROFILED(self->profile, {index}, {call})\n"
 
 
 def _outsides(plan: RowPlan) -> list[str]:

@@ -77,6 +77,11 @@ def _begun(plan: RowPlan) -> list[str]:
     ]
 
 
+def _clock_begun(net: str) -> list[str]:
+    """Time that is no stage's, from now on."""
+    return [f"  {net}->profile.at = NET_STAGES;", f"  {net}->profile.since = rillet_ticks();"]
+
+
 def _takes(plan: RowPlan, name: str, pixels: int) -> list[str]:
     """take_rows: a tile of rows is there, or the `whole` image."""
     rows = [*advance(plan, plan.segments[0], input_of(plan), "  ")]
@@ -114,7 +119,7 @@ def _one_thread(plan: RowPlan, profile: bool) -> list[str]:
         "void net_start(net_context *net)",
         "{",
         "  net_context *const self = net;",
-        *(["  profile.since = rillet_ticks();"] if profile else []),
+        *(_clock_begun("self") if profile else []),
         *(["  self->lent = 0;"] if lends else []),
         *_begun(plan),
         "}",
@@ -222,7 +227,7 @@ def _several_threads(plan: RowPlan, profile: bool) -> list[str]:
         "void net_start(net_context *net)",
         "{",
         "  net_thread *const self = net->threads;",
-        *(["  profile.since = rillet_ticks();"] if profile else []),
+        *(_clock_begun("net") if profile else []),
         "  if (rillet_missing(&net->crew)) start_threads(net);",
         "  rillet_together(&self->place);",
         "  __atomic_store_n(&net->gate.first, net->gate.opened, __ATOMIC_RELAXED);",

@@ -5,11 +5,12 @@ import hashlib
 import numpy as np
 
 from rillet.backends.c.calls import c_type
-from rillet.backends.c.context import context_lines
+from rillet.backends.c.context import context_lines, stages_of
 from rillet.backends.c.entry import batch_arguments, outputs_of, run_arguments
 from rillet.backends.c.image import input_of
 from rillet.backends.c.names import Named, shown
 from rillet.ir.graph import Graph, ImageSpec, Node
+from rillet.ir.ops import Constant, Input
 from rillet.plan.host.planner import HOST_ALIGNMENT
 from rillet.plan.rows.plan import RowPlan
 from rillet.system.version import VERSION
@@ -92,8 +93,27 @@ def _values(node: Node) -> int:
     return node.type.bytes // node.type.dtype.numpy.itemsize
 
 
-def header(known: Named, image: ImageSpec | None, made_by: list[str]) -> str:
-    """net.h; `image` says how a picture becomes the input, `made_by` where the program comes from."""
+def _values_traced(known: Named) -> list[str]:
+    """What a traced program shows, value by value."""
+    nodes = known.plan.graph.nodes
+    return [
+        "#ifdef NET_TRACE",
+        "/* Compiled so, wherever this is included, the program copies every value that it makes:",
+        *(
+            f"   {i} {known.nodes[node.name]}: {node.shape}, {node.type.bytes} bytes"
+            for i, node in enumerate(nodes)
+            if not isinstance(node.op, Input | Constant)
+        ),
+        "*/",
+        f"#define NET_VALUES {len(nodes)}",
+        "#endif",
+    ]
+
+
+def header(known: Named, image: ImageSpec | None, made_by: list[str], profile: bool) -> str:
+    """net.h; `image` says how a picture becomes the input, `made_by` where the program comes from; with `profile`, the
+    program counts its time.
+    """
     plan = known.plan
     source, outputs = input_of(plan), outputs_of(plan)
     spare = 0 if plan.host is None else _ARENA_SPARE_BYTES
@@ -128,7 +148,9 @@ def header(known: Named, image: ImageSpec | None, made_by: list[str]) -> str:
         "",
         *_contract(plan, image),
         "",
-        *context_lines(plan),
+        *([f"#define NET_STAGES {stages_of(plan)}"] if profile else []),
+        *_values_traced(known),
+        *context_lines(plan, profile),
         "",
         "/* The sizes of both, for callers that cannot read this. */",
         "extern const int32_t net_context_bytes, net_arena_bytes;",
@@ -149,6 +171,21 @@ def header(known: Named, image: ImageSpec | None, made_by: list[str]) -> str:
         "/* The context's arena. */",
         "uint8_t *net_arena(const net_context *net);",
     ]
+    lines += [
+        "#ifdef NET_TRACE",
+        "/* Where the whole maps of values go, NET_VALUES of them; all are 0 after net_init. */",
+        "uint8_t **net_trace(net_context *net);",
+        "#endif",
+    ]
+    if profile:
+        lines += [
+            "/* Ticks of the clock and calls of each stage, in the order of the schedule, and of what is between them;",
+            "   they add up from net_init on. */",
+            "uint64_t *net_profile_ticks(net_context *net);",
+            "uint64_t *net_profile_calls(net_context *net);",
+            "/* The clock, now. */",
+            "uint64_t net_profile_clock(void);",
+        ]
     if plan.resident:
         lines += [
             "/* Where the image lies in the arena; it is spent while the net runs. */",

@@ -307,7 +307,16 @@ def depthwise(plan: RowPlan, node: Node, stage: Stage, window: str) -> Body:
         tiles = list(_row_tiles(plan, node, stage, block.vectors))
         c = "c" if block.count > 1 else str(block.first)
         lines.append(f"      {_each_block(stage, block, unit, c)}")
-        lines += [f"  {line}" for line in _along(node, source, stage, tiles, c, block.channels, taps)]
+        weights = f"net_{name}_weights + {c} * {taps}"
+        if not real:
+            count = taps // GROUP_ROWS * block.vectors
+            lines += [
+                f"        rillet_weights weights[{count}];",
+                f"        for (int32_t i = 0; i < {count}; i++)",
+                f"          weights[i] = rillet_weights_load({weights} + i * 4 * RILLET_LANES);",
+            ]
+            weights = "weights"
+        lines += [f"  {line}" for line in _along(node, source, stage, tiles, c, block.channels, weights)]
         lines.append("      }")
         unit += block.count
     return constants, [*lines, "    }"]
@@ -320,10 +329,10 @@ def _along(
     tiles: list[tuple[DepthwiseTile, int, int]],
     c: str,
     count: int,
-    taps: int,
+    weights: str,
 ) -> list[str]:
     """The tiles of one row for the channels from `c` on."""
-    op, name, channels = node.op, node.name, node.shape.channels
+    op, channels = node.op, node.shape.channels
     assert isinstance(op, Conv)
     lines: list[str] = []
     for tile, at, times in tiles:
@@ -337,7 +346,6 @@ def _along(
             lines.append(f"      if (begin <= {at} && {at} < end)")
         from_ = f"({x} * {op.window.stride[1]} - {op.window.padding[2]}) * {source.shape.channels} + {c}"
         more = "" if tile.real else "outside, "
-        weights = f"net_{name}_weights + {c} * {taps}"
         indent = "        " if times > 1 or stage.split is Split.COLUMNS else "      "
         lines.append(
             f"{indent}{tile.name}(rows, {from_}, {channels}, {weights}, {c},"

@@ -222,9 +222,11 @@ def _real_depthwise(tile: DepthwiseTile) -> str:
 
 
 def _byte_depthwise(tile: DepthwiseTile) -> str:
-    """As above, weights as [groups of four rows][taps of a row][vectors][lanes][four rows]."""
+    """As above, weights as [groups of four rows][taps of a row][vectors], loaded by the caller once for all tiles of a
+    row: no compiler can, which must think that what is stored may be weights.
+    """
     pixels, parts = range(tile.pixels), range(tile.vectors)
-    lines = _depthwise_head(tile, "rillet_byte", "int8_t", "rillet_four outside, ")
+    lines = _depthwise_head(tile, "rillet_byte", "rillet_weights", "rillet_four outside, ")
     for q in parts:
         lines.append(f"  rillet_sums s0_{q} = rillet_sums_load(k->bias + first + {q} * RILLET_LANES);")
     lines += [f"  rillet_sums {', '.join(f's{p}_{q} = s0_{q}' for q in parts)};" for p in pixels if p]
@@ -243,8 +245,7 @@ def _byte_depthwise(tile: DepthwiseTile) -> str:
             lines += ["  {", f"    const rillet_four a = {four};"]
             for p, tap in uses:
                 for q in parts:
-                    weights = f"w + {(group * tile.kernel[1] + tap) * tile.vectors + q} * 4 * RILLET_LANES"
-                    product = f"rillet_sums_add_products(s{p}_{q}, a.part[{q}], rillet_weights_load({weights}))"
-                    lines.append(f"    s{p}_{q} = {product};")
+                    weights = f"w[{(group * tile.kernel[1] + tap) * tile.vectors + q}]"
+                    lines.append(f"    s{p}_{q} = rillet_sums_add_products(s{p}_{q}, a.part[{q}], {weights});")
             lines.append("  }")
     return "\n".join([*lines, *_stored(tile.pixels, 0, tile.vectors), "}"])
