@@ -378,6 +378,13 @@ def test_systolic_and_speedups() -> None:
     rows = printed("table", "fuseconv", "--speedup")["rows"]
     assert len(rows) >= 25  # type: ignore[arg-type]
     assert "rows" in failed("systolic", "mobilenet_v2", "--rows", 0)
+    on = printed("systolic", "mobilenet_v2", "--target", "gemmini_16x16")
+    by_hand = ("--rows", 16, "--columns", 16, "--dataflow", "ws", "--dram", 12.8)
+    assert on == printed("systolic", "mobilenet_v2", *by_hand)
+    words = failed("systolic", "mobilenet_v2", "--target", "gemmini_16x16", "--rows", 16)
+    assert words == "--rows must come without --target, which says it already"
+    words = failed("systolic", "mobilenet_v2", "--target", "zcu102")
+    assert words == "zcu102: must be a systolic array for systolic, as systolic_64x64; got a chip"
     assert "--speedup must come with table fuseconv" in failed("table", "alpha", "--speedup")
 
 
@@ -396,6 +403,15 @@ def test_energy_and_fit() -> None:
     assert len(printed("fit", "mobilenet_v1:width=0.25,resolution=32", "--all")["boards"]) == 9  # type: ignore[arg-type]
     assert "did you mean nano33ble?" in failed("fit", "microbotnet", "--target", "nano33bl")
     assert "45nm" in failed("energy", "microbotnet", "--node", "46nm")
+    chip = printed("energy", "microbotnet:width=0.32", "--target", "zcu102")
+    (row,) = printed("cost", "microbotnet:width=0.32", "--target", "zcu102")["targets"]  # type: ignore[misc]
+    assert (chip["low_uj"], chip["total_uj"], chip["high_uj"]) == (row["low_uj"], row["uj"], row["high_uj"])
+    assert "a floor" in rillet("energy", "microbotnet:width=0.32", "--target", "nano33ble").stdout
+    assert "must be a systolic array, a chip or a board for energy" in failed(
+        "energy", "microbotnet", "--target", "host"
+    )
+    assert "--bits must come without --target" in failed("energy", "microbotnet", "--target", "zcu102", "--bits", 8)
+    assert "must be a host for bench" in failed("bench", "microbotnet:seed=0", "--target", "zcu102")
 
 
 def test_cost() -> None:

@@ -85,17 +85,21 @@ COMMANDS = {
         {"--target": "ice40_up5k", "--images": "2", JSON: "", **PIPELINE},
     ),
     "systolic": Command(
-        (FLOAT, f"{FLOAT} --convention scalesim", f"{FLOAT} --convention fuse", f"{FLOAT} --hardware fuse"),
+        (
+            *(FLOAT, f"{FLOAT} --convention scalesim", f"{FLOAT} --convention fuse", f"{FLOAT} --hardware fuse"),
+            f"{FLOAT} --target gemmini_16x16",
+        ),
         {
             **{"--rows": "3", "--columns": "5", "--dataflow": "ws", "--convention": "scalesim", "--hardware": "fuse"},
+            **{"--target": "gemmini_16x16"},
             **{"--exact-maps": "", "--sram": "1", "--dram": "0.5", **TABLES},
         },
     ),
     "energy": Command(
-        (FLOAT, f"{FLOAT} --schedule stream", f"{FLOAT} --schedule systolic"),
+        (FLOAT, f"{FLOAT} --schedule stream", f"{FLOAT} --schedule systolic", f"{FLOAT} --target {CHIP}"),
         {
             **{"--node": "7nm", "--bits": "fp32", "--accumulator": "8", "--weight-bits": "2", "--schedule": "stream"},
-            **{"--weight-memory": "sram_1MB", "--array": "3", JSON: ""},
+            **{"--weight-memory": "sram_1MB", "--array": "3", "--target": "systolic_64x64", JSON: ""},
         },
     ),
     "fit": Command(
@@ -165,7 +169,7 @@ COMMANDS = {
     ),
     "bench": Command(
         (FLOAT,),
-        {"--against": "torch", "--threads": "2", "--precision": "int8", "--rounds": "3"},
+        {"--against": "torch", "--threads": "2", "--precision": "int8", "--rounds": "3", "--target": "portable"},
         (("rillet.api.measuring.measure", "call"),),
     ),
     "profile": Command(

@@ -3,17 +3,16 @@
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from rillet.api import checks, networks
-from rillet.errors import GraphError, TargetError, Unsupported
+from rillet.api.machines import Named, find
+from rillet.errors import GraphError, Unsupported
 from rillet.ir.graph import Graph
 from rillet.plan.options import PlanOptions
 from rillet.plan.pipeline.plan import PixelPlan
 from rillet.plan.rows.plan import RowPlan
 from rillet.system.record import Record
-from rillet.targets.catalogue import Target
-from rillet.targets.catalogue import load as load_target
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -25,7 +24,7 @@ LAYOUTS = ("c", "cmake")
 
 
 def options(
-    target: "str | PathLike[str] | Target | None" = None,
+    target: Named | None = None,
     ram: str | int | None = None,
     objective: str | None = None,
     resident: bool = False,
@@ -46,7 +45,7 @@ def options(
         if value is not None:
             checks.count(value, what)
     return PlanOptions(
-        target=as_target(target),
+        target=None if target is None else find(target),
         ram_bytes=checks.size(ram, "--ram"),
         objective=objective,
         resident=resident,
@@ -64,7 +63,7 @@ def options(
 
 
 def chip_options(
-    target: "str | PathLike[str] | Target | None" = None,
+    target: Named | None = None,
     interval: int | None = None,
     multipliers: int | None = None,
     memory: str | int | None = None,
@@ -86,19 +85,9 @@ def chip_options(
     )
 
 
-def as_target(target: "str | PathLike[str] | Target | None") -> Target | None:
-    """The machine of a name, a TOML file or a record; raises TargetError for what is none."""
-    given: Any = target
-    if given is None or isinstance(given, Target):
-        return given
-    if not isinstance(given, str | PathLike):
-        raise TargetError(f"target must be a machine's name, a .toml file or a Target, got {type(given).__name__}")
-    return load_target(str(given))
-
-
 def plan(
     net: Graph,
-    target: "str | PathLike[str] | Target | None" = None,
+    target: Named | None = None,
     *,
     ram: str | int | None = None,
     objective: str | None = None,

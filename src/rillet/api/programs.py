@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rillet.api import checks, networks, plans
+from rillet.api.machines import Named
 from rillet.errors import GraphError, TargetError
 from rillet.ir.graph import Array, Graph
 from rillet.plan.options import PlanOptions
 from rillet.plan.rows.plan import RowPlan
 from rillet.system.options import Uses
-from rillet.targets.catalogue import Target
 from rillet.targets.catalogue import load as load_target
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ class Program:
 
 
 def compile(  # rillet.compile, as torch.compile
-    what: RowPlan | Graph, target: "str | PathLike[str] | Target | None" = None, *, threads: int | None = None
+    what: RowPlan | Graph, target: Named | None = None, *, threads: int | None = None
 ) -> Program:
     """The program of a row plan, or of a network planned for a host (`host` if none is named), ready to be called.
 

@@ -16,16 +16,13 @@ from rillet.cli.app import (
     print_json,
     status,
 )
+from rillet.cli.options import TargetOption
 from rillet.errors import TargetError
 
 if TYPE_CHECKING:
     from rillet import Graph, PixelPlan
     from rillet.api.plans import Claim, PlanOptions
 
-TargetOption = Annotated[
-    str | None,
-    typer.Option("--target", metavar="NAME|FILE.toml", help="A machine: host, a known board or chip, or a file."),
-]
 MultipliersOption = Annotated[int | None, typer.Option("--multipliers", min=1, help="Most multipliers of a chip.")]
 IntervalOption = Annotated[int | None, typer.Option("--interval", min=1, help="Initiation interval: cycles per image.")]
 MemoryOption = Annotated[str | None, typer.Option("--memory", metavar="SIZE", help="Most memory on the chip, as 4MiB.")]

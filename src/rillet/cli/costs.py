@@ -38,6 +38,7 @@ from rillet.cli.options import (
     RowsOption,
     ScheduleOption,
     SramOption,
+    TargetOption,
     WeightBitsOption,
     WeightMemoryOption,
 )
@@ -53,11 +54,12 @@ USES = Uses({"the table printed": ("--csv", "--markdown"), "-o": ()})
 @app.command()
 def systolic(
     model: ModelArgument,
-    rows: RowsOption = 64,
-    columns: ColumnsOption = 64,
-    dataflow: DataflowOption = "os",
+    target: TargetOption = None,
+    rows: RowsOption = None,
+    columns: ColumnsOption = None,
+    dataflow: DataflowOption = None,
     convention: CyclesOption = "exact",
-    hardware: HardwareOption = "systolic",
+    hardware: HardwareOption = None,
     exact_maps: ExactMapsOption = False,
     sram: SramOption = None,
     dram: DramOption = None,
@@ -72,9 +74,18 @@ def systolic(
     from rillet.report import tables
 
     one_form(csv, markdown, json_output)
-    how = {"dataflow": dataflow, "convention": convention, "hardware": hardware}
-    graph = open_named(model, weights=weights).graph
-    made = analysis.systolic(graph, rows=rows, columns=columns, exact_maps=exact_maps, sram=sram, dram=dram, **how)
+    made = analysis.systolic(
+        open_named(model, weights=weights).graph,
+        target,
+        rows=rows,
+        columns=columns,
+        dataflow=dataflow,
+        convention=convention,
+        hardware=hardware,
+        exact_maps=exact_maps,
+        sram=sram,
+        dram=dram,
+    )
     if json_output:
         print_json(made.to_dict())
     else:
@@ -84,11 +95,12 @@ def systolic(
 @app.command()
 def energy(
     model: ModelArgument,
+    target: TargetOption = None,
     node: NodeOption = "45nm",
-    bits: OperandOption = "8",
-    accumulator: AccumulatorOption = "32",
+    bits: OperandOption = None,
+    accumulator: AccumulatorOption = None,
     weight_bits: WeightBitsOption = None,
-    schedule: ScheduleOption = "layerwise",
+    schedule: ScheduleOption = None,
     memory: WeightMemoryOption = None,
     array: ArrayOption = None,
     weights: WeightsOption = None,
@@ -101,6 +113,7 @@ def energy(
 
     found = analysis.energy(
         open_named(model, weights=weights).graph,
+        target,
         node=node,
         bits=_type(bits),
         accumulator=_type(accumulator),
@@ -115,8 +128,8 @@ def energy(
         tables.write(make_console(), report.parts(found))
 
 
-def _type(word: str) -> int | str:
-    return int(word) if word.isdigit() and len(word) < 4 else word
+def _type(word: str | None) -> int | str | None:
+    return int(word) if word is not None and word.isdigit() and len(word) < 4 else word
 
 
 @app.command()

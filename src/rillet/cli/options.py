@@ -7,6 +7,10 @@ import typer
 
 from rillet.cli.app import DATA
 
+TargetOption = Annotated[
+    str | None,
+    typer.Option("--target", metavar="NAME|FILE.toml", help="A machine: one that rillet targets lists, or a file."),
+]
 BoardBitsOption = Annotated[
     int | None,
     typer.Option(
@@ -50,34 +54,48 @@ FoldOption = Annotated[bool, typer.Option("--fold", help="Fold batch norms into 
 
 # -- systolic, energy, fit, cost ---------------------------------------------------------------------------------------
 
-RowsOption = Annotated[int, typer.Option("--rows", help="Rows of the array.")]
-ColumnsOption = Annotated[int, typer.Option("--columns", help="Columns of the array.")]
+RowsOption = Annotated[int | None, typer.Option("--rows", help="Rows of the array, 64 by default.")]
+ColumnsOption = Annotated[int | None, typer.Option("--columns", help="Columns of the array, 64 by default.")]
 DataflowOption = Annotated[
-    str,
-    typer.Option("--dataflow", metavar="os|ws|is", help="Stationary operand: os = outputs, ws = weights, is = inputs."),
+    str | None,
+    typer.Option(
+        "--dataflow",
+        metavar="os|ws|is",
+        help="Stationary operand: os = outputs (the default), ws = weights, is = inputs.",
+    ),
 ]
 CyclesOption = Annotated[
     str,
     typer.Option("--convention", metavar="exact|scalesim|fuse", help="Whose count of cycles (docs/systolic.md)."),
 ]
 HardwareOption = Annotated[
-    str, typer.Option("--hardware", metavar="systolic|fuse", help="Plain, or with a weight broadcast in each row.")
+    str | None,
+    typer.Option(
+        "--hardware", metavar="systolic|fuse", help="Plain (the default), or with a weight broadcast in each row."
+    ),
 ]
 ExactMapsOption = Annotated[
     bool, typer.Option("--exact-maps", help="Use the true output sizes instead of SCALE-Sim's.")
 ]
 SramOption = Annotated[float | None, typer.Option("--sram", help="Bytes a cycle that the on-chip buffers deliver.")]
 DramOption = Annotated[float | None, typer.Option("--dram", help="Bytes a cycle that DRAM delivers.")]
-OperandOption = Annotated[str, typer.Option("--bits", help="Operand type: 8, 32, int8, bf16, fp32 ...")]
+OperandOption = Annotated[
+    str | None, typer.Option("--bits", help="Operand type: 8 (the default), 32, int8, bf16, fp32 ...")
+]
 AccumulatorOption = Annotated[
-    str, typer.Option("--accumulator", help="Accumulator type: a number of integer bits, int32, fp32, ...")
+    str | None,
+    typer.Option("--accumulator", help="Accumulator type: integer bits (32 by default), int32, fp32 ..."),
 ]
 WeightBitsOption = Annotated[
     int | None, typer.Option("--weight-bits", help="Bits of a weight; by default those of the operands.")
 ]
 ScheduleOption = Annotated[
-    str,
-    typer.Option("--schedule", metavar="layerwise|stream|systolic", help="How often each value is read from memory."),
+    str | None,
+    typer.Option(
+        "--schedule",
+        metavar="layerwise|stream|systolic",
+        help="How often each value is read from memory; layerwise by default.",
+    ),
 ]
 WeightMemoryOption = Annotated[
     str | None,

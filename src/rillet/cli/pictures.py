@@ -25,8 +25,8 @@ from rillet.cli.chips import (
     MemoryOption,
     MultipliersOption,
     NarrowOption,
-    TargetOption,
 )
+from rillet.cli.options import TargetOption
 from rillet.errors import TargetError
 from rillet.system.options import Uses, at_most_one
 

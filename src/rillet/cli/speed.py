@@ -21,6 +21,7 @@ from rillet.cli.app import (
     warn,
     write,
 )
+from rillet.cli.options import TargetOption
 from rillet.cli.streams import RamOption
 
 
@@ -40,6 +41,7 @@ def bench(
         str | None, typer.Option("--precision", metavar="f32,int8", help="Number types; default: the network's own.")
     ] = None,
     rounds: Annotated[int, typer.Option("--rounds", help="Rounds in which the runtimes take turns.")] = 20,
+    target: TargetOption = None,
     weights: WeightsOption = None,
     csv: CsvOption = False,
     markdown: MarkdownOption = False,
@@ -59,6 +61,7 @@ def bench(
             threads=counts,
             precisions=precision.split(",") if precision is not None else None,
             rounds=rounds,
+            target=target,
             progress=advance,
         )
     if json_output:

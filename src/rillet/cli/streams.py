@@ -29,10 +29,10 @@ from rillet.cli.chips import (
     MemoryOption,
     MultipliersOption,
     NarrowOption,
-    TargetOption,
     answering,
     print_pixels,
 )
+from rillet.cli.options import TargetOption
 
 if TYPE_CHECKING:
     from rillet import RowPlan
