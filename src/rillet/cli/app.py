@@ -12,7 +12,6 @@ from typer.core import TyperGroup
 
 from rillet.cli.ending import run
 from rillet.errors import GraphError, RilletError
-from rillet.system.options import at_most_one
 from rillet.system.printable import json_text, printable
 
 if TYPE_CHECKING:
@@ -142,8 +141,6 @@ MODEL_HELP = (
     "A .tflite, .onnx or .rlt file, hub:NAME, or one of the zoo such as mobilenet_v2:width=0.5 (rillet models)."
 )
 ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help=MODEL_HELP)]
-CsvOption = Annotated[bool, typer.Option("--csv", help="Print comma-separated values.")]
-MarkdownOption = Annotated[bool, typer.Option("--markdown", help="Print a Markdown table.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 WeightsOption = Annotated[
     Path | None, typer.Option("--weights", metavar="FILE", help="Checkpoint with weights for a network of the zoo.")
@@ -201,11 +198,6 @@ def numbers(option: str, text: str | None) -> tuple[float, ...] | None:
 def names(text: str | None) -> tuple[str, ...]:
     """Names from `cat,dog`; none where nothing was said."""
     return tuple(name.strip() for name in text.split(",")) if text else ()
-
-
-def one_form(csv: bool, markdown: bool, json_output: bool) -> None:
-    """Raises GraphError where a table is asked for in two forms at once."""
-    at_most_one({"--csv": csv, "--markdown": markdown, "--json": json_output})
 
 
 def one_of(option: str, word: str, words: tuple[str, ...]) -> str:

@@ -6,26 +6,20 @@ from typing import Annotated
 import typer
 
 from rillet.cli.app import (
-    CsvOption,
-    JsonOption,
-    MarkdownOption,
     ModelArgument,
     Progress,
     WeightsOption,
-    app,
-    make_console,
-    one_form,
     open_named,
-    print_json,
     status,
     warn,
     write,
 )
+from rillet.cli.forms import Form, command
 from rillet.cli.options import TargetOption
 from rillet.cli.streams import RamOption
 
 
-@app.command()
+@command
 def bench(
     model: ModelArgument,
     against: Annotated[
@@ -43,18 +37,16 @@ def bench(
     rounds: Annotated[int, typer.Option("--rounds", help="Rounds in which the runtimes take turns.")] = 20,
     target: TargetOption = None,
     weights: WeightsOption = None,
-    csv: CsvOption = False,
-    markdown: MarkdownOption = False,
-    json_output: JsonOption = False,
+    *,
+    form: Form,
 ) -> None:
     """Benchmarks Rillet against other runtimes, taking turns, each under its own best settings (docs/bench.md)."""
     from rillet.api import measuring
     from rillet.report import bench as report
     from rillet.report import tables
 
-    one_form(csv, markdown, json_output)
     counts = measuring.thread_counts(threads)
-    with Progress("measuring", 1, json_output) as advance:
+    with Progress("measuring", 1, form.json) as advance:
         found = measuring.bench(
             open_named(model, weights=weights).graph,
             against,
@@ -64,15 +56,12 @@ def bench(
             target=target,
             progress=advance,
         )
-    if json_output:
-        for sentence in report.refusals(found):
-            warn(sentence)
-        print_json(report.records(found))
-    else:
-        tables.write(make_console(), report.table(found), csv=csv, markdown=markdown)
+    for sentence in () if form.text else report.refusals(found):
+        warn(sentence)
+    form.show(lambda: report.records(found), lambda console: tables.write(console, report.table(found)))
 
 
-@app.command()
+@command
 def profile(
     model: ModelArgument,
     precision: Annotated[
@@ -87,22 +76,17 @@ def profile(
     ] = None,
     out: Annotated[Path | None, typer.Option("-o", "--out", metavar="FILE.svg", help="Write a bar chart.")] = None,
     weights: WeightsOption = None,
-    csv: CsvOption = False,
-    markdown: MarkdownOption = False,
-    json_output: JsonOption = False,
+    *,
+    form: Form,
 ) -> None:
     """Measures the time of each layer, beside the measured peak of this machine (docs/bench.md)."""
     from rillet.api import measuring
     from rillet.report import profile as report
     from rillet.report import tables
 
-    one_form(csv, markdown, json_output)
     graph = open_named(model, weights=weights).graph
     with status(f"building and running {graph.name}"):
         found = measuring.profile(graph, precision=precision, ram=ram, threads=threads, runs=runs)
     if out is not None:
         write(out, report.svg(found))
-    if json_output:
-        print_json(report.record(found))
-    else:
-        tables.write(make_console(), report.table(found), csv=csv, markdown=markdown)
+    form.show(lambda: report.record(found), lambda console: tables.write(console, report.table(found)))

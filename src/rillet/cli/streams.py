@@ -30,13 +30,14 @@ from rillet.cli.chips import (
     MultipliersOption,
     NarrowOption,
     answering,
-    print_pixels,
+    show_pixels,
 )
+from rillet.cli.forms import Form, command
 from rillet.cli.options import TargetOption
 
 if TYPE_CHECKING:
-    from rillet import RowPlan
-    from rillet.api.programs import Answer, RunResult
+    from rillet.api.programs import Answer
+    from rillet.report.screen import Screen
 
 RawOption = Annotated[bool, typer.Option("--raw", help="IMAGE is an array as stored: .npy, or bytes in row order.")]
 ResizeOption = Annotated[
@@ -76,7 +77,7 @@ AgainstOption = Annotated[
 ]
 
 
-@app.command()
+@command
 def run(
     model: Annotated[str | None, typer.Argument(metavar="[MODEL]", help=MODEL_HELP)] = None,
     image: Annotated[Path | None, typer.Argument(metavar="[IMAGE]", help="A picture.")] = None,
@@ -92,13 +93,15 @@ def run(
     slower: SlowerOption = None,
     target: TargetOption = None,
     threads: ThreadsOption = None,
-    json_output: JsonOption = False,
+    *,
+    form: Form,
 ) -> None:
     """Shows a picture to the streamed C program: its classes, or what the outputs hold; and proves what it took.
 
     Without MODEL: the trained network and the photograph that come with Rillet.
     """
     from rillet.api import networks, plans, programs
+    from rillet.report import text as report
 
     said = networks.Preprocessing(labels, resize, numbers("--mean", mean), numbers("--deviation", deviation))
     options = plans.options(target, ram, objective, resident, slower, threads)
@@ -113,20 +116,24 @@ def run(
     )
     with status(f"building and running {asked.model}"):
         answer = asked.answer
-    _print_answer(asked.image.name, answer, json_output)
-    with status("comparing with the reference"):
-        result = asked.prove()
-    _print_proof(result, json_output)
-
-
-def _print_answer(image: str, answer: "Answer", json_output: bool) -> None:
-    from rillet.report import text
-
     if answer.doubt is not None:
         warn(answer.doubt)
-    if json_output:
-        return
-    console = make_console()
+    if form.text:
+        _draw_answer(make_console(), asked.image.name, answer)
+    with status("comparing with the reference"):
+        result = asked.prove()
+
+    def text(console: "Screen") -> None:
+        if not form.text:
+            _draw_answer(console, asked.image.name, answer)
+        report.proof(console, result)
+
+    form.show(lambda: asdict(result), text)
+
+
+def _draw_answer(console: "Screen", image: str, answer: "Answer") -> None:
+    from rillet.report import text
+
     text.heading(console, image, answer.ready.built.graph.name)
     if answer.top:
         text.top(console, answer.top)
@@ -134,16 +141,7 @@ def _print_answer(image: str, answer: "Answer", json_output: bool) -> None:
         text.outputs(console, answer.described)
 
 
-def _print_proof(result: "RunResult", json_output: bool) -> None:
-    from rillet.report import text
-
-    if json_output:
-        print_json(asdict(result))
-    else:
-        text.proof(make_console(), result)
-
-
-@app.command()
+@command
 def verify(
     model: ModelArgument,
     inputs: Annotated[int, typer.Option("--inputs", min=1, help="Seeded random inputs to compare on.")] = 10,
@@ -155,7 +153,8 @@ def verify(
     slower: SlowerOption = None,
     target: TargetOption = None,
     threads: ThreadsOption = None,
-    json_output: JsonOption = False,
+    *,
+    form: Form,
 ) -> None:
     """Compares reference, C and another runtime byte for byte; exit code 0 only if all agree."""
     from rillet.api import plans, programs
@@ -164,17 +163,15 @@ def verify(
     options = plans.options(target, ram, objective, resident, slower, threads)
     opened = open_named(model, weights=weights)
     made = plans.row_planned(opened.graph, options)
-    with Progress("comparing", inputs, json_output) as advance:
+    with Progress("comparing", inputs, form.json) as advance:
         result = programs.verify(made, inputs, against, advance)
-    if json_output:
-        print_json({"model": str(opened.path), **result.to_dict()})
-    else:
-        text.verification(make_console(), result)
+    record = {"model": str(opened.path or model), **result.to_dict()}
+    form.show(lambda: record, lambda console: text.verification(console, result))
     if not result.equal:
         raise typer.Exit(1)
 
 
-@app.command()
+@command
 def plan(
     model: ModelArgument,
     weights: WeightsOption = None,
@@ -194,33 +191,26 @@ def plan(
     several: Annotated[
         int | None, typer.Option("--devices", min=1, help="Partition the pipeline over N chips in series.")
     ] = None,
-    json_output: JsonOption = False,
+    *,
+    form: Form,
 ) -> None:
     """Plans a network as a stream: for a host or a board, segments and one arena; for a chip, a pipeline.
 
     The kind of plan is --target's; --multipliers, --interval and --memory describe a chip without a name.
     """
     from rillet.api import plans
+    from rillet.report import text
 
     processor = target, ram, objective, resident, slower, threads
     said = plans.options(*processor, interval, multipliers, memory, clock, bits, ceil, narrow, several)
     graph = open_named(model, weights=weights).graph
-    with answering(graph, said, json_output) as claim, status("planning"):
+    with answering(graph, said, form) as claim, status("planning"):
         made = plans.planned(graph, said)
     if isinstance(made, plans.PixelPlan):
-        print_pixels(made, claim, json_output)
+        show_pixels(made, claim, form)
     else:
-        print_rows(made, json_output)
-
-
-def print_rows(made: "RowPlan", json_output: bool) -> None:
-    """Prints a row plan."""
-    from rillet.report import text
-
-    if json_output:
-        print_json(made.to_dict())
-    else:
-        text.plan(make_console(), made)
+        rows = made
+        form.show(rows.to_dict, lambda console: text.plan(console, rows))
 
 
 @app.command()
