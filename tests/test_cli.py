@@ -248,7 +248,7 @@ def test_count_as_json_and_text() -> None:
 
 
 def test_explain_as_json_and_text() -> None:
-    asked = printed("explain", "mobilenet_v1", "--fps", 10, "--board", "1MiB")
+    asked = printed("explain", "mobilenet_v1", "--fps", 10, "--memory", "1MiB")
     assert asked["demand"]["macs_per_second"] == 5_687_403_520  # type: ignore[index]
     assert printed("explain", "mobilenet_v1", "--layer", "block3.project")["pair"] == [
         "block3.depthwise",
@@ -410,7 +410,9 @@ def test_energy_and_fit() -> None:
     assert "must be a systolic array, a chip or a board for energy" in failed(
         "energy", "microbotnet", "--target", "host"
     )
-    assert "--bits must come without --target" in failed("energy", "microbotnet", "--target", "zcu102", "--bits", 8)
+    assert "--operand must come without --target" in failed(
+        "energy", "microbotnet", "--target", "zcu102", "--operand", 8
+    )
     assert "must be a host for bench" in failed("bench", "microbotnet:seed=0", "--target", "zcu102")
 
 
@@ -480,7 +482,7 @@ def test_wrong_words_for_networks() -> None:
     assert "--convention must be one of macs, thop-2020," in failed("count", "mobilenet_v2", "--convention", "flops")
     assert "--by must be one of layer, block, kind" in failed("count", "mobilenet_v2", "--by", "row")
     assert "table must be one of alpha, fuseconv, impossible" in failed("table", "beta")
-    assert "--board must be a size" in failed("explain", "mobilenet_v2", "--board", "big")
+    assert "--memory must be a size" in failed("explain", "mobilenet_v2", "--board", "big")
     assert "or mobilenet_v2:top=false,seed=0 for drawn ones" in failed("verify", "mobilenet_v2:top=false")
     assert "hub:efficientnet_lite0 is trained, or" in failed("verify", "efficientnet_lite0")
     assert "an oracle must be given a file" in failed("verify", "microbotnet:seed=1", "--against", "litert")

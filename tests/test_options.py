@@ -65,12 +65,12 @@ COMMANDS = {
     "models": Command(("",), {**TABLES}),
     "doctor": Command(("",), {**TABLES}),
     "count": Command(
-        (FLOAT, f"{FLOAT} --ternary", f"{FLOAT} --by layer"),
-        {"--convention": "pthflops", "--by": "kind", "--bits": "4", "--ternary": "", **TABLES},
+        (FLOAT, f"{FLOAT} --signs", f"{FLOAT} --by layer"),
+        {"--convention": "pthflops", "--by": "kind", "--bits": "4", "--signs": "", **TABLES},
     ),
     "explain": Command(
         (FLOAT, f"{FLOAT} --layer stem.conv"),
-        {"--layer": "block1.expand", "--fps": "7", "--board": "1MiB", "--bits": "4", **TABLES},
+        {"--layer": "block1.expand", "--fps": "7", "--memory": "1MiB", "--bits": "4", **TABLES},
     ),
     "compare": Command((f"{FLOAT} {OTHER}",), {"--bits": "32", **TABLES}),
     "convert": Command((f"{FLOAT} -o OUT.rlt", f"{INT8} -o OUT.rlt"), {"--fold": "", "--dequantize": "", JSON: ""}),
@@ -100,7 +100,13 @@ COMMANDS = {
     "energy": Command(
         (FLOAT, f"{FLOAT} --schedule stream", f"{FLOAT} --schedule systolic", f"{FLOAT} --target {CHIP}"),
         {
-            **{"--node": "7nm", "--bits": "fp32", "--accumulator": "8", "--weight-bits": "2", "--schedule": "stream"},
+            **{
+                "--node": "7nm",
+                "--operand": "fp32",
+                "--accumulator": "8",
+                "--weight-bits": "2",
+                "--schedule": "stream",
+            },
             **{"--weight-memory": "sram_1MB", "--array": "3", "--target": "systolic_64x64", **TABLES},
         },
     ),
@@ -137,22 +143,38 @@ COMMANDS = {
         },
     ),
     "compress": Command(
-        (f"{FLOAT} -o OUT.rlt", f"{FLOAT} --sparsity 0.5 --more-than 10", f"{FLOAT} --bits 3 --layers block1.expand"),
+        (
+            f"{FLOAT} -o OUT.rlt",
+            f"{FLOAT} --sparsity 0.5 --more-than 10",
+            f"{FLOAT} --index-bits 3 --layers block1.expand",
+        ),
         {
-            **{"--sparsity": "0.8", "--bits": "2", "--more-than": "40", "--layers": "block1.project"},
-            **{"-o": "OUT.onnx", "--evaluate": "nowhere", **TABLES},
+            **{"--sparsity": "0.8", "--index-bits": "2", "--more-than": "40", "--layers": "block1.project"},
+            **{"-o": "OUT.onnx", "--data": "nowhere", **TABLES},
         },
     ),
     "quantize": Command(
         tuple(
             f"{FLOAT} --data random --limit 2 {mode}"
-            for mode in ("-o OUT.rlt", "--compare", "--layers", "--bits ternary -o OUT.rlt", "--bits binary -o OUT.rlt")
+            for mode in (
+                "-o OUT.rlt",
+                "--compare",
+                "--layer-errors",
+                "--weight-bits ternary -o OUT.rlt",
+                "--weight-bits binary -o OUT.rlt",
+            )
         )
-        + tuple(f"{FLOAT} --data random --bits {bits} --float -o OUT.rlt" for bits in ("ternary", "binary")),
+        + tuple(f"{FLOAT} --data random --weight-bits {bits} --float -o OUT.rlt" for bits in ("ternary", "binary")),
         {
-            **{"-o": "OUT2.rlt", "--bits": "ternary", "--threshold": "0.6", "--float": "", "--rounding": "fixed_point"},
+            **{
+                "-o": "OUT2.rlt",
+                "--weight-bits": "ternary",
+                "--threshold": "0.6",
+                "--float": "",
+                "--rounding": "fixed_point",
+            },
             **{"--calibration": "minmax", "--equalize": "", "--correct-bias": "", "--limit": "1", "--evaluate": ""},
-            **{"--compare": "", "--layers": "", **TABLES},
+            **{"--compare": "", "--layer-errors": "", **TABLES},
         },
         (("rillet.runtime.quantization.accuracy", "accuracy"), ("rillet.runtime.quantization.check_classes", "none")),
     ),

@@ -30,7 +30,7 @@ from rillet.transforms.fold import without_weights
 from rillet.transforms.lowbit import TernaryReport
 from rillet.transforms.lowbit import census as census_graph
 
-EXPLAIN = Uses({"the whole network": ("--fps", "--board"), "--layer": ()})
+EXPLAIN = Uses({"the whole network": ("--fps", "--memory"), "--layer": ()})
 PICTURES = ("systolic", "energy", "roofline")
 """What `cost_picture` shows."""
 
@@ -87,12 +87,12 @@ def explain(
     layer: None = None,
     *,
     fps: float | None = None,
-    board: "int | str | None" = None,
+    memory: "int | str | None" = None,
     bits: int | None = None,
 ) -> Explained: ...
 @overload
 def explain(
-    net: Graph, layer: str, *, fps: None = None, board: None = None, bits: int | None = None
+    net: Graph, layer: str, *, fps: None = None, memory: None = None, bits: int | None = None
 ) -> Explanation: ...
 @overload
 def explain(
@@ -100,7 +100,7 @@ def explain(
     layer: str | None,
     *,
     fps: float | None = None,
-    board: "int | str | None" = None,
+    memory: "int | str | None" = None,
     bits: int | None = None,
 ) -> Explained | Explanation: ...
 def explain(
@@ -108,12 +108,12 @@ def explain(
     layer: str | None = None,
     *,
     fps: float | None = None,
-    board: "int | str | None" = None,
+    memory: "int | str | None" = None,
     bits: int | None = None,
 ) -> Explained | Explanation:
     """What each convolution computes, what its depthwise-separable pair saves, and what the network asks of a machine.
 
-    layer: that one alone. fps: images a second that the machine must do, 30 by default. board: its memory in bytes, or
+    layer: that one alone. fps: images a second that are asked for, 30 by default. memory: of the machine, in bytes or
     as `256KiB`, which is the default. Raises GraphError for an unknown layer, TargetError for what is no size.
 
     >>> import rillet
@@ -124,10 +124,10 @@ def explain(
     0.142
     """
     net = checks.graph(net)
-    EXPLAIN.check("the whole network" if layer is None else "--layer", {"--fps": fps, "--board": board})
+    EXPLAIN.check("the whole network" if layer is None else "--layer", {"--fps": fps, "--memory": memory})
     if layer is not None:
         return explaining.explain_layer(net, layer, bits)
-    size = checks.size("256KiB" if board is None else board, "--board")
+    size = checks.size("256KiB" if memory is None else memory, "--memory")
     assert size is not None
     asked = explaining.demand(net, 30.0 if fps is None else fps, size, bits)
     return Explained(asked, explaining.explain(net, bits))
@@ -285,7 +285,7 @@ def energy(
     target: Named | None = None,
     *,
     node: str = "45nm",
-    bits: int | str | None = None,
+    operand: int | str | None = None,
     accumulator: int | str | None = None,
     weight_bits: int | None = None,
     schedule: str | None = None,
@@ -295,8 +295,8 @@ def energy(
     """The energy of an image in microjoules: arithmetic, weights and activations, each figure with a band.
 
     target: an array, a chip or a board, by name, .toml file or record, which computes in 8-bit integers. node:
-    technology, `45nm`, `7nm` or a .toml file. Without a target: bits, accumulator: types of operands and sums, such as
-    8 (the default; 32 for sums), `int8` or `bf16`. schedule: `layerwise` (the default), `stream` or `systolic`: how
+    technology, `45nm`, `7nm` or a .toml file. Without a target: operand, accumulator: types of operands and sums, such
+    as 8 (the default; 32 for sums), `int8` or `bf16`. schedule: `layerwise` (the default), `stream` or `systolic`: how
     often each value is read. memory: that which weights are read from. array: rows and columns of the systolic array,
     64 by default. Raises TargetError for what the technology does not have, and for a target that has no energy.
 
@@ -307,14 +307,19 @@ def energy(
     """
     net, at = checks.graph(net), technology.load(node)
     if target is not None:
-        said = {"--bits": bits, "--accumulator": accumulator, "--weight-bits": weight_bits, "--schedule": schedule}
+        said = {
+            "--operand": operand,
+            "--accumulator": accumulator,
+            "--weight-bits": weight_bits,
+            "--schedule": schedule,
+        }
         none_beside("--target", {**said, "--weight-memory": memory, "--array": array}, TargetError)
         return costing.energy_on(net, machines.found(target, costing.MACHINES, "energy"), at)
     schedule = schedule or "layerwise"
     return energies.energy(
         net,
         at,
-        bits=8 if bits is None else bits,
+        bits=8 if operand is None else operand,
         accumulator=32 if accumulator is None else accumulator,
         weight_bits=weight_bits,
         schedule=schedule,

@@ -2,8 +2,6 @@
 
 from typing import Annotated
 
-import typer
-
 from rillet.cli.app import (
     DATA,
     ClassesOption,
@@ -11,6 +9,7 @@ from rillet.cli.app import (
     WeightsOption,
     names,
     open_named,
+    shared,
 )
 from rillet.cli.forms import Form, command
 from rillet.cli.options import BackendOption, CheckOption, LimitOption
@@ -19,7 +18,7 @@ from rillet.cli.options import BackendOption, CheckOption, LimitOption
 @command
 def evaluate(
     model: ModelArgument,
-    data: Annotated[str, typer.Option("--data", metavar=DATA, help="Labelled pictures, their test part.")],
+    data: Annotated[str, shared("--data", here="Their test part.", metavar=DATA)],
     classes: ClassesOption = None,
     weights: WeightsOption = None,
     backend: BackendOption = "c",

@@ -10,6 +10,7 @@ from rillet.cli.app import (
     ModelArgument,
     WeightsOption,
     open_named,
+    shared,
     status,
 )
 from rillet.cli.forms import Form, command
@@ -23,11 +24,17 @@ if TYPE_CHECKING:
 
 MultipliersOption = Annotated[int | None, typer.Option("--multipliers", min=1, help="Most multipliers of a chip.")]
 IntervalOption = Annotated[int | None, typer.Option("--interval", min=1, help="Initiation interval: cycles per image.")]
-MemoryOption = Annotated[str | None, typer.Option("--memory", metavar="SIZE", help="Most memory on the chip, as 4MiB.")]
-ClockOption = Annotated[str | None, typer.Option("--clock", metavar="FREQUENCY", help="As 200MHz.")]
-ChipBitsOption = Annotated[
-    int | None, typer.Option("--bits", metavar="8|16", help="Bits of weights and values on the chip, 8 if not said.")
+MemoryOption = Annotated[
+    str | None,
+    shared("--memory", here="Weights and buffers must fit.", metavar="SIZE"),
 ]
+ClockOption = Annotated[
+    str | None,
+    typer.Option(
+        "--clock", metavar="FREQUENCY", help="Cycles a second of the chip, as 200MHz. By default its target's."
+    ),
+]
+ChipBitsOption = Annotated[int | None, shared("--bits", here="By default 8, on a chip.", metavar="8|16")]
 CeilOption = Annotated[
     bool,
     typer.Option("--ceil", help="Allow folding factors that do not divide a layer's channels."),

@@ -10,10 +10,10 @@ from rillet.cli.app import (
 )
 from rillet.cli.forms import Form, command
 from rillet.cli.options import (
+    IndexBitsOption,
     LayersOption,
     MoreThanOption,
     NetworkFileOption,
-    SharedBitsOption,
     SparsityOption,
     TestDataOption,
 )
@@ -27,11 +27,11 @@ def compress(
     model: ModelArgument,
     weights: WeightsOption = None,
     sparsity: SparsityOption = None,
-    bits: SharedBitsOption = None,
+    index_bits: IndexBitsOption = None,
     more_than: MoreThanOption = None,
     layers: LayersOption = None,
     out: NetworkFileOption = None,
-    evaluate: TestDataOption = None,
+    data: TestDataOption = None,
     *,
     form: Form,
 ) -> None:
@@ -41,8 +41,8 @@ def compress(
     from rillet.report.analysis_views import compressed_lines
     from rillet.report.tables import write
 
-    asked = changes.CompressOptions(sparsity=sparsity, bits=bits, more_than=more_than, layers=names(layers))
-    made = changes.compress_by(open_named(model, weights=weights).graph, asked, out=out, evaluate=evaluate)
+    asked = changes.CompressOptions(sparsity=sparsity, bits=index_bits, more_than=more_than, layers=names(layers))
+    made = changes.compress_by(open_named(model, weights=weights).graph, asked, out=out, evaluate=data)
 
     def text(console: "Screen") -> None:
         write(console, sizes.sizes(made.size))

@@ -15,6 +15,7 @@ from rillet.cli.app import (
     open_named,
     print_json,
     say,
+    shared,
 )
 from rillet.cli.forms import Form, command
 from rillet.cli.options import (
@@ -26,14 +27,14 @@ from rillet.cli.options import (
     DequantizeOption,
     FoldOption,
     LayerOption,
-    TernaryCountOption,
+    SignsOption,
 )
 from rillet.system.options import Uses, at_most_one
 
 if TYPE_CHECKING:
     from rillet.report.screen import Screen
 
-COUNT = Uses({"counts": ("--convention", "--by", "--bits"), "--ternary": ()})
+COUNT = Uses({"counts": ("--convention", "--by", "--bits"), "--signs": ()})
 KEYS = ("layer", "block", "kind")
 
 
@@ -85,7 +86,7 @@ def count(
     by: ByOption = None,
     weights: WeightsOption = None,
     bits: BitsOption = None,
-    ternary: TernaryCountOption = False,
+    signs: SignsOption = False,
     *,
     form: Form,
 ) -> None:
@@ -93,12 +94,12 @@ def count(
     from rillet.api import analysis
     from rillet.report import counts
 
-    COUNT.check("--ternary" if ternary else "counts", {"--convention": convention, "--by": by, "--bits": bits})
+    COUNT.check("--signs" if signs else "counts", {"--convention": convention, "--by": by, "--bits": bits})
     key = one_of("--by", by or "block", KEYS)
     graph = open_named(model, weights=weights).graph
-    if ternary:
-        signs = analysis.census(graph)
-        form.show(lambda: asdict(signs), lambda console: counts.ternary_text(console, signs))
+    if signs:
+        found = analysis.census(graph)
+        form.show(lambda: asdict(found), lambda console: counts.ternary_text(console, found))
         return
     counted = analysis.count(graph, convention or "macs", bits=bits)
     form.show(lambda: counts.count_record(counted, key), lambda console: counts.count_table(console, counted, key))
@@ -109,7 +110,7 @@ def explain(
     model: ModelArgument,
     layer: LayerOption = None,
     fps: DemandOption = None,
-    board: BoardMemoryOption = None,
+    memory: BoardMemoryOption = None,
     weights: WeightsOption = None,
     bits: BitsOption = None,
     *,
@@ -119,7 +120,7 @@ def explain(
     from rillet.api import analysis
     from rillet.report import counts
 
-    found = analysis.explain(open_named(model, weights=weights).graph, layer, fps=fps, board=board, bits=bits)
+    found = analysis.explain(open_named(model, weights=weights).graph, layer, fps=fps, memory=memory, bits=bits)
 
     def text(console: "Screen") -> None:
         if isinstance(found, analysis.Explanation):
@@ -133,7 +134,7 @@ def explain(
 @command
 def compare(
     models: Annotated[list[str], typer.Argument(metavar="MODEL...", help="Two networks or more.")],
-    bits: Annotated[int, typer.Option("--bits", metavar="8|32", help="Bits of weights and activations.")] = 8,
+    bits: Annotated[int, shared("--bits", here="By default 8.", metavar="8|32")] = 8,
     *,
     form: Form,
 ) -> None:

@@ -18,7 +18,7 @@ from rillet.cli.options import (
     EqualizeOption,
     FewBitsOption,
     FloatOption,
-    LossesOption,
+    LayerErrorsOption,
     MeasureOption,
     NetworkFileOption,
     RoundingOption,
@@ -36,7 +36,7 @@ def quantize(
     data: CalibrationDataOption,
     out: NetworkFileOption = None,
     weights: WeightsOption = None,
-    bits: FewBitsOption = "8",
+    weight_bits: FewBitsOption = "8",
     threshold: ThresholdOption = None,
     real: FloatOption = False,
     rounding: RoundingOption = None,
@@ -46,7 +46,7 @@ def quantize(
     limit: CalibrationLimitOption = None,
     evaluate: MeasureOption = False,
     compare: CompareOption = False,
-    layers: LossesOption = False,
+    layer_errors: LayerErrorsOption = False,
     *,
     form: Form,
 ) -> None:
@@ -54,7 +54,19 @@ def quantize(
     from rillet.api import changes
     from rillet.report.progress import silent
 
-    given = (bits, real, threshold, rounding, calibration, equalize, correct_bias, limit, evaluate, layers, out)
+    given = (
+        weight_bits,
+        real,
+        threshold,
+        rounding,
+        calibration,
+        equalize,
+        correct_bias,
+        limit,
+        evaluate,
+        layer_errors,
+        out,
+    )
     asked = changes.QuantizeOptions(*given, compare)
     graph, work = open_named(model, weights=weights).graph, changes.compare_by if compare else changes.quantize_by
     made = work(graph, data, asked, silent if form.json else None, warn)

@@ -10,6 +10,7 @@ from rillet.cli.app import (
     Progress,
     WeightsOption,
     open_named,
+    shared,
     status,
     warn,
     write,
@@ -24,16 +25,17 @@ def bench(
     model: ModelArgument,
     against: Annotated[
         str | None,
-        typer.Option(
+        shared(
             "--against",
+            here="Of onnxruntime, openvino, litert, ncnn and torch; by default all that are installed.",
             metavar="NAME,NAME",
-            help="Runtimes: onnxruntime, openvino, litert, ncnn, torch; default: all that are installed.",
         ),
     ] = None,
-    threads: Annotated[str, typer.Option("--threads", metavar="N,N", help="Thread counts, such as 1,2.")] = "1",
-    precision: Annotated[
-        str | None, typer.Option("--precision", metavar="f32,int8", help="Number types; default: the network's own.")
-    ] = None,
+    threads: Annotated[
+        str,
+        shared("--threads", here="Several counts with commas, as 1,2.", metavar="N,N"),
+    ] = "1",
+    precision: Annotated[str | None, shared("--precision", metavar="f32,int8")] = None,
     rounds: Annotated[int, typer.Option("--rounds", help="Rounds in which the runtimes take turns.")] = 20,
     target: TargetOption = None,
     weights: WeightsOption = None,
@@ -64,17 +66,13 @@ def bench(
 @command
 def profile(
     model: ModelArgument,
-    precision: Annotated[
-        str | None, typer.Option("--precision", metavar="f32|int8", help="Number types; default: the network's own.")
-    ] = None,
+    precision: Annotated[str | None, shared("--precision", metavar="f32|int8")] = None,
     ram: RamOption = None,
-    threads: Annotated[
-        int, typer.Option("--threads", metavar="N", help="Threads; clocks are read on thread 0 only.")
-    ] = 1,
+    threads: Annotated[int, shared("--threads", here="Clocks are read on thread 0 only.", metavar="N")] = 1,
     runs: Annotated[
         int | None, typer.Option("--runs", help="Inferences to measure; default: for four seconds.")
     ] = None,
-    out: Annotated[Path | None, typer.Option("-o", "--out", metavar="FILE.svg", help="Write a bar chart.")] = None,
+    out: Annotated[Path | None, shared("-o", "--out", here="A bar chart.", metavar="FILE.svg")] = None,
     weights: WeightsOption = None,
     *,
     form: Form,

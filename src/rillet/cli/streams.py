@@ -18,6 +18,7 @@ from rillet.cli.app import (
     open_named,
     print_json,
     say,
+    shared,
     status,
     warn,
 )
@@ -36,7 +37,8 @@ from rillet.cli.forms import Form, command
 from rillet.cli.options import TargetOption
 
 if TYPE_CHECKING:
-    from rillet.api.programs import Answer
+    from rillet import Graph
+    from rillet.api.programs import Answer, Asked
     from rillet.report.screen import Screen
 
 RawOption = Annotated[bool, typer.Option("--raw", help="IMAGE is an array as stored: .npy, or bytes in row order.")]
@@ -68,13 +70,11 @@ SlowerOption = Annotated[
 ]
 ThreadsOption = Annotated[
     int | None,
-    typer.Option("--threads", metavar="N", help="Threads that compute each tile together, with --target host."),
+    shared("--threads", here="They compute each tile together, with --target host.", metavar="N"),
 ]
 
 
-AgainstOption = Annotated[
-    str | None, typer.Option("--against", metavar="litert|tflm|onnxruntime", help="Another runtime as well.")
-]
+AgainstOption = Annotated[str | None, shared("--against", metavar="litert|tflm|onnxruntime")]
 
 
 @command
@@ -101,19 +101,20 @@ def run(
     Without MODEL: the trained network and the photograph that come with Rillet.
     """
     from rillet.api import networks, plans, programs
-    from rillet.report import text as report
 
     said = networks.Preprocessing(labels, resize, numbers("--mean", mean), numbers("--deviation", deviation))
     options = plans.options(target, ram, objective, resident, slower, threads)
-    asked = programs.ask(
-        model,
-        image,
-        options,
-        said,
-        raw=raw,
-        weights=weights,
-        opening=lambda name: open_named(name, said, weights).graph,
-    )
+
+    def opening(name: str) -> "Graph":
+        return open_named(name, said, weights).graph
+
+    _answer(programs.ask(model, image, options, said, raw=raw, weights=weights, opening=opening), form)
+
+
+def _answer(asked: "Asked", form: Form) -> None:
+    """The classes at once, where people read them; then what they took, compared with the reference."""
+    from rillet.report import text as report
+
     with status(f"building and running {asked.model}"):
         answer = asked.answer
     if answer.doubt is not None:
@@ -216,7 +217,7 @@ def plan(
 @app.command()
 def emit(
     model: ModelArgument,
-    out: Annotated[Path, typer.Option("-o", "--out", metavar="DIR", help="Folder for the program.")],
+    out: Annotated[Path, shared("-o", "--out", here="A folder for the program.", metavar="DIR")],
     layout: Annotated[
         Literal["c", "cmake"], typer.Option("--layout", help="Sources alone, or with a CMakeLists.txt.")
     ] = "c",

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from rillet.cli.app import status
+from rillet.cli.app import shared, status
 from rillet.cli.forms import Form, command
 
 TABLES = "alpha|fuseconv|impossible|recompute|narrow|rates|chips|microjoule"
@@ -22,10 +22,12 @@ def table(
     ] = None,
     speedup: Annotated[bool, typer.Option("--speedup", help="With fuseconv: speedups on a systolic array.")] = False,
     array: Annotated[
-        int | None, typer.Option("--array", min=1, help="With --speedup: rows and columns of the array; default 64.")
+        int | None,
+        shared("--array", here="With --speedup.", min=1),
     ] = None,
     node: Annotated[
-        str | None, typer.Option("--node", metavar="45nm|7nm|FILE.toml", help="With microjoule: process technology.")
+        str | None,
+        shared("--node", here="With microjoule.", metavar="45nm|7nm|FILE.toml"),
     ] = None,
     *,
     form: Form,
