@@ -182,6 +182,7 @@ def test_records_are_what_the_commands_print_and_one_line(net: Graph, words: str
     assert json.loads(done.stdout) == json.loads(json_text(record.to_dict()))
     assert "\n" not in repr(record)
     assert len(repr(record)) < 160
+    assert "object at" not in str(record.table())
     assert "<pre" in record._repr_html_()
 
 

@@ -49,7 +49,7 @@ def test_an_option_means_the_same_in_every_command() -> None:
 
 def test_no_function_of_the_command_line_is_long() -> None:
     long = {
-        f"{path.name}: {node.name}": node.end_lineno - node.lineno + 1
+        f"{path.name}: {node.name}": (node.end_lineno or 0) - node.lineno + 1
         for path in sorted(CLI.glob("*.py"))
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.FunctionDef) and (node.end_lineno or 0) - node.lineno >= LONGEST
