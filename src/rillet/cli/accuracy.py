@@ -18,7 +18,7 @@ from rillet.cli.options import BackendOption, CheckOption, LimitOption
 @command
 def evaluate(
     model: ModelArgument,
-    data: Annotated[str, shared("--data", here="Their test part.", metavar=DATA)],
+    data: Annotated[str, shared("--data", here="The test part is used.", metavar=DATA)],
     classes: ClassesOption = None,
     weights: WeightsOption = None,
     backend: BackendOption = "c",

@@ -180,7 +180,9 @@ WeightsOption = Annotated[
 DATA = "cifar10[:DIR]|cifar100[:DIR]|tiny-imagenet|imagefolder:DIR|vww:DIR|DIR"
 ClassesOption = Annotated[
     str | None,
-    typer.Option("--classes", metavar="NAME,...", help="Use only these classes, or outdoor, indoor, combined."),
+    typer.Option(
+        "--classes", metavar="NAME,...", help="Use only these classes, or a group: outdoor, indoor, combined."
+    ),
 ]
 BitsOption = Annotated[int | None, shared("--bits", here="By default the network's own.")]
 

@@ -34,7 +34,7 @@ ClockOption = Annotated[
         "--clock", metavar="FREQUENCY", help="Cycles a second of the chip, as 200MHz. By default its target's."
     ),
 ]
-ChipBitsOption = Annotated[int | None, shared("--bits", here="By default 8, on a chip.", metavar="8|16")]
+ChipBitsOption = Annotated[int | None, shared("--bits", here="Of a chip; by default 8.", metavar="8|16")]
 CeilOption = Annotated[
     bool,
     typer.Option("--ceil", help="Allow folding factors that do not divide a layer's channels."),
@@ -96,7 +96,7 @@ def simulate(
     *,
     form: Form,
 ) -> None:
-    """Runs the planned pipeline cycle by cycle, its rings of just the planned depth; exit code 0 only if it holds."""
+    """Simulates a chip's pipeline cycle by cycle, FIFOs as deep as planned; exit code 0 only if it keeps the plan."""
     from rillet.api import plans
     from rillet.report import pixels
 

@@ -131,7 +131,7 @@ def fit(
     *,
     form: Form,
 ) -> None:
-    """Says whether a network fits a microcontroller, by how much not, and the smallest change that makes it fit.
+    """Tells whether a network fits a microcontroller, what it misses, and the smallest change that makes it fit.
 
     The exit code is 1 where it does not fit, with --all where it fits no board.
     """
@@ -159,7 +159,7 @@ def cost(
     *,
     form: Form,
 ) -> None:
-    """Puts a network on machines of all kinds, side by side: memory, cycles, images a second, energy, and fit.
+    """Compares machines of all kinds for a network: memory, cycles, images a second, energy, and fit.
 
     Each row says at what precision it was computed: arrays and chips have integers alone. The exit code is 1 where the
     network fits none of the machines. With -o page.html: the table, what each column says, where cycles and energy go,

@@ -134,11 +134,11 @@ def explain(
 @command
 def compare(
     models: Annotated[list[str], typer.Argument(metavar="MODEL...", help="Two networks or more.")],
-    bits: Annotated[int, shared("--bits", here="By default 8.", metavar="8|32")] = 8,
+    bits: Annotated[int, shared("--bits", metavar="8|32")] = 8,
     *,
     form: Form,
 ) -> None:
-    """Puts networks side by side: MACs, parameters, bytes layer by layer and streamed, published accuracy."""
+    """Compares networks: MACs, parameters, bytes layer by layer and streamed, published accuracy."""
     from rillet.api import analysis
     from rillet.report import tables
     from rillet.report.progress import silent

@@ -13,7 +13,7 @@ TargetOption = Annotated[
 ]
 BoardBitsOption = Annotated[
     int | None,
-    shared("--bits", here="On a board; by default those of the network.", metavar="8|32"),
+    shared("--bits", here="Of a board; by default the network's own.", metavar="8|32"),
 ]
 """Of fit and cost."""
 NodeOption = Annotated[str, shared("--node", metavar="45nm|7nm|FILE.toml")]
@@ -27,18 +27,21 @@ LimitOption = Annotated[int | None, shared("--limit", min=1)]
 
 ConventionOption = Annotated[
     str | None,
-    shared("--convention", here="macs by default.", metavar="macs|thop-2020|pthflops|slim|keras"),
+    shared("--convention", here="By default macs.", metavar="macs|thop-2020|pthflops|slim|keras"),
 ]
 ByOption = Annotated[
-    str | None, typer.Option("--by", metavar="layer|block|kind", help="How it is summed; by block by default.")
+    str | None,
+    typer.Option("--by", metavar="layer|block|kind", help="Sum by layer, by block (the default), or by kind of layer."),
 ]
 SignsOption = Annotated[
     bool,
-    typer.Option("--signs", help="Only how many weights are ternary or binary, and how many are +, 0 and -."),
+    typer.Option("--signs", help="Count only ternary and binary weights: how many are +, 0 and -."),
 ]
 LayerOption = Annotated[str | None, typer.Option("--layer", metavar="NAME", help="One layer in detail.")]
 DemandOption = Annotated[float | None, shared("--fps", here="30 by default.")]
-BoardMemoryOption = Annotated[str | None, shared("--memory", here="By default 256KiB.", metavar="SIZE")]
+BoardMemoryOption = Annotated[
+    str | None, shared("--memory", here="Weights are compared with it; 256KiB by default.", metavar="SIZE")
+]
 ConvertFileOption = Annotated[
     Path,
     shared("-o", "--out", here="A file ending in .onnx, .rlt, .safetensors or .tflite.", metavar="FILE"),
@@ -60,7 +63,7 @@ DataflowOption = Annotated[
 ]
 CyclesOption = Annotated[
     str,
-    shared("--convention", here="Of cycles (docs/systolic.md).", metavar="exact|scalesim|fuse"),
+    shared("--convention", here="Those of cycles are in docs/systolic.md.", metavar="exact|scalesim|fuse"),
 ]
 HardwareOption = Annotated[
     str | None,
@@ -71,8 +74,12 @@ HardwareOption = Annotated[
 ExactMapsOption = Annotated[
     bool, typer.Option("--exact-maps", help="Use the true output sizes instead of SCALE-Sim's.")
 ]
-SramOption = Annotated[float | None, typer.Option("--sram", help="Bytes a cycle that the on-chip buffers deliver.")]
-DramOption = Annotated[float | None, typer.Option("--dram", help="Bytes a cycle that DRAM delivers.")]
+SramOption = Annotated[
+    float | None, typer.Option("--sram", help="Bytes a cycle that the on-chip buffers deliver; not bounded by default.")
+]
+DramOption = Annotated[
+    float | None, typer.Option("--dram", help="Bytes a cycle that DRAM delivers; not bounded by default.")
+]
 OperandOption = Annotated[
     str | None, typer.Option("--operand", help="Operand type: 8 (the default), 32, int8, bf16, fp32 ...")
 ]
@@ -102,7 +109,9 @@ BoardOption = Annotated[
     shared("--target", here="A board, nano33ble by default.", metavar="NAME|FILE.toml"),
 ]
 AllBoardsOption = Annotated[bool, typer.Option("--all", help="A table of all known boards.")]
-MostWeightBitsOption = Annotated[int | None, shared("--weight-bits", here="As if none had more than this.")]
+MostWeightBitsOption = Annotated[
+    int | None, shared("--weight-bits", here="Wider weights are counted as if they had so many.")
+]
 MachinesOption = Annotated[
     list[str] | None,
     shared("--target", here="May be given several times; all by default.", metavar="NAME|FILE.toml|all"),
@@ -156,7 +165,7 @@ CorrectBiasOption = Annotated[
 CalibrationLimitOption = Annotated[int | None, shared("--limit", here="To calibrate with, 128 by default.", min=1)]
 MeasureOption = Annotated[bool, typer.Option("--evaluate", help="Measure accuracy before and after, on the test part.")]
 CompareOption = Annotated[
-    bool, typer.Option("--compare", help="Only print accuracy and size under both rules and all calibrations.")
+    bool, typer.Option("--compare", help="Instead: accuracy and size under both rounding rules and all calibrations.")
 ]
 LayerErrorsOption = Annotated[
     bool, typer.Option("--layer-errors", help="Show the signal-to-noise ratio of each layer, in decibels.")
@@ -182,8 +191,13 @@ TestDataOption = Annotated[
     str | None,
     shared("--data", here="Top-1 before and after is measured on their test part.", metavar=DATA),
 ]
-BackendOption = Annotated[str, typer.Option("--backend", metavar="reference|c|torch", help="What computes.")]
-CheckOption = Annotated[bool, typer.Option("--check", help="Compare every output of C with the reference's.")]
+BackendOption = Annotated[
+    str,
+    typer.Option(
+        "--backend", metavar="reference|c|torch", help="What computes: the NumPy reference, emitted C, or PyTorch."
+    ),
+]
+CheckOption = Annotated[bool, typer.Option("--check", help="Compare every output of C with the NumPy reference.")]
 
 # -- train -------------------------------------------------------------------------------------------------------------
 
@@ -201,7 +215,9 @@ UpscaleOption = Annotated[
     typer.Option("--upscale", min=1, metavar="SIDE", help="Resize pictures, and the network's input, to this side."),
 ]
 FreezeOption = Annotated[bool, typer.Option("--freeze", help="Train the last layer alone.")]
-TrainTernaryOption = Annotated[bool, typer.Option("--ternary", help="Trained ternary quantisation.")]
+TrainTernaryOption = Annotated[
+    bool, typer.Option("--ternary", help="Train ternary weights (trained ternary quantisation).")
+]
 SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Seed of drawn weights, order and augmentation.")]
 ResumeOption = Annotated[bool, typer.Option("--resume", help="Continue an interrupted run in RUN.")]
 PartLimitOption = Annotated[int | None, shared("--limit", here="Of each part.", min=1)]
@@ -209,7 +225,7 @@ TrainThreadsOption = Annotated[int | None, shared("--threads", here="Of each pro
 ProcessesOption = Annotated[
     int, typer.Option("--processes", min=1, help="Processes on this machine that share each batch.")
 ]
-DeviceOption = Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda", help="What computes.")]
+DeviceOption = Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda", help="Device that PyTorch trains on.")]
 SaveSecondsOption = Annotated[
     float, typer.Option("--save-seconds", min=0.0, help="Seconds between checkpoints; one an epoch in any case.")
 ]

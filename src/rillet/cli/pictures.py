@@ -90,8 +90,8 @@ def draw(
     """Draws a network: blocks wide by channels and high by resolution, skips, MACs and parameters.
 
     With --pipeline and the options of a chip, as plan takes them: the layers over time. With --front: what memory
-    recomputing saves. With --cost: where the cycles on a systolic array or the energy go, or the layers under the roof
-    of a machine.
+    recomputing saves. With --cost: where the cycles on a systolic array or the energy go, or the layers under a
+    machine's roofline.
     """
     chosen = one_of("--format", form or "svg", ("svg", "mermaid"))
     at_most_one({"--pipeline": pipeline, "--front": front, "--cost": cost})

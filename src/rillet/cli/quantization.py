@@ -50,7 +50,7 @@ def quantize(
     *,
     form: Form,
 ) -> None:
-    """Makes a network of 8-bit integers of a float one, by post-training quantisation; large layers of fewer bits."""
+    """Quantises a float network to 8-bit integers after training, or large layers to ternary or binary weights."""
     from rillet.api import changes
     from rillet.report.progress import silent
 

@@ -27,7 +27,7 @@ def bench(
         str | None,
         shared(
             "--against",
-            here="Of onnxruntime, openvino, litert, ncnn and torch; by default all that are installed.",
+            here="Several with commas: onnxruntime, openvino, litert, ncnn, torch; by default all that are installed.",
             metavar="NAME,NAME",
         ),
     ] = None,

@@ -43,13 +43,18 @@ if TYPE_CHECKING:
 
 RawOption = Annotated[bool, typer.Option("--raw", help="IMAGE is an array as stored: .npy, or bytes in row order.")]
 ResizeOption = Annotated[
-    str | None, typer.Option("--resize", metavar="stretch|crop", help="How the picture is fitted.")
+    str | None,
+    typer.Option(
+        "--resize", metavar="stretch|crop", help="Fit the picture to the input by stretching, or by cropping."
+    ),
 ]
 MeanOption = Annotated[
     str | None, typer.Option("--mean", metavar="M[,M,M]", help="The input is (pixel - mean) / deviation.")
 ]
 DeviationOption = Annotated[str | None, typer.Option("--deviation", metavar="D[,D,D]", help="See --mean.")]
-LabelsOption = Annotated[Path | None, typer.Option("--labels", help="Label file, one class a line.")]
+LabelsOption = Annotated[
+    Path | None, typer.Option("--labels", metavar="FILE", help="Names of the classes, one a line.")
+]
 RamOption = Annotated[str | None, typer.Option("--ram", metavar="SIZE", help="Most bytes of activations, as 64KiB.")]
 ResidentOption = Annotated[
     bool,
@@ -57,7 +62,9 @@ ResidentOption = Annotated[
 ]
 ObjectiveOption = Annotated[
     str | None,
-    typer.Option("--objective", metavar="memory|time", help="Least memory (if not said), or least time within --ram."),
+    typer.Option(
+        "--objective", metavar="memory|time", help="What is minimised: memory (the default), or time within --ram."
+    ),
 ]
 SlowerOption = Annotated[
     float | None,
@@ -96,7 +103,7 @@ def run(
     *,
     form: Form,
 ) -> None:
-    """Shows a picture to the streamed C program: its classes, or what the outputs hold; and proves what it took.
+    """Classifies a picture with the streamed C program, and compares outputs and memory with reference and plan.
 
     Without MODEL: the trained network and the photograph that come with Rillet.
     """
@@ -219,7 +226,8 @@ def emit(
     model: ModelArgument,
     out: Annotated[Path, shared("-o", "--out", here="A folder for the program.", metavar="DIR")],
     layout: Annotated[
-        Literal["c", "cmake"], typer.Option("--layout", help="Sources alone, or with a CMakeLists.txt.")
+        Literal["c", "cmake"],
+        typer.Option("--layout", metavar="c|cmake", help="Sources alone, or with a CMakeLists.txt."),
     ] = "c",
     weights: WeightsOption = None,
     ram: RamOption = None,
@@ -228,7 +236,7 @@ def emit(
     slower: SlowerOption = None,
     target: TargetOption = None,
     threads: ThreadsOption = None,
-    prefix: Annotated[str, typer.Option(metavar="NAME", help="What all names of the program begin with.")] = "net",
+    prefix: Annotated[str, typer.Option(metavar="NAME", help="Prefix of all names of the program.")] = "net",
     json_output: JsonOption = False,
 ) -> None:
     """Writes the network as a C99 program with a main.c that reads a raw image."""
