@@ -93,7 +93,7 @@ def sizes(begin: list[str], best: Path, bits: int, data: str, said: list[str]) -
         ("as trained", begin, []),
         ("pruned, not retrained", begin, ["--sparsity", "0.6"]),
         ("pruned and retrained", [str(best)], []),
-        (f"shared, {bits} bits", [str(best)], ["--bits", str(bits)]),
+        (f"shared, {bits} bits", [str(best)], ["--index-bits", str(bits)]),
     ]
     rows: list[dict[str, Any]] = []
     for step, model, more in steps:
