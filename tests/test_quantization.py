@@ -157,7 +157,8 @@ def test_few_bits(bits: str, tmp_path: Path) -> None:
         ([SEEDED, "--data", "random", "--calibration", "x"], "--calibration must be one of minmax, percentile, mse"),
         (
             [SEEDED, "--data", "random", "--compare", "--layer-errors"],
-            "--layer-errors must come with --weight-bits 8 or --weight-bits ternary or --weight-bits binary, got --compare",
+            "--layer-errors must come with --weight-bits 8 or --weight-bits ternary or --weight-bits binary, got "
+            "--compare",
         ),
         (["CLASSES", "--data", "CIFAR", "--evaluate"], "must have 10 classes as cifar10 has, got 7"),
         (["QUANTIZED", "--data", "random"], "input: must be of real numbers to be quantised, got i8"),
