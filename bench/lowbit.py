@@ -1,6 +1,6 @@
 """Prints what weights of one and two bits gain over int8 ones on this machine, layer by layer, in time and in bytes.
 
-usage: python bench/lowbit.py [--rounds N] [--model FILE.rlt]     (a file of `rillet quantize --bits ternary`)
+usage: python bench/lowbit.py [--rounds N] [--model FILE.rlt]     (a file of `rillet quantize --weight-bits ternary`)
 """
 
 import argparse

@@ -136,6 +136,15 @@ def test_records_have_one_line_and_the_json_of_the_commands(
     assert rows._repr_svg_() is None
 
 
+def test_machines_are_records() -> None:
+    for name in rillet.targets():
+        machine = rillet.target(name)
+        assert "\n" not in repr(machine) and len(repr(machine)) < 120
+        assert machine.name in repr(machine) and machine.name in str(machine.table())
+        assert machine.to_dict()["numbers"].keys() == machine.quantities.keys()
+        assert all(one.source.split()[0] in machine._repr_html_() for one in machine.quantities.values())
+
+
 def test_the_summary_has_every_layer_and_the_totals(net: rillet.Graph) -> None:
     text = str(net.summary())
     assert all(node.name in text for node in net.nodes)

@@ -171,7 +171,7 @@ SEEDED = "microbotnet:width=0.32,seed=0"
         pytest.param("fit --target nano33ble", rillet.fit, marks=pytest.mark.slow),
         pytest.param("fit --all", lambda net: rillet.fit(net, "all"), marks=pytest.mark.slow),
         pytest.param("cost --target zcu102", lambda net: rillet.cost(net, "zcu102"), marks=pytest.mark.slow),
-        pytest.param("compress --bits 4", lambda net: rillet.compress(net, bits=4), marks=pytest.mark.slow),
+        pytest.param("compress --index-bits 4", lambda net: rillet.compress(net, index_bits=4), marks=pytest.mark.slow),
     ],
 )
 def test_records_are_what_the_commands_print_and_one_line(net: Graph, words: str, call: Callable[[Graph], Any]) -> None:
@@ -182,6 +182,7 @@ def test_records_are_what_the_commands_print_and_one_line(net: Graph, words: str
     assert json.loads(done.stdout) == json.loads(json_text(record.to_dict()))
     assert "\n" not in repr(record)
     assert len(repr(record)) < 160
+    assert "object at" not in str(record.table())
     assert "<pre" in record._repr_html_()
 
 
@@ -241,13 +242,19 @@ def test_a_network_is_made_again_by_its_name_only_where_that_is_its_name() -> No
         (lambda net: rillet.cost(net, "nano"), "nano: must be a machine; did you mean"),
         (lambda net: rillet.fuse(net, "third"), "fuse must be one of half, full, half50, full50, got 'third'"),
         (lambda net: rillet.resize(net, width=0.5), "width can change in an untrained network only"),
-        (lambda net: rillet.quantize(net, "random", bits=4), "--bits must be one of 8, ternary, binary, got '4'"),
-        (lambda net: rillet.quantize(net, "random", bits="binary", threshold=0.1), "--threshold must come with"),
+        (
+            lambda net: rillet.quantize(net, "random", weight_bits=4),
+            "--weight-bits must be one of 8, ternary, binary, got '4'",
+        ),
+        (lambda net: rillet.quantize(net, "random", weight_bits="binary", threshold=0.1), "--threshold must come with"),
         (
             lambda net: rillet.quantize(net, "random", evaluate=True),
             "must have pictures with labels, got --data random",
         ),
-        (lambda net: rillet.compress(net, more_than=3), "--more-than must come with --sparsity or --bits, got neither"),
+        (
+            lambda net: rillet.compress(net, more_than=3),
+            "--more-than must come with --sparsity or --index-bits, got neither",
+        ),
         (lambda net: rillet.evaluate(net, (BYTES, LABELS), backend="d"), "--backend must be one of .* got 'd'"),
         (lambda net: rillet.train(net, (BYTES, LABELS), "run", recipe="cifar"), "test must be given with data"),
     ],

@@ -248,7 +248,7 @@ def test_count_as_json_and_text() -> None:
 
 
 def test_explain_as_json_and_text() -> None:
-    asked = printed("explain", "mobilenet_v1", "--fps", 10, "--board", "1MiB")
+    asked = printed("explain", "mobilenet_v1", "--fps", 10, "--memory", "1MiB")
     assert asked["demand"]["macs_per_second"] == 5_687_403_520  # type: ignore[index]
     assert printed("explain", "mobilenet_v1", "--layer", "block3.project")["pair"] == [
         "block3.depthwise",
@@ -378,6 +378,13 @@ def test_systolic_and_speedups() -> None:
     rows = printed("table", "fuseconv", "--speedup")["rows"]
     assert len(rows) >= 25  # type: ignore[arg-type]
     assert "rows" in failed("systolic", "mobilenet_v2", "--rows", 0)
+    on = printed("systolic", "mobilenet_v2", "--target", "gemmini_16x16")
+    by_hand = ("--rows", 16, "--columns", 16, "--dataflow", "ws", "--dram", 12.8)
+    assert on == printed("systolic", "mobilenet_v2", *by_hand)
+    words = failed("systolic", "mobilenet_v2", "--target", "gemmini_16x16", "--rows", 16)
+    assert words == "--rows must come without --target, which says it already"
+    words = failed("systolic", "mobilenet_v2", "--target", "zcu102")
+    assert words == "zcu102: must be a systolic array for systolic, as systolic_64x64; got a chip"
     assert "--speedup must come with table fuseconv" in failed("table", "alpha", "--speedup")
 
 
@@ -396,6 +403,17 @@ def test_energy_and_fit() -> None:
     assert len(printed("fit", "mobilenet_v1:width=0.25,resolution=32", "--all")["boards"]) == 9  # type: ignore[arg-type]
     assert "did you mean nano33ble?" in failed("fit", "microbotnet", "--target", "nano33bl")
     assert "45nm" in failed("energy", "microbotnet", "--node", "46nm")
+    chip = printed("energy", "microbotnet:width=0.32", "--target", "zcu102")
+    (row,) = printed("cost", "microbotnet:width=0.32", "--target", "zcu102")["targets"]  # type: ignore[misc]
+    assert (chip["low_uj"], chip["total_uj"], chip["high_uj"]) == (row["low_uj"], row["uj"], row["high_uj"])
+    assert "a floor" in rillet("energy", "microbotnet:width=0.32", "--target", "nano33ble").stdout
+    assert "must be a systolic array, a chip or a board for energy" in failed(
+        "energy", "microbotnet", "--target", "host"
+    )
+    assert "--operand must come without --target" in failed(
+        "energy", "microbotnet", "--target", "zcu102", "--operand", 8
+    )
+    assert "must be a host for bench" in failed("bench", "microbotnet:seed=0", "--target", "zcu102")
 
 
 def test_cost() -> None:
@@ -464,7 +482,7 @@ def test_wrong_words_for_networks() -> None:
     assert "--convention must be one of macs, thop-2020," in failed("count", "mobilenet_v2", "--convention", "flops")
     assert "--by must be one of layer, block, kind" in failed("count", "mobilenet_v2", "--by", "row")
     assert "table must be one of alpha, fuseconv, impossible" in failed("table", "beta")
-    assert "--board must be a size" in failed("explain", "mobilenet_v2", "--board", "big")
+    assert "--memory must be a size" in failed("explain", "mobilenet_v2", "--board", "big")
     assert "or mobilenet_v2:top=false,seed=0 for drawn ones" in failed("verify", "mobilenet_v2:top=false")
     assert "hub:efficientnet_lite0 is trained, or" in failed("verify", "efficientnet_lite0")
     assert "an oracle must be given a file" in failed("verify", "microbotnet:seed=1", "--against", "litert")

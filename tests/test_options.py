@@ -1,7 +1,9 @@
 """Options that do nothing are errors: each option of each command, in each mode, changes the result or is refused."""
 
+import csv
 import hashlib
 import itertools
+import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -59,22 +61,22 @@ HOSTED = ("", "--target portable")
 ON_BOARD = f"--target {BOARD}"
 
 COMMANDS = {
-    "show": Command((FLOAT,), {"--text": "", JSON: ""}),
-    "models": Command(("",), {JSON: ""}),
-    "doctor": Command(("",), {JSON: ""}),
+    "show": Command((FLOAT,), {"--text": "", **TABLES}),
+    "models": Command(("",), {**TABLES}),
+    "doctor": Command(("",), {**TABLES}),
     "count": Command(
-        (FLOAT, f"{FLOAT} --ternary", f"{FLOAT} --by layer"),
-        {"--convention": "pthflops", "--by": "kind", "--bits": "4", "--ternary": "", JSON: ""},
+        (FLOAT, f"{FLOAT} --signs", f"{FLOAT} --by layer"),
+        {"--convention": "pthflops", "--by": "kind", "--bits": "4", "--signs": "", **TABLES},
     ),
     "explain": Command(
         (FLOAT, f"{FLOAT} --layer stem.conv"),
-        {"--layer": "block1.expand", "--fps": "7", "--board": "1MiB", "--bits": "4", JSON: ""},
+        {"--layer": "block1.expand", "--fps": "7", "--memory": "1MiB", "--bits": "4", **TABLES},
     ),
     "compare": Command((f"{FLOAT} {OTHER}",), {"--bits": "32", **TABLES}),
     "convert": Command((f"{FLOAT} -o OUT.rlt", f"{INT8} -o OUT.rlt"), {"--fold": "", "--dequantize": "", JSON: ""}),
     "plan": Command(
         tuple(f"{FLOAT} {mode}" for mode in (*HOSTED, ON_BOARD, *CHIP_MODES, "--multipliers 37 --devices 2")),
-        {"--target": CHIP, "--devices": "3", JSON: "", **PROCESSOR, **PIPELINE},
+        {"--target": CHIP, "--devices": "3", **TABLES, **PROCESSOR, **PIPELINE},
     ),
     "emit": Command(
         tuple(f"{FLOAT} -o OUT {mode}" for mode in (*HOSTED, ON_BOARD)),
@@ -82,20 +84,30 @@ COMMANDS = {
     ),
     "simulate": Command(
         tuple(f"{FLOAT} {mode}" for mode in CHIP_MODES),
-        {"--target": "ice40_up5k", "--images": "2", JSON: "", **PIPELINE},
+        {"--target": "ice40_up5k", "--images": "2", **TABLES, **PIPELINE},
     ),
     "systolic": Command(
-        (FLOAT, f"{FLOAT} --convention scalesim", f"{FLOAT} --convention fuse", f"{FLOAT} --hardware fuse"),
+        (
+            *(FLOAT, f"{FLOAT} --convention scalesim", f"{FLOAT} --convention fuse", f"{FLOAT} --hardware fuse"),
+            f"{FLOAT} --target gemmini_16x16",
+        ),
         {
             **{"--rows": "3", "--columns": "5", "--dataflow": "ws", "--convention": "scalesim", "--hardware": "fuse"},
+            **{"--target": "gemmini_16x16"},
             **{"--exact-maps": "", "--sram": "1", "--dram": "0.5", **TABLES},
         },
     ),
     "energy": Command(
-        (FLOAT, f"{FLOAT} --schedule stream", f"{FLOAT} --schedule systolic"),
+        (FLOAT, f"{FLOAT} --schedule stream", f"{FLOAT} --schedule systolic", f"{FLOAT} --target {CHIP}"),
         {
-            **{"--node": "7nm", "--bits": "fp32", "--accumulator": "8", "--weight-bits": "2", "--schedule": "stream"},
-            **{"--weight-memory": "sram_1MB", "--array": "3", JSON: ""},
+            **{
+                "--node": "7nm",
+                "--operand": "fp32",
+                "--accumulator": "8",
+                "--weight-bits": "2",
+                "--schedule": "stream",
+            },
+            **{"--weight-memory": "sram_1MB", "--array": "3", "--target": "systolic_64x64", **TABLES},
         },
     ),
     "fit": Command(
@@ -131,22 +143,38 @@ COMMANDS = {
         },
     ),
     "compress": Command(
-        (f"{FLOAT} -o OUT.rlt", f"{FLOAT} --sparsity 0.5 --more-than 10", f"{FLOAT} --bits 3 --layers block1.expand"),
+        (
+            f"{FLOAT} -o OUT.rlt",
+            f"{FLOAT} --sparsity 0.5 --more-than 10",
+            f"{FLOAT} --index-bits 3 --layers block1.expand",
+        ),
         {
-            **{"--sparsity": "0.8", "--bits": "2", "--more-than": "40", "--layers": "block1.project"},
-            **{"-o": "OUT.onnx", "--evaluate": "nowhere", **TABLES},
+            **{"--sparsity": "0.8", "--index-bits": "2", "--more-than": "40", "--layers": "block1.project"},
+            **{"-o": "OUT.onnx", "--data": "nowhere", **TABLES},
         },
     ),
     "quantize": Command(
         tuple(
             f"{FLOAT} --data random --limit 2 {mode}"
-            for mode in ("-o OUT.rlt", "--compare", "--layers", "--bits ternary -o OUT.rlt", "--bits binary -o OUT.rlt")
+            for mode in (
+                "-o OUT.rlt",
+                "--compare",
+                "--layer-errors",
+                "--weight-bits ternary -o OUT.rlt",
+                "--weight-bits binary -o OUT.rlt",
+            )
         )
-        + tuple(f"{FLOAT} --data random --bits {bits} --float -o OUT.rlt" for bits in ("ternary", "binary")),
+        + tuple(f"{FLOAT} --data random --weight-bits {bits} --float -o OUT.rlt" for bits in ("ternary", "binary")),
         {
-            **{"-o": "OUT2.rlt", "--bits": "ternary", "--threshold": "0.6", "--float": "", "--rounding": "fixed_point"},
+            **{
+                "-o": "OUT2.rlt",
+                "--weight-bits": "ternary",
+                "--threshold": "0.6",
+                "--float": "",
+                "--rounding": "fixed_point",
+            },
             **{"--calibration": "minmax", "--equalize": "", "--correct-bias": "", "--limit": "1", "--evaluate": ""},
-            **{"--compare": "", "--layers": "", **TABLES},
+            **{"--compare": "", "--layer-errors": "", **TABLES},
         },
         (("rillet.runtime.quantization.accuracy", "accuracy"), ("rillet.runtime.quantization.check_classes", "none")),
     ),
@@ -165,7 +193,7 @@ COMMANDS = {
     ),
     "bench": Command(
         (FLOAT,),
-        {"--against": "torch", "--threads": "2", "--precision": "int8", "--rounds": "3"},
+        {"--against": "torch", "--threads": "2", "--precision": "int8", "--rounds": "3", "--target": "portable"},
         (("rillet.api.measuring.measure", "call"),),
     ),
     "profile": Command(
@@ -213,6 +241,15 @@ DEMANDS = {
 """What an option asks for and holds without it: a demand that is met, not one that is ignored."""
 FORMS = {"run", "verify", "bench", "profile", "evaluate", "train"}
 """Their results are stood in for, so how they are printed is tested elsewhere."""
+
+
+PROSE = {
+    "convert": "writes a file, and says so",
+    "draw": "prints a picture",
+    "emit": "writes files, and says how to build them",
+    "train": "writes a run, and says where it is; its rows are log.csv",
+}
+"""Commands that print no table: of --csv, --markdown and --json they have the last."""
 
 
 class _Called(RilletError):
@@ -378,6 +415,24 @@ def test_every_option_does_something_or_is_refused(name: str, folder: Path, monk
         if not any(sweep.tells(mode, one) for one in said):
             idle.append(f"{name} {mode} {said[0]}")
     assert not idle, "\n".join(["does nothing:", *idle])
+
+
+def test_every_command_that_prints_a_table_prints_it_in_every_form(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A law of all commands, declared once (cli/forms.py): the CSV has one width a table, the Markdown is a table."""
+    forms = set(TABLES)
+    assert {name for name in COMMANDS if not forms <= set(options(name))} == PROSE.keys()
+    assert all(set(options(name)) & forms == {JSON} for name in PROSE)
+    for name in sorted(COMMANDS.keys() - FORMS - PROSE.keys()):
+        sweep, mode = Sweep(name, folder, monkeypatch), COMMANDS[name].modes[0]
+        code, rows, _ = sweep.result(f"{mode} --csv")
+        assert sweep.result(f"{mode} --json")[0] == sweep.result(f"{mode} --markdown")[0] == code, name
+        for table in str(rows).split("\n\n"):
+            assert len({len(row) for row in csv.reader(table.splitlines())}) == 1, (name, table)
+        *_, markdown = str(sweep.result(f"{mode} --markdown")[1]).partition("| ")
+        assert markdown.splitlines()[1].startswith("|--"), name
+        assert isinstance(json.loads(str(sweep.result(f"{mode} --json")[1])), dict), name
 
 
 def test_plans_refuse_what_their_kind_has_no_use_for() -> None:

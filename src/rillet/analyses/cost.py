@@ -14,7 +14,7 @@ A multiply-accumulate is two operations.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cached_property
 
@@ -44,6 +44,9 @@ BITS = 8
 MACHINES = (ArrayMachine, StreamChip, Board)
 KINDS = (Kind.ARRAY, Kind.CHIP, Kind.BOARD)
 """What a network can be costed on, as classes and as kinds: a host's time is measured (bench), not modelled."""
+
+
+_FLOOR = "a floor: a board's instructions are not counted, of which no table prints the energy"
 
 
 class MachineKind(StrEnum):
@@ -326,7 +329,8 @@ def energy_on(graph: Graph, machine: Machine | None, technology: Technology) -> 
             plan = plan_pixels(without_weights(graph), chip=machine)
             return energy(plan.graph, technology, schedule=Schedule.STREAM, plan=plan)
         case Board() | None:
-            return energy(graph, technology, schedule=Schedule.STREAM, plan=least_plan(stored_at(graph, BITS)))
+            found = energy(graph, technology, schedule=Schedule.STREAM, plan=least_plan(stored_at(graph, BITS)))
+            return found if machine is None else replace(found, notes=(*found.notes, _FLOOR))
 
 
 def on_array(graph: Graph, machine: ArrayMachine) -> Systolic:

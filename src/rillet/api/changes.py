@@ -116,7 +116,7 @@ def quantize(
     net: Graph,
     data: Data,
     *,
-    bits: int | str = 8,
+    weight_bits: int | str = 8,
     rule: str | None = None,
     calibration: str | None = None,
     equalize: bool = False,
@@ -132,7 +132,7 @@ def quantize(
     """A network of 8-bit integers of a float one, by post-training quantisation; the record's `graph` is the network.
 
     data: pictures to calibrate with (the training part of a name; `random` for noise); with labels where `evaluate`
-    measures top-1 before and after, on the test part of a name. bits: of a weight, 8, `ternary` or `binary`; real: then
+    measures top-1 before and after, on the test part of a name. weight_bits: 8, `ternary` or `binary`; real: then
     all else stays float32. threshold: what becomes 0 of weights that become ternary, as a fraction of the greatest.
     rule: how results are rounded, `shift` (the default) or `fixed_point`. calibration: how ranges are chosen, `minmax`,
     `percentile` (the default) or `mse`. equalize: channels are evened out across layers before. correct_bias: the mean
@@ -147,7 +147,7 @@ def quantize(
     (4, True)
     """
     asked = QuantizeOptions(
-        bits=str(bits),
+        bits=str(weight_bits),
         real=real,
         threshold=threshold,
         rounding=rule,
@@ -270,7 +270,7 @@ def compress(
     net: Graph,
     *,
     sparsity: float | None = None,
-    bits: int | None = None,
+    index_bits: int | None = None,
     more_than: int | None = None,
     layers: Sequence[str] = (),
     out: "str | PathLike[str] | None" = None,
@@ -278,17 +278,18 @@ def compress(
 ) -> Compressed:
     """A network pruned and with shared weights, and its size dense, packed and coded; without either, its size alone.
 
-    sparsity: the fraction of each layer's weights that become zero, the least ones. bits: at most 2**bits values a
-    layer, beside zero. more_than: layers of so few weights stay as they are, 1000 by default. layers: these instead of
-    all large ones. out: a file for the network. evaluate: labelled pictures (the test part of a name) on which top-1 is
-    measured before and after. Raises GraphError for a network without weights, and for what does not go together.
+    sparsity: the fraction of each layer's weights that become zero, the least ones. index_bits: at most 2**index_bits
+    values a layer, beside zero. more_than: layers of so few weights stay as they are, 1000 by default. layers: these
+    instead of all large ones. out: a file for the network. evaluate: labelled pictures (the test part of a name) on
+    which top-1 is measured before and after. Raises GraphError for a network without weights, and for what does not go
+    together.
 
     >>> import rillet
-    >>> made = rillet.compress(rillet.load("microbotnet:width=0.32,seed=0"), sparsity=0.5, bits=4)
+    >>> made = rillet.compress(rillet.load("microbotnet:width=0.32,seed=0"), sparsity=0.5, index_bits=4)
     >>> made.size.coded_bytes < made.size.dense_bytes / 4
     True
     """
-    asked = CompressOptions(sparsity=sparsity, bits=bits, more_than=more_than, layers=tuple(layers))
+    asked = CompressOptions(sparsity=sparsity, bits=index_bits, more_than=more_than, layers=tuple(layers))
     return compress_by(net, asked, out=out, evaluate=evaluate)
 
 

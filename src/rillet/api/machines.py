@@ -1,13 +1,19 @@
 """Machines by name: what there is, and one with the sources of its numbers."""
 
+from os import PathLike
 from pathlib import Path
+from typing import Any, TypeVar
 
 from rillet.errors import TargetError
 from rillet.targets import catalogue
 from rillet.targets.catalogue import Kind, Target, kind_of
 from rillet.targets.writing import to_toml
 
-__all__ = ["Kind", "Target", "kind_of", "target", "targets", "to_toml"]
+__all__ = ["Kind", "Named", "Target", "find", "found", "kind_of", "label", "target", "targets", "to_toml"]
+
+Named = str | PathLike[str] | Target
+"""A machine as every function takes it: a name, a TOML file, or a record."""
+_T = TypeVar("_T", bound=Target)
 
 
 def target(name: str | Path) -> Target:
@@ -33,6 +39,26 @@ def targets(kind: str | None = None) -> tuple[str, ...]:
     ('fuse_64x64', 'gemmini_16x16', 'systolic_64x64')
     """
     return catalogue.names(tuple(Kind) if kind is None else kind)
+
+
+def find(machine: Named) -> Target:
+    """The machine of a name, a TOML file or a record; raises TargetError for what is none."""
+    given: Any = machine
+    if isinstance(given, Target):
+        return given
+    if not isinstance(given, str | PathLike):
+        raise TargetError(f"target must be a machine's name, a .toml file or a Target, got {type(given).__name__}")
+    return catalogue.load(str(given))
+
+
+def found(machine: Named, kinds: tuple[type[_T], ...], what: str) -> _T:
+    """As `find`, of one of `kinds`, which have an answer for `what`; raises TargetError that says which do."""
+    return catalogue.need(find(machine), kinds, what, label(machine))
+
+
+def label(machine: Named) -> str:
+    """What a machine was asked for by."""
+    return machine.name if isinstance(machine, Target) else str(machine)
 
 
 def _named(name: object) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from rillet.api import checks, networks
+from rillet.api.machines import Named, found
 from rillet.bench.peers import find, ours
 from rillet.bench.peers.files import Given
 from rillet.bench.profile import Profile
@@ -12,6 +13,7 @@ from rillet.bench.rounds import Bench, forms
 from rillet.bench.rounds import bench as measure
 from rillet.errors import GraphError
 from rillet.ir.graph import Graph
+from rillet.targets.host import Host
 
 if TYPE_CHECKING:
     from rillet.bench.peers import Peer
@@ -25,13 +27,16 @@ def bench(
     threads: Sequence[int] = (1,),
     precisions: Sequence[str] | None = None,
     rounds: int = 20,
+    target: Named | None = None,
     progress: Callable[[int, int], None] = lambda _, __: None,
 ) -> Bench:
     """Rillet beside other runtimes, taking turns, each under its own best settings (docs/bench.md).
 
     against: names with commas between; all that are installed if None. precisions: `f32`, `int8`; the network's own if
-    None. Raises Unsupported for a runtime that is not installed, GraphError for a network without weights.
+    None. target: the host that Rillet's program is made for, this machine by default. Raises Unsupported for a runtime
+    that is not installed, GraphError for a network without weights, TargetError for a machine that is no host.
     """
+    host = None if target is None else found(target, (Host,), "bench")
     net, peers = networks.with_weights(checks.graph(net)), find(against)
     path = networks.file_of(net)
     given = None
@@ -47,6 +52,7 @@ def bench(
         rounds=rounds,
         given=given,
         torch_script=_torch_script(peers),
+        host=host,
         progress=progress,
     )
 

@@ -3,17 +3,19 @@
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal, TypedDict, Unpack, overload
 
 from rillet.api import checks, networks
-from rillet.errors import GraphError, TargetError, Unsupported
+from rillet.api.machines import Named, find
+from rillet.errors import GraphError, Unsupported
 from rillet.ir.graph import Graph
 from rillet.plan.options import PlanOptions
 from rillet.plan.pipeline.plan import PixelPlan
 from rillet.plan.rows.plan import RowPlan
 from rillet.system.record import Record
-from rillet.targets.catalogue import Target
-from rillet.targets.catalogue import load as load_target
+from rillet.targets.boards import Board
+from rillet.targets.chips import StreamChip
+from rillet.targets.host import Host
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -25,7 +27,7 @@ LAYOUTS = ("c", "cmake")
 
 
 def options(
-    target: "str | PathLike[str] | Target | None" = None,
+    target: Named | None = None,
     ram: str | int | None = None,
     objective: str | None = None,
     resident: bool = False,
@@ -46,7 +48,7 @@ def options(
         if value is not None:
             checks.count(value, what)
     return PlanOptions(
-        target=as_target(target),
+        target=None if target is None else find(target),
         ram_bytes=checks.size(ram, "--ram"),
         objective=objective,
         resident=resident,
@@ -64,7 +66,7 @@ def options(
 
 
 def chip_options(
-    target: "str | PathLike[str] | Target | None" = None,
+    target: Named | None = None,
     interval: int | None = None,
     multipliers: int | None = None,
     memory: str | int | None = None,
@@ -86,19 +88,67 @@ def chip_options(
     )
 
 
-def as_target(target: "str | PathLike[str] | Target | None") -> Target | None:
-    """The machine of a name, a TOML file or a record; raises TargetError for what is none."""
-    given: Any = target
-    if given is None or isinstance(given, Target):
-        return given
-    if not isinstance(given, str | PathLike):
-        raise TargetError(f"target must be a machine's name, a .toml file or a Target, got {type(given).__name__}")
-    return load_target(str(given))
+class RowWords(TypedDict, total=False):
+    """What may be asked of a row plan beside its RAM."""
+
+    objective: str | None
+    resident: bool
+    max_slowdown: float | None
+    threads: int | None
 
 
+class ChipWords(TypedDict, total=False):
+    """What may be asked of a chip's plan beside its interval and its multipliers."""
+
+    memory: str | int | None
+    clock: str | float | None
+    bits: int | None
+    ceil: bool
+    recompute: "str | Iterable[str] | None"
+    devices: int | None
+
+
+@overload
 def plan(
     net: Graph,
-    target: "str | PathLike[str] | Target | None" = None,
+    target: Named | None = None,
+    *,
+    interval: int,
+    multipliers: int | None = None,
+    **more: Unpack[ChipWords],
+) -> PixelPlan: ...
+@overload
+def plan(
+    net: Graph, target: Named | None = None, *, multipliers: int, interval: None = None, **more: Unpack[ChipWords]
+) -> PixelPlan: ...
+@overload
+def plan(net: Graph, target: Named | None = None, *, ram: str | int, **more: Unpack[RowWords]) -> RowPlan: ...
+@overload
+def plan(net: Graph, target: Host | Board | None = None, *, ram: None = None, **more: Unpack[RowWords]) -> RowPlan: ...
+@overload
+def plan(net: Graph, target: StreamChip, **more: Unpack[ChipWords]) -> PixelPlan: ...
+@overload
+def plan(
+    net: Graph,
+    target: Named | None = None,
+    *,
+    ram: str | int | None = None,
+    objective: str | None = None,
+    resident: bool = False,
+    max_slowdown: float | None = None,
+    threads: int | None = None,
+    interval: int | None = None,
+    multipliers: int | None = None,
+    memory: str | int | None = None,
+    clock: str | float | None = None,
+    bits: int | None = None,
+    ceil: bool = False,
+    recompute: "str | Iterable[str] | None" = None,
+    devices: int | None = None,
+) -> RowPlan | PixelPlan: ...
+def plan(
+    net: Graph,
+    target: Named | None = None,
     *,
     ram: str | int | None = None,
     objective: str | None = None,
@@ -115,6 +165,9 @@ def plan(
     devices: int | None = None,
 ) -> RowPlan | PixelPlan:
     """When each layer fires and where each value lies: a RowPlan for a host or a board, a PixelPlan for a chip.
+
+    What takes a plan (`emit`, `compile`, `verify`, `simulate`, `draw`) takes either, and says which it needs. A type
+    checker knows which it is by `ram`, `interval` or `multipliers`, by a record as target, and where there is none.
 
     target: a machine by name (`host`, `stm32f746`, `zcu102`), a .toml file or a record; without one, any processor.
     ram: most bytes of activations, as `64KiB`. objective: `memory` or `time`. resident: the whole input lies in the
@@ -199,7 +252,7 @@ class Emitted(Record):
 
 
 def emit(
-    made: RowPlan,
+    made: RowPlan | PixelPlan,
     folder: "str | PathLike[str]",
     *,
     prefix: str = "net",
@@ -221,15 +274,15 @@ def emit(
     from rillet.backends.c.flags import build_line, cmake_text, run_line
     from rillet.system.folders import write_folder
 
-    made, out = checks.row_plan(made), checks.path(folder, "folder")
+    rows, out = checks.row_plan(made), checks.path(folder, "folder")
     if layout not in LAYOUTS:
         raise GraphError(f"layout must be one of {', '.join(LAYOUTS)}, got {layout!r}")
-    networks.with_weights(made.graph)
-    files = emit_c(made, prefix=prefix)
+    networks.with_weights(rows.graph)
+    files = emit_c(rows, prefix=prefix)
     if layout == "cmake":
-        files["CMakeLists.txt"] = cmake_text(made, prefix)
+        files["CMakeLists.txt"] = cmake_text(rows, prefix)
     write_folder(out, files)
-    return Emitted(out, tuple(sorted(files)), made.arena_bytes, build_line(made, prefix), run_line(made, out, prefix))
+    return Emitted(out, tuple(sorted(files)), rows.arena_bytes, build_line(rows, prefix), run_line(rows, out, prefix))
 
 
 @dataclass(frozen=True, repr=False)
@@ -260,7 +313,7 @@ class Simulated(Record):
         return f"Simulated({how}, {self.plan.graph.name!r}, {self.measured!r})"
 
 
-def simulate(made: PixelPlan, images: int = 3) -> Simulated:
+def simulate(made: RowPlan | PixelPlan, images: int = 3) -> Simulated:
     """Runs a chip's pipeline cycle by cycle, images back to back, with rings of just the planned depth.
 
     Raises TargetError for a plan that is none of a chip, BuildError without a C compiler.
@@ -272,8 +325,8 @@ def simulate(made: PixelPlan, images: int = 3) -> Simulated:
     """
     from rillet.simulation.pipeline import simulate as run
 
-    made = checks.pixel_plan(made)
-    return Simulated(made, run(made, checks.count(images, "images")))
+    pixels = checks.pixel_plan(made)
+    return Simulated(pixels, run(pixels, checks.count(images, "images")))
 
 
 class Svg(str):

@@ -1,21 +1,23 @@
 """Programs: plans compiled and run, and their outputs proved against the reference and other runtimes."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rillet.api import checks, networks, plans
+from rillet.api.machines import Named
 from rillet.errors import GraphError, TargetError
 from rillet.ir.graph import Array, Graph
 from rillet.plan.options import PlanOptions
+from rillet.plan.pipeline.plan import PixelPlan
 from rillet.plan.rows.plan import RowPlan
 from rillet.system.options import Uses
 from rillet.targets.boards import Board
-from rillet.targets.catalogue import Target
 from rillet.targets.catalogue import load as load_target
+from rillet.targets.writing import to_toml
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -74,7 +76,7 @@ class Program:
 
 
 def compile(  # rillet.compile, as torch.compile
-    what: RowPlan | Graph, target: "str | PathLike[str] | Target | None" = None, *, threads: int | None = None
+    what: RowPlan | PixelPlan | Graph, target: Named | None = None, *, threads: int | None = None
 ) -> Program:
     """The program of a row plan, or of a network planned for a host (`host` if none is named), ready to be called.
 
@@ -95,7 +97,7 @@ def compile(  # rillet.compile, as torch.compile
 
 
 def verify(
-    what: RowPlan | Graph,
+    what: RowPlan | PixelPlan | Graph,
     inputs: int = 10,
     against: str | None = None,
     progress: Callable[[int], None] | None = None,
@@ -127,7 +129,7 @@ def verify(
 
 def verify_on_board(
     what: RowPlan | Graph,
-    target: "str | PathLike[str] | Target",
+    target: Named,
     inputs: int = 10,
     progress: Callable[[int], None] | None = None,
 ) -> "CoreVerification":
@@ -227,4 +229,7 @@ class Asked:
         from rillet.runtime.identity import identity
 
         found = identity(self.model, self.said, self.weights)
-        return None if found is None else (*found, repr(options or self.options))
+        asked = options or self.options
+        machine = "" if asked.target is None else to_toml(asked.target)
+        words = [getattr(asked, one.name) for one in fields(asked) if one.name != "target"]
+        return None if found is None else (*found, machine, repr(words))

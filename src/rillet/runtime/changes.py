@@ -15,20 +15,20 @@ from rillet.transforms.statistics import Calibration
 
 BITS = ("8", "ternary", "binary")
 CALIBRATION_IMAGES = 128
-_INTEGERS = ("--rounding", "--calibration", "--correct-bias", "--limit", "--evaluate", "--layers", "-o")
+_INTEGERS = ("--rounding", "--calibration", "--correct-bias", "--limit", "--evaluate", "--layer-errors", "-o")
 QUANTIZE = Uses(
     {
-        "--bits 8": (*_INTEGERS, "--equalize"),
+        "--weight-bits 8": (*_INTEGERS, "--equalize"),
         "--compare": ("--correct-bias", "--limit", "--equalize"),
-        "--bits ternary": (*_INTEGERS, "--threshold"),
-        "--bits binary": _INTEGERS,
-        "--bits ternary --float": ("--threshold", "--evaluate", "-o"),
-        "--bits binary --float": ("--evaluate", "-o"),
+        "--weight-bits ternary": (*_INTEGERS, "--threshold"),
+        "--weight-bits binary": _INTEGERS,
+        "--weight-bits ternary --float": ("--threshold", "--evaluate", "-o"),
+        "--weight-bits binary --float": ("--evaluate", "-o"),
     }
 )
 """What is made, and which options go with it."""
 _WHICH = ("--layers", "--more-than")
-COMPRESS = Uses({"--sparsity": _WHICH, "--bits": _WHICH, "neither": ()})
+COMPRESS = Uses({"--sparsity": _WHICH, "--index-bits": _WHICH, "neither": ()})
 
 
 def one_of(option: str, word: str, words: tuple[str, ...]) -> str:
@@ -65,14 +65,14 @@ class QuantizeOptions:
     """Both rules with each calibration are measured instead."""
 
     def __post_init__(self) -> None:
-        few = one_of("--bits", self.bits, BITS) != "8"
+        few = one_of("--weight-bits", self.bits, BITS) != "8"
         if few and self.compare:
-            raise GraphError(f"--compare must come with --bits 8, got {self.bits}")
+            raise GraphError(f"--compare must come with --weight-bits 8, got {self.bits}")
         if not few and self.real:
-            raise GraphError("--float must come with --bits ternary or binary, got 8")
+            raise GraphError("--float must come with --weight-bits ternary or binary, got 8")
         if self.limit is not None and self.limit < 1:
             raise GraphError(f"--limit must be at least 1, got {self.limit}")
-        mode = "--compare" if self.compare else f"--bits {self.bits}{' --float' if self.real else ''}"
+        mode = "--compare" if self.compare else f"--weight-bits {self.bits}{' --float' if self.real else ''}"
         QUANTIZE.check(
             mode,
             {
@@ -84,7 +84,7 @@ class QuantizeOptions:
                 "--correct-bias": self.correct_bias,
                 "--limit": self.limit,
                 "--evaluate": self.evaluate,
-                "--layers": self.layers,
+                "--layer-errors": self.layers,
             },
         )
         one_of("--rounding", self.rounding or "shift", tuple(rule.value for rule in Rule))
@@ -121,7 +121,7 @@ class CompressOptions:
     """These instead of all large ones."""
 
     def __post_init__(self) -> None:
-        mode = "--sparsity" if self.sparsity is not None else "--bits" if self.bits is not None else "neither"
+        mode = "--sparsity" if self.sparsity is not None else "--index-bits" if self.bits is not None else "neither"
         COMPRESS.check(mode, {"--layers": self.layers, "--more-than": self.more_than})
 
 

@@ -133,7 +133,7 @@ def with_few_bits(graph: Graph, bits: str, threshold: float | None = None) -> tu
     """
     check_float(fold(graph))
     if threshold is not None and bits == "binary":
-        raise GraphError("--threshold must come with --bits ternary, got binary")
+        raise GraphError("--threshold must come with --weight-bits ternary, got binary")
     wanted = (DType.BINARY,) if bits == "binary" else (DType.TERNARY, DType.BINARY)
     if any(isinstance(node.op, Conv) and node.op.weights in wanted for node in pack(fold(graph)).nodes):
         if threshold is not None:

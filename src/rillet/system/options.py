@@ -35,6 +35,13 @@ def at_most_one(said: Mapping[str, object]) -> None:
         raise GraphError(f"one of {_listed(said)} must be given, got {' and '.join(got)}")
 
 
+def none_beside(option: str, said: Mapping[str, object], error: type[RilletError] = GraphError) -> None:
+    """Raises `error` for an option that is said although `option`, which is said too, has it already."""
+    for other, value in said.items():
+        if is_said(value):
+            raise error(f"{other} must come without {option}, which says it already")
+
+
 def _listed(words: Iterable[str]) -> str:
     *most, last = words
     return f"{', '.join(most)} and {last}"

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from rillet.system.record import Record
 from rillet.targets import cores, reading
 from rillet.targets.cores import Core
 from rillet.targets.host import KERNELS
@@ -16,8 +17,8 @@ _REQUIRED = ("name", "core", *NUMBERS)
 KEYS = ("name", "core", "kernels", *NUMBERS)
 
 
-@dataclass(frozen=True, slots=True)
-class Board:
+@dataclass(frozen=True, slots=True, repr=False)
+class Board(Record):
     """A microcontroller: where code and weights lie, where activations lie, and how fast it multiplies."""
 
     key: str
@@ -39,6 +40,10 @@ class Board:
     def cortex(self) -> Core | None:
         """Its core, where that is a Cortex-M; None for others."""
         return cores.find(self.core)
+
+    def __repr__(self) -> str:
+        memory = f"{self.ram_bytes:,} B RAM, {self.flash_bytes:,} B flash"
+        return f"<Board {self.name}: {self.core}, {memory}, {self.clock_hz / 1e6:g} MHz>"
 
 
 def names() -> tuple[str, ...]:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from rillet.system.record import Record
 from rillet.targets import reading
 from rillet.targets.quantity import Quantity, quantity
 
@@ -14,8 +15,8 @@ _REQUIRED = KEYS[:4]
 _WHOLE = ("multipliers", "memory_bits", "weights_per_multiplier")
 
 
-@dataclass(frozen=True, slots=True)
-class StreamChip:
+@dataclass(frozen=True, slots=True, repr=False)
+class StreamChip(Record):
     """A chip whose multipliers stand in the stream: how many, how fast, and what memory is beside them."""
 
     name: str
@@ -52,6 +53,9 @@ class StreamChip:
     def _whole(self, key: str) -> int | None:
         found = self.quantities.get(key)
         return None if found is None else int(found.value)
+
+    def __repr__(self) -> str:
+        return f"<StreamChip {self.name}: {self.multipliers:,} multipliers, {self.clock_hz / 1e6:g} MHz>"
 
 
 def names() -> tuple[str, ...]:
