@@ -186,11 +186,15 @@ def companions(processes: int, words: Sequence[str]) -> AbstractContextManager[o
     return parallel.companions(processes, words)
 
 
-def download(data: str, progress: Advance) -> None:
-    """Fetches a data set that has a public address into the cache; raises GraphError for one that has none."""
+def download(data: str, progress: Advance | None = None) -> None:
+    """Downloads a data set that has a public address into the cache; raises GraphError for one that has none.
+
+    progress: takes bytes done and bytes in all.
+    """
     from rillet.data import archives
 
     archive = archives.ARCHIVES.get(data)
     if archive is None:
         raise GraphError(f"--download must come with --data {', '.join(archives.ARCHIVES)}, got {data}")
-    archives.fetch(archive, progress)
+    with shown("downloading", progress) as advance:
+        archives.fetch(archive, advance)

@@ -275,13 +275,15 @@ def compress(
     layers: Sequence[str] = (),
     out: "str | PathLike[str] | None" = None,
     evaluate: Data | None = None,
+    progress: Advance | None = None,
 ) -> Compressed:
     """A network pruned and with shared weights, and its size dense, packed and coded; without either, its size alone.
 
     sparsity: the fraction of each layer's weights that become zero, the least ones. bits: at most 2**bits values a
     layer, beside zero. more_than: layers of so few weights stay as they are, 1000 by default. layers: these instead of
     all large ones. out: a file for the network. evaluate: labelled pictures (the test part of a name) on which top-1 is
-    measured before and after. Raises GraphError for a network without weights, and for what does not go together.
+    measured before and after. progress: takes steps done (coding, and each measurement), and how many there are. Raises
+    GraphError for a network without weights, and for what does not go together.
 
     >>> import rillet
     >>> made = rillet.compress(rillet.load("microbotnet:width=0.32,seed=0"), sparsity=0.5, bits=4)
@@ -289,11 +291,16 @@ def compress(
     True
     """
     asked = CompressOptions(sparsity=sparsity, bits=bits, more_than=more_than, layers=tuple(layers))
-    return compress_by(net, asked, out=out, evaluate=evaluate)
+    return compress_by(net, asked, out=out, evaluate=evaluate, progress=progress)
 
 
 def compress_by(
-    net: Graph, asked: CompressOptions, *, out: "str | PathLike[str] | None" = None, evaluate: Data | None = None
+    net: Graph,
+    asked: CompressOptions,
+    *,
+    out: "str | PathLike[str] | None" = None,
+    evaluate: Data | None = None,
+    progress: Advance | None = None,
 ) -> Compressed:
     """`compress` with its options in one record."""
     from rillet.analyses.coding import network_size
@@ -313,13 +320,16 @@ def compress_by(
         chosen = prunable_layers(net, asked.more_than, asked.layers)
         made = made if asked.sparsity is None else prune(made, asked.sparsity, chosen)
         made = made if asked.bits is None else share(made, asked.bits, chosen)
-    with shown("coding"):
-        size = network_size(made)
     more: dict[str, Any] = {}
-    if test is not None:
-        with shown("measuring accuracy"):
+    with shown("compressing", progress) as advance:
+        steps = 1 if test is None else 2 if made is net else 3
+        size = network_size(made)
+        advance(1, steps)
+        if test is not None:
             after = work.accuracy(made, test)
+            advance(2, steps)
             more = {"top1": after, "top1_before": after if made is net else work.accuracy(net, test)}
+            advance(steps, steps)
     if out is not None:
         path = checks.path(out, "out")
         more |= {"file": str(path), "file_bytes": save(made, path)}

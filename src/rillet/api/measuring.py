@@ -1,6 +1,6 @@
 """Time on this machine: beside other runtimes, and layer by layer."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rillet.api import checks, networks
@@ -12,6 +12,7 @@ from rillet.bench.rounds import Bench, forms
 from rillet.bench.rounds import bench as measure
 from rillet.errors import GraphError
 from rillet.ir.graph import Graph
+from rillet.report.progress import Advance, shown
 
 if TYPE_CHECKING:
     from rillet.bench.peers import Peer
@@ -25,12 +26,13 @@ def bench(
     threads: Sequence[int] = (1,),
     precisions: Sequence[str] | None = None,
     rounds: int = 20,
-    progress: Callable[[int, int], None] = lambda _, __: None,
+    progress: Advance | None = None,
 ) -> Bench:
     """Rillet beside other runtimes, taking turns, each under its own best settings (docs/bench.md).
 
     against: names with commas between; all that are installed if None. precisions: `f32`, `int8`; the network's own if
-    None. Raises Unsupported for a runtime that is not installed, GraphError for a network without weights.
+    None. progress: takes measurements done, and how many there are. Raises Unsupported for a runtime that is not
+    installed, GraphError for a network without weights.
     """
     net, peers = networks.with_weights(checks.graph(net)), find(against)
     path = networks.file_of(net)
@@ -39,16 +41,17 @@ def bench(
         from rillet.importers.tflite import load_with_tensors
 
         given = Given(path, load_with_tensors(path).input_order)
-    return measure(
-        net,
-        peers,
-        threads=threads,
-        precisions=precisions,
-        rounds=rounds,
-        given=given,
-        torch_script=_torch_script(peers),
-        progress=progress,
-    )
+    with shown("measuring", progress) as advance:
+        return measure(
+            net,
+            peers,
+            threads=threads,
+            precisions=precisions,
+            rounds=rounds,
+            given=given,
+            torch_script=_torch_script(peers),
+            progress=advance,
+        )
 
 
 def thread_counts(text: str) -> tuple[int, ...]:

@@ -1,6 +1,6 @@
 """Networks: opened, made of PyTorch modules, written, run by the reference."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from os import PathLike
 from pathlib import Path
@@ -13,6 +13,7 @@ from rillet.errors import GraphError, RilletWarning
 from rillet.ir.graph import Array, Graph, ImageSpec
 from rillet.ir.text import print_graph as print_graph
 from rillet.models.specifier import Preprocessing, split
+from rillet.report.progress import Advance, shown
 
 if TYPE_CHECKING:
     import torch
@@ -36,7 +37,7 @@ def load(
     resize: str | None = None,
     mean: Sequence[float] | float | None = None,
     deviation: Sequence[float] | float | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Advance | None = None,
 ) -> Graph:
     """A network by a file (.tflite, .onnx, .rlt), `hub:NAME`, or a name of the zoo with `:key=value,...` behind it.
 
@@ -52,16 +53,16 @@ def load(
         name = checks.path(name, "model")
     label_file = None if labels is None else checks.path(labels, "labels")
     checkpoint = None if weights is None else checks.path(weights, "weights")
-    return opened(
-        name, Preprocessing(label_file, resize, _numbers(mean), _numbers(deviation)), checkpoint, progress
-    ).graph
+    said = Preprocessing(label_file, resize, _numbers(mean), _numbers(deviation))
+    with shown("downloading", progress, at_once=False) as advance:
+        return opened(name, said, checkpoint, advance).graph
 
 
 def opened(
     name: str | Path,
     said: Preprocessing | None = None,
     weights: Path | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Advance | None = None,
 ) -> "Model":
     """As `load`: the graph, and the file that it came from."""
     from rillet.models.opening import open_model

@@ -11,6 +11,7 @@ from rillet.ir.graph import Graph
 from rillet.plan.options import PlanOptions
 from rillet.plan.pipeline.plan import PixelPlan
 from rillet.plan.rows.plan import RowPlan
+from rillet.report.progress import Advance, shown
 from rillet.system.record import Record
 from rillet.targets.catalogue import Target
 from rillet.targets.catalogue import load as load_target
@@ -260,10 +261,11 @@ class Simulated(Record):
         return f"Simulated({how}, {self.plan.graph.name!r}, {self.measured!r})"
 
 
-def simulate(made: PixelPlan, images: int = 3) -> Simulated:
+def simulate(made: PixelPlan, images: int = 3, *, progress: Advance | None = None) -> Simulated:
     """Runs a chip's pipeline cycle by cycle, images back to back, with rings of just the planned depth.
 
-    Raises TargetError for a plan that is none of a chip, BuildError without a C compiler.
+    progress: takes cycles simulated, and how many are planned. Raises TargetError for a plan that is none of a chip,
+    BuildError without a C compiler.
 
     >>> import rillet
     >>> made = rillet.plan(rillet.load("mobilenet_v1:width=0.25,resolution=32,seed=0,classes=10"), interval=4096)
@@ -273,7 +275,8 @@ def simulate(made: PixelPlan, images: int = 3) -> Simulated:
     from rillet.simulation.pipeline import simulate as run
 
     made = checks.pixel_plan(made)
-    return Simulated(made, run(made, checks.count(images, "images")))
+    with shown("simulating", progress) as advance:
+        return Simulated(made, run(made, checks.count(images, "images"), progress=advance))
 
 
 class Svg(str):

@@ -5,13 +5,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rillet.api import checks, networks, plans
 from rillet.errors import GraphError, TargetError
 from rillet.ir.graph import Array, Graph
 from rillet.plan.options import PlanOptions
 from rillet.plan.rows.plan import RowPlan
+from rillet.report.progress import Advance, shown
 from rillet.system.options import Uses
 from rillet.targets.catalogue import Target
 from rillet.targets.catalogue import load as load_target
@@ -71,37 +72,46 @@ class Program:
 
 
 def compile(  # rillet.compile, as torch.compile
-    what: RowPlan | Graph, target: "str | PathLike[str] | Target | None" = None, *, threads: int | None = None
+    what: RowPlan | Graph,
+    target: "str | PathLike[str] | Target | None" = None,
+    *,
+    threads: int | None = None,
+    progress: Advance | None = None,
 ) -> Program:
     """The program of a row plan, or of a network planned for a host (`host` if none is named), ready to be called.
 
-    Compiled programs are kept in the cache. Raises GraphError for a network without weights, TargetError for a chip,
-    BuildError without a C compiler.
+    Compiled programs are kept in the cache. progress: takes steps done (planning, compiling), and how many there are.
+    Raises GraphError for a network without weights, TargetError for a chip, BuildError without a C compiler.
 
     >>> import numpy, rillet
     >>> program = rillet.compile(rillet.load("mobilenet_v1:width=0.25,resolution=32,seed=0,classes=10"), threads=1)
     >>> program(numpy.zeros((32, 32, 3), numpy.float32))[0].shape
     (1, 1, 10)
     """
-    if isinstance(what, Graph):
-        return Program(plans.row_planned(what, plans.options(target or "host", threads=threads)))
-    made = checks.row_plan(what)
-    if target is not None or threads is not None:
+    if not isinstance(what, Graph) and (target is not None or threads is not None):
         raise TargetError("target and threads must come with a Graph, got a plan, which has its own")
-    return Program(made)
+    with shown("compiling", progress) as advance:
+        if isinstance(what, Graph):
+            made = plans.row_planned(what, plans.options(target or "host", threads=threads))
+        else:
+            made = checks.row_plan(what)
+        advance(1, 2)
+        program = Program(made)
+        advance(2, 2)
+    return program
 
 
 def verify(
     what: RowPlan | Graph,
     inputs: int = 10,
     against: str | None = None,
-    progress: Callable[[int], None] | None = None,
+    progress: Advance | None = None,
 ) -> "Verification":
     """Compares reference, C program and another runtime byte for byte on seeded random inputs.
 
     what: a row plan, or a network, planned for the least memory. against: `litert` or `tflm` for a network loaded from
-    a .tflite file, `onnxruntime` for an .onnx file. progress: takes the number of inputs done. Raises Unsupported where
-    that runtime is not installed or has nothing to run.
+    a .tflite file, `onnxruntime` for an .onnx file. progress: takes inputs done, and how many there are. Raises
+    Unsupported where that runtime is not installed or has nothing to run.
 
     >>> import rillet
     >>> net = rillet.load("mobilenet_v1:width=0.25,resolution=32,seed=0,classes=10")
@@ -118,8 +128,12 @@ def verify(
         from rillet.importers.tflite import load_with_tensors
 
         imported = load_with_tensors(path)
-    more: dict[str, Any] = {} if progress is None else {"progress": progress}
-    return compare(made, checks.count(inputs, "inputs"), path=path, imported=imported, against=against, **more)
+    count = checks.count(inputs, "inputs")
+    with shown("verifying", progress) as advance:
+        told: Advance = advance
+        return compare(
+            made, count, path=path, imported=imported, against=against, progress=lambda done: told(done, count)
+        )
 
 
 RUN = Uses({"a picture": ("--resize", "--mean", "--deviation"), "--raw": ()})

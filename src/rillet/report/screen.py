@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rich.console import Console, ConsoleOptions, RenderResult
+from rich.live import Live
 from rich.padding import Padding
 from rich.table import Table as RichTable
 from rich.text import Text
@@ -28,6 +29,19 @@ class Screen(Console):
     def __init__(self, *, stderr: bool = False, width: int | None = None, whole: bool = False) -> None:
         super().__init__(stderr=stderr, width=width, markup=False, emoji=False, highlight=False)
         self.whole = whole
+
+    live = 0
+    """Bars and spinners that are on the terminal now."""
+
+    def set_live(self, live: Live) -> bool:
+        """As Rich's; counts it."""
+        Screen.live += 1
+        return super().set_live(live)
+
+    def clear_live(self) -> None:
+        """As Rich's; counts it."""
+        Screen.live -= 1
+        super().clear_live()
 
     def render_str(self, text: str, **said: Any) -> Text:
         """`text` as it may be shown, in the style and justification that are `said`."""

@@ -21,7 +21,7 @@ class Rate:
     utilisation: float
     ceil_multipliers: int
     """With foldings that do not divide."""
-    owned_multipliers: int
+    unshared_multipliers: int
     """With one weight a multiplier."""
     line_buffer_values: int
     skip_values: int
@@ -65,7 +65,7 @@ def _rate(graph: Graph, interval: int) -> Rate:
         multipliers=made.multipliers,
         utilisation=made.utilisation,
         ceil_multipliers=plan_pixels(graph, interval=interval, ceil=True).multipliers,
-        owned_multipliers=made.owned_multipliers,
+        unshared_multipliers=made.unshared_multipliers,
         line_buffer_values=made.line_buffer_values,
         skip_values=made.skip_values,
         hold_values=made.hold_values,

@@ -43,7 +43,7 @@ def rescaled(node: Node, source: Node) -> bool:
 def keeps_bytes(plan: RowPlan, node: Node) -> bool:
     """True where a table would give every byte back: int8 and uint8 of one scale, kept alike."""
     same = np.arange(256, dtype=np.uint8)
-    return bool(plan.flipped) and np.array_equal(lookup_table(plan.graph, node), same)
+    return bool(plan.sign_flipped) and np.array_equal(lookup_table(plan.graph, node), same)
 
 
 def lookup_table(graph: Graph, node: Node) -> Array:

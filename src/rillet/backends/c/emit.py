@@ -64,7 +64,7 @@ def emit(plan: RowPlan, profile: bool = False, prefix: str = DEFAULT) -> dict[st
     stored = as_stored(plan)
     arrays = program_arrays(stored, plan.graph) | _outside_rows(stored)
     used = {header for s in plan.segments for stage in s.stages for header in _headers(stored, stage)}
-    if plan.flipped:
+    if plan.sign_flipped:
         used.add("rows.h")
     more = [*(["threads.h"] if plan.threads > 1 else []), *(["profile.h"] if profile else [])]
     vectors = [f"vector_{plan.host.kernels}.h"] if plan.host is not None and plan.host.kernels in VECTORS else []
@@ -139,7 +139,7 @@ def _trace(plan: RowPlan) -> str:
         together = "  rillet_did(&self->place), rillet_together(&self->place); \\\n"
         alone = "  if (self->place.part == 0) \\\n  "
     flipped = ""
-    if plan.flipped:
+    if plan.sign_flipped:
         flipped = (
             "/* The same for bytes that are kept with their first bit flipped. */\n"
             "#define SEEN_FLIPPED(index, at, from, n, bytes) \\\n"

@@ -47,7 +47,7 @@ def _finish(plan: RowPlan) -> list[str]:
     flips = [
         f"  rillet_flip(at_{node.name}(self, 0), at_{node.name}(self, 0), {node.type.bytes});"
         for _, node in outputs_of(plan)
-        if node.name in plan.flipped
+        if node.name in plan.sign_flipped
     ]
     if plan.threads > 1:
         return [
@@ -63,7 +63,7 @@ def _stored_row(plan: RowPlan, to: str) -> str:
     """Keeps a row of the caller's."""
     source = input_of(plan)
     values = source.shape.width * source.shape.channels
-    if source.name in plan.flipped and not lends_image(plan):
+    if source.name in plan.sign_flipped and not lends_image(plan):
         return f"  rillet_flip(row, {to}, {values});"
     copy = f"memcpy({to}, row, {values} * sizeof *row);"
     return f"  if ({to} != row) {copy}" if plan.resident else f"  {copy}"
@@ -127,7 +127,7 @@ def _one_thread(plan: RowPlan, profile: bool) -> list[str]:
     lines += ["void net_push_row(net_context *net, const net_input_t *row)", "{", "  net_context *const self = net;"]
     lines += [f"  if (self->made.of_{name} >= {shape.pixels}) return;"]
     if plan.resident:
-        kind = "(net_input_t *)" if source.name in plan.flipped else ""
+        kind = "(net_input_t *)" if source.name in plan.sign_flipped else ""
         lines += [
             f"  net_input_t *const here = {kind}at_{name}(self, self->made.of_{name});",
             _stored_row(plan, "here"),
@@ -238,7 +238,7 @@ def _several_threads(plan: RowPlan, profile: bool) -> list[str]:
     ]
     here = f"at_{name}(self, self->made.of_{name}{f' + net->gathered * {shape.width}' if several else ''})"
     if plan.resident:
-        kind = "(net_input_t *)" if source.name in plan.flipped else ""
+        kind = "(net_input_t *)" if source.name in plan.sign_flipped else ""
         lines += [
             f"  net_input_t *const here = {kind}{here};",
             _stored_row(plan, "here"),
@@ -347,7 +347,7 @@ def entry_points(plan: RowPlan, profile: bool) -> str:
 
 def _as(plan: RowPlan, node: Node, kind: str) -> str:
     """The cast from the type that a value is kept in, where that is another."""
-    return f"({kind} *)" if node.name in plan.flipped else ""
+    return f"({kind} *)" if node.name in plan.sign_flipped else ""
 
 
 def _batch(plan: RowPlan) -> list[str]:

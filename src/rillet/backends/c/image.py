@@ -23,7 +23,7 @@ def reads_pushed(plan: RowPlan) -> bool:
 def lends_image(plan: RowPlan) -> bool:
     """True where net_run needs no copy of the rows: all that reads the image copies rows to a band of its own.
 
-    Such an image is kept as the caller gives it, flipped or not; the band has its rows as the program stores values.
+    Such an image is kept as the caller gives it, and the band copies rows with the sign bits that the program stores.
     Others could read past its end.
     """
     source = input_of(plan)

@@ -76,7 +76,7 @@ def named(plan: RowPlan) -> Named:
         graph=graph,
         segments=tuple(_segment(segment, places) for segment in plan.segments),
         buffers=buffers,
-        flipped=frozenset(words[name] for name in plan.flipped),
+        sign_flipped=frozenset(words[name] for name in plan.sign_flipped),
     )
     return Named(made, {words[name]: shown(name) for name in words}, graph.name)
 

@@ -197,7 +197,7 @@ def _band(plan: RowPlan, node: Node, stage: Stage) -> Body:
     padding = f"{op.window.padding[3]}, (uint8_t *)in"
     row = f"row + {first}" if first else "row"
     given = lends_image(plan) and source.name == input_of(plan).name
-    flip = int(given and source.name in plan.flipped)
+    flip = int(given and source.name in plan.sign_flipped)
     lines = [f"    rillet_band(window, at_{at}(self, 0), {fill}, {flip}, {row}, {rows}, {padding});"]
     if stage.split is Split.ROWS:
         width = node.shape.width

@@ -55,7 +55,7 @@ def stage_text(known: Named, plan: RowPlan, segment: Segment, stage: Stage) -> s
     constants, ready, lines = body(plan, segment, node, stage)
     if plan.threads > 1:
         ready, lines = _shared(plan, segment, stage, ready, lines)
-    seen = "SEEN_FLIPPED" if node.name in plan.flipped else "SEEN"
+    seen = "SEEN_FLIPPED" if node.name in plan.sign_flipped else "SEEN"
     readers = [s.node for s in segment.stages if node.name in graph.by_name[s.node].inputs]
     after = [f"    self->made.of_{name} += n;"] + [f"    run_{r}(self);" for r in readers]
     return "\n".join(

@@ -204,12 +204,12 @@ class HostPlanner(RowPlanner):
         return evenness(channel_units(node, choice, self.host.kernels), self.threads)
 
     def finish(self, plan: RowPlan) -> RowPlan:
-        """Adds the host, and which values it keeps flipped."""
+        """Adds the host, and which values it stores with the sign bit flipped."""
         if self.host.kernels not in VECTORS:
             return replace(plan, host=self.host, threads=self.threads)
         other = DType.I8 if VECTORS[self.host.kernels].byte is DType.U8 else DType.U8
-        flipped = frozenset(node.name for node in self.nodes if node.type.dtype is other)
-        return replace(plan, host=self.host, flipped=flipped, threads=self.threads)
+        sign_flipped = frozenset(node.name for node in self.nodes if node.type.dtype is other)
+        return replace(plan, host=self.host, sign_flipped=sign_flipped, threads=self.threads)
 
 
 @dataclass(frozen=True, slots=True)

@@ -138,7 +138,7 @@ class PixelPlan(Record):
     """From the first input pixel to the last output value of one image in an idle machine."""
     frames: int
     """Images after which all repeats itself, and every ring has been as full as it gets."""
-    owned_multipliers: int
+    unshared_multipliers: int
     """Multipliers at this interval if none were time-multiplexed over weights (docs/impossible.md)."""
     resident_bits: int
     """Bits of weights, biases and constants."""

@@ -146,7 +146,7 @@ class Planner:
             narrow=self.narrow,
             latency_cycles=_latency(self.graph, times),
             frames=max(times.frames, *(frames for _, frames in depths)),
-            owned_multipliers=sum(f.multipliers for f in convs),
+            unshared_multipliers=sum(f.multipliers for f in convs),
             resident_bits=self.resident_bits,
             weights_per_multiplier=self.each_holds,
         )

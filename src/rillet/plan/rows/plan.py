@@ -154,7 +154,7 @@ class RowPlan(Record):
     """True where the whole input image lies in the arena; else its rows are pushed in, from the caller's memory."""
     host: Host | None = None
     """The machine whose kernels it uses; None for the portable ones."""
-    flipped: frozenset[str] = frozenset()
+    sign_flipped: frozenset[str] = frozenset()
     """Tensors stored with the sign bit flipped (int8 as uint8, offset by 128, or the reverse), because the host's dot
     product instruction takes activations of that type.
     """

@@ -135,7 +135,7 @@ def rates_table(name: str, rows: Sequence[Rate]) -> Table:
             f"{row.multipliers:,}",
             _percent(row.utilisation),
             f"{row.ceil_multipliers:,}",
-            f"{row.owned_multipliers:,}",
+            f"{row.unshared_multipliers:,}",
             *(f"{n:,}" for n in (row.line_buffer_values, row.skip_values, row.hold_values, row.fifo_values)),
             f"{row.latency_cycles:,}",
             _or_none(row.measured_interval_cycles),
