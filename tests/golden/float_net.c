@@ -1,7 +1,7 @@
 /* random, planned as rows: 2 segments.
 
    Each stage makes a few pixels as soon as the window that they need is there, then lets its readers run.
-   Segments follow one another; only whole maps pass between them. */
+   Segments follow one another; only full tensors pass between them. */
 /* Written by Rillet VERSION, planned as rows. SHA-256 of graph and weights:
    ef815eb8ab44aad691536ebe4c16911dae54d03cc420a55bb27e82dd7a6a3f5c. */
 #include "net.h"
@@ -15,7 +15,7 @@
 #include <string.h>
 
 #ifdef NET_TRACE
-/* One whole map for each value, filled as its pixels are made. */
+/* One full tensor for each value, filled as its pixels are made. */
 uint8_t *net_trace[6];
 #define SEEN(index, at, from, n, bytes) \
   for (int32_t seen = 0; seen < n; seen++) \
@@ -40,14 +40,14 @@ static inline float *at_n0(const net_context *self, int32_t i)
   return (float *)(void *)(self->arena + 304) + (int32_t)((uint32_t)i % 19) * 3;
 }
 
-/* n5: 1x1x5, whole map, 20 bytes */
+/* n5: 1x1x5, full tensor, 20 bytes */
 static inline float *at_n5(const net_context *self, int32_t i)
 {
   (void)i;
   return (float *)(void *)(self->arena);
 }
 
-/* n4: 1x1x4, whole map, 16 bytes */
+/* n4: 1x1x4, full tensor, 16 bytes */
 static inline float *at_n4(const net_context *self, int32_t i)
 {
   (void)i;

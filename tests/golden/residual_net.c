@@ -1,7 +1,7 @@
 /* random, planned as rows: 2 segments.
 
    Each stage makes a few pixels as soon as the window that they need is there, then lets its readers run.
-   Segments follow one another; only whole maps pass between them. */
+   Segments follow one another; only full tensors pass between them. */
 /* Written by Rillet VERSION, planned as rows. SHA-256 of graph and weights:
    78a21f643aa5a9db175cb4d0e3765b34502cff61c1ca841978bb249fe0d7cc5a. */
 #include "net.h"
@@ -13,7 +13,7 @@
 #include <string.h>
 
 #ifdef NET_TRACE
-/* One whole map for each value, filled as its pixels are made. */
+/* One full tensor for each value, filled as its pixels are made. */
 uint8_t *net_trace[5];
 #define SEEN(index, at, from, n, bytes) \
   for (int32_t seen = 0; seen < n; seen++) \
@@ -34,13 +34,13 @@ static const int8_t outside_i8_39[2] = {
 39,39,
 };
 
-/* n3: 6x6x2, whole map, 72 bytes */
+/* n3: 6x6x2, full tensor, 72 bytes */
 static inline int8_t *at_n3(const net_context *self, int32_t i)
 {
   return (int8_t *)(void *)(self->arena) + i * 2;
 }
 
-/* n4: 6x6x2, whole map, 72 bytes */
+/* n4: 6x6x2, full tensor, 72 bytes */
 static inline int8_t *at_n4(const net_context *self, int32_t i)
 {
   return (int8_t *)(void *)(self->arena + 72) + i * 2;

@@ -1,7 +1,7 @@
 /* random, planned as rows: 1 segments.
 
    Each stage makes a few pixels as soon as the window that they need is there, then lets its readers run.
-   Segments follow one another; only whole maps pass between them. */
+   Segments follow one another; only full tensors pass between them. */
 /* Written by Rillet VERSION, planned as rows. SHA-256 of graph and weights:
    e52484675f7ebeb397bb411f4e47c779912a7fdeec8a07eb356f714fdb105122. */
 #include "net.h"
@@ -13,7 +13,7 @@
 #include <string.h>
 
 #ifdef NET_TRACE
-/* One whole map for each value, filled as its pixels are made. */
+/* One full tensor for each value, filled as its pixels are made. */
 uint8_t *net_trace[3];
 #define SEEN(index, at, from, n, bytes) \
   for (int32_t seen = 0; seen < n; seen++) \
@@ -26,7 +26,7 @@ static const int8_t outside_i8_m93[3] = {
 -93,-93,-93,
 };
 
-/* n2: 6x8x5, whole map, 240 bytes */
+/* n2: 6x8x5, full tensor, 240 bytes */
 static inline int8_t *at_n2(const net_context *self, int32_t i)
 {
   return (int8_t *)(void *)(self->arena) + i * 5;

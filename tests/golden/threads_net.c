@@ -1,7 +1,7 @@
 /* random, planned as rows: 3 segments.
 
    Each stage makes whole rows as soon as the window that they need is there, then lets its readers run.
-   Segments follow one another; only whole maps pass between them. */
+   Segments follow one another; only full tensors pass between them. */
 /* Written by Rillet VERSION, planned as rows for avx2. SHA-256 of graph and weights:
    4e7f0fc81ca92d59c82a35925edc978e38f513df60df29ac0fff213bc6cb556f. */
 #include "net.h"
@@ -21,7 +21,7 @@
 #include <string.h>
 
 #ifdef NET_TRACE
-/* One whole map for each value, filled as its pixels are made. */
+/* One full tensor for each value, filled as its pixels are made. */
 uint8_t *net_trace[6];
 #define SEEN(index, at, from, n, bytes) \
   rillet_did(&self->place), rillet_together(&self->place); \
@@ -40,7 +40,7 @@ uint8_t *net_trace[6];
 #define SEEN_FLIPPED SEEN
 #endif
 
-/* n1: 6x8x4, whole map, 192 bytes */
+/* n1: 6x8x4, full tensor, 192 bytes */
 static inline uint8_t *at_n1(const net_thread *self, int32_t i)
 {
   return self->arena + 256 + i * 4;
@@ -54,7 +54,7 @@ static inline uint8_t *at_n0(const net_thread *self, int32_t i)
   return self->arena + 448 + i * 3;
 }
 
-/* n3: 6x8x4, whole map, 192 bytes */
+/* n3: 6x8x4, full tensor, 192 bytes */
 static inline uint8_t *at_n3(const net_thread *self, int32_t i)
 {
   return self->arena + i * 4;
@@ -66,7 +66,7 @@ static inline uint8_t *at_n2(const net_thread *self, int32_t i)
   return self->arena + 448 + i * 4;
 }
 
-/* n5: 1x1x5, whole map, 5 bytes */
+/* n5: 1x1x5, full tensor, 5 bytes */
 static inline uint8_t *at_n5(const net_thread *self, int32_t i)
 {
   (void)i;

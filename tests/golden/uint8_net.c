@@ -1,7 +1,7 @@
 /* random, planned as rows: 2 segments.
 
    Each stage makes a few pixels as soon as the window that they need is there, then lets its readers run.
-   Segments follow one another; only whole maps pass between them. */
+   Segments follow one another; only full tensors pass between them. */
 /* Written by Rillet VERSION, planned as rows. SHA-256 of graph and weights:
    b49071352210545077f167108d34237f89ea61138d4d20094c91959e312efc18. */
 #include "net.h"
@@ -15,7 +15,7 @@
 #include <string.h>
 
 #ifdef NET_TRACE
-/* One whole map for each value, filled as its pixels are made. */
+/* One full tensor for each value, filled as its pixels are made. */
 uint8_t *net_trace[6];
 #define SEEN(index, at, from, n, bytes) \
   for (int32_t seen = 0; seen < n; seen++) \
@@ -44,14 +44,14 @@ static inline uint8_t *at_n0(const net_context *self, int32_t i)
   return self->arena + 76 + (int32_t)((uint32_t)i % 19) * 3;
 }
 
-/* n5: 1x1x5, whole map, 5 bytes */
+/* n5: 1x1x5, full tensor, 5 bytes */
 static inline uint8_t *at_n5(const net_context *self, int32_t i)
 {
   (void)i;
   return self->arena;
 }
 
-/* n4: 1x1x4, whole map, 4 bytes */
+/* n4: 1x1x4, full tensor, 4 bytes */
 static inline uint8_t *at_n4(const net_context *self, int32_t i)
 {
   (void)i;

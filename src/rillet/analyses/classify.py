@@ -29,7 +29,7 @@ class Value:
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """An output in real numbers: a quantised one's stored values less the zero point, times the scale."""
+    """An output in float32: a quantised one's stored values less the zero point, times the scale."""
 
     name: str
     shape: tuple[int, int, int]

@@ -8,7 +8,7 @@ have integers alone: 8 bits of values and weights (a chip fewer, for a network w
 - A chip that streams runs the pixel plan with the least interval within its multipliers and memory. It fits where
   there is one: no weight is ever loaded again.
 - A board runs the row plan with the least arena; its cycles are MACs x published cycles a MAC, with their band. It fits
-  where RAM and flash hold all. What is published are cycles of 8-bit kernels: nothing is said of the time of floats.
+  where RAM and flash hold all. What is published are cycles of 8-bit kernels: float32 times are not estimated.
 
 A multiply-accumulate is two operations.
 """
@@ -72,7 +72,7 @@ class Cost:
     weight_bytes: int
     """Weights and biases; on a board all of flash, code among it."""
     activation_bytes: int | None
-    """Whole maps on an array, rings on a chip, RAM on a board."""
+    """Full tensors on an array, rings on a chip, RAM on a board."""
     fits: bool
     misses: tuple[str, ...]
     """Why it does not fit, a sentence each."""

@@ -38,7 +38,7 @@ class Schedule(StrEnum):
     """When each weight is read, and where from."""
 
     LAYERWISE = "layerwise"
-    """Layer by layer: weights from DRAM into a buffer, once an image; whole maps between the layers."""
+    """Layer by layer: weights from DRAM into a buffer, once an image; full tensors between the layers."""
     STREAM = "stream"
     """Under a row or pixel plan: weights stay in their memory on the chip, activations in rings."""
     SYSTOLIC = "systolic"
@@ -69,8 +69,8 @@ def traffic_of(made: Systolic) -> dict[str, Traffic]:
 
 
 def traffic_under(graph: Graph, schedule: str, array: int | None = None) -> dict[str, Traffic] | None:
-    """What `energy` needs for a schedule: the traffic on an array of `array` x `array` elements (64 if not said) under
-    `systolic`, else None; raises TargetError where a size is said for another schedule.
+    """What `energy` needs for a schedule: the traffic on an array of `array` x `array` elements (64 by default) under
+    `systolic`, else None; raises TargetError where a size is given for another schedule.
     """
     if schedule == Schedule.SYSTOLIC:
         side = 64 if array is None else array

@@ -50,7 +50,7 @@ class Fit:
     own_precision: str
     """What the network is by itself."""
     bits: int
-    """Of activations: 32 for real numbers."""
+    """Bits of an activation: 32 for float32."""
     weight_bits: int
     """Of the widest weights."""
     fits: bool
@@ -58,7 +58,7 @@ class Fit:
     """Arena of the row plan with the least, counters and stack."""
     arena_bytes: int
     layerwise_bytes: int
-    """The arena layer by layer, whole maps and all."""
+    """The arena layer by layer, full tensors and all."""
     ram_limit: int
     ram_spare: int
     """Bytes left over; negative where some are missing."""

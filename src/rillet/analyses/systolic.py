@@ -35,7 +35,7 @@ class Dataflow(StrEnum):
 
 
 class Convention(StrEnum):
-    """Whose cycles are counted."""
+    """The cycle-count model."""
 
     EXACT = "exact"
     """A fold takes T + r + c - 2 cycles (T values stream skewed past r x c elements), partial folds their own r and c.

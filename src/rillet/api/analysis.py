@@ -1,4 +1,4 @@
-"""What a network computes, weighs and costs: counted, compared, explained, and put on machines."""
+"""Analyses of a network: counts, comparisons, explanations, and its cost and fit on targets."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -35,7 +35,7 @@ PICTURES = ("systolic", "energy", "roofline")
 
 
 def count(net: Graph, convention: str = "macs", *, bits: int | None = None) -> Count:
-    """MACs, parameters, activations and bytes of a network for one image, in all and by layer.
+    """Counts MACs, parameters, activations and bytes of a network for one image, in total and by layer.
 
     convention: `macs`, `thop-2020`, `pthflops`, `slim` or `keras`: what is counted. bits: of weights and activations,
     those of the network by default. Raises GraphError for another convention and for bits that are not 1 to 32.
@@ -67,7 +67,7 @@ def census(net: Graph) -> TernaryReport:
 def compare(nets: Sequence[Graph], *, bits: int = 8, progress: Advance | None = None) -> Comparison:
     """Networks side by side: MACs, parameters, bytes layer by layer and streamed, published accuracy.
 
-    bits: of weights and activations, 8 or 32. progress: takes networks done, and how many there are. Raises GraphError
+    bits: of weights and activations, 8 or 32. progress: called with networks done and their total. Raises GraphError
     for fewer than two networks, and for other bits.
 
     >>> import rillet
@@ -110,10 +110,11 @@ def explain(
     board: "int | str | None" = None,
     bits: int | None = None,
 ) -> Explained | Explanation:
-    """What each convolution computes, what its depthwise-separable pair saves, and what the network asks of a machine.
+    """The arithmetic of each convolution, the saving of its depthwise-separable pair (Howard et al. 2017), and the
+    network's demand on a machine.
 
-    layer: that one alone. fps: images a second that the machine must do, 30 by default. board: its memory in bytes, or
-    as `256KiB`, which is the default. Raises GraphError for an unknown layer, TargetError for what is no size.
+    layer: only this one. fps: images per second, 30 by default. board: RAM in bytes, or as `256KiB`, the default.
+    Raises GraphError for an unknown layer, TargetError for a size that is not one.
 
     >>> import rillet
     >>> net = rillet.load("mobilenet_v1:width=0.25,resolution=96")
@@ -140,11 +141,11 @@ def fit(
     weight_bits: int | None = None,
     remedies: bool = True,
 ) -> mcu.Fits:
-    """Whether a network fits a board's RAM and flash, by how much not, and the smallest changes that make it fit.
+    """Whether a network fits a board's RAM and flash, what is missing, and the smallest changes that make it fit.
 
-    target: a board, a .toml file, several of them, or `all`; changes are sought for one alone. bits: of activations, 8
-    or 32, those of the network by default. weight_bits: weights of no more than so many. Raises TargetError for an
-    unknown board and for other bits.
+    target: a board, a .toml file, several of them, or `all`; changes are searched for a single board only. bits: of
+    activations, 8 or 32, by default the network's own. weight_bits: the most bits of a weight. Raises TargetError for
+    an unknown board and for other bits.
 
     >>> import rillet
     >>> found = rillet.fit(rillet.load("mobilenet_v1:width=0.25,resolution=96"), "nano33ble", bits=8)
@@ -196,12 +197,12 @@ def cost(
     bits: int | None = None,
     progress: Advance | None = None,
 ) -> CostTable:
-    """A network on machines of all kinds, side by side: memory, cycles, images a second, energy, and fit.
+    """Compares targets for a network: memory, cycles, images per second, energy, and fit on each.
 
-    targets: names or .toml files of arrays, chips and boards; `all` stands for every one that Rillet has. fps: images
-    a second that are asked for. node: technology of energy, `45nm`, `7nm` or a .toml file. bits: 8 or 32 on boards,
-    instead of the network's own. progress: takes machines done, and how many there are. Raises TargetError for an
-    unknown machine or technology.
+    targets: names or .toml files of arrays, chips and boards; `all` for every one that Rillet has. fps: images per
+    second that are required. node: process technology of the energy, `45nm`, `7nm` or a .toml file. bits: 8 or 32 on
+    boards, instead of the network's own. progress: called with targets done and their total. Raises TargetError for
+    an unknown target or technology.
 
     >>> import rillet
     >>> net = rillet.load("mobilenet_v1:width=0.25,resolution=96")
@@ -224,7 +225,7 @@ def cost(
 
 
 def cost_page(net: Graph, found: CostTable, path: "str | Path") -> None:
-    """Writes a cost table as a page with pictures (.html), as Markdown (.md) or as comma-separated values (.csv).
+    """Writes a cost table as a page with charts (.html), as Markdown (.md) or as comma-separated values (.csv).
 
     Raises GraphError for another suffix, BuildError where the file cannot be written.
     """
@@ -251,7 +252,7 @@ def check_page(path: Path) -> Path:
 
 
 def cost_picture(net: Graph, what: str, target: str | None = None, node: str | None = None) -> str:
-    """The picture of what a network costs on a machine, as SVG: `systolic` cycles, `energy`, or its `roofline`.
+    """A chart of a network's cost on a target, as SVG: `systolic` cycles, `energy`, or the `roofline`.
 
     target: a systolic array for `systolic`, any machine for the others; energy without one is that of a row plan.
     node: technology of energy, 45nm by default. Raises TargetError for what does not go together.
@@ -285,12 +286,12 @@ def energy(
     memory: str | None = None,
     array: int | None = None,
 ) -> energies.Energy:
-    """The energy of an image in microjoules: arithmetic, weights and activations, each figure with a band.
+    """Energy per image in microjoules: arithmetic, weights and activations, each with a lower and an upper bound.
 
     node: technology, `45nm`, `7nm` or a .toml file. bits, accumulator: types of operands and sums, such as 8, `int8` or
-    `bf16`. schedule: `layerwise`, `stream` or `systolic`: how often each value is read. memory: that which weights are
-    read from. array: rows and columns of the systolic array, 64 by default. Raises TargetError for what the technology
-    does not have.
+    `bf16`. schedule: `layerwise`, `stream` or `systolic`: how often each value is read. memory: the memory that weights
+    are read from. array: rows and columns of the systolic array, 64 by default. Raises TargetError for what the
+    technology does not have.
 
     >>> import rillet
     >>> found = rillet.energy(rillet.load("mobilenet_v1:width=0.25,resolution=96"), schedule="stream")
@@ -322,12 +323,13 @@ def systolic(
     sram: float | None = None,
     dram: float | None = None,
 ) -> Systolic:
-    """The cycles of a network on a systolic array of `rows` x `columns`, layer by layer.
+    """Cycles of a network on a systolic array of `rows` x `columns`, layer by layer (docs/systolic.md has the
+    formulas).
 
-    dataflow: the stationary operand, `os` (outputs), `ws` (weights) or `is` (inputs). convention: whose cycles,
-    `exact`, `scalesim` or `fuse` (docs/systolic.md). hardware: `systolic`, or `fuse` with a broadcast in each row.
-    exact_maps: the true output sizes instead of SCALE-Sim's. sram, dram: bytes a cycle that buffers and memory give.
-    Raises TargetError for what does not go together.
+    dataflow: the stationary operand, `os` (outputs), `ws` (weights) or `is` (inputs). convention: the cycle model,
+    `exact`, `scalesim` or `fuse`. hardware: `systolic`, or `fuse` with a broadcast bus in each row.
+    exact_maps: the true output sizes instead of SCALE-Sim's. sram, dram: bandwidths in bytes a cycle.
+    Raises TargetError for options that exclude each other.
 
     >>> import rillet
     >>> rillet.systolic(rillet.load("mobilenet_v1:width=0.25,resolution=96"), rows=16, columns=16).macs

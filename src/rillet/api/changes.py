@@ -1,4 +1,4 @@
-"""Networks made of networks: folded, fused, resized, quantised, compressed."""
+"""Transformations of a network: batch-norm folding, FuSe, resizing, quantisation, compression."""
 
 from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
@@ -36,7 +36,7 @@ def _silent(text: str) -> None:
 
 
 def fold(net: Graph) -> Graph:
-    """The network with its batch norms folded into the convolutions before them.
+    """Folds batch norms into the convolutions before them, and activations into the ops before those.
 
     >>> import rillet
     >>> net = rillet.load("mobilenet_v1:width=0.25,resolution=32,seed=0")
@@ -47,7 +47,7 @@ def fold(net: Graph) -> Graph:
 
 
 def dequantize(net: Graph) -> Graph:
-    """The float network of a quantised one: the same values as real numbers.
+    """Dequantises a network: its float32 form, with the values that its integers stand for.
 
     >>> import numpy, rillet
     >>> net = rillet.load("microbotnet:width=0.32,seed=0")
@@ -59,11 +59,11 @@ def dequantize(net: Graph) -> Graph:
 
 
 def fuse(net: Graph, variant: str, *, blocks: str = "", share: float | None = None, fit: bool = False) -> Graph:
-    """The network with row and column convolutions (FuSeConv) instead of depthwise and dense K x K ones.
+    """Replaces depthwise and dense K x K convolutions by row and column ones (FuSeConv, Ganesan et al., DATE 2021).
 
-    variant: `half` or `full`; `half50` or `full50` as published for some networks of the zoo. blocks: those alone, as
-    `2-10` or `3+block5`. share: the first fraction of all sites instead. fit: keep odd maps of the network as they
-    are. Raises GraphError for another variant, and for blocks that are none. Its weights are a start to train from.
+    variant: `half` or `full`; `half50` or `full50` as published for some networks of the zoo. blocks: only these, as
+    `2-10` or `3+block5`. share: instead, this fraction of all replaceable layers, from the first on. fit: keep layers
+    with odd feature maps. The weights need retraining. Raises GraphError for an unknown variant or block.
 
     >>> import rillet
     >>> rillet.fuse(rillet.load("mobilenet_v2"), "half").name
@@ -83,10 +83,11 @@ def resize(
     resolution: "int | tuple[int, int] | None" = None,
     classes: int | None = None,
 ) -> Graph:
-    """The network with its channels times `width`, for an input of other `resolution`, with other `classes`.
+    """Changes the width multiplier, the input resolution or the number of classes of a network.
 
-    width: of an untrained network alone. resolution: a side, or (height, width). classes: a new last layer, drawn where
-    the network has weights. Raises GraphError for what the network does not take.
+    width: factor on all channels, for an untrained network only. resolution: pixels of a side, or (height, width).
+    classes: outputs of a new last layer, with random weights where the network has weights. Raises GraphError for a
+    value that the network does not allow.
 
     >>> import rillet
     >>> small = rillet.resize(rillet.load("mobilenet_v2"), width=0.5, resolution=96, classes=10)
@@ -129,16 +130,17 @@ def quantize(
     out: "str | PathLike[str] | None" = None,
     progress: Advance | None = None,
 ) -> Quantized:
-    """A network of 8-bit integers of a float one, by post-training quantisation; the record's `graph` is the network.
+    """Quantises a float network to 8-bit integers after training; the result's `graph` is the quantised network.
 
-    data: pictures to calibrate with (the training part of a name; `random` for noise); with labels where `evaluate`
-    measures top-1 before and after, on the test part of a name. bits: of a weight, 8, `ternary` or `binary`; real: then
-    all else stays float32. threshold: what becomes 0 of weights that become ternary, as a fraction of the greatest.
-    rule: how results are rounded, `shift` (the default) or `fixed_point`. calibration: how ranges are chosen, `minmax`,
-    `percentile` (the default) or `mse`. equalize: channels are evened out across layers before. correct_bias: the mean
-    error of rounded weights is taken out of the biases. limit: pictures to calibrate with, 128 by default. layers:
-    measure how much each layer loses. out: a file for the network. progress: takes pictures done, and how many there
-    are. Raises GraphError for what does not go together, a network that is no float one, and data that are none.
+    data: calibration pictures (the training part of a named data set; `random` for noise), with labels where `evaluate`
+    measures top-1 before and after. bits: of a weight, 8, `ternary` or `binary`; real: with these, all else stays
+    float32. threshold: zero threshold for ternarising, as a fraction of max abs(w) (0.7 mean abs(w) by default, Li
+    2016). rule: requantisation, `shift` (the default) or `fixed_point` (docs/arithmetic.md). calibration: how ranges
+    are chosen, `minmax`, `percentile` (the default) or `mse`. equalize: cross-layer equalisation first (Nagel et al.
+    2019). correct_bias: subtract the mean error of rounded weights from the biases. limit: calibration pictures, 128 by
+    default. layers: measure the signal-to-noise ratio of each layer. out: a file to save to. progress: called with
+    pictures done and their total. Raises GraphError for options that exclude each other, a network that is not float32,
+    and invalid data.
 
     >>> import numpy, rillet
     >>> net = rillet.load("microbotnet:width=0.32,seed=0")
@@ -204,9 +206,9 @@ def compare_quantized(
     limit: int | None = None,
     progress: Advance | None = None,
 ) -> QuantizationTable:
-    """Accuracy and size of a float network, and under both rounding rules with each way of choosing ranges.
+    """Compares accuracy and size: float32, and quantised under both rounding rules with each calibration method.
 
-    Arguments, and what is raised, as for `quantize`; data must have labels.
+    Arguments and errors as for `quantize`; data must have labels.
     """
     asked = QuantizeOptions(equalize=equalize, correct_bias=correct_bias, limit=limit, compare=True)
     return compare_by(net, data, asked, progress)
@@ -277,13 +279,14 @@ def compress(
     evaluate: Data | None = None,
     progress: Advance | None = None,
 ) -> Compressed:
-    """A network pruned and with shared weights, and its size dense, packed and coded; without either, its size alone.
+    """Deep compression (Han et al. 2015): magnitude pruning and weight clustering, and the size dense, packed and
+    coded.
 
-    sparsity: the fraction of each layer's weights that become zero, the least ones. bits: at most 2**bits values a
-    layer, beside zero. more_than: layers of so few weights stay as they are, 1000 by default. layers: these instead of
-    all large ones. out: a file for the network. evaluate: labelled pictures (the test part of a name) on which top-1 is
-    measured before and after. progress: takes steps done (coding, and each measurement), and how many there are. Raises
-    GraphError for a network without weights, and for what does not go together.
+    sparsity: fraction of each layer's weights to prune, the smallest in magnitude. bits: cluster to at most 2**bits
+    nonzero values per layer. more_than: layers with at most so many weights are left alone, 1000 by default. layers:
+    these instead of all large ones. out: a file to save to. evaluate: labelled pictures (the test part of a named data
+    set) on which top-1 is measured before and after. progress: called with steps done (coding, and each measurement)
+    and their total. Raises GraphError for a network without weights, and for options that exclude each other.
 
     >>> import rillet
     >>> made = rillet.compress(rillet.load("microbotnet:width=0.32,seed=0"), sparsity=0.5, bits=4)

@@ -1,4 +1,4 @@
-"""Time on this machine: beside other runtimes, and layer by layer."""
+"""Benchmarks on this machine: against other runtimes, and layer by layer."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -28,11 +28,11 @@ def bench(
     rounds: int = 20,
     progress: Advance | None = None,
 ) -> Bench:
-    """Rillet beside other runtimes, taking turns, each under its own best settings (docs/bench.md).
+    """Benchmarks Rillet against other runtimes in alternating rounds, each with its best settings (docs/bench.md).
 
-    against: names with commas between; all that are installed if None. precisions: `f32`, `int8`; the network's own if
-    None. progress: takes measurements done, and how many there are. Raises Unsupported for a runtime that is not
-    installed, GraphError for a network without weights.
+    against: comma-separated names, by default all that are installed. precisions: `f32`, `int8`, by default the
+    network's own. progress: called with measurements done and their total. Raises Unsupported for a runtime that is
+    not installed, GraphError for a network without weights.
     """
     net, peers = networks.with_weights(checks.graph(net)), find(against)
     path = networks.file_of(net)
@@ -79,10 +79,10 @@ def profile(
     threads: int = 1,
     runs: int | None = None,
 ) -> Profile:
-    """The time of each layer in the program for this machine, beside the machine's measured peak.
+    """Measures the time of each layer on this machine, and compares it with the machine's measured peak.
 
-    precision: `f32` or `int8`, the network's own if None. runs: inferences; for four seconds if None. Raises GraphError
-    for a network without weights, TargetError where `ram` is too little.
+    precision: `f32` or `int8`, by default the network's own. runs: inferences, by default for four seconds. Raises
+    GraphError for a network without weights, TargetError where `ram` is too little.
     """
     net = networks.with_weights(checks.graph(net))
     (form,) = forms(net, None if precision is None else (precision,)).values()

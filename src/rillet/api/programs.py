@@ -1,4 +1,4 @@
-"""Programs: plans compiled and run, and their outputs proved against the reference and other runtimes."""
+"""Programs: plans compiled and run, and their outputs verified against the reference and other runtimes."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class Program:
-    """A plan as a compiled program in this process; images come as pictures or as arrays (see `__call__`)."""
+    """A compiled plan, loaded into this process; images are pictures or arrays (see `__call__`)."""
 
     def __init__(self, made: RowPlan) -> None:
         from rillet.runtime.run import Program as Loaded
@@ -38,10 +38,10 @@ class Program:
         self._loaded = Loaded(made)
 
     def __call__(self, image: "str | PathLike[str] | Array | Image") -> tuple[Array, ...]:
-        """The outputs for one image, as the network stores them.
+        """The outputs for one image: height x width x channels each, in the network's own element types.
 
-        image: an array as the network stores its input, or a .npy file of one; else a picture (a file, pixels of
-        height x width x channels in uint8, or one of Pillow), made to fit. Raises GraphError for anything else.
+        image: an array of the input's shape and element type, or a .npy file of one; else a picture (a file, uint8
+        pixels of height x width x channels, or a Pillow image), which is preprocessed. Raises GraphError for others.
         """
         return self._loaded.run(networks.as_input(self.plan.graph, image))
 
@@ -64,7 +64,7 @@ class Program:
         return classify(graph, self(image)[0], checks.count(top, "top"))
 
     def latency(self, image: "str | PathLike[str] | Array | Image", runs: int = 10) -> "Latency":
-        """The least and the median time of an image."""
+        """The minimum and the median time of `runs` inferences."""
         return self._loaded.latency(networks.as_input(self.plan.graph, image), checks.count(runs, "runs"))
 
     def __repr__(self) -> str:
@@ -78,9 +78,9 @@ def compile(  # rillet.compile, as torch.compile
     threads: int | None = None,
     progress: Advance | None = None,
 ) -> Program:
-    """The program of a row plan, or of a network planned for a host (`host` if none is named), ready to be called.
+    """Compiles a row plan, or a network planned for a host (`host` by default), and loads the program.
 
-    Compiled programs are kept in the cache. progress: takes steps done (planning, compiling), and how many there are.
+    Compiled programs are cached. progress: called with steps done (planning, compiling) and their total.
     Raises GraphError for a network without weights, TargetError for a chip, BuildError without a C compiler.
 
     >>> import numpy, rillet
@@ -109,9 +109,9 @@ def verify(
 ) -> "Verification":
     """Compares reference, C program and another runtime byte for byte on seeded random inputs.
 
-    what: a row plan, or a network, planned for the least memory. against: `litert` or `tflm` for a network loaded from
-    a .tflite file, `onnxruntime` for an .onnx file. progress: takes inputs done, and how many there are. Raises
-    Unsupported where that runtime is not installed or has nothing to run.
+    what: a row plan, or a network, which is planned for the least memory. against: `litert` or `tflm` for a network
+    loaded from a .tflite file, `onnxruntime` for an .onnx file. progress: called with inputs done and their total.
+    Raises Unsupported where that runtime is not installed, or cannot run the network.
 
     >>> import rillet
     >>> net = rillet.load("mobilenet_v1:width=0.25,resolution=32,seed=0,classes=10")
@@ -150,7 +150,7 @@ def ask(
     weights: Path | None = None,
     opening: Callable[[str], Graph] | None = None,
 ) -> "Asked":
-    """A picture for a network, the demo's where neither is said; raises GraphError for one without the other."""
+    """A picture for a network, the demo's where neither is given; raises GraphError for one without the other."""
     from rillet.models import specifier
 
     if model is None:

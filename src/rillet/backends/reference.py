@@ -1,4 +1,4 @@
-"""The reference: whole maps in NumPy, slow and obvious; every other backend must give the same bytes.
+"""The reference: full tensors in NumPy, slow and obvious; every other backend must give the same bytes.
 
 Quantised values follow the rules in `arithmetic`; real values are computed in float64.
 """
@@ -148,7 +148,7 @@ class _Step:
     def real(self, position: int = 0) -> Floats:
         """An input that is a real number; raises Unsupported where it is quantised and the result is not."""
         if self.types[position].quant is not None:
-            raise Unsupported(f"{self.where}: inputs must be real numbers as the result is, got quantised ones")
+            raise Unsupported(f"{self.where}: inputs must be float32 as the result is, got quantised ones")
         return self.sources[position].astype(np.float64)
 
     def store(self, stored: fp.Ints, clamp: fp.Clamp | None = None) -> Array:
@@ -168,7 +168,7 @@ class _Step:
 
     def conv_integer(self, op: Conv) -> Array:
         if op.real:
-            raise Unsupported(f"{self.where}: weights beside stored integers must be integers, got real numbers")
+            raise Unsupported(f"{self.where}: weights beside stored integers must be integers, got float32 values")
         source = self.stored() - self.quant(0).zero_point
         weight, zero = stored_weights(self.graph, self.node, op)
         sums = convolve(source.astype(np.float64), (weight - zero).astype(np.float64), op).astype(np.int64)
@@ -192,7 +192,7 @@ class _Step:
     def conv_real(self, op: Conv) -> Array:
         if not op.real:
             got = op.weights.value
-            raise Unsupported(f"{self.where}: weights beside real numbers must be f32, or have f32 levels; got {got}")
+            raise Unsupported(f"{self.where}: weights beside float32 values must be f32, or have f32 levels; got {got}")
         total = convolve(self.real(), real_weights(self.graph, self.node, op), op)
         if op.bias:
             total = total + self.graph.param(self.node, "bias").astype(np.float64)

@@ -140,7 +140,7 @@ def agreement(ours: Array, theirs: Array, precision: str) -> tuple[float, int]:
 
 
 def forms(graph: Graph, precisions: Sequence[str] | None) -> dict[str, Graph]:
-    """The network at each precision, batch norms folded; its own where none is said.
+    """The network at each precision, batch norms folded; its own where none is given.
 
     A quantised network has a float32 form, a float32 one is quantised by the rule `shift`, calibrated on noise. Raises
     GraphError for a precision that is none.

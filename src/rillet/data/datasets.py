@@ -60,10 +60,9 @@ class Dataset:
 def open_dataset(name: str, part: Part = "test", classes: Sequence[str] = ()) -> Dataset:
     """A part of a data set: `cifar10[:DIR]`, `cifar100[:DIR]`, `tiny-imagenet`, `imagefolder:DIR`, `vww:DIR` or DIR.
 
-    Where none is said, a folder called cifar10 (cifar-10-batches-py, cifar100, ...) in those that RILLET_DATA names, or
-    what was downloaded.
-    `classes`: only those of these names, in this order, or of a group (outdoor, indoor, combined). Raises GraphError
-    where there is none.
+    Where none is given, a folder called cifar10 (cifar-10-batches-py, cifar100, ...) in those that RILLET_DATA names,
+    or what was downloaded. `classes`: only those of these names, in this order, or of a group (outdoor, indoor,
+    combined). Raises GraphError where there is none.
     """
     kind, colon, folder = name.partition(":")
     if kind in CIFAR:

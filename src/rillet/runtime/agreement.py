@@ -1,7 +1,7 @@
 """Another runtime's values against the reference, node by node: each node computes from what the runtime itself read.
 
 So an error does not grow with depth: were every node right but for its own rounding, all of them agree, and a kernel
-that is wrong is named. Integers agree to the step, or within `steps`; real numbers within the rounding that float32
+that is wrong is named. Integers agree to the step, or within `steps`; float32 values within the rounding that float32
 may have there (rounding.py).
 """
 

@@ -45,7 +45,7 @@ class QuantizeOptions:
     bits: str = "8"
     """Of a weight: `8`, `ternary` or `binary`."""
     real: bool = False
-    """With few bits: values, and all other weights, stay float32."""
+    """For binary and ternary weights: activations, and all other weights, stay float32."""
     threshold: float | None = None
     """What becomes 0 of weights that become ternary: a fraction of the greatest magnitude."""
     rounding: str | None = None

@@ -53,7 +53,7 @@ class RunResult:
     latency_ms: float
     segments: int
     compared: str
-    """`bytes` where the output is the reference's to the bit, `values` for real numbers, which agree within 1e-5."""
+    """`bytes` where the output is the reference's to the bit, `values` for float32, which agree within 1e-5."""
     on_host: OnHost | None = None
     """Where the plan is the one of least memory."""
 

@@ -151,7 +151,7 @@ def first_difference(
 
 
 def _bisect(plan: RowPlan, image: Array, expected: dict[str, Array], found: Difference) -> Difference | None:
-    """Where a program whose output differs goes wrong; None where real numbers differ by their rounding alone.
+    """Where a program whose output differs goes wrong; None where float32 values differ by their rounding alone.
 
     Each node is compared on what the program itself read, as rounding grows with depth.
     """

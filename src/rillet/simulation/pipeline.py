@@ -42,18 +42,18 @@ _ENDED = ("ended", "memory", "deadlock", "wrong")
 
 @dataclass(frozen=True, slots=True)
 class Activity:
-    """What one stage did while the images passed."""
+    """Cycles of one stage by state, over all images."""
 
     node: str
     busy_cycles: int
     starved_cycles: int
-    """Waiting for pixels."""
+    """Cycles in which it waited for input pixels."""
     blocked_cycles: int
-    """Waiting for room behind it."""
+    """Cycles in which its output FIFO was full (back pressure)."""
     utilisation: float
-    """Share of the images' cycles (interval x images) in which it worked."""
+    """Busy cycles as a fraction of interval x images."""
     weight_reads: float
-    """How often each weight was brought in from outside; 1 where it then stays, 0 where there is none."""
+    """Reads of each weight from off chip; 1 where it then stays on chip, 0 for a stage without weights."""
     starved_on: Mapping[str, int]
     """Cycles by the value that it waited for."""
     blocked_on: Mapping[str, int]
@@ -62,7 +62,7 @@ class Activity:
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A stage doing one thing from one cycle to another."""
+    """A stage in one state from one cycle to another."""
 
     node: str
     state: str
@@ -73,7 +73,7 @@ class Span:
 
 @dataclass(frozen=True, repr=False)
 class Simulation:
-    """What was measured."""
+    """Results of a cycle-accurate simulation."""
 
     images: int
     cycles: int
@@ -86,13 +86,13 @@ class Simulation:
     """Cycle of the last output value of each image that came out."""
     stages: tuple[Activity, ...]
     peaks: Mapping[str, int]
-    """Most pixels in each ring."""
+    """Peak occupancy of each FIFO, in pixels."""
     input_blocked: int
-    """Times that an input pixel found no room."""
+    """Input pixels that found their FIFO full."""
     deadlock: tuple[str, ...] = ()
-    """Who waits for what for ever; empty where all images came out."""
+    """The stages of a deadlock and what each waits for; empty where all images came out."""
     wrong: str = ""
-    """The first pixel that was no longer where a firing looked for it; empty where there was none."""
+    """The first pixel that was overwritten before a firing read it; empty where there was none."""
     trace: tuple[Span, ...] = ()
     events: npt.NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32), repr=False)
     profile: Integers = field(default_factory=lambda: np.zeros((0, 0, 0), np.int64), repr=False)
@@ -111,7 +111,7 @@ class Simulation:
 
     @property
     def stalled_cycles(self) -> int:
-        """Cycles in which stages waited for room: none in a machine with the planned depths."""
+        """Cycles of back pressure over all stages: 0 with the planned FIFO depths."""
         return sum(stage.blocked_cycles for stage in self.stages)
 
 
@@ -126,11 +126,11 @@ def simulate(
     bins: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> Simulation:
-    """Runs `images` images, back to back at the plan's interval, through the plan's machine.
+    """Simulates the pipeline cycle by cycle for `images` images, back to back at the plan's interval.
 
-    `depths` gives some rings another size. Without `back_pressure` nobody looks for room before writing, as in a
-    machine that relies on its schedule. `bins` is in how many parts, at most, the planned time is cut for a profile;
-    what takes longer than planned counts in the last. `progress` takes cycles simulated, and how many are planned.
+    `depths` overrides FIFO depths, in pixels. Without `back_pressure` stages write without checking for room, as in
+    a statically scheduled machine. `bins` is the most equal parts of the planned time for a profile; what takes longer
+    than planned counts in the last. `progress` takes cycles simulated, and how many are planned.
     Raises TargetError for a count of images, or a depth, that makes no sense.
     """
     if not 1 <= images <= MOST_IMAGES:

@@ -22,7 +22,7 @@ class Rate:
     ceil_multipliers: int
     """With foldings that do not divide."""
     unshared_multipliers: int
-    """With one weight a multiplier."""
+    """Multipliers, were none time-multiplexed over weights."""
     line_buffer_values: int
     skip_values: int
     hold_values: int
@@ -32,9 +32,9 @@ class Rate:
     measured_latency_cycles: int | None
     rings: int
     rings_full: int
-    """Rings that were once as full as planned."""
+    """FIFOs whose peak occupancy was as planned."""
     rings_over: int
-    """Rings that were fuller than planned."""
+    """FIFOs whose peak occupancy was above the plan."""
     stalled_cycles: int
 
 

@@ -35,7 +35,7 @@ class StreamChip:
 
     @property
     def memory_bits(self) -> int | None:
-        """Memory on the chip for weights and buffers, in bits; None where nothing is said."""
+        """Memory on the chip for weights and buffers, in bits; None where it is unknown."""
         return self._whole("memory_bits")
 
     @property

@@ -361,7 +361,7 @@ class _Maker:
 
 
 def pool_kind(graph: Graph, node: Node) -> PoolKind:
-    """An average of the whole map may change its scale, and so is a mean; one of windows keeps it."""
+    """An average of all pixels may change its scale, and so is a mean; one of windows keeps it."""
     assert isinstance(node.op, Pool)
     if node.op.kind is PoolKind.MAX:
         return PoolKind.MAX
@@ -442,7 +442,7 @@ def check_float(graph: Graph) -> None:
         types = (node.type.dtype, node.op.weights) if isinstance(node.op, Conv) else (node.type.dtype,)
         other = next((dtype for dtype in types if dtype is not DType.F32), None)
         if other is not None:
-            raise GraphError(f"{where}: must be of real numbers to be quantised, got {other.value}")
+            raise GraphError(f"{where}: must be float32 to be quantised, got {other.value}")
         if isinstance(node.op, BatchNorm):
             raise Unsupported(f"{where}: batch norms must be folded before, got one")
         if isinstance(node.op, Conv | Add | Multiply | Pool) and node.op.activation.clamp is None:

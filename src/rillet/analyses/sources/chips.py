@@ -18,7 +18,7 @@ class ChipRow:
     multipliers: int
     clock_hz: float
     memory_bits: int | None
-    """None where nothing is said of it."""
+    """None where it is unknown."""
     needed_bits: int
     """Weights, biases and the least rings."""
     weights: int

@@ -29,7 +29,7 @@ _COLUMNS = 120
 
 
 def quant(graph: Graph, node: Node) -> Quant:
-    """A value's quantisation; raises Unsupported for real numbers."""
+    """A value's quantisation; raises Unsupported for float32."""
     if node.type.quant is None:
         raise Unsupported(f"{graph.name}: {node.name}: must be quantised, got {node.type.dtype.value}")
     return node.type.quant

@@ -109,7 +109,7 @@ def _schedule(known: Named, stored: RowPlan, headers: list[str], made_by: list[s
     parts = [
         f"/* {known.graph}, planned as {shown(plan.kind)}: {len(plan.segments)} segments.\n\n"
         f"   Each stage makes {made} as soon as the window that they need is there, then lets its readers run.\n"
-        "   Segments follow one another; only whole maps pass between them. */",
+        "   Segments follow one another; only full tensors pass between them. */",
         "\n".join([*made_by, '#include "net.h"', '#include "net_weights.h"', *include])
         + f"{_THREAD_INCLUDES if plan.threads > 1 else ''}\n#include <string.h>\n",
         _trace(plan),
@@ -149,7 +149,7 @@ def _trace(plan: RowPlan) -> str:
         )
     return (
         "#ifdef NET_TRACE\n"
-        "/* One whole map for each value, filled as its pixels are made. */\n"
+        "/* One full tensor for each value, filled as its pixels are made. */\n"
         f"uint8_t *net_trace[{len(plan.graph.nodes)}];\n"
         "#define SEEN(index, at, from, n, bytes) \\\n"
         f"{together}{alone}"

@@ -21,7 +21,7 @@ def accessor(known: Named, graph: Graph, buffer: Buffer, instead: str = "") -> s
     name, kind = node.name, c_type(node.type)
     slot = "i" if buffer.pixels >= node.shape.pixels else f"(int32_t)((uint32_t)i % {buffer.pixels})"
     slot = "0" if buffer.pixels == 1 else slot
-    what = "whole map" if buffer.kind is BufferKind.MAP else f"ring of {buffer.pixels} pixels"
+    what = "full tensor" if buffer.kind is BufferKind.MAP else f"ring of {buffer.pixels} pixels"
     comment = f"/* {known.nodes[name]}: {node.shape}, {what}, {buffer.bytes} bytes */\n"
     step = node.type.pixel_bytes // node.type.dtype.numpy.itemsize
     lines = [f"static inline {kind} *at_{name}(const {state_type(known.plan)} *self, int32_t i)", "{"]

@@ -174,7 +174,7 @@ def _padded(view: View, rank: int) -> View:
 
 
 def constant_like(view: View, array: Array, whole: bool = False) -> Array:
-    """A constant that broadcasts to a view, as 1x1xC, or as the whole map where it must be (or `whole` says so)."""
+    """A constant that broadcasts to a view, as 1x1xC, or as the full tensor where it must be (or `whole` says so)."""
     missing = view.rank - array.ndim
     if view.expanded or missing < 0:
         raise Unsupported(f"constant must broadcast to {view}, got {list(array.shape)}")

@@ -81,7 +81,7 @@ def recompute_table(rows: Sequence[Recompute]) -> Table:
         "each tile of the layer's map is computed from the image alone; nothing is remembered between tiles",
         "field: pixels of the image that a tile sees; MACs: of the layer and those before it, for all tiles",
         "up to here: beside those MACs with nothing computed twice; network: beside the whole network's, the layers",
-        "  behind computing nothing twice; what is behind a squeeze-and-excite or a global pool needs a whole map",
+        "  behind computing nothing twice; what is behind a squeeze-and-excite or a global pool needs a full tensor",
     )
     leave = ("tiles", "reads of a pixel", "field", "network", "map", "MACs")
     return Table(columns(names, words=("layer",), leave=leave), cells, notes)

@@ -1,4 +1,4 @@
-/* Functions of one value: by table for 8-bit values, computed for real numbers; and the ways between the two. */
+/* Functions of one value: by table for 8-bit values, computed for float32; and the ways between the two. */
 #ifndef RILLET_POINTWISE_H
 #define RILLET_POINTWISE_H
 #include <math.h>
