@@ -1,7 +1,7 @@
 /* random, planned as rows: 2 segments.
 
-   Each stage makes a few pixels as soon as the window that they need is there, then lets its readers run.
-   Segments follow one another; only full tensors pass between them. */
+   Each stage computes a few pixels as soon as the pixels under their windows have arrived, then runs its readers.
+   Segments run one after another; full tensors pass between them. */
 /* Written by Rillet VERSION, planned as rows. SHA-256 of graph and weights:
    ef815eb8ab44aad691536ebe4c16911dae54d03cc420a55bb27e82dd7a6a3f5c. */
 #include "net.h"
@@ -15,7 +15,7 @@
 #include <string.h>
 
 #ifdef NET_TRACE
-/* One full tensor for each value, filled as its pixels are made. */
+/* A full tensor for each value, filled as its pixels are computed. */
 uint8_t *net_trace[6];
 #define SEEN(index, at, from, n, bytes) \
   for (int32_t seen = 0; seen < n; seen++) \

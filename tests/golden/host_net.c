@@ -1,7 +1,7 @@
 /* random, planned as rows: 4 segments.
 
-   Each stage makes whole rows as soon as the window that they need is there, then lets its readers run.
-   Segments follow one another; only full tensors pass between them. */
+   Each stage computes whole rows as soon as the pixels under their windows have arrived, then runs its readers.
+   Segments run one after another; full tensors pass between them. */
 /* Written by Rillet VERSION, planned as rows for avx2. SHA-256 of graph and weights:
    4e7f0fc81ca92d59c82a35925edc978e38f513df60df29ac0fff213bc6cb556f. */
 #include "net.h"
@@ -18,12 +18,12 @@
 #include <string.h>
 
 #ifdef NET_TRACE
-/* One full tensor for each value, filled as its pixels are made. */
+/* A full tensor for each value, filled as its pixels are computed. */
 uint8_t *net_trace[6];
 #define SEEN(index, at, from, n, bytes) \
   for (int32_t seen = 0; seen < n; seen++) \
     memcpy(net_trace[index] + ((from) + seen) * (bytes), at(self, (from) + seen), (bytes))
-/* The same for bytes that are kept with their first bit flipped. */
+/* The same for values stored with the sign bit flipped. */
 #define SEEN_FLIPPED(index, at, from, n, bytes) \
   rillet_flip(at(self, from), net_trace[index] + (from) * (bytes), n * (bytes))
 #else

@@ -1,7 +1,7 @@
 /* random, planned as rows: 2 segments.
 
-   Each stage makes a few pixels as soon as the window that they need is there, then lets its readers run.
-   Segments follow one another; only full tensors pass between them. */
+   Each stage computes a few pixels as soon as the pixels under their windows have arrived, then runs its readers.
+   Segments run one after another; full tensors pass between them. */
 /* Written by Rillet VERSION, planned as rows. SHA-256 of graph and weights:
    78a21f643aa5a9db175cb4d0e3765b34502cff61c1ca841978bb249fe0d7cc5a. */
 #include "net.h"
@@ -13,7 +13,7 @@
 #include <string.h>
 
 #ifdef NET_TRACE
-/* One full tensor for each value, filled as its pixels are made. */
+/* A full tensor for each value, filled as its pixels are computed. */
 uint8_t *net_trace[5];
 #define SEEN(index, at, from, n, bytes) \
   for (int32_t seen = 0; seen < n; seen++) \

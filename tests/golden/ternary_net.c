@@ -1,7 +1,7 @@
 /* random, planned as rows: 1 segments.
 
-   Each stage makes a few pixels as soon as the window that they need is there, then lets its readers run.
-   Segments follow one another; only full tensors pass between them. */
+   Each stage computes a few pixels as soon as the pixels under their windows have arrived, then runs its readers.
+   Segments run one after another; full tensors pass between them. */
 /* Written by Rillet VERSION, planned as rows. SHA-256 of graph and weights:
    e52484675f7ebeb397bb411f4e47c779912a7fdeec8a07eb356f714fdb105122. */
 #include "net.h"
@@ -13,7 +13,7 @@
 #include <string.h>
 
 #ifdef NET_TRACE
-/* One full tensor for each value, filled as its pixels are made. */
+/* A full tensor for each value, filled as its pixels are computed. */
 uint8_t *net_trace[3];
 #define SEEN(index, at, from, n, bytes) \
   for (int32_t seen = 0; seen < n; seen++) \

@@ -1,7 +1,7 @@
 /* random, planned as rows: 3 segments.
 
-   Each stage makes whole rows as soon as the window that they need is there, then lets its readers run.
-   Segments follow one another; only full tensors pass between them. */
+   Each stage computes whole rows as soon as the pixels under their windows have arrived, then runs its readers.
+   Segments run one after another; full tensors pass between them. */
 /* Written by Rillet VERSION, planned as rows for avx2. SHA-256 of graph and weights:
    4e7f0fc81ca92d59c82a35925edc978e38f513df60df29ac0fff213bc6cb556f. */
 #include "net.h"
@@ -21,7 +21,7 @@
 #include <string.h>
 
 #ifdef NET_TRACE
-/* One full tensor for each value, filled as its pixels are made. */
+/* A full tensor for each value, filled as its pixels are computed. */
 uint8_t *net_trace[6];
 #define SEEN(index, at, from, n, bytes) \
   rillet_did(&self->place), rillet_together(&self->place); \
@@ -29,7 +29,7 @@ uint8_t *net_trace[6];
     for (int32_t seen = 0; seen < n; seen++) \
     memcpy(net_trace[index] + ((from) + seen) * (bytes), at(self, (from) + seen), (bytes)); \
   rillet_did(&self->place), rillet_together(&self->place)
-/* The same for bytes that are kept with their first bit flipped. */
+/* The same for values stored with the sign bit flipped. */
 #define SEEN_FLIPPED(index, at, from, n, bytes) \
   rillet_did(&self->place), rillet_together(&self->place); \
   if (self->place.part == 0) \
@@ -289,7 +289,7 @@ static void finish(net_thread *const self)
   rillet_flip(at_n5(self, 0), at_n5(self, 0), 5);
 }
 
-/* Begins an image. */
+/* Resets the stream; call before row 0. */
 static void begin(net_thread *const self)
 {
   memset(&self->made, 0, sizeof self->made);

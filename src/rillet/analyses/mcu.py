@@ -263,7 +263,7 @@ def _too_small_for(stored: Graph, board: Board, weight_bits: int | None) -> list
     windows = {node.name: least_layer_bytes(stored, node) + STACK_BYTES for node in stages}
     out: list[str] = []
     for sizes, limit, what in (
-        (windows, board.ram_bytes, "RAM for a window, its result and working space"),
+        (windows, board.ram_bytes, "RAM for a window, its result and scratch memory"),
         (kernels, board.flash_bytes, "flash for its weights"),
     ):
         over = [name for name, size in sizes.items() if size > limit]
@@ -276,7 +276,7 @@ def _too_small_for(stored: Graph, board: Board, weight_bits: int | None) -> list
 
 def least_layer_bytes(stored: Graph, node: Node) -> int:
     """Bytes that every plan has while a layer works: the pixels from the first to the last that one window sees, one
-    pixel of the result, and working space. Pushed pixels that may be read where the caller has them count nothing.
+    pixel of the result, and scratch memory. Pushed pixels that may be read where the caller has them count nothing.
     """
     if not isinstance(node.op, Conv | Pool):
         return node.type.pixel_bytes

@@ -39,7 +39,7 @@ from rillet.ir.ops import (
 from rillet.ir.types import DType, Quant, Shape
 
 STRIP_VALUES = 4_000_000
-"""Values of gathered windows held at a time."""
+"""Values of the im2col buffer."""
 
 Values = Mapping[str, Array]
 Floats = npt.NDArray[np.float64]
@@ -63,7 +63,7 @@ def outputs(graph: Graph, inputs: Array) -> tuple[Array, ...]:
 
 
 def node_value(graph: Graph, node: Node, values: Values) -> Array:
-    """What one node (no input) makes of the values that it reads, given by name."""
+    """The output of one node, from its inputs' values by name."""
     return _Step(graph, node, values).value(np.empty(0))
 
 

@@ -119,7 +119,7 @@ def _plain(name: str) -> str:
 
 
 def _search(kind: str) -> Path:
-    """The folder of a data set that was not said: among those of RILLET_DATA, then where downloads are unpacked."""
+    """The folder of a data set that was not given: among those of RILLET_DATA, then where downloads are unpacked."""
     names = (kind, ARCHIVES[kind].folder, *((f"{kind[:5]}-{kind[5:]}-python",) if kind in CIFAR else ()))
     places = [Path(part) for part in os.environ.get("RILLET_DATA", "").split(os.pathsep) if part]
     for place in (*places, cache_folder() / DATA):

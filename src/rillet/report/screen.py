@@ -22,7 +22,7 @@ _GAP = 2
 class Screen(Console):
     """A console on which strings are plain text: no markup, no emoji codes, no control characters.
 
-    Rich makes every string that it is given, in a table's cell too, into text here; styles are said by Text objects of
+    Rich makes every string that it is given, in a table's cell too, into text here; styles are given by Text objects of
     the program's own. `whole`: tables keep all their columns, however wide they are.
     """
 

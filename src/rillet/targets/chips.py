@@ -1,4 +1,4 @@
-"""Chips whose multipliers stand in the stream: multipliers, clock and memory, every number with its source."""
+"""Chips for dataflow pipelines: multipliers, clock and memory, every number with its source."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ _WHOLE = ("multipliers", "memory_bits", "weights_per_multiplier")
 
 @dataclass(frozen=True, slots=True)
 class StreamChip:
-    """A chip whose multipliers stand in the stream: how many, how fast, and what memory is beside them."""
+    """A chip for a dataflow pipeline: its multipliers, their clock, and on-chip memory."""
 
     name: str
     about: str
@@ -45,7 +45,7 @@ class StreamChip:
 
     @property
     def claimed_images_per_s(self) -> float | None:
-        """Images a second that its document promises; None where it promises nothing."""
+        """Images per second that the vendor claims; None without a claim."""
         found = self.quantities.get("claimed_images_per_s")
         return None if found is None else found.value
 

@@ -232,7 +232,7 @@ def with_said(
 ) -> Recipe:
     """The recipe with what a user says over it; `ternary` adds that section as it is by default.
 
-    A schedule over more epochs than the run's fits the run where its epochs are said. Raises GraphError for sections
+    A schedule over more epochs than the run's fits the run where its epochs are given. Raises GraphError for sections
     that cannot be in one recipe.
     """
     run = replace(

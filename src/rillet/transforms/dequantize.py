@@ -1,4 +1,4 @@
-"""The float network behind a quantised one: every stored number becomes the real one that it means."""
+"""Dequantisation: the float32 network that a quantised one approximates."""
 
 from collections.abc import Hashable
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Weights of one or two bits: which layers get them, how they are made of others, found in a network, and packed."""
+"""Binary and ternary weights: choosing layers, ternarising and binarising, detection, and packing."""
 
 import math
 from collections.abc import Callable, Iterable, Sequence

@@ -99,7 +99,7 @@ def conv_arrays(graph: Graph, stage: Stage) -> dict[str, Array]:
 
 
 def low_bit_arrays(graph: Graph, stage: Stage) -> dict[str, Array]:
-    """The same with ternary or binary weights as they lie packed, and their levels if they have them."""
+    """The same with packed ternary or binary weights, and their levels if they have them."""
     node = graph.by_name[stage.node]
     op = node.op
     assert isinstance(op, Conv)
@@ -123,7 +123,7 @@ def low_bit_arrays(graph: Graph, stage: Stage) -> dict[str, Array]:
 
 
 def _tap_bytes(weight: Array, row_bytes: int) -> Array:
-    """Bits of binary weights, each tap in whole bytes, each row filled up with zeros."""
+    """Bits of binary weights, each tap padded to whole bytes, each row padded with zeros."""
     taps = np.packbits(weight.astype(np.int8) > 0, axis=3, bitorder="little").reshape(len(weight), -1)
     return np.pad(taps, ((0, 0), (0, row_bytes - taps.shape[1])))
 

@@ -108,8 +108,9 @@ def _schedule(known: Named, stored: RowPlan, headers: list[str], made_by: list[s
         include.insert(0, "#define RILLET_THREADS NET_THREADS")
     parts = [
         f"/* {known.graph}, planned as {shown(plan.kind)}: {len(plan.segments)} segments.\n\n"
-        f"   Each stage makes {made} as soon as the window that they need is there, then lets its readers run.\n"
-        "   Segments follow one another; only full tensors pass between them. */",
+        f"   Each stage computes {made} as soon as the pixels under their windows have arrived, "
+        "then runs its readers.\n"
+        "   Segments run one after another; full tensors pass between them. */",
         "\n".join([*made_by, '#include "net.h"', '#include "net_weights.h"', *include])
         + f"{_THREAD_INCLUDES if plan.threads > 1 else ''}\n#include <string.h>\n",
         _trace(plan),
@@ -138,10 +139,10 @@ def _trace(plan: RowPlan) -> str:
         after = "; \\\n  rillet_did(&self->place), rillet_together(&self->place)"
         together = "  rillet_did(&self->place), rillet_together(&self->place); \\\n"
         alone = "  if (self->place.part == 0) \\\n  "
-    flipped = ""
+    sign_flipped = ""
     if plan.sign_flipped:
-        flipped = (
-            "/* The same for bytes that are kept with their first bit flipped. */\n"
+        sign_flipped = (
+            "/* The same for values stored with the sign bit flipped. */\n"
             "#define SEEN_FLIPPED(index, at, from, n, bytes) \\\n"
             f"{together}{alone}"
             "  rillet_flip(at(self, from), net_trace[index] + (from) * (bytes), n * (bytes))"
@@ -149,16 +150,16 @@ def _trace(plan: RowPlan) -> str:
         )
     return (
         "#ifdef NET_TRACE\n"
-        "/* One full tensor for each value, filled as its pixels are made. */\n"
+        "/* A full tensor for each value, filled as its pixels are computed. */\n"
         f"uint8_t *net_trace[{len(plan.graph.nodes)}];\n"
         "#define SEEN(index, at, from, n, bytes) \\\n"
         f"{together}{alone}"
         "  for (int32_t seen = 0; seen < n; seen++) \\\n"
         "    memcpy(net_trace[index] + ((from) + seen) * (bytes), at(self, (from) + seen), (bytes))"
         f"{after}\n"
-        f"{flipped}"
+        f"{sign_flipped}"
         "#else\n#define SEEN(index, at, from, n, bytes) (void)0\n"
-        f"{'#define SEEN_FLIPPED SEEN' + chr(10) if flipped else ''}"
+        f"{'#define SEEN_FLIPPED SEEN' + chr(10) if sign_flipped else ''}"
         "#endif\n"
     )
 
@@ -184,7 +185,7 @@ def _profiled(plan: RowPlan, stage: Stage) -> str:
     name, call = f"run_{stage.node}", f"run_{stage.node}(self)"
     index = [s.node for segment in plan.segments for s in segment.stages].index(stage.node)
     if plan.threads > 1:
-        # The clocks are the caller's.
+        # Only the caller's thread reads the clock.
         return (
             f"#define {name}(self) \\\n  do {{ \\\n    if (self->place.part) {call}; \\\n"
             f"    else RILLET_PROFILED(profile, {index}, {call}); \\\n  }} while (0)\n"

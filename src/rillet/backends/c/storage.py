@@ -1,4 +1,4 @@
-"""How a plan keeps its values: the graph as the program stores it, and the way between the two at its ends."""
+"""Storage types of a plan: the graph as the program stores it, and conversions at its inputs and outputs."""
 
 from dataclasses import replace
 
@@ -39,13 +39,13 @@ def _sign_flipped(node: Node) -> Node:
 
 
 def offset(plan: RowPlan, node: Node) -> int:
-    """What the values of `node`, which `plan` stores, are more than the graph says."""
+    """The offset of stored values of `node` from those of the graph: 128, -128 or 0."""
     if node.name not in plan.sign_flipped:
         return 0
     return next(added for dtype, added in _STORED.values() if dtype is node.type.dtype)
 
 
 def moved_table(table: Array, source: int, out: int) -> Array:
-    """A table of 256 bytes for values stored so much higher than it was made for."""
+    """A lookup table of 256 bytes, shifted for inputs that are stored with an offset."""
     order = (np.arange(256) - source) % 256
     return ((table[order].astype(np.int64) + out) % 256).astype(np.uint8)

@@ -27,7 +27,7 @@ def kernels() -> str:
 
 
 def plan(graph: "Graph", ram_bytes: int | None = None, threads: int = 1) -> "RowPlan":
-    """The plan that runs fastest here, within so many bytes of activations where they are said."""
+    """The plan that runs fastest here, within so many bytes of activations where a limit is given."""
     # Imported here, as below: the process that is measured has the library alone.
     from rillet.plan.host.planner import plan_host
     from rillet.targets.host import this_host

@@ -43,8 +43,8 @@ class NarrowBlock:
 def narrow_blocks(graph: Graph) -> tuple[NarrowBlock, ...]:
     """All blocks of a folded graph that can use bottleneck buffering.
 
-    None where the expanded map is an output or has other readers, where the windows see one row alone or take in the
-    whole map as it comes, and where strides leave out so much that nothing is expanded twice.
+    None where the expanded map is an output or has other readers, where the windows see one row alone or cover the
+    full tensor, and where strides leave out so much that nothing is expanded twice.
     """
     return tuple(_blocks(graph))
 

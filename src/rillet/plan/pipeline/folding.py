@@ -54,7 +54,7 @@ class Folding:
 
     @property
     def multipliers(self) -> int:
-        """Multipliers side by side."""
+        """Parallel multipliers."""
         return self.outputs * self.inputs * self.taps * self.lanes
 
     @property

@@ -430,7 +430,7 @@ class RowPlanner:
         return Piece(name, kind, pixels, pixel_bytes, first, last, self.alignment)
 
     def own_name(self, name: str) -> str:
-        """`name` for a working space, or one like it that no value has."""
+        """`name` for a scratch buffer, or one like it that no value has."""
         while name in self.graph.by_name:
             name += "_"
         return name
@@ -440,7 +440,7 @@ class RowPlanner:
         return plan
 
     def segment(self, index: int, start: int, stop: int, cost: Cost, pieces: dict[str, Piece]) -> Segment:
-        """The stages of one cut; their working space is added to `pieces`."""
+        """The stages of one cut; their scratch memory is added to `pieces`."""
         stages: list[Stage] = []
         shared = 0
         for i in range(start, stop):
