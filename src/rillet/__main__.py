@@ -1,4 +1,4 @@
-"""`rillet` and `python -m rillet`: the way in, which imports next to nothing before Ctrl-C has its meaning."""
+"""Entry point of `rillet` and `python -m rillet`, which handles Ctrl-C before it imports the rest."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""A network's outputs as what they are: classes with probabilities where it is a classifier, else numbers."""
+"""Interpretation of a network's outputs: classes with probabilities for a classifier, else numbers."""
 
 from dataclasses import dataclass
 

@@ -64,9 +64,9 @@ class Cost:
     machine: str
     kind: MachineKind
     precision: str
-    """What values and weights are here, such as `int8`."""
+    """Element type of activations and weights on this machine, such as `int8`."""
     own_precision: str
-    """What they are in the network by itself."""
+    """Element type in the network itself."""
     macs: int
     params: int
     weight_bytes: int
@@ -75,7 +75,7 @@ class Cost:
     """Full tensors on an array, rings on a chip, RAM on a board."""
     fits: bool
     misses: tuple[str, ...]
-    """Why it does not fit, a sentence each."""
+    """Reasons why it does not fit, a sentence each."""
     cycles: int | None
     """Of one image: in a pipeline, from one to the next."""
     low_cycles: int | None
@@ -106,7 +106,7 @@ class CostTable(Record):
 
     model: str
     fps: float
-    """Images a second that were asked for."""
+    """Images per second that are required."""
     node: str
     targets: tuple[Cost, ...]
     machines: tuple[Machine, ...]
@@ -161,7 +161,7 @@ class Costs:
 
     @cached_property
     def stored(self) -> Graph:
-        """The network as a board stores it."""
+        """The network at the precision that a board stores."""
         return stored_at(self.graph, self.bits)
 
     @cached_property

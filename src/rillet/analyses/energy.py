@@ -1,4 +1,4 @@
-"""What an image costs in microjoules: arithmetic, weights and activations under a schedule, each figure with a band.
+"""Energy per image in microjoules: arithmetic, weights and activations under a schedule, each with bounds.
 
 A layer makes its pixels in tiles of a row. For each tile its weights and biases are read once, and for each pixel its
 window once; sums and windows wait in registers, whose energy no table prints. So a layer of w weights reads
@@ -35,7 +35,7 @@ _RESCALE = "int32_mult"
 
 
 class Schedule(StrEnum):
-    """When each weight is read, and where from."""
+    """How often each weight is read, and from which memory."""
 
     LAYERWISE = "layerwise"
     """Layer by layer: weights from DRAM into a buffer, once an image; full tensors between the layers."""

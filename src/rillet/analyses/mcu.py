@@ -1,4 +1,4 @@
-"""Does a network fit a microcontroller: flash, RAM and time on a board, by how much not, and what would make it fit."""
+"""Fit of a network on a microcontroller: flash, RAM and time on a board, what is missing, and remedies."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -79,7 +79,7 @@ class Fit:
     image_resident: bool
     """True where the whole image must lie in RAM, as its rows cannot be pushed in."""
     misses: tuple[str, ...]
-    """What does not fit and by how much, a sentence each."""
+    """Resources that are short and by how much, a sentence each."""
 
 
 @dataclass(frozen=True, slots=True)

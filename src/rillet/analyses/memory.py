@@ -1,4 +1,4 @@
-"""Activation memory of a network: streamed under a row plan, and layer by layer beside it; and at which precision."""
+"""Activation memory of a network: streamed under a row plan, and layer by layer; and its precision."""
 
 from collections import Counter
 from dataclasses import dataclass, replace

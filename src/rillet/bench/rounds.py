@@ -1,4 +1,4 @@
-"""Rillet beside other runtimes in alternating rounds: times, ratios by round, memory, and how far from the limit."""
+"""Benchmark against other runtimes in alternating rounds: times, ratios by round, memory, and fraction of the peak."""
 
 import tempfile
 import time

@@ -1,4 +1,4 @@
-"""What a caller may give as data: the name of a data set, a folder, arrays, or any iterable of (picture, label)."""
+"""Data arguments of the public functions: a data set's name, a folder, arrays, or an iterable of (picture, label)."""
 
 from collections.abc import Callable, Iterable, Sequence
 from itertools import islice

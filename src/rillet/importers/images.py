@@ -1,4 +1,4 @@
-"""The input contract of a model file that says nothing of it."""
+"""The default input contract of a model file without one."""
 
 from rillet.ir.graph import ImageSpec
 from rillet.ir.types import TensorType

@@ -1,4 +1,4 @@
-"""How the records of counts, costs, changes and accuracy are shown."""
+"""Views of the records of counts, costs, changes and accuracy."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict

@@ -1,4 +1,4 @@
-"""A network on many machines as a table, every column with its convention below, and as a page with pictures."""
+"""The cost table of a network over targets, with the convention of every column, and as a page with charts."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

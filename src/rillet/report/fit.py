@@ -1,4 +1,4 @@
-"""Tables of fit: a network on boards, and what would make it fit."""
+"""Tables of a network's fit on boards, and of remedies."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""A picture of a pipeline over time, as it was simulated: layers down, cycles across; beside it each layer's memory."""
+"""The timeline of a simulated pipeline: layers down, cycles across, and each layer's memory."""
 
 from collections.abc import Iterator, Sequence
 

@@ -1,4 +1,4 @@
-"""The terminal: names and labels are shown and never obeyed, and tables fit the width without cutting a cell."""
+"""The terminal: text from models is escaped, and tables fit the width without cutting a cell."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

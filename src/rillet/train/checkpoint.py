@@ -1,4 +1,4 @@
-"""The folder of a run: its lock, and checkpoints that a crash at any moment leaves whole, and that show damage."""
+"""The folder of a run: its lock, and atomically written checkpoints with checksums."""
 
 import hashlib
 import io

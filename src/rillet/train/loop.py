@@ -1,4 +1,4 @@
-"""Trains a network by a recipe; what is killed at any moment goes on to the very same weights."""
+"""The training loop; a run that is killed at any moment resumes to bit-identical weights."""
 
 import math
 import os

@@ -1,4 +1,4 @@
-"""A graph as a PyTorch module, to be trained, and the trained weights back in the graph."""
+"""Conversion of a graph to a trainable PyTorch module, and of its weights back."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace

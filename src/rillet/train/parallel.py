@@ -1,4 +1,4 @@
-"""Several processes that train one network: their group, their start on this machine, batch norms over all of them."""
+"""Data-parallel training: the process group, processes on this machine, and synchronised batch norms."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""Quantisation-aware training: a float network that computes as its int8 form will, and learns through it.
+"""Quantisation-aware training: a float network that computes exactly as its int8 form, with straight-through gradients.
 
 Jacob et al. 2018, arXiv:1712.05877. Between the layers flow stored integers less their zero points, as floating-point
 numbers, rounded and clamped as the rule says; gradients pass the rounding as if it were not there (Bengio et al. 2013,

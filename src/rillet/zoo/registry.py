@@ -65,7 +65,7 @@ def find(name: str) -> Network:
 
 @cache
 def parameters(network: Network) -> Mapping[str, inspect.Parameter]:
-    """Parameters of a network, with defaults."""
+    """The parameters of a network, with their defaults."""
     return inspect.signature(network.build).parameters
 
 

@@ -1,4 +1,4 @@
-"""Grows a draft of a graph out of a file's operators: which node holds each tensor, and which tensors are known.
+"""Builds a draft graph from a file's operators: the node of each tensor, and the constant tensors.
 
 In a draft all arithmetic is in float32, as in the file: QuantizeLinear and DequantizeLinear are Requantize nodes,
 and quantised weights wait beside their convolutions. `quantized.py` then makes integer operations of it.

@@ -1,4 +1,4 @@
-"""A graph in the making: nodes that can still be replaced by others."""
+"""A draft graph: nodes that can still be replaced by others."""
 
 from collections import Counter
 from collections.abc import Mapping

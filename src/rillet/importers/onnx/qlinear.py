@@ -1,4 +1,4 @@
-"""What quantised ONNX operators become in a draft: DequantizeLinear, the operation in float32, QuantizeLinear."""
+"""Import of quantised ONNX operators to a draft: DequantizeLinear, the operation in float32, QuantizeLinear."""
 
 from collections.abc import Callable
 

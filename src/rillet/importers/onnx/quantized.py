@@ -1,6 +1,6 @@
-"""Makes integer operations of a draft's operations in float32 between DequantizeLinear and QuantizeLinear.
+"""Converts a draft's float32 operations between DequantizeLinear and QuantizeLinear to integer ones.
 
-What does not fit an integer operation of the graph stays as it is in the file: in float32.
+An operation without an integer form in the graph stays in float32, as in the file.
 """
 
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""How the dimensions of an ONNX tensor lie over the height, width and channels of a node's value.
+"""Mapping of an ONNX tensor's dimensions to the height, width and channels of a node's value.
 
 A graph knows maps of height x width x channels alone. 1xCxHxW, 1xHxWxC, a flattened 1x(CHW) and a vector 1xC are four
 views of one: reshapes and transposes change the view, never the value.

@@ -1,4 +1,4 @@
-"""What ONNX convolutions, dense layers and pools become."""
+"""Import of ONNX convolutions, dense layers and pools."""
 
 import math
 from collections.abc import Callable

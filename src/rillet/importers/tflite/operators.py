@@ -1,4 +1,4 @@
-"""What each TFLite operator becomes in a graph: one function an operator, and the table of them."""
+"""Import of TFLite operators: one function per operator, and the table of them."""
 
 from collections.abc import Callable
 from typing import Any

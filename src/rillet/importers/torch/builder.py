@@ -1,4 +1,4 @@
-"""Reads aten calls and adds drafts: what a tensor is in terms of the graph, and what an argument may be."""
+"""Builds drafts from aten calls: the graph's view of each tensor, and checks of arguments."""
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace

@@ -1,4 +1,4 @@
-"""What each aten operator becomes in a graph: one function an operator, and the table of them."""
+"""Import of aten operators: one function per operator, and the table of them."""
 
 import math
 from collections.abc import Callable, Sequence
