@@ -222,9 +222,9 @@ def test_another_runtime_is_asked_about_the_file_of_a_loaded_network() -> None:
 
 
 def test_progress_is_told(rows: rillet.RowPlan) -> None:
-    done: list[int] = []
-    rillet.verify(rows, inputs=2, progress=done.append)
-    assert done == [1, 2]
+    done: list[tuple[int, int]] = []
+    rillet.verify(rows, inputs=2, progress=lambda made, count: done.append((made, count)))
+    assert done == [(1, 2), (2, 2)]
 
 
 def wrong(n: Any, p: Any) -> tuple[tuple[type[RilletError], str, Any], ...]:

@@ -80,7 +80,7 @@ def forms(folder: Path) -> dict[str, Any]:
     return {
         "arrays": (BYTES, np.array(LABELS)),
         "channels first": (np.moveaxis(BYTES, 3, 1), LABELS),
-        "real numbers": (BYTES / 255.0, LABELS),
+        "float32 values": (BYTES / 255.0, LABELS),
         "pairs": list(zip(BYTES, LABELS, strict=True)),
         "once": ((Image.fromarray(picture), label) for picture, label in zip(BYTES, LABELS, strict=True)),
         "paths": list(zip(files, LABELS, strict=True)),
@@ -134,8 +134,8 @@ def test_what_is_no_data(data: Any, says: str) -> None:
 @pytest.mark.parametrize(
     ("picture", "says"),
     [
-        (BYTES[0] / 100.0, "picture 0: real numbers must be 0 to 1, got 0"),
-        (BYTES[0].astype(np.int32) - 200, "picture 0: must be bytes 0 to 255 or real numbers 0 to 1, got int32"),
+        (BYTES[0] / 100.0, "picture 0: floats must be 0 to 1, got 0"),
+        (BYTES[0].astype(np.int32) - 200, "picture 0: must be bytes 0 to 255 or floats 0 to 1, got int32"),
         (BYTES[0, :, :, :2], r"picture 0: must be height x width x 1, 3 or 4 channels, got shape \(4, 6, 2\)"),
     ],
 )

@@ -281,7 +281,7 @@ def test_draw_pipelines_and_fronts(tmp_path: Path) -> None:
     done = rillet("draw", "microbotnet", *chip, "-o", tmp_path / "pipeline.svg")
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "pipeline.svg").read_text() == picture
-    assert "every narrow side" in rillet("draw", "mobilenet_v2:top=false", "--front").stdout
+    assert "every bottleneck buffered" in rillet("draw", "mobilenet_v2:top=false", "--front").stdout
     assert "--pipeline must come with --target" in failed("draw", "microbotnet", "--pipeline")
     assert "--pipeline must come with --target" in failed("draw", "microbotnet", "--pipeline", "--clock", "1MHz")
     assert "--interval must come with --pipeline" in failed("draw", "microbotnet", "--interval", 20_000)

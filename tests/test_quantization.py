@@ -161,7 +161,7 @@ def test_few_bits(bits: str, tmp_path: Path) -> None:
             "--compare",
         ),
         (["CLASSES", "--data", "CIFAR", "--evaluate"], "must have 10 classes as cifar10 has, got 7"),
-        (["QUANTIZED", "--data", "random"], "input: must be of real numbers to be quantised, got i8"),
+        (["QUANTIZED", "--data", "random"], "input: must be float32 to be quantised, got i8"),
     ],
 )
 def test_what_is_refused(arguments: list[str], message: str, cifar: str, tmp_path: Path) -> None:

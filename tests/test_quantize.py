@@ -1,4 +1,4 @@
-"""Post-training quantisation: integers that mean what the real numbers meant, scales that fit their rule."""
+"""Post-training quantisation: integers that approximate the float32 values, scales that fit their rule."""
 
 from dataclasses import replace
 
@@ -287,7 +287,7 @@ def test_what_cannot_be_quantised_says_so() -> None:
     graph = b.graph()
     seen = collect(graph, images(graph))
     made = quantize(graph, seen)
-    with pytest.raises(GraphError, match="random: n0: must be of real numbers to be quantised, got i8"):
+    with pytest.raises(GraphError, match="random: n0: must be float32 to be quantised, got i8"):
         quantize(made, seen)
     with pytest.raises(GraphError, match="random: must have weights to be quantised, got none"):
         quantize(replace(graph, params={}), seen)

@@ -1,4 +1,4 @@
-"""Rillet: convolutional networks as streams."""
+"""Rillet: convolutional networks as streams of rows and pixels, compiled to C or planned as pipelines on chips."""
 
 import sys
 from types import ModuleType

@@ -1,6 +1,6 @@
 /* random, planned as rows: 2 segments.
 
-   Each stage makes a few pixels as soon as the window that they need is there, then lets its readers run.
+   Each stage computes a few pixels as soon as the pixels under their windows have arrived, then runs its readers.
    Segments follow one another; only whole maps pass between them. */
 /* Written by Rillet VERSION, planned as rows. SHA-256 of graph and weights:
    ef815eb8ab44aad691536ebe4c16911dae54d03cc420a55bb27e82dd7a6a3f5c. */

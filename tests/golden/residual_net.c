@@ -1,6 +1,6 @@
 /* random, planned as rows: 2 segments.
 
-   Each stage makes a few pixels as soon as the window that they need is there, then lets its readers run.
+   Each stage computes a few pixels as soon as the pixels under their windows have arrived, then runs its readers.
    Segments follow one another; only whole maps pass between them. */
 /* Written by Rillet VERSION, planned as rows. SHA-256 of graph and weights:
    78a21f643aa5a9db175cb4d0e3765b34502cff61c1ca841978bb249fe0d7cc5a. */

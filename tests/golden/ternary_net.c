@@ -1,6 +1,6 @@
 /* random, planned as rows: 1 segments.
 
-   Each stage makes a few pixels as soon as the window that they need is there, then lets its readers run.
+   Each stage computes a few pixels as soon as the pixels under their windows have arrived, then runs its readers.
    Segments follow one another; only whole maps pass between them. */
 /* Written by Rillet VERSION, planned as rows. SHA-256 of graph and weights:
    e52484675f7ebeb397bb411f4e47c779912a7fdeec8a07eb356f714fdb105122. */

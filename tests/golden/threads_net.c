@@ -1,6 +1,6 @@
 /* random, planned as rows: 3 segments.
 
-   Each stage makes whole rows as soon as the window that they need is there, then lets its readers run.
+   Each stage computes whole rows as soon as the pixels under their windows have arrived, then runs its readers.
    Segments follow one another; only whole maps pass between them. */
 /* Written by Rillet VERSION, planned as rows for avx2. SHA-256 of graph and weights:
    4e7f0fc81ca92d59c82a35925edc978e38f513df60df29ac0fff213bc6cb556f. */
@@ -29,7 +29,7 @@ uint8_t **net_trace(net_context *net) { return net->trace; }
     for (int32_t seen = 0; seen < n; seen++) \
       memcpy(self->net->trace[index] + ((from) + seen) * (bytes), at(self, (from) + seen), (bytes)); \
   rillet_did(&self->place), rillet_together(&self->place)
-/* The same for bytes that are kept with their first bit flipped. */
+/* The same for values stored with the sign bit flipped. */
 #define SEEN_FLIPPED(index, at, from, n, bytes) \
   rillet_did(&self->place), rillet_together(&self->place); \
   if (self->place.part == 0 && self->net->trace[index]) \
@@ -292,7 +292,7 @@ static void finish(net_thread *const self)
   rillet_flip(at_n5(self, 0), at_n5(self, 0), 5);
 }
 
-/* Begins an image. */
+/* Resets the stream; call before row 0. */
 static void begin(net_thread *const self)
 {
   memset(&self->made, 0, sizeof self->made);

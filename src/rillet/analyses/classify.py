@@ -1,4 +1,4 @@
-"""A network's outputs as what they are: classes with probabilities where it is a classifier, else numbers."""
+"""Interpretation of a network's outputs: classes with probabilities for a classifier, else numbers."""
 
 from dataclasses import dataclass
 
@@ -29,7 +29,7 @@ class Value:
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """An output in real numbers: a quantised one's stored values less the zero point, times the scale."""
+    """An output in float32: a quantised one's stored values less the zero point, times the scale."""
 
     name: str
     shape: tuple[int, int, int]

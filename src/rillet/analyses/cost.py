@@ -8,7 +8,7 @@ have integers alone: 8 bits of values and weights (a chip fewer, for a network w
 - A chip that streams runs the pixel plan with the least interval within its multipliers and memory. It fits where
   there is one: no weight is ever loaded again.
 - A board runs the row plan with the least arena; its cycles are MACs x published cycles a MAC, with their band. It fits
-  where RAM and flash hold all. What is published are cycles of 8-bit kernels: nothing is said of the time of floats.
+  where RAM and flash hold all. What is published are cycles of 8-bit kernels: float32 times are not estimated.
 
 A multiply-accumulate is two operations.
 """
@@ -67,18 +67,18 @@ class Cost:
     machine: str
     kind: MachineKind
     precision: str
-    """What values and weights are here, such as `int8`."""
+    """Element type of activations and weights on this machine, such as `int8`."""
     own_precision: str
-    """What they are in the network by itself."""
+    """Element type in the network itself."""
     macs: int
     params: int
     weight_bytes: int
     """Weights and biases; on a board all of flash, code among it."""
     activation_bytes: int | None
-    """Whole maps on an array, rings on a chip, RAM on a board."""
+    """Full tensors on an array, rings on a chip, RAM on a board."""
     fits: bool
     misses: tuple[str, ...]
-    """Why it does not fit, a sentence each."""
+    """Reasons why it does not fit, a sentence each."""
     cycles: int | None
     """Of one image: in a pipeline, from one to the next."""
     low_cycles: int | None
@@ -109,7 +109,7 @@ class CostTable(Record):
 
     model: str
     fps: float
-    """Images a second that were asked for."""
+    """Images per second that are required."""
     node: str
     targets: tuple[Cost, ...]
     machines: tuple[Machine, ...]
@@ -164,7 +164,7 @@ class Costs:
 
     @cached_property
     def stored(self) -> Graph:
-        """The network as a board stores it."""
+        """The network at the precision that a board stores."""
         return stored_at(self.graph, self.bits)
 
     @cached_property

@@ -339,7 +339,7 @@ def by(counted: Count, key: Callable[[Layer], str]) -> tuple[Layer, ...]:
 
 
 def value_bytes(graph: Graph, name: str, bits: int | None = None) -> int:
-    """Bytes of a whole map, packed, at its own width or at `bits`."""
+    """Bytes of a full tensor, packed, at its own width or at `bits`."""
     value = graph.by_name[name].type
     return (value.shape.elements * (bits or value.dtype.bits) + 7) // 8
 
@@ -358,7 +358,7 @@ def _weight_bytes(folded: Graph, bits: int | None) -> int:
 
 
 def peak_bytes(folded: Graph, bits: int | None = None) -> int:
-    """The most bytes of whole maps alive while one layer runs, as an interpreter that shares nothing needs them."""
+    """The most bytes of full tensors alive while one layer runs, as an interpreter that shares nothing needs them."""
     last_use = {name: i for i, node in enumerate(folded.nodes) for name in node.inputs}
     last_use |= {name: len(folded.nodes) for name in folded.outputs}
     alive: dict[str, int] = {}

@@ -1,4 +1,4 @@
-"""What an image costs in microjoules: arithmetic, weights and activations under a schedule, each figure with a band.
+"""Energy per image in microjoules: arithmetic, weights and activations under a schedule, each with bounds.
 
 A layer makes its pixels in tiles of a row. For each tile its weights and biases are read once, and for each pixel its
 window once; sums and windows wait in registers, whose energy no table prints. So a layer of w weights reads
@@ -35,10 +35,10 @@ _RESCALE = "int32_mult"
 
 
 class Schedule(StrEnum):
-    """When each weight is read, and where from."""
+    """How often each weight is read, and from which memory."""
 
     LAYERWISE = "layerwise"
-    """Layer by layer: weights from DRAM into a buffer, once an image; whole maps between the layers."""
+    """Layer by layer: weights from DRAM into a buffer, once an image; full tensors between the layers."""
     STREAM = "stream"
     """Under a row or pixel plan: weights stay in their memory on the chip, activations in rings."""
     SYSTOLIC = "systolic"
@@ -69,8 +69,8 @@ def traffic_of(made: Systolic) -> dict[str, Traffic]:
 
 
 def traffic_under(graph: Graph, schedule: str, array: int | None = None) -> dict[str, Traffic] | None:
-    """What `energy` needs for a schedule: the traffic on an array of `array` x `array` elements (64 if not said) under
-    `systolic`, else None; raises TargetError where a size is said for another schedule.
+    """What `energy` needs for a schedule: the traffic on an array of `array` x `array` elements (64 by default) under
+    `systolic`, else None; raises TargetError where a size is given for another schedule.
     """
     if schedule == Schedule.SYSTOLIC:
         side = 64 if array is None else array

@@ -1,4 +1,4 @@
-"""The arithmetic of depthwise-separable convolution (Howard et al. 2017), and what a network asks of a machine."""
+"""The arithmetic of depthwise-separable convolution (Howard et al. 2017), and a network's demand on a machine."""
 
 from dataclasses import dataclass
 
@@ -27,7 +27,7 @@ class Explanation(Record):
     input_bytes: int
     output_bytes: int
     ring_bytes: int
-    """What a stream keeps of the input: (K - 1) rows and K pixels of its channels."""
+    """Line buffer of the input when streamed: (K - 1) rows and K pixels of its channels."""
     uses_of_an_input: float
     """Multiplications for each value of the input."""
     uses_of_a_weight: int
@@ -49,7 +49,7 @@ class Explanation(Record):
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """What a network asks of a machine at a frame rate, and of a board with so much memory."""
+    """A network's demand on a machine at a frame rate, and on a board with so much memory."""
 
     name: str
     frames_per_second: float

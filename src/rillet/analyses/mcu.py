@@ -1,4 +1,4 @@
-"""Does a network fit a microcontroller: flash, RAM and time on a board, by how much not, and what would make it fit."""
+"""Fit of a network on a microcontroller: flash, RAM and time on a board, what is missing, and remedies."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -50,7 +50,7 @@ class Fit:
     own_precision: str
     """What the network is by itself."""
     bits: int
-    """Of activations: 32 for real numbers."""
+    """Bits of an activation: 32 for float32."""
     weight_bits: int
     """Of the widest weights."""
     fits: bool
@@ -58,7 +58,7 @@ class Fit:
     """Arena of the row plan with the least, counters and stack."""
     arena_bytes: int
     layerwise_bytes: int
-    """The arena layer by layer, whole maps and all."""
+    """The arena layer by layer, full tensors and all."""
     ram_limit: int
     ram_spare: int
     """Bytes left over; negative where some are missing."""
@@ -79,7 +79,7 @@ class Fit:
     image_resident: bool
     """True where the whole image must lie in RAM, as its rows cannot be pushed in."""
     misses: tuple[str, ...]
-    """What does not fit and by how much, a sentence each."""
+    """Resources that are short and by how much, a sentence each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,7 +263,7 @@ def _too_small_for(stored: Graph, board: Board, weight_bits: int | None) -> list
     windows = {node.name: least_layer_bytes(stored, node) + STACK_BYTES for node in stages}
     out: list[str] = []
     for sizes, limit, what in (
-        (windows, board.ram_bytes, "RAM for a window, its result and working space"),
+        (windows, board.ram_bytes, "RAM for a window, its result and scratch memory"),
         (kernels, board.flash_bytes, "flash for its weights"),
     ):
         over = [name for name, size in sizes.items() if size > limit]
@@ -276,7 +276,7 @@ def _too_small_for(stored: Graph, board: Board, weight_bits: int | None) -> list
 
 def least_layer_bytes(stored: Graph, node: Node) -> int:
     """Bytes that every plan has while a layer works: the pixels from the first to the last that one window sees, one
-    pixel of the result, and working space. Pushed pixels that may be read where the caller has them count nothing.
+    pixel of the result, and scratch memory. Pushed pixels that may be read where the caller has them count nothing.
     """
     if not isinstance(node.op, Conv | Pool):
         return node.type.pixel_bytes

@@ -1,4 +1,4 @@
-"""Activation memory of a network: streamed under a row plan, and layer by layer beside it; and at which precision."""
+"""Activation memory of a network: streamed under a row plan, and layer by layer; and its precision."""
 
 from collections import Counter
 from dataclasses import dataclass, replace
@@ -18,12 +18,12 @@ class MemoryReport:
     arena_bytes: int
     layerwise_bytes: int
     map_bytes: int
-    """Whole maps that the plan materialises between segments."""
+    """Full tensors that the plan materialises between segments."""
     segments: int
 
 
 def memory(graph: Graph, plan: RowPlan) -> MemoryReport:
-    """What `plan` takes and what an ordinary interpreter takes, which holds whole maps."""
+    """What `plan` takes and what an ordinary interpreter takes, which holds full tensors."""
     return MemoryReport(plan.arena_bytes, plan_layerwise(graph).arena_bytes, plan.map_bytes, len(plan.segments))
 
 
@@ -43,7 +43,7 @@ def precision(graph: Graph) -> str:
 
 
 def value_bits(graph: Graph) -> int:
-    """32 for a network that computes with real numbers, else 8: by its convolutions, or by all values without any."""
+    """32 for a network that computes in float32, else 8: by its convolutions, or by all values without any."""
     convs = [node for node in graph.nodes if isinstance(node.op, Conv)]
     real = [node.op.real for node in convs if isinstance(node.op, Conv)] or [n.type.quant is None for n in graph.nodes]
     return 32 if any(real) else 8

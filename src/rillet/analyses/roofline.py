@@ -1,4 +1,4 @@
-"""A network under the roofline of a machine: operations a second against operations a byte through its memory.
+"""Roofline model: operations per second against operational intensity, for a network's layers on a machine.
 
 Williams, Waterman and Patterson, CACM 2009. A multiply-accumulate is two operations, a value a byte.
 

@@ -1,4 +1,4 @@
-"""What a network computes, weighs and costs: counted, compared, explained, and put on machines."""
+"""Analyses of a network: counts, comparisons, explanations, and its cost and fit on targets."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -36,7 +36,7 @@ PICTURES = ("systolic", "energy", "roofline")
 
 
 def count(net: Graph, convention: str = "macs", *, bits: int | None = None) -> Count:
-    """MACs, parameters, activations and bytes of a network for one image, in all and by layer.
+    """Counts MACs, parameters, activations and bytes of a network for one image, in total and by layer.
 
     convention: `macs`, `thop-2020`, `pthflops`, `slim` or `keras`: what is counted. bits: of weights and activations,
     those of the network by default. Raises GraphError for another convention and for bits that are not 1 to 32.
@@ -68,7 +68,7 @@ def census(net: Graph) -> TernaryReport:
 def compare(nets: Sequence[Graph], *, bits: int = 8, progress: Advance | None = None) -> Comparison:
     """Networks side by side: MACs, parameters, bytes layer by layer and streamed, published accuracy.
 
-    bits: of weights and activations, 8 or 32. progress: takes networks done, and how many there are. Raises GraphError
+    bits: of weights and activations, 8 or 32. progress: called with networks done and their total. Raises GraphError
     for fewer than two networks, and for other bits.
 
     >>> import rillet
@@ -111,7 +111,8 @@ def explain(
     memory: "int | str | None" = None,
     bits: int | None = None,
 ) -> Explained | Explanation:
-    """What each convolution computes, what its depthwise-separable pair saves, and what the network asks of a machine.
+    """The arithmetic of each convolution, the saving of its depthwise-separable pair (Howard et al. 2017), and the
+    network's demand on a machine.
 
     layer: that one alone. fps: images a second that are asked for, 30 by default. memory: of the machine, in bytes or
     as `256KiB`, which is the default. Raises GraphError for an unknown layer, TargetError for what is no size.
@@ -141,7 +142,7 @@ def fit(
     weight_bits: int | None = None,
     remedies: bool = True,
 ) -> mcu.Fits:
-    """Whether a network fits a board's RAM and flash, by how much not, and the smallest changes that make it fit.
+    """Whether a network fits a board's RAM and flash, what is missing, and the smallest changes that make it fit.
 
     target: a board by name, .toml file or record, several of them, or `all`; changes are sought for one alone. bits: of
     activations, 8 or 32, those of the network by default. weight_bits: weights of no more than so many. Raises
@@ -197,7 +198,7 @@ def cost(
     bits: int | None = None,
     progress: Advance | None = None,
 ) -> CostTable:
-    """A network on machines of all kinds, side by side: memory, cycles, images a second, energy, and fit.
+    """Compares targets for a network: memory, cycles, images per second, energy, and fit on each.
 
     target: an array, a chip or a board by name, .toml file or record, or several of them; `all` stands for every one
     that Rillet has. fps: images a second that are asked for. node: technology of energy, `45nm`, `7nm` or a .toml file.
@@ -230,7 +231,7 @@ def several(target: Named | Sequence[Named]) -> tuple[Named, ...]:
 
 
 def cost_page(net: Graph, found: CostTable, path: "str | Path") -> None:
-    """Writes a cost table as a page with pictures (.html), as Markdown (.md) or as comma-separated values (.csv).
+    """Writes a cost table as a page with charts (.html), as Markdown (.md) or as comma-separated values (.csv).
 
     Raises GraphError for another suffix, BuildError where the file cannot be written.
     """
@@ -292,7 +293,7 @@ def energy(
     memory: str | None = None,
     array: int | None = None,
 ) -> energies.Energy:
-    """The energy of an image in microjoules: arithmetic, weights and activations, each figure with a band.
+    """Energy per image in microjoules: arithmetic, weights and activations, each with a lower and an upper bound.
 
     target: an array, a chip or a board, by name, .toml file or record, which computes in 8-bit integers. node:
     technology, `45nm`, `7nm` or a .toml file. Without a target: operand, accumulator: types of operands and sums, such

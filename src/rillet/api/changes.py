@@ -1,4 +1,4 @@
-"""Networks made of networks: folded, fused, resized, quantised, compressed."""
+"""Transformations of a network: batch-norm folding, FuSe, resizing, quantisation, compression."""
 
 from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
@@ -36,7 +36,7 @@ def _silent(text: str) -> None:
 
 
 def fold(net: Graph) -> Graph:
-    """The network with its batch norms folded into the convolutions before them.
+    """Folds batch norms into the convolutions before them, and activations into the ops before those.
 
     >>> import rillet
     >>> net = rillet.load("mobilenet_v1:width=0.25,resolution=32,seed=0")
@@ -47,7 +47,7 @@ def fold(net: Graph) -> Graph:
 
 
 def dequantize(net: Graph) -> Graph:
-    """The float network of a quantised one: the same values as real numbers.
+    """Dequantises a network: its float32 form, with the values that its integers stand for.
 
     >>> import numpy, rillet
     >>> net = rillet.load("microbotnet:width=0.32,seed=0")
@@ -59,11 +59,11 @@ def dequantize(net: Graph) -> Graph:
 
 
 def fuse(net: Graph, variant: str, *, blocks: str = "", share: float | None = None, fit: bool = False) -> Graph:
-    """The network with row and column convolutions (FuSeConv) instead of depthwise and dense K x K ones.
+    """Replaces depthwise and dense K x K convolutions by row and column ones (FuSeConv, Ganesan et al., DATE 2021).
 
-    variant: `half` or `full`; `half50` or `full50` as published for some networks of the zoo. blocks: those alone, as
-    `2-10` or `3+block5`. share: the first fraction of all sites instead. fit: keep odd maps of the network as they
-    are. Raises GraphError for another variant, and for blocks that are none. Its weights are a start to train from.
+    variant: `half` or `full`; `half50` or `full50` as published for some networks of the zoo. blocks: only these, as
+    `2-10` or `3+block5`. share: instead, this fraction of all replaceable layers, from the first on. fit: keep layers
+    with odd feature maps. The weights need retraining. Raises GraphError for an unknown variant or block.
 
     >>> import rillet
     >>> rillet.fuse(rillet.load("mobilenet_v2"), "half").name
@@ -83,10 +83,11 @@ def resize(
     resolution: "int | tuple[int, int] | None" = None,
     classes: int | None = None,
 ) -> Graph:
-    """The network with its channels times `width`, for an input of other `resolution`, with other `classes`.
+    """Changes the width multiplier, the input resolution or the number of classes of a network.
 
-    width: of an untrained network alone. resolution: a side, or (height, width). classes: a new last layer, drawn where
-    the network has weights. Raises GraphError for what the network does not take.
+    width: factor on all channels, for an untrained network only. resolution: pixels of a side, or (height, width).
+    classes: outputs of a new last layer, with random weights where the network has weights. Raises GraphError for a
+    value that the network does not allow.
 
     >>> import rillet
     >>> small = rillet.resize(rillet.load("mobilenet_v2"), width=0.5, resolution=96, classes=10)
@@ -129,7 +130,7 @@ def quantize(
     out: "str | PathLike[str] | None" = None,
     progress: Advance | None = None,
 ) -> Quantized:
-    """A network of 8-bit integers of a float one, by post-training quantisation; the record's `graph` is the network.
+    """Quantises a float network to 8-bit integers after training; the result's `graph` is the quantised network.
 
     data: pictures to calibrate with (the training part of a name; `random` for noise); with labels where `evaluate`
     measures top-1 before and after, on the test part of a name. weight_bits: 8, `ternary` or `binary`; real: then
@@ -204,9 +205,9 @@ def compare_quantized(
     limit: int | None = None,
     progress: Advance | None = None,
 ) -> QuantizationTable:
-    """Accuracy and size of a float network, and under both rounding rules with each way of choosing ranges.
+    """Compares accuracy and size: float32, and quantised under both rounding rules with each calibration method.
 
-    Arguments, and what is raised, as for `quantize`; data must have labels.
+    Arguments and errors as for `quantize`; data must have labels.
     """
     asked = QuantizeOptions(equalize=equalize, correct_bias=correct_bias, limit=limit, compare=True)
     return compare_by(net, data, asked, progress)
@@ -275,8 +276,10 @@ def compress(
     layers: Sequence[str] = (),
     out: "str | PathLike[str] | None" = None,
     evaluate: Data | None = None,
+    progress: Advance | None = None,
 ) -> Compressed:
-    """A network pruned and with shared weights, and its size dense, packed and coded; without either, its size alone.
+    """Deep compression (Han et al. 2015): magnitude pruning and weight clustering, and the size dense, packed and
+    coded.
 
     sparsity: the fraction of each layer's weights that become zero, the least ones. index_bits: at most 2**index_bits
     values a layer, beside zero. more_than: layers of so few weights stay as they are, 1000 by default. layers: these
@@ -290,11 +293,16 @@ def compress(
     True
     """
     asked = CompressOptions(sparsity=sparsity, bits=index_bits, more_than=more_than, layers=tuple(layers))
-    return compress_by(net, asked, out=out, evaluate=evaluate)
+    return compress_by(net, asked, out=out, evaluate=evaluate, progress=progress)
 
 
 def compress_by(
-    net: Graph, asked: CompressOptions, *, out: "str | PathLike[str] | None" = None, evaluate: Data | None = None
+    net: Graph,
+    asked: CompressOptions,
+    *,
+    out: "str | PathLike[str] | None" = None,
+    evaluate: Data | None = None,
+    progress: Advance | None = None,
 ) -> Compressed:
     """`compress` with its options in one record."""
     from rillet.analyses.coding import network_size
@@ -314,13 +322,16 @@ def compress_by(
         chosen = prunable_layers(net, asked.more_than, asked.layers)
         made = made if asked.sparsity is None else prune(made, asked.sparsity, chosen)
         made = made if asked.bits is None else share(made, asked.bits, chosen)
-    with shown("coding"):
-        size = network_size(made)
     more: dict[str, Any] = {}
-    if test is not None:
-        with shown("measuring accuracy"):
+    with shown("compressing", progress) as advance:
+        steps = 1 if test is None else 2 if made is net else 3
+        size = network_size(made)
+        advance(1, steps)
+        if test is not None:
             after = work.accuracy(made, test)
+            advance(2, steps)
             more = {"top1": after, "top1_before": after if made is net else work.accuracy(net, test)}
+            advance(steps, steps)
     if out is not None:
         path = checks.path(out, "out")
         more |= {"file": str(path), "file_bytes": save(made, path)}

@@ -1,4 +1,4 @@
-"""What callers from Python may pass: a wrong type says what was wanted."""
+"""Checks of arguments from Python callers: a wrong type raises a sentence with the expected one."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Machines by name: what there is, and one with the sources of its numbers."""
+"""Targets: their names by kind, and one target with the sources of its numbers."""
 
 from os import PathLike
 from pathlib import Path
@@ -17,9 +17,9 @@ _T = TypeVar("_T", bound=Target)
 
 
 def target(name: str | Path) -> Target:
-    """The machine called `name`, or that of a TOML file; docs/targets.md has every key.
+    """A target by name or by a TOML file, whose keys docs/targets.md lists.
 
-    `host` is the machine that this runs on. Raises TargetError for an unknown name (with the nearest one), and for a
+    `host` is this machine. Raises TargetError for an unknown name (with the nearest one), and for a
     file that is not well formed.
 
     >>> target("nano33ble").ram_bytes
@@ -33,7 +33,7 @@ def target(name: str | Path) -> Target:
 def targets(kind: str | None = None) -> tuple[str, ...]:
     """The names that `target` knows: hosts, boards, chips and arrays, or those of one kind.
 
-    Raises TargetError for a kind that there is not.
+    Raises TargetError for an unknown kind.
 
     >>> targets("array")
     ('fuse_64x64', 'gemmini_16x16', 'systolic_64x64')

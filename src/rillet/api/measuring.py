@@ -1,6 +1,6 @@
-"""Time on this machine: beside other runtimes, and layer by layer."""
+"""Benchmarks on this machine: against other runtimes, and layer by layer."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rillet.api import checks, networks
@@ -13,6 +13,7 @@ from rillet.bench.rounds import Bench, forms
 from rillet.bench.rounds import bench as measure
 from rillet.errors import GraphError
 from rillet.ir.graph import Graph
+from rillet.report.progress import Advance, shown
 from rillet.targets.host import Host
 
 if TYPE_CHECKING:
@@ -28,9 +29,9 @@ def bench(
     precisions: Sequence[str] | None = None,
     rounds: int = 20,
     target: Named | None = None,
-    progress: Callable[[int, int], None] = lambda _, __: None,
+    progress: Advance | None = None,
 ) -> Bench:
-    """Rillet beside other runtimes, taking turns, each under its own best settings (docs/bench.md).
+    """Benchmarks Rillet against other runtimes in alternating rounds, each with its best settings (docs/bench.md).
 
     against: names with commas between; all that are installed if None. precisions: `f32`, `int8`; the network's own if
     None. target: the host that Rillet's program is made for, this machine by default. Raises Unsupported for a runtime
@@ -44,17 +45,18 @@ def bench(
         from rillet.importers.tflite import load_with_tensors
 
         given = Given(path, load_with_tensors(path).input_order)
-    return measure(
-        net,
-        peers,
-        threads=threads,
-        precisions=precisions,
-        rounds=rounds,
-        given=given,
-        torch_script=_torch_script(peers),
-        host=host,
-        progress=progress,
-    )
+    with shown("measuring", progress) as advance:
+        return measure(
+            net,
+            peers,
+            threads=threads,
+            precisions=precisions,
+            rounds=rounds,
+            given=given,
+            torch_script=_torch_script(peers),
+            host=host,
+            progress=advance,
+        )
 
 
 def thread_counts(text: str) -> tuple[int, ...]:
@@ -82,10 +84,10 @@ def profile(
     threads: int = 1,
     runs: int | None = None,
 ) -> Profile:
-    """The time of each layer in the program for this machine, beside the machine's measured peak.
+    """Measures the time of each layer on this machine, and compares it with the machine's measured peak.
 
-    precision: `f32` or `int8`, the network's own if None. runs: inferences; for four seconds if None. Raises GraphError
-    for a network without weights, TargetError where `ram` is too little.
+    precision: `f32` or `int8`, by default the network's own. runs: inferences, by default for four seconds. Raises
+    GraphError for a network without weights, TargetError where `ram` is too little.
     """
     net = networks.with_weights(checks.graph(net))
     (form,) = forms(net, None if precision is None else (precision,)).values()

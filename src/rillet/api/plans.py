@@ -1,4 +1,4 @@
-"""Plans: made for a machine, written as C, simulated, drawn."""
+"""Plans: planning for a target, emission as C, simulation, drawing."""
 
 from dataclasses import dataclass
 from os import PathLike
@@ -12,6 +12,7 @@ from rillet.ir.graph import Graph
 from rillet.plan.options import PlanOptions
 from rillet.plan.pipeline.plan import PixelPlan
 from rillet.plan.rows.plan import RowPlan
+from rillet.report.progress import Advance, shown
 from rillet.system.record import Record
 from rillet.targets.boards import Board
 from rillet.targets.chips import StreamChip
@@ -42,7 +43,7 @@ def options(
     recompute: "str | Iterable[str] | None" = None,
     devices: int | None = None,
 ) -> PlanOptions:
-    """What is asked of a plan, as `plan` takes it; raises TargetError for what the kind of plan has no use for."""
+    """The arguments of `plan` as a record; raises TargetError for one that does not apply to the kind of plan."""
     memory_bytes = checks.size(memory, "--memory")
     for what, value in (("interval", interval), ("multipliers", multipliers), ("devices", devices)):
         if value is not None:
@@ -164,7 +165,7 @@ def plan(
     recompute: "str | Iterable[str] | None" = None,
     devices: int | None = None,
 ) -> RowPlan | PixelPlan:
-    """When each layer fires and where each value lies: a RowPlan for a host or a board, a PixelPlan for a chip.
+    """Plans the schedule and the memory of a network: a RowPlan for a host or a board, a PixelPlan for a chip.
 
     What takes a plan (`emit`, `compile`, `verify`, `simulate`, `draw`) takes either, and says which it needs. A type
     checker knows which it is by `ram`, `interval` or `multipliers`, by a record as target, and where there is none.
@@ -228,7 +229,7 @@ def pixel_planned(net: Graph, said: PlanOptions) -> PixelPlan:
 
 
 def claim_of(net: Graph, said: PlanOptions) -> "Claim | None":
-    """What becomes of the images a second that the chip's document promises; None where it promises nothing."""
+    """The vendor's throughput claim for the chip, checked against the network; None where there is none."""
     from rillet.plan.pipeline.claims import check_claim
 
     chip = said.chip
@@ -237,7 +238,7 @@ def claim_of(net: Graph, said: PlanOptions) -> "Claim | None":
 
 @dataclass(frozen=True, repr=False)
 class Emitted(Record):
-    """A program as it was written."""
+    """An emitted program: its folder, files and commands."""
 
     folder: Path
     files: tuple[str, ...]
@@ -245,7 +246,7 @@ class Emitted(Record):
     build: str
     """The command that builds it, in the folder."""
     run: str
-    """A shell's line that builds it and shows it an image."""
+    """The shell command that builds it and runs it on an image."""
 
     def __repr__(self) -> str:
         return f"Emitted({str(self.folder)!r}, {len(self.files)} files, {self.arena_bytes:,} bytes of activations)"
@@ -260,10 +261,10 @@ def emit(
 ) -> Emitted:
     """Writes the C99 program of a row plan, with a main.c that reads a raw image, into a folder.
 
-    prefix: what all names of the program begin with, so that several link together. layout: `cmake` adds a
-    CMakeLists.txt. Files of an earlier program there go, all others stay. Raises TargetError for a chip's plan,
-    GraphError for a network without weights, Unsupported for a prefix that C cannot have, BuildError where the folder
-    cannot be written.
+    prefix: of all symbols, macros and files, so that several programs link together. layout: `cmake` adds a
+    CMakeLists.txt. Files of an earlier program in the folder are removed, others kept. Raises TargetError for a chip's
+    plan, GraphError for a network without weights, Unsupported for a prefix that is not a C identifier, BuildError
+    where the folder cannot be written.
 
     >>> import rillet
     >>> made = rillet.plan(rillet.load("mobilenet_v1:width=0.25,resolution=32,seed=0,classes=10"))
@@ -294,7 +295,7 @@ class Simulated(Record):
 
     @property
     def passed(self) -> bool:
-        """True where all images came out in the planned interval, and no pixel was missing in a ring."""
+        """True where all images came out at the planned interval, and no pixel was overwritten before it was read."""
         planned_cycles = self.plan.interval_cycles
         return self.measured.passed and (self.measured.interval_cycles or planned_cycles) == planned_cycles
 
@@ -313,10 +314,11 @@ class Simulated(Record):
         return f"Simulated({how}, {self.plan.graph.name!r}, {self.measured!r})"
 
 
-def simulate(made: RowPlan | PixelPlan, images: int = 3) -> Simulated:
-    """Runs a chip's pipeline cycle by cycle, images back to back, with rings of just the planned depth.
+def simulate(made: RowPlan | PixelPlan, images: int = 3, *, progress: Advance | None = None) -> Simulated:
+    """Simulates a chip's pipeline cycle by cycle, images back to back, with FIFOs of exactly the planned depth.
 
-    Raises TargetError for a plan that is none of a chip, BuildError without a C compiler.
+    progress: called with cycles simulated and planned. Raises TargetError for a plan that is not a PixelPlan,
+    BuildError without a C compiler.
 
     >>> import rillet
     >>> made = rillet.plan(rillet.load("mobilenet_v1:width=0.25,resolution=32,seed=0,classes=10"), interval=4096)
@@ -326,7 +328,8 @@ def simulate(made: RowPlan | PixelPlan, images: int = 3) -> Simulated:
     from rillet.simulation.pipeline import simulate as run
 
     pixels = checks.pixel_plan(made)
-    return Simulated(pixels, run(pixels, checks.count(images, "images")))
+    with shown("simulating", progress) as advance:
+        return Simulated(pixels, run(pixels, checks.count(images, "images"), progress=advance))
 
 
 class Svg(str):
@@ -353,9 +356,9 @@ class Svg(str):
 
 
 def draw(what: Graph | RowPlan | PixelPlan) -> Svg:
-    """A network as blocks, wide by channels and high by resolution; a chip's plan as two images through its layers.
+    """Draws a network as blocks sized by channels and resolution, or a chip's plan as the timeline of two images.
 
-    Raises Unsupported for a row plan, which has no picture of its own (draw its `graph`).
+    Raises Unsupported for a row plan (draw its `graph`).
 
     >>> import rillet
     >>> rillet.draw(rillet.load("mobilenet_v1:width=0.25,resolution=32,seed=0,classes=10")).startswith("<svg")
@@ -375,7 +378,9 @@ def draw(what: Graph | RowPlan | PixelPlan) -> Svg:
 
 
 def draw_front(net: Graph) -> Svg:
-    """Values on chip against MACs of a network, by the blocks that buffer their bottleneck input."""
+    """Plots the Pareto front of a network: values buffered on chip against MACs, over subsets of blocks with
+    bottleneck buffering.
+    """
     from rillet.analyses.sources.narrow import narrow
     from rillet.report.sources import front
 

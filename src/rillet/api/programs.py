@@ -1,11 +1,11 @@
-"""Programs: plans compiled and run, and their outputs proved against the reference and other runtimes."""
+"""Programs: plans compiled and run, and their outputs verified against the reference and other runtimes."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rillet.api import checks, networks, plans
 from rillet.api.machines import Named
@@ -14,6 +14,7 @@ from rillet.ir.graph import Array, Graph
 from rillet.plan.options import PlanOptions
 from rillet.plan.pipeline.plan import PixelPlan
 from rillet.plan.rows.plan import RowPlan
+from rillet.report.progress import Advance, shown
 from rillet.system.options import Uses
 from rillet.targets.boards import Board
 from rillet.targets.catalogue import load as load_target
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 
 class Program:
-    """A plan as a compiled program in this process; images come as pictures or as arrays (see `__call__`)."""
+    """A compiled plan, loaded into this process; images are pictures or arrays (see `__call__`)."""
 
     def __init__(self, made: RowPlan) -> None:
         from rillet.runtime.run import Program as Loaded
@@ -42,10 +43,10 @@ class Program:
         self._loaded = Loaded(made)
 
     def __call__(self, image: "str | PathLike[str] | Array | Image") -> tuple[Array, ...]:
-        """The outputs for one image, as the network stores them.
+        """The outputs for one image: height x width x channels each, in the network's own element types.
 
-        image: an array as the network stores its input, or a .npy file of one; else a picture (a file, pixels of
-        height x width x channels in uint8, or one of Pillow), made to fit. Raises GraphError for anything else.
+        image: an array of the input's shape and element type, or a .npy file of one; else a picture (a file, uint8
+        pixels of height x width x channels, or a Pillow image), which is preprocessed. Raises GraphError for others.
         """
         return self._loaded.run(networks.as_input(self.plan.graph, image))
 
@@ -68,7 +69,7 @@ class Program:
         return classify(graph, self(image)[0], checks.count(top, "top"))
 
     def latency(self, image: "str | PathLike[str] | Array | Image", runs: int = 10) -> "Latency":
-        """The least and the median time of an image."""
+        """The minimum and the median time of `runs` inferences."""
         return self._loaded.latency(networks.as_input(self.plan.graph, image), checks.count(runs, "runs"))
 
     def __repr__(self) -> str:
@@ -76,37 +77,46 @@ class Program:
 
 
 def compile(  # rillet.compile, as torch.compile
-    what: RowPlan | PixelPlan | Graph, target: Named | None = None, *, threads: int | None = None
+    what: RowPlan | PixelPlan | Graph,
+    target: Named | None = None,
+    *,
+    threads: int | None = None,
+    progress: Advance | None = None,
 ) -> Program:
-    """The program of a row plan, or of a network planned for a host (`host` if none is named), ready to be called.
+    """Compiles a row plan, or a network planned for a host (`host` by default), and loads the program.
 
-    Compiled programs are kept in the cache. Raises GraphError for a network without weights, TargetError for a chip,
-    BuildError without a C compiler.
+    Compiled programs are cached. progress: called with steps done (planning, compiling) and their total.
+    Raises GraphError for a network without weights, TargetError for a chip, BuildError without a C compiler.
 
     >>> import numpy, rillet
     >>> program = rillet.compile(rillet.load("mobilenet_v1:width=0.25,resolution=32,seed=0,classes=10"), threads=1)
     >>> program(numpy.zeros((32, 32, 3), numpy.float32))[0].shape
     (1, 1, 10)
     """
-    if isinstance(what, Graph):
-        return Program(plans.row_planned(what, plans.options(target or "host", threads=threads)))
-    made = checks.row_plan(what)
-    if target is not None or threads is not None:
+    if not isinstance(what, Graph) and (target is not None or threads is not None):
         raise TargetError("target and threads must come with a Graph, got a plan, which has its own")
-    return Program(made)
+    with shown("compiling", progress) as advance:
+        if isinstance(what, Graph):
+            made = plans.row_planned(what, plans.options(target or "host", threads=threads))
+        else:
+            made = checks.row_plan(what)
+        advance(1, 2)
+        program = Program(made)
+        advance(2, 2)
+    return program
 
 
 def verify(
     what: RowPlan | PixelPlan | Graph,
     inputs: int = 10,
     against: str | None = None,
-    progress: Callable[[int], None] | None = None,
+    progress: Advance | None = None,
 ) -> "Verification":
     """Compares reference, C program and another runtime byte for byte on seeded random inputs.
 
-    what: a row plan, or a network, planned for the least memory. against: `litert` or `tflm` for a network loaded from
-    a .tflite file, `onnxruntime` for an .onnx file. progress: takes the number of inputs done. Raises Unsupported where
-    that runtime is not installed or has nothing to run.
+    what: a row plan, or a network, which is planned for the least memory. against: `litert` or `tflm` for a network
+    loaded from a .tflite file, `onnxruntime` for an .onnx file. progress: called with inputs done and their total.
+    Raises Unsupported where that runtime is not installed, or cannot run the network.
 
     >>> import rillet
     >>> net = rillet.load("mobilenet_v1:width=0.25,resolution=32,seed=0,classes=10")
@@ -123,21 +133,25 @@ def verify(
         from rillet.importers.tflite import load_with_tensors
 
         imported = load_with_tensors(path)
-    more: dict[str, Any] = {} if progress is None else {"progress": progress}
-    return compare(made, checks.count(inputs, "inputs"), path=path, imported=imported, against=against, **more)
+    count = checks.count(inputs, "inputs")
+    with shown("verifying", progress) as advance:
+        told: Advance = advance
+        return compare(
+            made, count, path=path, imported=imported, against=against, progress=lambda done: told(done, count)
+        )
 
 
 def verify_on_board(
     what: RowPlan | Graph,
     target: Named,
     inputs: int = 10,
-    progress: Callable[[int], None] | None = None,
+    progress: Advance | None = None,
 ) -> "CoreVerification":
     """Runs the program on the emulated Cortex-M core of a board, and compares its outputs with the reference.
 
-    what: a row plan, or a network, planned for the board. progress: takes the number of inputs done. Raises TargetError
-    for a board with another processor, Unsupported where no compiler or emulator is installed (`rillet[mcu]`),
-    BuildError for a program that faults or does not end.
+    what: a row plan, or a network, planned for the board. progress: called with inputs done and their total. Raises
+    TargetError for a board with another processor, Unsupported where no compiler or emulator is installed
+    (`rillet[mcu]`), BuildError for a program that faults or does not end.
     """
     from rillet.runtime.emulator.proof import verify_on
 
@@ -147,8 +161,10 @@ def verify_on_board(
         raise TargetError(f"{target}: must be a board with a Cortex-M core to be emulated")
     made = plans.row_planned(what, options) if isinstance(what, Graph) else checks.row_plan(what)
     networks.with_weights(made.graph)
-    more: dict[str, Any] = {} if progress is None else {"progress": progress}
-    return verify_on(made, core, checks.count(inputs, "inputs"), **more)
+    count = checks.count(inputs, "inputs")
+    with shown("emulating", progress) as advance:
+        told: Advance = advance
+        return verify_on(made, core, count, progress=lambda done: told(done, count))
 
 
 def core_of(options: PlanOptions) -> "Core | None":
@@ -170,7 +186,7 @@ def ask(
     weights: Path | None = None,
     opening: Callable[[str], Graph] | None = None,
 ) -> "Asked":
-    """A picture for a network, the demo's where neither is said; raises GraphError for one without the other."""
+    """A picture for a network, the demo's where neither is given; raises GraphError for one without the other."""
     from rillet.models import specifier
 
     if model is None:

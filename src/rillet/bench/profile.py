@@ -1,4 +1,4 @@
-"""Where the time of a network goes: each layer's own, by clocks in the emitted program."""
+"""Profile of a network by layer, by clock reads in the emitted program."""
 
 import ctypes
 import time

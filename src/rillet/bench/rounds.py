@@ -1,4 +1,4 @@
-"""Rillet beside other runtimes in alternating rounds: times, ratios by round, memory, and how far from the limit."""
+"""Benchmark against other runtimes in alternating rounds: times, ratios by round, memory, and fraction of the peak."""
 
 import tempfile
 import time
@@ -141,7 +141,7 @@ def agreement(ours: Array, theirs: Array, precision: str) -> tuple[float, int]:
 
 
 def forms(graph: Graph, precisions: Sequence[str] | None) -> dict[str, Graph]:
-    """The network at each precision, batch norms folded; its own where none is said.
+    """The network at each precision, batch norms folded; its own where none is given.
 
     A quantised network has a float32 form, a float32 one is quantised by the rule `shift`, calibrated on noise. Raises
     GraphError for a precision that is none.

@@ -95,7 +95,7 @@ class Window:
         return self.kernel == (1, 1) and self.stride == (1, 1) and self.padding == (0, 0, 0, 0)
 
     def covers(self, shape: Shape) -> bool:
-        """True where one window takes in the whole map, once."""
+        """True where one window covers the full tensor, once."""
         return self.padding == (0, 0, 0, 0) and self.extent == (shape.height, shape.width)
 
     def output(self, shape: Shape) -> tuple[int, int]:
@@ -130,7 +130,7 @@ class Input:
 
 @dataclass(frozen=True, slots=True)
 class Constant:
-    """A value that never changes: the array `value`, one pixel or a whole map."""
+    """A value that never changes: the array `value`, one pixel or a full tensor."""
 
     dtype: DType = DType.F32
     arity = 0
@@ -164,7 +164,7 @@ class Conv:
 
     @property
     def real(self) -> bool:
-        """True where weights and biases are real numbers."""
+        """True where weights and biases are float32."""
         return self.weights is DType.F32 or self.levels is DType.F32
 
     def output_shape(self, shape: Shape) -> Shape:

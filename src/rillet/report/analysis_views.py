@@ -1,4 +1,4 @@
-"""How the records of counts, costs, changes and accuracy are shown."""
+"""Views of the records of counts, costs, changes and accuracy."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -104,7 +104,7 @@ def cost_record(found: CostTable) -> dict[str, Any]:
 
 def quantized_lines(made: Quantized) -> list[str]:
     """What became of a network, a sentence each."""
-    how = "real numbers"
+    how = "float32"
     if made.rounding is not None:
         how = f"int8, rounding {made.rounding}, {made.calibration} of {made.images} pictures"
     lines = [f"{made.model} in {how}"]
@@ -155,7 +155,7 @@ def trained_lines(trained: Trained) -> list[str]:
     if trained.rounding is not None:
         lines += [
             f"before training, in integers: top-1 {trained.start_top1:.2%}",
-            f"best.rlt is of 8-bit integers, rounding {trained.rounding}; float.rlt has the real numbers behind it",
+            f"best.rlt is of 8-bit integers, rounding {trained.rounding}; float.rlt has the float32 values behind it",
         ]
     return lines
 

@@ -109,7 +109,7 @@ def verification(console: Screen, result: "Verification") -> None:
     names = " = ".join(("reference", *result.against))
     said = [f"equal: {names} on {result.inputs} inputs, {result.values:,} values compared"]
     if result.rounding is not None:
-        said.append(f"real numbers: within {result.rounding:.1%} of what float32 may round (docs/arithmetic.md)")
+        said.append(f"float32 values: within {result.rounding:.1%} of what float32 may round (docs/arithmetic.md)")
     if result.steps_off:
         said.append(f"integers: {result.steps_off:,} one step off, as they may be (docs/onnx.md)")
     for line in said:
@@ -204,7 +204,7 @@ def _where(path: Path | None) -> str:
 
 
 def zoo(console: Screen, networks: "list[Described]") -> None:
-    """The networks of the zoo and what may be said of each."""
+    """The networks of the zoo and their parameters."""
     names = ("network", "parameters and defaults")
     rows = [(network.name, ", ".join(network.parameters)) for network in networks]
     console.draw(Grid(columns(names, words=names, wrap=names[1:]), rows))

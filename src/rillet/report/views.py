@@ -1,4 +1,4 @@
-"""How each record is shown: what its `to_dict`, `table` and pictures are."""
+"""Registered views of each record: its `to_dict`, `table` and drawings."""
 
 from collections.abc import Callable
 from dataclasses import asdict

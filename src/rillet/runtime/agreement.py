@@ -1,8 +1,8 @@
 """Another runtime's values against the reference, node by node: each node computes from what the runtime itself read.
 
-So an error does not grow with depth: were every node right but for its own rounding, all of them agree, and a kernel
-that is wrong is named. Integers agree to the step, or within `steps`; real numbers within the rounding that float32
-may have there (rounding.py).
+So errors do not accumulate with depth: where every node is right up to its own rounding all agree, and a wrong kernel
+is named. Integers agree to the step, or within `steps`; float32 values within the rounding that float32 may have there
+(rounding.py).
 """
 
 import math
@@ -44,7 +44,7 @@ _HALF = 1e-4
 
 @dataclass(frozen=True)
 class Place:
-    """Where a node's value is not what it must be."""
+    """The first difference of a node's value."""
 
     node: str
     at: tuple[int, int, int]
@@ -55,17 +55,17 @@ class Place:
 
 @dataclass
 class Agreement:
-    """What has been compared so far, all inputs together."""
+    """Results of the comparison so far, over all inputs."""
 
     graph: Graph
     steps: int = 0
-    """How many steps an integer may be off."""
+    """Tolerance of integers, in quantisation steps."""
     used: float = 0.0
-    """The greatest share of its bound that a real number was off by."""
+    """The greatest error of a float32 value, as a fraction of its bound."""
     counts: Counter[str] = field(default_factory=Counter[str])
     """Integers compared, by kind of node."""
     off: Counter[str] = field(default_factory=Counter[str])
-    """Those that were a step off."""
+    """Of these, integers that differed by a step."""
     first: dict[str, Place] = field(default_factory=dict[str, Place])
     """The first of these of each kind."""
 

@@ -1,4 +1,4 @@
-"""Records of changed networks: what is asked of a quantisation or a compression, and what each came to."""
+"""Options and results of quantisation and of compression."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -26,7 +26,7 @@ QUANTIZE = Uses(
         "--weight-bits binary --float": ("--evaluate", "-o"),
     }
 )
-"""What is made, and which options go with it."""
+"""The modes of quantisation, and the options that apply to each."""
 _WHICH = ("--layers", "--more-than")
 COMPRESS = Uses({"--sparsity": _WHICH, "--index-bits": _WHICH, "neither": ()})
 
@@ -40,14 +40,14 @@ def one_of(option: str, word: str, words: tuple[str, ...]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class QuantizeOptions:
-    """What is asked of a quantisation, None where nothing is; raises GraphError for what does not go together."""
+    """Options of a quantisation, None for the default; raises GraphError for options that exclude each other."""
 
     bits: str = "8"
     """Of a weight: `8`, `ternary` or `binary`."""
     real: bool = False
-    """With few bits: values, and all other weights, stay float32."""
+    """For binary and ternary weights: activations, and all other weights, stay float32."""
     threshold: float | None = None
-    """What becomes 0 of weights that become ternary: a fraction of the greatest magnitude."""
+    """Zero threshold for ternarising, as a fraction of max abs(w)."""
     rounding: str | None = None
     """`shift` (the default) or `fixed_point`."""
     calibration: str | None = None
@@ -109,14 +109,14 @@ class QuantizeOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompressOptions:
-    """What is asked of a compression; raises GraphError for what does not go together."""
+    """Options of a compression; raises GraphError for options that exclude each other."""
 
     sparsity: float | None = None
-    """Fraction of each layer's weights that become zero, the least ones."""
+    """Fraction of each layer's weights to prune, the smallest in magnitude."""
     bits: int | None = None
-    """At most 2**bits values a layer, beside zero."""
+    """Weights are clustered to at most 2**bits nonzero values per layer."""
     more_than: int | None = None
-    """Layers of so few weights stay as they are; 1000 by default."""
+    """Layers with at most so many weights are left alone; 1000 by default."""
     layers: tuple[str, ...] = ()
     """These instead of all large ones."""
 
@@ -127,7 +127,7 @@ class CompressOptions:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Quantized(Record):
-    """A quantised network, and what became of its bytes and its accuracy."""
+    """A quantised network, with its size and accuracy before and after."""
 
     graph: Graph
     model: str

@@ -1,4 +1,4 @@
-"""What of this machine Rillet finds: compiler, kernels, extras, oracles, cache; and what to install for what."""
+"""Environment check: compiler, kernels, extras, oracles and cache of this machine, and what to install for what."""
 
 import platform
 from dataclasses import dataclass

@@ -26,7 +26,7 @@ from rillet.transforms.quantize import Quantization, Rule, check_float, quantize
 from rillet.transforms.statistics import Calibration, Statistics, observe, together
 
 RANDOM = "random"
-"""What stands for a data set where noise will do: speed does not depend on what a network sees."""
+"""Name for random calibration inputs, enough where only speed is measured."""
 LAYER_IMAGES = 8
 """Pictures on which the errors of layers are measured."""
 Floats = npt.NDArray[np.float64]
@@ -38,7 +38,7 @@ def _silent(done: int) -> None:
 
 @dataclass(frozen=True)
 class Calibrated:
-    """A folded float network, and what was seen of its values on `images` pictures."""
+    """A folded float network, and statistics of its values over `images` calibration pictures."""
 
     graph: Graph
     seen: Mapping[str, Statistics]

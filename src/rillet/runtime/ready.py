@@ -1,4 +1,4 @@
-"""Networks made ready to run, and kept: the second time nothing is opened, planned, emitted or compiled.
+"""Cache of programs that are ready to run: the second time nothing is opened, planned, emitted or compiled.
 
 An entry is a text in the cache (system/cache.py). Its key tells all that it was made of:
 the model's files, the options, Rillet's own sources, NumPy, the compiler and the machine. It names the library, which

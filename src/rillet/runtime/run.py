@@ -1,4 +1,4 @@
-"""Runs emitted programs in this process, and measures what the plan promised: bytes touched and time taken."""
+"""Runs emitted programs in this process, and measures the arena bytes that they touch and their latency."""
 
 import ctypes
 import statistics
@@ -36,7 +36,7 @@ class Latency:
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """A program as it lies there: its shared library, and what its caller must know."""
+    """A compiled program: its shared library, and the facts of its plan that a caller needs."""
 
     library: Path
     graph: Graph

@@ -1,4 +1,4 @@
-"""The proof: the emitted program, the reference and an independent oracle give the same bytes."""
+"""Verification: the emitted program, the reference and an independent oracle give the same bytes."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rillet.importers.tflite import Imported
 
 REAL_TOLERANCE = 1e-5
-"""Real numbers agree where they differ by at most this share of their map's greatest: sums may be reordered."""
+"""Float32 values agree where they differ by at most this share of their map's greatest: sums may be reordered."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Verification(Record):
     against: tuple[str, ...]
     first_difference: Difference | None
     rounding: float | None = None
-    """The greatest share of its bound that a real number was off by; None where no bound was needed."""
+    """The greatest error of a float32 value, as a fraction of its bound; None where no bound was needed."""
     steps_off: int = 0
     """Integers that were a step off, where they may be."""
 
@@ -151,7 +151,7 @@ def first_difference(
 
 
 def _bisect(plan: RowPlan, image: Array, expected: dict[str, Array], found: Difference) -> Difference | None:
-    """Where a program whose output differs goes wrong; None where real numbers differ by their rounding alone.
+    """Where a program whose output differs goes wrong; None where float32 values differ by their rounding alone.
 
     Each node is compared on what the program itself read, as rounding grows with depth.
     """

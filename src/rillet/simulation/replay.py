@@ -1,6 +1,6 @@
 """Values through a pipeline: the simulated machine's firings once more, with FIFOs of exactly the planned depth.
 
-What a firing reads is what lies in the ring at that cycle, right or wrong: a ring too short gives wrong values.
+A firing reads what the FIFO holds at that cycle, right or wrong: a FIFO that is too shallow gives wrong values.
 """
 
 from collections.abc import Mapping
@@ -27,10 +27,10 @@ def simulate_values(
 ) -> tuple[dict[str, Array], ...]:
     """Every value that the machine makes of each image, by node name, the images back to back.
 
-    A pixel that is never made, as one of a wide map under no window where its block's narrow side is held, is zero.
+    A pixel that is never computed is zero: under bottleneck buffering, one of the expanded map under no window.
 
-    Each pixel is computed by the reference's own arithmetic from what its window finds in the rings; real values are
-    float64. `depths` gives some rings another size, while everything happens when it was planned to happen.
+    Each pixel is computed by the reference's own arithmetic from what its window reads in the FIFOs; float values are
+    float64. `depths` overrides FIFO depths, in pixels, under the planned schedule.
     Raises GraphError for a wrong image or a network without weights, TargetError where the machine stalls.
     """
     for node in plan.graph.input_nodes:

@@ -26,7 +26,7 @@ FLAGS = ("-O3", "-std=c99", "-Wall", "-Wextra", "-Werror", "-Wno-unknown-warning
 SECONDS = "RILLET_COMPILE_SECONDS"
 """The environment variable that says how long a compiler may take for one file."""
 COMPILE_SECONDS = 600.0
-"""What it may take where that is not said."""
+"""The default timeout of a compiler run."""
 KEPT_BYTES = 2**16
 """Of what a compiler prints, so much of the beginning and as much of the end are looked at."""
 _SHOWN = 300

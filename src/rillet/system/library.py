@@ -1,4 +1,4 @@
-"""Loads built libraries into this process, makes contexts for what they run, and has a lock for those with threads."""
+"""Compiled libraries in this process: loading, contexts, and a lock for their global state."""
 
 import ctypes
 import mmap

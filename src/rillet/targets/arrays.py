@@ -1,4 +1,4 @@
-"""Systolic arrays as machines: rows, columns, what stays in its place, clock and DRAM, every number with its source."""
+"""Systolic arrays as machines: rows, columns, stationary operand, clock and DRAM, every number with its source."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Chips whose multipliers stand in the stream: multipliers, clock and memory, every number with its source."""
+"""Chips for dataflow pipelines: multipliers, clock and memory, every number with its source."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -36,7 +36,7 @@ class StreamChip(Record):
 
     @property
     def memory_bits(self) -> int | None:
-        """Memory on the chip for weights and buffers, in bits; None where nothing is said."""
+        """Memory on the chip for weights and buffers, in bits; None where it is unknown."""
         return self._whole("memory_bits")
 
     @property
@@ -46,7 +46,7 @@ class StreamChip(Record):
 
     @property
     def claimed_images_per_s(self) -> float | None:
-        """Images a second that its document promises; None where it promises nothing."""
+        """Images per second that the vendor claims; None without a claim."""
         found = self.quantities.get("claimed_images_per_s")
         return None if found is None else found.value
 

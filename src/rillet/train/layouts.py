@@ -1,4 +1,4 @@
-"""How PyTorch names and lays the arrays of a graph: channels before rows and columns, dense layers as matrices."""
+"""Layouts of a graph's arrays in PyTorch: channels before rows and columns, dense layers as matrices."""
 
 from collections.abc import Sequence
 

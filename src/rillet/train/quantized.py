@@ -1,4 +1,4 @@
-"""Quantisation-aware training: a float network that computes as its int8 form will, and learns through it.
+"""Quantisation-aware training: a float network that computes exactly as its int8 form, with straight-through gradients.
 
 Jacob et al. 2018, arXiv:1712.05877. Between the layers flow stored integers less their zero points, as floating-point
 numbers, rounded and clamped as the rule says; gradients pass the rounding as if it were not there (Bengio et al. 2013,
@@ -68,7 +68,7 @@ class QuantizedNetwork(TorchNetwork):
         return self
 
     def forward(self, image: Tensor) -> Tensor | tuple[Tensor, ...]:
-        """The outputs, as real numbers, for images of N x C x H x W."""
+        """The outputs, as float32 values, for images of N x C x H x W."""
         values = self.stored(image)
         made = self.made
         return self.outputs({name: values[name] * _quant(made.by_name[name]).scale for name in made.outputs})
@@ -296,7 +296,7 @@ def _table(made: Graph, node: Node) -> Tensor:
 
 @torch.inference_mode()
 def observed(network: TorchNetwork, batches: Iterable[Tensor]) -> dict[str, Statistics]:
-    """Statistics of every value of the network in real numbers, over batches of N x C x H x W."""
+    """Statistics of every value of the network in float32, over batches of N x C x H x W."""
     seen: dict[str, Statistics] = {}
     for batch in batches:
         for name, values in network.values(batch).items():

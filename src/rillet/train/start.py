@@ -1,4 +1,4 @@
-"""The network that a training begins with: its size, its last layer, its constants, its first weights."""
+"""The initial network of a training run: resolution, last layer, constants and initial weights."""
 
 from dataclasses import replace
 

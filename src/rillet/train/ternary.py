@@ -1,4 +1,4 @@
-"""Trained ternary quantisation: weights of three values, two of them learned, in the layers chosen.
+"""Trained ternary quantisation: weights of three values, two of them learnt, in chosen layers.
 
 Zhu et al. 2016, arXiv:1612.01064. A weight w of full precision, kept in training only, is used as +p where it is above
 t * max|w|, as -n where it is below the opposite, and as 0 between; p and n are learned for each tensor.

@@ -1,4 +1,4 @@
-"""The float network behind a quantised one: every stored number becomes the real one that it means."""
+"""Dequantisation: the float32 network that a quantised one approximates."""
 
 from collections.abc import Hashable
 from dataclasses import replace
@@ -52,7 +52,7 @@ def dequantize(graph: Graph) -> Graph:
 
 
 def _note_scales(graph: Graph, node: Node, made_of: dict[str, Hashable]) -> None:
-    """Adds to what a node's arrays are made of the scales that make real numbers of them."""
+    """Adds to what a node's arrays are made of the scales that dequantise them."""
     match node.op:
         case Constant():
             made_of[f"{node.name}.value"] = (made_of[f"{node.name}.value"], node.type.quant)

@@ -1,4 +1,4 @@
-"""Cross-layer equalisation: evens out the ranges of channels between two convolutions before they are quantised."""
+"""Cross-layer equalisation: equalises channel ranges between two convolutions before they are quantised."""
 
 from dataclasses import replace
 
@@ -18,7 +18,7 @@ _MOST = 2.0**10
 
 
 def equalize(graph: Graph) -> Graph:
-    """The same function with evener weights (Nagel et al. 2019, arXiv:1906.04721).
+    """The same function with equalised weight ranges (Nagel et al. 2019, arXiv:1906.04721).
 
     `graph` must be folded, with weights. Where one convolution alone reads another, channel i between them is divided
     by s = sqrt(r1 / r2), with r1 and r2 the greatest weights that make it and read it. Only linear convolutions and
@@ -69,7 +69,7 @@ def _groups(node: Node) -> int:
 
 
 def _scales(first: Floats, second: Floats, node: Node) -> Floats:
-    """What to divide each channel between two convolutions by; 1 where one of them makes nothing of it."""
+    """The scale of each channel between two convolutions; 1 where all its weights on one side are zero."""
     made = np.abs(first).max((1, 2, 3))
     outputs, groups = second.shape[0], _groups(node)
     read = np.abs(second).max((1, 2)).reshape(groups, outputs // groups, -1).max(1).reshape(-1)

@@ -1,4 +1,4 @@
-"""Weights of one or two bits: which layers get them, how they are made of others, found in a network, and packed."""
+"""Binary and ternary weights: choosing layers, ternarising and binarising, detection, and packing."""
 
 import math
 from collections.abc import Callable, Iterable, Sequence
@@ -35,7 +35,8 @@ class TernaryReport:
 
 
 def large_layers(graph: Graph, more_than: int = MORE_THAN, squeeze_excite: bool = True) -> tuple[str, ...]:
-    """The convolutions and dense layers that are worth few bits, in order, by the rules of Notes on MicroBotNet.
+    """The convolutions and dense layers that are worth one- or two-bit weights, in order, by the rules of Notes on
+    MicroBotNet.
 
     They have more than `more_than` weights, and are neither in the first nor in the last block (where nodes have no
     blocks: not the first layer nor the last), nor is any layer that shares their weights. Raises GraphError where none
@@ -194,7 +195,7 @@ def _level(rows: Doubles, sign: int) -> Doubles:
 
 
 def census(graph: Graph, layers: Sequence[str] | None = None) -> TernaryReport:
-    """Counts a network with weights whose `layers` are ternary (if not said: those found, or of few bits by type)."""
+    """Counts a network with weights whose `layers` are ternary (by default those found, or declared by their type)."""
     if layers is None:
         low = (node for node in graph.nodes if isinstance(node.op, Conv) and node.op.weights in _LOW)
         found = [f"{node.name}.weight" for node in low]

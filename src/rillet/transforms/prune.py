@@ -14,11 +14,11 @@ from rillet.transforms.lowbit import MORE_THAN
 
 
 def prunable_layers(graph: Graph, more_than: int | None = None, layers: Iterable[str] = ()) -> tuple[str, ...]:
-    """The convolutions and dense layers of more than `more_than` weights (1000 if not said), or the `layers` named, in
+    """The convolutions and dense layers of more than `more_than` weights (1000 by default), or the `layers` named, in
     order.
 
-    Raises GraphError for a name that is no such layer, for weights that are not real numbers or not there, where no
-    layer is left, and where both a number and names are said.
+    Raises GraphError for a name that is no such layer, for weights that are not float32 or not there, where no
+    layer is left, and where both a number and names are given.
     """
     convs = {node.name: node for node in graph.nodes if isinstance(node.op, Conv)}
     said = tuple(layers)
@@ -34,9 +34,7 @@ def prunable_layers(graph: Graph, more_than: int | None = None, layers: Iterable
     for name in found:
         op = convs[name].op
         if isinstance(op, Conv) and op.weights is not DType.F32:
-            raise GraphError(
-                f"{graph.name}: {name}: weights must be real numbers to be changed, got {op.weights.value}"
-            )
+            raise GraphError(f"{graph.name}: {name}: weights must be float32 to be changed, got {op.weights.value}")
     return found
 
 

@@ -70,7 +70,7 @@ class Quantization:
 
 @dataclass(frozen=True)
 class Scales:
-    """The quantisations chosen for a network's values; its weights may move on under them."""
+    """The quantisations chosen for a network's activations; its weights may still be trained under them."""
 
     rule: Rule
     quants: Mapping[str, Quant]
@@ -237,7 +237,7 @@ class _Chooser:
         return _factor(self.source, node, self.quant)
 
     def grow(self) -> None:
-        """Doubles the scales of results that are finer than the sums they come of: they have nothing to gain by it."""
+        """Doubles the scales of results that are finer than their accumulators, which gain no precision by it."""
         grown: Node | None = None
         for _ in range(len(self.source.nodes)):
             grown = None
@@ -361,7 +361,7 @@ class _Maker:
 
 
 def pool_kind(graph: Graph, node: Node) -> PoolKind:
-    """An average of the whole map may change its scale, and so is a mean; one of windows keeps it."""
+    """An average of all pixels may change its scale, and so is a mean; one of windows keeps it."""
     assert isinstance(node.op, Pool)
     if node.op.kind is PoolKind.MAX:
         return PoolKind.MAX
@@ -387,7 +387,7 @@ def _weight_and_bias(graph: Graph, node: Node) -> tuple[Floats, Floats]:
 
 
 def _error_of_means(means: Floats, op: Conv, error: Floats) -> Floats:
-    """What an error of the weights adds to each output channel where every input is its channel's mean."""
+    """The mean error of each output channel that rounded weights cause, at the mean input (Nagel et al. 2019)."""
     taps = error.sum((1, 2)).reshape(op.groups, op.out_channels // op.groups, -1)
     return np.einsum("goc,gc->go", taps, means.reshape(op.groups, -1)).reshape(-1)
 
@@ -442,7 +442,7 @@ def check_float(graph: Graph) -> None:
         types = (node.type.dtype, node.op.weights) if isinstance(node.op, Conv) else (node.type.dtype,)
         other = next((dtype for dtype in types if dtype is not DType.F32), None)
         if other is not None:
-            raise GraphError(f"{where}: must be of real numbers to be quantised, got {other.value}")
+            raise GraphError(f"{where}: must be float32 to be quantised, got {other.value}")
         if isinstance(node.op, BatchNorm):
             raise Unsupported(f"{where}: batch norms must be folded before, got one")
         if isinstance(node.op, Conv | Add | Multiply | Pool) and node.op.activation.clamp is None:

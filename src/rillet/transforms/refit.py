@@ -1,4 +1,4 @@
-"""Recomputes shapes along a graph whose input or channels have changed, and what ops say of shapes with them."""
+"""Shape inference for a graph whose input or channels have changed: shapes, paddings, windows and groups."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace

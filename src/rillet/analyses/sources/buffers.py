@@ -12,21 +12,21 @@ from rillet.transforms.fold import fold, without_weights
 
 
 class BufferKind(StrEnum):
-    """Why a value is held."""
+    """Reason for a buffer."""
 
     LINE = "line"
-    """A window wants rows that have passed."""
+    """Line buffer: a window reads earlier rows."""
     SKIP = "skip"
-    """One reader of the value is ready before the other branch is."""
+    """Skip buffer: one reader of the value waits for the other branch of a join."""
 
 
 @dataclass(frozen=True, slots=True)
 class LineBuffer:
-    """A value of which more than the newest pixel is held."""
+    """A buffer of more than the newest pixel of a value."""
 
     value: str
     reader: str
-    """The layer for whose sake the most pixels are held."""
+    """The reader that needs the most pixels."""
     kind: BufferKind
     width: int
     """Pixels in a row of the map."""

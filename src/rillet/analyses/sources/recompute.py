@@ -50,7 +50,7 @@ def recompute(graph: Graph, node_name: str, tile: tuple[int, int]) -> Recompute:
 
     Exact: just the pixels that a tile needs are computed, once for each tile, with all their channels; windows are cut
     off at the borders. Raises GraphError where there is no such node, where the tile does not lie within 1x1 and the
-    map, where a squeeze-and-excite or another layer before needs the whole map, or where the tiles are too many,
+    map, where a squeeze-and-excite or another layer before needs the full tensor, or where the tiles are too many,
     and Unsupported where branches reach a layer on more than 500 differing paths.
     """
     node = graph.by_name.get(node_name)
@@ -85,7 +85,7 @@ def recompute(graph: Graph, node_name: str, tile: tuple[int, int]) -> Recompute:
 def granularities(graph: Graph) -> tuple[Recompute, ...]:
     """The last value of each size of map, deepest first, by single points, 2x2 points, rows, and 4x4 to 2x2 patches.
 
-    Values of one pixel are left out, and those behind a layer that needs the whole map. Raises GraphError where no
+    Values of one pixel are left out, and those behind a layer that needs the full tensor. Raises GraphError where no
     value is left.
     """
     found: list[Recompute] = []
@@ -95,7 +95,7 @@ def granularities(graph: Graph) -> tuple[Recompute, ...]:
         tiles = [(1, 1), (min(2, high), min(2, wide)), (1, wide), *patches]
         found += [recompute(graph, node.name, tile) for tile in dict.fromkeys(tiles) if tile != (high, wide)]
     if not found:
-        raise GraphError(f"{graph.name}: must have a map of several pixels that does not need a whole map before it")
+        raise GraphError(f"{graph.name}: must have a map of several pixels that does not need a full tensor before it")
     return tuple(found)
 
 
@@ -139,7 +139,7 @@ def _spent(graph: Graph, target: Node, tile: tuple[int, int]) -> tuple[int, dict
         before.add(node.name)
         if several and _needs_whole(graph, node):
             raise GraphError(
-                f"{graph.name}: {target.name}: must not need a whole map before it to be computed in tiles, "
+                f"{graph.name}: {target.name}: must not need a full tensor before it to be computed in tiles, "
                 f"and {node.name} needs one"
             )
         wanted = _reduced(graph, node, needs.pop(node.name))

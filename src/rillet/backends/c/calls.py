@@ -1,4 +1,4 @@
-"""What a stage does with one tile: its constants, and the call of its kernel."""
+"""The body of a stage for one tile: its constants, and the call of its kernel."""
 
 from typing import assert_never
 
@@ -254,7 +254,7 @@ def _pool(plan: RowPlan, node: Node, stage: Stage) -> Body:
 
 
 def _global_pool(plan: RowPlan, segment: Segment, node: Node, stage: Stage) -> Body:
-    """Takes in every pixel as it comes; `taken` counts them, and the result waits for the last."""
+    """Accumulates every pixel as it arrives; `taken` counts them, and the last one completes the result."""
     graph, op = plan.graph, node.op
     assert isinstance(op, Pool)
     assert stage.scratch is not None
@@ -310,12 +310,12 @@ def _mean_scale(source: Quant, out: Quant, count: int, rounding: Rounding) -> tu
 
 
 def _each(plan: RowPlan, node: Node, stage: Stage, kernel: str, *more: object) -> Body:
-    """A kernel that takes a value in and gives a value out."""
+    """An elementwise kernel, called on each value."""
     return [], await_pixels(plan.graph, node), _over_pixels(plan, node, stage, kernel, *more)
 
 
 def _over_pixels(plan: RowPlan, node: Node, stage: Stage, kernel: str, *more: object) -> list[str]:
-    """Calls a kernel of values for the tile: pixel by pixel, or all at once where they lie in one piece."""
+    """Calls a kernel of values for the tile: pixel by pixel, or all at once where they are contiguous."""
     graph, name = plan.graph, node.name
     whole = plan.host is not None and all(shape == node.shape for shape in graph.input_shapes(node))
     whole = whole and node.type.dtype is not DType.BINARY

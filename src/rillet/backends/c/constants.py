@@ -29,7 +29,7 @@ _COLUMNS = 120
 
 
 def quant(graph: Graph, node: Node) -> Quant:
-    """A value's quantisation; raises Unsupported for real numbers."""
+    """A value's quantisation; raises Unsupported for float32."""
     if node.type.quant is None:
         raise Unsupported(f"{graph.name}: {node.name}: must be quantised, got {node.type.dtype.value}")
     return node.type.quant
@@ -43,7 +43,7 @@ def rescaled(node: Node, source: Node) -> bool:
 def keeps_bytes(plan: RowPlan, node: Node) -> bool:
     """True where a table would give every byte back: int8 and uint8 of one scale, kept alike."""
     same = np.arange(256, dtype=np.uint8)
-    return bool(plan.flipped) and np.array_equal(lookup_table(plan.graph, node), same)
+    return bool(plan.sign_flipped) and np.array_equal(lookup_table(plan.graph, node), same)
 
 
 def lookup_table(graph: Graph, node: Node) -> Array:
@@ -99,7 +99,7 @@ def conv_arrays(graph: Graph, stage: Stage) -> dict[str, Array]:
 
 
 def low_bit_arrays(graph: Graph, stage: Stage) -> dict[str, Array]:
-    """The same with ternary or binary weights as they lie packed, and their levels if they have them."""
+    """The same with packed ternary or binary weights, and their levels if they have them."""
     node = graph.by_name[stage.node]
     op = node.op
     assert isinstance(op, Conv)
@@ -123,7 +123,7 @@ def low_bit_arrays(graph: Graph, stage: Stage) -> dict[str, Array]:
 
 
 def _tap_bytes(weight: Array, row_bytes: int) -> Array:
-    """Bits of binary weights, each tap in whole bytes, each row filled up with zeros."""
+    """Bits of binary weights, each tap padded to whole bytes, each row padded with zeros."""
     taps = np.packbits(weight.astype(np.int8) > 0, axis=3, bitorder="little").reshape(len(weight), -1)
     return np.pad(taps, ((0, 0), (0, row_bytes - taps.shape[1])))
 

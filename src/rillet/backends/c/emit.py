@@ -64,7 +64,7 @@ def emit(plan: RowPlan, profile: bool = False, prefix: str = DEFAULT) -> dict[st
     stored = as_stored(plan)
     arrays = program_arrays(stored, plan.graph) | _outside_rows(stored)
     used = {header for s in plan.segments for stage in s.stages for header in _headers(stored, stage)}
-    if plan.flipped:
+    if plan.sign_flipped:
         used.add("rows.h")
     more = [*(["threads.h"] if plan.threads > 1 else []), *(["profile.h"] if profile else [])]
     vectors = [f"vector_{plan.host.kernels}.h"] if plan.host is not None and plan.host.kernels in VECTORS else []
@@ -108,8 +108,9 @@ def _schedule(known: Named, stored: RowPlan, headers: list[str], made_by: list[s
         include.insert(0, "#define RILLET_THREADS NET_THREADS")
     parts = [
         f"/* {known.graph}, planned as {shown(plan.kind)}: {len(plan.segments)} segments.\n\n"
-        f"   Each stage makes {made} as soon as the window that they need is there, then lets its readers run.\n"
-        "   Segments follow one another; only whole maps pass between them. */",
+        f"   Each stage computes {made} as soon as the pixels under their windows have arrived, "
+        "then runs its readers.\n"
+        "   Segments run one after another; full tensors pass between them. */",
         "\n".join([*made_by, '#include "net.h"', '#include "net_weights.h"', *include])
         + f"{_THREAD_INCLUDES if plan.threads > 1 else ''}\n#include <string.h>\n",
         _trace(plan),
@@ -138,10 +139,10 @@ def _trace(plan: RowPlan) -> str:
         after = "; \\\n  rillet_did(&self->place), rillet_together(&self->place)"
         together = "  rillet_did(&self->place), rillet_together(&self->place); \\\n"
         alone, maps = "self->place.part == 0 && ", "self->net->trace"
-    flipped = ""
-    if plan.flipped:
-        flipped = (
-            "/* The same for bytes that are kept with their first bit flipped. */\n"
+    sign_flipped = ""
+    if plan.sign_flipped:
+        sign_flipped = (
+            "/* The same for values stored with the sign bit flipped. */\n"
             "#define SEEN_FLIPPED(index, at, from, n, bytes) \\\n"
             f"{together}  if ({alone}{maps}[index]) \\\n"
             f"    rillet_flip(at(self, from), {maps}[index] + (from) * (bytes), n * (bytes))"
@@ -156,9 +157,9 @@ def _trace(plan: RowPlan) -> str:
         "    for (int32_t seen = 0; seen < n; seen++) \\\n"
         f"      memcpy({maps}[index] + ((from) + seen) * (bytes), at(self, (from) + seen), (bytes))"
         f"{after}\n"
-        f"{flipped}"
+        f"{sign_flipped}"
         "#else\n#define SEEN(index, at, from, n, bytes) (void)0\n"
-        f"{'#define SEEN_FLIPPED SEEN' + chr(10) if flipped else ''}"
+        f"{'#define SEEN_FLIPPED SEEN' + chr(10) if sign_flipped else ''}"
         "#endif\n"
     )
 

@@ -1,4 +1,4 @@
-"""Stages of a host plan by lists: convolutions with sparse ternary weights, many pixels abreast."""
+"""Stages by sparse index lists on a host: convolutions with sparse ternary weights, many pixels at once."""
 
 import numpy as np
 
@@ -16,7 +16,7 @@ _FOUR = 4
 
 
 def list_arrays(graph: Graph, stage: Stage) -> dict[str, Array]:
-    """Places, lengths and levels of the output channels, their biases and multipliers."""
+    """Indices, list lengths and levels of the output channels, their biases and multipliers."""
     node = graph.by_name[stage.node]
     op = node.op
     assert isinstance(op, Conv)

@@ -1,4 +1,4 @@
-"""Stages with weights of one and two bits as they lie packed: their constants, and convolutions of binary values."""
+"""Stages with packed weights of one and two bits: their constants, and convolutions of binary values."""
 
 from collections.abc import Callable
 
@@ -38,7 +38,7 @@ def channels(graph: Graph, stage: Stage) -> tuple[str, str]:
 def xnor(plan: RowPlan, stage: Stage, window: str, place: Callable[[str], str]) -> tuple[list[str], list[str]]:
     """Constants and lines of a convolution of binary values; `window` declares its window, `place` places pixels.
 
-    Windows of bits are gathered; a mask tells the taps inside where some lie outside.
+    Windows of bits are copied by im2col; where padding is read, a mask selects the taps inside the tensor.
     """
     graph, node = plan.graph, plan.graph.by_name[stage.node]
     op = node.op

@@ -15,13 +15,13 @@ from rillet.plan.rows.plan import Kernel, Stage
 
 Indices = npt.NDArray[np.int64]
 _STORED_TOGETHER = 64
-"""Channels that take the slow way together where one of them must be rounded by integers."""
+"""Channels that are requantised together in integers where one of them must be."""
 _MOST_BY_INTEGERS = 0.15
 """Share of them from which on it is faster to round all channels carefully."""
 
 
 def tile_arrays(graph: Graph, stage: Stage, lanes: int) -> dict[str, Array]:
-    """Weights, bias and multipliers of a stage that works by register tiles."""
+    """Weights, bias and multipliers of a stage by register tiles."""
     node = graph.by_name[stage.node]
     real = node.type.quant is None
     weight, bias = folded_bias(graph, node)

@@ -1,4 +1,4 @@
-"""Where a stage reads its inputs, and when they are there."""
+"""Addresses of a stage's inputs, and the waits until they are computed."""
 
 from rillet.backends.c.constants import outside_name, outside_value
 from rillet.backends.c.image import input_of, lends_image, lent
@@ -9,7 +9,7 @@ from rillet.plan.rows.plan import Kernel, RowPlan, Stage
 
 
 def windowed(node: Node, stage: Stage) -> bool:
-    """True where the stage reads around each pixel's place, and so must know its row and column."""
+    """True where the stage reads a window around each pixel, and so needs its row and column."""
     if stage.kernel in (Kernel.DENSE, Kernel.TILES, Kernel.LISTS, Kernel.LOW_BIT, Kernel.XNOR):
         window, twice = op_window(node.op), stage.tiling is not None and stage.tiling.parts > 1
         return window is not None and (twice or not window.pointwise)
@@ -25,7 +25,7 @@ def source_at(graph: Graph, source: str, node: Node, pixel: str) -> str:
 
 
 def await_pixels(graph: Graph, node: Node) -> list[str]:
-    """Returns from the stage unless every input pixel of the tile is there (ops that see their own pixel alone)."""
+    """C code that returns unless every input pixel of the tile is computed, for elementwise ops."""
     missing: list[str] = []
     for source in dict.fromkeys(node.inputs):
         value = graph.by_name[source]
@@ -44,7 +44,7 @@ def place_of(plan: RowPlan, node: Node, pixel: str) -> str:
 
 
 def await_window(plan: RowPlan, node: Node) -> str:
-    """Returns from the stage unless the last pixel under the tile's windows is there."""
+    """C code that returns unless the last pixel under the tile's windows is computed."""
     source = node.inputs[0]
     return f"    if (self->made.of_{source} <= rillet_window_needs(window, {place_of(plan, node, 'n - 1')})) return;"
 

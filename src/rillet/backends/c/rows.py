@@ -197,7 +197,7 @@ def _band(plan: RowPlan, node: Node, stage: Stage) -> Body:
     padding = f"{op.window.padding[3]}, (uint8_t *)in"
     row = f"row + {first}" if first else "row"
     given = lends_image(plan) and source.name == input_of(plan).name
-    flip = int(given and source.name in plan.flipped)
+    flip = int(given and source.name in plan.sign_flipped)
     lines = [f"    rillet_band(window, at_{at}(self, 0), {fill}, {flip}, {row}, {rows}, {padding});"]
     if stage.split is Split.ROWS:
         width = node.shape.width
@@ -210,7 +210,7 @@ def _band(plan: RowPlan, node: Node, stage: Stage) -> Body:
 
 
 def _channel_blocks(node: Node, width: int) -> list[_Block]:
-    """The channels that depthwise tiles take at a time: a vector of real numbers, or up to four of bytes."""
+    """The channels that depthwise tiles take at a time: a vector of float32 values, or up to four of bytes."""
     channels, most = node.shape.channels, 1 if node.type.quant is None else 4
     whole = channels // (most * width)
     out = [_Block(0, whole, most, most * width)] if whole else []

@@ -9,7 +9,7 @@ from rillet.plan.host.tilings import GROUP_ROWS
 
 @dataclass(frozen=True, slots=True, order=True)
 class DenseTile:
-    """Sums of `pixels` x `vectors`, of real numbers or of bytes; of pixels in line, or of windows over padded rows."""
+    """Sums of `pixels` x `vectors`, of float32 or of bytes; of pixels in line, or of windows over padded rows."""
 
     real: bool
     pixels: int
@@ -24,7 +24,7 @@ class DenseTile:
 
 @dataclass(frozen=True, slots=True, order=True)
 class DepthwiseTile:
-    """Sums of `pixels` neighbours, for one vector of real numbers or one, two or four of bytes.
+    """Sums of `pixels` neighbours, for one vector of float32 values or one, two or four of bytes.
 
     `first` to `last` - 1 are the columns, of those that the tile looks at, that lie inside the map.
     """

@@ -1,4 +1,4 @@
-"""Rillet itself as one of the runtimes that are compared: what is built before, and what the measured process does.
+"""Rillet itself as one of the benchmarked runtimes: what is built before, and what the measured process runs.
 
 This is the only place that knows how Rillet's fastest program for this machine is made and called.
 """

@@ -1,12 +1,12 @@
 """Bottleneck buffering: line-buffer the block's input; recompute expanded columns on demand.
 
-An inverted-residual block expands a narrow map by a pointwise layer, and a depthwise layer reads windows of the wide
-map. Held wide, the map is made once, in raster order, and the line buffer keeps rows of it. Held narrow, the line
-buffer keeps rows of the narrow map. For each row of the result, those rows that its windows see are expanded again,
-column by column from the left, and in a column from the top; so just the columns under one window are held wide. A 3x3
-window of stride 1 expands each pixel three times, but those of the first and the last row twice. A place is left for
-each row of the padding, so that all columns take equally long, but nothing is computed there; columns of the padding,
-and those under no window, have no places.
+An inverted-residual block expands a bottleneck map by a pointwise layer, and a depthwise layer reads windows of the
+expanded map. Line-buffering the expanded map computes it once, in raster order, and the line buffer keeps rows of it.
+Under bottleneck buffering the line buffer keeps rows of the bottleneck map. For each output row, the rows under its
+windows are expanded again, column by column from the left, top to bottom within a column; so only the columns under one
+window are buffered expanded. A 3x3 window of stride 1 expands each pixel three times, those of the first and the last
+row twice. A place is left for each row of the padding, so that all columns take equally long, but nothing is
+computed there; columns of the padding, and those under no window, have no places.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -43,8 +43,8 @@ class NarrowBlock:
 def narrow_blocks(graph: Graph) -> tuple[NarrowBlock, ...]:
     """All blocks of a folded graph that can use bottleneck buffering.
 
-    None where the wide map is an output or has other readers, where the windows see one row alone or take in the whole
-    map as it comes, and where strides leave out so much that nothing is expanded twice.
+    None where the expanded map is an output or has other readers, where the windows see one row alone or cover the
+    full tensor, and where strides leave out so much that nothing is expanded twice.
     """
     return tuple(_blocks(graph))
 
@@ -96,7 +96,7 @@ def span_along(out: int, length: int, kernel: int, stride: int, before: int, gap
 
 @dataclass(frozen=True)
 class Columns:
-    """The order in which a wide map is made for one reader, a column after the other for each row of the result."""
+    """The order in which an expanded map is computed for one reader: column by column, for each output row."""
 
     rows: Places
     """For each row of the result, the rows of the map under its taps; those of the padding too."""
@@ -105,7 +105,7 @@ class Columns:
     used: Places
     """The columns that some window sees."""
     map: Shape
-    """The wide map."""
+    """The expanded map."""
 
     @classmethod
     def of(cls, reader: Node, source: Shape) -> "Columns":

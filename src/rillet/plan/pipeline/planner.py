@@ -21,7 +21,7 @@ from rillet.targets.chips import StreamChip
 from rillet.transforms.fold import fold
 
 CLOCK_HZ = 200e6
-"""The clock where no machine says another."""
+"""The default clock, where the target has none."""
 
 BIAS_BITS = 32
 MOST_CYCLES = 10**13
@@ -146,7 +146,7 @@ class Planner:
             narrow=self.narrow,
             latency_cycles=_latency(self.graph, times),
             frames=max(times.frames, *(frames for _, frames in depths)),
-            owned_multipliers=sum(f.multipliers for f in convs),
+            unshared_multipliers=sum(f.multipliers for f in convs),
             resident_bits=self.resident_bits,
             weights_per_multiplier=self.each_holds,
         )
@@ -202,7 +202,7 @@ class Planner:
         )
 
     def line(self, reader: Node, value: Node) -> int:
-        """Pixels that a reader's window keeps."""
+        """Depth of the line buffer for a reader's window, in pixels."""
         columns = self.flow.columns
         if reader.name in columns and value.name in columns:
             return 0
@@ -211,7 +211,7 @@ class Planner:
         return _line_pixels(self.graph, reader, value)
 
     def lag(self, reader: Node, value: Node) -> int:
-        """Pixels that wait for the other input of a join, were all stages infinitely fast; 0 where nothing joins."""
+        """Pixels buffered for the other input of a join, were all stages infinitely fast; 0 where nothing joins."""
         if not isinstance(reader.op, Add | Multiply | Concat) or len(streamed(self.graph, reader)) < 2:
             return 0
         try:
@@ -230,7 +230,7 @@ class Planner:
         return next(i for i, n in enumerate(self.graph.nodes) if not isinstance(n.op, Input | Constant))
 
     def barriers(self, chosen: Mapping[str, Folding]) -> Iterator[Barrier]:
-        """The products that wait for a gate."""
+        """The products with a squeeze-and-excite's gate."""
         for node in _stages(self.graph):
             for name in streamed(self.graph, node):
                 value = self.graph.by_name[name]
@@ -238,7 +238,7 @@ class Planner:
                     yield self.barrier(node, value, chosen)
 
     def barrier(self, node: Node, value: Node, chosen: Mapping[str, Folding]) -> Barrier:
-        """What the hold of `value` costs, and a second pass from the narrowest map on the way to it."""
+        """The cost of buffering `value` in full, and of recomputing it from the tensor of fewest channels before it."""
         source, macs, multipliers = value, 0, 0
         best = (value.shape.elements, value.name, 0, 0)
         while len(streamed(self.graph, source)) == 1 and not accumulates(self.graph, source):
@@ -302,7 +302,7 @@ def _works(flow: Flow) -> Iterator[tuple[str, Work]]:
 
 
 def _keeping_pace(pixels: int, interval: int) -> Folding:
-    """A stage without multipliers: a firing a cycle, of as many pixels as the interval asks for."""
+    """A stage without multipliers: one firing a cycle, with as many lanes as the interval needs."""
     lanes = next(n for n in divisors(pixels) if pixels // n <= interval)
     return Folding(0, 0, 0, lanes, 1, pixels // lanes)
 

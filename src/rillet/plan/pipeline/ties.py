@@ -1,9 +1,9 @@
 """Tie-break among foldings with the same multiplier count: least total FIFO capacity, by scheduling each.
 
-Stage by stage in the graph's order, all choices so far lie side by side: when a stage fires depends on nothing behind
-it, and what a ring holds is known once the last of its readers has a folding. Where there are at most `MOST_CHOICES`
-in all, none is dropped and the answer is exact. Where there are more, just the `SIDE_BY_SIDE` go on whose rings hold
-the fewest values so far. The first folding of every layer is always among them, so the answer is never worse than that.
+A beam search over stages in the graph's order: a stage's schedule does not depend on later stages, and a FIFO's depth
+is known once the last of its readers has a folding. With at most `MOST_CHOICES` combinations none is dropped, and the
+answer is exact. With more, the `SIDE_BY_SIDE` partial choices with the least FIFO capacity so far are kept. The first
+folding of every layer is always among them, so the answer is never worse than that.
 """
 
 import math
@@ -30,7 +30,7 @@ class _Partial:
 
 
 def settle(flow: Flow, choices: Mapping[str, Sequence[Folding]], interval: int) -> dict[str, Folding]:
-    """One folding for each stage; of choices that hold equally many values, the first in the order of the stages."""
+    """One folding for each stage; of choices with equal FIFO capacity, the first in the order of the stages."""
     width = MOST_CHOICES if math.prod(len(own) for own in choices.values()) <= MOST_CHOICES else SIDE_BY_SIDE
     closes = _closing(flow.graph)
     inputs = flow.graph.input_nodes

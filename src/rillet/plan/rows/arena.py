@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from rillet.plan.rows.plan import BufferKind
 
 ALIGNMENT = 4
-"""Bytes: int32 sums and int16 gathered values need it, and int8 rings lose at most 3 bytes to it."""
+"""Bytes: int32 sums and int16 im2col values need it, and int8 rings lose at most 3 bytes to it."""
 
 
 def align(size: int, alignment: int = ALIGNMENT) -> int:

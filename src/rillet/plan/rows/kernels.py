@@ -1,4 +1,4 @@
-"""Which kernel does a node's work, how its weights are packed and what working space it takes."""
+"""Kernel selection: the kernel of each node, the packing of its weights and its scratch memory."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -32,8 +32,8 @@ from rillet.ir.types import DType
 from rillet.plan.rows.plan import BufferKind, Kernel, Packing, Split, Tiling
 
 DENSE_TILE = 4
-"""Pixels whose windows the dense kernel gathers at once, where a tile has as many; else it takes them one by one."""
-_GATHERED_BYTES = 2  # gathered values are widened to int16
+"""Pixels that the dense kernel copies by im2col at once, where a tile has as many; else one at a time."""
+_GATHERED_BYTES = 2  # im2col values are widened to int16
 _REAL_BYTES = 4
 _SUM_BYTES = 4
 MAX_SUMMED_PIXELS = 2**22
@@ -42,7 +42,7 @@ MAX_SUMMED_PIXELS = 2**22
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A kernel with its packing; `scratch_bytes` of working space of the given kind, 0 for none."""
+    """A kernel with its packing; `scratch_bytes` of scratch memory of the given kind, 0 for none."""
 
     kernel: Kernel
     packing: Packing = Packing.NONE
@@ -89,7 +89,7 @@ def choose(graph: Graph, node: Node, tile_pixels: int) -> Choice:
 
 
 def _gathered(graph: Graph, node: Node, op: Conv, tile_pixels: int) -> int:
-    """Bytes of the windows that a dense kernel gathers at once."""
+    """Bytes of the im2col buffer of a dense kernel."""
     depth = op.window.taps * (graph.input_shapes(node)[0].channels // op.groups)
     at_once = DENSE_TILE if tile_pixels >= DENSE_TILE else 1
     return at_once * depth * (_REAL_BYTES if node.type.quant is None else _GATHERED_BYTES)
@@ -114,7 +114,7 @@ def _low_bit(graph: Graph, node: Node, op: Conv, tile_pixels: int) -> Choice:
 
 
 def xnor_bytes(op: Conv, channels: int) -> int:
-    """Bytes of a gathered window of binary values: whole bytes for each tap, then up to a multiple of 8."""
+    """Bytes of the im2col window of binary values: whole bytes for each tap, then up to a multiple of 8."""
     return -(-op.window.taps * -(-channels // 8) // 8) * 8
 
 

@@ -1,7 +1,8 @@
 """The row planner: segments that stream through ring buffers, full tensors between them, cut by dynamic programming.
 
-A segment takes the maps that live through it (its output may lie over the spent part of its input), a ring for every
-value inside, and working space. Cuts may fall anywhere; the best sequence of cuts is exact for this cost.
+A segment needs the full tensors that live through it (its output may overwrite the consumed part of its input), a ring
+buffer for every value inside, and scratch memory. Cuts may fall anywhere; the best sequence of cuts is exact for this
+cost.
 """
 
 from dataclasses import dataclass, replace
@@ -23,14 +24,14 @@ DEPTHWISE_NS_PER_MAC = 0.57
 """Rates of the portable kernels on one x86-64 core (bench/kernels.py prints them); only their ratios matter here."""
 FIRING_NS = 12.0
 MAP_NS_PER_BYTE = 0.1
-"""Orders of magnitude, not measured: what a firing costs by itself, and what writing or reading a whole map costs."""
+"""Orders of magnitude, not measured: what a firing costs by itself, and what writing or reading a full tensor costs."""
 ROUNDED = 1e-12
 """Times that differ by at most this share are equal: other cuts add the same times in another order."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What one segment takes at one tile size."""
+    """Memory and time of one segment at one tile size."""
 
     bytes: int
     ns: float
@@ -83,7 +84,7 @@ def least_row_bytes(graph: Graph, *, resident: bool = False) -> int:
 
 
 def plan_layerwise(graph: Graph) -> RowPlan:
-    """Every layer by itself, whole maps between them, nothing overlaid: what an ordinary interpreter does."""
+    """Layer-by-layer execution: every layer a segment, full tensors between them, no overlays."""
     planner = RowPlanner(graph, resident=True)
     return planner.build("layerwise", [(i, i + 1, planner.alone(i)) for i in range(planner.first, planner.count)])
 
@@ -102,7 +103,7 @@ Cut = tuple[int, int, Cost]
 
 
 class RowPlanner:
-    """Cuts of one graph and what they take, under the portable kernels; other machines override what is theirs."""
+    """Cuts of one graph and their cost, under the portable kernels; a planner for a host overrides the cost model."""
 
     tiles: tuple[Tile, ...] = tuple(Tile(n) for n in TILES)
     """Tile sizes to try, the one that takes the least memory first."""
@@ -205,7 +206,7 @@ class RowPlanner:
         return best
 
     def overlay(self, start: int, stop: int, tile: Tile, driver: str) -> tuple[int | None, int]:
-        """How far before the driver's map the segment's only output may begin, and the bytes that this saves."""
+        """Bytes by which the segment's only output may begin before the driver's tensor, and the bytes saved."""
         out, source = self.nodes[stop - 1], self.graph.by_name[driver]
         if not self.overlays:
             return None, 0
@@ -225,7 +226,7 @@ class RowPlanner:
         return sum(last >= stop for last in self.last[start:stop])
 
     def map_bytes(self, start: int, stop: int) -> int:
-        """Bytes of the maps that live through the segment."""
+        """Bytes of the full tensors that live through the segment."""
         return sum(self.map_size[name] for name in self.maps_through(start, stop))
 
     def rings(self, start: int, stop: int, tile: Tile, driver: str) -> dict[str, tuple[int, int]]:
@@ -261,7 +262,7 @@ class RowPlanner:
         return self.spaces[tile].pixels(name, start, driver) * self.graph.by_name[name].type.pixel_bytes
 
     def scratch(self, start: int, stop: int, tile: Tile) -> int:
-        """Bytes of working space: sums of each global pool, and one space that all gathering kernels share."""
+        """Bytes of scratch memory: accumulators of each global pool, and one im2col buffer that all kernels share."""
         totals = self._scratch.setdefault((start, tile), [(0, 0)])
         for i in range(start + len(totals) - 1, stop):
             (shared, sums), choice = totals[-1], self.choice(i, tile)
@@ -429,7 +430,7 @@ class RowPlanner:
         return Piece(name, kind, pixels, pixel_bytes, first, last, self.alignment)
 
     def own_name(self, name: str) -> str:
-        """`name` for a working space, or one like it that no value has."""
+        """`name` for a scratch buffer, or one like it that no value has."""
         while name in self.graph.by_name:
             name += "_"
         return name
@@ -439,7 +440,7 @@ class RowPlanner:
         return plan
 
     def segment(self, index: int, start: int, stop: int, cost: Cost, pieces: dict[str, Piece]) -> Segment:
-        """The stages of one cut; their working space is added to `pieces`."""
+        """The stages of one cut; their scratch memory is added to `pieces`."""
         stages: list[Stage] = []
         shared = 0
         for i in range(start, stop):

@@ -106,7 +106,7 @@ class Timing:
         return np.concatenate([lows, [source.pixels]])
 
     def accumulates(self, node: Node) -> bool:
-        """True where the node takes each pixel in as it comes and keeps none (a pool over the whole map)."""
+        """True where the node takes each pixel in as it comes and keeps none (a global pool)."""
         if not isinstance(node.op, Pool) or node.op.kind is PoolKind.MAX:
             return False
         return node.op.window.covers(self.graph.input_shapes(node)[0])

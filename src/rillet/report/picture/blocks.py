@@ -50,7 +50,7 @@ class Layer:
     name: str
     kind: Kind
     kernel: str
-    """As `3x3`; nothing for one of 1x1, and for a layer that takes its whole map."""
+    """As `3x3`; nothing for one of 1x1, and for a layer that takes all pixels at once."""
     stride: str
     """As `/2`; nothing for 1."""
     shape: Shape
@@ -277,7 +277,7 @@ def _layer(graph: Graph, node: Node, kind: Kind) -> Layer:
         words.insert(1, f"kernel {size}, stride {step}")
         if window.dilation != (1, 1):
             words.insert(2, f"dilation {_by(window.dilation)}")
-        # A dense layer and a global pool take their whole map: the map is drawn, its size need not be said again.
+        # A dense layer and a global pool take all pixels: the map is drawn, its size need not be repeated.
         if kind is not Kind.DENSE and not window.covers(graph.input_shapes(node)[0]):
             kernel = "" if size == step == "1x1" else size
             down, across = window.stride
