@@ -184,7 +184,11 @@ def test_trace_shows_every_value(name: str) -> None:
 
 
 def test_emitted_program_builds_with_the_printed_command(tmp_path: Path) -> None:
-    graph = load(shared_file(NETWORKS["vww"]))
+    b = Builder(np.random.default_rng(7))
+    at = b.add(b.conv(8, (3, 3), (2, 2)), b.add(Input(), shape=Shape(12, 9, 3)))
+    at = b.add(b.conv(8, (3, 3), groups=8), at)
+    at = b.add(Pool(PoolKind.AVERAGE, Window((b.node(at).shape.height, b.node(at).shape.width))), at, same=True)
+    graph = b.graph(b.add(b.conv(10), at))
     plan = plan_rows(graph)
     for name, text in emit(plan).items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
@@ -195,10 +199,10 @@ def test_emitted_program_builds_with_the_printed_command(tmp_path: Path) -> None
     done = subprocess.run(["./net", "image.raw"], cwd=tmp_path, capture_output=True, text=True, check=True)
     best = int(reference.outputs(graph, image)[0].argmax())
     assert done.stdout.startswith(f"class {best}, stored value")
-    (tmp_path / "short.raw").write_bytes(image.tobytes()[:500])
+    (tmp_path / "short.raw").write_bytes(image.tobytes()[:50])
     done = subprocess.run(["./net", "short.raw"], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    assert done.stderr == "short.raw: must have 96 rows of 288 bytes, got 1 rows\n"
+    assert done.stderr == "short.raw: must have 12 rows of 27 bytes, got 1 rows\n"
 
 
 def test_schedule_text(golden) -> None:
