@@ -62,7 +62,7 @@ def plan_rows(
     planner = RowPlanner(graph, resident)
     if slower is not None and ram_bytes is None:
         return planner.smallest(slower)
-    tightest = planner.plan(planner.least_bytes())
+    tightest = planner.tightest()
     if ram_bytes is not None and tightest.arena_bytes > ram_bytes:
         raise TargetError(
             f"{graph.name}: --ram must be at least {tightest.arena_bytes} bytes for this network, got {ram_bytes}"
@@ -85,7 +85,7 @@ def least_row_bytes(graph: Graph, *, resident: bool = False) -> int:
 def plan_layerwise(graph: Graph) -> RowPlan:
     """Every layer by itself, whole maps between them, nothing overlaid: what an ordinary interpreter does."""
     planner = RowPlanner(graph, resident=True)
-    return planner.build("layerwise", [(i, i + 1, planner.alone(i)) for i in range(planner.first, planner.count)])
+    return planner.build("layerwise", planner.layers())
 
 
 def plan_one_segment(graph: Graph, tile: int) -> RowPlan:
@@ -287,11 +287,17 @@ class RowPlanner:
         macs = op_macs(node.op, self.graph.input_shapes(node))
         return macs * rate + self.spaces[tile].timing.tiles(node.name) * FIRING_NS
 
-    def alone(self, index: int) -> Cost:
-        """One layer by itself, nothing overlaid."""
-        drivers = self.drivers(index, index + 1)
-        size = self.map_bytes(index, index + 1) + self.scratch(index, index + 1, self.tiles[-1])
-        return Cost(size, 0.0, drivers[0], self.tiles[-1], None, 0)
+    def layers(self) -> list[Cut]:
+        """Every layer by itself, nothing overlaid; none where pushed rows cannot go through the network like that."""
+        cuts: list[Cut] = []
+        for i in range(self.first, self.count):
+            drivers, tile = self.drivers(i, i + 1), self.tiles[-1]
+            if not drivers:
+                return []
+            size = self.map_bytes(i, i + 1) + self.scratch(i, i + 1, tile)
+            size += self.ring_bytes(i, i + 1, tile, drivers[0])[1]
+            cuts.append((i, i + 1, Cost(size, self.time(i, i + 1, tile), drivers[0], tile, None, 0)))
+        return cuts
 
     # -- all segments ----------------------------------------------------------------------------------------------
 
@@ -318,6 +324,12 @@ class RowPlanner:
     def plan(self, bound: int | None) -> RowPlan:
         """The fastest cut whose every segment keeps within `bound` bytes (the least, where none does)."""
         return self.build("rows", self.cuts(bound))
+
+    def tightest(self) -> RowPlan:
+        """The plan of the least arena: that of the least peak, or layer by layer where first fit leaves fewer gaps."""
+        made, layers = self.plan(self.least_bytes()), self.layers()
+        apart = [self.build("rows", layers)] if layers else []
+        return min([made, *apart], key=lambda plan: plan.arena_bytes)
 
     def within(self, ram_bytes: int) -> RowPlan:
         """The fastest plan whose arena has at most so many bytes; the smallest found, where none has."""
