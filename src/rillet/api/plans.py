@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from rillet.api import checks, networks
-from rillet.errors import GraphError, TargetError, Unsupported
+from rillet.api.backends import Plan, backend_of
+from rillet.errors import GraphError, TargetError
 from rillet.ir.graph import Graph
 from rillet.plan.options import PlanOptions
 from rillet.plan.pipeline.plan import PixelPlan
@@ -152,8 +153,7 @@ def planned(net: Graph, said: PlanOptions) -> RowPlan | PixelPlan:
     from rillet.plan.choose import plan_for
 
     made = plan_for(checks.graph(net), said)
-    if isinstance(made, RowPlan):
-        networks.keep_file(made.graph, net)
+    networks.keep_file(made.graph, net)
     return made
 
 
@@ -300,25 +300,18 @@ class Svg(str):
 
 
 def draw(what: Graph | RowPlan | PixelPlan) -> Svg:
-    """A network as blocks, wide by channels and high by resolution; a chip's plan as two images through its layers.
-
-    Raises Unsupported for a row plan, which has no picture of its own (draw its `graph`).
+    """A network as blocks, wide by channels and high by resolution; a plan for a processor as its segments and where
+    each value lies in memory; a chip's plan as two images through its layers.
 
     >>> import rillet
     >>> rillet.draw(rillet.load("mobilenet_v1:width=0.25,resolution=32,seed=0,classes=10")).startswith("<svg")
     True
     """
     from rillet.report import draw as drawing
-    from rillet.report import pipeline
-    from rillet.simulation.pipeline import simulate as run
 
-    match what:
-        case PixelPlan():
-            return Svg(pipeline.svg(what, run(what, 2, bins=pipeline.BINS)))
-        case RowPlan():
-            raise Unsupported(f"{what.graph.name}: must be a network or a chip's plan to be drawn, got a row plan")
-        case other:
-            return Svg(drawing.svg(checks.graph(other, "what is drawn")))
+    if isinstance(what, Plan):
+        return Svg(backend_of(what).draw())
+    return Svg(drawing.svg(checks.graph(what, "what is drawn")))
 
 
 def draw_front(net: Graph) -> Svg:

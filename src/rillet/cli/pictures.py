@@ -40,6 +40,7 @@ USES = Uses(
     {
         "the network alone": ("--format",),
         "--pipeline": _CHIP,
+        "--target alone": _CHIP,
         "--front": (),
         "--cost systolic": ("--target",),
         "--cost energy": ("--target", "--node"),
@@ -89,7 +90,8 @@ def draw(
 ) -> None:
     """Draws a network: blocks wide by channels and high by resolution, skips, MACs and parameters.
 
-    With --pipeline and the options of a chip, as plan takes them: the layers over time. With --front: what memory
+    With --target: its plan, on a host or a board the segments and where each value lies in memory, on a chip the layers
+    over time; --pipeline draws the latter from the options of a chip, as plan takes them. With --front: what memory
     recomputing saves. With --cost: where the cycles on a systolic array or the energy go, or the layers under the roof
     of a machine.
     """
@@ -97,18 +99,20 @@ def draw(
     at_most_one({"--pipeline": pipeline, "--front": front, "--cost": cost})
     if cost is not None:
         one_of("--cost", cost, PICTURES)
-    mode = "--pipeline" if pipeline else "--front" if front else f"--cost {cost}" if cost else "the network alone"
+    planned = target is not None and not (front or cost)
+    mode = "--front" if front else f"--cost {cost}" if cost else "--target alone" if planned else "the network alone"
+    mode = "--pipeline" if pipeline else mode
     values = (target, multipliers, interval, memory, clock, bits, ceil, narrow)
     USES.check(mode, {"--format": form, "--node": node, **dict(zip(_CHIP, values, strict=True))})
     if pipeline and all(option is None for option in (target, multipliers, interval, memory)):
         raise TargetError("--pipeline must come with --target, --multipliers, --interval or --memory")
     graph = open_named(model, weights=weights).graph
-    if pipeline:
+    if pipeline or planned:
         from rillet.api import plans
 
-        with status("planning and simulating"):
-            chip = plans.chip_options(target, interval, multipliers, memory, clock, bits, ceil, narrow)
-            picture = plans.draw(plans.pixel_planned(graph, chip))
+        with status("planning and simulating" if pipeline else "planning"):
+            said = plans.chip_options(target, interval, multipliers, memory, clock, bits, ceil, narrow)
+            picture = plans.draw(plans.pixel_planned(graph, said) if pipeline else plans.planned(graph, said))
     elif cost is not None:
         from rillet.api.analysis import cost_picture
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rillet.errors import GraphError
+from rillet.ir.facts import is_given
 from rillet.ir.graph import Array, Graph, Node
-from rillet.ir.ops import Constant, Input
 from rillet.ir.types import DType
 from rillet.system.library import CONTEXT_NAMES, Context, load_library, lock_of
 
@@ -145,7 +145,7 @@ class Program:
         with self._lock:
             self.run(image)
             made = zip(self._graph.nodes, self._traces, strict=True)
-            return {n.name: _values(n, a).copy() for n, a in made if not isinstance(n.op, Input | Constant)}
+            return {n.name: _values(n, a).copy() for n, a in made if not is_given(n.op)}
 
     def touched_bytes(self, image: Array) -> int:
         """High-water mark of the arena: the end of the last byte that one image writes, found by poison."""

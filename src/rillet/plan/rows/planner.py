@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 from functools import cache
 
 from rillet.errors import TargetError, Unsupported
+from rillet.ir.facts import is_constant, is_given, is_input
 from rillet.ir.graph import Graph, Node
-from rillet.ir.ops import Constant, Input, op_macs
+from rillet.ir.ops import op_macs
 from rillet.plan.rows.arena import ALIGNMENT, Chain, Piece, align, place
 from rillet.plan.rows.kernels import Choice, choose
 from rillet.plan.rows.plan import Buffer, BufferKind, Kernel, RowPlan, Segment, Stage
@@ -114,11 +115,11 @@ class RowPlanner:
         self.graph = graph
         self.resident = resident
         self.nodes = graph.nodes
-        self.first = sum(isinstance(node.op, Input | Constant) for node in self.nodes)
+        self.first = sum(is_given(node.op) for node in self.nodes)
         self.count = len(graph.nodes)
-        if len(graph.input_nodes) != 1 or not isinstance(self.nodes[0].op, Input):
+        if len(graph.input_nodes) != 1 or not is_input(self.nodes[0].op):
             raise Unsupported(f"{graph.name}: must have one input, and first, got {len(graph.input_nodes)}")
-        if any(not isinstance(node.op, Input | Constant) for node in self.nodes[: self.first]):
+        if any(not is_given(node.op) for node in self.nodes[: self.first]):
             raise Unsupported(f"{graph.name}: constants must come before the layers")
         if any(self.graph.by_name[name] in self.nodes[: self.first] for name in graph.outputs):
             raise Unsupported(f"{graph.name}: outputs must be computed, got an input or a constant")
@@ -158,7 +159,7 @@ class RowPlanner:
         """Values made before the segment that it reads."""
         names = dict.fromkeys(n for node in self.nodes[start:stop] for n in node.inputs)
         outside = (name for name in names if self.position[name] < start)
-        return [name for name in outside if not isinstance(self.graph.by_name[name].op, Constant)]
+        return [name for name in outside if not is_constant(self.graph.by_name[name].op)]
 
     def _maps_through(self, start: int, stop: int) -> list[str]:
         """Values that lie whole in the arena while the segment runs: made before and read in it or later, or made in
@@ -169,7 +170,7 @@ class RowPlanner:
         return [self.nodes[i].name for i in (*before, *inside) if self._in_arena(self.nodes[i])]
 
     def _in_arena(self, node: Node) -> bool:
-        return not isinstance(node.op, Constant) and (self.resident or not isinstance(node.op, Input))
+        return not is_constant(node.op) and (self.resident or not is_input(node.op))
 
     def _drivers(self, start: int, stop: int) -> list[str]:
         """Inputs from which every node of the segment follows; none where the segment cannot run."""
@@ -209,7 +210,7 @@ class RowPlanner:
         out, source = self.nodes[stop - 1], self.graph.by_name[driver]
         if not self.overlays:
             return None, 0
-        if self.last_use[driver] >= stop or (isinstance(source.op, Input) and not self.resident):
+        if self.last_use[driver] >= stop or (is_input(source.op) and not self.resident):
             return None, 0
         if self.last_use[out.name] < stop or self.made_for_later(start, stop) != 1:
             return None, 0
