@@ -334,7 +334,7 @@ def _arithmetic(plan: RowPlan, node: Node, stage: Stage) -> Body:
     graph, op = plan.graph, node.op
     assert is_pairwise(op)
     left, right = (graph.by_name[source] for source in node.inputs)
-    word = "multiply" if is_product(op) else "subtract" if op.subtract else "add"
+    word = "multiply" if is_product(op) else "subtract" if is_sum(op) and op.subtract else "add"
     low, high = bounds(graph, node, op.activation)
     constants: list[str] = []
     if (found := pairwise_constants(plan, stage)) is not None:
