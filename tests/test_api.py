@@ -133,7 +133,8 @@ def test_records_have_one_line_and_the_json_of_the_commands(
         assert "\n" not in repr(one)
     assert "<svg" in net._repr_html_()
     assert (net._repr_svg_() or "").startswith("<svg")
-    assert rows._repr_svg_() is None
+    assert rows._repr_svg_() == rillet.draw(rows).text
+    assert pipeline._repr_svg_() is None
 
 
 def test_machines_are_records() -> None:
@@ -206,7 +207,7 @@ def test_a_project_for_cmake(rows: rillet.RowPlan, tmp_path: Path) -> None:
 
 
 def test_a_picture_is_text_that_can_be_saved(net: rillet.Graph, pipeline: rillet.PixelPlan, tmp_path: Path) -> None:
-    for what in (net, pipeline):
+    for what in (net, rillet.plan(net), pipeline):
         rillet.draw(what).save(tmp_path / "net.svg")
         assert (tmp_path / "net.svg").read_text() == rillet.draw(what).text
 
@@ -259,7 +260,7 @@ def wrong(n: Any, p: Any) -> tuple[tuple[type[RilletError], str, Any], ...]:
         ),
         (GraphError, "must have weights to run", lambda: r.compile(r.load("microbotnet"))),
         (GraphError, "must be a classifier with labels", lambda: r.compile(n).classify(demo_photo())),
-        (Unsupported, "must be a network or a chip's plan to be drawn", lambda: r.draw(r.plan(n))),
+        (GraphError, "what is drawn must be a Graph", lambda: r.draw("net")),
     )
 
 

@@ -285,7 +285,9 @@ def test_draw_pipelines_and_fronts(tmp_path: Path) -> None:
     assert "--pipeline must come with --target" in failed("draw", "microbotnet", "--pipeline")
     assert "--pipeline must come with --target" in failed("draw", "microbotnet", "--pipeline", "--clock", "1MHz")
     assert "--interval must come with --pipeline" in failed("draw", "microbotnet", "--interval", 20_000)
-    assert "--ceil must come with --pipeline, got --front" in failed("draw", "microbotnet", "--front", "--ceil")
+    assert "--ceil must come with --pipeline or --target alone, got --front" in failed(
+        "draw", "microbotnet", "--front", "--ceil"
+    )
     words = failed("draw", "microbotnet", *chip, "--format", "mermaid")
     assert words == "--format must come with the network alone, got --pipeline"
     assert "must be given, got --pipeline and --front" in failed("draw", "microbotnet", *chip, "--front")
@@ -438,6 +440,15 @@ def test_cost_as_files(tmp_path: Path) -> None:
     assert "cannot be written" in failed("cost", "microbotnet", "--target", "zcu102", "-o", nowhere)
 
 
+def test_draw_of_a_plan_by_its_machine() -> None:
+    board = rillet("draw", "microbotnet", "--target", "stm32f746").stdout
+    arena = printed("plan", "microbotnet", "--target", "stm32f746")["arena_bytes"]
+    assert f"microbotnet: activations in {arena:,} bytes" in board
+    assert "an image every" in rillet("draw", "microbotnet", "--target", "zcu102").stdout
+    assert "got a systolic array" in failed("draw", "microbotnet", "--target", "systolic_64x64")
+    assert "--format must come with" in failed("draw", "microbotnet", "--target", "stm32f746", "--format", "mermaid")
+
+
 def test_draw_of_costs() -> None:
     small = "microbotnet:width=0.32"
     for what, target in (("systolic", "gemmini_16x16"), ("energy", "zcu102"), ("roofline", "nano33ble")):
@@ -445,7 +456,9 @@ def test_draw_of_costs() -> None:
     assert printed("draw", small, "--cost", "energy", "--node", "7nm")["format"] == "svg"
     assert "--cost must be one of systolic, energy, roofline" in failed("draw", small, "--cost", "time")
     assert "must be a systolic array" in failed("draw", small, "--cost", "systolic", "--target", "zcu102")
-    assert "--target must come with --pipeline or --cost systolic or" in failed("draw", small, "--target", "zcu102")
+    assert "--target must come with --pipeline or --target alone" in failed(
+        "draw", small, "--front", "--target", "zcu102"
+    )
     assert "--node must come with --cost" in failed("draw", small, "--node", "7nm")
     assert "--node must come with --cost energy" in failed("draw", small, "--cost", "roofline", "--node", "7nm")
     assert "--format must come with the network alone, got --cost energy" in failed(

@@ -135,6 +135,7 @@ COMMANDS = {
                     f"--cost roofline --target {BOARD}",
                 ),
                 "--pipeline --multipliers 37",
+                f"--target {BOARD}",
             )
         ),
         {

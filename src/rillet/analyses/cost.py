@@ -24,8 +24,8 @@ from rillet.analyses.mcu import judge, least_plan
 from rillet.analyses.memory import precision, stored_at, value_bits
 from rillet.analyses.systolic import Systolic, systolic
 from rillet.errors import TargetError, Unsupported
+from rillet.ir.facts import has_weights
 from rillet.ir.graph import Graph
-from rillet.ir.ops import Conv
 from rillet.ir.types import DType
 from rillet.plan.pipeline.entry import plan_pixels
 from rillet.plan.pipeline.plan import PixelPlan
@@ -297,7 +297,7 @@ def _stream_energy(graph: Graph, plan: RowPlan, technology: Technology) -> Energ
     few = {
         node.name: node.op.weights.bits
         for node in plan.graph.nodes
-        if isinstance(node.op, Conv) and node.op.weights in (DType.TERNARY, DType.BINARY)
+        if has_weights(node.op) and node.op.weights in (DType.TERNARY, DType.BINARY)
     }
     word = "fp32" if value_bits(plan.graph) == 32 else BITS
     return energy(

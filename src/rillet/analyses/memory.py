@@ -3,8 +3,9 @@
 from collections import Counter
 from dataclasses import dataclass, replace
 
+from rillet.ir.facts import has_weights
 from rillet.ir.graph import Graph
-from rillet.ir.ops import Conv, Op
+from rillet.ir.ops import Op
 from rillet.ir.types import DType, Quant, TensorType
 from rillet.plan.rows.plan import RowPlan
 from rillet.plan.rows.planner import plan_layerwise
@@ -37,15 +38,15 @@ def precision(graph: Graph) -> str:
     values = Counter[str]()
     for node in graph.nodes:
         values[_WORDS.get(node.type.dtype, node.type.dtype.value)] += node.shape.elements
-    weights = {node.op.weights for node in graph.nodes if isinstance(node.op, Conv)}
+    weights = {node.op.weights for node in graph.nodes if has_weights(node.op)}
     few = " and ".join(dtype.value for dtype in (DType.TERNARY, DType.BINARY) if dtype in weights)
     return " and ".join(word for word, _ in values.most_common()) + (f", {few} weights" if few else "")
 
 
 def value_bits(graph: Graph) -> int:
     """32 for a network that computes in float32, else 8: by its convolutions, or by all values without any."""
-    convs = [node for node in graph.nodes if isinstance(node.op, Conv)]
-    real = [node.op.real for node in convs if isinstance(node.op, Conv)] or [n.type.quant is None for n in graph.nodes]
+    convs = [node for node in graph.nodes if has_weights(node.op)]
+    real = [node.op.real for node in convs if has_weights(node.op)] or [n.type.quant is None for n in graph.nodes]
     return 32 if any(real) else 8
 
 
@@ -67,4 +68,4 @@ def stored_as(graph: Graph, bits: int) -> Graph:
 
 
 def _stored(op: Op, dtype: DType) -> Op:
-    return replace(op, weights=dtype, levels=None) if isinstance(op, Conv) else op
+    return replace(op, weights=dtype, levels=None) if has_weights(op) else op

@@ -14,6 +14,7 @@ from enum import StrEnum
 from typing import NamedTuple, TypeVar, assert_never
 
 from rillet.errors import TargetError
+from rillet.ir.facts import has_weights
 from rillet.ir.graph import Graph, Node
 from rillet.ir.ops import Conv
 from rillet.ir.types import Shape
@@ -211,7 +212,7 @@ def systolic(
         [
             _layer(node, node.op, nodes[node.inputs[0]].shape, array, buses)
             for node in graph.nodes
-            if type(node.op) is Conv
+            if has_weights(node.op)
         ]
     )
     cycles, macs = sum([layer.cycles for layer in layers]), sum([layer.macs for layer in layers])

@@ -6,12 +6,12 @@ from os import PathLike
 from pathlib import Path
 
 from rillet.api import checks, plans
+from rillet.api.backends import Plan, backend_of
 from rillet.api.networks import with_weights
 from rillet.data.datasets import Dataset
 from rillet.data.given import Data, as_dataset
 from rillet.errors import GraphError
 from rillet.ir.graph import Graph
-from rillet.plan.pipeline.plan import PixelPlan
 from rillet.plan.rows.plan import RowPlan
 from rillet.report.progress import Advance, shown
 from rillet.runtime.changes import one_of
@@ -54,13 +54,14 @@ def evaluate(
     2
     """
     one_of("--backend", backend, BACKENDS)
-    if isinstance(net, PixelPlan):
+    given = backend_of(net).program if isinstance(net, Plan) else None
+    if isinstance(net, Plan) and given is None:
         raise GraphError("net must be a Graph or a RowPlan, whose programs run here, got a PixelPlan (of a chip)")
-    graph = net.graph if isinstance(net, RowPlan) else with_weights(checks.graph(net))
+    graph = given.graph if given is not None else with_weights(checks.graph(net))
     outputs = graph.by_name[graph.outputs[0]].shape.elements
     found = as_dataset(data, classes=classes, outputs=outputs, limit=limit)
     how = plans.options("host" if backend == "c" else None)
-    plan = net if isinstance(net, RowPlan) else plans.row_planned(graph, how)
+    plan = given or plans.row_planned(graph, how)
     runner = _torch_runner() if backend == "torch" else None
     with shown("evaluating", progress) as advance:
         return evaluate_plan(plan, found, backend, limit, advance, runner, check)

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypedDict, Unpack, overload
 
 from rillet.api import checks, networks
+from rillet.api.backends import Plan, backend_of
 from rillet.api.machines import Named, find
-from rillet.errors import GraphError, Unsupported
+from rillet.errors import GraphError
 from rillet.ir.graph import Graph
 from rillet.plan.options import PlanOptions
 from rillet.plan.pipeline.plan import PixelPlan
@@ -206,8 +207,7 @@ def planned(net: Graph, said: PlanOptions) -> RowPlan | PixelPlan:
     from rillet.plan.choose import plan_for
 
     made = plan_for(checks.graph(net), said)
-    if isinstance(made, RowPlan):
-        networks.keep_file(made.graph, net)
+    networks.keep_file(made.graph, net)
     return made
 
 
@@ -356,25 +356,18 @@ class Svg(str):
 
 
 def draw(what: Graph | RowPlan | PixelPlan) -> Svg:
-    """Draws a network as blocks sized by channels and resolution, or a chip's plan as the timeline of two images.
-
-    Raises Unsupported for a row plan (draw its `graph`).
+    """Draws a network as blocks sized by channels and resolution; a processor's plan as its segments and where each
+    value lies in memory; a chip's plan as the timeline of two images.
 
     >>> import rillet
     >>> rillet.draw(rillet.load("mobilenet_v1:width=0.25,resolution=32,seed=0,classes=10")).startswith("<svg")
     True
     """
     from rillet.report import draw as drawing
-    from rillet.report import pipeline
-    from rillet.simulation.pipeline import simulate as run
 
-    match what:
-        case PixelPlan():
-            return Svg(pipeline.svg(what, run(what, 2, bins=pipeline.BINS)))
-        case RowPlan():
-            raise Unsupported(f"{what.graph.name}: must be a network or a chip's plan to be drawn, got a row plan")
-        case other:
-            return Svg(drawing.svg(checks.graph(other, "what is drawn")))
+    if isinstance(what, Plan):
+        return Svg(backend_of(what).draw())
+    return Svg(drawing.svg(checks.graph(what, "what is drawn")))
 
 
 def draw_front(net: Graph) -> Svg:

@@ -14,6 +14,7 @@ from rillet.arithmetic import shift, tables
 from rillet.arithmetic.convolution import real_weights, rescaled, stored_weights
 from rillet.arithmetic.functions import activate_real
 from rillet.errors import GraphError, Unsupported
+from rillet.ir.facts import has_weights, is_pool
 from rillet.ir.graph import Array, Graph, Node
 from rillet.ir.ops import (
     Activate,
@@ -289,7 +290,7 @@ class _Step:
 
 def reads_binary(op: Op) -> bool:
     """True for the ops that are defined on binary values: convolutions and maxima."""
-    return isinstance(op, Conv) or (isinstance(op, Pool) and op.kind is PoolKind.MAX)
+    return has_weights(op) or (is_pool(op) and op.kind is PoolKind.MAX)
 
 
 def convolve(source: Floats, weight: Floats, op: Conv) -> Floats:

@@ -43,6 +43,7 @@ USES = Uses(
     {
         "the network alone": ("--format",),
         "--pipeline": _CHIP,
+        "--target alone": _CHIP,
         "--front": (),
         "--cost systolic": ("--target",),
         "--cost energy": ("--target", "--node"),
@@ -89,7 +90,8 @@ def draw(
 ) -> None:
     """Draws a network: blocks wide by channels and high by resolution, skips, MACs and parameters.
 
-    With --pipeline and the options of a chip, as plan takes them: the layers over time. With --front: what memory
+    With --target: its plan, on a host or a board the segments and where each value lies in memory, on a chip the layers
+    over time; --pipeline draws the latter from the options of a chip, as plan takes them. With --front: what memory
     recomputing saves. With --cost: where the cycles on a systolic array or the energy go, or the layers under a
     machine's roofline.
     """
@@ -98,21 +100,27 @@ def draw(
     if cost is not None:
         one_of("--cost", cost, PICTURES)
     chip = (target, interval, multipliers, memory, clock, bits, ceil, narrow)
+    planned = target is not None and not (front or cost or pipeline)
     mode = "--pipeline" if pipeline else "--front" if front else f"--cost {cost}" if cost else "the network alone"
+    mode = "--target alone" if planned else mode
     USES.check(mode, {"--format": form, "--node": node, **dict(zip(_CHIP, chip, strict=True))})
     if pipeline and not any(option is not None for option in chip[:4]):
         raise TargetError("--pipeline must come with --target, --multipliers, --interval or --memory")
     graph = open_named(model, weights=weights).graph
-    picture = _pipeline(graph, chip) if pipeline else _drawn(graph, chosen, front, cost, target, node)
+    if pipeline or planned:
+        picture = _planned(graph, chip, pipeline)
+    else:
+        picture = _drawn(graph, chosen, front, cost, target, node)
     _print(graph, picture, chosen, out, json_output)
 
 
-def _pipeline(graph: "Graph", chip: "Chip") -> str:
-    """A chip's plan as two images through its layers."""
+def _planned(graph: "Graph", chip: "Chip", pipeline: bool) -> str:
+    """A plan: a processor's segments and memory, or a chip's as two images through its layers."""
     from rillet.api import plans
 
-    with status("planning and simulating"):
-        return plans.draw(plans.pixel_planned(graph, plans.chip_options(*chip)))
+    with status("planning and simulating" if pipeline else "planning"):
+        said = plans.chip_options(*chip)
+        return plans.draw(plans.pixel_planned(graph, said) if pipeline else plans.planned(graph, said))
 
 
 def _drawn(graph: "Graph", form: str, front: bool, cost: str | None, target: str | None, node: str | None) -> str:

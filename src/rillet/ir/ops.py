@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from enum import Enum
 from itertools import pairwise
+from typing import assert_never
 
 from rillet.errors import GraphError, Unsupported
 from rillet.ir.nearest import of_tensorflow
@@ -110,6 +111,14 @@ class Window:
             got = height * width * shape.channels
             raise Unsupported(f"padded map must hold at most {2 * MAX_ELEMENTS} values, got {got}")
         return (height - rows) // self.stride[0] + 1, (width - columns) // self.stride[1] + 1
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """For each row and each column of a result, the one of its source that it copies; they never go back."""
+
+    rows: tuple[int, ...]
+    columns: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -418,12 +427,30 @@ def op_name(op: Op) -> str:
     return type(op).__name__.lower()
 
 
-def op_window(op: Op) -> Window | None:
-    """Where the op looks, for ops that look at a window; None for those that see their own pixel alone."""
+def op_reads(op: Op) -> Window | Places | None:
+    """Which pixels of its inputs the op reads: those under a window, those that tables name, or its own alone."""
     match op:
         case Conv(window=window) | Pool(window=window):
             return window
         case Pad(padding=padding):
             return Window(padding=padding)
-        case _:
+        case Resize(rows=rows, columns=columns):
+            return Places(rows, columns)
+        case Input() | Constant() | BatchNorm() | Activate() | Add() | Multiply() | Concat() | Slice():
             return None
+        case Requantize() | Softmax():
+            return None
+        case _ as other:
+            assert_never(other)
+
+
+def op_window(op: Op) -> Window | None:
+    """Where the op looks, for ops that look at a window; None for others."""
+    reads = op_reads(op)
+    return reads if isinstance(reads, Window) else None
+
+
+def op_places(op: Op) -> Places | None:
+    """What the op copies, for ops that do so by tables; None for others."""
+    reads = op_reads(op)
+    return reads if isinstance(reads, Places) else None

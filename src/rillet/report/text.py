@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
+from rillet.ir.facts import has_weights
 from rillet.ir.graph import Graph, Node
-from rillet.ir.ops import Conv, op_macs, op_name, op_window
+from rillet.ir.ops import op_macs, op_name, op_window
 from rillet.ir.types import TensorType
 from rillet.plan.rows.plan import BufferKind, RowPlan
 from rillet.report.screen import BAR, Grid, Screen, columns
@@ -32,7 +33,7 @@ def bytes_text(count: int) -> str:
 def node_text(graph: Graph, node: Node) -> str:
     """What a node does, in a few words: `conv 3x3 /2 relu6`."""
     op, words = node.op, [op_name(node.op)]
-    if isinstance(op, Conv) and op.groups > 1:
+    if has_weights(op) and op.groups > 1:
         words = ["depthwise" if op.depthwise(graph.input_shapes(node)[0]) else f"conv in {op.groups} groups"]
     window = op_window(op)
     if window is not None:

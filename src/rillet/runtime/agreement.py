@@ -14,8 +14,9 @@ import numpy as np
 
 from rillet.arithmetic.convolution import stored_weights
 from rillet.backends import reference
+from rillet.ir.facts import has_weights, is_given, is_input
 from rillet.ir.graph import Array, Graph, Node
-from rillet.ir.ops import Activate, Constant, Conv, Input, Pool, op_name
+from rillet.ir.ops import Activate, Conv, Pool, op_name
 from rillet.runtime.rounding import Floats, bound
 
 SHARES = {
@@ -79,10 +80,10 @@ class Agreement:
         errors: dict[str, Floats] = {}
         for node in self.graph.nodes:
             expected = self._expected(node, values, image)
-            real = node.type.quant is None and not isinstance(node.op, Input | Constant)
+            real = node.type.quant is None and not is_given(node.op)
             allowed = bound(self.graph, node, values, errors) if real else None
             got = seen.get(node.name)
-            if got is None or isinstance(node.op, Input | Constant):
+            if got is None or is_given(node.op):
                 values[node.name] = expected
                 if allowed is not None:
                     errors[node.name] = np.broadcast_to(allowed, expected.shape)
@@ -108,7 +109,7 @@ class Agreement:
         return None
 
     def _expected(self, node: Node, values: Mapping[str, Array], image: Array) -> Array:
-        if isinstance(node.op, Input):
+        if is_input(node.op):
             return image if node.type.quant is not None else image.astype(np.float64)
         return reference.node_value(self.graph, node, values)
 
@@ -127,7 +128,7 @@ class Agreement:
         off = np.abs(expected.astype(np.int64) - got.astype(np.int64))
         if off.max() > steps:
             return _place(np.argwhere(off > steps)[0])
-        if off.any() and isinstance(node.op, Conv) and not node.op.real:
+        if off.any() and has_weights(node.op) and not node.op.real:
             off = np.where(_halves(self.graph, node, node.op, values), 0, off)
         name = kind(node)
         self.counts[name] += off.size

@@ -13,8 +13,8 @@ from rillet.data.given import as_dataset
 from rillet.data.images import as_input, contract
 from rillet.errors import GraphError
 from rillet.exporters import rlt
+from rillet.ir.facts import has_weights, is_given
 from rillet.ir.graph import Array, Graph, Node
-from rillet.ir.ops import Constant, Conv, Input
 from rillet.ir.types import DType
 from rillet.plan.rows.planner import plan_rows
 from rillet.runtime.evaluate import background, evaluate
@@ -135,7 +135,7 @@ def with_few_bits(graph: Graph, bits: str, threshold: float | None = None) -> tu
     if threshold is not None and bits == "binary":
         raise GraphError("--threshold must come with --weight-bits ternary, got binary")
     wanted = (DType.BINARY,) if bits == "binary" else (DType.TERNARY, DType.BINARY)
-    if any(isinstance(node.op, Conv) and node.op.weights in wanted for node in pack(fold(graph)).nodes):
+    if any(has_weights(node.op) and node.op.weights in wanted for node in pack(fold(graph)).nodes):
         if threshold is not None:
             raise GraphError(f"{graph.name}: --threshold must come with weights that are not {bits} already")
         return graph, True
@@ -195,7 +195,7 @@ def layer_errors(calibrated: Calibrated, made: Graph) -> list[LayerError]:
         stored = {node.name: _stored(node, exact[node.name]) for node in made.nodes}
         values = reference.run(made, stored[made.input_nodes[0].name])
         for node in made.nodes:
-            if isinstance(node.op, Input | Constant):
+            if is_given(node.op):
                 continue
             real, name = exact[node.name].astype(np.float64), node.name
             alone = reference.node_value(made, node, stored)

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rillet.errors import GraphError
+from rillet.ir.facts import is_given
 from rillet.ir.graph import Array, Graph, Node
-from rillet.ir.ops import Constant, Input
 from rillet.ir.types import DType
 from rillet.system.library import CONTEXT_NAMES, Context, load_library, lock_of
 
@@ -157,7 +157,7 @@ class Program:
                 for i in range(len(seen)):
                     maps[i] = None
         made = ((node, seen[node.name]) for node in self._graph.nodes)
-        return {node.name: _values(node, array) for node, array in made if not isinstance(node.op, Input | Constant)}
+        return {node.name: _values(node, array) for node, array in made if not is_given(node.op)}
 
     def touched_bytes(self, image: Array) -> int:
         """High-water mark of the arena: the end of the last byte that one image writes, found by poison."""

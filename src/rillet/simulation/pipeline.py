@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from rillet.errors import TargetError
 from rillet.ir.graph import Node
-from rillet.ir.ops import Pad, Resize, Window, op_window
+from rillet.ir.ops import Window, op_places, op_window
 from rillet.plan.pipeline.plan import PixelPlan
 from rillet.simulation.orders import tokens_read, wide_orders
 from rillet.system.build import build_library
@@ -228,10 +228,10 @@ class _Tables:
         window, kind, rows, columns = op_window(node.op) or Window(), _WINDOW, 0, 0
         if accumulates:
             kind = _ACCUMULATE
-        elif isinstance(node.op, Resize):
+        elif (copied := op_places(node.op)) is not None:
             kind = _TABLE
-            rows, columns = self._table([*node.op.rows]), self._table([*node.op.columns])
-        elif shape.pixels == 1 and out.pixels > 1 and not isinstance(node.op, Pad) and op_window(node.op) is None:
+            rows, columns = self._table([*copied.rows]), self._table([*copied.columns])
+        elif shape.pixels == 1 and out.pixels > 1 and op_window(node.op) is None:
             # One value of the whole image, for every pixel.
             kind, rows, columns = _TABLE, self._table([0] * out.height), self._table([0] * out.width)
         return [

@@ -12,8 +12,9 @@ import numpy.typing as npt
 
 from rillet.backends.reference import node_value
 from rillet.errors import GraphError, TargetError
+from rillet.ir.facts import is_constant
 from rillet.ir.graph import Array, Graph, Node
-from rillet.ir.ops import Constant, Conv, Input, Pad, Pool, Resize, Window, op_window, output_shape
+from rillet.ir.ops import Conv, Input, Pad, Pool, Resize, Window, op_places, op_window, output_shape
 from rillet.ir.types import Shape, TensorType
 from rillet.plan.pipeline.plan import PixelPlan
 from rillet.simulation.orders import wide_orders
@@ -88,9 +89,7 @@ class _Machine:
         self.results: list[list[Array]] = [[] for _ in self.stages]
         # What an accumulating stage has taken in of an image stands for its sums.
         self.taken: list[list[Array]] = [[] for _ in self.stages]
-        self.constants = {
-            node.name: node_value(graph, node, {}) for node in graph.nodes if isinstance(node.op, Constant)
-        }
+        self.constants = {node.name: node_value(graph, node, {}) for node in graph.nodes if is_constant(node.op)}
         self.values: tuple[dict[str, Array], ...] = tuple(
             {s.node: np.zeros(graph.by_name[s.node].shape.array, _dtype(graph.by_name[s.node])) for s in self.stages}
             for _ in images
@@ -191,8 +190,9 @@ def _patch(node: Node, source: Shape, row: int, column: int) -> tuple[Places, Wi
     """The pixels that one pixel of a node sees, as rows x columns, and its window over them; none for padding alone."""
     window = op_window(node.op)
     if window is None:
-        if isinstance(node.op, Resize):
-            row, column = node.op.rows[row], node.op.columns[column]
+        copied = op_places(node.op)
+        if copied is not None:
+            row, column = copied.rows[row], copied.columns[column]
         at = row * source.width + column if source.pixels > 1 else 0
         return np.array([[at]]), None
     (high, wide), (top, _, left, _) = window.extent, window.padding

@@ -13,8 +13,9 @@ from torch.nn.utils import parametrize
 from rillet.errors import GraphError, Unsupported
 from rillet.importers.torch.windows import shares_inside
 from rillet.ir import ops
+from rillet.ir.facts import is_input
 from rillet.ir.graph import Array, Graph, Node
-from rillet.ir.ops import Activation, Input, Op, PoolKind
+from rillet.ir.ops import Activation, Op, PoolKind
 from rillet.ir.sharing import remade
 from rillet.ir.types import DType, Shape
 from rillet.train.layouts import laid_as_graph, leaf, to_torch, torch_shape
@@ -91,7 +92,7 @@ class TorchNetwork(nn.Module):
             raise Unsupported(f"{graph.name}: must have one input to become a module, got {len(graph.input_nodes)}")
         for node in graph.nodes:
             _check(graph, node)
-            if not isinstance(node.op, Input):
+            if not is_input(node.op):
                 source = next(iter(graph.input_shapes(node)), node.shape)
                 _register(graph.name, self, node.name, _layer(node.op, source))
         self._tie()
@@ -120,7 +121,7 @@ class TorchNetwork(nn.Module):
         """Every value, by node, as N x C x H x W."""
         values: dict[str, Tensor] = {}
         for node in self.graph.nodes:
-            if isinstance(node.op, Input):
+            if is_input(node.op):
                 values[node.name] = image
             else:
                 values[node.name] = self.get_submodule(node.name)(*[values[name] for name in node.inputs])

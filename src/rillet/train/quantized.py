@@ -18,6 +18,7 @@ from rillet.arithmetic import fixed_point, tables
 from rillet.arithmetic.fixed_point import Multiplier
 from rillet.errors import GraphError
 from rillet.ir import ops
+from rillet.ir.facts import is_function
 from rillet.ir.graph import Graph, Node
 from rillet.ir.ops import Activation, PoolKind, Rounding
 from rillet.ir.types import DType, Quant
@@ -57,9 +58,7 @@ class QuantizedNetwork(TorchNetwork):
         """Computes under these scales from now on."""
         self._made, self._rule = quantized_nodes(self.graph, scales), scales.rule
         self._weights = {}
-        self._tables = {
-            node.name: _table(self._made, node) for node in self._made.nodes if isinstance(node.op, ops.Activate)
-        }
+        self._tables = {node.name: _table(self._made, node) for node in self._made.nodes if is_function(node.op)}
 
     def train(self, mode: bool = True) -> "QuantizedNetwork":
         """As of nn.Module; weights are rounded once for an evaluation, and at each step of training."""
@@ -284,7 +283,7 @@ def _quant(node: Node) -> Quant:
 
 def _table(made: Graph, node: Node) -> Tensor:
     """Results, less their zero point, of the stored values from the least to the greatest."""
-    assert isinstance(node.op, ops.Activate)
+    assert is_function(node.op)
     stored = np.arange(LOW, HIGH + 1, dtype=np.int64)
     out = _quant(node)
     results = tables.activate(stored, node.op, _quant(made.by_name[node.inputs[0]]), out, DType.I8)

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from rillet.errors import GraphError
+from rillet.ir.facts import has_weights
 from rillet.ir.graph import Graph
-from rillet.ir.ops import Conv
 from rillet.train.recipe import Ternary
 from rillet.train.records import TernaryReport
 from rillet.transforms.lowbit import census, large_layers
@@ -30,7 +30,7 @@ def chosen_layers(graph: Graph, said: Ternary) -> tuple[str, ...]:
     and where none is left.
     """
     if said.layers:
-        known = {node.name for node in graph.nodes if isinstance(node.op, Conv)}
+        known = {node.name for node in graph.nodes if has_weights(node.op)}
         for name in said.layers:
             if name not in known:
                 raise GraphError(f"{graph.name}: {name}: must be a convolution or dense layer to become ternary")

@@ -5,8 +5,9 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
+from rillet.ir.facts import has_weights
 from rillet.ir.graph import Array, Graph, Node
-from rillet.ir.ops import Activation, Conv
+from rillet.ir.ops import Activation
 from rillet.ir.types import DType
 
 Floats = npt.NDArray[np.float64]
@@ -35,7 +36,7 @@ def equalize(graph: Graph) -> Graph:
     biases = {
         node.name: graph.param(node, "bias").astype(np.float64)
         for node in {node.name: node for pair in pairs for node in pair}.values()
-        if isinstance(node.op, Conv) and node.op.bias
+        if has_weights(node.op) and node.op.bias
     }
     for _ in range(ROUNDS):
         change = 0.0
@@ -55,16 +56,16 @@ def equalize(graph: Graph) -> Graph:
 
 def _follows(graph: Graph, node: Node) -> bool:
     """True where `node` is a convolution that alone reads another one, which scales with its weights."""
-    if not isinstance(node.op, Conv) or node.op.weights is not DType.F32:
+    if not has_weights(node.op) or node.op.weights is not DType.F32:
         return False
     first = graph.by_name[node.inputs[0]]
-    scales = isinstance(first.op, Conv) and first.op.activation in (Activation.NONE, Activation.RELU)
+    scales = has_weights(first.op) and first.op.activation in (Activation.NONE, Activation.RELU)
     alone = len(graph.consumers[first.name]) == 1 and first.name not in graph.outputs
     return scales and alone and first.type.dtype is DType.F32
 
 
 def _groups(node: Node) -> int:
-    assert isinstance(node.op, Conv)
+    assert has_weights(node.op)
     return node.op.groups
 
 

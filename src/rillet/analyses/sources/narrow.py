@@ -13,6 +13,7 @@ import numpy as np
 
 from rillet.analyses.sources.buffers import LineBuffer, held
 from rillet.analyses.sources.recompute import needed, tiles_along
+from rillet.ir.facts import has_weights
 from rillet.ir.graph import Graph, Node
 from rillet.ir.ops import Activate, Conv, Requantize, Slice
 from rillet.plan.pipeline.pareto import subsets
@@ -150,7 +151,7 @@ class _Reader:
 
 
 def _option(folded: Graph, node: Node, buffers: Mapping[str, LineBuffer]) -> NarrowOption | None:
-    if not isinstance(node.op, Conv) or not node.op.window.pointwise:
+    if not has_weights(node.op) or not node.op.window.pointwise:
         return None
     found = _follow(folded, node)
     if found is None:
@@ -226,5 +227,5 @@ def _expansions(node: Node, readers: Sequence[_Reader]) -> tuple[int, int, int]:
 
 def _window_pixels(reader: Node) -> int:
     """Pixels of the expanded map that a window sliding along a row keeps."""
-    assert isinstance(reader.op, Conv)
+    assert has_weights(reader.op)
     return reader.op.window.kernel[0] * reader.op.window.extent[1]

@@ -7,8 +7,9 @@ import numpy as np
 import numpy.typing as npt
 
 from rillet.errors import GraphError, Unsupported
+from rillet.ir.facts import is_batch_norm, is_given, is_input, is_pointwise_function
 from rillet.ir.graph import Graph, Node
-from rillet.ir.ops import Activate, BatchNorm, Constant, Input, Requantize, Resize, op_macs, op_window
+from rillet.ir.ops import op_macs, op_places, op_window
 from rillet.ir.types import Shape
 
 Marks = npt.NDArray[np.bool_]
@@ -103,7 +104,7 @@ def _cuts(graph: Graph) -> Iterator[Node]:
     """For each size of map, deepest first, the last value that ends a block, or else the last one; named by the layer
     and not by its batch norm or activation.
     """
-    layers = [n for n in graph.nodes if not isinstance(n.op, Input | Constant | BatchNorm | Activate | Requantize)]
+    layers = [n for n in graph.nodes if not (is_given(n.op) or is_batch_norm(n.op) or is_pointwise_function(n.op))]
     ends = {node.block or node.name: node.name for node in layers}
     cut: dict[tuple[int, int], Node] = {}
     whole: set[str] = set()
@@ -143,7 +144,7 @@ def _spent(graph: Graph, target: Node, tile: tuple[int, int]) -> tuple[int, dict
                 f"and {node.name} needs one"
             )
         wanted = _reduced(graph, node, needs.pop(node.name))
-        if isinstance(node.op, Input):
+        if is_input(node.op):
             seen[node.name] = wanted
         macs += op_macs(node.op, graph.input_shapes(node)) // node.shape.pixels * _pixels(wanted)
         for name in dict.fromkeys(node.inputs):
@@ -186,8 +187,9 @@ def needed(node: Node, source: Shape, wanted: Marks, axis: int) -> Marks:
     if source.pixels == 1 and node.shape.pixels > 1:
         return np.asarray(wanted.any(axis=1, keepdims=True), np.bool_)
     read = np.zeros((len(wanted), length), np.bool_)
-    if isinstance(node.op, Resize):
-        for place, copied in enumerate((node.op.rows, node.op.columns)[axis]):
+    places = op_places(node.op)
+    if places is not None:
+        for place, copied in enumerate((places.rows, places.columns)[axis]):
             read[:, copied] |= wanted[:, place]
         return read
     window = op_window(node.op)

@@ -21,8 +21,9 @@ from rillet.backends.c.packing import tile_arrays
 from rillet.backends.c.rows import lanes
 from rillet.backends.c.storage import moved_table, offset
 from rillet.backends.c.words import WORD_MACROS, declare_numbers, define_numbers, in_words, word_lines
+from rillet.ir.facts import has_weights, is_concat, is_constant, is_softmax
 from rillet.ir.graph import Array, Graph
-from rillet.ir.ops import Concat, Constant, Conv, Resize, Softmax
+from rillet.ir.ops import op_places
 from rillet.plan.host.tilings import VECTORS
 from rillet.plan.rows.plan import Kernel, Packing, RowPlan, Stage
 from rillet.targets.host import Host
@@ -43,7 +44,7 @@ def program_arrays(plan: RowPlan, original: Graph) -> dict[str, Array]:
     graph = plan.graph
     out: dict[str, Array] = {}
     for node in graph.nodes:
-        if isinstance(node.op, Constant):
+        if is_constant(node.op):
             out[f"net_{node.name}_value"] = np.asarray(graph.param(node, "value"))
     for segment in plan.segments:
         for stage in segment.stages:
@@ -65,13 +66,13 @@ def _stage_arrays(plan: RowPlan, original: Graph, stage: Stage) -> dict[str, Arr
         return list_arrays(graph, stage)
     if stage.packing in (Packing.PLANES, Packing.LISTS):
         return low_bit_arrays(graph, stage)
-    if isinstance(op, Conv):
+    if has_weights(op):
         return conv_arrays(graph, stage)
     if stage.kernel is Kernel.LOOKUP:
         return {} if keeps_bytes(plan, node) else {"table": lookup_table(graph, node)}
-    if isinstance(op, Softmax) and node.type.quant is not None:
+    if is_softmax(op) and node.type.quant is not None:
         return {"table": tables.softmax_table(quant(graph, sources[0]), op.beta)}
-    if isinstance(op, Concat):
+    if is_concat(op):
         # Made of the original quantisations: they enter in float32, where moving them could round otherwise.
         parts = ((i, original.by_name[s.name]) for i, s in enumerate(sources) if rescaled(node, s))
         whole = original.by_name[node.name]
@@ -79,8 +80,9 @@ def _stage_arrays(plan: RowPlan, original: Graph, stage: Stage) -> dict[str, Arr
             f"table{i}": moved_table(concat_table(original, whole, part), offset(plan, part), offset(plan, node))
             for i, part in parts
         }
-    if isinstance(op, Resize):
-        return {"rows": np.array(op.rows, np.int32), "columns": np.array(op.columns, np.int32)}
+    places = op_places(op)
+    if places is not None:
+        return {"rows": np.array(places.rows, np.int32), "columns": np.array(places.columns, np.int32)}
     return {}
 
 

@@ -22,8 +22,8 @@ from rillet.backends.c.stages import accessor, constant_accessor, stage_text
 from rillet.backends.c.storage import as_stored
 from rillet.backends.c.threads import parameter
 from rillet.backends.c.tiles import tiles_header
+from rillet.ir.facts import is_constant, is_input
 from rillet.ir.graph import Array
-from rillet.ir.ops import Constant, Input
 from rillet.ir.types import DType
 from rillet.plan.host.tilings import VECTORS
 from rillet.plan.rows.plan import BufferKind, Kernel, Packing, RowPlan, Segment, Stage
@@ -116,7 +116,7 @@ def _schedule(known: Named, stored: RowPlan, headers: list[str], made_by: list[s
         _trace(plan),
         *([_profile()] if profile else []),
         *_outsides(stored),
-        *(constant_accessor(known, node) for node in graph.nodes if isinstance(node.op, Constant)),
+        *(constant_accessor(known, node) for node in graph.nodes if is_constant(node.op)),
         *(
             accessor(
                 known, graph, buffer, lent(plan) if lends_image(plan) and buffer.name == input_of(plan).name else ""
@@ -225,7 +225,7 @@ def _segment(known: Named, plan: RowPlan, index: int, segment: Segment, profile:
     parts = [f"/* -- segment {index + 1}: {len(segment.stages)} stages, {peak} bytes -- */\n"]
     for stage in reversed(segment.stages):
         parts += [stage_text(known, plan, segment, stage), *([_profiled(plan, stage)] if profile else [])]
-    if isinstance(driver.op, Input) and not plan.resident:
+    if is_input(driver.op) and not plan.resident:
         return "\n".join(parts)
     name = driver.name
     together = "  rillet_together(&self->place);\n" if plan.threads > 1 else ""

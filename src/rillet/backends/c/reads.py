@@ -3,8 +3,9 @@
 from rillet.backends.c.constants import outside_name, outside_value
 from rillet.backends.c.image import input_of, lends_image, lent
 from rillet.backends.c.records import record
+from rillet.ir.facts import is_constant
 from rillet.ir.graph import Graph, Node
-from rillet.ir.ops import Constant, Pad, Resize, op_window
+from rillet.ir.ops import op_reads, op_window
 from rillet.plan.rows.plan import Kernel, RowPlan, Stage
 
 
@@ -14,7 +15,7 @@ def windowed(node: Node, stage: Stage) -> bool:
         window, twice = op_window(node.op), stage.tiling is not None and stage.tiling.parts > 1
         return window is not None and (twice or not window.pointwise)
     if stage.kernel is Kernel.COPY:
-        return isinstance(node.op, Pad | Resize)
+        return op_reads(node.op) is not None
     return stage.kernel in (Kernel.DEPTHWISE, Kernel.DEPTHWISE_TILES, Kernel.LOW_BIT_DEPTHWISE, Kernel.POOL)
 
 
@@ -29,7 +30,7 @@ def await_pixels(graph: Graph, node: Node) -> list[str]:
     missing: list[str] = []
     for source in dict.fromkeys(node.inputs):
         value = graph.by_name[source]
-        if isinstance(value.op, Constant):
+        if is_constant(value.op):
             continue
         single = value.shape.pixels == 1 and node.shape.pixels > 1
         missing.append(f"self->made.of_{source} < {'1' if single else f'self->made.of_{node.name} + n'}")

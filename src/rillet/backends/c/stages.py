@@ -5,8 +5,9 @@ from rillet.backends.c.context import state_type
 from rillet.backends.c.names import Named
 from rillet.backends.c.reads import windowed
 from rillet.backends.c.threads import await_lines, done_lines, parameter, share
+from rillet.ir.facts import has_weights
 from rillet.ir.graph import Graph, Node
-from rillet.ir.ops import Conv, op_macs, op_name
+from rillet.ir.ops import op_macs, op_name
 from rillet.plan.rows.plan import Buffer, BufferKind, Kernel, RowPlan, Segment, Split, Stage
 
 APART_MACS = 16_384
@@ -99,7 +100,7 @@ def _shared(
 
 def _what(graph: Graph, node: Node) -> str:
     op = node.op
-    if isinstance(op, Conv):
+    if has_weights(op):
         kernel = f"{op.window.kernel[0]}x{op.window.kernel[1]}"
         kind = "depthwise " if op.depthwise(graph.input_shapes(node)[0]) else ""
         return f"{kind}{kernel} convolution, stride {op.window.stride[0]}x{op.window.stride[1]}"

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 
+from rillet.ir.facts import is_constant
 from rillet.ir.graph import Array, Node
-from rillet.ir.ops import Constant
 from rillet.ir.sharing import remade
 from rillet.ir.types import DType, Quant
 from rillet.plan.rows.plan import RowPlan
@@ -34,7 +34,7 @@ def as_stored(plan: RowPlan) -> RowPlan:
 def _sign_flipped(node: Node) -> Node:
     quant, (dtype, added) = node.type.quant, _STORED[node.type.dtype]
     moved = None if quant is None else Quant(quant.scale, quant.zero_point + added)
-    op = replace(node.op, dtype=dtype) if isinstance(node.op, Constant) else node.op
+    op = replace(node.op, dtype=dtype) if is_constant(node.op) else node.op
     return replace(node, op=op, type=replace(node.type, dtype=dtype, quant=moved))
 
 

@@ -1,7 +1,8 @@
 """Multithreaded stages: each thread's part of a tile, and the firings that it waits for."""
 
+from rillet.ir.facts import is_input
 from rillet.ir.graph import Node
-from rillet.ir.ops import Input, op_window
+from rillet.ir.ops import op_window
 from rillet.plan.host.threads import tile_rows
 from rillet.plan.rows.plan import BufferKind, Kernel, RowPlan, Segment, Split, Stage
 
@@ -109,7 +110,7 @@ def _readers(plan: RowPlan, segment: Segment, name: str) -> list[Stage]:
 
 
 def _pushed(plan: RowPlan, segment: Segment, name: str) -> bool:
-    return name == segment.driver and isinstance(plan.graph.by_name[name].op, Input) and not plan.resident
+    return name == segment.driver and is_input(plan.graph.by_name[name].op) and not plan.resident
 
 
 def _own(plan: RowPlan, source: Stage, reader: Stage) -> bool:

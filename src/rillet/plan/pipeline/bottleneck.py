@@ -16,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from rillet.errors import TargetError
+from rillet.ir.facts import has_weights, is_pointwise_function
 from rillet.ir.graph import Graph, Node
-from rillet.ir.ops import Activate, Conv, Requantize
 from rillet.ir.types import Shape
 
 Places = npt.NDArray[np.int64]
@@ -51,17 +51,17 @@ def narrow_blocks(graph: Graph) -> tuple[NarrowBlock, ...]:
 
 def _blocks(graph: Graph) -> Iterator[NarrowBlock]:
     for node in graph.nodes:
-        if not isinstance(node.op, Conv) or not node.op.window.pointwise:
+        if not has_weights(node.op) or not node.op.window.pointwise:
             continue
         wide, at = [node.name], node
         while at.name not in graph.outputs and len(graph.consumers[at.name]) == 1:
             (reader,) = graph.consumers[at.name]
-            if isinstance(reader.op, Activate | Requantize):
+            if is_pointwise_function(reader.op):
                 wide.append(reader.name)
                 at = reader
                 continue
             op = reader.op
-            if isinstance(op, Conv) and op.depthwise(at.shape) and op.window.kernel[0] > 1:
+            if has_weights(op) and op.depthwise(at.shape) and op.window.kernel[0] > 1:
                 again = Columns.of(reader, at.shape).made > at.shape.pixels
                 if again and not op.window.covers(at.shape):
                     yield NarrowBlock(node.inputs[0], tuple(wide), reader.name, node.block)
@@ -110,7 +110,7 @@ class Columns:
     @classmethod
     def of(cls, reader: Node, source: Shape) -> "Columns":
         """For a convolution and the map that it reads."""
-        assert isinstance(reader.op, Conv)
+        assert has_weights(reader.op)
         window, out = reader.op.window, reader.shape
         (high, wide), (down, right), (top, _, left, _) = window.kernel, window.stride, window.padding
         first, last = span_along(out.width, source.width, wide, right, left, window.dilation[1])

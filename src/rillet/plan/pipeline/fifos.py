@@ -21,8 +21,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from rillet.ir.facts import has_window, is_constant, is_input
 from rillet.ir.graph import Graph, Node
-from rillet.ir.ops import Constant, Conv, Input, Pool, Resize, Window, op_window
+from rillet.ir.ops import Window, op_places, op_window
 from rillet.ir.types import Shape
 from rillet.plan.pipeline.bottleneck import NarrowBlock, columns_of, span_along
 from rillet.plan.pipeline.folding import Folding
@@ -32,7 +33,7 @@ Cycles = npt.NDArray[np.int64]
 
 def accumulates(graph: Graph, node: Node) -> bool:
     """True where a node takes in each pixel as it comes and keeps only sums: a global pool, say."""
-    if not isinstance(node.op, Pool | Conv) or node.op.window.dilation != (1, 1):
+    if not has_window(node.op) or node.op.window.dilation != (1, 1):
         return False
     shape = graph.input_shapes(node)[0]
     return shape.pixels > 1 and node.op.window.covers(shape)
@@ -40,7 +41,7 @@ def accumulates(graph: Graph, node: Node) -> bool:
 
 def streamed(graph: Graph, node: Node) -> tuple[str, ...]:
     """The inputs of a node that are streamed: constants left out, each value once."""
-    return tuple(n for n in dict.fromkeys(node.inputs) if not isinstance(graph.by_name[n].op, Constant))
+    return tuple(n for n in dict.fromkeys(node.inputs) if not is_constant(graph.by_name[n].op))
 
 
 @dataclass(frozen=True)
@@ -112,8 +113,9 @@ def _seen(node: Node, source: Shape) -> tuple[Cycles, Cycles]:
     out = node.shape
     if source.pixels == 1:
         return np.zeros(out.pixels, np.int64), np.zeros(out.pixels, np.int64)
-    if isinstance(node.op, Resize):
-        rows, columns = np.array(node.op.rows, np.int64), np.array(node.op.columns, np.int64)
+    copied = op_places(node.op)
+    if copied is not None:
+        rows, columns = np.array(copied.rows, np.int64), np.array(copied.columns, np.int64)
         place = (rows[:, None] * source.width + columns).reshape(-1)
         return place, place
     window = op_window(node.op) or Window()
@@ -160,9 +162,9 @@ def schedule(flow: Flow, foldings: Mapping[str, Folding], interval: int) -> Sche
     arrives: dict[str, Times] = {}
     done: dict[str, Times] = {}
     for node in flow.graph.nodes:
-        if isinstance(node.op, Input):
+        if is_input(node.op):
             arrives[node.name] = paced(node.shape.pixels, interval)
-        elif not isinstance(node.op, Constant):
+        elif not is_constant(node.op):
             done[node.name], arrives[node.name] = fire(flow, node, foldings[node.name], arrives, interval)
     return Schedule(arrives, done, max(len(times.rows) for times in arrives.values()))
 

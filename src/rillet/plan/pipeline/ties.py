@@ -10,8 +10,8 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from rillet.ir.facts import is_constant
 from rillet.ir.graph import Graph
-from rillet.ir.ops import Constant
 from rillet.plan.pipeline.fifos import Flow, Schedule, Times, depth, fire, paced
 from rillet.plan.pipeline.folding import Folding
 
@@ -61,6 +61,6 @@ def _closing(graph: Graph) -> dict[str, list[str]]:
     closes: dict[str, list[str]] = {node.name: [] for node in graph.nodes}
     for node in graph.nodes:
         readers = graph.consumers[node.name]
-        if readers and not isinstance(node.op, Constant):
+        if readers and not is_constant(node.op):
             closes[max(readers, key=lambda reader: place[reader.name]).name].append(node.name)
     return closes

@@ -29,7 +29,12 @@ class Piece:
     @property
     def bytes(self) -> int:
         """Size in the arena, alignment included."""
-        return align(self.pixels * self.pixel_bytes, self.alignment)
+        return align(self.used, self.alignment)
+
+    @property
+    def used(self) -> int:
+        """Size without alignment: all that the last buffer of an arena takes."""
+        return self.pixels * self.pixel_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +61,8 @@ def place(chains: Sequence[Chain]) -> dict[str, int]:
         sorted(chains, key=lambda c: (-len(c.members), -c.bytes)),
         sorted(chains, key=lambda c: (c.members[0][0].kind is not BufferKind.MAP, -c.bytes)),
         sorted(chains, key=lambda c: (c.members[0][0].first, -c.bytes)),
+        # What ends in bytes that only align what comes after it, comes last.
+        sorted(chains, key=lambda c: (c.members[0][0].bytes - c.members[0][0].used, -c.bytes)),
     )
     return min((_first_fit(order) for order in orders), key=lambda placed: placed[0])[1]
 
@@ -68,7 +75,7 @@ def _first_fit(order: Sequence[Chain]) -> tuple[int, dict[str, int]]:
             bases |= {at + other.bytes - offset for other, at in placed if _together(piece, other)}
         base = min(b for b in bases if b >= -chain.floor and _fits(chain, b, placed))
         placed += [(piece, base + offset) for piece, offset in chain.members]
-    end = max(at + piece.bytes for piece, at in placed)
+    end = max(at + piece.used for piece, at in placed)
     return end, {piece.name: at for piece, at in placed}
 
 

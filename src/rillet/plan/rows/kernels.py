@@ -7,6 +7,7 @@ from typing import assert_never
 import numpy as np
 
 from rillet.errors import Unsupported
+from rillet.ir.facts import has_weights, is_elementwise, is_given, is_requantization
 from rillet.ir.graph import Graph, Node
 from rillet.ir.ops import (
     Activate,
@@ -121,7 +122,7 @@ def xnor_bytes(op: Conv, channels: int) -> int:
 @lru_cache(maxsize=512)
 def _lists_are_smaller(graph: Graph, node: Node) -> bool:
     op = node.op
-    assert isinstance(op, Conv)
+    assert has_weights(op)
     # Lists have no fixed length, and those of a group must be found.
     if not graph.params or op.groups > 1:
         return False
@@ -151,9 +152,9 @@ def _check_types(graph: Graph, node: Node) -> None:
     for value in types:
         if value.dtype is not DType.F32 and (value.quant is None or value.dtype not in (DType.I8, DType.U8)):
             raise Unsupported(f"{graph.name}: {node.name}: must be quantised to i8 or u8, got {value.dtype.value}")
-    if isinstance(node.op, Conv) and node.op.real is (node.type.quant is not None):
+    if has_weights(node.op) and node.op.real is (node.type.quant is not None):
         raise Unsupported(f"{graph.name}: {node.name}: weights must be {'integers' if node.type.quant else 'real'}")
-    if len({value.dtype for value in types}) > 1 and not isinstance(node.op, Requantize):
+    if len({value.dtype for value in types}) > 1 and not is_requantization(node.op):
         got = ", ".join(value.dtype.value for value in types)
         raise Unsupported(f"{graph.name}: {node.name}: must have inputs of the type of its result, got {got}")
 
@@ -164,7 +165,7 @@ def _check_binary(graph: Graph, node: Node) -> None:
     sources = [value.dtype for value in graph.input_types(node)]
     eight_bits = (DType.I8, DType.U8)
     got = ", ".join(dtype.value for dtype in (*sources, out))
-    low = isinstance(op, Conv) and op.weights in (DType.TERNARY, DType.BINARY) and not op.real
+    low = has_weights(op) and op.weights in (DType.TERNARY, DType.BINARY) and not op.real
     match op:
         case Conv(activation=Activation.SIGN):
             known = low and sources[0] in (*eight_bits, DType.BINARY) and out is DType.BINARY
@@ -182,11 +183,11 @@ def _check_binary(graph: Graph, node: Node) -> None:
     quantised = all(value.quant is not None for value in (node.type, *graph.input_types(node)))
     if not known or not quantised:
         raise Unsupported(f"{where}: {op_name(op)} must have a kernel for its types, got none for {got}")
-    if any(isinstance(graph.by_name[name].op, Input | Constant) for name in node.inputs) and DType.BINARY in sources:
+    if any(is_given(graph.by_name[name].op) for name in node.inputs) and DType.BINARY in sources:
         raise Unsupported(f"{where}: binary values must be computed, got an input or a constant")
 
 
 def in_place(graph: Graph, node: Node) -> bool:
     """True where the kernel reads a value before it writes the same place, so that its output may lie on its input."""
     sizes = {t.pixel_bytes for t in (node.type, *graph.input_types(node))}
-    return isinstance(node.op, Add | Multiply | Activate | Requantize) and len(sizes) == 1
+    return is_elementwise(node.op) and len(sizes) == 1

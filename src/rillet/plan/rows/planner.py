@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 from functools import cache
 
 from rillet.errors import TargetError, Unsupported
+from rillet.ir.facts import is_constant, is_given, is_input
 from rillet.ir.graph import Graph, Node
-from rillet.ir.ops import Constant, Input, op_macs
+from rillet.ir.ops import op_macs
 from rillet.plan.rows.arena import ALIGNMENT, Chain, Piece, align, place
 from rillet.plan.rows.kernels import Choice, choose
 from rillet.plan.rows.plan import Buffer, BufferKind, Kernel, RowPlan, Segment, Stage
@@ -63,7 +64,7 @@ def plan_rows(
     planner = RowPlanner(graph, resident)
     if slower is not None and ram_bytes is None:
         return planner.smallest(slower)
-    tightest = planner.plan(planner.least_bytes())
+    tightest = planner.tightest()
     if ram_bytes is not None and tightest.arena_bytes > ram_bytes:
         raise TargetError(
             f"{graph.name}: --ram must be at least {tightest.arena_bytes} bytes for this network, got {ram_bytes}"
@@ -86,7 +87,7 @@ def least_row_bytes(graph: Graph, *, resident: bool = False) -> int:
 def plan_layerwise(graph: Graph) -> RowPlan:
     """Layer-by-layer execution: every layer a segment, full tensors between them, no overlays."""
     planner = RowPlanner(graph, resident=True)
-    return planner.build("layerwise", [(i, i + 1, planner.alone(i)) for i in range(planner.first, planner.count)])
+    return planner.build("layerwise", planner.layers())
 
 
 def plan_one_segment(graph: Graph, tile: int) -> RowPlan:
@@ -115,11 +116,11 @@ class RowPlanner:
         self.graph = graph
         self.resident = resident
         self.nodes = graph.nodes
-        self.first = sum(isinstance(node.op, Input | Constant) for node in self.nodes)
+        self.first = sum(is_given(node.op) for node in self.nodes)
         self.count = len(graph.nodes)
-        if len(graph.input_nodes) != 1 or not isinstance(self.nodes[0].op, Input):
+        if len(graph.input_nodes) != 1 or not is_input(self.nodes[0].op):
             raise Unsupported(f"{graph.name}: must have one input, and first, got {len(graph.input_nodes)}")
-        if any(not isinstance(node.op, Input | Constant) for node in self.nodes[: self.first]):
+        if any(not is_given(node.op) for node in self.nodes[: self.first]):
             raise Unsupported(f"{graph.name}: constants must come before the layers")
         if any(self.graph.by_name[name] in self.nodes[: self.first] for name in graph.outputs):
             raise Unsupported(f"{graph.name}: outputs must be computed, got an input or a constant")
@@ -159,7 +160,7 @@ class RowPlanner:
         """Values made before the segment that it reads."""
         names = dict.fromkeys(n for node in self.nodes[start:stop] for n in node.inputs)
         outside = (name for name in names if self.position[name] < start)
-        return [name for name in outside if not isinstance(self.graph.by_name[name].op, Constant)]
+        return [name for name in outside if not is_constant(self.graph.by_name[name].op)]
 
     def _maps_through(self, start: int, stop: int) -> list[str]:
         """Values that lie whole in the arena while the segment runs: made before and read in it or later, or made in
@@ -170,7 +171,7 @@ class RowPlanner:
         return [self.nodes[i].name for i in (*before, *inside) if self._in_arena(self.nodes[i])]
 
     def _in_arena(self, node: Node) -> bool:
-        return not isinstance(node.op, Constant) and (self.resident or not isinstance(node.op, Input))
+        return not is_constant(node.op) and (self.resident or not is_input(node.op))
 
     def _drivers(self, start: int, stop: int) -> list[str]:
         """Inputs from which every node of the segment follows; none where the segment cannot run."""
@@ -210,7 +211,7 @@ class RowPlanner:
         out, source = self.nodes[stop - 1], self.graph.by_name[driver]
         if not self.overlays:
             return None, 0
-        if self.last_use[driver] >= stop or (isinstance(source.op, Input) and not self.resident):
+        if self.last_use[driver] >= stop or (is_input(source.op) and not self.resident):
             return None, 0
         if self.last_use[out.name] < stop or self.made_for_later(start, stop) != 1:
             return None, 0
@@ -288,11 +289,17 @@ class RowPlanner:
         macs = op_macs(node.op, self.graph.input_shapes(node))
         return macs * rate + self.spaces[tile].timing.tiles(node.name) * FIRING_NS
 
-    def alone(self, index: int) -> Cost:
-        """One layer by itself, nothing overlaid."""
-        drivers = self.drivers(index, index + 1)
-        size = self.map_bytes(index, index + 1) + self.scratch(index, index + 1, self.tiles[-1])
-        return Cost(size, 0.0, drivers[0], self.tiles[-1], None, 0)
+    def layers(self) -> list[Cut]:
+        """Every layer by itself, nothing overlaid; none where pushed rows cannot go through the network like that."""
+        cuts: list[Cut] = []
+        for i in range(self.first, self.count):
+            drivers, tile = self.drivers(i, i + 1), self.tiles[-1]
+            if not drivers:
+                return []
+            size = self.map_bytes(i, i + 1) + self.scratch(i, i + 1, tile)
+            size += self.ring_bytes(i, i + 1, tile, drivers[0])[1]
+            cuts.append((i, i + 1, Cost(size, self.time(i, i + 1, tile), drivers[0], tile, None, 0)))
+        return cuts
 
     # -- all segments ----------------------------------------------------------------------------------------------
 
@@ -319,6 +326,12 @@ class RowPlanner:
     def plan(self, bound: int | None) -> RowPlan:
         """The fastest cut whose every segment keeps within `bound` bytes (the least, where none does)."""
         return self.build("rows", self.cuts(bound))
+
+    def tightest(self) -> RowPlan:
+        """The plan of the least arena: that of the least peak, or layer by layer where first fit leaves fewer gaps."""
+        made, layers = self.plan(self.least_bytes()), self.layers()
+        apart = [self.build("rows", layers)] if layers else []
+        return min([made, *apart], key=lambda plan: plan.arena_bytes)
 
     def within(self, ram_bytes: int) -> RowPlan:
         """The fastest plan whose arena has at most so many bytes; the smallest found, where none has."""
