@@ -77,22 +77,27 @@ def live(graph: Graph) -> Live:
 
     Those are channels that take one value everywhere, which is folded into the biases of their readers, and channels
     that nothing reads. Inputs and outputs stay as they are; so do channels that an op takes one to one with live ones.
-    The network that comes out has none left to remove. Raises Unsupported for one of real numbers alone, whose sums
+    Raises Unsupported for one of real numbers alone, whose sums
     are not the same to the last bit without some terms; GraphError for one without weights.
     """
     if all(opaque(graph, node) for node in graph.nodes):
         raise Unsupported(f"{graph.name}: live channels must be those of an int8 or uint8 network, got real numbers")
-    found = intervals(graph)
-    reading = readers(graph, found)
-    kept = needed(graph, reading)
-    made = _without(graph, kept, reading)
-    return Live(made, tuple(_layer(graph, made, node, kept[node.name], found) for node in graph.nodes))
+    made, kept = graph, {node.name: np.ones(node.shape.channels, np.bool_) for node in graph.nodes}
+    found = constant = intervals(graph)
+    while True:
+        reading = readers(made, found)
+        masks = needed(made, reading)
+        if all(mask.all() for mask in masks.values()):
+            return Live(made, tuple(_layer(graph, made, node, kept[node.name], constant) for node in graph.nodes))
+        made = _without(made, masks, reading)
+        for name, mask in masks.items():
+            kept[name][kept[name]] = mask
+        # Again: the last group of a grouped convolution may lose channels that it kept beside the others.
+        found = intervals(made)
 
 
 def _without(graph: Graph, kept: Masks, reading: dict[str, Reader]) -> Graph:
     """The graph with the channels `kept` alone."""
-    if all(mask.all() for mask in kept.values()):
-        return graph
     nodes: list[Node] = []
     arrays: dict[str, Array] = {}
     for node in graph.nodes:
