@@ -7,6 +7,7 @@ import typer
 from rillet.cli.app import (
     CsvOption,
     JsonOption,
+    LiveOption,
     MarkdownOption,
     ModelArgument,
     WeightsOption,
@@ -128,6 +129,7 @@ def fit(
     weight_bits: MostWeightBitsOption = None,
     csv: CsvOption = False,
     markdown: MarkdownOption = False,
+    live: LiveOption = False,
     weights: WeightsOption = None,
     json_output: JsonOption = False,
 ) -> None:
@@ -140,7 +142,7 @@ def fit(
 
     one_form(csv, markdown, json_output)
     at_most_one({"--target": target, "--all": everywhere})
-    graph, on = open_named(model, weights=weights).graph, "all" if everywhere else target or "nano33ble"
+    graph, on = open_named(model, weights=weights, live=live).graph, "all" if everywhere else target or "nano33ble"
     found = analysis.fit(graph, on, bits=bits, weight_bits=weight_bits)
     if json_output:
         print_json(found.to_dict())

@@ -1,7 +1,7 @@
 """Commands that look at networks: show, models, count, explain, compare, convert."""
 
 from dataclasses import asdict
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -9,6 +9,7 @@ from rillet.cli.app import (
     BitsOption,
     CsvOption,
     JsonOption,
+    LiveOption,
     MarkdownOption,
     ModelArgument,
     WeightsOption,
@@ -29,11 +30,15 @@ from rillet.cli.options import (
     DequantizeOption,
     FoldOption,
     LayerOption,
+    LiveCountOption,
     TernaryCountOption,
 )
 from rillet.system.options import Uses, at_most_one
 
-COUNT = Uses({"counts": ("--convention", "--by", "--bits"), "--ternary": ()})
+if TYPE_CHECKING:
+    from rillet import Graph
+
+COUNT = Uses({"counts": ("--convention", "--by", "--bits"), "--ternary": (), "--live": ()})
 KEYS = ("layer", "block", "kind")
 
 
@@ -83,15 +88,21 @@ def count(
     weights: WeightsOption = None,
     bits: BitsOption = None,
     ternary: TernaryCountOption = False,
+    live: LiveCountOption = False,
     json_output: JsonOption = False,
 ) -> None:
     """Counts MACs, parameters, activations and bytes; says what the convention leaves out."""
     from rillet.api import analysis
     from rillet.report import counts
 
-    COUNT.check("--ternary" if ternary else "counts", {"--convention": convention, "--by": by, "--bits": bits})
+    at_most_one({"--ternary": ternary, "--live": live})
+    mode = "--ternary" if ternary else "--live" if live else "counts"
+    COUNT.check(mode, {"--convention": convention, "--by": by, "--bits": bits})
     key = one_of("--by", by or "block", KEYS)
     graph = open_named(model, weights=weights).graph
+    if live:
+        _count_live(graph, json_output)
+        return
     if ternary:
         signs = analysis.census(graph)
         if json_output:
@@ -104,6 +115,18 @@ def count(
         print_json(counts.count_record(counted, key))
     else:
         counts.count_table(make_console(), counted, key)
+
+
+def _count_live(graph: "Graph", json_output: bool) -> None:
+    from rillet.api import changes
+    from rillet.report import tables
+    from rillet.report.live import live_table
+
+    found = changes.live(graph)
+    if json_output:
+        print_json(found.to_dict())
+    else:
+        tables.write(make_console(), live_table(found))
 
 
 @app.command()
@@ -159,12 +182,13 @@ def convert(
     weights: WeightsOption = None,
     dequantize: DequantizeOption = False,
     fold: FoldOption = False,
+    live: LiveOption = False,
     json_output: JsonOption = False,
 ) -> None:
     """Writes a network as a file of another kind."""
     from rillet.api import changes, networks
 
-    graph = open_named(model, weights=weights).graph
+    graph = open_named(model, weights=weights, live=live).graph
     graph = changes.dequantize(graph) if dequantize else graph
     graph = changes.fold(graph) if fold else graph
     written = networks.save(graph, out)

@@ -35,6 +35,9 @@ TernaryCountOption = Annotated[
     bool,
     typer.Option("--ternary", help="Only how many weights are ternary or binary, and how many are +, 0 and -."),
 ]
+LiveCountOption = Annotated[
+    bool, typer.Option("--live", help="Only which channels change no output byte, and what goes with them.")
+]
 LayerOption = Annotated[str | None, typer.Option("--layer", metavar="NAME", help="One layer in detail.")]
 DemandOption = Annotated[
     float | None, typer.Option("--fps", help="Images a second that the machine must do, 30 by default.")

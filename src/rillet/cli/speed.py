@@ -8,6 +8,7 @@ import typer
 from rillet.cli.app import (
     CsvOption,
     JsonOption,
+    LiveOption,
     MarkdownOption,
     ModelArgument,
     Progress,
@@ -40,6 +41,7 @@ def bench(
         str | None, typer.Option("--precision", metavar="f32,int8", help="Number types; default: the network's own.")
     ] = None,
     rounds: Annotated[int, typer.Option("--rounds", help="Rounds in which the runtimes take turns.")] = 20,
+    live: LiveOption = False,
     weights: WeightsOption = None,
     csv: CsvOption = False,
     markdown: MarkdownOption = False,
@@ -54,7 +56,7 @@ def bench(
     counts = measuring.thread_counts(threads)
     with Progress("measuring", 1, json_output) as advance:
         found = measuring.bench(
-            open_named(model, weights=weights).graph,
+            open_named(model, weights=weights, live=live).graph,
             against,
             threads=counts,
             precisions=precision.split(",") if precision is not None else None,

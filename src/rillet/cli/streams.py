@@ -9,6 +9,7 @@ import typer
 from rillet.cli.app import (
     MODEL_HELP,
     JsonOption,
+    LiveOption,
     ModelArgument,
     Progress,
     WeightsOption,
@@ -92,6 +93,7 @@ def run(
     slower: SlowerOption = None,
     target: TargetOption = None,
     threads: ThreadsOption = None,
+    live: LiveOption = False,
     json_output: JsonOption = False,
 ) -> None:
     """Shows a picture to the streamed C program: its classes, or what the outputs hold; and proves what it took.
@@ -110,6 +112,7 @@ def run(
         raw=raw,
         weights=weights,
         opening=lambda name: open_named(name, said, weights).graph,
+        live=live,
     )
     with status(f"building and running {asked.model}"):
         answer = asked.answer
@@ -155,17 +158,19 @@ def verify(
     slower: SlowerOption = None,
     target: TargetOption = None,
     threads: ThreadsOption = None,
+    live: LiveOption = False,
     json_output: JsonOption = False,
 ) -> None:
     """Compares reference, C and another runtime byte for byte; exit code 0 only if all agree."""
-    from rillet.api import plans, programs
+    from rillet.api import changes, plans, programs
     from rillet.report import text
 
     options = plans.options(target, ram, objective, resident, slower, threads)
     opened = open_named(model, weights=weights)
-    made = plans.row_planned(opened.graph, options)
+    graph = changes.live(opened.graph).graph if live else opened.graph
+    made = plans.row_planned(graph, options)
     with Progress("comparing", inputs, json_output) as advance:
-        result = programs.verify(made, inputs, against, advance)
+        result = programs.verify(made, inputs, against, advance, original=opened.graph if live else None)
     if json_output:
         print_json({"model": str(opened.path), **result.to_dict()})
     else:
@@ -194,6 +199,7 @@ def plan(
     several: Annotated[
         int | None, typer.Option("--devices", min=1, help="Partition the pipeline over N chips in series.")
     ] = None,
+    live: LiveOption = False,
     json_output: JsonOption = False,
 ) -> None:
     """Plans a network as a stream: for a host or a board, segments and one arena; for a chip, a pipeline.
@@ -204,7 +210,7 @@ def plan(
 
     processor = target, ram, objective, resident, slower, threads
     said = plans.options(*processor, interval, multipliers, memory, clock, bits, ceil, narrow, several)
-    graph = open_named(model, weights=weights).graph
+    graph = open_named(model, weights=weights, live=live).graph
     with answering(graph, said, json_output) as claim, status("planning"):
         made = plans.planned(graph, said)
     if isinstance(made, plans.PixelPlan):
@@ -238,13 +244,14 @@ def emit(
     target: TargetOption = None,
     threads: ThreadsOption = None,
     prefix: Annotated[str, typer.Option(metavar="NAME", help="What all names of the program begin with.")] = "net",
+    live: LiveOption = False,
     json_output: JsonOption = False,
 ) -> None:
     """Writes the network as a C99 program with a main.c that reads a raw image."""
     from rillet.api import plans
 
     options = plans.options(target, ram, objective, resident, slower, threads)
-    made = plans.row_planned(open_named(model, weights=weights).graph, options)
+    made = plans.row_planned(open_named(model, weights=weights, live=live).graph, options)
     found = plans.emit(made, out, prefix=prefix, layout=layout)
     if json_output:
         print_json(found.to_dict())

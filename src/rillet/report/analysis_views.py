@@ -15,13 +15,14 @@ from rillet.analyses.explain import Explained, Explanation
 from rillet.analyses.mcu import Fits
 from rillet.analyses.systolic import Systolic
 from rillet.models.compare import Comparison
-from rillet.report import cost, counts, energy, fit, quantization, sizes, systolic, tables
+from rillet.report import cost, counts, energy, fit, live, quantization, sizes, systolic, tables
 from rillet.report.tables import Column, Table
 from rillet.runtime.changes import Compressed, QuantizationTable, Quantized, compressed_record, quantized_record
 from rillet.runtime.evaluate import Evaluation
 from rillet.system.printable import printable
 from rillet.system.record import View, views
 from rillet.train.records import Trained
+from rillet.transforms.live import Live
 
 
 def drawn(*shown: Table, before: Sequence[str] = ()) -> RenderableType:
@@ -192,6 +193,7 @@ _TABLES: dict[type, tuple[Callable[[Any], dict[str, Any]], Callable[[Any], Rende
         lambda one: {"model": one.model, "images": one.images, "rows": [asdict(row) for row in one.rows]},
         lambda one: drawn(quantization.comparison(one.rows)),
     ),
+    Live: (live.live_record, lambda one: drawn(live.live_table(one))),
     Compressed: (compressed_record, lambda one: drawn(sizes.sizes(one.size), before=compressed_lines(one))),
     Evaluation: (asdict, lambda one: drawn(before=evaluation_lines(one))),
     Trained: (asdict, lambda one: drawn(before=trained_lines(one))),
