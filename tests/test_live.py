@@ -36,6 +36,7 @@ from rillet.ir.ops import (
 from rillet.ir.types import DType, Quant, Shape
 from rillet.plan.host.planner import plan_host
 from rillet.plan.rows.planner import plan_rows
+from rillet.runtime.verify import verify
 from rillet.transforms import live as module
 from rillet.transforms.fold import without_weights
 from rillet.transforms.intervals import inside, intervals
@@ -435,17 +436,52 @@ def test_bounds_are_reached_under_each_rounding(rounding: Rounding) -> None:
     assert (values.max(0) == found.high).all()
 
 
-def test_layers_keep_sharing_their_arrays() -> None:
-    b, at = start(4)
-    first, second = b.add(b.conv(4, (3, 3)), at, quant=ZERO), ""
-    second = b.add(b.conv(4, (3, 3)), first, quant=ZERO)
-    still(b, first, [1])
-    b.add(b.conv(3), second)
-    shared = {f"{second}.{name}": f"{first}.{name}" for name in ("weight", "bias", "weight_scale")}
+@pytest.mark.parametrize(("quant", "left"), [(ZERO, 3), (OTHER, 4)])
+def test_layers_keep_sharing_their_arrays(quant: Quant, left: int) -> None:
+    """A constant that a shared bias would have to hold stays; one that adds nothing goes from all of them."""
+    b, at = start()
+    names = [b.add(b.conv(4), at, quant=quant)]
+    names += [b.add(b.conv(4, (3, 3), padding=(0, 0, 0, 0)), names[-1], quant=quant)]
+    names += [b.add(b.conv(4, (3, 3), padding=(0, 0, 0, 0)), names[-1], quant=quant)]
+    for name in names:
+        still(b, name, [1])
+    b.add(b.conv(3), names[-1], quant=quant)
+    shared = {f"{names[2]}.{name}": f"{names[1]}.{name}" for name in ("weight", "bias", "weight_scale")}
     graph = replace(b.graph(), params={k: v for k, v in b.params.items() if k not in shared}, shared=shared)
     made = check(graph)
     assert made.graph.shared == shared
-    assert made.graph is graph  # the input, which is whole, stands before the first of them
+    assert [channels(made, name) for name in names[:2]] == [left, left]
+
+
+def test_random_networks_keep_sharing() -> None:
+    pytest.importorskip("torch")
+    from tied import tied
+
+    @settings(max_examples=20, **QUIET)
+    @given(st.sampled_from([DType.I8, DType.U8]).flatmap(tied), SEEDS)
+    def run(graph: Graph, seed: int) -> None:
+        graph = deadened(graph, seed)
+        made = check(graph).graph
+        for first in set(graph.shared.values()):
+            keys = [first, *(key for key, other in graph.shared.items() if other == first)]
+            alive = [key for key in keys if key.rpartition(".")[0] in made.by_name]
+            assert len({made.shared.get(key, key) for key in alive}) <= 1
+
+    run()
+
+
+def test_verification_is_against_the_network_as_it_was() -> None:
+    b, at = start()
+    first = still(b, b.add(b.conv(5), at), [0, 2])
+    last = b.add(b.conv(4), first)
+    graph = b.graph()
+    plan = plan_rows(live(graph).graph)
+    assert verify(plan, 1, original=graph).equal
+    params = dict(graph.params)
+    params[f"{last}.bias"] = params[f"{last}.bias"] + 4000
+    found = verify(plan, 1, original=replace(graph, params=params))
+    assert not found.equal
+    assert found.first_difference is not None
 
 
 def test_real_numbers_are_refused() -> None:
