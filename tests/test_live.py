@@ -354,6 +354,7 @@ def test_a_branch_that_is_constant_is_not_computed(pad: bool) -> None:
     made = check(b.graph())
     assert (dead in made.graph.by_name) == pad  # the padding's value is another one
     assert channels(made, joined) == (7 if pad else 4)
+    check_outputs(made.graph, plan_rows(made.graph), list(inputs(made.graph, 1)))  # a concatenation of one part too
 
 
 def test_slices_follow_what_is_left() -> None:

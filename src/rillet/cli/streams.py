@@ -105,15 +105,9 @@ def run(
     said = networks.Preprocessing(labels, resize, numbers("--mean", mean), numbers("--deviation", deviation))
     options = plans.options(target, ram, objective, resident, slower, threads)
     asked = programs.ask(
-        model,
-        image,
-        options,
-        said,
-        raw=raw,
-        weights=weights,
+        model, image, options, said, raw=raw, weights=weights, live=live,
         opening=lambda name: open_named(name, said, weights).graph,
-        live=live,
-    )
+    )  # fmt: skip
     with status(f"building and running {asked.model}"):
         answer = asked.answer
     _print_answer(asked.image.name, answer, json_output)
