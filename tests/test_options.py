@@ -18,6 +18,7 @@ import typer.main
 from PIL import Image
 from typer.testing import CliRunner
 
+from dead import deadened
 from rillet.cli import app
 from rillet.errors import GraphError, RilletError, TargetError
 from rillet.exporters import rlt
@@ -66,21 +67,23 @@ COMMANDS = {
     "doctor": Command(("",), {**TABLES}),
     "count": Command(
         (FLOAT, f"{FLOAT} --signs", f"{FLOAT} --by layer"),
-        {"--convention": "pthflops", "--by": "kind", "--bits": "4", "--signs": "", **TABLES},
+        {"--convention": "pthflops", "--by": "kind", "--bits": "4", "--signs": "", "--live": "", **TABLES},
     ),
     "explain": Command(
         (FLOAT, f"{FLOAT} --layer stem.conv"),
         {"--layer": "block1.expand", "--fps": "7", "--memory": "1MiB", "--bits": "4", **TABLES},
     ),
     "compare": Command((f"{FLOAT} {OTHER}",), {"--bits": "32", **TABLES}),
-    "convert": Command((f"{FLOAT} -o OUT.rlt", f"{INT8} -o OUT.rlt"), {"--fold": "", "--dequantize": "", JSON: ""}),
+    "convert": Command(
+        (f"{FLOAT} -o OUT.rlt", f"{INT8} -o OUT.rlt"), {"--fold": "", "--dequantize": "", "--live": "", JSON: ""}
+    ),
     "plan": Command(
         tuple(f"{FLOAT} {mode}" for mode in (*HOSTED, ON_BOARD, *CHIP_MODES, "--multipliers 37 --devices 2")),
-        {"--target": CHIP, "--devices": "3", **TABLES, **PROCESSOR, **PIPELINE},
+        {"--target": CHIP, "--devices": "3", "--live": "", **TABLES, **PROCESSOR, **PIPELINE},
     ),
     "emit": Command(
         tuple(f"{FLOAT} -o OUT {mode}" for mode in (*HOSTED, ON_BOARD)),
-        {"--target": "avx2", "--layout": "cmake", "--prefix": "other", JSON: "", **PROCESSOR},
+        {"--target": "avx2", "--layout": "cmake", "--prefix": "other", "--live": "", JSON: "", **PROCESSOR},
     ),
     "simulate": Command(
         tuple(f"{FLOAT} {mode}" for mode in CHIP_MODES),
@@ -112,7 +115,7 @@ COMMANDS = {
     ),
     "fit": Command(
         (FLOAT, INT8, f"{FLOAT} --all", f"{FLOAT} --target m0plus_16k"),
-        {"--target": "rp2040", "--all": "", "--bits": "8|32", "--weight-bits": "2", **TABLES},
+        {"--target": "rp2040", "--all": "", "--bits": "8|32", "--weight-bits": "2", "--live": "", **TABLES},
     ),
     "cost": Command(
         (f"{FLOAT} --target {BOARD}", f"{FLOAT} --target {CHIP}", f"{FLOAT} --target {BOARD} -o OUT.csv"),
@@ -183,18 +186,25 @@ COMMANDS = {
         (*(f"{FLOAT} {PICTURE} {mode}" for mode in HOSTED), f"{FLOAT} {ARRAY} --raw"),
         {
             **{"--raw": "", "--labels": "names.txt", "--resize": "crop|stretch", "--mean": "3", "--deviation": "4"},
-            **{"--target": "avx2", **PROCESSOR},
+            **{"--target": "avx2", "--live": "", **PROCESSOR},
         },
         (("rillet.runtime.ready.make_ready", "plan"), ("rillet.runtime.classify.answer", "call")),
     ),
     "verify": Command(
         tuple(f"{FLOAT} {mode}" for mode in HOSTED),
-        {"--inputs": "3", "--against": "litert", "--target": "avx2", **PROCESSOR},
+        {"--inputs": "3", "--against": "litert", "--target": "avx2", "--live": "", **PROCESSOR},
         (("rillet.runtime.verify.verify", "call"),),
     ),
     "bench": Command(
         (FLOAT,),
-        {"--against": "torch", "--threads": "2", "--precision": "int8", "--rounds": "3", "--target": "portable"},
+        {
+            "--against": "torch",
+            "--threads": "2",
+            "--precision": "int8",
+            "--rounds": "3",
+            "--target": "portable",
+            "--live": "",
+        },
         (("rillet.api.measuring.measure", "call"),),
     ),
     "profile": Command(
@@ -278,7 +288,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = tmp_path_factory.mktemp("options")
     graph = network(1)
     folded = fold(graph)
-    int8 = quantize_with(folded, random_inputs(folded, 2))
+    int8 = deadened(quantize_with(folded, random_inputs(folded, 2)), 1)
     for name, net in ((FLOAT, graph), (INT8, int8), (OTHER, network(2, 20))):
         (made / name).write_bytes(rlt.to_bytes(net.with_name(name.partition(".")[0])))
     pixels = np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8)

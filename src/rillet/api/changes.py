@@ -22,6 +22,8 @@ from rillet.runtime.changes import (
 )
 from rillet.transforms.dequantize import dequantize as make_float
 from rillet.transforms.fold import fold as fold_graph
+from rillet.transforms.live import Live
+from rillet.transforms.live import live as live_channels
 from rillet.transforms.lowbit import census, pack
 from rillet.transforms.quantize import Rule, was_quantized
 from rillet.transforms.quantize import quantize as quantize_graph
@@ -56,6 +58,20 @@ def dequantize(net: Graph) -> Graph:
     ('i8', 'f32')
     """
     return make_float(checks.graph(net))
+
+
+def live(net: Graph) -> Live:
+    """The int8 or uint8 network without the channels that cannot change an output byte, and what was removed.
+
+    Raises Unsupported for a network of real numbers, GraphError for one without weights (docs/live.md).
+
+    >>> import numpy, rillet
+    >>> net = rillet.load("microbotnet:width=0.32,seed=0")
+    >>> made = rillet.live(rillet.quantize(net, numpy.zeros((1, 32, 32, 3), numpy.uint8)).graph)
+    >>> made.graph.macs == made.macs_after <= made.macs_before
+    True
+    """
+    return live_channels(checks.graph(net))
 
 
 def fuse(net: Graph, variant: str, *, blocks: str = "", share: float | None = None, fit: bool = False) -> Graph:

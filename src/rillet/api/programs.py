@@ -111,12 +111,15 @@ def verify(
     inputs: int = 10,
     against: str | None = None,
     progress: Advance | None = None,
+    *,
+    original: Graph | None = None,
 ) -> "Verification":
     """Compares reference, C program and another runtime byte for byte on seeded random inputs.
 
     what: a row plan, or a network, which is planned for the least memory. against: `litert` or `tflm` for a network
     loaded from a .tflite file, `onnxruntime` for an .onnx file. progress: called with inputs done and their total.
-    Raises Unsupported where that runtime is not installed, or cannot run the network.
+    original: the network whose output bytes must come out, where it is not the planned one (docs/live.md). Raises
+    Unsupported where that runtime is not installed, or cannot run the network.
 
     >>> import rillet
     >>> net = rillet.load("mobilenet_v1:width=0.25,resolution=32,seed=0,classes=10")
@@ -127,7 +130,7 @@ def verify(
 
     made = plans.row_planned(what, PlanOptions()) if isinstance(what, Graph) else checks.row_plan(what)
     networks.with_weights(made.graph)
-    path = networks.file_of(made.graph)
+    path = networks.file_of(made.graph if original is None else checks.graph(original))
     imported = None
     if against is not None and path is not None and path.suffix.lower() == ".tflite":
         from rillet.importers.tflite import load_with_tensors
@@ -137,7 +140,13 @@ def verify(
     with shown("verifying", progress) as advance:
         told: Advance = advance
         return compare(
-            made, count, path=path, imported=imported, against=against, progress=lambda done: told(done, count)
+            made,
+            count,
+            path=path,
+            imported=imported,
+            against=against,
+            progress=lambda done: told(done, count),
+            **({} if original is None else {"original": original}),
         )
 
 
@@ -185,6 +194,7 @@ def ask(
     raw: bool = False,
     weights: Path | None = None,
     opening: Callable[[str], Graph] | None = None,
+    live: bool = False,
 ) -> "Asked":
     """A picture for a network, the demo's where neither is given; raises GraphError for one without the other."""
     from rillet.models import specifier
@@ -195,7 +205,7 @@ def ask(
         raise GraphError("IMAGE must be given with MODEL: rillet run MODEL IMAGE")
     mode = "--raw" if raw else "a picture"
     RUN.check(mode, {"--resize": said.resize, "--mean": said.mean, "--deviation": said.deviation})
-    return Asked(model, image, said, options, weights, raw, opening)
+    return Asked(model, image, said, options, weights, raw, opening, live)
 
 
 @dataclass(frozen=True)
@@ -211,6 +221,8 @@ class Asked:
     """True where the image is an array as stored."""
     opening: Callable[[str], Graph] | None = None
     """Opens the network, where it is needed, in another way than `opened` does."""
+    live: bool = False
+    """True where live channels alone are computed (docs/live.md)."""
 
     @cached_property
     def answer(self) -> "Answer":
@@ -219,7 +231,7 @@ class Asked:
         from rillet.runtime import classify
         from rillet.runtime.ready import make_ready
 
-        ready = make_ready(self._known, lambda: plans.row_planned(self._graph, self.options))
+        ready = make_ready(self._known, lambda: plans.row_planned(self._computed, self.options))
         return classify.answer(ready, self.image, self.raw, told=self.said != Preprocessing())
 
     def prove(self) -> "RunResult":
@@ -228,17 +240,23 @@ class Asked:
         from rillet.runtime import classify
         from rillet.runtime.ready import find_ready
 
-        graph, beside = folded(self._graph), None
+        graph, beside = folded(self._computed), None
         if self.options == PlanOptions():
             for_speed = self._known(PlanOptions(target=load_target("host")))
             beside = classify.on_host(graph, find_ready(for_speed), self.answer.pixels)
-        return classify.prove(self.model, self.answer, graph, beside)
+        return classify.prove(self.model, self.answer, graph, beside, folded(self._graph))
 
     @cached_property
     def _graph(self) -> Graph:
         if self.opening is not None:
             return self.opening(self.model)
         return networks.opened(self.model, self.said, self.weights).graph
+
+    @cached_property
+    def _computed(self) -> Graph:
+        from rillet.transforms.live import live
+
+        return live(self._graph).graph if self.live else self._graph
 
     def _known(self, options: PlanOptions | None = None) -> tuple[str, ...] | None:
         """What tells the program of these options from any other."""

@@ -4,6 +4,7 @@ import io
 import sys
 from collections.abc import Callable, Generator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -177,6 +178,9 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of 
 WeightsOption = Annotated[
     Path | None, typer.Option("--weights", metavar="FILE", help="Checkpoint with weights for a network of the zoo.")
 ]
+LiveOption = Annotated[
+    bool, typer.Option("--live", help="Compute live channels alone, with the same output bytes (int8 and uint8).")
+]
 DATA = "cifar10[:DIR]|cifar100[:DIR]|tiny-imagenet|imagefolder:DIR|vww:DIR|DIR"
 ClassesOption = Annotated[
     str | None,
@@ -239,8 +243,15 @@ def one_of(option: str, word: str, words: tuple[str, ...]) -> str:
     return word
 
 
-def open_named(name: str, said: "Preprocessing | None" = None, weights: Path | None = None) -> "Model":
-    """The model, with a progress bar where it must be downloaded."""
+def open_named(
+    name: str, said: "Preprocessing | None" = None, weights: Path | None = None, *, live: bool = False
+) -> "Model":
+    """The model, or the `live` channels of it, with a progress bar where it must be downloaded."""
+    if live:
+        from rillet.api.changes import live as only_live
+
+        model = open_named(name, said, weights)
+        return replace(model, graph=only_live(model.graph).graph)
     from rillet.api.networks import opened
 
     if not name.startswith("hub:"):

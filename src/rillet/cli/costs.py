@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from rillet.cli.app import (
+    LiveOption,
     ModelArgument,
     WeightsOption,
     open_named,
@@ -127,6 +128,7 @@ def fit(
     everywhere: AllBoardsOption = False,
     bits: BoardBitsOption = None,
     weight_bits: MostWeightBitsOption = None,
+    live: LiveOption = False,
     weights: WeightsOption = None,
     *,
     form: Form,
@@ -139,7 +141,7 @@ def fit(
     from rillet.report import analysis_views, tables
 
     at_most_one({"--target": target, "--all": everywhere})
-    graph, on = open_named(model, weights=weights).graph, "all" if everywhere else target or "nano33ble"
+    graph, on = open_named(model, weights=weights, live=live).graph, "all" if everywhere else target or "nano33ble"
     found = analysis.fit(graph, on, bits=bits, weight_bits=weight_bits)
     drawn = analysis_views.fits_tables(found)
     form.show(found.to_dict, lambda console: [tables.write(console, table) for table in drawn])

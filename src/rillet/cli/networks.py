@@ -8,6 +8,7 @@ import typer
 from rillet.cli.app import (
     BitsOption,
     JsonOption,
+    LiveOption,
     ModelArgument,
     WeightsOption,
     app,
@@ -27,14 +28,16 @@ from rillet.cli.options import (
     DequantizeOption,
     FoldOption,
     LayerOption,
+    LiveCountOption,
     SignsOption,
 )
 from rillet.system.options import Uses, at_most_one
 
 if TYPE_CHECKING:
+    from rillet import Graph
     from rillet.report.screen import Screen
 
-COUNT = Uses({"counts": ("--convention", "--by", "--bits"), "--signs": ()})
+COUNT = Uses({"counts": ("--convention", "--by", "--bits"), "--signs": (), "--live": ()})
 KEYS = ("layer", "block", "kind")
 
 
@@ -87,6 +90,7 @@ def count(
     weights: WeightsOption = None,
     bits: BitsOption = None,
     signs: SignsOption = False,
+    live: LiveCountOption = False,
     *,
     form: Form,
 ) -> None:
@@ -94,15 +98,29 @@ def count(
     from rillet.api import analysis
     from rillet.report import counts
 
-    COUNT.check("--signs" if signs else "counts", {"--convention": convention, "--by": by, "--bits": bits})
+    at_most_one({"--signs": signs, "--live": live})
+    mode = "--signs" if signs else "--live" if live else "counts"
+    COUNT.check(mode, {"--convention": convention, "--by": by, "--bits": bits})
     key = one_of("--by", by or "block", KEYS)
     graph = open_named(model, weights=weights).graph
+    if live:
+        _count_live(graph, form)
+        return
     if signs:
         found = analysis.census(graph)
         form.show(lambda: asdict(found), lambda console: counts.ternary_text(console, found))
         return
     counted = analysis.count(graph, convention or "macs", bits=bits)
     form.show(lambda: counts.count_record(counted, key), lambda console: counts.count_table(console, counted, key))
+
+
+def _count_live(graph: "Graph", form: Form) -> None:
+    from rillet.api import changes
+    from rillet.report import tables
+    from rillet.report.live import live_table
+
+    found = changes.live(graph)
+    form.show(found.to_dict, lambda console: tables.write(console, live_table(found)))
 
 
 @command
@@ -155,12 +173,13 @@ def convert(
     weights: WeightsOption = None,
     dequantize: DequantizeOption = False,
     fold: FoldOption = False,
+    live: LiveOption = False,
     json_output: JsonOption = False,
 ) -> None:
     """Writes a network as a file of another kind."""
     from rillet.api import changes, networks
 
-    graph = open_named(model, weights=weights).graph
+    graph = open_named(model, weights=weights, live=live).graph
     graph = changes.dequantize(graph) if dequantize else graph
     graph = changes.fold(graph) if fold else graph
     written = networks.save(graph, out)

@@ -37,6 +37,9 @@ SignsOption = Annotated[
     bool,
     typer.Option("--signs", help="Count only ternary and binary weights: how many are +, 0 and -."),
 ]
+LiveCountOption = Annotated[
+    bool, typer.Option("--live", help="Only which channels change no output byte, and what goes with them.")
+]
 LayerOption = Annotated[str | None, typer.Option("--layer", metavar="NAME", help="One layer in detail.")]
 DemandOption = Annotated[float | None, shared("--fps", here="30 by default.")]
 BoardMemoryOption = Annotated[

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from rillet.cli.app import (
+    LiveOption,
     ModelArgument,
     Progress,
     WeightsOption,
@@ -38,6 +39,7 @@ def bench(
     precision: Annotated[str | None, shared("--precision", metavar="f32,int8")] = None,
     rounds: Annotated[int, typer.Option("--rounds", help="Rounds in which the runtimes take turns.")] = 20,
     target: TargetOption = None,
+    live: LiveOption = False,
     weights: WeightsOption = None,
     *,
     form: Form,
@@ -50,7 +52,7 @@ def bench(
     counts = measuring.thread_counts(threads)
     with Progress("measuring", 1, form.json) as advance:
         found = measuring.bench(
-            open_named(model, weights=weights).graph,
+            open_named(model, weights=weights, live=live).graph,
             against,
             threads=counts,
             precisions=precision.split(",") if precision is not None else None,

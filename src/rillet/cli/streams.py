@@ -9,6 +9,7 @@ import typer
 from rillet.cli.app import (
     MODEL_HELP,
     JsonOption,
+    LiveOption,
     ModelArgument,
     Progress,
     WeightsOption,
@@ -100,6 +101,7 @@ def run(
     slower: SlowerOption = None,
     target: TargetOption = None,
     threads: ThreadsOption = None,
+    live: LiveOption = False,
     *,
     form: Form,
 ) -> None:
@@ -115,7 +117,7 @@ def run(
     def opening(name: str) -> "Graph":
         return open_named(name, said, weights).graph
 
-    _answer(programs.ask(model, image, options, said, raw=raw, weights=weights, opening=opening), form)
+    _answer(programs.ask(model, image, options, said, raw=raw, weights=weights, opening=opening, live=live), form)
 
 
 def _answer(asked: "Asked", form: Form) -> None:
@@ -161,6 +163,7 @@ def verify(
     slower: SlowerOption = None,
     target: TargetOption = None,
     threads: ThreadsOption = None,
+    live: LiveOption = False,
     *,
     form: Form,
 ) -> None:
@@ -168,14 +171,15 @@ def verify(
 
     For a board with a Cortex-M core, the program runs on that core as well, emulated, and tells what it takes of it.
     """
-    from rillet.api import plans, programs
+    from rillet.api import changes, plans, programs
     from rillet.report import text
 
     options = plans.options(target, ram, objective, resident, slower, threads)
     opened = open_named(model, weights=weights)
-    made = plans.row_planned(opened.graph, options)
+    graph = changes.live(opened.graph).graph if live else opened.graph
+    made = plans.row_planned(graph, options)
     with Progress("comparing", inputs, form.json) as advance:
-        result = programs.verify(made, inputs, against, advance)
+        result = programs.verify(made, inputs, against, advance, original=opened.graph if live else None)
     emulated = None
     if result.equal and options.target is not None and programs.core_of(options) is not None:
         with Progress("emulating", inputs, form.json) as advance:
@@ -212,6 +216,7 @@ def plan(
     several: Annotated[
         int | None, typer.Option("--devices", min=1, help="Partition the pipeline over N chips in series.")
     ] = None,
+    live: LiveOption = False,
     *,
     form: Form,
 ) -> None:
@@ -224,7 +229,7 @@ def plan(
 
     processor = target, ram, objective, resident, slower, threads
     said = plans.options(*processor, interval, multipliers, memory, clock, bits, ceil, narrow, several)
-    graph = open_named(model, weights=weights).graph
+    graph = open_named(model, weights=weights, live=live).graph
     with answering(graph, said, form) as claim, status("planning"):
         made = plans.planned(graph, said)
     if isinstance(made, plans.PixelPlan):
@@ -250,13 +255,14 @@ def emit(
     target: TargetOption = None,
     threads: ThreadsOption = None,
     prefix: Annotated[str, typer.Option(metavar="NAME", help="Prefix of all names of the program.")] = "net",
+    live: LiveOption = False,
     json_output: JsonOption = False,
 ) -> None:
     """Writes the network as a C99 program with a main.c that reads a raw image."""
     from rillet.api import plans
 
     options = plans.options(target, ram, objective, resident, slower, threads)
-    made = plans.row_planned(open_named(model, weights=weights).graph, options)
+    made = plans.row_planned(open_named(model, weights=weights, live=live).graph, options)
     found = plans.emit(made, out, prefix=prefix, layout=layout)
     if json_output:
         print_json(found.to_dict())

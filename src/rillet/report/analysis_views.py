@@ -13,7 +13,7 @@ from rillet.analyses.explain import Explained, Explanation
 from rillet.analyses.mcu import Fits
 from rillet.analyses.systolic import Systolic
 from rillet.models.compare import Comparison
-from rillet.report import cost, counts, energy, fit, machines, quantization, sizes, systolic, tables
+from rillet.report import cost, counts, energy, fit, live, machines, quantization, sizes, systolic, tables
 from rillet.report.screen import Column, Screen
 from rillet.report.shown import Shown
 from rillet.report.tables import Table
@@ -26,6 +26,7 @@ from rillet.targets.catalogue import Target
 from rillet.targets.chips import StreamChip
 from rillet.targets.host import Host
 from rillet.train.records import Trained
+from rillet.transforms.live import Live
 
 
 def drawn(*shown: Table, before: Sequence[str] = ()) -> Shown:
@@ -199,6 +200,7 @@ _TABLES: dict[type, tuple[Callable[[Any], dict[str, Any]], Callable[[Any], Rende
         lambda one: {"model": one.model, "images": one.images, "rows": [asdict(row) for row in one.rows]},
         lambda one: drawn(quantization.comparison(one.rows)),
     ),
+    Live: (live.live_record, lambda one: drawn(live.live_table(one))),
     Compressed: (compressed_record, lambda one: drawn(sizes.sizes(one.size), before=compressed_lines(one))),
     Evaluation: (asdict, lambda one: drawn(before=evaluation_lines(one))),
     Trained: (asdict, lambda one: drawn(before=trained_lines(one))),

@@ -96,9 +96,12 @@ def on_host(graph: "Graph", kept: "Ready | None", pixels: "Array") -> OnHost | N
         return None
 
 
-def prove(name: str, said: Answer, graph: "Graph", beside: OnHost | None = None) -> RunResult:
+def prove(
+    name: str, said: Answer, graph: "Graph", beside: OnHost | None = None, original: "Graph | None" = None
+) -> RunResult:
     """What an answer took, and what it would `beside`; `graph` is the planned one with its arrays.
 
+    `original` is the network whose values they must be, where it is another one.
     Raises BuildError if the program's values are not the reference's.
     """
     # Imported here: the answer needs none of them.
@@ -106,7 +109,7 @@ def prove(name: str, said: Answer, graph: "Graph", beside: OnHost | None = None)
     from rillet.runtime.verify import first_difference
 
     names, built = tuple(dict.fromkeys(graph.outputs)), said.ready.built
-    expected = dict(zip(names, reference.outputs(graph, said.pixels), strict=False))
+    expected = dict(zip(names, reference.outputs(original or graph, said.pixels), strict=False))
     difference = first_difference(graph, expected, dict(zip(names, said.outputs, strict=True)), 0, "c")
     if difference is not None:
         raise BuildError(f"{name}: the program must give the reference's values, got {difference}")
