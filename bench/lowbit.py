@@ -1,6 +1,6 @@
 """Prints what weights of one and two bits gain over int8 ones on this machine, layer by layer, in time and in bytes.
 
-usage: python bench/lowbit.py [--rounds N] [--model FILE.rlt]     (a file of `rillet quantize --bits ternary`)
+usage: python bench/lowbit.py [--rounds N] [--model FILE.rlt]     (a file of `rillet quantize --weight-bits ternary`)
 """
 
 import argparse
@@ -59,7 +59,8 @@ class Clocked:
         out = graph.by_name[graph.outputs[0]].type
         self.arrays = [next(random_inputs(graph, 1)), np.zeros(out.shape.array, out.dtype.numpy)]
         stages = sum(len(segment.stages) for segment in plan.segments)
-        self.ticks = (ctypes.c_uint64 * (stages + 1)).in_dll(self.library, "net_profile_ticks")
+        self.library.net_profile_ticks.restype = ctypes.POINTER(ctypes.c_uint64)
+        self.ticks = np.ctypeslib.as_array(self.library.net_profile_ticks(self.context.pointer), (stages + 1,))
         self.last, self.best = stages - 1, 1 << 62
         arrays = program_arrays(as_stored(plan), graph)
         self.weight_bytes = sum(a.nbytes for n, a in arrays.items() if n.endswith(("_weights", "_places", "_levels")))
@@ -68,9 +69,9 @@ class Clocked:
     def round(self, runs: int = 20) -> None:
         """Keeps the least ticks of some runs."""
         for _ in range(runs):
-            ctypes.memset(self.ticks, 0, ctypes.sizeof(self.ticks))
+            self.ticks.fill(0)
             self.library.net_run(self.context.pointer, *(ctypes.c_void_p(array.ctypes.data) for array in self.arrays))
-            self.best = min(self.best, self.ticks[self.last])
+            self.best = min(self.best, int(self.ticks[self.last]))
 
     def ticks_per_us(self) -> float:
         """The rate of the clock."""

@@ -17,7 +17,7 @@ from typing import Any
 import typer
 
 import rillet
-from rillet.cli.app import app
+from rillet.cli.app import MEANINGS, app
 
 DOCS = Path(__file__).resolve().parent
 MARKER = "<!-- generated below this line; `make docs` renews it -->\n"
@@ -79,11 +79,21 @@ def paragraphs(text: str | None) -> str:
     return "\n\n".join(" ".join(part.split()) for part in parts if part.strip())
 
 
+def shared() -> list[str]:
+    """A table of the options that mean the same in several commands."""
+    lines = ["| option | meaning | commands |", "|---|---|---|"]
+    for option, meaning in MEANINGS.items():
+        having = [name for name, command in commands().items() if any(option in p.opts for p in command.params)]
+        lines.append(f"| `{option}` | {meaning} | {', '.join(name.removeprefix('rillet ') for name in having)} |")
+    return lines
+
+
 def cli() -> str:
     """The reference of all commands."""
     lines = ["## rillet", "", paragraphs(app.info.help), ""]
     lines += [f"- `{spelled(p)}`: {line(p.help)}" for p in options(typer.main.get_command(app))]
     lines += ["- `--help`: Show the commands, or the options of one.", ""]
+    lines += ["## Options of several commands", "", *shared(), ""]
     for name, command in commands().items():
         shown = options(command)
         arguments = [p for p in shown if p.param_type_name == "argument"]

@@ -93,11 +93,11 @@ def sizes(begin: list[str], best: Path, bits: int, data: str, said: list[str]) -
         ("as trained", begin, []),
         ("pruned, not retrained", begin, ["--sparsity", "0.6"]),
         ("pruned and retrained", [str(best)], []),
-        (f"shared, {bits} bits", [str(best)], ["--bits", str(bits)]),
+        (f"shared, {bits} bits", [str(best)], ["--index-bits", str(bits)]),
     ]
     rows: list[dict[str, Any]] = []
     for step, model, more in steps:
-        made = json.loads(rillet(["compress", *model, *more, "--evaluate", data, "--json"], said))
+        made = json.loads(rillet(["compress", *model, *more, "--data", data, "--json"], said))
         sums = {key: made[key] for key in ("top1", "dense_bytes", "packed_bytes", "coded_bytes")}
         rows.append({"step": step, **sums})
     return rows

@@ -32,12 +32,14 @@ NETWORKS = {
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """The fast suite compiles at -O1 in its own processes, which takes a third of the time.
+    """The fast suite compiles at -O1 in its own processes, which takes a third of the time of -O3.
 
     The slow suite compiles at -O3, and so do commands in processes of their own, as users do.
     """
+    import headers
     from rillet.system import build
 
+    headers.install(config)
     if "not slow" in str(config.getoption("markexpr")):
         build.FLAGS = tuple("-O1" if flag == "-O3" else flag for flag in build.FLAGS)
 

@@ -270,7 +270,7 @@ def _rounding(draw: st.DrawFn, b: Builder) -> Rounding:
 
 
 def mean(draw: st.DrawFn, b: Builder, at: str) -> str:
-    """The mean of a whole map."""
+    """The mean of a full tensor."""
     shape, rounding = b.node(at).shape, _rounding(draw, b)
     quant = b.shifted(b.quant(at).scale / shape.pixels) if rounding is Rounding.SHIFT else None
     return b.add(Pool(PoolKind.MEAN, Window((shape.height, shape.width)), rounding=rounding), at, quant=quant)

@@ -133,7 +133,17 @@ def test_records_have_one_line_and_the_json_of_the_commands(
         assert "\n" not in repr(one)
     assert "<svg" in net._repr_html_()
     assert (net._repr_svg_() or "").startswith("<svg")
-    assert rows._repr_svg_() is None
+    assert rows._repr_svg_() == rillet.draw(rows).text
+    assert pipeline._repr_svg_() is None
+
+
+def test_machines_are_records() -> None:
+    for name in rillet.targets():
+        machine = rillet.target(name)
+        assert "\n" not in repr(machine) and len(repr(machine)) < 120
+        assert machine.name in repr(machine) and machine.name in str(machine.table())
+        assert machine.to_dict()["numbers"].keys() == machine.quantities.keys()
+        assert all(one.source.split()[0] in machine._repr_html_() for one in machine.quantities.values())
 
 
 def test_the_summary_has_every_layer_and_the_totals(net: rillet.Graph) -> None:
@@ -197,7 +207,7 @@ def test_a_project_for_cmake(rows: rillet.RowPlan, tmp_path: Path) -> None:
 
 
 def test_a_picture_is_text_that_can_be_saved(net: rillet.Graph, pipeline: rillet.PixelPlan, tmp_path: Path) -> None:
-    for what in (net, pipeline):
+    for what in (net, rillet.plan(net), pipeline):
         rillet.draw(what).save(tmp_path / "net.svg")
         assert (tmp_path / "net.svg").read_text() == rillet.draw(what).text
 
@@ -213,9 +223,9 @@ def test_another_runtime_is_asked_about_the_file_of_a_loaded_network() -> None:
 
 
 def test_progress_is_told(rows: rillet.RowPlan) -> None:
-    done: list[int] = []
-    rillet.verify(rows, inputs=2, progress=done.append)
-    assert done == [1, 2]
+    done: list[tuple[int, int]] = []
+    rillet.verify(rows, inputs=2, progress=lambda made, count: done.append((made, count)))
+    assert done == [(1, 2), (2, 2)]
 
 
 def wrong(n: Any, p: Any) -> tuple[tuple[type[RilletError], str, Any], ...]:
@@ -250,7 +260,7 @@ def wrong(n: Any, p: Any) -> tuple[tuple[type[RilletError], str, Any], ...]:
         ),
         (GraphError, "must have weights to run", lambda: r.compile(r.load("microbotnet"))),
         (GraphError, "must be a classifier with labels", lambda: r.compile(n).classify(demo_photo())),
-        (Unsupported, "must be a network or a chip's plan to be drawn", lambda: r.draw(r.plan(n))),
+        (GraphError, "what is drawn must be a Graph", lambda: r.draw("net")),
     )
 
 

@@ -80,7 +80,7 @@ def forms(folder: Path) -> dict[str, Any]:
     return {
         "arrays": (BYTES, np.array(LABELS)),
         "channels first": (np.moveaxis(BYTES, 3, 1), LABELS),
-        "real numbers": (BYTES / 255.0, LABELS),
+        "float32 values": (BYTES / 255.0, LABELS),
         "pairs": list(zip(BYTES, LABELS, strict=True)),
         "once": ((Image.fromarray(picture), label) for picture, label in zip(BYTES, LABELS, strict=True)),
         "paths": list(zip(files, LABELS, strict=True)),
@@ -134,8 +134,8 @@ def test_what_is_no_data(data: Any, says: str) -> None:
 @pytest.mark.parametrize(
     ("picture", "says"),
     [
-        (BYTES[0] / 100.0, "picture 0: real numbers must be 0 to 1, got 0"),
-        (BYTES[0].astype(np.int32) - 200, "picture 0: must be bytes 0 to 255 or real numbers 0 to 1, got int32"),
+        (BYTES[0] / 100.0, "picture 0: floats must be 0 to 1, got 0"),
+        (BYTES[0].astype(np.int32) - 200, "picture 0: must be bytes 0 to 255 or floats 0 to 1, got int32"),
         (BYTES[0, :, :, :2], r"picture 0: must be height x width x 1, 3 or 4 channels, got shape \(4, 6, 2\)"),
     ],
 )
@@ -171,7 +171,7 @@ SEEDED = "microbotnet:width=0.32,seed=0"
         pytest.param("fit --target nano33ble", rillet.fit, marks=pytest.mark.slow),
         pytest.param("fit --all", lambda net: rillet.fit(net, "all"), marks=pytest.mark.slow),
         pytest.param("cost --target zcu102", lambda net: rillet.cost(net, "zcu102"), marks=pytest.mark.slow),
-        pytest.param("compress --bits 4", lambda net: rillet.compress(net, bits=4), marks=pytest.mark.slow),
+        pytest.param("compress --index-bits 4", lambda net: rillet.compress(net, index_bits=4), marks=pytest.mark.slow),
     ],
 )
 def test_records_are_what_the_commands_print_and_one_line(net: Graph, words: str, call: Callable[[Graph], Any]) -> None:
@@ -182,6 +182,7 @@ def test_records_are_what_the_commands_print_and_one_line(net: Graph, words: str
     assert json.loads(done.stdout) == json.loads(json_text(record.to_dict()))
     assert "\n" not in repr(record)
     assert len(repr(record)) < 160
+    assert "object at" not in str(record.table())
     assert "<pre" in record._repr_html_()
 
 
@@ -241,13 +242,19 @@ def test_a_network_is_made_again_by_its_name_only_where_that_is_its_name() -> No
         (lambda net: rillet.cost(net, "nano"), "nano: must be a machine; did you mean"),
         (lambda net: rillet.fuse(net, "third"), "fuse must be one of half, full, half50, full50, got 'third'"),
         (lambda net: rillet.resize(net, width=0.5), "width can change in an untrained network only"),
-        (lambda net: rillet.quantize(net, "random", bits=4), "--bits must be one of 8, ternary, binary, got '4'"),
-        (lambda net: rillet.quantize(net, "random", bits="binary", threshold=0.1), "--threshold must come with"),
+        (
+            lambda net: rillet.quantize(net, "random", weight_bits=4),
+            "--weight-bits must be one of 8, ternary, binary, got '4'",
+        ),
+        (lambda net: rillet.quantize(net, "random", weight_bits="binary", threshold=0.1), "--threshold must come with"),
         (
             lambda net: rillet.quantize(net, "random", evaluate=True),
             "must have pictures with labels, got --data random",
         ),
-        (lambda net: rillet.compress(net, more_than=3), "--more-than must come with --sparsity or --bits, got neither"),
+        (
+            lambda net: rillet.compress(net, more_than=3),
+            "--more-than must come with --sparsity or --index-bits, got neither",
+        ),
         (lambda net: rillet.evaluate(net, (BYTES, LABELS), backend="d"), "--backend must be one of .* got 'd'"),
         (lambda net: rillet.train(net, (BYTES, LABELS), "run", recipe="cifar"), "test must be given with data"),
     ],

@@ -65,9 +65,9 @@ def test_cycles_follow_from_the_measurements_that_are_quoted(name: str, field: s
     [
         ("flash_bytes", "flash_byte", "b.toml: key must be a known one, got 'flash_byte'; did you mean flash_bytes?"),
         ('core = "C"\n', "", "b.toml: must say core"),
-        ('core = "C"', 'core = "C"\ncore = "D"', "core must be said once"),
-        ('core = "C"', 'core = "C"\n\n[a]\nb = 1\n\n# c\n\nd = 2\n\n[a]\nb = 3', "a must be said once"),
-        ('core = "C"', 'core = "C"\n\n[a]\nb = 1\n\nb = 2\n', "a.b must be said once"),
+        ('core = "C"', 'core = "C"\ncore = "D"', "core must be given once"),
+        ('core = "C"', 'core = "C"\n\n[a]\nb = 1\n\n# c\n\nd = 2\n\n[a]\nb = 3', "a must be given once"),
+        ('core = "C"', 'core = "C"\n\n[a]\nb = 1\n\nb = 2\n', "a.b must be given once"),
         ("value = 512", "value = -512", "b.toml: ram_bytes: value must be a number from 1 to"),
         ("value = 512", "value = 0", "b.toml: ram_bytes: value must be a number from 1 to"),
         ("value = 512", "value = 512.5", "b.toml: ram_bytes: value must be a whole number"),

@@ -189,7 +189,7 @@ def test_tables_are_exact_under_the_rule_shift(activation: Activation, examples:
     run()
 
 
-# -- softmax, and the ways from and to real numbers -------------------------------------------------------------------
+# -- softmax, quantisation and dequantisation --------------------------------------------------------------------------
 
 
 @example_counts(60, 3000)

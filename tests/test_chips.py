@@ -55,7 +55,7 @@ def test_rows_of_rates_are_planned_and_measured() -> None:
         assert row.measured_interval_cycles == row.interval_cycles
         assert row.measured_latency_cycles == row.latency_cycles
         assert (row.rings_full, row.rings_over, row.stalled_cycles) == (row.rings, 0, 0)
-    assert [row.owned_multipliers for row in rows[:2]] == [6_112_128, 2_734_080]
+    assert [row.unshared_multipliers for row in rows[:2]] == [6_112_128, 2_734_080]
     assert rates_table("goal", rows).notes[-1].endswith(": 0; cycles in which a layer waited for room: 0")
 
 

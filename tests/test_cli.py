@@ -248,7 +248,7 @@ def test_count_as_json_and_text() -> None:
 
 
 def test_explain_as_json_and_text() -> None:
-    asked = printed("explain", "mobilenet_v1", "--fps", 10, "--board", "1MiB")
+    asked = printed("explain", "mobilenet_v1", "--fps", 10, "--memory", "1MiB")
     assert asked["demand"]["macs_per_second"] == 5_687_403_520  # type: ignore[index]
     assert printed("explain", "mobilenet_v1", "--layer", "block3.project")["pair"] == [
         "block3.depthwise",
@@ -281,11 +281,13 @@ def test_draw_pipelines_and_fronts(tmp_path: Path) -> None:
     done = rillet("draw", "microbotnet", *chip, "-o", tmp_path / "pipeline.svg")
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "pipeline.svg").read_text() == picture
-    assert "every narrow side" in rillet("draw", "mobilenet_v2:top=false", "--front").stdout
+    assert "every bottleneck buffered" in rillet("draw", "mobilenet_v2:top=false", "--front").stdout
     assert "--pipeline must come with --target" in failed("draw", "microbotnet", "--pipeline")
     assert "--pipeline must come with --target" in failed("draw", "microbotnet", "--pipeline", "--clock", "1MHz")
     assert "--interval must come with --pipeline" in failed("draw", "microbotnet", "--interval", 20_000)
-    assert "--ceil must come with --pipeline, got --front" in failed("draw", "microbotnet", "--front", "--ceil")
+    assert "--ceil must come with --pipeline or --target alone, got --front" in failed(
+        "draw", "microbotnet", "--front", "--ceil"
+    )
     words = failed("draw", "microbotnet", *chip, "--format", "mermaid")
     assert words == "--format must come with the network alone, got --pipeline"
     assert "must be given, got --pipeline and --front" in failed("draw", "microbotnet", *chip, "--front")
@@ -378,6 +380,13 @@ def test_systolic_and_speedups() -> None:
     rows = printed("table", "fuseconv", "--speedup")["rows"]
     assert len(rows) >= 25  # type: ignore[arg-type]
     assert "rows" in failed("systolic", "mobilenet_v2", "--rows", 0)
+    on = printed("systolic", "mobilenet_v2", "--target", "gemmini_16x16")
+    by_hand = ("--rows", 16, "--columns", 16, "--dataflow", "ws", "--dram", 12.8)
+    assert on == printed("systolic", "mobilenet_v2", *by_hand)
+    words = failed("systolic", "mobilenet_v2", "--target", "gemmini_16x16", "--rows", 16)
+    assert words == "--rows must come without --target, which says it already"
+    words = failed("systolic", "mobilenet_v2", "--target", "zcu102")
+    assert words == "zcu102: must be a systolic array for systolic, as systolic_64x64; got a chip"
     assert "--speedup must come with table fuseconv" in failed("table", "alpha", "--speedup")
 
 
@@ -396,6 +405,17 @@ def test_energy_and_fit() -> None:
     assert len(printed("fit", "mobilenet_v1:width=0.25,resolution=32", "--all")["boards"]) == 9  # type: ignore[arg-type]
     assert "did you mean nano33ble?" in failed("fit", "microbotnet", "--target", "nano33bl")
     assert "45nm" in failed("energy", "microbotnet", "--node", "46nm")
+    chip = printed("energy", "microbotnet:width=0.32", "--target", "zcu102")
+    (row,) = printed("cost", "microbotnet:width=0.32", "--target", "zcu102")["targets"]  # type: ignore[misc]
+    assert (chip["low_uj"], chip["total_uj"], chip["high_uj"]) == (row["low_uj"], row["uj"], row["high_uj"])
+    assert "a floor" in rillet("energy", "microbotnet:width=0.32", "--target", "nano33ble").stdout
+    assert "must be a systolic array, a chip or a board for energy" in failed(
+        "energy", "microbotnet", "--target", "host"
+    )
+    assert "--operand must come without --target" in failed(
+        "energy", "microbotnet", "--target", "zcu102", "--operand", 8
+    )
+    assert "must be a host for bench" in failed("bench", "microbotnet:seed=0", "--target", "zcu102")
 
 
 def test_cost() -> None:
@@ -420,6 +440,15 @@ def test_cost_as_files(tmp_path: Path) -> None:
     assert "cannot be written" in failed("cost", "microbotnet", "--target", "zcu102", "-o", nowhere)
 
 
+def test_draw_of_a_plan_by_its_machine() -> None:
+    board = rillet("draw", "microbotnet", "--target", "stm32f746").stdout
+    arena = printed("plan", "microbotnet", "--target", "stm32f746")["arena_bytes"]
+    assert f"microbotnet: activations in {arena:,} bytes" in board
+    assert "an image every" in rillet("draw", "microbotnet", "--target", "zcu102").stdout
+    assert "got a systolic array" in failed("draw", "microbotnet", "--target", "systolic_64x64")
+    assert "--format must come with" in failed("draw", "microbotnet", "--target", "stm32f746", "--format", "mermaid")
+
+
 def test_draw_of_costs() -> None:
     small = "microbotnet:width=0.32"
     for what, target in (("systolic", "gemmini_16x16"), ("energy", "zcu102"), ("roofline", "nano33ble")):
@@ -427,7 +456,9 @@ def test_draw_of_costs() -> None:
     assert printed("draw", small, "--cost", "energy", "--node", "7nm")["format"] == "svg"
     assert "--cost must be one of systolic, energy, roofline" in failed("draw", small, "--cost", "time")
     assert "must be a systolic array" in failed("draw", small, "--cost", "systolic", "--target", "zcu102")
-    assert "--target must come with --pipeline or --cost systolic or" in failed("draw", small, "--target", "zcu102")
+    assert "--target must come with --pipeline or --target alone" in failed(
+        "draw", small, "--front", "--target", "zcu102"
+    )
     assert "--node must come with --cost" in failed("draw", small, "--node", "7nm")
     assert "--node must come with --cost energy" in failed("draw", small, "--cost", "roofline", "--node", "7nm")
     assert "--format must come with the network alone, got --cost energy" in failed(
@@ -464,7 +495,7 @@ def test_wrong_words_for_networks() -> None:
     assert "--convention must be one of macs, thop-2020," in failed("count", "mobilenet_v2", "--convention", "flops")
     assert "--by must be one of layer, block, kind" in failed("count", "mobilenet_v2", "--by", "row")
     assert "table must be one of alpha, fuseconv, impossible" in failed("table", "beta")
-    assert "--board must be a size" in failed("explain", "mobilenet_v2", "--board", "big")
+    assert "--memory must be a size" in failed("explain", "mobilenet_v2", "--board", "big")
     assert "or mobilenet_v2:top=false,seed=0 for drawn ones" in failed("verify", "mobilenet_v2:top=false")
     assert "hub:efficientnet_lite0 is trained, or" in failed("verify", "efficientnet_lite0")
     assert "an oracle must be given a file" in failed("verify", "microbotnet:seed=1", "--against", "litert")

@@ -1,4 +1,4 @@
-"""The narrow side of a block: the planner's order of columns is the machine's, and its numbers are the analysis's."""
+"""Bottleneck buffering: the planner's order of columns is the machine's, and its numbers are the analysis's."""
 
 from dataclasses import replace
 
@@ -96,7 +96,7 @@ def test_blocks_that_stay_wide() -> None:
     row = b.add(b.conv(4, (1, 3), groups=4), flat)  # one row
     mixed = b.add(b.conv(4, (3, 3)), b.add(b.conv(4), row))  # not depthwise
     sparse = b.add(b.conv(4, (2, 2), (3, 3), groups=4, padding=(0, 0, 0, 0)), b.add(b.conv(4), mixed))  # nothing again
-    whole = b.add(b.conv(4, (2, 2), groups=4, padding=(0, 0, 0, 0)), b.add(b.conv(4), sparse))  # the whole map
+    whole = b.add(b.conv(4, (2, 2), groups=4, padding=(0, 0, 0, 0)), b.add(b.conv(4), sparse))  # the full tensor
     graph = pipeline_graph(b.graph(whole, b.nodes[3].name))
     assert narrow_blocks(graph) == ()
     assert named_blocks(graph, ("all",)) == ()

@@ -14,6 +14,7 @@ from rillet.backends.c.flags import machine_flags
 from rillet.backends.c.prefix import MOST_CHARACTERS
 from rillet.errors import Unsupported
 from rillet.ir.graph import Graph
+from rillet.ir.ops import Input
 from rillet.plan.host.planner import plan_host
 from rillet.plan.rows.plan import RowPlan
 from rillet.plan.rows.planner import plan_rows
@@ -31,10 +32,15 @@ PLANS = {
 }
 
 
-def run_both(plan: RowPlan, folder: Path, flags: tuple[str, ...]) -> None:
+ROOM_BYTES = 4096
+"""For each value, in contexts.c."""
+
+
+def run_both(plan: RowPlan, folder: Path, flags: tuple[str, ...], profile: bool = False) -> bytes:
+    """Checks the outputs of two images in two contexts; returns what the program writes behind them."""
     graph: Graph = plan.graph
     images = [random_image(graph, seed) for seed in range(2)]
-    sources = emit(plan) | {"main.c": (Path(__file__).parent / "contexts.c").read_text()}
+    sources = emit(plan, profile) | {"main.c": (Path(__file__).parent / "contexts.c").read_text()}
     program = build_program(sources, (*machine_flags(plan), *flags, "-O1", "-pthread"))
     (folder / "image.raw").write_bytes(b"".join(image.tobytes() for image in images))
     command = [str(program), str(folder / "image.raw"), str(folder / "out.raw")]
@@ -43,19 +49,60 @@ def run_both(plan: RowPlan, folder: Path, flags: tuple[str, ...]) -> None:
         done = subprocess.run(["setarch", "-R", *command], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     expected = b"".join(reference.outputs(graph, image)[0].tobytes() for image in images)
-    assert (folder / "out.raw").read_bytes() == expected
+    written = (folder / "out.raw").read_bytes()
+    assert written[: len(expected)] == expected
+    return written[len(expected) :]
 
 
 @pytest.mark.parametrize("kind", PLANS)
 def test_two_contexts_at_once(kind: str, tmp_path: Path) -> None:
     """In turn row by row, and from two threads."""
-    run_both(PLANS[kind](residual(8, 8, 4)), tmp_path, SANITIZE)
+    assert run_both(PLANS[kind](residual(8, 8, 4)), tmp_path, SANITIZE) == b""
+
+
+@pytest.mark.parametrize("kind", PLANS)
+def test_two_contexts_that_show_their_values_and_count_their_time(kind: str, tmp_path: Path) -> None:
+    """Each its own, in turn row by row and from two threads."""
+    plan = PLANS[kind](residual(8, 8, 4))
+    traced = run_both(plan, tmp_path, (*SANITIZE, "-DNET_TRACE", "-DPROFILE"), profile=True)
+    nodes = plan.graph.nodes
+    assert len(traced) == 2 * len(nodes) * ROOM_BYTES
+    for i in range(2):
+        expected = reference.run(plan.graph, random_image(plan.graph, i))
+        for j, node in enumerate(nodes):
+            at = (i * len(nodes) + j) * ROOM_BYTES
+            made = traced[at : at + node.type.bytes]
+            assert made == (bytes(len(made)) if isinstance(node.op, Input) else expected[node.name].tobytes())
+
+
+@pytest.mark.parametrize("kind", ["rows", "threads"])
+def test_threads_that_ask_one_program_for_its_values(kind: str) -> None:
+    """Both are inside it at once, or one waits for the other; each gets its own."""
+    program = Program(PLANS[kind](residual(8, 8, 4)), trace=True)
+    graph = program._graph
+    images = [random_image(graph, seed) for seed in range(2)]
+    expected = [reference.run(graph, image) for image in images]
+    wrong: list[str] = []
+
+    def work(i: int) -> None:
+        for _ in range(30):
+            found = program.trace(images[i])
+            wrong.extend(name for name, array in found.items() if not np.array_equal(array, expected[i][name]))
+            program.run(images[1 - i])  # shows nothing
+
+    both = [threading.Thread(target=work, args=(i,)) for i in range(2)]
+    for thread in both:
+        thread.start()
+    for thread in both:
+        thread.join(60)
+    assert not wrong
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", PLANS)
 def test_two_contexts_race_for_nothing(kind: str, tmp_path: Path) -> None:
-    run_both(PLANS[kind](residual(8, 8, 4)), tmp_path, ("-fsanitize=thread",))
+    for flags in ((), ("-DNET_TRACE", "-DPROFILE")):
+        run_both(PLANS[kind](residual(8, 8, 4)), tmp_path, ("-fsanitize=thread", *flags), profile=bool(flags))
 
 
 def test_a_static_arena(tmp_path: Path) -> None:

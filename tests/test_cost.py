@@ -188,7 +188,7 @@ def test_files_are_told_by_their_keys(tmp_path: Path) -> None:
     assert "rows: value must be a whole number" in refused("value = 8", "value = 8.5")
     assert "rows: value must be at most 1048576" in refused("value = 8", "value = 9_000_000")
     assert "must say columns" in refused(sides.replace("rows", "columns"), "")
-    assert "rows must be said once" in refused(sides, sides + sides)
+    assert "rows must be given once" in refused(sides, sides + sides)
     assert "dataflow: must be one of os, ws, is" in refused("'ws'", "'wx'")
     assert "dataflow must be os on the hardware fuse" in refused("'systolic'", "'fuse'")
     path.write_text("name = 'a'\n")

@@ -80,7 +80,7 @@ def test_a_shell_can_complete_commands() -> None:
     assert done.stdout == "quantize\n"
 
 
-@pytest.mark.parametrize(("former", "present"), sorted(FORMER.items()))
+@pytest.mark.parametrize(("former", "present"), [(old, new) for old, names in sorted(FORMER.items()) for new in names])
 def test_former_names_of_options_work_and_are_not_in_the_help(former: str, present: str) -> None:
     made = typer.Typer(cls=app.info.cls)
 

@@ -1,5 +1,6 @@
 """Emitted programs on emulated Cortex-M cores: equal bytes, exact counts, and programs that go wrong."""
 
+import json
 import re
 import shutil
 from collections.abc import Mapping
@@ -10,15 +11,20 @@ import pytest
 
 from conftest import shared_file
 from graphs import random_image
+from rillet.api.programs import verify_on_board
 from rillet.backends import reference
 from rillet.backends.c.emit import emit
 from rillet.errors import BuildError, GraphError, TargetError, Unsupported
+from rillet.exporters.rlt import to_bytes
 from rillet.models.opening import open_model
 from rillet.plan.rows.planner import plan_rows
 from rillet.runtime import emulator
 from rillet.runtime.emulator import firmware, on_qemu
 from rillet.runtime.emulator.interface import interface
+from rillet.runtime.emulator.proof import verify_on
+from rillet.runtime.verify import random_inputs
 from rillet.targets.cores import CORES, Architecture, find, load
+from test_cli import rillet
 from test_plan import residual
 
 pytest.importorskip("unicorn", reason="pip install rillet[mcu]")
@@ -235,6 +241,39 @@ def test_cores_are_found_by_what_people_call_them() -> None:
     assert find("Xtensa LX7") is None
     assert [core.name for core in CORES.values() if core.mve] == ["cortex-m55", "cortex-m85"]
     assert {core.aligned for core in CORES.values() if core.architecture is Architecture.V6M} == {True}
+
+
+# -- the proof ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_board_proves_its_program(tmp_path: Path) -> None:
+    (tmp_path / "net.rlt").write_bytes(to_bytes(GRAPH))
+    words = ["verify", str(tmp_path / "net.rlt"), "--target", "stm32f746", "--inputs", "2"]
+    told = rillet(*words, "--json")
+    assert told.returncode == 0
+    said = json.loads(told.stdout)
+    assert said["equal"] is True and said["wrong"] == 0 and said["inputs"] == 2 and said["core"] == "cortex-m7"
+    made = emulator.run(plan_rows(GRAPH), "cortex-m7", list(random_inputs(GRAPH, 2)))
+    for name in ("instructions", "ram_bytes", "stack_bytes", "flash_bytes", "flash_read_bytes"):
+        assert said[name] == getattr(made, name) > 0
+    assert f"an image: {made.instructions:,} instructions" in rillet(*words).stdout
+
+
+def test_a_wrong_program_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    files = dict(PROGRAM)
+    weights = files["net_weights.c"]
+    files["net_weights.c"] = re.sub(r"(_bias\[2\] = \{\s*)-?\d+", r"\g<1>123456", weights)
+    assert files["net_weights.c"] != weights
+    monkeypatch.setattr("rillet.backends.c.emit.emit", lambda _: files)
+    told = verify_on(plan_rows(GRAPH), load("cortex-m4"), 2)
+    assert not told.equal and told.wrong > 0
+    assert told.first_difference is not None and told.first_difference.backend == "cortex-m4"
+    assert "different" in repr(told)
+
+
+def test_only_boards_with_such_a_core_are_emulated() -> None:
+    with pytest.raises(TargetError, match="esp32s3: must be a board with a Cortex-M core to be emulated"):
+        verify_on_board(GRAPH, "esp32s3")
 
 
 # -- networks as they are published ------------------------------------------------------------------------------------

@@ -351,6 +351,7 @@ REASONS = {
     "bench/rounds.py": "a folder of this process's own, for the processes it starts",
     "bench/peers/worker.py": "answers, into the folder of the process that started it",
     "cli/ending.py": "opens the null device",
+    "runtime/emulator/on_qemu.py": "a folder of this process's own, for the emulator that it starts",
     "runtime/oracles.py": "opens the null device",
     "train/checkpoint.py": "the lock of a run, which holds nothing; saves into memory",
     "train/pictures.py": "slots of a cache, each with its checksum",

@@ -253,7 +253,7 @@ def test_the_module_reads_well() -> None:
         "(depthwise): Conv(16, 16, kernel_size=(3, 3), stride=(2, 2), groups=16, bias=False, border=(0, 1, 0, 1))"
         in text
     )
-    assert "(squeeze): Pool(average, whole map)" in text
+    assert "(squeeze): Pool(average, full tensor)" in text
     assert "(excite_act): Activate(hard_sigmoid)" in text
     assert "(logits): Dense(in_features=1024, out_features=1000, bias=True)" in text
     words = re.findall(r"\): (\w+\(.*\))", "\n".join(repr(to_module(graph)) for graph in CHAINS.values()))
@@ -370,10 +370,10 @@ def one(name: str, op: Op, dtype: DType = DType.F32, quant: Quant | None = None)
     [
         (
             build("binarynet_cifar10"),
-            r"binarynet_cifar10: input: must have real numbers \(f32\) to become a module, got i8",
+            r"binarynet_cifar10: input: must be float32 \(f32\) to become a module, got i8",
         ),
-        (one("a", Activate(RELU6), DType.I8, Quant(1.0, 0)), r"one: input: must have real numbers .*, got i8"),
-        (one("a", Conv(2, weights=DType.I8)), r"one: a: must have real numbers .*, got i8"),
+        (one("a", Activate(RELU6), DType.I8, Quant(1.0, 0)), r"one: input: must be float32 .*, got i8"),
+        (one("a", Conv(2, weights=DType.I8)), r"one: a: must be float32 .*, got i8"),
         (one("a", Activate(Activation.SIGN)), "one: a: activation must have a gradient, got sign"),
         (one("a", Conv(2, activation=Activation.SIGN)), "one: a: activation must have a gradient, got sign"),
         (one("forward", Activate(RELU6)), "one: forward: name must do for a submodule: "),

@@ -1,4 +1,4 @@
-"""The narrow side of an expansion, counted pixel by pixel, and the front against all subsets."""
+"""Bottleneck buffering of an expansion, counted pixel by pixel, and the Pareto front against all subsets."""
 
 from fractions import Fraction
 from itertools import pairwise, product

@@ -81,7 +81,7 @@ def test_published_networks_give_the_references_bytes(name: str, host: Host, tmp
 @settings(max_examples=20, **QUIET)
 @given(graphs())
 def test_bytes_are_kept_signed(graph: Graph) -> None:
-    flipped = plan_host(graph, NEON).flipped
+    flipped = plan_host(graph, NEON).sign_flipped
     assert flipped == {node.name for node in graph.nodes if node.type.dtype is DType.U8}
 
 

@@ -1,7 +1,9 @@
 """Options that do nothing are errors: each option of each command, in each mode, changes the result or is refused."""
 
+import csv
 import hashlib
 import itertools
+import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -16,6 +18,7 @@ import typer.main
 from PIL import Image
 from typer.testing import CliRunner
 
+from dead import deadened
 from rillet.cli import app
 from rillet.errors import GraphError, RilletError, TargetError
 from rillet.exporters import rlt
@@ -59,48 +62,60 @@ HOSTED = ("", "--target portable")
 ON_BOARD = f"--target {BOARD}"
 
 COMMANDS = {
-    "show": Command((FLOAT,), {"--text": "", JSON: ""}),
-    "models": Command(("",), {JSON: ""}),
-    "doctor": Command(("",), {JSON: ""}),
+    "show": Command((FLOAT,), {"--text": "", **TABLES}),
+    "models": Command(("",), {**TABLES}),
+    "doctor": Command(("",), {**TABLES}),
     "count": Command(
-        (FLOAT, f"{FLOAT} --ternary", f"{FLOAT} --by layer"),
-        {"--convention": "pthflops", "--by": "kind", "--bits": "4", "--ternary": "", JSON: ""},
+        (FLOAT, f"{FLOAT} --signs", f"{FLOAT} --by layer"),
+        {"--convention": "pthflops", "--by": "kind", "--bits": "4", "--signs": "", "--live": "", **TABLES},
     ),
     "explain": Command(
         (FLOAT, f"{FLOAT} --layer stem.conv"),
-        {"--layer": "block1.expand", "--fps": "7", "--board": "1MiB", "--bits": "4", JSON: ""},
+        {"--layer": "block1.expand", "--fps": "7", "--memory": "1MiB", "--bits": "4", **TABLES},
     ),
     "compare": Command((f"{FLOAT} {OTHER}",), {"--bits": "32", **TABLES}),
-    "convert": Command((f"{FLOAT} -o OUT.rlt", f"{INT8} -o OUT.rlt"), {"--fold": "", "--dequantize": "", JSON: ""}),
+    "convert": Command(
+        (f"{FLOAT} -o OUT.rlt", f"{INT8} -o OUT.rlt"), {"--fold": "", "--dequantize": "", "--live": "", JSON: ""}
+    ),
     "plan": Command(
         tuple(f"{FLOAT} {mode}" for mode in (*HOSTED, ON_BOARD, *CHIP_MODES, "--multipliers 37 --devices 2")),
-        {"--target": CHIP, "--devices": "3", JSON: "", **PROCESSOR, **PIPELINE},
+        {"--target": CHIP, "--devices": "3", "--live": "", **TABLES, **PROCESSOR, **PIPELINE},
     ),
     "emit": Command(
         tuple(f"{FLOAT} -o OUT {mode}" for mode in (*HOSTED, ON_BOARD)),
-        {"--target": "avx2", "--layout": "cmake", "--prefix": "other", JSON: "", **PROCESSOR},
+        {"--target": "avx2", "--layout": "cmake", "--prefix": "other", "--live": "", JSON: "", **PROCESSOR},
     ),
     "simulate": Command(
         tuple(f"{FLOAT} {mode}" for mode in CHIP_MODES),
-        {"--target": "ice40_up5k", "--images": "2", JSON: "", **PIPELINE},
+        {"--target": "ice40_up5k", "--images": "2", **TABLES, **PIPELINE},
     ),
     "systolic": Command(
-        (FLOAT, f"{FLOAT} --convention scalesim", f"{FLOAT} --convention fuse", f"{FLOAT} --hardware fuse"),
+        (
+            *(FLOAT, f"{FLOAT} --convention scalesim", f"{FLOAT} --convention fuse", f"{FLOAT} --hardware fuse"),
+            f"{FLOAT} --target gemmini_16x16",
+        ),
         {
             **{"--rows": "3", "--columns": "5", "--dataflow": "ws", "--convention": "scalesim", "--hardware": "fuse"},
+            **{"--target": "gemmini_16x16"},
             **{"--exact-maps": "", "--sram": "1", "--dram": "0.5", **TABLES},
         },
     ),
     "energy": Command(
-        (FLOAT, f"{FLOAT} --schedule stream", f"{FLOAT} --schedule systolic"),
+        (FLOAT, f"{FLOAT} --schedule stream", f"{FLOAT} --schedule systolic", f"{FLOAT} --target {CHIP}"),
         {
-            **{"--node": "7nm", "--bits": "fp32", "--accumulator": "8", "--weight-bits": "2", "--schedule": "stream"},
-            **{"--weight-memory": "sram_1MB", "--array": "3", JSON: ""},
+            **{
+                "--node": "7nm",
+                "--operand": "fp32",
+                "--accumulator": "8",
+                "--weight-bits": "2",
+                "--schedule": "stream",
+            },
+            **{"--weight-memory": "sram_1MB", "--array": "3", "--target": "systolic_64x64", **TABLES},
         },
     ),
     "fit": Command(
         (FLOAT, INT8, f"{FLOAT} --all", f"{FLOAT} --target m0plus_16k"),
-        {"--target": "rp2040", "--all": "", "--bits": "8|32", "--weight-bits": "2", **TABLES},
+        {"--target": "rp2040", "--all": "", "--bits": "8|32", "--weight-bits": "2", "--live": "", **TABLES},
     ),
     "cost": Command(
         (f"{FLOAT} --target {BOARD}", f"{FLOAT} --target {CHIP}", f"{FLOAT} --target {BOARD} -o OUT.csv"),
@@ -123,6 +138,7 @@ COMMANDS = {
                     f"--cost roofline --target {BOARD}",
                 ),
                 "--pipeline --multipliers 37",
+                f"--target {BOARD}",
             )
         ),
         {
@@ -131,22 +147,38 @@ COMMANDS = {
         },
     ),
     "compress": Command(
-        (f"{FLOAT} -o OUT.rlt", f"{FLOAT} --sparsity 0.5 --more-than 10", f"{FLOAT} --bits 3 --layers block1.expand"),
+        (
+            f"{FLOAT} -o OUT.rlt",
+            f"{FLOAT} --sparsity 0.5 --more-than 10",
+            f"{FLOAT} --index-bits 3 --layers block1.expand",
+        ),
         {
-            **{"--sparsity": "0.8", "--bits": "2", "--more-than": "40", "--layers": "block1.project"},
-            **{"-o": "OUT.onnx", "--evaluate": "nowhere", **TABLES},
+            **{"--sparsity": "0.8", "--index-bits": "2", "--more-than": "40", "--layers": "block1.project"},
+            **{"-o": "OUT.onnx", "--data": "nowhere", **TABLES},
         },
     ),
     "quantize": Command(
         tuple(
             f"{FLOAT} --data random --limit 2 {mode}"
-            for mode in ("-o OUT.rlt", "--compare", "--layers", "--bits ternary -o OUT.rlt", "--bits binary -o OUT.rlt")
+            for mode in (
+                "-o OUT.rlt",
+                "--compare",
+                "--layer-errors",
+                "--weight-bits ternary -o OUT.rlt",
+                "--weight-bits binary -o OUT.rlt",
+            )
         )
-        + tuple(f"{FLOAT} --data random --bits {bits} --float -o OUT.rlt" for bits in ("ternary", "binary")),
+        + tuple(f"{FLOAT} --data random --weight-bits {bits} --float -o OUT.rlt" for bits in ("ternary", "binary")),
         {
-            **{"-o": "OUT2.rlt", "--bits": "ternary", "--threshold": "0.6", "--float": "", "--rounding": "fixed_point"},
+            **{
+                "-o": "OUT2.rlt",
+                "--weight-bits": "ternary",
+                "--threshold": "0.6",
+                "--float": "",
+                "--rounding": "fixed_point",
+            },
             **{"--calibration": "minmax", "--equalize": "", "--correct-bias": "", "--limit": "1", "--evaluate": ""},
-            **{"--compare": "", "--layers": "", **TABLES},
+            **{"--compare": "", "--layer-errors": "", **TABLES},
         },
         (("rillet.runtime.quantization.accuracy", "accuracy"), ("rillet.runtime.quantization.check_classes", "none")),
     ),
@@ -154,18 +186,25 @@ COMMANDS = {
         (*(f"{FLOAT} {PICTURE} {mode}" for mode in HOSTED), f"{FLOAT} {ARRAY} --raw"),
         {
             **{"--raw": "", "--labels": "names.txt", "--resize": "crop|stretch", "--mean": "3", "--deviation": "4"},
-            **{"--target": "avx2", **PROCESSOR},
+            **{"--target": "avx2", "--live": "", **PROCESSOR},
         },
         (("rillet.runtime.ready.make_ready", "plan"), ("rillet.runtime.classify.answer", "call")),
     ),
     "verify": Command(
         tuple(f"{FLOAT} {mode}" for mode in HOSTED),
-        {"--inputs": "3", "--against": "litert", "--target": "avx2", **PROCESSOR},
+        {"--inputs": "3", "--against": "litert", "--target": "avx2", "--live": "", **PROCESSOR},
         (("rillet.runtime.verify.verify", "call"),),
     ),
     "bench": Command(
         (FLOAT,),
-        {"--against": "torch", "--threads": "2", "--precision": "int8", "--rounds": "3"},
+        {
+            "--against": "torch",
+            "--threads": "2",
+            "--precision": "int8",
+            "--rounds": "3",
+            "--target": "portable",
+            "--live": "",
+        },
         (("rillet.api.measuring.measure", "call"),),
     ),
     "profile": Command(
@@ -215,6 +254,15 @@ FORMS = {"run", "verify", "bench", "profile", "evaluate", "train"}
 """Their results are stood in for, so how they are printed is tested elsewhere."""
 
 
+PROSE = {
+    "convert": "writes a file, and says so",
+    "draw": "prints a picture",
+    "emit": "writes files, and says how to build them",
+    "train": "writes a run, and says where it is; its rows are log.csv",
+}
+"""Commands that print no table: of --csv, --markdown and --json they have the last."""
+
+
 class _Called(RilletError):
     """What a function that stands in was called with."""
 
@@ -240,7 +288,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = tmp_path_factory.mktemp("options")
     graph = network(1)
     folded = fold(graph)
-    int8 = quantize_with(folded, random_inputs(folded, 2))
+    int8 = deadened(quantize_with(folded, random_inputs(folded, 2)), 1)
     for name, net in ((FLOAT, graph), (INT8, int8), (OTHER, network(2, 20))):
         (made / name).write_bytes(rlt.to_bytes(net.with_name(name.partition(".")[0])))
     pixels = np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8)
@@ -378,6 +426,24 @@ def test_every_option_does_something_or_is_refused(name: str, folder: Path, monk
         if not any(sweep.tells(mode, one) for one in said):
             idle.append(f"{name} {mode} {said[0]}")
     assert not idle, "\n".join(["does nothing:", *idle])
+
+
+def test_every_command_that_prints_a_table_prints_it_in_every_form(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A law of all commands, declared once (cli/forms.py): the CSV has one width a table, the Markdown is a table."""
+    forms = set(TABLES)
+    assert {name for name in COMMANDS if not forms <= set(options(name))} == PROSE.keys()
+    assert all(set(options(name)) & forms == {JSON} for name in PROSE)
+    for name in sorted(COMMANDS.keys() - FORMS - PROSE.keys()):
+        sweep, mode = Sweep(name, folder, monkeypatch), COMMANDS[name].modes[0]
+        code, rows, _ = sweep.result(f"{mode} --csv")
+        assert sweep.result(f"{mode} --json")[0] == sweep.result(f"{mode} --markdown")[0] == code, name
+        for table in str(rows).split("\n\n"):
+            assert len({len(row) for row in csv.reader(table.splitlines())}) == 1, (name, table)
+        *_, markdown = str(sweep.result(f"{mode} --markdown")[1]).partition("| ")
+        assert markdown.splitlines()[1].startswith("|--"), name
+        assert isinstance(json.loads(str(sweep.result(f"{mode} --json")[1])), dict), name
 
 
 def test_plans_refuse_what_their_kind_has_no_use_for() -> None:

@@ -71,7 +71,7 @@ def test_networks_of_the_zoo(name: str, interval: int) -> None:
     assert f"{name}: 2 images through the pipeline" in said
     assert f"an image every {interval:,} cycles" in said
     assert "blocked: waits for room (none does)" in said
-    assert ("whole map, until its gate is known" in said) == bool(plan.barriers)
+    assert ("full tensor, until its gate is known" in said) == bool(plan.barriers)
 
 
 def test_areas_are_the_cycles_of_the_simulation() -> None:

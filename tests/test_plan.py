@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from conftest import NETWORKS, shared_file
@@ -72,6 +72,23 @@ def test_least_memory_is_least(graph: Graph) -> None:
         assert plan_rows(graph, objective="time", ram_bytes=budget).arena_bytes <= budget
     with pytest.raises(TargetError, match=f"--ram must be at least {memory.arena_bytes} bytes"):
         plan_rows(graph, ram_bytes=memory.arena_bytes - 1)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@given(graphs(), st.booleans())
+def test_no_plan_takes_more_than_layer_by_layer(graph: Graph, resident: bool) -> None:
+    # Rows are pushed once: layers that all read the image must stream together.
+    assume(resident or len(graph.consumers[graph.input_nodes[0].name]) == 1)
+    assert plan_rows(graph, resident=resident).arena_bytes <= plan_layerwise(graph).arena_bytes
+
+
+@pytest.mark.parametrize("resident", [False, True])
+def test_bytes_that_align_nothing_are_not_in_the_arena(resident: bool) -> None:
+    b = Builder(np.random.default_rng(1))
+    at = b.add(conv(10, (5, 5), (2, 2)), b.add(Input(), shape=Shape(4, 4, 1)))
+    graph = b.graph(at)
+    # An image of 4 x 4, a map of 2 x 2 x 10, and a window of 5 x 5 in 16 bits, whose last two bytes end the arena.
+    assert plan_rows(graph, resident=resident).arena_bytes == plan_layerwise(graph).arena_bytes == 16 + 40 + 50
 
 
 @settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))

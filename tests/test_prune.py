@@ -97,7 +97,7 @@ def test_what_is_refused() -> None:
     with pytest.raises(GraphError, match="must have layers of more than 100000000 weights"):
         prunable_layers(GRAPH, 10**8)
     made = quantize_with(GRAPH, random_inputs(GRAPH, 1))
-    with pytest.raises(GraphError, match="weights must be real numbers to be changed, got i8"):
+    with pytest.raises(GraphError, match="weights must be float32 to be changed, got i8"):
         prunable_layers(made)
 
 
@@ -142,7 +142,7 @@ def run(*words: str) -> str:
 
 def test_the_command(tmp_path: Path) -> None:
     model, out = "microbotnet:width=0.25,seed=1", tmp_path / "small.rlt"
-    record = json.loads(run(model, "--sparsity", "0.6", "--bits", "4", "-o", str(out), "--json"))
+    record = json.loads(run(model, "--sparsity", "0.6", "--index-bits", "4", "-o", str(out), "--json"))
     made = load(out)
     layers = prunable_layers(made)
     assert all(len(np.unique(made.params[f"{name}.weight"])) <= 17 for name in layers)
@@ -166,8 +166,8 @@ def test_the_command(tmp_path: Path) -> None:
     [
         (["microbotnet"], "must have weights to be compressed, got none"),
         (["microbotnet:seed=1", "--sparsity", "1.5"], "sparsity must be at least 0 and below 1, got 1.5"),
-        (["microbotnet:seed=1", "--bits", "12"], "bits must be 1 to 8, got 12"),
-        (["microbotnet:seed=1", "--evaluate", "random"], "must have pictures with labels"),
+        (["microbotnet:seed=1", "--index-bits", "12"], "bits must be 1 to 8, got 12"),
+        (["microbotnet:seed=1", "--data", "random"], "must have pictures with labels"),
     ],
 )
 def test_what_the_command_refuses(words: list[str], message: str) -> None:

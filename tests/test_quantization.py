@@ -118,7 +118,7 @@ def test_the_command_writes_a_network(cifar: str, tmp_path: Path) -> None:
 
 
 def test_the_command_measures(cifar: str) -> None:
-    record = run(SEEDED, "--data", cifar, "--limit", "4", "--evaluate", "--layers", "--correct-bias")
+    record = run(SEEDED, "--data", cifar, "--limit", "4", "--evaluate", "--layer-errors", "--correct-bias")
     assert 0 <= record["top1"] <= 1
     assert 0 <= record["float_top1"] <= 1
     assert {layer["node"] for layer in record["layers"]} >= {"stem.conv", "head.logits"}
@@ -133,7 +133,7 @@ def test_noise_needs_no_data() -> None:
 def test_few_bits(bits: str, tmp_path: Path) -> None:
     out = tmp_path / "net.rlt"
     for more in (["--limit", "1"], ["--float"]):
-        record = run(SEEDED, "--data", "random", "--bits", bits, "-o", str(out), *more)
+        record = run(SEEDED, "--data", "random", "--weight-bits", bits, "-o", str(out), *more)
         made = open_model(out).graph
         assert made.weight_bytes == record["weight_bytes"]
         assert record["few_bits"]["tensors"] == census(made).tensors > 10
@@ -147,20 +147,21 @@ def test_few_bits(bits: str, tmp_path: Path) -> None:
         (["microbotnet", "--data", "random"], "must have weights to run"),
         ([SEEDED, "--data", "nowhere"], "--data must be cifar10, cifar100 or a folder of pictures, got nothing"),
         ([SEEDED, "--data", "random", "--evaluate"], "--evaluate and --compare must have pictures with labels"),
-        ([SEEDED, "--data", "random", "--bits", "4"], "--bits must be one of 8, ternary, binary"),
+        ([SEEDED, "--data", "random", "--weight-bits", "4"], "--weight-bits must be one of 8, ternary, binary"),
         (
-            [SEEDED, "--data", "random", "--bits", "ternary", "--compare"],
-            "--compare must come with --bits 8, got ternary",
+            [SEEDED, "--data", "random", "--weight-bits", "ternary", "--compare"],
+            "--compare must come with --weight-bits 8, got ternary",
         ),
-        ([SEEDED, "--data", "random", "--float"], "--float must come with --bits ternary or binary, got 8"),
+        ([SEEDED, "--data", "random", "--float"], "--float must come with --weight-bits ternary or binary, got 8"),
         ([SEEDED, "--data", "random", "--rounding", "up"], "--rounding must be one of shift, fixed_point, got 'up'"),
         ([SEEDED, "--data", "random", "--calibration", "x"], "--calibration must be one of minmax, percentile, mse"),
         (
-            [SEEDED, "--data", "random", "--compare", "--layers"],
-            "--layers must come with --bits 8 or --bits ternary or --bits binary, got --compare",
+            [SEEDED, "--data", "random", "--compare", "--layer-errors"],
+            "--layer-errors must come with --weight-bits 8 or --weight-bits ternary or --weight-bits binary, got "
+            "--compare",
         ),
         (["CLASSES", "--data", "CIFAR", "--evaluate"], "must have 10 classes as cifar10 has, got 7"),
-        (["QUANTIZED", "--data", "random"], "input: must be of real numbers to be quantised, got i8"),
+        (["QUANTIZED", "--data", "random"], "input: must be float32 to be quantised, got i8"),
     ],
 )
 def test_what_is_refused(arguments: list[str], message: str, cifar: str, tmp_path: Path) -> None:

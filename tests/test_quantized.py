@@ -217,7 +217,7 @@ def test_what_cannot_be_trained_so(trained: Graph, tmp_path: Path) -> None:
     with pytest.raises(GraphError, match="tiny: must have trained weights to learn to be quantised"):
         train(network(), pictures(), pictures(9, 1), aware(), tmp_path / "a", ONE)
     train(trained, pictures(), pictures(9, 1), aware(epochs=1), tmp_path / "b", ONE)
-    with pytest.raises(GraphError, match="must be of real numbers to be quantised, got i8"):
+    with pytest.raises(GraphError, match="must be float32 to be quantised, got i8"):
         train(load(tmp_path / "b" / "last.rlt"), pictures(), pictures(9, 1), aware(), tmp_path / "c", ONE)
     for more, message in (
         ("[ternary]\n", "ternary: must come without prune and quantize"),

@@ -379,6 +379,8 @@ KNOWN = {
     "data/images.py": "np.load and Image.open of what the door has opened",
     "bench/machine.py": "the kernel's own files, by fixed names",
     "runtime/oracles.py": "the null device, to write to",
+    "runtime/emulator/firmware.py": "C, out of Rillet's own package",
+    "runtime/emulator/on_qemu.py": "images and answers in our own folder, for the emulator that we start",
     "bench/peers/worker.py": "images that our own process wrote, and the kernel's own files",
     "simulation/pipeline.py": "C, out of Rillet's own package",
     "targets/host.py": "the kernel's own files, by fixed names",

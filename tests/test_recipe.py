@@ -88,7 +88,7 @@ def test_twins_differ_in_their_layers_alone() -> None:
         (("epochs = 3", "epochs = 0"), "x: run: epochs: must be a whole number from 1 to 100000, got 0"),
         (("epochs = 3", "epochs = 3.5"), "x: run: epochs: must be a whole number from 1 to 100000, got 3.5"),
         (("epochs = 3", "epochs = true"), "got True"),
-        (("epochs = 3", "epochs = 3\nepochs = 4"), "epochs must be said once"),
+        (("epochs = 3", "epochs = 3\nepochs = 4"), "epochs must be given once"),
         (('"sgd"', '"adam"'), "x: optimizer: name: must be one of sgd, rmsprop, adamw; got 'adam'"),
         (('"sgd"', '"sgd"\nalpha = 0.9'), "x: optimizer: alpha must come with rmsprop"),
         (('"sgd"', '"sgd"\nnesterov = true'), "nesterov must come with momentum"),

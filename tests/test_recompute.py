@@ -66,7 +66,7 @@ def slowly(graph: Graph, target: Node, tile: tuple[int, int]) -> tuple[int, int,
 
 
 def needs_whole(graph: Graph, target: Node) -> bool:
-    """True where a layer at or before the target has a window over a whole map of several pixels."""
+    """True where a layer at or before the target has a window over a full tensor of several pixels."""
     before = {target.name}
     for node in reversed(graph.nodes):
         if node.name in before:
@@ -81,7 +81,7 @@ def needs_whole(graph: Graph, target: Node) -> bool:
 def compare(graph: Graph, target: Node, tile: tuple[int, int]) -> None:
     whole = (target.shape.height, target.shape.width)
     if tile != whole and needs_whole(graph, target):
-        with pytest.raises(GraphError, match="whole map"):
+        with pytest.raises(GraphError, match="full tensor"):
             recompute(graph, target.name, tile)
         return
     found = recompute(graph, target.name, tile)

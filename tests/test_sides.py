@@ -53,7 +53,7 @@ def goal() -> Graph:
 
 
 def test_a_chip_that_lacks_memory_for_the_wide_sides() -> None:
-    """The ZC706 lacks 3,713 bytes even for the least rings; with narrow sides it has a plan, measured as planned."""
+    """The ZC706 lacks 3,713 bytes even for the least rings; with bottleneck buffering it has a plan, as measured."""
     chip = chips.load("zc706")
     with pytest.raises(TargetError, match="memory must be at least"):
         plan_pixels(goal(), chip=chip)

@@ -17,7 +17,7 @@ from rillet.ir.ops import Activate, Activation, Input, Pool, PoolKind, Window
 from rillet.ir.types import Shape, TensorType
 
 RUNS = (
-    *("show", "count", "count --by layer", "count --convention keras", "count --ternary", "explain", "compare"),
+    *("show", "count", "count --by layer", "count --convention keras", "count --signs", "explain", "compare"),
     *("plan --resident", "plan --target portable --resident", "draw", "draw --format mermaid", "draw --front"),
     *("energy", "energy --schedule systolic", "systolic", "fit --all", "fit --bits 8 --target m0plus_16k"),
     *("cost --target zcu102 --target gemmini_16x16 --target nano33ble", "draw --cost systolic"),

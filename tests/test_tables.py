@@ -53,7 +53,7 @@ def grids() -> list[tuple[str, Grid]]:
     compared = quantization.comparison([Compared("fixed_point", "percentile", 0.71, 1.23, 3_400_000, 3_500_000)])
     found.append(("quantize --compare", Grid(compared.columns, compared.rows)))
     layers = quantization.layers([LayerError("block13.depthwise", 31.2, 12.3)])
-    found.append(("quantize --layers", Grid(layers.columns, layers.rows)))
+    found.append(("quantize --layer-errors", Grid(layers.columns, layers.rows)))
     return found
 
 

@@ -233,7 +233,7 @@ def test_the_command(tmp_path: Path) -> None:
     )
     assert "MLPerf Tiny v1.1" in printed("nano33ble", "--csv")
     found = json.loads(printed("nano33ble", "--json"))
-    assert (found["kind"], found["core"]) == ("board", "Cortex-M4F")
+    assert (found["kind"], found["core"]) == ("board", "cortex-m4")
     assert found["numbers"]["cycles_per_mac"]["low"] == 2.13
     path = tmp_path / "mine.toml"
     path.write_text(printed("systolic_64x64", "--toml"))

@@ -42,7 +42,7 @@ def test_the_smallest_memory_that_holds_it() -> None:
     [
         (HEAD + f"int8_mul = {ENTRY}", "t.toml: key must be a known one, got 'int8_mul'; did you mean int8_mult?"),
         ('name = "T"\nsource = "nobody"', "t.toml: must say node_nm"),
-        (HEAD + f"int8_add = {ENTRY}\nint8_add = {ENTRY}", "int8_add must be said once"),
+        (HEAD + f"int8_add = {ENTRY}\nint8_add = {ENTRY}", "int8_add must be given once"),
         (HEAD + f"int8_add = {ENTRY.replace('0.1', '-0.1')}", "t.toml: int8_add: low: must be a number above 0"),
         (HEAD + f"int8_add = {ENTRY.replace('0.1', '0.25')}", "pj must lie within low and high, got 0.25, 0.2, 0.3"),
         (HEAD + f"int8_add = {ENTRY.replace('0.3', 'nan')}", "int8_add: high: must be a number"),

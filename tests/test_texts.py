@@ -1,6 +1,7 @@
 """The text of emitted programs: goldens of each kind, and what strict compilers say to them."""
 
 import platform
+import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ from graphs import Builder, conv
 from rillet import __version__
 from rillet.backends.c.emit import emit
 from rillet.backends.c.flags import machine_flags
+from rillet.backends.c.words import WORD_MACROS, declare_numbers, define_numbers, in_words
 from rillet.ir.graph import Graph
 from rillet.ir.ops import Add, Input, Pool, PoolKind, Window
 from rillet.ir.types import DType, Shape
@@ -58,6 +60,43 @@ def test_schedule_texts_of_other_kinds(kind: str, golden) -> None:
     golden(f"{kind}_net.c", files["net.c"].replace(f"Rillet {__version__}", "Rillet VERSION"))
     if kind == "threads":
         golden("threads_net.h", files["net.h"].replace(f"Rillet {__version__}", "Rillet VERSION"))
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int16, np.uint16, np.int32, np.float32])
+@pytest.mark.parametrize("count", [1, 256, 257, 1000])
+def test_numbers_of_64_bits_are_the_array(dtype: type, count: int) -> None:
+    """In either order of bytes, out of the text alone."""
+    array = np.frombuffer(np.random.default_rng(0).bytes(count * np.dtype(dtype).itemsize), dtype)
+    text = define_numbers("x", array)
+    if not in_words(array):
+        assert "{{" not in text
+        return
+    size = array.itemsize
+    assert len(re.findall(rf"^[VW]{size}\(", text, re.M)) == len(text.splitlines()) - 2
+    words = [int(digits, 16) for line in re.findall(r"\(([0-9a-f,]+)\)", text) for digits in line.split(",")]
+    made = np.array(words, "<u8").tobytes()
+    assert made[: array.nbytes] == array.astype(array.dtype.newbyteorder("<")).tobytes()
+    assert not any(made[array.nbytes :]) and len(made) - array.nbytes < 8
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.int16, np.float32])
+def test_numbers_are_the_array_where_the_first_byte_is_the_most_significant(dtype: type, tmp_path: Path) -> None:
+    """Such a machine keeps a number's bytes in the other order: here they are turned round."""
+    array = np.frombuffer(np.random.default_rng(0).bytes(800), dtype)
+    (tmp_path / "x.c").write_text(
+        "#include <stdint.h>\n#include <stdio.h>\n#undef __BYTE_ORDER__\n#define __BYTE_ORDER__ 0\n"
+        f"{WORD_MACROS}{declare_numbers('x', array)}\n{define_numbers('x', array)}\n"
+        "int main(void) { return fwrite(&x_data, sizeof x_data, 1, stdout) != 1; }\n"
+    )
+    subprocess.run(["gcc", *STRICT, "-o", "x", "x.c"], cwd=tmp_path, check=True)
+    made = subprocess.run(["./x"], cwd=tmp_path, capture_output=True, check=True).stdout
+    assert np.frombuffer(made, "<u8").astype(">u8").tobytes() == array.astype(array.dtype.newbyteorder(">")).tobytes()
+
+
+def test_weights_of_a_board_take_little_text() -> None:
+    """Random bytes, which no shorter digits help."""
+    array = np.random.default_rng(0).integers(-128, 128, 100_000).astype(np.int8)
+    assert len(define_numbers("x", array)) < 2.25 * array.nbytes
 
 
 STRICT = ("-Wall", "-Wextra", "-Wconversion", "-Wsign-conversion", "-Wcast-align=strict", "-Werror")

@@ -30,7 +30,7 @@ from test_plan import residual
 
 
 def agree(graph: Graph, got: list[np.ndarray], image: np.ndarray) -> None:
-    """Outputs are the reference's: the same bytes, or for real numbers nearly so."""
+    """Outputs are the reference's: the same bytes, or for float32 nearly so."""
     for want, have in zip(reference.outputs(graph, image), got, strict=True):
         if want.dtype.kind == "f":
             scale = max(float(np.abs(value).max()) for value in reference.run(graph, image).values())
@@ -146,7 +146,7 @@ REFUSALS = {
     "must have a clamp or nothing behind it": lambda: one(conv(2, activation=Activation.HARD_SWISH)),
     "no sign of i8 here": lambda: one(Activate(Activation.SIGN)),
     "padding of a pool": lambda: one(Pool(PoolKind.MAX, Window((3, 3), padding=(2, 0, 2, 0)))),
-    "mean must be over the whole map": lambda: one(Pool(PoolKind.MEAN, Window((3, 3)))),
+    "mean must be over all pixels": lambda: one(Pool(PoolKind.MEAN, Window((3, 3)))),
 }
 
 

@@ -60,7 +60,7 @@ NETS: dict[str, Callable[[], Graph]] = {
     "float": lambda: dequantize(load(shared_file(NETWORKS["vww"]))),
     "excited": lambda: fold(open_model("mobilenet_v3_small:width=0.35,resolution=64,classes=10,seed=1").graph),
 }
-"""A depthwise-separable one, one with gathered windows and additions, one of real numbers, one with branches."""
+"""A depthwise-separable one, one with gathered windows and additions, one of float32 values, one with branches."""
 
 
 # Each network on one number of threads in the fast suite, on both in the slow one.

@@ -1,4 +1,4 @@
-"""Rillet: convolutional networks as streams."""
+"""Rillet: convolutional networks as streams of rows and pixels, compiled to C or planned as pipelines on chips."""
 
 import sys
 from types import ModuleType
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from rillet.api.changes import dequantize as dequantize
     from rillet.api.changes import fold as fold
     from rillet.api.changes import fuse as fuse
+    from rillet.api.changes import live as live
     from rillet.api.changes import quantize as quantize
     from rillet.api.changes import resize as resize
     from rillet.api.machines import target as target
@@ -55,7 +56,7 @@ if TYPE_CHECKING:
 _NAMES = {
     **dict.fromkeys(("evaluate", "train"), "api.accuracy"),
     **dict.fromkeys(("compare", "cost", "count", "energy", "explain", "fit", "systolic"), "api.analysis"),
-    **dict.fromkeys(("compress", "dequantize", "fold", "fuse", "quantize", "resize"), "api.changes"),
+    **dict.fromkeys(("compress", "dequantize", "fold", "fuse", "live", "quantize", "resize"), "api.changes"),
     **dict.fromkeys(("target", "targets"), "api.machines"),
     **dict.fromkeys(("from_torch", "load", "models", "reference", "save", "to_torch"), "api.networks"),
     **dict.fromkeys(("Emitted", "Simulated", "Svg", "draw", "emit", "plan", "simulate"), "api.plans"),

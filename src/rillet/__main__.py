@@ -1,4 +1,4 @@
-"""`rillet` and `python -m rillet`: the way in, which imports next to nothing before Ctrl-C has its meaning."""
+"""Entry point of `rillet` and `python -m rillet`, which handles Ctrl-C before it imports the rest."""
 
 import os
 import signal
@@ -8,7 +8,7 @@ from typing import NoReturn
 
 def main() -> NoReturn:
     """Runs the command line; Ctrl-C ends it with exit code 130 and without a traceback, while it is imported too."""
-    # Whoever started us may have said that it is ignored.
+    # The parent process may have set it to be ignored.
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _leave)
     from rillet.cli import main as run

@@ -1,4 +1,4 @@
-"""The exceptions that people see: one sentence each, beginning with the file, node or key it is about."""
+"""The public exceptions; each message is one sentence that begins with the file, node or key at fault."""
 
 
 class RilletError(Exception):

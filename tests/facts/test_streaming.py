@@ -61,10 +61,10 @@ def test_multipliers_at_an_interval(interval: int, multipliers: int, by_ceiling:
 
 def test_the_count_of_the_table_is_that_of_multipliers_with_one_weight_each() -> None:
     """Totals of the impossible goal: 6,112,128 at 49 cycles, 2,734,080 at a quarter of the rate."""
-    assert plan(49).owned_multipliers == 6_112_128
-    assert plan(196).owned_multipliers == 2_734_080
+    assert plan(49).unshared_multipliers == 6_112_128
+    assert plan(196).unshared_multipliers == 2_734_080
     assert plan(49).multipliers * 49 == 299_494_272
-    assert plan(50_176).weights == 2_189_760 == plan(50_176).owned_multipliers
+    assert plan(50_176).weights == 2_189_760 == plan(50_176).unshared_multipliers
 
 
 @pytest.mark.parametrize("interval", [12_544, 50_176, 802_816])

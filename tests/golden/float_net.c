@@ -1,6 +1,6 @@
 /* random, planned as rows: 2 segments.
 
-   Each stage makes a few pixels as soon as the window that they need is there, then lets its readers run.
+   Each stage computes a few pixels as soon as the pixels under their windows have arrived, then runs its readers.
    Segments follow one another; only whole maps pass between them. */
 /* Written by Rillet VERSION, planned as rows. SHA-256 of graph and weights:
    ef815eb8ab44aad691536ebe4c16911dae54d03cc420a55bb27e82dd7a6a3f5c. */
@@ -15,11 +15,12 @@
 #include <string.h>
 
 #ifdef NET_TRACE
-/* One whole map for each value, filled as its pixels are made. */
-uint8_t *net_trace[6];
+uint8_t **net_trace(net_context *net) { return net->trace; }
+/* Fills the whole map of a value as its pixels are made. */
 #define SEEN(index, at, from, n, bytes) \
-  for (int32_t seen = 0; seen < n; seen++) \
-    memcpy(net_trace[index] + ((from) + seen) * (bytes), at(self, (from) + seen), (bytes))
+  if (self->trace[index]) \
+    for (int32_t seen = 0; seen < n; seen++) \
+      memcpy(self->trace[index] + ((from) + seen) * (bytes), at(self, (from) + seen), (bytes))
 #else
 #define SEEN(index, at, from, n, bytes) (void)0
 #endif

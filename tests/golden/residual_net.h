@@ -16,46 +16,62 @@ extern "C" {
 /* The arena holds all activations. */
 #define NET_ARENA_BYTES 180
 #define NET_ARENA_ALIGN 4
-/* Defines one. */
+/* Defines a static arena. */
 #define NET_ARENA(name) static uint8_t name[NET_ARENA_BYTES] __attribute__((aligned(NET_ARENA_ALIGN)))
 
 typedef int8_t net_input_t;
 typedef int8_t net_output_t;
 
-/* A real number is (stored - ZERO_POINT) * SCALE. */
+/* Dequantised: (stored - ZERO_POINT) * SCALE. */
 #define NET_INPUT_SCALE 0.11212789f
 #define NET_INPUT_ZERO_POINT (23)
 #define NET_OUTPUT_SCALE 0.046625968f
 #define NET_OUTPUT_ZERO_POINT (-19)
 
-/* One run of the net: any number of them may go on side by side. The fields are the net's own. */
+#ifdef NET_TRACE
+/* Compiled so, wherever this is included, the program copies every value that it makes:
+   1 n1: 6x6x2, 72 bytes
+   2 n2: 6x6x2, 72 bytes
+   3 n3: 6x6x2, 72 bytes
+   4 n4: 6x6x2, 72 bytes
+*/
+#define NET_VALUES 5
+#endif
+/* State of one inference; contexts are independent of each other. The fields are private. */
 typedef struct {
   uint8_t *arena;
-  struct { /* pixels of each value that have been made */
+  struct { /* pixels of each value computed so far */
     int32_t of_n0;
     int32_t of_n1;
     int32_t of_n2;
     int32_t of_n3;
     int32_t of_n4;
   } made;
+#ifdef NET_TRACE
+  uint8_t *trace[NET_VALUES]; /* whole maps of the caller's; those that are 0 are not filled */
+#endif
 } net_context;
 
-/* The sizes of both, for callers that cannot read this. */
+/* sizeof(net_context) and NET_ARENA_BYTES, for callers in other languages. */
 extern const int32_t net_context_bytes, net_arena_bytes;
 
-/* Begins a context's life, in an arena that no other context has: NET_ARENA_BYTES bytes aligned to
-   NET_ARENA_ALIGN. Where net.c was compiled with NET_STATIC_ARENA, 0 means the one that it then has. */
+/* Initialises a context with an arena of its own: NET_ARENA_BYTES bytes aligned to
+   NET_ARENA_ALIGN. With net.c compiled under NET_STATIC_ARENA, 0 selects its static arena. */
 void net_init(net_context *net, void *arena);
-/* Begins an image. */
+/* Resets the stream; call before row 0. */
 void net_start(net_context *net);
 /* Takes the next row of the image, NET_INPUT_WIDTH x NET_INPUT_CHANNELS values; the last completes it. */
 void net_push_row(net_context *net, const net_input_t *row);
-/* The result, NET_OUTPUT_SIZE values, from the last row of an image to the first of the next. */
+/* NET_OUTPUT_SIZE values, valid after an image's last net_push_row() until the next one. */
 const net_output_t *net_output(const net_context *net);
-/* All of the above but net_init, for one image in memory. */
+/* Runs one image in memory: net_start and every row. */
 void net_run(net_context *net, const net_input_t *image, net_output_t *output);
 /* The context's arena. */
 uint8_t *net_arena(const net_context *net);
+#ifdef NET_TRACE
+/* Destinations of the full tensors of all values, NET_VALUES of them; null after net_init. */
+uint8_t **net_trace(net_context *net);
+#endif
 
 #ifdef __cplusplus
 }

@@ -1,6 +1,6 @@
 /* random, planned as rows: 1 segments.
 
-   Each stage makes a few pixels as soon as the window that they need is there, then lets its readers run.
+   Each stage computes a few pixels as soon as the pixels under their windows have arrived, then runs its readers.
    Segments follow one another; only whole maps pass between them. */
 /* Written by Rillet VERSION, planned as rows. SHA-256 of graph and weights:
    e52484675f7ebeb397bb411f4e47c779912a7fdeec8a07eb356f714fdb105122. */
@@ -13,11 +13,12 @@
 #include <string.h>
 
 #ifdef NET_TRACE
-/* One whole map for each value, filled as its pixels are made. */
-uint8_t *net_trace[3];
+uint8_t **net_trace(net_context *net) { return net->trace; }
+/* Fills the whole map of a value as its pixels are made. */
 #define SEEN(index, at, from, n, bytes) \
-  for (int32_t seen = 0; seen < n; seen++) \
-    memcpy(net_trace[index] + ((from) + seen) * (bytes), at(self, (from) + seen), (bytes))
+  if (self->trace[index]) \
+    for (int32_t seen = 0; seen < n; seen++) \
+      memcpy(self->trace[index] + ((from) + seen) * (bytes), at(self, (from) + seen), (bytes))
 #else
 #define SEEN(index, at, from, n, bytes) (void)0
 #endif

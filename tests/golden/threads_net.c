@@ -1,6 +1,6 @@
 /* random, planned as rows: 3 segments.
 
-   Each stage makes whole rows as soon as the window that they need is there, then lets its readers run.
+   Each stage computes whole rows as soon as the pixels under their windows have arrived, then runs its readers.
    Segments follow one another; only whole maps pass between them. */
 /* Written by Rillet VERSION, planned as rows for avx2. SHA-256 of graph and weights:
    4e7f0fc81ca92d59c82a35925edc978e38f513df60df29ac0fff213bc6cb556f. */
@@ -21,19 +21,19 @@
 #include <string.h>
 
 #ifdef NET_TRACE
-/* One whole map for each value, filled as its pixels are made. */
-uint8_t *net_trace[6];
+uint8_t **net_trace(net_context *net) { return net->trace; }
+/* Fills the whole map of a value as its pixels are made. */
 #define SEEN(index, at, from, n, bytes) \
   rillet_did(&self->place), rillet_together(&self->place); \
-  if (self->place.part == 0) \
+  if (self->place.part == 0 && self->net->trace[index]) \
     for (int32_t seen = 0; seen < n; seen++) \
-    memcpy(net_trace[index] + ((from) + seen) * (bytes), at(self, (from) + seen), (bytes)); \
+      memcpy(self->net->trace[index] + ((from) + seen) * (bytes), at(self, (from) + seen), (bytes)); \
   rillet_did(&self->place), rillet_together(&self->place)
-/* The same for bytes that are kept with their first bit flipped. */
+/* The same for values stored with the sign bit flipped. */
 #define SEEN_FLIPPED(index, at, from, n, bytes) \
   rillet_did(&self->place), rillet_together(&self->place); \
-  if (self->place.part == 0) \
-    rillet_flip(at(self, from), net_trace[index] + (from) * (bytes), n * (bytes)); \
+  if (self->place.part == 0 && self->net->trace[index]) \
+    rillet_flip(at(self, from), self->net->trace[index] + (from) * (bytes), n * (bytes)); \
   rillet_did(&self->place), rillet_together(&self->place)
 #else
 #define SEEN(index, at, from, n, bytes) (void)0
@@ -170,8 +170,11 @@ static void run_n2(net_thread *const self)
         }
         rillet_byte *const out = at_n2(self, self->made.of_n2) + y * 32;
         {
-          rillet_byte_depthwise_3x3_s1_d1_4x1_1_6(rows, (0 * 1 - 1) * 4 + 0, 4, net_n2_weights + 0 * 12, 0, out + 0 * 4 + 0, 4, 4, outside, &channels);
-          rillet_byte_depthwise_3x3_s1_d1_4x1_0_5(rows, (4 * 1 - 1) * 4 + 0, 4, net_n2_weights + 0 * 12, 0, out + 4 * 4 + 0, 4, 4, outside, &channels);
+          rillet_weights weights[3];
+          for (int32_t i = 0; i < 3; i++)
+            weights[i] = rillet_weights_load(net_n2_weights + 0 * 12 + i * 4 * RILLET_LANES);
+          rillet_byte_depthwise_3x3_s1_d1_4x1_1_6(rows, (0 * 1 - 1) * 4 + 0, 4, weights, 0, out + 0 * 4 + 0, 4, 4, outside, &channels);
+          rillet_byte_depthwise_3x3_s1_d1_4x1_0_5(rows, (4 * 1 - 1) * 4 + 0, 4, weights, 0, out + 4 * 4 + 0, 4, 4, outside, &channels);
         }
       }
     }
@@ -289,7 +292,7 @@ static void finish(net_thread *const self)
   rillet_flip(at_n5(self, 0), at_n5(self, 0), 5);
 }
 
-/* Begins an image. */
+/* Resets the stream; call before row 0. */
 static void begin(net_thread *const self)
 {
   memset(&self->made, 0, sizeof self->made);

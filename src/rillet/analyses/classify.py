@@ -1,12 +1,13 @@
-"""A network's outputs as what they are: classes with probabilities where it is a classifier, else numbers."""
+"""Interpretation of a network's outputs: classes with probabilities for a classifier, else numbers."""
 
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from rillet.ir.facts import is_requantization, is_softmax
 from rillet.ir.graph import Array, Graph, Node
-from rillet.ir.ops import Activation, Requantize, Softmax
+from rillet.ir.ops import Activation
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +30,7 @@ class Value:
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """An output in real numbers: a quantised one's stored values less the zero point, times the scale."""
+    """An output in float32: a quantised one's stored values less the zero point, times the scale."""
 
     name: str
     shape: tuple[int, int, int]
@@ -61,7 +62,7 @@ def classify(graph: Graph, output: Array, count: int = 5) -> list[Class]:
     """
     node = graph.by_name[graph.outputs[0]]
     real = _real(node, output)
-    if not isinstance(_made_by(graph, node.name).op, Softmax):
+    if not is_softmax(_made_by(graph, node.name).op):
         powers = np.exp(real - real.max())
         real = powers / powers.sum()
     labels = _labels(graph, node)
@@ -102,6 +103,6 @@ def _labels(graph: Graph, node: Node) -> tuple[str, ...]:
 def _made_by(graph: Graph, name: str) -> Node:
     """The node that makes an output's values; one that only rescales them is not it."""
     node = graph.by_name[name]
-    while isinstance(node.op, Requantize):
+    while is_requantization(node.op):
         node = graph.by_name[node.inputs[0]]
     return node

@@ -1,4 +1,4 @@
-"""The size of a network: dense, packed at the bits of its element types, and coded by Huffman's codes.
+"""The size of a network: dense, packed at the bits of its element types, and Huffman-coded.
 
 What deep compression (Han et al. 2015, arXiv:1510.00149) calls coding: a tensor of few values is a codebook and the
 places in it; where most are zero, the zeros before each other value are counted. The coder really codes: `decode`

@@ -8,13 +8,13 @@ have integers alone: 8 bits of values and weights (a chip fewer, for a network w
 - A chip that streams runs the pixel plan with the least interval within its multipliers and memory. It fits where
   there is one: no weight is ever loaded again.
 - A board runs the row plan with the least arena; its cycles are MACs x published cycles a MAC, with their band. It fits
-  where RAM and flash hold all. What is published are cycles of 8-bit kernels: nothing is said of the time of floats.
+  where RAM and flash hold all. What is published are cycles of 8-bit kernels: float32 times are not estimated.
 
 A multiply-accumulate is two operations.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cached_property
 
@@ -24,8 +24,8 @@ from rillet.analyses.mcu import judge, least_plan
 from rillet.analyses.memory import precision, stored_at, value_bits
 from rillet.analyses.systolic import Systolic, systolic
 from rillet.errors import TargetError, Unsupported
+from rillet.ir.facts import has_weights
 from rillet.ir.graph import Graph
-from rillet.ir.ops import Conv
 from rillet.ir.types import DType
 from rillet.plan.pipeline.entry import plan_pixels
 from rillet.plan.pipeline.plan import PixelPlan
@@ -46,6 +46,9 @@ KINDS = (Kind.ARRAY, Kind.CHIP, Kind.BOARD)
 """What a network can be costed on, as classes and as kinds: a host's time is measured (bench), not modelled."""
 
 
+_FLOOR = "a floor: a board's instructions are not counted, of which no table prints the energy"
+
+
 class MachineKind(StrEnum):
     """What a machine is."""
 
@@ -64,18 +67,18 @@ class Cost:
     machine: str
     kind: MachineKind
     precision: str
-    """What values and weights are here, such as `int8`."""
+    """Element type of activations and weights on this machine, such as `int8`."""
     own_precision: str
-    """What they are in the network by itself."""
+    """Element type in the network itself."""
     macs: int
     params: int
     weight_bytes: int
     """Weights and biases; on a board all of flash, code among it."""
     activation_bytes: int | None
-    """Whole maps on an array, rings on a chip, RAM on a board."""
+    """Full tensors on an array, rings on a chip, RAM on a board."""
     fits: bool
     misses: tuple[str, ...]
-    """Why it does not fit, a sentence each."""
+    """Reasons why it does not fit, a sentence each."""
     cycles: int | None
     """Of one image: in a pipeline, from one to the next."""
     low_cycles: int | None
@@ -106,7 +109,7 @@ class CostTable(Record):
 
     model: str
     fps: float
-    """Images a second that were asked for."""
+    """Images per second that are required."""
     node: str
     targets: tuple[Cost, ...]
     machines: tuple[Machine, ...]
@@ -161,7 +164,7 @@ class Costs:
 
     @cached_property
     def stored(self) -> Graph:
-        """The network as a board stores it."""
+        """The network at the precision that a board stores."""
         return stored_at(self.graph, self.bits)
 
     @cached_property
@@ -294,7 +297,7 @@ def _stream_energy(graph: Graph, plan: RowPlan, technology: Technology) -> Energ
     few = {
         node.name: node.op.weights.bits
         for node in plan.graph.nodes
-        if isinstance(node.op, Conv) and node.op.weights in (DType.TERNARY, DType.BINARY)
+        if has_weights(node.op) and node.op.weights in (DType.TERNARY, DType.BINARY)
     }
     word = "fp32" if value_bits(plan.graph) == 32 else BITS
     return energy(
@@ -326,7 +329,8 @@ def energy_on(graph: Graph, machine: Machine | None, technology: Technology) -> 
             plan = plan_pixels(without_weights(graph), chip=machine)
             return energy(plan.graph, technology, schedule=Schedule.STREAM, plan=plan)
         case Board() | None:
-            return energy(graph, technology, schedule=Schedule.STREAM, plan=least_plan(stored_at(graph, BITS)))
+            found = energy(graph, technology, schedule=Schedule.STREAM, plan=least_plan(stored_at(graph, BITS)))
+            return found if machine is None else replace(found, notes=(*found.notes, _FLOOR))
 
 
 def on_array(graph: Graph, machine: ArrayMachine) -> Systolic:

@@ -7,6 +7,7 @@ from enum import Enum
 from typing import assert_never
 
 from rillet.errors import GraphError
+from rillet.ir.facts import has_weights, is_constant, is_function, is_given, is_input
 from rillet.ir.graph import Graph, Node
 from rillet.ir.ops import (
     Activate,
@@ -125,14 +126,14 @@ def count(graph: Graph, convention: Convention = Convention.MACS, bits: int | No
     """
     if bits is not None and not 1 <= bits <= 32:
         raise GraphError(f"--bits must be 1 to 32, got {bits}")
-    layers = tuple(_layer(graph, node, convention) for node in graph.nodes if not isinstance(node.op, Input))
+    layers = tuple(_layer(graph, node, convention) for node in graph.nodes if not is_input(node.op))
     folded = fold(without_weights(graph))
     weights = sum(layer.weights for layer in layers)
     weight_bytes = _weight_bytes(folded, bits)
     traffic = weight_bytes + sum(
         value_bytes(folded, name, bits)
         for node in folded.nodes
-        if not isinstance(node.op, Input | Constant | Activate)
+        if not (is_given(node.op) or is_function(node.op))
         for name in (node.name, *node.inputs)
     )
     return Count(
@@ -155,7 +156,7 @@ def count(graph: Graph, convention: Convention = Convention.MACS, bits: int | No
 
 
 def _conv_bits(node: Node) -> int:
-    return node.op.weights.bits if isinstance(node.op, Conv) else 0
+    return node.op.weights.bits if has_weights(node.op) else 0
 
 
 def parameters(graph: Graph, node: Node, convention: Convention = Convention.MACS) -> int:
@@ -220,7 +221,7 @@ def _layer(graph: Graph, node: Node, convention: Convention) -> Layer:
         macs=operations(graph, node, convention),
         params=parameters(graph, node, convention),
         weights=weights,
-        activations=node.shape.elements if isinstance(op, Conv) else 0,
+        activations=node.shape.elements if has_weights(op) else 0,
     )
 
 
@@ -228,7 +229,7 @@ def operations(graph: Graph, node: Node, convention: Convention) -> int:
     """Operations of one node for one image under a convention."""
     match convention:
         case Convention.MACS | Convention.SLIM | Convention.KERAS:
-            return node.op.macs(graph.input_shapes(node)[0]) if isinstance(node.op, Conv) else 0
+            return node.op.macs(graph.input_shapes(node)[0]) if has_weights(node.op) else 0
         case Convention.THOP_2020:
             return _thop(graph, node)
         case Convention.PTHFLOPS:
@@ -297,15 +298,15 @@ def _uncounted(graph: Graph, convention: Convention) -> tuple[Uncounted, ...]:
     costs = _PTHFLOPS_ACTIVATIONS if convention is Convention.PTHFLOPS else {}
     for node in graph.nodes:
         op, elements = node.op, node.shape.elements
-        if isinstance(op, Input | Constant):
+        if is_given(op):
             continue
-        if not isinstance(op, Conv) and operations(graph, node, convention) == 0:
+        if not has_weights(op) and operations(graph, node, convention) == 0:
             note(kind(graph, node), elements)
             continue
         activation = getattr(op, "activation", Activation.NONE)
-        if activation is not Activation.NONE and activation not in costs and not isinstance(op, Activate):
+        if activation is not Activation.NONE and activation not in costs and not is_function(op):
             note(f"fused {activation.value}", elements)
-        if isinstance(op, Conv) and op.bias:
+        if has_weights(op) and op.bias:
             dense_only = convention is Convention.PTHFLOPS and op.dense
             if not detailed or dense_only:
                 note("bias", elements)
@@ -339,7 +340,7 @@ def by(counted: Count, key: Callable[[Layer], str]) -> tuple[Layer, ...]:
 
 
 def value_bytes(graph: Graph, name: str, bits: int | None = None) -> int:
-    """Bytes of a whole map, packed, at its own width or at `bits`."""
+    """Bytes of a full tensor, packed, at its own width or at `bits`."""
     value = graph.by_name[name].type
     return (value.shape.elements * (bits or value.dtype.bits) + 7) // 8
 
@@ -358,15 +359,15 @@ def _weight_bytes(folded: Graph, bits: int | None) -> int:
 
 
 def peak_bytes(folded: Graph, bits: int | None = None) -> int:
-    """The most bytes of whole maps alive while one layer runs, as an interpreter that shares nothing needs them."""
+    """The most bytes of full tensors alive while one layer runs, as an interpreter that shares nothing needs them."""
     last_use = {name: i for i, node in enumerate(folded.nodes) for name in node.inputs}
     last_use |= {name: len(folded.nodes) for name in folded.outputs}
     alive: dict[str, int] = {}
     peak = 0
     for i, node in enumerate(folded.nodes):
-        if isinstance(node.op, Constant):
+        if is_constant(node.op):
             continue
-        if isinstance(node.op, Activate) and last_use[node.inputs[0]] == i:
+        if is_function(node.op) and last_use[node.inputs[0]] == i:
             alive.pop(node.inputs[0])  # computed in place
         alive[node.name] = value_bytes(folded, node.name, bits)
         peak = max(peak, sum(alive.values()))

@@ -1,4 +1,4 @@
-"""What an image costs in microjoules: arithmetic, weights and activations under a schedule, each figure with a band.
+"""Energy per image in microjoules: arithmetic, weights and activations under a schedule, each with bounds.
 
 A layer makes its pixels in tiles of a row. For each tile its weights and biases are read once, and for each pixel its
 window once; sums and windows wait in registers, whose energy no table prints. So a layer of w weights reads
@@ -18,8 +18,19 @@ from functools import reduce
 from rillet.analyses.memory import stored_as, value_bits
 from rillet.analyses.systolic import Systolic, systolic
 from rillet.errors import TargetError
+from rillet.ir.facts import (
+    has_activation,
+    has_weights,
+    has_window,
+    is_constant,
+    is_given,
+    is_input,
+    is_pool,
+    is_product,
+    is_sum,
+)
 from rillet.ir.graph import Graph, Node
-from rillet.ir.ops import Add, Constant, Conv, Input, Multiply, Pool, Window
+from rillet.ir.ops import Window
 from rillet.ir.types import Shape
 from rillet.plan.pipeline.plan import PixelPlan
 from rillet.plan.rows.plan import RowPlan
@@ -35,10 +46,10 @@ _RESCALE = "int32_mult"
 
 
 class Schedule(StrEnum):
-    """When each weight is read, and where from."""
+    """How often each weight is read, and from which memory."""
 
     LAYERWISE = "layerwise"
-    """Layer by layer: weights from DRAM into a buffer, once an image; whole maps between the layers."""
+    """Layer by layer: weights from DRAM into a buffer, once an image; full tensors between the layers."""
     STREAM = "stream"
     """Under a row or pixel plan: weights stay in their memory on the chip, activations in rings."""
     SYSTOLIC = "systolic"
@@ -69,8 +80,8 @@ def traffic_of(made: Systolic) -> dict[str, Traffic]:
 
 
 def traffic_under(graph: Graph, schedule: str, array: int | None = None) -> dict[str, Traffic] | None:
-    """What `energy` needs for a schedule: the traffic on an array of `array` x `array` elements (64 if not said) under
-    `systolic`, else None; raises TargetError where a size is said for another schedule.
+    """What `energy` needs for a schedule: the traffic on an array of `array` x `array` elements (64 by default) under
+    `systolic`, else None; raises TargetError where a size is given for another schedule.
     """
     if schedule == Schedule.SYSTOLIC:
         side = 64 if array is None else array
@@ -210,7 +221,7 @@ class _Ledger:
         self.technology, self.operand, self.accumulator = technology, operand, accumulator
         self.width, self.sum_width = _width(operand), _width(accumulator)
         self.graph = stored_as(fold(without_weights(graph)), 32 if self.width == 32 else 8)
-        self.convs = [node for node in self.graph.nodes if isinstance(node.op, Conv)]
+        self.convs = [node for node in self.graph.nodes if has_weights(node.op)]
         self.bits = {node.name: self._bits(node.name, weight_bits) for node in self.convs}
         if isinstance(weight_bits, Mapping):
             unknown = next((name for name in weight_bits if name not in self.bits), None)
@@ -273,18 +284,18 @@ class _Ledger:
     def arithmetic(self) -> None:
         """Multiply-accumulates, other operations on values, and the rescaling of integers."""
         multiply, add = f"{self.operand}_mult", f"{self.accumulator}_add"
-        macs = {node.name: node.op.macs(self.shape(node)) for node in self.convs if isinstance(node.op, Conv)}
+        macs = {node.name: node.op.macs(self.shape(node)) for node in self.convs if has_weights(node.op)}
         multiplied = {name: count for name, count in macs.items() if self.bits[name] >= MULTIPLIED_BITS}
         self.operations("multiplications", multiply, multiplied)
         self.operations("additions", add, macs)
         nodes = self.graph.nodes
-        added = {node.name: node.shape.elements for node in nodes if isinstance(node.op, Add)}
-        pooled = {node.name: self.window_values(node) for node in nodes if isinstance(node.op, Pool)}
-        products = {node.name: node.shape.elements for node in nodes if isinstance(node.op, Multiply)}
+        added = {node.name: node.shape.elements for node in nodes if is_sum(node.op)}
+        pooled = {node.name: self.window_values(node) for node in nodes if is_pool(node.op)}
+        products = {node.name: node.shape.elements for node in nodes if is_product(node.op)}
         self.operations("other additions", add, added | pooled)
         self.operations("other multiplications", multiply, products)
         if self.operand.startswith("int"):
-            made = {n.name: n.shape.elements for n in nodes if isinstance(n.op, Conv | Add | Multiply | Pool)}
+            made = {n.name: n.shape.elements for n in nodes if has_activation(n.op)}
             self.operations("rescaling", _RESCALE, made)
             self.notes.append("rescaling: one 32-bit product for each value that a layer makes")
         self.notes.append("functions such as a hard-swish, registers, wires, clocks and leakage are not counted")
@@ -297,24 +308,24 @@ class _Ledger:
 
     def window_values(self, node: Node) -> int:
         """Values that all windows of a layer read, padding not counted."""
-        assert isinstance(node.op, Conv | Pool)
+        assert has_window(node.op)
         return window_values(node.op.window, self.shape(node), node.shape)
 
     # -- weights ---------------------------------------------------------------------------------------------------
 
     def weights(self, node: Node) -> int:
         """Weights of a layer, biases not counted."""
-        assert isinstance(node.op, Conv)
+        assert has_weights(node.op)
         return reduce(lambda a, b: a * b, node.op.weight_shape(self.shape(node)), 1)
 
     def weight_bits(self, node: Node) -> int:
         """Bits of a layer's weights and biases."""
-        assert isinstance(node.op, Conv)
+        assert has_weights(node.op)
         return self.weights(node) * self.bits[node.name] + node.op.bias * node.op.out_channels * self.sum_width
 
     def stored_bits(self) -> dict[str, int]:
         """Bits of weights and biases, and of values that never change, by layer."""
-        constants = {n.name: n.shape.elements * self.width for n in self.graph.nodes if isinstance(n.op, Constant)}
+        constants = {n.name: n.shape.elements * self.width for n in self.graph.nodes if is_constant(n.op)}
         return constants | {node.name: self.weight_bits(node) for node in self.convs}
 
     def stored_bytes(self, plan: RowPlan | PixelPlan | None = None) -> int:
@@ -359,9 +370,7 @@ class _Ledger:
         """Weights stay where they are; rings hold the activations."""
         plan = plan or plan_rows(self.graph)
         staged = plan.stages if isinstance(plan, PixelPlan) else [s for part in plan.segments for s in part.stages]
-        if {stage.node for stage in staged} != {
-            node.name for node in self.graph.nodes if not isinstance(node.op, Input | Constant)
-        }:
+        if {stage.node for stage in staged} != {node.name for node in self.graph.nodes if not is_given(node.op)}:
             raise TargetError(f"{self.graph.name}: plan must be one of this network, folded; got {plan.graph.name}")
         place = self.resident(weight_memory, self.stored_bytes(plan), "weights")
         self.moved("weights, read", place, self.weight_reads(plan))
@@ -435,7 +444,7 @@ class _Ledger:
         sizes = [
             min(node.op.window.extent[0], self.shape(node).height) * self.shape(node).width * self.shape(node).channels
             for node in self.graph.nodes
-            if isinstance(node.op, Conv) or (isinstance(node.op, Pool) and not node.op.window.covers(self.shape(node)))
+            if has_weights(node.op) or (is_pool(node.op) and not node.op.window.covers(self.shape(node)))
         ]
         return _bytes(max(sizes, default=1) * self.width)
 
@@ -444,15 +453,15 @@ class _Ledger:
         reads: dict[str, int] = {}
         writes: dict[str, int] = {}
         for node in self.graph.nodes:
-            if isinstance(node.op, Constant):
+            if is_constant(node.op):
                 continue
             writes[node.name] = node.shape.elements
-            if isinstance(node.op, Conv | Pool):
+            if has_window(node.op):
                 reads[node.name] = passes.get(node.name, 1) * self.window_values(node)
-            elif not isinstance(node.op, Input):
+            elif not is_input(node.op):
                 sources = (self.graph.by_name[name] for name in node.inputs)
                 reads[node.name] = sum(
-                    min(n.shape.elements, node.shape.elements) for n in sources if not isinstance(n.op, Constant)
+                    min(n.shape.elements, node.shape.elements) for n in sources if not is_constant(n.op)
                 )
         return reads, writes
 

@@ -1,9 +1,10 @@
-"""The arithmetic of depthwise-separable convolution (Howard et al. 2017), and what a network asks of a machine."""
+"""The arithmetic of depthwise-separable convolution (Howard et al. 2017), and a network's demand on a machine."""
 
 from dataclasses import dataclass
 
 from rillet.analyses.count import count, kind, value_bytes
 from rillet.errors import GraphError
+from rillet.ir.facts import has_weights
 from rillet.ir.graph import Graph, Node
 from rillet.ir.ops import Activate, BatchNorm, Concat, Conv, Multiply, Slice
 from rillet.ir.types import Shape
@@ -27,7 +28,7 @@ class Explanation(Record):
     input_bytes: int
     output_bytes: int
     ring_bytes: int
-    """What a stream keeps of the input: (K - 1) rows and K pixels of its channels."""
+    """Line buffer of the input when streamed: (K - 1) rows and K pixels of its channels."""
     uses_of_an_input: float
     """Multiplications for each value of the input."""
     uses_of_a_weight: int
@@ -49,7 +50,7 @@ class Explanation(Record):
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """What a network asks of a machine at a frame rate, and of a board with so much memory."""
+    """A network's demand on a machine at a frame rate, and on a board with so much memory."""
 
     name: str
     frames_per_second: float
@@ -80,14 +81,14 @@ class Explained(Record):
 def explain(graph: Graph, bits: int | None = None) -> tuple[Explanation, ...]:
     """Every convolution and dense layer of `graph`; bytes at the network's own widths, or at `bits`."""
     pairs = _pairs(graph)
-    return tuple(_explain(graph, node, pairs, bits) for node in graph.nodes if isinstance(node.op, Conv))
+    return tuple(_explain(graph, node, pairs, bits) for node in graph.nodes if has_weights(node.op))
 
 
 def explain_layer(graph: Graph, name: str, bits: int | None = None) -> Explanation:
     """One convolution by the name of its node; raises GraphError where there is none."""
     node = graph.by_name.get(name)
-    if node is None or not isinstance(node.op, Conv):
-        some = ", ".join(n.name for n in graph.nodes if isinstance(n.op, Conv))
+    if node is None or not has_weights(node.op):
+        some = ", ".join(n.name for n in graph.nodes if has_weights(n.op))
         raise GraphError(f"{graph.name}: --layer must be one of {some}; got {name!r}")
     return _explain(graph, node, _pairs(graph), bits)
 
@@ -113,7 +114,7 @@ def demand(graph: Graph, frames_per_second: float, board_bytes: int, bits: int |
 
 def _explain(graph: Graph, node: Node, pairs: dict[str, tuple[Node, ...]], bits: int | None) -> Explanation:
     op, source = node.op, graph.input_shapes(node)[0]
-    assert isinstance(op, Conv)
+    assert has_weights(op)
     weights = op.out_channels * op.window.taps * (source.channels // op.groups)
     macs, width = op.macs(source), bits or op.weights.bits
     rows, columns = op.window.kernel
@@ -147,20 +148,20 @@ def _explain(graph: Graph, node: Node, pairs: dict[str, tuple[Node, ...]], bits:
 def _compared(graph: Graph, node: Node, pair: tuple[Node, ...]) -> tuple[int | None, int | None, float | None]:
     """Multiplications of the pair and of the standard convolution, and the ratio by the formula."""
     op, source = node.op, graph.input_shapes(node)[0]
-    assert isinstance(op, Conv)
+    assert has_weights(op)
     if not pair:
         if op.groups != 1 or op.window.taps == 1 or op.window.covers(source):
             return None, None, None
         separable = node.shape.pixels * source.channels * (op.window.taps + op.out_channels)
         return separable, op.macs(source), 1 / op.out_channels + 1 / op.window.taps
     *filters, mix = pair
-    assert isinstance(mix.op, Conv)
-    kernels = [n.op.window.kernel for n in filters if isinstance(n.op, Conv)]
+    assert has_weights(mix.op)
+    kernels = [n.op.window.kernel for n in filters if has_weights(n.op)]
     rows, columns = max(k[0] for k in kernels), max(k[1] for k in kernels)
     channels = graph.input_shapes(filters[0])[0].channels
     if len(filters) > 1 and not all(graph.by_name[n.inputs[0]] is graph.by_name[filters[0].inputs[0]] for n in filters):
         channels = sum(graph.input_shapes(n)[0].channels for n in filters)
-    taken = sum(n.op.macs(graph.input_shapes(n)[0]) for n in pair if isinstance(n.op, Conv))
+    taken = sum(n.op.macs(graph.input_shapes(n)[0]) for n in pair if has_weights(n.op))
     standard = mix.shape.pixels * rows * columns * channels * mix.op.out_channels
     plain = len(filters) == 1 and mix.shape.pixels == filters[0].shape.pixels
     return taken, standard, 1 / mix.op.out_channels + 1 / (rows * columns) if plain else None
@@ -170,7 +171,7 @@ def _pairs(graph: Graph) -> dict[str, tuple[Node, ...]]:
     """For each convolution of a separable pair: its depthwise ones, then the pointwise one that mixes them."""
     out: dict[str, tuple[Node, ...]] = {}
     for node in graph.nodes:
-        if isinstance(node.op, Conv) and node.op.window.kernel == (1, 1) and node.op.groups == 1:
+        if has_weights(node.op) and node.op.window.kernel == (1, 1) and node.op.groups == 1:
             filters = _filters(graph, graph.by_name[node.inputs[0]])
             if filters:
                 pair = (*filters, node)

@@ -1,4 +1,4 @@
-"""Does a network fit a microcontroller: flash, RAM and time on a board, by how much not, and what would make it fit."""
+"""Fit of a network on a microcontroller: flash, RAM and time on a board, what is missing, and remedies."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -6,8 +6,9 @@ from functools import reduce
 
 from rillet.analyses.memory import precision, stored_at, value_bits
 from rillet.errors import GraphError, TargetError, Unsupported
+from rillet.ir.facts import has_weights, has_window, is_constant, is_given, is_input, is_pool
 from rillet.ir.graph import Graph, Node
-from rillet.ir.ops import Constant, Conv, Input, Pool, Rounding, Window
+from rillet.ir.ops import Rounding, Window
 from rillet.ir.types import Shape
 from rillet.plan.pipeline.bottleneck import span_along
 from rillet.plan.rows.kernels import choose
@@ -50,7 +51,7 @@ class Fit:
     own_precision: str
     """What the network is by itself."""
     bits: int
-    """Of activations: 32 for real numbers."""
+    """Bits of an activation: 32 for float32."""
     weight_bits: int
     """Of the widest weights."""
     fits: bool
@@ -58,7 +59,7 @@ class Fit:
     """Arena of the row plan with the least, counters and stack."""
     arena_bytes: int
     layerwise_bytes: int
-    """The arena layer by layer, whole maps and all."""
+    """The arena layer by layer, full tensors and all."""
     ram_limit: int
     ram_spare: int
     """Bytes left over; negative where some are missing."""
@@ -79,7 +80,7 @@ class Fit:
     image_resident: bool
     """True where the whole image must lie in RAM, as its rows cannot be pushed in."""
     misses: tuple[str, ...]
-    """What does not fit and by how much, a sentence each."""
+    """Resources that are short and by how much, a sentence each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +194,7 @@ def _checked(graph: Graph, bits: int | None, weight_bits: int | None) -> Graph:
 
 def _widest(stored: Graph) -> int:
     """Bits of the widest weights; those of values where there are none."""
-    return max((n.op.weights.bits for n in stored.nodes if isinstance(n.op, Conv)), default=value_bits(stored))
+    return max((n.op.weights.bits for n in stored.nodes if has_weights(n.op)), default=value_bits(stored))
 
 
 def least_plan(stored: Graph) -> RowPlan:
@@ -205,7 +206,7 @@ def least_plan(stored: Graph) -> RowPlan:
 
 
 def _stages(stored: Graph) -> list[Node]:
-    return [node for node in stored.nodes if not isinstance(node.op, Input | Constant)]
+    return [node for node in stored.nodes if not is_given(node.op)]
 
 
 def _other_ram(stored: Graph) -> int:
@@ -227,7 +228,7 @@ class _Flash:
 
 
 def _kernel_bytes(stored: Graph, node: Node, weight_bits: int | None) -> int:
-    assert isinstance(node.op, Conv)
+    assert has_weights(node.op)
     shape, own = node.op.weight_shape(stored.input_shapes(node)[0]), node.op.weights.bits
     return (reduce(lambda a, b: a * b, shape, 1) * min(own, weight_bits or own) + 7) // 8
 
@@ -235,15 +236,15 @@ def _kernel_bytes(stored: Graph, node: Node, weight_bits: int | None) -> int:
 def _flash(stored: Graph, weight_bits: int | None) -> _Flash:
     weights = 0
     for node in stored.nodes:
-        if isinstance(node.op, Conv):
+        if has_weights(node.op):
             if stored.key(node, "weight") == f"{node.name}.weight":  # a shared kernel lies in flash once
                 weights += _kernel_bytes(stored, node, weight_bits)
             channel = SHIFT_CHANNEL_BYTES if node.op.rounding is Rounding.SHIFT else CHANNEL_BYTES
             levels = 0 if node.op.levels is None else 2 * node.op.levels.bits // 8
             weights += node.op.out_channels * ((4 if node.op.real else channel) + levels)
-        elif isinstance(node.op, Constant):
+        elif is_constant(node.op):
             weights += node.type.bytes
-        elif not isinstance(node.op, Input):
+        elif not is_input(node.op):
             weights += _TABLE_BYTES.get(choose(stored, node, 1).kernel, 0)
     return _Flash(weights, STARTUP_BYTES + CODE_BYTES_PER_STAGE * len(_stages(stored)))
 
@@ -259,11 +260,11 @@ def _lacks_flash(total: int, board: Board) -> tuple[str, ...]:
 def _too_small_for(stored: Graph, board: Board, weight_bits: int | None) -> list[str]:
     """The worst of the layers that no plan brings into the board: by a window with its result, or by its kernel."""
     stages = _stages(stored)
-    kernels = {node.name: _kernel_bytes(stored, node, weight_bits) for node in stages if isinstance(node.op, Conv)}
+    kernels = {node.name: _kernel_bytes(stored, node, weight_bits) for node in stages if has_weights(node.op)}
     windows = {node.name: least_layer_bytes(stored, node) + STACK_BYTES for node in stages}
     out: list[str] = []
     for sizes, limit, what in (
-        (windows, board.ram_bytes, "RAM for a window, its result and working space"),
+        (windows, board.ram_bytes, "RAM for a window, its result and scratch memory"),
         (kernels, board.flash_bytes, "flash for its weights"),
     ):
         over = [name for name, size in sizes.items() if size > limit]
@@ -276,13 +277,13 @@ def _too_small_for(stored: Graph, board: Board, weight_bits: int | None) -> list
 
 def least_layer_bytes(stored: Graph, node: Node) -> int:
     """Bytes that every plan has while a layer works: the pixels from the first to the last that one window sees, one
-    pixel of the result, and working space. Pushed pixels that may be read where the caller has them count nothing.
+    pixel of the result, and scratch memory. Pushed pixels that may be read where the caller has them count nothing.
     """
-    if not isinstance(node.op, Conv | Pool):
+    if not has_window(node.op):
         return node.type.pixel_bytes
     source = stored.by_name[node.inputs[0]]
     scratch = choose(stored, node, 1).scratch_bytes
-    if isinstance(node.op, Pool) and node.op.window.covers(source.shape):
+    if is_pool(node.op) and node.op.window.covers(source.shape):
         return scratch + source.type.pixel_bytes
     held = 0 if _may_stay_with_the_caller(stored, source) else _window_pixels(node.op.window, node.shape, source.shape)
     return held * source.type.pixel_bytes + node.type.pixel_bytes + scratch
@@ -298,9 +299,7 @@ def _window_pixels(window: Window, out: Shape, source: Shape) -> int:
 
 
 def _may_stay_with_the_caller(stored: Graph, source: Node) -> bool:
-    return isinstance(source.op, Input) and all(
-        reader.shape == source.shape for reader in stored.consumers[source.name]
-    )
+    return is_input(source.op) and all(reader.shape == source.shape for reader in stored.consumers[source.name])
 
 
 # -- remedies --------------------------------------------------------------------------------------------------------

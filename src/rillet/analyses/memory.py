@@ -1,10 +1,11 @@
-"""Activation memory of a network: streamed under a row plan, and layer by layer beside it; and at which precision."""
+"""Activation memory of a network: streamed under a row plan, and layer by layer; and its precision."""
 
 from collections import Counter
 from dataclasses import dataclass, replace
 
+from rillet.ir.facts import has_weights
 from rillet.ir.graph import Graph
-from rillet.ir.ops import Conv, Op
+from rillet.ir.ops import Op
 from rillet.ir.types import DType, Quant, TensorType
 from rillet.plan.rows.plan import RowPlan
 from rillet.plan.rows.planner import plan_layerwise
@@ -18,12 +19,12 @@ class MemoryReport:
     arena_bytes: int
     layerwise_bytes: int
     map_bytes: int
-    """Whole maps that the plan materialises between segments."""
+    """Full tensors that the plan materialises between segments."""
     segments: int
 
 
 def memory(graph: Graph, plan: RowPlan) -> MemoryReport:
-    """What `plan` takes and what an ordinary interpreter takes, which holds whole maps."""
+    """What `plan` takes and what an ordinary interpreter takes, which holds full tensors."""
     return MemoryReport(plan.arena_bytes, plan_layerwise(graph).arena_bytes, plan.map_bytes, len(plan.segments))
 
 
@@ -37,15 +38,15 @@ def precision(graph: Graph) -> str:
     values = Counter[str]()
     for node in graph.nodes:
         values[_WORDS.get(node.type.dtype, node.type.dtype.value)] += node.shape.elements
-    weights = {node.op.weights for node in graph.nodes if isinstance(node.op, Conv)}
+    weights = {node.op.weights for node in graph.nodes if has_weights(node.op)}
     few = " and ".join(dtype.value for dtype in (DType.TERNARY, DType.BINARY) if dtype in weights)
     return " and ".join(word for word, _ in values.most_common()) + (f", {few} weights" if few else "")
 
 
 def value_bits(graph: Graph) -> int:
-    """32 for a network that computes with real numbers, else 8: by its convolutions, or by all values without any."""
-    convs = [node for node in graph.nodes if isinstance(node.op, Conv)]
-    real = [node.op.real for node in convs if isinstance(node.op, Conv)] or [n.type.quant is None for n in graph.nodes]
+    """32 for a network that computes in float32, else 8: by its convolutions, or by all values without any."""
+    convs = [node for node in graph.nodes if has_weights(node.op)]
+    real = [node.op.real for node in convs if has_weights(node.op)] or [n.type.quant is None for n in graph.nodes]
     return 32 if any(real) else 8
 
 
@@ -67,4 +68,4 @@ def stored_as(graph: Graph, bits: int) -> Graph:
 
 
 def _stored(op: Op, dtype: DType) -> Op:
-    return replace(op, weights=dtype, levels=None) if isinstance(op, Conv) else op
+    return replace(op, weights=dtype, levels=None) if has_weights(op) else op

@@ -1,4 +1,4 @@
-"""A network under the roofline of a machine: operations a second against operations a byte through its memory.
+"""Roofline model: operations per second against operational intensity, for a network's layers on a machine.
 
 Williams, Waterman and Patterson, CACM 2009. A multiply-accumulate is two operations, a value a byte.
 
@@ -15,8 +15,8 @@ from functools import reduce
 from rillet.analyses.cost import on_array
 from rillet.analyses.memory import stored_as
 from rillet.errors import TargetError
+from rillet.ir.facts import has_weights
 from rillet.ir.graph import Graph
-from rillet.ir.ops import Conv
 from rillet.plan.pipeline.entry import plan_pixels
 from rillet.targets.arrays import ArrayMachine
 from rillet.targets.boards import Board
@@ -69,7 +69,7 @@ def roofline(graph: Graph, machine: Machine) -> Roofline:
 
     Raises TargetError where a chip has no room for the network, Unsupported where it does not stream.
     """
-    if not any(isinstance(node.op, Conv) for node in graph.nodes):
+    if not any(has_weights(node.op) for node in graph.nodes):
         raise TargetError(f"{graph.name}: must have a layer with weights for a roofline")
     match machine:
         case ArrayMachine():
@@ -120,7 +120,7 @@ def _board(graph: Graph, machine: Board) -> Roofline:
     stored, rates = stored_as(fold(without_weights(graph)), 8), machine.cycles_per_mac
     points: list[Point] = []
     for node in stored.nodes:
-        if isinstance(node.op, Conv):
+        if has_weights(node.op):
             source = stored.input_shapes(node)[0]
             macs = node.op.macs(source)
             weights = reduce(lambda a, b: a * b, node.op.weight_shape(source), 1)

@@ -1,4 +1,4 @@
-"""Cycles, folds and traffic of a network on a systolic array, by closed forms; a layer is a matrix product, or lines.
+"""Cycles, folds and traffic of a network on a systolic array, by closed forms: layers as matrix products or 1-D lines.
 
 A convolution is `groups` products of M x K by K x N: M output pixels, N filters of a group, K = taps x channels of a
 group. A depthwise convolution is a product with N = 1 for each channel. Dense layers and those of a squeeze-and-excite
@@ -14,6 +14,7 @@ from enum import StrEnum
 from typing import NamedTuple, TypeVar, assert_never
 
 from rillet.errors import TargetError
+from rillet.ir.facts import has_weights
 from rillet.ir.graph import Graph, Node
 from rillet.ir.ops import Conv
 from rillet.ir.types import Shape
@@ -35,7 +36,7 @@ class Dataflow(StrEnum):
 
 
 class Convention(StrEnum):
-    """Whose cycles are counted."""
+    """The cycle-count model."""
 
     EXACT = "exact"
     """A fold takes T + r + c - 2 cycles (T values stream skewed past r x c elements), partial folds their own r and c.
@@ -211,7 +212,7 @@ def systolic(
         [
             _layer(node, node.op, nodes[node.inputs[0]].shape, array, buses)
             for node in graph.nodes
-            if type(node.op) is Conv
+            if has_weights(node.op)
         ]
     )
     cycles, macs = sum([layer.cycles for layer in layers]), sum([layer.macs for layer in layers])

@@ -1,1 +1,1 @@
-"""The public functions, by what they are about; `import rillet` has them all under one roof."""
+"""The public functions by topic; `import rillet` exports them all."""

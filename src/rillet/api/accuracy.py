@@ -1,4 +1,4 @@
-"""Accuracy: measured on labelled pictures, and trained for."""
+"""Accuracy: evaluation on labelled pictures, and training."""
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -6,12 +6,12 @@ from os import PathLike
 from pathlib import Path
 
 from rillet.api import checks, plans
+from rillet.api.backends import Plan, backend_of
 from rillet.api.networks import with_weights
 from rillet.data.datasets import Dataset
 from rillet.data.given import Data, as_dataset
 from rillet.errors import GraphError
 from rillet.ir.graph import Graph
-from rillet.plan.pipeline.plan import PixelPlan
 from rillet.plan.rows.plan import RowPlan
 from rillet.report.progress import Advance, shown
 from rillet.runtime.changes import one_of
@@ -27,7 +27,7 @@ from rillet.train.records import Trained, Watch
 
 DEVICES = ("auto", "cpu", "cuda")
 _RECIPES = {"cifar10": "cifar", "cifar100": "cifar", "tiny-imagenet": "tiny_imagenet", "vww": "vww"}
-"""What is trained by where no recipe is given."""
+"""The default recipe for each data set."""
 
 
 def evaluate(
@@ -43,9 +43,9 @@ def evaluate(
     """Top-1 and top-5 accuracy of a network, or of a plan's program, on labelled pictures, on all cores.
 
     data: the test part of a name, or as `rillet.data.given.as_dataset` takes it. backend: `c`, `reference` or `torch`.
-    limit: the first so many pictures alone. classes: those alone, or a group (outdoor, indoor, combined). check: every
-    output of C is compared with the reference's. progress: takes pictures done, and how many there are. Raises
-    GraphError where the classes do not fit, Unsupported where a library is not installed.
+    limit: only the first `limit` pictures. classes: only these, or a group (outdoor, indoor, combined). check: compare
+    every output of the C program with the reference's. progress: called with pictures done and their total. Raises
+    GraphError where the network's classes are not those of the data, Unsupported where a library is not installed.
 
     >>> import numpy, rillet
     >>> net = rillet.load("microbotnet:width=0.32,seed=0")
@@ -54,13 +54,14 @@ def evaluate(
     2
     """
     one_of("--backend", backend, BACKENDS)
-    if isinstance(net, PixelPlan):
+    given = backend_of(net).program if isinstance(net, Plan) else None
+    if isinstance(net, Plan) and given is None:
         raise GraphError("net must be a Graph or a RowPlan, whose programs run here, got a PixelPlan (of a chip)")
-    graph = net.graph if isinstance(net, RowPlan) else with_weights(checks.graph(net))
+    graph = given.graph if given is not None else with_weights(checks.graph(net))
     outputs = graph.by_name[graph.outputs[0]].shape.elements
     found = as_dataset(data, classes=classes, outputs=outputs, limit=limit)
     how = plans.options("host" if backend == "c" else None)
-    plan = net if isinstance(net, RowPlan) else plans.row_planned(graph, how)
+    plan = given or plans.row_planned(graph, how)
     runner = _torch_runner() if backend == "torch" else None
     with shown("evaluating", progress) as advance:
         return evaluate_plan(plan, found, backend, limit, advance, runner, check)
@@ -95,13 +96,13 @@ def train(
     progress: Advance | None = None,
     watch: Watch | None = None,
 ) -> Trained:
-    """Trains a network by a recipe into the folder `out`; what was cut off goes on with `resume` to the same weights.
+    """Trains a network by a recipe into the folder `out`; `resume` continues an interrupted run to the same weights.
 
     data: the training part of a name, or as `rillet.data.given.as_dataset` takes it; then `test` must be given too.
     recipe: a name, a .toml file or a Recipe; by the name of the data by default. epochs, batch (pictures a step),
-    upscale (side of pictures and network), freeze (train the last layer alone) and ternary override it. limit: at most
-    so many pictures of each part. progress: takes steps done, and how many there are; watch: who is told more. Raises
-    GraphError for data and network that do not fit, Unsupported where PyTorch is not installed.
+    upscale (resolution of pictures and network), freeze (train only the last layer) and ternary override it. limit: at
+    most so many pictures of each part. progress: called with steps done and their total; watch: callbacks for more
+    events, instead. Raises GraphError for data and network that do not match, Unsupported without PyTorch.
 
     >>> import numpy, rillet
     >>> rng = numpy.random.default_rng(0)
@@ -171,7 +172,7 @@ def recipe_for(
         if found is None:
             listed = ", ".join(recipes.names())
             said = f" for {data}" if kind else ""
-            raise GraphError(f"--recipe must be said{said}: one of {listed}, or a .toml file")
+            raise GraphError(f"--recipe must be given{said}: one of {listed}, or a .toml file")
         name = recipes.find(found)
     return recipes.with_said(name, epochs=epochs, batch=batch, upscale=upscale, freeze=freeze, ternary=ternary)
 
@@ -186,11 +187,15 @@ def companions(processes: int, words: Sequence[str]) -> AbstractContextManager[o
     return parallel.companions(processes, words)
 
 
-def download(data: str, progress: Advance) -> None:
-    """Fetches a data set that has a public address into the cache; raises GraphError for one that has none."""
+def download(data: str, progress: Advance | None = None) -> None:
+    """Downloads a data set that has a public address into the cache; raises GraphError for one that has none.
+
+    progress: takes bytes done and bytes in all.
+    """
     from rillet.data import archives
 
     archive = archives.ARCHIVES.get(data)
     if archive is None:
         raise GraphError(f"--download must come with --data {', '.join(archives.ARCHIVES)}, got {data}")
-    archives.fetch(archive, progress)
+    with shown("downloading", progress) as advance:
+        archives.fetch(archive, advance)

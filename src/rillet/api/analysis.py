@@ -1,8 +1,8 @@
-"""What a network computes, weighs and costs: counted, compared, explained, and put on machines."""
+"""Analyses of a network: counts, comparisons, explanations, and its cost and fit on targets."""
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import overload
+from typing import Any, overload
 
 from rillet.analyses import cost as costing
 from rillet.analyses import energy as energies
@@ -14,7 +14,8 @@ from rillet.analyses.count import count as count_graph
 from rillet.analyses.explain import Explained, Explanation
 from rillet.analyses.systolic import Systolic
 from rillet.analyses.systolic import systolic as on_array
-from rillet.api import checks
+from rillet.api import checks, machines
+from rillet.api.machines import Named
 from rillet.errors import GraphError, TargetError
 from rillet.ir.graph import Graph
 from rillet.models.compare import Comparison
@@ -22,20 +23,20 @@ from rillet.models.compare import compare as compare_graphs
 from rillet.models.specifier import split
 from rillet.report.progress import Advance, shown
 from rillet.runtime.changes import one_of
-from rillet.system.options import Uses
+from rillet.system.options import Uses, none_beside
 from rillet.targets import boards, catalogue, technology
 from rillet.targets.arrays import ArrayMachine
 from rillet.transforms.fold import without_weights
 from rillet.transforms.lowbit import TernaryReport
 from rillet.transforms.lowbit import census as census_graph
 
-EXPLAIN = Uses({"the whole network": ("--fps", "--board"), "--layer": ()})
+EXPLAIN = Uses({"the whole network": ("--fps", "--memory"), "--layer": ()})
 PICTURES = ("systolic", "energy", "roofline")
 """What `cost_picture` shows."""
 
 
 def count(net: Graph, convention: str = "macs", *, bits: int | None = None) -> Count:
-    """MACs, parameters, activations and bytes of a network for one image, in all and by layer.
+    """Counts MACs, parameters, activations and bytes of a network for one image, in total and by layer.
 
     convention: `macs`, `thop-2020`, `pthflops`, `slim` or `keras`: what is counted. bits: of weights and activations,
     those of the network by default. Raises GraphError for another convention and for bits that are not 1 to 32.
@@ -67,7 +68,7 @@ def census(net: Graph) -> TernaryReport:
 def compare(nets: Sequence[Graph], *, bits: int = 8, progress: Advance | None = None) -> Comparison:
     """Networks side by side: MACs, parameters, bytes layer by layer and streamed, published accuracy.
 
-    bits: of weights and activations, 8 or 32. progress: takes networks done, and how many there are. Raises GraphError
+    bits: of weights and activations, 8 or 32. progress: called with networks done and their total. Raises GraphError
     for fewer than two networks, and for other bits.
 
     >>> import rillet
@@ -86,12 +87,12 @@ def explain(
     layer: None = None,
     *,
     fps: float | None = None,
-    board: "int | str | None" = None,
+    memory: "int | str | None" = None,
     bits: int | None = None,
 ) -> Explained: ...
 @overload
 def explain(
-    net: Graph, layer: str, *, fps: None = None, board: None = None, bits: int | None = None
+    net: Graph, layer: str, *, fps: None = None, memory: None = None, bits: int | None = None
 ) -> Explanation: ...
 @overload
 def explain(
@@ -99,7 +100,7 @@ def explain(
     layer: str | None,
     *,
     fps: float | None = None,
-    board: "int | str | None" = None,
+    memory: "int | str | None" = None,
     bits: int | None = None,
 ) -> Explained | Explanation: ...
 def explain(
@@ -107,12 +108,13 @@ def explain(
     layer: str | None = None,
     *,
     fps: float | None = None,
-    board: "int | str | None" = None,
+    memory: "int | str | None" = None,
     bits: int | None = None,
 ) -> Explained | Explanation:
-    """What each convolution computes, what its depthwise-separable pair saves, and what the network asks of a machine.
+    """The arithmetic of each convolution, the saving of its depthwise-separable pair (Howard et al. 2017), and the
+    network's demand on a machine.
 
-    layer: that one alone. fps: images a second that the machine must do, 30 by default. board: its memory in bytes, or
+    layer: that one alone. fps: images a second that are asked for, 30 by default. memory: of the machine, in bytes or
     as `256KiB`, which is the default. Raises GraphError for an unknown layer, TargetError for what is no size.
 
     >>> import rillet
@@ -123,10 +125,10 @@ def explain(
     0.142
     """
     net = checks.graph(net)
-    EXPLAIN.check("the whole network" if layer is None else "--layer", {"--fps": fps, "--board": board})
+    EXPLAIN.check("the whole network" if layer is None else "--layer", {"--fps": fps, "--memory": memory})
     if layer is not None:
         return explaining.explain_layer(net, layer, bits)
-    size = checks.size("256KiB" if board is None else board, "--board")
+    size = checks.size("256KiB" if memory is None else memory, "--memory")
     assert size is not None
     asked = explaining.demand(net, 30.0 if fps is None else fps, size, bits)
     return Explained(asked, explaining.explain(net, bits))
@@ -134,17 +136,17 @@ def explain(
 
 def fit(
     net: Graph,
-    target: str | Sequence[str] = "nano33ble",
+    target: Named | Sequence[Named] = "nano33ble",
     *,
     bits: int | None = None,
     weight_bits: int | None = None,
     remedies: bool = True,
 ) -> mcu.Fits:
-    """Whether a network fits a board's RAM and flash, by how much not, and the smallest changes that make it fit.
+    """Whether a network fits a board's RAM and flash, what is missing, and the smallest changes that make it fit.
 
-    target: a board, a .toml file, several of them, or `all`; changes are sought for one alone. bits: of activations, 8
-    or 32, those of the network by default. weight_bits: weights of no more than so many. Raises TargetError for an
-    unknown board and for other bits.
+    target: a board by name, .toml file or record, several of them, or `all`; changes are sought for one alone. bits: of
+    activations, 8 or 32, those of the network by default. weight_bits: weights of no more than so many. Raises
+    TargetError for an unknown board and for other bits.
 
     >>> import rillet
     >>> found = rillet.fit(rillet.load("mobilenet_v1:width=0.25,resolution=96"), "nano33ble", bits=8)
@@ -152,12 +154,12 @@ def fit(
     (True, True)
     """
     net = checks.graph(net)
-    names = boards.names() if target == "all" else (target,) if isinstance(target, str) else tuple(target)
-    found = tuple(catalogue.need(catalogue.load(name), (boards.Board,), "fit", name) for name in names)
+    asked = boards.names() if target == "all" else several(target)
+    found = tuple(machines.found(one, (boards.Board,), "fit") for one in asked)
     if not found:
         raise TargetError("target must be a board or several, got none")
     rows = mcu.fit_all(net, found, bits, weight_bits)
-    if not remedies or len(names) > 1:
+    if not remedies or len(asked) > 1:
         return mcu.Fits(rows, found, ())
     words = split(net.name)[1]
     width = float(words.get("width", "1"))
@@ -189,19 +191,19 @@ def _again(net: Graph) -> mcu.Open | None:
 
 def cost(
     net: Graph,
-    targets: str | Sequence[str] = "all",
+    target: Named | Sequence[Named] = "all",
     *,
     fps: float = 30.0,
     node: str = "45nm",
     bits: int | None = None,
     progress: Advance | None = None,
 ) -> CostTable:
-    """A network on machines of all kinds, side by side: memory, cycles, images a second, energy, and fit.
+    """Compares targets for a network: memory, cycles, images per second, energy, and fit on each.
 
-    targets: names or .toml files of arrays, chips and boards; `all` stands for every one that Rillet has. fps: images
-    a second that are asked for. node: technology of energy, `45nm`, `7nm` or a .toml file. bits: 8 or 32 on boards,
-    instead of the network's own. progress: takes machines done, and how many there are. Raises TargetError for an
-    unknown machine or technology.
+    target: an array, a chip or a board by name, .toml file or record, or several of them; `all` stands for every one
+    that Rillet has. fps: images a second that are asked for. node: technology of energy, `45nm`, `7nm` or a .toml file.
+    bits: 8 or 32 on boards, instead of the network's own. progress: takes machines done, and how many there are. Raises
+    TargetError for an unknown machine or technology.
 
     >>> import rillet
     >>> net = rillet.load("mobilenet_v1:width=0.25,resolution=96")
@@ -212,19 +214,24 @@ def cost(
     <CostTable mobilenet_v1:width=0.25,resolution=96: fits 2 of 2 machines>
     """
     net, at = checks.graph(net), technology.load(node)
-    said = (targets,) if isinstance(targets, str) else tuple(targets)
     known = catalogue.names(costing.KINDS)
-    names = dict.fromkeys(name for word in said for name in (known if word == "all" else (word,)))
-    machines = [(name, catalogue.need(catalogue.load(name), costing.MACHINES, "cost", name)) for name in names]
-    if not machines:
-        raise TargetError("targets must be a machine or several, got none")
+    asked = {machines.label(one): one for word in several(target) for one in (known if word == "all" else (word,))}
+    found = [(name, machines.found(one, costing.MACHINES, "cost")) for name, one in asked.items()]
+    if not found:
+        raise TargetError("target must be a machine or several, got none")
     with shown("planning", progress) as advance:
-        found = costing.costs(net, machines, at, fps, bits, advance)
-    return CostTable(net.name, fps, at.name, found, tuple(machine for _, machine in machines), at)
+        rows = costing.costs(net, found, at, fps, bits, advance)
+    return CostTable(net.name, fps, at.name, rows, tuple(machine for _, machine in found), at)
+
+
+def several(target: Named | Sequence[Named]) -> tuple[Named, ...]:
+    """The machines of one word, or of a list of them."""
+    given: Any = target
+    return tuple(given) if isinstance(given, Sequence) and not isinstance(given, str) else (given,)
 
 
 def cost_page(net: Graph, found: CostTable, path: "str | Path") -> None:
-    """Writes a cost table as a page with pictures (.html), as Markdown (.md) or as comma-separated values (.csv).
+    """Writes a cost table as a page with charts (.html), as Markdown (.md) or as comma-separated values (.csv).
 
     Raises GraphError for another suffix, BuildError where the file cannot be written.
     """
@@ -250,7 +257,7 @@ def check_page(path: Path) -> Path:
     return path
 
 
-def cost_picture(net: Graph, what: str, target: str | None = None, node: str | None = None) -> str:
+def cost_picture(net: Graph, what: str, target: Named | None = None, node: str | None = None) -> str:
     """The picture of what a network costs on a machine, as SVG: `systolic` cycles, `energy`, or its `roofline`.
 
     target: a systolic array for `systolic`, any machine for the others; energy without one is that of a row plan.
@@ -265,32 +272,34 @@ def cost_picture(net: Graph, what: str, target: str | None = None, node: str | N
     asked = f"--cost {what}"
     if what == "energy":
         at = technology.load(node or "45nm")
-        machine = catalogue.need(catalogue.load(target), costing.MACHINES, asked, target) if target else None
+        machine = None if target is None else machines.found(target, costing.MACHINES, asked)
         return spending.energy(net, costing.energy_on(net, machine, at), at)
-    found = catalogue.load(target or "systolic_64x64")
+    on = "systolic_64x64" if target is None else target
     if what == "roofline":
-        return roof.svg(net, roofline(net, catalogue.need(found, costing.MACHINES, asked, target)))
-    machine = catalogue.need(found, (ArrayMachine,), asked, target)
+        return roof.svg(net, roofline(net, machines.found(on, costing.MACHINES, asked)))
+    machine = machines.found(on, (ArrayMachine,), asked)
     return spending.cycles(net, costing.on_array(net, machine), machine.name)
 
 
 def energy(
     net: Graph,
+    target: Named | None = None,
     *,
     node: str = "45nm",
-    bits: int | str = 8,
-    accumulator: int | str = 32,
+    operand: int | str | None = None,
+    accumulator: int | str | None = None,
     weight_bits: int | None = None,
-    schedule: str = "layerwise",
+    schedule: str | None = None,
     memory: str | None = None,
     array: int | None = None,
 ) -> energies.Energy:
-    """The energy of an image in microjoules: arithmetic, weights and activations, each figure with a band.
+    """Energy per image in microjoules: arithmetic, weights and activations, each with a lower and an upper bound.
 
-    node: technology, `45nm`, `7nm` or a .toml file. bits, accumulator: types of operands and sums, such as 8, `int8` or
-    `bf16`. schedule: `layerwise`, `stream` or `systolic`: how often each value is read. memory: that which weights are
-    read from. array: rows and columns of the systolic array, 64 by default. Raises TargetError for what the technology
-    does not have.
+    target: an array, a chip or a board, by name, .toml file or record, which computes in 8-bit integers. node:
+    technology, `45nm`, `7nm` or a .toml file. Without a target: operand, accumulator: types of operands and sums, such
+    as 8 (the default; 32 for sums), `int8` or `bf16`. schedule: `layerwise` (the default), `stream` or `systolic`: how
+    often each value is read. memory: that which weights are read from. array: rows and columns of the systolic array,
+    64 by default. Raises TargetError for what the technology does not have, and for a target that has no energy.
 
     >>> import rillet
     >>> found = rillet.energy(rillet.load("mobilenet_v1:width=0.25,resolution=96"), schedule="stream")
@@ -298,11 +307,21 @@ def energy(
     True
     """
     net, at = checks.graph(net), technology.load(node)
+    if target is not None:
+        said = {
+            "--operand": operand,
+            "--accumulator": accumulator,
+            "--weight-bits": weight_bits,
+            "--schedule": schedule,
+        }
+        none_beside("--target", {**said, "--weight-memory": memory, "--array": array}, TargetError)
+        return costing.energy_on(net, machines.found(target, costing.MACHINES, "energy"), at)
+    schedule = schedule or "layerwise"
     return energies.energy(
         net,
         at,
-        bits=bits,
-        accumulator=accumulator,
+        bits=8 if operand is None else operand,
+        accumulator=32 if accumulator is None else accumulator,
         weight_bits=weight_bits,
         schedule=schedule,
         weight_memory=memory,
@@ -312,34 +331,43 @@ def energy(
 
 def systolic(
     net: Graph,
+    target: Named | None = None,
     *,
-    rows: int = 64,
-    columns: int = 64,
-    dataflow: str = "os",
+    rows: int | None = None,
+    columns: int | None = None,
+    dataflow: str | None = None,
     convention: str = "exact",
-    hardware: str = "systolic",
+    hardware: str | None = None,
     exact_maps: bool = False,
     sram: float | None = None,
     dram: float | None = None,
 ) -> Systolic:
-    """The cycles of a network on a systolic array of `rows` x `columns`, layer by layer.
+    """The cycles of a network on a systolic array, layer by layer.
 
-    dataflow: the stationary operand, `os` (outputs), `ws` (weights) or `is` (inputs). convention: whose cycles,
-    `exact`, `scalesim` or `fuse` (docs/systolic.md). hardware: `systolic`, or `fuse` with a broadcast in each row.
-    exact_maps: the true output sizes instead of SCALE-Sim's. sram, dram: bytes a cycle that buffers and memory give.
-    Raises TargetError for what does not go together.
+    target: an array by name, .toml file or record, with its dataflow, hardware and DRAM. Without one: rows and columns,
+    64 by default; dataflow: the stationary operand, `os` (outputs, the default), `ws` (weights) or `is` (inputs);
+    hardware: `systolic` (the default), or `fuse` with a broadcast in each row; dram: bytes a cycle of DRAM, not bounded
+    by default. Of both: convention: whose cycles, `exact`, `scalesim` or `fuse` (docs/systolic.md); exact_maps: the
+    true output sizes instead of SCALE-Sim's; sram: bytes a cycle that the buffers give. Raises TargetError for what
+    does not go together.
 
     >>> import rillet
     >>> rillet.systolic(rillet.load("mobilenet_v1:width=0.25,resolution=96"), rows=16, columns=16).macs
     7745152
     """
+    if target is not None:
+        said = {"--rows": rows, "--columns": columns, "--dataflow": dataflow, "--hardware": hardware, "--dram": dram}
+        none_beside("--target", said, TargetError)
+        machine = machines.found(target, (ArrayMachine,), "systolic")
+        rows, columns, dataflow, hardware = machine.rows, machine.columns, machine.dataflow, machine.hardware
+        dram = machine.dram_bytes_per_s / machine.clock_hz
     return on_array(
         checks.graph(net),
-        rows=rows,
-        columns=columns,
-        dataflow=dataflow,
+        rows=64 if rows is None else rows,
+        columns=64 if columns is None else columns,
+        dataflow=dataflow or "os",
         convention=convention,
-        hardware=hardware,
+        hardware=hardware or "systolic",
         exact_maps=exact_maps,
         sram_bytes_per_cycle=sram,
         dram_bytes_per_cycle=dram,

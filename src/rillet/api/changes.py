@@ -1,4 +1,4 @@
-"""Networks made of networks: folded, fused, resized, quantised, compressed."""
+"""Transformations of a network: batch-norm folding, FuSe, resizing, quantisation, compression."""
 
 from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
@@ -22,6 +22,8 @@ from rillet.runtime.changes import (
 )
 from rillet.transforms.dequantize import dequantize as make_float
 from rillet.transforms.fold import fold as fold_graph
+from rillet.transforms.live import Live
+from rillet.transforms.live import live as live_channels
 from rillet.transforms.lowbit import census, pack
 from rillet.transforms.quantize import Rule, was_quantized
 from rillet.transforms.quantize import quantize as quantize_graph
@@ -36,7 +38,7 @@ def _silent(text: str) -> None:
 
 
 def fold(net: Graph) -> Graph:
-    """The network with its batch norms folded into the convolutions before them.
+    """Folds batch norms into the convolutions before them, and activations into the ops before those.
 
     >>> import rillet
     >>> net = rillet.load("mobilenet_v1:width=0.25,resolution=32,seed=0")
@@ -47,7 +49,7 @@ def fold(net: Graph) -> Graph:
 
 
 def dequantize(net: Graph) -> Graph:
-    """The float network of a quantised one: the same values as real numbers.
+    """Dequantises a network: its float32 form, with the values that its integers stand for.
 
     >>> import numpy, rillet
     >>> net = rillet.load("microbotnet:width=0.32,seed=0")
@@ -58,12 +60,26 @@ def dequantize(net: Graph) -> Graph:
     return make_float(checks.graph(net))
 
 
-def fuse(net: Graph, variant: str, *, blocks: str = "", share: float | None = None, fit: bool = False) -> Graph:
-    """The network with row and column convolutions (FuSeConv) instead of depthwise and dense K x K ones.
+def live(net: Graph) -> Live:
+    """The int8 or uint8 network without the channels that cannot change an output byte, and what was removed.
 
-    variant: `half` or `full`; `half50` or `full50` as published for some networks of the zoo. blocks: those alone, as
-    `2-10` or `3+block5`. share: the first fraction of all sites instead. fit: keep odd maps of the network as they
-    are. Raises GraphError for another variant, and for blocks that are none. Its weights are a start to train from.
+    Raises Unsupported for a network of real numbers, GraphError for one without weights (docs/live.md).
+
+    >>> import numpy, rillet
+    >>> net = rillet.load("microbotnet:width=0.32,seed=0")
+    >>> made = rillet.live(rillet.quantize(net, numpy.zeros((1, 32, 32, 3), numpy.uint8)).graph)
+    >>> made.graph.macs == made.macs_after <= made.macs_before
+    True
+    """
+    return live_channels(checks.graph(net))
+
+
+def fuse(net: Graph, variant: str, *, blocks: str = "", share: float | None = None, fit: bool = False) -> Graph:
+    """Replaces depthwise and dense K x K convolutions by row and column ones (FuSeConv, Ganesan et al., DATE 2021).
+
+    variant: `half` or `full`; `half50` or `full50` as published for some networks of the zoo. blocks: only these, as
+    `2-10` or `3+block5`. share: instead, this fraction of all replaceable layers, from the first on. fit: keep layers
+    with odd feature maps. The weights need retraining. Raises GraphError for an unknown variant or block.
 
     >>> import rillet
     >>> rillet.fuse(rillet.load("mobilenet_v2"), "half").name
@@ -83,10 +99,11 @@ def resize(
     resolution: "int | tuple[int, int] | None" = None,
     classes: int | None = None,
 ) -> Graph:
-    """The network with its channels times `width`, for an input of other `resolution`, with other `classes`.
+    """Changes the width multiplier, the input resolution or the number of classes of a network.
 
-    width: of an untrained network alone. resolution: a side, or (height, width). classes: a new last layer, drawn where
-    the network has weights. Raises GraphError for what the network does not take.
+    width: factor on all channels, for an untrained network only. resolution: pixels of a side, or (height, width).
+    classes: outputs of a new last layer, with random weights where the network has weights. Raises GraphError for a
+    value that the network does not allow.
 
     >>> import rillet
     >>> small = rillet.resize(rillet.load("mobilenet_v2"), width=0.5, resolution=96, classes=10)
@@ -116,7 +133,7 @@ def quantize(
     net: Graph,
     data: Data,
     *,
-    bits: int | str = 8,
+    weight_bits: int | str = 8,
     rule: str | None = None,
     calibration: str | None = None,
     equalize: bool = False,
@@ -129,10 +146,10 @@ def quantize(
     out: "str | PathLike[str] | None" = None,
     progress: Advance | None = None,
 ) -> Quantized:
-    """A network of 8-bit integers of a float one, by post-training quantisation; the record's `graph` is the network.
+    """Quantises a float network to 8-bit integers after training; the result's `graph` is the quantised network.
 
     data: pictures to calibrate with (the training part of a name; `random` for noise); with labels where `evaluate`
-    measures top-1 before and after, on the test part of a name. bits: of a weight, 8, `ternary` or `binary`; real: then
+    measures top-1 before and after, on the test part of a name. weight_bits: 8, `ternary` or `binary`; real: then
     all else stays float32. threshold: what becomes 0 of weights that become ternary, as a fraction of the greatest.
     rule: how results are rounded, `shift` (the default) or `fixed_point`. calibration: how ranges are chosen, `minmax`,
     `percentile` (the default) or `mse`. equalize: channels are evened out across layers before. correct_bias: the mean
@@ -147,7 +164,7 @@ def quantize(
     (4, True)
     """
     asked = QuantizeOptions(
-        bits=str(bits),
+        bits=str(weight_bits),
         real=real,
         threshold=threshold,
         rounding=rule,
@@ -204,9 +221,9 @@ def compare_quantized(
     limit: int | None = None,
     progress: Advance | None = None,
 ) -> QuantizationTable:
-    """Accuracy and size of a float network, and under both rounding rules with each way of choosing ranges.
+    """Compares accuracy and size: float32, and quantised under both rounding rules with each calibration method.
 
-    Arguments, and what is raised, as for `quantize`; data must have labels.
+    Arguments and errors as for `quantize`; data must have labels.
     """
     asked = QuantizeOptions(equalize=equalize, correct_bias=correct_bias, limit=limit, compare=True)
     return compare_by(net, data, asked, progress)
@@ -270,30 +287,38 @@ def compress(
     net: Graph,
     *,
     sparsity: float | None = None,
-    bits: int | None = None,
+    index_bits: int | None = None,
     more_than: int | None = None,
     layers: Sequence[str] = (),
     out: "str | PathLike[str] | None" = None,
     evaluate: Data | None = None,
+    progress: Advance | None = None,
 ) -> Compressed:
-    """A network pruned and with shared weights, and its size dense, packed and coded; without either, its size alone.
+    """Deep compression (Han et al. 2015): magnitude pruning and weight clustering, and the size dense, packed and
+    coded.
 
-    sparsity: the fraction of each layer's weights that become zero, the least ones. bits: at most 2**bits values a
-    layer, beside zero. more_than: layers of so few weights stay as they are, 1000 by default. layers: these instead of
-    all large ones. out: a file for the network. evaluate: labelled pictures (the test part of a name) on which top-1 is
-    measured before and after. Raises GraphError for a network without weights, and for what does not go together.
+    sparsity: the fraction of each layer's weights that become zero, the least ones. index_bits: at most 2**index_bits
+    values a layer, beside zero. more_than: layers of so few weights stay as they are, 1000 by default. layers: these
+    instead of all large ones. out: a file for the network. evaluate: labelled pictures (the test part of a name) on
+    which top-1 is measured before and after. Raises GraphError for a network without weights, and for what does not go
+    together.
 
     >>> import rillet
-    >>> made = rillet.compress(rillet.load("microbotnet:width=0.32,seed=0"), sparsity=0.5, bits=4)
+    >>> made = rillet.compress(rillet.load("microbotnet:width=0.32,seed=0"), sparsity=0.5, index_bits=4)
     >>> made.size.coded_bytes < made.size.dense_bytes / 4
     True
     """
-    asked = CompressOptions(sparsity=sparsity, bits=bits, more_than=more_than, layers=tuple(layers))
-    return compress_by(net, asked, out=out, evaluate=evaluate)
+    asked = CompressOptions(sparsity=sparsity, bits=index_bits, more_than=more_than, layers=tuple(layers))
+    return compress_by(net, asked, out=out, evaluate=evaluate, progress=progress)
 
 
 def compress_by(
-    net: Graph, asked: CompressOptions, *, out: "str | PathLike[str] | None" = None, evaluate: Data | None = None
+    net: Graph,
+    asked: CompressOptions,
+    *,
+    out: "str | PathLike[str] | None" = None,
+    evaluate: Data | None = None,
+    progress: Advance | None = None,
 ) -> Compressed:
     """`compress` with its options in one record."""
     from rillet.analyses.coding import network_size
@@ -313,13 +338,16 @@ def compress_by(
         chosen = prunable_layers(net, asked.more_than, asked.layers)
         made = made if asked.sparsity is None else prune(made, asked.sparsity, chosen)
         made = made if asked.bits is None else share(made, asked.bits, chosen)
-    with shown("coding"):
-        size = network_size(made)
     more: dict[str, Any] = {}
-    if test is not None:
-        with shown("measuring accuracy"):
+    with shown("compressing", progress) as advance:
+        steps = 1 if test is None else 2 if made is net else 3
+        size = network_size(made)
+        advance(1, steps)
+        if test is not None:
             after = work.accuracy(made, test)
+            advance(2, steps)
             more = {"top1": after, "top1_before": after if made is net else work.accuracy(net, test)}
+            advance(steps, steps)
     if out is not None:
         path = checks.path(out, "out")
         more |= {"file": str(path), "file_bytes": save(made, path)}

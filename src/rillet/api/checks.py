@@ -1,9 +1,10 @@
-"""What callers from Python may pass: a wrong type says what was wanted."""
+"""Checks of arguments from Python callers: a wrong type raises a sentence with the expected one."""
 
 import os
 from pathlib import Path
 from typing import Any
 
+from rillet.api.backends import Plan, backend_of
 from rillet.errors import GraphError, TargetError
 from rillet.ir.graph import Graph
 from rillet.plan.pipeline.plan import PixelPlan
@@ -21,16 +22,18 @@ def graph(value: Any, what: str = "model") -> Graph:
 
 def row_plan(value: Any) -> RowPlan:
     """The value, if it is a row plan; raises TargetError."""
-    if not isinstance(value, RowPlan):
+    found = backend_of(value).program if isinstance(value, Plan) else None
+    if found is None:
         raise TargetError(f"plan must be a RowPlan (of a host or a board), got {_kind(value)}")
-    return value
+    return found
 
 
 def pixel_plan(value: Any) -> PixelPlan:
     """The value, if it is a pipeline's plan; raises TargetError."""
-    if not isinstance(value, PixelPlan):
+    found = backend_of(value).pipeline if isinstance(value, Plan) else None
+    if found is None:
         raise TargetError(f"plan must be a PixelPlan (of a chip), got {_kind(value)}")
-    return value
+    return found
 
 
 def count(value: Any, what: str) -> int:

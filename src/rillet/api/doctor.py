@@ -1,4 +1,4 @@
-"""What Rillet finds on this machine."""
+"""The environment check behind `rillet doctor`: compiler, kernels, extras, cache and oracles of this machine."""
 
 from rillet.runtime.doctor import Diagnosis, doctor
 

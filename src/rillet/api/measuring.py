@@ -1,9 +1,10 @@
-"""Time on this machine: beside other runtimes, and layer by layer."""
+"""Benchmarks on this machine: against other runtimes, and layer by layer."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rillet.api import checks, networks
+from rillet.api.machines import Named, found
 from rillet.bench.peers import find, ours
 from rillet.bench.peers.files import Given
 from rillet.bench.profile import Profile
@@ -12,6 +13,8 @@ from rillet.bench.rounds import Bench, forms
 from rillet.bench.rounds import bench as measure
 from rillet.errors import GraphError
 from rillet.ir.graph import Graph
+from rillet.report.progress import Advance, shown
+from rillet.targets.host import Host
 
 if TYPE_CHECKING:
     from rillet.bench.peers import Peer
@@ -25,13 +28,16 @@ def bench(
     threads: Sequence[int] = (1,),
     precisions: Sequence[str] | None = None,
     rounds: int = 20,
-    progress: Callable[[int, int], None] = lambda _, __: None,
+    target: Named | None = None,
+    progress: Advance | None = None,
 ) -> Bench:
-    """Rillet beside other runtimes, taking turns, each under its own best settings (docs/bench.md).
+    """Benchmarks Rillet against other runtimes in alternating rounds, each with its best settings (docs/bench.md).
 
     against: names with commas between; all that are installed if None. precisions: `f32`, `int8`; the network's own if
-    None. Raises Unsupported for a runtime that is not installed, GraphError for a network without weights.
+    None. target: the host that Rillet's program is made for, this machine by default. Raises Unsupported for a runtime
+    that is not installed, GraphError for a network without weights, TargetError for a machine that is no host.
     """
+    host = None if target is None else found(target, (Host,), "bench")
     net, peers = networks.with_weights(checks.graph(net)), find(against)
     path = networks.file_of(net)
     given = None
@@ -39,16 +45,18 @@ def bench(
         from rillet.importers.tflite import load_with_tensors
 
         given = Given(path, load_with_tensors(path).input_order)
-    return measure(
-        net,
-        peers,
-        threads=threads,
-        precisions=precisions,
-        rounds=rounds,
-        given=given,
-        torch_script=_torch_script(peers),
-        progress=progress,
-    )
+    with shown("measuring", progress) as advance:
+        return measure(
+            net,
+            peers,
+            threads=threads,
+            precisions=precisions,
+            rounds=rounds,
+            given=given,
+            torch_script=_torch_script(peers),
+            host=host,
+            progress=advance,
+        )
 
 
 def thread_counts(text: str) -> tuple[int, ...]:
@@ -76,10 +84,10 @@ def profile(
     threads: int = 1,
     runs: int | None = None,
 ) -> Profile:
-    """The time of each layer in the program for this machine, beside the machine's measured peak.
+    """Measures the time of each layer on this machine, and compares it with the machine's measured peak.
 
-    precision: `f32` or `int8`, the network's own if None. runs: inferences; for four seconds if None. Raises GraphError
-    for a network without weights, TargetError where `ram` is too little.
+    precision: `f32` or `int8`, by default the network's own. runs: inferences, by default for four seconds. Raises
+    GraphError for a network without weights, TargetError where `ram` is too little.
     """
     net = networks.with_weights(checks.graph(net))
     (form,) = forms(net, None if precision is None else (precision,)).values()

@@ -1,6 +1,6 @@
-"""Networks: opened, made of PyTorch modules, written, run by the reference."""
+"""Networks: loading, conversion from and to PyTorch, saving, and the reference's outputs."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from os import PathLike
 from pathlib import Path
@@ -13,6 +13,7 @@ from rillet.errors import GraphError, RilletWarning
 from rillet.ir.graph import Array, Graph, ImageSpec
 from rillet.ir.text import print_graph as print_graph
 from rillet.models.specifier import Preprocessing, split
+from rillet.report.progress import Advance, shown
 
 if TYPE_CHECKING:
     import torch
@@ -36,13 +37,13 @@ def load(
     resize: str | None = None,
     mean: Sequence[float] | float | None = None,
     deviation: Sequence[float] | float | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Advance | None = None,
 ) -> Graph:
-    """A network by a file (.tflite, .onnx, .rlt), `hub:NAME`, or a name of the zoo with `:key=value,...` behind it.
+    """Loads a network from a file (.tflite, .onnx, .rlt), `hub:NAME`, or the zoo (`NAME:key=value,...`).
 
-    weights: a checkpoint for a network of the zoo. labels, resize, mean, deviation: how a picture becomes the input,
-    where the model says it wrongly or not. progress: takes bytes done and bytes in all, where a file is downloaded.
-    Raises GraphError for what is no model, Unsupported for what Rillet does not handle.
+    weights: a checkpoint for a network of the zoo. labels, resize, mean, deviation: preprocessing of pictures, where
+    the model has none or a wrong one. progress: called with bytes done and in total, where a file is downloaded.
+    Raises GraphError for an invalid model, Unsupported for an operator or a type that Rillet does not handle.
 
     >>> import rillet
     >>> rillet.load("mobilenet_v1:width=0.25,resolution=32,seed=0,classes=10").outputs
@@ -52,16 +53,16 @@ def load(
         name = checks.path(name, "model")
     label_file = None if labels is None else checks.path(labels, "labels")
     checkpoint = None if weights is None else checks.path(weights, "weights")
-    return opened(
-        name, Preprocessing(label_file, resize, _numbers(mean), _numbers(deviation)), checkpoint, progress
-    ).graph
+    said = Preprocessing(label_file, resize, _numbers(mean), _numbers(deviation))
+    with shown("downloading", progress, at_once=False) as advance:
+        return opened(name, said, checkpoint, advance).graph
 
 
 def opened(
     name: str | Path,
     said: Preprocessing | None = None,
     weights: Path | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Advance | None = None,
 ) -> "Model":
     """As `load`: the graph, and the file that it came from."""
     from rillet.models.opening import open_model
@@ -95,9 +96,9 @@ def keep_file(net: Graph, source: Graph) -> Graph:
 def from_torch(
     module: "torch.nn.Module", example: "torch.Tensor", *, name: str | None = None, image: ImageSpec | None = None
 ) -> Graph:
-    """The graph of what `module` does in eval mode with an input like `example` (1xCxHxW, float32), weights included.
+    """Converts a PyTorch module, traced in eval mode on `example` (1xCxHxW, float32), to a graph with its weights.
 
-    Raises Unsupported where PyTorch is not installed, or for what has no op here (docs/torch.md).
+    Raises Unsupported without PyTorch, and for operators that Rillet lacks (docs/torch.md).
 
     >>> import rillet, torch
     >>> layers = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU())
@@ -113,9 +114,9 @@ def from_torch(
 
 
 def to_torch(net: Graph) -> "TorchNetwork":
-    """The network as a PyTorch module of N x C x H x W, its weights included; drawn where it has none.
+    """Converts a network to a PyTorch module on N x C x H x W; weights are random where the network has none.
 
-    Raises Unsupported where PyTorch is not installed, and for values that are not real numbers.
+    Raises Unsupported without PyTorch, and for networks that are not float32.
 
     >>> import rillet, torch
     >>> module = rillet.to_torch(rillet.load("mobilenet_v1:width=0.25,resolution=32,seed=0,classes=10"))
@@ -132,7 +133,7 @@ def to_torch(net: Graph) -> "TorchNetwork":
 
 
 def save(net: Graph, path: "str | PathLike[str]") -> int:
-    """Writes a network as .rlt, .onnx, .tflite or .safetensors, by the suffix; returns its bytes.
+    """Writes a network as .rlt, .onnx, .tflite or .safetensors, by the suffix; returns the file's size in bytes.
 
     Raises GraphError for another suffix, BuildError where the file cannot be written.
 
@@ -146,9 +147,9 @@ def save(net: Graph, path: "str | PathLike[str]") -> int:
 
 
 def reference(net: Graph, image: "str | PathLike[str] | Array | Image") -> tuple[Array, ...]:
-    """The outputs of the NumPy reference for one input: what every plan, program and backend must give.
+    """The outputs of the NumPy reference for one input, with which every program and backend must agree.
 
-    image: as `Program` takes it. Raises GraphError for a network without weights, and for what is no input.
+    image: as for `Program`. Raises GraphError for a network without weights, and for an invalid input.
 
     >>> import numpy, rillet
     >>> net = rillet.load("mobilenet_v1:width=0.25,resolution=32,seed=0,classes=10")
@@ -162,7 +163,7 @@ def reference(net: Graph, image: "str | PathLike[str] | Array | Image") -> tuple
 
 
 def models(pattern: str = "*") -> tuple[str, ...]:
-    """Names that `load` knows, the zoo's and those of trained ones (`hub:NAME`), that match a pattern.
+    """Names of networks that match a pattern: the zoo's, and trained ones (`hub:NAME`), as `load` takes them.
 
     >>> import rillet
     >>> rillet.models("mobilenet_v3*")

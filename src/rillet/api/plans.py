@@ -1,19 +1,23 @@
-"""Plans: made for a machine, written as C, simulated, drawn."""
+"""Plans: planning for a target, emission as C, simulation, drawing."""
 
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal, TypedDict, Unpack, overload
 
 from rillet.api import checks, networks
-from rillet.errors import GraphError, TargetError, Unsupported
+from rillet.api.backends import Plan, backend_of
+from rillet.api.machines import Named, find
+from rillet.errors import GraphError
 from rillet.ir.graph import Graph
 from rillet.plan.options import PlanOptions
 from rillet.plan.pipeline.plan import PixelPlan
 from rillet.plan.rows.plan import RowPlan
+from rillet.report.progress import Advance, shown
 from rillet.system.record import Record
-from rillet.targets.catalogue import Target
-from rillet.targets.catalogue import load as load_target
+from rillet.targets.boards import Board
+from rillet.targets.chips import StreamChip
+from rillet.targets.host import Host
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -25,7 +29,7 @@ LAYOUTS = ("c", "cmake")
 
 
 def options(
-    target: "str | PathLike[str] | Target | None" = None,
+    target: Named | None = None,
     ram: str | int | None = None,
     objective: str | None = None,
     resident: bool = False,
@@ -40,13 +44,13 @@ def options(
     recompute: "str | Iterable[str] | None" = None,
     devices: int | None = None,
 ) -> PlanOptions:
-    """What is asked of a plan, as `plan` takes it; raises TargetError for what the kind of plan has no use for."""
+    """The arguments of `plan` as a record; raises TargetError for one that does not apply to the kind of plan."""
     memory_bytes = checks.size(memory, "--memory")
     for what, value in (("interval", interval), ("multipliers", multipliers), ("devices", devices)):
         if value is not None:
             checks.count(value, what)
     return PlanOptions(
-        target=as_target(target),
+        target=None if target is None else find(target),
         ram_bytes=checks.size(ram, "--ram"),
         objective=objective,
         resident=resident,
@@ -64,7 +68,7 @@ def options(
 
 
 def chip_options(
-    target: "str | PathLike[str] | Target | None" = None,
+    target: Named | None = None,
     interval: int | None = None,
     multipliers: int | None = None,
     memory: str | int | None = None,
@@ -86,19 +90,67 @@ def chip_options(
     )
 
 
-def as_target(target: "str | PathLike[str] | Target | None") -> Target | None:
-    """The machine of a name, a TOML file or a record; raises TargetError for what is none."""
-    given: Any = target
-    if given is None or isinstance(given, Target):
-        return given
-    if not isinstance(given, str | PathLike):
-        raise TargetError(f"target must be a machine's name, a .toml file or a Target, got {type(given).__name__}")
-    return load_target(str(given))
+class RowWords(TypedDict, total=False):
+    """What may be asked of a row plan beside its RAM."""
+
+    objective: str | None
+    resident: bool
+    max_slowdown: float | None
+    threads: int | None
 
 
+class ChipWords(TypedDict, total=False):
+    """What may be asked of a chip's plan beside its interval and its multipliers."""
+
+    memory: str | int | None
+    clock: str | float | None
+    bits: int | None
+    ceil: bool
+    recompute: "str | Iterable[str] | None"
+    devices: int | None
+
+
+@overload
 def plan(
     net: Graph,
-    target: "str | PathLike[str] | Target | None" = None,
+    target: Named | None = None,
+    *,
+    interval: int,
+    multipliers: int | None = None,
+    **more: Unpack[ChipWords],
+) -> PixelPlan: ...
+@overload
+def plan(
+    net: Graph, target: Named | None = None, *, multipliers: int, interval: None = None, **more: Unpack[ChipWords]
+) -> PixelPlan: ...
+@overload
+def plan(net: Graph, target: Named | None = None, *, ram: str | int, **more: Unpack[RowWords]) -> RowPlan: ...
+@overload
+def plan(net: Graph, target: Host | Board | None = None, *, ram: None = None, **more: Unpack[RowWords]) -> RowPlan: ...
+@overload
+def plan(net: Graph, target: StreamChip, **more: Unpack[ChipWords]) -> PixelPlan: ...
+@overload
+def plan(
+    net: Graph,
+    target: Named | None = None,
+    *,
+    ram: str | int | None = None,
+    objective: str | None = None,
+    resident: bool = False,
+    max_slowdown: float | None = None,
+    threads: int | None = None,
+    interval: int | None = None,
+    multipliers: int | None = None,
+    memory: str | int | None = None,
+    clock: str | float | None = None,
+    bits: int | None = None,
+    ceil: bool = False,
+    recompute: "str | Iterable[str] | None" = None,
+    devices: int | None = None,
+) -> RowPlan | PixelPlan: ...
+def plan(
+    net: Graph,
+    target: Named | None = None,
     *,
     ram: str | int | None = None,
     objective: str | None = None,
@@ -114,7 +166,10 @@ def plan(
     recompute: "str | Iterable[str] | None" = None,
     devices: int | None = None,
 ) -> RowPlan | PixelPlan:
-    """When each layer fires and where each value lies: a RowPlan for a host or a board, a PixelPlan for a chip.
+    """Plans the schedule and the memory of a network: a RowPlan for a host or a board, a PixelPlan for a chip.
+
+    What takes a plan (`emit`, `compile`, `verify`, `simulate`, `draw`) takes either, and says which it needs. A type
+    checker knows which it is by `ram`, `interval` or `multipliers`, by a record as target, and where there is none.
 
     target: a machine by name (`host`, `stm32f746`, `zcu102`), a .toml file or a record; without one, any processor.
     ram: most bytes of activations, as `64KiB`. objective: `memory` or `time`. resident: the whole input lies in the
@@ -152,8 +207,7 @@ def planned(net: Graph, said: PlanOptions) -> RowPlan | PixelPlan:
     from rillet.plan.choose import plan_for
 
     made = plan_for(checks.graph(net), said)
-    if isinstance(made, RowPlan):
-        networks.keep_file(made.graph, net)
+    networks.keep_file(made.graph, net)
     return made
 
 
@@ -175,7 +229,7 @@ def pixel_planned(net: Graph, said: PlanOptions) -> PixelPlan:
 
 
 def claim_of(net: Graph, said: PlanOptions) -> "Claim | None":
-    """What becomes of the images a second that the chip's document promises; None where it promises nothing."""
+    """The vendor's throughput claim for the chip, checked against the network; None where there is none."""
     from rillet.plan.pipeline.claims import check_claim
 
     chip = said.chip
@@ -184,7 +238,7 @@ def claim_of(net: Graph, said: PlanOptions) -> "Claim | None":
 
 @dataclass(frozen=True, repr=False)
 class Emitted(Record):
-    """A program as it was written."""
+    """An emitted program: its folder, files and commands."""
 
     folder: Path
     files: tuple[str, ...]
@@ -192,14 +246,14 @@ class Emitted(Record):
     build: str
     """The command that builds it, in the folder."""
     run: str
-    """A shell's line that builds it and shows it an image."""
+    """The shell command that builds it and runs it on an image."""
 
     def __repr__(self) -> str:
         return f"Emitted({str(self.folder)!r}, {len(self.files)} files, {self.arena_bytes:,} bytes of activations)"
 
 
 def emit(
-    made: RowPlan,
+    made: RowPlan | PixelPlan,
     folder: "str | PathLike[str]",
     *,
     prefix: str = "net",
@@ -207,10 +261,10 @@ def emit(
 ) -> Emitted:
     """Writes the C99 program of a row plan, with a main.c that reads a raw image, into a folder.
 
-    prefix: what all names of the program begin with, so that several link together. layout: `cmake` adds a
-    CMakeLists.txt. Files of an earlier program there go, all others stay. Raises TargetError for a chip's plan,
-    GraphError for a network without weights, Unsupported for a prefix that C cannot have, BuildError where the folder
-    cannot be written.
+    prefix: of all symbols, macros and files, so that several programs link together. layout: `cmake` adds a
+    CMakeLists.txt. Files of an earlier program in the folder are removed, others kept. Raises TargetError for a chip's
+    plan, GraphError for a network without weights, Unsupported for a prefix that is not a C identifier, BuildError
+    where the folder cannot be written.
 
     >>> import rillet
     >>> made = rillet.plan(rillet.load("mobilenet_v1:width=0.25,resolution=32,seed=0,classes=10"))
@@ -221,15 +275,15 @@ def emit(
     from rillet.backends.c.flags import build_line, cmake_text, run_line
     from rillet.system.folders import write_folder
 
-    made, out = checks.row_plan(made), checks.path(folder, "folder")
+    rows, out = checks.row_plan(made), checks.path(folder, "folder")
     if layout not in LAYOUTS:
         raise GraphError(f"layout must be one of {', '.join(LAYOUTS)}, got {layout!r}")
-    networks.with_weights(made.graph)
-    files = emit_c(made, prefix=prefix)
+    networks.with_weights(rows.graph)
+    files = emit_c(rows, prefix=prefix)
     if layout == "cmake":
-        files["CMakeLists.txt"] = cmake_text(made, prefix)
+        files["CMakeLists.txt"] = cmake_text(rows, prefix)
     write_folder(out, files)
-    return Emitted(out, tuple(sorted(files)), made.arena_bytes, build_line(made, prefix), run_line(made, out, prefix))
+    return Emitted(out, tuple(sorted(files)), rows.arena_bytes, build_line(rows, prefix), run_line(rows, out, prefix))
 
 
 @dataclass(frozen=True, repr=False)
@@ -241,7 +295,7 @@ class Simulated(Record):
 
     @property
     def passed(self) -> bool:
-        """True where all images came out in the planned interval, and no pixel was missing in a ring."""
+        """True where all images came out at the planned interval, and no pixel was overwritten before it was read."""
         planned_cycles = self.plan.interval_cycles
         return self.measured.passed and (self.measured.interval_cycles or planned_cycles) == planned_cycles
 
@@ -260,10 +314,11 @@ class Simulated(Record):
         return f"Simulated({how}, {self.plan.graph.name!r}, {self.measured!r})"
 
 
-def simulate(made: PixelPlan, images: int = 3) -> Simulated:
-    """Runs a chip's pipeline cycle by cycle, images back to back, with rings of just the planned depth.
+def simulate(made: RowPlan | PixelPlan, images: int = 3, *, progress: Advance | None = None) -> Simulated:
+    """Simulates a chip's pipeline cycle by cycle, images back to back, with FIFOs of exactly the planned depth.
 
-    Raises TargetError for a plan that is none of a chip, BuildError without a C compiler.
+    progress: called with cycles simulated and planned. Raises TargetError for a plan that is not a PixelPlan,
+    BuildError without a C compiler.
 
     >>> import rillet
     >>> made = rillet.plan(rillet.load("mobilenet_v1:width=0.25,resolution=32,seed=0,classes=10"), interval=4096)
@@ -272,8 +327,9 @@ def simulate(made: PixelPlan, images: int = 3) -> Simulated:
     """
     from rillet.simulation.pipeline import simulate as run
 
-    made = checks.pixel_plan(made)
-    return Simulated(made, run(made, checks.count(images, "images")))
+    pixels = checks.pixel_plan(made)
+    with shown("simulating", progress) as advance:
+        return Simulated(pixels, run(pixels, checks.count(images, "images"), progress=advance))
 
 
 class Svg(str):
@@ -300,29 +356,24 @@ class Svg(str):
 
 
 def draw(what: Graph | RowPlan | PixelPlan) -> Svg:
-    """A network as blocks, wide by channels and high by resolution; a chip's plan as two images through its layers.
-
-    Raises Unsupported for a row plan, which has no picture of its own (draw its `graph`).
+    """Draws a network as blocks sized by channels and resolution; a processor's plan as its segments and where each
+    value lies in memory; a chip's plan as the timeline of two images.
 
     >>> import rillet
     >>> rillet.draw(rillet.load("mobilenet_v1:width=0.25,resolution=32,seed=0,classes=10")).startswith("<svg")
     True
     """
     from rillet.report import draw as drawing
-    from rillet.report import pipeline
-    from rillet.simulation.pipeline import simulate as run
 
-    match what:
-        case PixelPlan():
-            return Svg(pipeline.svg(what, run(what, 2, bins=pipeline.BINS)))
-        case RowPlan():
-            raise Unsupported(f"{what.graph.name}: must be a network or a chip's plan to be drawn, got a row plan")
-        case other:
-            return Svg(drawing.svg(checks.graph(other, "what is drawn")))
+    if isinstance(what, Plan):
+        return Svg(backend_of(what).draw())
+    return Svg(drawing.svg(checks.graph(what, "what is drawn")))
 
 
 def draw_front(net: Graph) -> Svg:
-    """Values on chip against MACs of a network, by the blocks that buffer their bottleneck input."""
+    """Plots the Pareto front of a network: values buffered on chip against MACs, over subsets of blocks with
+    bottleneck buffering.
+    """
     from rillet.analyses.sources.narrow import narrow
     from rillet.report.sources import front
 

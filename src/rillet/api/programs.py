@@ -1,20 +1,24 @@
-"""Programs: plans compiled and run, and their outputs proved against the reference and other runtimes."""
+"""Programs: plans compiled and run, and their outputs verified against the reference and other runtimes."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rillet.api import checks, networks, plans
+from rillet.api.machines import Named
 from rillet.errors import GraphError, TargetError
 from rillet.ir.graph import Array, Graph
 from rillet.plan.options import PlanOptions
+from rillet.plan.pipeline.plan import PixelPlan
 from rillet.plan.rows.plan import RowPlan
+from rillet.report.progress import Advance, shown
 from rillet.system.options import Uses
-from rillet.targets.catalogue import Target
+from rillet.targets.boards import Board
 from rillet.targets.catalogue import load as load_target
+from rillet.targets.writing import to_toml
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -22,12 +26,14 @@ if TYPE_CHECKING:
     from rillet.analyses.classify import Class
     from rillet.models.specifier import Preprocessing
     from rillet.runtime.classify import Answer, RunResult
+    from rillet.runtime.emulator.proof import CoreVerification
     from rillet.runtime.run import Latency
     from rillet.runtime.verify import Verification
+    from rillet.targets.cores import Core
 
 
 class Program:
-    """A plan as a compiled program in this process; images come as pictures or as arrays (see `__call__`)."""
+    """A compiled plan, loaded into this process; images are pictures or arrays (see `__call__`)."""
 
     def __init__(self, made: RowPlan) -> None:
         from rillet.runtime.run import Program as Loaded
@@ -37,10 +43,10 @@ class Program:
         self._loaded = Loaded(made)
 
     def __call__(self, image: "str | PathLike[str] | Array | Image") -> tuple[Array, ...]:
-        """The outputs for one image, as the network stores them.
+        """The outputs for one image: height x width x channels each, in the network's own element types.
 
-        image: an array as the network stores its input, or a .npy file of one; else a picture (a file, pixels of
-        height x width x channels in uint8, or one of Pillow), made to fit. Raises GraphError for anything else.
+        image: an array of the input's shape and element type, or a .npy file of one; else a picture (a file, uint8
+        pixels of height x width x channels, or a Pillow image), which is preprocessed. Raises GraphError for others.
         """
         return self._loaded.run(networks.as_input(self.plan.graph, image))
 
@@ -63,7 +69,7 @@ class Program:
         return classify(graph, self(image)[0], checks.count(top, "top"))
 
     def latency(self, image: "str | PathLike[str] | Array | Image", runs: int = 10) -> "Latency":
-        """The least and the median time of an image."""
+        """The minimum and the median time of `runs` inferences."""
         return self._loaded.latency(networks.as_input(self.plan.graph, image), checks.count(runs, "runs"))
 
     def __repr__(self) -> str:
@@ -71,37 +77,49 @@ class Program:
 
 
 def compile(  # rillet.compile, as torch.compile
-    what: RowPlan | Graph, target: "str | PathLike[str] | Target | None" = None, *, threads: int | None = None
+    what: RowPlan | PixelPlan | Graph,
+    target: Named | None = None,
+    *,
+    threads: int | None = None,
+    progress: Advance | None = None,
 ) -> Program:
-    """The program of a row plan, or of a network planned for a host (`host` if none is named), ready to be called.
+    """Compiles a row plan, or a network planned for a host (`host` by default), and loads the program.
 
-    Compiled programs are kept in the cache. Raises GraphError for a network without weights, TargetError for a chip,
-    BuildError without a C compiler.
+    Compiled programs are cached. progress: called with steps done (planning, compiling) and their total.
+    Raises GraphError for a network without weights, TargetError for a chip, BuildError without a C compiler.
 
     >>> import numpy, rillet
     >>> program = rillet.compile(rillet.load("mobilenet_v1:width=0.25,resolution=32,seed=0,classes=10"), threads=1)
     >>> program(numpy.zeros((32, 32, 3), numpy.float32))[0].shape
     (1, 1, 10)
     """
-    if isinstance(what, Graph):
-        return Program(plans.row_planned(what, plans.options(target or "host", threads=threads)))
-    made = checks.row_plan(what)
-    if target is not None or threads is not None:
+    if not isinstance(what, Graph) and (target is not None or threads is not None):
         raise TargetError("target and threads must come with a Graph, got a plan, which has its own")
-    return Program(made)
+    with shown("compiling", progress) as advance:
+        if isinstance(what, Graph):
+            made = plans.row_planned(what, plans.options(target or "host", threads=threads))
+        else:
+            made = checks.row_plan(what)
+        advance(1, 2)
+        program = Program(made)
+        advance(2, 2)
+    return program
 
 
 def verify(
-    what: RowPlan | Graph,
+    what: RowPlan | PixelPlan | Graph,
     inputs: int = 10,
     against: str | None = None,
-    progress: Callable[[int], None] | None = None,
+    progress: Advance | None = None,
+    *,
+    original: Graph | None = None,
 ) -> "Verification":
     """Compares reference, C program and another runtime byte for byte on seeded random inputs.
 
-    what: a row plan, or a network, planned for the least memory. against: `litert` or `tflm` for a network loaded from
-    a .tflite file, `onnxruntime` for an .onnx file. progress: takes the number of inputs done. Raises Unsupported where
-    that runtime is not installed or has nothing to run.
+    what: a row plan, or a network, which is planned for the least memory. against: `litert` or `tflm` for a network
+    loaded from a .tflite file, `onnxruntime` for an .onnx file. progress: called with inputs done and their total.
+    original: the network whose output bytes must come out, where it is not the planned one (docs/live.md). Raises
+    Unsupported where that runtime is not installed, or cannot run the network.
 
     >>> import rillet
     >>> net = rillet.load("mobilenet_v1:width=0.25,resolution=32,seed=0,classes=10")
@@ -112,14 +130,55 @@ def verify(
 
     made = plans.row_planned(what, PlanOptions()) if isinstance(what, Graph) else checks.row_plan(what)
     networks.with_weights(made.graph)
-    path = networks.file_of(made.graph)
+    path = networks.file_of(made.graph if original is None else checks.graph(original))
     imported = None
     if against is not None and path is not None and path.suffix.lower() == ".tflite":
         from rillet.importers.tflite import load_with_tensors
 
         imported = load_with_tensors(path)
-    more: dict[str, Any] = {} if progress is None else {"progress": progress}
-    return compare(made, checks.count(inputs, "inputs"), path=path, imported=imported, against=against, **more)
+    count = checks.count(inputs, "inputs")
+    with shown("verifying", progress) as advance:
+        told: Advance = advance
+        return compare(
+            made,
+            count,
+            path=path,
+            imported=imported,
+            against=against,
+            progress=lambda done: told(done, count),
+            **({} if original is None else {"original": original}),
+        )
+
+
+def verify_on_board(
+    what: RowPlan | Graph,
+    target: Named,
+    inputs: int = 10,
+    progress: Advance | None = None,
+) -> "CoreVerification":
+    """Runs the program on the emulated Cortex-M core of a board, and compares its outputs with the reference.
+
+    what: a row plan, or a network, planned for the board. progress: called with inputs done and their total. Raises
+    TargetError for a board with another processor, Unsupported where no compiler or emulator is installed
+    (`rillet[mcu]`), BuildError for a program that faults or does not end.
+    """
+    from rillet.runtime.emulator.proof import verify_on
+
+    options = plans.options(target)
+    core = core_of(options)
+    if core is None:
+        raise TargetError(f"{target}: must be a board with a Cortex-M core to be emulated")
+    made = plans.row_planned(what, options) if isinstance(what, Graph) else checks.row_plan(what)
+    networks.with_weights(made.graph)
+    count = checks.count(inputs, "inputs")
+    with shown("emulating", progress) as advance:
+        told: Advance = advance
+        return verify_on(made, core, count, progress=lambda done: told(done, count))
+
+
+def core_of(options: PlanOptions) -> "Core | None":
+    """The Cortex-M core of the board that is planned for, None for other machines."""
+    return options.target.cortex if isinstance(options.target, Board) else None
 
 
 RUN = Uses({"a picture": ("--resize", "--mean", "--deviation"), "--raw": ()})
@@ -135,8 +194,9 @@ def ask(
     raw: bool = False,
     weights: Path | None = None,
     opening: Callable[[str], Graph] | None = None,
+    live: bool = False,
 ) -> "Asked":
-    """A picture for a network, the demo's where neither is said; raises GraphError for one without the other."""
+    """A picture for a network, the demo's where neither is given; raises GraphError for one without the other."""
     from rillet.models import specifier
 
     if model is None:
@@ -145,7 +205,7 @@ def ask(
         raise GraphError("IMAGE must be given with MODEL: rillet run MODEL IMAGE")
     mode = "--raw" if raw else "a picture"
     RUN.check(mode, {"--resize": said.resize, "--mean": said.mean, "--deviation": said.deviation})
-    return Asked(model, image, said, options, weights, raw, opening)
+    return Asked(model, image, said, options, weights, raw, opening, live)
 
 
 @dataclass(frozen=True)
@@ -161,6 +221,8 @@ class Asked:
     """True where the image is an array as stored."""
     opening: Callable[[str], Graph] | None = None
     """Opens the network, where it is needed, in another way than `opened` does."""
+    live: bool = False
+    """True where live channels alone are computed (docs/live.md)."""
 
     @cached_property
     def answer(self) -> "Answer":
@@ -169,7 +231,7 @@ class Asked:
         from rillet.runtime import classify
         from rillet.runtime.ready import make_ready
 
-        ready = make_ready(self._known, lambda: plans.row_planned(self._graph, self.options))
+        ready = make_ready(self._known, lambda: plans.row_planned(self._computed, self.options))
         return classify.answer(ready, self.image, self.raw, told=self.said != Preprocessing())
 
     def prove(self) -> "RunResult":
@@ -178,11 +240,11 @@ class Asked:
         from rillet.runtime import classify
         from rillet.runtime.ready import find_ready
 
-        graph, beside = folded(self._graph), None
+        graph, beside = folded(self._computed), None
         if self.options == PlanOptions():
             for_speed = self._known(PlanOptions(target=load_target("host")))
             beside = classify.on_host(graph, find_ready(for_speed), self.answer.pixels)
-        return classify.prove(self.model, self.answer, graph, beside)
+        return classify.prove(self.model, self.answer, graph, beside, folded(self._graph))
 
     @cached_property
     def _graph(self) -> Graph:
@@ -190,9 +252,18 @@ class Asked:
             return self.opening(self.model)
         return networks.opened(self.model, self.said, self.weights).graph
 
+    @cached_property
+    def _computed(self) -> Graph:
+        from rillet.transforms.live import live
+
+        return live(self._graph).graph if self.live else self._graph
+
     def _known(self, options: PlanOptions | None = None) -> tuple[str, ...] | None:
         """What tells the program of these options from any other."""
         from rillet.runtime.identity import identity
 
         found = identity(self.model, self.said, self.weights)
-        return None if found is None else (*found, repr(options or self.options))
+        asked = options or self.options
+        machine = "" if asked.target is None else to_toml(asked.target)
+        words = [getattr(asked, one.name) for one in fields(asked) if one.name != "target"]
+        return None if found is None else (*found, machine, repr(words))

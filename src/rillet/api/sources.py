@@ -33,7 +33,7 @@ USES = Uses(
         "table microjoule": ("MODEL", "--node"),
     }
 )
-"""The tables, and what may be said with each."""
+"""The tables, and the options of each."""
 TABLES = tuple(dict.fromkeys(mode.split()[1] for mode in USES.modes))
 _UNROLLED = "mobilenet_v2:top=false"
 

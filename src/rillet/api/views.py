@@ -1,4 +1,4 @@
-"""How the records that the face itself makes are shown."""
+"""Views (tables, dictionaries, HTML) of the records that the public functions themselves define."""
 
 from typing import Any
 

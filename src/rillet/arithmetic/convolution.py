@@ -25,7 +25,7 @@ def stored_weights(graph: Graph, node: Node, op: Conv) -> tuple[fp.Ints, int]:
 
 
 def real_weights(graph: Graph, node: Node, op: Conv) -> npt.NDArray[np.float64]:
-    """Weights of a convolution of real numbers."""
+    """Weights of a convolution of float32 values."""
     weight = graph.param(node, "weight").astype(np.float64)
     return weight if op.levels is None else with_levels(weight, graph.param(node, "levels").astype(np.float64))
 

@@ -229,7 +229,7 @@ def product_multiplier(left: Quant, right: Quant, out: Quant) -> Multiplier:
 
 
 def quantize(values: Sequence[float] | Floats, quant: Quant, dtype: DType) -> Ints:
-    """Real numbers as stored: float32 division, half away from zero, clamped."""
+    """Quantises float32 values: float32 division, half away from zero, clamped."""
     low, high = dtype.integers
     with np.errstate(over="ignore"):
         ratio = np.asarray(values, np.float32) / np.float32(quant.scale)

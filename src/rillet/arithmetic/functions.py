@@ -1,4 +1,4 @@
-"""The activations as functions of real numbers."""
+"""The activation functions in exact arithmetic, before any rounding."""
 
 from typing import assert_never
 

@@ -54,7 +54,7 @@ def product_shift(left: Quant, right: Quant, out: Quant) -> int:
 
 
 def quantize(values: npt.NDArray[np.float64], quant: Quant) -> Ints:
-    """Real numbers as stored: float64 division, half to even, not clamped."""
+    """Quantises float32 values: float64 division, half to even, not clamped."""
     # Far beyond any stored value, so that what overflows an integer can still be cast.
     near = np.clip(values / quant.scale, -(2.0**40), 2.0**40)
     return np.rint(near).astype(np.int64) + quant.zero_point

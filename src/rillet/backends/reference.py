@@ -1,4 +1,4 @@
-"""The reference: whole maps in NumPy, slow and obvious; every other backend must give the same bytes.
+"""The reference: full tensors in NumPy, slow and obvious; every other backend must give the same bytes.
 
 Quantised values follow the rules in `arithmetic`; real values are computed in float64.
 """
@@ -14,6 +14,7 @@ from rillet.arithmetic import shift, tables
 from rillet.arithmetic.convolution import real_weights, rescaled, stored_weights
 from rillet.arithmetic.functions import activate_real
 from rillet.errors import GraphError, Unsupported
+from rillet.ir.facts import has_weights, is_pool
 from rillet.ir.graph import Array, Graph, Node
 from rillet.ir.ops import (
     Activate,
@@ -39,7 +40,7 @@ from rillet.ir.ops import (
 from rillet.ir.types import DType, Quant, Shape
 
 STRIP_VALUES = 4_000_000
-"""Values of gathered windows held at a time."""
+"""Values of the im2col buffer."""
 
 Values = Mapping[str, Array]
 Floats = npt.NDArray[np.float64]
@@ -63,7 +64,7 @@ def outputs(graph: Graph, inputs: Array) -> tuple[Array, ...]:
 
 
 def node_value(graph: Graph, node: Node, values: Values) -> Array:
-    """What one node (no input) makes of the values that it reads, given by name."""
+    """The output of one node, from its inputs' values by name."""
     return _Step(graph, node, values).value(np.empty(0))
 
 
@@ -148,7 +149,7 @@ class _Step:
     def real(self, position: int = 0) -> Floats:
         """An input that is a real number; raises Unsupported where it is quantised and the result is not."""
         if self.types[position].quant is not None:
-            raise Unsupported(f"{self.where}: inputs must be real numbers as the result is, got quantised ones")
+            raise Unsupported(f"{self.where}: inputs must be float32 as the result is, got quantised ones")
         return self.sources[position].astype(np.float64)
 
     def store(self, stored: fp.Ints, clamp: fp.Clamp | None = None) -> Array:
@@ -168,7 +169,7 @@ class _Step:
 
     def conv_integer(self, op: Conv) -> Array:
         if op.real:
-            raise Unsupported(f"{self.where}: weights beside stored integers must be integers, got real numbers")
+            raise Unsupported(f"{self.where}: weights beside stored integers must be integers, got float32 values")
         source = self.stored() - self.quant(0).zero_point
         weight, zero = stored_weights(self.graph, self.node, op)
         sums = convolve(source.astype(np.float64), (weight - zero).astype(np.float64), op).astype(np.int64)
@@ -192,7 +193,7 @@ class _Step:
     def conv_real(self, op: Conv) -> Array:
         if not op.real:
             got = op.weights.value
-            raise Unsupported(f"{self.where}: weights beside real numbers must be f32, or have f32 levels; got {got}")
+            raise Unsupported(f"{self.where}: weights beside float32 values must be f32, or have f32 levels; got {got}")
         total = convolve(self.real(), real_weights(self.graph, self.node, op), op)
         if op.bias:
             total = total + self.graph.param(self.node, "bias").astype(np.float64)
@@ -289,7 +290,7 @@ class _Step:
 
 def reads_binary(op: Op) -> bool:
     """True for the ops that are defined on binary values: convolutions and maxima."""
-    return isinstance(op, Conv) or (isinstance(op, Pool) and op.kind is PoolKind.MAX)
+    return has_weights(op) or (is_pool(op) and op.kind is PoolKind.MAX)
 
 
 def convolve(source: Floats, weight: Floats, op: Conv) -> Floats:

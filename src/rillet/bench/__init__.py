@@ -1,1 +1,1 @@
-"""Time on this machine: rounds beside other runtimes, layers, and the measured peak."""
+"""Benchmarks on this machine: against other runtimes, by layer, and of the machine's peak."""

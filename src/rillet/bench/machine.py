@@ -1,4 +1,4 @@
-"""The facts of this machine that a measurement depends on: processor, caches, cores, compiler, load."""
+"""The environment of a benchmark: processor, caches, cores, compiler, load."""
 
 import os
 import platform

@@ -1,11 +1,10 @@
-"""Where the time of a network goes: each layer's own, by clocks in the emitted program."""
+"""Profile of a network by layer, by clock reads in the emitted program."""
 
 import ctypes
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import mean
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +20,7 @@ from rillet.ir.ops import op_macs
 from rillet.plan.rows.plan import RowPlan
 from rillet.runtime.verify import random_inputs
 from rillet.system.build import build_library
-from rillet.system.library import CONTEXT_NAMES, Context, load_library, lock_of
+from rillet.system.library import CONTEXT_NAMES, Context, load_library
 
 ABOUT_MS = 4000.0
 """How long a profile takes where nobody says how many runs it has."""
@@ -163,30 +162,33 @@ class _Program:
     def __init__(self, plan: RowPlan, image: Array, clocks: bool) -> None:
         built = build_library(emit(plan, profile=clocks), machine_flags(plan))
         self._library = load_library(built, ("net_run", *CONTEXT_NAMES, *(_CLOCKS if clocks else ())))
-        self._lock = lock_of(self._library)
         self._library.net_run.restype = None
         self._context = Context(self._library)
         outputs = (plan.graph.by_name[name].type for name in dict.fromkeys(plan.graph.outputs))
         self._arrays = [np.ascontiguousarray(image), *(np.empty(t.shape.array, t.dtype.numpy) for t in outputs)]
         self._pointers = [ctypes.c_void_p(array.ctypes.data) for array in self._arrays]
-        self._counts: list[Any] = []
+        self._counts: list[Ticks] = []
         if clocks:
             self._library.net_profile_clock.restype = ctypes.c_uint64
-            kind = ctypes.c_uint64 * (sum(len(segment.stages) for segment in plan.segments) + 1)
-            self._counts = [kind.in_dll(self._library, name) for name in _CLOCKS[:2]]
+            self._counts = [self._counted(name, plan) for name in _CLOCKS[:2]]
+
+    def _counted(self, name: str, plan: RowPlan) -> Ticks:
+        """What the context counts of each stage and of what is between, as it lies there."""
+        function, stages = getattr(self._library, name), sum(len(segment.stages) for segment in plan.segments)
+        function.restype = ctypes.POINTER(ctypes.c_uint64)
+        return np.ctypeslib.as_array(function(self._context.pointer), (stages + 1,))
 
     def run(self) -> float:
         """Milliseconds of one inference."""
         for counts in self._counts:
-            ctypes.memset(counts, 0, ctypes.sizeof(counts))
-        with self._lock:
-            start = time.perf_counter()
-            self._library.net_run(self._context.pointer, *self._pointers)
-            return (time.perf_counter() - start) * 1e3
+            counts.fill(0)
+        start = time.perf_counter()
+        self._library.net_run(self._context.pointer, *self._pointers)
+        return (time.perf_counter() - start) * 1e3
 
     def counted(self) -> tuple[Ticks, Ticks]:
         """Ticks and calls of each stage in the last run, and of what is between."""
-        ticks, calls = (np.array(counts, np.uint64) for counts in self._counts)
+        ticks, calls = (counts.copy() for counts in self._counts)
         return ticks, calls
 
     def clock(self) -> int:

@@ -1,4 +1,4 @@
-"""Rillet beside other runtimes in alternating rounds: times, ratios by round, memory, and how far from the limit."""
+"""Benchmark against other runtimes in alternating rounds: times, ratios by round, memory, and fraction of the peak."""
 
 import tempfile
 import time
@@ -20,6 +20,7 @@ from rillet.errors import GraphError, Unsupported
 from rillet.ir.graph import Array, Graph
 from rillet.runtime.quantization import quantize_with
 from rillet.runtime.verify import random_inputs
+from rillet.targets.host import Host
 from rillet.transforms.dequantize import dequantize
 from rillet.transforms.fold import fold
 
@@ -140,7 +141,7 @@ def agreement(ours: Array, theirs: Array, precision: str) -> tuple[float, int]:
 
 
 def forms(graph: Graph, precisions: Sequence[str] | None) -> dict[str, Graph]:
-    """The network at each precision, batch norms folded; its own where none is said.
+    """The network at each precision, batch norms folded; its own where none is given.
 
     A quantised network has a float32 form, a float32 one is quantised by the rule `shift`, calibrated on noise. Raises
     GraphError for a precision that is none.
@@ -166,9 +167,12 @@ def bench(
     rounds: int = ROUNDS,
     given: Given | None = None,
     torch_script: TorchScript | None = None,
+    host: Host | None = None,
     progress: Callable[[int, int], None] = _silent,
 ) -> Bench:
     """Measures Rillet and `peers` on `graph`, which has weights; `given` is the .tflite it came from, unchanged.
+
+    host: what Rillet's program is made for, the machine that this runs on if None.
 
     A peer that cannot take the network is a refusal, not an error. Raises GraphError for numbers of threads or rounds
     and for precisions that make no sense.
@@ -196,7 +200,7 @@ def bench(
             meter.measure_reads()
             runs: list[_Field] = []
             for precision, form in made.items():
-                request = Request(form, count, Path(name), given if precision == own else None, torch_script)
+                request = Request(form, count, Path(name), given if precision == own else None, torch_script, host)
                 field = _Field(request, precision, peers)
                 field.race(rounds, meter, advance)
                 runs.append(field)
@@ -204,7 +208,7 @@ def bench(
             for field in runs:
                 records += field.records(ceilings[-1])
                 refusals += field.refusals
-    return Bench(graph.name, graph.macs, rounds, kernels(), here, tuple(ceilings), tuple(records), tuple(refusals))
+    return Bench(graph.name, graph.macs, rounds, kernels(host), here, tuple(ceilings), tuple(records), tuple(refusals))
 
 
 @dataclass

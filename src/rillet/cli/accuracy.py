@@ -2,33 +2,30 @@
 
 from typing import Annotated
 
-import typer
-
 from rillet.cli.app import (
     DATA,
     ClassesOption,
-    JsonOption,
     ModelArgument,
     WeightsOption,
-    app,
     names,
     open_named,
-    print_json,
-    say,
+    shared,
 )
+from rillet.cli.forms import Form, command
 from rillet.cli.options import BackendOption, CheckOption, LimitOption
 
 
-@app.command()
+@command
 def evaluate(
     model: ModelArgument,
-    data: Annotated[str, typer.Option("--data", metavar=DATA, help="Labelled pictures, their test part.")],
+    data: Annotated[str, shared("--data", here="The test part is used.", metavar=DATA)],
     classes: ClassesOption = None,
     weights: WeightsOption = None,
     backend: BackendOption = "c",
     limit: LimitOption = None,
     check: CheckOption = False,
-    json_output: JsonOption = False,
+    *,
+    form: Form,
 ) -> None:
     """Measures top-1 and top-5 accuracy on a data set, on all cores."""
     from rillet.api import accuracy
@@ -42,10 +39,7 @@ def evaluate(
         limit=limit,
         classes=names(classes),
         check=check,
-        progress=silent if json_output else None,
+        progress=silent if form.json else None,
     )
-    if json_output:
-        print_json(result.to_dict())
-        return
-    for line in evaluation_lines(result):
-        say(line)
+    lines = evaluation_lines(result)
+    form.show(result.to_dict, lambda console: [console.print(line, soft_wrap=True) for line in lines])

@@ -2,8 +2,9 @@
 
 import io
 import sys
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,7 +13,6 @@ from typer.core import TyperGroup
 
 from rillet.cli.ending import run
 from rillet.errors import GraphError, RilletError
-from rillet.system.options import at_most_one
 from rillet.system.printable import json_text, printable
 
 if TYPE_CHECKING:
@@ -29,13 +29,20 @@ PANELS = {
     "Tables of the sources": ("table",),
 }
 """The commands by what a person does with them, in the order of `rillet --help`."""
-FORMER = {
-    "--slower": "--max-slowdown",
-    "--memory": "--weight-memory",
-    "--narrow": "--recompute",
-    "--several": "--devices",
+FORMER: Mapping[str, tuple[str, ...]] = {
+    "--bits": ("--operand", "--index-bits", "--weight-bits"),
+    "--board": ("--memory",),
+    "--evaluate": ("--data",),
+    "--layers": ("--layer-errors",),
+    "--memory": ("--weight-memory",),
+    "--narrow": ("--recompute",),
+    "--several": ("--devices",),
+    "--slower": ("--max-slowdown",),
+    "--ternary": ("--signs",),
 }
-"""Options by the names that they once had, which still work where a command has just the present one."""
+"""Present names of options by those that they once had, which still work: the first that a command has, where it does
+not have the former name itself.
+"""
 _STYLES = {"STYLE_USAGE": "bold", "STYLE_TYPES": "bold", "STYLE_METAVAR": "bold", "STYLE_OPTION_ENVVAR": "dim"}
 """Typer writes these in yellow, which nobody can read on a light background."""
 
@@ -84,8 +91,8 @@ def _renamed(command: Any, words: list[str]) -> list[str]:
     out: list[str] = []
     for word in words[:end]:
         name, equals, value = word.partition("=")
-        present = FORMER.get(name, name)
-        out.append(f"{present}{equals}{value}" if name not in known and present in known else word)
+        present = [] if name in known else [one for one in FORMER.get(name, ()) if one in known]
+        out.append(f"{present[0]}{equals}{value}" if present else word)
     return out + words[end:]
 
 
@@ -138,24 +145,50 @@ def _every_command(
     """Runs convolutional networks as streams: pixels flow in, every layer fires as soon as its window is there."""
 
 
+MEANINGS: Mapping[str, str] = {
+    "--against": "Another runtime to compare with.",
+    "--array": "Rows and columns of the systolic array, 64 by default.",
+    "--bits": "Bits of weights and activations.",
+    "--convention": "Whose rules of counting.",
+    "--data": "Labelled pictures.",
+    "--fps": "Images a second that are asked for.",
+    "--limit": "Only the first N pictures.",
+    "--memory": "Memory of the machine, as 4MiB.",
+    "--node": "Process technology of energy.",
+    "--out": "Where the result goes.",
+    "--precision": "Number types; default: the network's own.",
+    "--target": "A machine: one that rillet targets lists, or a file.",
+    "--threads": "Threads of the program.",
+    "--weight-bits": "Bits of a weight.",
+}
+"""What each option that several commands have means in all of them; a command says behind it what it adds."""
+
+
+def shared(*names: str, here: str = "", **said: Any) -> Any:
+    """An option that means the same in every command that has it; `here`: what more there is to say in one."""
+    meaning = MEANINGS[max(names, key=len)]
+    return typer.Option(*names, help=f"{meaning} {here}".rstrip(), **said)
+
+
 MODEL_HELP = (
     "A .tflite, .onnx or .rlt file, hub:NAME, or one of the zoo such as mobilenet_v2:width=0.5 (rillet models)."
 )
 ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help=MODEL_HELP)]
-CsvOption = Annotated[bool, typer.Option("--csv", help="Print comma-separated values.")]
-MarkdownOption = Annotated[bool, typer.Option("--markdown", help="Print a Markdown table.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 WeightsOption = Annotated[
     Path | None, typer.Option("--weights", metavar="FILE", help="Checkpoint with weights for a network of the zoo.")
 ]
+LiveOption = Annotated[
+    bool, typer.Option("--live", help="Compute live channels alone, with the same output bytes (int8 and uint8).")
+]
 DATA = "cifar10[:DIR]|cifar100[:DIR]|tiny-imagenet|imagefolder:DIR|vww:DIR|DIR"
 ClassesOption = Annotated[
     str | None,
-    typer.Option("--classes", metavar="NAME,...", help="Use only these classes, or outdoor, indoor, combined."),
+    typer.Option(
+        "--classes", metavar="NAME,...", help="Use only these classes, or a group: outdoor, indoor, combined."
+    ),
 ]
-BitsOption = Annotated[
-    int | None, typer.Option("--bits", help="Bits of weights and activations; default: the network's own.")
-]
+BitsOption = Annotated[int | None, shared("--bits", here="By default the network's own.")]
 
 
 def main() -> None:
@@ -203,11 +236,6 @@ def names(text: str | None) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",")) if text else ()
 
 
-def one_form(csv: bool, markdown: bool, json_output: bool) -> None:
-    """Raises GraphError where a table is asked for in two forms at once."""
-    at_most_one({"--csv": csv, "--markdown": markdown, "--json": json_output})
-
-
 def one_of(option: str, word: str, words: tuple[str, ...]) -> str:
     """`word` if it is one of `words`; raises GraphError if not."""
     if word not in words:
@@ -215,8 +243,15 @@ def one_of(option: str, word: str, words: tuple[str, ...]) -> str:
     return word
 
 
-def open_named(name: str, said: "Preprocessing | None" = None, weights: Path | None = None) -> "Model":
-    """The model, with a progress bar where it must be downloaded."""
+def open_named(
+    name: str, said: "Preprocessing | None" = None, weights: Path | None = None, *, live: bool = False
+) -> "Model":
+    """The model, or the `live` channels of it, with a progress bar where it must be downloaded."""
+    if live:
+        from rillet.api.changes import live as only_live
+
+        model = open_named(name, said, weights)
+        return replace(model, graph=only_live(model.graph).graph)
     from rillet.api.networks import opened
 
     if not name.startswith("hub:"):

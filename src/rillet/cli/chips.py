@@ -7,32 +7,34 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rillet.cli.app import (
-    JsonOption,
     ModelArgument,
     WeightsOption,
-    app,
-    make_console,
     open_named,
-    print_json,
+    shared,
     status,
 )
+from rillet.cli.forms import Form, command
+from rillet.cli.options import TargetOption
 from rillet.errors import TargetError
 
 if TYPE_CHECKING:
     from rillet import Graph, PixelPlan
     from rillet.api.plans import Claim, PlanOptions
+    from rillet.report.screen import Screen
 
-TargetOption = Annotated[
-    str | None,
-    typer.Option("--target", metavar="NAME|FILE.toml", help="A machine: host, a known board or chip, or a file."),
-]
 MultipliersOption = Annotated[int | None, typer.Option("--multipliers", min=1, help="Most multipliers of a chip.")]
 IntervalOption = Annotated[int | None, typer.Option("--interval", min=1, help="Initiation interval: cycles per image.")]
-MemoryOption = Annotated[str | None, typer.Option("--memory", metavar="SIZE", help="Most memory on the chip, as 4MiB.")]
-ClockOption = Annotated[str | None, typer.Option("--clock", metavar="FREQUENCY", help="As 200MHz.")]
-ChipBitsOption = Annotated[
-    int | None, typer.Option("--bits", metavar="8|16", help="Bits of weights and values on the chip, 8 if not said.")
+MemoryOption = Annotated[
+    str | None,
+    shared("--memory", here="Weights and buffers must fit.", metavar="SIZE"),
 ]
+ClockOption = Annotated[
+    str | None,
+    typer.Option(
+        "--clock", metavar="FREQUENCY", help="Cycles a second of the chip, as 200MHz. By default its target's."
+    ),
+]
+ChipBitsOption = Annotated[int | None, shared("--bits", here="Of a chip; by default 8.", metavar="8|16")]
 CeilOption = Annotated[
     bool,
     typer.Option("--ceil", help="Allow folding factors that do not divide a layer's channels."),
@@ -48,7 +50,7 @@ NarrowOption = Annotated[
 
 
 @contextmanager
-def answering(graph: "Graph", said: "PlanOptions", json_output: bool) -> "Generator[Claim | None]":
+def answering(graph: "Graph", said: "PlanOptions", form: Form) -> "Generator[Claim | None]":
     """The chip's promise checked, if it makes one; where there is no plan, the answer is printed before the error."""
     from rillet.api.plans import claim_of
     from rillet.report import pixels
@@ -57,27 +59,28 @@ def answering(graph: "Graph", said: "PlanOptions", json_output: bool) -> "Genera
     try:
         yield claim
     except TargetError as error:
-        if claim is not None and json_output:
-            record = {"graph": graph.name, "chip": claim.chip, "error": str(error), "claim": pixels.claim_record(claim)}
-            print_json({"kind": "pixels", **record})
-        elif claim is not None:
-            pixels.claim_text(make_console(), claim)
+        if claim is not None:
+            said_of = {"graph": graph.name, "chip": claim.chip, "error": str(error)}
+            form.show(
+                lambda: {"kind": "pixels", **said_of, "claim": pixels.claim_record(claim)},
+                lambda console: pixels.claim_text(console, claim),
+            )
         raise
 
 
-def print_pixels(made: "PixelPlan", claim: "Claim | None", json_output: bool) -> None:
+def show_pixels(made: "PixelPlan", claim: "Claim | None", form: Form) -> None:
     """Prints a pipeline, and what became of the chip's promise."""
     from rillet.report import pixels
 
-    if json_output:
-        print_json({**made.to_dict(), "claim": pixels.claim_record(claim) if claim else None})
-        return
-    pixels.plan_table(console := make_console(), made)
-    if claim is not None:
-        pixels.claim_text(console, claim)
+    def text(console: "Screen") -> None:
+        pixels.plan_table(console, made)
+        if claim is not None:
+            pixels.claim_text(console, claim)
+
+    form.show(lambda: {**made.to_dict(), "claim": pixels.claim_record(claim) if claim else None}, text)
 
 
-@app.command()
+@command
 def simulate(
     model: ModelArgument,
     target: TargetOption = None,
@@ -90,19 +93,17 @@ def simulate(
     narrow: NarrowOption = None,
     images: Annotated[int, typer.Option("--images", min=1, help="Images back to back.")] = 3,
     weights: WeightsOption = None,
-    json_output: JsonOption = False,
+    *,
+    form: Form,
 ) -> None:
-    """Runs the planned pipeline cycle by cycle, its rings of just the planned depth; exit code 0 only if it holds."""
+    """Simulates a chip's pipeline cycle by cycle, FIFOs as deep as planned; exit code 0 only if it keeps the plan."""
     from rillet.api import plans
     from rillet.report import pixels
 
     chip = plans.chip_options(target, interval, multipliers, memory, clock, bits, ceil, narrow)
     graph = open_named(model, weights=weights).graph
-    with answering(graph, chip, json_output), status("planning and simulating"):
+    with answering(graph, chip, form), status("planning and simulating"):
         found = plans.simulate(plans.pixel_planned(graph, chip), images)
-    if json_output:
-        print_json(found.to_dict())
-    else:
-        pixels.simulation_table(make_console(), found.plan, found.measured)
+    form.show(found.to_dict, lambda console: pixels.simulation_table(console, found.plan, found.measured))
     if not found.passed:
         raise typer.Exit(1)

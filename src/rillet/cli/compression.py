@@ -1,42 +1,39 @@
 """The command that prunes, shares and measures: compress."""
 
+from typing import TYPE_CHECKING
+
 from rillet.cli.app import (
-    CsvOption,
-    JsonOption,
-    MarkdownOption,
     ModelArgument,
     WeightsOption,
-    app,
-    make_console,
     names,
-    one_form,
     open_named,
-    print_json,
-    say,
 )
+from rillet.cli.forms import Form, command
 from rillet.cli.options import (
+    IndexBitsOption,
     LayersOption,
     MoreThanOption,
     NetworkFileOption,
-    SharedBitsOption,
     SparsityOption,
     TestDataOption,
 )
 
+if TYPE_CHECKING:
+    from rillet.report.screen import Screen
 
-@app.command()
+
+@command
 def compress(
     model: ModelArgument,
     weights: WeightsOption = None,
     sparsity: SparsityOption = None,
-    bits: SharedBitsOption = None,
+    index_bits: IndexBitsOption = None,
     more_than: MoreThanOption = None,
     layers: LayersOption = None,
     out: NetworkFileOption = None,
-    evaluate: TestDataOption = None,
-    csv: CsvOption = False,
-    markdown: MarkdownOption = False,
-    json_output: JsonOption = False,
+    data: TestDataOption = None,
+    *,
+    form: Form,
 ) -> None:
     """Prunes a network, shares its weights, and shows its size dense, packed and coded."""
     from rillet.api import changes
@@ -44,12 +41,12 @@ def compress(
     from rillet.report.analysis_views import compressed_lines
     from rillet.report.tables import write
 
-    one_form(csv, markdown, json_output)
-    asked = changes.CompressOptions(sparsity=sparsity, bits=bits, more_than=more_than, layers=names(layers))
-    made = changes.compress_by(open_named(model, weights=weights).graph, asked, out=out, evaluate=evaluate)
-    if json_output:
-        print_json(made.to_dict())
-        return
-    write(make_console(), sizes.sizes(made.size), csv=csv, markdown=markdown)
-    for line in compressed_lines(made) if not (csv or markdown) else ():
-        say(line)
+    asked = changes.CompressOptions(sparsity=sparsity, bits=index_bits, more_than=more_than, layers=names(layers))
+    made = changes.compress_by(open_named(model, weights=weights).graph, asked, out=out, evaluate=data)
+
+    def text(console: "Screen") -> None:
+        write(console, sizes.sizes(made.size))
+        for line in compressed_lines(made):
+            console.print(line, soft_wrap=True)
+
+    form.show(made.to_dict, text)

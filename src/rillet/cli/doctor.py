@@ -4,11 +4,11 @@ from dataclasses import asdict
 
 import typer
 
-from rillet.cli.app import JsonOption, app, make_console, print_json
+from rillet.cli.forms import Form, command
 
 
-@app.command()
-def doctor(json_output: JsonOption = False) -> None:
+@command
+def doctor(*, form: Form) -> None:
     """Shows what Rillet finds on this machine: compiler, kernels, packages, oracles, cache; and what to install.
 
     The exit code is 1 where networks cannot be built or their builds cannot be kept.
@@ -17,9 +17,6 @@ def doctor(json_output: JsonOption = False) -> None:
     from rillet.report import doctor as report
 
     found = look()
-    if json_output:
-        print_json({**asdict(found), "healthy": found.healthy})
-    else:
-        report.diagnosis(make_console(), found)
+    form.show(lambda: {**asdict(found), "healthy": found.healthy}, lambda console: report.diagnosis(console, found))
     if not found.healthy:
         raise typer.Exit(1)

@@ -5,117 +5,137 @@ from typing import Annotated
 
 import typer
 
-from rillet.cli.app import DATA
+from rillet.cli.app import DATA, shared
 
+TargetOption = Annotated[
+    str | None,
+    shared("--target", metavar="NAME|FILE.toml"),
+]
 BoardBitsOption = Annotated[
     int | None,
-    typer.Option(
-        "--bits", metavar="8|32", help="Bits of values and weights on a board; by default those of the network."
-    ),
+    shared("--bits", here="Of a board; by default the network's own.", metavar="8|32"),
 ]
 """Of fit and cost."""
-NodeOption = Annotated[str, typer.Option("--node", metavar="45nm|7nm|FILE.toml", help="Process technology of energy.")]
+NodeOption = Annotated[str, shared("--node", metavar="45nm|7nm|FILE.toml")]
 NetworkFileOption = Annotated[
-    Path | None, typer.Option("-o", "--out", metavar="FILE", help="A file ending in .rlt or .onnx.")
+    Path | None,
+    shared("-o", "--out", here="A file ending in .rlt or .onnx.", metavar="FILE"),
 ]
-LimitOption = Annotated[int | None, typer.Option("--limit", min=1, help="Only the first so many pictures.")]
+LimitOption = Annotated[int | None, shared("--limit", min=1)]
 
 # -- count, explain, convert -------------------------------------------------------------------------------------------
 
 ConventionOption = Annotated[
     str | None,
-    typer.Option(
-        "--convention", metavar="macs|thop-2020|pthflops|slim|keras", help="What is counted; macs by default."
-    ),
+    shared("--convention", here="By default macs.", metavar="macs|thop-2020|pthflops|slim|keras"),
 ]
 ByOption = Annotated[
-    str | None, typer.Option("--by", metavar="layer|block|kind", help="How it is summed; by block by default.")
+    str | None,
+    typer.Option("--by", metavar="layer|block|kind", help="Sum by layer, by block (the default), or by kind of layer."),
 ]
-TernaryCountOption = Annotated[
+SignsOption = Annotated[
     bool,
-    typer.Option("--ternary", help="Only how many weights are ternary or binary, and how many are +, 0 and -."),
+    typer.Option("--signs", help="Count only ternary and binary weights: how many are +, 0 and -."),
+]
+LiveCountOption = Annotated[
+    bool, typer.Option("--live", help="Only which channels change no output byte, and what goes with them.")
 ]
 LayerOption = Annotated[str | None, typer.Option("--layer", metavar="NAME", help="One layer in detail.")]
-DemandOption = Annotated[
-    float | None, typer.Option("--fps", help="Images a second that the machine must do, 30 by default.")
-]
+DemandOption = Annotated[float | None, shared("--fps", here="30 by default.")]
 BoardMemoryOption = Annotated[
-    str | None, typer.Option("--board", metavar="SIZE", help="Memory of the board, 256KiB by default.")
+    str | None, shared("--memory", here="Weights are compared with it; 256KiB by default.", metavar="SIZE")
 ]
 ConvertFileOption = Annotated[
-    Path, typer.Option("-o", "--out", metavar="FILE", help="A file ending in .onnx, .rlt, .safetensors or .tflite.")
+    Path,
+    shared("-o", "--out", here="A file ending in .onnx, .rlt, .safetensors or .tflite.", metavar="FILE"),
 ]
 DequantizeOption = Annotated[bool, typer.Option("--dequantize", help="Make a quantised network a float one.")]
 FoldOption = Annotated[bool, typer.Option("--fold", help="Fold batch norms into the convolutions before them.")]
 
 # -- systolic, energy, fit, cost ---------------------------------------------------------------------------------------
 
-RowsOption = Annotated[int, typer.Option("--rows", help="Rows of the array.")]
-ColumnsOption = Annotated[int, typer.Option("--columns", help="Columns of the array.")]
+RowsOption = Annotated[int | None, typer.Option("--rows", help="Rows of the array, 64 by default.")]
+ColumnsOption = Annotated[int | None, typer.Option("--columns", help="Columns of the array, 64 by default.")]
 DataflowOption = Annotated[
-    str,
-    typer.Option("--dataflow", metavar="os|ws|is", help="Stationary operand: os = outputs, ws = weights, is = inputs."),
+    str | None,
+    typer.Option(
+        "--dataflow",
+        metavar="os|ws|is",
+        help="Stationary operand: os = outputs (the default), ws = weights, is = inputs.",
+    ),
 ]
 CyclesOption = Annotated[
     str,
-    typer.Option("--convention", metavar="exact|scalesim|fuse", help="Whose count of cycles (docs/systolic.md)."),
+    shared("--convention", here="Those of cycles are in docs/systolic.md.", metavar="exact|scalesim|fuse"),
 ]
 HardwareOption = Annotated[
-    str, typer.Option("--hardware", metavar="systolic|fuse", help="Plain, or with a weight broadcast in each row.")
+    str | None,
+    typer.Option(
+        "--hardware", metavar="systolic|fuse", help="Plain (the default), or with a weight broadcast in each row."
+    ),
 ]
 ExactMapsOption = Annotated[
     bool, typer.Option("--exact-maps", help="Use the true output sizes instead of SCALE-Sim's.")
 ]
-SramOption = Annotated[float | None, typer.Option("--sram", help="Bytes a cycle that the on-chip buffers deliver.")]
-DramOption = Annotated[float | None, typer.Option("--dram", help="Bytes a cycle that DRAM delivers.")]
-OperandOption = Annotated[str, typer.Option("--bits", help="Operand type: 8, 32, int8, bf16, fp32 ...")]
+SramOption = Annotated[
+    float | None, typer.Option("--sram", help="Bytes a cycle that the on-chip buffers deliver; not bounded by default.")
+]
+DramOption = Annotated[
+    float | None, typer.Option("--dram", help="Bytes a cycle that DRAM delivers; not bounded by default.")
+]
+OperandOption = Annotated[
+    str | None, typer.Option("--operand", help="Operand type: 8 (the default), 32, int8, bf16, fp32 ...")
+]
 AccumulatorOption = Annotated[
-    str, typer.Option("--accumulator", help="Accumulator type: a number of integer bits, int32, fp32, ...")
+    str | None,
+    typer.Option("--accumulator", help="Accumulator type: integer bits (32 by default), int32, fp32 ..."),
 ]
-WeightBitsOption = Annotated[
-    int | None, typer.Option("--weight-bits", help="Bits of a weight; by default those of the operands.")
-]
+WeightBitsOption = Annotated[int | None, shared("--weight-bits", here="By default those of the operands.")]
 ScheduleOption = Annotated[
-    str,
-    typer.Option("--schedule", metavar="layerwise|stream|systolic", help="How often each value is read from memory."),
+    str | None,
+    typer.Option(
+        "--schedule",
+        metavar="layerwise|stream|systolic",
+        help="How often each value is read from memory; layerwise by default.",
+    ),
 ]
 WeightMemoryOption = Annotated[
     str | None,
     typer.Option("--weight-memory", metavar="sram_8KB|...|dram", help="Memory that the weights are read from."),
 ]
 ArrayOption = Annotated[
-    int | None, typer.Option("--array", min=1, help="Rows and columns of the systolic array, 64 by default.")
+    int | None,
+    shared("--array", here="With --schedule systolic.", min=1),
 ]
 BoardOption = Annotated[
-    str | None, typer.Option("--target", metavar="BOARD|FILE.toml", help="A board, nano33ble by default.")
+    str | None,
+    shared("--target", here="A board, nano33ble by default.", metavar="NAME|FILE.toml"),
 ]
 AllBoardsOption = Annotated[bool, typer.Option("--all", help="A table of all known boards.")]
 MostWeightBitsOption = Annotated[
-    int | None, typer.Option("--weight-bits", help="As if no weight had more bits than this.")
+    int | None, shared("--weight-bits", here="Wider weights are counted as if they had so many.")
 ]
 MachinesOption = Annotated[
     list[str] | None,
-    typer.Option(
-        "--target", metavar="NAME|FILE.toml|all", help="A machine; may be given several times. All by default."
-    ),
+    shared("--target", here="May be given several times; all by default.", metavar="NAME|FILE.toml|all"),
 ]
-RateOption = Annotated[float, typer.Option("--fps", help="Images a second that are asked of a machine.")]
+RateOption = Annotated[float, shared("--fps")]
 PageOption = Annotated[
     Path | None,
-    typer.Option("-o", "--out", metavar="FILE", help="A page (.html, with pictures), or the table (.md, .csv)."),
+    shared("-o", "--out", here="A page (.html, with pictures), or the table (.md, .csv).", metavar="FILE"),
 ]
 
 # -- quantize, compress, evaluate --------------------------------------------------------------------------------------
 
 CalibrationDataOption = Annotated[
     str,
-    typer.Option(
+    shared(
         "--data",
+        here="The training part calibrates; random: noise, where accuracy does not matter.",
         metavar="cifar10[:DIR]|cifar100[:DIR]|DIR|random",
-        help="Pictures to calibrate with, their training part; or noise, where accuracy does not matter.",
     ),
 ]
-FewBitsOption = Annotated[str, typer.Option("--bits", metavar="8|ternary|binary", help="Bits of a weight.")]
+FewBitsOption = Annotated[str, shared("--weight-bits", metavar="8|ternary|binary")]
 ThresholdOption = Annotated[
     float | None,
     typer.Option(
@@ -145,40 +165,47 @@ EqualizeOption = Annotated[
 CorrectBiasOption = Annotated[
     bool, typer.Option("--correct-bias", help="Correct biases by the mean error of the rounded weights.")
 ]
-CalibrationLimitOption = Annotated[
-    int | None, typer.Option("--limit", min=1, help="Pictures to calibrate with, 128 by default.")
-]
+CalibrationLimitOption = Annotated[int | None, shared("--limit", here="To calibrate with, 128 by default.", min=1)]
 MeasureOption = Annotated[bool, typer.Option("--evaluate", help="Measure accuracy before and after, on the test part.")]
 CompareOption = Annotated[
-    bool, typer.Option("--compare", help="Only print accuracy and size under both rules and all calibrations.")
+    bool, typer.Option("--compare", help="Instead: accuracy and size under both rounding rules and all calibrations.")
 ]
-LossesOption = Annotated[bool, typer.Option("--layers", help="Show how much each layer loses, in decibels.")]
+LayerErrorsOption = Annotated[
+    bool, typer.Option("--layer-errors", help="Show the signal-to-noise ratio of each layer, in decibels.")
+]
 SparsityOption = Annotated[
     float | None,
-    typer.Option("--sparsity", help="Fraction of each layer's weights that become zero, the least ones."),
+    typer.Option(
+        "--sparsity", help="Prune: fraction of each layer's weights that become zero, the smallest in magnitude."
+    ),
 ]
-SharedBitsOption = Annotated[
-    int | None, typer.Option("--bits", help="Share weights: at most 2^bits values a layer, beside zero.")
+IndexBitsOption = Annotated[
+    int | None,
+    typer.Option("--index-bits", help="Share weights by a codebook a layer: at most 2^N values, beside zero."),
 ]
 MoreThanOption = Annotated[
     int | None,
-    typer.Option("--more-than", min=0, help="Layers of so few weights stay as they are; 1000 by default."),
+    typer.Option("--more-than", min=0, help="Leave layers of at most N weights as they are; 1000 by default."),
 ]
 LayersOption = Annotated[
     str | None, typer.Option("--layers", metavar="NAME,...", help="These layers instead of all large ones.")
 ]
 TestDataOption = Annotated[
-    str | None, typer.Option("--evaluate", metavar="DATA", help="Measure top-1 before and after on its test part.")
+    str | None,
+    shared("--data", here="Top-1 before and after is measured on their test part.", metavar=DATA),
 ]
-BackendOption = Annotated[str, typer.Option("--backend", metavar="reference|c|torch", help="What computes.")]
-CheckOption = Annotated[bool, typer.Option("--check", help="Compare every output of C with the reference's.")]
+BackendOption = Annotated[
+    str,
+    typer.Option(
+        "--backend", metavar="reference|c|torch", help="What computes: the NumPy reference, emitted C, or PyTorch."
+    ),
+]
+CheckOption = Annotated[bool, typer.Option("--check", help="Compare every output of C with the NumPy reference.")]
 
 # -- train -------------------------------------------------------------------------------------------------------------
 
-TrainDataOption = Annotated[
-    str, typer.Option("--data", metavar=DATA, help="Labelled pictures, with a part to test on.")
-]
-RunOption = Annotated[Path, typer.Option("--out", metavar="RUN", help="Folder of the run.")]
+TrainDataOption = Annotated[str, shared("--data", here="Trained on one part, tested on the other.", metavar=DATA)]
+RunOption = Annotated[Path, shared("--out", here="The folder of the run.", metavar="RUN")]
 RecipeOption = Annotated[
     str | None, typer.Option("--recipe", metavar="NAME|FILE.toml", help="How to train; chosen by the data by default.")
 ]
@@ -191,17 +218,17 @@ UpscaleOption = Annotated[
     typer.Option("--upscale", min=1, metavar="SIDE", help="Resize pictures, and the network's input, to this side."),
 ]
 FreezeOption = Annotated[bool, typer.Option("--freeze", help="Train the last layer alone.")]
-TrainTernaryOption = Annotated[bool, typer.Option("--ternary", help="Trained ternary quantisation.")]
+TrainTernaryOption = Annotated[
+    bool, typer.Option("--ternary", help="Train ternary weights (trained ternary quantisation).")
+]
 SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Seed of drawn weights, order and augmentation.")]
 ResumeOption = Annotated[bool, typer.Option("--resume", help="Continue an interrupted run in RUN.")]
-PartLimitOption = Annotated[int | None, typer.Option("--limit", min=1, help="At most so many pictures of each part.")]
-TrainThreadsOption = Annotated[
-    int | None, typer.Option("--threads", min=1, help="Threads of each process; measured by default.")
-]
+PartLimitOption = Annotated[int | None, shared("--limit", here="Of each part.", min=1)]
+TrainThreadsOption = Annotated[int | None, shared("--threads", here="Of each process; measured by default.", min=1)]
 ProcessesOption = Annotated[
     int, typer.Option("--processes", min=1, help="Processes on this machine that share each batch.")
 ]
-DeviceOption = Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda", help="What computes.")]
+DeviceOption = Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda", help="Device that PyTorch trains on.")]
 SaveSecondsOption = Annotated[
     float, typer.Option("--save-seconds", min=0.0, help="Seconds between checkpoints; one an epoch in any case.")
 ]

@@ -14,6 +14,7 @@ from rillet.cli.app import (
     open_named,
     print_json,
     say,
+    shared,
     status,
     write,
 )
@@ -25,54 +26,56 @@ from rillet.cli.chips import (
     MemoryOption,
     MultipliersOption,
     NarrowOption,
-    TargetOption,
 )
+from rillet.cli.options import TargetOption
 from rillet.errors import TargetError
 from rillet.system.options import Uses, at_most_one
 
 if TYPE_CHECKING:
     from rillet import Graph
 
+    Chip = tuple[str | None, int | None, int | None, str | None, str | None, int | None, bool, str | None]
+
 PICTURES = ("systolic", "energy", "roofline")
 """What --cost can show."""
-_CHIP = ("--target", "--multipliers", "--interval", "--memory", "--clock", "--bits", "--ceil", "--recompute")
+_CHIP = ("--target", "--interval", "--multipliers", "--memory", "--clock", "--bits", "--ceil", "--recompute")
 USES = Uses(
     {
         "the network alone": ("--format",),
         "--pipeline": _CHIP,
+        "--target alone": _CHIP,
         "--front": (),
         "--cost systolic": ("--target",),
         "--cost energy": ("--target", "--node"),
         "--cost roofline": ("--target",),
     }
 )
+OutOption = Annotated[Path | None, shared("-o", "--out", here="By default standard output.", metavar="FILE")]
+FormatOption = Annotated[
+    str | None, typer.Option("--format", metavar="svg|mermaid", help="Output format; default svg.")
+]
+PipelineOption = Annotated[
+    bool,
+    typer.Option("--pipeline", help="Timeline of two images through the pipeline on a chip, with each layer's memory."),
+]
+FrontOption = Annotated[
+    bool,
+    typer.Option("--front", help="Pareto front of buffered values against MACs, by bottleneck buffering of blocks."),
+]
+CostOption = Annotated[
+    str | None, typer.Option("--cost", metavar="|".join(PICTURES), help="Where cycles or energy go, or a roofline.")
+]
+EnergyNodeOption = Annotated[str | None, shared("--node", here="With --cost energy.", metavar="45nm|7nm|FILE.toml")]
 
 
 @app.command()
 def draw(
     model: ModelArgument,
-    out: Annotated[
-        Path | None, typer.Option("-o", "--out", metavar="FILE", help="File to write; default: standard output.")
-    ] = None,
-    form: Annotated[
-        str | None, typer.Option("--format", metavar="svg|mermaid", help="Output format; default svg.")
-    ] = None,
-    pipeline: Annotated[
-        bool,
-        typer.Option(
-            "--pipeline", help="Timeline of two images through the pipeline on a chip, with each layer's memory."
-        ),
-    ] = False,
-    front: Annotated[
-        bool,
-        typer.Option(
-            "--front", help="Pareto front of buffered values against MACs, by bottleneck buffering of blocks."
-        ),
-    ] = False,
-    cost: Annotated[
-        str | None,
-        typer.Option("--cost", metavar="|".join(PICTURES), help="Where cycles or energy go, or a roofline."),
-    ] = None,
+    out: OutOption = None,
+    form: FormatOption = None,
+    pipeline: PipelineOption = False,
+    front: FrontOption = False,
+    cost: CostOption = None,
     target: TargetOption = None,
     multipliers: MultipliersOption = None,
     interval: IntervalOption = None,
@@ -81,54 +84,64 @@ def draw(
     bits: ChipBitsOption = None,
     ceil: CeilOption = False,
     narrow: NarrowOption = None,
-    node: Annotated[
-        str | None, typer.Option("--node", metavar="45nm|7nm|FILE.toml", help="Process technology of --cost energy.")
-    ] = None,
+    node: EnergyNodeOption = None,
     weights: WeightsOption = None,
     json_output: JsonOption = False,
 ) -> None:
     """Draws a network: blocks wide by channels and high by resolution, skips, MACs and parameters.
 
-    With --pipeline and the options of a chip, as plan takes them: the layers over time. With --front: what memory
-    recomputing saves. With --cost: where the cycles on a systolic array or the energy go, or the layers under the roof
-    of a machine.
+    With --target: its plan, on a host or a board the segments and where each value lies in memory, on a chip the layers
+    over time; --pipeline draws the latter from the options of a chip, as plan takes them. With --front: what memory
+    recomputing saves. With --cost: where the cycles on a systolic array or the energy go, or the layers under a
+    machine's roofline.
     """
     chosen = one_of("--format", form or "svg", ("svg", "mermaid"))
     at_most_one({"--pipeline": pipeline, "--front": front, "--cost": cost})
     if cost is not None:
         one_of("--cost", cost, PICTURES)
+    chip = (target, interval, multipliers, memory, clock, bits, ceil, narrow)
+    planned = target is not None and not (front or cost or pipeline)
     mode = "--pipeline" if pipeline else "--front" if front else f"--cost {cost}" if cost else "the network alone"
-    values = (target, multipliers, interval, memory, clock, bits, ceil, narrow)
-    USES.check(mode, {"--format": form, "--node": node, **dict(zip(_CHIP, values, strict=True))})
-    if pipeline and all(option is None for option in (target, multipliers, interval, memory)):
+    mode = "--target alone" if planned else mode
+    USES.check(mode, {"--format": form, "--node": node, **dict(zip(_CHIP, chip, strict=True))})
+    if pipeline and not any(option is not None for option in chip[:4]):
         raise TargetError("--pipeline must come with --target, --multipliers, --interval or --memory")
     graph = open_named(model, weights=weights).graph
-    if pipeline:
-        from rillet.api import plans
-
-        with status("planning and simulating"):
-            chip = plans.chip_options(target, interval, multipliers, memory, clock, bits, ceil, narrow)
-            picture = plans.draw(plans.pixel_planned(graph, chip))
-    elif cost is not None:
-        from rillet.api.analysis import cost_picture
-
-        picture = cost_picture(graph, cost, target, node)
+    if pipeline or planned:
+        picture = _planned(graph, chip, pipeline)
     else:
-        picture = _of_the_network(graph, chosen, front)
-    if out is not None:
-        write(out, picture)
-    if json_output:
-        print_json({"format": chosen, "file": str(out) if out else None, "picture": None if out else picture})
-    elif out is None:
-        print(picture, end="")
-    else:
-        say(f"{out}: {graph.name} as {chosen}")
+        picture = _drawn(graph, chosen, front, cost, target, node)
+    _print(graph, picture, chosen, out, json_output)
 
 
-def _of_the_network(graph: "Graph", form: str, front: bool) -> str:
+def _planned(graph: "Graph", chip: "Chip", pipeline: bool) -> str:
+    """A plan: a processor's segments and memory, or a chip's as two images through its layers."""
     from rillet.api import plans
+
+    with status("planning and simulating" if pipeline else "planning"):
+        said = plans.chip_options(*chip)
+        return plans.draw(plans.pixel_planned(graph, said) if pipeline else plans.planned(graph, said))
+
+
+def _drawn(graph: "Graph", form: str, front: bool, cost: str | None, target: str | None, node: str | None) -> str:
+    """A network, its Pareto front, or what it costs on a machine."""
+    from rillet.api import plans
+    from rillet.api.analysis import cost_picture
     from rillet.report import mermaid
 
+    if cost is not None:
+        return cost_picture(graph, cost, target, node)
     if front:
         return plans.draw_front(graph)
     return plans.draw(graph) if form == "svg" else mermaid.mermaid(graph)
+
+
+def _print(graph: "Graph", picture: str, form: str, out: Path | None, json_output: bool) -> None:
+    if out is not None:
+        write(out, picture)
+    if json_output:
+        print_json({"format": form, "file": str(out) if out else None, "picture": None if out else picture})
+    elif out is None:
+        print(picture, end="")
+    else:
+        say(f"{out}: {graph.name} as {form}")

@@ -9,6 +9,7 @@ import typer
 from rillet.cli.app import (
     MODEL_HELP,
     JsonOption,
+    LiveOption,
     ModelArgument,
     Progress,
     WeightsOption,
@@ -18,6 +19,7 @@ from rillet.cli.app import (
     open_named,
     print_json,
     say,
+    shared,
     status,
     warn,
 )
@@ -29,24 +31,31 @@ from rillet.cli.chips import (
     MemoryOption,
     MultipliersOption,
     NarrowOption,
-    TargetOption,
     answering,
-    print_pixels,
+    show_pixels,
 )
+from rillet.cli.forms import Form, command
+from rillet.cli.options import TargetOption
 
 if TYPE_CHECKING:
-    from rillet import RowPlan
-    from rillet.api.programs import Answer, RunResult
+    from rillet import Graph
+    from rillet.api.programs import Answer, Asked
+    from rillet.report.screen import Screen
 
 RawOption = Annotated[bool, typer.Option("--raw", help="IMAGE is an array as stored: .npy, or bytes in row order.")]
 ResizeOption = Annotated[
-    str | None, typer.Option("--resize", metavar="stretch|crop", help="How the picture is fitted.")
+    str | None,
+    typer.Option(
+        "--resize", metavar="stretch|crop", help="Fit the picture to the input by stretching, or by cropping."
+    ),
 ]
 MeanOption = Annotated[
     str | None, typer.Option("--mean", metavar="M[,M,M]", help="The input is (pixel - mean) / deviation.")
 ]
 DeviationOption = Annotated[str | None, typer.Option("--deviation", metavar="D[,D,D]", help="See --mean.")]
-LabelsOption = Annotated[Path | None, typer.Option("--labels", help="Label file, one class a line.")]
+LabelsOption = Annotated[
+    Path | None, typer.Option("--labels", metavar="FILE", help="Names of the classes, one a line.")
+]
 RamOption = Annotated[str | None, typer.Option("--ram", metavar="SIZE", help="Most bytes of activations, as 64KiB.")]
 ResidentOption = Annotated[
     bool,
@@ -54,7 +63,9 @@ ResidentOption = Annotated[
 ]
 ObjectiveOption = Annotated[
     str | None,
-    typer.Option("--objective", metavar="memory|time", help="Least memory (if not said), or least time within --ram."),
+    typer.Option(
+        "--objective", metavar="memory|time", help="What is minimised: memory (the default), or time within --ram."
+    ),
 ]
 SlowerOption = Annotated[
     float | None,
@@ -67,16 +78,14 @@ SlowerOption = Annotated[
 ]
 ThreadsOption = Annotated[
     int | None,
-    typer.Option("--threads", metavar="N", help="Threads that compute each tile together, with --target host."),
+    shared("--threads", here="They compute each tile together, with --target host.", metavar="N"),
 ]
 
 
-AgainstOption = Annotated[
-    str | None, typer.Option("--against", metavar="litert|tflm|onnxruntime", help="Another runtime as well.")
-]
+AgainstOption = Annotated[str | None, shared("--against", metavar="litert|tflm|onnxruntime")]
 
 
-@app.command()
+@command
 def run(
     model: Annotated[str | None, typer.Argument(metavar="[MODEL]", help=MODEL_HELP)] = None,
     image: Annotated[Path | None, typer.Argument(metavar="[IMAGE]", help="A picture.")] = None,
@@ -92,9 +101,11 @@ def run(
     slower: SlowerOption = None,
     target: TargetOption = None,
     threads: ThreadsOption = None,
-    json_output: JsonOption = False,
+    live: LiveOption = False,
+    *,
+    form: Form,
 ) -> None:
-    """Shows a picture to the streamed C program: its classes, or what the outputs hold; and proves what it took.
+    """Classifies a picture with the streamed C program, and compares outputs and memory with reference and plan.
 
     Without MODEL: the trained network and the photograph that come with Rillet.
     """
@@ -102,31 +113,37 @@ def run(
 
     said = networks.Preprocessing(labels, resize, numbers("--mean", mean), numbers("--deviation", deviation))
     options = plans.options(target, ram, objective, resident, slower, threads)
-    asked = programs.ask(
-        model,
-        image,
-        options,
-        said,
-        raw=raw,
-        weights=weights,
-        opening=lambda name: open_named(name, said, weights).graph,
-    )
+
+    def opening(name: str) -> "Graph":
+        return open_named(name, said, weights).graph
+
+    _answer(programs.ask(model, image, options, said, raw=raw, weights=weights, opening=opening, live=live), form)
+
+
+def _answer(asked: "Asked", form: Form) -> None:
+    """The classes at once, where people read them; then what they took, compared with the reference."""
+    from rillet.report import text as report
+
     with status(f"building and running {asked.model}"):
         answer = asked.answer
-    _print_answer(asked.image.name, answer, json_output)
-    with status("comparing with the reference"):
-        result = asked.prove()
-    _print_proof(result, json_output)
-
-
-def _print_answer(image: str, answer: "Answer", json_output: bool) -> None:
-    from rillet.report import text
-
     if answer.doubt is not None:
         warn(answer.doubt)
-    if json_output:
-        return
-    console = make_console()
+    if form.text:
+        _draw_answer(make_console(), asked.image.name, answer)
+    with status("comparing with the reference"):
+        result = asked.prove()
+
+    def text(console: "Screen") -> None:
+        if not form.text:
+            _draw_answer(console, asked.image.name, answer)
+        report.proof(console, result)
+
+    form.show(lambda: asdict(result), text)
+
+
+def _draw_answer(console: "Screen", image: str, answer: "Answer") -> None:
+    from rillet.report import text
+
     text.heading(console, image, answer.ready.built.graph.name)
     if answer.top:
         text.top(console, answer.top)
@@ -134,16 +151,7 @@ def _print_answer(image: str, answer: "Answer", json_output: bool) -> None:
         text.outputs(console, answer.described)
 
 
-def _print_proof(result: "RunResult", json_output: bool) -> None:
-    from rillet.report import text
-
-    if json_output:
-        print_json(asdict(result))
-    else:
-        text.proof(make_console(), result)
-
-
-@app.command()
+@command
 def verify(
     model: ModelArgument,
     inputs: Annotated[int, typer.Option("--inputs", min=1, help="Seeded random inputs to compare on.")] = 10,
@@ -155,26 +163,40 @@ def verify(
     slower: SlowerOption = None,
     target: TargetOption = None,
     threads: ThreadsOption = None,
-    json_output: JsonOption = False,
+    live: LiveOption = False,
+    *,
+    form: Form,
 ) -> None:
-    """Compares reference, C and another runtime byte for byte; exit code 0 only if all agree."""
-    from rillet.api import plans, programs
+    """Compares reference, C and another runtime byte for byte; exit code 0 only if all agree.
+
+    For a board with a Cortex-M core, the program runs on that core as well, emulated, and tells what it takes of it.
+    """
+    from rillet.api import changes, plans, programs
     from rillet.report import text
 
     options = plans.options(target, ram, objective, resident, slower, threads)
     opened = open_named(model, weights=weights)
-    made = plans.row_planned(opened.graph, options)
-    with Progress("comparing", inputs, json_output) as advance:
-        result = programs.verify(made, inputs, against, advance)
-    if json_output:
-        print_json({"model": str(opened.path), **result.to_dict()})
-    else:
-        text.verification(make_console(), result)
-    if not result.equal:
+    graph = changes.live(opened.graph).graph if live else opened.graph
+    made = plans.row_planned(graph, options)
+    with Progress("comparing", inputs, form.json) as advance:
+        result = programs.verify(made, inputs, against, advance, original=opened.graph if live else None)
+    emulated = None
+    if result.equal and options.target is not None and programs.core_of(options) is not None:
+        with Progress("emulating", inputs, form.json) as advance:
+            emulated = programs.verify_on_board(made, options.target, inputs, advance)
+    record = {"model": str(opened.path or model), **result.to_dict(), **(emulated.to_dict() if emulated else {})}
+
+    def show(console: "Screen") -> None:
+        text.verification(console, result)
+        if emulated:
+            text.core_verification(console, emulated)
+
+    form.show(lambda: record, show)
+    if not result.equal or (emulated and not emulated.equal):
         raise typer.Exit(1)
 
 
-@app.command()
+@command
 def plan(
     model: ModelArgument,
     weights: WeightsOption = None,
@@ -194,41 +216,36 @@ def plan(
     several: Annotated[
         int | None, typer.Option("--devices", min=1, help="Partition the pipeline over N chips in series.")
     ] = None,
-    json_output: JsonOption = False,
+    live: LiveOption = False,
+    *,
+    form: Form,
 ) -> None:
     """Plans a network as a stream: for a host or a board, segments and one arena; for a chip, a pipeline.
 
     The kind of plan is --target's; --multipliers, --interval and --memory describe a chip without a name.
     """
     from rillet.api import plans
+    from rillet.report import text
 
     processor = target, ram, objective, resident, slower, threads
     said = plans.options(*processor, interval, multipliers, memory, clock, bits, ceil, narrow, several)
-    graph = open_named(model, weights=weights).graph
-    with answering(graph, said, json_output) as claim, status("planning"):
+    graph = open_named(model, weights=weights, live=live).graph
+    with answering(graph, said, form) as claim, status("planning"):
         made = plans.planned(graph, said)
     if isinstance(made, plans.PixelPlan):
-        print_pixels(made, claim, json_output)
+        show_pixels(made, claim, form)
     else:
-        print_rows(made, json_output)
-
-
-def print_rows(made: "RowPlan", json_output: bool) -> None:
-    """Prints a row plan."""
-    from rillet.report import text
-
-    if json_output:
-        print_json(made.to_dict())
-    else:
-        text.plan(make_console(), made)
+        rows = made
+        form.show(rows.to_dict, lambda console: text.plan(console, rows))
 
 
 @app.command()
 def emit(
     model: ModelArgument,
-    out: Annotated[Path, typer.Option("-o", "--out", metavar="DIR", help="Folder for the program.")],
+    out: Annotated[Path, shared("-o", "--out", here="A folder for the program.", metavar="DIR")],
     layout: Annotated[
-        Literal["c", "cmake"], typer.Option("--layout", help="Sources alone, or with a CMakeLists.txt.")
+        Literal["c", "cmake"],
+        typer.Option("--layout", metavar="c|cmake", help="Sources alone, or with a CMakeLists.txt."),
     ] = "c",
     weights: WeightsOption = None,
     ram: RamOption = None,
@@ -237,14 +254,15 @@ def emit(
     slower: SlowerOption = None,
     target: TargetOption = None,
     threads: ThreadsOption = None,
-    prefix: Annotated[str, typer.Option(metavar="NAME", help="What all names of the program begin with.")] = "net",
+    prefix: Annotated[str, typer.Option(metavar="NAME", help="Prefix of all names of the program.")] = "net",
+    live: LiveOption = False,
     json_output: JsonOption = False,
 ) -> None:
     """Writes the network as a C99 program with a main.c that reads a raw image."""
     from rillet.api import plans
 
     options = plans.options(target, ram, objective, resident, slower, threads)
-    made = plans.row_planned(open_named(model, weights=weights).graph, options)
+    made = plans.row_planned(open_named(model, weights=weights, live=live).graph, options)
     found = plans.emit(made, out, prefix=prefix, layout=layout)
     if json_output:
         print_json(found.to_dict())

@@ -4,21 +4,13 @@ from typing import Annotated
 
 import typer
 
-from rillet.cli.app import (
-    CsvOption,
-    JsonOption,
-    MarkdownOption,
-    app,
-    make_console,
-    one_form,
-    print_json,
-    status,
-)
+from rillet.cli.app import shared, status
+from rillet.cli.forms import Form, command
 
 TABLES = "alpha|fuseconv|impossible|recompute|narrow|rates|chips|microjoule"
 
 
-@app.command()
+@command
 def table(
     name: Annotated[str, typer.Argument(metavar=TABLES, help="Table to print.")],
     model: Annotated[
@@ -30,14 +22,15 @@ def table(
     ] = None,
     speedup: Annotated[bool, typer.Option("--speedup", help="With fuseconv: speedups on a systolic array.")] = False,
     array: Annotated[
-        int | None, typer.Option("--array", min=1, help="With --speedup: rows and columns of the array; default 64.")
+        int | None,
+        shared("--array", here="With --speedup.", min=1),
     ] = None,
     node: Annotated[
-        str | None, typer.Option("--node", metavar="45nm|7nm|FILE.toml", help="With microjoule: process technology.")
+        str | None,
+        shared("--node", here="With microjoule.", metavar="45nm|7nm|FILE.toml"),
     ] = None,
-    csv: CsvOption = False,
-    markdown: MarkdownOption = False,
-    json_output: JsonOption = False,
+    *,
+    form: Form,
 ) -> None:
     """Prints a table of the sources, published numbers beside computed ones.
 
@@ -49,10 +42,6 @@ def table(
     from rillet.api.sources import source_table
     from rillet.report import tables
 
-    one_form(csv, markdown, json_output)
     with status("computing"):
         found = source_table(name, model, speedup=speedup, array=array, node=node)
-    if json_output:
-        print_json({"table": name, **found.record})
-    else:
-        tables.write(make_console(), found.drawn, csv=csv, markdown=markdown)
+    form.show(lambda: {"table": name, **found.record}, lambda console: tables.write(console, found.drawn))

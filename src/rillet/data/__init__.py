@@ -1,1 +1,1 @@
-"""Pictures and data sets: read, fetched, laid out as inputs."""
+"""Pictures and data sets: reading, downloading, and preprocessing to inputs."""

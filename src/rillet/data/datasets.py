@@ -60,10 +60,9 @@ class Dataset:
 def open_dataset(name: str, part: Part = "test", classes: Sequence[str] = ()) -> Dataset:
     """A part of a data set: `cifar10[:DIR]`, `cifar100[:DIR]`, `tiny-imagenet`, `imagefolder:DIR`, `vww:DIR` or DIR.
 
-    Where none is said, a folder called cifar10 (cifar-10-batches-py, cifar100, ...) in those that RILLET_DATA names, or
-    what was downloaded.
-    `classes`: only those of these names, in this order, or of a group (outdoor, indoor, combined). Raises GraphError
-    where there is none.
+    Where none is given, a folder called cifar10 (cifar-10-batches-py, cifar100, ...) in those that RILLET_DATA names,
+    or what was downloaded. `classes`: only those of these names, in this order, or of a group (outdoor, indoor,
+    combined). Raises GraphError where there is none.
     """
     kind, colon, folder = name.partition(":")
     if kind in CIFAR:
@@ -120,7 +119,7 @@ def _plain(name: str) -> str:
 
 
 def _search(kind: str) -> Path:
-    """The folder of a data set that was not said: among those of RILLET_DATA, then where downloads are unpacked."""
+    """The folder of a data set that was not given: among those of RILLET_DATA, then where downloads are unpacked."""
     names = (kind, ARCHIVES[kind].folder, *((f"{kind[:5]}-{kind[5:]}-python",) if kind in CIFAR else ()))
     places = [Path(part) for part in os.environ.get("RILLET_DATA", "").split(os.pathsep) if part]
     for place in (*places, cache_folder() / DATA):

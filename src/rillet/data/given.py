@@ -1,4 +1,4 @@
-"""What a caller may give as data: the name of a data set, a folder, arrays, or any iterable of (picture, label)."""
+"""Data arguments of the public functions: a data set's name, a folder, arrays, or an iterable of (picture, label)."""
 
 from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
@@ -31,7 +31,7 @@ def as_dataset(
 ) -> Dataset:
     """The data set that a caller means.
 
-    Pictures are arrays of height x width (x channels, first or last), of bytes 0 to 255 or real numbers 0 to 1; Pillow
+    Pictures are arrays of height x width (x channels, first or last), of bytes 0 to 255 or floats 0 to 1; Pillow
     images; tensors; or paths. A map-style data set (with a length and places, as PyTorch's) is read picture by picture
     when wanted; what can only be gone through once is kept, its first `limit` pictures alone.
 
@@ -148,9 +148,9 @@ def _image(values: npt.NDArray[Any], at: int) -> Image.Image:
     if values.dtype.kind == "f":
         if not 0 <= values.min() <= values.max() <= 1:
             got = f"{values.min():g} to {values.max():g}"
-            raise GraphError(f"picture {at}: real numbers must be 0 to 1, got {got}; the network scales them itself")
+            raise GraphError(f"picture {at}: floats must be 0 to 1, got {got}; the network scales them itself")
         values = np.rint(values * 255)
     elif values.dtype.kind not in "iu" or not 0 <= values.min() <= values.max() <= 255:
-        raise GraphError(f"picture {at}: must be bytes 0 to 255 or real numbers 0 to 1, got {values.dtype}")
+        raise GraphError(f"picture {at}: must be bytes 0 to 255 or floats 0 to 1, got {values.dtype}")
     plain = values.astype(np.uint8)
     return Image.fromarray(plain[:, :, 0] if plain.ndim == 3 and plain.shape[2] == 1 else plain)

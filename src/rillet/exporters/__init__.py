@@ -1,1 +1,1 @@
-"""Graphs out: each module turns one into the bytes of a file."""
+"""Exporters: each module turns a graph into the bytes of a file."""

@@ -188,7 +188,7 @@ class _Writer:
             self.weights.append(_floats(bias))
 
     def pool(self, node: Node, op: Pool) -> None:
-        """A pool; one over the whole map leaves a vector."""
+        """A pool; one over the full tensor leaves a vector."""
         kind = 0 if op.kind is PoolKind.MAX else 1
         if op.window.covers(self.graph.input_shapes(node)[0]):
             self.layer(node, "Pooling", f"0={kind} 4=1", op.activation)

@@ -152,7 +152,7 @@ class _Writer:
         return scale, self.constant(f"{name}/zero_point", np.array(kind.quant.zero_point, kind.dtype.numpy))
 
     def real(self, node: Node) -> str:
-        """A node's result as real numbers."""
+        """A node's result as float32 values."""
         if node.type.quant is None:
             return node.name
         name = f"{node.name}/real"
@@ -162,7 +162,7 @@ class _Writer:
         return name
 
     def as_map(self, node: Node) -> str:
-        """A node's result as real numbers, 1xCxHxW."""
+        """A node's result as float32 values, 1xCxHxW."""
         if node.name not in self.flat:
             return self.real(node)
         name = f"{node.name}/map"
@@ -173,7 +173,7 @@ class _Writer:
         return name
 
     def as_vector(self, node: Node) -> str:
-        """A node's result as real numbers, 1x(CHW)."""
+        """A node's result as float32 values, 1x(CHW)."""
         if node.name in self.flat:
             return self.real(node)
         name = f"{node.name}/vector"
@@ -314,9 +314,9 @@ class _Writer:
         self.finish(node, op.activation, "Conv", [self.as_map(source), *names], **looks)
 
     def dequantized(self, node: Node, op: Conv, source: Node, names: Sequence[str]) -> list[str]:
-        """Stored weights and bias as real numbers, each output channel under its scale."""
+        """Stored weights and bias as float32 values, each output channel under its scale."""
         if source.type.quant is None:
-            raise self.refuse(node, "input must be quantised as the result is, got real numbers")
+            raise self.refuse(node, "input must be quantised as the result is, got float32 values")
         scale = np.asarray(self.graph.param(node, "weight_scale"), np.float32)
         zero = np.zeros(op.out_channels, op.weights.numpy)
         if op.weights is DType.U8:

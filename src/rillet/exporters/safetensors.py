@@ -1,4 +1,4 @@
-"""The weights of a float graph as a safetensors file, named and laid as PyTorch's state dictionaries are."""
+"""The weights of a float graph as a safetensors file, with the names and layouts of PyTorch's state dictionaries."""
 
 import numpy as np
 from safetensors.numpy import save

@@ -1,4 +1,4 @@
-"""Names that people can say: sorts an imported network into stem, blocks and head, and names nodes by their roles."""
+"""Readable node names: finds stem, blocks and head of an imported network, and names nodes by their roles."""
 
 from collections import Counter
 from collections.abc import Mapping

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 MAX_MACS = 10**12
-"""Largest network accepted, in multiply-accumulates an image; keeps hostile files from running for ever."""
+"""Largest network accepted, in multiply-accumulates an image; keeps hostile files from running indefinitely."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ class Graph(Record):
     params: Mapping[str, Array] = field(default_factory=dict[str, Array], repr=False)
     image: ImageSpec | None = None
     shared: Mapping[str, str] = field(default_factory=dict[str, str])
-    """Of any key of a group may be said that it is another's; what is kept names the first in the order of nodes."""
+    """Any key of a group may name any other; what is stored names the first in the order of nodes."""
 
     def __post_init__(self) -> None:
         params, shared = {k: _frozen(v) for k, v in self.params.items()}, dict(self.shared)

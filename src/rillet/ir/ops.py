@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from enum import Enum
 from itertools import pairwise
+from typing import assert_never
 
 from rillet.errors import GraphError, Unsupported
 from rillet.ir.nearest import of_tensorflow
@@ -95,7 +96,7 @@ class Window:
         return self.kernel == (1, 1) and self.stride == (1, 1) and self.padding == (0, 0, 0, 0)
 
     def covers(self, shape: Shape) -> bool:
-        """True where one window takes in the whole map, once."""
+        """True where one window covers the full tensor, once."""
         return self.padding == (0, 0, 0, 0) and self.extent == (shape.height, shape.width)
 
     def output(self, shape: Shape) -> tuple[int, int]:
@@ -110,6 +111,14 @@ class Window:
             got = height * width * shape.channels
             raise Unsupported(f"padded map must hold at most {2 * MAX_ELEMENTS} values, got {got}")
         return (height - rows) // self.stride[0] + 1, (width - columns) // self.stride[1] + 1
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """For each row and each column of a result, the one of its source that it copies; they never go back."""
+
+    rows: tuple[int, ...]
+    columns: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +139,7 @@ class Input:
 
 @dataclass(frozen=True, slots=True)
 class Constant:
-    """A value that never changes: the array `value`, one pixel or a whole map."""
+    """A value that never changes: the array `value`, one pixel or a full tensor."""
 
     dtype: DType = DType.F32
     arity = 0
@@ -164,7 +173,7 @@ class Conv:
 
     @property
     def real(self) -> bool:
-        """True where weights and biases are real numbers."""
+        """True where weights and biases are float32."""
         return self.weights is DType.F32 or self.levels is DType.F32
 
     def output_shape(self, shape: Shape) -> Shape:
@@ -418,12 +427,30 @@ def op_name(op: Op) -> str:
     return type(op).__name__.lower()
 
 
-def op_window(op: Op) -> Window | None:
-    """Where the op looks, for ops that look at a window; None for those that see their own pixel alone."""
+def op_reads(op: Op) -> Window | Places | None:
+    """Which pixels of its inputs the op reads: those under a window, those that tables name, or its own alone."""
     match op:
         case Conv(window=window) | Pool(window=window):
             return window
         case Pad(padding=padding):
             return Window(padding=padding)
-        case _:
+        case Resize(rows=rows, columns=columns):
+            return Places(rows, columns)
+        case Input() | Constant() | BatchNorm() | Activate() | Add() | Multiply() | Concat() | Slice():
             return None
+        case Requantize() | Softmax():
+            return None
+        case _ as other:
+            assert_never(other)
+
+
+def op_window(op: Op) -> Window | None:
+    """Where the op looks, for ops that look at a window; None for others."""
+    reads = op_reads(op)
+    return reads if isinstance(reads, Window) else None
+
+
+def op_places(op: Op) -> Places | None:
+    """What the op copies, for ops that do so by tables; None for others."""
+    reads = op_reads(op)
+    return reads if isinstance(reads, Places) else None

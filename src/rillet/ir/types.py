@@ -97,7 +97,7 @@ class Quant:
 
 @dataclass(frozen=True, slots=True)
 class TensorType:
-    """What one edge of a graph carries: shape, element type, and quantisation (None for real numbers)."""
+    """What one edge of a graph carries: shape, element type, and quantisation (None for float32)."""
 
     shape: Shape
     dtype: DType = DType.F32
@@ -120,5 +120,5 @@ class TensorType:
 
     @property
     def bytes(self) -> int:
-        """Bytes of the whole map."""
+        """Bytes of the full tensor."""
         return self.shape.pixels * self.pixel_bytes

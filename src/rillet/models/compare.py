@@ -54,7 +54,7 @@ class Comparison(Record):
 
 
 def _silent(done: int, total: int) -> None:
-    """No progress."""
+    """Reports no progress."""
 
 
 def compare(

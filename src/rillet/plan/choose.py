@@ -4,8 +4,8 @@ from dataclasses import replace
 from typing import assert_never
 
 from rillet.errors import TargetError
+from rillet.ir.facts import is_batch_norm
 from rillet.ir.graph import Graph
-from rillet.ir.ops import BatchNorm
 from rillet.plan.host.planner import plan_host
 from rillet.plan.options import PlanKind, PlanOptions
 from rillet.plan.pipeline.entry import plan_pixels, plan_several
@@ -56,7 +56,7 @@ def pixel_plan_for(graph: Graph, said: PlanOptions) -> PixelPlan:
 
 def folded(graph: Graph) -> Graph:
     """The graph as it is planned: its batch norms folded."""
-    return fold(graph) if any(isinstance(node.op, BatchNorm) for node in graph.nodes) else graph
+    return fold(graph) if any(is_batch_norm(node.op) for node in graph.nodes) else graph
 
 
 def _on_processor(graph: Graph, said: PlanOptions) -> RowPlan:

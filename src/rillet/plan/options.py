@@ -1,4 +1,4 @@
-"""What may be asked of a plan, which kind of plan that makes, and what each kind has no use for."""
+"""Options of a plan, the kind of plan that they select, and which options apply to each kind."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -47,27 +47,27 @@ USES = Uses(
 
 @dataclass(frozen=True, slots=True)
 class PlanOptions:
-    """What is asked of a plan, None where nothing is said; raises TargetError for what its kind has no use for."""
+    """Options of a plan, None where not given; raises TargetError for what its kind has no use for."""
 
     target: Target | None = None
     """A host, for speed; a board; or a chip."""
     ram_bytes: int | None = None
     objective: str | None = None
-    """`memory` (if not said) or `time`."""
+    """`memory` (the default) or `time`."""
     resident: bool = False
     slower: float | None = None
-    """Percent that may be added to the least estimated time for less memory."""
+    """Minimise memory within so many percent over the fastest plan's estimated time."""
     threads: int | None = None
     multipliers: int | None = None
     interval: int | None = None
     memory_bits: int | None = None
     clock_hz: float | None = None
     bits: int | None = None
-    """Of weights and values on a chip: 8 (if not said) or 16."""
+    """Of weights and activations on a chip: 8 (the default) or 16."""
     ceil: bool = False
     narrow: tuple[str, ...] = ()
     several: int | None = None
-    """Chips to cut it over."""
+    """Chips in series over which the pipeline is partitioned."""
 
     def __post_init__(self) -> None:
         said = {

@@ -1,1 +1,1 @@
-"""Tables, records and pictures of results."""
+"""Presentation of results: tables, JSON records, charts and drawings."""

@@ -1,12 +1,10 @@
-"""How the records of counts, costs, changes and accuracy are shown."""
+"""Views of the records of counts, costs, changes and accuracy."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from rich.console import Group, RenderableType
-from rich.table import Table as RichTable
-from rich.text import Text
+from rich.console import RenderableType
 
 from rillet.analyses.cost import CostTable
 from rillet.analyses.count import Count
@@ -15,26 +13,32 @@ from rillet.analyses.explain import Explained, Explanation
 from rillet.analyses.mcu import Fits
 from rillet.analyses.systolic import Systolic
 from rillet.models.compare import Comparison
-from rillet.report import cost, counts, energy, fit, quantization, sizes, systolic, tables
-from rillet.report.tables import Column, Table
+from rillet.report import cost, counts, energy, fit, live, machines, quantization, sizes, systolic, tables
+from rillet.report.screen import Column, Screen
+from rillet.report.shown import Shown
+from rillet.report.tables import Table
 from rillet.runtime.changes import Compressed, QuantizationTable, Quantized, compressed_record, quantized_record
 from rillet.runtime.evaluate import Evaluation
-from rillet.system.printable import printable
 from rillet.system.record import View, views
+from rillet.targets.arrays import ArrayMachine
+from rillet.targets.boards import Board
+from rillet.targets.catalogue import Target
+from rillet.targets.chips import StreamChip
+from rillet.targets.host import Host
 from rillet.train.records import Trained
+from rillet.transforms.live import Live
 
 
-def drawn(*shown: Table, before: Sequence[str] = ()) -> RenderableType:
-    """Tables, their notes below, and lines before them, as rich shows them."""
-    parts: list[RenderableType] = [Text(printable(line)) for line in before]
-    for table in shown:
-        grid = RichTable(box=None, header_style="bold", pad_edge=False)
-        for column in table.columns:
-            grid.add_column(column.name, justify="left" if column.words else "right")
-        for row in table.rows:
-            grid.add_row(*(Text(printable(cell)) for cell in row))
-        parts += [grid, *(Text(printable(note)) for note in table.notes)]
-    return Group(*parts)
+def drawn(*shown: Table, before: Sequence[str] = ()) -> Shown:
+    """Tables, their notes below, and lines before them, as the command line prints them."""
+
+    def show(screen: Screen) -> None:
+        for line in before:
+            screen.print(line)
+        for table in shown:
+            tables.write(screen, table)
+
+    return Shown(show)
 
 
 def count_rows(counted: Count, key: str = "block") -> Table:
@@ -101,7 +105,7 @@ def cost_record(found: CostTable) -> dict[str, Any]:
 
 def quantized_lines(made: Quantized) -> list[str]:
     """What became of a network, a sentence each."""
-    how = "real numbers"
+    how = "float32"
     if made.rounding is not None:
         how = f"int8, rounding {made.rounding}, {made.calibration} of {made.images} pictures"
     lines = [f"{made.model} in {how}"]
@@ -152,7 +156,7 @@ def trained_lines(trained: Trained) -> list[str]:
     if trained.rounding is not None:
         lines += [
             f"before training, in integers: top-1 {trained.start_top1:.2%}",
-            f"best.rlt is of 8-bit integers, rounding {trained.rounding}; float.rlt has the real numbers behind it",
+            f"best.rlt is of 8-bit integers, rounding {trained.rounding}; float.rlt has the float32 values behind it",
         ]
     return lines
 
@@ -178,6 +182,10 @@ def _count(counted: Count) -> dict[str, Any]:
     return counts.count_record(counted, "block")
 
 
+def _machine(target: Target) -> RenderableType:
+    return drawn(machines.numbers(target), before=(machines.heading(target),))
+
+
 _TABLES: dict[type, tuple[Callable[[Any], dict[str, Any]], Callable[[Any], RenderableType]]] = {
     Count: (_count, lambda one: drawn(count_rows(one))),
     Explained: (asdict, lambda one: drawn(explained_rows(one))),
@@ -192,9 +200,12 @@ _TABLES: dict[type, tuple[Callable[[Any], dict[str, Any]], Callable[[Any], Rende
         lambda one: {"model": one.model, "images": one.images, "rows": [asdict(row) for row in one.rows]},
         lambda one: drawn(quantization.comparison(one.rows)),
     ),
+    Live: (live.live_record, lambda one: drawn(live.live_table(one))),
     Compressed: (compressed_record, lambda one: drawn(sizes.sizes(one.size), before=compressed_lines(one))),
     Evaluation: (asdict, lambda one: drawn(before=evaluation_lines(one))),
     Trained: (asdict, lambda one: drawn(before=trained_lines(one))),
 }
 """The dictionary and the table of each."""
+_MACHINES: tuple[type[Target], ...] = (Host, Board, StreamChip, ArrayMachine)
+views.update({kind: View(lambda one: machines.record(one.name, one), _machine) for kind in _MACHINES})
 views.update({kind: View(to_dict, table) for kind, (to_dict, table) in _TABLES.items()})

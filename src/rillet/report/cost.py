@@ -1,4 +1,4 @@
-"""A network on many machines as a table, every column with its convention below, and as a page with pictures."""
+"""The cost table of a network over targets, with the convention of every column, and as a page with charts."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -55,7 +55,7 @@ def _fields(technology: Technology) -> tuple[_Field, ...]:
             "type",
             lambda c: c.precision,
             lambda c: c.precision,
-            "of values and weights in this row: on a board the network's own unless bits are said; arrays and chips "
+            "of values and weights in this row: on a board the network's own unless bits are given; arrays and chips "
             "have integers alone",
             words=True,
         ),
@@ -83,7 +83,7 @@ def _fields(technology: Technology) -> tuple[_Field, ...]:
             "buffers",
             lambda c: _bytes(c.activation_bytes),
             lambda c: _plain(c.activation_bytes),
-            "bytes of activations: whole maps, layer by layer (array); rings of the pixel plan (chip); "
+            "bytes of activations: full tensors, layer by layer (array); rings of the pixel plan (chip); "
             "RAM under the row plan with the least (board)",
         ),
         _Field(

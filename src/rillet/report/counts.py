@@ -31,7 +31,7 @@ def count_record(counted: Count, key: str) -> dict[str, Any]:
 
 
 def ternary_text(console: Screen, counted: TernaryReport) -> None:
-    """How many weights are of few bits, and how many are where."""
+    """How many weights are binary or ternary, in which layers."""
     console.print(
         f"{counted.tensors} tensors of {counted.params:,} weights are ternary or binary: {counted.plus:,} at +, "
         f"{counted.zero:,} at 0, {counted.minus:,} at -"
@@ -136,7 +136,7 @@ def layer_text(console: Screen, one: Explanation) -> None:
         ("multiplications", f"{one.multiplications:,}", _product(one)),
         ("an input value", f"used {one.uses_of_an_input:g} times", "on average, over window and output channels"),
         ("a weight", f"used {one.uses_of_a_weight:,} times", "once for each output pixel"),
-        ("memory", f"{bytes_text(one.input_bytes)} in", f"{bytes_text(one.output_bytes)} out, as whole maps"),
+        ("memory", f"{bytes_text(one.input_bytes)} in", f"{bytes_text(one.output_bytes)} out, as full tensors"),
         ("as a stream", bytes_text(one.ring_bytes), "of input: K - 1 rows and K pixels"),
     ]
     if one.pair:

@@ -1,4 +1,4 @@
-"""A picture of a training: loss and top-1 after each epoch, in training and on the test part."""
+"""The learning curves of a training run: loss and top-1 after each epoch, in training and on the test part."""
 
 from collections.abc import Callable, Iterator, Sequence
 

@@ -1,4 +1,4 @@
-"""A network as a picture for a slide: SVG with blocks from left to right, in rows that fit a 16:9 page."""
+"""A drawing of a network for a slide: SVG with blocks from left to right, in rows that fit a 16:9 page."""
 
 from collections.abc import Iterator
 from itertools import pairwise

@@ -1,4 +1,4 @@
-"""Tables of energy: an image by its parts, and source 003's question."""
+"""Tables of energy per image by parts, and of source 003's question."""
 
 from collections.abc import Sequence
 

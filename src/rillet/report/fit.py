@@ -1,4 +1,4 @@
-"""Tables of fit: a network on boards, and what would make it fit."""
+"""Tables of a network's fit on boards, and of remedies."""
 
 from collections.abc import Sequence
 
@@ -35,7 +35,7 @@ def boards(rows: Sequence[tuple[Fit, Board]]) -> Table:
     notes = [
         *dict.fromkeys(_precision(found) for found, _ in rows),
         "bytes; RAM: the arena of the row plan with the least, counters and a stack; "
-        "layer by layer: activations as whole maps; flash: weights, constants and estimated code",
+        "layer by layer: activations as full tensors; flash: weights, constants and estimated code",
         "spare: negative where bytes are missing; ms: from published measurements with the best 8-bit kernels",
     ]
     notes += [f"{board.name}: {miss}" for found, board in rows for miss in found.misses]

@@ -1,4 +1,4 @@
-"""A picture of a pipeline over time, as it was simulated: layers down, cycles across; beside it each layer's memory."""
+"""The timeline of a simulated pipeline: layers down, cycles across, and each layer's memory."""
 
 from collections.abc import Iterator, Sequence
 
@@ -47,7 +47,7 @@ _SECONDS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
 _PARTS = (
     ("line", "line buffer"),
     ("skip", "lag of a skip or branch"),
-    ("hold", "whole map, until its gate is known"),
+    ("hold", "full tensor, until its gate is known"),
     ("rates", "for the rates of writer and readers"),
 )
 
@@ -80,7 +80,7 @@ class _Page:
         self.inputs = [node.name for node in plan.graph.input_nodes]
         names = [*self.inputs, *(stage.node for stage in plan.stages)]
         self.left = MARGIN + min(NAMES, max(text_width(name, TEXT) for name in names)) + 8
-        # A machine that stalls for ever ends before the planned time, one that stalls for a while behind it.
+        # A machine that deadlocks ends before the planned time, one that stalls for a while behind it.
         self.cycles = max(found.cycles, (found.profile.shape[1] - 1) * found.bin_cycles + 1)
         self.axis = Axis(0, self.cycles, self.left, self.left + TIME)
         self.weights_at = self.left + TIME + GAP

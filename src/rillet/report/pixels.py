@@ -23,7 +23,7 @@ def plan_record(made: PixelPlan) -> dict[str, Any]:
         "latency_cycles": made.latency_cycles,
         "multipliers": made.multipliers,
         "elementwise_multipliers": made.elementwise_multipliers,
-        "owned_multipliers": made.owned_multipliers,
+        "owned_multipliers": made.unshared_multipliers,
         "utilisation": made.utilisation,
         "macs": made.macs,
         "recomputed_macs": made.recomputed_macs,
@@ -89,7 +89,7 @@ def plan_table(console: Screen, made: PixelPlan) -> None:
         console.print(f"beside them {made.elementwise_multipliers:,} multipliers of products of two values")
     console.print(
         f"weights {bytes_text(-(-made.resident_bits // 8))}, each brought in once; if each multiplier owned one: "
-        f"{made.owned_multipliers:,} multipliers; without sharing between lanes: {made.weight_copies:,} weights"
+        f"{made.unshared_multipliers:,} multipliers; without sharing between lanes: {made.weight_copies:,} weights"
     )
     console.print(
         f"rings {bytes_text(-(-made.buffer_bits // 8))}: line buffers {made.line_buffer_values:,} values, skips "

@@ -1,4 +1,4 @@
-"""Where the time of a network goes, as a table, as a record and as bars."""
+"""The profile of a network by layer, as a table, as a record and as bars."""
 
 from collections.abc import Iterator
 from dataclasses import asdict

@@ -1,4 +1,4 @@
-"""What quantisation made of a network, and what it lost, as tables."""
+"""Tables of quantisation: sizes, accuracy before and after, and the noise of each layer."""
 
 from collections.abc import Sequence
 
@@ -31,7 +31,7 @@ def layers(errors: Sequence[LayerError]) -> Table:
     ordered = sorted(errors, key=lambda error: float("inf") if error.own_db is None else error.own_db)
     cells = [(error.node, _decibels(error.own_db), _decibels(error.total_db)) for error in ordered]
     notes = (
-        "signal to noise; own: this layer alone in integers, total: all before it too; exact where nothing is said",
+        "signal to noise; own: this layer alone in integers, total: all before it too; exact where nothing is shown",
     )
     return Table(shown, tuple(cells), notes)
 

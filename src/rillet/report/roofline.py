@@ -1,4 +1,4 @@
-"""The picture of a roofline: a machine's roof, and a network's layers under it, on scales of powers of ten."""
+"""The roofline chart: a machine's roof, and a network's layers under it, on logarithmic axes."""
 
 import math
 from collections.abc import Iterator

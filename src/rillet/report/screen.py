@@ -1,10 +1,11 @@
-"""The terminal: names and labels are shown and never obeyed, and tables fit the width without cutting a cell."""
+"""The terminal: text from models is escaped, and tables fit the width without cutting a cell."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from rich.console import Console, ConsoleOptions, RenderResult
+from rich.live import Live
 from rich.padding import Padding
 from rich.table import Table as RichTable
 from rich.text import Text
@@ -21,13 +22,26 @@ _GAP = 2
 class Screen(Console):
     """A console on which strings are plain text: no markup, no emoji codes, no control characters.
 
-    Rich makes every string that it is given, in a table's cell too, into text here; styles are said by Text objects of
+    Rich makes every string that it is given, in a table's cell too, into text here; styles are given by Text objects of
     the program's own. `whole`: tables keep all their columns, however wide they are.
     """
 
     def __init__(self, *, stderr: bool = False, width: int | None = None, whole: bool = False) -> None:
         super().__init__(stderr=stderr, width=width, markup=False, emoji=False, highlight=False)
         self.whole = whole
+
+    live = 0
+    """Bars and spinners that are on the terminal now."""
+
+    def set_live(self, live: Live) -> bool:
+        """As Rich's; counts it."""
+        Screen.live += 1
+        return super().set_live(live)
+
+    def clear_live(self) -> None:
+        """As Rich's; counts it."""
+        Screen.live -= 1
+        super().clear_live()
 
     def render_str(self, text: str, **said: Any) -> Text:
         """`text` as it may be shown, in the style and justification that are `said`."""

@@ -1,4 +1,4 @@
-"""What the reports print, as something that rich renders, and that is text by itself."""
+"""Output of the reports, captured as a rich renderable that is also plain text."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What a network's arrays take: dense, packed and coded, as a table."""
+"""The table of a network's array sizes: dense, packed and coded."""
 
 from rillet.analyses.coding import NetworkSize
 from rillet.report.screen import columns

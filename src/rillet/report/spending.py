@@ -1,4 +1,4 @@
-"""Bar charts of where the cycles or the energy of an image go: a bar a block, in the colours of its layers."""
+"""Bar charts of cycles or energy per image: one bar per block, in the colours of its layers."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass

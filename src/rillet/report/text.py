@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
+from rillet.ir.facts import has_weights
 from rillet.ir.graph import Graph, Node
-from rillet.ir.ops import Conv, op_macs, op_name, op_window
+from rillet.ir.ops import op_macs, op_name, op_window
 from rillet.ir.types import TensorType
 from rillet.plan.rows.plan import BufferKind, RowPlan
 from rillet.report.screen import BAR, Grid, Screen, columns
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from rillet.analyses.classify import Class, Output
     from rillet.models.hub import Published
     from rillet.runtime.classify import OnHost, RunResult
+    from rillet.runtime.emulator.proof import CoreVerification
     from rillet.runtime.verify import Verification
     from rillet.zoo.registry import Described
 
@@ -31,7 +33,7 @@ def bytes_text(count: int) -> str:
 def node_text(graph: Graph, node: Node) -> str:
     """What a node does, in a few words: `conv 3x3 /2 relu6`."""
     op, words = node.op, [op_name(node.op)]
-    if isinstance(op, Conv) and op.groups > 1:
+    if has_weights(op) and op.groups > 1:
         words = ["depthwise" if op.depthwise(graph.input_shapes(node)[0]) else f"conv in {op.groups} groups"]
     window = op_window(op)
     if window is not None:
@@ -108,10 +110,23 @@ def verification(console: Screen, result: "Verification") -> None:
     names = " = ".join(("reference", *result.against))
     said = [f"equal: {names} on {result.inputs} inputs, {result.values:,} values compared"]
     if result.rounding is not None:
-        said.append(f"real numbers: within {result.rounding:.1%} of what float32 may round (docs/arithmetic.md)")
+        said.append(f"float32 values: within {result.rounding:.1%} of what float32 may round (docs/arithmetic.md)")
     if result.steps_off:
         said.append(f"integers: {result.steps_off:,} one step off, as they may be (docs/onnx.md)")
     for line in said:
+        console.print(line, soft_wrap=True)
+
+
+def core_verification(console: Screen, result: "CoreVerification") -> None:
+    """What was compared on an emulated core and what it took there, or the first difference."""
+    if not result.equal:
+        console.print(f"different: {result.first_difference}; {result.wrong:,} values wrong", soft_wrap=True)
+        return
+    for line in (
+        f"equal: reference = {result.core} on {result.inputs} inputs ({result.emulator}; {result.compiler})",
+        f"an image: {result.instructions:,} instructions, {result.flash_read_bytes:,} bytes read of flash",
+        f"RAM: {result.ram_bytes:,} bytes and {result.stack_bytes:,} of stack; flash: {result.flash_bytes:,} bytes",
+    ):
         console.print(line, soft_wrap=True)
 
 
@@ -190,7 +205,7 @@ def _where(path: Path | None) -> str:
 
 
 def zoo(console: Screen, networks: "list[Described]") -> None:
-    """The networks of the zoo and what may be said of each."""
+    """The networks of the zoo and their parameters."""
     names = ("network", "parameters and defaults")
     rows = [(network.name, ", ".join(network.parameters)) for network in networks]
     console.draw(Grid(columns(names, words=names, wrap=names[1:]), rows))

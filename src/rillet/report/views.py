@@ -1,4 +1,4 @@
-"""How each record is shown: what its `to_dict`, `table` and pictures are."""
+"""Registered views of each record: its `to_dict`, `table` and drawings."""
 
 from collections.abc import Callable
 from dataclasses import asdict
@@ -8,9 +8,10 @@ from rillet.ir.graph import Graph
 from rillet.plan.pipeline.plan import PixelPlan
 from rillet.plan.rows.plan import RowPlan
 from rillet.report import analysis_views as analysis_views
-from rillet.report import draw, pixels, records, text
+from rillet.report import draw, memory, pixels, records, text
 from rillet.report.shown import Shown
 from rillet.report.summary import summary
+from rillet.runtime.emulator.proof import CoreVerification
 from rillet.runtime.verify import Verification
 from rillet.system.record import View, views
 
@@ -21,6 +22,7 @@ def by(show: Callable[..., None]) -> Callable[[Any], Shown]:
 
 
 views[Graph] = View(records.graph_record, by(summary), draw.svg)
-views[RowPlan] = View(records.plan_record, by(text.plan))
+views[RowPlan] = View(records.plan_record, by(text.plan), memory.svg)
 views[PixelPlan] = View(pixels.plan_record, by(pixels.plan_table))
 views[Verification] = View(asdict, by(text.verification))
+views[CoreVerification] = View(asdict, by(text.core_verification))

@@ -1,8 +1,8 @@
 """Another runtime's values against the reference, node by node: each node computes from what the runtime itself read.
 
-So an error does not grow with depth: were every node right but for its own rounding, all of them agree, and a kernel
-that is wrong is named. Integers agree to the step, or within `steps`; real numbers within the rounding that float32
-may have there (rounding.py).
+So errors do not accumulate with depth: where every node is right up to its own rounding all agree, and a wrong kernel
+is named. Integers agree to the step, or within `steps`; float32 values within the rounding that float32 may have there
+(rounding.py).
 """
 
 import math
@@ -14,8 +14,9 @@ import numpy as np
 
 from rillet.arithmetic.convolution import stored_weights
 from rillet.backends import reference
+from rillet.ir.facts import has_weights, is_given, is_input
 from rillet.ir.graph import Array, Graph, Node
-from rillet.ir.ops import Activate, Constant, Conv, Input, Pool, op_name
+from rillet.ir.ops import Activate, Conv, Pool, op_name
 from rillet.runtime.rounding import Floats, bound
 
 SHARES = {
@@ -44,7 +45,7 @@ _HALF = 1e-4
 
 @dataclass(frozen=True)
 class Place:
-    """Where a node's value is not what it must be."""
+    """The first difference of a node's value."""
 
     node: str
     at: tuple[int, int, int]
@@ -55,17 +56,17 @@ class Place:
 
 @dataclass
 class Agreement:
-    """What has been compared so far, all inputs together."""
+    """Results of the comparison so far, over all inputs."""
 
     graph: Graph
     steps: int = 0
-    """How many steps an integer may be off."""
+    """Tolerance of integers, in quantisation steps."""
     used: float = 0.0
-    """The greatest share of its bound that a real number was off by."""
+    """The greatest error of a float32 value, as a fraction of its bound."""
     counts: Counter[str] = field(default_factory=Counter[str])
     """Integers compared, by kind of node."""
     off: Counter[str] = field(default_factory=Counter[str])
-    """Those that were a step off."""
+    """Of these, integers that differed by a step."""
     first: dict[str, Place] = field(default_factory=dict[str, Place])
     """The first of these of each kind."""
 
@@ -79,10 +80,10 @@ class Agreement:
         errors: dict[str, Floats] = {}
         for node in self.graph.nodes:
             expected = self._expected(node, values, image)
-            real = node.type.quant is None and not isinstance(node.op, Input | Constant)
+            real = node.type.quant is None and not is_given(node.op)
             allowed = bound(self.graph, node, values, errors) if real else None
             got = seen.get(node.name)
-            if got is None or isinstance(node.op, Input | Constant):
+            if got is None or is_given(node.op):
                 values[node.name] = expected
                 if allowed is not None:
                     errors[node.name] = np.broadcast_to(allowed, expected.shape)
@@ -108,7 +109,7 @@ class Agreement:
         return None
 
     def _expected(self, node: Node, values: Mapping[str, Array], image: Array) -> Array:
-        if isinstance(node.op, Input):
+        if is_input(node.op):
             return image if node.type.quant is not None else image.astype(np.float64)
         return reference.node_value(self.graph, node, values)
 
@@ -127,7 +128,7 @@ class Agreement:
         off = np.abs(expected.astype(np.int64) - got.astype(np.int64))
         if off.max() > steps:
             return _place(np.argwhere(off > steps)[0])
-        if off.any() and isinstance(node.op, Conv) and not node.op.real:
+        if off.any() and has_weights(node.op) and not node.op.real:
             off = np.where(_halves(self.graph, node, node.op, values), 0, off)
         name = kind(node)
         self.counts[name] += off.size

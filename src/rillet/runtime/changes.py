@@ -1,4 +1,4 @@
-"""Records of changed networks: what is asked of a quantisation or a compression, and what each came to."""
+"""Options and results of quantisation and of compression."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,20 +15,20 @@ from rillet.transforms.statistics import Calibration
 
 BITS = ("8", "ternary", "binary")
 CALIBRATION_IMAGES = 128
-_INTEGERS = ("--rounding", "--calibration", "--correct-bias", "--limit", "--evaluate", "--layers", "-o")
+_INTEGERS = ("--rounding", "--calibration", "--correct-bias", "--limit", "--evaluate", "--layer-errors", "-o")
 QUANTIZE = Uses(
     {
-        "--bits 8": (*_INTEGERS, "--equalize"),
+        "--weight-bits 8": (*_INTEGERS, "--equalize"),
         "--compare": ("--correct-bias", "--limit", "--equalize"),
-        "--bits ternary": (*_INTEGERS, "--threshold"),
-        "--bits binary": _INTEGERS,
-        "--bits ternary --float": ("--threshold", "--evaluate", "-o"),
-        "--bits binary --float": ("--evaluate", "-o"),
+        "--weight-bits ternary": (*_INTEGERS, "--threshold"),
+        "--weight-bits binary": _INTEGERS,
+        "--weight-bits ternary --float": ("--threshold", "--evaluate", "-o"),
+        "--weight-bits binary --float": ("--evaluate", "-o"),
     }
 )
-"""What is made, and which options go with it."""
+"""The modes of quantisation, and the options that apply to each."""
 _WHICH = ("--layers", "--more-than")
-COMPRESS = Uses({"--sparsity": _WHICH, "--bits": _WHICH, "neither": ()})
+COMPRESS = Uses({"--sparsity": _WHICH, "--index-bits": _WHICH, "neither": ()})
 
 
 def one_of(option: str, word: str, words: tuple[str, ...]) -> str:
@@ -40,14 +40,14 @@ def one_of(option: str, word: str, words: tuple[str, ...]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class QuantizeOptions:
-    """What is asked of a quantisation, None where nothing is; raises GraphError for what does not go together."""
+    """Options of a quantisation, None for the default; raises GraphError for options that exclude each other."""
 
     bits: str = "8"
     """Of a weight: `8`, `ternary` or `binary`."""
     real: bool = False
-    """With few bits: values, and all other weights, stay float32."""
+    """For binary and ternary weights: activations, and all other weights, stay float32."""
     threshold: float | None = None
-    """What becomes 0 of weights that become ternary: a fraction of the greatest magnitude."""
+    """Zero threshold for ternarising, as a fraction of max abs(w)."""
     rounding: str | None = None
     """`shift` (the default) or `fixed_point`."""
     calibration: str | None = None
@@ -65,14 +65,14 @@ class QuantizeOptions:
     """Both rules with each calibration are measured instead."""
 
     def __post_init__(self) -> None:
-        few = one_of("--bits", self.bits, BITS) != "8"
+        few = one_of("--weight-bits", self.bits, BITS) != "8"
         if few and self.compare:
-            raise GraphError(f"--compare must come with --bits 8, got {self.bits}")
+            raise GraphError(f"--compare must come with --weight-bits 8, got {self.bits}")
         if not few and self.real:
-            raise GraphError("--float must come with --bits ternary or binary, got 8")
+            raise GraphError("--float must come with --weight-bits ternary or binary, got 8")
         if self.limit is not None and self.limit < 1:
             raise GraphError(f"--limit must be at least 1, got {self.limit}")
-        mode = "--compare" if self.compare else f"--bits {self.bits}{' --float' if self.real else ''}"
+        mode = "--compare" if self.compare else f"--weight-bits {self.bits}{' --float' if self.real else ''}"
         QUANTIZE.check(
             mode,
             {
@@ -84,7 +84,7 @@ class QuantizeOptions:
                 "--correct-bias": self.correct_bias,
                 "--limit": self.limit,
                 "--evaluate": self.evaluate,
-                "--layers": self.layers,
+                "--layer-errors": self.layers,
             },
         )
         one_of("--rounding", self.rounding or "shift", tuple(rule.value for rule in Rule))
@@ -109,25 +109,25 @@ class QuantizeOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompressOptions:
-    """What is asked of a compression; raises GraphError for what does not go together."""
+    """Options of a compression; raises GraphError for options that exclude each other."""
 
     sparsity: float | None = None
-    """Fraction of each layer's weights that become zero, the least ones."""
+    """Fraction of each layer's weights to prune, the smallest in magnitude."""
     bits: int | None = None
-    """At most 2**bits values a layer, beside zero."""
+    """Weights are clustered to at most 2**bits nonzero values per layer."""
     more_than: int | None = None
-    """Layers of so few weights stay as they are; 1000 by default."""
+    """Layers with at most so many weights are left alone; 1000 by default."""
     layers: tuple[str, ...] = ()
     """These instead of all large ones."""
 
     def __post_init__(self) -> None:
-        mode = "--sparsity" if self.sparsity is not None else "--bits" if self.bits is not None else "neither"
+        mode = "--sparsity" if self.sparsity is not None else "--index-bits" if self.bits is not None else "neither"
         COMPRESS.check(mode, {"--layers": self.layers, "--more-than": self.more_than})
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Quantized(Record):
-    """A quantised network, and what became of its bytes and its accuracy."""
+    """A quantised network, with its size and accuracy before and after."""
 
     graph: Graph
     model: str

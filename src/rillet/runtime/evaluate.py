@@ -36,7 +36,7 @@ class Evaluation(Record):
     top1: float
     top5: float
     checked: bool = False
-    """Every output was compared with the reference's: to the byte, or for real numbers within 1e-5."""
+    """Every output was compared with the reference's: to the byte, or for float32 within 1e-5."""
 
     def __repr__(self) -> str:
         return (
@@ -57,7 +57,7 @@ def evaluate(
     torch_runner: Callable[[Graph], Runner] | None = None,
     check: bool = False,
 ) -> Evaluation:
-    """Runs the first `limit` pictures of `data` (all, if not said) through the network of `plan`.
+    """Runs the first `limit` pictures of `data` (all by default) through the network of `plan`.
 
     A network with one class more than the data has the background first. Ties go to the lower class. With `check`
     every output of `c` is compared with the reference's. Raises GraphError where the classes do not fit, Unsupported

@@ -1,4 +1,4 @@
-"""What the network that a user names is made of, told without opening it."""
+"""The identity of a named network (its files' checksums and its parameters), found without opening it."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Other runtimes as witnesses: LiteRT's reference kernels, TensorFlow Lite Micro and ONNX Runtime, where installed."""
+"""Oracles: LiteRT's reference kernels, TensorFlow Lite Micro and ONNX Runtime, where installed."""
 
 import contextlib
 import importlib.util

@@ -13,8 +13,8 @@ from rillet.data.given import as_dataset
 from rillet.data.images import as_input, contract
 from rillet.errors import GraphError
 from rillet.exporters import rlt
+from rillet.ir.facts import has_weights, is_given
 from rillet.ir.graph import Array, Graph, Node
-from rillet.ir.ops import Constant, Conv, Input
 from rillet.ir.types import DType
 from rillet.plan.rows.planner import plan_rows
 from rillet.runtime.evaluate import background, evaluate
@@ -26,7 +26,7 @@ from rillet.transforms.quantize import Quantization, Rule, check_float, quantize
 from rillet.transforms.statistics import Calibration, Statistics, observe, together
 
 RANDOM = "random"
-"""What stands for a data set where noise will do: speed does not depend on what a network sees."""
+"""Name for random calibration inputs, enough where only speed is measured."""
 LAYER_IMAGES = 8
 """Pictures on which the errors of layers are measured."""
 Floats = npt.NDArray[np.float64]
@@ -38,7 +38,7 @@ def _silent(done: int) -> None:
 
 @dataclass(frozen=True)
 class Calibrated:
-    """A folded float network, and what was seen of its values on `images` pictures."""
+    """A folded float network, and statistics of its values over `images` calibration pictures."""
 
     graph: Graph
     seen: Mapping[str, Statistics]
@@ -133,9 +133,9 @@ def with_few_bits(graph: Graph, bits: str, threshold: float | None = None) -> tu
     """
     check_float(fold(graph))
     if threshold is not None and bits == "binary":
-        raise GraphError("--threshold must come with --bits ternary, got binary")
+        raise GraphError("--threshold must come with --weight-bits ternary, got binary")
     wanted = (DType.BINARY,) if bits == "binary" else (DType.TERNARY, DType.BINARY)
-    if any(isinstance(node.op, Conv) and node.op.weights in wanted for node in pack(fold(graph)).nodes):
+    if any(has_weights(node.op) and node.op.weights in wanted for node in pack(fold(graph)).nodes):
         if threshold is not None:
             raise GraphError(f"{graph.name}: --threshold must come with weights that are not {bits} already")
         return graph, True
@@ -195,7 +195,7 @@ def layer_errors(calibrated: Calibrated, made: Graph) -> list[LayerError]:
         stored = {node.name: _stored(node, exact[node.name]) for node in made.nodes}
         values = reference.run(made, stored[made.input_nodes[0].name])
         for node in made.nodes:
-            if isinstance(node.op, Input | Constant):
+            if is_given(node.op):
                 continue
             real, name = exact[node.name].astype(np.float64), node.name
             alone = reference.node_value(made, node, stored)

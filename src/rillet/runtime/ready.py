@@ -1,4 +1,4 @@
-"""Networks made ready to run, and kept: the second time nothing is opened, planned, emitted or compiled.
+"""Cache of programs that are ready to run: the second time nothing is opened, planned, emitted or compiled.
 
 An entry is a text in the cache (system/cache.py). Its key tells all that it was made of:
 the model's files, the options, Rillet's own sources, NumPy, the compiler and the machine. It names the library, which
@@ -24,6 +24,7 @@ from rillet.system.build import compiler_facts, find_compiler
 from rillet.system.cache import keep, kept, key_of, trim, workshop
 from rillet.system.reading import MODEL_BYTES, read_bytes, read_text
 from rillet.targets.host import this_host
+from rillet.targets.writing import to_toml
 
 if TYPE_CHECKING:
     from rillet.plan.rows.plan import RowPlan
@@ -71,7 +72,7 @@ def _make(plan: "RowPlan") -> Ready:
 
 
 def _key(identity: tuple[str, ...]) -> str:
-    machine = (repr(this_host()), *compiler_facts(find_compiler()))
+    machine = (to_toml(this_host()), *compiler_facts(find_compiler()))
     return key_of((*identity, "", *machine, "", sys.version, np.__version__, _sources()))
 
 

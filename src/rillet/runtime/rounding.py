@@ -1,4 +1,4 @@
-"""How far a float32 kernel may be from the exact result, derived from what it sums: docs/arithmetic.md says how.
+"""Bounds on the rounding error of a float32 kernel against the exact result (docs/arithmetic.md derives them).
 
 A sum of n products in float32 rounds at most n times, each time by at most u = 2^-24 of what is there. Worst case,
 that is n u sum |w x|; roundings do not conspire, so that it stays within CONFIDENCE sqrt(n) u sum |w x| but with a

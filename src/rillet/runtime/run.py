@@ -1,4 +1,4 @@
-"""Runs emitted programs in this process, and measures what the plan promised: bytes touched and time taken."""
+"""Runs emitted programs in this process, and measures the arena bytes that they touch and their latency."""
 
 import ctypes
 import statistics
@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rillet.errors import GraphError
+from rillet.ir.facts import is_given
 from rillet.ir.graph import Array, Graph, Node
-from rillet.ir.ops import Constant, Input
 from rillet.ir.types import DType
 from rillet.system.library import CONTEXT_NAMES, Context, load_library, lock_of
 
@@ -36,7 +36,7 @@ class Latency:
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """A program as it lies there: its shared library, and what its caller must know."""
+    """A compiled program: its shared library, and the facts of its plan that a caller needs."""
 
     library: Path
     graph: Graph
@@ -60,7 +60,7 @@ def build(plan: "RowPlan", trace: bool = False) -> Built:
 
 class Program:
     """An emitted net as a shared library. Threads of the caller run side by side, each in a context of its own; they
-    take turns where the program has threads itself, or shows its values.
+    take turns where the program has threads itself.
     """
 
     def __init__(self, made: "RowPlan | Built", trace: bool = False) -> None:
@@ -72,7 +72,7 @@ class Program:
         names = [*_NAMES, *results, *(("net_run_batch",) if self._built.batches else ())]
         self._library = load_library(self._built.library, [*names, *(("net_trace",) if trace else ())])
         self._lock = lock_of(self._library)
-        self._alone = trace or self._built.threads > 1
+        self._alone = self._built.threads > 1
         self._contexts = [Context(self._library)]
         self._results = [getattr(self._library, name) for name in results]
         for function in self._results:
@@ -81,14 +81,15 @@ class Program:
             function.restype = None
         if self._built.batches:
             self._library.net_run_batch.restype = None
-        self._traces = [_raw(node) for node in graph.nodes] if trace else []
+        self._trace = self._library.net_trace if trace else None
+        if self._trace is not None:
+            self._trace.restype = ctypes.POINTER(ctypes.c_void_p)
 
     @contextmanager
     def _context(self) -> Generator[Context]:
         """A context that nobody else has until it is given back."""
         if self._alone:
             with self._lock:
-                self._aim()
                 yield self._contexts[0]
             return
         try:
@@ -102,10 +103,13 @@ class Program:
 
     def run(self, image: Array) -> tuple[Array, ...]:
         """The outputs for one image, as the net stores them; raises GraphError for a wrong shape."""
+        with self._context() as context:
+            return self._run(context, image)
+
+    def _run(self, context: Context, image: Array) -> tuple[Array, ...]:
         image = self._checked(image)
         out = tuple(_raw(node) for node in self._outputs)
-        with self._context() as context:
-            self._library.net_run(context.pointer, *(ctypes.c_void_p(array.ctypes.data) for array in (image, *out)))
+        self._library.net_run(context.pointer, *(ctypes.c_void_p(array.ctypes.data) for array in (image, *out)))
         return tuple(_values(node, array) for node, array in zip(self._outputs, out, strict=True))
 
     def run_batch(self, images: Array) -> tuple[Array, ...]:
@@ -141,11 +145,19 @@ class Program:
 
     def trace(self, image: Array) -> dict[str, Array]:
         """Every value that the net makes for one image; the program must have been built with `trace`."""
-        assert self._traces
-        with self._lock:
-            self.run(image)
-            made = zip(self._graph.nodes, self._traces, strict=True)
-            return {n.name: _values(n, a).copy() for n, a in made if not isinstance(n.op, Input | Constant)}
+        assert self._trace is not None
+        seen = {node.name: _raw(node) for node in self._graph.nodes}
+        with self._context() as context:
+            maps = self._trace(context.pointer)
+            for i, array in enumerate(seen.values()):
+                maps[i] = array.ctypes.data
+            try:
+                self._run(context, image)
+            finally:
+                for i in range(len(seen)):
+                    maps[i] = None
+        made = ((node, seen[node.name]) for node in self._graph.nodes)
+        return {node.name: _values(node, array) for node, array in made if not is_given(node.op)}
 
     def touched_bytes(self, image: Array) -> int:
         """High-water mark of the arena: the end of the last byte that one image writes, found by poison."""
@@ -174,13 +186,6 @@ class Program:
             with self._lock:
                 self._library.net_stop(self._contexts[0].pointer)
 
-    def _aim(self) -> None:
-        """Points the library's table of traces at our arrays: another program may have loaded the same library."""
-        if self._traces:
-            table = (ctypes.c_void_p * len(self._traces)).in_dll(self._library, "net_trace")
-            for i, array in enumerate(self._traces):
-                table[i] = array.ctypes.data
-
     def _checked(self, image: Array) -> Array:
         expected = self._input.type
         if image.shape != expected.shape.array or image.dtype != expected.dtype.numpy:
@@ -204,6 +209,11 @@ def _values(node: Node, raw: Array) -> Array:
         return raw
     bits = np.unpackbits(raw.astype(np.uint8), axis=2, count=node.shape.channels, bitorder="little")
     return np.where(bits == 1, 1, -1).astype(np.int8)
+
+
+def values_of(node: Node, stored: Array) -> Array:
+    """The values of a node, of its bytes one after another as a net stores them."""
+    return _values(node, stored.reshape(_raw(node).shape))
 
 
 def _ending(index: int) -> str:

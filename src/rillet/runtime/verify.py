@@ -1,4 +1,4 @@
-"""The proof: the emitted program, the reference and an independent oracle give the same bytes."""
+"""Verification: the emitted program, the reference and an independent oracle give the same bytes."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rillet.importers.tflite import Imported
 
 REAL_TOLERANCE = 1e-5
-"""Real numbers agree where they differ by at most this share of their map's greatest: sums may be reordered."""
+"""Float32 values agree where they differ by at most this share of their map's greatest: sums may be reordered."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Verification(Record):
     against: tuple[str, ...]
     first_difference: Difference | None
     rounding: float | None = None
-    """The greatest share of its bound that a real number was off by; None where no bound was needed."""
+    """The greatest error of a float32 value, as a fraction of its bound; None where no bound was needed."""
     steps_off: int = 0
     """Integers that were a step off, where they may be."""
 
@@ -89,10 +89,12 @@ def verify(
     path: Path | None = None,
     imported: "Imported | None" = None,
     against: str | None = None,
+    original: Graph | None = None,
     progress: Callable[[int], None] = lambda _: None,
 ) -> Verification:
     """Compares reference, C (whole and pushed row by row) and an oracle on `inputs` seeded inputs.
 
+    `original`: the network whose outputs the plan's must have, byte for byte, where it is another than the plan's own.
     Outputs are compared first; only where they differ is the program built again to show every value.
     Raises Unsupported where the oracle is not installed.
     """
@@ -111,7 +113,8 @@ def verify(
 
     for i, image in enumerate(random_inputs(graph, inputs)):
         expected = reference.run(graph, image)
-        outputs = {name: expected[name] for name in dict.fromkeys(graph.outputs)}
+        asked = reference.run(original, image) if original else expected
+        outputs = {name: asked[name] for name in dict.fromkeys(graph.outputs)}
         for run in (program.run, program.push):
             got = dict(zip(outputs, run(image), strict=True))
             difference = first_difference(graph, outputs, got, i, "c")
@@ -121,7 +124,7 @@ def verify(
                 return said(i + 1, difference)
             values += sum(a.size for a in outputs.values())
         if oracle:
-            difference, count = oracle.compare(graph, image, expected, i)
+            difference, count = oracle.compare(original or graph, image, asked, i)
             if difference:
                 return said(i + 1, difference)
             values += count
@@ -151,7 +154,7 @@ def first_difference(
 
 
 def _bisect(plan: RowPlan, image: Array, expected: dict[str, Array], found: Difference) -> Difference | None:
-    """Where a program whose output differs goes wrong; None where real numbers differ by their rounding alone.
+    """Where a program whose output differs goes wrong; None where float32 values differ by their rounding alone.
 
     Each node is compared on what the program itself read, as rounding grows with depth.
     """

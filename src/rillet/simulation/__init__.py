@@ -1,1 +1,1 @@
-"""Machines moved cycle by cycle, sharing nothing with the planners that they check."""
+"""Cycle-accurate simulations, which share no code with the planners that they check."""

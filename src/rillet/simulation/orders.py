@@ -21,7 +21,7 @@ class WideOrder:
     """The pixels of an expanded map under bottleneck buffering, in the order in which they come."""
 
     places: tuple[tuple[int, int, int], ...]
-    """Row of the result, and row and column of the wide map, which may be rows of the padding."""
+    """Row of the result, and row and column of the expanded map, which may be rows of the padding."""
     number: Mapping[tuple[int, int, int], int]
     """Which place that is."""
 
@@ -42,7 +42,8 @@ def wide_orders(plan: PixelPlan) -> dict[str, WideOrder]:
         total += node.shape.height * len(columns) * high
         if total > MOST_PLACES:
             raise TargetError(
-                f"{plan.graph.name}: narrow sides must have at most {MOST_PLACES} places to be simulated, got {total}"
+                f"{plan.graph.name}: blocks with bottleneck buffering must expand at most {MOST_PLACES} pixels to be "
+                f"simulated, got {total}"
             )
         places = tuple(
             (row, row * down - top + tap * window.dilation[0], column)

@@ -1,14 +1,15 @@
-"""Simulates a pixel plan cycle by cycle, with rings of exactly its size: in C (simulate.c), and with values.
+"""Simulates a pixel plan cycle by cycle, with rings of exactly its size: in C (pipeline.c), and with values.
 
 The simulation knows the plan's foldings and depths, and nothing of how they were found.
 """
 
 import ctypes
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
 from itertools import accumulate, chain
+from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ import numpy.typing as npt
 
 from rillet.errors import TargetError
 from rillet.ir.graph import Node
-from rillet.ir.ops import Pad, Resize, Window, op_window
+from rillet.ir.ops import Window, op_places, op_window
 from rillet.plan.pipeline.plan import PixelPlan
 from rillet.simulation.orders import tokens_read, wide_orders
 from rillet.system.build import build_library
@@ -29,25 +30,30 @@ MOST_FIRINGS = 10**9
 MOST_SPANS = 200_000
 """Spans of a trace; what comes later is left out."""
 
+REPORT_S = 0.1
+"""Time between two reports of progress."""
+
 STATES = ("starved", "busy", "blocked")
+_NOW = 2
+"""Place of the current cycle among the counts that the simulation keeps."""
 _WINDOW, _TABLE, _ACCUMULATE, _LIST = range(4)
 _ENDED = ("ended", "memory", "deadlock", "wrong")
 
 
 @dataclass(frozen=True, slots=True)
 class Activity:
-    """What one stage did while the images passed."""
+    """Cycles of one stage by state, over all images."""
 
     node: str
     busy_cycles: int
     starved_cycles: int
-    """Waiting for pixels."""
+    """Cycles in which it waited for input pixels."""
     blocked_cycles: int
-    """Waiting for room behind it."""
+    """Cycles in which its output FIFO was full (back pressure)."""
     utilisation: float
-    """Share of the images' cycles (interval x images) in which it worked."""
+    """Busy cycles as a fraction of interval x images."""
     weight_reads: float
-    """How often each weight was brought in from outside; 1 where it then stays, 0 where there is none."""
+    """Reads of each weight from off chip; 1 where it then stays on chip, 0 for a stage without weights."""
     starved_on: Mapping[str, int]
     """Cycles by the value that it waited for."""
     blocked_on: Mapping[str, int]
@@ -56,7 +62,7 @@ class Activity:
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A stage doing one thing from one cycle to another."""
+    """A stage in one state from one cycle to another."""
 
     node: str
     state: str
@@ -67,7 +73,7 @@ class Span:
 
 @dataclass(frozen=True, repr=False)
 class Simulation:
-    """What was measured."""
+    """Results of a cycle-accurate simulation."""
 
     images: int
     cycles: int
@@ -80,13 +86,13 @@ class Simulation:
     """Cycle of the last output value of each image that came out."""
     stages: tuple[Activity, ...]
     peaks: Mapping[str, int]
-    """Most pixels in each ring."""
+    """Peak occupancy of each FIFO, in pixels."""
     input_blocked: int
-    """Times that an input pixel found no room."""
+    """Input pixels that found their FIFO full."""
     deadlock: tuple[str, ...] = ()
-    """Who waits for what for ever; empty where all images came out."""
+    """The stages of a deadlock and what each waits for; empty where all images came out."""
     wrong: str = ""
-    """The first pixel that was no longer where a firing looked for it; empty where there was none."""
+    """The first pixel that was overwritten before a firing read it; empty where there was none."""
     trace: tuple[Span, ...] = ()
     events: npt.NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32), repr=False)
     profile: Integers = field(default_factory=lambda: np.zeros((0, 0, 0), np.int64), repr=False)
@@ -105,7 +111,7 @@ class Simulation:
 
     @property
     def stalled_cycles(self) -> int:
-        """Cycles in which stages waited for room: none in a machine with the planned depths."""
+        """Cycles of back pressure over all stages: 0 with the planned FIFO depths."""
         return sum(stage.blocked_cycles for stage in self.stages)
 
 
@@ -118,13 +124,14 @@ def simulate(
     back_pressure: bool = True,
     events: bool = False,
     bins: int = 0,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Simulation:
-    """Runs `images` images, back to back at the plan's interval, through the plan's machine.
+    """Simulates the pipeline cycle by cycle for `images` images, back to back at the plan's interval.
 
-    `depths` gives some rings another size. Without `back_pressure` nobody looks for room before writing, as in a
-    machine that relies on its schedule. `bins` is in how many parts, at most, the planned time is cut for a profile;
-    what takes longer than planned counts in the last. Raises TargetError for a count of images, or a depth, that makes
-    no sense.
+    `depths` overrides FIFO depths, in pixels. Without `back_pressure` stages write without checking for room, as in
+    a statically scheduled machine. `bins` is the most equal parts of the planned time for a profile; what takes longer
+    than planned counts in the last. `progress` takes cycles simulated, and how many are planned.
+    Raises TargetError for a count of images, or a depth, that makes no sense.
     """
     if not 1 <= images <= MOST_IMAGES:
         raise TargetError(f"images must be from 1 to {MOST_IMAGES}, got {images}")
@@ -145,14 +152,29 @@ def simulate(
     out = _Results(len(tables.stages), len(tables.edges), len(tables.rings), len(tables.sources), images, size)
     arrays = [_matrix(rows) for rows in (tables.stages, tables.edges, tables.rings, tables.sources)]
     whole = np.array([*tables.places, 0], np.int32)
-    ended = _library().rillet_simulate(*map(_pointer, (size, *arrays, whole)), ctypes.byref(out.struct()))
+    given = (*map(_pointer, (size, *arrays, whole)), ctypes.byref(out.struct()))
+    ended: int = _library().rillet_simulate(*given) if progress is None else _watched(given, out, planned, progress)
     if _ENDED[ended] == "memory":
         raise TargetError(f"{plan.graph.name}: simulation must fit into memory")
     return _simulation(plan, tables, out, images, _ENDED[ended])
 
 
+def _watched(given: tuple[Any, ...], out: "_Results", planned: int, progress: Callable[[int, int], None]) -> int:
+    """Runs the simulation in a thread and reports the cycle that it has come to, which it keeps in its results."""
+    ended: list[int] = []
+    run = _library().rillet_simulate
+    thread = Thread(target=lambda: ended.append(run(*given)), daemon=True)
+    thread.start()
+    while thread.is_alive():
+        thread.join(REPORT_S)
+        if thread.is_alive():
+            progress(min(int(out.arrays["counts"][_NOW]), planned), planned)
+    progress(planned, planned)
+    return ended[0]
+
+
 class _Tables:
-    """The plan as rows of numbers, as simulate.c declares them."""
+    """The plan as rows of numbers, as pipeline.c declares them."""
 
     def __init__(self, plan: PixelPlan, depths: Mapping[str, int]) -> None:
         graph = plan.graph
@@ -206,10 +228,10 @@ class _Tables:
         window, kind, rows, columns = op_window(node.op) or Window(), _WINDOW, 0, 0
         if accumulates:
             kind = _ACCUMULATE
-        elif isinstance(node.op, Resize):
+        elif (copied := op_places(node.op)) is not None:
             kind = _TABLE
-            rows, columns = self._table([*node.op.rows]), self._table([*node.op.columns])
-        elif shape.pixels == 1 and out.pixels > 1 and not isinstance(node.op, Pad) and op_window(node.op) is None:
+            rows, columns = self._table([*copied.rows]), self._table([*copied.columns])
+        elif shape.pixels == 1 and out.pixels > 1 and op_window(node.op) is None:
             # One value of the whole image, for every pixel.
             kind, rows, columns = _TABLE, self._table([0] * out.height), self._table([0] * out.width)
         return [

@@ -1,6 +1,6 @@
 """Values through a pipeline: the simulated machine's firings once more, with FIFOs of exactly the planned depth.
 
-What a firing reads is what lies in the ring at that cycle, right or wrong: a ring too short gives wrong values.
+A firing reads what the FIFO holds at that cycle, right or wrong: a FIFO that is too shallow gives wrong values.
 """
 
 from collections.abc import Mapping
@@ -12,8 +12,9 @@ import numpy.typing as npt
 
 from rillet.backends.reference import node_value
 from rillet.errors import GraphError, TargetError
+from rillet.ir.facts import is_constant
 from rillet.ir.graph import Array, Graph, Node
-from rillet.ir.ops import Constant, Conv, Input, Pad, Pool, Resize, Window, op_window, output_shape
+from rillet.ir.ops import Conv, Input, Pad, Pool, Resize, Window, op_places, op_window, output_shape
 from rillet.ir.types import Shape, TensorType
 from rillet.plan.pipeline.plan import PixelPlan
 from rillet.simulation.orders import wide_orders
@@ -27,10 +28,10 @@ def simulate_values(
 ) -> tuple[dict[str, Array], ...]:
     """Every value that the machine makes of each image, by node name, the images back to back.
 
-    A pixel that is never made, as one of a wide map under no window where its block's narrow side is held, is zero.
+    A pixel that is never computed is zero: under bottleneck buffering, one of the expanded map under no window.
 
-    Each pixel is computed by the reference's own arithmetic from what its window finds in the rings; real values are
-    float64. `depths` gives some rings another size, while everything happens when it was planned to happen.
+    Each pixel is computed by the reference's own arithmetic from what its window reads in the FIFOs; float values are
+    float64. `depths` overrides FIFO depths, in pixels, under the planned schedule.
     Raises GraphError for a wrong image or a network without weights, TargetError where the machine stalls.
     """
     for node in plan.graph.input_nodes:
@@ -88,9 +89,7 @@ class _Machine:
         self.results: list[list[Array]] = [[] for _ in self.stages]
         # What an accumulating stage has taken in of an image stands for its sums.
         self.taken: list[list[Array]] = [[] for _ in self.stages]
-        self.constants = {
-            node.name: node_value(graph, node, {}) for node in graph.nodes if isinstance(node.op, Constant)
-        }
+        self.constants = {node.name: node_value(graph, node, {}) for node in graph.nodes if is_constant(node.op)}
         self.values: tuple[dict[str, Array], ...] = tuple(
             {s.node: np.zeros(graph.by_name[s.node].shape.array, _dtype(graph.by_name[s.node])) for s in self.stages}
             for _ in images
@@ -191,8 +190,9 @@ def _patch(node: Node, source: Shape, row: int, column: int) -> tuple[Places, Wi
     """The pixels that one pixel of a node sees, as rows x columns, and its window over them; none for padding alone."""
     window = op_window(node.op)
     if window is None:
-        if isinstance(node.op, Resize):
-            row, column = node.op.rows[row], node.op.columns[column]
+        copied = op_places(node.op)
+        if copied is not None:
+            row, column = copied.rows[row], copied.columns[column]
         at = row * source.width + column if source.pixels > 1 else 0
         return np.array([[at]]), None
     (high, wide), (top, _, left, _) = window.extent, window.padding

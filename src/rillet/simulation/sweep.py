@@ -21,8 +21,8 @@ class Rate:
     utilisation: float
     ceil_multipliers: int
     """With foldings that do not divide."""
-    owned_multipliers: int
-    """With one weight a multiplier."""
+    unshared_multipliers: int
+    """Multipliers, were none time-multiplexed over weights."""
     line_buffer_values: int
     skip_values: int
     hold_values: int
@@ -32,9 +32,9 @@ class Rate:
     measured_latency_cycles: int | None
     rings: int
     rings_full: int
-    """Rings that were once as full as planned."""
+    """FIFOs whose peak occupancy was as planned."""
     rings_over: int
-    """Rings that were fuller than planned."""
+    """FIFOs whose peak occupancy was above the plan."""
     stalled_cycles: int
 
 
@@ -65,7 +65,7 @@ def _rate(graph: Graph, interval: int) -> Rate:
         multipliers=made.multipliers,
         utilisation=made.utilisation,
         ceil_multipliers=plan_pixels(graph, interval=interval, ceil=True).multipliers,
-        owned_multipliers=made.owned_multipliers,
+        unshared_multipliers=made.unshared_multipliers,
         line_buffer_values=made.line_buffer_values,
         skip_values=made.skip_values,
         hold_values=made.hold_values,

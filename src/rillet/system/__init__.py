@@ -1,1 +1,1 @@
-"""What touches the machine beneath: files that are read within bounds and written whole or not at all."""
+"""Access to the operating system: bounded reads, atomic writes, the cache, the compiler and downloads."""

@@ -1,11 +1,11 @@
-"""The cache: where it is, whether what lies in it may be trusted, what is kept in it, and what of it may be removed.
+"""The cache: its location, the checks that make its entries trustworthy, storage by checksum, and eviction.
 
 A library out of the cache is code that runs. So an entry counts only if it, and every folder above it up to the cache's
 root, belongs to this user and nobody else may write it; and nobody else may put another folder in the root's place.
 Where that is not so, or where nothing can be written, a private folder serves until the program ends.
 
-What is kept is called by its own checksum, in a folder called by that of all that it was made of. So what is damaged is
-seen and made again, and processes that make the same at once put the same in place.
+An entry is named by its own checksum, in a folder named by the checksum of its inputs. So damage is detected and the
+entry rebuilt, and processes that build the same at once store the same.
 """
 
 import atexit

@@ -1,4 +1,4 @@
-"""Checksums of what Rillet writes and reads again: behind the bytes of a file, within a JSON record, in a list."""
+"""Checksums in the files that Rillet writes: appended to a file, within a JSON record, or as a manifest."""
 
 import hashlib
 import json

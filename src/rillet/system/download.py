@@ -1,4 +1,4 @@
-"""Downloads files of known size and checksum; what was interrupted goes on where it stopped."""
+"""Downloads of files with known size and checksum; an interrupted download resumes."""
 
 import hashlib
 import os

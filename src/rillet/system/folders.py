@@ -1,4 +1,4 @@
-"""Folders of a program, written whole or not at all; a user's own files in them stay."""
+"""Atomic replacement of the folder of a program; a user's own files in it are kept."""
 
 import ctypes
 import errno

@@ -1,4 +1,4 @@
-"""Loads built libraries into this process, makes contexts for what they run, and has a lock for what they share."""
+"""Compiled libraries in this process: loading, contexts, and a lock for their global state."""
 
 import ctypes
 import mmap
@@ -30,7 +30,7 @@ def load_library(file: Path, names: Sequence[str]) -> ctypes.CDLL:
 
 
 def lock_of(library: ctypes.CDLL) -> threading.RLock:
-    """The lock of a library, for what is its own and no context's: its table of traces, its clocks."""
+    """The lock of a library, for callers that take turns: those of programs that have threads themselves."""
     # A file that is loaded twice has one handle, and is never unloaded.
     return _locks.setdefault(library._handle, threading.RLock())  # pyright: ignore[reportPrivateUsage]
 

@@ -1,4 +1,4 @@
-"""Options and where they do something: one that is said and would be ignored is refused."""
+"""Which options apply in which mode: an option that would be ignored is refused."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from rillet.errors import GraphError, RilletError
 
 
 def is_said(value: object) -> bool:
-    """True for an option that was said: neither None, nor a switch that is off, nor an empty list."""
+    """True for an option that was given: neither None, nor a switch that is off, nor an empty list."""
     return value is not None and value is not False and value != ()
 
 
@@ -20,7 +20,7 @@ class Uses:
     error: type[RilletError] = GraphError
 
     def check(self, mode: str, said: Mapping[str, object]) -> None:
-        """Raises `error` for an option that is said and does nothing in `mode`; others than those listed are free."""
+        """Raises `error` for a given option that has no effect in `mode`; options that are not listed always apply."""
         listed = {option for options in self.modes.values() for option in options}
         for option, value in said.items():
             if option in listed and is_said(value) and option not in self.modes[mode]:
@@ -29,10 +29,17 @@ class Uses:
 
 
 def at_most_one(said: Mapping[str, object]) -> None:
-    """Raises GraphError where more than one of these options is said."""
+    """Raises GraphError where more than one of these options is given."""
     got = [option for option, value in said.items() if is_said(value)]
     if len(got) > 1:
         raise GraphError(f"one of {_listed(said)} must be given, got {' and '.join(got)}")
+
+
+def none_beside(option: str, said: Mapping[str, object], error: type[RilletError] = GraphError) -> None:
+    """Raises `error` for an option that is said although `option`, which is said too, has it already."""
+    for other, value in said.items():
+        if is_said(value):
+            raise error(f"{other} must come without {option}, which says it already")
 
 
 def _listed(words: Iterable[str]) -> str:

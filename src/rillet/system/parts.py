@@ -1,4 +1,4 @@
-"""What is made beside its target: under a name that cannot be guessed, opened exclusively, and locked while it is made.
+"""Temporary files beside their target: with an unguessable name, opened exclusively, and locked while written.
 
 The lock goes with the process: what is called so and is not locked was left by a killed one, and is swept by the next.
 """

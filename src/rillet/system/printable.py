@@ -1,4 +1,4 @@
-"""Text that came from outside, as it may be shown: what a terminal or a page would obey is written out, never sent."""
+"""Sanitises untrusted text for a terminal or a page: control characters and markup are escaped."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""Sizes and frequencies as people write them, for the library and the command line alike.
+"""Parses sizes and frequencies with units, for the library and the command line alike.
 
 `K`, `KiB`, `M` and `MiB` count in 1,024s, as linker scripts and data sheets of microcontrollers do; `kB`, `KB` and `MB`
 count in 1,000s. A frequency has a unit.

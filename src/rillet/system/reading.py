@@ -1,4 +1,4 @@
-"""Reads files: regular ones alone, never one that would not end, and never more of it than is said."""
+"""Reads files within bounds: regular files only, and never more bytes than a stated limit."""
 
 import os
 import stat
@@ -21,7 +21,7 @@ ZIP_START, ZIP_END = b"PK\3\4", b"PK\5\6"
 """What a zip file begins with, and what is in its last TAIL_BYTES."""
 _PIECE_BYTES = 2**20
 _FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-"""A FIFO that nobody writes to would keep us waiting for ever."""
+"""A FIFO that nobody writes to would block indefinitely."""
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0)
 _KINDS = {
     stat.S_IFDIR: "a folder",

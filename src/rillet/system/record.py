@@ -1,4 +1,4 @@
-"""Results as records: plain fields, and the ways to show them, which report modules register by type."""
+"""The base class of results: plain fields, and views (tables, dictionaries, HTML) that report modules register."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

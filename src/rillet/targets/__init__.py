@@ -1,1 +1,1 @@
-"""Machines: hosts, boards, chips and systolic arrays, every number with its source."""
+"""Targets: hosts, boards, chips and systolic arrays, every number with its source."""

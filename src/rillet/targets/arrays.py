@@ -1,10 +1,11 @@
-"""Systolic arrays as machines: rows, columns, what stays in its place, clock and DRAM, every number with its source."""
+"""Systolic arrays as machines: rows, columns, stationary operand, clock and DRAM, every number with its source."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from rillet.errors import TargetError
+from rillet.system.record import Record
 from rillet.targets import reading
 from rillet.targets.quantity import Quantity, quantity
 
@@ -17,8 +18,8 @@ _WHOLE = NUMBERS[:2]
 KEYS = ("name", "about", "dataflow", "hardware", *NUMBERS)
 
 
-@dataclass(frozen=True, slots=True)
-class ArrayMachine:
+@dataclass(frozen=True, slots=True, repr=False)
+class ArrayMachine(Record):
     """A systolic array with a clock and a DRAM."""
 
     name: str
@@ -49,6 +50,10 @@ class ArrayMachine:
     def dram_bytes_per_s(self) -> float:
         """Bytes a second between DRAM and the buffers."""
         return float(self.quantities["dram_bytes_per_s"].value)
+
+    def __repr__(self) -> str:
+        how = f"{self.dataflow}, {self.hardware}, {self.clock_hz / 1e6:g} MHz"
+        return f"<ArrayMachine {self.name}: {self.rows} x {self.columns}, {how}>"
 
 
 def names() -> tuple[str, ...]:

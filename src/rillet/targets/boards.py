@@ -4,7 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from rillet.targets import reading
+from rillet.system.record import Record
+from rillet.targets import cores, reading
+from rillet.targets.cores import Core
 from rillet.targets.host import KERNELS
 from rillet.targets.quantity import Quantity, quantity
 
@@ -15,13 +17,14 @@ _REQUIRED = ("name", "core", *NUMBERS)
 KEYS = ("name", "core", "kernels", *NUMBERS)
 
 
-@dataclass(frozen=True, slots=True)
-class Board:
+@dataclass(frozen=True, slots=True, repr=False)
+class Board(Record):
     """A microcontroller: where code and weights lie, where activations lie, and how fast it multiplies."""
 
     key: str
     name: str
     core: str
+    """One of cores.CORES, or the name of a processor of another kind."""
     flash_bytes: int
     ram_bytes: int
     """The largest memory that one array can lie in."""
@@ -32,6 +35,15 @@ class Board:
     """Every number of the file, by its key."""
     kernels: str = "portable"
     """The kernel set of programs for it, one of host.KERNELS."""
+
+    @property
+    def cortex(self) -> Core | None:
+        """Its core, where that is a Cortex-M; None for others."""
+        return cores.find(self.core)
+
+    def __repr__(self) -> str:
+        memory = f"{self.ram_bytes:,} B RAM, {self.flash_bytes:,} B flash"
+        return f"<Board {self.name}: {self.core}, {memory}, {self.clock_hz / 1e6:g} MHz>"
 
 
 def names() -> tuple[str, ...]:

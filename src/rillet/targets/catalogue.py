@@ -1,4 +1,4 @@
-"""All machines under one name: `Target` is a host, a board, a chip that streams, or a systolic array."""
+"""`Target`, the union of all machines: a host, a board, a streaming chip, or a systolic array; loading by name."""
 
 import difflib
 from collections.abc import Callable, Mapping
@@ -97,7 +97,7 @@ def names(kind: Kind | str | tuple[Kind, ...] | None = None) -> tuple[str, ...]:
 
 
 def named_kind(word: str) -> Kind:
-    """The kind that a word says; raises TargetError for any other word."""
+    """The kind of that name; raises TargetError for any other word."""
     if word not in tuple(Kind):
         raise TargetError(f"kind must be one of {', '.join(Kind)}, got {word!r}")
     return Kind(word)
@@ -169,7 +169,7 @@ _CLASSES: Mapping[type[Target], Kind] = {
 def need(target: Target, kinds: tuple[type[_T], ...], what: str, name: str | Path | None = None) -> _T:
     """The machine, if it is of one of `kinds`, which are classes of `Target`.
 
-    what: what is asked of it, as `fit`; name: what it was asked for by, its own name if not said. Raises TargetError
+    what: what is asked of it, as `fit`; name: what it was asked for by, its own name by default. Raises TargetError
     that says which kinds have an answer.
     """
     if isinstance(target, kinds):

@@ -1,9 +1,10 @@
-"""Chips whose multipliers stand in the stream: multipliers, clock and memory, every number with its source."""
+"""Chips for dataflow pipelines: multipliers, clock and memory, every number with its source."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from rillet.system.record import Record
 from rillet.targets import reading
 from rillet.targets.quantity import Quantity, quantity
 
@@ -14,8 +15,8 @@ _REQUIRED = KEYS[:4]
 _WHOLE = ("multipliers", "memory_bits", "weights_per_multiplier")
 
 
-@dataclass(frozen=True, slots=True)
-class StreamChip:
+@dataclass(frozen=True, slots=True, repr=False)
+class StreamChip(Record):
     """A chip whose multipliers stand in the stream: how many, how fast, and what memory is beside them."""
 
     name: str
@@ -35,7 +36,7 @@ class StreamChip:
 
     @property
     def memory_bits(self) -> int | None:
-        """Memory on the chip for weights and buffers, in bits; None where nothing is said."""
+        """Memory on the chip for weights and buffers, in bits; None where it is unknown."""
         return self._whole("memory_bits")
 
     @property
@@ -45,13 +46,16 @@ class StreamChip:
 
     @property
     def claimed_images_per_s(self) -> float | None:
-        """Images a second that its document promises; None where it promises nothing."""
+        """Images per second that the vendor claims; None without a claim."""
         found = self.quantities.get("claimed_images_per_s")
         return None if found is None else found.value
 
     def _whole(self, key: str) -> int | None:
         found = self.quantities.get(key)
         return None if found is None else int(found.value)
+
+    def __repr__(self) -> str:
+        return f"<StreamChip {self.name}: {self.multipliers:,} multipliers, {self.clock_hz / 1e6:g} MHz>"
 
 
 def names() -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from rillet.errors import TargetError
+from rillet.system.record import Record
 from rillet.targets import reading
 from rillet.targets.quantity import Quantity, plain, quantity
 
@@ -40,8 +41,8 @@ def _no_sources() -> Mapping[str, Quantity]:
     return {}
 
 
-@dataclass(frozen=True, slots=True)
-class Host:
+@dataclass(frozen=True, slots=True, repr=False)
+class Host(Record):
     """A processor: its kernel set (one of KERNELS), its cores, and the caches of one core."""
 
     name: str
@@ -65,6 +66,11 @@ class Host:
     def quantities(self) -> Mapping[str, Quantity]:
         """Cores and caches with their sources, by the names of NUMBERS."""
         return {key: self.given.get(key) or plain(getattr(self, key), _ASSUMED, "assumed") for key in NUMBERS}
+
+    def __repr__(self) -> str:
+        more = "".join(f", {word}" for word in self.extras)
+        caches = f"{self.l1_bytes:,} B L1, {self.l2_bytes:,} B L2"
+        return f"<Host {self.name}: {self.kernels}{more}, {self.cores} core{'s' * (self.cores > 1)}, {caches}>"
 
 
 def names() -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""A number of a machine with its band, its source, and what it rests on."""
+"""A number of a machine with its lower and upper bound, its source, and its confidence."""
 
 import math
 from collections.abc import Mapping
@@ -15,14 +15,14 @@ CONFIDENCES: Mapping[str, str] = {
     "transferred": "measured on a machine like it",
     "assumed": "a plausible choice; the source says why",
 }
-"""What a number rests on, the strongest first."""
+"""Confidence in a number by the kind of its source, the strongest first."""
 LARGEST = 1e15
 _FIELDS = ("value", "source", "confidence")
 
 
 @dataclass(frozen=True, slots=True)
 class Quantity:
-    """A number with its band (the number itself where there is none), its source and what it rests on."""
+    """A number with its bounds (the number itself where there are none), its source and its confidence."""
 
     value: float
     low: float

@@ -91,7 +91,7 @@ def shown(value: Any) -> str:
 
 
 def _doubled(text: str) -> str:
-    """The first key or table that a text says again; nothing where each is said once."""
+    """The first key or table that a text repeats; empty where each occurs once."""
     seen: set[tuple[str, str]] = set()
     where = ""
     for line in text.splitlines():
@@ -101,7 +101,7 @@ def _doubled(text: str) -> str:
         if key.startswith("["):
             where, key = key.strip("[] "), ""
         if (where, key) in seen:
-            return f"; {'.'.join(filter(None, (where, key)))} must be said once"
+            return f"; {'.'.join(filter(None, (where, key)))} must be given once"
         seen.add((where, key))
     return ""
 

@@ -1,4 +1,4 @@
-"""The folder of a run: its lock, and checkpoints that a crash at any moment leaves whole, and that show damage."""
+"""The folder of a run: its lock, and atomically written checkpoints with checksums."""
 
 import hashlib
 import io
@@ -140,7 +140,7 @@ def begun_epochs(then: Mapping[str, Any]) -> int | None:
 
 
 def _changes(then: Any, now: str) -> list[tuple[str, Any, Any]]:
-    """Keys of two recipes that differ, with both values; None for what is not said."""
+    """Keys of two recipes that differ, with both values; None for a key that is missing."""
     before, after = _keys(then), _keys(now)
     return [(key, before.get(key), after.get(key)) for key in {**before, **after} if before.get(key) != after.get(key)]
 

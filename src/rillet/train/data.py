@@ -1,4 +1,4 @@
-"""Batches to train on: which pictures, and what is done to each, follow from seed, epoch and place alone."""
+"""Training batches: order and augmentation depend only on seed, epoch and index."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator

@@ -1,4 +1,4 @@
-"""Runs a float graph by PyTorch, many images at once; or writes it as TorchScript, PyTorch's own fastest form."""
+"""Batched inference of a float graph in PyTorch, and its export as TorchScript."""
 
 import io
 import warnings

@@ -1,4 +1,4 @@
-"""What goes into a network in training: pixels as its input, and in which numbers it works."""
+"""Inputs of a network in training: pixels scaled by the input contract, and the precision of convolutions."""
 
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -20,7 +20,7 @@ def to_input(pixels: Array, spec: ImageSpec, device: torch.device, layout: torch
 
 
 def precision(recipe: Recipe, device: torch.device) -> torch.dtype:
-    """The numbers that convolutions work in."""
+    """The element type in which convolutions are computed."""
     said = recipe.run.precision
     if said == "auto" and device.type == "cuda":
         said = "bf16" if torch.cuda.is_bf16_supported() else "f16"

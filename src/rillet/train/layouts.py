@@ -1,10 +1,11 @@
-"""How PyTorch names and lays the arrays of a graph: channels before rows and columns, dense layers as matrices."""
+"""Layouts of a graph's arrays in PyTorch: channels before rows and columns, dense layers as matrices."""
 
 from collections.abc import Sequence
 
 import numpy as np
 
 from rillet.ir import ops
+from rillet.ir.facts import is_batch_norm
 from rillet.ir.graph import Array
 from rillet.ir.ops import Op
 
@@ -13,7 +14,7 @@ _BATCH_NORM = {"gamma": "weight", "beta": "bias", "mean": "running_mean", "varia
 
 def leaf(op: Op, param: str) -> str:
     """What the attribute of a module is called that holds an array of its op."""
-    return _BATCH_NORM[param] if isinstance(op, ops.BatchNorm) else param
+    return _BATCH_NORM[param] if is_batch_norm(op) else param
 
 
 def torch_shape(op: Op, shape: Sequence[int]) -> tuple[int, ...]:

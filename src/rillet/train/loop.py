@@ -1,4 +1,4 @@
-"""Trains a network by a recipe; what is killed at any moment goes on to the very same weights."""
+"""The training loop; a run that is killed at any moment resumes to bit-identical weights."""
 
 import math
 import os
@@ -308,7 +308,7 @@ class _Run:
             self.watch.note(f"going on from step {self.step} of {self.batches.steps * epochs}")
             if self.begun_epochs not in (None, epochs):
                 self.watch.note(
-                    f"to {epochs} epochs, where {self.begun_epochs} were said before: from here on the learning rate "
+                    f"to {epochs} epochs, where {self.begun_epochs} were given before: from here on the learning rate "
                     f"is the one that the recipe has for {epochs}"
                 )
         self.watch.rows(self.rows)
@@ -478,7 +478,7 @@ class _Run:
         )
 
     def _describe(self) -> None:
-        """Writes what the run is: the recipe with all that was said over it, and how it is carried out."""
+        """Writes what the run is: the recipe with all overrides, and how it is executed."""
         write_file(self.out / RECIPE, to_toml(self.recipe).encode())
         about = {
             **{key: value for key, value in self.identity.items() if key != "recipe"},

@@ -1,4 +1,4 @@
-"""A graph as a PyTorch module, to be trained, and the trained weights back in the graph."""
+"""Conversion of a graph to a trainable PyTorch module, and of its weights back."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -13,8 +13,9 @@ from torch.nn.utils import parametrize
 from rillet.errors import GraphError, Unsupported
 from rillet.importers.torch.windows import shares_inside
 from rillet.ir import ops
+from rillet.ir.facts import is_input
 from rillet.ir.graph import Array, Graph, Node
-from rillet.ir.ops import Activation, Input, Op, PoolKind
+from rillet.ir.ops import Activation, Op, PoolKind
 from rillet.ir.sharing import remade
 from rillet.ir.types import DType, Shape
 from rillet.train.layouts import laid_as_graph, leaf, to_torch, torch_shape
@@ -38,7 +39,7 @@ def to_module(graph: Graph) -> "TorchNetwork":
     It has the graph's weights, or, where there are none, those that the zoo's authors start from: convolutions
     He-normal by their fan-out within a group (He et al., arXiv:1502.01852), dense layers normal with deviation 0.01,
     biases 0, batch norms 1 and 0. Layers that share an array have one nn.Parameter, whose gradient is the sum of what
-    each gives it. Raises Unsupported for values that are not real numbers and for ops that cannot be trained,
+    each gives it. Raises Unsupported for values that are not float32 and for ops that cannot be trained,
     GraphError for node names that cannot be attributes of a module.
     """
     network = TorchNetwork(graph)
@@ -91,7 +92,7 @@ class TorchNetwork(nn.Module):
             raise Unsupported(f"{graph.name}: must have one input to become a module, got {len(graph.input_nodes)}")
         for node in graph.nodes:
             _check(graph, node)
-            if not isinstance(node.op, Input):
+            if not is_input(node.op):
                 source = next(iter(graph.input_shapes(node)), node.shape)
                 _register(graph.name, self, node.name, _layer(node.op, source))
         self._tie()
@@ -120,7 +121,7 @@ class TorchNetwork(nn.Module):
         """Every value, by node, as N x C x H x W."""
         values: dict[str, Tensor] = {}
         for node in self.graph.nodes:
-            if isinstance(node.op, Input):
+            if is_input(node.op):
                 values[node.name] = image
             else:
                 values[node.name] = self.get_submodule(node.name)(*[values[name] for name in node.inputs])
@@ -183,7 +184,7 @@ class Conv(nn.Conv2d):
 
 
 class Dense(nn.Linear):
-    """A dense layer over a whole map, whose values it takes in the order channels, rows, columns."""
+    """A dense layer over a full tensor, whose values it takes in the order channels, rows, columns."""
 
     def __init__(self, op: ops.Conv, source: Shape) -> None:
         super().__init__(source.elements, op.out_channels, bias=op.bias)
@@ -276,7 +277,7 @@ class Pool(nn.Module):
         """Kind, window and activation."""
         window = self.op.window
         padding = f", padding={window.padding}" if any(window.padding) else ""
-        size = "whole map" if self.covers else f"kernel_size={window.kernel}, stride={window.stride}{padding}"
+        size = "full tensor" if self.covers else f"kernel_size={window.kernel}, stride={window.stride}{padding}"
         return f"{self.op.kind.value}, {size}{_also(None, self.op.activation)}"
 
 
@@ -402,7 +403,7 @@ def _layer(op: Op, source: Shape) -> nn.Module:
         case ops.Softmax(beta=beta):
             return Softmax(beta)
         case ops.Input() | ops.Requantize():
-            return nn.Identity()  # between real numbers, as all here are, nothing changes
+            return nn.Identity()  # between float32 values, as all here are, nothing changes
         case _:
             assert_never(op)
 
@@ -453,7 +454,7 @@ def _check(graph: Graph, node: Node) -> None:
     where = f"{graph.name}: {node.name}"
     if any(dtype is not DType.F32 for dtype in dtypes) or node.type.quant is not None:
         other = next((d.value for d in dtypes if d is not DType.F32), "quantised")
-        raise Unsupported(f"{where}: must have real numbers (f32) to become a module, got {other}")
+        raise Unsupported(f"{where}: must be float32 (f32) to become a module, got {other}")
     if getattr(node.op, "activation", None) is Activation.SIGN:
         raise Unsupported(f"{where}: activation must have a gradient, got sign")
 

@@ -1,4 +1,4 @@
-"""Several processes that train one network: their group, their start on this machine, batch norms over all of them."""
+"""Data-parallel training: the process group, processes on this machine, and synchronised batch norms."""
 
 import os
 import subprocess
@@ -86,7 +86,7 @@ def companions(processes: int, words: Sequence[str]) -> Generator[None]:
 
 
 def _last_line(errors: Any, error: Exception) -> str:
-    """What a process that ended said last, or else what this one met."""
+    """The last message of a process that ended, or else this process's own error."""
     errors.seek(0)
     lines = [line for line in errors.read().decode("utf-8", "replace").splitlines() if line.strip()]
     ours = [line for line in lines if line.startswith("rillet: ")]

@@ -1,4 +1,4 @@
-"""Pictures of one size, each decoded once: in memory where they lie there, else in a file of the cache."""
+"""Pictures resized and decoded once: from memory, or through a file in the cache."""
 
 import hashlib
 import os

@@ -1,4 +1,4 @@
-"""Quantisation-aware training: a float network that computes as its int8 form will, and learns through it.
+"""Quantisation-aware training: a float network that computes exactly as its int8 form, with straight-through gradients.
 
 Jacob et al. 2018, arXiv:1712.05877. Between the layers flow stored integers less their zero points, as floating-point
 numbers, rounded and clamped as the rule says; gradients pass the rounding as if it were not there (Bengio et al. 2013,
@@ -18,6 +18,7 @@ from rillet.arithmetic import fixed_point, tables
 from rillet.arithmetic.fixed_point import Multiplier
 from rillet.errors import GraphError
 from rillet.ir import ops
+from rillet.ir.facts import is_function
 from rillet.ir.graph import Graph, Node
 from rillet.ir.ops import Activation, PoolKind, Rounding
 from rillet.ir.types import DType, Quant
@@ -57,9 +58,7 @@ class QuantizedNetwork(TorchNetwork):
         """Computes under these scales from now on."""
         self._made, self._rule = quantized_nodes(self.graph, scales), scales.rule
         self._weights = {}
-        self._tables = {
-            node.name: _table(self._made, node) for node in self._made.nodes if isinstance(node.op, ops.Activate)
-        }
+        self._tables = {node.name: _table(self._made, node) for node in self._made.nodes if is_function(node.op)}
 
     def train(self, mode: bool = True) -> "QuantizedNetwork":
         """As of nn.Module; weights are rounded once for an evaluation, and at each step of training."""
@@ -68,7 +67,7 @@ class QuantizedNetwork(TorchNetwork):
         return self
 
     def forward(self, image: Tensor) -> Tensor | tuple[Tensor, ...]:
-        """The outputs, as real numbers, for images of N x C x H x W."""
+        """The outputs, as float32 values, for images of N x C x H x W."""
         values = self.stored(image)
         made = self.made
         return self.outputs({name: values[name] * _quant(made.by_name[name]).scale for name in made.outputs})
@@ -284,7 +283,7 @@ def _quant(node: Node) -> Quant:
 
 def _table(made: Graph, node: Node) -> Tensor:
     """Results, less their zero point, of the stored values from the least to the greatest."""
-    assert isinstance(node.op, ops.Activate)
+    assert is_function(node.op)
     stored = np.arange(LOW, HIGH + 1, dtype=np.int64)
     out = _quant(node)
     results = tables.activate(stored, node.op, _quant(made.by_name[node.inputs[0]]), out, DType.I8)
@@ -296,7 +295,7 @@ def _table(made: Graph, node: Node) -> Tensor:
 
 @torch.inference_mode()
 def observed(network: TorchNetwork, batches: Iterable[Tensor]) -> dict[str, Statistics]:
-    """Statistics of every value of the network in real numbers, over batches of N x C x H x W."""
+    """Statistics of every value of the network in float32, over batches of N x C x H x W."""
     seen: dict[str, Statistics] = {}
     for batch in batches:
         for name, values in network.values(batch).items():

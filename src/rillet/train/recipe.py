@@ -1,4 +1,4 @@
-"""Recipes: how a network is trained, each a TOML file, read strictly and written back with what was said over it."""
+"""Recipes: how a network is trained, each a TOML file, read strictly, and written back with the given overrides."""
 
 import json
 from collections.abc import Mapping
@@ -208,7 +208,7 @@ def parse(name: str, text: str) -> Recipe:
 
 
 def to_toml(recipe: Recipe) -> str:
-    """A TOML text that `parse` makes the same recipe of, but for its name; every key is said."""
+    """A TOML text that `parse` makes the same recipe of, but for its name; every key is written."""
     lines = [f"{key} = {_word(getattr(recipe, key))}" for key in ("about", "source") if getattr(recipe, key)]
     for key in _SECTIONS:
         section = getattr(recipe, key)
@@ -232,7 +232,7 @@ def with_said(
 ) -> Recipe:
     """The recipe with what a user says over it; `ternary` adds that section as it is by default.
 
-    A schedule over more epochs than the run's fits the run where its epochs are said. Raises GraphError for sections
+    A schedule over more epochs than the run's fits the run where its epochs are given. Raises GraphError for sections
     that cannot be in one recipe.
     """
     run = replace(

@@ -11,7 +11,7 @@ from rillet.transforms.lowbit import TernaryReport as TernaryReport
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What is said of a run beside its recipe."""
+    """Options of a run beside its recipe."""
 
     seed: int = 0
     resume: bool = False
@@ -68,7 +68,7 @@ class Trained(Record):
     signs_top1: float | None
     """The best network's, its ternary weights replaced by their signs."""
     rounding: str | None = None
-    """The rule of the integers that best.rlt and last.rlt are made of; None where they are real numbers."""
+    """The rule of the integers that best.rlt and last.rlt are made of; None where they are float32."""
     start_top1: float | None = None
     """Of these integers before training: epoch 0, where none is better."""
 

@@ -1,4 +1,4 @@
-"""The network that a training begins with: its size, its last layer, its constants, its first weights."""
+"""The initial network of a training run: resolution, last layer, constants and initial weights."""
 
 from dataclasses import replace
 
@@ -7,8 +7,8 @@ import torch
 from rillet.data.datasets import Dataset
 from rillet.data.images import contract
 from rillet.errors import GraphError, Unsupported
+from rillet.ir.facts import is_batch_norm, is_softmax
 from rillet.ir.graph import Graph
-from rillet.ir.ops import BatchNorm, Softmax
 from rillet.train.modules import TorchNetwork, from_module, to_module
 from rillet.train.recipe import Recipe
 from rillet.transforms.fold import fold
@@ -66,7 +66,7 @@ def _detail(graph: Graph, data: Dataset) -> int:
 def logits(graph: Graph) -> Graph:
     """The network without the softmax it may end in, whose weights have the same names."""
     last = graph.by_name[graph.outputs[0]]
-    if not isinstance(last.op, Softmax):
+    if not is_softmax(last.op):
         return graph
     nodes = tuple(node for node in graph.nodes if node is not last)
     return Graph(graph.name, nodes, last.inputs, graph.params, graph.image, graph.shared)
@@ -81,7 +81,6 @@ def freeze(module: TorchNetwork, graph: Graph) -> None:
 
 def _with_epsilon(graph: Graph, epsilon: float) -> Graph:
     nodes = tuple(
-        replace(node, op=replace(node.op, epsilon=epsilon)) if isinstance(node.op, BatchNorm) else node
-        for node in graph.nodes
+        replace(node, op=replace(node.op, epsilon=epsilon)) if is_batch_norm(node.op) else node for node in graph.nodes
     )
     return replace(graph, nodes=nodes)

@@ -1,4 +1,4 @@
-"""Trained ternary quantisation: weights of three values, two of them learned, in the layers chosen.
+"""Trained ternary quantisation: weights of three values, two of them learnt, in chosen layers.
 
 Zhu et al. 2016, arXiv:1612.01064. A weight w of full precision, kept in training only, is used as +p where it is above
 t * max|w|, as -n where it is below the opposite, and as 0 between; p and n are learned for each tensor.
@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from rillet.errors import GraphError
+from rillet.ir.facts import has_weights
 from rillet.ir.graph import Graph
-from rillet.ir.ops import Conv
 from rillet.train.recipe import Ternary
 from rillet.train.records import TernaryReport
 from rillet.transforms.lowbit import census, large_layers
@@ -30,7 +30,7 @@ def chosen_layers(graph: Graph, said: Ternary) -> tuple[str, ...]:
     and where none is left.
     """
     if said.layers:
-        known = {node.name for node in graph.nodes if isinstance(node.op, Conv)}
+        known = {node.name for node in graph.nodes if has_weights(node.op)}
         for name in said.layers:
             if name not in known:
                 raise GraphError(f"{graph.name}: {name}: must be a convolution or dense layer to become ternary")

@@ -1,4 +1,4 @@
-"""Loss and accuracy of a module on the test part, each process taking its share."""
+"""Loss and accuracy of a module on the test set, split over the processes."""
 
 from collections.abc import Callable, Iterator, Sequence
 

@@ -1,4 +1,4 @@
-"""How a machine trains fastest: threads and memory layout, measured for a moment."""
+"""Autotuning of training on this machine: number of threads and memory layout, by a short measurement."""
 
 import copy
 import ctypes

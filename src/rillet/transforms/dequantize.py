@@ -1,4 +1,4 @@
-"""The float network behind a quantised one: every stored number becomes the real one that it means."""
+"""Dequantisation: the float32 network that a quantised one approximates."""
 
 from collections.abc import Hashable
 from dataclasses import replace
@@ -6,8 +6,9 @@ from dataclasses import replace
 import numpy as np
 
 from rillet.arithmetic.convolution import real_weights, stored_weights
+from rillet.ir.facts import has_weights, is_constant, is_requantization
 from rillet.ir.graph import Array, Graph, Node
-from rillet.ir.ops import Constant, Conv, Requantize, Rounding
+from rillet.ir.ops import Constant, Conv, Rounding
 from rillet.ir.sharing import sources, ties
 from rillet.ir.types import DType, TensorType
 
@@ -27,16 +28,16 @@ def dequantize(graph: Graph) -> Graph:
     made_of = sources(graph)
     for node in graph.nodes:
         inputs = tuple(renamed.get(name, name) for name in node.inputs)
-        if isinstance(node.op, Requantize):
+        if is_requantization(node.op):
             renamed[node.name] = inputs[0]
             continue
         op = node.op
         _note_scales(graph, node, made_of)
-        if isinstance(op, Conv):
+        if has_weights(op):
             if graph.params:
                 params |= _conv_params(graph, node, op)
             op = replace(op, weights=DType.F32, levels=None, rounding=Rounding.DOUBLE)
-        elif isinstance(op, Constant):
+        elif is_constant(op):
             if graph.params:
                 params[f"{node.name}.value"] = _real(graph.param(node, "value"), node.type)
             op = Constant(DType.F32)
@@ -52,7 +53,7 @@ def dequantize(graph: Graph) -> Graph:
 
 
 def _note_scales(graph: Graph, node: Node, made_of: dict[str, Hashable]) -> None:
-    """Adds to what a node's arrays are made of the scales that make real numbers of them."""
+    """Adds to what a node's arrays are made of the scales that dequantise them."""
     match node.op:
         case Constant():
             made_of[f"{node.name}.value"] = (made_of[f"{node.name}.value"], node.type.quant)
@@ -67,7 +68,7 @@ def _note_scales(graph: Graph, node: Node, made_of: dict[str, Hashable]) -> None
 
 
 def _low_bits(node: Node) -> bool:
-    return isinstance(node.op, Conv) and node.op.levels is not None
+    return has_weights(node.op) and node.op.levels is not None
 
 
 def _real(stored: Array, value: TensorType) -> Array:

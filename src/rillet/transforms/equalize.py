@@ -1,12 +1,13 @@
-"""Cross-layer equalisation: evens out the ranges of channels between two convolutions before they are quantised."""
+"""Cross-layer equalisation: equalises channel ranges between two convolutions before they are quantised."""
 
 from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 
+from rillet.ir.facts import has_weights
 from rillet.ir.graph import Array, Graph, Node
-from rillet.ir.ops import Activation, Conv
+from rillet.ir.ops import Activation
 from rillet.ir.types import DType
 
 Floats = npt.NDArray[np.float64]
@@ -18,7 +19,7 @@ _MOST = 2.0**10
 
 
 def equalize(graph: Graph) -> Graph:
-    """The same function with evener weights (Nagel et al. 2019, arXiv:1906.04721).
+    """The same function with equalised weight ranges (Nagel et al. 2019, arXiv:1906.04721).
 
     `graph` must be folded, with weights. Where one convolution alone reads another, channel i between them is divided
     by s = sqrt(r1 / r2), with r1 and r2 the greatest weights that make it and read it. Only linear convolutions and
@@ -35,7 +36,7 @@ def equalize(graph: Graph) -> Graph:
     biases = {
         node.name: graph.param(node, "bias").astype(np.float64)
         for node in {node.name: node for pair in pairs for node in pair}.values()
-        if isinstance(node.op, Conv) and node.op.bias
+        if has_weights(node.op) and node.op.bias
     }
     for _ in range(ROUNDS):
         change = 0.0
@@ -55,21 +56,21 @@ def equalize(graph: Graph) -> Graph:
 
 def _follows(graph: Graph, node: Node) -> bool:
     """True where `node` is a convolution that alone reads another one, which scales with its weights."""
-    if not isinstance(node.op, Conv) or node.op.weights is not DType.F32:
+    if not has_weights(node.op) or node.op.weights is not DType.F32:
         return False
     first = graph.by_name[node.inputs[0]]
-    scales = isinstance(first.op, Conv) and first.op.activation in (Activation.NONE, Activation.RELU)
+    scales = has_weights(first.op) and first.op.activation in (Activation.NONE, Activation.RELU)
     alone = len(graph.consumers[first.name]) == 1 and first.name not in graph.outputs
     return scales and alone and first.type.dtype is DType.F32
 
 
 def _groups(node: Node) -> int:
-    assert isinstance(node.op, Conv)
+    assert has_weights(node.op)
     return node.op.groups
 
 
 def _scales(first: Floats, second: Floats, node: Node) -> Floats:
-    """What to divide each channel between two convolutions by; 1 where one of them makes nothing of it."""
+    """The scale of each channel between two convolutions; 1 where all its weights on one side are zero."""
     made = np.abs(first).max((1, 2, 3))
     outputs, groups = second.shape[0], _groups(node)
     read = np.abs(second).max((1, 2)).reshape(groups, outputs // groups, -1).max(1).reshape(-1)

@@ -6,8 +6,9 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
+from rillet.ir.facts import has_activation, has_weights, is_batch_norm, is_function
 from rillet.ir.graph import Array, Graph, Node
-from rillet.ir.ops import Activate, Activation, Add, BatchNorm, Conv, Multiply, Op, Pool
+from rillet.ir.ops import Activation, Conv, Op
 from rillet.ir.sharing import sources, ties
 from rillet.ir.types import DType
 
@@ -31,13 +32,13 @@ def fold(graph: Graph) -> Graph:
         alone = before is not None and len(graph.consumers[node.inputs[0]]) == 1 and node.inputs[0] not in graph.outputs
         op = _joined(before.op, node.op) if before is not None and alone else None
         if before is not None and op is not None:
-            if isinstance(node.op, BatchNorm):
+            if is_batch_norm(node.op):
                 _fold_weights(graph, node, before, params, made_of)
             nodes[before.name] = replace(before, op=op, type=node.type)
             renamed[node.name] = before.name
             continue
         made = replace(node, inputs=read)
-        if isinstance(node.op, BatchNorm):
+        if is_batch_norm(node.op):
             channels = node.shape.channels
             made = replace(made, op=Conv(channels, groups=channels))
             _as_depthwise(graph, node, params, made_of)
@@ -50,20 +51,20 @@ def fold(graph: Graph) -> Graph:
 
 def _joined(before: Op, after: Op) -> Op | None:
     """One op that does the work of two, or None where there is none."""
-    if isinstance(after, BatchNorm):
-        if isinstance(before, Conv) and before.activation is Activation.NONE and before.weights is DType.F32:
+    if is_batch_norm(after):
+        if has_weights(before) and before.activation is Activation.NONE and before.weights is DType.F32:
             return replace(before, bias=True)
         return None
-    if not isinstance(after, Activate) or after.activation.clamp is None:
+    if not is_function(after) or after.activation.clamp is None:
         return None
-    if isinstance(before, Conv | Add | Multiply | Pool) and before.activation is Activation.NONE:
+    if has_activation(before) and before.activation is Activation.NONE:
         return replace(before, activation=after.activation)
     return None
 
 
 def scale_and_shift(graph: Graph, node: Node) -> tuple[Floats, Floats]:
     """A batch norm as y = scale * x + shift, in float64."""
-    assert isinstance(node.op, BatchNorm)
+    assert is_batch_norm(node.op)
     gamma, beta, mean, variance = (graph.param(node, name).astype(np.float64) for name in _ARRAYS)
     scale = gamma / np.sqrt(variance + node.op.epsilon)
     return scale, beta - mean * scale
@@ -102,7 +103,7 @@ _ARRAYS = ("gamma", "beta", "mean", "variance")
 
 def _dropped(node: Node, made_of: dict[str, Hashable]) -> Hashable:
     """What a batch norm is made of, whose arrays will be there no longer."""
-    assert isinstance(node.op, BatchNorm)
+    assert is_batch_norm(node.op)
     return (node.op.epsilon, *(made_of.pop(f"{node.name}.{name}") for name in _ARRAYS))
 
 

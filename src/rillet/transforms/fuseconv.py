@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rillet.errors import GraphError, RilletError, Unsupported
+from rillet.ir.facts import has_weights, is_batch_norm, is_channelwise, is_concat, is_function, is_product
 from rillet.ir.graph import Graph, Node
 from rillet.ir.ops import (
     Activate,
@@ -24,9 +25,7 @@ from rillet.ir.ops import (
     BatchNorm,
     Concat,
     Conv,
-    Multiply,
     Op,
-    Pool,
     Slice,
     Window,
     output_shape,
@@ -54,7 +53,7 @@ def sites(graph: Graph) -> tuple[Site, ...]:
 
 def _kind(graph: Graph, node: Node) -> Literal["depthwise", "bottleneck", "fire", "dense"] | None:
     op = node.op
-    if not isinstance(op, Conv) or op.window.kernel[0] != op.window.kernel[1]:
+    if not has_weights(op) or op.window.kernel[0] != op.window.kernel[1]:
         return None
     if op.window.kernel[0] == 1 or op.window.kernel[0] % 2 == 0:
         return None  # a pair needs a middle row and column
@@ -68,7 +67,7 @@ def _kind(graph: Graph, node: Node) -> Literal["depthwise", "bottleneck", "fire"
     if _fire_partner(graph, node) is not None:
         return "fire"
     after = _after(graph, node)
-    mixed = len(after) == 1 and isinstance(after[0].op, Conv) and after[0].op.window.kernel == (1, 1)
+    mixed = len(after) == 1 and has_weights(after[0].op) and after[0].op.window.kernel == (1, 1)
     return "bottleneck" if mixed and op.out_channels == source.channels else "dense"
 
 
@@ -90,10 +89,10 @@ def _after(graph: Graph, node: Node) -> tuple[Node, ...]:
 def _fire_partner(graph: Graph, node: Node) -> Node | None:
     """The 1x1 convolution that expands beside a 3x3 one and meets it in a concatenation, if there is one."""
     for other in graph.consumers[node.inputs[0]]:
-        if other is node or not isinstance(other.op, Conv) or not other.op.window.pointwise:
+        if other is node or not has_weights(other.op) or not other.op.window.pointwise:
             continue
         mine, its = _after(graph, node), _after(graph, other)
-        if len(mine) == 1 and mine == its and isinstance(mine[0].op, Concat):
+        if len(mine) == 1 and mine == its and is_concat(mine[0].op):
             return other
     return None
 
@@ -200,20 +199,20 @@ class _Rewriter:
         read = tuple(self.renamed.get(name, name) for name in node.inputs)
         twice = [name in self.doubled for name in read]
         op = node.op
-        if isinstance(op, Conv):
+        if has_weights(op):
             if node.name in self.widened:
                 op = replace(op, out_channels=self.widened[node.name])
             if any(twice):
                 op = self.copy_behind_pair(node, op)
-        elif isinstance(op, BatchNorm) and any(twice):
+        elif is_batch_norm(op) and any(twice):
             self.twice(node, ("gamma", "beta", "mean", "variance"))
-        elif any(twice) and not isinstance(op, Activate | Pool | Multiply):
+        elif any(twice) and not is_channelwise(op):
             raise GraphError(
                 f"{self.graph.name}: {node.name}: full must have a 1x1 convolution behind {node.inputs[0]}, "
                 f"and the value goes to {type(op).__name__.lower()}"
             )
         self.add(node.name, op, read, node)
-        if any(twice) and not isinstance(op, Conv):
+        if any(twice) and not has_weights(op):
             self.doubled.add(node.name)
 
     def copy_behind_pair(self, node: Node, op: Conv) -> Conv:
@@ -246,21 +245,21 @@ class _Rewriter:
     def readers(self, node: Node) -> tuple[Node, ...]:
         """What reads a convolution's value, its own activation passed over."""
         after = self.graph.consumers[node.name]
-        while len(after) == 1 and isinstance(after[0].op, Activate):
+        while len(after) == 1 and is_function(after[0].op):
             after = self.graph.consumers[after[0].name]
         return after
 
     def gates(self, node: Node) -> bool:
         """True for the convolution that makes the gate of a squeeze-and-excite over a doubled value."""
         return any(
-            isinstance(after.op, Multiply) and self.renamed.get(after.inputs[0], after.inputs[0]) in self.doubled
+            is_product(after.op) and self.renamed.get(after.inputs[0], after.inputs[0]) in self.doubled
             for after in self.readers(node)
         )
 
     def excites(self, node: Node) -> bool:
         """True for the squeezing convolution of such a squeeze-and-excite."""
         after = self.readers(node)
-        return node.shape.pixels == 1 and len(after) == 1 and isinstance(after[0].op, Conv) and self.gates(after[0])
+        return node.shape.pixels == 1 and len(after) == 1 and has_weights(after[0].op) and self.gates(after[0])
 
     # -- pairs -----------------------------------------------------------------------------------------------------
 
@@ -268,7 +267,7 @@ class _Rewriter:
         node = site.node
         source = self.renamed.get(node.inputs[0], node.inputs[0])
         at, out = self.nodes[source].shape, node.shape
-        assert isinstance(node.op, Conv)
+        assert has_weights(node.op)
         down, across = node.op.window.stride
         if (-(-at.height // down), -(-at.width // across)) != (out.height, out.width):
             raise GraphError(
@@ -278,7 +277,7 @@ class _Rewriter:
             raise GraphError(f"{self.graph.name}: {node.name}: must not follow a full pair without a 1x1 between")
         chain = list(_chain(self.graph, node))
         if site.kind == "dense":
-            self.pair_and_mix(node, source, next((link for link in chain if isinstance(link.op, BatchNorm)), None))
+            self.pair_and_mix(node, source, next((link for link in chain if is_batch_norm(link.op)), None))
             return
         full = self.full or site.kind == "fire"
         joined = self.pair(node, source, chain, full, keep_activation=not (self.drop and site.kind == "depthwise"))
@@ -302,7 +301,7 @@ class _Rewriter:
 
     def line(self, node: Node, read: str, row: bool, activation: Activation) -> str:
         """The row or column convolution of `node`."""
-        assert isinstance(node.op, Conv)
+        assert has_weights(node.op)
         channels = self.nodes[read].shape.channels
         window = _line(node.op.window, row)
         op = replace(node.op, out_channels=channels, groups=channels, window=window, activation=activation)
@@ -314,7 +313,7 @@ class _Rewriter:
 
     def pair(self, node: Node, source: str, chain: list[Node], full: bool, keep_activation: bool) -> str:
         """The row and column branches of `node`, with the rest of its chain in each, side by side."""
-        assert isinstance(node.op, Conv)
+        assert has_weights(node.op)
         ends: list[str] = []
         for row, taken in self.sides(self.nodes[source].shape.channels, full):
             read = self.shared(node, source, row, taken)
@@ -322,7 +321,7 @@ class _Rewriter:
             if self.graph.params:
                 self.start(node, name, row, taken)
             for link in chain[1:]:
-                if isinstance(link.op, Activate) and not keep_activation:
+                if is_function(link.op) and not keep_activation:
                     continue
                 tail = link.name.removeprefix(node.name) if link.name.startswith(node.name) else f"_{link.name}"
                 end = self.add(f"{name}{tail}", link.op, (end,), link)
@@ -342,7 +341,7 @@ class _Rewriter:
 
         The pair has biases and batch norms where the dense convolution has them; they start as the identity.
         """
-        assert isinstance(node.op, Conv)
+        assert has_weights(node.op)
         ends: list[str] = []
         shape = self.nodes[source].shape
         for row, taken in self.sides(shape.channels, self.full):
@@ -354,7 +353,7 @@ class _Rewriter:
                 self.put_line(name, lines[taken], row)
                 if node.op.bias:
                     self.params[f"{name}.bias"] = np.zeros(channels, np.float32)
-            if norm is not None and isinstance(norm.op, BatchNorm):
+            if norm is not None and is_batch_norm(norm.op):
                 name = self.add(f"{name}_bn", norm.op, (name,), node)
                 if self.graph.params:
                     ones, zeros = np.ones(channels, np.float32), np.zeros(channels, np.float32)
@@ -388,7 +387,7 @@ class _Rewriter:
 
     def start(self, node: Node, name: str, row: bool, taken: slice) -> None:
         """Weights (and bias) of one branch, out of those of the convolution that it replaces."""
-        assert isinstance(node.op, Conv)
+        assert has_weights(node.op)
         weight, window = self.graph.param(node, "weight").astype(np.float64), node.op.window
         if node.op.groups > 1:
             lines = _line_weights(weight[..., 0], window, row, self.fit)

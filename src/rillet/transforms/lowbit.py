@@ -1,4 +1,4 @@
-"""Weights of one or two bits: which layers get them, how they are made of others, found in a network, and packed."""
+"""Binary and ternary weights: choosing layers, ternarising and binarising, detection, and packing."""
 
 import math
 from collections.abc import Callable, Iterable, Sequence
@@ -9,8 +9,9 @@ import numpy.typing as npt
 
 from rillet.arithmetic.convolution import real_weights, stored_weights
 from rillet.errors import GraphError
+from rillet.ir.facts import has_weights, is_product
 from rillet.ir.graph import Array, Graph, Node
-from rillet.ir.ops import Conv, Multiply
+from rillet.ir.ops import Conv
 from rillet.ir.sharing import sources, ties
 from rillet.ir.types import DType
 
@@ -35,13 +36,14 @@ class TernaryReport:
 
 
 def large_layers(graph: Graph, more_than: int = MORE_THAN, squeeze_excite: bool = True) -> tuple[str, ...]:
-    """The convolutions and dense layers that are worth few bits, in order, by the rules of Notes on MicroBotNet.
+    """The convolutions and dense layers that are worth one- or two-bit weights, in order, by the rules of Notes on
+    MicroBotNet.
 
     They have more than `more_than` weights, and are neither in the first nor in the last block (where nodes have no
     blocks: not the first layer nor the last), nor is any layer that shares their weights. Raises GraphError where none
     is left.
     """
-    convs = [node for node in graph.nodes if isinstance(node.op, Conv)]
+    convs = [node for node in graph.nodes if has_weights(node.op)]
     ends = {_end(convs[0]), _end(convs[-1])} if convs else set[str]()
     gates = set[str]() if squeeze_excite else _gates(graph)
     kept = {graph.key(node, "weight") for node in convs if _end(node) in ends or node.name in gates}
@@ -65,10 +67,10 @@ def _gates(graph: Graph) -> set[str]:
     """The layers of squeeze-and-excite: those between a pool and the pixel that a map is multiplied by."""
     found: set[str] = set()
     for node in graph.nodes:
-        if isinstance(node.op, Multiply):
+        if is_product(node.op):
             at = graph.by_name[node.inputs[1]]
             while at.shape.pixels == 1 and at.inputs:
-                if isinstance(at.op, Conv):
+                if has_weights(at.op):
                     found.add(at.name)
                 before = graph.by_name[at.inputs[0]]
                 if before.shape.pixels > 1:
@@ -115,7 +117,7 @@ def _changed(graph: Graph, layers: Iterable[str], made: Callable[[Doubles], Doub
     params = dict(graph.params)
     for name in layers:
         node = graph.by_name.get(name)
-        if node is None or not isinstance(node.op, Conv) or node.op.weights is not DType.F32:
+        if node is None or not has_weights(node.op) or node.op.weights is not DType.F32:
             raise GraphError(f"{graph.name}: {name}: must be a convolution or dense layer with float weights")
         params[graph.key(node, "weight")] = made(graph.param(node, "weight").astype(np.float64)).astype(np.float32)
     return replace(graph, params=params)
@@ -147,7 +149,7 @@ def pack(graph: Graph) -> Graph:
 
 def _packed(graph: Graph, node: Node) -> tuple[Conv, Array, Array] | None:
     op = node.op
-    if not isinstance(op, Conv) or op.weights not in (DType.I8, DType.F32):
+    if not has_weights(op) or op.weights not in (DType.I8, DType.F32):
         return None
     weight = graph.param(node, "weight")
     rows = weight.reshape(len(weight), -1).astype(np.float64)
@@ -170,7 +172,7 @@ def unpack(graph: Graph) -> Graph:
     for node in graph.nodes:
         op = node.op
         values = (node.type.dtype, *(value.dtype for value in graph.input_types(node)))
-        if isinstance(op, Conv) and op.weights in _LOW and not {DType.BINARY, DType.I32} & set(values):
+        if has_weights(op) and op.weights in _LOW and not {DType.BINARY, DType.I32} & set(values):
             wide = DType.F32 if op.real else DType.I8
             key, levels = f"{node.name}.weight", f"{node.name}.levels"
             made_of[key] = (made_of[key], made_of.pop(levels, None))
@@ -194,9 +196,9 @@ def _level(rows: Doubles, sign: int) -> Doubles:
 
 
 def census(graph: Graph, layers: Sequence[str] | None = None) -> TernaryReport:
-    """Counts a network with weights whose `layers` are ternary (if not said: those found, or of few bits by type)."""
+    """Counts a network with weights whose `layers` are ternary (by default those found, or declared by their type)."""
     if layers is None:
-        low = (node for node in graph.nodes if isinstance(node.op, Conv) and node.op.weights in _LOW)
+        low = (node for node in graph.nodes if has_weights(node.op) and node.op.weights in _LOW)
         found = [f"{node.name}.weight" for node in low]
         chosen = set(ternary_tensors(graph)) | set(found)
     else:
@@ -229,7 +231,7 @@ def ternary_tensors(graph: Graph) -> list[str]:
     Trained ternary quantisation (Zhu et al. 2016, arXiv:1612.01064) leaves such tensors. Raises GraphError for a
     network without weights.
     """
-    convs = [node for node in graph.nodes if isinstance(node.op, Conv)]
+    convs = [node for node in graph.nodes if has_weights(node.op)]
     arrays = {graph.key(node, "weight"): graph.param(node, "weight") for node in convs}
     return [key for key, array in arrays.items() if _ternary(array)]
 

@@ -7,20 +7,20 @@ import numpy as np
 import numpy.typing as npt
 
 from rillet.errors import GraphError
+from rillet.ir.facts import has_weights
 from rillet.ir.graph import Array, Graph
-from rillet.ir.ops import Conv
 from rillet.ir.types import DType
 from rillet.transforms.lowbit import MORE_THAN
 
 
 def prunable_layers(graph: Graph, more_than: int | None = None, layers: Iterable[str] = ()) -> tuple[str, ...]:
-    """The convolutions and dense layers of more than `more_than` weights (1000 if not said), or the `layers` named, in
+    """The convolutions and dense layers of more than `more_than` weights (1000 by default), or the `layers` named, in
     order.
 
-    Raises GraphError for a name that is no such layer, for weights that are not real numbers or not there, where no
-    layer is left, and where both a number and names are said.
+    Raises GraphError for a name that is no such layer, for weights that are not float32 or not there, where no
+    layer is left, and where both a number and names are given.
     """
-    convs = {node.name: node for node in graph.nodes if isinstance(node.op, Conv)}
+    convs = {node.name: node for node in graph.nodes if has_weights(node.op)}
     said = tuple(layers)
     if said and more_than is not None:
         raise GraphError(f"--more-than must come without --layers, got {more_than} and {', '.join(said)}")
@@ -33,10 +33,8 @@ def prunable_layers(graph: Graph, more_than: int | None = None, layers: Iterable
         raise GraphError(f"{graph.name}: must have layers of more than {more_than} weights")
     for name in found:
         op = convs[name].op
-        if isinstance(op, Conv) and op.weights is not DType.F32:
-            raise GraphError(
-                f"{graph.name}: {name}: weights must be real numbers to be changed, got {op.weights.value}"
-            )
+        if has_weights(op) and op.weights is not DType.F32:
+            raise GraphError(f"{graph.name}: {name}: weights must be float32 to be changed, got {op.weights.value}")
     return found
 
 

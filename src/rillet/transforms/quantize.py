@@ -17,6 +17,7 @@ import numpy.typing as npt
 from rillet.arithmetic.affine import FLOAT_SHIFT
 from rillet.arithmetic.shift import MAX_SHIFT
 from rillet.errors import GraphError, Unsupported
+from rillet.ir.facts import has_activation, has_weights, is_batch_norm, is_function, is_input, is_pool, is_softmax
 from rillet.ir.graph import Array, Graph, ImageSpec, Node
 from rillet.ir.ops import (
     Activate,
@@ -70,7 +71,7 @@ class Quantization:
 
 @dataclass(frozen=True)
 class Scales:
-    """The quantisations chosen for a network's values; its weights may move on under them."""
+    """The quantisations chosen for a network's activations; its weights may still be trained under them."""
 
     rule: Rule
     quants: Mapping[str, Quant]
@@ -105,7 +106,7 @@ def was_quantized(graph: Graph) -> bool:
 
     So are those of a network made float again; the rule `shift`, which needs other steps, would round them once more.
     """
-    weights = [graph.param(node, "weight") for node in graph.nodes if isinstance(node.op, Conv)]
+    weights = [graph.param(node, "weight") for node in graph.nodes if has_weights(node.op)]
     return bool(weights) and all(_whole_steps(weight) for weight in weights)
 
 
@@ -190,10 +191,10 @@ class _Chooser:
         for root, nodes in members.items():
             low, high = chosen_range(together(self.seen[node.name] for node in nodes), self.how.calibration)
             for node in nodes:
-                if isinstance(node.op, Input) and self.source.image is not None:
+                if is_input(node.op) and self.source.image is not None:
                     bounds = _image_range(self.source.image)
                     low, high = min(low, bounds[0]), max(high, bounds[1])
-                if isinstance(node.op, Softmax) or (len(nodes) == 1 and self.litert_sigmoid(node)):
+                if is_softmax(node.op) or (len(nodes) == 1 and self.litert_sigmoid(node)):
                     self.fixed[root] = UNIT
             if root in self.fixed and not (low >= 0.0 and high <= 1.0):
                 raise Unsupported(f"{_where(self.source, nodes[0])}: values beside a softmax must be within 0 and 1")
@@ -202,7 +203,7 @@ class _Chooser:
             self.scale[root] = (high - low) / (HIGH - LOW) or 1.0
 
     def litert_sigmoid(self, node: Node) -> bool:
-        return not self.shifts and isinstance(node.op, Activate) and node.op.activation is Activation.SIGMOID
+        return not self.shifts and is_function(node.op) and node.op.activation is Activation.SIGMOID
 
     def quant(self, name: str) -> Quant:
         root = self.groups.of(name)
@@ -237,13 +238,13 @@ class _Chooser:
         return _factor(self.source, node, self.quant)
 
     def grow(self) -> None:
-        """Doubles the scales of results that are finer than the sums they come of: they have nothing to gain by it."""
+        """Doubles the scales of results that are finer than their accumulators, which gain no precision by it."""
         grown: Node | None = None
         for _ in range(len(self.source.nodes)):
             grown = None
             for node in self.source.nodes:
                 factor = None if node.name in self.unshifted else self.factor(node)
-                if isinstance(node.op, Conv):
+                if has_weights(node.op):
                     source, (weight, bias) = self.quant(node.inputs[0]).scale, _weight_and_bias(self.source, node)
                     unit = source / self.quant(node.name).scale
                     factor = float(_natural_scales(weight, bias, source, unit, Rule.SHIFT).max()) * unit
@@ -361,8 +362,8 @@ class _Maker:
 
 
 def pool_kind(graph: Graph, node: Node) -> PoolKind:
-    """An average of the whole map may change its scale, and so is a mean; one of windows keeps it."""
-    assert isinstance(node.op, Pool)
+    """An average of all pixels may change its scale, and so is a mean; one of windows keeps it."""
+    assert is_pool(node.op)
     if node.op.kind is PoolKind.MAX:
         return PoolKind.MAX
     return PoolKind.MEAN if node.op.window.covers(graph.input_shapes(node)[0]) else PoolKind.AVERAGE
@@ -381,13 +382,13 @@ def _factor(graph: Graph, node: Node, quant: Callable[[str], Quant]) -> float | 
 
 
 def _weight_and_bias(graph: Graph, node: Node) -> tuple[Floats, Floats]:
-    assert isinstance(node.op, Conv)
+    assert has_weights(node.op)
     bias = graph.param(node, "bias").astype(np.float64) if node.op.bias else np.zeros(node.shape.channels)
     return graph.param(node, "weight").astype(np.float64), bias
 
 
 def _error_of_means(means: Floats, op: Conv, error: Floats) -> Floats:
-    """What an error of the weights adds to each output channel where every input is its channel's mean."""
+    """The mean error of each output channel that rounded weights cause, at the mean input (Nagel et al. 2019)."""
     taps = error.sum((1, 2)).reshape(op.groups, op.out_channels // op.groups, -1)
     return np.einsum("goc,gc->go", taps, means.reshape(op.groups, -1)).reshape(-1)
 
@@ -439,13 +440,13 @@ def check_float(graph: Graph) -> None:
     """Raises GraphError or Unsupported, naming the node, for a network that cannot be quantised."""
     for node in graph.nodes:
         where = f"{graph.name}: {node.name}"
-        types = (node.type.dtype, node.op.weights) if isinstance(node.op, Conv) else (node.type.dtype,)
+        types = (node.type.dtype, node.op.weights) if has_weights(node.op) else (node.type.dtype,)
         other = next((dtype for dtype in types if dtype is not DType.F32), None)
         if other is not None:
-            raise GraphError(f"{where}: must be of real numbers to be quantised, got {other.value}")
-        if isinstance(node.op, BatchNorm):
+            raise GraphError(f"{where}: must be float32 to be quantised, got {other.value}")
+        if is_batch_norm(node.op):
             raise Unsupported(f"{where}: batch norms must be folded before, got one")
-        if isinstance(node.op, Conv | Add | Multiply | Pool) and node.op.activation.clamp is None:
+        if has_activation(node.op) and node.op.activation.clamp is None:
             got = node.op.activation.value
             raise Unsupported(f"{where}: activation of {op_name(node.op)} must be a clamp, got {got}")
     if not graph.params and any(graph.node_params(node) for node in graph.nodes):

@@ -1,12 +1,13 @@
-"""Recomputes shapes along a graph whose input or channels have changed, and what ops say of shapes with them."""
+"""Shape inference for a graph whose input or channels have changed: shapes, paddings, windows and groups."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import NamedTuple
 
 from rillet.errors import GraphError, RilletError, Unsupported
+from rillet.ir.facts import has_weights, is_input, is_pool
 from rillet.ir.graph import Array, Graph, Node
-from rillet.ir.ops import Add, Conv, Input, Multiply, Op, Pool, PoolKind, Resize, Slice, Window, op_window, output_shape
+from rillet.ir.ops import Add, Conv, Multiply, Op, Pool, PoolKind, Resize, Slice, Window, op_window, output_shape
 from rillet.ir.sharing import remade
 from rillet.ir.types import DType, Shape
 
@@ -44,12 +45,12 @@ def refit(
             continue
         old, new = graph.input_shapes(node), tuple(shapes[name] for name in inputs)
         op = node.op
-        if isinstance(op, Conv) and node.name in strides:
+        if has_weights(op) and node.name in strides:
             op = replace(op, window=replace(op.window, stride=strides[node.name]))
         if new:
             op = _refit_op(graph, replace(node, op=op), old[0], new, style, channels)
         try:
-            shape = output_shape(op, new, image if isinstance(op, Input) else node.shape)
+            shape = output_shape(op, new, image if is_input(op) else node.shape)
         except RilletError as error:
             raise type(error)(f"{graph.name}: {node.name}: {error}") from None
         shapes[node.name] = shape
@@ -126,7 +127,7 @@ def _pools_hang_over(graph: Graph) -> bool:
     pools = [
         (node.op.window, graph.input_shapes(node)[0])
         for node in graph.nodes
-        if isinstance(node.op, Pool) and node.op.window.stride != (1, 1)
+        if is_pool(node.op) and node.op.window.stride != (1, 1)
     ]
     hangs = any(any(window.padding) for window, _ in pools)
     return hangs and all(window.padding == _ceil_padding(window, shape) for window, shape in pools)
@@ -137,7 +138,7 @@ def pads_as_same(graph: Graph) -> bool:
     padded = [
         (window, graph.input_shapes(node)[0])
         for node in graph.nodes
-        if isinstance(node.op, Conv) and (window := op_window(node.op)) is not None and any(window.padding)
+        if has_weights(node.op) and (window := op_window(node.op)) is not None and any(window.padding)
     ]
     return bool(padded) and all(window.padding == same_padding(window, shape) for window, shape in padded)
 
@@ -149,7 +150,7 @@ def with_input(graph: Graph, nodes: Iterable[Node], params: Mapping[str, Array])
     """
     made = tuple(nodes)
     image = graph.image
-    inputs = [node for node in made if isinstance(node.op, Input)]
+    inputs = [node for node in made if is_input(node.op)]
     if image is not None and len(inputs) == 1:
         image = replace(image, height=inputs[0].shape.height, width=inputs[0].shape.width)
     return remade(graph, made, graph.outputs, params, image)
@@ -158,6 +159,6 @@ def with_input(graph: Graph, nodes: Iterable[Node], params: Mapping[str, Array])
 def float_only(graph: Graph, what: str) -> None:
     """Refuses a quantised network with weights; raises Unsupported."""
     for node in graph.nodes:
-        if graph.params and isinstance(node.op, Conv) and node.op.weights is not DType.F32:
+        if graph.params and has_weights(node.op) and node.op.weights is not DType.F32:
             got = node.op.weights.value
             raise Unsupported(f"{graph.name}: {node.name}: {what} must have float weights or none, got {got}")

@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 
 from rillet.errors import GraphError, Unsupported
+from rillet.ir.facts import has_weights
 from rillet.ir.graph import Graph, Node
-from rillet.ir.ops import Conv
 from rillet.ir.types import Shape
 from rillet.transforms.refit import refit, with_input
 
@@ -33,7 +33,7 @@ def with_resolution(graph: Graph, height: int, width: int) -> Graph:
 
 
 def _kernel(node: Node) -> tuple[int, int] | None:
-    return node.op.window.kernel if isinstance(node.op, Conv) else None
+    return node.op.window.kernel if has_weights(node.op) else None
 
 
 def _total_stride(graph: Graph) -> int:
@@ -59,7 +59,7 @@ def with_width(graph: Graph, width: float, divisor: int = 8) -> Graph:
     last = last_convolution(graph).name
 
     def channels(node: Node) -> int | None:
-        assert isinstance(node.op, Conv)
+        assert has_weights(node.op)
         if node.name == last:
             return None
         value = node.op.out_channels * width
@@ -75,7 +75,7 @@ def with_classes(graph: Graph, classes: int, seed: int = 0) -> Graph:
     if not 1 <= classes <= 2**17:
         raise GraphError(f"{graph.name}: classes must be 1 to {2**17}, got {classes}")
     last = last_convolution(graph)
-    assert isinstance(last.op, Conv)
+    assert has_weights(last.op)
     if last.op.weights.value != "f32" and graph.params:
         got = last.op.weights.value
         raise Unsupported(f"{graph.name}: {last.name}: classes can change in a float network only, got {got}")
@@ -95,7 +95,7 @@ def with_classes(graph: Graph, classes: int, seed: int = 0) -> Graph:
 def last_convolution(graph: Graph) -> Node:
     """The convolution that makes the classes; raises GraphError where the network does not end with one."""
     for node in reversed(graph.nodes):
-        if isinstance(node.op, Conv):
+        if has_weights(node.op):
             if node.shape.channels != graph.by_name[graph.outputs[0]].shape.channels:
                 break
             return node

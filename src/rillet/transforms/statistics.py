@@ -1,4 +1,4 @@
-"""What calibration sees of a value: its range, its histogram and its means; and the range to quantise it to."""
+"""Calibration statistics of a value: range, histogram and channel means; and the quantisation range chosen by them."""
 
 import math
 from collections.abc import Iterable
@@ -30,7 +30,7 @@ class Calibration(Enum):
 
 @dataclass(frozen=True, eq=False)
 class Statistics:
-    """All that was seen of one value: range, mean of each channel, histogram over -reach to reach, a power of two."""
+    """Statistics of one value: range, mean of each channel, histogram over -reach to reach, a power of two."""
 
     low: float
     high: float

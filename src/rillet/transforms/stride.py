@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 
 from rillet.errors import GraphError
+from rillet.ir.facts import has_weights, is_sum
 from rillet.ir.graph import Graph, Node
-from rillet.ir.ops import Add, Conv, Window, op_window
+from rillet.ir.ops import Window, op_window
 from rillet.transforms.refit import refit, with_input
 
 
@@ -32,7 +33,7 @@ def move_strides(graph: Graph, place: str) -> Graph:
 
 
 def _window(node: Node) -> Window:
-    assert isinstance(node.op, Conv)
+    assert has_weights(node.op)
     return node.op.window
 
 
@@ -40,7 +41,7 @@ def _stages(graph: Graph) -> list[list[Node]]:
     """Depthwise convolutions of neighbouring blocks that end in equally many channels."""
     depthwise: dict[str, list[Node]] = {}
     for node in graph.nodes:
-        if isinstance(node.op, Conv) and node.op.depthwise(graph.input_shapes(node)[0]) and node.block:
+        if has_weights(node.op) and node.op.depthwise(graph.input_shapes(node)[0]) and node.block:
             depthwise.setdefault(node.block, []).append(node)
     last = {node.block: node for node in graph.nodes}
     stages: list[list[Node]] = []
@@ -63,7 +64,7 @@ def _broken_skips(graph: Graph, strides: Mapping[str, tuple[int, int]]) -> froze
     broken: set[str] = set()
     for node in graph.nodes:
         scales = [scale[name] for name in node.inputs]
-        if isinstance(node.op, Add) and len(set(scales)) > 1 and len(set(graph.input_shapes(node))) == 1:
+        if is_sum(node.op) and len(set(scales)) > 1 and len(set(graph.input_shapes(node))) == 1:
             broken.add(node.name)
         window, shapes = op_window(node.op), graph.input_shapes(node)
         down, across = scales[0] if scales else (1, 1)

@@ -1,4 +1,4 @@
-"""Builds a graph layer by layer: the words in which the tables of the zoo are written."""
+"""The layer builders in which the tables of the zoo are written."""
 
 from dataclasses import dataclass, field
 from typing import Literal

@@ -1,4 +1,4 @@
-"""What the sources print of the networks: tables and accuracies, word for word."""
+"""Published figures of the networks: tables and accuracies as the sources print them."""
 
 import tomllib
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Names of the networks, what may be said of each, and building one from words."""
+"""Names of the networks, their parameters, and building one from a specifier."""
 
 import difflib
 import inspect
@@ -65,12 +65,12 @@ def find(name: str) -> Network:
 
 @cache
 def parameters(network: Network) -> Mapping[str, inspect.Parameter]:
-    """What may be said of a network, with defaults."""
+    """The parameters of a network, with their defaults."""
     return inspect.signature(network.build).parameters
 
 
 def build(name: str, words: Mapping[str, str] | None = None) -> Graph:
-    """The network called `name` with parameters such as {"width": "0.5"}, named by what was said of it.
+    """The network called `name` with parameters such as {"width": "0.5"}, named with those that were given.
 
     Raises GraphError for an unknown network or parameter, or a value that does not fit.
     """

@@ -4,29 +4,30 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from rillet.errors import GraphError
+from rillet.ir.facts import is_constant, is_given
 from rillet.ir.graph import Graph, Node
-from rillet.ir.ops import Constant, Input, op_window
+from rillet.ir.ops import op_window
 from rillet.plan.rows.space import Space
 from rillet.plan.rows.timing import Tile
 from rillet.transforms.fold import fold, without_weights
 
 
 class BufferKind(StrEnum):
-    """Why a value is held."""
+    """Reason for a buffer."""
 
     LINE = "line"
-    """A window wants rows that have passed."""
+    """Line buffer: a window reads earlier rows."""
     SKIP = "skip"
-    """One reader of the value is ready before the other branch is."""
+    """Skip buffer: one reader of the value waits for the other branch of a join."""
 
 
 @dataclass(frozen=True, slots=True)
 class LineBuffer:
-    """A value of which more than the newest pixel is held."""
+    """A buffer of more than the newest pixel of a value."""
 
     value: str
     reader: str
-    """The layer for whose sake the most pixels are held."""
+    """The reader that needs the most pixels."""
     kind: BufferKind
     width: int
     """Pixels in a row of the map."""
@@ -51,13 +52,13 @@ def held(folded: Graph) -> tuple[LineBuffer, ...]:
     if len(folded.input_nodes) != 1:
         raise GraphError(f"{folded.name}: must have one input to stream, got {len(folded.input_nodes)}")
     # Constants first: what lies before `start` is there from the beginning.
-    outside = [node for node in folded.nodes if isinstance(node.op, Input | Constant)]
-    inside = [node for node in folded.nodes if not isinstance(node.op, Input | Constant)]
+    outside = [node for node in folded.nodes if is_given(node.op)]
+    inside = [node for node in folded.nodes if not is_given(node.op)]
     space = Space(replace(folded, nodes=(*outside, *inside)), Tile(1))
     start, driver = len(outside), folded.input_nodes[0].name
     found: list[LineBuffer] = []
     for node in folded.nodes:
-        if isinstance(node.op, Constant):
+        if is_constant(node.op):
             continue
         readers = [n for n in folded.consumers[node.name] if not space.timing.accumulates(n)]
         spans = {reader.name: space.span(reader, node.name, start, driver) for reader in readers}

@@ -1,4 +1,4 @@
-"""A network on every chip that Rillet knows: the best interval with all weights in place, or what is missing."""
+"""A network on every known chip: the least initiation interval with all weights on chip, or what is missing."""
 
 from dataclasses import dataclass
 
@@ -18,7 +18,7 @@ class ChipRow:
     multipliers: int
     clock_hz: float
     memory_bits: int | None
-    """None where nothing is said of it."""
+    """None where it is unknown."""
     needed_bits: int
     """Weights, biases and the least rings."""
     weights: int

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from rillet.analyses.sources.buffers import BufferKind, LineBuffer, buffers
 from rillet.errors import GraphError
+from rillet.ir.facts import has_weights, is_batch_norm, is_function
 from rillet.ir.graph import Graph, Node
-from rillet.ir.ops import Activate, BatchNorm, Conv
 from rillet.ir.types import Shape
 
 SLOWER = 4
@@ -82,7 +82,7 @@ def impossible(graph: Graph, weight_bits: int = 16) -> Impossible:
     """
     if not 1 <= weight_bits <= 32:
         raise GraphError(f"weight_bits must be 1 to 32, got {weight_bits}")
-    layers = [node for node in graph.nodes if isinstance(node.op, Conv)]
+    layers = [node for node in graph.nodes if has_weights(node.op)]
     if not layers:
         raise GraphError(f"{graph.name}: must have a convolution")
     last, held = layers[-1], buffers(graph)
@@ -125,15 +125,15 @@ def _bytes(values: int, bits: int) -> int:
 
 def _owners(graph: Graph, held: Sequence[LineBuffer]) -> dict[str, str]:
     """For each buffer by its value, its reader if that is a convolution, else the convolution before it."""
-    owner = next(node.name for node in graph.nodes if isinstance(node.op, Conv))
+    owner = next(node.name for node in graph.nodes if has_weights(node.op))
     of: dict[str, str] = {}
     for node in graph.nodes:
-        owner = of[node.name] = node.name if isinstance(node.op, Conv) else owner
+        owner = of[node.name] = node.name if has_weights(node.op) else owner
     return {one.value: of[one.reader] for one in held}
 
 
 def _row(graph: Graph, node: Node, last: Node, held: Sequence[LineBuffer]) -> Row:
-    assert isinstance(node.op, Conv)
+    assert has_weights(node.op)
     shape, least = node.shape, last.shape
     if shape.height % least.height or shape.width % least.width:
         raise GraphError(
@@ -161,7 +161,7 @@ def _row(graph: Graph, node: Node, last: Node, held: Sequence[LineBuffer]) -> Ro
 
 
 def _kind(graph: Graph, node: Node, last: Node) -> str:
-    assert isinstance(node.op, Conv)
+    assert has_weights(node.op)
     window, source = node.op.window, graph.input_shapes(node)[0]
     stride = "" if window.stride == (1, 1) else f" s{max(window.stride)}"
     if node.op.depthwise(source):
@@ -176,9 +176,8 @@ def _kind(graph: Graph, node: Node, last: Node) -> str:
 def _expands(graph: Graph, node: Node) -> bool:
     """True where a depthwise layer of the same block reads the result."""
     readers = list(graph.consumers[node.name])
-    while len(readers) == 1 and isinstance(readers[0].op, BatchNorm | Activate):
+    while len(readers) == 1 and (is_batch_norm(readers[0].op) or is_function(readers[0].op)):
         readers = list(graph.consumers[readers[0].name])
     return any(
-        isinstance(reader.op, Conv) and reader.op.depthwise(node.shape) and reader.block == node.block
-        for reader in readers
+        has_weights(reader.op) and reader.op.depthwise(node.shape) and reader.block == node.block for reader in readers
     )

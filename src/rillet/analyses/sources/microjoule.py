@@ -6,8 +6,8 @@ from enum import StrEnum
 from rillet.analyses.count import count
 from rillet.analyses.energy import Schedule, WeightBits, energy
 from rillet.analyses.memory import stored_as
+from rillet.ir.facts import has_weights
 from rillet.ir.graph import Graph
-from rillet.ir.ops import Conv
 from rillet.plan.rows.plan import RowPlan
 from rillet.plan.rows.planner import plan_rows
 from rillet.targets.technology import DRAMS, MEMORIES, Technology
@@ -82,7 +82,7 @@ CHIPS = (
 
 def ternary_layers(graph: Graph) -> tuple[str, ...]:
     """The layers whose weights the source made ternary: those of more than 1000 weights, but for stem and head."""
-    convs = [node for node in graph.nodes if isinstance(node.op, Conv)]
+    convs = [node for node in graph.nodes if has_weights(node.op)]
     named = {layer.name: layer.weights for layer in count(graph).layers}
     return tuple(n.name for n in convs[1:] if named[n.name] > TERNARY_ABOVE and n.block != "head")
 

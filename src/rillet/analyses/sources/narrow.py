@@ -1,8 +1,8 @@
 """Trade-off per inverted-residual block: buffer the bottleneck map and recompute the expansion, or buffer the latter.
 
-A depthwise layer behind an expansion holds rows of the wide map. It may instead hold the same rows of the narrow map,
-and the window's pixels alone of the wide one: then each window's column is expanded again for every row of the result
-that it is part of. The narrow rows also serve the block's skip.
+A depthwise layer behind an expansion buffers rows of the expanded map. It may instead buffer the same rows of the
+bottleneck map, and only the window's pixels of the expanded one: then each window's column is expanded again for every
+row of the result that it is part of. The narrow rows also serve the block's skip.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,6 +13,7 @@ import numpy as np
 
 from rillet.analyses.sources.buffers import LineBuffer, held
 from rillet.analyses.sources.recompute import needed, tiles_along
+from rillet.ir.facts import has_weights
 from rillet.ir.graph import Graph, Node
 from rillet.ir.ops import Activate, Conv, Requantize, Slice
 from rillet.plan.pipeline.pareto import subsets
@@ -34,7 +35,7 @@ class NarrowOption:
     narrow_values: int
     """Held where the narrow rows are: they alone, since the skip reads them too."""
     window_values: int
-    """Beside the narrow rows: the window's pixels of the wide map."""
+    """Beside the bottleneck rows: the window's pixels of the expanded map."""
     extra_macs: int
     """Expansions done again; rows of the padding are none."""
     extra_macs_steady: int
@@ -150,7 +151,7 @@ class _Reader:
 
 
 def _option(folded: Graph, node: Node, buffers: Mapping[str, LineBuffer]) -> NarrowOption | None:
-    if not isinstance(node.op, Conv) or not node.op.window.pointwise:
+    if not has_weights(node.op) or not node.op.window.pointwise:
         return None
     found = _follow(folded, node)
     if found is None:
@@ -225,6 +226,6 @@ def _expansions(node: Node, readers: Sequence[_Reader]) -> tuple[int, int, int]:
 
 
 def _window_pixels(reader: Node) -> int:
-    """Pixels of the wide map that a window sliding along a row keeps."""
-    assert isinstance(reader.op, Conv)
+    """Pixels of the expanded map that a window sliding along a row keeps."""
+    assert has_weights(reader.op)
     return reader.op.window.kernel[0] * reader.op.window.extent[1]

@@ -7,8 +7,9 @@ import numpy as np
 import numpy.typing as npt
 
 from rillet.errors import GraphError, Unsupported
+from rillet.ir.facts import is_batch_norm, is_given, is_input, is_pointwise_function
 from rillet.ir.graph import Graph, Node
-from rillet.ir.ops import Activate, BatchNorm, Constant, Input, Requantize, Resize, op_macs, op_window
+from rillet.ir.ops import op_macs, op_places, op_window
 from rillet.ir.types import Shape
 
 Marks = npt.NDArray[np.bool_]
@@ -50,7 +51,7 @@ def recompute(graph: Graph, node_name: str, tile: tuple[int, int]) -> Recompute:
 
     Exact: just the pixels that a tile needs are computed, once for each tile, with all their channels; windows are cut
     off at the borders. Raises GraphError where there is no such node, where the tile does not lie within 1x1 and the
-    map, where a squeeze-and-excite or another layer before needs the whole map, or where the tiles are too many,
+    map, where a squeeze-and-excite or another layer before needs the full tensor, or where the tiles are too many,
     and Unsupported where branches reach a layer on more than 500 differing paths.
     """
     node = graph.by_name.get(node_name)
@@ -85,7 +86,7 @@ def recompute(graph: Graph, node_name: str, tile: tuple[int, int]) -> Recompute:
 def granularities(graph: Graph) -> tuple[Recompute, ...]:
     """The last value of each size of map, deepest first, by single points, 2x2 points, rows, and 4x4 to 2x2 patches.
 
-    Values of one pixel are left out, and those behind a layer that needs the whole map. Raises GraphError where no
+    Values of one pixel are left out, and those behind a layer that needs the full tensor. Raises GraphError where no
     value is left.
     """
     found: list[Recompute] = []
@@ -95,7 +96,7 @@ def granularities(graph: Graph) -> tuple[Recompute, ...]:
         tiles = [(1, 1), (min(2, high), min(2, wide)), (1, wide), *patches]
         found += [recompute(graph, node.name, tile) for tile in dict.fromkeys(tiles) if tile != (high, wide)]
     if not found:
-        raise GraphError(f"{graph.name}: must have a map of several pixels that does not need a whole map before it")
+        raise GraphError(f"{graph.name}: must have a map of several pixels that does not need a full tensor before it")
     return tuple(found)
 
 
@@ -103,7 +104,7 @@ def _cuts(graph: Graph) -> Iterator[Node]:
     """For each size of map, deepest first, the last value that ends a block, or else the last one; named by the layer
     and not by its batch norm or activation.
     """
-    layers = [n for n in graph.nodes if not isinstance(n.op, Input | Constant | BatchNorm | Activate | Requantize)]
+    layers = [n for n in graph.nodes if not (is_given(n.op) or is_batch_norm(n.op) or is_pointwise_function(n.op))]
     ends = {node.block or node.name: node.name for node in layers}
     cut: dict[tuple[int, int], Node] = {}
     whole: set[str] = set()
@@ -139,11 +140,11 @@ def _spent(graph: Graph, target: Node, tile: tuple[int, int]) -> tuple[int, dict
         before.add(node.name)
         if several and _needs_whole(graph, node):
             raise GraphError(
-                f"{graph.name}: {target.name}: must not need a whole map before it to be computed in tiles, "
+                f"{graph.name}: {target.name}: must not need a full tensor before it to be computed in tiles, "
                 f"and {node.name} needs one"
             )
         wanted = _reduced(graph, node, needs.pop(node.name))
-        if isinstance(node.op, Input):
+        if is_input(node.op):
             seen[node.name] = wanted
         macs += op_macs(node.op, graph.input_shapes(node)) // node.shape.pixels * _pixels(wanted)
         for name in dict.fromkeys(node.inputs):
@@ -186,8 +187,9 @@ def needed(node: Node, source: Shape, wanted: Marks, axis: int) -> Marks:
     if source.pixels == 1 and node.shape.pixels > 1:
         return np.asarray(wanted.any(axis=1, keepdims=True), np.bool_)
     read = np.zeros((len(wanted), length), np.bool_)
-    if isinstance(node.op, Resize):
-        for place, copied in enumerate((node.op.rows, node.op.columns)[axis]):
+    places = op_places(node.op)
+    if places is not None:
+        for place, copied in enumerate((places.rows, places.columns)[axis]):
             read[:, copied] |= wanted[:, place]
         return read
     window = op_window(node.op)

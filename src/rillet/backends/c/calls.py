@@ -1,4 +1,4 @@
-"""What a stage does with one tile: its constants, and the call of its kernel."""
+"""The body of a stage for one tile: its constants, and the call of its kernel."""
 
 from typing import assert_never
 
@@ -19,20 +19,15 @@ from rillet.backends.c.reads import await_pixels, await_window, outside_pixel, p
 from rillet.backends.c.records import record
 from rillet.backends.c.storage import offset
 from rillet.errors import Unsupported
+from rillet.ir.facts import has_weights, is_function, is_pairwise, is_pool, is_product, is_softmax, is_sum
 from rillet.ir.graph import Graph, Node
 from rillet.ir.ops import (
-    Activate,
-    Add,
     Concat,
-    Conv,
-    Multiply,
     Pad,
-    Pool,
     PoolKind,
     Resize,
     Rounding,
     Slice,
-    Softmax,
     op_window,
 )
 from rillet.ir.types import DType, Quant, TensorType
@@ -99,7 +94,7 @@ def body(plan: RowPlan, segment: Segment, node: Node, stage: Stage) -> Body:
                 return _each(plan, node, stage, "rillet_same")
             return _each(plan, node, stage, "rillet_lookup", f"net_{node.name}_table")
         case Kernel.FUNCTION:
-            function = node.op.activation.value if isinstance(node.op, Activate) else "none"
+            function = node.op.activation.value if is_function(node.op) else "none"
             return _each(plan, node, stage, f"rillet_{function}")
         case Kernel.QUANTIZE:
             to, (low, high) = quant(plan.graph, node), node.type.dtype.integers
@@ -122,7 +117,7 @@ def body(plan: RowPlan, segment: Segment, node: Node, stage: Stage) -> Body:
 
 def _channels(graph: Graph, node: Node) -> str:
     op, name = node.op, node.name
-    assert isinstance(op, Conv)
+    assert has_weights(op)
     low, high = bounds(graph, node, op.activation)
     if node.type.quant is None:
         return record("rillet_channels_f32", "channels", (f"net_{name}_weights", f"net_{name}_bias", low, high))
@@ -142,7 +137,7 @@ def _xnor(plan: RowPlan, node: Node, stage: Stage) -> Body:
 
 def _dense(plan: RowPlan, node: Node, stage: Stage) -> Body:
     graph, op = plan.graph, node.op
-    assert isinstance(op, Conv)
+    assert has_weights(op)
     assert stage.scratch is not None
     name, source, is_real = node.name, graph.by_name[node.inputs[0]], node.type.quant is None
     per_group, outputs, taps = source.shape.channels // op.groups, op.out_channels // op.groups, op.window.taps
@@ -214,7 +209,7 @@ def _dense(plan: RowPlan, node: Node, stage: Stage) -> Body:
 
 def _depthwise(plan: RowPlan, node: Node, stage: Stage) -> Body:
     graph, op = plan.graph, node.op
-    assert isinstance(op, Conv)
+    assert has_weights(op)
     name, taps = node.name, op.window.taps
     source = graph.by_name[node.inputs[0]]
     kernel, at = f"rillet_depthwise_{source.type.dtype.value}", f"at_{source.name}(self, 0)"
@@ -238,7 +233,7 @@ def _depthwise(plan: RowPlan, node: Node, stage: Stage) -> Body:
 
 def _pool(plan: RowPlan, node: Node, stage: Stage) -> Body:
     graph, op = plan.graph, node.op
-    assert isinstance(op, Pool)
+    assert is_pool(op)
     if op.kind is PoolKind.MEAN and node.type.quant is not None:
         raise Unsupported(f"{graph.name}: {node.name}: window of a mean must cover the map")
     name, source, channels = node.name, node.inputs[0], node.shape.channels
@@ -260,9 +255,9 @@ def _pool(plan: RowPlan, node: Node, stage: Stage) -> Body:
 
 
 def _global_pool(plan: RowPlan, segment: Segment, node: Node, stage: Stage) -> Body:
-    """Takes in every pixel as it comes; `taken` counts them, and the result waits for the last."""
+    """Accumulates every pixel as it arrives; `taken` counts them, and the last one completes the result."""
     graph, op = plan.graph, node.op
-    assert isinstance(op, Pool)
+    assert is_pool(op)
     assert stage.scratch is not None
     name, source = node.name, graph.by_name[node.inputs[0]]
     channels, pixels = source.shape.channels, source.shape.pixels
@@ -316,12 +311,12 @@ def _mean_scale(source: Quant, out: Quant, count: int, rounding: Rounding) -> tu
 
 
 def _each(plan: RowPlan, node: Node, stage: Stage, kernel: str, *more: object) -> Body:
-    """A kernel that takes a value in and gives a value out."""
+    """An elementwise kernel, called on each value."""
     return [], await_pixels(plan.graph, node), _over_pixels(plan, node, stage, kernel, *more)
 
 
 def _over_pixels(plan: RowPlan, node: Node, stage: Stage, kernel: str, *more: object) -> list[str]:
-    """Calls a kernel of values for the tile: pixel by pixel, or all at once where they lie in one piece."""
+    """Calls a kernel of values for the tile: pixel by pixel, or all at once where they are contiguous."""
     graph, name = plan.graph, node.name
     whole = plan.host is not None and all(shape == node.shape for shape in graph.input_shapes(node))
     whole = whole and node.type.dtype is not DType.BINARY
@@ -343,9 +338,9 @@ def _block(heads: list[str]) -> list[str]:
 
 def _arithmetic(plan: RowPlan, node: Node, stage: Stage) -> Body:
     graph, op = plan.graph, node.op
-    assert isinstance(op, Add | Multiply)
+    assert is_pairwise(op)
     left, right = (graph.by_name[source] for source in node.inputs)
-    word = "multiply" if isinstance(op, Multiply) else "subtract" if op.subtract else "add"
+    word = "multiply" if is_product(op) else "subtract" if is_sum(op) and op.subtract else "add"
     low, high = bounds(graph, node, op.activation)
     constants: list[str] = []
     if (found := pairwise_constants(plan, stage)) is not None:
@@ -353,20 +348,20 @@ def _arithmetic(plan: RowPlan, node: Node, stage: Stage) -> Body:
         return constants, await_pixels(graph, node), lines
     more = f"{low}, {high}"
     kernel = f"rillet_{word}_{node.type.dtype.value}"
-    if isinstance(op, Add) and node.type.quant is not None and left.type.quant == right.type.quant == node.type.quant:
+    if is_sum(op) and node.type.quant is not None and left.type.quant == right.type.quant == node.type.quant:
         # Under shared scales the rescaling of an addition is exact, whatever they are.
         zero = quant(graph, node).zero_point
         kernel, more = kernel.replace("rillet_", "rillet_exact_"), f"{zero}, {more}"
     elif node.type.quant is not None:
         zeros = [quant(graph, value).zero_point for value in (left, right, node)]
-        if isinstance(op, Multiply):
+        if is_product(op):
             scale = _product_scale(quant(graph, left), quant(graph, right), quant(graph, node), op.rounding)
             numbers = (zeros[0], zeros[1], *scale, zeros[2], low, high)
         else:
             k = fp.add_constants(quant(graph, left), quant(graph, right), quant(graph, node))
             sides = (zeros[0], k.left.mantissa, k.left.shift, zeros[1], k.right.mantissa, k.right.shift)
             numbers = (*sides, k.out.mantissa, k.out.shift, zeros[2], low, high)
-        kind = "multiply" if isinstance(op, Multiply) else "add"
+        kind = "multiply" if is_product(op) else "add"
         constants, more = [record(f"rillet_{kind}", "constants", numbers)], "constants"
     return constants, await_pixels(graph, node), _over_pixels(plan, node, stage, kernel, more)
 
@@ -382,7 +377,7 @@ def _product_scale(left: Quant, right: Quant, out: Quant, rounding: Rounding) ->
 def _softmax(plan: RowPlan, node: Node, stage: Stage) -> Body:
     """Softmax of each pixel by itself."""
     op, name = node.op, node.name
-    assert isinstance(op, Softmax)
+    assert is_softmax(op)
     kernel, more = f"rillet_softmax_{node.type.dtype.value}", f"net_{name}_table"
     if node.type.quant is None:
         more = real(op.beta)

@@ -8,8 +8,9 @@ from rillet.arithmetic import fixed_point as fp
 from rillet.arithmetic import tables
 from rillet.arithmetic.convolution import multipliers, real_weights, stored_weights
 from rillet.errors import GraphError, Unsupported
+from rillet.ir.facts import has_weights, is_function
 from rillet.ir.graph import Array, Graph, Node
-from rillet.ir.ops import Activate, Activation, Conv, Rounding
+from rillet.ir.ops import Activate, Activation, Rounding
 from rillet.ir.packed import to_lists, to_planes
 from rillet.ir.types import DType, Quant
 from rillet.plan.rows.kernels import xnor_bytes
@@ -29,7 +30,7 @@ _COLUMNS = 120
 
 
 def quant(graph: Graph, node: Node) -> Quant:
-    """A value's quantisation; raises Unsupported for real numbers."""
+    """A value's quantisation; raises Unsupported for float32."""
     if node.type.quant is None:
         raise Unsupported(f"{graph.name}: {node.name}: must be quantised, got {node.type.dtype.value}")
     return node.type.quant
@@ -43,13 +44,13 @@ def rescaled(node: Node, source: Node) -> bool:
 def keeps_bytes(plan: RowPlan, node: Node) -> bool:
     """True where a table would give every byte back: int8 and uint8 of one scale, kept alike."""
     same = np.arange(256, dtype=np.uint8)
-    return bool(plan.flipped) and np.array_equal(lookup_table(plan.graph, node), same)
+    return bool(plan.sign_flipped) and np.array_equal(lookup_table(plan.graph, node), same)
 
 
 def lookup_table(graph: Graph, node: Node) -> Array:
     """Results of the 256 bytes that a value can be."""
     source = graph.by_name[node.inputs[0]]
-    function = node.op if isinstance(node.op, Activate) else Activate(Activation.NONE)
+    function = node.op if is_function(node.op) else Activate(Activation.NONE)
     out = tables.activation_table(
         function, quant(graph, source), source.type.dtype, quant(graph, node), node.type.dtype
     )
@@ -66,7 +67,7 @@ def concat_table(graph: Graph, node: Node, source: Node) -> Array:
 def folded_bias(graph: Graph, node: Node) -> tuple[Array, Array]:
     """Weights without their zero point, and the bias with the zero point of the input folded in."""
     op, source = node.op, graph.by_name[node.inputs[0]]
-    assert isinstance(op, Conv)
+    assert has_weights(op)
     if source.type.quant is None:
         bias = graph.param(node, "bias") if op.bias else np.zeros(op.out_channels, np.float32)
         return real_weights(graph, node, op).astype(np.float32), np.asarray(bias, np.float32)
@@ -85,7 +86,7 @@ def conv_arrays(graph: Graph, stage: Stage) -> dict[str, Array]:
     """Weights and bias of a convolution; mantissa and shift where it is quantised."""
     node = graph.by_name[stage.node]
     op, source = node.op, graph.by_name[node.inputs[0]]
-    assert isinstance(op, Conv)
+    assert has_weights(op)
     weight, bias = folded_bias(graph, node)
     if source.type.quant is None:
         return {"weights": _packed(weight, stage), "bias": bias}
@@ -105,10 +106,10 @@ def integer_arrays(graph: Graph, node: Node) -> dict[str, Array]:
 
 
 def low_bit_arrays(graph: Graph, stage: Stage) -> dict[str, Array]:
-    """The same with ternary or binary weights as they lie packed, and their levels if they have them."""
+    """The same with packed ternary or binary weights, and their levels if they have them."""
     node = graph.by_name[stage.node]
     op = node.op
-    assert isinstance(op, Conv)
+    assert has_weights(op)
     weight = graph.param(node, "weight").astype(np.int8)
     rows = weight.reshape(len(weight), -1)
     match stage.kernel, stage.packing:
@@ -129,7 +130,7 @@ def low_bit_arrays(graph: Graph, stage: Stage) -> dict[str, Array]:
 
 
 def _tap_bytes(weight: Array, row_bytes: int) -> Array:
-    """Bits of binary weights, each tap in whole bytes, each row filled up with zeros."""
+    """Bits of binary weights, each tap padded to whole bytes, each row padded with zeros."""
     taps = np.packbits(weight.astype(np.int8) > 0, axis=3, bitorder="little").reshape(len(weight), -1)
     return np.pad(taps, ((0, 0), (0, row_bytes - taps.shape[1])))
 
@@ -137,7 +138,7 @@ def _tap_bytes(weight: Array, row_bytes: int) -> Array:
 def weight_zero(graph: Graph, node: Node) -> int:
     """Zero point of the weights as `conv_arrays` keeps them."""
     op = node.op
-    assert isinstance(op, Conv)
+    assert has_weights(op)
     return stored_weights(graph, node, op)[1] - 128 if op.weights is DType.U8 else 0
 
 

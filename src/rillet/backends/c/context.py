@@ -1,4 +1,4 @@
-"""The state of an emitted program, which its caller keeps: the arena's place, and how far each value has been made."""
+"""The context struct of an emitted program, owned by the caller: the arena's address, and pixel counters."""
 
 from rillet.backends.c.image import lends_image, reads_pushed
 from rillet.backends.c.threads import last_fields
@@ -11,7 +11,7 @@ def state_type(plan: RowPlan) -> str:
 
 
 def pooled(plan: RowPlan) -> list[str]:
-    """Names of the stages that count the pixels which they have taken in."""
+    """Names of the stages that count accumulated pixels: global pools."""
     return [s.node for g in plan.segments for s in g.stages if s.kernel is Kernel.GLOBAL_POOL]
 
 
@@ -23,36 +23,57 @@ def gathers_rows(plan: RowPlan) -> bool:
 def _counters(plan: RowPlan) -> list[str]:
     """Fields that count pixels."""
     pools = pooled(plan)
-    lines = ["  struct { /* pixels of each value that have been made */"]
+    lines = ["  struct { /* pixels of each value computed so far */"]
     lines += [f"    int32_t of_{node.name};" for node in plan.graph.nodes]
     lines += ["  } made;"]
     if pools:
-        lines += ["  struct { /* pixels that each global pool has taken in */"]
+        lines += ["  struct { /* pixels that each global pool has accumulated */"]
         lines += [*(f"    int32_t of_{name};" for name in pools), "  } taken;"]
     return lines
 
 
-def context_lines(plan: RowPlan) -> list[str]:
+def stages_of(plan: RowPlan) -> int:
+    """How many stages a program has."""
+    return sum(len(segment.stages) for segment in plan.segments)
+
+
+def _measures(profile: bool) -> list[str]:
+    """Fields of a program that counts its time, and of one that shows its values."""
+    lines: list[str] = []
+    if profile:
+        lines += [
+            "  struct { /* of each stage, its readers not counted; the last are those of what is between */",
+            "    uint64_t ticks[NET_STAGES + 1], calls[NET_STAGES + 1];",
+            "    uint64_t since; /* when the time of stage `at` began */",
+            "    uint32_t at;",
+            "  } profile;",
+        ]
+    trace = "  uint8_t *trace[NET_VALUES]; /* whole maps of the caller's; those that are 0 are not filled */"
+    return [*lines, "#ifdef NET_TRACE", trace, "#endif"]
+
+
+def context_lines(plan: RowPlan, profile: bool) -> list[str]:
     """The types, for the header."""
+    measures = _measures(profile)
     image: list[str] = []
     if reads_pushed(plan):
         image.append("  const net_input_t *pushed; /* the row being pushed, in the caller's memory */")
     if lends_image(plan):
-        image.append("  const net_input_t *lent; /* the image of net_run, the caller's; none while rows are pushed */")
+        image.append("  const net_input_t *lent; /* zero-copy input of net_run; null while rows are pushed */")
     head = [
-        "/* One run of the net: any number of them may go on side by side. The fields are the net's own. */",
+        "/* State of one inference; contexts are independent of each other. The fields are private. */",
     ]
     if plan.threads == 1:
-        return [*head, "typedef struct {", "  uint8_t *arena;", *image, *_counters(plan), "} net_context;"]
+        return [*head, "typedef struct {", "  uint8_t *arena;", *image, *_counters(plan), *measures, "} net_context;"]
     last = last_fields(plan)
     return [
-        "/* One thread's place in the schedule. */",
+        "/* State of one thread. */",
         "typedef struct {",
         "  struct net_context *net;",
         "  uint8_t *arena;",
         "  rillet_place place;",
         *_counters(plan),
-        *(["  struct { /* firings in which it last wrote or read what others read or write */"] if last else []),
+        *(["  struct { /* last firings that wrote or read shared values */"] if last else []),
         *(f"    uint64_t {field};" for field in last),
         *(["  } last;"] if last else []),
         "} __attribute__((aligned(64))) net_thread;",
@@ -65,7 +86,8 @@ def context_lines(plan: RowPlan) -> list[str]:
         "  rillet_crew crew;",
         "  uint8_t *arena;",
         *image,
-        *(["  int32_t gathered; /* rows of the next tile that are there */"] if gathers_rows(plan) else []),
+        *(["  int32_t gathered; /* rows of the next tile that have arrived */"] if gathers_rows(plan) else []),
         "  struct net_context *next; /* of those whose threads run */",
+        *measures,
         "} net_context;",
     ]

@@ -6,8 +6,9 @@ from rillet.arithmetic import fixed_point as fp
 from rillet.backends.c.constants import ROUNDINGS
 from rillet.backends.c.reads import await_pixels, await_window, outside_pixel, window_record
 from rillet.backends.c.records import record
+from rillet.ir.facts import has_weights
 from rillet.ir.graph import Node
-from rillet.ir.ops import Conv, Rounding
+from rillet.ir.ops import Rounding
 from rillet.ir.types import Quant
 from rillet.plan.board.kernels import ABREAST, Finish, abreast, dense_words, finish, gathers_windows
 from rillet.plan.rows.plan import Buffer, RowPlan, Stage
@@ -25,14 +26,14 @@ def _quant(node: Node) -> Quant:
 
 def _clamp(node: Node) -> fp.Clamp:
     op = node.op
-    assert isinstance(op, Conv)
+    assert has_weights(op)
     return fp.activation_clamp(op.activation, _quant(node), node.type.dtype)
 
 
 def _kernel(node: Node, known: Finish) -> str:
     """The end of a kernel's name: the rule, and whether it looks at the clamp."""
     op = node.op
-    assert isinstance(op, Conv)
+    assert has_weights(op)
     return f"{op.rounding.value}{'_clamped' if known.clamped else ''}"
 
 
@@ -50,7 +51,7 @@ def _steps(plan: RowPlan, node: Node) -> tuple[int, int]:
 def dense(plan: RowPlan, node: Node, stage: Stage) -> Body:
     """A dense stage: gathers pixels, three abreast where it can, and multiplies."""
     graph, op, name = plan.graph, node.op, node.name
-    assert isinstance(op, Conv) and stage.scratch is not None
+    assert has_weights(op) and stage.scratch is not None
     source, words, together = graph.by_name[node.inputs[0]], dense_words(graph, node), abreast(node, stage.tile_pixels)
     place = f"self->arena + {plan.buffers[stage.scratch].offset}"
     constants = [f"  uint8_t *const values = {place};"]
@@ -115,7 +116,7 @@ def _wraps(ring: Buffer, node: Node, stage: Stage) -> bool:
 
 def _portable_channels(node: Node) -> str:
     op = node.op
-    assert isinstance(op, Conv)
+    assert has_weights(op)
     clamp, mantissa = _clamp(node), f"net_{node.name}_mantissa"
     arrays = "0", "0", "0" if op.rounding is Rounding.SHIFT else mantissa, f"net_{node.name}_shift"
     return record("rillet_channels", "channels", (*arrays, 0, _quant(node).zero_point, clamp.low, clamp.high))
@@ -123,7 +124,7 @@ def _portable_channels(node: Node) -> str:
 
 def _multiply(plan: RowPlan, node: Node, known: Finish, pixels: int, out: str) -> list[str]:
     graph, op, name = plan.graph, node.op, node.name
-    assert isinstance(op, Conv)
+    assert has_weights(op)
     words, (pixel_step, channel_step) = dense_words(graph, node), _steps(plan, node)
     clamp, outputs, bytes_ = _clamp(node), op.out_channels, 8 * words * pixels
     wide, pair = ("wide_", 4 * words) if known.wide else ("", 2 * words)
@@ -168,7 +169,7 @@ def _multiply(plan: RowPlan, node: Node, known: Finish, pixels: int, out: str) -
 def depthwise(plan: RowPlan, node: Node) -> Body:
     """A depthwise stage, pixel by pixel."""
     graph, op, name = plan.graph, node.op, node.name
-    assert isinstance(op, Conv)
+    assert has_weights(op)
     source, taps, clamp = node.inputs[0], op.window.taps, _clamp(node)
     place = "row, p" if plan.by_rows else "row, column + p"
     fields = (
@@ -196,7 +197,7 @@ def depthwise(plan: RowPlan, node: Node) -> Body:
 def rows(plan: RowPlan, node: Node) -> Body:
     """A depthwise stage, row by row, of values that are kept channel by channel."""
     graph, op, name = plan.graph, node.op, node.name
-    assert isinstance(op, Conv)
+    assert has_weights(op)
     source, stride = graph.by_name[node.inputs[0]], op.window.stride[0]
     planes = plan.buffers[source.name].planes
     assert planes is not None

@@ -6,8 +6,9 @@ import numpy.typing as npt
 from rillet.arithmetic.fixed_point import Ints
 from rillet.arithmetic.words import Words
 from rillet.backends.c.constants import folded_bias, integer_arrays
+from rillet.ir.facts import has_weights
 from rillet.ir.graph import Array, Graph
-from rillet.ir.ops import Conv, Rounding
+from rillet.ir.ops import Rounding
 from rillet.plan.board.kernels import WORD, Finish, finish
 from rillet.plan.rows.plan import Kernel, Stage
 
@@ -22,7 +23,7 @@ def core_arrays(graph: Graph, stage: Stage) -> dict[str, Array]:
         weight = np.where(known.rounding.constant.reshape(-1, *[1] * (weight.ndim - 1)), 0, weight)
         bias = np.where(known.rounding.constant, 0, bias)
     op = node.op
-    assert isinstance(op, Conv)
+    assert has_weights(op)
     match stage.kernel:
         case Kernel.CORE_DENSE:
             out = _dense_arrays(_in_words(weight), bias, known, op.rounding)

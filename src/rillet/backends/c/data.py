@@ -10,8 +10,6 @@ from rillet.backends.c.constants import (
     C_TYPES,
     concat_table,
     conv_arrays,
-    declaration,
-    definition,
     keeps_bytes,
     lookup_table,
     low_bit_arrays,
@@ -23,8 +21,10 @@ from rillet.backends.c.lists import list_arrays
 from rillet.backends.c.packing import tile_arrays
 from rillet.backends.c.rows import lanes
 from rillet.backends.c.storage import moved_table, offset
+from rillet.backends.c.words import WORD_MACROS, declare_numbers, define_numbers, in_words, word_lines
+from rillet.ir.facts import has_weights, is_concat, is_constant, is_softmax
 from rillet.ir.graph import Array, Graph
-from rillet.ir.ops import Concat, Constant, Conv, Resize, Softmax
+from rillet.ir.ops import op_places
 from rillet.plan.host.tilings import VECTORS
 from rillet.plan.rows.plan import Kernel, Packing, RowPlan, Stage
 from rillet.targets.host import Host
@@ -32,8 +32,9 @@ from rillet.targets.host import Host
 _SPARE_BYTES = 256
 """Behind an array that vectors read: they may read past its end, and use nothing of it."""
 _BYTES_IN_A_LINE = 64
+_OTHER_ORDER = "#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__"
 _ONE_ORDER = (
-    "#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__",
+    _OTHER_ORDER,
     '#error "the constants lie here with the least significant byte first: use --target portable on this machine"',
     "#endif",
 )
@@ -44,7 +45,7 @@ def program_arrays(plan: RowPlan, original: Graph) -> dict[str, Array]:
     graph = plan.graph
     out: dict[str, Array] = {}
     for node in graph.nodes:
-        if isinstance(node.op, Constant):
+        if is_constant(node.op):
             out[f"net_{node.name}_value"] = np.asarray(graph.param(node, "value"))
     for segment in plan.segments:
         for stage in segment.stages:
@@ -68,13 +69,13 @@ def _stage_arrays(plan: RowPlan, original: Graph, stage: Stage) -> dict[str, Arr
         return list_arrays(graph, stage)
     if stage.packing in (Packing.PLANES, Packing.LISTS):
         return low_bit_arrays(graph, stage)
-    if isinstance(op, Conv):
+    if has_weights(op):
         return conv_arrays(graph, stage)
     if stage.kernel is Kernel.LOOKUP:
         return {} if keeps_bytes(plan, node) else {"table": lookup_table(graph, node)}
-    if isinstance(op, Softmax) and node.type.quant is not None:
+    if is_softmax(op) and node.type.quant is not None:
         return {"table": tables.softmax_table(quant(graph, sources[0]), op.beta)}
-    if isinstance(op, Concat):
+    if is_concat(op):
         # Made of the original quantisations: they enter in float32, where moving them could round otherwise.
         parts = ((i, original.by_name[s.name]) for i, s in enumerate(sources) if rescaled(node, s))
         whole = original.by_name[node.name]
@@ -82,28 +83,34 @@ def _stage_arrays(plan: RowPlan, original: Graph, stage: Stage) -> dict[str, Arr
             f"table{i}": moved_table(concat_table(original, whole, part), offset(plan, part), offset(plan, node))
             for i, part in parts
         }
-    if isinstance(op, Resize):
-        return {"rows": np.array(op.rows, np.int32), "columns": np.array(op.columns, np.int32)}
+    places = op_places(op)
+    if places is not None:
+        return {"rows": np.array(places.rows, np.int32), "columns": np.array(places.columns, np.int32)}
     return {}
 
 
 def weight_files(arrays: dict[str, Array], host: Host | None) -> dict[str, str]:
-    """net_weights.h and net_weights.c: for a host as bytes, which compile fast and have room behind them for vectors.
+    """net_weights.h and net_weights.c: for a host as bytes, which compile fastest, with room behind them for vectors;
+    where its kernels are portable, values of several bytes are there as numbers, too, for machines of the other byte
+    order. A board's arrays are numbers alone, which take less text (words.py).
 
-    Portable kernels may run on a machine of the other byte order: for them values of several bytes stay numbers.
     Arrays of one type and content are one, under several names: those that layers share and that are packed alike, and
     any others.
     """
     vectors = host is not None and host.kernels in VECTORS
     as_bytes = {name for name, array in arrays.items() if vectors or (host is not None and array.itemsize == 1)}
+    as_both = {name for name, a in arrays.items() if host is not None and in_words(a)} - as_bytes
     same = _same_arrays(arrays)
     own = {name: array for name, array in arrays.items() if name not in same}
 
     def declare(name: str, array: Array) -> str:
-        return compact_declaration(name, array) if name in as_bytes else declaration(name, array)
+        return compact_declaration(name, array) if name in as_bytes | as_both else declare_numbers(name, array)
 
     def define(name: str, array: Array) -> str:
-        return compact_definition(name, array) if name in as_bytes else definition(name, array)
+        if name in as_both:
+            words = "\n".join([f"const union {name}_bytes {name}_data = {{.words = {{", *word_lines(array), "}};"])
+            return f"{_OTHER_ORDER}\n{words}\n#else\n{compact_definition(name, array)}\n#endif"
+        return compact_definition(name, array) if name in as_bytes else define_numbers(name, array)
 
     header = [
         "/* Weights and other constants. */",
@@ -117,7 +124,8 @@ def weight_files(arrays: dict[str, Array], host: Host | None) -> dict[str, str]:
         "#endif",
         "",
     ]
-    source = ['#include "net_weights.h"\n', *(define(name, array) + "\n" for name, array in own.items())]
+    macros = [WORD_MACROS] if any(name not in as_bytes and in_words(array) for name, array in own.items()) else [""]
+    source = ['#include "net_weights.h"', *macros, *(define(name, array) + "\n" for name, array in own.items())]
     return {"net_weights.h": "\n".join(header), "net_weights.c": "\n".join(source)}
 
 
@@ -135,7 +143,7 @@ def _digest(array: Array) -> bytes:
 
 def compact_declaration(name: str, array: Array) -> str:
     """Lines of a header for an array that is kept as bytes: its type, itself, and the name of its values."""
-    values = f"{C_TYPES[array.dtype.name]} values[{array.size}]"
+    values = f"{C_TYPES[array.dtype.name]} values[{array.size}]; uint64_t words[{-(-array.nbytes // 8)}]"
     kind = f"union {name}_bytes {{ char bytes[{array.nbytes + _SPARE_BYTES}]; {values}; }}"
     place = "__attribute__((aligned(64)))"
     return f"{kind};\nextern const union {name}_bytes {name}_data {place};\n#define {name} ({name}_data.values)"

@@ -23,8 +23,8 @@ from rillet.backends.c.stages import accessor, constant_accessor, stage_text
 from rillet.backends.c.storage import as_stored
 from rillet.backends.c.threads import parameter
 from rillet.backends.c.tiles import tiles_header
+from rillet.ir.facts import is_constant, is_input
 from rillet.ir.graph import Array
-from rillet.ir.ops import Constant, Input
 from rillet.ir.types import DType
 from rillet.plan.host.tilings import VECTORS
 from rillet.plan.rows.plan import BufferKind, Kernel, Packing, RowPlan, Segment, Stage
@@ -68,14 +68,14 @@ def emit(plan: RowPlan, profile: bool = False, prefix: str = DEFAULT) -> dict[st
     stored = as_stored(plan)
     arrays = program_arrays(stored, plan.graph) | _outside_rows(stored)
     used = {header for s in plan.segments for stage in s.stages for header in _headers(stored, stage)}
-    if plan.flipped:
+    if plan.sign_flipped:
         used.add("rows.h")
     more = [*(["threads.h"] if plan.threads > 1 else []), *(["profile.h"] if profile else [])]
     vectors = [f"vector_{plan.host.kernels}.h"] if plan.host is not None and plan.host.kernels in VECTORS else []
     headers = ["stream.h", "rescale.h", *vectors, *sorted(used), *more]
     kernels = files("rillet.backends.c") / "kernels"
     out = {
-        "net.h": header(known, image, made_by),
+        "net.h": header(known, image, made_by, profile),
         "net.c": _schedule(known, stored, headers, made_by, profile),
         **weight_files(arrays, plan.host),
         "main.c": (files("rillet.backends.c") / "main.c").read_text(),
@@ -114,14 +114,15 @@ def _schedule(known: Named, stored: RowPlan, headers: list[str], made_by: list[s
         include.insert(0, "#define RILLET_THREADS NET_THREADS")
     parts = [
         f"/* {known.graph}, planned as {shown(plan.kind)}: {len(plan.segments)} segments.\n\n"
-        f"   Each stage makes {made} as soon as the window that they need is there, then lets its readers run.\n"
-        "   Segments follow one another; only whole maps pass between them. */",
+        f"   Each stage computes {made} as soon as the pixels under their windows have arrived, "
+        "then runs its readers.\n"
+        "   Segments run one after another; full tensors pass between them. */",
         "\n".join([*made_by, '#include "net.h"', '#include "net_weights.h"', *include])
         + f"{_THREAD_INCLUDES if plan.threads > 1 else ''}\n#include <string.h>\n",
         _trace(plan),
-        *([_profile(plan)] if profile else []),
+        *([_profile()] if profile else []),
         *_outsides(stored),
-        *(constant_accessor(known, node) for node in graph.nodes if isinstance(node.op, Constant)),
+        *(constant_accessor(known, node) for node in graph.nodes if is_constant(node.op)),
         *(
             accessor(
                 known, graph, buffer, lent(plan) if lends_image(plan) and buffer.name == input_of(plan).name else ""
@@ -139,18 +140,18 @@ def _schedule(known: Named, stored: RowPlan, headers: list[str], made_by: list[s
 
 
 def _trace(plan: RowPlan) -> str:
-    alone, together, after = "", "", ""
+    alone, together, after, maps = "", "", "", "self->trace"
     if plan.threads > 1:
         after = "; \\\n  rillet_did(&self->place), rillet_together(&self->place)"
         together = "  rillet_did(&self->place), rillet_together(&self->place); \\\n"
-        alone = "  if (self->place.part == 0) \\\n  "
-    flipped = ""
-    if plan.flipped:
-        flipped = (
-            "/* The same for bytes that are kept with their first bit flipped. */\n"
+        alone, maps = "self->place.part == 0 && ", "self->net->trace"
+    sign_flipped = ""
+    if plan.sign_flipped:
+        sign_flipped = (
+            "/* The same for values stored with the sign bit flipped. */\n"
             "#define SEEN_FLIPPED(index, at, from, n, bytes) \\\n"
-            f"{together}{alone}"
-            "  rillet_flip(at(self, from), net_trace[index] + (from) * (bytes), n * (bytes))"
+            f"{together}  if ({alone}{maps}[index]) \\\n"
+            f"    rillet_flip(at(self, from), {maps}[index] + (from) * (bytes), n * (bytes))"
             f"{after}\n"
         )
     planes = ""
@@ -158,23 +159,23 @@ def _trace(plan: RowPlan) -> str:
         planes = (
             "/* The same for rows that are kept channel by channel. */\n"
             "#define SEEN_PLANES(index, at, from, n, bytes, pitch, flip) \\\n"
-            "  for (int32_t seen = 0; seen < (n) * (bytes); seen++) \\\n"
-            "    net_trace[index][(from) * (bytes) + seen] = \\\n"
+            f"  if ({maps}[index]) for (int32_t seen = 0; seen < (n) * (bytes); seen++) \\\n"
+            f"    {maps}[index][(from) * (bytes) + seen] = \\\n"
             "      (uint8_t)(at(self, (from) + seen / (bytes))[seen % (bytes) * (pitch)] ^ (flip))\n"
         )
     return (
         "#ifdef NET_TRACE\n"
-        "/* One whole map for each value, filled as its pixels are made. */\n"
-        f"uint8_t *net_trace[{len(plan.graph.nodes)}];\n"
+        "uint8_t **net_trace(net_context *net) { return net->trace; }\n"
+        "/* Fills the whole map of a value as its pixels are made. */\n"
         "#define SEEN(index, at, from, n, bytes) \\\n"
-        f"{together}{alone}"
-        "  for (int32_t seen = 0; seen < n; seen++) \\\n"
-        "    memcpy(net_trace[index] + ((from) + seen) * (bytes), at(self, (from) + seen), (bytes))"
+        f"{together}  if ({alone}{maps}[index]) \\\n"
+        "    for (int32_t seen = 0; seen < n; seen++) \\\n"
+        f"      memcpy({maps}[index] + ((from) + seen) * (bytes), at(self, (from) + seen), (bytes))"
         f"{after}\n"
-        f"{flipped}"
+        f"{sign_flipped}"
         f"{planes}"
         "#else\n#define SEEN(index, at, from, n, bytes) (void)0\n"
-        f"{'#define SEEN_FLIPPED SEEN' + chr(10) if flipped else ''}"
+        f"{'#define SEEN_FLIPPED SEEN' + chr(10) if sign_flipped else ''}"
         f"{'#define SEEN_PLANES(index, at, from, n, bytes, pitch, flip) (void)0' + chr(10) if planes else ''}"
         "#endif\n"
     )
@@ -186,12 +187,10 @@ def _outside_rows(plan: RowPlan) -> dict[str, Array]:
     return {name: np.full(count, value, dtype.numpy) for name, (dtype, value, count) in found.items()}
 
 
-def _profile(plan: RowPlan) -> str:
-    count = sum(len(segment.stages) for segment in plan.segments)
+def _profile() -> str:
     return (
-        "/* Ticks and calls of each stage, its readers not counted; the last ticks are those of what is between. */\n"
-        f"uint64_t net_profile_ticks[{count + 1}], net_profile_calls[{count + 1}];\n"
-        f"static rillet_profile profile = {{net_profile_ticks, net_profile_calls, {count}, 0}};\n"
+        "uint64_t *net_profile_ticks(net_context *net) { return net->profile.ticks; }\n"
+        "uint64_t *net_profile_calls(net_context *net) { return net->profile.calls; }\n"
         "uint64_t net_profile_clock(void) { return rillet_ticks(); }\n"
     )
 
@@ -201,12 +200,12 @@ def _profiled(plan: RowPlan, stage: Stage) -> str:
     name, call = f"run_{stage.node}", f"run_{stage.node}(self)"
     index = [s.node for segment in plan.segments for s in segment.stages].index(stage.node)
     if plan.threads > 1:
-        # The clocks are the caller's.
+        # The clocks are of the caller's thread.
         return (
             f"#define {name}(self) \\\n  do {{ \\\n    if (self->place.part) {call}; \\\n"
-            f"    else RILLET_PROFILED(profile, {index}, {call}); \\\n  }} while (0)\n"
+            f"    else RILLET_PROFILED(self->net->profile, {index}, {call}); \\\n  }} while (0)\n"
         )
-    return f"#define {name}(self) RILLET_PROFILED(profile, {index}, {call})\n"
+    return f"#define {name}(self) RILLET_PROFILED(self->profile, {index}, {call})\n"
 
 
 def _outsides(plan: RowPlan) -> list[str]:
@@ -244,7 +243,7 @@ def _segment(known: Named, plan: RowPlan, index: int, segment: Segment, profile:
     parts = [f"/* -- segment {index + 1}: {len(segment.stages)} stages, {peak} bytes -- */\n"]
     for stage in reversed(segment.stages):
         parts += [stage_text(known, plan, segment, stage), *([_profiled(plan, stage)] if profile else [])]
-    if isinstance(driver.op, Input) and not plan.resident:
+    if is_input(driver.op) and not plan.resident:
         return "\n".join(parts)
     name = driver.name
     together = "  rillet_together(&self->place);\n" if plan.threads > 1 else ""

@@ -1,4 +1,4 @@
-"""The functions of an emitted program that its caller knows: begin an image, push a row, run one image or many."""
+"""Entry points of an emitted program: start an image, push a row, run one image or a batch."""
 
 from rillet.backends.c.context import gathers_rows, pooled
 from rillet.backends.c.image import input_of, lends_image, reads_pushed
@@ -9,7 +9,7 @@ from rillet.plan.rows.plan import Buffer, RowPlan, Segment
 
 
 def outputs_of(plan: RowPlan) -> list[tuple[str, Node]]:
-    """The outputs, each with what its names in C end in: nothing for the first, then _2, _3 and so on."""
+    """The outputs, each with the suffix of its names in C: none for the first, then _2, _3 and so on."""
     names = dict.fromkeys(plan.graph.outputs)
     return [("" if i == 0 else f"_{i + 1}", plan.graph.by_name[name]) for i, name in enumerate(names)]
 
@@ -27,7 +27,7 @@ def batch_arguments(plan: RowPlan) -> str:
 
 
 def advance(plan: RowPlan, segment: Segment, driver: Node, indent: str) -> list[str]:
-    """Lets the next tile of the driver in."""
+    """Advances the driver by a tile, and runs the stages that read it."""
     name, width = driver.name, driver.shape.width
     tile = segment.tile_pixels if segment.tile_rows else min(segment.tile_pixels, width)
     if segment.tile_rows:
@@ -43,12 +43,12 @@ def advance(plan: RowPlan, segment: Segment, driver: Node, indent: str) -> list[
 
 
 def _finish(plan: RowPlan) -> list[str]:
-    """What follows the last row: the segments that are not pushed, and outputs as the caller knows them."""
+    """Code after the last row: the remaining segments, and outputs converted to the caller's types."""
     out = [f"  segment_{i + 1}(self);" for i in range(0 if plan.resident else 1, len(plan.segments))]
     flips = [
         f"  rillet_flip(at_{node.name}(self, 0), at_{node.name}(self, 0), {node.type.bytes});"
         for _, node in outputs_of(plan)
-        if node.name in plan.flipped
+        if node.name in plan.sign_flipped
     ]
     if plan.threads > 1:
         return [
@@ -61,17 +61,17 @@ def _finish(plan: RowPlan) -> list[str]:
 
 
 def _stored_row(plan: RowPlan, to: str) -> str:
-    """Keeps a row of the caller's."""
+    """Copies one of the caller's rows into the arena."""
     source = input_of(plan)
     values = source.shape.width * source.shape.channels
-    if source.name in plan.flipped and not lends_image(plan):
+    if source.name in plan.sign_flipped and not lends_image(plan):
         return f"  rillet_flip(row, {to}, {values});"
     copy = f"memcpy({to}, row, {values} * sizeof *row);"
     return f"  if ({to} != row) {copy}" if plan.resident else f"  {copy}"
 
 
 def _begun(plan: RowPlan) -> list[str]:
-    """What an image begins with."""
+    """Resets the counters at the start of an image."""
     return [
         "  memset(&self->made, 0, sizeof self->made);",
         *(["  memset(&self->taken, 0, sizeof self->taken);"] if pooled(plan) else []),
@@ -90,6 +90,11 @@ def _padding(plan: RowPlan, buffer: Buffer) -> int:
     assert value.quant is not None
     # The kernels of a core know int8 alone: uint8 values are kept less 128.
     return value.quant.zero_point - (128 if value.dtype is DType.U8 else 0)
+
+
+def _clock_begun(net: str) -> list[str]:
+    """Time that is no stage's, from now on."""
+    return [f"  {net}->profile.at = NET_STAGES;", f"  {net}->profile.since = rillet_ticks();"]
 
 
 def _takes(plan: RowPlan, name: str, pixels: int) -> list[str]:
@@ -129,7 +134,7 @@ def _one_thread(plan: RowPlan, profile: bool) -> list[str]:
         "void net_start(net_context *net)",
         "{",
         "  net_context *const self = net;",
-        *(["  profile.since = rillet_ticks();"] if profile else []),
+        *(_clock_begun("self") if profile else []),
         *(["  self->lent = 0;"] if lends else []),
         *_begun(plan),
         "}",
@@ -142,7 +147,7 @@ def _one_thread(plan: RowPlan, profile: bool) -> list[str]:
     lines += ["void net_push_row(net_context *net, const net_input_t *row)", "{", "  net_context *const self = net;"]
     lines += [f"  if (self->made.of_{name} >= {shape.pixels}) return;"]
     if plan.resident:
-        kind = "(net_input_t *)" if source.name in plan.flipped else ""
+        kind = "(net_input_t *)" if source.name in plan.sign_flipped else ""
         lines += [
             f"  net_input_t *const here = {kind}at_{name}(self, self->made.of_{name});",
             _stored_row(plan, "here"),
@@ -160,7 +165,7 @@ def _one_thread(plan: RowPlan, profile: bool) -> list[str]:
                 str(tile) if shape.width % tile == 0 else f"({shape.width} - x < {tile} ? {shape.width} - x : {tile})"
             )
             to, pixel = f"at_{name}(self, before + p)", f"row + (x + p) * {shape.channels}"
-            flips = source.name in plan.flipped
+            flips = source.name in plan.sign_flipped
             copy = f"rillet_flip({pixel}, {to}, {shape.channels});" if flips else f"memcpy({to}, {pixel},"
             lines += [f"    for (int32_t p = 0; p < {count}; p++)", f"      {copy}"]
             lines += [] if flips else [f"             {shape.channels} * sizeof *row);"]
@@ -175,7 +180,14 @@ def _several_threads(plan: RowPlan, profile: bool) -> list[str]:
     source, spent = input_of(plan), last_fields(plan)
     name, shape, several = source.name, source.shape, gathers_rows(plan)
     lines = ["static void finish(net_thread *const self)", "{", *_finish(plan), "}", ""]
-    lines += ["/* Begins an image. */", "static void begin(net_thread *const self)", "{", *_begun(plan), "}", ""]
+    lines += [
+        "/* Resets the stream; call before row 0. */",
+        "static void begin(net_thread *const self)",
+        "{",
+        *_begun(plan),
+        "}",
+        "",
+    ]
     if plan.resident:
         lines += ["/* The image is there. */", "static void take_rows(net_thread *const self)", "{"]
         lines += [f"  self->made.of_{name} = {shape.pixels};", "  finish(self);", "}", ""]
@@ -237,7 +249,7 @@ def _several_threads(plan: RowPlan, profile: bool) -> list[str]:
         "void net_start(net_context *net)",
         "{",
         "  net_thread *const self = net->threads;",
-        *(["  profile.since = rillet_ticks();"] if profile else []),
+        *(_clock_begun("net") if profile else []),
         "  if (rillet_missing(&net->crew)) start_threads(net);",
         "  rillet_together(&self->place);",
         "  __atomic_store_n(&net->gate.first, net->gate.opened, __ATOMIC_RELAXED);",
@@ -253,7 +265,7 @@ def _several_threads(plan: RowPlan, profile: bool) -> list[str]:
     ]
     here = f"at_{name}(self, self->made.of_{name}{f' + net->gathered * {shape.width}' if several else ''})"
     if plan.resident:
-        kind = "(net_input_t *)" if source.name in plan.flipped else ""
+        kind = "(net_input_t *)" if source.name in plan.sign_flipped else ""
         lines += [
             f"  net_input_t *const here = {kind}{here};",
             _stored_row(plan, "here"),
@@ -268,7 +280,7 @@ def _several_threads(plan: RowPlan, profile: bool) -> list[str]:
 
 
 def _image(plan: RowPlan) -> list[str]:
-    """Gives the program the caller's image."""
+    """Passes the caller's image to the program, copied or zero-copy."""
     source = input_of(plan)
     if not lends_image(plan):
         values = source.shape.width * source.shape.channels
@@ -325,7 +337,7 @@ def _init(plan: RowPlan) -> list[str]:
 
 
 def entry_points(plan: RowPlan, profile: bool) -> str:
-    """The text of all of them."""
+    """The text of all entry points."""
     source, outputs = input_of(plan), outputs_of(plan)
     name = source.name
     self = "net" if plan.threads == 1 else "net->threads"
@@ -362,7 +374,7 @@ def entry_points(plan: RowPlan, profile: bool) -> str:
 
 def _as(plan: RowPlan, node: Node, kind: str) -> str:
     """The cast from the type that a value is kept in, where that is another."""
-    return f"({kind} *)" if node.name in plan.flipped else ""
+    return f"({kind} *)" if node.name in plan.sign_flipped else ""
 
 
 def _batch(plan: RowPlan) -> list[str]:

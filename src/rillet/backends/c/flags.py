@@ -1,4 +1,4 @@
-"""How an emitted program is compiled: by the machine it was planned for."""
+"""Compiler flags and build commands of an emitted program, by the host of its plan."""
 
 import os
 import shlex
@@ -63,7 +63,7 @@ def cmake_text(plan: RowPlan, prefix: str = DEFAULT) -> str:
 
 
 def run_line(plan: RowPlan, folder: Path, prefix: str = DEFAULT) -> str:
-    """The command for a shell that builds the program in a folder and runs it."""
+    """The shell command that builds the program in a folder and runs it."""
     return f"cd {_word(str(folder))} && {build_line(plan, prefix)} && ./{prefix} IMAGE.raw"
 
 

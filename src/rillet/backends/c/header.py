@@ -5,17 +5,18 @@ import hashlib
 import numpy as np
 
 from rillet.backends.c.calls import c_type
-from rillet.backends.c.context import context_lines
+from rillet.backends.c.context import context_lines, stages_of
 from rillet.backends.c.entry import batch_arguments, outputs_of, run_arguments
 from rillet.backends.c.image import input_of
 from rillet.backends.c.names import Named, shown
 from rillet.ir.graph import Graph, ImageSpec, Node
+from rillet.ir.ops import Constant, Input
 from rillet.plan.host.planner import HOST_ALIGNMENT
 from rillet.plan.rows.plan import RowPlan
 from rillet.system.version import VERSION
 
 _STOP = (
-    "/* Ends the threads that net_start began; the next net_start begins them again. To be called before the context's",
+    "/* Joins the threads that net_start created; the next net_start creates them again. Call it before the context's",
     "   memory goes. */",
     "void net_stop(net_context *net);",
 )
@@ -62,7 +63,7 @@ def _contract(plan: RowPlan, image: ImageSpec | None) -> list[str]:
             scale, zero = _float(node.type.quant.scale), node.type.quant.zero_point
             lines += [f"#define NET_{word}_SCALE {scale}", f"#define NET_{word}_ZERO_POINT ({zero})"]
     if lines:
-        lines.insert(0, "/* A real number is (stored - ZERO_POINT) * SCALE. */")
+        lines.insert(0, "/* Dequantised: (stored - ZERO_POINT) * SCALE. */")
     if image is None:
         return lines
     size = f"{image.width} x {image.height}"
@@ -82,7 +83,7 @@ def _contract(plan: RowPlan, image: ImageSpec | None) -> list[str]:
 
 def _batch_declaration(plan: RowPlan) -> list[str]:
     return [
-        "/* The same for so many images, one after another in memory as their outputs are, within the same arena. */",
+        "/* The same for several images, contiguous in memory as are their outputs, in the same arena. */",
         f"void net_run_batch({batch_arguments(plan)});",
     ]
 
@@ -92,8 +93,27 @@ def _values(node: Node) -> int:
     return node.type.bytes // node.type.dtype.numpy.itemsize
 
 
-def header(known: Named, image: ImageSpec | None, made_by: list[str]) -> str:
-    """net.h; `image` says how a picture becomes the input, `made_by` where the program comes from."""
+def _values_traced(known: Named) -> list[str]:
+    """What a traced program shows, value by value."""
+    nodes = known.plan.graph.nodes
+    return [
+        "#ifdef NET_TRACE",
+        "/* Compiled so, wherever this is included, the program copies every value that it makes:",
+        *(
+            f"   {i} {known.nodes[node.name]}: {node.shape}, {node.type.bytes} bytes"
+            for i, node in enumerate(nodes)
+            if not isinstance(node.op, Input | Constant)
+        ),
+        "*/",
+        f"#define NET_VALUES {len(nodes)}",
+        "#endif",
+    ]
+
+
+def header(known: Named, image: ImageSpec | None, made_by: list[str], profile: bool) -> str:
+    """net.h; `image` says how a picture becomes the input, `made_by` where the program comes from; with `profile`, the
+    program counts its time.
+    """
     plan = known.plan
     source, outputs = input_of(plan), outputs_of(plan)
     spare = 0 if plan.host is None else _ARENA_SPARE_BYTES
@@ -120,7 +140,7 @@ def header(known: Named, image: ImageSpec | None, made_by: list[str]) -> str:
         ),
         f"#define NET_ARENA_BYTES {plan.arena_bytes + spare}",
         f"#define NET_ARENA_ALIGN {_ARENA_ALIGN if plan.host is None else HOST_ALIGNMENT}",
-        "/* Defines one. */",
+        "/* Defines a static arena. */",
         "#define NET_ARENA(name) static uint8_t name[NET_ARENA_BYTES] __attribute__((aligned(NET_ARENA_ALIGN)))",
         "",
         f"typedef {c_type(source.type)} net_input_t;",
@@ -128,30 +148,47 @@ def header(known: Named, image: ImageSpec | None, made_by: list[str]) -> str:
         "",
         *_contract(plan, image),
         "",
-        *context_lines(plan),
+        *([f"#define NET_STAGES {stages_of(plan)}"] if profile else []),
+        *_values_traced(known),
+        *context_lines(plan, profile),
         "",
-        "/* The sizes of both, for callers that cannot read this. */",
+        "/* sizeof(net_context) and NET_ARENA_BYTES, for callers in other languages. */",
         "extern const int32_t net_context_bytes, net_arena_bytes;",
         "",
-        "/* Begins a context's life, in an arena that no other context has: NET_ARENA_BYTES bytes aligned to",
-        "   NET_ARENA_ALIGN. Where net.c was compiled with NET_STATIC_ARENA, 0 means the one that it then has. */",
+        "/* Initialises a context with an arena of its own: NET_ARENA_BYTES bytes aligned to",
+        "   NET_ARENA_ALIGN. With net.c compiled under NET_STATIC_ARENA, 0 selects its static arena. */",
         "void net_init(net_context *net, void *arena);",
-        "/* Begins an image. */",
+        "/* Resets the stream; call before row 0. */",
         "void net_start(net_context *net);",
         "/* Takes the next row of the image, NET_INPUT_WIDTH x NET_INPUT_CHANNELS values; the last completes it. */",
         "void net_push_row(net_context *net, const net_input_t *row);",
-        "/* The result, NET_OUTPUT_SIZE values, from the last row of an image to the first of the next. */",
+        "/* NET_OUTPUT_SIZE values, valid after an image's last net_push_row() until the next one. */",
         *(f"const net_output{end}_t *net_output{end}(const net_context *net);" for end, _ in outputs),
-        "/* All of the above but net_init, for one image in memory. */",
+        "/* Runs one image in memory: net_start and every row. */",
         f"void net_run({run_arguments(plan)});",
         *(_batch_declaration(plan) if plan.host is not None else []),
         *(_STOP if plan.threads > 1 else []),
         "/* The context's arena. */",
         "uint8_t *net_arena(const net_context *net);",
     ]
+    lines += [
+        "#ifdef NET_TRACE",
+        "/* Destinations of the full tensors of all values, NET_VALUES of them; null after net_init. */",
+        "uint8_t **net_trace(net_context *net);",
+        "#endif",
+    ]
+    if profile:
+        lines += [
+            "/* Ticks of the clock and calls of each stage, in the order of the schedule, and of what is between them;",
+            "   they add up from net_init on. */",
+            "uint64_t *net_profile_ticks(net_context *net);",
+            "uint64_t *net_profile_calls(net_context *net);",
+            "/* The clock, now. */",
+            "uint64_t net_profile_clock(void);",
+        ]
     if plan.resident:
         lines += [
-            "/* Where the image lies in the arena; it is spent while the net runs. */",
+            "/* The image within the arena; a run overwrites it. */",
             "net_input_t *net_input(const net_context *net);",
         ]
     return "\n".join([*lines, "", "#ifdef __cplusplus", "}", "#endif", "#endif", ""])

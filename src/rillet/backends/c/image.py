@@ -1,11 +1,11 @@
-"""The caller's image: whether a program reads it where it lies."""
+"""The input image: whether a program reads it zero-copy, from the caller's memory."""
 
 from rillet.ir.graph import Node
 from rillet.plan.rows.plan import Kernel, RowPlan
 
 
 def lent(plan: RowPlan) -> str:
-    """The image that net_run was given, in C; nothing while rows are pushed."""
+    """The zero-copy image of net_run, as a C expression; null while rows are pushed."""
     # A thread may look once more for rows of an image that was given up, while the caller begins the next.
     return "self->lent" if plan.threads == 1 else "__atomic_load_n(&self->net->lent, __ATOMIC_ACQUIRE)"
 
@@ -16,15 +16,14 @@ def input_of(plan: RowPlan) -> Node:
 
 
 def reads_pushed(plan: RowPlan) -> bool:
-    """True where the first stage reads the pushed row where it lies."""
+    """True where the first stage reads the pushed row zero-copy, from the caller's memory."""
     return not plan.resident and input_of(plan).name not in plan.buffers
 
 
 def lends_image(plan: RowPlan) -> bool:
-    """True where net_run needs no copy of the rows: all that reads the image copies rows to a band of its own.
+    """True where net_run reads the image zero-copy: every reader copies rows to a padded band of its own.
 
-    Such an image is kept as the caller gives it, flipped or not; the band has its rows as the program stores values.
-    Others could read past its end.
+    The band's rows have the sign bits that the program stores. Readers without a band could read past the image's end.
     """
     source = input_of(plan)
     if plan.host is None or plan.resident or source.name not in plan.buffers or source.name in plan.graph.outputs:

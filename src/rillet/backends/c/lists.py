@@ -1,4 +1,4 @@
-"""Stages of a host plan by lists: convolutions with sparse ternary weights, many pixels abreast."""
+"""Stages by sparse index lists on a host: convolutions with sparse ternary weights, many pixels at once."""
 
 import numpy as np
 
@@ -6,8 +6,8 @@ from rillet.backends.c.constants import folded_bias, outside_value
 from rillet.backends.c.packing import channel_rounding, integer_factors
 from rillet.backends.c.records import record
 from rillet.backends.c.rows import channels_record
+from rillet.ir.facts import has_weights
 from rillet.ir.graph import Array, Graph
-from rillet.ir.ops import Conv
 from rillet.plan.host.tilings import dense_depth
 from rillet.plan.rows.plan import RowPlan, Stage
 
@@ -16,10 +16,10 @@ _FOUR = 4
 
 
 def list_arrays(graph: Graph, stage: Stage) -> dict[str, Array]:
-    """Places, lengths and levels of the output channels, their biases and multipliers."""
+    """Indices, list lengths and levels of the output channels, their biases and multipliers."""
     node = graph.by_name[stage.node]
     op = node.op
-    assert isinstance(op, Conv)
+    assert has_weights(op)
     assert stage.tiling is not None
     rows = graph.param(node, "weight").reshape(op.out_channels, -1)
     levels = np.ones((len(rows), 2), np.int64) if op.levels is None else graph.param(node, "levels").astype(np.int64)
@@ -52,7 +52,7 @@ def lists(plan: RowPlan, stage: Stage, window: str) -> tuple[list[str], list[str
     """Constants and lines of a stage by lists; `window` declares its window."""
     graph, node = plan.graph, plan.graph.by_name[stage.node]
     op, source = node.op, graph.by_name[node.inputs[0]]
-    assert isinstance(op, Conv)
+    assert has_weights(op)
     assert stage.tiling is not None
     assert stage.scratch is not None
     name, abreast, channels = node.name, stage.tiling.pixels, op.out_channels

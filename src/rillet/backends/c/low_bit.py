@@ -1,12 +1,13 @@
-"""Stages with weights of one and two bits as they lie packed: their constants, and convolutions of binary values."""
+"""Stages with packed weights of one and two bits: their constants, and convolutions of binary values."""
 
 from collections.abc import Callable
 
 from rillet.backends.c.bounds import bounds
 from rillet.backends.c.constants import ROUNDINGS, quant
 from rillet.backends.c.records import record
+from rillet.ir.facts import has_weights
 from rillet.ir.graph import Graph
-from rillet.ir.ops import Conv, Rounding
+from rillet.ir.ops import Rounding
 from rillet.ir.types import DType
 from rillet.plan.host.tilings import XNOR_PIXELS
 from rillet.plan.rows.kernels import xnor_bytes
@@ -17,7 +18,7 @@ def channels(graph: Graph, stage: Stage) -> tuple[str, str]:
     """The constants of a convolution with packed weights, and what its kernels are told: of results, and of weights."""
     node = graph.by_name[stage.node]
     op, name = node.op, node.name
-    assert isinstance(op, Conv)
+    assert has_weights(op)
     planes = "RILLET_BINARY_PLANES" if op.weights is DType.BINARY else "RILLET_TERNARY_PLANES"
     how = "RILLET_LISTS" if stage.packing is Packing.LISTS else planes
     levels = "0" if op.levels is None else f"net_{name}_levels"
@@ -38,11 +39,11 @@ def channels(graph: Graph, stage: Stage) -> tuple[str, str]:
 def xnor(plan: RowPlan, stage: Stage, window: str, place: Callable[[str], str]) -> tuple[list[str], list[str]]:
     """Constants and lines of a convolution of binary values; `window` declares its window, `place` places pixels.
 
-    Windows of bits are gathered; a mask tells the taps inside where some lie outside.
+    Windows of bits are copied by im2col; where padding is read, a mask selects the taps inside the tensor.
     """
     graph, node = plan.graph, plan.graph.by_name[stage.node]
     op = node.op
-    assert isinstance(op, Conv)
+    assert has_weights(op)
     assert stage.scratch is not None
     name, source, taps = node.name, graph.by_name[node.inputs[0]], op.window.taps
     depth, size = source.shape.channels, xnor_bytes(op, source.shape.channels)

@@ -1,4 +1,4 @@
-"""Names of a file in an emitted program: as identifiers and as text of comments, and no other way."""
+"""Names from a model file in an emitted program: only as sanitised identifiers and comment text."""
 
 import re
 from collections import Counter
@@ -65,9 +65,9 @@ class Named:
 
 
 def named(plan: RowPlan) -> Named:
-    """The plan as the backend gets to see it: with identifiers for names, and no other text of its file."""
+    """The plan with C identifiers for names; the backend sees no other text of the model file."""
     words = identifiers(node.name for node in plan.graph.nodes)
-    # Working space is never called by its name in C; a dot keeps it from being called as a value is.
+    # Scratch memory is never called by its name in C; a dot keeps it from being called as a value is.
     places = words | {name: f".{i}" for i, name in enumerate(plan.buffers) if name not in words}
     graph = _graph(plan.graph, words)
     buffers = {places[name]: replace(buffer, name=places[name]) for name, buffer in plan.buffers.items()}
@@ -76,7 +76,7 @@ def named(plan: RowPlan) -> Named:
         graph=graph,
         segments=tuple(_segment(segment, places) for segment in plan.segments),
         buffers=buffers,
-        flipped=frozenset(words[name] for name in plan.flipped),
+        sign_flipped=frozenset(words[name] for name in plan.sign_flipped),
     )
     return Named(made, {words[name]: shown(name) for name in words}, graph.name)
 

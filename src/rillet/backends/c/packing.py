@@ -8,20 +8,21 @@ from rillet.arithmetic.affine import Affine, affine, careful, shifted
 from rillet.arithmetic.convolution import multipliers
 from rillet.backends.c.constants import folded_bias, quant
 from rillet.backends.c.tiles import groups
+from rillet.ir.facts import has_weights
 from rillet.ir.graph import Array, Graph, Node
-from rillet.ir.ops import Conv, Rounding
+from rillet.ir.ops import Rounding
 from rillet.plan.host.tilings import GROUP_ROWS, window_runs
 from rillet.plan.rows.plan import Kernel, Stage
 
 Indices = npt.NDArray[np.int64]
 _STORED_TOGETHER = 64
-"""Channels that take the slow way together where one of them must be rounded by integers."""
+"""Channels that are requantised together in integers where one of them must be."""
 _MOST_BY_INTEGERS = 0.15
 """Share of them from which on it is faster to round all channels carefully."""
 
 
 def tile_arrays(graph: Graph, stage: Stage, lanes: int) -> dict[str, Array]:
-    """Weights, bias and multipliers of a stage that works by register tiles."""
+    """Weights, bias and multipliers of a stage by register tiles."""
     node = graph.by_name[stage.node]
     real = node.type.quant is None
     weight, bias = folded_bias(graph, node)
@@ -64,7 +65,7 @@ def tile_arrays(graph: Graph, stage: Stage, lanes: int) -> dict[str, Array]:
 def channel_rounding(graph: Graph, node: Node) -> Affine:
     """The float32 constants of a quantised convolution's channels, and which of them may be used."""
     op, source = node.op, graph.by_name[node.inputs[0]]
-    assert isinstance(op, Conv)
+    assert has_weights(op)
     mantissa, shift = multipliers(graph, node, op, quant(graph, source), quant(graph, node))
     if op.rounding is Rounding.SINGLE:
         nothing = np.zeros(len(mantissa), np.float32)
@@ -89,7 +90,7 @@ def channel_rounding(graph: Graph, node: Node) -> Affine:
 def integer_factors(graph: Graph, node: Node) -> tuple[Array, Array, Array]:
     """Mantissa, left and right shift of each channel; where sums are rounded once, left is 31 - shift."""
     op, source = node.op, graph.by_name[node.inputs[0]]
-    assert isinstance(op, Conv)
+    assert has_weights(op)
     mantissa, shift = multipliers(graph, node, op, quant(graph, source), quant(graph, node))
     wide = shift.astype(np.int32)
     if op.rounding is Rounding.SINGLE:

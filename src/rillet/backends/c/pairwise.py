@@ -1,4 +1,4 @@
-"""Sums and products of bytes a vector at a time, where float32 has been shown to give the right ones."""
+"""Vectorised sums and products of bytes in float32, where that is proved exact."""
 
 from functools import lru_cache
 
@@ -9,8 +9,9 @@ from rillet.backends.c import threads
 from rillet.backends.c.constants import quant, real
 from rillet.backends.c.reads import source_at
 from rillet.backends.c.records import record
+from rillet.ir.facts import is_given
 from rillet.ir.graph import Node
-from rillet.ir.ops import Add, Constant, Input, Multiply, Rounding
+from rillet.ir.ops import Add, Multiply, Rounding
 from rillet.ir.types import DType, Quant
 from rillet.plan.host.tilings import VECTORS
 from rillet.plan.rows.plan import Kernel, RowPlan, Stage
@@ -28,7 +29,7 @@ def pairwise_constants(plan: RowPlan, stage: Stage) -> Pairwise | None:
     if any(value.type.dtype is not VECTORS[plan.host.kernels].byte for value in values):
         return None
     # Vectors may be read past the end of what lies in the arena, and of nothing else.
-    if any(isinstance(value.op, Input | Constant) for value in values):
+    if any(is_given(value.op) for value in values):
         return None
     return _found(node, *(quant(graph, value) for value in values))
 

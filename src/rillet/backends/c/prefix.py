@@ -1,4 +1,4 @@
-"""Another prefix than `net` for everything of an emitted program that others see: symbols, macros, types and files."""
+"""A prefix other than `net` for all public names of an emitted program: symbols, macros, types and files."""
 
 import re
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ _HIDDEN = re.compile("\0([0-9]+)\0")
 
 
 def checked(prefix: str) -> str:
-    """The prefix; raises Unsupported for what cannot begin an identifier of C, or begins others of a program."""
+    """The prefix; raises Unsupported unless it can begin a C identifier and clashes with no name of the program."""
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", prefix) or len(prefix) > MOST_CHARACTERS:
         raise Unsupported(f"prefix must be a C identifier of at most {MOST_CHARACTERS} characters, got {prefix!r}")
     if prefix.lower() in _TAKEN:

@@ -1,10 +1,11 @@
-"""Where a stage reads its inputs, and when they are there."""
+"""Addresses of a stage's inputs, and the waits until they are computed."""
 
 from rillet.backends.c.constants import outside_name, outside_value
 from rillet.backends.c.image import input_of, lends_image, lent
 from rillet.backends.c.records import record
+from rillet.ir.facts import is_constant
 from rillet.ir.graph import Graph, Node
-from rillet.ir.ops import Constant, Pad, Resize, op_window
+from rillet.ir.ops import op_reads, op_window
 from rillet.plan.board.kernels import gathers_windows
 from rillet.plan.rows.plan import Kernel, RowPlan, Stage
 
@@ -19,14 +20,14 @@ _WINDOWED = (
 
 
 def windowed(graph: Graph, node: Node, stage: Stage) -> bool:
-    """True where the stage reads around each pixel's place, and so must know its row and column."""
+    """True where the stage reads a window around each pixel, and so needs its row and column."""
     if stage.kernel in (Kernel.DENSE, Kernel.TILES, Kernel.LISTS, Kernel.LOW_BIT, Kernel.XNOR):
         window, twice = op_window(node.op), stage.tiling is not None and stage.tiling.parts > 1
         return window is not None and (twice or not window.pointwise)
     if stage.kernel is Kernel.CORE_DENSE:
         return gathers_windows(graph, node)
     if stage.kernel is Kernel.COPY:
-        return isinstance(node.op, Pad | Resize)
+        return op_reads(node.op) is not None
     return stage.kernel in _WINDOWED
 
 
@@ -37,11 +38,11 @@ def source_at(graph: Graph, source: str, node: Node, pixel: str) -> str:
 
 
 def await_pixels(graph: Graph, node: Node) -> list[str]:
-    """Returns from the stage unless every input pixel of the tile is there (ops that see their own pixel alone)."""
+    """C code that returns unless every input pixel of the tile is computed, for elementwise ops."""
     missing: list[str] = []
     for source in dict.fromkeys(node.inputs):
         value = graph.by_name[source]
-        if isinstance(value.op, Constant):
+        if is_constant(value.op):
             continue
         single = value.shape.pixels == 1 and node.shape.pixels > 1
         missing.append(f"self->made.of_{source} < {'1' if single else f'self->made.of_{node.name} + n'}")
@@ -56,7 +57,7 @@ def place_of(plan: RowPlan, node: Node, pixel: str) -> str:
 
 
 def await_window(plan: RowPlan, node: Node) -> str:
-    """Returns from the stage unless the last pixel under the tile's windows is there."""
+    """C code that returns unless the last pixel under the tile's windows is computed."""
     source = node.inputs[0]
     return f"    if (self->made.of_{source} <= rillet_window_needs(window, {place_of(plan, node, 'n - 1')})) return;"
 

@@ -1,4 +1,4 @@
-"""Constants of a layer as its kernels take them, each field by its name."""
+"""Constants of a layer as structs with designated initialisers, as its kernels take them."""
 
 import textwrap
 from collections.abc import Iterable

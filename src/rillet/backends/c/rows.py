@@ -11,8 +11,9 @@ from rillet.backends.c.image import input_of, lends_image
 from rillet.backends.c.packing import channel_rounding
 from rillet.backends.c.records import record
 from rillet.backends.c.tiles import DenseTile, DepthwiseTile, Tile, groups
+from rillet.ir.facts import has_weights
 from rillet.ir.graph import Graph, Node
-from rillet.ir.ops import Conv, Rounding
+from rillet.ir.ops import Rounding
 from rillet.ir.types import DType
 from rillet.plan.host.threads import bounds as ends_of
 from rillet.plan.host.threads import share_rows, shares
@@ -60,7 +61,7 @@ def used_tiles(plan: RowPlan) -> set[Tile]:
 def channels_record(graph: Graph, node: Node) -> str:
     """The constant that tells a kernel how the sums of each output channel become values."""
     op, name = node.op, node.name
-    assert isinstance(op, Conv)
+    assert has_weights(op)
     low, high = bounds(graph, node, op.activation)
     if node.type.quant is None:
         return record("rillet_channels_f32_tiles", "channels", (f"net_{name}_bias", low, high), static=True)
@@ -113,7 +114,7 @@ def _pixel_tiles(plan: RowPlan, node: Node, stage: Stage) -> list[int]:
 def dense(plan: RowPlan, node: Node, stage: Stage, window: str) -> Body:
     """Constants and lines of a convolution by dense tiles; `window` declares its window."""
     graph, op = plan.graph, node.op
-    assert isinstance(op, Conv)
+    assert has_weights(op)
     source, windows = graph.by_name[node.inputs[0]], _windows(node, stage)
     name, at, value = node.name, source.name, _value(node)
     channels, width, depth = node.shape.channels, node.shape.width, dense_depth(graph, node)
@@ -177,7 +178,7 @@ def _rows(node: Node, stage: Stage) -> tuple[str, str]:
 def _band(plan: RowPlan, node: Node, stage: Stage) -> Body:
     """The band of padded rows that windows are read from, and how they lie in it; each thread fills its own."""
     graph, op = plan.graph, node.op
-    assert isinstance(op, Conv)
+    assert has_weights(op)
     assert stage.scratch is not None
     assert stage.tiling is not None
     source, value, (first, rows) = graph.by_name[node.inputs[0]], _value(node), _rows(node, stage)
@@ -197,7 +198,7 @@ def _band(plan: RowPlan, node: Node, stage: Stage) -> Body:
     padding = f"{op.window.padding[3]}, (uint8_t *)in"
     row = f"row + {first}" if first else "row"
     given = lends_image(plan) and source.name == input_of(plan).name
-    flip = int(given and source.name in plan.flipped)
+    flip = int(given and source.name in plan.sign_flipped)
     lines = [f"    rillet_band(window, at_{at}(self, 0), {fill}, {flip}, {row}, {rows}, {padding});"]
     if stage.split is Split.ROWS:
         width = node.shape.width
@@ -210,7 +211,7 @@ def _band(plan: RowPlan, node: Node, stage: Stage) -> Body:
 
 
 def _channel_blocks(node: Node, width: int) -> list[_Block]:
-    """The channels that depthwise tiles take at a time: a vector of real numbers, or up to four of bytes."""
+    """The channels that depthwise tiles take at a time: a vector of float32 values, or up to four of bytes."""
     channels, most = node.shape.channels, 1 if node.type.quant is None else 4
     whole = channels // (most * width)
     out = [_Block(0, whole, most, most * width)] if whole else []
@@ -226,7 +227,7 @@ def _row_tiles(plan: RowPlan, node: Node, stage: Stage, vectors: int) -> Iterato
     thread's share.
     """
     op, source = node.op, plan.graph.input_shapes(node)[0]
-    assert isinstance(op, Conv)
+    assert has_weights(op)
     assert stage.tiling is not None
     window, found, at = op.window, list[tuple[DepthwiseTile, int, int]](), 0
     most = min(stage.tiling.pixels * stage.tiling.vectors // vectors, MOST_NEIGHBOURS)
@@ -264,7 +265,7 @@ def outside_rows(plan: RowPlan) -> dict[str, tuple[DType, int, int]]:
 
 def _leaves_rows(node: Node) -> bool:
     op = node.op
-    assert isinstance(op, Conv)
+    assert has_weights(op)
     return any(op.window.padding[:2])
 
 
@@ -277,7 +278,7 @@ def outside_row_name(graph: Graph, node: Node) -> str:
 def depthwise(plan: RowPlan, node: Node, stage: Stage, window: str) -> Body:
     """Constants and lines of a depthwise convolution, row by row."""
     graph, op = plan.graph, node.op
-    assert isinstance(op, Conv)
+    assert has_weights(op)
     real, source = node.type.quant is None, graph.by_name[node.inputs[0]]
     name, value, channels = node.name, _value(node), node.shape.channels
     assert stage.tiling is not None
@@ -307,7 +308,16 @@ def depthwise(plan: RowPlan, node: Node, stage: Stage, window: str) -> Body:
         tiles = list(_row_tiles(plan, node, stage, block.vectors))
         c = "c" if block.count > 1 else str(block.first)
         lines.append(f"      {_each_block(stage, block, unit, c)}")
-        lines += [f"  {line}" for line in _along(node, source, stage, tiles, c, block.channels, taps)]
+        weights = f"net_{name}_weights + {c} * {taps}"
+        if not real:
+            count = taps // GROUP_ROWS * block.vectors
+            lines += [
+                f"        rillet_weights weights[{count}];",
+                f"        for (int32_t i = 0; i < {count}; i++)",
+                f"          weights[i] = rillet_weights_load({weights} + i * 4 * RILLET_LANES);",
+            ]
+            weights = "weights"
+        lines += [f"  {line}" for line in _along(node, source, stage, tiles, c, block.channels, weights)]
         lines.append("      }")
         unit += block.count
     return constants, [*lines, "    }"]
@@ -320,11 +330,11 @@ def _along(
     tiles: list[tuple[DepthwiseTile, int, int]],
     c: str,
     count: int,
-    taps: int,
+    weights: str,
 ) -> list[str]:
     """The tiles of one row for the channels from `c` on."""
-    op, name, channels = node.op, node.name, node.shape.channels
-    assert isinstance(op, Conv)
+    op, channels = node.op, node.shape.channels
+    assert has_weights(op)
     lines: list[str] = []
     for tile, at, times in tiles:
         x, start, end = str(at), str(at), str(at + times * tile.pixels)
@@ -337,7 +347,6 @@ def _along(
             lines.append(f"      if (begin <= {at} && {at} < end)")
         from_ = f"({x} * {op.window.stride[1]} - {op.window.padding[2]}) * {source.shape.channels} + {c}"
         more = "" if tile.real else "outside, "
-        weights = f"net_{name}_weights + {c} * {taps}"
         indent = "        " if times > 1 or stage.split is Split.COLUMNS else "      "
         lines.append(
             f"{indent}{tile.name}(rows, {from_}, {channels}, {weights}, {c},"

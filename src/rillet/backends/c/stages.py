@@ -1,27 +1,26 @@
-"""The C text of one stage: when it may fire, and who runs after it; and where the pixels of each value lie."""
+"""The C text of one stage: its firing condition, its readers' calls, and the accessors of its values' pixels."""
 
 from rillet.backends.c.calls import body, c_type
 from rillet.backends.c.context import state_type
 from rillet.backends.c.names import Named
 from rillet.backends.c.reads import windowed
 from rillet.backends.c.threads import await_lines, done_lines, parameter, share
+from rillet.ir.facts import has_weights
 from rillet.ir.graph import Graph, Node
-from rillet.ir.ops import Conv, op_macs, op_name
+from rillet.ir.ops import op_macs, op_name
 from rillet.plan.rows.plan import Buffer, BufferKind, Kernel, RowPlan, Segment, Split, Stage
 
 APART_MACS = 16_384
-"""Multiply-accumulates of a firing from which on a call of its function costs nothing."""
+"""MACs per firing above which call overhead is negligible; such kernels are emitted noinline."""
 
 
 def accessor(known: Named, graph: Graph, buffer: Buffer, instead: str = "") -> str:
-    """The function that tells where a pixel of a value lies: in the arena, or in the array `instead` while there is
-    one.
-    """
+    """The C function that gives a pixel's address: in the arena, or in the array `instead` while that is not null."""
     node = graph.by_name[buffer.name]
     name, kind = node.name, c_type(node.type)
     slot = "i" if buffer.pixels >= node.shape.pixels else f"(int32_t)((uint32_t)i % {buffer.pixels})"
     slot = "0" if buffer.pixels == 1 else slot
-    what = "whole map" if buffer.kind is BufferKind.MAP else f"ring of {buffer.pixels} pixels"
+    what = "full tensor" if buffer.kind is BufferKind.MAP else f"ring of {buffer.pixels} pixels"
     comment = f"/* {known.nodes[name]}: {node.shape}, {what}, {buffer.bytes} bytes */\n"
     step = node.type.pixel_bytes // node.type.dtype.numpy.itemsize
     lines = [f"static inline {kind} *at_{name}(const {state_type(known.plan)} *self, int32_t i)", "{"]
@@ -40,7 +39,7 @@ def accessor(known: Named, graph: Graph, buffer: Buffer, instead: str = "") -> s
 
 
 def constant_accessor(known: Named, node: Node) -> str:
-    """The same for a constant, which lies with the weights."""
+    """The same for a constant, which is stored with the weights."""
     name, kind = node.name, c_type(node.type)
     slot = "0" if node.shape.pixels == 1 else "i"
     return (
@@ -51,7 +50,7 @@ def constant_accessor(known: Named, node: Node) -> str:
 
 
 def stage_text(known: Named, plan: RowPlan, segment: Segment, stage: Stage) -> str:
-    """The function that makes a stage's pixels as long as it can, and lets its readers run after each tile."""
+    """The C function that fires a stage while its inputs are ready, and runs its readers after each tile."""
     graph = plan.graph
     node = graph.by_name[stage.node]
     name, shape = node.name, node.shape
@@ -60,10 +59,10 @@ def stage_text(known: Named, plan: RowPlan, segment: Segment, stage: Stage) -> s
     constants, ready, lines = body(plan, segment, node, stage)
     if plan.threads > 1:
         ready, lines = _shared(plan, segment, stage, ready, lines)
-    seen, planes = "SEEN_FLIPPED" if node.name in plan.flipped else "SEEN", plan.buffers[name].planes
+    seen, planes = "SEEN_FLIPPED" if node.name in plan.sign_flipped else "SEEN", plan.buffers[name].planes
     bytes_ = str(node.type.pixel_bytes)
     if planes is not None:
-        seen, bytes_ = "SEEN_PLANES", f"{bytes_}, {planes.pitch}, {128 if node.name in plan.flipped else 0}"
+        seen, bytes_ = "SEEN_PLANES", f"{bytes_}, {planes.pitch}, {128 if node.name in plan.sign_flipped else 0}"
     readers = [s.node for s in segment.stages if node.name in graph.by_name[s.node].inputs]
     after = [f"    self->made.of_{name} += n;"] + [f"    run_{r}(self);" for r in readers]
     return "\n".join(
@@ -109,7 +108,7 @@ def _shared(
 
 def _what(graph: Graph, node: Node) -> str:
     op = node.op
-    if isinstance(op, Conv):
+    if has_weights(op):
         kernel = f"{op.window.kernel[0]}x{op.window.kernel[1]}"
         kind = "depthwise " if op.depthwise(graph.input_shapes(node)[0]) else ""
         return f"{kind}{kernel} convolution, stride {op.window.stride[0]}x{op.window.stride[1]}"

@@ -1,7 +1,8 @@
-"""What the stages of a program for several threads say more: whose share a tile's pixels are, and what to wait for."""
+"""Multithreaded stages: each thread's part of a tile, and the firings that it waits for."""
 
+from rillet.ir.facts import is_input
 from rillet.ir.graph import Node
-from rillet.ir.ops import Input, op_window
+from rillet.ir.ops import op_window
 from rillet.plan.host.threads import tile_rows
 from rillet.plan.rows.plan import BufferKind, Kernel, RowPlan, Segment, Split, Stage
 
@@ -11,7 +12,7 @@ SUM_LANES = 16
 
 
 def parameter(plan: RowPlan) -> str:
-    """What functions of the schedule take: the context, or the thread that goes through it."""
+    """The parameter of the schedule's functions: the context, or one thread's part of it."""
     return f"{'net_context' if plan.threads == 1 else 'net_thread'} *const self"
 
 
@@ -109,11 +110,11 @@ def _readers(plan: RowPlan, segment: Segment, name: str) -> list[Stage]:
 
 
 def _pushed(plan: RowPlan, segment: Segment, name: str) -> bool:
-    return name == segment.driver and isinstance(plan.graph.by_name[name].op, Input) and not plan.resident
+    return name == segment.driver and is_input(plan.graph.by_name[name].op) and not plan.resident
 
 
 def _own(plan: RowPlan, source: Stage, reader: Stage) -> bool:
-    """True where every thread reads only what it made itself."""
+    """True where every thread reads only what it computed itself."""
     made, node = plan.graph.by_name[source.node], plan.graph.by_name[reader.node]
     if source.split is not reader.split or source.split is Split.CHANNELS:
         return False
@@ -126,7 +127,7 @@ def _own(plan: RowPlan, source: Stage, reader: Stage) -> bool:
 
 
 def _crosses(plan: RowPlan, segment: Segment, name: str) -> list[Stage]:
-    """Stages of the segment that read what another thread made."""
+    """Stages of the segment that read what another thread computed."""
     source = _stage(segment, name)
     if source is None:
         return _readers(plan, segment, name) if _pushed(plan, segment, name) else []
@@ -134,7 +135,7 @@ def _crosses(plan: RowPlan, segment: Segment, name: str) -> list[Stage]:
 
 
 def _shared_scratch(plan: RowPlan, segment: Segment) -> list[Stage]:
-    """Stages that gather in the same place, where there are several."""
+    """Stages that share an im2col buffer, where there are several."""
     users = [s for s in segment.stages if s.scratch and plan.buffers[s.scratch].kind is BufferKind.SCRATCH]
     return users if len(users) > 1 else []
 
@@ -157,7 +158,7 @@ def waits(plan: RowPlan, segment: Segment, stage: Stage) -> list[str]:
 
 
 def marks(plan: RowPlan, segment: Segment, stage: Stage) -> list[str]:
-    """What others will wait for: fields that are set to the stage's firing."""
+    """Fields that publish the stage's firing to threads that wait for it."""
     inputs = dict.fromkeys(plan.graph.by_name[stage.node].inputs)
     found = [f"wrote_{stage.node}"] if _crosses(plan, segment, stage.node) else []
     for name in inputs:
@@ -182,7 +183,7 @@ def await_lines(plan: RowPlan, segment: Segment, stage: Stage) -> list[str]:
 
 
 def done_lines(plan: RowPlan, segment: Segment, stage: Stage) -> list[str]:
-    """Says that a thread's share of a firing is done."""
+    """C code that publishes a thread's part of a firing as done."""
     if plan.threads == 1:
         return []
     out = [f"    rillet_did({PLACE});"]

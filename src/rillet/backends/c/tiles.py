@@ -9,7 +9,7 @@ from rillet.plan.host.tilings import GROUP_ROWS
 
 @dataclass(frozen=True, slots=True, order=True)
 class DenseTile:
-    """Sums of `pixels` x `vectors`, of real numbers or of bytes; of pixels in line, or of windows over padded rows."""
+    """Sums of `pixels` x `vectors`, of float32 or of bytes; of pixels in line, or of windows over padded rows."""
 
     real: bool
     pixels: int
@@ -24,7 +24,7 @@ class DenseTile:
 
 @dataclass(frozen=True, slots=True, order=True)
 class DepthwiseTile:
-    """Sums of `pixels` neighbours, for one vector of real numbers or one, two or four of bytes.
+    """Sums of `pixels` neighbours, for one vector of float32 values or one, two or four of bytes.
 
     `first` to `last` - 1 are the columns, of those that the tile looks at, that lie inside the map.
     """
@@ -222,9 +222,11 @@ def _real_depthwise(tile: DepthwiseTile) -> str:
 
 
 def _byte_depthwise(tile: DepthwiseTile) -> str:
-    """As above, weights as [groups of four rows][taps of a row][vectors][lanes][four rows]."""
+    """As above, weights as [groups of four rows][taps of a row][vectors], loaded by the caller once for all tiles of a
+    row: no compiler can, which must think that what is stored may be weights.
+    """
     pixels, parts = range(tile.pixels), range(tile.vectors)
-    lines = _depthwise_head(tile, "rillet_byte", "int8_t", "rillet_four outside, ")
+    lines = _depthwise_head(tile, "rillet_byte", "rillet_weights", "rillet_four outside, ")
     for q in parts:
         lines.append(f"  rillet_sums s0_{q} = rillet_sums_load(k->bias + first + {q} * RILLET_LANES);")
     lines += [f"  rillet_sums {', '.join(f's{p}_{q} = s0_{q}' for q in parts)};" for p in pixels if p]
@@ -243,8 +245,7 @@ def _byte_depthwise(tile: DepthwiseTile) -> str:
             lines += ["  {", f"    const rillet_four a = {four};"]
             for p, tap in uses:
                 for q in parts:
-                    weights = f"w + {(group * tile.kernel[1] + tap) * tile.vectors + q} * 4 * RILLET_LANES"
-                    product = f"rillet_sums_add_products(s{p}_{q}, a.part[{q}], rillet_weights_load({weights}))"
-                    lines.append(f"    s{p}_{q} = {product};")
+                    weights = f"w[{(group * tile.kernel[1] + tap) * tile.vectors + q}]"
+                    lines.append(f"    s{p}_{q} = rillet_sums_add_products(s{p}_{q}, a.part[{q}], {weights});")
             lines.append("  }")
     return "\n".join([*lines, *_stored(tile.pixels, 0, tile.vectors), "}"])

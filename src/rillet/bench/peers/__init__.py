@@ -1,4 +1,4 @@
-"""Other runtimes, each under its own best settings: who they are, their files, and the process each lives in."""
+"""Baseline runtimes, each with its own best settings: their names, model files and processes."""
 
 import importlib.metadata
 import importlib.util

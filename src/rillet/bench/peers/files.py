@@ -12,6 +12,7 @@ from rillet.ir.graph import Graph
 from rillet.ir.types import DType
 from rillet.system.extras import extra
 from rillet.system.files import write_file
+from rillet.targets.host import Host
 from rillet.transforms.lowbit import unpack
 
 TorchScript = Callable[[Graph], bytes]
@@ -41,6 +42,8 @@ class Request:
     given: Given | None = None
     """The file that the graph is exactly the content of, if it is."""
     torch_script: TorchScript | None = None
+    host: Host | None = None
+    """What Rillet's program is for; the machine that this runs on if None."""
 
 
 def prepare(runtime: str, request: Request) -> dict[str, Any]:
@@ -61,7 +64,7 @@ def prepare(runtime: str, request: Request) -> dict[str, Any]:
         ],
     }
     if runtime == OURS:
-        return job | {"file": str(ours.prepare(graph, request.threads))}
+        return job | {"file": str(ours.prepare(graph, request.threads, request.host))}
     precision = precision_of(graph)
     if precision not in PEERS[runtime].precisions:
         raise Unsupported(f"precision must be {' or '.join(PEERS[runtime].precisions)} here, got {precision}")

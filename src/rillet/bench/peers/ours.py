@@ -1,4 +1,4 @@
-"""Rillet itself as one of the runtimes that are compared: what is built before, and what the measured process does.
+"""Rillet itself as one of the benchmarked runtimes: what is built before, and what the measured process runs.
 
 This is the only place that knows how Rillet's fastest program for this machine is made and called.
 """
@@ -17,26 +17,27 @@ from rillet.system.library import Context
 if TYPE_CHECKING:
     from rillet.ir.graph import Array, Graph
     from rillet.plan.rows.plan import RowPlan
+    from rillet.targets.host import Host
 
 
-def kernels() -> str:
-    """What the fastest program is made of."""
+def kernels(host: "Host | None" = None) -> str:
+    """The kernel set of the fastest program for a host, for this machine if none is given."""
     from rillet.targets.host import this_host
 
-    return this_host().kernels
+    return (host or this_host()).kernels
 
 
-def plan(graph: "Graph", ram_bytes: int | None = None, threads: int = 1) -> "RowPlan":
-    """The plan that runs fastest here, within so many bytes of activations where they are said."""
+def plan(graph: "Graph", ram_bytes: int | None = None, threads: int = 1, host: "Host | None" = None) -> "RowPlan":
+    """The plan that runs fastest on a host (on this machine if none is given), within `ram_bytes` of activations."""
     # Imported here, as below: the process that is measured has the library alone.
     from rillet.plan.host.planner import plan_host
     from rillet.targets.host import this_host
 
-    return plan_host(graph, this_host(), ram_bytes=ram_bytes, threads=threads)
+    return plan_host(graph, host or this_host(), ram_bytes=ram_bytes, threads=threads)
 
 
-def prepare(graph: "Graph", threads: int) -> Path:
-    """The shared library of `graph` for so many threads; raises Unsupported where there is none for so many."""
+def prepare(graph: "Graph", threads: int, host: "Host | None" = None) -> Path:
+    """The shared library of `graph` for so many threads of a host; raises Unsupported for more than there can be."""
     from rillet.backends.c.emit import emit
     from rillet.backends.c.flags import machine_flags
     from rillet.plan.host.threads import MAX_THREADS
@@ -44,7 +45,7 @@ def prepare(graph: "Graph", threads: int) -> Path:
 
     if threads > MAX_THREADS:
         raise Unsupported(f"threads must be at most {MAX_THREADS}, got {threads}")
-    made = plan(graph, threads=threads)
+    made = plan(graph, threads=threads, host=host)
     return build_library(emit(made), machine_flags(made))
 
 

@@ -1,4 +1,4 @@
-"""A measured process from the outside: started, asked, and ended however badly it behaves."""
+"""Control of a benchmark process: start, requests, and termination even where it hangs."""
 
 import contextlib
 import json

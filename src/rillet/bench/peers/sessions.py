@@ -1,4 +1,4 @@
-"""How each runtime is opened with its own best settings and run; imported in the process that is measured alone."""
+"""Sessions of each runtime with its own best settings; imported only in the measured process."""
 
 import importlib
 from collections.abc import Callable, Mapping

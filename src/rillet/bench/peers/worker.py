@@ -1,4 +1,4 @@
-"""The process in which one runtime is measured: commands come in, figures go out, a line of JSON each.
+"""The benchmark process of one runtime: commands in, measurements out, one line of JSON each.
 
 It imports NumPy and one runtime, nothing else that is large, so that its memory is that runtime's.
 """

@@ -217,7 +217,7 @@ class _Writer:
     def fused(
         self, node: Node, activation: Activation, name: str, inputs: Sequence[int], options: str, **fields: Any
     ) -> None:
-        """An operator with its activation within, where TFLite can; else behind, which real numbers alone allow."""
+        """An operator with its activation within, where TFLite can; else behind, which float32 values alone allow."""
         if activation in _FUSED:
             code = _FUSED[activation]
             self.operator(node.type, name, inputs, self.made(node), options, **fields, FusedActivationFunction=code)
@@ -327,7 +327,7 @@ class _Writer:
         code, quants = _CODES[op.weights], (None, None)
         if op.weights is not DType.F32:
             if source.type.quant is None:
-                raise self.refuse(node, "input must be quantised as the result is, got real numbers")
+                raise self.refuse(node, "input must be quantised as the result is, got float32 values")
             scales = np.asarray(self.graph.param(node, "weight_scale"), np.float32)
             biases = np.float32(source.type.quant.scale) * scales
             zero = int(self.graph.param(node, "weight_zero_point")[0]) if op.weights is DType.U8 else 0
@@ -348,7 +348,7 @@ class _Writer:
         return out
 
     def pool(self, node: Node, op: Pool, source: Node) -> None:
-        """A pool over windows, or the mean over the whole map."""
+        """A pool over windows, or the mean over all pixels."""
         if op.kind is not PoolKind.MEAN:
             read, fields = self.looks(node, op.window, source)
             fields |= {"FilterHeight": op.window.kernel[0], "FilterWidth": op.window.kernel[1]}
@@ -356,7 +356,7 @@ class _Writer:
             self.fused(node, op.activation, name, [read], "Pool2DOptions", **fields)
             return
         if not op.window.covers(source.shape) or op.activation is not Activation.NONE:
-            raise self.refuse(node, f"mean must be over the whole map and alone, got {op.window.kernel}")
+            raise self.refuse(node, f"mean must be over all pixels and alone, got {op.window.kernel}")
         read = [self.as_map(source), self.numbers(f"{node.name}/axes", (1, 2))]
         self.operator(node.type, "MEAN", read, self.made(node), "ReducerOptions", KeepDims=True)
 

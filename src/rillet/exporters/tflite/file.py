@@ -1,4 +1,4 @@
-"""A .tflite file as it grows: tensors, operators and buffers, by the schema of TensorFlow Lite, version 3."""
+"""A .tflite file under construction: tensors, operators and buffers, by the schema of TensorFlow Lite, version 3."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Checkpoints to weights: PyTorch's (zip and legacy), safetensors and Keras HDF5, read without running anything."""
+"""Checkpoints to weights: PyTorch's (zip and legacy), safetensors and Keras HDF5, read without executing code."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Reads CIFAR's Python batches, pickles of one NumPy array and a list of labels, without running them."""
+"""Reads CIFAR's Python batches, pickles of one NumPy array and a list of labels, without executing them."""
 
 import io
 from dataclasses import dataclass

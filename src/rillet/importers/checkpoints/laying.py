@@ -1,4 +1,4 @@
-"""Lays the tensors of a checkpoint into a network: by names where a naming is known, or else in order."""
+"""Assigns the tensors of a checkpoint to a network's layers: by known names, or else in order."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass

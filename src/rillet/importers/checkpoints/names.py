@@ -1,4 +1,4 @@
-"""What other people call the modules of the zoo's networks, as tables.
+"""Module names of other implementations of the zoo's networks, as tables.
 
 A network's blocks are named by their `paths`, one a block in order. Within a block stand `slots`, one for each place of
 the sequence that the authors wrote; a slot maps our roles to their modules, `{at}` being the block's path and `{i}` the

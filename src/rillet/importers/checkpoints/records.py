@@ -1,4 +1,4 @@
-"""What every kind of checkpoint file is read into, its limits, and how a file's own words are shown in messages."""
+"""The common record of a checkpoint file, its limits, and sanitised text from it for messages."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

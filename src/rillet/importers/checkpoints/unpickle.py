@@ -1,4 +1,4 @@
-"""A pickle machine that makes tensors, containers and plain scalars, and cannot do more.
+"""A restricted pickle interpreter, which can build only tensors, containers and plain scalars.
 
 It decodes opcodes and keeps a stack of its own. It imports nothing, calls nothing that a file names and sets no
 attributes: a name that is not in the short list below is refused before anything is done with it.

@@ -1,6 +1,6 @@
-"""Grows a draft of a graph out of a file's operators: which node holds each tensor, and which tensors are known.
+"""Builds a draft graph from a file's operators: the node of each tensor, and the constant tensors.
 
-In a draft all arithmetic is on real numbers, as in the file: QuantizeLinear and DequantizeLinear are Requantize nodes,
+In a draft all arithmetic is in float32, as in the file: QuantizeLinear and DequantizeLinear are Requantize nodes,
 and quantised weights wait beside their convolutions. `quantized.py` then makes integer operations of it.
 """
 
@@ -38,7 +38,7 @@ class Stored:
 
     @property
     def real(self) -> Floats:
-        """The real numbers, in float32."""
+        """The values, dequantised to float32."""
         shape = [1] * self.integers.ndim
         if self.scale.size > 1:
             shape[self.axis] = -1
@@ -136,7 +136,7 @@ class Builder:
         return found
 
     def real(self, op: Operator, position: int = 0, expanded: bool = False) -> View:
-        """A computed input of real numbers."""
+        """A computed input of float32 values."""
         view = self.view(op, position, expanded)
         dtype = self.node(view).type.dtype
         if dtype is not DType.F32:
@@ -144,7 +144,7 @@ class Builder:
         return view
 
     def map(self, op: Operator) -> View:
-        """A computed input of real numbers that is 1xCxHxW."""
+        """A computed input of float32 values that is 1xCxHxW."""
         return self.real(op).need_map()
 
     def known(self, op: Operator, position: int) -> Known:
@@ -155,7 +155,7 @@ class Builder:
         return found
 
     def floats(self, op: Operator, position: int) -> Floats:
-        """A constant input of finite real numbers."""
+        """A constant input of finite float32 values."""
         return finite(self.known(op, position).array, f"input {position}")
 
     def integers(self, op: Operator, position: int) -> list[int]:
@@ -223,7 +223,7 @@ class Builder:
         return self.draft.nodes[made]
 
     def constant(self, name: str, view: View, known: Known, whole: bool = False) -> Node:
-        """A constant operand of `view`: real numbers, dequantised where the file stores it so."""
+        """A constant operand of `view`: float32 values, dequantised where the file stores it so."""
         stored = known.stored
         if stored is None or stored.scale.size > 1 or stored.integers.dtype not in BYTES:
             finite(known.array, f"constant {name[:60]!r}")
@@ -244,7 +244,7 @@ class Builder:
 
 
 def finite(array: Array, what: str) -> Floats:
-    """The array, if it holds finite real numbers."""
+    """The array, if it holds finite float32 values."""
     if array.dtype != np.float32:
         raise Unsupported(f"{what} must be of type FLOAT, got {array.dtype.name.upper()}")
     real = array.astype(np.float32, copy=False)

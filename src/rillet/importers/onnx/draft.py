@@ -1,4 +1,4 @@
-"""A graph in the making: nodes that can still be replaced by others."""
+"""A draft graph: nodes that can still be replaced by others."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -28,7 +28,7 @@ class StoredWeights:
 
     @property
     def real(self) -> Array:
-        """The weights as real numbers, in float32."""
+        """The weights, dequantised to float32."""
         centred = self.weight.astype(np.float32) - np.float32(self.zero)
         return (centred * self.scale[:, None, None, None]).astype(np.float32)
 
@@ -146,7 +146,7 @@ class Draft:
             self.drop(name)
 
     def arrays(self) -> dict[str, dict[str, Array]]:
-        """The arrays of all nodes; quantised weights of a convolution of real numbers are dequantised."""
+        """The arrays of all nodes; quantised weights of a convolution of float32 values are dequantised."""
         out = dict(self.params)
         for name, stored in self.stored.items():
             op = self.nodes[name].op

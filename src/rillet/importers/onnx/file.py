@@ -88,7 +88,7 @@ class Operator:
         return None if found is None else [int(i) for i in found.ints]
 
     def reals(self, name: str) -> list[float] | None:
-        """An attribute that is a list of real numbers, None where it is left out."""
+        """An attribute that is a list of float32 values, None where it is left out."""
         found = self._attribute(name, _Attribute.FLOATS)
         return None if found is None else [float(f) for f in found.floats]
 

@@ -1,4 +1,4 @@
-"""Operators on tensors that do not depend on the network's input: shapes as exporters compute them, weights they turn.
+"""Constant folding: operators that do not depend on the network's input, as for shapes and transposed weights.
 
 Each function takes the operator and its inputs (None for one that is left out) and gives the results.
 """

@@ -1,4 +1,4 @@
-"""What Rillet's exporter noted in a file's metadata: blocks, how nodes round, the input contract.
+"""Metadata that Rillet's exporter writes to a file: blocks, rounding rules, the input contract.
 
 Notes are as little trusted as the rest of a file.
 """

@@ -1,4 +1,4 @@
-"""What each ONNX operator becomes in a draft: one function an operator, and the table of them."""
+"""Import of ONNX operators to a draft: one function per operator, and the table of them."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace

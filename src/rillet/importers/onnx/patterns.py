@@ -1,4 +1,4 @@
-"""Functions that a file spells out in several operators, put back together."""
+"""Pattern matching: functions that a file composes of several operators become one op."""
 
 from collections.abc import Callable
 from dataclasses import replace

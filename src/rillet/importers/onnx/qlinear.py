@@ -1,4 +1,4 @@
-"""What quantised ONNX operators become in a draft: DequantizeLinear, the operation on real numbers, QuantizeLinear."""
+"""Import of quantised ONNX operators to a draft: DequantizeLinear, the operation in float32, QuantizeLinear."""
 
 from collections.abc import Callable
 
@@ -90,7 +90,7 @@ def _stored(b: Builder, op: Operator, found: Known, position: int, axis: int) ->
 
 
 def _real(b: Builder, op: Operator, position: int, name: str = "") -> View:
-    """A quantised input as real numbers; its scale and zero point are the two inputs behind it."""
+    """A quantised input as float32 values; its scale and zero point are the two inputs behind it."""
     view = b.view(op, position)
     kind = b.node(view).type
     dtype, quant = b.quant(op, position + 1, kind.dtype if kind.quant else DType.U8)
@@ -100,7 +100,7 @@ def _real(b: Builder, op: Operator, position: int, name: str = "") -> View:
 
 
 def _operand(b: Builder, op: Operator, position: int) -> Result:
-    """A quantised operand as real numbers, computed or constant."""
+    """A quantised operand as float32 values, computed or constant."""
     found = b.value(op, position)
     return _stored(b, op, found, position + 1, 0) if isinstance(found, Known) else _real(b, op, position)
 
@@ -228,11 +228,11 @@ NOTES: dict[str, tuple[str, str]] = {
     "QLinearConv": ("conv", "as Conv"),
     "QLinearMatMul": ("conv", "as MatMul, without a bias"),
     "QuantizeLinear": ("requantize, or nothing", "to int8 or uint8; one scale, or one a channel of weights"),
-    f"{MICROSOFT}.QGemm": ("conv over the whole map", "as Gemm"),
+    f"{MICROSOFT}.QGemm": ("conv over the full tensor", "as Gemm"),
     f"{MICROSOFT}.QLinearAdd": ("add", "as Add"),
     f"{MICROSOFT}.QLinearAveragePool": ("pool", "as AveragePool, channels first"),
     f"{MICROSOFT}.QLinearConcat": ("concat", "as Concat"),
-    f"{MICROSOFT}.QLinearGlobalAveragePool": ("pool over the whole map", "channels first"),
+    f"{MICROSOFT}.QLinearGlobalAveragePool": ("global pool", "channels first"),
     f"{MICROSOFT}.QLinearMul": ("multiply", "as Mul"),
     f"{MICROSOFT}.QLinearSigmoid": ("activate", ""),
     f"{MICROSOFT}.QLinearSoftmax": ("softmax", "as Softmax"),

@@ -1,6 +1,6 @@
-"""Makes integer operations of a draft's operations on real numbers between DequantizeLinear and QuantizeLinear.
+"""Converts a draft's float32 operations between DequantizeLinear and QuantizeLinear to integer ones.
 
-What does not fit an integer operation of the graph stays as it is in the file: on real numbers.
+An operation without an integer form in the graph stays in float32, as in the file.
 """
 
 from dataclasses import replace
@@ -121,7 +121,7 @@ def _has_rule(activation: Activation, out: TensorType) -> bool:
 
 
 def _pool(op: Pool, source: Node, out: TensorType) -> Op | None:
-    """An average of another scale is a mean, which takes in the whole map."""
+    """An average of another scale is a mean, which is taken over all pixels."""
     if op.kind is PoolKind.MEAN or (op.kind is PoolKind.AVERAGE and source.type.quant != out.quant):
         return replace(op, kind=PoolKind.MEAN) if op.window.covers(source.shape) else None
     return op if source.type.quant == out.quant else None
@@ -158,7 +158,7 @@ def _conv(draft: Draft, real: Node, op: Conv, source: TensorType) -> tuple[Op | 
                 return None, {}
             params["bias"] = bias.astype(np.int32)
             draft.follows(params["bias"], draft.origin(given))
-    # Rounding once is what comes nearest to real numbers, which is what ONNX means (docs/onnx.md).
+    # Rounding once comes nearest to exact arithmetic, which is what ONNX means (docs/onnx.md).
     return replace(op, weights=stored.dtype, rounding=Rounding.SINGLE), params
 
 

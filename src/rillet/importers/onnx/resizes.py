@@ -1,4 +1,4 @@
-"""What ONNX's Resize becomes, and a Gather of rows or columns: tables of the places that they copy."""
+"""Import of ONNX's Resize, and of a Gather of rows or columns, as tables of source indices."""
 
 from collections.abc import Sequence
 from itertools import pairwise

@@ -1,4 +1,4 @@
-"""How the dimensions of an ONNX tensor lie over the height, width and channels of a node's value.
+"""Mapping of an ONNX tensor's dimensions to the height, width and channels of a node's value.
 
 A graph knows maps of height x width x channels alone. 1xCxHxW, 1xHxWxC, a flattened 1x(CHW) and a vector 1xC are four
 views of one: reshapes and transposes change the view, never the value.
@@ -174,7 +174,7 @@ def _padded(view: View, rank: int) -> View:
 
 
 def constant_like(view: View, array: Array, whole: bool = False) -> Array:
-    """A constant that broadcasts to a view, as 1x1xC, or as the whole map where it must be (or `whole` says so)."""
+    """A constant that broadcasts to a view, as 1x1xC, or as the full tensor where it must be (or `whole` says so)."""
     missing = view.rank - array.ndim
     if view.expanded or missing < 0:
         raise Unsupported(f"constant must broadcast to {view}, got {list(array.shape)}")

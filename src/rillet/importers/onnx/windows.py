@@ -1,4 +1,4 @@
-"""What ONNX convolutions, dense layers and pools become."""
+"""Import of ONNX convolutions, dense layers and pools."""
 
 import math
 from collections.abc import Callable
@@ -74,7 +74,7 @@ def _sum(left: Sides, right: Sides) -> Sides:
 
 
 def convolve(b: Builder, op: Operator, name: str, source: View, weight: Known, bias: Known | None) -> View:
-    """A convolution of real numbers called `name`."""
+    """A convolution of float32 values called `name`."""
     source = source.need_map()
     dims = weight.dims
     if len(dims) != 4:
@@ -152,7 +152,7 @@ def _weighted(
         b.draft.follows(stored.scale, weight.source)
         if stored.bias is not None and bias is not None:
             b.draft.follows(stored.bias, bias.source)
-        b.spend(4 * stored.weight.size)  # as real numbers, which they may become
+        b.spend(4 * stored.weight.size)  # as float32, to which they may be dequantised
     node = b.make(name, made, [b.node(source)], params)
     if stored is not None:
         b.draft.stored[node.name] = stored
@@ -247,7 +247,7 @@ def pool(b: Builder, op: Operator, name: str, source: View, kind: PoolKind) -> V
 
 
 def global_pool(b: Builder, name: str, source: View, kind: PoolKind) -> View:
-    """A pool over the whole map called `name`."""
+    """A global pool called `name`."""
     source = source.need_map()
     return of_map(b.make(name, Pool(kind, Window((source.shape.height, source.shape.width))), [b.node(source)]))
 
@@ -308,10 +308,10 @@ HANDLERS = {
 NOTES = {
     "AveragePool": ("pool", "padding that counts becomes a pad; no dilation"),
     "Conv": ("conv", "of 1xCxHxW: any kernel, stride, dilation, groups, auto_pad; constant weights"),
-    "Gemm": ("conv over the whole map", "of one vector or a flattened map; constant matrix and row"),
-    "GlobalAveragePool": ("pool over the whole map", ""),
-    "GlobalMaxPool": ("pool over the whole map", ""),
-    "MatMul": ("conv over the whole map, or 1x1", "by a constant matrix; an Add of constants behind it is its bias"),
+    "Gemm": ("conv over the full tensor", "of one vector or a flattened map; constant matrix and row"),
+    "GlobalAveragePool": ("global pool", ""),
+    "GlobalMaxPool": ("global pool", ""),
+    "MatMul": ("conv over the full tensor, or 1x1", "by a constant matrix; an Add of constants behind it is its bias"),
     "MaxPool": ("pool", "values alone, no indices, no dilation"),
     "Pad": ("pad, or padding of the convolutions behind it", "zeros, height and width"),
     "ReduceMean": ("pool", "over height, width or both"),

@@ -1,4 +1,4 @@
-"""Bounds what a protobuf file would become in memory, before it is parsed: fields of two bytes become large objects."""
+"""Bounds the memory of a protobuf file before it is parsed, as fields of two bytes can become large objects."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Grows a graph out of a file's tensors: which node makes each, which are constant, and what they are called."""
+"""Builds a graph from a file's tensors: the node that computes each, the constants, and their names."""
 
 from collections.abc import Hashable, Sequence
 

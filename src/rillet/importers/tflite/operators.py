@@ -1,4 +1,4 @@
-"""What each TFLite operator becomes in a graph: one function an operator, and the table of them."""
+"""Import of TFLite operators: one function per operator, and the table of them."""
 
 from collections.abc import Callable
 from typing import Any
@@ -444,11 +444,11 @@ NOTES: dict[str, tuple[str, str]] = {
     "DEPTHWISE_CONV_2D": ("conv in groups", "any depth multiplier"),
     "DEQUANTIZE": ("requantize", "to float32"),
     "EXPAND_DIMS": ("nothing", "the bytes stay as they are"),
-    "FULLY_CONNECTED": ("conv over the whole map", "of a vector or a flattened map"),
+    "FULLY_CONNECTED": ("conv over the full tensor", "of a vector or a flattened map"),
     "HARD_SWISH": ("activate", ""),
     "LOGISTIC": ("activate", ""),
     "MAX_POOL_2D": ("pool", ""),
-    "MEAN": ("pool over the whole map", "over height and width"),
+    "MEAN": ("global pool", "over height and width"),
     "MUL": ("multiply", "as ADD (squeeze-and-excite)"),
     "PACK": ("nothing", "of the numbers of a shape"),
     "PAD": ("pad", "height and width"),

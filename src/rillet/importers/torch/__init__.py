@@ -1,4 +1,4 @@
-"""PyTorch modules to graphs, through torch.export: real numbers, one image, batch norms as they stand in eval mode."""
+"""PyTorch modules to graphs, through torch.export: float32, one image, batch norms as they stand in eval mode."""
 
 import contextlib
 import io

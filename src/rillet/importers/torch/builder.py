@@ -1,4 +1,4 @@
-"""Reads aten calls and adds drafts: what a tensor is in terms of the graph, and what an argument may be."""
+"""Builds drafts from aten calls: the graph's view of each tensor, and checks of arguments."""
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -193,7 +193,7 @@ class Builder:
         return float(value) if isinstance(value, int | float) else None
 
     def pair(self, call: Call, left: Value | Known, right: Value | Known) -> tuple[Value, Value, Dims]:
-        """Two operands and the layout of their result; a constant is brought to one pixel or to the whole map."""
+        """Two operands and the layout of their result; a constant is brought to one pixel or to the full tensor."""
         one = self._operand(call, left, right) if isinstance(left, Known) else left
         other = self._operand(call, right, left) if isinstance(right, Known) else right
         dims = broadcast(one.dims, other.dims)

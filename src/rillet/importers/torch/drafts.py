@@ -1,4 +1,4 @@
-"""Drafts of nodes, and how they become a graph: what is needed, what constants they take, what they are called."""
+"""Drafts of nodes, and their conversion to a graph: dead nodes removed, constants and names assigned."""
 
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, field, replace

@@ -1,4 +1,4 @@
-"""Layouts: which axes of a graph's map lie in which dimension of a tensor, so that reshapes need move nothing."""
+"""Layouts: the tensor dimension of each axis of a feature map, so that reshapes move no data."""
 
 import math
 from collections.abc import Mapping, Sequence

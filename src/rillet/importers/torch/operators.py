@@ -1,4 +1,4 @@
-"""What each aten operator becomes in a graph: one function an operator, and the table of them."""
+"""Import of aten operators: one function per operator, and the table of them."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -417,9 +417,9 @@ NOTES: dict[str, tuple[str, str]] = {
     "hardsigmoid": ("activate", "also as relu6(x + 3) / 6"),
     "hardswish": ("activate", "also as x * relu6(x + 3) / 6 or x * hardsigmoid(x)"),
     "hardtanh": ("activate", "as clamp"),
-    "linear": ("conv over the whole map", "of a vector or a flattened map"),
+    "linear": ("conv over the full tensor", "of a vector or a flattened map"),
     "max_pool2d": ("pool", "any padding and `ceil_mode`, no dilation; takes pads of minus infinity before it"),
-    "mean": ("pool over the whole map", "over height and width"),
+    "mean": ("global pool", "over height and width"),
     "mul": ("multiply", "with a value (squeeze-and-excite), a constant or a number"),
     "multiply": ("multiply", "as mul"),
     "narrow": ("slice", "of channels"),

@@ -1,4 +1,4 @@
-"""Arithmetic with numbers, and the functions that people spell with it: hard-swish, hard-sigmoid, SiLU, clamps."""
+"""Arithmetic with scalars, and the activations that modules compose of it: hard-swish, hard-sigmoid, SiLU, clamps."""
 
 import math
 

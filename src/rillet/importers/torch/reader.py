@@ -1,4 +1,4 @@
-"""Goes through the calls of a traced module: what each result is, and what a change in place makes of others."""
+"""Reads the calls of a traced module in order: each result, and the effect of in-place operations on others."""
 
 import operator
 from collections.abc import Hashable, Iterator

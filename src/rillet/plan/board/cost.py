@@ -3,8 +3,9 @@
 What surrounds a kernel is compiled C: its parts are counts of gcc 12 -O3 for the Cortex-M4, and differ by compiler.
 """
 
+from rillet.ir.facts import has_weights
 from rillet.ir.graph import Graph, Node
-from rillet.ir.ops import Conv, op_macs
+from rillet.ir.ops import op_macs
 from rillet.plan.board.kernels import ABREAST, abreast, dense_words, gathers_windows
 from rillet.plan.rows.kernels import Choice
 from rillet.plan.rows.plan import Kernel
@@ -34,7 +35,7 @@ def instructions(graph: Graph, node: Node, choice: Choice, tile: Tile) -> float:
     spent = firings * float(_FIRING)
     match choice.kernel:
         case Kernel.CORE_DENSE:
-            assert isinstance(op, Conv)
+            assert has_weights(op)
             words, together = dense_words(graph, node), abreast(node, pixels)
             calls = shape.height * -(-shape.width // together)
             gather = words * _GATHER_WORD * together + 20
@@ -43,7 +44,7 @@ def instructions(graph: Graph, node: Node, choice: Choice, tile: Tile) -> float:
             pair = _DENSE_PAIR[together] + words * _DENSE_WORD[together]
             return spent + calls * (_CALL + gather + -(-shape.channels // 2) * pair)
         case Kernel.CORE_DEPTHWISE:
-            assert isinstance(op, Conv)
+            assert has_weights(op)
             group = op.window.taps * _TAP + _TAPS_GROUP
             return spent + shape.pixels * (_CALL + op.window.taps * _POINTER + shape.channels // 4 * group)
         case Kernel.CORE_PLANES:

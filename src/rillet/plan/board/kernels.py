@@ -8,6 +8,7 @@ import numpy as np
 from rillet.arithmetic import fixed_point as fp
 from rillet.arithmetic.convolution import multipliers, stored_weights, sum_range
 from rillet.arithmetic.words import Flags, WordRounding, word_rounding
+from rillet.ir.facts import has_weights
 from rillet.ir.graph import Graph, Node
 from rillet.ir.ops import Conv, Rounding
 from rillet.ir.types import DType
@@ -43,7 +44,7 @@ def choose_core(graph: Graph, node: Node, tile_pixels: int, planes: frozenset[st
     """
     made = choose(graph, node, tile_pixels)
     op = node.op
-    if not isinstance(op, Conv) or not takes_bytes(graph, node, op):
+    if not has_weights(op) or not takes_bytes(graph, node, op):
         return made
     source = graph.input_shapes(node)[0]
     if op.depthwise(source) and op.out_channels == source.channels:
@@ -65,14 +66,14 @@ def takes_bytes(graph: Graph, node: Node, op: Conv) -> bool:
 def gathers_windows(graph: Graph, node: Node) -> bool:
     """True where a dense stage gathers the rows of a window: it is no pixel of whole words."""
     op = node.op
-    assert isinstance(op, Conv)
+    assert has_weights(op)
     return not op.window.pointwise or graph.input_shapes(node)[0].channels % WORD > 0
 
 
 def dense_words(graph: Graph, node: Node) -> int:
     """Words of weights of one output channel."""
     op = node.op
-    assert isinstance(op, Conv)
+    assert has_weights(op)
     high, wide = op.window.kernel
     whole, rest = divmod(wide * graph.input_shapes(node)[0].channels, WORD)
     return high * whole + -(-high * rest // WORD)
@@ -88,7 +89,7 @@ def dense_scratch(graph: Graph, node: Node, tile_pixels: int) -> int:
     what whole words leave of the rows.
     """
     op, channels, together = node.op, graph.input_shapes(node)[0].channels, abreast(node, tile_pixels)
-    assert isinstance(op, Conv)
+    assert has_weights(op)
     copied = 0
     if gathers_windows(graph, node) and (together > 1 or channels % WORD):
         run = op.window.kernel[1] * channels
@@ -100,7 +101,7 @@ def dense_scratch(graph: Graph, node: Node, tile_pixels: int) -> int:
 def finish(graph: Graph, node: Node) -> Finish:
     """How the sums of a convolution of bytes become stored values, as int8: uint8 values are kept less 128."""
     op, (source,) = node.op, graph.input_types(node)
-    assert isinstance(op, Conv) and source.quant is not None and node.type.quant is not None
+    assert has_weights(op) and source.quant is not None and node.type.quant is not None
     less = 128 if node.type.dtype is DType.U8 else 0
     clamp = fp.activation_clamp(op.activation, node.type.quant, node.type.dtype)
     clamp = fp.Clamp(clamp.low - less, clamp.high - less)
@@ -129,7 +130,7 @@ def planes_of(graph: Graph) -> dict[str, Planes]:
     out: dict[str, Planes] = {}
     for value in graph.nodes:
         readers = graph.consumers[value.name]
-        if not isinstance(value.op, Conv) or value.name in graph.outputs or not readers:
+        if not has_weights(value.op) or value.name in graph.outputs or not readers:
             continue
         if choose_core(graph, value, ABREAST, frozenset()).kernel is not Kernel.CORE_DENSE:
             continue
@@ -140,7 +141,7 @@ def planes_of(graph: Graph) -> dict[str, Planes]:
 
 def _reads_planes(graph: Graph, node: Node) -> bool:
     op = node.op
-    if not isinstance(op, Conv) or not takes_bytes(graph, node, op):
+    if not has_weights(op) or not takes_bytes(graph, node, op):
         return False
     source, window = graph.input_shapes(node)[0], op.window
     if not op.depthwise(source) or op.out_channels != source.channels:
@@ -153,7 +154,7 @@ def _reads_planes(graph: Graph, node: Node) -> bool:
 def _pitch(value: Node, reader: Node) -> int:
     """Bytes of a channel's row: one before it, and all that the reader's pairs of pixels look at."""
     op = reader.op
-    assert isinstance(op, Conv)
+    assert has_weights(op)
     pairs, lead = -(-reader.shape.width // 2), 1 - op.window.padding[2]
     looked_at = lead + (2 * pairs + 2 if op.window.stride[1] == 1 else 4 * pairs + 1)
     return max(1 + value.shape.width, looked_at)

@@ -64,7 +64,7 @@ class CorePlanner(RowPlanner):
     def finish(self, plan: RowPlan) -> RowPlan:
         """Adds the core; its kernels know int8 alone."""
         unsigned = frozenset(node.name for node in self.nodes if node.type.dtype is DType.U8)
-        return replace(plan, core=self.core, flipped=unsigned)
+        return replace(plan, core=self.core, sign_flipped=unsigned)
 
 
 class CoreRowsPlanner(CorePlanner):

@@ -27,7 +27,7 @@ NEAR_BYTES_PER_NS = 60.0
 FAR_BYTES_PER_NS = 40.0
 """What a core reads from its own second-level cache, and from beyond."""
 TILE_NS = 40.0
-"""What a firing costs by itself."""
+"""Overhead of a firing."""
 WAIT_NS = 200.0
 """What it costs more where threads share it: a hand-over (`bench/handover.py`), and shares that are not quite even."""
 LEAST_SHARED_NS = 300.0
@@ -85,7 +85,7 @@ def plan_host(
 
 
 def estimated_ns(graph: Graph, host: Host) -> float:
-    """About what one image takes one thread of `host`, each layer for itself in the largest tiles.
+    """Estimated nanoseconds of one image on one thread of `host`, layer by layer in the largest tiles.
 
     That is within some percent of what a plan's cuts are estimated to take, at a fiftieth of the time of finding them.
     Raises Unsupported where the graph or a node cannot be planned so.
@@ -96,7 +96,7 @@ def estimated_ns(graph: Graph, host: Host) -> float:
 
 
 class HostPlanner(RowPlanner):
-    """Cuts into segments of whole rows, and what they take on a host."""
+    """Cuts into segments of whole rows, and their memory and estimated time on a host."""
 
     tiles = tuple(Tile(rows=n) for n in ROWS)
     alignment = HOST_ALIGNMENT
@@ -119,7 +119,7 @@ class HostPlanner(RowPlanner):
         return choose_on(self.graph, node, tile.of(node.shape), self.host.kernels, self.threads if shared else 1)
 
     def _firing_ns(self, node: Node, tile: Tile) -> float:
-        """About what one thread takes for a tile."""
+        """Estimated nanoseconds of one thread for a tile."""
         rate = MACS_PER_NS[self.host.kernels][0 if node.type.quant is None else 1]
         moved = sum(value.bytes for value in self.graph.input_types(node)) + node.type.bytes
         total = op_macs(node.op, self.graph.input_shapes(node)) / rate + moved / VALUE_BYTES_PER_NS
@@ -204,12 +204,12 @@ class HostPlanner(RowPlanner):
         return evenness(channel_units(node, choice, self.host.kernels), self.threads)
 
     def finish(self, plan: RowPlan) -> RowPlan:
-        """Adds the host, and which values it keeps flipped."""
+        """Adds the host, and which values it stores with the sign bit flipped."""
         if self.host.kernels not in VECTORS:
             return replace(plan, host=self.host, threads=self.threads)
         other = DType.I8 if VECTORS[self.host.kernels].byte is DType.U8 else DType.U8
-        flipped = frozenset(node.name for node in self.nodes if node.type.dtype is other)
-        return replace(plan, host=self.host, flipped=flipped, threads=self.threads)
+        sign_flipped = frozenset(node.name for node in self.nodes if node.type.dtype is other)
+        return replace(plan, host=self.host, sign_flipped=sign_flipped, threads=self.threads)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,9 @@ import numpy as np
 
 from rillet.arithmetic.affine import FLOAT_MOST, FLOAT_SHIFT
 from rillet.arithmetic.convolution import multipliers, stored_weights
+from rillet.ir.facts import has_weights
 from rillet.ir.graph import Graph, Node
-from rillet.ir.ops import Conv, Rounding, Window
+from rillet.ir.ops import Rounding, Window
 from rillet.ir.types import DType
 from rillet.plan.host.threads import LEAST_EVEN, evenness, pixel_split, share_rows, shares
 from rillet.plan.rows.kernels import Choice, choose
@@ -86,13 +87,13 @@ def _weighs(graph: Graph, node: Node) -> int:
 
 def _choose(graph: Graph, node: Node, tile_pixels: int, kernels: str, split: Split, threads: int) -> Choice:
     op = node.op
-    if kernels == "avx512" and isinstance(op, Conv) and graph.input_types(node)[0].dtype is DType.BINARY:
+    if kernels == "avx512" and has_weights(op) and graph.input_types(node)[0].dtype is DType.BINARY:
         choice, results = choose(graph, node, tile_pixels), -(-op.out_channels // 8) * 8 * 4
         scratch = XNOR_PIXELS * (choice.scratch_bytes + results)
         return replace(choice, packing=Packing.BLOCKS, scratch_bytes=scratch)
     if (
         kernels not in VECTORS
-        or not isinstance(op, Conv)
+        or not has_weights(op)
         or any(value.dtype in (DType.BINARY, DType.I32) for value in (node.type, *graph.input_types(node)))
         or not (weight_parts(graph, node) and _fits_floats(graph, node))
     ):
@@ -131,14 +132,14 @@ def _portable(graph: Graph, node: Node, tile_pixels: int, split: Split) -> Choic
 def in_line(node: Node, parts: int) -> bool:
     """True where a dense tile reads pixel after pixel where they lie; elsewhere it reads a band of padded rows."""
     op = node.op
-    assert isinstance(op, Conv)
+    assert has_weights(op)
     return op.window.pointwise and parts == 1
 
 
 def band_values(graph: Graph, node: Node, rows: int) -> int:
     """Values of the padded rows under the windows of so many rows of the result."""
     op, source = node.op, graph.input_shapes(node)[0]
-    assert isinstance(op, Conv)
+    assert has_weights(op)
     high = (rows - 1) * op.window.stride[0] + op.window.extent[0]
     return high * (source.width + sum(op.window.padding[2:])) * source.channels
 
@@ -146,7 +147,7 @@ def band_values(graph: Graph, node: Node, rows: int) -> int:
 def window_runs(graph: Graph, node: Node) -> tuple[int, int, int]:
     """How a window lies in padded rows: (rows, runs of each row, values of a run); a row is one run unless dilated."""
     op, channels = node.op, graph.input_shapes(node)[0].channels
-    assert isinstance(op, Conv)
+    assert has_weights(op)
     high, wide = op.window.kernel
     return (high, 1, wide * channels) if op.window.dilation[1] == 1 else (high, wide, channels)
 
@@ -212,7 +213,7 @@ def _depthwise(window: Window, real: bool, vectors: Vectors, node: Node) -> Tili
 def weight_parts(graph: Graph, node: Node) -> int:
     """Signed bytes that add up to a weight without its zero point, as dot products of bytes want them; 0: none do."""
     op = node.op
-    assert isinstance(op, Conv)
+    assert has_weights(op)
     if op.weights is not DType.U8:
         return int(op.weights in (DType.F32, DType.I8, DType.TERNARY, DType.BINARY))
     if not graph.params:
@@ -253,7 +254,7 @@ def _sixteens(count: int) -> int:
 def list_lengths(graph: Graph, node: Node) -> tuple[int, int] | None:
     """Places in all lists of a ternary layer, in whole fours, and in the longest; None where it has none."""
     op = node.op
-    assert isinstance(op, Conv)
+    assert has_weights(op)
     if op.weights is not DType.TERNARY or op.groups != 1 or node.type.quant is None or not graph.params:
         return None
     rows = graph.param(node, "weight").astype(np.int8).reshape(op.out_channels, -1)
@@ -264,7 +265,7 @@ def list_lengths(graph: Graph, node: Node) -> tuple[int, int] | None:
 def lists_ns(graph: Graph, node: Node, pixels: int) -> float | None:
     """Estimated nanoseconds of a firing of so many pixels by lists; None where they do not fit."""
     found, op = list_lengths(graph, node), node.op
-    assert isinstance(op, Conv)
+    assert has_weights(op)
     depth = op.window.taps * graph.input_shapes(node)[0].channels
     if found is None or found[1] > LISTS_MOST or depth > LISTS_DEPTH:
         return None
@@ -276,7 +277,7 @@ def lists_ns(graph: Graph, node: Node, pixels: int) -> float | None:
 def lists_pay(graph: Graph, node: Node, pixels: int, threads: int = 1) -> bool:
     """True where lists, which one thread makes alone, are estimated to be clearly faster than register tiles."""
     op, estimate = node.op, lists_ns(graph, node, pixels)
-    assert isinstance(op, Conv)
+    assert has_weights(op)
     if estimate is None:
         return False
     depth = op.window.taps * graph.input_shapes(node)[0].channels
@@ -288,7 +289,7 @@ def _fits_floats(graph: Graph, node: Node) -> bool:
     than 2**31 as a float32 (register tiles have no other way to shift).
     """
     op, source = node.op, graph.by_name[node.inputs[0]].type.quant
-    assert isinstance(op, Conv)
+    assert has_weights(op)
     if op.rounding is not Rounding.SHIFT or source is None or node.type.quant is None or not graph.params:
         return True
     shifts = multipliers(graph, node, op, source, node.type.quant)[1]

@@ -1,12 +1,12 @@
 """Bottleneck buffering: line-buffer the block's input; recompute expanded columns on demand.
 
-An inverted-residual block expands a narrow map by a pointwise layer, and a depthwise layer reads windows of the wide
-map. Held wide, the map is made once, in raster order, and the line buffer keeps rows of it. Held narrow, the line
-buffer keeps rows of the narrow map. For each row of the result, those rows that its windows see are expanded again,
-column by column from the left, and in a column from the top; so just the columns under one window are held wide. A 3x3
-window of stride 1 expands each pixel three times, but those of the first and the last row twice. A place is left for
-each row of the padding, so that all columns take equally long, but nothing is computed there; columns of the padding,
-and those under no window, have no places.
+An inverted-residual block expands a bottleneck map by a pointwise layer, and a depthwise layer reads windows of the
+expanded map. Line-buffering the expanded map computes it once, in raster order, and the line buffer keeps rows of it.
+Under bottleneck buffering the line buffer keeps rows of the bottleneck map. For each output row, the rows under its
+windows are expanded again, column by column from the left, top to bottom within a column; so only the columns under one
+window are buffered expanded. A 3x3 window of stride 1 expands each pixel three times, those of the first and the last
+row twice. A place is left for each row of the padding, so that all columns take equally long, but nothing is
+computed there; columns of the padding, and those under no window, have no places.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from rillet.errors import TargetError
+from rillet.ir.facts import has_weights, is_pointwise_function
 from rillet.ir.graph import Graph, Node
-from rillet.ir.ops import Activate, Conv, Requantize
 from rillet.ir.types import Shape
 
 Places = npt.NDArray[np.int64]
@@ -43,25 +43,25 @@ class NarrowBlock:
 def narrow_blocks(graph: Graph) -> tuple[NarrowBlock, ...]:
     """All blocks of a folded graph that can use bottleneck buffering.
 
-    None where the wide map is an output or has other readers, where the windows see one row alone or take in the whole
-    map as it comes, and where strides leave out so much that nothing is expanded twice.
+    None where the expanded map is an output or has other readers, where the windows see one row alone or cover the
+    full tensor, and where strides leave out so much that nothing is expanded twice.
     """
     return tuple(_blocks(graph))
 
 
 def _blocks(graph: Graph) -> Iterator[NarrowBlock]:
     for node in graph.nodes:
-        if not isinstance(node.op, Conv) or not node.op.window.pointwise:
+        if not has_weights(node.op) or not node.op.window.pointwise:
             continue
         wide, at = [node.name], node
         while at.name not in graph.outputs and len(graph.consumers[at.name]) == 1:
             (reader,) = graph.consumers[at.name]
-            if isinstance(reader.op, Activate | Requantize):
+            if is_pointwise_function(reader.op):
                 wide.append(reader.name)
                 at = reader
                 continue
             op = reader.op
-            if isinstance(op, Conv) and op.depthwise(at.shape) and op.window.kernel[0] > 1:
+            if has_weights(op) and op.depthwise(at.shape) and op.window.kernel[0] > 1:
                 again = Columns.of(reader, at.shape).made > at.shape.pixels
                 if again and not op.window.covers(at.shape):
                     yield NarrowBlock(node.inputs[0], tuple(wide), reader.name, node.block)
@@ -96,7 +96,7 @@ def span_along(out: int, length: int, kernel: int, stride: int, before: int, gap
 
 @dataclass(frozen=True)
 class Columns:
-    """The order in which a wide map is made for one reader, a column after the other for each row of the result."""
+    """The order in which an expanded map is computed for one reader: column by column, for each output row."""
 
     rows: Places
     """For each row of the result, the rows of the map under its taps; those of the padding too."""
@@ -105,12 +105,12 @@ class Columns:
     used: Places
     """The columns that some window sees."""
     map: Shape
-    """The wide map."""
+    """The expanded map."""
 
     @classmethod
     def of(cls, reader: Node, source: Shape) -> "Columns":
         """For a convolution and the map that it reads."""
-        assert isinstance(reader.op, Conv)
+        assert has_weights(reader.op)
         window, out = reader.op.window, reader.shape
         (high, wide), (down, right), (top, _, left, _) = window.kernel, window.stride, window.padding
         first, last = span_along(out.width, source.width, wide, right, left, window.dilation[1])

@@ -1,10 +1,10 @@
 """Which blocks use bottleneck buffering: chosen by measured plans, within a budget of multipliers or of memory.
 
-What a block takes in multipliers is exact, as layers meet nowhere but in the interval. What it saves is not: its rings
-depend on when its neighbours fire. So up to `MOST_MEASURED` choices are all planned and measured, and the answer is
-exact. Where there are more, each block is taken to save what its own rings do between the plan with all sides wide and
-that with all narrow; of the choices that no other beats by that, the likeliest are planned. What is chosen is measured
-always, and never worse than all wide.
+A block's cost in multipliers is exact, as layers are coupled only by the interval. Its saving is not: FIFO depths
+depend on when the neighbours fire. So up to `MOST_MEASURED` subsets of blocks are all scheduled, and the answer is
+exact. Where there are more, a block's saving is estimated as the difference of its own FIFOs between the plan without
+bottleneck buffering and the plan with it in every block; of the Pareto-optimal subsets by that estimate, the most
+promising are scheduled. The chosen subset is always scheduled, and never worse than none.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -25,7 +25,7 @@ MARGIN = 0.01
 
 @dataclass(frozen=True)
 class Sides:
-    """The ways to plan one network: `make` gives the planner of a choice of blocks."""
+    """The ways to plan one network: `make` gives the planner for a subset of blocks."""
 
     make: Callable[[Sequence[str]], Planner]
     wide: Planner
@@ -38,7 +38,7 @@ class Sides:
 
     @property
     def least_bits(self) -> int:
-        """Bits below which no choice has a plan."""
+        """Bits of memory below which no subset has a plan."""
         both = zip(self.wide.least_rings, self.every.least_rings, strict=True)
         return self.wide.resident_bits + sum(min(pair) for pair in both)
 
@@ -103,7 +103,7 @@ class Sides:
 
 @dataclass(frozen=True, slots=True)
 class _Way:
-    """A choice of blocks, with what it takes and what it is thought to save beside all sides wide."""
+    """A subset of blocks, its cost, and its estimated saving over no bottleneck buffering."""
 
     multipliers: int
     saved_bits: int
@@ -111,7 +111,7 @@ class _Way:
 
 
 def _ways(wide: PixelPlan, every: PixelPlan) -> tuple[list[_Way], bool]:
-    """The choices worth a look, fewest multipliers first, and whether these are all."""
+    """The subsets worth scheduling, fewest multipliers first, and whether these are all."""
     blocks = every.narrow
     used = {name: (_stages(wide)[name], _stages(every)[name]) for name in _stages(wide)}
     costs = [
@@ -142,7 +142,7 @@ def _stages(plan: PixelPlan) -> Mapping[str, int]:
 
 
 def _ring_bits(plan: PixelPlan, block: NarrowBlock) -> int:
-    """Bits of the rings of a block's narrow and wide values."""
+    """Bits of the FIFOs of a block's bottleneck and expanded values."""
     return sum(b.values * b.bits for b in plan.buffers if b.value == block.source or b.value in block.wide)
 
 

@@ -12,7 +12,7 @@ from rillet.targets.chips import StreamChip
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A promise beside what the chip has."""
+    """A vendor's throughput claim, beside the chip's resources."""
 
     chip: str
     network: str
@@ -29,7 +29,7 @@ class Claim:
 
     clock_hz: float
     unbound_cycles: int
-    """The least interval of a plan with these multipliers, were there room for all weights."""
+    """The least interval of a plan with these multipliers, weight storage unbounded."""
     planned_cycles: int | None
     """The least interval of a plan on the chip as it is; None where there is none."""
     refused: str
@@ -37,12 +37,12 @@ class Claim:
 
     @property
     def holds(self) -> bool:
-        """True where a plan keeps the promise."""
+        """True where a plan reaches the claimed rate."""
         return self.planned_cycles is not None and self.clock_hz / self.planned_cycles >= self.claimed_images_per_s
 
     @property
     def weights_missing(self) -> int:
-        """Weights that have no place on the chip."""
+        """Weights beyond the chip's weight storage."""
         return 0 if self.weights_held is None else max(0, self.weights - self.weights_held)
 
     @property
@@ -57,9 +57,10 @@ class Claim:
 
 
 def check_claim(graph: Graph, chip: StreamChip, images_per_s: float | None = None, *, ceil: bool = False) -> Claim:
-    """The chip's promise (or another rate) checked against a network, with 8-bit weights and the chip's own clock.
+    """The chip's claimed throughput (or another rate) checked against a network, with 8-bit weights and the chip's own
+    clock.
 
-    `ceil` allows foldings that do not divide. Raises TargetError where the chip promises nothing, and where it has
+    `ceil` allows foldings that do not divide. Raises TargetError where the chip has no claim, and where it has
     too few multipliers for any interval; Unsupported for a network that does not stream.
     """
     rate = images_per_s if images_per_s is not None else chip.claimed_images_per_s

@@ -16,7 +16,7 @@ _NEVER = np.iinfo(np.int64).max
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """One device of a row."""
+    """One device of those in series."""
 
     nodes: tuple[str, ...]
     multipliers: int
@@ -30,9 +30,9 @@ class Device:
 
 
 def cut_over_devices(plan: PixelPlan, devices: int, memory_bits: int | None = None) -> tuple[Device, ...]:
-    """The pipeline in `devices` parts: the fewest multipliers on the fullest, and then the narrowest widest link.
+    """Partitions the pipeline: minimises the most multipliers on a device, then the widest link between two.
 
-    Exact, by dynamic programming over all places to cut, once for each of the two. No part takes more than
+    Exact, by dynamic programming over all cut points, once for each of the two costs. No part takes more than
     `memory_bits`; a value read on several devices has a ring on each. Raises TargetError for more devices than layers,
     and where no cut fits the memory.
     """
@@ -64,7 +64,7 @@ def check_devices(devices: int, layers: int, name: str) -> None:
 
 
 def _cut(costs: Numbers, parts: int) -> tuple[int, list[int]]:
-    """Cuts into so many parts with the least greatest cost, costs[start, stop] being that of a part."""
+    """Cut points that minimise the greatest cost of a part, costs[start, stop] being that of one."""
     count = len(costs) - 1
     best = np.full(count + 1, _NEVER)
     best[0] = 0
@@ -80,7 +80,7 @@ def _cut(costs: Numbers, parts: int) -> tuple[int, list[int]]:
 
 
 def _links(plan: PixelPlan) -> Numbers:
-    """Bits an image that pass each place between two stages: values made before it and read behind it."""
+    """Bits per image that cross each cut point: values produced before it and read after it."""
     place = {stage.node: i for i, stage in enumerate(plan.stages)}
     across = np.zeros(len(plan.stages) + 1, np.int64)
     for buffer in plan.buffers:

@@ -1,14 +1,14 @@
 """Dataflow-pipeline plans: one stage a layer, all weights on chip, activations streamed pixel by pixel.
 
-A stage a node. Each layer gets its folding (`folding.py`), each value its buffer (`fifos.py`), both with exact numbers:
-a simulation must measure the same interval and fill no buffer further. A multiplier is one that takes a product of a
-convolution or dense layer each cycle; those of a squeeze-and-excite with its gate are counted beside, as elementwise
-multipliers. Rescaling, activations and the adds of pools take none here.
+One stage per node. Each layer gets its folding (`folding.py`), each tensor its FIFO (`fifos.py`), both exact: a
+simulation must measure the same interval and fill no FIFO further. Multipliers are counted for the products of
+convolutions and dense layers, one a cycle each; those that apply a squeeze-and-excite's gate are counted separately, as
+elementwise multipliers. Requantisation, activations and the adders of pools count none.
 
-A squeeze-and-excite is a barrier: the gate of an image is known when all its pixels have been seen. Its map then waits
-whole (a hold), or is computed a second time from a narrower map that waits in its stead. The second pass needs the
-multipliers of the layers in between again, so the plan, which wants the fewest, always holds, and says what the
-other way would take (`Barrier`).
+A squeeze-and-excite is a barrier: its gate is known once all pixels of the image have arrived. Its input tensor is
+buffered in full until then, or recomputed from a narrower tensor that is buffered instead. Recomputing needs the
+multipliers of the layers in between a second time, so the plan, which minimises multipliers, always buffers, and
+reports what the alternative would take (`Barrier`).
 """
 
 from collections.abc import Sequence
@@ -40,7 +40,7 @@ def plan_pixels(
     """The pipeline with the fewest multipliers at `interval` cycles an image, or the least interval within budgets.
 
     Of foldings with equally few multipliers, those win whose rings hold the fewest values (ties.py). Budgets are
-    `multipliers` and `memory_bits`; those that are not said are the chip's, and with an interval they are checked.
+    `multipliers` and `memory_bits`; those that are not given are the chip's, and with an interval they are checked.
     Multipliers count products of two values too. `ceil` allows foldings that do not divide (folding.py). `narrow` names
     blocks with bottleneck buffering, or is `all`, or `auto`: with a budget of memory those that take the
     fewest multipliers, without one those that save the most of it within the multipliers (choices.py).
@@ -96,9 +96,10 @@ def plan_several(
     ceil: bool = False,
     narrow: Sequence[str] = (),
 ) -> tuple[PixelPlan, tuple[Device, ...]]:
-    """A pipeline cut over so many devices: at `interval`, or at the least interval that their budgets allow.
+    """A pipeline partitioned over `several` devices in series: at `interval`, or at the least interval that their
+    budgets allow.
 
-    Budgets are of each device: `multipliers` and `memory_bits`, the chip's where they are not said. The least interval
+    Budgets are of each device: `multipliers` and `memory_bits`, the chip's by default. The least interval
     is exact: whether multipliers suffice is found greedily, which no other order of filling beats, and holds for all
     slower intervals too; of those, each is tried with the memory. Raises TargetError where no interval does.
     """

@@ -1,19 +1,18 @@
 """The schedule of a pipeline, pixel by pixel, by a max-plus recurrence; and the depth that each FIFO needs for it.
 
-A stage fires when the pixels that it needs are there and its previous firing is done, and is busy for `cycles`:
+A stage fires when the pixels that it reads have arrived and its previous firing is done, and is busy for `cycles`:
 done[n] = max(ready[n], done[n - 1]) + cycles, which is cycles * (n + 1) + the running maximum of ready[n] - cycles * n.
-It lets go of a pixel when the last firing that may need it is done; what it lets go of leaves before what arrives at
-the same cycle comes in. A buffer is a ring, so it holds everything from the oldest pixel that a reader still needs.
+A pixel is freed when the last firing that may read it is done; within a cycle, freeing precedes arrival. A FIFO is a
+ring buffer, so it keeps everything from the oldest pixel that a reader still needs.
 
-The recurrence has no room for a full buffer: it runs with endless ones, and a buffer is then made as deep as it ever
-was full. The machine with these depths keeps the very same schedule: were some write the first to find no room, all
-before it happened as here, and here that write left the buffer within its depth. So nothing ever waits for room,
-and as a network has no cycles, nothing waits for ever.
+The recurrence assumes unbounded FIFOs; each FIFO's depth is then its peak occupancy. A machine with these depths keeps
+the same schedule: suppose some write were the first to find its FIFO full; everything before it happened as in the
+recurrence, where that write stayed within the depth. So back pressure never occurs, and as a network is acyclic, no
+deadlock is possible.
 
-Frames follow each other at the interval, and the schedule becomes periodic. Measured from the beginning of its own
-frame, nothing happens earlier in a later frame, as its stages have more behind them. So if what a stage reads is
-periodic from frame f, the stage is so from f + 1: work left over from frame f is all there can be, each older frame's
-being less.
+Frames arrive at the interval, and the schedule becomes periodic. Relative to the start of its frame, no event is
+earlier in a later frame, as its stages have more work queued. So if the inputs of a stage are periodic from frame f,
+the stage is periodic from f + 1: only work left over from frame f delays it, that of older frames being less.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,8 +21,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from rillet.ir.facts import has_window, is_constant, is_input
 from rillet.ir.graph import Graph, Node
-from rillet.ir.ops import Constant, Conv, Input, Pool, Resize, Window, op_window
+from rillet.ir.ops import Window, op_places, op_window
 from rillet.ir.types import Shape
 from rillet.plan.pipeline.bottleneck import NarrowBlock, columns_of, span_along
 from rillet.plan.pipeline.folding import Folding
@@ -32,32 +32,32 @@ Cycles = npt.NDArray[np.int64]
 
 
 def accumulates(graph: Graph, node: Node) -> bool:
-    """True where a node takes in each pixel as it comes and keeps sums alone: a window over the whole map."""
-    if not isinstance(node.op, Pool | Conv) or node.op.window.dilation != (1, 1):
+    """True where a node takes in each pixel as it comes and keeps only sums: a global pool, say."""
+    if not has_window(node.op) or node.op.window.dilation != (1, 1):
         return False
     shape = graph.input_shapes(node)[0]
     return shape.pixels > 1 and node.op.window.covers(shape)
 
 
 def streamed(graph: Graph, node: Node) -> tuple[str, ...]:
-    """The values that come to a node in pixels: its inputs without the constants, each once."""
-    return tuple(n for n in dict.fromkeys(node.inputs) if not isinstance(graph.by_name[n].op, Constant))
+    """The inputs of a node that are streamed: constants left out, each value once."""
+    return tuple(n for n in dict.fromkeys(node.inputs) if not is_constant(graph.by_name[n].op))
 
 
 @dataclass(frozen=True)
 class Reading:
-    """For each firing of a reader in one frame, what it asks of a value."""
+    """What each firing of a reader needs of a value in one frame."""
 
     needs: Cycles
-    """Pixels that must have arrived; at least the first, which tells that the frame has begun."""
+    """Pixels that must have arrived; at least one, which marks the start of the frame."""
     keeps: Cycles
-    """Pixels let go of once the firing is done: all before the first that a later firing needs."""
+    """Pixels freed once the firing is done: all before the first that a later firing needs."""
     last: Cycles
-    """For each pixel, the firing that lets go of it."""
+    """For each pixel, the firing that frees it."""
 
     @property
     def span(self) -> int:
-        """Pixels that a buffer holds at least, however fast everything is."""
+        """Minimum FIFO depth in pixels, were every stage infinitely fast."""
         oldest = np.concatenate([[0], self.keeps[:-1]])
         return int((self.needs - oldest).max())
 
@@ -113,8 +113,9 @@ def _seen(node: Node, source: Shape) -> tuple[Cycles, Cycles]:
     out = node.shape
     if source.pixels == 1:
         return np.zeros(out.pixels, np.int64), np.zeros(out.pixels, np.int64)
-    if isinstance(node.op, Resize):
-        rows, columns = np.array(node.op.rows, np.int64), np.array(node.op.columns, np.int64)
+    copied = op_places(node.op)
+    if copied is not None:
+        rows, columns = np.array(copied.rows, np.int64), np.array(copied.columns, np.int64)
         place = (rows[:, None] * source.width + columns).reshape(-1)
         return place, place
     window = op_window(node.op) or Window()
@@ -129,7 +130,7 @@ def _seen(node: Node, source: Shape) -> tuple[Cycles, Cycles]:
 
 @dataclass(frozen=True)
 class Times:
-    """Cycles at which something happens in every frame: a row a frame, and the last row again and again."""
+    """Event times by frame, in cycles: one row a frame; the last row repeats at the interval."""
 
     rows: Cycles
     interval: int
@@ -150,20 +151,20 @@ class Schedule:
     arrives: Mapping[str, Times]
     done: Mapping[str, Times]
     frames: int
-    """Frames until all is periodic."""
+    """Frames until the schedule is periodic."""
 
 
 def schedule(flow: Flow, foldings: Mapping[str, Folding], interval: int) -> Schedule:
-    """When everything happens, images following each other every `interval` cycles.
+    """The schedule of all stages for images that arrive every `interval` cycles.
 
     Pixel i of n of an image is there at the end of the cycle ceil((i + 1) * interval / n) after the image before it.
     """
     arrives: dict[str, Times] = {}
     done: dict[str, Times] = {}
     for node in flow.graph.nodes:
-        if isinstance(node.op, Input):
+        if is_input(node.op):
             arrives[node.name] = paced(node.shape.pixels, interval)
-        elif not isinstance(node.op, Constant):
+        elif not is_constant(node.op):
             done[node.name], arrives[node.name] = fire(flow, node, foldings[node.name], arrives, interval)
     return Schedule(arrives, done, max(len(times.rows) for times in arrives.values()))
 

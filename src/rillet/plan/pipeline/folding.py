@@ -1,10 +1,10 @@
 """Folding: the fewest multipliers with which a layer, and so a network, meets an initiation interval.
 
 A layer makes `outputs` sums of `reduction` products at each of `pixels` places. A folding shares that work out over
-multipliers side by side (outputs x inputs x taps x lanes, a lane being one more place at a time) and leaves the rest
-to time.
+parallel multipliers (outputs x inputs x taps x lanes, a lane being one more pixel at a time) and time-multiplexes the
+rest.
 
-Layers meet nowhere but in the interval: the pipeline's interval is that of its slowest layer. So the fewest
+Layers are coupled only by the interval: the pipeline's interval is that of its slowest layer. So the fewest
 multipliers at an interval are the sum of each layer's own fewest, and the least interval within a budget is one of the
 finitely many that some layer has; the sum falls as the interval grows, so that a binary search over them is exact.
 
@@ -40,7 +40,7 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Folding:
-    """Multipliers side by side along each direction, and the cycles that are left."""
+    """Parallel multipliers along each dimension, and the cycles over which they are shared."""
 
     outputs: int
     inputs: int
@@ -54,7 +54,7 @@ class Folding:
 
     @property
     def multipliers(self) -> int:
-        """Multipliers side by side."""
+        """Parallel multipliers."""
         return self.outputs * self.inputs * self.taps * self.lanes
 
     @property
@@ -80,9 +80,9 @@ def foldings(work: Work, ceil: bool = False, most_cycles: int | None = None) -> 
 
 @cache
 def equals(work: Work, multipliers: int, interval: int, ceil: bool, most_cycles: int | None) -> tuple[Folding, ...]:
-    """All foldings with just so many multipliers within `interval` that differ in time; the fewest lanes first.
+    """All foldings with exactly `multipliers` within `interval` that differ in their timing; the fewest lanes first.
 
-    Of those with as many lanes and cycles, one stands for all: no pixel comes at another cycle.
+    Of those with equal lanes and cycles one is kept, as every pixel has the same timing.
     """
     found: dict[tuple[int, int], Folding] = {}
     for lanes in divisors(work.pixels):

@@ -20,9 +20,9 @@ class PixelStage:
     node: str
     op: str
     reads: tuple[str, ...]
-    """The values that come to it in pixels."""
+    """Its streamed inputs."""
     accumulates: bool
-    """True where it takes in each pixel as it comes, and makes one at the end (a window over the whole map)."""
+    """True where it accumulates pixels as they arrive and produces one at the end (a global pool)."""
     folding: Folding
     macs: int
     """Of the network's layer."""
@@ -71,7 +71,7 @@ class PixelStage:
 
 @dataclass(frozen=True, slots=True)
 class PixelBuffer:
-    """The ring in which a value waits for its readers."""
+    """The FIFO, a ring buffer, between the writer and the readers of a value."""
 
     value: str
     readers: tuple[str, ...]
@@ -79,20 +79,20 @@ class PixelBuffer:
     bits: int
     """Bits of one value."""
     image_pixels: int
-    """Pixels that come for one image; where a block's narrow side is held, a place for each time that one is made."""
+    """Pixels produced for one image; under bottleneck buffering, a recomputed pixel counts each time."""
     line_pixels: int
-    """(K - 1) W + K of its largest window; 0 where no reader has one. Where the narrow side of a block is held, the
-    rows of it that the expansion still wants, and of the wide map the columns under one window."""
+    """(K - 1) W + K of its largest window; 0 where no reader has one. Under bottleneck buffering, the
+    bottleneck rows that the expansion still needs, and of the expanded map the columns under one window."""
     skip_pixels: int
-    """What a skip adds to that: the lag of what it skips, were all stages infinitely fast."""
+    """Added by a skip connection: the lag of the layers that it skips, were all stages infinitely fast."""
     hold_pixels: int
-    """The whole map, where it waits for a gate."""
+    """Pixels of the full tensor, where it is buffered until a squeeze-and-excite's gate is known."""
     depth_pixels: int
-    """Pixels that lie there together at the worst moment of the schedule: the size of the ring."""
+    """Peak occupancy over the schedule, in pixels: the size of the FIFO."""
 
     @property
     def fifo_pixels(self) -> int:
-        """What the rates of its writer and readers add."""
+        """Pixels added by rate matching between its writer and its readers."""
         return max(0, self.depth_pixels - self.line_pixels - self.skip_pixels - self.hold_pixels)
 
     @property
@@ -103,18 +103,18 @@ class PixelBuffer:
 
 @dataclass(frozen=True, slots=True)
 class Barrier:
-    """A product that waits for the gate of its image, and what a second pass would cost in place of the hold."""
+    """A product with a squeeze-and-excite's gate: the tensor buffered for it, and the cost of recomputing that."""
 
     node: str
     hold_values: int
     source: str
-    """The narrowest map before it, from which a second pass would start."""
+    """The tensor of fewest channels before it, from which recomputation would start."""
     second_pass_values: int
-    """Of that map, whole."""
+    """Values of that tensor in full."""
     second_pass_macs: int
     second_pass_multipliers: int
     held_anyway: bool
-    """True where a skip around the product keeps the whole narrow map as it is."""
+    """True where a skip connection around the product buffers the full `source` tensor anyway."""
     choice: str = "hold"
 
 
@@ -128,7 +128,7 @@ class PixelPlan(Record):
     clock_hz: float
     interval_cycles: int
     weight_bits: int
-    """Bits of a weight and of a value, but for networks whose own have one bit or two."""
+    """Bits of a weight and of an activation; one- and two-bit weights of the network keep their width."""
     stages: tuple[PixelStage, ...]
     buffers: tuple[PixelBuffer, ...]
     barriers: tuple[Barrier, ...]
@@ -137,16 +137,16 @@ class PixelPlan(Record):
     latency_cycles: int
     """From the first input pixel to the last output value of one image in an idle machine."""
     frames: int
-    """Images after which all repeats itself, and every ring has been as full as it gets."""
-    owned_multipliers: int
+    """Images after which the schedule is periodic, and every FIFO has reached its peak occupancy."""
+    unshared_multipliers: int
     """Multipliers at this interval if none were time-multiplexed over weights (docs/impossible.md)."""
     resident_bits: int
     """Bits of weights, biases and constants."""
     weights_per_multiplier: int | None
-    """What a multiplier of the chip holds; None where memory alone bounds it."""
+    """Weights that a multiplier of the chip stores; None where only memory bounds them."""
     kind: str = "pixels"
     devices: "tuple[Device, ...]" = ()
-    """The devices in a row that it is cut over; empty for one."""
+    """The devices in series that it is partitioned over; empty for one."""
 
     def __repr__(self) -> str:
         where = f" on {self.chip}" if self.chip else ""

@@ -5,8 +5,9 @@ from dataclasses import replace
 from functools import cached_property
 
 from rillet.errors import TargetError, Unsupported
+from rillet.ir.facts import has_weights, is_constant, is_given, is_input, is_pairwise, is_product, joins
 from rillet.ir.graph import Graph, Node
-from rillet.ir.ops import Add, Concat, Constant, Conv, Input, Multiply, Op, op_macs, op_name, op_window
+from rillet.ir.ops import Conv, Multiply, Op, op_macs, op_name, op_window
 from rillet.ir.sharing import remade
 from rillet.ir.types import DType
 from rillet.plan.pipeline.bottleneck import named_blocks
@@ -21,7 +22,7 @@ from rillet.targets.chips import StreamChip
 from rillet.transforms.fold import fold
 
 CLOCK_HZ = 200e6
-"""The clock where no machine says another."""
+"""The default clock, where the target has none."""
 
 BIAS_BITS = 32
 MOST_CYCLES = 10**13
@@ -63,7 +64,7 @@ class Planner:
         self.buffers = tuple(self.buffer(node) for node in self.graph.nodes if self._has_ring(node))
 
     def _has_ring(self, node: Node) -> bool:
-        return bool(self.graph.consumers[node.name]) and not isinstance(node.op, Constant)
+        return bool(self.graph.consumers[node.name]) and not is_constant(node.op)
 
     def _check_weights(self, devices: int) -> None:
         if self.chip is None or self.each_holds is None:
@@ -79,7 +80,7 @@ class Planner:
     def folded(self, ceil: bool, most_cycles: int | None) -> Layers:
         """The foldings of all layers; `most_cycles` bounds those that have weights."""
         choices = [
-            foldings(work, ceil, most_cycles if isinstance(self.graph.by_name[name].op, Conv) else None)
+            foldings(work, ceil, most_cycles if has_weights(self.graph.by_name[name].op) else None)
             for name, work in self.work.items()
         ]
         return Layers(tuple(self.work), tuple(choices))
@@ -133,7 +134,7 @@ class Planner:
         stages = tuple(self.stage(node, chosen[node.name], interval) for node in _stages(self.graph))
         depths = [depth(self.flow, chosen, times, ring.value) for ring in self.buffers]
         owned = self.folded(False, 1).at(interval)
-        convs = (f for name, f in zip(self.work, owned, strict=True) if isinstance(self.graph.by_name[name].op, Conv))
+        convs = (f for name, f in zip(self.work, owned, strict=True) if has_weights(self.graph.by_name[name].op))
         return PixelPlan(
             graph=self.graph,
             chip=self.chip.name if self.chip else "",
@@ -146,7 +147,7 @@ class Planner:
             narrow=self.narrow,
             latency_cycles=_latency(self.graph, times),
             frames=max(times.frames, *(frames for _, frames in depths)),
-            owned_multipliers=sum(f.multipliers for f in convs),
+            unshared_multipliers=sum(f.multipliers for f in convs),
             resident_bits=self.resident_bits,
             weights_per_multiplier=self.each_holds,
         )
@@ -157,7 +158,7 @@ class Planner:
         made: dict[str, tuple[Folding, ...]] = {}
         for node in _stages(self.graph):
             if node.name in fewest:
-                most = self.each_holds if isinstance(node.op, Conv) else None
+                most = self.each_holds if has_weights(node.op) else None
                 made[node.name] = equals(self.work[node.name], fewest[node.name].multipliers, interval, self.ceil, most)
             else:
                 made[node.name] = (_keeping_pace(self.flow.fired_pixels(node), interval),)
@@ -179,7 +180,7 @@ class Planner:
             weights=_weights(self.graph, node),
             weight_bits=_weight_bits(node.op, self.weight_bits),
             bias_bits=_bias_bits(node.op),
-            elementwise=isinstance(node.op, Multiply),
+            elementwise=is_product(node.op),
             interval_cycles=interval,
         )
 
@@ -202,7 +203,7 @@ class Planner:
         )
 
     def line(self, reader: Node, value: Node) -> int:
-        """Pixels that a reader's window keeps."""
+        """Depth of the line buffer for a reader's window, in pixels."""
         columns = self.flow.columns
         if reader.name in columns and value.name in columns:
             return 0
@@ -211,8 +212,8 @@ class Planner:
         return _line_pixels(self.graph, reader, value)
 
     def lag(self, reader: Node, value: Node) -> int:
-        """Pixels that wait for the other input of a join, were all stages infinitely fast; 0 where nothing joins."""
-        if not isinstance(reader.op, Add | Multiply | Concat) or len(streamed(self.graph, reader)) < 2:
+        """Pixels buffered for the other input of a join, were all stages infinitely fast; 0 where nothing joins."""
+        if not joins(reader.op) or len(streamed(self.graph, reader)) < 2:
             return 0
         try:
             return self.space.span(reader, value.name, self.first, self.graph.nodes[0].name)
@@ -227,10 +228,10 @@ class Planner:
     @property
     def first(self) -> int:
         """Place of the first node that computes."""
-        return next(i for i, n in enumerate(self.graph.nodes) if not isinstance(n.op, Input | Constant))
+        return next(i for i, n in enumerate(self.graph.nodes) if not is_given(n.op))
 
     def barriers(self, chosen: Mapping[str, Folding]) -> Iterator[Barrier]:
-        """The products that wait for a gate."""
+        """The products with a squeeze-and-excite's gate."""
         for node in _stages(self.graph):
             for name in streamed(self.graph, node):
                 value = self.graph.by_name[name]
@@ -238,7 +239,7 @@ class Planner:
                     yield self.barrier(node, value, chosen)
 
     def barrier(self, node: Node, value: Node, chosen: Mapping[str, Folding]) -> Barrier:
-        """What the hold of `value` costs, and a second pass from the narrowest map on the way to it."""
+        """The cost of buffering `value` in full, and of recomputing it from the tensor of fewest channels before it."""
         source, macs, multipliers = value, 0, 0
         best = (value.shape.elements, value.name, 0, 0)
         while len(streamed(self.graph, source)) == 1 and not accumulates(self.graph, source):
@@ -262,7 +263,7 @@ def pipeline_graph(graph: Graph) -> Graph:
         if node.name in used:
             used.update(node.inputs)
     nodes = [node for node in folded.nodes if node.name in used]
-    nodes.sort(key=lambda n: (not isinstance(n.op, Input), not isinstance(n.op, Constant)))
+    nodes.sort(key=lambda n: (not is_input(n.op), not is_constant(n.op)))
     params = {k: v for k, v in folded.arrays.items() if k.rpartition(".")[0] in used}
     out = remade(folded, tuple(nodes), folded.outputs, params, folded.image)
     layers = list(_stages(out))
@@ -277,13 +278,13 @@ def pipeline_graph(graph: Graph) -> Graph:
     if pixels > MOST_PIXELS:
         raise Unsupported(f"{graph.name}: maps must have at most {MOST_PIXELS} pixels to be a pipeline, got {pixels}")
     for name in out.outputs:
-        if isinstance(out.by_name[name].op, Input | Constant):
+        if is_given(out.by_name[name].op):
             raise Unsupported(f"{graph.name}: {name}: output must be made by a layer")
     return out
 
 
 def _stages(graph: Graph) -> Iterator[Node]:
-    return (node for node in graph.nodes if not isinstance(node.op, Input | Constant))
+    return (node for node in graph.nodes if not is_given(node.op))
 
 
 def _works(flow: Flow) -> Iterator[tuple[str, Work]]:
@@ -302,14 +303,14 @@ def _works(flow: Flow) -> Iterator[tuple[str, Work]]:
 
 
 def _keeping_pace(pixels: int, interval: int) -> Folding:
-    """A stage without multipliers: a firing a cycle, of as many pixels as the interval asks for."""
+    """A stage without multipliers: one firing a cycle, with as many lanes as the interval needs."""
     lanes = next(n for n in divisors(pixels) if pixels // n <= interval)
     return Folding(0, 0, 0, lanes, 1, pixels // lanes)
 
 
 def _waits(graph: Graph, reader: Node, name: str) -> bool:
     """True where `reader` takes `name` pixel by pixel with one value of the whole image that streams too."""
-    if not isinstance(reader.op, Add | Multiply) or len(streamed(graph, reader)) < 2:
+    if not is_pairwise(reader.op) or len(streamed(graph, reader)) < 2:
         return False
     return name == reader.inputs[0] and graph.by_name[reader.inputs[1]].shape.pixels == 1
 
@@ -329,7 +330,7 @@ def _latency(graph: Graph, times: Schedule) -> int:
 
 
 def _weights(graph: Graph, node: Node) -> int:
-    if not isinstance(node.op, Conv):
+    if not has_weights(node.op):
         return 0
     rows, high, wide, depth_ = node.op.weight_shape(graph.input_shapes(node)[0])
     return rows * high * wide * depth_
@@ -337,11 +338,11 @@ def _weights(graph: Graph, node: Node) -> int:
 
 def _weight_bits(op: Op, bits: int) -> int:
     """Bits of a weight as planned; those of one or two bits stay so."""
-    return min(bits, op.weights.bits) if isinstance(op, Conv) else bits
+    return min(bits, op.weights.bits) if has_weights(op) else bits
 
 
 def _bias_bits(op: Op) -> int:
-    return op.out_channels * BIAS_BITS if isinstance(op, Conv) and op.bias else 0
+    return op.out_channels * BIAS_BITS if has_weights(op) and op.bias else 0
 
 
 def _value_bits(dtype: DType, bits: int) -> int:
@@ -353,7 +354,7 @@ def _resident_bits(graph: Graph, bits: int) -> int:
     total = 0
     for node in graph.nodes:
         total += _weights(graph, node) * _weight_bits(node.op, bits) + _bias_bits(node.op)
-        if isinstance(node.op, Constant):
+        if is_constant(node.op):
             total += node.shape.elements * _value_bits(node.op.dtype, bits)
     return total
 

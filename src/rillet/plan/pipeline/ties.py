@@ -1,17 +1,17 @@
 """Tie-break among foldings with the same multiplier count: least total FIFO capacity, by scheduling each.
 
-Stage by stage in the graph's order, all choices so far lie side by side: when a stage fires depends on nothing behind
-it, and what a ring holds is known once the last of its readers has a folding. Where there are at most `MOST_CHOICES`
-in all, none is dropped and the answer is exact. Where there are more, just the `SIDE_BY_SIDE` go on whose rings hold
-the fewest values so far. The first folding of every layer is always among them, so the answer is never worse than that.
+A beam search over stages in the graph's order: a stage's schedule does not depend on later stages, and a FIFO's depth
+is known once the last of its readers has a folding. With at most `MOST_CHOICES` combinations none is dropped, and the
+answer is exact. With more, the `SIDE_BY_SIDE` partial choices with the least FIFO capacity so far are kept. The first
+folding of every layer is always among them, so the answer is never worse than that.
 """
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from rillet.ir.facts import is_constant
 from rillet.ir.graph import Graph
-from rillet.ir.ops import Constant
 from rillet.plan.pipeline.fifos import Flow, Schedule, Times, depth, fire, paced
 from rillet.plan.pipeline.folding import Folding
 
@@ -30,7 +30,7 @@ class _Partial:
 
 
 def settle(flow: Flow, choices: Mapping[str, Sequence[Folding]], interval: int) -> dict[str, Folding]:
-    """One folding for each stage; of choices that hold equally many values, the first in the order of the stages."""
+    """One folding for each stage; of choices with equal FIFO capacity, the first in the order of the stages."""
     width = MOST_CHOICES if math.prod(len(own) for own in choices.values()) <= MOST_CHOICES else SIDE_BY_SIDE
     closes = _closing(flow.graph)
     inputs = flow.graph.input_nodes
@@ -61,6 +61,6 @@ def _closing(graph: Graph) -> dict[str, list[str]]:
     closes: dict[str, list[str]] = {node.name: [] for node in graph.nodes}
     for node in graph.nodes:
         readers = graph.consumers[node.name]
-        if readers and not isinstance(node.op, Constant):
+        if readers and not is_constant(node.op):
             closes[max(readers, key=lambda reader: place[reader.name]).name].append(node.name)
     return closes

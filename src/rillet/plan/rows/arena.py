@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from rillet.plan.rows.plan import BufferKind, Planes, stored_bytes
 
 ALIGNMENT = 4
-"""Bytes: int32 sums and int16 gathered values need it, and int8 rings lose at most 3 bytes to it."""
+"""Bytes: int32 sums and int16 im2col values need it, and int8 rings lose at most 3 bytes to it."""
 
 
 def align(size: int, alignment: int = ALIGNMENT) -> int:
@@ -30,7 +30,12 @@ class Piece:
     @property
     def bytes(self) -> int:
         """Size in the arena, alignment included."""
-        return align(stored_bytes(self.pixels, self.pixel_bytes, self.planes), self.alignment)
+        return align(self.used, self.alignment)
+
+    @property
+    def used(self) -> int:
+        """Size without alignment: all that the last buffer of an arena takes."""
+        return stored_bytes(self.pixels, self.pixel_bytes, self.planes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +62,8 @@ def place(chains: Sequence[Chain]) -> dict[str, int]:
         sorted(chains, key=lambda c: (-len(c.members), -c.bytes)),
         sorted(chains, key=lambda c: (c.members[0][0].kind is not BufferKind.MAP, -c.bytes)),
         sorted(chains, key=lambda c: (c.members[0][0].first, -c.bytes)),
+        # What ends in bytes that only align what comes after it, comes last.
+        sorted(chains, key=lambda c: (c.members[0][0].bytes - c.members[0][0].used, -c.bytes)),
     )
     return min((_first_fit(order) for order in orders), key=lambda placed: placed[0])[1]
 
@@ -69,7 +76,7 @@ def _first_fit(order: Sequence[Chain]) -> tuple[int, dict[str, int]]:
             bases |= {at + other.bytes - offset for other, at in placed if _together(piece, other)}
         base = min(b for b in bases if b >= -chain.floor and _fits(chain, b, placed))
         placed += [(piece, base + offset) for piece, offset in chain.members]
-    end = max(at + piece.bytes for piece, at in placed)
+    end = max(at + piece.used for piece, at in placed)
     return end, {piece.name: at for piece, at in placed}
 
 

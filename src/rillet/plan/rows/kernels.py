@@ -1,4 +1,4 @@
-"""Which kernel does a node's work, how its weights are packed and what working space it takes."""
+"""Kernel selection: the kernel of each node, the packing of its weights and its scratch memory."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -7,6 +7,7 @@ from typing import assert_never
 import numpy as np
 
 from rillet.errors import Unsupported
+from rillet.ir.facts import has_weights, is_elementwise, is_given, is_requantization
 from rillet.ir.graph import Graph, Node
 from rillet.ir.ops import (
     Activate,
@@ -32,8 +33,8 @@ from rillet.ir.types import DType
 from rillet.plan.rows.plan import BufferKind, Kernel, Packing, Split, Tiling
 
 DENSE_TILE = 4
-"""Pixels whose windows the dense kernel gathers at once, where a tile has as many; else it takes them one by one."""
-_GATHERED_BYTES = 2  # gathered values are widened to int16
+"""Pixels that the dense kernel copies by im2col at once, where a tile has as many; else one at a time."""
+_GATHERED_BYTES = 2  # im2col values are widened to int16
 _REAL_BYTES = 4
 _SUM_BYTES = 4
 MAX_SUMMED_PIXELS = 2**22
@@ -42,7 +43,7 @@ MAX_SUMMED_PIXELS = 2**22
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A kernel with its packing; `scratch_bytes` of working space of the given kind, 0 for none."""
+    """A kernel with its packing; `scratch_bytes` of scratch memory of the given kind, 0 for none."""
 
     kernel: Kernel
     packing: Packing = Packing.NONE
@@ -89,7 +90,7 @@ def choose(graph: Graph, node: Node, tile_pixels: int) -> Choice:
 
 
 def _gathered(graph: Graph, node: Node, op: Conv, tile_pixels: int) -> int:
-    """Bytes of the windows that a dense kernel gathers at once."""
+    """Bytes of the im2col buffer of a dense kernel."""
     depth = op.window.taps * (graph.input_shapes(node)[0].channels // op.groups)
     at_once = DENSE_TILE if tile_pixels >= DENSE_TILE else 1
     return at_once * depth * (_REAL_BYTES if node.type.quant is None else _GATHERED_BYTES)
@@ -114,14 +115,14 @@ def _low_bit(graph: Graph, node: Node, op: Conv, tile_pixels: int) -> Choice:
 
 
 def xnor_bytes(op: Conv, channels: int) -> int:
-    """Bytes of a gathered window of binary values: whole bytes for each tap, then up to a multiple of 8."""
+    """Bytes of the im2col window of binary values: whole bytes for each tap, then up to a multiple of 8."""
     return -(-op.window.taps * -(-channels // 8) // 8) * 8
 
 
 @lru_cache(maxsize=512)
 def _lists_are_smaller(graph: Graph, node: Node) -> bool:
     op = node.op
-    assert isinstance(op, Conv)
+    assert has_weights(op)
     # Lists have no fixed length, and those of a group must be found.
     if not graph.params or op.groups > 1:
         return False
@@ -151,9 +152,9 @@ def _check_types(graph: Graph, node: Node) -> None:
     for value in types:
         if value.dtype is not DType.F32 and (value.quant is None or value.dtype not in (DType.I8, DType.U8)):
             raise Unsupported(f"{graph.name}: {node.name}: must be quantised to i8 or u8, got {value.dtype.value}")
-    if isinstance(node.op, Conv) and node.op.real is (node.type.quant is not None):
+    if has_weights(node.op) and node.op.real is (node.type.quant is not None):
         raise Unsupported(f"{graph.name}: {node.name}: weights must be {'integers' if node.type.quant else 'real'}")
-    if len({value.dtype for value in types}) > 1 and not isinstance(node.op, Requantize):
+    if len({value.dtype for value in types}) > 1 and not is_requantization(node.op):
         got = ", ".join(value.dtype.value for value in types)
         raise Unsupported(f"{graph.name}: {node.name}: must have inputs of the type of its result, got {got}")
 
@@ -164,7 +165,7 @@ def _check_binary(graph: Graph, node: Node) -> None:
     sources = [value.dtype for value in graph.input_types(node)]
     eight_bits = (DType.I8, DType.U8)
     got = ", ".join(dtype.value for dtype in (*sources, out))
-    low = isinstance(op, Conv) and op.weights in (DType.TERNARY, DType.BINARY) and not op.real
+    low = has_weights(op) and op.weights in (DType.TERNARY, DType.BINARY) and not op.real
     match op:
         case Conv(activation=Activation.SIGN):
             known = low and sources[0] in (*eight_bits, DType.BINARY) and out is DType.BINARY
@@ -182,11 +183,11 @@ def _check_binary(graph: Graph, node: Node) -> None:
     quantised = all(value.quant is not None for value in (node.type, *graph.input_types(node)))
     if not known or not quantised:
         raise Unsupported(f"{where}: {op_name(op)} must have a kernel for its types, got none for {got}")
-    if any(isinstance(graph.by_name[name].op, Input | Constant) for name in node.inputs) and DType.BINARY in sources:
+    if any(is_given(graph.by_name[name].op) for name in node.inputs) and DType.BINARY in sources:
         raise Unsupported(f"{where}: binary values must be computed, got an input or a constant")
 
 
 def in_place(graph: Graph, node: Node) -> bool:
     """True where the kernel reads a value before it writes the same place, so that its output may lie on its input."""
     sizes = {t.pixel_bytes for t in (node.type, *graph.input_types(node))}
-    return isinstance(node.op, Add | Multiply | Activate | Requantize) and len(sizes) == 1
+    return is_elementwise(node.op) and len(sizes) == 1

@@ -11,7 +11,7 @@ from rillet.targets.host import Host
 
 
 class BufferKind(Enum):
-    """What a buffer holds: a full tensor, a ring buffer of its last pixels, accumulators of a pool, or scratch."""
+    """Content of a buffer: a full tensor, a ring buffer of its last pixels, accumulators of a pool, or scratch."""
 
     MAP = "map"
     RING = "ring"
@@ -38,9 +38,9 @@ class Kernel(Enum):
     DEPTHWISE_TILES = "depthwise_tiles"
     """A depthwise convolution by register tiles of pixels, channels as vectors."""
     LISTS = "lists"
-    """A convolution with sparse ternary weights, as lists of places, over many pixels abreast."""
+    """A convolution with sparse ternary weights, as index lists of the nonzeros, over many pixels at once."""
     LOW_BIT = "low_bit"
-    """A convolution with ternary or binary weights as they lie packed."""
+    """A convolution with ternary or binary weights, unpacked on the fly."""
     LOW_BIT_DEPTHWISE = "low_bit_depthwise"
     XNOR = "xnor"
     """A convolution of binary values with binary weights."""
@@ -69,20 +69,20 @@ class Packing(Enum):
     CORE = "core"
     """As the kernels of a microcontroller's core read them, constants of each output channel beside its weights."""
     PLACES = "places"
-    """Lists of the places of the values under + and under -, output channels of equally long lists side by side."""
+    """Index lists of the +1 and of the -1 weights, output channels with equally long lists side by side."""
 
 
 class Split(Enum):
     """How the threads of a program share the work of a tile."""
 
     NONE = "none"
-    """The caller's thread makes it alone."""
+    """Not split: the caller's thread computes the tile."""
     ROWS = "rows"
-    """Each makes some of its rows."""
+    """Each thread computes some rows of the tile."""
     COLUMNS = "columns"
-    """Each makes some columns of every row."""
+    """Each thread computes some columns of every row."""
     CHANNELS = "channels"
-    """Each makes some output channels of every pixel, and reads no other weights than those."""
+    """Each thread computes some output channels of every pixel, and reads only their weights."""
 
 
 class CoreKernels(Enum):
@@ -106,10 +106,10 @@ class Planes:
 
 @dataclass(frozen=True, slots=True)
 class Buffer:
-    """A piece of the arena, alive from its first to its last segment.
+    """A buffer in the arena, alive from its first to its last segment.
 
-    A ring holds pixel i of its value at slot i % pixels; a map has a slot for every pixel. With `planes`, slots are
-    whole rows, and the channels of a row lie one after another.
+    A ring buffer stores pixel i of its value in slot i % pixels; a full tensor has a slot for every pixel. With
+    `planes`, slots are whole rows, and the channels of a row lie one after another.
     """
 
     name: str
@@ -150,8 +150,8 @@ class Tiling:
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """One node at work within a segment: it makes up to `tile_pixels`, of a row or in whole rows, as soon as their
-    windows are there.
+    """One node within a segment: it computes tiles of up to `tile_pixels`, of a row or of whole rows, each as soon as
+    the pixels under its windows have arrived.
     """
 
     node: str
@@ -159,32 +159,32 @@ class Stage:
     packing: Packing
     tile_pixels: int
     output: str
-    """Name of the buffer that holds its value."""
+    """Name of the buffer of its value."""
     scratch: str | None = None
-    """Name of the working space, for kernels that gather windows or sums."""
+    """Name of the scratch buffer, for kernels with an im2col buffer or accumulators."""
     tiling: Tiling | None = None
-    """Of kernels that work by register tiles."""
+    """The register tile, for kernels that have one."""
     split: Split = Split.NONE
 
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """Layers that stream together: the driver's pixels go in, and each stage fires when it can."""
+    """Layers that run interleaved: the driver's pixels arrive, and each stage fires when its inputs are ready."""
 
     driver: str
-    """Name of the value whose pixels set the pace."""
+    """Name of the value that the segment reads tile by tile."""
     tile_pixels: int
-    """Pixels of the driver that come at once."""
+    """Pixels of the driver in a tile."""
     stages: tuple[Stage, ...]
     peak_bytes: int
-    """Bytes alive at the worst moment of this segment, gaps between buffers not counted."""
+    """Bytes of the buffers alive in this segment, gaps between them not counted."""
     tile_rows: int = 0
-    """Rows that a tile has, where tiles are whole rows; else 0."""
+    """Rows of a tile, where tiles are whole rows; else 0."""
 
 
 @dataclass(frozen=True, repr=False)
 class RowPlan(Record):
-    """Segments in order, buffers with their offsets, and the numbers that a run must measure again."""
+    """Segments in order, buffers with their offsets in the arena, and the sizes that a run must confirm."""
 
     kind: str
     graph: Graph
@@ -194,12 +194,12 @@ class RowPlan(Record):
     """True where the whole input image lies in the arena; else its rows are pushed in, from the caller's memory."""
     host: Host | None = None
     """The machine whose kernels it uses; None for the portable ones."""
-    flipped: frozenset[str] = frozenset()
+    sign_flipped: frozenset[str] = frozenset()
     """Tensors stored with the sign bit flipped (int8 as uint8, offset by 128, or the reverse), because the host's dot
     product instruction takes activations of that type.
     """
     threads: int = 1
-    """Threads that make the tiles together; the bytes do not depend on it."""
+    """Threads that compute each tile together; outputs are bit-identical for any number."""
     core: CoreKernels | None = None
     """The kernels of a microcontroller's core that it uses beside the portable ones."""
 
@@ -223,7 +223,7 @@ class RowPlan(Record):
 
     @cached_property
     def arena_bytes(self) -> int:
-        """Bytes of activations, all buffers and working space included."""
+        """Bytes of the arena: all activation buffers and scratch memory."""
         return max(buffer.offset + buffer.bytes for buffer in self.buffers.values())
 
     @property
@@ -233,7 +233,7 @@ class RowPlan(Record):
 
     @cached_property
     def map_bytes(self) -> int:
-        """Bytes of whole maps that are materialised, the input and the outputs not counted."""
+        """Bytes of full tensors that are materialised, the input and the outputs not counted."""
         ends = {node.name for node in self.graph.input_nodes} | set(self.graph.outputs)
         maps = (b for b in self.buffers.values() if b.kind is BufferKind.MAP)
         return sum(b.bytes for b in maps if b.name not in ends)

@@ -1,7 +1,8 @@
 """The row planner: segments that stream through ring buffers, full tensors between them, cut by dynamic programming.
 
-A segment takes the maps that live through it (its output may lie over the spent part of its input), a ring for every
-value inside, and working space. Cuts may fall anywhere; the best sequence of cuts is exact for this cost.
+A segment needs the full tensors that live through it (its output may overwrite the consumed part of its input), a ring
+buffer for every value inside, and scratch memory. Cuts may fall anywhere; the best sequence of cuts is exact for this
+cost.
 """
 
 from collections.abc import Mapping
@@ -10,8 +11,9 @@ from functools import cache
 from types import MappingProxyType
 
 from rillet.errors import TargetError, Unsupported
+from rillet.ir.facts import is_constant, is_given, is_input
 from rillet.ir.graph import Graph, Node
-from rillet.ir.ops import Constant, Input, op_macs
+from rillet.ir.ops import op_macs
 from rillet.plan.rows.arena import ALIGNMENT, Chain, Piece, align, place
 from rillet.plan.rows.kernels import Choice, choose
 from rillet.plan.rows.plan import Buffer, BufferKind, Kernel, Planes, RowPlan, Segment, Stage, stored_bytes
@@ -25,14 +27,14 @@ DEPTHWISE_NS_PER_MAC = 0.57
 """Rates of the portable kernels on one x86-64 core (bench/kernels.py prints them); only their ratios matter here."""
 FIRING_NS = 12.0
 MAP_NS_PER_BYTE = 0.1
-"""Orders of magnitude, not measured: what a firing costs by itself, and what writing or reading a whole map costs."""
+"""Orders of magnitude, not measured: what a firing costs by itself, and what writing or reading a full tensor costs."""
 ROUNDED = 1e-12
 """Times that differ by at most this share are equal: other cuts add the same times in another order."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What one segment takes at one tile size."""
+    """Memory and time of one segment at one tile size."""
 
     bytes: int
     ns: float
@@ -64,7 +66,7 @@ def plan_rows(
     planner = RowPlanner(graph, resident)
     if slower is not None and ram_bytes is None:
         return planner.smallest(slower)
-    tightest = planner.plan(planner.least_bytes())
+    tightest = planner.tightest()
     if ram_bytes is not None and tightest.arena_bytes > ram_bytes:
         raise TargetError(
             f"{graph.name}: --ram must be at least {tightest.arena_bytes} bytes for this network, got {ram_bytes}"
@@ -85,9 +87,9 @@ def least_row_bytes(graph: Graph, *, resident: bool = False) -> int:
 
 
 def plan_layerwise(graph: Graph) -> RowPlan:
-    """Every layer by itself, whole maps between them, nothing overlaid: what an ordinary interpreter does."""
+    """Layer-by-layer execution: every layer a segment, full tensors between them, no overlays."""
     planner = RowPlanner(graph, resident=True)
-    return planner.build("layerwise", [(i, i + 1, planner.alone(i)) for i in range(planner.first, planner.count)])
+    return planner.build("layerwise", planner.layers())
 
 
 def plan_one_segment(graph: Graph, tile: int) -> RowPlan:
@@ -104,7 +106,7 @@ Cut = tuple[int, int, Cost]
 
 
 class RowPlanner:
-    """Cuts of one graph and what they take, under the portable kernels; other machines override what is theirs."""
+    """Cuts of one graph and their cost, under the portable kernels; a planner for a host overrides the cost model."""
 
     tiles: tuple[Tile, ...] = tuple(Tile(n) for n in TILES)
     """Tile sizes to try, the one that takes the least memory first."""
@@ -120,11 +122,11 @@ class RowPlanner:
         self.graph = graph
         self.resident = resident
         self.nodes = graph.nodes
-        self.first = sum(isinstance(node.op, Input | Constant) for node in self.nodes)
+        self.first = sum(is_given(node.op) for node in self.nodes)
         self.count = len(graph.nodes)
-        if len(graph.input_nodes) != 1 or not isinstance(self.nodes[0].op, Input):
+        if len(graph.input_nodes) != 1 or not is_input(self.nodes[0].op):
             raise Unsupported(f"{graph.name}: must have one input, and first, got {len(graph.input_nodes)}")
-        if any(not isinstance(node.op, Input | Constant) for node in self.nodes[: self.first]):
+        if any(not is_given(node.op) for node in self.nodes[: self.first]):
             raise Unsupported(f"{graph.name}: constants must come before the layers")
         if any(self.graph.by_name[name] in self.nodes[: self.first] for name in graph.outputs):
             raise Unsupported(f"{graph.name}: outputs must be computed, got an input or a constant")
@@ -164,7 +166,7 @@ class RowPlanner:
         """Values made before the segment that it reads."""
         names = dict.fromkeys(n for node in self.nodes[start:stop] for n in node.inputs)
         outside = (name for name in names if self.position[name] < start)
-        return [name for name in outside if not isinstance(self.graph.by_name[name].op, Constant)]
+        return [name for name in outside if not is_constant(self.graph.by_name[name].op)]
 
     def _maps_through(self, start: int, stop: int) -> list[str]:
         """Values that lie whole in the arena while the segment runs: made before and read in it or later, or made in
@@ -175,7 +177,7 @@ class RowPlanner:
         return [self.nodes[i].name for i in (*before, *inside) if self._in_arena(self.nodes[i])]
 
     def _in_arena(self, node: Node) -> bool:
-        return not isinstance(node.op, Constant) and (self.resident or not isinstance(node.op, Input))
+        return not is_constant(node.op) and (self.resident or not is_input(node.op))
 
     def _drivers(self, start: int, stop: int) -> list[str]:
         """Inputs from which every node of the segment follows; none where the segment cannot run."""
@@ -211,11 +213,11 @@ class RowPlanner:
         return best
 
     def overlay(self, start: int, stop: int, tile: Tile, driver: str) -> tuple[int | None, int]:
-        """How far before the driver's map the segment's only output may begin, and the bytes that this saves."""
+        """Bytes by which the segment's only output may begin before the driver's tensor, and the bytes saved."""
         out, source = self.nodes[stop - 1], self.graph.by_name[driver]
         if not self.overlays:
             return None, 0
-        if self.last_use[driver] >= stop or (isinstance(source.op, Input) and not self.resident):
+        if self.last_use[driver] >= stop or (is_input(source.op) and not self.resident):
             return None, 0
         if self.last_use[out.name] < stop or self.made_for_later(start, stop) != 1:
             return None, 0
@@ -231,7 +233,7 @@ class RowPlanner:
         return sum(last >= stop for last in self.last[start:stop])
 
     def map_bytes(self, start: int, stop: int) -> int:
-        """Bytes of the maps that live through the segment."""
+        """Bytes of the full tensors that live through the segment."""
         return sum(self.map_size[name] for name in self.maps_through(start, stop))
 
     def rings(self, start: int, stop: int, tile: Tile, driver: str) -> dict[str, tuple[int, int]]:
@@ -271,7 +273,7 @@ class RowPlanner:
         return stored_bytes(pixels, self.graph.by_name[name].type.pixel_bytes, self.planes.get(name))
 
     def scratch(self, start: int, stop: int, tile: Tile) -> int:
-        """Bytes of working space: sums of each global pool, and one space that all gathering kernels share."""
+        """Bytes of scratch memory: accumulators of each global pool, and one im2col buffer that all kernels share."""
         totals = self._scratch.setdefault((start, tile), [(0, 0)])
         for i in range(start + len(totals) - 1, stop):
             (shared, sums), choice = totals[-1], self.choice(i, tile)
@@ -297,11 +299,17 @@ class RowPlanner:
         macs = op_macs(node.op, self.graph.input_shapes(node))
         return macs * rate + self.spaces[tile].timing.tiles(node.name) * FIRING_NS
 
-    def alone(self, index: int) -> Cost:
-        """One layer by itself, nothing overlaid."""
-        drivers = self.drivers(index, index + 1)
-        size = self.map_bytes(index, index + 1) + self.scratch(index, index + 1, self.tiles[-1])
-        return Cost(size, 0.0, drivers[0], self.tiles[-1], None, 0)
+    def layers(self) -> list[Cut]:
+        """Every layer by itself, nothing overlaid; none where pushed rows cannot go through the network like that."""
+        cuts: list[Cut] = []
+        for i in range(self.first, self.count):
+            drivers, tile = self.drivers(i, i + 1), self.tiles[-1]
+            if not drivers:
+                return []
+            size = self.map_bytes(i, i + 1) + self.scratch(i, i + 1, tile)
+            size += self.ring_bytes(i, i + 1, tile, drivers[0])[1]
+            cuts.append((i, i + 1, Cost(size, self.time(i, i + 1, tile), drivers[0], tile, None, 0)))
+        return cuts
 
     # -- all segments ----------------------------------------------------------------------------------------------
 
@@ -328,6 +336,12 @@ class RowPlanner:
     def plan(self, bound: int | None) -> RowPlan:
         """The fastest cut whose every segment keeps within `bound` bytes (the least, where none does)."""
         return self.build("rows", self.cuts(bound))
+
+    def tightest(self) -> RowPlan:
+        """The plan of the least arena: that of the least peak, or layer by layer where first fit leaves fewer gaps."""
+        made, layers = self.plan(self.least_bytes()), self.layers()
+        apart = [self.build("rows", layers)] if layers else []
+        return min([made, *apart], key=lambda plan: plan.arena_bytes)
 
     def within(self, ram_bytes: int) -> RowPlan:
         """The fastest plan whose arena has at most so many bytes; the smallest found, where none has."""
@@ -441,7 +455,7 @@ class RowPlanner:
         return Piece(name, kind, pixels, pixel_bytes, first, last, self.alignment, planes)
 
     def own_name(self, name: str) -> str:
-        """`name` for a working space, or one like it that no value has."""
+        """`name` for a scratch buffer, or one like it that no value has."""
         while name in self.graph.by_name:
             name += "_"
         return name
@@ -451,7 +465,7 @@ class RowPlanner:
         return plan
 
     def segment(self, index: int, start: int, stop: int, cost: Cost, pieces: dict[str, Piece]) -> Segment:
-        """The stages of one cut; their working space is added to `pieces`."""
+        """The stages of one cut; their scratch memory is added to `pieces`."""
         stages: list[Stage] = []
         shared = 0
         for i in range(start, stop):

@@ -5,8 +5,8 @@ from functools import cache
 
 import numpy as np
 
+from rillet.ir.facts import is_input
 from rillet.ir.graph import Graph, Node
-from rillet.ir.ops import Input
 from rillet.plan.rows.arena import align
 from rillet.plan.rows.kernels import in_place
 from rillet.plan.rows.timing import Indices, Tile, Timing
@@ -46,7 +46,7 @@ class Space:
             # Whole tiles, so that the rows of one lie in one piece.
             return min(-(-max([tile, *spans]) // tile) * tile, value.shape.pixels)
         own_place = all(n.shape == value.shape for n in self.graph.consumers[name])
-        pushed = isinstance(value.op, Input) and not self.copies_input
+        pushed = is_input(value.op) and not self.copies_input
         if pushed and own_place and max(spans, default=0) <= tile:
             return 0
         return max([tile, *spans])

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from rillet.ir.facts import is_pool
 from rillet.ir.graph import Graph, Node
-from rillet.ir.ops import Pool, PoolKind, Resize, op_window
+from rillet.ir.ops import PoolKind, op_places, op_window
 from rillet.ir.types import Shape
 
 Indices = npt.NDArray[np.int64]
@@ -76,12 +77,12 @@ class Timing:
 
     def _reach(self, node: Node, source: Shape, last: bool) -> tuple[Indices, Indices]:
         """For each row and each column of `node`, the last (or first) one of its source that it reads."""
-        out, op = node.shape, node.op
-        if isinstance(op, Resize):
-            return np.array(op.rows, np.int64), np.array(op.columns, np.int64)
+        out, places = node.shape, op_places(node.op)
+        if places is not None:
+            return np.array(places.rows, np.int64), np.array(places.columns, np.int64)
         if source.pixels == 1:
             return np.zeros(out.height, np.int64), np.zeros(out.width, np.int64)
-        window = op_window(op)
+        window = op_window(node.op)
         rows, columns = np.arange(out.height), np.arange(out.width)
         if window is None:
             return rows, columns
@@ -106,8 +107,8 @@ class Timing:
         return np.concatenate([lows, [source.pixels]])
 
     def accumulates(self, node: Node) -> bool:
-        """True where the node takes each pixel in as it comes and keeps none (a pool over the whole map)."""
-        if not isinstance(node.op, Pool) or node.op.kind is PoolKind.MAX:
+        """True where the node takes each pixel in as it comes and keeps none (a global pool)."""
+        if not is_pool(node.op) or node.op.kind is PoolKind.MAX:
             return False
         return node.op.window.covers(self.graph.input_shapes(node)[0])
 

@@ -1,1 +1,1 @@
-"""What the pictures of a network show, and where it stands: Graph to blocks, blocks to slabs, slabs to pages."""
+"""Layout of the drawings of a network: Graph to blocks, blocks to slabs, slabs to pages."""

@@ -6,6 +6,7 @@ from enum import Enum
 from typing import Literal, assert_never
 
 from rillet.analyses.count import parameters
+from rillet.ir.facts import has_weights, is_constant, is_given, is_input, is_pool, is_product
 from rillet.ir.graph import Graph, Node
 from rillet.ir.ops import (
     Activate,
@@ -50,7 +51,7 @@ class Layer:
     name: str
     kind: Kind
     kernel: str
-    """As `3x3`; nothing for one of 1x1, and for a layer that takes its whole map."""
+    """As `3x3`; nothing for one of 1x1, and for a layer that takes all pixels at once."""
     stride: str
     """As `/2`; nothing for 1."""
     shape: Shape
@@ -149,10 +150,10 @@ class _Trace:
         """Nodes of squeeze-and-excites, which stand for themselves no more; their products stand for them."""
         inputs = 0
         for node in graph.nodes:
-            if isinstance(node.op, Input):
+            if is_input(node.op):
                 inputs += 1
                 self.sources[node.name] = -inputs
-            elif not isinstance(node.op, Constant) and node.name not in self.inside:
+            elif not is_constant(node.op) and node.name not in self.inside:
                 self.node(node, self.excites.get(node.name))
 
     def node(self, node: Node, excite: tuple[Node, ...] | None) -> None:
@@ -174,7 +175,7 @@ class _Trace:
         names: set[str] = set()
         labelled = ""
         for node in self.graph.nodes:
-            if isinstance(node.op, Input | Constant) or node.name in self.inside:
+            if is_given(node.op) or node.name in self.inside:
                 continue
             if node.block:
                 begins = not runs or node.block != labelled
@@ -277,7 +278,7 @@ def _layer(graph: Graph, node: Node, kind: Kind) -> Layer:
         words.insert(1, f"kernel {size}, stride {step}")
         if window.dilation != (1, 1):
             words.insert(2, f"dilation {_by(window.dilation)}")
-        # A dense layer and a global pool take their whole map: the map is drawn, its size need not be said again.
+        # A dense layer and a global pool take all pixels: the map is drawn, its size need not be repeated.
         if kind is not Kind.DENSE and not window.covers(graph.input_shapes(node)[0]):
             kernel = "" if size == step == "1x1" else size
             down, across = window.stride
@@ -293,7 +294,7 @@ def _by(sizes: tuple[int, int]) -> str:
 
 def _excite(graph: Graph, nodes: tuple[Node, ...]) -> Layer:
     """The nodes of a squeeze-and-excite as one layer; the last one is its product."""
-    shapes = [node.shape.channels for node in nodes if isinstance(node.op, Conv)]
+    shapes = [node.shape.channels for node in nodes if has_weights(node.op)]
     macs = sum(op_macs(node.op, graph.input_shapes(node)) for node in nodes)
     params = sum(parameters(graph, node) for node in nodes)
     last = nodes[-1]
@@ -305,9 +306,9 @@ def _squeeze_excites(graph: Graph) -> dict[str, tuple[Node, ...]]:
     """The nodes of each squeeze-and-excite, by the product that it ends in."""
     found: dict[str, tuple[Node, ...]] = {}
     for node in graph.nodes:
-        if isinstance(node.op, Multiply):
+        if is_product(node.op):
             gate = list(_gate(graph, node))
-            if any(isinstance(part.op, Pool) for part in gate) and any(isinstance(part.op, Conv) for part in gate):
+            if any(is_pool(part.op) for part in gate) and any(has_weights(part.op) for part in gate):
                 found[node.name] = (*reversed(gate), node)
     return found
 
@@ -316,10 +317,10 @@ def _gate(graph: Graph, product: Node) -> Iterator[Node]:
     """From the gate of `product` up to the pool of the value that it gates; what else reads a part ends it early."""
     above = graph.by_name[product.inputs[1]]
     while len(graph.consumers[above.name]) == 1 and above.name not in graph.outputs and above.shape.pixels == 1:
-        read = [name for name in above.inputs if not isinstance(graph.by_name[name].op, Constant)]
+        read = [name for name in above.inputs if not is_constant(graph.by_name[name].op)]
         if len(read) != 1:
             return
-        if isinstance(above.op, Pool):
+        if is_pool(above.op):
             if read[0] == product.inputs[0]:
                 yield above
             return

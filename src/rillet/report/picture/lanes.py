@@ -1,4 +1,4 @@
-"""What lies behind one another in a block, and what side by side: its items as a tree of series and parallels."""
+"""The layers of a block as a series-parallel tree."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

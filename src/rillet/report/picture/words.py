@@ -1,4 +1,4 @@
-"""Numbers and text as pictures show them."""
+"""Formatting of numbers and labels in drawings."""
 
 import unicodedata
 

@@ -84,7 +84,8 @@ def _steps(points: tuple[FrontPoint, ...], across: Axis, up: Axis) -> str:
 
 
 def _corner(point: FrontPoint, across: Axis, up: Axis) -> str:
-    said = f"{point.values:,} values, {point.factor:.4f}x MACs; narrow side: {', '.join(point.narrow) or 'none'}"
+    buffered = ", ".join(point.narrow) or "none"
+    said = f"{point.values:,} values, {point.factor:.4f}x MACs; buffered bottlenecks: {buffered}"
     x, y = across.at(point.values), up.at(point.factor)
     return f'<circle class="corner" cx="{x}" cy="{y}" r="5"><title>{escaped(said)}</title></circle>'
 
@@ -96,5 +97,5 @@ def _ends(points: tuple[FrontPoint, ...], across: Axis, up: Axis) -> Iterator[st
     yield f'<text class="said" x="{x + 12}" y="{y + 4}">{first.values:,} values</text>'
     if last is not first:
         x, y = across.at(last.values), up.at(last.factor)
-        said = f"every narrow side: {last.values:,} values, {last.factor:.2f}x"
+        said = f"every bottleneck buffered: {last.values:,} values, {last.factor:.2f}x"
         yield f'<text class="said" x="{x}" y="{y - 12}">{said}</text>'

@@ -81,7 +81,7 @@ def recompute_table(rows: Sequence[Recompute]) -> Table:
         "each tile of the layer's map is computed from the image alone; nothing is remembered between tiles",
         "field: pixels of the image that a tile sees; MACs: of the layer and those before it, for all tiles",
         "up to here: beside those MACs with nothing computed twice; network: beside the whole network's, the layers",
-        "  behind computing nothing twice; what is behind a squeeze-and-excite or a global pool needs a whole map",
+        "  behind computing nothing twice; what is behind a squeeze-and-excite or a global pool needs a full tensor",
     )
     leave = ("tiles", "reads of a pixel", "field", "network", "map", "MACs")
     return Table(columns(names, words=("layer",), leave=leave), cells, notes)
@@ -135,7 +135,7 @@ def rates_table(name: str, rows: Sequence[Rate]) -> Table:
             f"{row.multipliers:,}",
             _percent(row.utilisation),
             f"{row.ceil_multipliers:,}",
-            f"{row.owned_multipliers:,}",
+            f"{row.unshared_multipliers:,}",
             *(f"{n:,}" for n in (row.line_buffer_values, row.skip_values, row.hold_values, row.fifo_values)),
             f"{row.latency_cycles:,}",
             _or_none(row.measured_interval_cycles),

@@ -21,7 +21,7 @@ from rillet.system.reading import MODEL_BYTES, read_bytes
 from rillet.targets.cores import Core
 
 GCC = "arm-none-eabi-gcc"
-FLAGS = ("-O3", "-std=c99", "-Wall", "-Wextra", "-Werror", "-ffunction-sections", "-fdata-sections", "-DNDEBUG")
+FLAGS = ("-O3", "-std=c99", "-ffunction-sections", "-fdata-sections")
 STACK_BYTES = 1 << 16
 """The most stack that can be measured."""
 _ZIG = ("-fno-sanitize=undefined", "-fno-unwind-tables", "-fno-asynchronous-unwind-tables", "-Ifreestanding")
@@ -146,9 +146,10 @@ def build_firmware(files: Mapping[str, str], core: Core, flags: tuple[str, ...] 
     sources = [name for name in files if name.endswith((".c", ".S")) and "/" not in name and Path(name).stem != "main"]
     sources += [name for name in files if name.endswith(".S") and "/" in name]
     own = {
-        f"board/{name}": renamed(_text(f"board/{name}"), called.prefix) for name in ("harness.c", "state.c", "libc.c")
+        f"board/{name}": renamed(own_text(f"board/{name}"), called.prefix)
+        for name in ("harness.c", "state.c", "libc.c")
     }
-    beside = {f"freestanding/{name}": _text(f"freestanding/{name}") for name in ("string.h", "math.h")}
+    beside = {f"freestanding/{name}": own_text(f"freestanding/{name}") for name in ("string.h", "math.h")}
     all_files = {**files, **beside, **own, "board/outputs.h": called.header, "link.ld": _script(MEMORY[core.qemu])}
     link = ("-nostdlib", "-Wl,--gc-sections", "-T", "link.ld", *(("-Wl,-e,emulator_reset",) if zig else ()))
     libraries = ("-lcompiler_rt",) if zig else ("-lm", "-lc", "-lgcc")
@@ -157,13 +158,14 @@ def build_firmware(files: Mapping[str, str], core: Core, flags: tuple[str, ...] 
     return _read(path, core, compiler_version(command), called)
 
 
-def _text(name: str) -> str:
+def own_text(name: str) -> str:
+    """A file of C or of the linker's that comes with this package."""
     return (package_files("rillet.runtime.emulator") / name).read_text(encoding="utf-8")
 
 
 def _script(memory: Memory) -> str:
     """The linker script."""
-    text = _text("board/link.ld").replace("@STACK_BYTES@", str(STACK_BYTES))
+    text = own_text("board/link.ld").replace("@STACK_BYTES@", str(STACK_BYTES))
     for name in ("CODE", "CONSTANTS", "RAM", "HOST"):
         address, count = getattr(memory, name.lower())
         text = text.replace(f"@{name}@", hex(address)).replace(f"@{name}_BYTES@", str(count))

@@ -5,12 +5,11 @@ import shutil
 import struct
 import subprocess
 from functools import cache
-from importlib.resources import files as package_files
 from pathlib import Path
 
 from rillet.errors import BuildError, Unsupported
 from rillet.runtime.emulator.counting import Counts, fault, ranges, too_long
-from rillet.runtime.emulator.firmware import Firmware
+from rillet.runtime.emulator.firmware import Firmware, own_text
 from rillet.system.build import build_library
 from rillet.system.cache import workshop
 from rillet.system.reading import MODEL_BYTES, read_bytes, read_text
@@ -72,7 +71,8 @@ def _run(program: str, firmware: Firmware, known: dict[str, int], work: Path) ->
     version = 1
     while True:
         plugin = build_library(
-            {"qemu.c": _text("qemu.c"), "counter.h": _text("counter.h")}, defines=(f"VERSION={version}",)
+            {"qemu.c": own_text("counter/qemu.c"), "counter.h": own_text("counter/counter.h")},
+            defines=(f"VERSION={version}",),
         )
         words = [str(plugin), *(f"{name}={value}" for name, value in known.items()), f"out={work / 'counts'}"]
         command = [program, "-M", firmware.core.qemu, "-display", "none", "-monitor", "none", "-serial", "none"]
@@ -91,7 +91,3 @@ def _run(program: str, firmware: Firmware, known: dict[str, int], work: Path) ->
         if wanted is None or int(wanted[1]) == version:
             return done
         version = int(wanted[1])
-
-
-def _text(name: str) -> str:
-    return (package_files("rillet.runtime.emulator") / "counter" / name).read_text(encoding="utf-8")

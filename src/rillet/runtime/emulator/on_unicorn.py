@@ -3,12 +3,11 @@
 import ctypes
 import struct
 from importlib.metadata import version
-from importlib.resources import files as package_files
 from typing import Any
 
 from rillet.errors import BuildError
 from rillet.runtime.emulator.counting import Counts, fault, ranges, too_long
-from rillet.runtime.emulator.firmware import STACK_BYTES, Firmware
+from rillet.runtime.emulator.firmware import STACK_BYTES, Firmware, own_text
 from rillet.system.build import build_library
 from rillet.system.extras import extra
 from rillet.system.library import load_library
@@ -56,7 +55,7 @@ def run(firmware: Firmware, images: list[bytes], most_instructions: int) -> Coun
     _map(machine, firmware, unicorn)
     kept = _hooks(firmware, len(images), most_instructions, uclib)
     library = load_library(
-        build_library({"unicorn.c": _text("unicorn.c"), "counter.h": _text("counter.h")}),
+        build_library({"unicorn.c": own_text("counter/unicorn.c"), "counter.h": own_text("counter/counter.h")}),
         ("rillet_on_block", "rillet_on_instruction", "rillet_on_access"),
     )
     for kind, function in (
@@ -133,10 +132,6 @@ def _hook(machine: Any, uclib: Any, kind: int, function: Any, kept: _Kept) -> No
     status = uclib.uc_hook_add(machine._uch, ctypes.byref(handle), kind, call, user, begin, end)
     if status:
         raise BuildError(f"unicorn must take a hook, got error {status}")
-
-
-def _text(name: str) -> str:
-    return (package_files("rillet.runtime.emulator") / "counter" / name).read_text(encoding="utf-8")
 
 
 def _map(machine: Any, firmware: Firmware, unicorn: Any) -> None:

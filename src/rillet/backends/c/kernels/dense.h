@@ -70,7 +70,7 @@ static inline void rillet_dense_4(const int16_t *restrict a, void *const out[], 
   }
 }
 
-/* The constants of a convolution of real numbers. */
+/* The constants of a convolution of float32 values. */
 typedef struct {
   const float *weights;
   const float *bias;

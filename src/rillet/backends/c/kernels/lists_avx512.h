@@ -1,5 +1,5 @@
 /* Convolutions of bytes with sparse ternary weights: the values under + and those under - are added up, many pixels
-   abreast; weights are lists of where these values lie. */
+   at once; weights are lists of where these values lie. */
 #ifndef RILLET_LISTS_H
 #define RILLET_LISTS_H
 #include "vector_avx512.h"

@@ -1,4 +1,4 @@
-/* Functions of one value: by table for 8-bit values, computed for real numbers; and the ways between the two. */
+/* Functions of one value: by table for 8-bit values, computed for float32; and the ways between the two. */
 #ifndef RILLET_POINTWISE_H
 #define RILLET_POINTWISE_H
 #include <math.h>
@@ -23,7 +23,7 @@ static inline void rillet_same(const void *in, void *out, int32_t channels)
   memmove(out, in, (size_t)channels);
 }
 
-/* Real numbers as stored: nearest, halves away from zero. */
+/* Quantises float32 values: nearest, halves away from zero. */
 static inline void rillet_quantize(const float *in, void *out, int32_t channels, float scale, int32_t zero,
                                    int32_t low, int32_t high)
 {

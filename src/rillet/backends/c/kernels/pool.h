@@ -1,4 +1,4 @@
-/* Averages and greatest values: over windows, and averages over the whole map pixel by pixel as it comes. */
+/* Averages and greatest values: over windows, and global averages, accumulated pixel by pixel. */
 #ifndef RILLET_POOL_H
 #define RILLET_POOL_H
 #include "rescale.h"
@@ -62,7 +62,7 @@ RILLET_ACCUMULATE(rillet_accumulate_i8, int8_t, int32_t)
 RILLET_ACCUMULATE(rillet_accumulate_u8, uint8_t, int32_t)
 RILLET_ACCUMULATE(rillet_accumulate_f32, float, float)
 
-/* The average pool of a whole map from its sums. */
+/* The average pool of a full tensor from its sums. */
 static inline void rillet_finish_average(const int32_t *restrict sums, void *out, int32_t channels, int32_t count,
                                          int32_t offset, int32_t low, int32_t high)
 {
@@ -72,7 +72,7 @@ static inline void rillet_finish_average(const int32_t *restrict sums, void *out
   }
 }
 
-/* The mean of a whole map from its sums, into another scale; 1 / count is in the multiplier or the scales. */
+/* The mean of a full tensor from its sums, into another scale; 1 / count is in the multiplier or the scales. */
 static inline void rillet_finish_mean(const int32_t *restrict sums, void *out, int32_t channels, int32_t zeros,
                                       int32_t mantissa, int32_t shift, int32_t rounding, int32_t zero, int32_t low,
                                       int32_t high)

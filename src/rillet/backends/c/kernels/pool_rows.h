@@ -1,4 +1,4 @@
-/* Sums of many pixels at a time, for averages over a whole map: some channels are summed side by side, real numbers pixel
+/* Sums of many pixels at a time, for global averages: some channels are summed side by side, float32 pixel
    after pixel, so that they round as they do one pixel at a time. */
 #ifndef RILLET_POOL_ROWS_H
 #define RILLET_POOL_ROWS_H

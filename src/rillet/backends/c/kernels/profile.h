@@ -4,12 +4,6 @@
 #include <stdint.h>
 #include <time.h>
 
-typedef struct {
-  uint64_t *ticks, *calls;
-  uint32_t at;    /* whose time it is */
-  uint64_t since; /* and since when */
-} rillet_profile;
-
 /* The finest clock there is; how fast it ticks is to be found out. */
 static inline uint64_t rillet_ticks(void)
 {
@@ -24,22 +18,22 @@ static inline uint64_t rillet_ticks(void)
 #endif
 }
 
-/* From now on it is the time of `stage`; returns whose it was. */
-static inline uint32_t rillet_profile_switch(rillet_profile *p, uint32_t stage)
-{
-  const uint32_t before = p->at;
-  const uint64_t now = rillet_ticks();
-  p->ticks[before] += now - p->since;
-  p->since = now;
-  p->at = stage;
-  return before;
-}
+/* From now on it is the time of `stage`. */
+#define RILLET_TIME_OF(profile, stage)                                   \
+  do {                                                                   \
+    const uint64_t now = rillet_ticks();                                 \
+    (profile).ticks[(profile).at] += now - (profile).since;              \
+    (profile).since = now;                                               \
+    (profile).at = stage;                                                \
+  } while (0)
 
+/* `profile` is the field of a context, each program's of a size of its own. */
 #define RILLET_PROFILED(profile, stage, call)                            \
   do {                                                                   \
-    const uint32_t caller = rillet_profile_switch(&profile, stage);      \
-    profile.calls[stage]++;                                              \
+    const uint32_t caller = (profile).at;                                \
+    RILLET_TIME_OF(profile, stage);                                      \
+    (profile).calls[stage]++;                                            \
     call;                                                                \
-    rillet_profile_switch(&profile, caller);                             \
+    RILLET_TIME_OF(profile, caller);                                     \
   } while (0)
 #endif

@@ -22,7 +22,7 @@
 
 typedef uint8_t rillet_byte;
 
-/* -- real numbers ---------------------------------------------------------------------------------------------------- */
+/* -- float32 ----------------------------------------------------------------------------------------------------------- */
 
 typedef __m256 rillet_reals;
 
@@ -176,7 +176,7 @@ RILLET_TILE rillet_sums rillet_sums_shifted(rillet_sums sum, rillet_factors k)
   return _mm256_castps_si256(_mm256_fmadd_ps(_mm256_castsi256_ps(sum), k.scale, k.nudge));
 }
 
-/* Bytes as real numbers, and the nearest integers, halves to even. */
+/* Bytes as float32 values, and the nearest integers, halves to even. */
 RILLET_TILE rillet_reals rillet_reals_of_bytes(const rillet_byte *at)
 {
   return _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)at)));

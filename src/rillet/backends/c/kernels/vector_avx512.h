@@ -21,7 +21,7 @@
 
 typedef uint8_t rillet_byte;
 
-/* -- real numbers ---------------------------------------------------------------------------------------------------- */
+/* -- float32 ----------------------------------------------------------------------------------------------------------- */
 
 typedef __m512 rillet_reals;
 
@@ -161,7 +161,7 @@ RILLET_TILE rillet_sums rillet_sums_shifted(rillet_sums sum, rillet_factors k)
   return _mm512_castps_si512(_mm512_fmadd_ps(_mm512_castsi512_ps(sum), k.scale, k.nudge));
 }
 
-/* Bytes as real numbers, and the nearest integers, halves to even. */
+/* Bytes as float32 values, and the nearest integers, halves to even. */
 RILLET_TILE rillet_reals rillet_reals_of_bytes(const rillet_byte *at)
 {
   return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)(const void *)at)));

@@ -22,7 +22,7 @@
 
 typedef int8_t rillet_byte;
 
-/* -- real numbers ---------------------------------------------------------------------------------------------------- */
+/* -- float32 ----------------------------------------------------------------------------------------------------------- */
 
 typedef float32x4_t rillet_reals;
 
@@ -138,7 +138,7 @@ RILLET_TILE rillet_sums rillet_sums_shifted(rillet_sums sum, rillet_factors k)
   return vreinterpretq_s32_f32(vfmaq_f32(k.nudge, vreinterpretq_f32_s32(sum), k.scale));
 }
 
-/* Bytes as real numbers, and the nearest integers, halves to even. */
+/* Bytes as float32 values, and the nearest integers, halves to even. */
 RILLET_TILE rillet_reals rillet_reals_of_bytes(const rillet_byte *at)
 {
   int32_t four;

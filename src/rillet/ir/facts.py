@@ -1,0 +1,124 @@
+"""What the code asks of an op in more than one place: each question once, with the ops of which it is true.
+
+An answer narrows the type, so that pyright lists the readers of fields that another op, added here, does not have.
+"""
+
+from typing import TypeGuard
+
+from rillet.ir.ops import (
+    Activate,
+    Add,
+    BatchNorm,
+    Concat,
+    Constant,
+    Conv,
+    Input,
+    Multiply,
+    Op,
+    Pad,
+    Pool,
+    Requantize,
+    Resize,
+    Slice,
+    Softmax,
+)
+
+
+def is_input(op: Op) -> TypeGuard[Input]:
+    """True of a value that comes from outside with each image."""
+    return isinstance(op, Input)
+
+
+def is_constant(op: Op) -> TypeGuard[Constant]:
+    """True of a value that never changes."""
+    return isinstance(op, Constant)
+
+
+def is_given(op: Op) -> TypeGuard[Input | Constant]:
+    """True of what nothing computes: it is no layer and has no stage in any plan."""
+    return isinstance(op, Input | Constant)
+
+
+def has_weights(op: Op) -> TypeGuard[Conv]:
+    """True of layers whose weights multiply activations: convolutions and dense layers."""
+    return isinstance(op, Conv)
+
+
+def has_window(op: Op) -> TypeGuard[Conv | Pool]:
+    """True of ops that combine the values under a window."""
+    return isinstance(op, Conv | Pool)
+
+
+def has_activation(op: Op) -> TypeGuard[Conv | Add | Multiply | Pool]:
+    """True of ops that take a clamp in after themselves."""
+    return isinstance(op, Conv | Add | Multiply | Pool)
+
+
+def is_elementwise(op: Op) -> TypeGuard[Add | Multiply | Activate | Requantize]:
+    """True of ops whose every value needs the values at its own place alone, read before it is written."""
+    return isinstance(op, Add | Multiply | Activate | Requantize)
+
+
+def is_pointwise_function(op: Op) -> TypeGuard[Activate | Requantize]:
+    """True of functions of one value, whose type may change."""
+    return isinstance(op, Activate | Requantize)
+
+
+def joins(op: Op) -> TypeGuard[Add | Multiply | Concat]:
+    """True of ops that bring several values together."""
+    return isinstance(op, Add | Multiply | Concat)
+
+
+def is_pairwise(op: Op) -> TypeGuard[Add | Multiply]:
+    """True of sums and products of two values."""
+    return isinstance(op, Add | Multiply)
+
+
+def is_channelwise(op: Op) -> TypeGuard[Activate | Pool | Multiply]:
+    """True of ops that make each channel of that channel of their inputs, and have no arrays."""
+    return isinstance(op, Activate | Pool | Multiply)
+
+
+def only_moves(op: Op) -> TypeGuard[Concat | Slice | Pad | Resize]:
+    """True of ops that put values elsewhere and compute none."""
+    return isinstance(op, Concat | Slice | Pad | Resize)
+
+
+def is_sum(op: Op) -> TypeGuard[Add]:
+    """True of a sum or difference."""
+    return isinstance(op, Add)
+
+
+def is_product(op: Op) -> TypeGuard[Multiply]:
+    """True of a product of two values."""
+    return isinstance(op, Multiply)
+
+
+def is_pool(op: Op) -> TypeGuard[Pool]:
+    """True of a pool of any kind."""
+    return isinstance(op, Pool)
+
+
+def is_function(op: Op) -> TypeGuard[Activate]:
+    """True of an activation that stands by itself."""
+    return isinstance(op, Activate)
+
+
+def is_batch_norm(op: Op) -> TypeGuard[BatchNorm]:
+    """True of a batch normalisation that is not folded yet."""
+    return isinstance(op, BatchNorm)
+
+
+def is_requantization(op: Op) -> TypeGuard[Requantize]:
+    """True of a change of quantisation or element type alone."""
+    return isinstance(op, Requantize)
+
+
+def is_concat(op: Op) -> TypeGuard[Concat]:
+    """True of values side by side."""
+    return isinstance(op, Concat)
+
+
+def is_softmax(op: Op) -> TypeGuard[Softmax]:
+    """True of a softmax over channels."""
+    return isinstance(op, Softmax)
