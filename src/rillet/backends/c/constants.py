@@ -100,7 +100,7 @@ def conv_arrays(graph: Graph, stage: Stage) -> dict[str, Array]:
 def integer_arrays(graph: Graph, node: Node) -> dict[str, Array]:
     """What the portable function rescales the sums of a quantised convolution by."""
     op, source = node.op, graph.by_name[node.inputs[0]]
-    assert isinstance(op, Conv)
+    assert has_weights(op)
     mantissa, shift = multipliers(graph, node, op, quant(graph, source), quant(graph, node))
     return {"shift": shift} if op.rounding is Rounding.SHIFT else {"mantissa": mantissa, "shift": shift}
 
