@@ -5,14 +5,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from conftest import shared_file
 from graphs import Builder, graphs, random_image
+from rillet.arithmetic import fixed_point as fp
+from rillet.arithmetic import shift
+from rillet.arithmetic.words import rescaled, word_rounding
 from rillet.backends import reference
 from rillet.errors import GraphError, Unsupported
 from rillet.ir.graph import Array, Graph
 from rillet.ir.ops import Activation, Input, Rounding
 from rillet.ir.types import DType, Shape
+from rillet.models.opening import open_model
 from rillet.plan.board.planner import plan_core
-from rillet.plan.rows.plan import CoreKernels, RowPlan
+from rillet.plan.rows.plan import CoreKernels, Kernel, RowPlan
 
 pytest.importorskip("unicorn", reason="pip install rillet[mcu]")
 from rillet.runtime import emulator
@@ -60,3 +65,56 @@ def test_random_networks(data: st.DataObject, objective: str) -> None:
     except Unsupported:
         return
     assert wrong_bytes(plan, [random_image(graph, seed) for seed in (0, 1)]) == 0
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.sampled_from([Rounding.DOUBLE, Rounding.SHIFT]),
+    st.integers(2**30, 2**31 - 1),
+    st.integers(-8, 31),
+    st.integers(-128, 127),
+    st.tuples(st.integers(-(2**24), 2**24), st.integers(-(2**24), 2**24)).map(sorted),
+    st.integers(0, 2**32 - 1),
+)
+def test_constants_that_are_said_to_be_exact_are(
+    rule: Rounding, mantissa: int, right: int, zero: int, reach: list[int], seed: int
+) -> None:
+    """Stored values by the core's instructions and by the rule, at both ends of the sums and between."""
+    ends = np.array([[reach[0]], [reach[1]]], np.int64)
+    if rule is Rounding.SHIFT and right < 0:
+        return
+    exponent = np.array([right if rule is Rounding.SHIFT else -right], np.int64)
+    factors = np.array([mantissa], np.int64), exponent
+    made = word_rounding(rule, factors, zero, fp.Clamp(-128, 127), (ends[0], ends[1]))
+    rng = np.random.default_rng(seed)
+    sums = np.concatenate([ends, rng.integers(reach[0], reach[1] + 1, (500, 1)), ends[:1] + np.arange(3)[:, None]])
+    sums = np.clip(sums, reach[0], reach[1])
+    scaled = shift.rescale(sums, exponent) if rule is Rounding.SHIFT else fp.multiply_double(sums, *factors)
+    wanted = np.clip(scaled + zero, -128, 127)
+    seen = np.zeros_like(sums) if made.constant[0] else sums
+    got = np.clip(rescaled(rule, seen, made), -128, 127)
+    if made.exact[0]:
+        assert np.array_equal(got, wanted)
+    else:
+        assert right < 1 or right > 30 or max(map(abs, reach)) * 2 + abs(zero << right) >= 2**30
+
+
+def test_usual_channels_are_exact_and_sums_alone_are_not() -> None:
+    """Factors of trained networks take the core's instructions; those that round once do not, unless constant."""
+    sums = np.array([-40_000, 5], np.int64), np.array([50_000, 5], np.int64)
+    factors = np.array([1_500_000_000, 1_500_000_000], np.int64), np.array([-9, -9], np.int64)
+    made = word_rounding(Rounding.DOUBLE, factors, -128, fp.Clamp(-128, 127), sums)
+    assert made.exact.tolist() == [True, True] and made.constant.tolist() == [False, True]
+    once = word_rounding(Rounding.SINGLE, factors, -128, fp.Clamp(-128, 127), sums)
+    assert once.exact.tolist() == [False, True]
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+@pytest.mark.parametrize("file", ["mlperf_tiny/vww_96_int8.tflite"])
+def test_published_networks(file: str, objective: str) -> None:
+    graph = open_model(str(shared_file(file))).graph
+    plan = plan_core(graph, CoreKernels.DSP, objective=objective)
+    kernels = {stage.kernel for segment in plan.segments for stage in segment.stages}
+    assert Kernel.CORE_DENSE in kernels and Kernel.DENSE not in kernels
+    assert (Kernel.CORE_PLANES in kernels) is (objective == "time")
+    assert wrong_bytes(plan, [random_image(graph, 3)]) == 0
