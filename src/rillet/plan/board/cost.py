@@ -79,7 +79,7 @@ _RATES: Mapping[CoreKernels, _Rates] = {
         rows_pixels=(38, 38),
         rows_together=2,
         shift=-2,
-        around=_Around(firing=40, call=25, row=50, tap=16, window_row=40, portable=6, rescaled=50, same=25, finish=60),
+        around=_Around(firing=10, call=100, row=100, tap=4, window_row=0, portable=8, rescaled=42, same=20, finish=80),
     ),
     CoreKernels.ARMV6M: _Rates(
         dense={3: (107, 31.5), 1: (53, 14.5)},
