@@ -1,6 +1,6 @@
 """Plans: planning for a target, emission as C, simulation, drawing."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypedDict, Unpack, overload
@@ -211,12 +211,15 @@ def planned(net: Graph, said: PlanOptions) -> RowPlan | PixelPlan:
     return made
 
 
-def row_planned(net: Graph, said: PlanOptions) -> RowPlan:
-    """As `planned`, of a network with weights, to be run as C; raises TargetError for a chip, GraphError for none."""
+def row_planned(net: Graph, said: PlanOptions, *, here: bool = False) -> RowPlan:
+    """As `planned`, of a network with weights, to be run as C; raises TargetError for a chip, GraphError for none.
+
+    here: for a program of this machine, with portable kernels where the target is a board.
+    """
     from rillet.plan.choose import row_plan_for
 
     net = checks.graph(net)
-    made = row_plan_for(networks.with_weights(net), said)
+    made = row_plan_for(networks.with_weights(net), replace(said, here=here))
     networks.keep_file(made.graph, net)
     return made
 

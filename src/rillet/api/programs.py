@@ -97,7 +97,7 @@ def compile(  # rillet.compile, as torch.compile
         raise TargetError("target and threads must come with a Graph, got a plan, which has its own")
     with shown("compiling", progress) as advance:
         if isinstance(what, Graph):
-            made = plans.row_planned(what, plans.options(target or "host", threads=threads))
+            made = plans.row_planned(what, plans.options(target or "host", threads=threads), here=True)
         else:
             made = checks.row_plan(what)
         advance(1, 2)
@@ -113,8 +113,10 @@ def verify(
     progress: Advance | None = None,
     *,
     original: Graph | None = None,
-) -> "Verification":
+) -> "Verification | CoreVerification":
     """Compares reference, C program and another runtime byte for byte on seeded random inputs.
+
+    A plan for a board with kernels of its core runs on that core, emulated, and the result tells what it takes there.
 
     what: a row plan, or a network, which is planned for the least memory. against: `litert` or `tflm` for a network
     loaded from a .tflite file, `onnxruntime` for an .onnx file. progress: called with inputs done and their total.
@@ -126,9 +128,25 @@ def verify(
     >>> rillet.verify(rillet.plan(net), inputs=2).equal
     True
     """
+    made = plans.row_planned(what, PlanOptions()) if isinstance(what, Graph) else checks.row_plan(what)
+    if made.core is None:
+        return verify_here(made, inputs, against, progress, original=original)
+    if against is not None or original is not None:
+        raise TargetError(f"{made.graph.name}: must be planned for a host to be compared with more, got a board's plan")
+    return verify_on_board(made, inputs, progress)
+
+
+def verify_here(
+    made: RowPlan,
+    inputs: int = 10,
+    against: str | None = None,
+    progress: Advance | None = None,
+    *,
+    original: Graph | None = None,
+) -> "Verification":
+    """As `verify`, of a plan whose program runs on this machine."""
     from rillet.runtime.verify import verify as compare
 
-    made = plans.row_planned(what, PlanOptions()) if isinstance(what, Graph) else checks.row_plan(what)
     networks.with_weights(made.graph)
     path = networks.file_of(made.graph if original is None else checks.graph(original))
     imported = None
@@ -150,26 +168,18 @@ def verify(
         )
 
 
-def verify_on_board(
-    what: RowPlan | Graph,
-    target: Named,
-    inputs: int = 10,
-    progress: Advance | None = None,
-) -> "CoreVerification":
-    """Runs the program on the emulated Cortex-M core of a board, and compares its outputs with the reference.
+def verify_on_board(made: RowPlan, inputs: int = 10, progress: Advance | None = None) -> "CoreVerification":
+    """Runs the program on the emulated Cortex-M core of the board that it was planned for, beside the reference.
 
-    what: a row plan, or a network, planned for the board. progress: called with inputs done and their total. Raises
-    TargetError for a board with another processor, Unsupported where no compiler or emulator is installed
-    (`rillet[mcu]`), BuildError for a program that faults or does not end.
+    progress: called with inputs done and their total. Raises TargetError for a plan for another processor, Unsupported
+    where no compiler or emulator is installed (`rillet[mcu]`), BuildError for a program that faults or does not end.
     """
     from rillet.runtime.emulator.proof import verify_on
 
-    options = plans.options(target)
-    core = core_of(options)
-    if core is None:
-        raise TargetError(f"{target}: must be a board with a Cortex-M core to be emulated")
-    made = plans.row_planned(what, options) if isinstance(what, Graph) else checks.row_plan(what)
     networks.with_weights(made.graph)
+    core, board = (None, "none") if made.board is None else (made.board.cortex, made.board.name)
+    if core is None:
+        raise TargetError(f"{made.graph.name}: must be planned for a board with a Cortex-M core here, got {board}")
     count = checks.count(inputs, "inputs")
     with shown("emulating", progress) as advance:
         told: Advance = advance
@@ -231,7 +241,7 @@ class Asked:
         from rillet.runtime import classify
         from rillet.runtime.ready import make_ready
 
-        ready = make_ready(self._known, lambda: plans.row_planned(self._computed, self.options))
+        ready = make_ready(self._known, lambda: plans.row_planned(self._computed, self.options, here=True))
         return classify.answer(ready, self.image, self.raw, told=self.said != Preprocessing())
 
     def prove(self) -> "RunResult":

@@ -177,13 +177,13 @@ def verify(
     options = plans.options(target, ram, objective, resident, slower, threads)
     opened = open_named(model, weights=weights)
     graph = changes.live(opened.graph).graph if live else opened.graph
-    made = plans.row_planned(graph, options)
+    made = plans.row_planned(graph, options, here=True)
     with Progress("comparing", inputs, form.json) as advance:
-        result = programs.verify(made, inputs, against, advance, original=opened.graph if live else None)
+        result = programs.verify_here(made, inputs, against, advance, original=opened.graph if live else None)
     emulated = None
     if result.equal and options.target is not None and programs.core_of(options) is not None:
         with Progress("emulating", inputs, form.json) as advance:
-            emulated = programs.verify_on_board(made, options.target, inputs, advance)
+            emulated = programs.verify_on_board(plans.row_planned(graph, options), inputs, advance)
     record = {"model": str(opened.path or model), **result.to_dict(), **(emulated.to_dict() if emulated else {})}
 
     def show(console: "Screen") -> None:

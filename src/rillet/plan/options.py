@@ -68,6 +68,8 @@ class PlanOptions:
     narrow: tuple[str, ...] = ()
     several: int | None = None
     """Chips in series over which the pipeline is partitioned."""
+    here: bool = False
+    """For a program of this machine: of a board, with portable kernels instead of its core's."""
 
     def __post_init__(self) -> None:
         said = {

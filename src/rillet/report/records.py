@@ -13,7 +13,7 @@ def plan_record(made: RowPlan) -> dict[str, Any]:
     return {
         "kind": made.kind,
         "graph": made.graph.name,
-        "kernels": made.host.kernels if made.host else "portable",
+        "kernels": made.kernels,
         "threads": made.threads,
         "arena_bytes": made.arena_bytes,
         "resident": made.resident,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rillet.errors import GraphError
+from rillet.errors import GraphError, TargetError
 from rillet.ir.facts import is_given
 from rillet.ir.graph import Array, Graph, Node
 from rillet.ir.types import DType
@@ -54,6 +54,9 @@ def build(plan: "RowPlan", trace: bool = False) -> Built:
     from rillet.backends.c.flags import machine_flags
     from rillet.system.build import build_library
 
+    if plan.core is not None:
+        got = f"kernels of {plan.board.name if plan.board else plan.core.value}"
+        raise TargetError(f"{plan.graph.name}: must be planned for a host to run here, got {got}")
     library = build_library(emit(plan), machine_flags(plan), ("NET_TRACE",) if trace else ())
     return Built(library, plan.graph, plan.arena_bytes, plan.threads, plan.host is not None)
 

@@ -7,7 +7,6 @@ from typing import Any
 from rillet.system.record import Record
 from rillet.targets import cores, reading
 from rillet.targets.cores import Core
-from rillet.targets.host import KERNELS
 from rillet.targets.quantity import Quantity, quantity
 
 FOLDER = "boards"
@@ -34,7 +33,7 @@ class Board(Record):
     quantities: Mapping[str, Quantity]
     """Every number of the file, by its key."""
     kernels: str = "portable"
-    """The kernel set of programs for it, one of host.KERNELS."""
+    """The kernel set of programs for it, one of cores.KERNELS."""
 
     @property
     def cortex(self) -> Core | None:
@@ -66,14 +65,17 @@ def from_table(where: str, table: Mapping[str, Any]) -> Board:
     reading.check_keys(where, table, KEYS, _REQUIRED)
     numbers = {key: quantity(f"{where}: {key}", table[key], whole=True) for key in _WHOLE}
     cycles = quantity(f"{where}: cycles_per_mac", table["cycles_per_mac"], least=1e-6, most=1e6, band=True)
+    core = reading.text(f"{where}: core", table["core"])
+    found = cores.find(core)
+    default = "portable" if found is None else found.kernels
     return Board(
         key=where,
         name=reading.text(f"{where}: name", table["name"]),
-        core=reading.text(f"{where}: core", table["core"]),
+        core=core,
         flash_bytes=int(numbers["flash_bytes"].value),
         ram_bytes=int(numbers["ram_bytes"].value),
         clock_hz=numbers["clock_hz"].value,
         cycles_per_mac=cycles,
         quantities={**numbers, "cycles_per_mac": cycles},
-        kernels=reading.text(f"{where}: kernels", table.get("kernels", "portable"), KERNELS),
+        kernels=reading.text(f"{where}: kernels", table.get("kernels", default), cores.KERNELS),
     )

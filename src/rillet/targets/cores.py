@@ -41,6 +41,11 @@ class Core:
     """The machine of qemu-system-arm that has these instructions."""
 
     @property
+    def kernels(self) -> str:
+        """The kernel set of programs for it."""
+        return "dsp" if self.dsp else "portable"
+
+    @property
     def aligned(self) -> bool:
         """True where every access must be aligned; others read and write words and half-words anywhere."""
         return self.architecture is Architecture.V6M
@@ -75,6 +80,8 @@ CORES: Mapping[str, Core] = {
     )
 }
 """By name. QEMU's machines have Cortex-M3, M4, M7 and M55, which run the instructions of the others."""
+KERNELS = ("portable", "dsp")
+"""Kernel sets: plain C; instructions that multiply pairs of 16-bit values."""
 _SPELT = re.compile(r"cortex-?(m[0-9]+)(\+|plus|f|e)?")
 
 

@@ -11,6 +11,12 @@ from rillet.plan.rows.kernels import Choice
 from rillet.plan.rows.plan import CoreKernels, RowPlan
 from rillet.plan.rows.planner import RowPlanner
 from rillet.plan.rows.timing import Tile
+from rillet.targets.boards import Board
+
+
+def core_kernels(board: Board) -> CoreKernels | None:
+    """The kernels that programs for a board use; None for portable ones."""
+    return None if board.kernels == "portable" else CoreKernels(board.kernels)
 
 
 def plan_core(
@@ -21,18 +27,22 @@ def plan_core(
     Raises TargetError where the budget cannot be met, Unsupported where a node has no kernel.
     """
     pixels = CorePlanner(graph, core, resident)
-    least = pixels.plan(pixels.least_bytes())
+    least = pixels.tightest()
     if ram_bytes is not None and least.arena_bytes > ram_bytes:
         raise TargetError(
             f"{graph.name}: --ram must be at least {least.arena_bytes} bytes for this network, got {ram_bytes}"
         )
     if objective == "memory":
         return least
+    made = rows_within(graph, core, ram_bytes, resident)
+    return made or (pixels.plan(None) if ram_bytes is None else pixels.within(ram_bytes))
+
+
+def rows_within(graph: Graph, core: CoreKernels, ram_bytes: int | None, resident: bool) -> RowPlan | None:
+    """The least plan of whole rows; None where it takes more than `ram_bytes`."""
     rows = CoreRowsPlanner(graph, core, resident)
     made = rows.plan(rows.least_bytes())
-    if ram_bytes is None or made.arena_bytes <= ram_bytes:
-        return made
-    return pixels.within(ram_bytes)
+    return made if ram_bytes is None or made.arena_bytes <= ram_bytes else None
 
 
 KEPT = 2

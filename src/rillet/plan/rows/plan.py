@@ -7,6 +7,7 @@ from functools import cached_property
 
 from rillet.ir.graph import Graph
 from rillet.system.record import Record
+from rillet.targets.boards import Board
 from rillet.targets.host import Host
 
 
@@ -206,6 +207,8 @@ class RowPlan(Record):
     """Threads that compute each tile together; outputs are bit-identical for any number."""
     core: CoreKernels | None = None
     """The kernels of a microcontroller's core that it uses beside the portable ones."""
+    board: Board | None = None
+    """The board that it was planned for."""
 
     @property
     def kernels(self) -> str:
