@@ -5,14 +5,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from conftest import NETWORKS, shared_file
 from graphs import Builder, graphs, random_image
 from rillet.backends import reference
 from rillet.errors import GraphError, Unsupported
+from rillet.importers.tflite import load
 from rillet.ir.graph import Array, Graph
 from rillet.ir.ops import Activation, Input, Rounding
 from rillet.ir.types import DType, Shape
+from rillet.plan.board.cost import plan_instructions
+from rillet.plan.board.kernels import finish
 from rillet.plan.board.planner import plan_core
-from rillet.plan.rows.plan import CoreKernels, RowPlan
+from rillet.plan.rows.plan import CoreKernels, Kernel, RowPlan
 
 pytest.importorskip("unicorn", reason="pip install rillet[mcu]")
 from rillet.runtime import emulator
@@ -27,7 +31,7 @@ WITH_QEMU = pytest.param(
 EACH_CORE = pytest.mark.parametrize("core", [CoreKernels.DSP, CoreKernels.ARMV6M, WITH_QEMU])
 
 
-def check(plan: RowPlan, images: list[Array]) -> None:
+def check(plan: RowPlan, images: list[Array]) -> emulator.Emulation:
     """The outputs are the reference's: bytes to the bit, real numbers within what float32 may round."""
     assert plan.core is not None
     made, names = emulator.run(plan, CORES[plan.core], images), plan.graph.outputs
@@ -36,6 +40,7 @@ def check(plan: RowPlan, images: list[Array]) -> None:
         expected = dict(zip(names, wanted, strict=True))
         got = {name: out.reshape(want.shape) for name, out, want in zip(names, outputs, wanted, strict=True)}
         assert first_difference(plan.graph, expected, got, 0, "c") is None
+    return made
 
 
 @st.composite
@@ -68,3 +73,51 @@ def test_random_networks(data: st.DataObject, objective: str, core: CoreKernels)
     except Unsupported:
         return
     check(plan, [random_image(graph, seed) for seed in (0, 1)])
+
+
+EXTREMES = [np.full((3, 7, 640), -128, np.int8), np.full((3, 7, 640), 127, np.int8)]
+
+
+@EACH_CORE
+@pytest.mark.parametrize("least", [-127, -128])
+@pytest.mark.parametrize("rounding", list(Rounding))
+def test_largest_sums(rounding: Rounding, least: int, core: CoreKernels) -> None:
+    """Weights and values at the ends of their ranges: sums of more than 2^23, which the kernels must know."""
+    b = Builder(np.random.default_rng(3), DType.I8)
+    at = b.add(b.conv(5, rounding=rounding), b.add(Input(), shape=Shape(3, 7, 640)))
+    b.params[f"{at}.weight"] = np.array([127, least, 127, least, 1], np.int8)[:, None, None, None] * np.ones(
+        (1, 1, 1, 640), np.int8
+    )
+    b.params[f"{at}.weight"][2, ..., ::2] = least
+    graph = b.graph()
+    assert finish(graph, graph.nodes[1], core).wide == (least == -128 or core is CoreKernels.DSP)
+    signs = np.where(np.arange(640) % 2 == 0, np.int8(-128), np.int8(127)) * np.ones((3, 7, 1), np.int8)
+    for objective in OBJECTIVES:
+        check(plan_core(graph, core, objective=objective), [*EXTREMES, signs, random_image(graph)])
+
+
+@EACH_CORE
+@pytest.mark.parametrize("rounding", [Rounding.DOUBLE, Rounding.SHIFT])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_largest_sums_of_depthwise_rows(stride: int, rounding: Rounding, core: CoreKernels) -> None:
+    b = Builder(np.random.default_rng(4), DType.I8)
+    at = b.add(b.conv(9, rounding=rounding), b.add(Input(), shape=Shape(8, 11, 4)))
+    at = b.add(b.conv(9, (3, 3), (stride, stride), groups=9, rounding=rounding), at)
+    weight = b.params[f"{at}.weight"]
+    weight[:4], weight[4] = np.array([127, -127, -128, 0], np.int8)[:, None, None, None], 127
+    graph = b.graph()
+    plan = plan_core(graph, core, objective="time")
+    assert plan.segments[0].stages[1].kernel is Kernel.CORE_PLANES
+    images = [np.full((8, 11, 4), value, np.int8) for value in (-128, 127)]
+    check(plan, [*images, *(random_image(graph, seed) for seed in range(3))])
+
+
+@pytest.mark.slow
+@EACH_CORE
+@pytest.mark.parametrize("objective", OBJECTIVES)
+@pytest.mark.parametrize("name", ["vww", "person", "resnet"])
+def test_published_networks_take_the_planned_instructions(name: str, objective: str, core: CoreKernels) -> None:
+    graph = load(shared_file(NETWORKS[name]))
+    plan = plan_core(graph, core, objective=objective)
+    made = check(plan, [random_image(graph)])
+    assert abs(plan_instructions(plan) / made.instructions - 1) < 0.05

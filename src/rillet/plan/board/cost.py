@@ -12,7 +12,7 @@ from rillet.ir.graph import Graph, Node
 from rillet.ir.ops import Add, Conv, Rounding, op_macs
 from rillet.plan.board.kernels import abreast, dense_depth, dense_words, finish, gathers_windows, together
 from rillet.plan.rows.kernels import Choice
-from rillet.plan.rows.plan import CoreKernels, Kernel
+from rillet.plan.rows.plan import CoreKernels, Kernel, RowPlan
 from rillet.plan.rows.timing import Tile
 
 _VECTOR = 16
@@ -108,6 +108,17 @@ _RATES: Mapping[CoreKernels, _Rates] = {
         around=_Around(firing=56, call=42, row=75, tap=24, window_row=58, portable=7, rescaled=57, same=26, finish=51),
     ),
 }
+
+
+def plan_instructions(plan: RowPlan) -> float:
+    """About how many one image takes under a plan for a core."""
+    assert plan.core is not None
+    spent = 0.0
+    for segment in plan.segments:
+        tile = Tile(rows=segment.tile_rows) if segment.tile_rows else Tile(segment.tile_pixels)
+        for stage in segment.stages:
+            spent += instructions(plan.graph, plan.graph.by_name[stage.node], Choice(stage.kernel), tile, plan.core)
+    return spent
 
 
 def instructions(graph: Graph, node: Node, choice: Choice, tile: Tile, core: CoreKernels) -> float:
