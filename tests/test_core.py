@@ -11,8 +11,8 @@ from rillet.backends import reference
 from rillet.errors import GraphError, Unsupported
 from rillet.importers.tflite import load
 from rillet.ir.graph import Array, Graph
-from rillet.ir.ops import Activation, Input, Rounding
-from rillet.ir.types import DType, Shape
+from rillet.ir.ops import Activation, Add, Input, Rounding
+from rillet.ir.types import DType, Quant, Shape
 from rillet.plan.board.cost import plan_instructions
 from rillet.plan.board.kernels import finish
 from rillet.plan.board.planner import plan_core
@@ -110,6 +110,23 @@ def test_largest_sums_of_depthwise_rows(stride: int, rounding: Rounding, core: C
     assert plan.segments[0].stages[1].kernel is Kernel.CORE_PLANES
     images = [np.full((8, 11, 4), value, np.int8) for value in (-128, 127)]
     check(plan, [*images, *(random_image(graph, seed) for seed in range(3))])
+
+
+@EACH_CORE
+@pytest.mark.parametrize("objective", OBJECTIVES)
+@pytest.mark.parametrize("dtype", [DType.I8, DType.U8])
+def test_sums_and_differences(dtype: DType, objective: str, core: CoreKernels) -> None:
+    """Of one scale and of several, and of scales so far apart that one side is shifted to nothing."""
+    b = Builder(np.random.default_rng(5), dtype)
+    source = b.add(Input(), shape=Shape(5, 7, 6))
+    zero = b.quant(source).zero_point
+    near, far = (b.add(b.conv(6), source, quant=Quant(scale, zero)) for scale in (0.05, 3.0))
+    made = [b.add(Add(subtract=subtract), one, near) for subtract in (False, True) for one in (source, far)]
+    made += [b.add(Add(subtract=subtract), source, near, quant=b.quant(source)) for subtract in (False, True)]
+    same = b.add(b.conv(6), source, quant=b.quant(source))
+    made += [b.add(Add(Activation.RELU, subtract), source, same, quant=b.quant(source)) for subtract in (False, True)]
+    graph = b.graph(*made)
+    check(plan_core(graph, core, objective=objective, resident=True), [random_image(graph, seed) for seed in range(3)])
 
 
 @pytest.mark.slow

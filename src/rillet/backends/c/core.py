@@ -7,7 +7,7 @@ from rillet.arithmetic import fixed_point as fp
 from rillet.backends.c.constants import ROUNDINGS
 from rillet.backends.c.reads import await_pixels, await_window, outside_pixel, window_record
 from rillet.backends.c.records import record
-from rillet.ir.facts import has_weights
+from rillet.ir.facts import has_activation, has_weights, is_sum
 from rillet.ir.graph import Node
 from rillet.ir.ops import Rounding
 from rillet.ir.types import Quant
@@ -35,7 +35,7 @@ def _quant(node: Node) -> Quant:
 
 def _clamp(node: Node) -> fp.Clamp:
     op = node.op
-    assert has_weights(op)
+    assert has_activation(op)
     return fp.activation_clamp(op.activation, _quant(node), node.type.dtype)
 
 
@@ -293,3 +293,30 @@ def rows(plan: RowPlan, node: Node) -> Body:
         f"    rillet_core_rows_{_wide(plan, node)}{op.rounding.value}_{stride}(&call);",
     ]
     return [window_record(plan, node)], [await_window(plan, node)], lines
+
+
+def sums(plan: RowPlan, node: Node) -> Body:
+    """A sum or difference by vectors: of a whole row, which lies in one piece, or of each pixel."""
+    op, name, values = node.op, node.name, [plan.graph.by_name[source] for source in node.inputs]
+    assert is_sum(op)
+    word, (left, right), out, clamp = (
+        "subtract" if op.subtract else "add",
+        map(_quant, values),
+        _quant(node),
+        _clamp(node),
+    )
+    at = [f"at_{value.name}(self, self->made.of_{name} + p)" for value in (*values, node)]
+    count, bounds = str(node.shape.channels), (clamp.low, clamp.high)
+    if left == right == out:
+        zero = out.zero_point if op.subtract else -out.zero_point
+        kind, kernel, numbers = "same", f"same_{word}", (zero,)
+    else:
+        k = fp.add_constants(left, right, out)
+        sides = ((q.zero_point, m.mantissa, m.shift) for q, m in ((left, k.left), (right, k.right)))
+        kind, kernel = "sum", word
+        numbers = (*(number for side in sides for number in side), k.out.mantissa, k.out.shift, out.zero_point)
+    if plan.by_rows:
+        at, count = [place.removesuffix(" + p)") + ")" for place in at], f"n * {count}"
+    call = [*_record(f"rillet_core_{kind}", (*at, count, *numbers, *bounds)), f"rillet_core_vector_{kernel}(&call);"]
+    head, tail = ("    {", "    }") if plan.by_rows else ("    for (int32_t p = 0; p < n; p++) {", "    }")
+    return [], await_pixels(plan.graph, node), [head, *(" " * _PLACE + line for line in call), tail]

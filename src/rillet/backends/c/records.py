@@ -30,6 +30,11 @@ FIELDS = {
         *("values", "weights", "channels", "count", "depth", "out", "pixel_step", "channel_step", "low", "high"),
         "value_step",
     ),
+    "rillet_core_sum": (
+        *("left", "right", "out", "count", "left_zero", "left_mantissa", "left_shift"),
+        *("right_zero", "right_mantissa", "right_shift", "mantissa", "shift", "zero", "low", "high"),
+    ),
+    "rillet_core_same": ("left", "right", "out", "count", "zero", "low", "high"),
     "rillet_core_taps": ("tap", "weights", "channels", "single", "taps", "count", "out", "low", "high"),
     "rillet_lists": ("places", "outputs", "count", "depth"),
     "rillet_runs": ("parts", "rows", "row_step", "in_row", "step", "values"),

@@ -7,9 +7,9 @@ gcc 12 -O3, and differ by compiler.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from rillet.ir.facts import has_weights
+from rillet.ir.facts import has_weights, is_sum
 from rillet.ir.graph import Graph, Node
-from rillet.ir.ops import Add, Conv, Rounding, op_macs
+from rillet.ir.ops import Conv, Rounding, op_macs
 from rillet.plan.board.kernels import abreast, dense_depth, dense_words, finish, gathers_windows, together
 from rillet.plan.rows.kernels import Choice
 from rillet.plan.rows.plan import CoreKernels, Kernel, RowPlan
@@ -17,6 +17,8 @@ from rillet.plan.rows.timing import Tile
 
 _VECTOR = 16
 """Bytes of a vector."""
+_SUM, _SAME = (26, 4), (8, 8)
+"""Of a vector of sums, rescaled or of one scale, and the sums that it has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,13 +143,21 @@ def instructions(graph: Graph, node: Node, choice: Choice, tile: Tile, core: Cor
             step = rates.rows_pixels[op.window.stride[1] - 1] - _saved(rates, op) * rates.rows_together
             row = shape.channels * (rates.rows_channel + -(-shape.width // rates.rows_together) * step)
             return spent + shape.height * (around.row + row)
+        case Kernel.CORE_SUM:
+            calls, values = (firings, pixels) if tile.rows else (shape.pixels, 1)
+            per, together = _SAME if _same_scales(graph, node) else _SUM
+            return spent + calls * (around.call + -(-values * shape.channels // together) * per)
         case Kernel.ARITHMETIC:
-            same = isinstance(op, Add) and all(source.quant == node.type.quant for source in graph.input_types(node))
+            same = is_sum(op) and _same_scales(graph, node)
             return spent + (around.same if same else around.rescaled) * shape.pixels * shape.channels
         case _:
             values = sum(source.pixels * source.channels for source in graph.input_shapes(node))
             macs = 0 if choice.kernel is Kernel.GLOBAL_POOL else op_macs(op, graph.input_shapes(node))
             return spent + around.portable * (macs + values)
+
+
+def _same_scales(graph: Graph, node: Node) -> bool:
+    return all(source.quant == node.type.quant for source in graph.input_types(node))
 
 
 def _saved(rates: _Rates, op: Conv) -> float:

@@ -9,7 +9,7 @@ import numpy as np
 from rillet.arithmetic import fixed_point as fp
 from rillet.arithmetic.convolution import multipliers, stored_weights, sum_range
 from rillet.arithmetic.words import WordRounding, word_rounding
-from rillet.ir.facts import has_weights
+from rillet.ir.facts import has_weights, is_sum
 from rillet.ir.graph import Graph, Node
 from rillet.ir.ops import Conv, Rounding
 from rillet.ir.types import DType
@@ -62,6 +62,8 @@ def choose_core(graph: Graph, node: Node, tile_pixels: int, planes: frozenset[st
     """
     made = choose(graph, node, tile_pixels)
     op = node.op
+    if core is CoreKernels.HELIUM and sums_by_vectors(graph, node):
+        return Choice(Kernel.CORE_SUM)
     if not has_weights(op) or not takes_bytes(graph, node, op):
         return made
     source = graph.input_shapes(node)[0]
@@ -74,6 +76,16 @@ def choose_core(graph: Graph, node: Node, tile_pixels: int, planes: frozenset[st
     if op.groups > 1 or (core is not CoreKernels.DSP and not finish(graph, node, core).in_parts):
         return made
     return Choice(Kernel.CORE_DENSE, Packing.CORE, scratch_bytes=dense_scratch(graph, node, tile_pixels, core))
+
+
+def sums_by_vectors(graph: Graph, node: Node) -> bool:
+    """True for a sum of two 8-bit tensors of its own shape that no rescaling makes larger."""
+    types = (node.type, *graph.input_types(node))
+    if not is_sum(node.op) or any(value.dtype not in _BYTES or value.shape != node.shape for value in types):
+        return False
+    left, right, out = types[1].quant, types[2].quant, node.type.quant
+    assert left is not None and right is not None and out is not None
+    return left == right == out or fp.add_constants(left, right, out).out.shift < 0
 
 
 def takes_bytes(graph: Graph, node: Node, op: Conv) -> bool:

@@ -57,6 +57,26 @@ RILLET_CORE_VECTORS(rillet_core_vector_wide_double);
 RILLET_CORE_VECTORS(rillet_core_vector_wide_shift);
 RILLET_CORE_VECTORS(rillet_core_vector_wide_sums);
 
+/* Sums and differences of `count` values, with vectors. Shifts are to the left, and never more than 0. */
+typedef struct {
+  const void *left, *right;
+  void *out;
+  int32_t count;
+  int32_t left_zero, left_mantissa, left_shift;
+  int32_t right_zero, right_mantissa, right_shift;
+  int32_t mantissa, shift, zero, low, high;
+} rillet_core_sum;
+void rillet_core_vector_add(const rillet_core_sum *k);
+void rillet_core_vector_subtract(const rillet_core_sum *k);
+/* The same where both sides and the result share scale and zero point, which is given as what must be added. */
+typedef struct {
+  const void *left, *right;
+  void *out;
+  int32_t count, zero, low, high;
+} rillet_core_same;
+void rillet_core_vector_same_add(const rillet_core_same *k);
+void rillet_core_vector_same_subtract(const rillet_core_same *k);
+
 /* Gathers words of four values, at least one, as two words of pairs of 16 bits that the assembler file describes; of
    one pixel, or of three that lie `step` bytes from each other, side by side. */
 typedef void rillet_core_gather(const void *in, int32_t step, void *out, int32_t words);

@@ -416,3 +416,74 @@
   ROWS rillet_core_rows_wide_double_2, 0, 2, 1
   ROWS rillet_core_rows_wide_shift_1, 1, 1, 1
   ROWS rillet_core_rows_wide_shift_2, 1, 2, 1
+
+/* -- sums and differences ---------------------------------------------------------------------------------------------
+
+   A shift to the right rounds halves away from zero: what is negative is made 1 less before. Without a shift nothing is;
+   q4 and q5 have the bits for which that is so. r1 left, r2 right, r3 out; r4 to r9 zero point, mantissa and shift of
+   either side, r10 to r12 mantissa, shift and zero point of the result; q6 low, q7 high. */
+  .macro SIDE values, from, zero, mantissa, shift, mask
+  vldrb.s32 \values, [\from], #4
+  vsub.i32 \values, \values, \zero
+  vshl.i32 \values, \values, #20
+  vqrdmulh.s32 \values, \values, \mantissa
+  vshr.s32 q1, \values, #31
+  vand q1, q1, \mask
+  vadd.i32 \values, \values, q1
+  vrshl.s32 \values, \shift
+  .endm
+  .macro SUM name, operation
+  FUNCTION \name
+  ldrd r10, r11, [r0, #48]
+  ldr r12, [r0, #56]
+  vdup.32 q6, r11
+  vdup.32 q7, r12
+  mov r12, r10
+  ldrd r10, r11, [r0, #40]
+  ldrd r8, r9, [r0, #32]
+  ldrd r6, r7, [r0, #24]
+  ldrd r4, r5, [r0, #16]
+  ldrd r3, lr, [r0, #8]
+  ldrd r1, r2, [r0]
+  asr r0, r6, #31
+  vdup.32 q4, r0
+  asr r0, r9, #31
+  vdup.32 q5, r0
+  dlstp.32 lr, lr
+1:
+  SIDE q0, r1, r4, r5, r6, q4
+  SIDE q2, r2, r7, r8, r9, q5
+  \operation\().i32 q0, q0, q2
+  vqrdmulh.s32 q0, q0, r10
+  vshr.s32 q1, q0, #31
+  vadd.i32 q0, q0, q1
+  vrshl.s32 q0, r11
+  vadd.i32 q0, q0, r12
+  vmax.s32 q0, q0, q6
+  vmin.s32 q0, q0, q7
+  vstrb.32 q0, [r3], #4
+  letp lr, 1b
+  RETURN \name
+  .endm
+  SUM rillet_core_vector_add, vadd
+  SUM rillet_core_vector_subtract, vsub
+
+  .macro SAME name, operation
+  FUNCTION \name
+  ldm r0, {r1-r7}           /* left, right, out, count, zero, low, high */
+  vdup.16 q6, r6
+  vdup.16 q7, r7
+  dlstp.16 lr, r4
+1:
+  vldrb.s16 q0, [r1], #8
+  vldrb.s16 q1, [r2], #8
+  \operation\().i16 q0, q0, q1
+  vadd.i16 q0, q0, r5
+  vmax.s16 q0, q0, q6
+  vmin.s16 q0, q0, q7
+  vstrb.16 q0, [r3], #8
+  letp lr, 1b
+  RETURN \name
+  .endm
+  SAME rillet_core_vector_same_add, vadd
+  SAME rillet_core_vector_same_subtract, vsub
