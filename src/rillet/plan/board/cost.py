@@ -32,7 +32,7 @@ class _Rates:
     wide: float
     """Of those channels, where their weights are in two parts."""
     gather: tuple[float, float]
-    """Of a pixel whose values are gathered, and of a word or vector of them."""
+    """Of a pixel whose values are gathered, and of a word of them; vectors have it of windows alone."""
     taps: tuple[float, float]
     """Depthwise by the pixel, of the channels that are made at once: their constants and rounding, and a tap."""
     taps_together: int
@@ -100,14 +100,14 @@ _RATES: Mapping[CoreKernels, _Rates] = {
     CoreKernels.HELIUM: _Rates(
         dense={3: (73, 24), 1: (36, 10)},
         wide=13,
-        gather=(0, 0),
+        gather=(0, 4.5),
         taps=(17, 7),
         taps_together=4,
         rows_channel=37,
         rows_pixels=(29, 40),
         rows_together=4,
         shift=0,
-        around=_Around(firing=56, call=42, row=75, tap=24, window_row=58, portable=7, rescaled=57, same=26, finish=51),
+        around=_Around(firing=55, call=65, row=123, tap=19, window_row=41, portable=9, rescaled=57, same=26, finish=79),
     ),
 }
 
@@ -171,10 +171,12 @@ def _dense(graph: Graph, node: Node, tile_pixels: int, core: CoreKernels) -> flo
     calls = shape.height * -(-shape.width // pixels)
     group, word = rates.dense[pixels]
     depth, made = dense_words(graph, node), -(-shape.channels // unit)
-    gather = pixels * (rates.gather[0] + depth * rates.gather[1])
+    windows, gather = gathers_windows(graph, node, core), 0.0
+    if windows or core is not CoreKernels.HELIUM:
+        gather = pixels * (rates.gather[0] + depth * rates.gather[1])
     if core is CoreKernels.HELIUM:
         depth = -(-dense_depth(graph, node) // _VECTOR)
-    if gathers_windows(graph, node, core):
+    if windows:
         gather += op.window.kernel[0] * rates.around.window_row * (pixels if core is CoreKernels.HELIUM else 1)
     passes = 2 if known.wide and rates.wide else 1
     group += passes * depth * word - _saved(rates, op) * pixels + (rates.wide if known.wide else 0)
