@@ -50,6 +50,7 @@ _HEADERS = {
     Kernel.CORE_DENSE: ("dense.h", "core.h"),
     Kernel.CORE_DEPTHWISE: ("dense.h", "core.h"),
     Kernel.CORE_PLANES: ("dense.h", "core.h"),
+    Kernel.CORE_SUM: ("dense.h", "core.h"),
     Kernel.DEPTHWISE_TILES: ("rows.h", "tiles.h"),
 }
 _THREAD_INCLUDES = "\n#include <stdlib.h>"
