@@ -91,6 +91,10 @@ class CoreKernels(Enum):
 
     DSP = "dsp"
     """Armv7E-M and Armv8-M with the DSP extension: Cortex-M4, M7, M33."""
+    ARMV6M = "armv6m"
+    """Armv6-M: Cortex-M0, M0+."""
+    HELIUM = "helium"
+    """Armv8.1-M with vectors: Cortex-M55, M85."""
 
 
 @dataclass(frozen=True, slots=True)
