@@ -43,6 +43,10 @@ class Core:
     @property
     def kernels(self) -> str:
         """The kernel set of programs for it."""
+        if self.mve:
+            return "helium"
+        if self.architecture is Architecture.V6M:
+            return "armv6m"
         return "dsp" if self.dsp else "portable"
 
     @property
@@ -80,8 +84,8 @@ CORES: Mapping[str, Core] = {
     )
 }
 """By name. QEMU's machines have Cortex-M3, M4, M7 and M55, which run the instructions of the others."""
-KERNELS = ("portable", "dsp")
-"""Kernel sets: plain C; instructions that multiply pairs of 16-bit values."""
+KERNELS = ("portable", "armv6m", "dsp", "helium")
+"""Kernel sets: plain C; Armv6-M; instructions that multiply pairs of 16-bit values; vectors."""
 _SPELT = re.compile(r"cortex-?(m[0-9]+)(\+|plus|f|e)?")
 
 
