@@ -48,11 +48,19 @@ def plan_instructions(plan: RowPlan) -> float:
 def stage_instructions(plan: RowPlan, segment: Segment, stage: Stage) -> float:
     """About how many one image takes in a stage of a plan for a core."""
     assert plan.core is not None
-    node = plan.graph.by_name[stage.node]
-    read = () if stage.kernel is not Kernel.CORE_DENSE or gathers_windows(plan.graph, node, plan.core) else node.inputs
-    buffers = [plan.buffers[name] for name in (*read, node.name) if name in plan.buffers]
-    rings = [b.pixels for b in buffers if b.kind is BufferKind.RING and b.pixels < node.shape.pixels]
+    node, rings = plan.graph.by_name[stage.node], rings_of(plan, stage)
     return instructions(plan.graph, node, stage.kernel, tile_of(segment), plan.core, rings)
+
+
+def rings_of(plan: RowPlan, stage: Stage) -> tuple[int, ...]:
+    """Pixels of the ring buffers in which a dense stage must find pixels side by side."""
+    if stage.kernel is not Kernel.CORE_DENSE:
+        return ()
+    assert plan.core is not None
+    node = plan.graph.by_name[stage.node]
+    names = (node.name,) if gathers_windows(plan.graph, node, plan.core) else (*node.inputs, node.name)
+    buffers = [plan.buffers[name] for name in names if name in plan.buffers]
+    return tuple(b.pixels for b in buffers if b.kind is BufferKind.RING and b.pixels < node.shape.pixels)
 
 
 def tile_of(segment: Segment) -> Tile:
@@ -100,7 +108,7 @@ def instructions(
 
 
 def dense_calls(node: Node, tile: Tile, rings: Sequence[int]) -> Counter[int]:
-    """Calls of a dense kernel by pixels abreast; pixels that lie at the end and at the beginning of one of these rings
+    """Calls of a dense kernel by pixels at once; pixels that lie at the end and at the beginning of one of these rings
     are taken one by one.
     """
     shape = node.shape

@@ -24,7 +24,7 @@ class Around:
     tap: float
     """Of the place of a tap."""
     window_row: Mapping[int, float]
-    """Of a row of a window, by pixels abreast."""
+    """Of a row of a window, by pixels at once."""
     border: tuple[float, float]
     """Of a tap of a window at the map's border, and of a byte of it: they are copied."""
     rest_byte: float
@@ -57,7 +57,7 @@ class Rates:
 
     around: Around
     dense: Mapping[int, tuple[float, float]]
-    """By pixels abreast: of the output channels that are made at once (constants, rounding, storing), and of a word of
+    """By pixels at once: of the output channels that are made at once (constants, rounding, storing), and of a word of
     their weights, or of a vector.
     """
     wide: float = 0
@@ -136,22 +136,22 @@ RATES: Mapping[CoreKernels, Rates] = {
         rows_pixels=(29, 40),
         rows_together=4,
         around=Around(
-            attempt=56,
-            call=42,
+            attempt=33,
+            call=54,
             row=75,
-            tap=24,
-            window_row={1: 58, 3: 174},
-            border=(0, 0),
+            tap=16,
+            window_row={1: 58, 3: 130},
+            border=(12, 1),
             rest_byte=0,
             same=26,
-            rescaled=57,
+            rescaled=53,
             finish=51,
             pooled=(3, 17),
             softmax=58,
             portable=7,
             pushed=27,
             driven=12,
-            set_byte=4,
+            set_byte=2.7,
             flipped_byte=1.4,
         ),
     ),
