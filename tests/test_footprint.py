@@ -1,5 +1,7 @@
 """What a plan for a board says of its program, beside what an emulator measures of it."""
 
+from dataclasses import replace
+
 import pytest
 
 import rillet
@@ -10,7 +12,7 @@ from rillet.errors import TargetError
 from rillet.ir.ops import Conv
 from rillet.plan.board import dsp
 from rillet.plan.rows.plan import Kernel, RowPlan
-from rillet.runtime.emulator.proof import NEAR
+from rillet.runtime.emulator.proof import NEAR, CoreVerification
 from rillet.targets import boards
 
 pytest.importorskip("unicorn", reason="pip install rillet[mcu]")
@@ -105,3 +107,16 @@ def test_what_is_not_known_is_none() -> None:
     assert "footprint" not in rillet.plan(rillet.load("mobilenet_v1:width=0.25,resolution=32,seed=0")).to_dict()
     with pytest.raises(TargetError, match="must be planned for a board here, got a plan for portable kernels"):
         rillet.footprint(rillet.plan(rillet.load("mobilenet_v1:width=0.25,resolution=32,seed=0")))
+
+
+def test_verification_sets_both_beside_each_other() -> None:
+    made, found = planned(NETWORKS["vww"], "time")
+    told = rillet.verify(made, inputs=1).to_dict()
+    assert told["equal"] is True and told["as_planned"] is True
+    assert told["planned_instructions"] == found.instructions and told["planned_ram_bytes"] == found.ram_bytes
+    assert told["planned_flash_bytes"] == found.flash_bytes and told["ram_bytes"] <= told["planned_ram_bytes"]
+    result = rillet.verify(made, inputs=1)
+    assert isinstance(result, CoreVerification)
+    for changed in ({"ram_bytes": found.ram_bytes + 1}, {"instructions": 2 * result.instructions}):
+        assert not replace(result, **changed).as_planned
+        assert "not as planned" in str(replace(result, **changed).table())
