@@ -35,7 +35,7 @@ EACH_CORE = pytest.mark.parametrize("core", [CoreKernels.DSP, CoreKernels.ARMV6M
 
 
 def check(plan: RowPlan, images: list[Array]) -> emulator.Emulation:
-    """The outputs are the reference's: bytes to the bit, real numbers within what float32 may round."""
+    """The outputs are the reference's: bytes to the bit, float values within what float32 may round."""
     assert plan.core is not None
     made, names = emulator.run(plan, CORES[plan.core], images), plan.graph.outputs
     for image, outputs in zip(images, made.outputs, strict=True):

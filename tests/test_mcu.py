@@ -298,3 +298,19 @@ def test_tables() -> None:
     found = remedies(graph, boards.load("m0plus_36k"), opener("mobilenet_v1"), bits=8, width=0.25)
     assert [row[0] for row in report.remedies(found).rows] == [remedy.kind for remedy in found]
     assert all(row[5] for row in report.remedies(found).rows if row[1] == "-")
+
+
+def test_live_channels_are_a_remedy_that_keeps_every_byte() -> None:
+    graph = open_model(str(shared_file(NETWORKS["vww"]))).graph
+    whole, small = fit(graph, board(1 << 18, 1 << 20)), board(1 << 18, 128 * 1024)
+    assert whole.flash_bytes > small.flash_bytes
+    (remedy,) = (found for found in remedies(graph, small) if found.kind == "live channels")
+    assert remedy.change == "live" and remedy.fit is not None and remedy.fit.fits
+    assert remedy.fit.flash_bytes < whole.flash_bytes - 150_000 and remedy.fit.macs < whole.macs
+    (not_enough,) = (found for found in remedies(graph, board(1 << 18, 40_000)) if found.kind == "live channels")
+    assert not_enough.fit is None and not_enough.why.startswith("even with --live: flash must be at least")
+
+
+def test_a_network_without_dead_channels_has_no_such_remedy() -> None:
+    graph = open_model(str(shared_file(NETWORKS["resnet"]))).graph
+    assert "live channels" not in by_kind(remedies(graph, board(1 << 18, 20_000)))

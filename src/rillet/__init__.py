@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from rillet.api.plans import Svg as Svg
     from rillet.api.plans import draw as draw
     from rillet.api.plans import emit as emit
+    from rillet.api.plans import footprint as footprint
     from rillet.api.plans import plan as plan
     from rillet.api.plans import simulate as simulate
     from rillet.api.programs import Program as Program
@@ -59,7 +60,7 @@ _NAMES = {
     **dict.fromkeys(("compress", "dequantize", "fold", "fuse", "live", "quantize", "resize"), "api.changes"),
     **dict.fromkeys(("target", "targets"), "api.machines"),
     **dict.fromkeys(("from_torch", "load", "models", "reference", "save", "to_torch"), "api.networks"),
-    **dict.fromkeys(("Emitted", "Simulated", "Svg", "draw", "emit", "plan", "simulate"), "api.plans"),
+    **dict.fromkeys(("Emitted", "Simulated", "Svg", "draw", "emit", "footprint", "plan", "simulate"), "api.plans"),
     **dict.fromkeys(("Program", "compile", "verify"), "api.programs"),
     **dict.fromkeys(("BuildError", "GraphError", "RilletError", "TargetError", "Unsupported"), "errors"),
     "Graph": "ir.graph",

@@ -17,6 +17,7 @@ from rillet.plan.rows.planner import least_row_bytes, plan_layerwise, plan_rows
 from rillet.system.record import Record
 from rillet.targets.boards import Board
 from rillet.transforms.fold import without_weights
+from rillet.transforms.live import live
 from rillet.transforms.resize import with_resolution, with_width
 
 CODE_BYTES_PER_STAGE = 600
@@ -88,7 +89,9 @@ class Remedy:
     """A change that makes a network fit, or the reason why changes of its kind do not."""
 
     kind: str
-    """`weights`, `width`, `resolution`, `width and resolution`, `width and weights`, `resolution and weights`."""
+    """`live channels` (docs/live.md), `weights`, `width`, `resolution`, `width and resolution`, `width and weights`,
+    `resolution and weights`.
+    """
     change: str
     """In words such as `width=0.35,weight_bits=4`; empty where there is none."""
     fit: Fit | None
@@ -317,7 +320,8 @@ def remedies(
     """The smallest change of each kind that makes the network fit, each found by planning the changed network.
 
     open_with: makes the network under other words (a network of the zoo rounds its channels in its own way); else the
-    network itself is resized. width: its width now. Narrower weights come first, as they keep the network; then the
+    network itself is resized. width: its width now. Live channels come first, as they
+    keep every output byte, then narrower weights, as they keep the network; then the
     largest width in steps of 0.05, the largest resolution in steps of 8 (16 from 128 pixels on), the largest scale that
     takes both down alike, and width or resolution with narrower weights. A smaller network is taken never to need more.
     None where the network fits.
@@ -342,6 +346,7 @@ def remedies(
     by_width = [{"width": word} for word in widths]
     narrower = _Search(board, search.opened, 8 if real else bits, 4, plans, own, narrowed=real)
     changes = [
+        *_without_dead(graph, board, bits, weight_bits, own),
         _narrower(graph, plan, board, now, own),
         search.largest("width", by_width),
         search.largest("resolution", sides),
@@ -353,6 +358,21 @@ def remedies(
             narrower.largest("resolution and weights", sides),
         ]
     return tuple(changes)
+
+
+def _without_dead(
+    graph: Graph, board: Board, bits: int | None, weight_bits: int | None, own: str
+) -> tuple[Remedy, ...]:
+    """The network without the channels that change no output byte; nothing where it has none of them."""
+    if not graph.params or value_bits(graph) == 32 or bits == 32:
+        return ()
+    made = live(graph)
+    if made.param_bytes_after == made.param_bytes_before:
+        return ()
+    found = judge(least_plan(_checked(made.graph, bits, weight_bits)), board, weight_bits, own)
+    if not found.fits:
+        return (Remedy("live channels", "", None, f"even with --live: {found.misses[0]}"),)
+    return (Remedy("live channels", "live", found, ""),)
 
 
 def _number(value: float) -> str:

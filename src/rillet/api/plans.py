@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, TypedDict, Unpack, overload
 from rillet.api import checks, networks
 from rillet.api.backends import Plan, backend_of
 from rillet.api.machines import Named, find
-from rillet.errors import GraphError
+from rillet.errors import GraphError, TargetError
 from rillet.ir.graph import Graph
 from rillet.plan.options import PlanOptions
 from rillet.plan.pipeline.plan import PixelPlan
@@ -22,6 +22,7 @@ from rillet.targets.host import Host
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from rillet.backends.c.footprint import Footprint
     from rillet.plan.pipeline.claims import Claim
     from rillet.simulation.pipeline import Simulation
 
@@ -237,6 +238,25 @@ def claim_of(net: Graph, said: PlanOptions) -> "Claim | None":
 
     chip = said.chip
     return check_claim(net, chip, ceil=said.ceil) if chip is not None and chip.claimed_images_per_s else None
+
+
+def footprint(made: RowPlan | PixelPlan) -> "Footprint":
+    """What the program of a board's plan takes there: RAM, flash, and of one image instructions and milliseconds.
+
+    Raises TargetError for a plan for another machine.
+
+    >>> import rillet
+    >>> net = rillet.load("mobilenet_v1:width=0.25,resolution=32,seed=0,classes=10")
+    >>> found = rillet.footprint(rillet.plan(net, target="nano33ble"))
+    >>> found.ram_bytes == found.arena_bytes + found.context_bytes
+    True
+    """
+    from rillet.backends.c.footprint import footprint as found
+
+    rows = checks.row_plan(made)
+    if rows.board is None:
+        raise TargetError(f"{rows.graph.name}: must be planned for a board here, got a plan for {rows.kernels} kernels")
+    return found(rows, rows.board)
 
 
 @dataclass(frozen=True, repr=False)

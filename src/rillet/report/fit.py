@@ -71,7 +71,8 @@ def remedies(found: Sequence[Remedy]) -> Table:
         for remedy in found
     )
     note = "each the smallest change of its kind, planned again; a changed network must be trained or quantised anew"
-    return Table(shown, cells, (note,))
+    exact = ("live channels: --live removes those that change no output byte",)
+    return Table(shown, cells, (note, *(exact if any(remedy.kind == "live channels" for remedy in found) else ())))
 
 
 def _ms(value: float | None) -> str:

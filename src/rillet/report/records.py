@@ -6,6 +6,7 @@ from rillet.analyses.count import parameters
 from rillet.ir.graph import Graph
 from rillet.ir.ops import op_macs, op_name
 from rillet.plan.rows.plan import RowPlan
+from rillet.report import board
 
 
 def plan_record(made: RowPlan) -> dict[str, Any]:
@@ -53,6 +54,7 @@ def plan_record(made: RowPlan) -> dict[str, Any]:
             }
             for buffer in made.buffers.values()
         ],
+        **board.record(made),
     }
 
 

@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
+from rillet.backends.c.footprint import footprint
 from rillet.ir.facts import has_weights
 from rillet.ir.graph import Graph, Node
 from rillet.ir.ops import op_macs, op_name, op_window
 from rillet.ir.types import TensorType
 from rillet.plan.rows.plan import BufferKind, RowPlan
+from rillet.report import board
 from rillet.report.screen import BAR, Grid, Screen, columns
 from rillet.system.printable import printable
 
@@ -100,6 +102,8 @@ def plan(console: Screen, made: RowPlan) -> None:
     console.draw(Grid(columns(names, words=("from", "to", "driver"), leave=leave), rows))
     console.print("bytes; peak is less than the sum where an output lies over the spent part of its input")
     console.print(f"activations {bytes_text(made.arena_bytes)}, {len(made.segments)} segments, {made.macs:,} MACs")
+    if made.board is not None:
+        board.planned(console, footprint(made, made.board))
 
 
 def verification(console: Screen, result: "Verification") -> None:
@@ -126,6 +130,7 @@ def core_verification(console: Screen, result: "CoreVerification") -> None:
         f"equal: reference = {result.core} on {result.inputs} inputs ({result.emulator}; {result.compiler})",
         f"an image: {result.instructions:,} instructions, {result.flash_read_bytes:,} bytes read of flash",
         f"RAM: {result.ram_bytes:,} bytes and {result.stack_bytes:,} of stack; flash: {result.flash_bytes:,} bytes",
+        *board.beside(result),
     ):
         console.print(line, soft_wrap=True)
 

@@ -4,11 +4,12 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
+from rillet.backends.c.footprint import Footprint
 from rillet.ir.graph import Graph
 from rillet.plan.pipeline.plan import PixelPlan
 from rillet.plan.rows.plan import RowPlan
 from rillet.report import analysis_views as analysis_views
-from rillet.report import draw, memory, pixels, records, text
+from rillet.report import board, draw, memory, pixels, records, text
 from rillet.report.shown import Shown
 from rillet.report.summary import summary
 from rillet.runtime.emulator.proof import CoreVerification
@@ -24,5 +25,6 @@ def by(show: Callable[..., None]) -> Callable[[Any], Shown]:
 views[Graph] = View(records.graph_record, by(summary), draw.svg)
 views[RowPlan] = View(records.plan_record, by(text.plan), memory.svg)
 views[PixelPlan] = View(pixels.plan_record, by(pixels.plan_table))
+views[Footprint] = View(asdict, by(board.planned))
 views[Verification] = View(asdict, by(text.verification))
-views[CoreVerification] = View(asdict, by(text.core_verification))
+views[CoreVerification] = View(lambda made: asdict(made) | {"as_planned": made.as_planned}, by(text.core_verification))

@@ -13,7 +13,8 @@ FOLDER = "boards"
 _WHOLE = ("flash_bytes", "ram_bytes", "clock_hz")
 NUMBERS = (*_WHOLE, "cycles_per_mac")
 _REQUIRED = ("name", "core", *NUMBERS)
-KEYS = ("name", "core", "kernels", *NUMBERS)
+_CYCLES = "cycles_per_instruction"
+KEYS = ("name", "core", "kernels", *NUMBERS, _CYCLES)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -34,6 +35,8 @@ class Board(Record):
     """Every number of the file, by its key."""
     kernels: str = "portable"
     """The kernel set of programs for it, one of cores.KERNELS."""
+    cycles_per_instruction: Quantity | None = None
+    """Of a program of Rillet's, waiting for flash included; None where nobody has measured it."""
 
     @property
     def cortex(self) -> Core | None:
@@ -65,6 +68,9 @@ def from_table(where: str, table: Mapping[str, Any]) -> Board:
     reading.check_keys(where, table, KEYS, _REQUIRED)
     numbers = {key: quantity(f"{where}: {key}", table[key], whole=True) for key in _WHOLE}
     cycles = quantity(f"{where}: cycles_per_mac", table["cycles_per_mac"], least=1e-6, most=1e6, band=True)
+    quantities = {**numbers, "cycles_per_mac": cycles}
+    if _CYCLES in table:
+        quantities[_CYCLES] = quantity(f"{where}: {_CYCLES}", table[_CYCLES], least=1e-3, most=1e3, band=True)
     core = reading.text(f"{where}: core", table["core"])
     found = cores.find(core)
     default = "portable" if found is None else found.kernels
@@ -76,6 +82,7 @@ def from_table(where: str, table: Mapping[str, Any]) -> Board:
         ram_bytes=int(numbers["ram_bytes"].value),
         clock_hz=numbers["clock_hz"].value,
         cycles_per_mac=cycles,
-        quantities={**numbers, "cycles_per_mac": cycles},
+        quantities=quantities,
         kernels=reading.text(f"{where}: kernels", table.get("kernels", default), cores.KERNELS),
+        cycles_per_instruction=quantities.get(_CYCLES),
     )

@@ -78,7 +78,7 @@ def live(graph: Graph) -> Live:
 
     Those are channels that take one value everywhere, which is folded into the biases of their readers, and channels
     that nothing reads. Inputs and outputs stay as they are; so do channels that an op takes one to one with live ones.
-    Raises Unsupported for one of real numbers alone, whose sums
+    Raises Unsupported for one of float32 values alone, whose sums
     are not the same to the last bit without some terms; GraphError for one without weights.
     """
     if all(opaque(graph, node) for node in graph.nodes):

@@ -32,6 +32,12 @@ def _counters(plan: RowPlan) -> list[str]:
     return lines
 
 
+def context_bytes(plan: RowPlan) -> int:
+    """Bytes of the context of a program without threads, where addresses have 4 bytes."""
+    addresses = 1 + reads_pushed(plan) + lends_image(plan)
+    return 4 * (addresses + len(plan.graph.nodes) + len(pooled(plan)))
+
+
 def stages_of(plan: RowPlan) -> int:
     """How many stages a program has."""
     return sum(len(segment.stages) for segment in plan.segments)

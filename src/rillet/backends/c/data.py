@@ -102,7 +102,7 @@ def weight_files(arrays: dict[str, Array], host: Host | None) -> dict[str, str]:
     as_bytes = {name for name, array in arrays.items() if vectors or (host is not None and array.itemsize == 1)}
     as_both = {name for name, a in arrays.items() if host is not None and in_words(a)} - as_bytes
     same = _same_arrays(arrays)
-    own = {name: array for name, array in arrays.items() if name not in same}
+    own = own_arrays(arrays)
 
     def declare(name: str, array: Array) -> str:
         return compact_declaration(name, array) if name in as_bytes | as_both else declare_numbers(name, array)
@@ -128,6 +128,12 @@ def weight_files(arrays: dict[str, Array], host: Host | None) -> dict[str, str]:
     macros = [WORD_MACROS] if any(name not in as_bytes and in_words(array) for name, array in own.items()) else [""]
     source = ['#include "net_weights.h"', *macros, *(define(name, array) + "\n" for name, array in own.items())]
     return {"net_weights.h": "\n".join(header), "net_weights.c": "\n".join(source)}
+
+
+def own_arrays(arrays: Mapping[str, Array]) -> dict[str, Array]:
+    """Those that the program keeps: equal ones are one."""
+    same = _same_arrays(arrays)
+    return {name: array for name, array in arrays.items() if name not in same}
 
 
 def _same_arrays(arrays: Mapping[str, Array]) -> dict[str, str]:

@@ -122,7 +122,7 @@ def _schedule(known: Named, stored: RowPlan, headers: list[str], made_by: list[s
         + f"{_THREAD_INCLUDES if plan.threads > 1 else ''}\n#include <string.h>\n",
         _trace(plan),
         *([_profile()] if profile else []),
-        *_outsides(stored),
+        *(f"static {definition(name, array)}\n" for name, array in outside_pixels(stored).items()),
         *(constant_accessor(known, node) for node in graph.nodes if is_constant(node.op)),
         *(
             accessor(
@@ -209,8 +209,8 @@ def _profiled(plan: RowPlan, stage: Stage) -> str:
     return f"#define {name}(self) RILLET_PROFILED(self->profile, {index}, {call})\n"
 
 
-def _outsides(plan: RowPlan) -> list[str]:
-    """Constant pixels that stand for padding, one for each value that padding has."""
+def outside_pixels(plan: RowPlan) -> dict[str, Array]:
+    """Constant pixels that stand for padding by name, one for each value that padding has."""
     widest: dict[tuple[int, DType], int] = {}
     for segment in plan.segments:
         for stage in segment.stages:
@@ -221,11 +221,7 @@ def _outsides(plan: RowPlan) -> list[str]:
             key = (outside_value(plan.graph, node), source.type.dtype)
             planes = plan.buffers[source.name].planes if stage.kernel is Kernel.CORE_PLANES else None
             widest[key] = max(widest.get(key, 0), planes.pitch if planes else source.shape.channels)
-    out: list[str] = []
-    for (value, dtype), channels in widest.items():
-        array = np.full(channels, value, dtype.numpy)
-        out.append("static " + definition(outside_name(value, dtype), array) + "\n")
-    return out
+    return {outside_name(v, dtype): np.full(channels, v, dtype.numpy) for (v, dtype), channels in widest.items()}
 
 
 def _pushed(known: Named) -> str:

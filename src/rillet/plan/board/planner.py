@@ -69,7 +69,7 @@ class CorePlanner(RowPlanner):
         return super().time(start, stop, tile) + KEPT * kept
 
     def _node_time(self, index: int, tile: Tile) -> float:
-        return instructions(self.graph, self.nodes[index], self.choice(index, tile), tile, self.core)
+        return instructions(self.graph, self.nodes[index], self.choice(index, tile).kernel, tile, self.core)
 
     def finish(self, plan: RowPlan) -> RowPlan:
         """Adds the core; its kernels know int8 alone."""

@@ -103,7 +103,9 @@ class Firmware:
     def function_at(self, address: int) -> str:
         """The name of the function that an address lies in; empty where it lies in none."""
         place = bisect_right(self.functions, address, key=lambda function: function.address) - 1
-        if place < 0 or address >= self.functions[place].address + max(self.functions[place].bytes, 1):
+        # One of an assembler file may not say its size: it reaches to the next.
+        size = self.functions[place].bytes
+        if place < 0 or (size and address >= self.functions[place].address + size):
             return ""
         return self.functions[place].name
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rillet.backends import reference
+from rillet.backends.c.footprint import footprint
 from rillet.runtime.emulator import run
 from rillet.runtime.run import values_of
 from rillet.runtime.verify import Difference, first_difference, random_inputs
@@ -15,6 +16,10 @@ from rillet.targets.cores import Core
 
 if TYPE_CHECKING:
     from rillet.plan.rows.plan import RowPlan
+
+
+NEAR = 0.05
+"""The share by which instructions may differ from those planned."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -37,6 +42,21 @@ class CoreVerification(Record):
     emulator: str
     compiler: str
     first_difference: Difference | None
+    planned_instructions: int | None
+    planned_ram_bytes: int | None
+    planned_flash_bytes: int | None
+    planned_flash_read_bytes: int | None
+
+    @property
+    def as_planned(self) -> bool | None:
+        """True where RAM and flash are no more than planned, and instructions those planned but for NEAR of them; None
+        where the plan does not tell, as for portable kernels.
+        """
+        ram, flash, count = self.planned_ram_bytes, self.planned_flash_bytes, self.planned_instructions
+        if ram is None or flash is None or count is None:
+            return None
+        near = abs(self.instructions - count) <= NEAR * count
+        return near and self.ram_bytes <= ram and self.flash_bytes <= flash
 
     def __repr__(self) -> str:
         if self.first_difference is not None:
@@ -55,6 +75,7 @@ def verify_on(
     Raises BuildError where it cannot be built, faults or does not end; Unsupported where a tool is missing.
     """
     graph = plan.graph
+    planned = None if plan.board is None else footprint(plan, plan.board)
     images = list(random_inputs(graph, inputs))
     made = run(plan, core, images)
     first: Difference | None = None
@@ -82,4 +103,8 @@ def verify_on(
         emulator=made.emulator,
         compiler=made.compiler,
         first_difference=first,
+        planned_instructions=None if planned is None else planned.instructions,
+        planned_ram_bytes=None if planned is None else planned.ram_bytes,
+        planned_flash_bytes=None if planned is None else planned.flash_bytes,
+        planned_flash_read_bytes=None if planned is None else planned.flash_read_bytes,
     )
