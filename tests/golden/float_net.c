@@ -1,7 +1,7 @@
 /* random, planned as rows: 2 segments.
 
    Each stage computes a few pixels as soon as the pixels under their windows have arrived, then runs its readers.
-   Segments follow one another; only whole maps pass between them. */
+   Segments run one after another; full tensors pass between them. */
 /* Written by Rillet VERSION, planned as rows. SHA-256 of graph and weights:
    ef815eb8ab44aad691536ebe4c16911dae54d03cc420a55bb27e82dd7a6a3f5c. */
 #include "net.h"
@@ -41,14 +41,14 @@ static inline float *at_n0(const net_context *self, int32_t i)
   return (float *)(void *)(self->arena + 304) + (int32_t)((uint32_t)i % 19) * 3;
 }
 
-/* n5: 1x1x5, whole map, 20 bytes */
+/* n5: 1x1x5, full tensor, 20 bytes */
 static inline float *at_n5(const net_context *self, int32_t i)
 {
   (void)i;
   return (float *)(void *)(self->arena);
 }
 
-/* n4: 1x1x4, whole map, 16 bytes */
+/* n4: 1x1x4, full tensor, 16 bytes */
 static inline float *at_n4(const net_context *self, int32_t i)
 {
   (void)i;
@@ -197,13 +197,15 @@ NET_ARENA(static_arena);
 const int32_t net_context_bytes = sizeof(net_context);
 const int32_t net_arena_bytes = NET_ARENA_BYTES;
 
-void net_init(net_context *net, void *arena)
+int32_t net_init(net_context *net, void *arena)
 {
   memset(net, 0, sizeof *net);
-  net->arena = arena;
 #ifdef NET_STATIC_ARENA
-  if (!arena) net->arena = static_arena;
+  if (!arena) arena = static_arena;
 #endif
+  if (!arena || (uintptr_t)arena % NET_ARENA_ALIGN) return 1;
+  net->arena = arena;
+  return 0;
 }
 
 void net_start(net_context *net)
