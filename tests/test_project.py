@@ -23,7 +23,6 @@ from rillet.errors import GraphError, Unsupported
 from rillet.ir.graph import Graph, ImageSpec
 from rillet.plan.rows.planner import plan_rows
 from rillet.runtime.emulator import firmware, on_qemu
-from rillet.system.build import build_program
 from rillet.targets.cores import load
 from test_cli import rillet as command
 from test_plan import residual
@@ -276,8 +275,11 @@ def test_sections_and_sizes_are_as_said(photo: Path, tmp_path: Path) -> None:
     assert said["context"] == context_bytes(plan)
 
 
-def test_an_arena_that_is_not_aligned_is_told() -> None:
-    loaded = ctypes.CDLL(str(build_program(plan_rows(GRAPH))))
+def test_an_arena_that_is_not_aligned_is_told(tmp_path: Path) -> None:
+    rillet.emit(rillet.plan(GRAPH), tmp_path)
+    sources = ["net.c", "net_weights.c"]
+    subprocess.run(["gcc", *STRICT, "-shared", "-fPIC", "-o", "net.so", *sources], cwd=tmp_path, check=True)
+    loaded = ctypes.CDLL(str(tmp_path / "net.so"))
     read = lambda name: ctypes.c_int32.in_dll(loaded, name).value  # noqa: E731
     context = ctypes.create_string_buffer(read("net_context_bytes"))
     arena = (ctypes.c_uint64 * (read("net_arena_bytes") // 8 + 2))()

@@ -1,7 +1,7 @@
 /* random, planned as rows: 2 segments.
 
    Each stage computes a few pixels as soon as the pixels under their windows have arrived, then runs its readers.
-   Segments follow one another; only whole maps pass between them. */
+   Segments run one after another; full tensors pass between them. */
 /* Written by Rillet VERSION, planned as rows. SHA-256 of graph and weights:
    78a21f643aa5a9db175cb4d0e3765b34502cff61c1ca841978bb249fe0d7cc5a. */
 #include "net.h"
@@ -35,13 +35,13 @@ static const int8_t outside_i8_39[2] = {
 39,39,
 };
 
-/* n3: 6x6x2, whole map, 72 bytes */
+/* n3: 6x6x2, full tensor, 72 bytes */
 static inline int8_t *at_n3(const net_context *self, int32_t i)
 {
   return (int8_t *)(void *)(self->arena) + i * 2;
 }
 
-/* n4: 6x6x2, whole map, 72 bytes */
+/* n4: 6x6x2, full tensor, 72 bytes */
 static inline int8_t *at_n4(const net_context *self, int32_t i)
 {
   return (int8_t *)(void *)(self->arena + 72) + i * 2;
@@ -196,13 +196,15 @@ NET_ARENA(static_arena);
 const int32_t net_context_bytes = sizeof(net_context);
 const int32_t net_arena_bytes = NET_ARENA_BYTES;
 
-void net_init(net_context *net, void *arena)
+int32_t net_init(net_context *net, void *arena)
 {
   memset(net, 0, sizeof *net);
-  net->arena = arena;
 #ifdef NET_STATIC_ARENA
-  if (!arena) net->arena = static_arena;
+  if (!arena) arena = static_arena;
 #endif
+  if (!arena || (uintptr_t)arena % NET_ARENA_ALIGN) return 1;
+  net->arena = arena;
+  return 0;
 }
 
 void net_start(net_context *net)

@@ -7,8 +7,11 @@ import numpy as np
 
 from rillet.backends.c.constants import definition, real
 from rillet.backends.c.entry import outputs_of
+from rillet.backends.c.image import input_of
 from rillet.backends.c.names import shown
+from rillet.errors import Unsupported
 from rillet.ir.graph import Array, Node
+from rillet.ir.types import DType
 from rillet.plan.rows.plan import RowPlan
 
 REAL_TOLERANCE = 1e-5
@@ -28,9 +31,9 @@ class Example:
 
 
 def image_files(plan: RowPlan, example: Example) -> dict[str, str]:
-    """net_image.h and net_image.c."""
+    """net_image.h and net_image.c; raises Unsupported for binary outputs."""
     expected = dict(zip(plan.graph.outputs, example.outputs, strict=True))
-    outputs = [(end, node, _stored(expected[node.name])) for end, node in outputs_of(plan)]
+    outputs = [(end, node, _stored(plan, node, expected[node.name])) for end, node in outputs_of(plan)]
     header = [
         f"/* {shown(example.name)} as an input, and the outputs that the reference computes of it. */",
         "#ifndef NET_IMAGE_H",
@@ -57,7 +60,7 @@ def image_files(plan: RowPlan, example: Example) -> dict[str, str]:
     source = [
         '#include "net_image.h"',
         "",
-        _kept("net_image", _stored(example.image)),
+        _kept("net_image", _stored(plan, input_of(plan), example.image)),
         *(_kept(f"net_expected{end}", values) for end, _, values in outputs),
         "int32_t net_check(net_context *net)",
         "{",
@@ -73,8 +76,10 @@ def image_files(plan: RowPlan, example: Example) -> dict[str, str]:
     return {"net_image.h": "\n".join(header), "net_image.c": "\n".join(source)}
 
 
-def _stored(array: Array) -> Array:
-    return np.ascontiguousarray(array).reshape(-1)
+def _stored(plan: RowPlan, node: Node, array: Array) -> Array:
+    if node.type.dtype is DType.BINARY:
+        raise Unsupported(f"{plan.graph.name}: {node.name}: output must not be binary to come with an image")
+    return np.ascontiguousarray(array, node.type.dtype.numpy).reshape(-1)
 
 
 def _kept(name: str, array: Array) -> str:
