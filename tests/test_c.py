@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
+from PIL import Image
 
 from conftest import NETWORKS, example_counts, shared_file
 from graphs import Builder, graphs, random_image
@@ -202,7 +203,15 @@ def test_emitted_program_builds_with_the_printed_command(tmp_path: Path) -> None
     (tmp_path / "short.raw").write_bytes(image.tobytes()[:50])
     done = subprocess.run(["./net", "short.raw"], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    assert done.stderr == "short.raw: must have 12 rows of 27 bytes, got 1 rows\n"
+    sized = "must have 324 bytes, the values of 12 x 9 x 3 as the net stores them, got"
+    assert done.stderr == f"short.raw: {sized} 50\n"
+    Image.fromarray(np.zeros((9, 12, 3), np.uint8)).save(tmp_path / "picture", "PNG")
+    png = (tmp_path / "picture").read_bytes()
+    # A picture is one at any size of its file.
+    for data, got in ((bytes(325), "more"), (png, "a PNG picture"), (png[:80] + bytes(244), "a PNG picture")):
+        (tmp_path / "other.raw").write_bytes(data)
+        done = subprocess.run(["./net", "other.raw"], cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.returncode == 1 and done.stderr == f"other.raw: {sized} {got}\n"
 
 
 def test_schedule_text(golden) -> None:

@@ -17,7 +17,7 @@ from conftest import example_counts
 from graphs import Builder, graphs, random_image
 from rillet.backends import reference
 from rillet.backends.c.emit import emit
-from rillet.backends.c.flags import machine_flags, run_line
+from rillet.backends.c.flags import build_line, in_folder, machine_flags
 from rillet.backends.c.names import MOST_CHARACTERS, identifiers, shown
 from rillet.exporters import rlt
 from rillet.exporters.onnx import export
@@ -400,7 +400,7 @@ def test_a_trap_that_is_laid_does_spring(tmp_path: Path) -> None:
 )
 def test_the_printed_command_finds_any_folder(name: str, tmp_path: Path) -> None:
     (tmp_path / name).mkdir()
-    line = run_line(plan_rows(BASE), Path(name))
+    line = in_folder(Path(name), build_line(plan_rows(BASE)))
     assert all(c.isprintable() for c in line)
     change = line.partition(" && cc ")[0]
     done = subprocess.run(["bash", "-c", f"{change} && pwd -P"], cwd=tmp_path, capture_output=True, check=True)

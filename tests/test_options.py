@@ -83,7 +83,15 @@ COMMANDS = {
     ),
     "emit": Command(
         tuple(f"{FLOAT} -o OUT {mode}" for mode in (*HOSTED, ON_BOARD)),
-        {"--target": "avx2", "--layout": "cmake", "--prefix": "other", "--live": "", JSON: "", **PROCESSOR},
+        {
+            "--target": "avx2",
+            "--layout": "cmake|zephyr",
+            "--image": PICTURE,
+            "--prefix": "other",
+            "--live": "",
+            JSON: "",
+            **PROCESSOR,
+        },
     ),
     "simulate": Command(
         tuple(f"{FLOAT} {mode}" for mode in CHIP_MODES),

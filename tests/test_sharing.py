@@ -68,7 +68,7 @@ def tables(files: dict[str, str]) -> list[str]:
     """Values of each table of weights of an emitted program."""
     text = files["net_weights.h"]
     return re.findall(r"extern const float net_\w+_weights\[(\d+)\]", text) or re.findall(
-        r"union net_\w+_weights_bytes \{ char bytes\[\d+\]; float values\[(\d+)\]", text
+        r"union net_\w+_weights_\w+ \{ \w+ \w+\[\d+\]; float values\[(\d+)\]", text
     )
 
 

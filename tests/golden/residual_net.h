@@ -16,8 +16,13 @@ extern "C" {
 /* The arena holds all activations. */
 #define NET_ARENA_BYTES 180
 #define NET_ARENA_ALIGN 4
-/* Defines a static arena. */
-#define NET_ARENA(name) static uint8_t name[NET_ARENA_BYTES] __attribute__((aligned(NET_ARENA_ALIGN)))
+/* Defines a static arena, in the section NET_ARENA_SECTION where that is defined: a string, as ".dtcm". */
+#ifdef NET_ARENA_SECTION
+#define NET_ARENA_PLACE section(NET_ARENA_SECTION), aligned(NET_ARENA_ALIGN)
+#else
+#define NET_ARENA_PLACE aligned(NET_ARENA_ALIGN)
+#endif
+#define NET_ARENA(name) static uint8_t name[NET_ARENA_BYTES] __attribute__((NET_ARENA_PLACE))
 
 typedef int8_t net_input_t;
 typedef int8_t net_output_t;
@@ -56,8 +61,9 @@ typedef struct {
 extern const int32_t net_context_bytes, net_arena_bytes;
 
 /* Initialises a context with an arena of its own: NET_ARENA_BYTES bytes aligned to
-   NET_ARENA_ALIGN. With net.c compiled under NET_STATIC_ARENA, 0 selects its static arena. */
-void net_init(net_context *net, void *arena);
+   NET_ARENA_ALIGN. With net.c compiled under NET_STATIC_ARENA, 0 selects its static arena.
+   Returns 0; or 1 for an arena that is null or not so aligned: the context is of no use then. */
+int32_t net_init(net_context *net, void *arena);
 /* Resets the stream; call before row 0. */
 void net_start(net_context *net);
 /* Takes the next row of the image, NET_INPUT_WIDTH x NET_INPUT_CHANNELS values; the last completes it. */

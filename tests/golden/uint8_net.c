@@ -208,13 +208,15 @@ NET_ARENA(static_arena);
 const int32_t net_context_bytes = sizeof(net_context);
 const int32_t net_arena_bytes = NET_ARENA_BYTES;
 
-void net_init(net_context *net, void *arena)
+int32_t net_init(net_context *net, void *arena)
 {
   memset(net, 0, sizeof *net);
-  net->arena = arena;
 #ifdef NET_STATIC_ARENA
-  if (!arena) net->arena = static_arena;
+  if (!arena) arena = static_arena;
 #endif
+  if (!arena || (uintptr_t)arena % NET_ARENA_ALIGN) return 1;
+  net->arena = arena;
+  return 0;
 }
 
 void net_start(net_context *net)

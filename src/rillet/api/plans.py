@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypedDict, Unpack, overload
+from typing import TYPE_CHECKING, Literal, TypedDict, Unpack, get_args, overload
 
 from rillet.api import checks, networks
 from rillet.api.backends import Plan, backend_of
@@ -23,10 +23,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from rillet.backends.c.footprint import Footprint
+    from rillet.backends.c.project.check import Example
     from rillet.plan.pipeline.claims import Claim
     from rillet.simulation.pipeline import Simulation
 
-LAYOUTS = ("c", "cmake")
+Layout = Literal["c", "cmake", "arduino", "platformio", "zephyr", "cmsis-pack"]
 
 
 def options(
@@ -267,9 +268,9 @@ class Emitted(Record):
     files: tuple[str, ...]
     arena_bytes: int
     build: str
-    """The command that builds it, in the folder."""
+    """The command that builds it, in the folder; empty for a layout that other tools build."""
     run: str
-    """The shell command that builds it and runs it on an image."""
+    """The shell command that builds it and runs it on an image; for a Cortex-M core in QEMU."""
 
     def __repr__(self) -> str:
         return f"Emitted({str(self.folder)!r}, {len(self.files)} files, {self.arena_bytes:,} bytes of activations)"
@@ -280,33 +281,48 @@ def emit(
     folder: "str | PathLike[str]",
     *,
     prefix: str = "net",
-    layout: Literal["c", "cmake"] = "c",
+    layout: Layout = "c",
+    image: "str | PathLike[str] | None" = None,
 ) -> Emitted:
-    """Writes the C99 program of a row plan, with a main.c that reads a raw image, into a folder.
+    """Writes the C99 program of a row plan into a folder, with an example and a README.md that says how to build it.
 
-    prefix: of all symbols, macros and files, so that several programs link together. layout: `cmake` adds a
-    CMakeLists.txt. Files of an earlier program in the folder are removed, others kept. Raises TargetError for a chip's
-    plan, GraphError for a network without weights, Unsupported for a prefix that is not a C identifier, BuildError
-    where the folder cannot be written.
+    prefix: of all symbols, macros and files, so that several programs link together. layout: `c` (sources), `cmake`, or
+    for boards `arduino`, `platformio`, `zephyr`, `cmsis-pack`. image: a picture that is written beside the program with
+    the outputs that the reference computes of it; the example compares. Files of an earlier program in the folder are
+    removed, others kept. Raises TargetError for a chip's plan, GraphError for a network without weights and for what is
+    no picture, Unsupported for a prefix that is not a C identifier and for a layout that the plan's machine does not
+    have, BuildError where the folder cannot be written.
 
     >>> import rillet
     >>> made = rillet.plan(rillet.load("mobilenet_v1:width=0.25,resolution=32,seed=0,classes=10"))
     >>> "net.c" in rillet.emit(made, "out").files
     True
     """
-    from rillet.backends.c.emit import emit as emit_c
-    from rillet.backends.c.flags import build_line, cmake_text, run_line
+    from rillet.backends.c.flags import in_folder
+    from rillet.backends.c.prefix import checked
+    from rillet.backends.c.project.write import project
     from rillet.system.folders import write_folder
 
     rows, out = checks.row_plan(made), checks.path(folder, "folder")
-    if layout not in LAYOUTS:
-        raise GraphError(f"layout must be one of {', '.join(LAYOUTS)}, got {layout!r}")
+    if layout not in get_args(Layout):
+        raise GraphError(f"layout must be one of {', '.join(get_args(Layout))}, got {layout!r}")
     networks.with_weights(rows.graph)
-    files = emit_c(rows, prefix=prefix)
-    if layout == "cmake":
-        files["CMakeLists.txt"] = cmake_text(rows, prefix)
-    write_folder(out, files)
-    return Emitted(out, tuple(sorted(files)), rows.arena_bytes, build_line(rows, prefix), run_line(rows, out, prefix))
+    checked(prefix)
+    example = None if image is None else _example(rows.graph, checks.path(image, "image"))
+    written = project(rows, layout, prefix, example)
+    write_folder(out, written.files)
+    run = in_folder(out, written.run) if written.run else ""
+    return Emitted(out, tuple(sorted(written.files)), rows.arena_bytes, written.build, run)
+
+
+def _example(net: Graph, image: Path) -> "Example":
+    """A picture as the input, and what the reference makes of it."""
+    from rillet.backends import reference
+    from rillet.backends.c.project.check import Example
+    from rillet.data.images import load_input
+
+    taken = load_input(image, net)
+    return Example(image.name, taken, reference.outputs(net, taken))
 
 
 @dataclass(frozen=True, repr=False)

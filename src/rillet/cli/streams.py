@@ -238,9 +238,17 @@ def emit(
     model: ModelArgument,
     out: Annotated[Path, shared("-o", "--out", here="A folder for the program.", metavar="DIR")],
     layout: Annotated[
-        Literal["c", "cmake"],
-        typer.Option("--layout", metavar="c|cmake", help="Sources alone, or with a CMakeLists.txt."),
+        Literal["c", "cmake", "arduino", "platformio", "zephyr", "cmsis-pack"],
+        typer.Option(
+            "--layout",
+            metavar="c|cmake|arduino|platformio|zephyr|cmsis-pack",
+            help="Sources alone, or a project of these tools.",
+        ),
     ] = "c",
+    image: Annotated[
+        Path | None,
+        typer.Option("--image", metavar="PICTURE", help="The example runs it, and compares with the reference."),
+    ] = None,
     weights: WeightsOption = None,
     ram: RamOption = None,
     objective: ObjectiveOption = None,
@@ -252,14 +260,16 @@ def emit(
     live: LiveOption = False,
     json_output: JsonOption = False,
 ) -> None:
-    """Writes the network as a C99 program with a main.c that reads a raw image."""
+    """Writes the network as a C99 program, with an example and a README.md that says how to build and run it."""
     from rillet.api import plans
 
     options = plans.options(target, ram, objective, resident, slower, threads)
     made = plans.row_planned(open_named(model, weights=weights, live=live).graph, options)
-    found = plans.emit(made, out, prefix=prefix, layout=layout)
+    found = plans.emit(made, out, prefix=prefix, layout=layout, image=image)
     if json_output:
         print_json(found.to_dict())
-    else:
-        say(f"{out}: {len(found.files)} files, {made.arena_bytes:,} bytes of activations; build and run with")
+        return
+    how = "build and run with" if found.run else "README.md says how to build and run it"
+    say(f"{out}: {len(found.files)} files, {made.arena_bytes:,} bytes of activations; {how}")
+    if found.run:
         say(f"  {found.run}")

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.lib.format as npy
 from PIL import Image, ImageOps
 
-from rillet.arithmetic.fixed_point import quantize
+from rillet.arithmetic.pictures import from_pixels
 from rillet.errors import GraphError, Unsupported
 from rillet.ir.graph import Array, Graph, ImageSpec, Node
 from rillet.system.reading import PICTURE_BYTES, open_file, read_bytes
@@ -55,10 +55,7 @@ def may_be_picture(graph: Graph) -> bool:
 def as_input(pixels: Array, graph: Graph) -> Array:
     """The input of `graph` from pixels of its size, scaled and quantised."""
     spec, node = contract(graph), graph.input_nodes[0]
-    real = (pixels.astype(np.float64) - np.array(spec.mean)) / np.array(spec.deviation)
-    if node.type.quant is None:
-        return real.astype(np.float32)
-    return quantize(real.astype(np.float32), node.type.quant, node.type.dtype).astype(node.type.dtype.numpy)
+    return from_pixels(pixels, spec, node.type)
 
 
 def load_pixels(path: Path, spec: ImageSpec) -> Array:

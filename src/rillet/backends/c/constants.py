@@ -158,9 +158,9 @@ def outside_name(value: int, dtype: DType) -> str:
     return f"outside_{dtype.value}_{'m' if value < 0 else ''}{abs(value)}"
 
 
-def declaration(name: str, array: Array) -> str:
-    """`extern` line of an array."""
-    return f"extern const {C_TYPES[array.dtype.name]} {name}[{array.size}];"
+def declaration(name: str, array: Array, place: str = "") -> str:
+    """`extern` line of an array; `place` is an attribute."""
+    return f"extern const {C_TYPES[array.dtype.name]} {name}[{array.size}]{place};"
 
 
 def definition(name: str, array: Array) -> str:

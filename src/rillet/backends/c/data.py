@@ -20,7 +20,7 @@ from rillet.backends.c.core_data import core_arrays
 from rillet.backends.c.lists import list_arrays
 from rillet.backends.c.packing import tile_arrays
 from rillet.backends.c.rows import lanes
-from rillet.backends.c.storage import moved_table, offset
+from rillet.backends.c.storage import as_stored, moved_table, offset
 from rillet.backends.c.words import WORD_MACROS, declare_numbers, define_numbers, in_words, word_lines
 from rillet.ir.facts import has_weights, is_concat, is_constant, is_softmax
 from rillet.ir.graph import Array, Graph
@@ -32,6 +32,16 @@ from rillet.targets.host import Host
 _SPARE_BYTES = 256
 """Behind an array that vectors read: they may read past its end, and use nothing of it."""
 _BYTES_IN_A_LINE = 64
+WEIGHTS_PLACE = " NET_WEIGHTS"
+"""Behind what is declared: the section that a board's weights lie in."""
+_SECTION = (
+    '/* All of them lie in the section NET_WEIGHTS_SECTION where that is defined: a string, as ".external_flash". */',
+    "#ifdef NET_WEIGHTS_SECTION",
+    "#define NET_WEIGHTS __attribute__((section(NET_WEIGHTS_SECTION)))",
+    "#else",
+    "#define NET_WEIGHTS",
+    "#endif",
+)
 _OTHER_ORDER = "#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__"
 _ONE_ORDER = (
     _OTHER_ORDER,
@@ -105,7 +115,9 @@ def weight_files(arrays: dict[str, Array], host: Host | None) -> dict[str, str]:
     own = own_arrays(arrays)
 
     def declare(name: str, array: Array) -> str:
-        return compact_declaration(name, array) if name in as_bytes | as_both else declare_numbers(name, array)
+        if name in as_bytes | as_both:
+            return compact_declaration(name, array)
+        return declare_numbers(name, array, WEIGHTS_PLACE if host is None else "")
 
     def define(name: str, array: Array) -> str:
         if name in as_both:
@@ -119,6 +131,7 @@ def weight_files(arrays: dict[str, Array], host: Host | None) -> dict[str, str]:
         "#define NET_WEIGHTS_H",
         "#include <stdint.h>",
         *(_ONE_ORDER if vectors else []),
+        *(_SECTION if host is None else []),
         "",
         *(declare(name, array) for name, array in own.items()),
         *(f"#define {name} {first}" for name, first in same.items()),
@@ -141,6 +154,13 @@ def _same_arrays(arrays: Mapping[str, Array]) -> dict[str, str]:
     first: dict[tuple[str, bytes], str] = {}
     found = {name: first.setdefault((a.dtype.name, _digest(a)), name) for name, a in arrays.items()}
     return {name: one for name, one in found.items() if one != name}
+
+
+def constant_bytes(plan: RowPlan) -> int:
+    """Bytes of net_weights.c of a board's program, or of one for any machine."""
+    arrays = program_arrays(as_stored(plan), plan.graph)
+    same = _same_arrays(arrays)
+    return sum(-(-a.nbytes // 8) * 8 if in_words(a) else a.nbytes for name, a in arrays.items() if name not in same)
 
 
 def _digest(array: Array) -> bytes:

@@ -16,6 +16,7 @@ from rillet.backends.c.header import header, provenance
 from rillet.backends.c.image import input_of, lends_image, lent, reads_pushed
 from rillet.backends.c.names import Named, named, shown
 from rillet.backends.c.pairwise import pairwise_constants
+from rillet.backends.c.pixels import pixel_table
 from rillet.backends.c.prefix import DEFAULT, checked, hidden, renamed_files
 from rillet.backends.c.reads import needs_outside
 from rillet.backends.c.rows import outside_rows, used_tiles
@@ -24,7 +25,7 @@ from rillet.backends.c.storage import as_stored
 from rillet.backends.c.threads import parameter
 from rillet.backends.c.tiles import tiles_header
 from rillet.ir.facts import is_constant, is_input
-from rillet.ir.graph import Array
+from rillet.ir.graph import Array, ImageSpec
 from rillet.ir.types import DType
 from rillet.plan.host.tilings import VECTORS
 from rillet.plan.rows.plan import BufferKind, Kernel, Packing, RowPlan, Segment, Stage
@@ -36,9 +37,9 @@ _HEADERS = {
     Kernel.GLOBAL_POOL: ("pool.h",),
     Kernel.ARITHMETIC: ("arithmetic.h",),
     Kernel.LOOKUP: ("pointwise.h",),
-    Kernel.FUNCTION: ("pointwise.h",),
-    Kernel.QUANTIZE: ("pointwise.h",),
-    Kernel.DEQUANTIZE: ("pointwise.h",),
+    Kernel.FUNCTION: ("functions.h",),
+    Kernel.QUANTIZE: ("functions.h",),
+    Kernel.DEQUANTIZE: ("functions.h",),
     Kernel.SOFTMAX: ("softmax.h",),
     Kernel.COPY: ("pointwise.h",),
     Kernel.LISTS: ("rows.h", "tiles.h", "lists_avx512.h"),
@@ -77,7 +78,7 @@ def emit(plan: RowPlan, profile: bool = False, prefix: str = DEFAULT) -> dict[st
     kernels = files("rillet.backends.c") / "kernels"
     out = {
         "net.h": header(known, image, made_by, profile),
-        "net.c": _schedule(known, stored, headers, made_by, profile),
+        "net.c": _schedule(known, image, stored, headers, made_by, profile),
         **weight_files(arrays, plan.host),
         "main.c": (files("rillet.backends.c") / "main.c").read_text(),
     }
@@ -100,13 +101,17 @@ def _headers(plan: RowPlan, stage: Stage) -> tuple[str, ...]:
         return (*_HEADERS[Kernel.XNOR], "xnor_avx512.h")
     if stage.kernel is Kernel.GLOBAL_POOL and plan.host is not None:
         return ("pool.h", "pool_rows.h")
+    if stage.kernel is Kernel.SOFTMAX and plan.graph.by_name[stage.node].type.quant is None:
+        return ("softmax_f32.h",)
     if pairwise_constants(plan, stage) is not None:
         return ("channels.h", "pairwise.h")
     binary = plan.graph.by_name[stage.node].type.dtype is DType.BINARY
     return _HEADERS[Kernel.SIGN] if stage.kernel is Kernel.POOL and binary else _HEADERS[stage.kernel]
 
 
-def _schedule(known: Named, stored: RowPlan, headers: list[str], made_by: list[str], profile: bool) -> str:
+def _schedule(
+    known: Named, image: ImageSpec | None, stored: RowPlan, headers: list[str], made_by: list[str], profile: bool
+) -> str:
     """net.c; `stored` is the plan over the graph as the program stores it."""
     plan, graph = known.plan, stored.graph
     made = "whole rows" if plan.by_rows else "a few pixels"
@@ -123,6 +128,7 @@ def _schedule(known: Named, stored: RowPlan, headers: list[str], made_by: list[s
         _trace(plan),
         *([_profile()] if profile else []),
         *(f"static {definition(name, array)}\n" for name, array in outside_pixels(stored).items()),
+        *pixel_table(plan, image),
         *(constant_accessor(known, node) for node in graph.nodes if is_constant(node.op)),
         *(
             accessor(

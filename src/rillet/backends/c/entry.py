@@ -322,14 +322,16 @@ def _init(plan: RowPlan) -> list[str]:
             "",
         ]
     lines += [
-        "void net_init(net_context *net, void *arena)",
+        "int32_t net_init(net_context *net, void *arena)",
         "{",
         "  memset(net, 0, sizeof *net);",
-        "  net->arena = arena;",
         "#ifdef NET_STATIC_ARENA",
-        "  if (!arena) net->arena = static_arena;",
+        "  if (!arena) arena = static_arena;",
         "#endif",
+        "  if (!arena || (uintptr_t)arena % NET_ARENA_ALIGN) return 1;",
+        "  net->arena = arena;",
         *(["  place_threads(net);"] if plan.threads > 1 else []),
+        "  return 0;",
         "}",
         "",
     ]

@@ -3,6 +3,7 @@
 import os
 import shlex
 import string
+from collections.abc import Sequence
 from pathlib import Path
 
 from rillet.backends.c.prefix import DEFAULT
@@ -42,8 +43,11 @@ def build_line(plan: RowPlan, prefix: str = DEFAULT) -> str:
     return " ".join((*words, "-o", prefix, "main.c", f"{prefix}.c", f"{prefix}_weights.c", "-lm"))
 
 
-def cmake_text(plan: RowPlan, prefix: str = DEFAULT) -> str:
-    """A CMakeLists.txt: the network as a static library, and a program that shows it an image."""
+def cmake_text(plan: RowPlan, prefix: str = DEFAULT, example: Sequence[str] = ()) -> str:
+    """A CMakeLists.txt: the network as a static library, and a program that shows it an image.
+
+    example: more sources of that program.
+    """
     flags = " ".join(machine_flags(plan))
     lines = (
         "cmake_minimum_required(VERSION 3.13)",
@@ -56,15 +60,15 @@ def cmake_text(plan: RowPlan, prefix: str = DEFAULT) -> str:
         f"target_include_directories({prefix} PUBLIC ${{CMAKE_CURRENT_SOURCE_DIR}})",
         f"target_compile_options({prefix} PRIVATE -O3 {flags}".rstrip() + ")",
         f"target_link_libraries({prefix} PUBLIC m{' -pthread' if plan.threads > 1 else ''})",
-        f"add_executable({prefix}_main main.c)",
+        f"add_executable({' '.join((f'{prefix}_main', 'main.c', *example))})",
         f"target_link_libraries({prefix}_main PRIVATE {prefix})",
     )
     return "\n".join(lines) + "\n"
 
 
-def run_line(plan: RowPlan, folder: Path, prefix: str = DEFAULT) -> str:
-    """The shell command that builds the program in a folder and runs it."""
-    return f"cd {_word(str(folder))} && {build_line(plan, prefix)} && ./{prefix} IMAGE.raw"
+def in_folder(folder: Path, line: str) -> str:
+    """A shell command that is run in a folder."""
+    return f"cd {_word(str(folder))} && {line}"
 
 
 def _word(path: str) -> str:

@@ -9,6 +9,7 @@ from rillet.backends.c.context import context_lines, stages_of
 from rillet.backends.c.entry import batch_arguments, outputs_of, run_arguments
 from rillet.backends.c.image import input_of
 from rillet.backends.c.names import Named, shown
+from rillet.backends.c.pixels import pixel_functions
 from rillet.ir.facts import is_given
 from rillet.ir.graph import Graph, ImageSpec, Node
 from rillet.plan.host.planner import HOST_ALIGNMENT
@@ -19,6 +20,15 @@ _STOP = (
     "/* Joins the threads that net_start created; the next net_start creates them again. Call it before the context's",
     "   memory goes. */",
     "void net_stop(net_context *net);",
+)
+_ARENA = (
+    '/* Defines a static arena, in the section NET_ARENA_SECTION where that is defined: a string, as ".dtcm". */',
+    "#ifdef NET_ARENA_SECTION",
+    "#define NET_ARENA_PLACE section(NET_ARENA_SECTION), aligned(NET_ARENA_ALIGN)",
+    "#else",
+    "#define NET_ARENA_PLACE aligned(NET_ARENA_ALIGN)",
+    "#endif",
+    "#define NET_ARENA(name) static uint8_t name[NET_ARENA_BYTES] __attribute__((NET_ARENA_PLACE))",
 )
 _ARENA_ALIGN = 4
 _ARENA_SPARE_BYTES = 256
@@ -140,8 +150,7 @@ def header(known: Named, image: ImageSpec | None, made_by: list[str], profile: b
         ),
         f"#define NET_ARENA_BYTES {plan.arena_bytes + spare}",
         f"#define NET_ARENA_ALIGN {_ARENA_ALIGN if plan.host is None else HOST_ALIGNMENT}",
-        "/* Defines a static arena. */",
-        "#define NET_ARENA(name) static uint8_t name[NET_ARENA_BYTES] __attribute__((aligned(NET_ARENA_ALIGN)))",
+        *_ARENA,
         "",
         f"typedef {c_type(source.type)} net_input_t;",
         *(f"typedef {c_type(node.type)} net_output{end}_t;" for end, node in outputs),
@@ -156,8 +165,9 @@ def header(known: Named, image: ImageSpec | None, made_by: list[str], profile: b
         "extern const int32_t net_context_bytes, net_arena_bytes;",
         "",
         "/* Initialises a context with an arena of its own: NET_ARENA_BYTES bytes aligned to",
-        "   NET_ARENA_ALIGN. With net.c compiled under NET_STATIC_ARENA, 0 selects its static arena. */",
-        "void net_init(net_context *net, void *arena);",
+        "   NET_ARENA_ALIGN. With net.c compiled under NET_STATIC_ARENA, 0 selects its static arena.",
+        "   Returns 0; or 1 for an arena that is null or not so aligned: the context is of no use then. */",
+        "int32_t net_init(net_context *net, void *arena);",
         "/* Resets the stream; call before row 0. */",
         "void net_start(net_context *net);",
         "/* Takes the next row of the image, NET_INPUT_WIDTH x NET_INPUT_CHANNELS values; the last completes it. */",
@@ -191,4 +201,5 @@ def header(known: Named, image: ImageSpec | None, made_by: list[str], profile: b
             "/* The image within the arena; a run overwrites it. */",
             "net_input_t *net_input(const net_context *net);",
         ]
+    lines += pixel_functions(plan, image)
     return "\n".join([*lines, "", "#ifdef __cplusplus", "}", "#endif", "#endif", ""])

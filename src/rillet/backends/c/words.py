@@ -44,13 +44,13 @@ def in_words(array: Array) -> bool:
     return array.nbytes > READABLE_BYTES
 
 
-def declare_numbers(name: str, array: Array) -> str:
-    """Lines of a header for an array: its type, itself, and the name of its values."""
+def declare_numbers(name: str, array: Array, place: str = "") -> str:
+    """Lines of a header for an array: its type, itself, and the name of its values; `place` is an attribute."""
     if not in_words(array):
-        return declaration(name, array)
+        return declaration(name, array, place)
     values, count = f"{C_TYPES[array.dtype.name]} values[{array.size}]", -(-array.nbytes // _WORD_BYTES)
     kind = f"union {name}_words {{ uint64_t words[{count}]; {values}; }}"
-    return f"{kind};\nextern const union {name}_words {name}_data;\n#define {name} ({name}_data.values)"
+    return f"{kind};\nextern const union {name}_words {name}_data{place};\n#define {name} ({name}_data.values)"
 
 
 def define_numbers(name: str, array: Array) -> str:

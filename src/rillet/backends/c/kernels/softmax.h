@@ -1,7 +1,6 @@
-/* Softmax of one pixel. */
+/* Softmax of one pixel of 8-bit values. */
 #ifndef RILLET_SOFTMAX_H
 #define RILLET_SOFTMAX_H
-#include <math.h>
 #include "rescale.h"
 
 /* Rounding doubling high multiply of numbers with 31 bits after the point. */
@@ -53,16 +52,4 @@ static inline int32_t rillet_halves_up(int32_t value, int32_t right)
   }
 RILLET_SOFTMAX(rillet_softmax_i8, int8_t, -128, 127)
 RILLET_SOFTMAX(rillet_softmax_u8, uint8_t, 0, 255)
-
-static inline void rillet_softmax_f32(const float *in, float *out, int32_t channels, float beta)
-{
-  float greatest = in[0], total = 0.0f;
-  for (int32_t c = 1; c < channels; c++)
-    if (in[c] > greatest) greatest = in[c];
-  for (int32_t c = 0; c < channels; c++) {
-    out[c] = expf(beta * (in[c] - greatest));
-    total += out[c];
-  }
-  for (int32_t c = 0; c < channels; c++) out[c] /= total;
-}
 #endif

@@ -1,0 +1,8 @@
+# For @CORE@, by arm-none-eabi-gcc.
+set(CMAKE_SYSTEM_NAME Generic)
+set(CMAKE_SYSTEM_PROCESSOR arm)
+set(CMAKE_C_COMPILER arm-none-eabi-gcc)
+set(CMAKE_ASM_COMPILER arm-none-eabi-gcc)
+set(CMAKE_C_FLAGS_INIT "@FLAGS@")
+set(CMAKE_ASM_FLAGS_INIT "@FLAGS@")
+set(CMAKE_TRY_COMPILE_TARGET_TYPE STATIC_LIBRARY)

@@ -1,0 +1,53 @@
+/* memcpy and memset, a word at a time, for programs without a C library. They are weak: others take their place. */
+#include <stddef.h>
+#include <stdint.h>
+
+void *memcpy(void *to, const void *from, size_t count);
+void *memset(void *to, int value, size_t count);
+
+typedef uint32_t __attribute__((may_alias)) word;
+enum { WORD = sizeof(word) };
+
+/* Keeps compilers from seeing memcpy or memset in a loop, and calling it. */
+#define AS_WRITTEN() __asm__ volatile("" ::: "memory")
+
+__attribute__((weak)) void *memcpy(void *to, const void *from, size_t count)
+{
+  uint8_t *out = to;
+  const uint8_t *in = from;
+  if (((uintptr_t)out ^ (uintptr_t)in) % WORD == 0) {
+    for (; count && (uintptr_t)out % WORD; count--) {
+      *out++ = *in++;
+      AS_WRITTEN();
+    }
+    for (; count >= WORD; count -= WORD, out += WORD, in += WORD) {
+      *(word *)(void *)out = *(const word *)(const void *)in;
+      AS_WRITTEN();
+    }
+  }
+  for (; count; count--) {
+    *out++ = *in++;
+    AS_WRITTEN();
+  }
+  return to;
+}
+
+__attribute__((weak)) void *memset(void *to, int value, size_t count)
+{
+  uint8_t *out = to;
+  const uint8_t byte = (uint8_t)value;
+  const word four = 0x01010101u * byte;
+  for (; count && (uintptr_t)out % WORD; count--) {
+    *out++ = byte;
+    AS_WRITTEN();
+  }
+  for (; count >= WORD; count -= WORD, out += WORD) {
+    *(word *)(void *)out = four;
+    AS_WRITTEN();
+  }
+  for (; count; count--) {
+    *out++ = byte;
+    AS_WRITTEN();
+  }
+  return to;
+}
