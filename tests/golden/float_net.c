@@ -1,7 +1,7 @@
 /* random, planned as rows: 2 segments.
 
    Each stage computes a few pixels as soon as the pixels under their windows have arrived, then runs its readers.
-   Segments follow one another; only whole maps pass between them. */
+   Segments run one after another; full tensors pass between them. */
 /* Written by Rillet VERSION, planned as rows. SHA-256 of graph and weights:
    ef815eb8ab44aad691536ebe4c16911dae54d03cc420a55bb27e82dd7a6a3f5c. */
 #include "net.h"
@@ -16,7 +16,7 @@
 
 #ifdef NET_TRACE
 uint8_t **net_trace(net_context *net) { return net->trace; }
-/* Fills the whole map of a value as its pixels are made. */
+/* Fills the full tensor of a value as its pixels are computed. */
 #define SEEN(index, at, from, n, bytes) \
   if (self->trace[index]) \
     for (int32_t seen = 0; seen < n; seen++) \
@@ -41,14 +41,14 @@ static inline float *at_n0(const net_context *self, int32_t i)
   return (float *)(void *)(self->arena + 304) + (int32_t)((uint32_t)i % 19) * 3;
 }
 
-/* n5: 1x1x5, whole map, 20 bytes */
+/* n5: 1x1x5, full tensor, 20 bytes */
 static inline float *at_n5(const net_context *self, int32_t i)
 {
   (void)i;
   return (float *)(void *)(self->arena);
 }
 
-/* n4: 1x1x4, whole map, 16 bytes */
+/* n4: 1x1x4, full tensor, 16 bytes */
 static inline float *at_n4(const net_context *self, int32_t i)
 {
   (void)i;

@@ -1,7 +1,7 @@
 /* random, planned as rows: 4 segments.
 
    Each stage computes whole rows as soon as the pixels under their windows have arrived, then runs its readers.
-   Segments follow one another; only whole maps pass between them. */
+   Segments run one after another; full tensors pass between them. */
 /* Written by Rillet VERSION, planned as rows for avx2. SHA-256 of graph and weights:
    4e7f0fc81ca92d59c82a35925edc978e38f513df60df29ac0fff213bc6cb556f. */
 #include "net.h"
@@ -19,7 +19,7 @@
 
 #ifdef NET_TRACE
 uint8_t **net_trace(net_context *net) { return net->trace; }
-/* Fills the whole map of a value as its pixels are made. */
+/* Fills the full tensor of a value as its pixels are computed. */
 #define SEEN(index, at, from, n, bytes) \
   if (self->trace[index]) \
     for (int32_t seen = 0; seen < n; seen++) \
@@ -33,19 +33,19 @@ uint8_t **net_trace(net_context *net) { return net->trace; }
 #define SEEN_FLIPPED SEEN
 #endif
 
-/* n1: 6x8x4, whole map, 192 bytes */
+/* n1: 6x8x4, full tensor, 192 bytes */
 static inline uint8_t *at_n1(const net_context *self, int32_t i)
 {
   return self->arena + i * 4;
 }
 
-/* n2: 6x8x4, whole map, 192 bytes */
+/* n2: 6x8x4, full tensor, 192 bytes */
 static inline uint8_t *at_n2(const net_context *self, int32_t i)
 {
   return self->arena + 192 + i * 4;
 }
 
-/* n3: 6x8x4, whole map, 192 bytes */
+/* n3: 6x8x4, full tensor, 192 bytes */
 static inline uint8_t *at_n3(const net_context *self, int32_t i)
 {
   return self->arena + 384 + i * 4;
@@ -59,7 +59,7 @@ static inline uint8_t *at_n0(const net_context *self, int32_t i)
   return self->arena + 192 + (int32_t)((uint32_t)i % 24) * 3;
 }
 
-/* n5: 1x1x5, whole map, 5 bytes */
+/* n5: 1x1x5, full tensor, 5 bytes */
 static inline uint8_t *at_n5(const net_context *self, int32_t i)
 {
   (void)i;

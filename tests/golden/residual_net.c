@@ -1,7 +1,7 @@
 /* random, planned as rows: 2 segments.
 
    Each stage computes a few pixels as soon as the pixels under their windows have arrived, then runs its readers.
-   Segments follow one another; only whole maps pass between them. */
+   Segments run one after another; full tensors pass between them. */
 /* Written by Rillet VERSION, planned as rows. SHA-256 of graph and weights:
    78a21f643aa5a9db175cb4d0e3765b34502cff61c1ca841978bb249fe0d7cc5a. */
 #include "net.h"
@@ -14,7 +14,7 @@
 
 #ifdef NET_TRACE
 uint8_t **net_trace(net_context *net) { return net->trace; }
-/* Fills the whole map of a value as its pixels are made. */
+/* Fills the full tensor of a value as its pixels are computed. */
 #define SEEN(index, at, from, n, bytes) \
   if (self->trace[index]) \
     for (int32_t seen = 0; seen < n; seen++) \
@@ -35,13 +35,13 @@ static const int8_t outside_i8_39[2] = {
 39,39,
 };
 
-/* n3: 6x6x2, whole map, 72 bytes */
+/* n3: 6x6x2, full tensor, 72 bytes */
 static inline int8_t *at_n3(const net_context *self, int32_t i)
 {
   return (int8_t *)(void *)(self->arena) + i * 2;
 }
 
-/* n4: 6x6x2, whole map, 72 bytes */
+/* n4: 6x6x2, full tensor, 72 bytes */
 static inline int8_t *at_n4(const net_context *self, int32_t i)
 {
   return (int8_t *)(void *)(self->arena + 72) + i * 2;

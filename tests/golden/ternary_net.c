@@ -1,7 +1,7 @@
 /* random, planned as rows: 1 segments.
 
    Each stage computes a few pixels as soon as the pixels under their windows have arrived, then runs its readers.
-   Segments follow one another; only whole maps pass between them. */
+   Segments run one after another; full tensors pass between them. */
 /* Written by Rillet VERSION, planned as rows. SHA-256 of graph and weights:
    e52484675f7ebeb397bb411f4e47c779912a7fdeec8a07eb356f714fdb105122. */
 #include "net.h"
@@ -14,7 +14,7 @@
 
 #ifdef NET_TRACE
 uint8_t **net_trace(net_context *net) { return net->trace; }
-/* Fills the whole map of a value as its pixels are made. */
+/* Fills the full tensor of a value as its pixels are computed. */
 #define SEEN(index, at, from, n, bytes) \
   if (self->trace[index]) \
     for (int32_t seen = 0; seen < n; seen++) \
@@ -27,23 +27,23 @@ static const int8_t outside_i8_m93[3] = {
 -93,-93,-93,
 };
 
-/* n2: 6x8x5, whole map, 240 bytes */
+/* n2: 6x8x5, full tensor, 240 bytes */
 static inline int8_t *at_n2(const net_context *self, int32_t i)
 {
   return (int8_t *)(void *)(self->arena) + i * 5;
-}
-
-/* n0: 6x8x3, ring of 19 pixels, 57 bytes */
-static inline int8_t *at_n0(const net_context *self, int32_t i)
-{
-  return (int8_t *)(void *)(self->arena + 240) + (int32_t)((uint32_t)i % 19) * 3;
 }
 
 /* n1: 6x8x8, ring of 1 pixels, 8 bytes */
 static inline int8_t *at_n1(const net_context *self, int32_t i)
 {
   (void)i;
-  return (int8_t *)(void *)(self->arena + 356);
+  return (int8_t *)(void *)(self->arena + 240);
+}
+
+/* n0: 6x8x3, ring of 19 pixels, 57 bytes */
+static inline int8_t *at_n0(const net_context *self, int32_t i)
+{
+  return (int8_t *)(void *)(self->arena + 304) + (int32_t)((uint32_t)i % 19) * 3;
 }
 
 /* -- segment 1: 2 stages, 364 bytes -- */
@@ -55,7 +55,7 @@ static void run_n2(net_context *const self)
     .weights = net_n2_weights, .bias = net_n2_bias, .mantissa = net_n2_mantissa, .shift = net_n2_shift,
     .weight_zero = 0, .zero = 64, .low = -128, .high = 127
   };
-  int16_t *const gathered = (int16_t *)(void *)(self->arena + 300);
+  int16_t *const gathered = (int16_t *)(void *)(self->arena + 248);
   while (self->made.of_n2 < 48) {
     const int32_t n = 1;
     if (self->made.of_n1 < self->made.of_n2 + n) return;
@@ -79,7 +79,7 @@ static void run_n1(net_context *const self)
     .weights = net_n1_weights, .levels = 0, .bias = net_n1_bias, .mantissa = net_n1_mantissa, .shift = net_n1_shift,
     .zero = -81, .low = -128, .high = 127
   };
-  int16_t *const gathered = (int16_t *)(void *)(self->arena + 300);
+  int16_t *const gathered = (int16_t *)(void *)(self->arena + 248);
   const rillet_window window = {
     .kernel_height = 3, .kernel_width = 3, .stride_height = 1, .stride_width = 1, .top = 1, .left = 1,
     .dilation_height = 1, .dilation_width = 1, .height = 6, .width = 8, .slots = 19, .pixel_bytes = 3

@@ -1,7 +1,7 @@
 /* random, planned as rows: 3 segments.
 
    Each stage computes whole rows as soon as the pixels under their windows have arrived, then runs its readers.
-   Segments follow one another; only whole maps pass between them. */
+   Segments run one after another; full tensors pass between them. */
 /* Written by Rillet VERSION, planned as rows for avx2. SHA-256 of graph and weights:
    4e7f0fc81ca92d59c82a35925edc978e38f513df60df29ac0fff213bc6cb556f. */
 #include "net.h"
@@ -22,7 +22,7 @@
 
 #ifdef NET_TRACE
 uint8_t **net_trace(net_context *net) { return net->trace; }
-/* Fills the whole map of a value as its pixels are made. */
+/* Fills the full tensor of a value as its pixels are computed. */
 #define SEEN(index, at, from, n, bytes) \
   rillet_did(&self->place), rillet_together(&self->place); \
   if (self->place.part == 0 && self->net->trace[index]) \
@@ -40,10 +40,23 @@ uint8_t **net_trace(net_context *net) { return net->trace; }
 #define SEEN_FLIPPED SEEN
 #endif
 
-/* n1: 6x8x4, whole map, 192 bytes */
+/* n1: 6x8x4, full tensor, 192 bytes */
 static inline uint8_t *at_n1(const net_thread *self, int32_t i)
 {
-  return self->arena + 256 + i * 4;
+  return self->arena + i * 4;
+}
+
+/* n3: 6x8x4, full tensor, 192 bytes */
+static inline uint8_t *at_n3(const net_thread *self, int32_t i)
+{
+  return self->arena + 192 + i * 4;
+}
+
+/* n5: 1x1x5, full tensor, 5 bytes */
+static inline uint8_t *at_n5(const net_thread *self, int32_t i)
+{
+  (void)i;
+  return self->arena;
 }
 
 /* n0: 6x8x3, ring of 48 pixels, 144 bytes */
@@ -54,30 +67,17 @@ static inline uint8_t *at_n0(const net_thread *self, int32_t i)
   return self->arena + 448 + i * 3;
 }
 
-/* n3: 6x8x4, whole map, 192 bytes */
-static inline uint8_t *at_n3(const net_thread *self, int32_t i)
-{
-  return self->arena + i * 4;
-}
-
 /* n2: 6x8x4, ring of 48 pixels, 192 bytes */
 static inline uint8_t *at_n2(const net_thread *self, int32_t i)
 {
-  return self->arena + 448 + i * 4;
-}
-
-/* n5: 1x1x5, whole map, 5 bytes */
-static inline uint8_t *at_n5(const net_thread *self, int32_t i)
-{
-  (void)i;
-  return self->arena + 192;
+  return self->arena + 384 + i * 4;
 }
 
 /* n4: 1x1x4, ring of 1 pixels, 4 bytes */
 static inline uint8_t *at_n4(const net_thread *self, int32_t i)
 {
   (void)i;
-  return self->arena + 256;
+  return self->arena + 64;
 }
 
 /* -- segment 1: 1 stages, 640 bytes -- */
@@ -95,7 +95,7 @@ static void run_n1(net_thread *const self)
     .dilation_height = 1, .dilation_width = 1, .height = 6, .width = 8,
     .slots = __atomic_load_n(&self->net->lent, __ATOMIC_ACQUIRE) ? 48 : 48, .pixel_bytes = 3
   };
-  rillet_byte *const in = (rillet_byte *)(void *)(self->arena + 0);
+  rillet_byte *const in = (rillet_byte *)(void *)(self->arena + 192);
   const rillet_runs runs = {.parts = 1, .rows = 3, .row_step = 30, .in_row = 1, .step = 3, .values = 9};
   while (self->made.of_n1 < 48) {
     const int32_t row = self->made.of_n1 / 8;
@@ -228,7 +228,7 @@ static void run_n5(net_thread *const self)
 /* n4: pool, n3 6x8x4 -> 1x1x4 */
 static void run_n4(net_thread *const self)
 {
-  int32_t *const sums = (int32_t *)(void *)(self->arena + 320);
+  int32_t *const sums = (int32_t *)(void *)(self->arena + 128);
   const int32_t first = 0, channels = self->place.part ? 0 : 4;
   while (self->made.of_n4 < 1) {
     const int32_t n = 1;

@@ -1,7 +1,7 @@
 /* random, planned as rows: 2 segments.
 
    Each stage computes a few pixels as soon as the pixels under their windows have arrived, then runs its readers.
-   Segments follow one another; only whole maps pass between them. */
+   Segments run one after another; full tensors pass between them. */
 /* Written by Rillet VERSION, planned as rows. SHA-256 of graph and weights:
    b49071352210545077f167108d34237f89ea61138d4d20094c91959e312efc18. */
 #include "net.h"
@@ -16,7 +16,7 @@
 
 #ifdef NET_TRACE
 uint8_t **net_trace(net_context *net) { return net->trace; }
-/* Fills the whole map of a value as its pixels are made. */
+/* Fills the full tensor of a value as its pixels are computed. */
 #define SEEN(index, at, from, n, bytes) \
   if (self->trace[index]) \
     for (int32_t seen = 0; seen < n; seen++) \
@@ -39,38 +39,38 @@ static inline uint8_t *at_n1(const net_context *self, int32_t i)
   return self->arena + (int32_t)((uint32_t)i % 19) * 4;
 }
 
-/* n0: 6x8x3, ring of 19 pixels, 57 bytes */
-static inline uint8_t *at_n0(const net_context *self, int32_t i)
-{
-  return self->arena + 76 + (int32_t)((uint32_t)i % 19) * 3;
-}
-
-/* n5: 1x1x5, whole map, 5 bytes */
-static inline uint8_t *at_n5(const net_context *self, int32_t i)
-{
-  (void)i;
-  return self->arena;
-}
-
-/* n4: 1x1x4, whole map, 4 bytes */
+/* n4: 1x1x4, full tensor, 4 bytes */
 static inline uint8_t *at_n4(const net_context *self, int32_t i)
 {
   (void)i;
-  return self->arena + 208;
+  return self->arena + 92;
 }
 
 /* n2: 6x8x4, ring of 1 pixels, 4 bytes */
 static inline uint8_t *at_n2(const net_context *self, int32_t i)
 {
   (void)i;
-  return self->arena + 212;
+  return self->arena + 96;
 }
 
 /* n3: 6x8x4, ring of 1 pixels, 4 bytes */
 static inline uint8_t *at_n3(const net_context *self, int32_t i)
 {
   (void)i;
-  return self->arena + 216;
+  return self->arena + 100;
+}
+
+/* n0: 6x8x3, ring of 19 pixels, 57 bytes */
+static inline uint8_t *at_n0(const net_context *self, int32_t i)
+{
+  return self->arena + 160 + (int32_t)((uint32_t)i % 19) * 3;
+}
+
+/* n5: 1x1x5, full tensor, 5 bytes */
+static inline uint8_t *at_n5(const net_context *self, int32_t i)
+{
+  (void)i;
+  return self->arena + 8;
 }
 
 /* -- segment 1: 4 stages, 220 bytes -- */
@@ -78,7 +78,7 @@ static inline uint8_t *at_n3(const net_context *self, int32_t i)
 /* n4: pool, n3 6x8x4 -> 1x1x4 */
 static void run_n4(net_context *const self)
 {
-  int32_t *const sums = (int32_t *)(void *)(self->arena + 192);
+  int32_t *const sums = (int32_t *)(void *)(self->arena + 76);
   while (self->made.of_n4 < 1) {
     const int32_t n = 1;
     for (; self->taken.of_n4 < self->made.of_n3; self->taken.of_n4++)
@@ -141,7 +141,7 @@ static void run_n1(net_context *const self)
     .weights = net_n1_weights, .bias = net_n1_bias, .mantissa = net_n1_mantissa, .shift = net_n1_shift,
     .weight_zero = -15, .zero = 47, .low = 0, .high = 255
   };
-  int16_t *const gathered = (int16_t *)(void *)(self->arena + 136);
+  int16_t *const gathered = (int16_t *)(void *)(self->arena + 104);
   const rillet_window window = {
     .kernel_height = 3, .kernel_width = 3, .stride_height = 1, .stride_width = 1, .top = 1, .left = 1,
     .dilation_height = 1, .dilation_width = 1, .height = 6, .width = 8, .slots = 19, .pixel_bytes = 3
@@ -175,7 +175,7 @@ static void run_n5(net_context *const self)
     .weights = net_n5_weights, .bias = net_n5_bias, .mantissa = net_n5_mantissa, .shift = net_n5_shift,
     .weight_zero = -17, .zero = 31, .low = 0, .high = 255
   };
-  int16_t *const gathered = (int16_t *)(void *)(self->arena + 8);
+  int16_t *const gathered = (int16_t *)(void *)(self->arena + 0);
   while (self->made.of_n5 < 1) {
     const int32_t n = 1;
     if (self->made.of_n4 < self->made.of_n5 + n) return;

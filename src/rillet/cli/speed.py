@@ -33,8 +33,7 @@ def bench(
         ),
     ] = None,
     threads: Annotated[
-        str | None,
-        shared("--threads", here="Several counts with commas, as 1,2.", metavar="N,N"),
+        str | None, shared("--threads", here="Several counts with commas, as 1,2.", metavar="N,N")
     ] = None,
     precision: Annotated[str | None, shared("--precision", metavar="f32,int8")] = None,
     rounds: Annotated[

@@ -166,7 +166,7 @@ def _trace(plan: RowPlan) -> str:
     return (
         "#ifdef NET_TRACE\n"
         "uint8_t **net_trace(net_context *net) { return net->trace; }\n"
-        "/* Fills the whole map of a value as its pixels are made. */\n"
+        "/* Fills the full tensor of a value as its pixels are computed. */\n"
         "#define SEEN(index, at, from, n, bytes) \\\n"
         f"{together}  if ({alone}{maps}[index]) \\\n"
         "    for (int32_t seen = 0; seen < n; seen++) \\\n"
@@ -200,7 +200,7 @@ def _profiled(plan: RowPlan, stage: Stage) -> str:
     name, call = f"run_{stage.node}", f"run_{stage.node}(self)"
     index = [s.node for segment in plan.segments for s in segment.stages].index(stage.node)
     if plan.threads > 1:
-        # The clocks are of the caller's thread.
+        # Only the caller's thread reads the clock.
         return (
             f"#define {name}(self) \\\n  do {{ \\\n    if (self->place.part) {call}; \\\n"
             f"    else RILLET_PROFILED(self->net->profile, {index}, {call}); \\\n  }} while (0)\n"

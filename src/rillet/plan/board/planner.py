@@ -46,7 +46,7 @@ def rows_within(graph: Graph, core: CoreKernels, ram_bytes: int | None, resident
 
 
 KEPT = 2
-"""Instructions for a byte of a whole map, written and read."""
+"""Instructions for a byte of a full tensor, written and read."""
 
 
 class CorePlanner(RowPlanner):
