@@ -204,7 +204,7 @@ COMMANDS = {
         (("rillet.runtime.verify.verify", "call"),),
     ),
     "bench": Command(
-        (FLOAT,),
+        (FLOAT, f"{INT8} --target nano33ble"),
         {
             "--against": "torch",
             "--threads": "2",
@@ -213,12 +213,15 @@ COMMANDS = {
             "--target": "portable",
             "--live": "",
         },
-        (("rillet.api.measuring.measure", "call"),),
+        (("rillet.api.measuring.measure", "call"), ("rillet.api.measuring.bench_board", "call")),
     ),
     "profile": Command(
-        (FLOAT,),
-        {"--precision": "int8", "--ram": "1B", "--threads": "1000", "--runs": "3"},
-        (("rillet.api.measuring.measure_layers", "call"),),
+        (FLOAT, f"{INT8} --target nano33ble"),
+        {
+            **{"--precision": "int8", "--ram": "1B", "--threads": "1000", "--runs": "3", "--objective": "time"},
+            **{"--target": "portable", "--live": ""},
+        },
+        (("rillet.api.measuring.measure_layers", "call"), ("rillet.api.measuring.profile_board", "call")),
     ),
     "evaluate": Command(
         tuple(f"{FLOAT} --data cifar10 {mode}" for mode in ("", "--backend reference")),

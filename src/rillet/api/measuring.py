@@ -1,19 +1,22 @@
-"""Benchmarks on this machine: against other runtimes, and layer by layer."""
+"""Benchmarks on this machine, against other runtimes and layer by layer, and on the emulated cores of boards."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, overload
 
-from rillet.api import checks, networks
+from rillet.api import checks, networks, plans
 from rillet.api.machines import Named, found
+from rillet.bench.boards import BoardBench, BoardProfile, bench_board, profile_board
 from rillet.bench.peers import find, ours
 from rillet.bench.peers.files import Given
 from rillet.bench.profile import Profile
 from rillet.bench.profile import profile as measure_layers
 from rillet.bench.rounds import Bench, forms
 from rillet.bench.rounds import bench as measure
-from rillet.errors import GraphError
+from rillet.errors import GraphError, TargetError
 from rillet.ir.graph import Graph
 from rillet.report.progress import Advance, shown
+from rillet.system.options import Uses
+from rillet.targets.boards import Board
 from rillet.targets.host import Host
 
 if TYPE_CHECKING:
@@ -21,24 +24,62 @@ if TYPE_CHECKING:
     from rillet.bench.peers.files import TorchScript
 
 
+ROUNDS = 20
+"""Where nobody says how many."""
+_HOST, _BOARD = "a host", "a board"
+BENCH = Uses({_HOST: ("--against", "--threads", "--precision", "--rounds"), _BOARD: ()}, TargetError)
+PROFILE = Uses({_HOST: ("--threads", "--precision", "--runs", "-o"), _BOARD: ("--objective",)}, TargetError)
+"""What is counted on an emulated core is the same in every run."""
+
+
+@overload
 def bench(
     net: Graph,
     against: str | None = None,
     *,
-    threads: Sequence[int] = (1,),
+    threads: Sequence[int] | None = None,
     precisions: Sequence[str] | None = None,
-    rounds: int = 20,
+    rounds: int | None = None,
+    target: Host | None = None,
+    progress: Advance | None = None,
+) -> Bench: ...
+@overload
+def bench(
+    net: Graph,
+    against: str | None = None,
+    *,
+    threads: Sequence[int] | None = None,
+    precisions: Sequence[str] | None = None,
+    rounds: int | None = None,
     target: Named | None = None,
     progress: Advance | None = None,
-) -> Bench:
+) -> Bench | BoardBench: ...
+def bench(
+    net: Graph,
+    against: str | None = None,
+    *,
+    threads: Sequence[int] | None = None,
+    precisions: Sequence[str] | None = None,
+    rounds: int | None = None,
+    target: Named | None = None,
+    progress: Advance | None = None,
+) -> Bench | BoardBench:
     """Benchmarks Rillet against other runtimes in alternating rounds, each with its best settings (docs/bench.md).
 
-    against: names with commas between; all that are installed if None. precisions: `f32`, `int8`; the network's own if
-    None. target: the host that Rillet's program is made for, this machine by default. Raises Unsupported for a runtime
-    that is not installed, GraphError for a network without weights, TargetError for a machine that is no host.
+    For a board: its plans for memory and for time, with and without live channels, on its emulated core
+    (docs/cortex_m.md). against: names with commas between; all that are installed if None. threads: one if None.
+    precisions: `f32`, `int8`; the network's own if None. target: the host that Rillet's program is made for, this
+    machine by default, or a board. Raises Unsupported for a runtime that is not installed, GraphError for a network
+    without weights, TargetError for a machine that is neither, and for a board without a Cortex-M core.
     """
-    host = None if target is None else found(target, (Host,), "bench")
-    net, peers = networks.with_weights(checks.graph(net)), find(against)
+    machine = None if target is None else found(target, (Host, Board), "bench")
+    said = {"--against": against, "--threads": threads, "--precision": precisions, "--rounds": rounds}
+    BENCH.check(_BOARD if isinstance(machine, Board) else _HOST, said)
+    net = networks.with_weights(checks.graph(net))
+    if isinstance(machine, Board):
+        with shown("emulating", progress) as advance:
+            return bench_board(net, machine, advance)
+    peers = find(against)
     path = networks.file_of(net)
     given = None
     if path is not None and path.suffix.lower() == ".tflite":
@@ -49,12 +90,12 @@ def bench(
         return measure(
             net,
             peers,
-            threads=threads,
+            threads=threads or (1,),
             precisions=precisions,
-            rounds=rounds,
+            rounds=ROUNDS if rounds is None else rounds,
             given=given,
             torch_script=_torch_script(peers),
-            host=host,
+            host=machine,
             progress=advance,
         )
 
@@ -76,19 +117,57 @@ def _torch_script(peers: "Sequence[Peer]") -> "TorchScript | None":
     return torch_script
 
 
+@overload
 def profile(
     net: Graph,
     *,
     precision: str | None = None,
     ram: str | int | None = None,
-    threads: int = 1,
+    threads: int | None = None,
     runs: int | None = None,
-) -> Profile:
+    target: Host | None = None,
+    objective: None = None,
+) -> Profile: ...
+@overload
+def profile(
+    net: Graph,
+    *,
+    precision: str | None = None,
+    ram: str | int | None = None,
+    threads: int | None = None,
+    runs: int | None = None,
+    target: Named | None = None,
+    objective: str | None = None,
+) -> Profile | BoardProfile: ...
+def profile(
+    net: Graph,
+    *,
+    precision: str | None = None,
+    ram: str | int | None = None,
+    threads: int | None = None,
+    runs: int | None = None,
+    target: Named | None = None,
+    objective: str | None = None,
+) -> Profile | BoardProfile:
     """Measures the time of each layer on this machine, and compares it with the machine's measured peak.
 
-    precision: `f32` or `int8`, by default the network's own. runs: inferences, by default for four seconds. Raises
-    GraphError for a network without weights, TargetError where `ram` is too little.
+    For a board: counts the instructions of each layer on its emulated core. precision: `f32` or `int8`, by default the
+    network's own. threads: one if None. runs: inferences, by default for four seconds. target: a host that the program
+    is made for, or a board. objective: of a board's plan, `memory` or `time`. Raises GraphError for a network without
+    weights, TargetError where `ram` is too little, and for a board without a Cortex-M core.
     """
+    machine = None if target is None else found(target, (Host, Board), "profile")
+    said = {"--threads": threads, "--precision": precision, "--runs": runs, "--objective": objective}
+    PROFILE.check(_BOARD if isinstance(machine, Board) else _HOST, said)
     net = networks.with_weights(checks.graph(net))
+    if isinstance(machine, Board):
+        return profile_board(plans.row_planned(net, plans.options(machine, ram, objective)))
     (form,) = forms(net, None if precision is None else (precision,)).values()
-    return measure_layers(ours.plan(form, checks.size(ram, "--ram"), threads), runs)
+    threads = 1 if threads is None else threads
+    return measure_layers(ours.plan(form, checks.size(ram, "--ram"), threads, machine), runs)
+
+
+def no_chart(target: Named | None, out: object) -> None:
+    """Raises TargetError where a chart of times is wanted of a board, which has none."""
+    board = target is not None and isinstance(found(target, (Host, Board), "profile"), Board)
+    PROFILE.check(_BOARD if board else _HOST, {"-o": out})

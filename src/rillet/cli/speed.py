@@ -1,4 +1,4 @@
-"""Commands that measure time on this machine: bench, profile."""
+"""Commands that measure time on this machine, or count instructions on a board's emulated core: bench, profile."""
 
 from pathlib import Path
 from typing import Annotated
@@ -18,7 +18,7 @@ from rillet.cli.app import (
 )
 from rillet.cli.forms import Form, command
 from rillet.cli.options import TargetOption
-from rillet.cli.streams import RamOption
+from rillet.cli.streams import ObjectiveOption, RamOption
 
 
 @command
@@ -32,21 +32,28 @@ def bench(
             metavar="NAME,NAME",
         ),
     ] = None,
-    threads: Annotated[str, shared("--threads", here="Several counts with commas, as 1,2.", metavar="N,N")] = "1",
+    threads: Annotated[
+        str | None, shared("--threads", here="Several counts with commas, as 1,2.", metavar="N,N")
+    ] = None,
     precision: Annotated[str | None, shared("--precision", metavar="f32,int8")] = None,
-    rounds: Annotated[int, typer.Option("--rounds", help="Rounds in which the runtimes take turns.")] = 20,
+    rounds: Annotated[
+        int | None, typer.Option("--rounds", help="Rounds in which the runtimes take turns; default: 20.")
+    ] = None,
     target: TargetOption = None,
     live: LiveOption = False,
     weights: WeightsOption = None,
     *,
     form: Form,
 ) -> None:
-    """Benchmarks Rillet against other runtimes, taking turns, each under its own best settings (docs/bench.md)."""
+    """Benchmarks Rillet against other runtimes, taking turns, each under its own best settings (docs/bench.md).
+
+    For a board: its plans for memory and for time, with and without live channels, on its emulated core.
+    """
     from rillet.api import measuring
     from rillet.report import bench as report
-    from rillet.report import tables
+    from rillet.report import boards, tables
 
-    counts = measuring.thread_counts(threads)
+    counts = None if threads is None else measuring.thread_counts(threads)
     with Progress("measuring", 1, form.json) as advance:
         found = measuring.bench(
             open_named(model, weights=weights, live=live).graph,
@@ -57,9 +64,16 @@ def bench(
             target=target,
             progress=advance,
         )
-    for sentence in () if form.text else report.refusals(found):
+    if isinstance(found, measuring.BoardBench):
+        emulated = found
+        form.show(
+            lambda: boards.bench_records(emulated), lambda console: tables.write(console, boards.bench_table(emulated))
+        )
+        return
+    timed = found
+    for sentence in () if form.text else report.refusals(timed):
         warn(sentence)
-    form.show(lambda: report.records(found), lambda console: tables.write(console, report.table(found)))
+    form.show(lambda: report.records(timed), lambda console: tables.write(console, report.table(timed)))
 
 
 @command
@@ -67,23 +81,39 @@ def profile(
     model: ModelArgument,
     precision: Annotated[str | None, shared("--precision", metavar="f32|int8")] = None,
     ram: RamOption = None,
-    threads: Annotated[int, shared("--threads", here="Clocks are read on thread 0 only.", metavar="N")] = 1,
+    threads: Annotated[int | None, shared("--threads", here="Clocks are read on thread 0 only.", metavar="N")] = None,
     runs: Annotated[
         int | None, typer.Option("--runs", help="Inferences to measure; default: for four seconds.")
     ] = None,
     out: Annotated[Path | None, shared("-o", "--out", here="A bar chart.", metavar="FILE.svg")] = None,
+    objective: ObjectiveOption = None,
+    target: TargetOption = None,
+    live: LiveOption = False,
     weights: WeightsOption = None,
     *,
     form: Form,
 ) -> None:
-    """Measures the time of each layer, beside the measured peak of this machine (docs/bench.md)."""
-    from rillet.api import measuring
-    from rillet.report import profile as report
-    from rillet.report import tables
+    """Measures the time of each layer, beside the measured peak of this machine (docs/bench.md).
 
-    graph = open_named(model, weights=weights).graph
+    For a board: counts the instructions of each layer on its emulated core (docs/cortex_m.md).
+    """
+    from rillet.api import measuring
+    from rillet.report import boards, tables
+    from rillet.report import profile as report
+
+    measuring.no_chart(target, out)
+    graph = open_named(model, weights=weights, live=live).graph
     with status(f"building and running {graph.name}"):
-        found = measuring.profile(graph, precision=precision, ram=ram, threads=threads, runs=runs)
+        result = measuring.profile(
+            graph, precision=precision, ram=ram, threads=threads, runs=runs, target=target, objective=objective
+        )
+    if isinstance(result, measuring.BoardProfile):
+        counted = result
+        form.show(
+            lambda: boards.profile_record(counted), lambda console: tables.write(console, boards.profile_table(counted))
+        )
+        return
+    found = result
     if out is not None:
         write(out, report.svg(found))
     form.show(lambda: report.record(found), lambda console: tables.write(console, report.table(found)))

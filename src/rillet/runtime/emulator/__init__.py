@@ -12,7 +12,7 @@ to its return, and no others. One firmware runs in both emulators, and their cou
 
 import struct
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -22,7 +22,7 @@ import numpy as np
 from rillet.errors import BuildError, GraphError, Unsupported
 from rillet.ir.graph import Array
 from rillet.runtime.emulator import on_qemu, on_unicorn
-from rillet.runtime.emulator.counting import Counts
+from rillet.runtime.emulator.counting import Counts, Owners, owners
 from rillet.runtime.emulator.firmware import STACK_BYTES, Firmware, build_firmware
 from rillet.system.reading import MODEL_BYTES, read_text
 from rillet.targets import cores
@@ -55,6 +55,8 @@ class Emulation:
     constant_bytes: int
     functions: Mapping[str, int]
     """Instructions of the first image by function, the most first."""
+    owners: Mapping[str, int]
+    """The same by whom they count for, where that was asked; what ran before the first owner is of `""`."""
 
     @property
     def instructions(self) -> int:
@@ -85,15 +87,17 @@ def run(
     emulator: Emulator | None = None,
     flags: tuple[str, ...] = (),
     most_instructions: int = MOST_INSTRUCTIONS,
+    owner_of: Callable[[str], str | None] = lambda _: None,
 ) -> Emulation:
     """Builds a program for a core and runs it on images.
 
     program: a row plan, the files of `emit`, or a folder of them. images: as the net stores its input. emulator:
-    Unicorn for cores that it has, else QEMU. flags: more for the compiler. Raises BuildError where the program cannot
-    be built, faults or does not end; Unsupported where a tool is missing; GraphError for images of another size.
+    Unicorn for cores that it has, else QEMU. flags: more for the compiler. owner_of: by the name of a function whom its
+    instructions count for, and those of functions without an owner that it calls. Raises BuildError where the program
+    cannot be built, faults or does not end; Unsupported where a tool is missing; GraphError for images of another size.
     """
     firmware = build_firmware(program_files(program), cores.load(core) if isinstance(core, str) else core, flags)
-    return run_firmware(firmware, images, emulator=emulator, most_instructions=most_instructions)
+    return run_firmware(firmware, images, emulator=emulator, most_instructions=most_instructions, owner_of=owner_of)
 
 
 def run_firmware(
@@ -102,6 +106,7 @@ def run_firmware(
     *,
     emulator: Emulator | None = None,
     most_instructions: int = MOST_INSTRUCTIONS,
+    owner_of: Callable[[str], str | None] = lambda _: None,
 ) -> Emulation:
     """As `run`, for a program that is built."""
     source, core = firmware.interface.source, firmware.core
@@ -115,7 +120,8 @@ def run_firmware(
     if emulator == "unicorn" and core.unicorn is None:
         raise Unsupported(f"{core.name}: emulator must be qemu, got unicorn, which does not have this core")
     machine = on_qemu if emulator == "qemu" or core.unicorn is None else on_unicorn
-    return _told(firmware, machine.run(firmware, data, most_instructions), len(data))
+    owned = owners(firmware, owner_of)
+    return _told(firmware, machine.run(firmware, data, most_instructions, owned), len(data), owned)
 
 
 def program_files(program: "RowPlan | Path | Mapping[str, str]") -> Mapping[str, str]:
@@ -132,7 +138,7 @@ def program_files(program: "RowPlan | Path | Mapping[str, str]") -> Mapping[str,
     return emit(program)
 
 
-def _told(firmware: Firmware, counts: Counts, images: int) -> Emulation:
+def _told(firmware: Firmware, counts: Counts, images: int, owned: Owners) -> Emulation:
     outputs = firmware.interface.outputs
     row = sum(values.bytes for values in outputs) + 4
     if len(counts.data) != row * images or len(counts.instructions) != images:
@@ -165,4 +171,5 @@ def _told(firmware: Firmware, counts: Counts, images: int) -> Emulation:
         code_bytes=firmware.code_bytes,
         constant_bytes=firmware.constant_bytes,
         functions=dict(by_function.most_common()),
+        owners=dict(zip(("", *owned.names), counts.owners, strict=True)),
     )

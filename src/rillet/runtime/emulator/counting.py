@@ -1,10 +1,10 @@
 """What the counters of both emulators tell, and what makes of it an error."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from rillet.errors import BuildError
-from rillet.runtime.emulator.firmware import Firmware
+from rillet.runtime.emulator.firmware import Firmware, Function
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +19,24 @@ class Counts:
     flash_reads: tuple[int, ...]
     blocks: Mapping[int, int]
     """Instructions of the first image, by the address of the block that they are in."""
+    owners: tuple[int, ...]
+    """The same by whom they count for: nobody, then each of `Owners.names`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Owners:
+    """Whom instructions count for: those of a function without an owner for the owner of who ran before."""
+
+    names: tuple[str, ...] = ()
+    functions: tuple[tuple[Function, int], ...] = ()
+    """Functions of an owner, and its place in `names`, from 1 on."""
+
+
+def owners(firmware: Firmware, owner_of: Callable[[str], str | None]) -> Owners:
+    """Asks for the owner of each function by its name, as the source has it."""
+    found = [(one, owner_of(one.name.partition(".")[0])) for one in firmware.functions]
+    names = tuple(dict.fromkeys(owner for _, owner in found if owner is not None))
+    return Owners(names, tuple((one, names.index(owner) + 1) for one, owner in found if owner is not None))
 
 
 def ranges(firmware: Firmware) -> dict[str, int]:

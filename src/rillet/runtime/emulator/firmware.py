@@ -103,11 +103,14 @@ class Firmware:
     def function_at(self, address: int) -> str:
         """The name of the function that an address lies in; empty where it lies in none."""
         place = bisect_right(self.functions, address, key=lambda function: function.address) - 1
-        # One of an assembler file may not say its size: it reaches to the next.
-        size = self.functions[place].bytes
-        if place < 0 or (size and address >= self.functions[place].address + size):
+        if place < 0:
             return ""
-        return self.functions[place].name
+        found, text = self.functions[place], self.sections.get(".text", (0, 0))
+        # A function of assembly may not say how long it is: it reaches to the next.
+        end = found.address + found.bytes
+        if not found.bytes:
+            end = self.functions[place + 1].address if place + 1 < len(self.functions) else sum(text)
+        return found.name if address < end else ""
 
     def _bytes(self, *names: str) -> int:
         return sum(self.sections.get(name, (0, 0))[1] for name in names)

@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 
 from rillet.errors import BuildError, Unsupported
-from rillet.runtime.emulator.counting import Counts, fault, ranges, too_long
+from rillet.runtime.emulator.counting import Counts, Owners, fault, ranges, too_long
 from rillet.runtime.emulator.firmware import Firmware, own_text
 from rillet.system.build import build_library
 from rillet.system.cache import workshop
@@ -33,7 +33,7 @@ def _version(program: str) -> str:
     return found[1] if found else "?"
 
 
-def run(firmware: Firmware, images: list[bytes], most_instructions: int) -> Counts:
+def run(firmware: Firmware, images: list[bytes], most_instructions: int, owners: Owners) -> Counts:
     """Runs the program on images; raises BuildError where it does not run to its end, Unsupported without QEMU."""
     program = find_qemu()
     if program is None:
@@ -41,8 +41,11 @@ def run(firmware: Firmware, images: list[bytes], most_instructions: int) -> Coun
             f"{PROGRAM} must be installed for {firmware.core.name} (on Debian: apt install {PROGRAM}), got none"
         )
     known = {**ranges(firmware), "most_images": len(images), "most_instructions": most_instructions}
+    known["owners"] = len(owners.names)
+    owned = "".join(f"{one.address} {one.bytes} {owner}\n" for one, owner in owners.functions)
     with workshop() as work:
         (work / "images").write_bytes(b"".join(images))
+        (work / "owned").write_text(owned)
         done = _run(program, firmware, known, work)
         counted = work / "counts"
         counts = read_text(counted, MODEL_BYTES) if counted.exists() else ""
@@ -63,6 +66,7 @@ def run(firmware: Firmware, images: list[bytes], most_instructions: int) -> Coun
         tuple(instructions for instructions, _ in images_told),
         tuple(read for _, read in images_told),
         {int(row[1]): int(row[2]) for row in rows if row[0] == "block"},
+        tuple(int(row[1]) for row in rows if row[0] == "owner"),
     )
 
 
@@ -74,7 +78,12 @@ def _run(program: str, firmware: Firmware, known: dict[str, int], work: Path) ->
             {"qemu.c": own_text("counter/qemu.c"), "counter.h": own_text("counter/counter.h")},
             defines=(f"VERSION={version}",),
         )
-        words = [str(plugin), *(f"{name}={value}" for name, value in known.items()), f"out={work / 'counts'}"]
+        words = [
+            str(plugin),
+            *(f"{name}={value}" for name, value in known.items()),
+            f"out={work / 'counts'}",
+            f"owned={work / 'owned'}",
+        ]
         command = [program, "-M", firmware.core.qemu, "-display", "none", "-monitor", "none", "-serial", "none"]
         command += ["-semihosting-config", "enable=on,target=native", "-kernel", str(firmware.path)]
         command += ["-plugin", ",".join(words)]

@@ -6,7 +6,7 @@ from importlib.metadata import version
 from typing import Any
 
 from rillet.errors import BuildError
-from rillet.runtime.emulator.counting import Counts, fault, ranges, too_long
+from rillet.runtime.emulator.counting import Counts, Owners, fault, ranges, too_long
 from rillet.runtime.emulator.firmware import STACK_BYTES, Firmware, own_text
 from rillet.system.build import build_library
 from rillet.system.extras import extra
@@ -28,6 +28,9 @@ class _Counter(ctypes.Structure):
         *((name, ctypes.c_uint64) for name in ("constants", "constants_bytes", "most_instructions", "most_images")),
         *((name, ctypes.c_uint64) for name in ("on", "all", "images", "elsewhere")),
         *((name, ctypes.POINTER(ctypes.c_uint64)) for name in ("totals", "flash", "of_block")),
+        ("owner", ctypes.POINTER(ctypes.c_uint16)),
+        ("of_owner", ctypes.POINTER(ctypes.c_uint64)),
+        ("last", ctypes.c_uint64),
     )
 
 
@@ -44,7 +47,7 @@ class _Hooks(ctypes.Structure):
     )
 
 
-def run(firmware: Firmware, images: list[bytes], most_instructions: int) -> Counts:
+def run(firmware: Firmware, images: list[bytes], most_instructions: int, owners: Owners) -> Counts:
     """Runs the program on images; raises BuildError where it does not run to its end."""
     with extra("mcu"):
         from unicorn import arm_const
@@ -53,7 +56,7 @@ def run(firmware: Firmware, images: list[bytes], most_instructions: int) -> Coun
     machine = Uc(unicorn.UC_ARCH_ARM, unicorn.UC_MODE_THUMB | unicorn.UC_MODE_MCLASS)
     machine.ctl_set_cpu_model(getattr(arm_const, f"UC_CPU_ARM_{firmware.core.unicorn}"))
     _map(machine, firmware, unicorn)
-    kept = _hooks(firmware, len(images), most_instructions, uclib)
+    kept = _hooks(firmware, len(images), most_instructions, owners, uclib)
     library = load_library(
         build_library({"unicorn.c": own_text("counter/unicorn.c"), "counter.h": own_text("counter/counter.h")}),
         ("rillet_on_block", "rillet_on_instruction", "rillet_on_access"),
@@ -87,34 +90,41 @@ def run(firmware: Firmware, images: list[bytes], most_instructions: int) -> Coun
         tuple(kept.totals[: counter.images]),
         tuple(kept.flash[: counter.images]),
         {counter.code + 2 * i: n for i, n in enumerate(kept.of_block) if n},
+        tuple(kept.of_owner),
     )
 
 
 class _Kept:
     """The counter's arrays, which must live as long as the emulator runs."""
 
-    def __init__(self, code: bytes, images: int) -> None:
+    def __init__(self, code: bytes, images: int, owners: int) -> None:
         half_words = len(code) // 2 + 1
         self.text = (ctypes.c_uint8 * (len(code) + 4)).from_buffer_copy(code + bytes(4))
         self.bytes, self.instructions = (ctypes.c_uint32 * half_words)(), (ctypes.c_uint32 * half_words)()
         self.totals, self.flash = (ctypes.c_uint64 * (images + 1))(), (ctypes.c_uint64 * (images + 1))()
-        self.of_block = (ctypes.c_uint64 * half_words)()
+        self.of_block, self.owner = (ctypes.c_uint64 * half_words)(), (ctypes.c_uint16 * half_words)()
+        self.of_owner = (ctypes.c_uint64 * (owners + 1))()
         self.hooks = _Hooks()
 
 
-def _hooks(firmware: Firmware, images: int, most_instructions: int, uclib: Any) -> _Kept:
+def _hooks(firmware: Firmware, images: int, most_instructions: int, owners: Owners, uclib: Any) -> _Kept:
     known = ranges(firmware)
     code = bytearray(known["code_bytes"])
     for address, data in firmware.segments:
         first = address - known["code"]
         if 0 <= first < len(code):
             code[first : first + len(data)] = data[: len(code) - first]
-    kept = _Kept(bytes(code), images)
+    kept = _Kept(bytes(code), images, len(owners.names))
+    for function, owner in owners.functions:
+        first = (function.address - known["code"]) // 2
+        for place in range(first, first + function.bytes // 2):
+            kept.owner[place] = owner
     hooks = kept.hooks
     for name, value in known.items():
         setattr(hooks.counter, name, value)
     hooks.counter.most_instructions, hooks.counter.most_images = most_instructions, images
-    for name in ("totals", "flash", "of_block"):
+    hooks.counter.owner = ctypes.cast(kept.owner, ctypes.POINTER(ctypes.c_uint16))
+    for name in ("totals", "flash", "of_block", "of_owner"):
         setattr(hooks.counter, name, ctypes.cast(getattr(kept, name), ctypes.POINTER(ctypes.c_uint64)))
     hooks.text = ctypes.cast(kept.text, ctypes.POINTER(ctypes.c_uint8))
     hooks.bytes = ctypes.cast(kept.bytes, ctypes.POINTER(ctypes.c_uint32))

@@ -34,6 +34,7 @@ typedef struct {
 
 static rillet_counter counter;
 static FILE *out;
+static uint64_t owners;
 
 static void tell(const char *ending)
 {
@@ -42,6 +43,7 @@ static void tell(const char *ending)
   for (uint64_t i = 0; i < counter.code_bytes / 2; i++)
     if (counter.of_block[i])
       fprintf(out, "block %llu %llu\n", (unsigned long long)(counter.code + 2 * i), (unsigned long long)counter.of_block[i]);
+  for (uint64_t i = 0; i <= owners; i++) fprintf(out, "owner %llu\n", (unsigned long long)counter.of_owner[i]);
   fprintf(out, "%s\n", ending);
   fclose(out);
   out = NULL;
@@ -81,6 +83,22 @@ static void on_exit(uint64_t id, void *user)
   if (out) tell("end");
 }
 
+/* Lines of address, bytes and owner; false where one is of nobody or of no code. */
+static int read_owners(const char *path)
+{
+  FILE *const from = fopen(path, "r");
+  if (!from) return 0;
+  unsigned long long address, bytes, owner;
+  int right = 1;
+  while (right && fscanf(from, "%llu %llu %llu", &address, &bytes, &owner) == 3) {
+    right = owner && owner <= owners && address >= counter.code && address + bytes <= counter.code + counter.code_bytes;
+    for (uint64_t at = address; right && at < address + bytes; at += 2)
+      counter.owner[(at - counter.code) / 2] = (uint16_t)owner;
+  }
+  fclose(from);
+  return right;
+}
+
 SEEN int qemu_plugin_install(uint64_t id, const void *info, int count, char **arguments)
 {
   (void)info;
@@ -92,13 +110,15 @@ SEEN int qemu_plugin_install(uint64_t id, const void *info, int count, char **ar
     {"own", &counter.own},             {"own_bytes", &counter.own_bytes},
     {"start", &counter.start},         {"stop", &counter.stop},
     {"constants", &counter.constants}, {"constants_bytes", &counter.constants_bytes},
-    {"most_images", &counter.most_images}, {"most_instructions", &counter.most_instructions},
+    {"owners", &owners},               {"most_images", &counter.most_images}, {"most_instructions", &counter.most_instructions},
   };
+  const char *owned = NULL;
   for (int i = 0; i < count; i++) {
     const char *value = strchr(arguments[i], '=');
     if (!value) return 1;
     const size_t length = (size_t)(value - arguments[i]);
     if (length == 3 && !strncmp(arguments[i], "out", 3)) out = fopen(value + 1, "w");
+    if (length == 5 && !strncmp(arguments[i], "owned", 5)) owned = value + 1;
     for (size_t k = 0; k < sizeof known / sizeof *known; k++)
       if (strlen(known[k].name) == length && !strncmp(known[k].name, arguments[i], length))
         *known[k].value = strtoull(value + 1, NULL, 0);
@@ -106,7 +126,10 @@ SEEN int qemu_plugin_install(uint64_t id, const void *info, int count, char **ar
   counter.totals = calloc(counter.most_images + 1, sizeof *counter.totals);
   counter.flash = calloc(counter.most_images + 1, sizeof *counter.flash);
   counter.of_block = calloc(counter.code_bytes / 2 + 1, sizeof *counter.of_block);
-  if (!out || !counter.totals || !counter.flash || !counter.of_block) return 1;
+  counter.owner = calloc(counter.code_bytes / 2 + 1, sizeof *counter.owner);
+  counter.of_owner = calloc(owners + 1, sizeof *counter.of_owner);
+  if (!out || !counter.totals || !counter.flash || !counter.of_block || !counter.owner || !counter.of_owner) return 1;
+  if (owned && !read_owners(owned)) return 1;
   qemu_plugin_register_vcpu_tb_trans_cb(id, on_translation);
   qemu_plugin_register_atexit_cb(id, on_exit, NULL);
   return 0;
