@@ -1,6 +1,7 @@
 """The context struct of an emitted program, owned by the caller: the arena's address, and pixel counters."""
 
 from rillet.backends.c.image import lends_image, reads_pushed
+from rillet.backends.c.order import number_type, order_of
 from rillet.backends.c.threads import last_fields
 from rillet.plan.rows.plan import Kernel, RowPlan
 
@@ -29,6 +30,11 @@ def _counters(plan: RowPlan) -> list[str]:
     if pools:
         lines += ["  struct { /* pixels that each global pool has accumulated */"]
         lines += [*(f"    int32_t of_{name};" for name in pools), "  } taken;"]
+    order = order_of(plan)
+    if order.joints:
+        lines.append(
+            f"  {number_type(order)} came[{order.joints}]; /* where each joint of the schedule goes back to */"
+        )
     return lines
 
 
@@ -42,7 +48,7 @@ def _measures(profile: bool) -> list[str]:
     lines: list[str] = []
     if profile:
         lines += [
-            "  struct { /* of each stage, its readers not counted; the last are those of what is between */",
+            "  struct { /* of each stage; the last are those of what is between */",
             "    uint64_t ticks[NET_STAGES + 1], calls[NET_STAGES + 1];",
             "    uint64_t since; /* when the time of stage `at` began */",
             "    uint32_t at;",
