@@ -11,6 +11,7 @@ import pytest
 
 from conftest import shared_file
 from graphs import Builder, random_image
+from rillet.api.plans import options, row_planned
 from rillet.api.programs import verify_on_board
 from rillet.backends import reference
 from rillet.backends.c.emit import emit
@@ -273,7 +274,9 @@ def test_a_board_proves_its_program(tmp_path: Path) -> None:
     assert told.returncode == 0
     said = json.loads(told.stdout)
     assert said["equal"] is True and said["wrong"] == 0 and said["inputs"] == 2 and said["core"] == "cortex-m7"
-    made = emulator.run(plan_rows(GRAPH), "cortex-m7", list(random_inputs(GRAPH, 2)))
+    plan = row_planned(GRAPH, options("stm32f746"))
+    made = emulator.run(plan, "cortex-m7", list(random_inputs(GRAPH, 2)))
+    assert plan.kernels == "dsp"
     for name in ("instructions", "ram_bytes", "stack_bytes", "flash_bytes", "flash_read_bytes"):
         assert said[name] == getattr(made, name) > 0
     assert f"an image: {made.instructions:,} instructions" in rillet(*words).stdout
@@ -292,8 +295,11 @@ def test_a_wrong_program_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_only_boards_with_such_a_core_are_emulated() -> None:
-    with pytest.raises(TargetError, match="esp32s3: must be a board with a Cortex-M core to be emulated"):
-        verify_on_board(GRAPH, "esp32s3")
+    said = "must be planned for a board with a Cortex-M core here, got"
+    with pytest.raises(TargetError, match=f"{said} Espressif ESP32-S3"):
+        verify_on_board(row_planned(GRAPH, options("esp32s3")))
+    with pytest.raises(TargetError, match=f"{said} none"):
+        verify_on_board(plan_rows(GRAPH))
 
 
 # -- networks as they are published ------------------------------------------------------------------------------------

@@ -193,9 +193,9 @@ def test_hosts() -> None:
 
 def test_a_board_names_its_kernels() -> None:
     board = catalogue.load("stm32f746")
-    assert isinstance(board, Board) and board.kernels == "portable"
+    assert isinstance(board, Board) and board.kernels == "dsp"
     with pytest.raises(TargetError, match="b.toml: kernels: must be one of portable"):
-        catalogue.parse("b.toml", to_toml(board).replace('"portable"', '"dsp"'))
+        catalogue.parse("b.toml", to_toml(board).replace('"dsp"', '"sve"'))
 
 
 def test_words_that_a_terminal_would_obey_are_written_escaped() -> None:

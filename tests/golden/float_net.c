@@ -16,7 +16,7 @@
 
 #ifdef NET_TRACE
 uint8_t **net_trace(net_context *net) { return net->trace; }
-/* Fills the whole map of a value as its pixels are made. */
+/* Fills the full tensor of a value as its pixels are computed. */
 #define SEEN(index, at, from, n, bytes) \
   if (self->trace[index]) \
     for (int32_t seen = 0; seen < n; seen++) \

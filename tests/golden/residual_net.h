@@ -48,7 +48,7 @@ typedef struct {
     int32_t of_n4;
   } made;
 #ifdef NET_TRACE
-  uint8_t *trace[NET_VALUES]; /* whole maps of the caller's; those that are 0 are not filled */
+  uint8_t *trace[NET_VALUES]; /* full tensors of the caller's; null ones are not filled */
 #endif
 } net_context;
 

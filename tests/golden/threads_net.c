@@ -22,7 +22,7 @@
 
 #ifdef NET_TRACE
 uint8_t **net_trace(net_context *net) { return net->trace; }
-/* Fills the whole map of a value as its pixels are made. */
+/* Fills the full tensor of a value as its pixels are computed. */
 #define SEEN(index, at, from, n, bytes) \
   rillet_did(&self->place), rillet_together(&self->place); \
   if (self->place.part == 0 && self->net->trace[index]) \

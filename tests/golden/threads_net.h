@@ -72,7 +72,7 @@ typedef struct net_context {
   int32_t gathered; /* rows of the next tile that have arrived */
   struct net_context *next; /* of those whose threads run */
 #ifdef NET_TRACE
-  uint8_t *trace[NET_VALUES]; /* whole maps of the caller's; those that are 0 are not filled */
+  uint8_t *trace[NET_VALUES]; /* full tensors of the caller's; null ones are not filled */
 #endif
 } net_context;
 

@@ -63,7 +63,7 @@ def dequantize(net: Graph) -> Graph:
 def live(net: Graph) -> Live:
     """The int8 or uint8 network without the channels that cannot change an output byte, and what was removed.
 
-    Raises Unsupported for a network of real numbers, GraphError for one without weights (docs/live.md).
+    Raises Unsupported for a float32 network, GraphError for one without weights (docs/live.md).
 
     >>> import numpy, rillet
     >>> net = rillet.load("microbotnet:width=0.32,seed=0")

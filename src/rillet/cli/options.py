@@ -38,7 +38,11 @@ SignsOption = Annotated[
     typer.Option("--signs", help="Count only ternary and binary weights: how many are +, 0 and -."),
 ]
 LiveCountOption = Annotated[
-    bool, typer.Option("--live", help="Only which channels change no output byte, and what goes with them.")
+    bool,
+    typer.Option(
+        "--live",
+        help="Compute live channels alone, with the same output bytes (int8 and uint8). Says what goes.",
+    ),
 ]
 LayerOption = Annotated[str | None, typer.Option("--layer", metavar="NAME", help="One layer in detail.")]
 DemandOption = Annotated[float | None, shared("--fps", here="30 by default.")]

@@ -95,11 +95,10 @@ def draw(
     recomputing saves. With --cost: where the cycles on a systolic array or the energy go, or the layers under a
     machine's roofline.
     """
-    chosen = one_of("--format", form or "svg", ("svg", "mermaid"))
-    at_most_one({"--pipeline": pipeline, "--front": front, "--cost": cost})
-    if cost is not None:
-        one_of("--cost", cost, PICTURES)
-    chip = (target, interval, multipliers, memory, clock, bits, ceil, narrow)
+    chosen, chip = (
+        _chosen(form, pipeline, front, cost),
+        (target, interval, multipliers, memory, clock, bits, ceil, narrow),
+    )
     planned = target is not None and not (front or cost or pipeline)
     mode = "--pipeline" if pipeline else "--front" if front else f"--cost {cost}" if cost else "the network alone"
     mode = "--target alone" if planned else mode
@@ -112,6 +111,14 @@ def draw(
     else:
         picture = _drawn(graph, chosen, front, cost, target, node)
     _print(graph, picture, chosen, out, json_output)
+
+
+def _chosen(form: str | None, pipeline: bool, front: bool, cost: str | None) -> str:
+    """The format, of options that go together."""
+    at_most_one({"--pipeline": pipeline, "--front": front, "--cost": cost})
+    if cost is not None:
+        one_of("--cost", cost, PICTURES)
+    return one_of("--format", form or "svg", ("svg", "mermaid"))
 
 
 def _planned(graph: "Graph", chip: "Chip", pipeline: bool) -> str:

@@ -32,10 +32,7 @@ def bench(
             metavar="NAME,NAME",
         ),
     ] = None,
-    threads: Annotated[
-        str,
-        shared("--threads", here="Several counts with commas, as 1,2.", metavar="N,N"),
-    ] = "1",
+    threads: Annotated[str, shared("--threads", here="Several counts with commas, as 1,2.", metavar="N,N")] = "1",
     precision: Annotated[str | None, shared("--precision", metavar="f32,int8")] = None,
     rounds: Annotated[int, typer.Option("--rounds", help="Rounds in which the runtimes take turns.")] = 20,
     target: TargetOption = None,

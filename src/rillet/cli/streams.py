@@ -185,13 +185,7 @@ def verify(
         with Progress("emulating", inputs, form.json) as advance:
             emulated = programs.verify_on_board(plans.row_planned(graph, options), inputs, advance)
     record = {"model": str(opened.path or model), **result.to_dict(), **(emulated.to_dict() if emulated else {})}
-
-    def show(console: "Screen") -> None:
-        text.verification(console, result)
-        if emulated:
-            text.core_verification(console, emulated)
-
-    form.show(lambda: record, show)
+    form.show(lambda: record, lambda console: text.verifications(console, result, emulated))
     if not result.equal or (emulated and not emulated.equal):
         raise typer.Exit(1)
 

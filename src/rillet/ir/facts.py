@@ -119,6 +119,11 @@ def is_concat(op: Op) -> TypeGuard[Concat]:
     return isinstance(op, Concat)
 
 
+def is_slice(op: Op) -> TypeGuard[Slice]:
+    """True of a part of the channels."""
+    return isinstance(op, Slice)
+
+
 def is_softmax(op: Op) -> TypeGuard[Softmax]:
     """True of a softmax over channels."""
     return isinstance(op, Softmax)

@@ -27,10 +27,10 @@ INK = Ink(
     {"grid": ("soft", ' stroke-width="0.5" stroke-opacity="0.35"'), "edge": ("paper", ' stroke-width="0.7"')},
 )
 WORDS = {
-    BufferKind.MAP: "whole map",
+    BufferKind.MAP: "full tensor",
     BufferKind.RING: "ring: the pixels that are still wanted",
     BufferKind.SUMS: "sums of a pool",
-    BufferKind.SCRATCH: "working space of kernels",
+    BufferKind.SCRATCH: "scratch memory of kernels",
 }
 """Kinds of buffers as the legend has them; each has a colour of its name."""
 ROW, STRIP = 13.0, 10.0
@@ -191,6 +191,6 @@ def _facts(plan: RowPlan) -> Iterator[str]:
     yield f"{count} segments" if count > 1 else "one segment"
     fullest = max(range(count), key=lambda i: plan.segments[i].peak_bytes)
     yield f"segment {fullest + 1} is the fullest, {plan.segments[fullest].peak_bytes:,} bytes"
-    yield f"{plan.map_bytes:,} bytes of whole maps in all"
+    yield f"{plan.map_bytes:,} bytes of full tensors in all"
     yield "the image lies in the arena" if plan.resident else "rows of the image are pushed in"
     yield f"{plan.host.kernels if plan.host else 'portable'} kernels"

@@ -130,6 +130,13 @@ def core_verification(console: Screen, result: "CoreVerification") -> None:
         console.print(line, soft_wrap=True)
 
 
+def verifications(console: Screen, result: "Verification", emulated: "CoreVerification | None") -> None:
+    """What was compared on this machine, and on an emulated core where it was."""
+    verification(console, result)
+    if emulated is not None:
+        core_verification(console, emulated)
+
+
 def heading(console: Screen, image: str, name: str) -> None:
     """What is shown to which network."""
     console.print(Text.assemble((printable(image), "bold"), f" by {printable(name)}:"))

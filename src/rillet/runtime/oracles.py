@@ -97,6 +97,8 @@ class OnnxRuntime:
         options = onnxruntime.SessionOptions()
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         options.log_severity_level = 4
+        # Without VNNI its products of uint8 and int8 would saturate at 16 bits.
+        options.add_session_config_entry("session.x64quantprecision", "1")
         try:
             with _quiet():
                 data = imported.file.showing(self._names)

@@ -43,7 +43,9 @@ class Core:
     @property
     def kernels(self) -> str:
         """The kernel set of programs for it."""
-        return "dsp" if self.dsp else "portable"
+        if self.mve:
+            return "helium"
+        return "dsp" if self.dsp else "armv6m"
 
     @property
     def aligned(self) -> bool:
@@ -80,8 +82,8 @@ CORES: Mapping[str, Core] = {
     )
 }
 """By name. QEMU's machines have Cortex-M3, M4, M7 and M55, which run the instructions of the others."""
-KERNELS = ("portable", "dsp")
-"""Kernel sets: plain C; instructions that multiply pairs of 16-bit values."""
+KERNELS = ("portable", "armv6m", "dsp", "helium")
+"""Kernel sets: plain C; for instructions that every Cortex-M has; for those on pairs of 16-bit values; for vectors."""
 _SPELT = re.compile(r"cortex-?(m[0-9]+)(\+|plus|f|e)?")
 
 

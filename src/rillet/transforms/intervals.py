@@ -66,7 +66,7 @@ def stored(value: TensorType) -> bool:
 
 
 def intervals(graph: Graph) -> dict[str, Interval]:
-    """The interval of each stored value, by node name; real numbers have none.
+    """The interval of each stored value, by node name; float32 values have none.
 
     Each op is followed through its own arithmetic, so the bounds are those of the bytes. They hold channel by channel:
     that channels depend on each other is not used. Raises GraphError for a network without weights, Unsupported for an

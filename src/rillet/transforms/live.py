@@ -6,6 +6,7 @@ import numpy as np
 
 from rillet.arithmetic import fixed_point as fp
 from rillet.errors import Unsupported
+from rillet.ir.facts import is_slice
 from rillet.ir.graph import Array, Graph, Node
 from rillet.ir.ops import Constant, Conv, Op, Slice, op_macs, op_name
 from rillet.ir.sharing import remade
@@ -81,7 +82,7 @@ def live(graph: Graph) -> Live:
     are not the same to the last bit without some terms; GraphError for one without weights.
     """
     if all(opaque(graph, node) for node in graph.nodes):
-        raise Unsupported(f"{graph.name}: live channels must be those of an int8 or uint8 network, got real numbers")
+        raise Unsupported(f"{graph.name}: live channels must be those of an int8 or uint8 network, got float32")
     made, kept = graph, {node.name: np.ones(node.shape.channels, np.bool_) for node in graph.nodes}
     found = constant = intervals(graph)
     while True:
@@ -149,7 +150,7 @@ def _outputs(own: dict[str, Array], mask: Mask) -> dict[str, Array]:
 
 def _moved(node: Node, kept: Masks) -> Op:
     """An op without arrays, where its input has other channels."""
-    if isinstance(node.op, Slice):
+    if is_slice(node.op):
         source = kept[node.inputs[0]]
         start = int(source[: node.op.start].sum())
         return Slice(start, start + int(source[node.op.start : node.op.stop].sum()))

@@ -6,6 +6,7 @@ from typing import assert_never
 import numpy as np
 
 from rillet.arithmetic.fixed_point import Ints
+from rillet.ir.facts import has_weights, is_input
 from rillet.ir.graph import Graph, Node
 from rillet.ir.ops import (
     Activate,
@@ -75,12 +76,12 @@ def readers(graph: Graph, found: Mapping[str, Interval]) -> dict[str, Reader]:
     return {
         node.name: Reader(graph, node, node.op, found)
         for node in graph.nodes
-        if isinstance(node.op, Conv) and node.op.groups == 1 and not opaque(graph, node)
+        if has_weights(node.op) and node.op.groups == 1 and not opaque(graph, node)
     }
 
 
 def opaque(graph: Graph, node: Node) -> bool:
-    """True where a node makes or reads real numbers, whose channels all stay."""
+    """True where a node makes or reads float32, whose channels all stay."""
     values = (node.type, *graph.input_types(node))
     return any(not stored(value) for value in values) and node.type.dtype is not DType.I32
 
@@ -93,7 +94,7 @@ def needed(graph: Graph, reading: Mapping[str, Reader]) -> Masks:
     """
     kept = {node.name: np.zeros(node.shape.channels, np.bool_) for node in graph.nodes}
     for node in graph.nodes:
-        if isinstance(node.op, Input) or node.name in graph.outputs:
+        if is_input(node.op) or node.name in graph.outputs:
             kept[node.name][:] = True
     shared = _shared(graph, kept)
     while True:
@@ -115,7 +116,7 @@ def _first_channels(graph: Graph, kept: Masks) -> bool:
     """Gives a convolution that needs nothing of its input its first channel, for something must be there to read."""
     changed = False
     for node in graph.nodes:
-        if isinstance(node.op, Conv) and kept[node.name].any() and not kept[node.inputs[0]].any():
+        if has_weights(node.op) and kept[node.name].any() and not kept[node.inputs[0]].any():
             kept[node.inputs[0]][0] = changed = True
     return changed
 
@@ -191,12 +192,7 @@ def _shared(graph: Graph, kept: Masks) -> list[list[tuple[str, str]]]:
         if group[0][1] == "weight":
             tied.append([(node.name, node.inputs[0]) for node in nodes])
             if (
-                len(
-                    {
-                        (graph.input_shapes(node)[0].channels, isinstance(node.op, Conv) and node.op.groups)
-                        for node in nodes
-                    }
-                )
+                len({(graph.input_shapes(node)[0].channels, has_weights(node.op) and node.op.groups) for node in nodes})
                 > 1
             ):
                 for node in nodes:

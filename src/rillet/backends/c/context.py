@@ -54,7 +54,7 @@ def _measures(profile: bool) -> list[str]:
             "    uint32_t at;",
             "  } profile;",
         ]
-    trace = "  uint8_t *trace[NET_VALUES]; /* whole maps of the caller's; those that are 0 are not filled */"
+    trace = "  uint8_t *trace[NET_VALUES]; /* full tensors of the caller's; null ones are not filled */"
     return [*lines, "#ifdef NET_TRACE", trace, "#endif"]
 
 

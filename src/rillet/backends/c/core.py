@@ -1,17 +1,26 @@
 """Stages by the kernels of a microcontroller's core: when and how these are called."""
 
 import textwrap
+from typing import assert_never
 
 from rillet.arithmetic import fixed_point as fp
 from rillet.backends.c.constants import ROUNDINGS
 from rillet.backends.c.reads import await_pixels, await_window, outside_pixel, window_record
 from rillet.backends.c.records import record
-from rillet.ir.facts import has_weights
+from rillet.ir.facts import has_activation, has_weights, is_sum
 from rillet.ir.graph import Node
 from rillet.ir.ops import Rounding
 from rillet.ir.types import Quant
-from rillet.plan.board.kernels import ABREAST, Finish, abreast, dense_words, finish, gathers_windows
-from rillet.plan.rows.plan import Buffer, RowPlan, Stage
+from rillet.plan.board.kernels import (
+    ABREAST,
+    abreast,
+    dense_depth,
+    dense_words,
+    finish,
+    gathers_windows,
+    together,
+)
+from rillet.plan.rows.plan import Buffer, CoreKernels, RowPlan, Stage
 
 Body = tuple[list[str], list[str], list[str]]
 
@@ -26,15 +35,27 @@ def _quant(node: Node) -> Quant:
 
 def _clamp(node: Node) -> fp.Clamp:
     op = node.op
-    assert has_weights(op)
+    assert has_activation(op)
     return fp.activation_clamp(op.activation, _quant(node), node.type.dtype)
 
 
-def _kernel(node: Node, known: Finish) -> str:
-    """The end of a kernel's name: the rule, and whether it looks at the clamp."""
-    op = node.op
+def _core(plan: RowPlan) -> CoreKernels:
+    assert plan.core is not None
+    return plan.core
+
+
+def _kernel(plan: RowPlan, node: Node) -> str:
+    """The end of a kernel's name: the rule, and whether it looks at the clamp, where not all do."""
+    op, known = node.op, finish(plan.graph, node, _core(plan))
     assert has_weights(op)
-    return f"{op.rounding.value}{'_clamped' if known.clamped else ''}"
+    looks = known.clamped and _core(plan) is CoreKernels.DSP
+    return f"{op.rounding.value}{'_clamped' if looks else ''}"
+
+
+def _wide(plan: RowPlan, node: Node) -> str:
+    """What the name of a depthwise kernel has where weights are no bytes; with the DSP extension they never are."""
+    core = _core(plan)
+    return "wide_" if core is not CoreKernels.DSP and finish(plan.graph, node, core).wide else ""
 
 
 def _record(kind: str, fields: tuple[object, ...]) -> list[str]:
@@ -51,39 +72,24 @@ def _steps(plan: RowPlan, node: Node) -> tuple[int, int]:
 def dense(plan: RowPlan, node: Node, stage: Stage) -> Body:
     """A dense stage: gathers pixels, three abreast where it can, and multiplies."""
     graph, op, name = plan.graph, node.op, node.name
-    assert has_weights(op) and stage.scratch is not None
-    source, words, together = graph.by_name[node.inputs[0]], dense_words(graph, node), abreast(node, stage.tile_pixels)
-    place = f"self->arena + {plan.buffers[stage.scratch].offset}"
-    constants = [f"  uint8_t *const values = {place};"]
-    ready = await_pixels(graph, node)
-    if gathers_windows(graph, node):
-        constants.append(f"  uint8_t *const bytes = values + {8 * words * together};")
-        constants.append(window_record(plan, node))
-        ready = ready if op.window.pointwise else [await_window(plan, node)]
-    known = finish(graph, node)
-    if not known.by_words:
+    assert has_weights(op)
+    source, several_at_once = graph.by_name[node.inputs[0]], abreast(node, stage.tile_pixels)
+    windows = gathers_windows(graph, node, _core(plan))
+    ready = await_pixels(graph, node) if op.window.pointwise else [await_window(plan, node)]
+    constants = _gathered(plan, node, stage)
+    if not finish(graph, node, _core(plan)).by_words:
         constants.append(_portable_channels(node))
-
-    gather = f"rillet_core_gather{'_wide' if known.wide else ''}"
 
     def tile(pixels: int, at: str) -> list[str]:
         first = f"self->made.of_{name} + {at}"
-        if not gathers_windows(graph, node):
-            step = source.shape.channels
-            lines = [f"{gather}_{pixels}(at_{source.name}(self, {first}), {step}, values, {words});"]
-            return [*lines, *_multiply(plan, node, known, pixels, f"at_{name}(self, {first})")]
         place = f"row, {at}" if plan.by_rows else f"row, column + {at}"
-        at = f"at_{source.name}(self, 0), {outside_pixel(graph, node)}, {place}"
-        return [
-            f"rillet_core_window(window, {at}, {pixels}, {gather}_{pixels},",
-            "                   bytes, values);",
-            *_multiply(plan, node, known, pixels, f"at_{name}(self, {first})"),
-        ]
+        gathered = _gather(plan, node, pixels, first, place)
+        return [*gathered, *_multiply(plan, node, pixels, first)]
 
     def indented(lines: list[str], more: int = 0) -> list[str]:
         return [" " * (_PLACE + more) + line for line in lines]
 
-    if together == 1:
+    if several_at_once == 1:
         loop = ["    for (int32_t p = 0; p < n; p++) {", *indented(tile(1, "p")), "    }"]
     elif plan.by_rows:
         # The last three pixels of a row may have some of those before them.
@@ -92,7 +98,7 @@ def dense(plan: RowPlan, node: Node, stage: Stage) -> Body:
         loop += [f"      const int32_t p = {last};", *indented(tile(ABREAST, "p")), "    }"]
     else:
         several = f"p + {ABREAST} <= n"
-        for value in (node,) if gathers_windows(graph, node) else (source, node):
+        for value in (node,) if windows else (source, node):
             ring = plan.buffers.get(value.name)
             if ring is not None and _wraps(ring, node, stage):
                 several += f" && (uint32_t)(self->made.of_{name} + p) % {ring.pixels} <= {ring.pixels - ABREAST}"
@@ -122,46 +128,112 @@ def _portable_channels(node: Node) -> str:
     return record("rillet_channels", "channels", (*arrays, 0, _quant(node).zero_point, clamp.low, clamp.high))
 
 
-def _multiply(plan: RowPlan, node: Node, known: Finish, pixels: int, out: str) -> list[str]:
-    graph, op, name = plan.graph, node.op, node.name
+def _gathered(plan: RowPlan, node: Node, stage: Stage) -> list[str]:
+    """Constants of a stage: where it gathers values, and its window if it reads one."""
+    graph = plan.graph
+    if stage.scratch is None:
+        return []
+    out = [f"  uint8_t *const values = self->arena + {plan.buffers[stage.scratch].offset};"]
+    if not gathers_windows(graph, node, _core(plan)):
+        return out
+    if _core(plan) is not CoreKernels.HELIUM:
+        gathered = 8 * dense_words(graph, node) * abreast(node, stage.tile_pixels)
+        out.append(f"  uint8_t *const bytes = values + {gathered};")
+    return [*out, window_record(plan, node)]
+
+
+def _gather(plan: RowPlan, node: Node, pixels: int, first: str, place: str) -> list[str]:
+    """The call that gathers the values of so many pixels, the first of which is that and lies there; none where they
+    are read as they lie.
+    """
+    graph, source, core = plan.graph, node.inputs[0], _core(plan)
+    windows, outside = gathers_windows(graph, node, core), outside_pixel(graph, node)
+    if core is CoreKernels.HELIUM:
+        at = f"at_{source}(self, 0), {outside}, {place}, {pixels}"
+        return [f"rillet_core_window_bytes(window, {at}, values);"] if windows else []
+    wide = core is CoreKernels.DSP and finish(graph, node, core).wide
+    gather = f"rillet_core_gather{'_wide' if wide else ''}_{pixels}"
+    if windows:
+        window = f"rillet_core_window(window, at_{source}(self, 0), {outside}, {place}, {pixels}, {gather},"
+        return [window, "                   bytes, values);"]
+    step, words = graph.by_name[source].shape.channels, dense_words(graph, node)
+    return [f"{gather}(at_{source}(self, {first}), {step}, values, {words});"]
+
+
+def _call(
+    plan: RowPlan, node: Node, kernel: str, pixels: int, first: str, units: tuple[str, str, str, int]
+) -> list[str]:
+    """The call of a dense kernel for some output channels: the number of the first as many as it makes at once, how
+    many, where they go and how far apart.
+    """
+    graph, name, core, clamp = plan.graph, node.name, _core(plan), _clamp(node)
+    begin, count, to, step = units
+    known, words, depth = finish(graph, node, core), dense_words(graph, node), dense_depth(graph, node)
+    twice, weights, channels = 2 if known.wide else 1, f"net_{name}_weights", f"net_{name}_channels"
+    match core:
+        case CoreKernels.DSP:
+            sizes = 2 * words * twice, 8
+        case CoreKernels.ARMV6M:
+            sizes = words * twice, 4
+        case CoreKernels.HELIUM:
+            sizes = 4 * depth * twice, 16
+        case _:
+            assert_never(core)
+    if begin != "0":
+        weights, channels = f"{weights} + {begin} * {sizes[0]}", f"{channels} + {begin} * {sizes[1]}"
+    values, bytes_, more = "values", 8 * words * pixels, tuple[object, ...]()
+    if core is CoreKernels.HELIUM:
+        windows = gathers_windows(graph, node, core)
+        values = "values" if windows else f"at_{node.inputs[0]}(self, {first})"
+        bytes_, more = depth, (depth if windows else graph.input_shapes(node)[0].channels,)
+    fields = (values, weights, channels, count, bytes_, to, _steps(plan, node)[0], step, clamp.low, clamp.high, *more)
+    return [*_record(f"rillet_core_{'vectors' if more else 'dense'}", fields), f"rillet_core_{kernel}_{pixels}(&call);"]
+
+
+def _multiply(plan: RowPlan, node: Node, pixels: int, first: str) -> list[str]:
+    """The lines that make all output channels of so many pixels from gathered values."""
+    graph, op, core = plan.graph, node.op, _core(plan)
     assert has_weights(op)
-    words, (pixel_step, channel_step) = dense_words(graph, node), _steps(plan, node)
-    clamp, outputs, bytes_ = _clamp(node), op.out_channels, 8 * words * pixels
-    wide, pair = ("wide_", 4 * words) if known.wide else ("", 2 * words)
-
-    def call(kernel: str, first: str, pairs: str, to: str, step: int) -> list[str]:
-        weights, channels = f"net_{name}_weights", f"net_{name}_channels"
-        if first != "0":
-            weights, channels = f"{weights} + {first} * {pair}", f"{channels} + {first} * 8"
-        fields = ("values", weights, channels, pairs, bytes_, to, pixel_step, step, clamp.low, clamp.high)
-        return [*_record("rillet_core_dense", fields), f"{kernel}(&call);"]
-
+    known, outputs, unit, (pixel_step, step) = (
+        finish(graph, node, core),
+        op.out_channels,
+        together(core),
+        _steps(plan, node),
+    )
+    kind = ("vector_" if core is CoreKernels.HELIUM else "") + ("wide_" if known.wide else "")
+    lines = [f"uint8_t *const out = (uint8_t *)at_{node.name}(self, {first});"]
     if known.by_words:
-        kernel, pairs = f"rillet_core_{wide}{_kernel(node, known)}_{pixels}", outputs // 2
-        lines = [f"uint8_t *const out = (uint8_t *){out};"]
-        if pairs:
-            lines += ["{", *call(kernel, "0", str(pairs), "out", channel_step), "}"]
+        kernel = kind + _kernel(plan, node)
+        if core is not CoreKernels.DSP:
+            return [*lines, *_call(plan, node, kernel, pixels, first, ("0", str(outputs), "out", step))]
+        pairs = str(outputs // 2)
+        if outputs > 1:
+            lines += ["{", *_call(plan, node, kernel, pixels, first, ("0", pairs, "out", step)), "}"]
         if outputs % 2:
             # The pair's first channel is nothing, and its second is stored over it.
-            lines += ["{", *call(kernel, str(pairs), "1", f"out + {(outputs - 1) * channel_step}", 0), "}"]
+            last = (pairs, "1", f"out + {(outputs - 1) * step}", 0)
+            lines += ["{", *_call(plan, node, kernel, pixels, first, last), "}"]
         return lines
+    count = str(unit) if core is CoreKernels.HELIUM else "1"
+    made = _call(plan, node, f"{kind}sums", pixels, first, ("o", count, "sums", step))
     rounding = ROUNDINGS[op.rounding]
-    finished = f"rillet_core_finish(sums{{}}, {pixels}, channels, 2 * o{{}}, {rounding}, out + {{}}, {pixel_step});"
-    step = f"2 * o * {channel_step}"
-    first, second = finished.format("", "", step), finished.format(f" + {pixels}", " + 1", f"{step} + {channel_step}")
-    if outputs % 2:
-        last = finished.format(f" + {pixels}", "", step)
-        choice = [f"if (o == {outputs // 2}) {{", f"  {last}", "  break;", "}"]
-    else:
-        choice = []
+    finished = (
+        f"rillet_core_finish(sums + i * {pixels}, {pixels}, channels, c, {rounding}, out + c * {step}, {pixel_step});"
+    )
+    # Of an odd number of channels, a pair's first is nothing.
+    odd = core is CoreKernels.DSP and outputs % 2
+    begin = f"o == {outputs // 2} ? 1 : 0" if odd else "0"
+    channel = f"{unit} * o + i" + (f" - (o == {outputs // 2})" if odd else "")
     return [
-        f"uint8_t *const out = (uint8_t *){out};",
-        f"for (int32_t o = 0; o < {-(-outputs // 2)}; o++) {{",
-        f"  int32_t sums[{2 * pixels}];",
-        *(f"  {line}" for line in call(f"rillet_core_{wide}sums_{pixels}", "o", "1", "sums", channel_step)),
-        *(f"  {line}" for line in choice),
-        f"  {first}",
-        f"  {second}",
+        *lines,
+        f"for (int32_t o = 0; o < {-(-outputs // unit)}; o++) {{",
+        f"  int32_t sums[{unit * pixels}];",
+        *(f"  {line}" for line in made),
+        f"  for (int32_t i = {begin}; i < {unit}; i++) {{",
+        f"    const int32_t c = {channel};",
+        *([f"    if (c < {outputs})"] if unit > 2 and outputs % unit else []),
+        f"    {finished}",
+        "  }",
         "}",
     ]
 
@@ -188,7 +260,7 @@ def depthwise(plan: RowPlan, node: Node) -> Body:
         f"      const void *tap[{taps}];",
         f"      rillet_window_taps(window, at_{source}(self, 0), {outside_pixel(graph, node)}, {place}, tap);",
         *(f"      {line}" for line in _record("rillet_core_taps", fields)),
-        f"      rillet_core_depthwise_{_kernel(node, finish(graph, node))}(&call);",
+        f"      rillet_core_depthwise_{_wide(plan, node)}{_kernel(plan, node)}(&call);",
         "    }",
     ]
     return [window_record(plan, node)], [await_window(plan, node)], lines
@@ -218,6 +290,33 @@ def rows(plan: RowPlan, node: Node) -> Body:
         f"    call.pairs = {width // 2};",
         f"    call.odd = {width % 2};",
         f"    call.out = (uint8_t *)at_{name}(self, self->made.of_{name});",
-        f"    rillet_core_rows_{op.rounding.value}_{stride}(&call);",
+        f"    rillet_core_rows_{_wide(plan, node)}{op.rounding.value}_{stride}(&call);",
     ]
     return [window_record(plan, node)], [await_window(plan, node)], lines
+
+
+def sums(plan: RowPlan, node: Node) -> Body:
+    """A sum or difference by vectors: of a whole row, which lies in one piece, or of each pixel."""
+    op, name, values = node.op, node.name, [plan.graph.by_name[source] for source in node.inputs]
+    assert is_sum(op)
+    word, (left, right), out, clamp = (
+        "subtract" if op.subtract else "add",
+        map(_quant, values),
+        _quant(node),
+        _clamp(node),
+    )
+    at = [f"at_{value.name}(self, self->made.of_{name} + p)" for value in (*values, node)]
+    count, bounds = str(node.shape.channels), (clamp.low, clamp.high)
+    if left == right == out:
+        zero = out.zero_point if op.subtract else -out.zero_point
+        kind, kernel, numbers = "same", f"same_{word}", (zero,)
+    else:
+        k = fp.add_constants(left, right, out)
+        sides = ((q.zero_point, m.mantissa, m.shift) for q, m in ((left, k.left), (right, k.right)))
+        kind, kernel = "sum", word
+        numbers = (*(number for side in sides for number in side), k.out.mantissa, k.out.shift, out.zero_point)
+    if plan.by_rows:
+        at, count = [place.removesuffix(" + p)") + ")" for place in at], f"n * {count}"
+    call = [*_record(f"rillet_core_{kind}", (*at, count, *numbers, *bounds)), f"rillet_core_vector_{kernel}(&call);"]
+    head, tail = ("    {", "    }") if plan.by_rows else ("    for (int32_t p = 0; p < n; p++) {", "    }")
+    return [], await_pixels(plan.graph, node), [head, *(" " * _PLACE + line for line in call), tail]

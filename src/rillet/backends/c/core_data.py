@@ -1,46 +1,55 @@
 """Weights and constants of a microcontroller's kernels, in the order in which these read them (kernels/core.h)."""
 
+from typing import assert_never
+
 import numpy as np
-import numpy.typing as npt
 
 from rillet.arithmetic.fixed_point import Ints
-from rillet.arithmetic.words import Words
+from rillet.backends.c import core_armv6m as armv6m
+from rillet.backends.c import core_helium as helium
 from rillet.backends.c.constants import folded_bias, integer_arrays
+from rillet.backends.c.core_words import halves, words_of
 from rillet.ir.facts import has_weights
 from rillet.ir.graph import Array, Graph
 from rillet.ir.ops import Rounding
 from rillet.plan.board.kernels import WORD, Finish, finish
-from rillet.plan.rows.plan import Kernel, Stage
+from rillet.plan.rows.plan import CoreKernels, Kernel, Stage
 
 
-def core_arrays(graph: Graph, stage: Stage) -> dict[str, Array]:
+def core_arrays(graph: Graph, stage: Stage, core: CoreKernels) -> dict[str, Array]:
     """Weights and constants of such a stage; `graph` is as the program stores it, all values int8."""
     node = graph.by_name[stage.node]
     folded = folded_bias(graph, node)
     weight, bias = folded[0].astype(np.int64), folded[1].astype(np.int64)
-    known = finish(graph, node)
+    known = finish(graph, node, core)
     if known.by_words:
         weight = np.where(known.rounding.constant.reshape(-1, *[1] * (weight.ndim - 1)), 0, weight)
         bias = np.where(known.rounding.constant, 0, bias)
     op = node.op
     assert has_weights(op)
-    match stage.kernel:
-        case Kernel.CORE_DENSE:
-            out = _dense_arrays(_in_words(weight), bias, known, op.rounding)
-            return out if known.by_words else out | integer_arrays(graph, node)
-        case Kernel.CORE_DEPTHWISE:
-            return _taps_arrays(weight.reshape(len(weight), -1), bias, known, op.rounding)
+    rule = op.rounding
+    match stage.kernel, core:
+        case Kernel.CORE_DENSE, CoreKernels.DSP:
+            out = _dense_arrays(_in_words(weight), bias, known, rule)
+        case Kernel.CORE_DENSE, CoreKernels.ARMV6M:
+            out = armv6m.dense(_in_words(weight), bias, known)
+        case Kernel.CORE_DENSE, CoreKernels.HELIUM:
+            out = helium.dense(weight.reshape(len(weight), -1), bias, known)
+        case Kernel.CORE_DEPTHWISE, CoreKernels.DSP:
+            out = _taps_arrays(weight.reshape(len(weight), -1), bias, known, rule)
+        case Kernel.CORE_DEPTHWISE, CoreKernels.ARMV6M:
+            out = armv6m.taps(weight.reshape(len(weight), -1), bias, known)
+        case Kernel.CORE_DEPTHWISE, CoreKernels.HELIUM:
+            out = helium.taps(weight.reshape(len(weight), -1), bias, known)
+        case _, CoreKernels.DSP:
+            out = _rows_arrays(weight.reshape(len(weight), 3, 3), bias, known, rule)
+        case _, CoreKernels.ARMV6M:
+            out = armv6m.rows(weight.reshape(len(weight), 3, 3), bias, known)
+        case _, CoreKernels.HELIUM:
+            out = helium.rows(weight.reshape(len(weight), 3, 3), bias, known)
         case _:
-            return _rows_arrays(weight.reshape(len(weight), 3, 3), bias, known, op.rounding)
-
-
-def words_of(values: npt.ArrayLike) -> Words:
-    """The int32 that hold these numbers in 32 bits."""
-    return (np.asarray(values, np.int64) & 0xFFFFFFFF).astype(np.uint32).view(np.int32)
-
-
-def _halves(low: npt.ArrayLike, high: npt.ArrayLike) -> Words:
-    return words_of((np.asarray(low, np.int64) & 0xFFFF) | ((np.asarray(high, np.int64) & 0xFFFF) << 16))
+            assert_never(core)
+    return out if known.by_words else out | integer_arrays(graph, node)
 
 
 def _in_words(weight: Ints) -> Ints:
@@ -62,11 +71,11 @@ def _dense_arrays(rows: Ints, bias: Ints, known: Finish, rule: Rounding) -> dict
     if known.wide:
         twice = 2 if known.by_words and rule is Rounding.DOUBLE else 1
         bias, fours = twice * bias, twice * fours
-        places = (_halves(fours[:, :, i], fours[:, :, i + 2]) for i in (1, 0))
+        places = (halves(fours[:, :, i], fours[:, :, i + 2]) for i in (1, 0))
         weights = np.stack(list(places), 2).reshape(len(rows) // 2, 2, -1, 2).transpose(0, 2, 3, 1)
     else:
         bias = 256 * bias - 127 * (fours[:, :, 0] + fours[:, :, 2]).sum(1)
-        weights = _halves(256 * fours[:, :, 1] + fours[:, :, 0], 256 * fours[:, :, 3] + fours[:, :, 2])
+        weights = halves(256 * fours[:, :, 1] + fours[:, :, 0], 256 * fours[:, :, 3] + fours[:, :, 2])
         weights = weights.reshape(len(rows) // 2, 2, -1).transpose(0, 2, 1)
     triples = np.stack(columns, 1).reshape(-1, 6)
     channels = words_of(np.concatenate([bias.reshape(-1, 2), triples], 1))
@@ -78,14 +87,14 @@ def _taps_arrays(rows: Ints, bias: Ints, known: Finish, rule: Rounding) -> dict[
     fours = twice * rows.reshape(-1, 4, rows.shape[1]).transpose(0, 2, 1)
     rounding = known.rounding
     channels = np.stack([twice * bias, rounding.mantissa, rounding.nudge, rounding.right], 1)
-    pairs = np.stack([_halves(fours[:, :, 0], fours[:, :, 2]), _halves(fours[:, :, 1], fours[:, :, 3])], 2)
+    pairs = np.stack([halves(fours[:, :, 0], fours[:, :, 2]), halves(fours[:, :, 1], fours[:, :, 3])], 2)
     return {"weights": pairs, "channels": words_of(channels)}
 
 
 def _rows_arrays(taps: Ints, bias: Ints, known: Finish, rule: Rounding) -> dict[str, Array]:
     twice = 2 if rule is Rounding.DOUBLE else 1
     taps, rounding = twice * taps, known.rounding
-    outer = [_halves(taps[:, i, 0], taps[:, i, 2]) for i in range(3)]
-    inner = [_halves(taps[:, 0, 1], taps[:, 1, 1]), _halves(rounding.right, taps[:, 2, 1])]
+    outer = [halves(taps[:, i, 0], taps[:, i, 2]) for i in range(3)]
+    inner = [halves(taps[:, 0, 1], taps[:, 1, 1]), halves(rounding.right, taps[:, 2, 1])]
     last = [words_of(twice * bias), rounding.mantissa, rounding.nudge]
     return {"channels": np.stack([*outer, *inner, *last], 1)}

@@ -64,7 +64,8 @@ def _stage_arrays(plan: RowPlan, original: Graph, stage: Stage) -> dict[str, Arr
     if stage.packing is Packing.BLOCKS:
         return tile_arrays(graph, stage, lanes(plan))
     if stage.packing is Packing.CORE:
-        return core_arrays(graph, stage)
+        assert plan.core is not None
+        return core_arrays(graph, stage, plan.core)
     if stage.packing is Packing.PLACES:
         return list_arrays(graph, stage)
     if stage.packing in (Packing.PLANES, Packing.LISTS):

@@ -51,6 +51,7 @@ _HEADERS = {
     Kernel.CORE_DENSE: ("dense.h", "core.h"),
     Kernel.CORE_DEPTHWISE: ("dense.h", "core.h"),
     Kernel.CORE_PLANES: ("dense.h", "core.h"),
+    Kernel.CORE_SUM: ("dense.h", "core.h"),
     Kernel.DEPTHWISE_TILES: ("rows.h", "tiles.h"),
 }
 _THREAD_INCLUDES = "\n#include <stdlib.h>"
@@ -171,7 +172,7 @@ def _trace(plan: RowPlan) -> str:
     return (
         "#ifdef NET_TRACE\n"
         "uint8_t **net_trace(net_context *net) { return net->trace; }\n"
-        "/* Fills the whole map of a value as its pixels are made. */\n"
+        "/* Fills the full tensor of a value as its pixels are computed. */\n"
         "#define SEEN(index, at, from, n, bytes) \\\n"
         f"{together}  if ({alone}{maps}[index]) \\\n"
         "    for (int32_t seen = 0; seen < n; seen++) \\\n"

@@ -9,8 +9,8 @@ from rillet.backends.c.context import context_lines, stages_of
 from rillet.backends.c.entry import batch_arguments, outputs_of, run_arguments
 from rillet.backends.c.image import input_of
 from rillet.backends.c.names import Named, shown
+from rillet.ir.facts import is_given
 from rillet.ir.graph import Graph, ImageSpec, Node
-from rillet.ir.ops import Constant, Input
 from rillet.plan.host.planner import HOST_ALIGNMENT
 from rillet.plan.rows.plan import RowPlan
 from rillet.system.version import VERSION
@@ -102,7 +102,7 @@ def _values_traced(known: Named) -> list[str]:
         *(
             f"   {i} {known.nodes[node.name]}: {node.shape}, {node.type.bytes} bytes"
             for i, node in enumerate(nodes)
-            if not isinstance(node.op, Input | Constant)
+            if not is_given(node.op)
         ),
         "*/",
         f"#define NET_VALUES {len(nodes)}",

@@ -19,13 +19,14 @@ _WINDOWED = (
 )
 
 
-def windowed(graph: Graph, node: Node, stage: Stage) -> bool:
+def windowed(plan: RowPlan, node: Node, stage: Stage) -> bool:
     """True where the stage reads a window around each pixel, and so needs its row and column."""
     if stage.kernel in (Kernel.DENSE, Kernel.TILES, Kernel.LISTS, Kernel.LOW_BIT, Kernel.XNOR):
         window, twice = op_window(node.op), stage.tiling is not None and stage.tiling.parts > 1
         return window is not None and (twice or not window.pointwise)
     if stage.kernel is Kernel.CORE_DENSE:
-        return gathers_windows(graph, node)
+        assert plan.core is not None
+        return gathers_windows(plan.graph, node, plan.core)
     if stage.kernel is Kernel.COPY:
         return op_reads(node.op) is not None
     return stage.kernel in _WINDOWED

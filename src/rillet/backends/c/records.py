@@ -24,8 +24,17 @@ FIELDS = {
     "rillet_multiply": ("left_zero", "right_zero", "mantissa", "shift", "rounding", "zero", "low", "high"),
     "rillet_pairwise": (*("slope", "level", "along", "offset", "mantissa", "left", "right", "zero", "low", "high"),),
     "rillet_core_dense": (
-        *("values", "weights", "channels", "pairs", "bytes", "out", "pixel_step", "channel_step", "low", "high"),
+        *("values", "weights", "channels", "count", "bytes", "out", "pixel_step", "channel_step", "low", "high"),
     ),
+    "rillet_core_vectors": (
+        *("values", "weights", "channels", "count", "depth", "out", "pixel_step", "channel_step", "low", "high"),
+        "value_step",
+    ),
+    "rillet_core_sum": (
+        *("left", "right", "out", "count", "left_zero", "left_mantissa", "left_shift"),
+        *("right_zero", "right_mantissa", "right_shift", "mantissa", "shift", "zero", "low", "high"),
+    ),
+    "rillet_core_same": ("left", "right", "out", "count", "zero", "low", "high"),
     "rillet_core_taps": ("tap", "weights", "channels", "single", "taps", "count", "out", "low", "high"),
     "rillet_lists": ("places", "outputs", "count", "depth"),
     "rillet_runs": ("parts", "rows", "row_step", "in_row", "step", "values"),

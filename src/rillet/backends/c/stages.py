@@ -60,7 +60,7 @@ def stage_text(known: Named, plan: RowPlan, segment: Segment, stage: Stage) -> s
     if planes is not None:
         seen, bytes_ = "SEEN_PLANES", f"{bytes_}, {planes.pitch}, {128 if node.name in plan.sign_flipped else 0}"
     tile = [
-        *(_rows(graph, node, stage) if segment.tile_rows else _tile(graph, node, stage)),
+        *(_rows(plan, node, stage) if segment.tile_rows else _tile(plan, node, stage)),
         *ready,
         *lines,
         f"    {seen}({plan.graph.nodes.index(node)}, at_{name}, self->made.of_{name}, n, {bytes_});",
@@ -104,11 +104,11 @@ def _what(graph: Graph, node: Node) -> str:
     return op_name(op)
 
 
-def _tile(graph: Graph, node: Node, stage: Stage) -> list[str]:
+def _tile(plan: RowPlan, node: Node, stage: Stage) -> list[str]:
     """The tile to make: n pixels from `row`, `column` on."""
     width = node.shape.width
     lines: list[str] = []
-    if windowed(graph, node, stage):
+    if windowed(plan, node, stage):
         lines.append(f"    const int32_t row = (int32_t)(done / {width}), column = (int32_t)(done % {width});")
     if stage.tile_pixels == 1:
         lines.append("    const int32_t n = 1;")
@@ -121,11 +121,11 @@ def _tile(graph: Graph, node: Node, stage: Stage) -> list[str]:
     return lines
 
 
-def _rows(graph: Graph, node: Node, stage: Stage) -> list[str]:
+def _rows(plan: RowPlan, node: Node, stage: Stage) -> list[str]:
     """The whole rows to make: n pixels from `row` on."""
     name, shape, tile = node.name, node.shape, stage.tile_pixels
     lines: list[str] = []
-    if windowed(graph, node, stage):
+    if windowed(plan, node, stage):
         lines.append(f"    const int32_t row = (int32_t)(done / {shape.width});")
     if shape.pixels % tile == 0:
         return [*lines, f"    const int32_t n = {tile};"]

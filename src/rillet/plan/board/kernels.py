@@ -2,25 +2,28 @@
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import assert_never
 
 import numpy as np
 
 from rillet.arithmetic import fixed_point as fp
 from rillet.arithmetic.convolution import multipliers, stored_weights, sum_range
-from rillet.arithmetic.words import Flags, WordRounding, word_rounding
-from rillet.ir.facts import has_weights
+from rillet.arithmetic.words import WordRounding, word_rounding
+from rillet.ir.facts import has_weights, is_sum
 from rillet.ir.graph import Graph, Node
 from rillet.ir.ops import Conv, Rounding
 from rillet.ir.types import DType
 from rillet.plan.rows.kernels import Choice, choose
-from rillet.plan.rows.plan import Kernel, Packing, Planes
+from rillet.plan.rows.plan import CoreKernels, Kernel, Packing, Planes
 
 ABREAST = 3
 """Pixels whose sums the dense kernel holds at once, where a tile has as many; else it takes them one by one."""
 WORD = 4
 """Values that one word of weights has."""
 _MOST_SUM = 2**23
-"""Dense sums are kept 256 times as large in 32 bits."""
+"""Dense sums are kept 256 times as large in 32 bits, or multiplied by a byte of the mantissa."""
+_MOST_IN_PARTS = 254
+"""The largest weight that is the sum of two bytes, for either sign."""
 _BYTES = (DType.I8, DType.U8)
 
 
@@ -34,27 +37,55 @@ class Finish:
     by_words: bool
     """The core's instructions are exact; else the portable function does it."""
     wide: bool
-    """Weights or sums are too large to be kept four in a word and 256 times as large."""
+    """Weights or sums are too large to be kept as bytes: the core's kernel keeps weights in more bits or in parts."""
+    in_parts: bool
+    """No weight is larger than two bytes make together."""
 
 
-def choose_core(graph: Graph, node: Node, tile_pixels: int, planes: frozenset[str]) -> Choice:
+def together(core: CoreKernels) -> int:
+    """Output channels that a dense kernel makes at once."""
+    match core:
+        case CoreKernels.DSP:
+            return 2
+        case CoreKernels.ARMV6M:
+            return 1
+        case CoreKernels.HELIUM:
+            return 4
+        case _:
+            assert_never(core)
+
+
+def choose_core(graph: Graph, node: Node, tile_pixels: int, planes: frozenset[str], core: CoreKernels) -> Choice:
     """The kernel for `node` when it makes `tile_pixels` at a time; `planes` are the values kept as such.
 
     Raises Unsupported where there is none.
     """
     made = choose(graph, node, tile_pixels)
     op = node.op
+    if core is CoreKernels.HELIUM and sums_by_vectors(graph, node):
+        return Choice(Kernel.CORE_SUM)
     if not has_weights(op) or not takes_bytes(graph, node, op):
         return made
     source = graph.input_shapes(node)[0]
     if op.depthwise(source) and op.out_channels == source.channels:
         if node.inputs[0] in planes:
             return Choice(Kernel.CORE_PLANES, Packing.CORE)
-        fits = source.channels % WORD == 0 and finish(graph, node).by_words
+        whole = core is CoreKernels.ARMV6M or source.channels % WORD == 0
+        fits = whole and finish(graph, node, core).by_words
         return Choice(Kernel.CORE_DEPTHWISE, Packing.CORE) if fits else made
-    if op.groups > 1:
+    if op.groups > 1 or (core is not CoreKernels.DSP and not finish(graph, node, core).in_parts):
         return made
-    return Choice(Kernel.CORE_DENSE, Packing.CORE, scratch_bytes=dense_scratch(graph, node, tile_pixels))
+    return Choice(Kernel.CORE_DENSE, Packing.CORE, scratch_bytes=dense_scratch(graph, node, tile_pixels, core))
+
+
+def sums_by_vectors(graph: Graph, node: Node) -> bool:
+    """True for a sum of two 8-bit tensors of its own shape that no rescaling makes larger."""
+    types = (node.type, *graph.input_types(node))
+    if not is_sum(node.op) or any(value.dtype not in _BYTES or value.shape != node.shape for value in types):
+        return False
+    left, right, out = types[1].quant, types[2].quant, node.type.quant
+    assert left is not None and right is not None and out is not None
+    return left == right == out or fp.add_constants(left, right, out).out.shift < 0
 
 
 def takes_bytes(graph: Graph, node: Node, op: Conv) -> bool:
@@ -63,11 +94,20 @@ def takes_bytes(graph: Graph, node: Node, op: Conv) -> bool:
     return op.weights in _BYTES and all(value.dtype in _BYTES and value.quant is not None for value in types)
 
 
-def gathers_windows(graph: Graph, node: Node) -> bool:
-    """True where a dense stage gathers the rows of a window: it is no pixel of whole words."""
+def gathers_windows(graph: Graph, node: Node, core: CoreKernels) -> bool:
+    """True where a dense stage gathers the rows of a window: it is no pixel of whole words, or of bytes for vectors."""
     op = node.op
     assert has_weights(op)
-    return not op.window.pointwise or graph.input_shapes(node)[0].channels % WORD > 0
+    if not op.window.pointwise:
+        return True
+    return core is not CoreKernels.HELIUM and graph.input_shapes(node)[0].channels % WORD > 0
+
+
+def dense_depth(graph: Graph, node: Node) -> int:
+    """Weights of one output channel."""
+    op = node.op
+    assert has_weights(op)
+    return op.window.taps * graph.input_shapes(node)[0].channels
 
 
 def dense_words(graph: Graph, node: Node) -> int:
@@ -84,21 +124,23 @@ def abreast(node: Node, tile_pixels: int) -> int:
     return ABREAST if min(tile_pixels, node.shape.width) >= ABREAST else 1
 
 
-def dense_scratch(graph: Graph, node: Node, tile_pixels: int) -> int:
+def dense_scratch(graph: Graph, node: Node, tile_pixels: int, core: CoreKernels) -> int:
     """Bytes of gathered values, two words for four of them, and for each pixel those of a row of its window and of
-    what whole words leave of the rows.
+    what whole words leave of the rows; vectors take windows as bytes, and pixels where they lie.
     """
-    op, channels, together = node.op, graph.input_shapes(node)[0].channels, abreast(node, tile_pixels)
+    op, channels, pixels = node.op, graph.input_shapes(node)[0].channels, abreast(node, tile_pixels)
     assert has_weights(op)
-    copied = 0
-    if gathers_windows(graph, node) and (together > 1 or channels % WORD):
+    copied, gathers = 0, gathers_windows(graph, node, core)
+    if core is CoreKernels.HELIUM:
+        return pixels * dense_depth(graph, node) if gathers else 0
+    if gathers and (pixels > 1 or channels % WORD):
         run = op.window.kernel[1] * channels
         copied = WORD * (-(-run // WORD) + -(-op.window.kernel[0] * (run % WORD) // WORD))
-    return together * (8 * dense_words(graph, node) + copied)
+    return pixels * (8 * dense_words(graph, node) + copied)
 
 
 @lru_cache(maxsize=4096)
-def finish(graph: Graph, node: Node) -> Finish:
+def finish(graph: Graph, node: Node, core: CoreKernels) -> Finish:
     """How the sums of a convolution of bytes become stored values, as int8: uint8 values are kept less 128."""
     op, (source,) = node.op, graph.input_types(node)
     assert has_weights(op) and source.quant is not None and node.type.quant is not None
@@ -110,36 +152,37 @@ def finish(graph: Graph, node: Node) -> Finish:
         nothing = np.zeros(op.out_channels, np.int32)
         flags = np.zeros(op.out_channels, np.bool_)
         rounding = WordRounding(nothing, nothing, nothing, flags, ~flags)
-        return Finish(rounding, clamped, op.rounding is not Rounding.SINGLE, wide=False)
+        return Finish(rounding, clamped, op.rounding is not Rounding.SINGLE, wide=False, in_parts=True)
     found = multipliers(graph, node, op, source.quant, node.type.quant)
     factors = (found[0].astype(np.int64), found[1].astype(np.int64))
     sums = sum_range(graph, node, op, source.dtype, source.quant)
     rounding = word_rounding(op.rounding, factors, node.type.quant.zero_point - less, clamp, sums)
-    by_words = bool(rounding.exact.all())
-    return Finish(rounding, clamped, by_words, _wide(graph, node, op, sums, rounding.constant & by_words))
-
-
-def _wide(graph: Graph, node: Node, op: Conv, sums: tuple[fp.Ints, fp.Ints], constant: Flags) -> bool:
+    by_words, constant = bool(rounding.exact.all()), rounding.constant
+    small = (sums[0] > -_MOST_SUM) & (sums[1] < _MOST_SUM)
+    if core is CoreKernels.ARMV6M and op.rounding is Rounding.DOUBLE:
+        by_words = by_words and bool((small | constant).all())
+    dropped = constant & by_words
     weight, zero = stored_weights(graph, node, op)
-    fits = (sums[0] > -_MOST_SUM) & (sums[1] < _MOST_SUM) | constant
-    return bool(np.abs(weight - zero)[~constant].max(initial=0) > 127 or not fits.all())
+    largest = int(np.abs(weight - zero)[~dropped].max(initial=0))
+    wide = largest > 127 or (core is CoreKernels.DSP and not bool((small | dropped).all()))
+    return Finish(rounding, clamped, by_words, wide, in_parts=largest <= _MOST_IN_PARTS)
 
 
-def planes_of(graph: Graph) -> dict[str, Planes]:
+def planes_of(graph: Graph, core: CoreKernels) -> dict[str, Planes]:
     """The values that are read by depthwise 3x3 convolutions alone and written by dense ones: kept as planes."""
     out: dict[str, Planes] = {}
     for value in graph.nodes:
         readers = graph.consumers[value.name]
         if not has_weights(value.op) or value.name in graph.outputs or not readers:
             continue
-        if choose_core(graph, value, ABREAST, frozenset()).kernel is not Kernel.CORE_DENSE:
+        if choose_core(graph, value, ABREAST, frozenset(), core).kernel is not Kernel.CORE_DENSE:
             continue
-        if all(_reads_planes(graph, reader) for reader in readers):
-            out[value.name] = Planes(value.shape.width, max(_pitch(value, reader) for reader in readers))
+        if all(_reads_planes(graph, reader, core) for reader in readers):
+            out[value.name] = Planes(value.shape.width, max(_pitch(value, reader, core) for reader in readers))
     return out
 
 
-def _reads_planes(graph: Graph, node: Node) -> bool:
+def _reads_planes(graph: Graph, node: Node, core: CoreKernels) -> bool:
     op = node.op
     if not has_weights(op) or not takes_bytes(graph, node, op):
         return False
@@ -148,13 +191,18 @@ def _reads_planes(graph: Graph, node: Node) -> bool:
         return False
     square = window.kernel == (3, 3) and window.dilation == (1, 1) and window.stride in ((1, 1), (2, 2))
     near = window.padding[0] <= 1 and window.padding[2] <= 1
-    return square and near and finish(graph, node).by_words and not finish(graph, node).clamped
+    known = finish(graph, node, core)
+    return square and near and known.by_words and not known.clamped
 
 
-def _pitch(value: Node, reader: Node) -> int:
-    """Bytes of a channel's row: one before it, and all that the reader's pairs of pixels look at."""
+def _pitch(value: Node, reader: Node, core: CoreKernels) -> int:
+    """Bytes of a channel's row: one before it, and all that the reader looks at, pixels in pairs or one by one."""
     op = reader.op
     assert has_weights(op)
-    pairs, lead = -(-reader.shape.width // 2), 1 - op.window.padding[2]
-    looked_at = lead + (2 * pairs + 2 if op.window.stride[1] == 1 else 4 * pairs + 1)
-    return max(1 + value.shape.width, looked_at)
+    stride, lead = op.window.stride[1], 1 - op.window.padding[2]
+    if core is CoreKernels.DSP:
+        pairs = -(-reader.shape.width // 2)
+        looked_at = 2 * pairs + 2 if stride == 1 else 4 * pairs + 1
+    else:
+        looked_at = stride * (reader.shape.width - 1) + 3
+    return max(1 + value.shape.width, lead + looked_at)

@@ -46,7 +46,7 @@ def rows_within(graph: Graph, core: CoreKernels, ram_bytes: int | None, resident
 
 
 KEPT = 2
-"""Instructions for a byte of a whole map, written and read."""
+"""Instructions for a byte of a full tensor, written and read."""
 
 
 class CorePlanner(RowPlanner):
@@ -61,7 +61,7 @@ class CorePlanner(RowPlanner):
 
     def _choice(self, index: int, tile: Tile) -> Choice:
         node = self.nodes[index]
-        return choose_core(self.graph, node, tile.of(node.shape), frozenset(self.planes))
+        return choose_core(self.graph, node, tile.of(node.shape), frozenset(self.planes), self.core)
 
     def time(self, start: int, stop: int, tile: Tile) -> float:
         """About how many instructions the segment takes."""
@@ -69,7 +69,7 @@ class CorePlanner(RowPlanner):
         return super().time(start, stop, tile) + KEPT * kept
 
     def _node_time(self, index: int, tile: Tile) -> float:
-        return instructions(self.graph, self.nodes[index], self.choice(index, tile), tile)
+        return instructions(self.graph, self.nodes[index], self.choice(index, tile), tile, self.core)
 
     def finish(self, plan: RowPlan) -> RowPlan:
         """Adds the core; its kernels know int8 alone."""
@@ -84,5 +84,5 @@ class CoreRowsPlanner(CorePlanner):
     overlays = False
 
     def __init__(self, graph: Graph, core: CoreKernels, resident: bool) -> None:
-        self.planes = planes_of(graph)
+        self.planes = planes_of(graph, core)
         super().__init__(graph, core, resident)

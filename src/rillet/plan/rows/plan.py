@@ -53,6 +53,8 @@ class Kernel(Enum):
     """A depthwise convolution by those kernels, four channels of a pixel at a time."""
     CORE_PLANES = "core_planes"
     """A depthwise 3x3 convolution by those kernels over rows that lie channel by channel, two pixels at a time."""
+    CORE_SUM = "core_sum"
+    """Sums and differences of two tensors of one shape by those kernels, where they have vectors."""
 
 
 class Packing(Enum):
@@ -91,6 +93,10 @@ class CoreKernels(Enum):
 
     DSP = "dsp"
     """Armv7E-M and Armv8-M with the DSP extension: Cortex-M4, M7, M33."""
+    ARMV6M = "armv6m"
+    """Armv6-M: Cortex-M0, M0+."""
+    HELIUM = "helium"
+    """Armv8.1-M with vectors: Cortex-M55, M85."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,13 +5,13 @@
 #include <string.h>
 #include "dense.h"
 
-/* Two output channels at a time, of one pixel or of three. Words of weights hold 256 * odd + even in each half; wide
-   ones are pairs of 16 bits, those of odd and then of even places. */
+/* Some output channels at a time, of one pixel or of three: two with the DSP extension, else one. Weights and the
+   constants of channels lie as the assembler file says. */
 typedef struct {
   const void *values;      /* gathered, see rillet_core_gather */
-  const int32_t *weights;  /* a word of the one channel, a word of the other, along the depth */
-  const int32_t *channels; /* for each pair: both biases, then mantissa, nudge and right shift of each */
-  int32_t pairs;           /* of output channels, at least 1 */
+  const int32_t *weights;
+  const int32_t *channels;
+  int32_t count;           /* of output channels, or of pairs of them; at least 1 */
   int32_t bytes;           /* of gathered values */
   void *out;               /* of the first pixel and channel */
   int32_t pixel_step, channel_step; /* bytes from one to the next */
@@ -23,6 +23,7 @@ typedef struct {
   void name##_3(const rillet_core_dense *k); \
   void name##_clamped_1(const rillet_core_dense *k); \
   void name##_clamped_3(const rillet_core_dense *k)
+/* Those of Armv6-M look at the clamp whatever their name. */
 RILLET_CORE_DENSE(rillet_core_double);
 RILLET_CORE_DENSE(rillet_core_shift);
 RILLET_CORE_DENSE(rillet_core_wide_double);
@@ -33,18 +34,61 @@ void rillet_core_sums_3(const rillet_core_dense *k);
 void rillet_core_wide_sums_1(const rillet_core_dense *k);
 void rillet_core_wide_sums_3(const rillet_core_dense *k);
 
-/* Gathers words of four values, at least one: the odd ones, then 256 * even - odd + 127 (wide: the even ones), as pairs
-   of 16 bits; of one pixel, or of three that lie `step` bytes from each other, side by side. */
+/* The same with vectors, four output channels at a time: values lie as bytes, and weights too. */
+typedef struct {
+  const void *values;
+  const int8_t *weights;
+  const int32_t *channels;
+  int32_t count;           /* of output channels */
+  int32_t depth;           /* bytes of a pixel's values */
+  void *out;
+  int32_t pixel_step, channel_step;
+  int32_t low, high;
+  int32_t value_step;      /* bytes from the values of a pixel to those of the next */
+} rillet_core_vectors;
+
+#define RILLET_CORE_VECTORS(name) \
+  void name##_1(const rillet_core_vectors *k); \
+  void name##_3(const rillet_core_vectors *k)
+RILLET_CORE_VECTORS(rillet_core_vector_double);
+RILLET_CORE_VECTORS(rillet_core_vector_shift);
+RILLET_CORE_VECTORS(rillet_core_vector_sums); /* the pixels of a channel after those of another, four channels */
+RILLET_CORE_VECTORS(rillet_core_vector_wide_double);
+RILLET_CORE_VECTORS(rillet_core_vector_wide_shift);
+RILLET_CORE_VECTORS(rillet_core_vector_wide_sums);
+
+/* Sums and differences of `count` values, with vectors. Shifts are to the left, and never more than 0. */
+typedef struct {
+  const void *left, *right;
+  void *out;
+  int32_t count;
+  int32_t left_zero, left_mantissa, left_shift;
+  int32_t right_zero, right_mantissa, right_shift;
+  int32_t mantissa, shift, zero, low, high;
+} rillet_core_sum;
+void rillet_core_vector_add(const rillet_core_sum *k);
+void rillet_core_vector_subtract(const rillet_core_sum *k);
+/* The same where both sides and the result share scale and zero point, which is given as what must be added. */
+typedef struct {
+  const void *left, *right;
+  void *out;
+  int32_t count, zero, low, high;
+} rillet_core_same;
+void rillet_core_vector_same_add(const rillet_core_same *k);
+void rillet_core_vector_same_subtract(const rillet_core_same *k);
+
+/* Gathers words of four values, at least one, as two words of pairs of 16 bits that the assembler file describes; of
+   one pixel, or of three that lie `step` bytes from each other, side by side. */
 typedef void rillet_core_gather(const void *in, int32_t step, void *out, int32_t words);
 rillet_core_gather rillet_core_gather_1, rillet_core_gather_3, rillet_core_gather_wide_1, rillet_core_gather_wide_3;
 
 /* Depthwise convolution of one pixel, four channels at a time. */
 typedef struct {
   const void *const *tap;
-  const int32_t *weights; /* of four channels: for each tap channels 0 and 2, 1 and 3, as pairs of 16 bits */
-  const int32_t *channels; /* for each channel: bias, mantissa, nudge, right shift */
+  const void *weights;
+  const int32_t *channels;
   int32_t single, taps;    /* those that come one at a time, before threes of them; all */
-  int32_t count;           /* of channels, a multiple of 4 */
+  int32_t count;           /* of channels, a multiple of 4 but on Armv6-M */
   void *out;
   int32_t low, high;       /* of the stored value; looked at by those that end in _clamped */
 } rillet_core_taps;
@@ -52,13 +96,14 @@ void rillet_core_depthwise_double(const rillet_core_taps *k);
 void rillet_core_depthwise_shift(const rillet_core_taps *k);
 void rillet_core_depthwise_double_clamped(const rillet_core_taps *k);
 void rillet_core_depthwise_shift_clamped(const rillet_core_taps *k);
+void rillet_core_depthwise_wide_double(const rillet_core_taps *k); /* weights in 16 bits, as those of DSP always are */
+void rillet_core_depthwise_wide_shift(const rillet_core_taps *k);
 
 /* Depthwise 3x3 convolution of a row, from rows that are kept channel by channel. */
 typedef struct {
   const uint8_t *row[3];
   int32_t step[3];         /* from one channel's row to the next; 0 for a row of padding */
-  const int32_t *channels; /* for each: weights 0 and 2 of three rows, 1 of the first two, 1 of the third beside the
-                              right shift, as pairs of 16 bits; bias, mantissa, nudge */
+  const int32_t *channels;
   int32_t count;           /* of channels */
   int32_t pairs;           /* of pixels of the result, rounded down */
   int32_t odd;             /* 1 where one more pixel follows */
@@ -68,6 +113,10 @@ void rillet_core_rows_double_1(const rillet_core_rows *k); /* the number at the 
 void rillet_core_rows_double_2(const rillet_core_rows *k);
 void rillet_core_rows_shift_1(const rillet_core_rows *k);
 void rillet_core_rows_shift_2(const rillet_core_rows *k);
+void rillet_core_rows_wide_double_1(const rillet_core_rows *k);
+void rillet_core_rows_wide_double_2(const rillet_core_rows *k);
+void rillet_core_rows_wide_shift_1(const rillet_core_rows *k);
+void rillet_core_rows_wide_shift_2(const rillet_core_rows *k);
 
 /* Gathers the windows of one pixel or of three from (row, column) on: the whole words of each of their rows, then what
    these leave. Rows are read where they lie if they lie in one piece within the map; else tap by tap, from a copy in
@@ -107,6 +156,28 @@ static inline void rillet_core_window(const rillet_window w, const void *buffer,
       for (int32_t c = 0; c < rest; c++) rests[p * left * 4 + i * rest + c] = in[p * step + words * 4 + c];
   }
   if (rest) gather(rests, left * 4, values, left);
+}
+
+/* The same as bytes, for vectors: all rows of a window one after another. */
+static inline void rillet_core_window_bytes(const rillet_window w, const void *buffer, const void *outside, int32_t row,
+                                            int32_t column, int32_t abreast, uint8_t *out)
+{
+  const int32_t size = w.pixel_bytes, run = w.kernel_width * size;
+  for (int32_t p = column; p < column + abreast; p++) {
+    const int32_t x = p * w.stride_width - w.left;
+    const int32_t in_line = w.dilation_width == 1 && x >= 0 && x + w.kernel_width <= w.width;
+    for (int32_t i = 0; i < w.kernel_height; i++) {
+      const int32_t y = row * w.stride_height - w.top + i * w.dilation_height;
+      const int32_t slot = (int32_t)((uint32_t)(y * w.width + x) % (uint32_t)w.slots);
+      if (in_line && y >= 0 && y < w.height && slot + w.kernel_width <= w.slots) {
+        memcpy(out, (const uint8_t *)buffer + slot * size, (uint32_t)run);
+        out += run;
+        continue;
+      }
+      for (int32_t j = 0; j < w.kernel_width; j++, out += size)
+        memcpy(out, rillet_window_tap(w, buffer, outside, row, p, i, j), (uint32_t)size);
+    }
+  }
 }
 
 /* Sums as stored values, where the core's instructions would not be exact. */

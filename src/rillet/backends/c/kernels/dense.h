@@ -87,13 +87,13 @@ static inline void rillet_dense_f32_1(const float *restrict a, float *out, int32
                                       int32_t outputs, const rillet_channels_f32 k)
 {
   const float *restrict w = k.weights + first * depth;
+  const int32_t whole = depth / 8 * 8;
   for (int32_t o = first; o < first + outputs; o++, w += depth) {
     float part[8] = {0};
-    int32_t i = 0;
-    for (; i + 8 <= depth; i += 8)
+    for (int32_t i = 0; i < whole; i += 8)
       for (int32_t j = 0; j < 8; j++) part[j] += a[i + j] * w[i + j];
     float sum = k.bias[o];
-    for (; i < depth; i++) sum += a[i] * w[i];
+    for (int32_t i = whole; i < depth; i++) sum += a[i] * w[i];
     for (int32_t j = 0; j < 8; j++) sum += part[j];
     out[o] = rillet_limit(sum, k.low, k.high);
   }
