@@ -10,14 +10,19 @@ import numpy as np
 import pytest
 
 from conftest import shared_file
-from graphs import random_image
+from graphs import Builder, random_image
 from rillet.api.plans import options, row_planned
 from rillet.api.programs import verify_on_board
 from rillet.backends import reference
 from rillet.backends.c.emit import emit
 from rillet.errors import BuildError, GraphError, TargetError, Unsupported
 from rillet.exporters.rlt import to_bytes
+from rillet.ir.graph import Graph
+from rillet.ir.ops import Input
+from rillet.ir.types import Shape
 from rillet.models.opening import open_model
+from rillet.plan.board.planner import plan_core
+from rillet.plan.rows.plan import CoreKernels
 from rillet.plan.rows.planner import plan_rows
 from rillet.runtime import emulator
 from rillet.runtime.emulator import firmware, on_qemu
@@ -242,6 +247,21 @@ def test_cores_are_found_by_what_people_call_them() -> None:
     assert find("Xtensa LX7") is None
     assert [core.name for core in CORES.values() if core.mve] == ["cortex-m55", "cortex-m85"]
     assert {core.aligned for core in CORES.values() if core.architecture is Architecture.V6M} == {True}
+
+
+def chain(layers: int) -> Graph:
+    b = Builder(np.random.default_rng(1))
+    at = b.add(Input(), shape=Shape(8, 8, 4))
+    for _ in range(layers):
+        at = b.add(b.conv(4, (3, 3)), at)
+    return b.graph(at)
+
+
+@needs_gcc
+def test_the_stack_does_not_grow_with_the_network() -> None:
+    plans = [plan_core(chain(layers), CoreKernels.DSP) for layers in (4, 40)]
+    few, many = (emulator.run(plan, "cortex-m4", list(random_inputs(plan.graph, 1))).stack_bytes for plan in plans)
+    assert few == many
 
 
 # -- the proof ---------------------------------------------------------------------------------------------------------

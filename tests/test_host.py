@@ -11,7 +11,6 @@ import rillet.plan.host.planner as planner
 from conftest import NETWORKS, example_counts, shared_file
 from graphs import Builder, graphs, mean, product, random_image
 from rillet.backends import reference
-from rillet.backends.c.emit import emit
 from rillet.errors import TargetError
 from rillet.importers.tflite import load
 from rillet.ir.graph import Graph
@@ -20,7 +19,6 @@ from rillet.ir.types import DType, Quant, Shape
 from rillet.models.opening import open_model
 from rillet.plan.host.planner import plan_host
 from rillet.plan.rows.plan import Kernel, RowPlan
-from rillet.plan.rows.planner import plan_rows
 from rillet.runtime.run import Program
 from rillet.runtime.verify import first_difference
 from rillet.targets.host import KERNELS, Host, this_host
@@ -229,16 +227,3 @@ def test_a_host_names_its_kernels() -> None:
     assert this_host().kernels in KERNELS
     with pytest.raises(TargetError, match="kernels must be one of portable, avx2, avx512, neon, got 'sse'"):
         Host("old", "sse")
-
-
-def test_heavy_tiles_are_functions_by_themselves() -> None:
-    """Row plans leave it to the compiler."""
-    b = Builder(np.random.default_rng(6))
-    at = b.add(b.conv(64), b.add(Input(), shape=Shape(16, 16, 64)))
-    graph = b.graph(b.add(Activate(Activation.NONE), at, same=True))
-    lines = emit(plan_host(graph, HOSTS[-1]))["net.c"].splitlines()
-    heads = {line for line in lines if line.startswith("static") and f"run_{at}(" in line}
-    tiled_here = HOSTS[-1].kernels != "portable"
-    assert heads
-    assert all(("noinline" in head) == tiled_here for head in heads)
-    assert "noinline" not in emit(plan_rows(graph))["net.c"]

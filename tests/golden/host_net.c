@@ -1,6 +1,6 @@
 /* random, planned as rows: 4 segments.
 
-   Each stage computes whole rows as soon as the pixels under their windows have arrived, then runs its readers.
+   Each stage computes whole rows as soon as the pixels under their windows have arrived, then its readers are tried.
    Segments run one after another; full tensors pass between them. */
 /* Written by Rillet VERSION, planned as rows for avx2. SHA-256 of graph and weights:
    4e7f0fc81ca92d59c82a35925edc978e38f513df60df29ac0fff213bc6cb556f. */
@@ -76,8 +76,10 @@ static inline uint8_t *at_n4(const net_context *self, int32_t i)
 /* -- segment 1: 1 stages, 448 bytes -- */
 
 /* n1: 3x3 convolution, stride 1x1, n0 6x8x3 -> 6x8x4 */
-static void run_n1(net_context *const self)
+static int32_t fire_n1(net_context *const self)
 {
+  const uint32_t done = (uint32_t)self->made.of_n1;
+  if (done >= 48) return 0;
   static const rillet_channels_byte_tiles channels = {
     .bias = net_n1_bias, .scale = net_n1_scale, .nudge = net_n1_nudge, .by_integers = 0, .mantissa = 0, .left = 0,
     .right = 0, .is_signed = 1, .careful = 0, .as_bits = 0, .single = 0, .centre = 0, .zero = 47, .low = 0,
@@ -90,30 +92,31 @@ static void run_n1(net_context *const self)
   };
   rillet_byte *const in = (rillet_byte *)(void *)(self->arena + 320);
   const rillet_runs runs = {.parts = 1, .rows = 3, .row_step = 30, .in_row = 1, .step = 3, .values = 9};
-  while (self->made.of_n1 < 48) {
-    const int32_t row = self->made.of_n1 / 8;
-    const int32_t n = 8;
-    if (self->made.of_n0 <= rillet_window_needs(window, row + (n - 1) / 8, (n - 1) % 8)) return;
-    rillet_band(window, at_n0(self, 0), 35, 1, row, n / 8, 1, (uint8_t *)in);
-    rillet_byte *const out = at_n1(self, self->made.of_n1);
-    {
-      for (int32_t y = 0; y < n / 8; y++) {
-        int32_t p = 0;
-        for (; p + 8 <= 8; p += 8)
-          rillet_byte_windows_8x1(in + y * 30 + p * 3, 3, net_n1_weights + 0 * 36, runs, 0,
-            out + (y * 8 + p) * 4 + 0, 4, 4, &channels);
-      }
+  const int32_t row = (int32_t)(done / 8);
+  const int32_t n = 8;
+  if (self->made.of_n0 <= rillet_window_needs(window, row + (n - 1) / 8, (n - 1) % 8)) return 0;
+  rillet_band(window, at_n0(self, 0), 35, 1, row, n / 8, 1, (uint8_t *)in);
+  rillet_byte *const out = at_n1(self, self->made.of_n1);
+  {
+    for (int32_t y = 0; y < n / 8; y++) {
+      int32_t p = 0;
+      for (; p + 8 <= 8; p += 8)
+        rillet_byte_windows_8x1(in + y * 30 + p * 3, 3, net_n1_weights + 0 * 36, runs, 0,
+          out + (y * 8 + p) * 4 + 0, 4, 4, &channels);
     }
-    SEEN_FLIPPED(1, at_n1, self->made.of_n1, n, 4);
-    self->made.of_n1 += n;
   }
+  SEEN_FLIPPED(1, at_n1, self->made.of_n1, n, 4);
+  self->made.of_n1 += n;
+  return 1;
 }
 
 /* -- segment 2: 1 stages, 384 bytes -- */
 
 /* n2: depthwise 3x3 convolution, stride 1x1, n1 6x8x4 -> 6x8x4 */
-static void run_n2(net_context *const self)
+static int32_t fire_n2(net_context *const self)
 {
+  const uint32_t done = (uint32_t)self->made.of_n2;
+  if (done >= 48) return 0;
   static const rillet_channels_byte_tiles channels = {
     .bias = net_n2_bias, .scale = net_n2_scale, .nudge = net_n2_nudge, .by_integers = 0, .mantissa = 0, .left = 0,
     .right = 0, .is_signed = 1, .careful = 0, .as_bits = 0, .single = 0, .centre = 0, .zero = 188, .low = 0,
@@ -124,57 +127,129 @@ static void run_n2(net_context *const self)
     .dilation_height = 1, .dilation_width = 1, .height = 6, .width = 8, .slots = 48, .pixel_bytes = 4
   };
   const rillet_four outside = rillet_four_all(47);
-  while (self->made.of_n2 < 48) {
-    const int32_t row = self->made.of_n2 / 8;
-    const int32_t n = 48;
-    if (self->made.of_n1 <= rillet_window_needs(window, row + (n - 1) / 8, (n - 1) % 8)) return;
-    for (int32_t y = 0; y < n / 8; y++) {
-      const rillet_byte *rows[4];
-      for (int32_t i = 0; i < 4; i++) {
-        const int32_t at = (row + y) * 1 - 1 + i * 1;
-        rows[i] = at < 0 || at >= 6 || i >= 3
-                    ? net_row_outside_u8_47
-                    : (const rillet_byte *)(const void *)rillet_row(window, at_n1(self, 0), at);
-      }
-      rillet_byte *const out = at_n2(self, self->made.of_n2) + y * 32;
-      {
-        rillet_weights weights[3];
-        for (int32_t i = 0; i < 3; i++)
-          weights[i] = rillet_weights_load(net_n2_weights + 0 * 12 + i * 4 * RILLET_LANES);
-        rillet_byte_depthwise_3x3_s1_d1_4x1_1_6(rows, (0 * 1 - 1) * 4 + 0, 4, weights, 0, out + 0 * 4 + 0, 4, 4, outside, &channels);
-        rillet_byte_depthwise_3x3_s1_d1_4x1_0_5(rows, (4 * 1 - 1) * 4 + 0, 4, weights, 0, out + 4 * 4 + 0, 4, 4, outside, &channels);
-      }
+  const int32_t row = (int32_t)(done / 8);
+  const int32_t n = 48;
+  if (self->made.of_n1 <= rillet_window_needs(window, row + (n - 1) / 8, (n - 1) % 8)) return 0;
+  for (int32_t y = 0; y < n / 8; y++) {
+    const rillet_byte *rows[4];
+    for (int32_t i = 0; i < 4; i++) {
+      const int32_t at = (row + y) * 1 - 1 + i * 1;
+      rows[i] = at < 0 || at >= 6 || i >= 3
+                  ? net_row_outside_u8_47
+                  : (const rillet_byte *)(const void *)rillet_row(window, at_n1(self, 0), at);
     }
-    SEEN_FLIPPED(2, at_n2, self->made.of_n2, n, 4);
-    self->made.of_n2 += n;
+    rillet_byte *const out = at_n2(self, self->made.of_n2) + y * 32;
+    {
+      rillet_weights weights[3];
+      for (int32_t i = 0; i < 3; i++)
+        weights[i] = rillet_weights_load(net_n2_weights + 0 * 12 + i * 4 * RILLET_LANES);
+      rillet_byte_depthwise_3x3_s1_d1_4x1_1_6(rows, (0 * 1 - 1) * 4 + 0, 4, weights, 0, out + 0 * 4 + 0, 4, 4, outside, &channels);
+      rillet_byte_depthwise_3x3_s1_d1_4x1_0_5(rows, (4 * 1 - 1) * 4 + 0, 4, weights, 0, out + 4 * 4 + 0, 4, 4, outside, &channels);
+    }
   }
+  SEEN_FLIPPED(2, at_n2, self->made.of_n2, n, 4);
+  self->made.of_n2 += n;
+  return 1;
 }
+
+/* -- segment 3: 1 stages, 576 bytes -- */
+
+/* n3: add, n1 6x8x4, n2 6x8x4 -> 6x8x4 */
+static int32_t fire_n3(net_context *const self)
+{
+  const uint32_t done = (uint32_t)self->made.of_n3;
+  if (done >= 48) return 0;
+  const rillet_pairwise constants = {
+    .slope = 0x0.0p+0f, .level = 0x1.6640540000000p+2f, .along = 0x1.0a41000000000p+2f,
+    .offset = -0x1.054d8a0000000p+10f, .mantissa = 0, .left = 0, .right = 0, .zero = 193, .low = 0, .high = 255
+  };
+  const int32_t n = 48;
+  if (self->made.of_n1 < self->made.of_n3 + n || self->made.of_n2 < self->made.of_n3 + n) return 0;
+  rillet_pairs(at_n1(self, self->made.of_n3 + 0), at_n2(self, self->made.of_n3 + 0), at_n3(self, self->made.of_n3 + 0),
+    n * 4, constants);
+  SEEN_FLIPPED(3, at_n3, self->made.of_n3, n, 4);
+  self->made.of_n3 += n;
+  return 1;
+}
+
+/* -- segment 4: 2 stages, 384 bytes -- */
+
+/* n4: pool, n3 6x8x4 -> 1x1x4 */
+static int32_t fire_n4(net_context *const self)
+{
+  const uint32_t done = (uint32_t)self->made.of_n4;
+  if (done >= 1) return 0;
+  int32_t *const sums = (int32_t *)(void *)(self->arena + 128);
+  const int32_t n = 1;
+  rillet_sum_rows_u8(at_n3(self, self->taken.of_n4), self->made.of_n3 - self->taken.of_n4, 4, sums, 4, self->taken.of_n4 == 0);
+  self->taken.of_n4 = self->made.of_n3;
+  if (self->taken.of_n4 < 48) return 0;
+  rillet_finish_average(sums, at_n4(self, 0), 4, 48, 128, 0, 255);
+  SEEN_FLIPPED(4, at_n4, self->made.of_n4, n, 4);
+  self->made.of_n4 += n;
+  return 1;
+}
+
+/* n5: 1x1 convolution, stride 1x1, n4 1x1x4 -> 1x1x5 */
+static int32_t fire_n5(net_context *const self)
+{
+  const uint32_t done = (uint32_t)self->made.of_n5;
+  if (done >= 1) return 0;
+  static const rillet_channels_byte_tiles channels = {
+    .bias = net_n5_bias, .scale = net_n5_scale, .nudge = net_n5_nudge, .by_integers = 0, .mantissa = 0, .left = 0,
+    .right = 0, .is_signed = 1, .careful = 0, .as_bits = 0, .single = 0, .centre = 0, .zero = 126, .low = 0,
+    .high = 255
+  };
+  const int32_t n = 1;
+  if (self->made.of_n4 < self->made.of_n5 + n) return 0;
+  const rillet_byte *const in = at_n4(self, self->made.of_n5);
+  rillet_byte *const out = at_n5(self, self->made.of_n5);
+  {
+    int32_t p = 0;
+    for (; p + 1 <= n; p += 1)
+      rillet_byte_1x1(in + p * 4, 4, net_n5_weights + 0 * 4, 4, 0,
+        out + p * 5 + 0, 5, 5, &channels);
+  }
+  SEEN_FLIPPED(5, at_n5, self->made.of_n5, n, 5);
+  self->made.of_n5 += n;
+  return 1;
+}
+
+/* The schedule, depth first, without calls that nest: each step tries a stage, and leads to another, one
+   after a tile and one when the stage cannot make any (5 at the end). A joint, which several values
+   lead to, remembers the latter after a tile; 6 goes back there. */
+typedef struct {
+  int32_t (*fire)(net_context *self); /* makes a tile, or returns 0 */
+  uint8_t fired, idle, joint;
+} net_step;
+static const net_step steps[] = {
+  {fire_n1, 0, 5, 0},
+  {fire_n2, 1, 5, 0},
+  {fire_n3, 2, 5, 0},
+  {fire_n4, 4, 5, 0},
+  {fire_n5, 4, 3, 0},
+};
+
+static void try_stages(net_context *const self, uint32_t at)
+{
+  do {
+    const net_step *const step = steps + at;
+    const int32_t fired = step->fire(self);
+    if (fired) {
+      at = step->fired;
+    } else {
+      at = step->idle;
+    }
+  } while (at != 5);
+}
+
 
 static void segment_2(net_context *const self)
 {
   self->made.of_n1 = 0;
   while (self->made.of_n1 < 48) {
     self->made.of_n1 += 48;
-    run_n2(self);
-  }
-}
-
-/* -- segment 3: 1 stages, 576 bytes -- */
-
-/* n3: add, n1 6x8x4, n2 6x8x4 -> 6x8x4 */
-static void run_n3(net_context *const self)
-{
-  const rillet_pairwise constants = {
-    .slope = 0x0.0p+0f, .level = 0x1.6640540000000p+2f, .along = 0x1.0a41000000000p+2f,
-    .offset = -0x1.054d8a0000000p+10f, .mantissa = 0, .left = 0, .right = 0, .zero = 193, .low = 0, .high = 255
-  };
-  while (self->made.of_n3 < 48) {
-    const int32_t n = 48;
-    if (self->made.of_n1 < self->made.of_n3 + n || self->made.of_n2 < self->made.of_n3 + n) return;
-    rillet_pairs(at_n1(self, self->made.of_n3 + 0), at_n2(self, self->made.of_n3 + 0), at_n3(self, self->made.of_n3 + 0),
-      n * 4, constants);
-    SEEN_FLIPPED(3, at_n3, self->made.of_n3, n, 4);
-    self->made.of_n3 += n;
+    try_stages(self, 1);
   }
 }
 
@@ -183,49 +258,7 @@ static void segment_3(net_context *const self)
   self->made.of_n1 = 0;
   while (self->made.of_n1 < 48) {
     self->made.of_n1 += 48;
-    run_n3(self);
-  }
-}
-
-/* -- segment 4: 2 stages, 384 bytes -- */
-
-/* n5: 1x1 convolution, stride 1x1, n4 1x1x4 -> 1x1x5 */
-static void run_n5(net_context *const self)
-{
-  static const rillet_channels_byte_tiles channels = {
-    .bias = net_n5_bias, .scale = net_n5_scale, .nudge = net_n5_nudge, .by_integers = 0, .mantissa = 0, .left = 0,
-    .right = 0, .is_signed = 1, .careful = 0, .as_bits = 0, .single = 0, .centre = 0, .zero = 126, .low = 0,
-    .high = 255
-  };
-  while (self->made.of_n5 < 1) {
-    const int32_t n = 1;
-    if (self->made.of_n4 < self->made.of_n5 + n) return;
-    const rillet_byte *const in = at_n4(self, self->made.of_n5);
-    rillet_byte *const out = at_n5(self, self->made.of_n5);
-    {
-      int32_t p = 0;
-      for (; p + 1 <= n; p += 1)
-        rillet_byte_1x1(in + p * 4, 4, net_n5_weights + 0 * 4, 4, 0,
-          out + p * 5 + 0, 5, 5, &channels);
-    }
-    SEEN_FLIPPED(5, at_n5, self->made.of_n5, n, 5);
-    self->made.of_n5 += n;
-  }
-}
-
-/* n4: pool, n3 6x8x4 -> 1x1x4 */
-static void run_n4(net_context *const self)
-{
-  int32_t *const sums = (int32_t *)(void *)(self->arena + 128);
-  while (self->made.of_n4 < 1) {
-    const int32_t n = 1;
-    rillet_sum_rows_u8(at_n3(self, self->taken.of_n4), self->made.of_n3 - self->taken.of_n4, 4, sums, 4, self->taken.of_n4 == 0);
-    self->taken.of_n4 = self->made.of_n3;
-    if (self->taken.of_n4 < 48) return;
-    rillet_finish_average(sums, at_n4(self, 0), 4, 48, 128, 0, 255);
-    SEEN_FLIPPED(4, at_n4, self->made.of_n4, n, 4);
-    self->made.of_n4 += n;
-    run_n5(self);
+    try_stages(self, 2);
   }
 }
 
@@ -234,7 +267,7 @@ static void segment_4(net_context *const self)
   self->made.of_n3 = 0;
   while (self->made.of_n3 < 48) {
     self->made.of_n3 += 8;
-    run_n4(self);
+    try_stages(self, 3);
   }
 }
 
@@ -276,7 +309,7 @@ static void take_rows(net_context *const self, int32_t whole)
 {
   do {
     self->made.of_n0 += 8;
-    run_n1(self);
+    try_stages(self, 0);
   } while (whole && self->made.of_n0 < 48);
   if (self->made.of_n0 == 48) finish(self);
 }

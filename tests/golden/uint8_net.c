@@ -1,6 +1,6 @@
 /* random, planned as rows: 2 segments.
 
-   Each stage computes a few pixels as soon as the pixels under their windows have arrived, then runs its readers.
+   Each stage computes a few pixels as soon as the pixels under their windows have arrived, then its readers are tried.
    Segments run one after another; full tensors pass between them. */
 /* Written by Rillet VERSION, planned as rows. SHA-256 of graph and weights:
    b49071352210545077f167108d34237f89ea61138d4d20094c91959e312efc18. */
@@ -75,68 +75,11 @@ static inline uint8_t *at_n5(const net_context *self, int32_t i)
 
 /* -- segment 1: 4 stages, 220 bytes -- */
 
-/* n4: pool, n3 6x8x4 -> 1x1x4 */
-static void run_n4(net_context *const self)
-{
-  int32_t *const sums = (int32_t *)(void *)(self->arena + 76);
-  while (self->made.of_n4 < 1) {
-    const int32_t n = 1;
-    for (; self->taken.of_n4 < self->made.of_n3; self->taken.of_n4++)
-      rillet_accumulate_u8(at_n3(self, self->taken.of_n4), sums, 4, self->taken.of_n4 == 0);
-    if (self->taken.of_n4 < 48) return;
-    rillet_finish_average(sums, at_n4(self, 0), 4, 48, 0, 0, 255);
-    SEEN(4, at_n4, self->made.of_n4, n, 4);
-    self->made.of_n4 += n;
-  }
-}
-
-/* n3: add, n1 6x8x4, n2 6x8x4 -> 6x8x4 */
-static void run_n3(net_context *const self)
-{
-  const rillet_add constants = {
-    .left_zero = 47, .left_mantissa = 1898227743, .left_shift = -1, .right_zero = 113, .right_mantissa = 1073741824,
-    .right_shift = 0, .mantissa = 1401154258, .shift = -18, .zero = 10, .low = 0, .high = 255
-  };
-  while (self->made.of_n3 < 48) {
-    const int32_t n = 1;
-    if (self->made.of_n1 < self->made.of_n3 + n || self->made.of_n2 < self->made.of_n3 + n) return;
-    for (int32_t p = 0; p < n; p++)
-      rillet_add_u8(at_n1(self, self->made.of_n3 + p), at_n2(self, self->made.of_n3 + p), at_n3(self, self->made.of_n3 + p), 4, constants);
-    SEEN(3, at_n3, self->made.of_n3, n, 4);
-    self->made.of_n3 += n;
-    run_n4(self);
-  }
-}
-
-/* n2: depthwise 3x3 convolution, stride 1x1, n1 6x8x4 -> 6x8x4 */
-static void run_n2(net_context *const self)
-{
-  const rillet_channels channels = {
-    .weights = net_n2_weights, .bias = net_n2_bias, .mantissa = net_n2_mantissa, .shift = net_n2_shift,
-    .weight_zero = 19, .zero = 113, .low = 0, .high = 255
-  };
-  const rillet_window window = {
-    .kernel_height = 3, .kernel_width = 3, .stride_height = 1, .stride_width = 1, .top = 1, .left = 1,
-    .dilation_height = 1, .dilation_width = 1, .height = 6, .width = 8, .slots = 19, .pixel_bytes = 4
-  };
-  while (self->made.of_n2 < 48) {
-    const int32_t row = self->made.of_n2 / 8, column = self->made.of_n2 % 8;
-    const int32_t n = 1;
-    if (self->made.of_n1 <= rillet_window_needs(window, row, column + n - 1)) return;
-    for (int32_t p = 0; p < n; p++) {
-      const void *tap[9];
-      rillet_window_taps(window, at_n1(self, 0), outside_u8_47, row, column + p, tap);
-      rillet_depthwise_u8(tap, 9, at_n2(self, self->made.of_n2 + p), 4, channels, 0);
-    }
-    SEEN(2, at_n2, self->made.of_n2, n, 4);
-    self->made.of_n2 += n;
-    run_n3(self);
-  }
-}
-
 /* n1: 3x3 convolution, stride 1x1, n0 6x8x3 -> 6x8x4 */
-static void run_n1(net_context *const self)
+static int32_t fire_n1(net_context *const self)
 {
+  const uint32_t done = (uint32_t)self->made.of_n1;
+  if (done >= 48) return 0;
   const rillet_channels channels = {
     .weights = net_n1_weights, .bias = net_n1_bias, .mantissa = net_n1_mantissa, .shift = net_n1_shift,
     .weight_zero = -15, .zero = 47, .low = 0, .high = 255
@@ -146,58 +89,149 @@ static void run_n1(net_context *const self)
     .kernel_height = 3, .kernel_width = 3, .stride_height = 1, .stride_width = 1, .top = 1, .left = 1,
     .dilation_height = 1, .dilation_width = 1, .height = 6, .width = 8, .slots = 19, .pixel_bytes = 3
   };
-  while (self->made.of_n1 < 48) {
-    const int32_t row = self->made.of_n1 / 8, column = self->made.of_n1 % 8;
-    const int32_t n = 1;
-    if (self->made.of_n0 <= rillet_window_needs(window, row, column + n - 1)) return;
-    {
-      int32_t p = 0;
-      for (; p < n; p++) {
-        const void *tap[9];
-        rillet_window_taps(window, at_n0(self, 0), outside_u8_35, row, column + p, tap);
-        rillet_gather_u8(tap, 9, 0, 3, gathered);
-        rillet_dense_1(gathered, at_n1(self, self->made.of_n1 + p), 27, 0, 4, channels, 0);
-      }
+  const int32_t row = (int32_t)(done / 8), column = (int32_t)(done % 8);
+  const int32_t n = 1;
+  if (self->made.of_n0 <= rillet_window_needs(window, row, column + n - 1)) return 0;
+  {
+    int32_t p = 0;
+    for (; p < n; p++) {
+      const void *tap[9];
+      rillet_window_taps(window, at_n0(self, 0), outside_u8_35, row, column + p, tap);
+      rillet_gather_u8(tap, 9, 0, 3, gathered);
+      rillet_dense_1(gathered, at_n1(self, self->made.of_n1 + p), 27, 0, 4, channels, 0);
     }
-    SEEN(1, at_n1, self->made.of_n1, n, 4);
-    self->made.of_n1 += n;
-    run_n2(self);
-    run_n3(self);
   }
+  SEEN(1, at_n1, self->made.of_n1, n, 4);
+  self->made.of_n1 += n;
+  return 1;
+}
+
+/* n2: depthwise 3x3 convolution, stride 1x1, n1 6x8x4 -> 6x8x4 */
+static int32_t fire_n2(net_context *const self)
+{
+  const uint32_t done = (uint32_t)self->made.of_n2;
+  if (done >= 48) return 0;
+  const rillet_channels channels = {
+    .weights = net_n2_weights, .bias = net_n2_bias, .mantissa = net_n2_mantissa, .shift = net_n2_shift,
+    .weight_zero = 19, .zero = 113, .low = 0, .high = 255
+  };
+  const rillet_window window = {
+    .kernel_height = 3, .kernel_width = 3, .stride_height = 1, .stride_width = 1, .top = 1, .left = 1,
+    .dilation_height = 1, .dilation_width = 1, .height = 6, .width = 8, .slots = 19, .pixel_bytes = 4
+  };
+  const int32_t row = (int32_t)(done / 8), column = (int32_t)(done % 8);
+  const int32_t n = 1;
+  if (self->made.of_n1 <= rillet_window_needs(window, row, column + n - 1)) return 0;
+  for (int32_t p = 0; p < n; p++) {
+    const void *tap[9];
+    rillet_window_taps(window, at_n1(self, 0), outside_u8_47, row, column + p, tap);
+    rillet_depthwise_u8(tap, 9, at_n2(self, self->made.of_n2 + p), 4, channels, 0);
+  }
+  SEEN(2, at_n2, self->made.of_n2, n, 4);
+  self->made.of_n2 += n;
+  return 1;
+}
+
+/* n3: add, n1 6x8x4, n2 6x8x4 -> 6x8x4 */
+static int32_t fire_n3(net_context *const self)
+{
+  const uint32_t done = (uint32_t)self->made.of_n3;
+  if (done >= 48) return 0;
+  const rillet_add constants = {
+    .left_zero = 47, .left_mantissa = 1898227743, .left_shift = -1, .right_zero = 113, .right_mantissa = 1073741824,
+    .right_shift = 0, .mantissa = 1401154258, .shift = -18, .zero = 10, .low = 0, .high = 255
+  };
+  const int32_t n = 1;
+  if (self->made.of_n1 < self->made.of_n3 + n || self->made.of_n2 < self->made.of_n3 + n) return 0;
+  for (int32_t p = 0; p < n; p++)
+    rillet_add_u8(at_n1(self, self->made.of_n3 + p), at_n2(self, self->made.of_n3 + p), at_n3(self, self->made.of_n3 + p), 4, constants);
+  SEEN(3, at_n3, self->made.of_n3, n, 4);
+  self->made.of_n3 += n;
+  return 1;
+}
+
+/* n4: pool, n3 6x8x4 -> 1x1x4 */
+static int32_t fire_n4(net_context *const self)
+{
+  const uint32_t done = (uint32_t)self->made.of_n4;
+  if (done >= 1) return 0;
+  int32_t *const sums = (int32_t *)(void *)(self->arena + 76);
+  const int32_t n = 1;
+  for (; self->taken.of_n4 < self->made.of_n3; self->taken.of_n4++)
+    rillet_accumulate_u8(at_n3(self, self->taken.of_n4), sums, 4, self->taken.of_n4 == 0);
+  if (self->taken.of_n4 < 48) return 0;
+  rillet_finish_average(sums, at_n4(self, 0), 4, 48, 0, 0, 255);
+  SEEN(4, at_n4, self->made.of_n4, n, 4);
+  self->made.of_n4 += n;
+  return 1;
 }
 
 /* -- segment 2: 1 stages, 20 bytes -- */
 
 /* n5: 1x1 convolution, stride 1x1, n4 1x1x4 -> 1x1x5 */
-static void run_n5(net_context *const self)
+static int32_t fire_n5(net_context *const self)
 {
+  const uint32_t done = (uint32_t)self->made.of_n5;
+  if (done >= 1) return 0;
   const rillet_channels channels = {
     .weights = net_n5_weights, .bias = net_n5_bias, .mantissa = net_n5_mantissa, .shift = net_n5_shift,
     .weight_zero = -17, .zero = 31, .low = 0, .high = 255
   };
   int16_t *const gathered = (int16_t *)(void *)(self->arena + 0);
-  while (self->made.of_n5 < 1) {
-    const int32_t n = 1;
-    if (self->made.of_n4 < self->made.of_n5 + n) return;
-    {
-      int32_t p = 0;
-      for (; p < n; p++) {
-        const void *tap[1] = {at_n4(self, self->made.of_n5 + p)};
-        rillet_gather_u8(tap, 1, 0, 4, gathered);
-        rillet_dense_1(gathered, at_n5(self, self->made.of_n5 + p), 4, 0, 5, channels, 0);
-      }
+  const int32_t n = 1;
+  if (self->made.of_n4 < self->made.of_n5 + n) return 0;
+  {
+    int32_t p = 0;
+    for (; p < n; p++) {
+      const void *tap[1] = {at_n4(self, self->made.of_n5 + p)};
+      rillet_gather_u8(tap, 1, 0, 4, gathered);
+      rillet_dense_1(gathered, at_n5(self, self->made.of_n5 + p), 4, 0, 5, channels, 0);
     }
-    SEEN(5, at_n5, self->made.of_n5, n, 5);
-    self->made.of_n5 += n;
   }
+  SEEN(5, at_n5, self->made.of_n5, n, 5);
+  self->made.of_n5 += n;
+  return 1;
 }
+
+/* The schedule, depth first, without calls that nest: each step tries a stage, and leads to another, one
+   after a tile and one when the stage cannot make any (7 at the end). A joint, which several values
+   lead to, remembers the latter after a tile; 8 goes back there. */
+typedef struct {
+  int32_t (*fire)(net_context *self); /* makes a tile, or returns 0 */
+  uint8_t fired, idle, joint;
+} net_step;
+static const net_step steps[] = {
+  {fire_n1, 1, 7, 0},
+  {fire_n2, 3, 2, 0},
+  {fire_n3, 4, 0, 1},
+  {fire_n3, 4, 1, 1},
+  {fire_n4, 4, 5, 0},
+  {fire_n3, 4, 8, 1},
+  {fire_n5, 6, 7, 0},
+};
+
+static void try_stages(net_context *const self, uint32_t at)
+{
+  do {
+    const net_step *const step = steps + at;
+    const int32_t fired = step->fire(self);
+    if (fired) {
+      if (step->joint && step->idle != 8) self->came[step->joint - 1] = step->idle;
+      at = step->fired;
+    } else {
+      at = step->idle;
+      if (at == 8) at = self->came[step->joint - 1];
+    }
+  } while (at != 7);
+}
+
 
 static void segment_2(net_context *const self)
 {
   self->made.of_n4 = 0;
   while (self->made.of_n4 < 1) {
     self->made.of_n4 += 1;
-    run_n5(self);
+    try_stages(self, 6);
   }
 }
 
@@ -241,7 +275,7 @@ void net_push_row(net_context *net, const net_input_t *row)
       memcpy(at_n0(self, before + p), row + (x + p) * 3,
              3 * sizeof *row);
     self->made.of_n0 += 1;
-    run_n1(self);
+    try_stages(self, 0);
     x += self->made.of_n0 - before;
   }
   if (self->made.of_n0 == 48) finish(self);

@@ -21,9 +21,14 @@ from typing import BinaryIO
 from rillet.errors import BuildError
 from rillet.system.cache import keep, kept, key_of, trim, workshop
 
-_DOUBTFUL = ("-Wno-stringop-overflow", "-Wno-stringop-overread", "-Wno-array-bounds")
+_DOUBTFUL = (
+    "-Wno-stringop-overflow",
+    "-Wno-stringop-overread",
+    "-Wno-array-bounds",
+    "-Wno-aggressive-loop-optimizations",
+)
 FLAGS = ("-O3", "-std=c99", "-Wall", "-Wextra", "-Werror", "-Wno-unknown-warning-option", *_DOUBTFUL)
-"""gcc 12 warns of loads and stores past their arrays on paths that never run; others do not know all these warnings."""
+"""gcc 12 warns of loads, stores and loops past arrays on paths that never run; others do not know all these."""
 SECONDS = "RILLET_COMPILE_SECONDS"
 """The environment variable that says how long a compiler may take for one file."""
 COMPILE_SECONDS = 600.0

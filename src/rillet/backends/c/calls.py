@@ -206,6 +206,9 @@ def _dense(plan: RowPlan, node: Node, stage: Stage) -> Body:
             f"        {calls[1]}",
             "      }",
         ]
+    line = node.shape.pixels if plan.by_rows else node.shape.width
+    if stage.split is Split.NONE and stage.tile_pixels % DENSE_TILE == 0 and line % stage.tile_pixels == 0:
+        one = []  # gcc 12 warns of this loop, which never runs
     return constants, ready, [*loops, f"      int32_t p = {start};", *four, *one, "    }"]
 
 
@@ -296,7 +299,7 @@ def _global_pool(plan: RowPlan, segment: Segment, node: Node, stage: Stage) -> B
         *threads.await_lines(plan, segment, stage),
         *takes,
         *threads.done_lines(plan, segment, stage),
-        f"    if (self->taken.of_{name} < {pixels}) return;",
+        f"    if (self->taken.of_{name} < {pixels}) return 0;",
     ]
     return constants, ready, [f"    {finish}"]
 
@@ -417,7 +420,7 @@ def _copy(plan: RowPlan, node: Node, stage: Stage) -> Body:
                 row, column = place_of(plan, node, p).split(", ")
                 return f"net_{name}_rows[{row}] * {source.shape.width} + net_{name}_columns[{column}]"
 
-            ready = [f"    if (self->made.of_{at} <= {pixel('n - 1')}) return;"]
+            ready = [f"    if (self->made.of_{at} <= {pixel('n - 1')}) return 0;"]
             return [], ready, [*loop, f"      memcpy({out}, at_{at}(self, {pixel('p')}), {node.type.pixel_bytes});"]
         case Concat():
             lines, channel = [*_block(loop), f"      {kind} *const out = {out};"], 0

@@ -1,6 +1,7 @@
 """The context struct of an emitted program, owned by the caller: the arena's address, and pixel counters."""
 
 from rillet.backends.c.image import lends_image, reads_pushed
+from rillet.backends.c.order import number_type, order_of
 from rillet.backends.c.threads import last_fields
 from rillet.plan.rows.plan import Kernel, RowPlan
 
@@ -29,13 +30,19 @@ def _counters(plan: RowPlan) -> list[str]:
     if pools:
         lines += ["  struct { /* pixels that each global pool has accumulated */"]
         lines += [*(f"    int32_t of_{name};" for name in pools), "  } taken;"]
+    order = order_of(plan)
+    if order.joints:
+        lines.append(
+            f"  {number_type(order)} came[{order.joints}]; /* where each joint of the schedule goes back to */"
+        )
     return lines
 
 
 def context_bytes(plan: RowPlan) -> int:
     """Bytes of the context of a program without threads, where addresses have 4 bytes."""
-    addresses = 1 + reads_pushed(plan) + lends_image(plan)
-    return 4 * (addresses + len(plan.graph.nodes) + len(pooled(plan)))
+    addresses, order = 1 + reads_pushed(plan) + lends_image(plan), order_of(plan)
+    joints = order.joints * (1 if number_type(order) == "uint8_t" else 2)
+    return 4 * (addresses + len(plan.graph.nodes) + len(pooled(plan)) + -(-joints // 4))
 
 
 def stages_of(plan: RowPlan) -> int:
@@ -48,7 +55,7 @@ def _measures(profile: bool) -> list[str]:
     lines: list[str] = []
     if profile:
         lines += [
-            "  struct { /* of each stage, its readers not counted; the last are those of what is between */",
+            "  struct { /* of each stage; the last are those of what is between */",
             "    uint64_t ticks[NET_STAGES + 1], calls[NET_STAGES + 1];",
             "    uint64_t since; /* when the time of stage `at` began */",
             "    uint32_t at;",

@@ -20,6 +20,7 @@ from rillet.backends.c.pixels import pixel_table
 from rillet.backends.c.prefix import DEFAULT, checked, hidden, renamed_files
 from rillet.backends.c.reads import needs_outside
 from rillet.backends.c.rows import outside_rows, used_tiles
+from rillet.backends.c.schedule import loop
 from rillet.backends.c.stages import accessor, constant_accessor, stage_text
 from rillet.backends.c.storage import as_stored
 from rillet.backends.c.threads import parameter
@@ -121,7 +122,7 @@ def _schedule(
     parts = [
         f"/* {known.graph}, planned as {shown(plan.kind)}: {len(plan.segments)} segments.\n\n"
         f"   Each stage computes {made} as soon as the pixels under their windows have arrived, "
-        "then runs its readers.\n"
+        "then its readers are tried.\n"
         "   Segments run one after another; full tensors pass between them. */",
         "\n".join([*made_by, '#include "net.h"', '#include "net_weights.h"', *include])
         + f"{_THREAD_INCLUDES if plan.threads > 1 else ''}\n#include <string.h>\n",
@@ -141,7 +142,11 @@ def _schedule(
     if reads_pushed(plan):
         parts.append(_pushed(known))
     for index, segment in enumerate(plan.segments):
-        parts.append(_segment(known, stored, index, segment, profile))
+        count = len(segment.stages)
+        parts.append(f"/* -- segment {index + 1}: {count} stages, {segment.peak_bytes} bytes -- */\n")
+        parts += [stage_text(known, stored, segment, stage) for stage in segment.stages]
+    parts.append(loop(plan, profile))
+    parts += [_segment(stored, index, segment) for index, segment in enumerate(plan.segments)]
     parts.append(entry_points(plan, profile))
     return "\n".join(parts)
 
@@ -202,19 +207,6 @@ def _profile() -> str:
     )
 
 
-def _profiled(plan: RowPlan, stage: Stage) -> str:
-    """A macro of a stage's name, behind its function: it does not expand within itself, so the function is called."""
-    name, call = f"run_{stage.node}", f"run_{stage.node}(self)"
-    index = [s.node for segment in plan.segments for s in segment.stages].index(stage.node)
-    if plan.threads > 1:
-        # Only the caller's thread reads the clock.
-        return (
-            f"#define {name}(self) \\\n  do {{ \\\n    if (self->place.part) {call}; \\\n"
-            f"    else RILLET_PROFILED(self->net->profile, {index}, {call}); \\\n  }} while (0)\n"
-        )
-    return f"#define {name}(self) RILLET_PROFILED(self->profile, {index}, {call})\n"
-
-
 def outside_pixels(plan: RowPlan) -> dict[str, Array]:
     """Constant pixels that stand for padding by name, one for each value that padding has."""
     widest: dict[tuple[int, DType], int] = {}
@@ -240,17 +232,14 @@ def _pushed(known: Named) -> str:
     )
 
 
-def _segment(known: Named, plan: RowPlan, index: int, segment: Segment, profile: bool) -> str:
-    """The stages of a segment, readers first, and the loop over its driver."""
-    peak, driver = segment.peak_bytes, plan.graph.by_name[segment.driver]
-    parts = [f"/* -- segment {index + 1}: {len(segment.stages)} stages, {peak} bytes -- */\n"]
-    for stage in reversed(segment.stages):
-        parts += [stage_text(known, plan, segment, stage), *([_profiled(plan, stage)] if profile else [])]
+def _segment(plan: RowPlan, index: int, segment: Segment) -> str:
+    """The loop over a segment's driver; the caller's rows are one."""
+    driver = plan.graph.by_name[segment.driver]
     if is_input(driver.op) and not plan.resident:
-        return "\n".join(parts)
+        return ""
     name = driver.name
     together = "  rillet_together(&self->place);\n" if plan.threads > 1 else ""
-    parts.append(
+    return (
         f"static void segment_{index + 1}({parameter(plan)})\n{{\n{together}"
         + "".join(f"{line}\n" for line in padding_lines(plan, index))
         + f"  self->made.of_{name} = 0;\n"
@@ -258,4 +247,3 @@ def _segment(known: Named, plan: RowPlan, index: int, segment: Segment, profile:
         + "\n".join(advance(plan, segment, driver, "    "))
         + "\n  }\n}\n"
     )
-    return "\n".join(parts)

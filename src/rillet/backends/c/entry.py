@@ -2,6 +2,7 @@
 
 from rillet.backends.c.context import gathers_rows, pooled
 from rillet.backends.c.image import input_of, lends_image, reads_pushed
+from rillet.backends.c.schedule import try_stages
 from rillet.backends.c.threads import last_fields, parameter
 from rillet.ir.graph import Node
 from rillet.ir.types import DType
@@ -27,7 +28,7 @@ def batch_arguments(plan: RowPlan) -> str:
 
 
 def advance(plan: RowPlan, segment: Segment, driver: Node, indent: str) -> list[str]:
-    """Advances the driver by a tile, and runs the stages that read it."""
+    """Advances the driver by a tile, and lets the stages fire."""
     name, width = driver.name, driver.shape.width
     tile = segment.tile_pixels if segment.tile_rows else min(segment.tile_pixels, width)
     if segment.tile_rows:
@@ -37,9 +38,7 @@ def advance(plan: RowPlan, segment: Segment, driver: Node, indent: str) -> list[
     else:
         lines = [f"const int32_t left = {width} - self->made.of_{name} % {width};"]
         lines.append(f"self->made.of_{name} += left < {tile} ? left : {tile};")
-    readers = [s.node for s in segment.stages if driver.name in plan.graph.by_name[s.node].inputs]
-    lines += [f"run_{reader}(self);" for reader in readers]
-    return [indent + line for line in lines]
+    return [indent + line for line in [*lines, try_stages(plan, segment)]]
 
 
 def _finish(plan: RowPlan) -> list[str]:

@@ -19,7 +19,7 @@ MOST_SHOWN = 200
 def identifiers(names: Iterable[str]) -> dict[str, str]:
     """For each name a word of ASCII letters, digits and single underscores, a letter first, unlike all the others.
 
-    A word is only ever the end or the middle of an identifier, behind at_, run_, of_, wrote_, read_ or net_: so it may
+    A word is only ever the end or the middle of an identifier, behind at_, fire_, of_, wrote_, read_ or net_: so it may
     be a keyword, a macro or a type, whatever the compiler and its headers define.
     """
     out: dict[str, str] = {}

@@ -39,7 +39,7 @@ def source_at(graph: Graph, source: str, node: Node, pixel: str) -> str:
 
 
 def await_pixels(graph: Graph, node: Node) -> list[str]:
-    """C code that returns unless every input pixel of the tile is computed, for elementwise ops."""
+    """C code that returns 0 unless every input pixel of the tile is computed, for elementwise ops."""
     missing: list[str] = []
     for source in dict.fromkeys(node.inputs):
         value = graph.by_name[source]
@@ -47,7 +47,7 @@ def await_pixels(graph: Graph, node: Node) -> list[str]:
             continue
         single = value.shape.pixels == 1 and node.shape.pixels > 1
         missing.append(f"self->made.of_{source} < {'1' if single else f'self->made.of_{node.name} + n'}")
-    return [f"    if ({' || '.join(missing)}) return;"]
+    return [f"    if ({' || '.join(missing)}) return 0;"]
 
 
 def place_of(plan: RowPlan, node: Node, pixel: str) -> str:
@@ -58,9 +58,9 @@ def place_of(plan: RowPlan, node: Node, pixel: str) -> str:
 
 
 def await_window(plan: RowPlan, node: Node) -> str:
-    """C code that returns unless the last pixel under the tile's windows is computed."""
+    """C code that returns 0 unless the last pixel under the tile's windows is computed."""
     source = node.inputs[0]
-    return f"    if (self->made.of_{source} <= rillet_window_needs(window, {place_of(plan, node, 'n - 1')})) return;"
+    return f"    if (self->made.of_{source} <= rillet_window_needs(window, {place_of(plan, node, 'n - 1')})) return 0;"
 
 
 def window_record(plan: RowPlan, node: Node) -> str:

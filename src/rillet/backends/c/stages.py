@@ -1,4 +1,4 @@
-"""The C text of one stage: its firing condition, its readers' calls, and the accessors of its values' pixels."""
+"""The C text of one stage: when it may fire, its tile, and the accessors of its values' pixels."""
 
 from rillet.backends.c.calls import body, c_type
 from rillet.backends.c.context import state_type
@@ -7,11 +7,8 @@ from rillet.backends.c.reads import windowed
 from rillet.backends.c.threads import await_lines, done_lines, parameter, share
 from rillet.ir.facts import has_weights
 from rillet.ir.graph import Graph, Node
-from rillet.ir.ops import op_macs, op_name
+from rillet.ir.ops import op_name
 from rillet.plan.rows.plan import Buffer, BufferKind, Kernel, RowPlan, Segment, Split, Stage
-
-APART_MACS = 16_384
-"""MACs per firing above which call overhead is negligible; such kernels are emitted noinline."""
 
 
 def accessor(known: Named, graph: Graph, buffer: Buffer, instead: str = "") -> str:
@@ -50,12 +47,11 @@ def constant_accessor(known: Named, node: Node) -> str:
 
 
 def stage_text(known: Named, plan: RowPlan, segment: Segment, stage: Stage) -> str:
-    """The C function that fires a stage while its inputs are ready, and runs its readers after each tile."""
+    """The C function that makes a stage's next tile, and tells whether its inputs were ready."""
     graph = plan.graph
     node = graph.by_name[stage.node]
     name, shape = node.name, node.shape
     inputs = ", ".join(f"{known.nodes[n]} {graph.by_name[n].shape}" for n in node.inputs)
-    macs = op_macs(node.op, graph.input_shapes(node))
     constants, ready, lines = body(plan, segment, node, stage)
     if plan.threads > 1:
         ready, lines = _shared(plan, segment, stage, ready, lines)
@@ -63,34 +59,27 @@ def stage_text(known: Named, plan: RowPlan, segment: Segment, stage: Stage) -> s
     bytes_ = str(node.type.pixel_bytes)
     if planes is not None:
         seen, bytes_ = "SEEN_PLANES", f"{bytes_}, {planes.pitch}, {128 if node.name in plan.sign_flipped else 0}"
-    readers = [s.node for s in segment.stages if node.name in graph.by_name[s.node].inputs]
-    after = [f"    self->made.of_{name} += n;"] + [f"    run_{r}(self);" for r in readers]
+    tile = [
+        *(_rows(plan, node, stage) if segment.tile_rows else _tile(plan, node, stage)),
+        *ready,
+        *lines,
+        f"    {seen}({plan.graph.nodes.index(node)}, at_{name}, self->made.of_{name}, n, {bytes_});",
+        f"    self->made.of_{name} += n;",
+    ]
     return "\n".join(
         [
             f"/* {known.nodes[name]}: {_what(graph, node)}, {inputs} -> {shape} */",
-            f"static {_apart(node, stage, macs)}void run_{name}({parameter(plan)})",
+            f"static int32_t fire_{name}({parameter(plan)})",
             "{",
+            f"  const uint32_t done = (uint32_t)self->made.of_{name};",
+            f"  if (done >= {shape.pixels}) return 0;",
             *constants,
-            f"  while (self->made.of_{name} < {shape.pixels}) {{",
-            *(_rows(plan, node, stage) if segment.tile_rows else _tile(plan, node, stage)),
-            *ready,
-            *lines,
-            f"    {seen}({plan.graph.nodes.index(node)}, at_{name}, self->made.of_{name}, n, {bytes_});",
-            *after,
-            "  }",
+            *(line.removeprefix("  ") for line in tile),
+            "  return 1;",
             "}",
             "",
         ]
     )
-
-
-def _apart(node: Node, stage: Stage, macs: int) -> str:
-    """What keeps register tiles a function of their own: gcc 12 puts many into one, where equal layers differ in time
-    (docs/host.md). Small ones would feel the call.
-    """
-    tiled = stage.kernel in (Kernel.TILES, Kernel.DEPTHWISE_TILES)
-    heavy = macs * stage.tile_pixels >= APART_MACS * node.shape.pixels
-    return "__attribute__((noinline)) " if tiled and heavy else ""
 
 
 def _shared(
@@ -117,18 +106,16 @@ def _what(graph: Graph, node: Node) -> str:
 
 def _tile(plan: RowPlan, node: Node, stage: Stage) -> list[str]:
     """The tile to make: n pixels from `row`, `column` on."""
-    name, width = node.name, node.shape.width
+    width = node.shape.width
     lines: list[str] = []
     if windowed(plan, node, stage):
-        lines.append(
-            f"    const int32_t row = self->made.of_{name} / {width}, column = self->made.of_{name} % {width};"
-        )
+        lines.append(f"    const int32_t row = (int32_t)(done / {width}), column = (int32_t)(done % {width});")
     if stage.tile_pixels == 1:
         lines.append("    const int32_t n = 1;")
     elif width % stage.tile_pixels == 0:
         lines.append(f"    const int32_t n = {stage.tile_pixels};")
     else:
-        column = "column" if lines else f"self->made.of_{name} % {width}"
+        column = "column" if lines else f"(int32_t)(done % {width})"
         lines.append(f"    const int32_t left = {width} - {column};")
         lines.append(f"    const int32_t n = left < {stage.tile_pixels} ? left : {stage.tile_pixels};")
     return lines
@@ -139,7 +126,7 @@ def _rows(plan: RowPlan, node: Node, stage: Stage) -> list[str]:
     name, shape, tile = node.name, node.shape, stage.tile_pixels
     lines: list[str] = []
     if windowed(plan, node, stage):
-        lines.append(f"    const int32_t row = self->made.of_{name} / {shape.width};")
+        lines.append(f"    const int32_t row = (int32_t)(done / {shape.width});")
     if shape.pixels % tile == 0:
         return [*lines, f"    const int32_t n = {tile};"]
     lines.append(f"    const int32_t left = {shape.pixels} - self->made.of_{name};")

@@ -1,4 +1,4 @@
-/* The time of each stage, that of the stages which it calls not counted. */
+/* The time of each stage. */
 #ifndef RILLET_PROFILE_H
 #define RILLET_PROFILE_H
 #include <stdint.h>
@@ -27,13 +27,10 @@ static inline uint64_t rillet_ticks(void)
     (profile).at = stage;                                                \
   } while (0)
 
-/* `profile` is the field of a context, each program's of a size of its own. */
-#define RILLET_PROFILED(profile, stage, call)                            \
+/* The same, and counts the call; `profile` is the field of a context, each program's of a size of its own. */
+#define RILLET_CALLED(profile, stage)                                    \
   do {                                                                   \
-    const uint32_t caller = (profile).at;                                \
     RILLET_TIME_OF(profile, stage);                                      \
     (profile).calls[stage]++;                                            \
-    call;                                                                \
-    RILLET_TIME_OF(profile, caller);                                     \
   } while (0)
 #endif

@@ -1,8 +1,6 @@
 """README.md of an emitted program: what it takes, how to build and run it, and what it then says."""
 
-import re
-
-from rillet.backends.c.context import context_lines
+from rillet.backends.c.context import context_bytes
 from rillet.backends.c.data import constant_bytes
 from rillet.backends.c.image import input_of
 from rillet.backends.c.pixels import is_picture
@@ -12,9 +10,6 @@ from rillet.backends.c.project.layouts import Program, cross_line, host_line, qe
 from rillet.plan.rows.plan import RowPlan
 from rillet.system.version import VERSION
 from rillet.targets.cores import Core
-
-_FIELD = re.compile(r"^ +(?:int32_t|uint8_t \*|const net_input_t \*)", re.MULTILINE)
-_FIELD_BYTES = 4
 
 
 def readme(program: Program, layout: str, example: Example | None) -> str:
@@ -27,13 +22,6 @@ def readme(program: Program, layout: str, example: Example | None) -> str:
     words["CHECK"] = _check(program, words["SAYS"]) if example else ""
     words["FOR"] = "" if plan.board is None else f" for {plan.board.name}"
     return "\n".join(template(f"readme/{name}.md", words, "net").rstrip() + "\n" for name in names)
-
-
-def context_bytes(plan: RowPlan) -> int:
-    """Bytes of net_context of a program of one thread on a machine of 32 bits."""
-    lines = context_lines(plan, profile=False)
-    private = "\n".join(lines[: lines.index("#ifdef NET_TRACE")])
-    return _FIELD_BYTES * len(_FIELD.findall(private))
 
 
 def _words(program: Program, example: Example | None) -> dict[str, str]:
