@@ -15,10 +15,10 @@ from PIL import Image
 
 import rillet
 from rillet.arithmetic.pictures import from_pixels, pixel_values
+from rillet.backends.c.context import context_bytes
 from rillet.backends.c.emit import emit
 from rillet.backends.c.project.layouts import LAYOUTS
 from rillet.backends.c.project.qemu import MEMORY
-from rillet.backends.c.project.readme import context_bytes
 from rillet.errors import GraphError, Unsupported
 from rillet.ir.graph import Graph, ImageSpec
 from rillet.plan.rows.planner import plan_rows
