@@ -141,7 +141,7 @@ def test_too_many_places_to_be_simulated_are_refused() -> None:
     at = b.add(b.conv(2), b.add(Input(), shape=Shape(900, 900, 1)))
     b.add(b.conv(2, (3, 3), groups=2), at)
     made = plan_pixels(b.graph(), interval=10**7, narrow=("all",))
-    with pytest.raises(TargetError, match=f"must have at most {MOST_PLACES} places to be simulated, got 2430000"):
+    with pytest.raises(TargetError, match=f"must expand at most {MOST_PLACES} pixels to be simulated, got 2430000"):
         simulate(made)
 
 

@@ -153,6 +153,7 @@ MEANINGS: Mapping[str, str] = {
     "--data": "Labelled pictures.",
     "--fps": "Images a second that are asked for.",
     "--limit": "Only the first N pictures.",
+    "--live": "Compute live channels alone, with the same output bytes (int8 and uint8).",
     "--memory": "Memory of the machine, as 4MiB.",
     "--node": "Process technology of energy.",
     "--out": "Where the result goes.",
@@ -178,9 +179,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of 
 WeightsOption = Annotated[
     Path | None, typer.Option("--weights", metavar="FILE", help="Checkpoint with weights for a network of the zoo.")
 ]
-LiveOption = Annotated[
-    bool, typer.Option("--live", help="Compute live channels alone, with the same output bytes (int8 and uint8).")
-]
+LiveOption = Annotated[bool, shared("--live")]
 DATA = "cifar10[:DIR]|cifar100[:DIR]|tiny-imagenet|imagefolder:DIR|vww:DIR|DIR"
 ClassesOption = Annotated[
     str | None,

@@ -37,13 +37,7 @@ SignsOption = Annotated[
     bool,
     typer.Option("--signs", help="Count only ternary and binary weights: how many are +, 0 and -."),
 ]
-LiveCountOption = Annotated[
-    bool,
-    typer.Option(
-        "--live",
-        help="Compute live channels alone, with the same output bytes (int8 and uint8). Says what goes.",
-    ),
-]
+LiveCountOption = Annotated[bool, shared("--live", here="Says what goes.")]
 LayerOption = Annotated[str | None, typer.Option("--layer", metavar="NAME", help="One layer in detail.")]
 DemandOption = Annotated[float | None, shared("--fps", here="30 by default.")]
 BoardMemoryOption = Annotated[

@@ -95,10 +95,8 @@ def draw(
     recomputing saves. With --cost: where the cycles on a systolic array or the energy go, or the layers under a
     machine's roofline.
     """
-    chosen, chip = (
-        _chosen(form, pipeline, front, cost),
-        (target, interval, multipliers, memory, clock, bits, ceil, narrow),
-    )
+    chosen = _chosen(form, pipeline, front, cost)
+    chip = (target, interval, multipliers, memory, clock, bits, ceil, narrow)
     planned = target is not None and not (front or cost or pipeline)
     mode = "--pipeline" if pipeline else "--front" if front else f"--cost {cost}" if cost else "the network alone"
     mode = "--target alone" if planned else mode
@@ -106,10 +104,8 @@ def draw(
     if pipeline and not any(option is not None for option in chip[:4]):
         raise TargetError("--pipeline must come with --target, --multipliers, --interval or --memory")
     graph = open_named(model, weights=weights).graph
-    if pipeline or planned:
-        picture = _planned(graph, chip, pipeline)
-    else:
-        picture = _drawn(graph, chosen, front, cost, target, node)
+    plain = not (pipeline or planned)
+    picture = _drawn(graph, chosen, front, cost, target, node) if plain else _planned(graph, chip, pipeline)
     _print(graph, picture, chosen, out, json_output)
 
 

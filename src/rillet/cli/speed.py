@@ -20,25 +20,27 @@ from rillet.cli.forms import Form, command
 from rillet.cli.options import TargetOption
 from rillet.cli.streams import ObjectiveOption, RamOption
 
+RuntimesOption = Annotated[
+    str | None,
+    shared(
+        "--against",
+        here="Several with commas: onnxruntime, openvino, litert, ncnn, torch; by default all that are installed.",
+        metavar="NAME,NAME",
+    ),
+]
+CountsOption = Annotated[str | None, shared("--threads", here="Several counts with commas, as 1,2.", metavar="N,N")]
+RoundsOption = Annotated[
+    int | None, typer.Option("--rounds", help="Rounds in which the runtimes take turns; default: 20.")
+]
+
 
 @command
 def bench(
     model: ModelArgument,
-    against: Annotated[
-        str | None,
-        shared(
-            "--against",
-            here="Several with commas: onnxruntime, openvino, litert, ncnn, torch; by default all that are installed.",
-            metavar="NAME,NAME",
-        ),
-    ] = None,
-    threads: Annotated[
-        str | None, shared("--threads", here="Several counts with commas, as 1,2.", metavar="N,N")
-    ] = None,
+    against: RuntimesOption = None,
+    threads: CountsOption = None,
     precision: Annotated[str | None, shared("--precision", metavar="f32,int8")] = None,
-    rounds: Annotated[
-        int | None, typer.Option("--rounds", help="Rounds in which the runtimes take turns; default: 20.")
-    ] = None,
+    rounds: RoundsOption = None,
     target: TargetOption = None,
     live: LiveOption = False,
     weights: WeightsOption = None,
@@ -65,10 +67,8 @@ def bench(
             progress=advance,
         )
     if isinstance(found, measuring.BoardBench):
-        emulated = found
-        form.show(
-            lambda: boards.bench_records(emulated), lambda console: tables.write(console, boards.bench_table(emulated))
-        )
+        table = boards.bench_table(emulated := found)
+        form.show(lambda: boards.bench_records(emulated), lambda console: tables.write(console, table))
         return
     timed = found
     for sentence in () if form.text else report.refusals(timed):

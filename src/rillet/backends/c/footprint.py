@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from rillet.backends.c.context import context_bytes
 from rillet.backends.c.data import own_arrays, program_arrays
 from rillet.backends.c.emit import outside_pixels
+from rillet.backends.c.order import order_of, table_bytes
 from rillet.backends.c.storage import as_stored
 from rillet.ir.graph import Array
 from rillet.plan.board.code import code_bytes
@@ -56,7 +57,7 @@ def footprint(plan: RowPlan, board: Board) -> Footprint:
     constants = reads = None
     if plan.graph.params:
         arrays = _arrays(plan)
-        constants = sum(_aligned(array.nbytes) for array in own_arrays(arrays).values())
+        constants = sum(_aligned(array.nbytes) for array in own_arrays(arrays).values()) + table_bytes(order_of(plan))
         reads = _flash_reads(plan, arrays)
     code = code_bytes(plan)
     count = None if plan.core is None else round(plan_instructions(plan))

@@ -89,3 +89,8 @@ def _steps(readers: dict[str, list[str]], driver: str, first: int, joints: int) 
 def number_type(order: Order) -> str:
     """The C type of a step's number, two beside theirs."""
     return "uint8_t" if len(order.steps) + 2 <= 256 else "uint16_t"
+
+
+def table_bytes(order: Order) -> int:
+    """Bytes of the table of steps where addresses have 4 bytes: of each step a function and three numbers."""
+    return len(order.steps) * (8 if number_type(order) == "uint8_t" else 12)
