@@ -415,7 +415,7 @@ def test_energy_and_fit() -> None:
     assert "--operand must come without --target" in failed(
         "energy", "microbotnet", "--target", "zcu102", "--operand", 8
     )
-    assert "must be a host for bench" in failed("bench", "microbotnet:seed=0", "--target", "zcu102")
+    assert "must be a host or a board for bench" in failed("bench", "microbotnet:seed=0", "--target", "zcu102")
 
 
 def test_cost() -> None:
