@@ -371,6 +371,7 @@ OPENS = {"open", "read_bytes", "read_text", "fdopen", "open_memmap", "memmap", "
 LOADS = {("np", "load"), ("numpy", "load"), ("h5py", "File"), ("os", "open"), ("io", "open"), ("tarfile", "open")}
 KNOWN = {
     "backends/c/emit.py": "kernels, out of Rillet's own package",
+    "backends/c/project/layouts.py": "templates, out of Rillet's own package",
     "cli/ending.py": "the null device, to write to",
     "data/archives.py": "data sets with a known checksum",
     "bench/rounds.py": "answers that our own process wrote into our own folder",

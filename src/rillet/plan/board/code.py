@@ -1,7 +1,8 @@
 """Bytes of a board's program beside its constants: an estimate from above, for gcc -O3."""
 
+from rillet.ir.facts import is_sum
 from rillet.ir.graph import Node
-from rillet.ir.ops import Add, op_window
+from rillet.ir.ops import op_window
 from rillet.plan.board.kernels import finish
 from rillet.plan.rows.plan import Kernel, RowPlan, Stage
 
@@ -50,4 +51,4 @@ def _stage(plan: RowPlan, stage: Stage) -> int:
 
 def _of_one_scale(plan: RowPlan, node: Node) -> bool:
     sources = plan.graph.input_types(node)
-    return isinstance(node.op, Add) and all(source.quant == node.type.quant for source in sources)
+    return is_sum(node.op) and all(source.quant == node.type.quant for source in sources)
