@@ -244,7 +244,7 @@ def test_a_run_goes_on_to_more_epochs(tmp_path: Path) -> None:
         run(tmp_path, recipe(epochs=4), options)
     run(tmp_path, recipe(epochs=6), options, watch=Watch(note=notes.append))
     assert notes[-1] == (
-        "to 6 epochs, where 5 were said before: from here on the learning rate is the one that the recipe has for 6"
+        "to 6 epochs, where 5 were given before: from here on the learning rate is the one that the recipe has for 6"
     )
 
 

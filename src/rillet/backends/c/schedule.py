@@ -12,7 +12,7 @@ def try_stages(plan: RowPlan, segment: Segment) -> str:
 
 
 def _clocks(plan: RowPlan, stages: list[int]) -> tuple[list[str], list[str], list[str]]:
-    """The stage of each step, and what is before and behind its call; the clocks are of the caller's thread."""
+    """The stage of each step, and what is before and behind its call; only the caller's thread reads the clock."""
     profile, own = ("self->profile", "") if plan.threads == 1 else ("self->net->profile", "if (self->place.part == 0) ")
     table = f"static const uint16_t profile_stages[] = {{{', '.join(map(str, stages))}}};"
     before = f"    {own}RILLET_CALLED({profile}, profile_stages[at]);"
