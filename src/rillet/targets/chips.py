@@ -5,13 +5,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from rillet.system.record import Record
-from rillet.targets import reading
+from rillet.targets import pipeline, reading
+from rillet.targets.pipeline import Pipeline
 from rillet.targets.quantity import Quantity, quantity
 
 FOLDER = "chips"
 NUMBERS = ("multipliers", "clock_hz", "memory_bits", "weights_per_multiplier", "claimed_images_per_s")
-KEYS = ("name", "about", *NUMBERS)
+KEYS = ("name", "about", *NUMBERS, pipeline.TABLE)
 _REQUIRED = KEYS[:4]
+_OWN = f"{pipeline.TABLE}."
 _WHOLE = ("multipliers", "memory_bits", "weights_per_multiplier")
 
 
@@ -22,7 +24,7 @@ class StreamChip(Record):
     name: str
     about: str
     quantities: Mapping[str, Quantity]
-    """Every number of the file with its source, by the names below."""
+    """Every number of the file with its source, by the names below; those of its stages as `pipeline.read`."""
 
     @property
     def multipliers(self) -> int:
@@ -49,6 +51,12 @@ class StreamChip(Record):
         """Images per second that the vendor claims; None without a claim."""
         found = self.quantities.get("claimed_images_per_s")
         return None if found is None else found.value
+
+    @property
+    def pipeline(self) -> Pipeline:
+        """What stages take on this chip: the numbers of its `[pipeline]`, and Rillet's own where it says none."""
+        own = {key: found for key, found in self.quantities.items() if key.startswith(_OWN)}
+        return pipeline.with_own({key.removeprefix(_OWN): found for key, found in own.items()})
 
     def _whole(self, key: str) -> int | None:
         found = self.quantities.get(key)
@@ -81,4 +89,5 @@ def from_table(where: str, table: Mapping[str, Any]) -> StreamChip:
     reading.check_keys(where, table, KEYS, _REQUIRED)
     name, about = (reading.text(f"{where}: {key}", table[key]) for key in ("name", "about"))
     found = {key: quantity(f"{where}: {key}", table[key], whole=key in _WHOLE) for key in NUMBERS if key in table}
-    return StreamChip(name, about, found)
+    stages = pipeline.quantities(f"{where}: {pipeline.TABLE}", table.get(pipeline.TABLE, {}))
+    return StreamChip(name, about, found | {f"{_OWN}{key}": number for key, number in stages.items()})

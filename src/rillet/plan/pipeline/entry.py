@@ -23,6 +23,7 @@ from rillet.plan.pipeline.plan import PixelPlan
 from rillet.plan.pipeline.planner import MOST_CYCLES, Planner
 from rillet.system.quantities import bits_text
 from rillet.targets.chips import StreamChip
+from rillet.targets.pipeline import Pipeline
 
 
 def plan_pixels(
@@ -36,6 +37,7 @@ def plan_pixels(
     weight_bits: int = 8,
     ceil: bool = False,
     narrow: Sequence[str] = (),
+    pipeline: Pipeline | None = None,
 ) -> PixelPlan:
     """The pipeline with the fewest multipliers at `interval` cycles an image, or the least interval within budgets.
 
@@ -43,18 +45,21 @@ def plan_pixels(
     `multipliers` and `memory_bits`; those that are not given are the chip's, and with an interval they are checked.
     Multipliers count products of two values too. `ceil` allows foldings that do not divide (folding.py). `narrow` names
     blocks with bottleneck buffering, or is `all`, or `auto`: with a budget of memory those that take the
-    fewest multipliers, without one those that save the most of it within the multipliers (choices.py).
+    fewest multipliers, without one those that save the most of it within the multipliers (choices.py). `pipeline` is
+    what stages take as hardware, which then has foldings of its own (hardware.py); without it the plan is the ideal.
     Raises TargetError for demands that cannot be met, Unsupported for a network that does not stream.
     """
     if weight_bits not in (8, 16):
         raise TargetError(f"bits of a weight must be 8 or 16, got {weight_bits}")
+    if pipeline is not None:
+        check_hardware(weight_bits, ceil, narrow)
     multipliers = multipliers if multipliers is not None else chip.multipliers if chip else None
     memory_bits = memory_bits if memory_bits is not None else chip.memory_bits if chip else None
     if interval is None and multipliers is None and memory_bits is None:
         raise TargetError("interval, multipliers, memory or a target must be given, got none of them")
 
     def make(names: Sequence[str]) -> Planner:
-        return Planner(graph, chip, clock_hz, weight_bits, ceil, narrow=names)
+        return Planner(graph, chip, clock_hz, weight_bits, ceil, narrow=names, pipeline=pipeline)
 
     made = Sides.of(make) if tuple(narrow) == ("auto",) else make(narrow)
     if memory_bits is not None and memory_bits < made.least_bits:
@@ -81,6 +86,16 @@ def plan_pixels(
             f"{bits_text(memory_bits, up=False)}"
         )
     return found
+
+
+def check_hardware(weight_bits: int, ceil: bool, narrow: Sequence[str]) -> None:
+    """Raises TargetError for what only the ideal plan has."""
+    if narrow:
+        raise TargetError(f"narrow blocks must be none as hardware, got {', '.join(narrow)}; plan the ideal")
+    if weight_bits != 8:
+        raise TargetError(f"bits of a weight must be 8 as hardware, got {weight_bits}; plan the ideal")
+    if ceil:
+        raise TargetError("foldings must be those of hardware, which need not divide either; plan the ideal")
 
 
 def plan_several(

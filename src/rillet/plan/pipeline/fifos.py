@@ -5,6 +5,11 @@ done[n] = max(ready[n], done[n - 1]) + cycles, which is cycles * (n + 1) + the r
 A pixel is freed when the last firing that may read it is done; within a cycle, freeing precedes arrival. A FIFO is a
 ring buffer, so it keeps everything from the oldest pixel that a reader still needs.
 
+As hardware, a stage has registers from its last operand to its result, its latency: a pixel arrives so many cycles
+after its firing is done. Its slot is taken when its firing begins (an input's, the cycle before it arrives), so that
+no result ever waits; and each reader has a ring of its own, as a memory feeds one. Without them (the ideal) a pixel
+arrives when its firing is done, takes its slot then, and its readers share one ring.
+
 The recurrence assumes unbounded FIFOs; each FIFO's depth is then its peak occupancy. A machine with these depths keeps
 the same schedule: suppose some write were the first to find its FIFO full; everything before it happened as in the
 recurrence, where that write stayed within the depth. So back pressure never occurs, and as a network is acyclic, no
@@ -17,22 +22,31 @@ the stage is periodic from f + 1: only work left over from frame f delays it, th
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from rillet.ir.facts import has_window, is_constant, is_input
+from rillet.ir.facts import has_weights, has_window, is_constant, is_input
 from rillet.ir.graph import Graph, Node
 from rillet.ir.ops import Window, op_places, op_window
 from rillet.ir.types import Shape
 from rillet.plan.pipeline.bottleneck import NarrowBlock, columns_of, span_along
 from rillet.plan.pipeline.folding import Folding
 
+if TYPE_CHECKING:
+    from rillet.plan.pipeline.plan import PixelPlan
+
 Cycles = npt.NDArray[np.int64]
 
 
-def accumulates(graph: Graph, node: Node) -> bool:
-    """True where a node takes in each pixel as it comes and keeps only sums: a global pool, say."""
+def accumulates(graph: Graph, node: Node, hardware: bool = False) -> bool:
+    """True where a node takes in each pixel as it comes and keeps only sums: a global pool, say.
+
+    As hardware a convolution over the map does not: its ring keeps the map, and it has a sum for each multiplier.
+    """
+    if hardware and has_weights(node.op):
+        return False
     if not has_window(node.op) or node.op.window.dilation != (1, 1):
         return False
     shape = graph.input_shapes(node)[0]
@@ -65,11 +79,15 @@ class Reading:
 class Flow:
     """What flows through a network, and what each stage's firings read of it, remembered.
 
-    Wide values of `narrow` blocks come column by column (columns.py): a pixel for each place.
+    Wide values of `narrow` blocks come column by column (columns.py): a pixel for each place. `latencies` are those of
+    all stages as hardware; without them the machine is the ideal.
     """
 
-    def __init__(self, graph: Graph, narrow: Sequence[NarrowBlock] = ()) -> None:
+    def __init__(
+        self, graph: Graph, narrow: Sequence[NarrowBlock] = (), latencies: Mapping[str, int] | None = None
+    ) -> None:
         self.graph = graph
+        self.latencies = latencies
         self.columns = columns_of(graph, narrow)
         self._readings: dict[tuple[str, str, int], Reading] = {}
 
@@ -77,9 +95,22 @@ class Flow:
         """Pixels of a value that come for one image, places for the padding's among them."""
         return self.columns[name].count if name in self.columns else self.graph.by_name[name].shape.pixels
 
+    @property
+    def hardware(self) -> bool:
+        """Whether results have latencies, and each reader a ring of its own."""
+        return self.latencies is not None
+
+    def latency(self, name: str) -> int:
+        """Cycles from the end of a stage's firing to its result's arrival."""
+        return self.latencies[name] if self.latencies is not None else 0
+
+    def accumulates(self, node: Node) -> bool:
+        """True where a node takes in each pixel as it comes and keeps only sums."""
+        return accumulates(self.graph, node, self.hardware)
+
     def fired_pixels(self, node: Node) -> int:
         """The pixels that a node's firings share out: those it makes, or takes in where it accumulates."""
-        return self.pixels(node.inputs[0] if accumulates(self.graph, node) else node.name)
+        return self.pixels(node.inputs[0] if self.accumulates(node) else node.name)
 
     def reading(self, node: Node, source: str, lanes: int) -> Reading:
         """How `node` reads `source` when a firing makes (or takes in) `lanes` pixels."""
@@ -92,7 +123,7 @@ class Flow:
 
     def _reading(self, node: Node, source: str, lanes: int) -> tuple[Cycles, Cycles]:
         pixels = self.pixels(source)
-        if accumulates(self.graph, node):
+        if self.accumulates(node):
             taken = np.arange(1, pixels // lanes + 1, dtype=np.int64) * lanes
             return taken, taken
         first, last = self._seen(node, source)
@@ -184,8 +215,8 @@ def fire(flow: Flow, node: Node, folding: Folding, arrives: Mapping[str, Times],
         ready = _later(ready, Times(arrives[source].rows[:, needs - 1], interval))
     assert ready is not None, f"{node.name} reads nothing that streams"
     done = _fire(ready, folding.cycles)
-    made = done.rows[:, -1:] if accumulates(flow.graph, node) else np.repeat(done.rows, folding.lanes, axis=1)
-    return done, Times(made, interval)
+    made = done.rows[:, -1:] if flow.accumulates(node) else np.repeat(done.rows, folding.lanes, axis=1)
+    return done, Times(made + flow.latency(node.name), interval)
 
 
 def _later(one: Times | None, other: Times) -> Times:
@@ -207,18 +238,52 @@ def _fire(ready: Times, cycles: int) -> Times:
     return Times(done[:kept], ready.interval)
 
 
+def schedule_of(plan: "PixelPlan") -> Schedule:
+    """When every pixel of a plan arrives, and when every firing is done."""
+    latencies = {stage.node: stage.latency_cycles for stage in plan.stages}
+    flow = Flow(plan.graph, plan.narrow, None if plan.pipeline is None else latencies)
+    return schedule(flow, {stage.node: stage.folding for stage in plan.stages}, plan.interval_cycles)
+
+
+def rings(
+    flow: Flow, foldings: Mapping[str, Folding], times: Schedule, name: str
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The depths of the rings of a value, and for each the frames in which its peak occupancy is seen.
+
+    As hardware a ring for each reader, in the order of the readers; else the one that they share.
+    """
+    readers = flow.graph.consumers[name]
+    shares = [[reader] for reader in readers] if flow.hardware else [list(readers)]
+    found = [_depth(flow, foldings, times, name, share) for share in shares]
+    return tuple(depth for depth, _ in found), tuple(frames for _, frames in found)
+
+
 def depth(flow: Flow, foldings: Mapping[str, Folding], times: Schedule, name: str) -> tuple[int, int]:
-    """The most pixels of a value that lie in its buffer at once, at least one; and the frames in which that is seen."""
+    """The most pixels of a value in a ring that its readers share, at least one; the frames in which that is seen."""
+    return _depth(flow, foldings, times, name, flow.graph.consumers[name])
+
+
+def _depth(
+    flow: Flow, foldings: Mapping[str, Folding], times: Schedule, name: str, readers: Sequence[Node]
+) -> tuple[int, int]:
     freed: Times | None = None
-    for reader in flow.graph.consumers[name]:
+    for reader in readers:
         last = flow.reading(reader, name, foldings[reader.name].lanes).last
         freed = _later(freed, Times(times.done[reader.name].rows[:, last], times.arrives[name].interval))
     assert freed is not None
-    arrived = times.arrives[name]
-    count = max(len(arrived.rows), len(freed.rows))
-    longest = int((freed.frames(count) - arrived.frames(count)).max())
+    taken = _taken(flow, foldings, times.arrives[name], name)
+    count = max(len(taken.rows), len(freed.rows))
+    longest = int((freed.frames(count) - taken.frames(count)).max())
     # Pixels of as many frames as one may wait through lie there together.
-    count += max(0, longest) // arrived.interval + 1
-    comes, goes = arrived.frames(count).reshape(-1), freed.frames(count).reshape(-1)
+    count += max(0, longest) // taken.interval + 1
+    comes, goes = taken.frames(count).reshape(-1), freed.frames(count).reshape(-1)
     held = np.arange(1, comes.size + 1) - np.searchsorted(goes, comes, side="right")
     return max(1, int(held.max())), count
+
+
+def _taken(flow: Flow, foldings: Mapping[str, Folding], arrives: Times, name: str) -> Times:
+    """When the pixels of a value take their slots: as they arrive, or as hardware when their firings begin."""
+    if not flow.hardware:
+        return arrives
+    ahead = 1 if is_input(flow.graph.by_name[name].op) else flow.latency(name) + foldings[name].cycles
+    return Times(arrives.rows - ahead, arrives.interval)

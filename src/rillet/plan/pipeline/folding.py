@@ -114,7 +114,7 @@ def _by_divisors(work: Work, most_cycles: int | None) -> list[Folding]:
 
 
 def _by_ceiling(work: Work, most_cycles: int | None) -> list[Folding]:
-    outputs, reduction = _ceilings(work.outputs), _ceilings(work.reduction)
+    outputs, reduction = (np.array(word_widths(n), np.int64) for n in (work.outputs, work.reduction))
     side = (outputs[:, None] * reduction[None, :]).reshape(-1)
     cycles = (-(-work.outputs // outputs)[:, None] * (-(-work.reduction // reduction))[None, :]).reshape(-1)
     order = np.lexsort((cycles, side))
@@ -132,11 +132,12 @@ def _by_ceiling(work: Work, most_cycles: int | None) -> list[Folding]:
     return sorted(made, key=lambda f: (f.multipliers, f.interval, f.lanes))
 
 
-def _ceilings(length: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+@cache
+def word_widths(length: int) -> tuple[int, ...]:
     """Widths of words that cut `length` into ever fewer: the least width for each number of words."""
     root = math.isqrt(length)
     words = {*range(1, root + 1), *(-(-length // width) for width in range(1, root + 2))}
-    return np.array(sorted({-(-length // count) for count in words}), np.int64)
+    return tuple(sorted({-(-length // count) for count in words}))
 
 
 def _folding(work: Work, outputs: int, reduction: int, lanes: int, cycles: int) -> Folding:
@@ -172,6 +173,10 @@ class Layers:
 
     names: tuple[str, ...]
     choices: tuple[tuple[Folding, ...], ...]
+    floor: int = 1
+    """Cycles below which no image comes, whatever the layers do."""
+    why: str = ""
+    """What a message says of the least interval."""
 
     def __post_init__(self) -> None:
         for name, choices in zip(self.names, self.choices, strict=True):
@@ -185,7 +190,7 @@ class Layers:
     @property
     def least_interval(self) -> int:
         """Cycles an image of the fastest folding of all layers."""
-        return max((choices[-1].interval for choices in self.choices), default=1)
+        return max([self.floor, *(choices[-1].interval for choices in self.choices)])
 
     @property
     def least_multipliers(self) -> int:
@@ -196,7 +201,7 @@ class Layers:
         """The fewest multipliers of each layer that keep within `interval` cycles; raises TargetError for too few."""
         if interval < self.least_interval:
             raise TargetError(
-                f"interval must be at least {self.least_interval} cycles for this network, got {interval}"
+                f"interval must be at least {self.least_interval} cycles for this network{self.why}, got {interval}"
             )
         places = [int(np.searchsorted(own, -interval, side="left")) for own in self._intervals]
         # The first folding that is fast enough: intervals fall along the list.
@@ -205,7 +210,7 @@ class Layers:
     def candidates(self) -> list[int]:
         """All intervals at which the multipliers change, fastest first, from the least that all layers reach."""
         all_of_them = {folding.interval for choices in self.choices for folding in choices}
-        return sorted(i for i in all_of_them if i >= self.least_interval) or [1]
+        return sorted(i for i in {self.least_interval, *all_of_them} if i >= self.least_interval)
 
     def within(self, multipliers: int) -> int:
         """The least interval that so many multipliers reach; raises TargetError where they are too few for any."""

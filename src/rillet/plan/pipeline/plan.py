@@ -8,6 +8,7 @@ from rillet.ir.graph import Graph
 from rillet.plan.pipeline.bottleneck import NarrowBlock
 from rillet.plan.pipeline.folding import Folding
 from rillet.system.record import Record
+from rillet.targets.pipeline import Pipeline
 
 if TYPE_CHECKING:
     from rillet.plan.pipeline.devices import Device
@@ -37,6 +38,8 @@ class PixelStage:
     """True for a product of two values: its multipliers hold no weights."""
     interval_cycles: int
     """Of the whole pipeline."""
+    latency_cycles: int = 0
+    """From the end of a firing to its result's arrival, as hardware; 0 of the ideal."""
 
     @property
     def multipliers(self) -> int:
@@ -88,7 +91,14 @@ class PixelBuffer:
     hold_pixels: int
     """Pixels of the full tensor, where it is buffered until a squeeze-and-excite's gate is known."""
     depth_pixels: int
-    """Peak occupancy over the schedule, in pixels: the size of the FIFO."""
+    """Peak occupancy over the schedule, in pixels: the size of the FIFO, or of the deepest of its rings."""
+    rings: tuple[int, ...] = ()
+    """As hardware, the depth of each reader's own ring, in the order of `readers`; empty where they share one."""
+
+    @property
+    def fork_pixels(self) -> int:
+        """Pixels of all rings but the deepest, where each reader has its own."""
+        return sum(self.rings) - self.depth_pixels if self.rings else 0
 
     @property
     def fifo_pixels(self) -> int:
@@ -97,8 +107,8 @@ class PixelBuffer:
 
     @property
     def values(self) -> int:
-        """Values of the ring."""
-        return self.depth_pixels * self.channels
+        """Values of the ring, or of all its readers' rings."""
+        return (self.depth_pixels + self.fork_pixels) * self.channels
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +157,10 @@ class PixelPlan(Record):
     kind: str = "pixels"
     devices: "tuple[Device, ...]" = ()
     """The devices in series that it is partitioned over; empty for one."""
+    pipeline: Pipeline | None = None
+    """What its stages take as hardware; None for the ideal, whose results arrive at once."""
+    on_host: tuple[str, ...] = ()
+    """Layers behind the outputs that the hardware leaves to whoever reads them: a final softmax."""
 
     def __repr__(self) -> str:
         where = f" on {self.chip}" if self.chip else ""
@@ -204,6 +218,11 @@ class PixelPlan(Record):
     def fifo_values(self) -> int:
         """Values that the rates add on top."""
         return sum(b.fifo_pixels * b.channels for b in self.buffers)
+
+    @property
+    def fork_values(self) -> int:
+        """Values of rings that repeat those of another reader."""
+        return sum(b.fork_pixels * b.channels for b in self.buffers)
 
     @property
     def buffer_values(self) -> int:

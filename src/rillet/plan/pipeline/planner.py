@@ -11,14 +11,17 @@ from rillet.ir.ops import Conv, Multiply, Op, op_macs, op_name, op_window
 from rillet.ir.sharing import remade
 from rillet.ir.types import DType
 from rillet.plan.pipeline.bottleneck import named_blocks
-from rillet.plan.pipeline.fifos import Flow, Schedule, accumulates, depth, schedule, streamed
+from rillet.plan.pipeline.fifos import Flow, Schedule, rings, schedule, streamed
 from rillet.plan.pipeline.folding import Folding, Layers, Work, divisors, equals, foldings
+from rillet.plan.pipeline.hardware import firing_of, hardware_equals, hardware_foldings, without_host_layers
 from rillet.plan.pipeline.plan import Barrier, PixelBuffer, PixelPlan, PixelStage
+from rillet.plan.pipeline.registers import latency_cycles
 from rillet.plan.pipeline.ties import settle
 from rillet.plan.rows.space import Space
 from rillet.plan.rows.timing import Tile
 from rillet.system.quantities import bits_text
 from rillet.targets.chips import StreamChip
+from rillet.targets.pipeline import Pipeline
 from rillet.transforms.fold import fold
 
 CLOCK_HZ = 200e6
@@ -42,10 +45,17 @@ class Planner:
         ceil: bool,
         devices: int = 1,
         narrow: Sequence[str] = (),
+        pipeline: Pipeline | None = None,
     ) -> None:
         self.graph = pipeline_graph(graph)
+        self.on_host: tuple[str, ...] = ()
+        latencies = None
+        if pipeline is not None:
+            self.graph, self.on_host = without_host_layers(self.graph)
+            latencies = {node.name: latency_cycles(self.graph, node, pipeline) for node in _stages(self.graph)}
+        self.pipeline = pipeline
         self.narrow = named_blocks(self.graph, narrow)
-        self.flow = Flow(self.graph, self.narrow)
+        self.flow = Flow(self.graph, self.narrow, latencies)
         pixels = sum(self.flow.pixels(node.name) for node in self.graph.nodes)
         if pixels > MOST_PIXELS:
             raise TargetError(f"{graph.name}: maps made again must have at most {MOST_PIXELS} pixels, got {pixels}")
@@ -59,7 +69,8 @@ class Planner:
         self._check_weights(devices)
         self.work = dict(_works(self.flow))
         self.ceil = ceil
-        self.layers = self.folded(ceil, self.each_holds)
+        self.firings = {} if pipeline is None else {n.name: firing_of(self.flow, n) for n in _stages(self.graph)}
+        self.layers = self.folded(ceil, self.each_holds) if pipeline is None else self.hardware()
         self.still = [node for node in _stages(self.graph) if node.name not in self.work]
         self.buffers = tuple(self.buffer(node) for node in self.graph.nodes if self._has_ring(node))
 
@@ -84,6 +95,15 @@ class Planner:
             for name, work in self.work.items()
         ]
         return Layers(tuple(self.work), tuple(choices))
+
+    def hardware(self) -> Layers:
+        """The foldings of all layers with products that memories can feed, and the pixels that no interval beats."""
+        fastest = {name: hardware_foldings(firing)[-1].interval for name, firing in self.firings.items()}
+        fastest |= {node.name: node.shape.pixels for node in self.graph.input_nodes}
+        largest = max(fastest, key=lambda name: fastest[name])
+        choices = tuple(hardware_foldings(self.firings[name]) for name in self.work)
+        why = f" as hardware, a pixel of {largest} a cycle"
+        return Layers(tuple(self.work), choices, fastest[largest], why)
 
     @cached_property
     def least_rings(self) -> list[int]:
@@ -132,7 +152,7 @@ class Planner:
         chosen = settle(self.flow, self.choices(interval), interval)
         times = schedule(self.flow, chosen, interval)
         stages = tuple(self.stage(node, chosen[node.name], interval) for node in _stages(self.graph))
-        depths = [depth(self.flow, chosen, times, ring.value) for ring in self.buffers]
+        depths = [rings(self.flow, chosen, times, ring.value) for ring in self.buffers]
         owned = self.folded(False, 1).at(interval)
         convs = (f for name, f in zip(self.work, owned, strict=True) if has_weights(self.graph.by_name[name].op))
         return PixelPlan(
@@ -142,14 +162,19 @@ class Planner:
             interval_cycles=interval,
             weight_bits=self.weight_bits,
             stages=stages,
-            buffers=tuple(replace(b, depth_pixels=d) for b, (d, _) in zip(self.buffers, depths, strict=True)),
+            buffers=tuple(
+                replace(b, depth_pixels=max(own), rings=own if self.flow.hardware else ())
+                for b, (own, _) in zip(self.buffers, depths, strict=True)
+            ),
             barriers=tuple(self.barriers(chosen)),
             narrow=self.narrow,
             latency_cycles=_latency(self.graph, times),
-            frames=max(times.frames, *(frames for _, frames in depths)),
+            frames=max([times.frames, *(max(frames) for _, frames in depths)]),
             unshared_multipliers=sum(f.multipliers for f in convs),
             resident_bits=self.resident_bits,
             weights_per_multiplier=self.each_holds,
+            pipeline=self.pipeline,
+            on_host=self.on_host,
         )
 
     def choices(self, interval: int) -> dict[str, tuple[Folding, ...]]:
@@ -157,7 +182,12 @@ class Planner:
         fewest = dict(zip(self.layers.names, self.layers.at(interval), strict=True))
         made: dict[str, tuple[Folding, ...]] = {}
         for node in _stages(self.graph):
-            if node.name in fewest:
+            if self.pipeline is not None:
+                firing = self.firings[node.name]
+                least = next(f for f in hardware_foldings(firing) if f.interval <= interval)
+                equal = hardware_equals(firing, least, interval)
+                made[node.name] = equal if node.name in fewest else equal[:1]
+            elif node.name in fewest:
                 most = self.each_holds if has_weights(node.op) else None
                 made[node.name] = equals(self.work[node.name], fewest[node.name].multipliers, interval, self.ceil, most)
             else:
@@ -173,7 +203,7 @@ class Planner:
             node=node.name,
             op=op_name(node.op),
             reads=streamed(self.graph, node),
-            accumulates=accumulates(self.graph, node),
+            accumulates=self.flow.accumulates(node),
             folding=folding,
             macs=macs,
             recomputed_macs=macs // node.shape.pixels * again,
@@ -182,6 +212,7 @@ class Planner:
             bias_bits=_bias_bits(node.op),
             elementwise=is_product(node.op),
             interval_cycles=interval,
+            latency_cycles=self.flow.latency(node.name),
         )
 
     def buffer(self, node: Node) -> PixelBuffer:
@@ -209,7 +240,7 @@ class Planner:
             return 0
         if reader.name in columns or value.name in columns:
             return self.flow.reading(reader, value.name, 1).span
-        return _line_pixels(self.graph, reader, value)
+        return _line_pixels(self.flow, reader, value)
 
     def lag(self, reader: Node, value: Node) -> int:
         """Pixels buffered for the other input of a join, were all stages infinitely fast; 0 where nothing joins."""
@@ -242,7 +273,7 @@ class Planner:
         """The cost of buffering `value` in full, and of recomputing it from the tensor of fewest channels before it."""
         source, macs, multipliers = value, 0, 0
         best = (value.shape.elements, value.name, 0, 0)
-        while len(streamed(self.graph, source)) == 1 and not accumulates(self.graph, source):
+        while len(streamed(self.graph, source)) == 1 and not self.flow.accumulates(source):
             macs += op_macs(source.op, self.graph.input_shapes(source))
             multipliers += chosen[source.name].multipliers
             source = self.graph.by_name[streamed(self.graph, source)[0]]
@@ -294,7 +325,7 @@ def _works(flow: Flow) -> Iterator[tuple[str, Work]]:
         pixels = flow.fired_pixels(node)
         match node.op:
             case Conv(out_channels=outputs, groups=groups, window=window):
-                taps = 1 if accumulates(graph, node) else window.taps
+                taps = 1 if flow.accumulates(node) else window.taps
                 yield node.name, Work(outputs, graph.input_shapes(node)[0].channels // groups * taps, taps, pixels)
             case Multiply():
                 yield node.name, Work(node.shape.channels, 1, 1, pixels)
@@ -315,10 +346,10 @@ def _waits(graph: Graph, reader: Node, name: str) -> bool:
     return name == reader.inputs[0] and graph.by_name[reader.inputs[1]].shape.pixels == 1
 
 
-def _line_pixels(graph: Graph, reader: Node, value: Node) -> int:
+def _line_pixels(flow: Flow, reader: Node, value: Node) -> int:
     """Pixels of the line buffer of a window: (K - 1) W + K, at most the map."""
     window = op_window(reader.op)
-    if window is None or window.taps == 1 or accumulates(graph, reader):
+    if window is None or window.taps == 1 or flow.accumulates(reader):
         return 0
     rows, columns = window.extent
     return min((rows - 1) * value.shape.width + columns, value.shape.pixels)

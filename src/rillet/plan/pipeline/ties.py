@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from rillet.ir.facts import is_constant
 from rillet.ir.graph import Graph
-from rillet.plan.pipeline.fifos import Flow, Schedule, Times, depth, fire, paced
+from rillet.plan.pipeline.fifos import Flow, Schedule, Times, fire, paced, rings
 from rillet.plan.pipeline.folding import Folding
 
 MOST_CHOICES = 64
@@ -49,7 +49,7 @@ def _grown(flow: Flow, before: _Partial, name: str, folding: Folding, closes: Se
     times = Schedule(arrives, {**before.times.done, name: done}, 0)
     values = before.values
     for value in closes:
-        values += depth(flow, foldings, times, value)[0] * flow.graph.by_name[value].shape.channels
+        values += sum(rings(flow, foldings, times, value)[0]) * flow.graph.by_name[value].shape.channels
         # Nobody asks for it again, and large maps fill memory.
         del arrives[value]
     return _Partial(values, foldings, times)

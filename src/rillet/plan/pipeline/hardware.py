@@ -1,0 +1,176 @@
+"""Foldings that memories can feed: one pixel a firing, and taps one at a time, a row of them, or all.
+
+A stage reads words of its ring: `inputs` channels (of a depthwise layer or one without products `outputs` channels) of
+as many pixels as it takes taps at once, which have a copy of the ring each. Neither need divide the channels: the last
+word is padded, its spare products dropped. Stages without products take part too: they do `outputs` channels a cycle,
+the least that keep the interval.
+"""
+
+from dataclasses import dataclass
+from functools import cache
+from math import gcd, log
+from typing import assert_never
+
+from rillet.errors import Unsupported
+from rillet.ir.facts import is_given, is_softmax
+from rillet.ir.graph import Graph, Node
+from rillet.ir.ops import (
+    Activate,
+    Add,
+    BatchNorm,
+    Concat,
+    Constant,
+    Conv,
+    Input,
+    Multiply,
+    Pad,
+    Pool,
+    Requantize,
+    Resize,
+    Slice,
+    Softmax,
+    Window,
+)
+from rillet.ir.sharing import remade
+from rillet.plan.pipeline.fifos import Flow
+from rillet.plan.pipeline.folding import Folding, divisors, word_widths
+
+
+@dataclass(frozen=True, slots=True)
+class Firing:
+    """What a stage does for one pixel, and what of it may be done at once: those of equal firings fold alike."""
+
+    channels: int
+    """That it makes."""
+    inputs: int
+    """Channels of a sum; 0 for a stage without products."""
+    taps: int
+    pixels: int
+    """Firings for one image."""
+    parallel_taps: tuple[int, ...]
+    """Taps that may be read at once."""
+    parallel_channels: tuple[tuple[int, int], ...]
+    """Channels that may be made at once, and in how many steps all of them are."""
+
+    def folding(self, channels: int, steps: int, inputs: int, taps: int) -> Folding:
+        """The folding with so many at once."""
+        words = -(-self.inputs // inputs) if inputs else 1
+        cycles = steps * words * (self.taps // taps)
+        return Folding(channels, inputs, taps, 1, cycles, self.pixels)
+
+
+def firing_of(flow: Flow, node: Node) -> Firing:
+    """What `node` does for one pixel as hardware."""
+    shape, channels, pixels = flow.graph.input_shapes(node)[0], node.shape.channels, flow.fired_pixels(node)
+    match node.op:
+        case Conv(window=window, groups=groups, out_channels=outputs):
+            return Firing(
+                *(channels, shape.channels // groups, window.taps, pixels),
+                parallel_taps=_taps(window),
+                parallel_channels=_of_groups(groups, outputs // groups),
+            )
+        case Multiply():
+            return Firing(channels, 1, 1, pixels, (1,), _any(channels))
+        case Pool(window=window):
+            taps = (1,) if flow.accumulates(node) else _taps(window)
+            return Firing(channels, 0, taps[-1], pixels, taps, _any(channels))
+        case Concat():
+            others = [source.channels for source in flow.graph.input_shapes(node)[:-1]]
+            return Firing(channels, 0, 1, pixels, (1,), _aligned(channels, *others))
+        case Slice(start=start):
+            return Firing(channels, 0, 1, pixels, (1,), _aligned(channels, start))
+        case Activate() | Add() | BatchNorm() | Requantize() | Softmax() | Pad() | Resize():
+            return Firing(channels, 0, 1, pixels, (1,), _any(channels))
+        case Input() | Constant():
+            raise AssertionError(f"{node.name} does not fire")
+        case _ as other:
+            assert_never(other)
+
+
+def without_host_layers(graph: Graph) -> tuple[Graph, tuple[str, ...]]:
+    """The graph up to its final softmaxes, which whoever reads the outputs computes, and their names.
+
+    Raises Unsupported for a softmax that a layer reads, and where nothing else is left.
+    """
+    on_host = tuple(name for name in graph.outputs if is_softmax(graph.by_name[name].op) and not graph.consumers[name])
+    for node in graph.nodes:
+        if is_softmax(node.op) and node.name not in on_host:
+            raise Unsupported(f"{graph.name}: {node.name}: softmax must be the last layer as hardware")
+    if not on_host:
+        return graph, ()
+    outputs = tuple(dict.fromkeys(graph.by_name[name].inputs[0] if name in on_host else name for name in graph.outputs))
+    for name in outputs:
+        if is_given(graph.by_name[name].op):
+            raise Unsupported(f"{graph.name}: must have a layer before its softmax to be hardware")
+    nodes = tuple(node for node in graph.nodes if node.name not in on_host)
+    return remade(graph, nodes, outputs, graph.arrays, graph.image), on_host
+
+
+@cache
+def hardware_foldings(firing: Firing) -> tuple[Folding, ...]:
+    """The foldings that no other beats in both multipliers and cycles, fewest multipliers first.
+
+    Of a stage without products `multipliers` are 0, and channels times taps at once are counted instead.
+    """
+    kept: list[Folding] = []
+    for folding in sorted(_all(firing), key=lambda f: (_cost(f), f.cycles)):
+        if not kept or folding.cycles < kept[-1].cycles:
+            kept.append(folding)
+    return tuple(kept)
+
+
+@cache
+def hardware_equals(firing: Firing, fewest: Folding, interval: int) -> tuple[Folding, ...]:
+    """The foldings as cheap as `fewest` within `interval`, with the fewest taps at once: one for each timing.
+
+    Of equally long ones that whose words are padded least wins, then that whose words are of the most equal widths.
+    """
+    equal = [f for f in _all(firing) if _cost(f) == _cost(fewest) and f.interval <= interval]
+    taps = min(f.taps for f in equal)
+    found: dict[int, Folding] = {}
+    for folding in sorted((f for f in equal if f.taps == taps), key=lambda f: (f.cycles, _preference(firing, f))):
+        found.setdefault(folding.cycles, folding)
+    return tuple(found.values())
+
+
+def _all(firing: Firing) -> list[Folding]:
+    inputs = word_widths(firing.inputs) if firing.inputs else (0,)
+    return [
+        firing.folding(channels, steps, wide, taps)
+        for taps in firing.parallel_taps
+        for channels, steps in firing.parallel_channels
+        for wide in inputs
+    ]
+
+
+def _cost(folding: Folding) -> int:
+    return folding.multipliers or folding.outputs * folding.taps
+
+
+def _preference(firing: Firing, folding: Folding) -> tuple[int, float, int]:
+    padded = -firing.channels % folding.outputs
+    padded += -firing.inputs % folding.inputs if folding.inputs else 0
+    return padded, abs(log(folding.outputs / (folding.inputs or 1))), folding.outputs
+
+
+def _taps(window: Window) -> tuple[int, ...]:
+    """One, a row, all."""
+    return tuple(sorted({1, window.kernel[1], window.taps}))
+
+
+def _any(channels: int) -> tuple[tuple[int, int], ...]:
+    return tuple((wide, -(-channels // wide)) for wide in word_widths(channels))
+
+
+def _of_groups(groups: int, each: int) -> tuple[tuple[int, int], ...]:
+    """Outputs of one group, or whole groups, at once: others would read different channels for one another."""
+    within = [(wide, groups * -(-each // wide)) for wide in word_widths(each)]
+    across = [(wide * each, -(-groups // wide)) for wide in word_widths(groups) if wide > 1]
+    return (*within, *across)
+
+
+def _aligned(channels: int, *edges: int) -> tuple[tuple[int, int], ...]:
+    """So many at once that no word lies across an edge; or all."""
+    step = gcd(*edges)
+    widths = {channels, *(divisors(step) if step else word_widths(channels))}
+    return tuple((wide, -(-channels // wide)) for wide in sorted(widths) if wide <= channels)

@@ -1,0 +1,80 @@
+"""Pixel plans as hardware: results that arrive later, slots taken when a firing begins, a ring for each reader."""
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from blocks import networks
+from draws import REFUSED, mostly
+from graphs import graphs
+from rillet.errors import TargetError, Unsupported
+from rillet.ir.graph import Graph
+from rillet.ir.ops import Conv
+from rillet.plan.pipeline.entry import plan_pixels
+from rillet.plan.pipeline.fifos import schedule_of
+from rillet.plan.pipeline.plan import PixelPlan
+from rillet.targets import chips, pipeline
+from rillet.zoo.registry import build
+
+HARDWARE = pipeline.default()
+
+
+def check_foldings(plan: PixelPlan) -> None:
+    """One pixel a firing; all work is done within the interval, with words that need not divide the channels."""
+    for stage in plan.stages:
+        node, folding = plan.graph.by_name[stage.node], stage.folding
+        assert folding.lanes == 1 and folding.interval <= plan.interval_cycles
+        at_once = folding.cycles * folding.outputs * folding.taps * max(1, folding.inputs)
+        window = getattr(node.op, "window", None)
+        taps = 1 if window is None or stage.accumulates else window.taps
+        assert folding.taps in (1, 1 if taps == 1 else window.kernel[1], taps)
+        products = plan.graph.input_shapes(node)[0].channels // node.op.groups if isinstance(node.op, Conv) else 1
+        assert at_once >= node.shape.channels * products * taps
+
+
+@mostly(0.8)
+@settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
+@given(networks(12) | graphs(), st.integers(1, 8))
+def test_random_networks_have_foldings_and_rings(graph: Graph, slower: int) -> object:
+    try:
+        least = plan_pixels(graph, multipliers=10**9, pipeline=HARDWARE)
+    except Unsupported:
+        return REFUSED
+    for interval in (least.interval_cycles, slower * least.interval_cycles):
+        plan = plan_pixels(graph, interval=interval, pipeline=HARDWARE)
+        check_foldings(plan)
+        assert all(len(b.rings) == len(b.readers) and max(b.rings) == b.depth_pixels for b in plan.buffers)
+        ends = [schedule_of(plan).arrives[name].rows[0, -1] for name in plan.graph.outputs]
+        first = min(schedule_of(plan).arrives[node.name].rows[0, 0] for node in plan.graph.input_nodes)
+        assert plan.latency_cycles == max(ends) - first
+    return None
+
+
+@pytest.mark.parametrize(("interval", "multipliers"), [(50_176, 5_976), (129_024, 2_439), (802_816, 391)])
+def test_as_few_multipliers_as_the_ideal(interval: int, multipliers: int) -> None:
+    graph = build("mobilenet_v2", {"top": "false"})
+    ideal, made = plan_pixels(graph, interval=interval), plan_pixels(graph, interval=interval, pipeline=HARDWARE)
+    assert made.multipliers == multipliers <= ideal.multipliers * 1.005
+    assert made.buffer_values < ideal.buffer_values and made.latency_cycles < ideal.latency_cycles
+    assert made.buffer_values == made.line_buffer_values + made.skip_values + made.fifo_values + made.fork_values
+    assert made.pipeline == HARDWARE and ideal.pipeline is None
+
+
+def test_what_only_the_ideal_has() -> None:
+    graph = build("mobilenet_v2", {"top": "false"})
+    with pytest.raises(TargetError, match="at least 50176 cycles .* as hardware, a pixel of input a cycle, got 49"):
+        plan_pixels(graph, interval=49, pipeline=HARDWARE)
+    for more, message in (({"narrow": ("all",)}, "narrow"), ({"weight_bits": 16}, "bits"), ({"ceil": True}, "divide")):
+        with pytest.raises(TargetError, match=message):
+            plan_pixels(graph, interval=50_176, pipeline=HARDWARE, **more)  # type: ignore[arg-type]
+
+
+def test_a_final_softmax_stays_on_the_host() -> None:
+    plan = plan_pixels(build("mobilenet_v3_small"), interval=50_176, pipeline=HARDWARE)
+    assert all(stage.op != "softmax" for stage in plan.stages)
+
+
+def test_a_chip_says_what_differs() -> None:
+    own, zcu102 = chips.load("ice40_up5k").pipeline, chips.load("zcu102").pipeline
+    assert zcu102 == HARDWARE and (own.block_ram_bits, own.block_ram_width) == (4096, 16)
+    assert own.registers("read", "operand") == HARDWARE.registers("read", "operand") == 2
