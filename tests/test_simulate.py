@@ -23,13 +23,21 @@ from rillet.plan.pipeline.entry import PixelPlan, plan_pixels
 from rillet.simulation.orders import wide_orders
 from rillet.simulation.pipeline import MOST_IMAGES, Simulation, simulate
 from rillet.simulation.replay import simulate_values
+from rillet.targets import pipeline
 from rillet.transforms.fold import fold
 from rillet.zoo import registry
 from rillet.zoo.registry import build
 from rillet.zoo.weights import with_seeded_weights
 
 INTERVALS = (1_001, 50_176, 300_000)
+HARDWARE = pipeline.default()
 FAST = ("mobilenet_v2", "mobilenet_v3_small", "squeezenet1_1", "binarynet_cifar10")
+
+
+def as_hardware(graph: Graph, slower: int) -> PixelPlan:
+    """The plan with latencies so many cycles above its least interval."""
+    least = plan_pixels(graph, multipliers=10**9, pipeline=HARDWARE)
+    return plan_pixels(graph, interval=least.interval_cycles + slower - 1, pipeline=HARDWARE)
 
 
 def check(plan: PixelPlan) -> Simulation:
@@ -38,8 +46,7 @@ def check(plan: PixelPlan) -> Simulation:
     assert run.passed, (run.wrong, run.deadlock)
     assert run.interval_cycles == plan.interval_cycles
     assert run.latency_cycles == plan.latency_cycles
-    assert run.peaks == {b.value: max(run.peaks[b.value], 1) for b in plan.buffers}
-    assert {b.value: b.depth_pixels for b in plan.buffers} == {name: max(1, n) for name, n in run.peaks.items()}
+    assert plan.depths == {name: max(1, n) for name, n in run.peaks.items()}
     assert run.stalled_cycles == run.input_blocked == 0
     for stage, seen in zip(plan.stages, run.stages, strict=True):
         assert seen.busy_cycles == stage.busy_cycles * run.images
@@ -62,14 +69,20 @@ def test_the_impossible_goal(interval: int) -> None:
     graph = build("mobilenet_v2", {"top": "false"})
     for ceil in (False, True):
         check(plan_pixels(graph, interval=interval, ceil=ceil))
+    if interval >= graph.input_nodes[0].shape.pixels:
+        check(plan_pixels(graph, interval=interval, pipeline=HARDWARE))
 
 
 @mostly(0.9)
 @settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
-@given(networks(14) | graphs(), st.integers(1, 2000), st.booleans())
-def test_random_networks_never_stall_nor_miss_a_pixel(graph: Graph, interval: int, ceil: bool) -> object:
+@given(networks(14) | graphs(), st.integers(1, 2000), st.sampled_from(["divisors", "ceil", "hardware"]))
+def test_random_networks_never_stall_nor_miss_a_pixel(graph: Graph, interval: int, how: str) -> object:
     try:
-        plan = plan_pixels(graph, interval=interval, ceil=ceil)
+        plan = (
+            as_hardware(graph, interval)
+            if how == "hardware"
+            else plan_pixels(graph, interval=interval, ceil=how == "ceil")
+        )
     except Unsupported:
         return REFUSED
     check(plan)
@@ -123,8 +136,13 @@ def shorter(plan: PixelPlan) -> list[dict[str, int]]:
     nodes = plan.graph.by_name
     # Of a wide map that comes column by column, the first place may be of the padding, which nobody reads.
     late = {block.reader for block in plan.narrow if not first_is_made(plan, block)}
-    rings = [b for b in plan.buffers if all(reads_first(nodes[r]) and r not in late for r in b.readers)]
-    return [{b.value: b.depth_pixels - 1} for b in rings if b.depth_pixels > 1]
+    found: list[dict[str, int]] = []
+    for buffer in plan.buffers:
+        shares = [buffer.readers] if not buffer.rings else [(reader,) for reader in buffer.readers]
+        for (name, depth), readers in zip(buffer.depths.items(), shares, strict=True):
+            if depth > 1 and all(reads_first(nodes[r]) and r not in late for r in readers):
+                found.append({name: depth - 1})
+    return found
 
 
 def padding_alone() -> Graph:
@@ -140,7 +158,8 @@ def check_shorter(plan: PixelPlan, rings: list[dict[str, int]] | None = None) ->
     for less in rings or shorter(plan):
         lost = simulate(plan, images, depths=less, back_pressure=False)
         (name,) = less
-        assert not lost.passed and f"of {name} in image" in lost.wrong
+        value, _, reader = name.partition(">")
+        assert not lost.passed and lost.wrong.startswith(reader) and f"of {value} in image" in lost.wrong
         held = simulate(plan, images, depths=less)
         assert held.stalled_cycles or held.input_blocked or held.deadlock
         assert not held.wrong
@@ -157,16 +176,20 @@ def check_shorter(plan: PixelPlan, rings: list[dict[str, int]] | None = None) ->
 )
 def test_one_pixel_less_loses_a_pixel(name: str, interval: int) -> None:
     base, _, words = name.partition(":")
-    check_shorter(plan_pixels(build(base, dict([words.split("=")]) if words else None), interval=interval))
+    graph = build(base, dict([words.split("=")]) if words else None)
+    check_shorter(plan_pixels(graph, interval=interval))
+    if name == "microbotnet":
+        check_shorter(plan_pixels(graph, interval=interval, pipeline=HARDWARE))
 
 
 @mostly(0.9)
 @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
-@example(padding_alone(), 1)
-@given(networks(10) | graphs(), st.integers(1, 500))
-def test_one_pixel_less_loses_a_pixel_in_random_networks(graph: Graph, interval: int) -> object:
+@example(padding_alone(), 1, False)
+@example(padding_alone(), 1, True)
+@given(networks(10) | graphs(), st.integers(1, 500), st.booleans())
+def test_one_pixel_less_loses_a_pixel_in_random_networks(graph: Graph, interval: int, hardware: bool) -> object:
     try:
-        plan = plan_pixels(graph, interval=interval)
+        plan = as_hardware(graph, interval) if hardware else plan_pixels(graph, interval=interval)
     except Unsupported:
         return REFUSED
     check_shorter(plan)
@@ -402,14 +425,14 @@ def small(op: object, shape: Shape, dtype: DType = DType.I8) -> Graph:
 
 @mostly(0.9)
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
-@example(small(resize(Shape(3, 4, 2), 5, 7), Shape(3, 4, 2)), 11)
-@example(small(resize(Shape(7, 9, 2), 2, 3), Shape(7, 9, 2)), 400)
-@example(small(Pool(PoolKind.MAX, Window((4, 5))), Shape(4, 5, 3)), 9)
-@given(graphs(), st.integers(1, 400))
-def test_values_of_random_networks(graph: Graph, interval: int) -> object:
+@example(small(resize(Shape(3, 4, 2), 5, 7), Shape(3, 4, 2)), 11, False)
+@example(small(resize(Shape(7, 9, 2), 2, 3), Shape(7, 9, 2)), 400, True)
+@example(small(Pool(PoolKind.MAX, Window((4, 5))), Shape(4, 5, 3)), 9, True)
+@given(graphs(), st.integers(1, 400), st.booleans())
+def test_values_of_random_networks(graph: Graph, interval: int, hardware: bool) -> object:
     """Bit-exact wherever the reference has an answer."""
     try:
-        plan = plan_pixels(graph, interval=interval)
+        plan = as_hardware(graph, interval) if hardware else plan_pixels(graph, interval=interval)
         images = images_for(plan, 2)
         for image in images:
             reference.run(plan.graph, image)

@@ -172,7 +172,7 @@ def simulation_record(made: PixelPlan, found: Simulation) -> dict[str, Any]:
     for key in ("trace", "events", "profile", "bin_cycles"):
         del record[key]
     peaks = record.pop("peaks")
-    depths = {buffer.value: buffer.depth_pixels for buffer in made.buffers}
+    depths = made.depths
     return {
         "graph": made.graph.name,
         "planned_interval_cycles": made.interval_cycles,
@@ -198,7 +198,7 @@ def simulation_table(console: Screen, made: PixelPlan, found: Simulation) -> Non
     leave = ("weight reads", "waited for", "blocked", "starved")
     console.draw(Grid(columns(names, words=("layer", "waited for"), leave=leave), rows))
     interval, clock = found.interval_cycles or made.interval_cycles, made.clock_hz
-    full = sum(found.peaks[b.value] == b.depth_pixels for b in made.buffers)
+    full = sum(found.peaks[name] == depth for name, depth in made.depths.items())
     console.print(
         f"{found.images} images in {found.cycles:,} cycles: interval {found.interval_cycles or 0:,} (planned "
         f"{made.interval_cycles:,}), latency {found.latency_cycles or 0:,} (planned {made.latency_cycles:,})"
@@ -208,7 +208,7 @@ def simulation_table(console: Screen, made: PixelPlan, found: Simulation) -> Non
         f"{made.memory_bits:,} bits of weights and rings"
     )
     console.print(
-        f"{full} of {len(made.buffers)} rings were as full as planned, none fuller; {found.stalled_cycles:,} cycles "
+        f"{full} of {len(made.depths)} rings were as full as planned, none fuller; {found.stalled_cycles:,} cycles "
         "blocked; every weight was brought in once"
     )
     for line in found.deadlock:

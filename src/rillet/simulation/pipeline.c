@@ -2,8 +2,11 @@
 
    A token is a pixel. A ring has `depth` slots, and slot i % depth holds the number of the token in it, counted
    through all images. A stage looks for the tokens of its next firing, is busy for some cycles, looks at them again, lets
-   go of those that no later firing wants, and writes what it made once the ring behind it has room.
-   In one cycle all firings that end do so first, then results are written, then idle stages begin. */
+   go of those that no later firing wants, and writes what it made once the rings behind it have room.
+   In one cycle all firings that end do so first, then results are written, then idle stages begin.
+
+   As hardware (`early`) a stage takes the slots of what it makes when it begins, and begins only where there is room;
+   its result is on its way for `latency` cycles behind the end of its firing. A source takes a slot a cycle before. */
 
 #include <stdint.h>
 #include <stdlib.h>
@@ -14,7 +17,8 @@ enum { IDLE, BUSY, FULL };                   /* what a stage does: waits for tok
 enum { OK, NO_MEMORY, DEADLOCK, WRONG };     /* how it ends */
 
 typedef struct {
-    int64_t firings, lanes, cycles, ring, pixels, last_only, first_edge, edges, words, held_words, is_output;
+    int64_t firings, lanes, cycles, latency, first_ring, rings, pixels, last_only, first_edge, edges, words, held_words,
+        is_output;
 } Stage;
 
 typedef struct {
@@ -27,11 +31,11 @@ typedef struct {
 } Ring;
 
 typedef struct {
-    int64_t ring, pixels;
+    int64_t first_ring, rings, pixels;
 } Source;
 
 typedef struct {
-    int64_t stages, edges, rings, sources, images, interval, back_pressure, most_records, most_events, bins, bin_cycles;
+    int64_t stages, edges, rings, sources, images, interval, early, back_pressure, most_records, most_events, bins, bin_cycles;
 } Size;
 
 /* What the caller reads: arrays of one number a stage, an edge, a ring, or (ends) a stage and image. */
@@ -51,7 +55,13 @@ typedef struct {
 typedef struct {
     int64_t state, fired, until, since, made, cause, image;
     int64_t record;
+    int64_t *due;                  /* when the results on their way arrive: a queue of `due_size` */
+    int64_t due_size, finished, delivered; /* results that have set out, and that have arrived */
 } Live;
+
+typedef struct {
+    int64_t came, due, coming; /* tokens that have arrived; when those that have a slot do, and how many they are */
+} Feed;
 
 typedef struct {
     int64_t head;      /* the oldest token that this reader still wants */
@@ -70,7 +80,8 @@ typedef struct {
     Result *out;
     Live *live;
     Reader *readers;
-    int64_t *written, **slots, *came, *first_reader;
+    Feed *feeds;
+    int64_t *written, *taken, **slots, *first_reader; /* of each ring; taken: written, and those that have a slot */
     int64_t now;
 } Machine;
 
@@ -111,9 +122,10 @@ static int prepare(Machine *m) {
     m->readers = calloc((size_t)size->edges + 1, sizeof(Reader));
     m->written = calloc((size_t)size->rings + 1, sizeof(int64_t));
     m->slots = calloc((size_t)size->rings + 1, sizeof(int64_t *));
-    m->came = calloc((size_t)size->sources, sizeof(int64_t));
+    m->taken = calloc((size_t)size->rings + 1, sizeof(int64_t));
+    m->feeds = calloc((size_t)size->sources, sizeof(Feed));
     m->first_reader = calloc((size_t)size->rings + 1, sizeof(int64_t));
-    if (!m->live || !m->readers || !m->written || !m->slots || !m->came || !m->first_reader) return NO_MEMORY;
+    if (!m->live || !m->readers || !m->written || !m->taken || !m->slots || !m->feeds || !m->first_reader) return NO_MEMORY;
     for (int64_t r = 0; r < size->rings; r++) m->first_reader[r] = -1;
     for (int64_t e = 0; e < size->edges; e++) {
         m->readers[e].next = m->first_reader[m->edges[e].ring];
@@ -127,6 +139,9 @@ static int prepare(Machine *m) {
     for (int64_t s = 0; s < size->stages; s++) {
         const Stage *stage = &m->stages[s];
         m->live[s].record = -1;
+        m->live[s].due_size = stage->latency / stage->cycles + 2;
+        m->live[s].due = malloc((size_t)m->live[s].due_size * sizeof(int64_t));
+        if (!m->live[s].due) return NO_MEMORY;
         m->live[s].cause = stage->first_edge;
         for (int64_t k = 0; k < stage->edges; k++) {
             int64_t at = stage->first_edge + k;
@@ -159,11 +174,13 @@ static void release(Machine *m) {
         free(m->readers[e].need);
     }
     for (int64_t r = 0; m->slots && r < m->size->rings; r++) free(m->slots[r]);
+    for (int64_t s = 0; m->live && s < m->size->stages; s++) free(m->live[s].due);
     free(m->live);
     free(m->readers);
     free(m->written);
     free(m->slots);
-    free(m->came);
+    free(m->taken);
+    free(m->feeds);
     free(m->first_reader);
 }
 
@@ -184,21 +201,37 @@ static void event(Machine *m, int64_t what) {
     if (*count < m->size->most_events) m->out->events[(*count)++] = (int32_t)what;
 }
 
-/* Puts `count` tokens into a ring; 0 where there is no room. A token that no reader wants any more is not kept. */
-static int put(Machine *m, int64_t ring, int64_t count, int64_t *cause) {
-    int64_t edge = -1, head, first, end;
-    if (ring < 0) return 1;
-    end = m->written[ring] + count;
-    head = oldest(m, ring, &edge);
-    first = m->written[ring] > head ? m->written[ring] : head;
-    if (m->size->back_pressure && end - head > m->rings[ring].depth) {
-        *cause = edge;
-        return 0;
+/* Whether `count` tokens have room in all of `rings` from `ring` on; else `cause` is the reader that keeps them out. */
+static int room(const Machine *m, int64_t ring, int64_t rings, int64_t count, int64_t *cause) {
+    for (int64_t r = ring; m->size->back_pressure && r < ring + rings; r++) {
+        int64_t edge = -1;
+        if (m->taken[r] + count - oldest(m, r, &edge) > m->rings[r].depth) {
+            *cause = edge;
+            return 0;
+        }
     }
-    for (int64_t token = first; token < end; token++) m->slots[ring][token % m->rings[ring].depth] = token;
-    m->written[ring] = end;
-    if (end - head > m->out->peaks[ring]) m->out->peaks[ring] = end - head;
     return 1;
+}
+
+/* Gives `count` tokens their slots, which hold none from now on. One that no reader wants any more gets none. */
+static void take(Machine *m, int64_t ring, int64_t rings, int64_t count) {
+    for (int64_t r = ring; r < ring + rings; r++) {
+        int64_t edge, end = m->taken[r] + count, head = oldest(m, r, &edge);
+        int64_t first = m->taken[r] > head ? m->taken[r] : head;
+        for (int64_t token = first; token < end; token++) m->slots[r][token % m->rings[r].depth] = ~token;
+        m->taken[r] = end;
+        if (end - head > m->out->peaks[r]) m->out->peaks[r] = end - head;
+    }
+}
+
+/* Writes `count` tokens into their slots, where those are still theirs. */
+static void arrive(Machine *m, int64_t ring, int64_t rings, int64_t count) {
+    for (int64_t r = ring; r < ring + rings; r++) {
+        for (int64_t i = 0; i < count; i++) {
+            int64_t token = m->written[r]++, *slot = &m->slots[r][token % m->rings[r].depth];
+            if (*slot == ~token) *slot = token;
+        }
+    }
 }
 
 static void record(Machine *m, int64_t s, int64_t state, int64_t begin, int64_t end) {
@@ -241,6 +274,13 @@ static void change(Machine *m, int64_t s, int64_t state) {
     live->since = m->now;
 }
 
+/* How many tokens the firing of a stage, begun or next, makes. */
+static int64_t makes(const Machine *m, int64_t s) {
+    const Stage *stage = &m->stages[s];
+    if (!stage->last_only) return stage->lanes;
+    return m->live[s].fired % stage->firings == stage->firings - 1;
+}
+
 /* Ends a firing: its tokens must still be where they were. */
 static int finish(Machine *m, int64_t s) {
     const Stage *stage = &m->stages[s];
@@ -266,8 +306,8 @@ static int finish(Machine *m, int64_t s) {
         while (next < ring->pixels && reader->last_use[next] <= n) next++;
         reader->head = base + next;
     }
+    live->made = makes(m, s);
     live->fired++;
-    live->made = stage->last_only ? n == stage->firings - 1 : stage->lanes;
     event(m, s << 1);
     return OK;
 }
@@ -297,6 +337,100 @@ static int64_t arrival(const Machine *m, const Source *source, int64_t number) {
     return frame * m->size->interval + place * whole + (place * rest + source->pixels - 1) / source->pixels;
 }
 
+/* Writes a result of a stage, and notes the end of an image. */
+static void deliver(Machine *m, int64_t s, int64_t count) {
+    const Stage *stage = &m->stages[s];
+    int64_t results = stage->last_only ? 1 : stage->firings, number;
+    arrive(m, stage->first_ring, stage->rings, count);
+    if (!count) return;
+    number = ++m->live[s].delivered;
+    if (stage->is_output && number % results == 0)
+        m->out->ends[s * m->size->images + number / results - 1] = m->now;
+}
+
+/* What has been on its way to the rings and arrives now; the next arrival behind it, or `next`. */
+static int64_t deliver_due(Machine *m, int64_t s, int64_t next) {
+    Live *live = &m->live[s];
+    while (live->delivered < live->finished) {
+        int64_t due = live->due[live->delivered % live->due_size];
+        if (due > m->now) return due < next ? due : next;
+        event(m, s << 1 | 1);
+        deliver(m, s, m->stages[s].last_only ? 1 : m->stages[s].lanes);
+    }
+    return next;
+}
+
+/* A stage that has ended a firing: its result goes into the rings once they have room, or on its way at once. */
+static void put(Machine *m, int64_t s) {
+    const Stage *stage = &m->stages[s];
+    Live *live = &m->live[s];
+    int64_t cause = -1;
+    if (m->size->early) {
+        if (live->made) live->due[live->finished++ % live->due_size] = m->now + stage->latency;
+    } else {
+        if (!room(m, stage->first_ring, stage->rings, live->made, &cause)) {
+            if (cause != live->cause) change(m, s, FULL), live->cause = cause;
+            return;
+        }
+        take(m, stage->first_ring, stage->rings, live->made);
+        event(m, s << 1 | 1);
+        deliver(m, s, live->made);
+    }
+    change(m, s, IDLE);
+    live->cause = stage->first_edge;
+}
+
+/* Begins the next firing of a stage where its tokens are there, and as hardware where its result has room. */
+static void begin(Machine *m, int64_t s) {
+    const Stage *stage = &m->stages[s];
+    Live *live = &m->live[s];
+    int64_t cause = -1, count = makes(m, s);
+    if (live->state == BUSY || (live->state == FULL && !m->size->early) || !ready(m, s)) return;
+    if (m->size->early) {
+        if (!room(m, stage->first_ring, stage->rings, count, &cause)) {
+            if (live->state != FULL || cause != live->cause) change(m, s, FULL), live->cause = cause;
+            return;
+        }
+        take(m, stage->first_ring, stage->rings, count);
+    }
+    change(m, s, BUSY);
+    live->until = m->now + stage->cycles;
+    live->image = live->fired / stage->firings;
+    /* Words that a multiplier does not keep are read again in every firing. */
+    m->out->loads[s] += live->fired == 0 ? stage->words : stage->words - stage->held_words;
+}
+
+/* Pixels of a source arrive. */
+static void come(Machine *m, int64_t i, int64_t count) {
+    arrive(m, m->sources[i].first_ring, m->sources[i].rings, count);
+    m->feeds[i].came += count;
+    for (; count > 0; count--) event(m, (m->size->stages + i) << 1 | 1);
+    if (m->out->counts[5] < 0) m->out->counts[5] = m->now;
+}
+
+/* Gives the pixels of a source that are due their slots; when the next is, or `next`. */
+static int64_t feed(Machine *m, int64_t i, int64_t next) {
+    const Source *source = &m->sources[i];
+    Feed *f = &m->feeds[i];
+    int64_t ahead = m->size->early, cause;
+    while (f->came + f->coming < source->pixels * m->size->images) {
+        int64_t due = arrival(m, source, f->came + f->coming) - ahead;
+        if (due > m->now) return due < next ? due : next;
+        if (!room(m, source->first_ring, source->rings, 1, &cause)) {
+            m->out->source_blocked[i]++;
+            return next;
+        }
+        take(m, source->first_ring, source->rings, 1);
+        if (ahead) {
+            f->coming++;
+            f->due = m->now + ahead;
+        } else {
+            come(m, i, 1);
+        }
+    }
+    return next;
+}
+
 static int run(Machine *m) {
     const Size *size = m->size;
     int64_t left = 0;
@@ -309,50 +443,27 @@ static int run(Machine *m) {
                 if (finish(m, s)) return WRONG;
                 change(m, s, FULL);
                 left--;
+                if (size->early) put(m, s);
             }
         }
         for (int64_t s = size->stages - 1; s >= 0; s--) {
-            Live *live = &m->live[s];
-            int64_t cause = -1;
-            if (live->state != FULL) continue;
-            if (!put(m, m->stages[s].ring, live->made, &cause)) {
-                if (cause != live->cause) change(m, s, FULL), live->cause = cause;
-                continue;
+            if (size->early) {
+                next = deliver_due(m, s, next);
+            } else if (m->live[s].state == FULL) {
+                put(m, s);
             }
-            event(m, s << 1 | 1);
-            change(m, s, IDLE);
-            live->cause = m->stages[s].first_edge;
-            if (m->stages[s].is_output && live->fired % m->stages[s].firings == 0)
-                m->out->ends[s * size->images + live->fired / m->stages[s].firings - 1] = m->now;
         }
         for (int64_t i = 0; i < size->sources; i++) {
-            const Source *source = &m->sources[i];
-            while (m->came[i] < source->pixels * size->images) {
-                int64_t cause, due = arrival(m, source, m->came[i]);
-                if (due > m->now) {
-                    if (due < next) next = due;
-                    break;
-                }
-                if (!put(m, source->ring, 1, &cause)) {
-                    m->out->source_blocked[i]++;
-                    break;
-                }
-                event(m, (size->stages + i) << 1 | 1);
-                m->came[i]++;
-                if (m->out->counts[5] < 0) m->out->counts[5] = m->now;
+            if (m->feeds[i].coming && m->feeds[i].due <= m->now) {
+                come(m, i, m->feeds[i].coming);
+                m->feeds[i].coming = 0;
             }
+            next = feed(m, i, next);
+            if (m->feeds[i].coming && m->feeds[i].due < next) next = m->feeds[i].due;
         }
         for (int64_t s = 0; s < size->stages; s++) {
-            Live *live = &m->live[s];
-            if (live->state == IDLE && ready(m, s)) {
-                const Stage *stage = &m->stages[s];
-                change(m, s, BUSY);
-                live->until = m->now + stage->cycles;
-                live->image = live->fired / stage->firings;
-                /* Words that a multiplier does not keep are read again in every firing. */
-                m->out->loads[s] += live->fired == 0 ? stage->words : stage->words - stage->held_words;
-            }
-            if (live->state == BUSY && live->until < next) next = live->until;
+            begin(m, s);
+            if (m->live[s].state == BUSY && m->live[s].until < next) next = m->live[s].until;
         }
         m->out->counts[2] = m->now;
         if (next == INT64_MAX) return left ? DEADLOCK : OK;
@@ -362,7 +473,7 @@ static int run(Machine *m) {
 
 int rillet_simulate(const Size *size, const Stage *stages, const Edge *edges, const Ring *rings, const Source *sources,
                     const int32_t *tables, Result *out) {
-    Machine m = {size, stages, edges, rings, sources, tables, out, 0, 0, 0, 0, 0, 0, 0};
+    Machine m = {size, stages, edges, rings, sources, tables, out, 0, 0, 0, 0, 0, 0, 0, 0};
     int ended = prepare(&m);
     if (ended == OK) ended = run(&m);
     for (int64_t s = 0; m.live && s < size->stages; s++) {

@@ -86,7 +86,7 @@ class Simulation:
     """Cycle of the last output value of each image that came out."""
     stages: tuple[Activity, ...]
     peaks: Mapping[str, int]
-    """Peak occupancy of each FIFO, in pixels."""
+    """Peak occupancy of each FIFO, in pixels, by the names of PixelPlan.depths."""
     input_blocked: int
     """Input pixels that found their FIFO full."""
     deadlock: tuple[str, ...] = ()
@@ -128,9 +128,10 @@ def simulate(
 ) -> Simulation:
     """Simulates the pipeline cycle by cycle for `images` images, back to back at the plan's interval.
 
-    `depths` overrides FIFO depths, in pixels. Without `back_pressure` stages write without checking for room, as in
-    a statically scheduled machine. `bins` is the most equal parts of the planned time for a profile; what takes longer
-    than planned counts in the last. `progress` takes cycles simulated, and how many are planned.
+    `depths` overrides FIFO depths, in pixels, by the names of PixelPlan.depths. Without `back_pressure` stages write
+    without checking for room, as in a statically scheduled machine. `bins` is the most equal parts of the planned time
+    for a profile; what takes longer than planned counts in the last. `progress` takes cycles simulated, and how many
+    are planned.
     Raises TargetError for a count of images, or a depth, that makes no sense.
     """
     if not 1 <= images <= MOST_IMAGES:
@@ -144,12 +145,12 @@ def simulate(
     size = np.array(
         [
             *(len(tables.stages), len(tables.edges), len(tables.rings), len(tables.sources)),
-            *(images, plan.interval_cycles, int(back_pressure)),
+            *(images, plan.interval_cycles, int(plan.pipeline is not None), int(back_pressure)),
             *(MOST_SPANS if trace else 0, tables.firings * 2 * images if events else 0, bins, bin_cycles),
         ],
         np.int64,
     )
-    out = _Results(len(tables.stages), len(tables.edges), len(tables.rings), len(tables.sources), images, size)
+    out = _Results(images, size)
     arrays = [_matrix(rows) for rows in (tables.stages, tables.edges, tables.rings, tables.sources)]
     whole = np.array([*tables.places, 0], np.int32)
     given = (*map(_pointer, (size, *arrays, whole)), ctypes.byref(out.struct()))
@@ -179,7 +180,8 @@ class _Tables:
     def __init__(self, plan: PixelPlan, depths: Mapping[str, int]) -> None:
         graph = plan.graph
         self.orders = wide_orders(plan)
-        self.ring = {buffer.value: i for i, buffer in enumerate(plan.buffers)}
+        self.shared = plan.pipeline is None
+        self.ring = {name: i for i, name in enumerate(plan.depths)}
         self.names = [stage.node for stage in plan.stages]
         self.stages: list[list[int]] = []
         self.edges: list[list[int]] = []
@@ -187,15 +189,18 @@ class _Tables:
         self.edge_value: list[str] = []
         self.places: list[int] = []
         self.rings: list[list[int]] = []
+        self.own: dict[str, list[str]] = {}
         for buffer in plan.buffers:
-            found = depths.get(buffer.value, buffer.depth_pixels)
-            if found < 1:
-                raise TargetError(f"{buffer.value}: depth must be at least 1 pixel, got {found}")
-            self.rings.append([found, self._pixels(graph.by_name[buffer.value])])
+            self.own[buffer.value] = list(buffer.depths)
+            for name, planned in buffer.depths.items():
+                found = depths.get(name, planned)
+                if found < 1:
+                    raise TargetError(f"{name}: depth must be at least 1 pixel, got {found}")
+                self.rings.append([found, self._pixels(graph.by_name[buffer.value])])
         for name in depths.keys() - self.ring.keys():
             raise TargetError(f"{name}: must be a value that has a ring")
-        self.inputs = [node for node in graph.input_nodes if node.name in self.ring]
-        self.sources = [[self.ring[node.name], node.shape.pixels] for node in self.inputs]
+        self.inputs = [node for node in graph.input_nodes if node.name in self.own]
+        self.sources = [[*self._writes(node.name), node.shape.pixels] for node in self.inputs]
         for stage in plan.stages:
             node, folding = graph.by_name[stage.node], stage.folding
             held = folding.cycles
@@ -203,8 +208,9 @@ class _Tables:
                 held = min(held, plan.weights_per_multiplier)
             self.stages.append(
                 [
-                    *(folding.firings, folding.lanes, folding.cycles, self.ring.get(node.name, -1)),
-                    *(self._pixels(node), int(stage.accumulates), len(self.edges), len(stage.reads)),
+                    *(folding.firings, folding.lanes, folding.cycles, stage.latency_cycles),
+                    *(*self._writes(node.name), self._pixels(node)),
+                    *(int(stage.accumulates), len(self.edges), len(stage.reads)),
                     *(folding.cycles, held, int(node.name in graph.outputs)),
                 ]
             )
@@ -212,19 +218,28 @@ class _Tables:
                 self.edges.append(self._edge(node, graph.by_name[value], stage.accumulates))
                 self.edge_stage.append(node.name)
                 self.edge_value.append(value)
-        self.firings = sum(row[0] for row in self.stages) + sum(row[1] for row in self.sources)
-        self.first_arrival = min(-(-plan.interval_cycles // pixels) for _, pixels in self.sources)
+        self.firings = sum(row[0] for row in self.stages) + sum(row[2] for row in self.sources)
+        self.first_arrival = min(-(-plan.interval_cycles // row[2]) for row in self.sources)
+
+    def _writes(self, value: str) -> tuple[int, int]:
+        """The first ring of a value, and how many it has: they follow each other."""
+        own = self.own.get(value, [])
+        return self.ring[own[0]] if own else 0, len(own)
+
+    def _read(self, reader: str, value: str) -> int:
+        """The ring of a value that a reader reads: its own, or the one that all share."""
+        return self.ring[value if self.shared else f"{value}>{reader}"]
 
     def _pixels(self, node: Node) -> int:
         """Tokens of a value for one image."""
         return len(self.orders[node.name].places) if node.name in self.orders else node.shape.pixels
 
     def _edge(self, node: Node, source: Node, accumulates: bool) -> list[int]:
-        shape, out = source.shape, node.shape
+        shape, out, ring = source.shape, node.shape, self._read(node.name, source.name)
         listed = tokens_read(self.orders, node, source)
         if listed is not None:
             ends = self._table([0, *accumulate(map(len, listed))])
-            return [self.ring[source.name], _LIST, *[0] * 11, ends, self._table([*chain(*listed)])]
+            return [ring, _LIST, *[0] * 11, ends, self._table([*chain(*listed)])]
         window, kind, rows, columns = op_window(node.op) or Window(), _WINDOW, 0, 0
         if accumulates:
             kind = _ACCUMULATE
@@ -235,7 +250,7 @@ class _Tables:
             # One value of the whole image, for every pixel.
             kind, rows, columns = _TABLE, self._table([0] * out.height), self._table([0] * out.width)
         return [
-            *(self.ring[source.name], kind, shape.height, shape.width, out.width),
+            *(ring, kind, shape.height, shape.width, out.width),
             *(*window.kernel, *window.stride, *window.dilation, window.padding[0], window.padding[2]),
             *(rows, columns),
         ]
@@ -256,7 +271,8 @@ class _Struct(ctypes.Structure):
 class _Results:
     """Arrays that the simulation fills."""
 
-    def __init__(self, stages: int, edges: int, rings: int, sources: int, images: int, size: Integers) -> None:
+    def __init__(self, images: int, size: Integers) -> None:
+        stages, edges, rings, sources = (int(count) for count in size[:4])
         records, events, bins = (int(count) for count in size[-4:-1])
         counts = [stages] * 4 + [edges] * 2 + [rings, stages * images] + [stages] * 3
         counts += [4 * records, events, sources, stages * bins * (images + 2), 6]
@@ -300,7 +316,7 @@ def _simulation(plan: PixelPlan, tables: _Tables, out: _Results, images: int, en
     wrong = ""
     if ended == "wrong":
         value = tables.edge_value[wrong_edge]
-        frame, pixel = divmod(wrong_token, tables.rings[tables.ring[value]][1])
+        frame, pixel = divmod(wrong_token, tables.rings[tables.edges[wrong_edge][0]][1])
         reader = tables.edge_stage[wrong_edge]
         wrong = f"{reader}: pixel {pixel} of {value} in image {frame + 1} must be in its ring, and was written over"
     return Simulation(
@@ -310,7 +326,7 @@ def _simulation(plan: PixelPlan, tables: _Tables, out: _Results, images: int, en
         latency_cycles=ends[0] - first if ends else None,
         ends=ends,
         stages=tuple(_activity(plan, tables, found, i, images) for i in range(count)),
-        peaks={buffer.value: found["peaks"][i] for i, buffer in enumerate(plan.buffers)},
+        peaks={name: found["peaks"][i] for name, i in tables.ring.items()},
         input_blocked=sum(found["source_blocked"]),
         deadlock=tuple(_waiting(tables, found, images)) if ended == "deadlock" else (),
         wrong=wrong,
@@ -323,7 +339,7 @@ def _simulation(plan: PixelPlan, tables: _Tables, out: _Results, images: int, en
 
 def _activity(plan: PixelPlan, tables: _Tables, found: dict[str, list[int]], at: int, images: int) -> Activity:
     row, name = tables.stages[at], tables.names[at]
-    edges = range(row[6], row[6] + row[7])
+    edges = range(row[8], row[8] + row[9])
     readers = [i for i, read in enumerate(tables.edge_value) if read == name]
     busy = found["busy"][at]
     return Activity(
@@ -332,7 +348,7 @@ def _activity(plan: PixelPlan, tables: _Tables, found: dict[str, list[int]], at:
         starved_cycles=found["starved"][at],
         blocked_cycles=found["blocked"][at],
         utilisation=busy / (plan.interval_cycles * images),
-        weight_reads=found["loads"][at] / row[8] if plan.stages[at].weights else 0.0,
+        weight_reads=found["loads"][at] / row[10] if plan.stages[at].weights else 0.0,
         starved_on={tables.edge_value[i]: found["edge_starved"][i] for i in edges if found["edge_starved"][i]},
         blocked_on={tables.edge_stage[i]: found["edge_blocked"][i] for i in readers if found["edge_blocked"][i]},
     )

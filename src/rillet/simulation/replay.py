@@ -3,6 +3,7 @@
 A firing reads what the FIFO holds at that cycle, right or wrong: a FIFO that is too shallow gives wrong values.
 """
 
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache
@@ -55,7 +56,7 @@ def simulate_values(
 
 
 class _Ring:
-    """The slots of one value."""
+    """The slots of one ring."""
 
     def __init__(self, node: Node, depth: int, pixels: int) -> None:
         self.pixels = pixels
@@ -79,14 +80,15 @@ class _Machine:
         self.stages = plan.stages
         self.sources = [node for node in graph.input_nodes if graph.consumers[node.name]]
         self.orders = wide_orders(plan)
-        self.rings = {
-            b.value: _Ring(node, depths.get(b.value, b.depth_pixels), self.pixels(node))
-            for b in plan.buffers
-            for node in (graph.by_name[b.value],)
-        }
+        self.rings: dict[str, dict[str, _Ring]] = {}
+        """Of each value the ring that each reader reads, which may be one."""
+        for buffer in plan.buffers:
+            node = graph.by_name[buffer.value]
+            own = [_Ring(node, depths.get(name, deep), self.pixels(node)) for name, deep in buffer.depths.items()]
+            self.rings[buffer.value] = dict(zip(buffer.readers, own * (len(buffer.readers) // len(own)), strict=True))
         self.fired = [0] * len(self.stages)
         self.written = [0] * (len(self.stages) + len(self.sources))
-        self.results: list[list[Array]] = [[] for _ in self.stages]
+        self.results: list[deque[list[Array]]] = [deque() for _ in self.stages]
         # What an accumulating stage has taken in of an image stands for its sums.
         self.taken: list[list[Array]] = [[] for _ in self.stages]
         self.constants = {node.name: node_value(graph, node, {}) for node in graph.nodes if is_constant(node.op)}
@@ -107,13 +109,13 @@ class _Machine:
         self.fired[which] += 1
         pixels = range(number * stage.folding.lanes, (number + 1) * stage.folding.lanes)
         if not stage.accumulates:
-            self.results[which] = [self.pixel(node, frame, pixel) for pixel in pixels]
+            self.results[which].append([self.pixel(node, frame, pixel) for pixel in pixels])
             return
-        self.taken[which].append(self.rings[node.inputs[0]].at(frame, np.arange(pixels.start, pixels.stop)))
+        self.taken[which].append(self.rings[node.inputs[0]][node.name].at(frame, np.arange(pixels.start, pixels.stop)))
         if number == stage.folding.firings - 1:
             shape = self.graph.input_shapes(node)[0]
             whole = np.concatenate(self.taken[which]).reshape(shape.array)
-            self.results[which] = [self.compute(node, {node.inputs[0]: whole}, op_window(node.op))]
+            self.results[which].append([self.compute(node, {node.inputs[0]: whole}, op_window(node.op))])
             self.taken[which] = []
 
     def pixel(self, node: Node, frame: int, pixel: int) -> Array:
@@ -131,10 +133,10 @@ class _Machine:
             if name in self.constants:
                 patches[name] = self.constants[name].reshape(-1, source.channels)[places]
             elif places.size:
-                patches[name] = self.rings[name].at(frame, self.tokens(node, name, pixel, row, places))
+                patches[name] = self.rings[name][node.name].at(frame, self.tokens(node, name, pixel, row, places))
             else:
                 # The padding alone: one pixel that the window does not see.
-                patches[name] = np.zeros((1, 1, source.channels), self.rings[name].slots.dtype)
+                patches[name] = np.zeros((1, 1, source.channels), self.rings[name][node.name].slots.dtype)
         return self.compute(node, patches, window)
 
     def tokens(self, node: Node, source: str, pixel: int, row: int, places: Places) -> Places:
@@ -166,12 +168,13 @@ class _Machine:
             made = [self.images[frame].reshape(-1, node.shape.channels)[place]]
         else:
             node = self.graph.by_name[self.stages[which].node]
-            made, self.results[which] = self.results[which], []
+            # An accumulating stage of the ideal also writes nothing, behind each firing but the last.
+            made = self.results[which].popleft() if self.results[which] else []
         for pixel in made:
             token = self.written[which]
             self.written[which] += 1
-            if node.name in self.rings:
-                self.rings[node.name].put(token, pixel)
+            for ring in dict.fromkeys(self.rings.get(node.name, {}).values()):
+                ring.put(token, pixel)
             if which < len(self.stages):
                 frame, place = divmod(token, self.pixels(node))
                 if node.name in self.orders:

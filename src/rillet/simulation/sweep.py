@@ -73,8 +73,8 @@ def _rate(graph: Graph, interval: int) -> Rate:
         latency_cycles=made.latency_cycles,
         measured_interval_cycles=run.interval_cycles,
         measured_latency_cycles=run.latency_cycles,
-        rings=len(made.buffers),
-        rings_full=sum(run.peaks[ring.value] == ring.depth_pixels for ring in made.buffers),
-        rings_over=sum(run.peaks[ring.value] > ring.depth_pixels for ring in made.buffers),
+        rings=len(made.depths),
+        rings_full=sum(run.peaks[ring] == depth for ring, depth in made.depths.items()),
+        rings_over=sum(run.peaks[ring] > depth for ring, depth in made.depths.items()),
         stalled_cycles=run.stalled_cycles,
     )

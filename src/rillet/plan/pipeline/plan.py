@@ -1,5 +1,6 @@
 """The pipeline plan: a stage a layer, a FIFO a tensor, and the numbers that a simulation measures again."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -94,6 +95,13 @@ class PixelBuffer:
     """Peak occupancy over the schedule, in pixels: the size of the FIFO, or of the deepest of its rings."""
     rings: tuple[int, ...] = ()
     """As hardware, the depth of each reader's own ring, in the order of `readers`; empty where they share one."""
+
+    @property
+    def depths(self) -> Mapping[str, int]:
+        """The depth of each ring in pixels, by name: the value's, or `value>reader` where each reader has its own."""
+        if not self.rings:
+            return {self.value: self.depth_pixels}
+        return {f"{self.value}>{reader}": depth for reader, depth in zip(self.readers, self.rings, strict=True)}
 
     @property
     def fork_pixels(self) -> int:
@@ -198,6 +206,11 @@ class PixelPlan(Record):
     def images_per_s(self) -> float:
         """Images a second."""
         return self.clock_hz / self.interval_cycles
+
+    @property
+    def depths(self) -> Mapping[str, int]:
+        """The depth of every ring in pixels, by its name (PixelBuffer.depths)."""
+        return {name: depth for buffer in self.buffers for name, depth in buffer.depths.items()}
 
     @property
     def line_buffer_values(self) -> int:
