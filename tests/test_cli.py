@@ -306,6 +306,8 @@ def test_tables_of_the_impossible_goal() -> None:
 def test_plan_and_simulate_a_pipeline() -> None:
     made = printed("plan", "mobilenet_v2:top=false", "--interval", 50176)
     assert (made["kind"], made["multipliers"], made["interval_cycles"]) == ("pixels", 5976, 50176)
+    ideal = printed("plan", "mobilenet_v2:top=false", "--interval", 50176, "--ideal")
+    assert (ideal["ideal"], ideal["latency_cycles"], made["ideal"]) == (True, 156_872, False)
     assert (made["line_buffer_values"], made["skip_values"]) == (247657, 12336)
     found = printed("simulate", "microbotnet", "--interval", 4096)
     assert found["passed"]
@@ -314,7 +316,9 @@ def test_plan_and_simulate_a_pipeline() -> None:
     assert all(ring["peak_pixels"] <= ring["depth_pixels"] for ring in found["rings"])  # type: ignore[union-attr]
     done = rillet("plan", "mobilenet_v2", "--target", "zcu102", "--clock", "300MHz")
     assert "at 300 MHz" in done.stdout
-    made = printed("plan", "mobilenet_v2", "--interval", 12544, "--devices", 3, "--target", "u250", "--clock", "1GHz")
+    made = printed(
+        "plan", "mobilenet_v2", "--interval", 12544, *("--devices", 3, "--target", "u250", "--clock", "1GHz", "--ideal")
+    )
     assert (len(made["devices"]), made["chip"], made["clock_hz"]) == (3, "Alveo U250", 1e9)  # type: ignore[arg-type]
 
 
@@ -336,9 +340,9 @@ def test_a_promise_is_answered_where_there_is_no_plan() -> None:
 
 
 def test_narrow_sides_of_pipelines() -> None:
-    wide = printed("plan", "mobilenet_v2:top=false", "--interval", 50176)
+    wide = printed("plan", "mobilenet_v2:top=false", "--interval", 50176, "--ideal")
     assert (wide["narrow"], wide["recomputed_macs"]) == ([], 0)
-    named = ("mobilenet_v2:top=false", "--interval", 50176, "--recompute", "block2,block14.expand")
+    named = ("mobilenet_v2:top=false", "--interval", 50176, "--recompute", "block2,block14.expand", "--ideal")
     made = printed("plan", *named)
     assert [block["block"] for block in made["narrow"]] == ["block2", "block14"]  # type: ignore[index, union-attr]
     assert made["recomputed_macs"] == 9_461_760 + 4_644_864
@@ -349,12 +353,14 @@ def test_narrow_sides_of_pipelines() -> None:
     found = printed("simulate", *named)
     assert found["passed"] and found["interval_cycles"] == 50176
     memory = ("--memory", f"{made['memory_bits'] // 8}B")  # type: ignore[operator]
-    chosen = printed("plan", "mobilenet_v2:top=false", "--interval", 50176, *memory, "--recompute", "auto")
+    chosen = printed("plan", "mobilenet_v2:top=false", "--interval", 50176, *memory, "--recompute", "auto", "--ideal")
     assert chosen["multipliers"] <= made["multipliers"]  # type: ignore[operator]
     assert "an image every 20,000 cycles" in str(
-        printed("draw", "microbotnet", "--pipeline", "--interval", 20_000, "--recompute", "all")["picture"]
+        printed("draw", "microbotnet", "--pipeline", "--interval", 20_000, "--recompute", "all", "--ideal")["picture"]
     )
-    assert "got 'stem.conv'" in failed("plan", "mobilenet_v2", "--interval", 50176, "--recompute", "stem.conv")
+    named = ("plan", "mobilenet_v2", "--interval", 50176, "--recompute", "stem.conv")
+    assert "got 'stem.conv'" in failed(*named, "--ideal")
+    assert "--recompute must come with --ideal: hardware computes each pixel once" in failed(*named)
     assert "--recompute must come with a chip (--target, " in failed("plan", "mobilenet_v2", "--recompute", "all")
     assert "--recompute must come with --pipeline" in failed("draw", "mobilenet_v2", "--recompute", "all")
 
@@ -365,9 +371,9 @@ def test_wrong_words_for_pipelines() -> None:
     assert "--clock must be a frequency" in failed("plan", "mobilenet_v2", "--interval", 50176, "--clock", "fast")
     assert "--devices must come with a chip (--target, " in failed("plan", "mobilenet_v2", "--devices", 2)
     assert "must be at least 8139 each" in failed(
-        "plan", "mobilenet_v2", "--interval", 12544, "--devices", 3, "--target", "vu9p"
+        "plan", "mobilenet_v2", "--interval", 12544, "--devices", 3, "--target", "vu9p", "--ideal"
     )
-    chips = ("plan", "mobilenet_v2", "--devices", 2)
+    chips = ("plan", "mobilenet_v2", "--devices", 2, "--ideal")
     assert "multipliers must be at least" in failed(*chips, "--interval", 12544, "--multipliers", 100)
     assert "KiB) a device for 2 devices, got 1,000 bytes" in failed(*chips, "--interval", 12544, "--memory", "1kB")
     assert "interval, multipliers or a target must be given" in failed(*chips, "--memory", "2MiB")

@@ -60,7 +60,7 @@ def test_the_page_shows_the_pipeline() -> None:
     assert "(pipeline.svg)" in PAGE
     plan = plan_pixels(open_model("mobilenet_v2:top=false").graph, interval=50_176)
     drawn = pipeline.svg(plan, simulate(plan, 2, bins=pipeline.BINS))
-    wanted = "rillet draw mobilenet_v2:top=false --pipeline --interval 50176 -o docs/pipeline.svg"
+    wanted = "rillet draw mobilenet_v2:top=false --pipeline --interval 50176 --ideal -o docs/pipeline.svg"
     assert (ROOT / "docs" / "pipeline.svg").read_text() == drawn, wanted
 
 

@@ -55,9 +55,9 @@ TABLES = {"--csv": "", "--markdown": "", JSON: ""}
 PROCESSOR = {"--ram": "1B", "--objective": "time", "--resident": "", "--max-slowdown": "0", "--threads": "1000"}
 PIPELINE = {
     **{"--multipliers": "3", "--interval": "7777", "--memory": "100B", "--clock": "123MHz", "--bits": "16"},
-    **{"--ceil": "", "--recompute": "all"},
+    **{"--ceil": "", "--recompute": "all", "--ideal": ""},
 }
-CHIP_MODES = ("--multipliers 37", f"--target {CHIP}", "--interval 5000")
+CHIP_MODES = ("--multipliers 37", f"--target {CHIP}", "--interval 5000", "--interval 5000 --ideal")
 HOSTED = ("", "--target portable")
 ON_BOARD = f"--target {BOARD}"
 
@@ -78,7 +78,7 @@ COMMANDS = {
         (f"{FLOAT} -o OUT.rlt", f"{INT8} -o OUT.rlt"), {"--fold": "", "--dequantize": "", "--live": "", JSON: ""}
     ),
     "plan": Command(
-        tuple(f"{FLOAT} {mode}" for mode in (*HOSTED, ON_BOARD, *CHIP_MODES, "--multipliers 37 --devices 2")),
+        tuple(f"{FLOAT} {mode}" for mode in (*HOSTED, ON_BOARD, *CHIP_MODES, "--multipliers 37 --devices 2 --ideal")),
         {"--target": CHIP, "--devices": "3", "--live": "", **TABLES, **PROCESSOR, **PIPELINE},
     ),
     "emit": Command(

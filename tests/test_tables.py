@@ -22,7 +22,7 @@ SMALL = "mobilenet_v1:width=0.25,resolution=32,seed=0"
 COMMANDS = [
     f"show {NETWORK}", f"count {NETWORK}", f"count {NETWORK} --by layer", f"explain {NETWORK}",
     f"explain {NETWORK} --layer block3.depthwise", f"compare {NETWORK} mobilenet_v1:width=0.25,resolution=32", "models",
-    f"plan {NETWORK}", f"plan {NETWORK} --multipliers 512 --devices 2", f"simulate {NETWORK} --multipliers 512",
+    f"plan {NETWORK}", f"plan {NETWORK} --multipliers 512 --devices 2 --ideal", f"simulate {NETWORK} --multipliers 512",
     f"systolic {NETWORK}", f"energy {NETWORK}", f"fit {SMALL}", f"fit {NETWORK} --all",
     f"cost {NETWORK} --target zcu102 --target nano33ble --target systolic_64x64", f"compress {SMALL}",
     f"table impossible {NETWORK}", f"table recompute {NETWORK}", f"table narrow {NETWORK}", f"table chips {NETWORK}",

@@ -45,6 +45,7 @@ def options(
     ceil: bool = False,
     recompute: "str | Iterable[str] | None" = None,
     devices: int | None = None,
+    ideal: bool = False,
 ) -> PlanOptions:
     """The arguments of `plan` as a record; raises TargetError for one that does not apply to the kind of plan."""
     memory_bytes = checks.size(memory, "--memory")
@@ -66,6 +67,7 @@ def options(
         ceil=ceil,
         narrow=tuple(recompute.split(",")) if isinstance(recompute, str) else tuple(recompute or ()),
         several=devices,
+        ideal=ideal,
     )
 
 
@@ -78,6 +80,7 @@ def chip_options(
     bits: int | None = None,
     ceil: bool = False,
     recompute: "str | Iterable[str] | None" = None,
+    ideal: bool = False,
 ) -> PlanOptions:
     """As `options`, what is asked of one chip alone."""
     return options(
@@ -89,6 +92,7 @@ def chip_options(
         bits=bits,
         ceil=ceil,
         recompute=recompute,
+        ideal=ideal,
     )
 
 
@@ -110,6 +114,7 @@ class ChipWords(TypedDict, total=False):
     ceil: bool
     recompute: "str | Iterable[str] | None"
     devices: int | None
+    ideal: bool
 
 
 @overload
@@ -149,6 +154,7 @@ def plan(
     ceil: bool = False,
     recompute: "str | Iterable[str] | None" = None,
     devices: int | None = None,
+    ideal: bool = False,
 ) -> RowPlan | PixelPlan: ...
 def plan(
     net: Graph,
@@ -167,6 +173,7 @@ def plan(
     ceil: bool = False,
     recompute: "str | Iterable[str] | None" = None,
     devices: int | None = None,
+    ideal: bool = False,
 ) -> RowPlan | PixelPlan:
     """Plans the schedule and the memory of a network: a RowPlan for a host or a board, a PixelPlan for a chip.
 
@@ -178,7 +185,8 @@ def plan(
     arena. max_slowdown: percent over the least estimated time, for less memory. threads: on a host.
     For a chip, in place of its own numbers: interval (cycles an image), multipliers, memory (as `4MiB`), clock (as
     `200MHz`), bits (8 or 16), ceil (foldings that do not divide), recompute (blocks that buffer their bottleneck
-    input, `all` or `auto`), devices (chips in a row). Raises TargetError for what cannot be met.
+    input, `all` or `auto`), devices (chips in a row). ideal: results that take no time and rings that readers share,
+    which no hardware has; ceil, recompute, devices and 16 bits need it. Raises TargetError for what cannot be met.
 
     >>> import rillet
     >>> net = rillet.load("mobilenet_v1:width=0.25,resolution=32,seed=0,classes=10")
@@ -200,6 +208,7 @@ def plan(
         ceil=ceil,
         recompute=recompute,
         devices=devices,
+        ideal=ideal,
     )
     return planned(net, said)
 

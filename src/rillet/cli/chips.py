@@ -47,6 +47,13 @@ NarrowOption = Annotated[
         help="Blocks that buffer their bottleneck and recompute the expansion.",
     ),
 ]
+SeveralOption = Annotated[
+    int | None, typer.Option("--devices", min=1, help="Partition the pipeline over N chips in series.")
+]
+IdealOption = Annotated[
+    bool,
+    typer.Option("--ideal", help="Results take no time, readers share rings: what hardware approaches."),
+]
 
 
 @contextmanager
@@ -91,6 +98,7 @@ def simulate(
     bits: ChipBitsOption = None,
     ceil: CeilOption = False,
     narrow: NarrowOption = None,
+    ideal: IdealOption = False,
     images: Annotated[int, typer.Option("--images", min=1, help="Images back to back.")] = 3,
     weights: WeightsOption = None,
     *,
@@ -100,7 +108,7 @@ def simulate(
     from rillet.api import plans
     from rillet.report import pixels
 
-    chip = plans.chip_options(target, interval, multipliers, memory, clock, bits, ceil, narrow)
+    chip = plans.chip_options(target, interval, multipliers, memory, clock, bits, ceil, narrow, ideal)
     graph = open_named(model, weights=weights).graph
     with answering(graph, chip, form), status("planning and simulating"):
         found = plans.simulate(plans.pixel_planned(graph, chip), images)

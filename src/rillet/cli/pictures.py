@@ -22,6 +22,7 @@ from rillet.cli.chips import (
     CeilOption,
     ChipBitsOption,
     ClockOption,
+    IdealOption,
     IntervalOption,
     MemoryOption,
     MultipliersOption,
@@ -34,11 +35,11 @@ from rillet.system.options import Uses, at_most_one
 if TYPE_CHECKING:
     from rillet import Graph
 
-    Chip = tuple[str | None, int | None, int | None, str | None, str | None, int | None, bool, str | None]
+    Chip = tuple[str | None, int | None, int | None, str | None, str | None, int | None, bool, str | None, bool]
 
 PICTURES = ("systolic", "energy", "roofline")
 """What --cost can show."""
-_CHIP = ("--target", "--interval", "--multipliers", "--memory", "--clock", "--bits", "--ceil", "--recompute")
+_CHIP = ("--target", "--interval", "--multipliers", "--memory", "--clock", "--bits", "--ceil", "--recompute", "--ideal")
 USES = Uses(
     {
         "the network alone": ("--format",),
@@ -84,6 +85,7 @@ def draw(
     bits: ChipBitsOption = None,
     ceil: CeilOption = False,
     narrow: NarrowOption = None,
+    ideal: IdealOption = False,
     node: EnergyNodeOption = None,
     weights: WeightsOption = None,
     json_output: JsonOption = False,
@@ -96,7 +98,7 @@ def draw(
     machine's roofline.
     """
     chosen = _chosen(form, pipeline, front, cost)
-    chip = (target, interval, multipliers, memory, clock, bits, ceil, narrow)
+    chip = (target, interval, multipliers, memory, clock, bits, ceil, narrow, ideal)
     planned = target is not None and not (front or cost or pipeline)
     mode = "--pipeline" if pipeline else "--front" if front else f"--cost {cost}" if cost else "the network alone"
     mode = "--target alone" if planned else mode

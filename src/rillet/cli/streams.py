@@ -27,10 +27,12 @@ from rillet.cli.chips import (
     CeilOption,
     ChipBitsOption,
     ClockOption,
+    IdealOption,
     IntervalOption,
     MemoryOption,
     MultipliersOption,
     NarrowOption,
+    SeveralOption,
     answering,
     show_pixels,
 )
@@ -207,9 +209,8 @@ def plan(
     ceil: CeilOption = False,
     narrow: NarrowOption = None,
     threads: ThreadsOption = None,
-    several: Annotated[
-        int | None, typer.Option("--devices", min=1, help="Partition the pipeline over N chips in series.")
-    ] = None,
+    several: SeveralOption = None,
+    ideal: IdealOption = False,
     live: LiveOption = False,
     *,
     form: Form,
@@ -222,7 +223,7 @@ def plan(
     from rillet.report import text
 
     processor = target, ram, objective, resident, slower, threads
-    said = plans.options(*processor, interval, multipliers, memory, clock, bits, ceil, narrow, several)
+    said = plans.options(*processor, interval, multipliers, memory, clock, bits, ceil, narrow, several, ideal)
     graph = open_named(model, weights=weights, live=live).graph
     with answering(graph, said, form) as claim, status("planning"):
         made = plans.planned(graph, said)

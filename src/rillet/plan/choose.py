@@ -112,6 +112,7 @@ def _on_chip(graph: Graph, said: PlanOptions) -> PixelPlan:
             weight_bits=said.bits or 8,
             ceil=said.ceil,
             narrow=said.narrow,
+            pipeline=said.pipeline,
         )
     made, devices = plan_several(
         graph,

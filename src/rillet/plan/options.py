@@ -5,12 +5,14 @@ from enum import StrEnum
 from typing import assert_never
 
 from rillet.errors import TargetError
-from rillet.system.options import Uses
+from rillet.system.options import Uses, is_said
+from rillet.targets import pipeline
 from rillet.targets.arrays import ArrayMachine
 from rillet.targets.boards import Board
 from rillet.targets.catalogue import Target
 from rillet.targets.chips import StreamChip
 from rillet.targets.host import Host
+from rillet.targets.pipeline import Pipeline
 
 
 class PlanKind(StrEnum):
@@ -39,10 +41,19 @@ USES = Uses(
             "--ceil",
             "--recompute",
             "--devices",
+            "--ideal",
         ),
     },
     TargetError,
 )
+
+
+_IDEAL_ALONE = {
+    "--bits": "hardware has values of 8 bits",
+    "--ceil": "hardware has foldings of its own, which need not divide",
+    "--recompute": "hardware computes each pixel once",
+    "--devices": "hardware is of one chip",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +79,8 @@ class PlanOptions:
     narrow: tuple[str, ...] = ()
     several: int | None = None
     """Chips in series over which the pipeline is partitioned."""
+    ideal: bool = False
+    """Of a chip, the plan whose results take no time and whose rings are shared: what no hardware has."""
     here: bool = False
     """For a program of this machine: of a board, with portable kernels instead of its core's."""
 
@@ -86,8 +99,13 @@ class PlanOptions:
             "--ceil": self.ceil,
             "--recompute": self.narrow,
             "--devices": self.several,
+            "--ideal": self.ideal,
         }
         USES.check(self.kind, said)
+        if self.pipeline is not None:
+            for option, why in _IDEAL_ALONE.items():
+                if is_said(said[option]) and (option, self.bits) != ("--bits", 8):
+                    raise TargetError(f"{option} must come with --ideal: {why}")
         if self.objective not in (None, "memory", "time"):
             raise TargetError(f"--objective must be memory or time, got {self.objective!r}")
         if self.slower is not None and (self.ram_bytes is not None or self.objective not in (None, "memory")):
@@ -117,6 +135,13 @@ class PlanOptions:
     def chip(self) -> StreamChip | None:
         """The chip, where one is named."""
         return self.target if isinstance(self.target, StreamChip) else None
+
+    @property
+    def pipeline(self) -> Pipeline | None:
+        """What the stages of a chip take as hardware: the chip's own, or Rillet's; None for the ideal plan."""
+        if self.kind is not PlanKind.CHIP or self.ideal:
+            return None
+        return self.chip.pipeline if self.chip is not None else pipeline.default()
 
     @property
     def slower_share(self) -> float | None:

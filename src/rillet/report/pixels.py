@@ -1,5 +1,6 @@
 """Pipeline plans and their simulations, for the terminal and as records."""
 
+from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
@@ -35,12 +36,15 @@ def plan_record(made: PixelPlan) -> dict[str, Any]:
         "skip_values": made.skip_values,
         "hold_values": made.hold_values,
         "fifo_values": made.fifo_values,
+        "fork_values": made.fork_values,
         "buffer_bits": made.buffer_bits,
         "memory_bits": made.memory_bits,
         "layers": [_stage_record(stage) for stage in made.stages],
         "buffers": [{**asdict(b), "fifo_pixels": b.fifo_pixels, "values": b.values} for b in made.buffers],
         "narrow": [{"expansion": block.expansion, **asdict(block)} for block in made.narrow],
         "barriers": [asdict(barrier) for barrier in made.barriers],
+        "ideal": made.pipeline is None,
+        "on_host": made.on_host,
         "devices": [asdict(part) for part in made.devices] or None,
     }
 
@@ -64,13 +68,13 @@ def plan_table(console: Screen, made: PixelPlan) -> None:
     rings = {buffer.value: buffer for buffer in made.buffers}
     for stage in made.stages:
         folding, ring = stage.folding, rings.get(stage.node)
-        parts = [f"{folding.inputs} in", f"{folding.outputs} out", f"{folding.taps} taps", f"{folding.lanes} px"]
+        parts = [f"{folding.inputs or 1} in", f"{folding.outputs} out", f"{folding.taps} taps", f"{folding.lanes} px"]
         shown = " x ".join(part for part in parts if not part.startswith("1 ")) or "1"
         count = stage.multipliers or stage.elementwise_multipliers
         row = (
             stage.node,
             stage.op,
-            shown if count else "",
+            shown if count or made.pipeline is not None else "",
             f"{count:,}" if count else "",
             f"{stage.busy_cycles / made.interval_cycles:.0%}",
             f"{stage.weights:,}" if stage.weights else "",
@@ -85,6 +89,8 @@ def plan_table(console: Screen, made: PixelPlan) -> None:
         f"{made.interval_cycles:,} cycles: {made.images_per_s:,.1f} images/s at {made.clock_hz / 1e6:g} MHz, latency "
         f"{made.latency_cycles:,} cycles ({1e3 * made.latency_cycles / made.clock_hz:.3g} ms)"
     )
+    for line in _hardware(made):
+        console.print(line)
     if made.elementwise_multipliers:
         console.print(f"beside them {made.elementwise_multipliers:,} multipliers of products of two values")
     console.print(
@@ -94,6 +100,7 @@ def plan_table(console: Screen, made: PixelPlan) -> None:
     console.print(
         f"rings {bytes_text(-(-made.buffer_bits // 8))}: line buffers {made.line_buffer_values:,} values, skips "
         f"{made.skip_values:,}, tensors buffered for gates {made.hold_values:,}, rate matching {made.fifo_values:,}"
+        + (f", second readers {made.fork_values:,}" if made.pipeline is not None else "")
     )
     if made.narrow:
         held = ", ".join(block.block or block.expansion for block in made.narrow)
@@ -109,6 +116,18 @@ def plan_table(console: Screen, made: PixelPlan) -> None:
         )
     if made.devices:
         devices_table(console, made.devices, made.clock_hz)
+
+
+def _hardware(made: PixelPlan) -> Iterator[str]:
+    """What a plan of hardware takes over the ideal."""
+    if made.pipeline is not None:
+        latencies = [stage.latency_cycles for stage in made.stages]
+        yield (
+            f"as hardware: results arrive {min(latencies)} to {max(latencies)} cycles behind their firings, each "
+            "reader has a ring"
+        )
+    for name in made.on_host:
+        yield f"{name} is left to the host"
 
 
 def devices_table(console: Screen, parts: tuple[Device, ...], clock_hz: float) -> None:

@@ -53,8 +53,13 @@ class StreamChip(Record):
         return None if found is None else found.value
 
     @property
-    def pipeline(self) -> Pipeline:
-        """What stages take on this chip: the numbers of its `[pipeline]`, and Rillet's own where it says none."""
+    def pipeline(self) -> Pipeline | None:
+        """What stages take on this chip: the numbers of its `[pipeline]`, and Rillet's own where it says none.
+
+        None for a chip whose multipliers hold weights themselves: Rillet's stages read theirs from memories.
+        """
+        if self.weights_per_multiplier is not None:
+            return None
         own = {key: found for key, found in self.quantities.items() if key.startswith(_OWN)}
         return pipeline.with_own({key.removeprefix(_OWN): found for key, found in own.items()})
 
