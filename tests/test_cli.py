@@ -300,6 +300,9 @@ def test_tables_of_the_impossible_goal() -> None:
     assert printed("table", "narrow", "mnasnet_b1")["options"]
     assert len(printed("table", "chips", "microbotnet")["rows"]) == 8  # type: ignore[arg-type]
     assert len(printed("table", "rates", "microbotnet")["rows"]) == 8  # type: ignore[arg-type]
+    for row in printed("table", "hardware", "microbotnet")["rows"]:  # type: ignore[union-attr]
+        assert row["measured_interval_cycles"] == row["interval_cycles"]  # type: ignore[index]
+        assert row["rings_full"] == row["rings"] and row["stalled_cycles"] == 0  # type: ignore[index]
     assert "map must be a multiple of the last convolution's 13x13" in failed("table", "impossible", "squeezenet1_1")
 
 

@@ -16,7 +16,7 @@ from rillet.errors import GraphError
 from rillet.report import energy, systolic, tables
 from rillet.report.sources import impossible as goal
 from rillet.report.tables import Table
-from rillet.simulation.sweep import rates
+from rillet.simulation.sweep import hardware_rates, rates
 from rillet.system.options import Uses
 from rillet.targets.technology import load as load_technology
 
@@ -29,6 +29,7 @@ USES = Uses(
         "table recompute": ("MODEL",),
         "table narrow": ("MODEL",),
         "table rates": ("MODEL",),
+        "table hardware": ("MODEL",),
         "table chips": ("MODEL",),
         "table microjoule": ("MODEL", "--node"),
     }
@@ -102,6 +103,10 @@ def _table(name: str, model: str) -> SourceTable:
             graph = load(model)
             rows = rates(graph)
             drawn = goal.rates_table(graph.name, rows)
+        case "hardware":
+            graph = load(model)
+            rows = hardware_rates(graph)
+            drawn = goal.hardware_table(graph.name, rows)
         case _:
             graph = load(model)
             rows = on_chips(graph)

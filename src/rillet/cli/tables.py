@@ -7,7 +7,7 @@ import typer
 from rillet.cli.app import shared, status
 from rillet.cli.forms import Form, command
 
-TABLES = "alpha|fuseconv|impossible|recompute|narrow|rates|chips|microjoule"
+TABLES = "alpha|fuseconv|impossible|recompute|narrow|rates|hardware|chips|microjoule"
 
 
 @command
@@ -36,8 +36,8 @@ def table(
 
     alpha: MobileNetV1 by width and resolution. fuseconv: FuSeConv's networks. impossible: a fully unrolled network, its
     multipliers and buffers. recompute: cost of no buffering. narrow: cost of bottleneck buffering. rates: pipelines at
-    many initiation intervals. chips: the best interval on every known chip. microjoule: whether MicroBotNet classifies
-    an image within one microjoule.
+    many initiation intervals. hardware: what hardware adds to them. chips: the best interval on every known chip.
+    microjoule: whether MicroBotNet classifies an image within one microjoule.
     """
     from rillet.api.sources import source_table
     from rillet.report import tables

@@ -1,15 +1,26 @@
-"""A network as a pipeline at many initiation intervals: planned cost, and what the simulation measures."""
+"""A network as a pipeline at many initiation intervals: planned cost, and what the simulation measures.
+
+Of the ideal (`rates`), and of hardware beside the ideal (`hardware_rates`).
+"""
 
 from dataclasses import dataclass
 
 from rillet.errors import TargetError
 from rillet.ir.graph import Graph
 from rillet.plan.pipeline.entry import plan_pixels
-from rillet.plan.pipeline.planner import pipeline_graph
+from rillet.plan.pipeline.fifos import Flow, rings, schedule
+from rillet.plan.pipeline.plan import PixelPlan
+from rillet.plan.pipeline.planner import latency_of, pipeline_graph
+from rillet.plan.pipeline.registers import latency_cycles
 from rillet.simulation.pipeline import simulate
+from rillet.targets import pipeline
 
+_ANY = 2**62
 FASTEST, RATES = 1024, 8
 """Pixels of the image a cycle at the fastest rate; the others are a quarter of each other."""
+
+
+DOUBLINGS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,3 +89,68 @@ def _rate(graph: Graph, interval: int) -> Rate:
         rings_over=sum(run.peaks[ring] > depth for ring, depth in made.depths.items()),
         stalled_cycles=run.stalled_cycles,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class HardwareRate:
+    """One interval: the ideal, its foldings with what hardware adds, and the plan of hardware, simulated."""
+
+    interval_cycles: int
+    ideal_multipliers: int
+    multipliers: int
+    ideal_values: int
+    """Of all rings."""
+    same_values: int
+    """With the ideal's foldings, but latencies, slots taken when a firing begins, and a ring for each reader."""
+    values: int
+    ideal_latency_cycles: int
+    same_latency_cycles: int
+    latency_cycles: int
+    measured_interval_cycles: int | None
+    measured_latency_cycles: int | None
+    rings: int
+    rings_full: int
+    """Rings whose peak occupancy was as planned."""
+    stalled_cycles: int
+
+
+def hardware_rates(graph: Graph) -> tuple[HardwareRate, ...]:
+    """From the least interval of hardware, a pixel of the largest map a cycle, doubled again and again.
+
+    Raises Unsupported for a network that does not stream.
+    """
+    least = plan_pixels(graph, multipliers=_ANY, pipeline=pipeline.default()).interval_cycles
+    return tuple(_hardware_rate(graph, least << i) for i in range(DOUBLINGS))
+
+
+def _hardware_rate(graph: Graph, interval: int) -> HardwareRate:
+    ideal = plan_pixels(graph, interval=interval)
+    made = plan_pixels(graph, interval=interval, pipeline=pipeline.default())
+    run = simulate(made, max(2, made.frames))
+    values, latency = _as_hardware(ideal)
+    return HardwareRate(
+        interval_cycles=interval,
+        ideal_multipliers=ideal.multipliers,
+        multipliers=made.multipliers,
+        ideal_values=ideal.buffer_values,
+        same_values=values,
+        values=made.buffer_values,
+        ideal_latency_cycles=ideal.latency_cycles,
+        same_latency_cycles=latency,
+        latency_cycles=made.latency_cycles,
+        measured_interval_cycles=run.interval_cycles,
+        measured_latency_cycles=run.latency_cycles,
+        rings=len(made.depths),
+        rings_full=sum(run.peaks[ring] == depth for ring, depth in made.depths.items()),
+        stalled_cycles=run.stalled_cycles,
+    )
+
+
+def _as_hardware(plan: PixelPlan) -> tuple[int, int]:
+    """Values of rings and latency of an ideal plan's foldings with what hardware adds."""
+    graph = plan.graph
+    latencies = {s.node: latency_cycles(graph, graph.by_name[s.node], pipeline.default()) for s in plan.stages}
+    flow, chosen = Flow(graph, latencies=latencies), {stage.node: stage.folding for stage in plan.stages}
+    times = schedule(flow, chosen, plan.interval_cycles)
+    values = sum(sum(rings(flow, chosen, times, b.value)[0]) * b.channels for b in plan.buffers)
+    return values, latency_of(graph, times)

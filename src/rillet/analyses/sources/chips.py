@@ -8,6 +8,9 @@ from rillet.plan.pipeline.entry import least_memory_bits, plan_pixels
 from rillet.plan.pipeline.planner import count_weights
 from rillet.targets import chips
 
+BITS = 8
+"""Of the values of hardware."""
+
 
 @dataclass(frozen=True, slots=True)
 class ChipRow:
@@ -30,6 +33,9 @@ class ChipRow:
     """MACs / (multipliers of the plan x interval)."""
     planned_multipliers: int | None
     planned_bits: int | None
+    hardware_interval_cycles: int | None
+    hardware_images_per_s: float | None
+    """Of the plan with what hardware adds; None too for a chip whose multipliers hold weights themselves."""
     refused: str
     """Why there is no plan; empty where there is one."""
 
@@ -52,11 +58,13 @@ def on_chips(graph: Graph, weight_bits: int = 8) -> tuple[ChipRow, ...]:
 
 def _row(graph: Graph, name: str, needed: int, weight_bits: int) -> ChipRow:
     chip = chips.load(name)
-    made, refused = None, ""
+    made, hardware, refused = None, None, ""
     try:
         made = plan_pixels(graph, chip=chip, weight_bits=weight_bits)
+        if chip.pipeline is not None and weight_bits == BITS:
+            hardware = plan_pixels(graph, chip=chip, pipeline=chip.pipeline)
     except TargetError as error:
-        refused = str(error)
+        refused = "" if made else str(error)
     each = chip.weights_per_multiplier
     return ChipRow(
         chip=name,
@@ -71,5 +79,7 @@ def _row(graph: Graph, name: str, needed: int, weight_bits: int) -> ChipRow:
         utilisation=made.utilisation if made else None,
         planned_multipliers=made.multipliers + made.elementwise_multipliers if made else None,
         planned_bits=made.memory_bits if made else None,
+        hardware_interval_cycles=hardware.interval_cycles if hardware else None,
+        hardware_images_per_s=hardware.images_per_s if hardware else None,
         refused=refused,
     )

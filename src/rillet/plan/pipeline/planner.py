@@ -168,7 +168,7 @@ class Planner:
             ),
             barriers=tuple(self.barriers(chosen)),
             narrow=self.narrow,
-            latency_cycles=_latency(self.graph, times),
+            latency_cycles=latency_of(self.graph, times),
             frames=max([times.frames, *(max(frames) for _, frames in depths)]),
             unshared_multipliers=sum(f.multipliers for f in convs),
             resident_bits=self.resident_bits,
@@ -355,7 +355,8 @@ def _line_pixels(flow: Flow, reader: Node, value: Node) -> int:
     return min((rows - 1) * value.shape.width + columns, value.shape.pixels)
 
 
-def _latency(graph: Graph, times: Schedule) -> int:
+def latency_of(graph: Graph, times: Schedule) -> int:
+    """Cycles from the first input pixel to the last output value of one image in an idle machine."""
     started = min(int(times.arrives[node.name].rows[0, 0]) for node in graph.input_nodes)
     return max(int(times.arrives[name].rows[0, -1]) for name in graph.outputs) - started
 

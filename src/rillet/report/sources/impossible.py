@@ -9,7 +9,7 @@ from rillet.analyses.sources.recompute import Recompute
 from rillet.report.screen import columns
 from rillet.report.tables import Table
 from rillet.report.text import bytes_text
-from rillet.simulation.sweep import Rate
+from rillet.simulation.sweep import HardwareRate, Rate
 
 
 def impossible_table(found: Impossible) -> Table:
@@ -169,9 +169,53 @@ def rates_table(name: str, rows: Sequence[Rate]) -> Table:
     return Table(columns(names, words=(), leave=leave), cells, notes)
 
 
+def hardware_table(name: str, rows: Sequence[HardwareRate]) -> Table:
+    """What hardware adds to the ideal plan, and what it saves."""
+    names = (
+        *("cycles", "ideal multipliers", "multipliers", "ideal values", "delayed values", "values"),
+        *("ideal latency", "delayed latency", "latency", "measured", "rings full"),
+    )
+    cells = tuple(
+        (
+            *(f"{n:,}" for n in (row.interval_cycles, row.ideal_multipliers, row.multipliers)),
+            *(f"{n:,}" for n in (row.ideal_values, row.same_values, row.values)),
+            *(f"{n:,}" for n in (row.ideal_latency_cycles, row.same_latency_cycles, row.latency_cycles)),
+            _or_none(row.measured_latency_cycles),
+            f"{row.rings_full} of {row.rings}",
+        )
+        for row in rows
+    )
+    kept = all(row.measured_interval_cycles == row.interval_cycles for row in rows)
+    stalled = sum(row.stalled_cycles for row in rows)
+    notes = (
+        f"{name}: cycles an image; multipliers, values of all rings and latency, of hardware beside the ideal",
+        "delayed: the ideal's foldings, but results arrive later, take slots as firings begin, a ring for each reader",
+        "of hardware: a pixel a firing; taps one at a time, a row or all; words that need not divide the channels",
+        f"measured: latency by simulation; intervals {'as planned' if kept else 'missed'}; cycles in which a layer "
+        f"waited for room: {stalled:,}",
+    )
+    leave = (
+        *("rings full", "measured", "delayed latency", "delayed values"),
+        *("ideal latency", "ideal values", "ideal multipliers"),
+    )
+    return Table(columns(names, words=(), leave=leave), cells, notes)
+
+
 def chips_table(name: str, rows: Sequence[ChipRow]) -> Table:
     """The known chips: the best interval on each, or what it lacks."""
-    names = ("chip", "multipliers", "MHz", "memory", "cycles", "used", "busy", "images/s", "memory used", "lacks")
+    names = (
+        "chip",
+        "multipliers",
+        "MHz",
+        "memory",
+        "cycles",
+        "used",
+        "busy",
+        "images/s",
+        "as hardware",
+        "memory used",
+        "lacks",
+    )
     cells = tuple(
         (
             row.chip,
@@ -182,6 +226,7 @@ def chips_table(name: str, rows: Sequence[ChipRow]) -> Table:
             _or_none(row.planned_multipliers),
             "" if row.utilisation is None else _percent(row.utilisation),
             "" if row.images_per_s is None else f"{row.images_per_s:,.1f}",
+            "" if row.hardware_images_per_s is None else f"{row.hardware_images_per_s:,.1f}",
             _bytes(row.planned_bits),
             _lacks(row),
         )
@@ -189,10 +234,10 @@ def chips_table(name: str, rows: Sequence[ChipRow]) -> Table:
     )
     notes = (
         f"{name}: the fewest cycles an image on each chip, every weight in its place; used: multipliers",
-        "busy: share of their cycles with a product",
+        "busy: share of their cycles with a product; as hardware: images/s of the plan with what hardware adds",
         f"weights, biases and the least rings take {bytes_text(-(-rows[0].needed_bits // 8))}",
     )
-    leave = ("memory", "multipliers", "MHz", "busy", "memory used", "used", "cycles")
+    leave = ("as hardware", "memory", "multipliers", "MHz", "busy", "memory used", "used", "cycles")
     return Table(columns(names, words=("chip", "lacks"), leave=leave, wrap=("lacks",)), cells, notes)
 
 
