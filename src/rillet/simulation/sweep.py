@@ -4,6 +4,7 @@ Of the ideal (`rates`), and of hardware beside the ideal (`hardware_rates`).
 """
 
 from dataclasses import dataclass
+from functools import partial
 
 from rillet.errors import TargetError
 from rillet.ir.graph import Graph
@@ -149,8 +150,8 @@ def _hardware_rate(graph: Graph, interval: int) -> HardwareRate:
 def _as_hardware(plan: PixelPlan) -> tuple[int, int]:
     """Values of rings and latency of an ideal plan's foldings with what hardware adds."""
     graph = plan.graph
-    latencies = {s.node: latency_cycles(graph, graph.by_name[s.node], pipeline.default()) for s in plan.stages}
-    flow, chosen = Flow(graph, latencies=latencies), {stage.node: stage.folding for stage in plan.stages}
+    flow = Flow(graph, latency_of=partial(latency_cycles, graph, pipeline.default()))
+    chosen = {stage.node: stage.folding for stage in plan.stages}
     times = schedule(flow, chosen, plan.interval_cycles)
     values = sum(sum(rings(flow, chosen, times, b.value)[0]) * b.channels for b in plan.buffers)
     return values, latency_of(graph, times)

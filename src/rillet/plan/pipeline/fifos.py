@@ -20,7 +20,7 @@ earlier in a later frame, as its stages have more work queued. So if the inputs 
 the stage is periodic from f + 1: only work left over from frame f delays it, that of older frames being less.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from rillet.plan.pipeline.plan import PixelPlan
 
 Cycles = npt.NDArray[np.int64]
+Latency = Callable[[Node, Folding], int]
 
 
 def accumulates(graph: Graph, node: Node, hardware: bool = False) -> bool:
@@ -79,15 +80,13 @@ class Reading:
 class Flow:
     """What flows through a network, and what each stage's firings read of it, remembered.
 
-    Wide values of `narrow` blocks come column by column (columns.py): a pixel for each place. `latencies` are those of
-    all stages as hardware; without them the machine is the ideal.
+    Wide values of `narrow` blocks come column by column (columns.py): a pixel for each place. `latency_of` says how
+    many cycles behind its firing a stage's result arrives as hardware; without it the machine is the ideal.
     """
 
-    def __init__(
-        self, graph: Graph, narrow: Sequence[NarrowBlock] = (), latencies: Mapping[str, int] | None = None
-    ) -> None:
+    def __init__(self, graph: Graph, narrow: Sequence[NarrowBlock] = (), latency_of: Latency | None = None) -> None:
         self.graph = graph
-        self.latencies = latencies
+        self._latency_of = latency_of
         self.columns = columns_of(graph, narrow)
         self._readings: dict[tuple[str, str, int], Reading] = {}
 
@@ -98,11 +97,11 @@ class Flow:
     @property
     def hardware(self) -> bool:
         """Whether results have latencies, and each reader a ring of its own."""
-        return self.latencies is not None
+        return self._latency_of is not None
 
-    def latency(self, name: str) -> int:
+    def latency(self, node: Node, folding: Folding) -> int:
         """Cycles from the end of a stage's firing to its result's arrival."""
-        return self.latencies[name] if self.latencies is not None else 0
+        return 0 if self._latency_of is None else self._latency_of(node, folding)
 
     def accumulates(self, node: Node) -> bool:
         """True where a node takes in each pixel as it comes and keeps only sums."""
@@ -216,7 +215,7 @@ def fire(flow: Flow, node: Node, folding: Folding, arrives: Mapping[str, Times],
     assert ready is not None, f"{node.name} reads nothing that streams"
     done = _fire(ready, folding.cycles)
     made = done.rows[:, -1:] if flow.accumulates(node) else np.repeat(done.rows, folding.lanes, axis=1)
-    return done, Times(made + flow.latency(node.name), interval)
+    return done, Times(made + flow.latency(node, folding), interval)
 
 
 def _later(one: Times | None, other: Times) -> Times:
@@ -241,7 +240,7 @@ def _fire(ready: Times, cycles: int) -> Times:
 def schedule_of(plan: "PixelPlan") -> Schedule:
     """When every pixel of a plan arrives, and when every firing is done."""
     latencies = {stage.node: stage.latency_cycles for stage in plan.stages}
-    flow = Flow(plan.graph, plan.narrow, None if plan.pipeline is None else latencies)
+    flow = Flow(plan.graph, plan.narrow, None if plan.pipeline is None else lambda node, _: latencies[node.name])
     return schedule(flow, {stage.node: stage.folding for stage in plan.stages}, plan.interval_cycles)
 
 
@@ -285,5 +284,6 @@ def _taken(flow: Flow, foldings: Mapping[str, Folding], arrives: Times, name: st
     """When the pixels of a value take their slots: as they arrive, or as hardware when their firings begin."""
     if not flow.hardware:
         return arrives
-    ahead = 1 if is_input(flow.graph.by_name[name].op) else flow.latency(name) + foldings[name].cycles
+    node = flow.graph.by_name[name]
+    ahead = 1 if is_input(node.op) else flow.latency(node, foldings[name]) + foldings[name].cycles
     return Times(arrives.rows - ahead, arrives.interval)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 
 from rillet.errors import TargetError, Unsupported
 from rillet.ir.facts import has_weights, is_constant, is_given, is_input, is_pairwise, is_product, joins
@@ -11,7 +11,7 @@ from rillet.ir.ops import Conv, Multiply, Op, op_macs, op_name, op_window
 from rillet.ir.sharing import remade
 from rillet.ir.types import DType
 from rillet.plan.pipeline.bottleneck import named_blocks
-from rillet.plan.pipeline.fifos import Flow, Schedule, rings, schedule, streamed
+from rillet.plan.pipeline.fifos import Flow, Latency, Schedule, rings, schedule, streamed
 from rillet.plan.pipeline.folding import Folding, Layers, Work, divisors, equals, foldings
 from rillet.plan.pipeline.hardware import firing_of, hardware_equals, hardware_foldings, without_host_layers
 from rillet.plan.pipeline.plan import Barrier, PixelBuffer, PixelPlan, PixelStage
@@ -49,13 +49,13 @@ class Planner:
     ) -> None:
         self.graph = pipeline_graph(graph)
         self.on_host: tuple[str, ...] = ()
-        latencies = None
+        latency_of: Latency | None = None
         if pipeline is not None:
             self.graph, self.on_host = without_host_layers(self.graph)
-            latencies = {node.name: latency_cycles(self.graph, node, pipeline) for node in _stages(self.graph)}
+            latency_of = partial(latency_cycles, self.graph, pipeline)
         self.pipeline = pipeline
         self.narrow = named_blocks(self.graph, narrow)
-        self.flow = Flow(self.graph, self.narrow, latencies)
+        self.flow = Flow(self.graph, self.narrow, latency_of)
         pixels = sum(self.flow.pixels(node.name) for node in self.graph.nodes)
         if pixels > MOST_PIXELS:
             raise TargetError(f"{graph.name}: maps made again must have at most {MOST_PIXELS} pixels, got {pixels}")
@@ -212,7 +212,7 @@ class Planner:
             bias_bits=_bias_bits(node.op),
             elementwise=is_product(node.op),
             interval_cycles=interval,
-            latency_cycles=self.flow.latency(node.name),
+            latency_cycles=self.flow.latency(node, folding),
         )
 
     def buffer(self, node: Node) -> PixelBuffer:
