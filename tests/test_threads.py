@@ -16,7 +16,7 @@ from graphs import Builder, random_image
 from rillet.backends import reference
 from rillet.backends.c.emit import emit
 from rillet.backends.c.flags import build_line, machine_flags
-from rillet.backends.c.image import lends_image
+from rillet.backends.c.image import borrows_image
 from rillet.backends.c.threads import marks, waits
 from rillet.bench.profile import profile
 from rillet.errors import TargetError
@@ -187,7 +187,7 @@ def test_threads_race_for_nothing(threads: int, tmp_path: Path) -> None:
     """Whole images, pushed ones and given-up ones in turn, under the thread sanitizer."""
     graph = load(shared_file(NETWORKS["vww"]))
     image, plan = random_image(graph), plan_host(graph, HOST, threads=threads)
-    assert lends_image(plan)
+    assert borrows_image(plan)
     sources = emit(plan) | {"main.c": (Path(__file__).parent / "turns.c").read_text()}
     program = build_program(sources, (*machine_flags(plan), "-O1", "-fsanitize=thread"))
     (tmp_path / "image.raw").write_bytes(image.tobytes())

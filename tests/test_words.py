@@ -32,6 +32,7 @@ TERMS = {
     r"of the weights\.$": "say which value or memory is meant",
     r"more than they are|less than they are": "offset by 128, sign bit flipped",
     r"runs? a way of its own": "say what differs",
+    r"lent\b": "borrowed, zero-copy",
 }
 """Patterns of phrases, each with the standard term in its place."""
 
@@ -43,6 +44,7 @@ NAMES = {
     r"whole_maps?": "full tensor",
     r"worth_a_look": "candidates",
     r"price_of_\w+": "cost",
+    r"lent|lends_\w+": "borrowed, borrows",
 }
 """Patterns of identifiers, whole ones, each with the standard name."""
 

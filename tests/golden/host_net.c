@@ -54,7 +54,7 @@ static inline uint8_t *at_n3(const net_context *self, int32_t i)
 /* n0: 6x8x3, ring of 24 pixels, 72 bytes */
 static inline uint8_t *at_n0(const net_context *self, int32_t i)
 {
-  const void *const given = self->lent;
+  const void *const given = self->borrowed;
   if (given) return (uint8_t *)given + i * 3;
   return self->arena + 192 + (int32_t)((uint32_t)i % 24) * 3;
 }
@@ -87,7 +87,7 @@ static int32_t fire_n1(net_context *const self)
   };
   const rillet_window window = {
     .kernel_height = 3, .kernel_width = 3, .stride_height = 1, .stride_width = 1, .top = 1, .left = 1,
-    .dilation_height = 1, .dilation_width = 1, .height = 6, .width = 8, .slots = self->lent ? 48 : 24,
+    .dilation_height = 1, .dilation_width = 1, .height = 6, .width = 8, .slots = self->borrowed ? 48 : 24,
     .pixel_bytes = 3
   };
   rillet_byte *const in = (rillet_byte *)(void *)(self->arena + 320);
@@ -292,7 +292,7 @@ int32_t net_init(net_context *net, void *arena)
 void net_start(net_context *net)
 {
   net_context *const self = net;
-  self->lent = 0;
+  self->borrowed = 0;
   memset(&self->made, 0, sizeof self->made);
   memset(&self->taken, 0, sizeof self->taken);
 }
@@ -328,7 +328,7 @@ const net_output_t *net_output(const net_context *net)
 void net_run(net_context *net, const net_input_t *image, net_output_t *output)
 {
   net_start(net);
-  net->lent = image;
+  net->borrowed = image;
   take_rows(net, 1);
   memcpy(output, net_output(net), NET_OUTPUT_SIZE * sizeof *output);
 }

@@ -62,7 +62,7 @@ static inline uint8_t *at_n5(const net_thread *self, int32_t i)
 /* n0: 6x8x3, ring of 48 pixels, 144 bytes */
 static inline uint8_t *at_n0(const net_thread *self, int32_t i)
 {
-  const void *const given = __atomic_load_n(&self->net->lent, __ATOMIC_ACQUIRE);
+  const void *const given = __atomic_load_n(&self->net->borrowed, __ATOMIC_ACQUIRE);
   if (given) return (uint8_t *)given + i * 3;
   return self->arena + 448 + i * 3;
 }
@@ -95,7 +95,7 @@ static int32_t fire_n1(net_thread *const self)
   const rillet_window window = {
     .kernel_height = 3, .kernel_width = 3, .stride_height = 1, .stride_width = 1, .top = 1, .left = 1,
     .dilation_height = 1, .dilation_width = 1, .height = 6, .width = 8,
-    .slots = __atomic_load_n(&self->net->lent, __ATOMIC_ACQUIRE) ? 48 : 48, .pixel_bytes = 3
+    .slots = __atomic_load_n(&self->net->borrowed, __ATOMIC_ACQUIRE) ? 48 : 48, .pixel_bytes = 3
   };
   rillet_byte *const in = (rillet_byte *)(void *)(self->arena + 192);
   const rillet_runs runs = {.parts = 1, .rows = 3, .row_step = 30, .in_row = 1, .step = 3, .values = 9};
@@ -400,7 +400,7 @@ void net_start(net_context *net)
   if (rillet_missing(&net->crew)) start_threads(net);
   rillet_together(&self->place);
   __atomic_store_n(&net->gate.first, net->gate.opened, __ATOMIC_RELAXED);
-  __atomic_store_n(&net->lent, 0, __ATOMIC_RELEASE);
+  __atomic_store_n(&net->borrowed, 0, __ATOMIC_RELEASE);
   net->gathered = 0;
   begin(self);
 }
@@ -425,7 +425,7 @@ const net_output_t *net_output(const net_context *net)
 void net_run(net_context *net, const net_input_t *image, net_output_t *output)
 {
   net_start(net);
-  __atomic_store_n(&net->lent, image, __ATOMIC_RELEASE);
+  __atomic_store_n(&net->borrowed, image, __ATOMIC_RELEASE);
   __atomic_store_n(&net->gate.whole, net->gate.opened + 1, __ATOMIC_RELAXED);
   rillet_open(&net->gate);
   take_rows(net->threads, 1);

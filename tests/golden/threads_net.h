@@ -73,7 +73,7 @@ typedef struct net_context {
   rillet_gate gate;
   rillet_crew crew;
   uint8_t *arena;
-  const net_input_t *lent; /* zero-copy input of net_run; null while rows are pushed */
+  const net_input_t *borrowed; /* zero-copy input of net_run; null while rows are pushed */
   int32_t gathered; /* rows of the next tile that have arrived */
   struct net_context *next; /* of those whose threads run */
 #ifdef NET_TRACE

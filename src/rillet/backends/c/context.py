@@ -1,6 +1,6 @@
 """The context struct of an emitted program, owned by the caller: the arena's address, and pixel counters."""
 
-from rillet.backends.c.image import lends_image, reads_pushed
+from rillet.backends.c.image import borrows_image, reads_pushed
 from rillet.backends.c.order import number_type, order_of
 from rillet.backends.c.threads import last_fields
 from rillet.plan.rows.plan import Kernel, RowPlan
@@ -40,7 +40,7 @@ def _counters(plan: RowPlan) -> list[str]:
 
 def context_bytes(plan: RowPlan) -> int:
     """Bytes of the context of a program without threads, where addresses have 4 bytes."""
-    addresses, order = 1 + reads_pushed(plan) + lends_image(plan), order_of(plan)
+    addresses, order = 1 + reads_pushed(plan) + borrows_image(plan), order_of(plan)
     joints = order.joints * (1 if number_type(order) == "uint8_t" else 2)
     return 4 * (addresses + len(plan.graph.nodes) + len(pooled(plan)) + -(-joints // 4))
 
@@ -71,8 +71,8 @@ def context_lines(plan: RowPlan, profile: bool) -> list[str]:
     image: list[str] = []
     if reads_pushed(plan):
         image.append("  const net_input_t *pushed; /* the row being pushed, in the caller's memory */")
-    if lends_image(plan):
-        image.append("  const net_input_t *lent; /* zero-copy input of net_run; null while rows are pushed */")
+    if borrows_image(plan):
+        image.append("  const net_input_t *borrowed; /* zero-copy input of net_run; null while rows are pushed */")
     head = [
         "/* State of one inference; contexts are independent of each other. The fields are private. */",
     ]

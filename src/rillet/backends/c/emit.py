@@ -13,7 +13,7 @@ from rillet.backends.c.entry import (
     padding_lines,
 )
 from rillet.backends.c.header import header, provenance
-from rillet.backends.c.image import input_of, lends_image, lent, reads_pushed
+from rillet.backends.c.image import borrowed, borrows_image, input_of, reads_pushed
 from rillet.backends.c.names import Named, named, shown
 from rillet.backends.c.pairwise import pairwise_constants
 from rillet.backends.c.pixels import pixel_table
@@ -116,6 +116,7 @@ def _schedule(
     """net.c; `stored` is the plan over the graph as the program stores it."""
     plan, graph = known.plan, stored.graph
     made = "whole rows" if plan.by_rows else "a few pixels"
+    zero_copy = input_of(plan).name if borrows_image(plan) else None
     include = [f'#include "kernels/{h}"' for h in headers]
     if plan.threads > 1:
         include.insert(0, "#define RILLET_THREADS NET_THREADS")
@@ -132,9 +133,7 @@ def _schedule(
         *pixel_table(plan, image),
         *(constant_accessor(known, node) for node in graph.nodes if is_constant(node.op)),
         *(
-            accessor(
-                known, graph, buffer, lent(plan) if lends_image(plan) and buffer.name == input_of(plan).name else ""
-            )
+            accessor(known, graph, buffer, borrowed(plan) if buffer.name == zero_copy else "")
             for buffer in plan.buffers.values()
             if buffer.kind in (BufferKind.MAP, BufferKind.RING)
         ),

@@ -1,7 +1,7 @@
 """Entry points of an emitted program: start an image, push a row, run one image or a batch."""
 
 from rillet.backends.c.context import gathers_rows, pooled
-from rillet.backends.c.image import input_of, lends_image, reads_pushed
+from rillet.backends.c.image import borrows_image, input_of, reads_pushed
 from rillet.backends.c.schedule import try_stages
 from rillet.backends.c.threads import last_fields, parameter
 from rillet.ir.graph import Node
@@ -63,7 +63,7 @@ def _stored_row(plan: RowPlan, to: str) -> str:
     """Copies one of the caller's rows into the arena."""
     source = input_of(plan)
     values = source.shape.width * source.shape.channels
-    if source.name in plan.sign_flipped and not lends_image(plan):
+    if source.name in plan.sign_flipped and not borrows_image(plan):
         return f"  rillet_flip(row, {to}, {values});"
     copy = f"memcpy({to}, row, {values} * sizeof *row);"
     return f"  if ({to} != row) {copy}" if plan.resident else f"  {copy}"
@@ -100,7 +100,7 @@ def _takes(plan: RowPlan, name: str, pixels: int) -> list[str]:
     """take_rows: a tile of rows is there, or the `whole` image."""
     rows = [*advance(plan, plan.segments[0], input_of(plan), "  ")]
     given = [parameter(plan)]
-    if lends_image(plan):
+    if borrows_image(plan):
         # Not asked of the image itself: a thread may still be behind, at rows of an image that was given up.
         rows = ["  do {", *(f"  {line}" for line in rows), f"  }} while (whole && self->made.of_{name} < {pixels});"]
         given.append("int32_t whole")
@@ -111,7 +111,7 @@ def _takes(plan: RowPlan, name: str, pixels: int) -> list[str]:
 
 def _take(plan: RowPlan, thread: str, whole: str) -> str:
     """The call of it."""
-    return f"take_rows({', '.join([thread, *([whole] if lends_image(plan) else [])])});"
+    return f"take_rows({', '.join([thread, *([whole] if borrows_image(plan) else [])])});"
 
 
 def _gathers(plan: RowPlan, name: str) -> list[str]:
@@ -128,13 +128,13 @@ def _gathers(plan: RowPlan, name: str) -> list[str]:
 def _one_thread(plan: RowPlan, profile: bool) -> list[str]:
     """net_start and net_push_row."""
     source, later = input_of(plan), _finish(plan)
-    name, shape, lends = source.name, source.shape, lends_image(plan)
+    name, shape, borrows = source.name, source.shape, borrows_image(plan)
     lines = [
         "void net_start(net_context *net)",
         "{",
         "  net_context *const self = net;",
         *(_clock_begun("self") if profile else []),
-        *(["  self->lent = 0;"] if lends else []),
+        *(["  self->borrowed = 0;"] if borrows else []),
         *_begun(plan),
         "}",
         "",
@@ -252,7 +252,7 @@ def _several_threads(plan: RowPlan, profile: bool) -> list[str]:
         "  if (rillet_missing(&net->crew)) start_threads(net);",
         "  rillet_together(&self->place);",
         "  __atomic_store_n(&net->gate.first, net->gate.opened, __ATOMIC_RELAXED);",
-        *(["  __atomic_store_n(&net->lent, 0, __ATOMIC_RELEASE);"] if lends_image(plan) else []),
+        *(["  __atomic_store_n(&net->borrowed, 0, __ATOMIC_RELEASE);"] if borrows_image(plan) else []),
         *(["  net->gathered = 0;"] if several else []),
         "  begin(self);",
         "}",
@@ -281,13 +281,13 @@ def _several_threads(plan: RowPlan, profile: bool) -> list[str]:
 def _image(plan: RowPlan) -> list[str]:
     """Passes the caller's image to the program, copied or zero-copy."""
     source = input_of(plan)
-    if not lends_image(plan):
+    if not borrows_image(plan):
         values = source.shape.width * source.shape.channels
         return [f"  for (int32_t y = 0; y < NET_INPUT_HEIGHT; y++) net_push_row(net, image + y * {values});"]
     if plan.threads == 1:
-        return ["  net->lent = image;", f"  {_take(plan, 'net', '1')}"]
+        return ["  net->borrowed = image;", f"  {_take(plan, 'net', '1')}"]
     return [
-        "  __atomic_store_n(&net->lent, image, __ATOMIC_RELEASE);",
+        "  __atomic_store_n(&net->borrowed, image, __ATOMIC_RELEASE);",
         "  __atomic_store_n(&net->gate.whole, net->gate.opened + 1, __ATOMIC_RELAXED);",
         "  rillet_open(&net->gate);",
         f"  {_take(plan, 'net->threads', '1')}",

@@ -4,10 +4,10 @@ from rillet.ir.graph import Node
 from rillet.plan.rows.plan import Kernel, RowPlan
 
 
-def lent(plan: RowPlan) -> str:
+def borrowed(plan: RowPlan) -> str:
     """The zero-copy image of net_run, as a C expression; null while rows are pushed."""
     # A thread may look once more for rows of an image that was given up, while the caller begins the next.
-    return "self->lent" if plan.threads == 1 else "__atomic_load_n(&self->net->lent, __ATOMIC_ACQUIRE)"
+    return "self->borrowed" if plan.threads == 1 else "__atomic_load_n(&self->net->borrowed, __ATOMIC_ACQUIRE)"
 
 
 def input_of(plan: RowPlan) -> Node:
@@ -20,7 +20,7 @@ def reads_pushed(plan: RowPlan) -> bool:
     return not plan.resident and input_of(plan).name not in plan.buffers
 
 
-def lends_image(plan: RowPlan) -> bool:
+def borrows_image(plan: RowPlan) -> bool:
     """True where net_run reads the image zero-copy: every reader copies rows to a padded band of its own.
 
     The band's rows have the sign bits that the program stores. Readers without a band could read past the image's end.

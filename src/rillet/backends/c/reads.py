@@ -1,7 +1,7 @@
 """Addresses of a stage's inputs, and the waits until they are computed."""
 
 from rillet.backends.c.constants import outside_name, outside_value
-from rillet.backends.c.image import input_of, lends_image, lent
+from rillet.backends.c.image import borrowed, borrows_image, input_of
 from rillet.backends.c.records import record
 from rillet.ir.facts import is_constant
 from rillet.ir.graph import Graph, Node
@@ -69,8 +69,8 @@ def window_record(plan: RowPlan, node: Node) -> str:
     assert window is not None
     buffer = plan.buffers.get(source.name)
     slots = str(buffer.pixels if buffer else source.shape.width)
-    if lends_image(plan) and source.name == input_of(plan).name:
-        slots = f"{lent(plan)} ? {source.shape.pixels} : {slots}"
+    if borrows_image(plan) and source.name == input_of(plan).name:
+        slots = f"{borrowed(plan)} ? {source.shape.pixels} : {slots}"
     numbers = (
         *window.kernel,
         *window.stride,

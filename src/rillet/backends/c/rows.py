@@ -7,7 +7,7 @@ from itertools import pairwise
 from rillet.backends.c import threads
 from rillet.backends.c.bounds import bounds
 from rillet.backends.c.constants import outside_name, outside_value, quant
-from rillet.backends.c.image import input_of, lends_image
+from rillet.backends.c.image import borrows_image, input_of
 from rillet.backends.c.packing import channel_rounding
 from rillet.backends.c.records import record
 from rillet.backends.c.tiles import DenseTile, DepthwiseTile, Tile, groups
@@ -197,7 +197,7 @@ def _band(plan: RowPlan, node: Node, stage: Stage) -> Body:
     fill, at = outside_value(graph, node), source.name
     padding = f"{op.window.padding[3]}, (uint8_t *)in"
     row = f"row + {first}" if first else "row"
-    given = lends_image(plan) and source.name == input_of(plan).name
+    given = borrows_image(plan) and source.name == input_of(plan).name
     flip = int(given and source.name in plan.sign_flipped)
     lines = [f"    rillet_band(window, at_{at}(self, 0), {fill}, {flip}, {row}, {rows}, {padding});"]
     if stage.split is Split.ROWS:
