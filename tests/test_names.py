@@ -19,15 +19,31 @@ from rillet.backends import reference
 from rillet.backends.c.emit import emit
 from rillet.backends.c.flags import build_line, in_folder, machine_flags
 from rillet.backends.c.names import MOST_CHARACTERS, identifiers, shown
+from rillet.errors import RilletError
 from rillet.exporters import rlt
 from rillet.exporters.onnx import export
 from rillet.importers.onnx import load as load_onnx
 from rillet.importers.rlt import parse as parse_rlt
 from rillet.ir.graph import Array, Graph, ImageSpec, Node
-from rillet.ir.ops import Add, Concat, Constant, Input, Pool, PoolKind, Softmax, Window, resize
+from rillet.ir.ops import (
+    Activate,
+    Activation,
+    Add,
+    Concat,
+    Constant,
+    Conv,
+    Input,
+    Op,
+    Pool,
+    PoolKind,
+    Softmax,
+    Window,
+    resize,
+)
 from rillet.ir.types import DType, Quant, Shape
+from rillet.plan.board.planner import plan_core
 from rillet.plan.host.planner import plan_host
-from rillet.plan.rows.plan import RowPlan
+from rillet.plan.rows.plan import CoreKernels, RowPlan
 from rillet.plan.rows.planner import plan_layerwise, plan_rows
 from rillet.runtime.run import Program
 from rillet.system.build import build_program, find_compiler
@@ -243,6 +259,36 @@ def test_every_text_of_a_file_changes_nothing(examples: int, tmp_path: Path, flo
             assert_same_program(before, program(load_onnx(path), "rows"), same_nodes=True)
 
     run()
+
+
+def wrong_networks() -> dict[str, Graph]:
+    """Networks of two nodes that cannot be emitted, by what their error says."""
+
+    def made(op: Op | None, scale: float = 1.0, bias: int = 0) -> Graph:
+        b = Builder(np.random.default_rng(0), DType.I8)
+        source = b.add(Input(), shape=Shape(4, 4, 3))
+        at = b.add(op or b.conv(4), source, quant=Quant(b.quant(source).scale * scale, 0))
+        if op is None:
+            b.params[f"{at}.bias"] = np.full(4, bias, np.int32)
+        return b.graph()
+
+    conv = Conv(4, Window((1, 1)), activation=Activation.SILU, weights=DType.I8)
+    return {
+        "accumulator must fit 32 bits": made(None, bias=2**31 - 1),
+        "silu must be rounded by shift, got double": made(Activate(Activation.SILU)),
+        "hard_swish must not enlarge its scale": made(Activate(Activation.HARD_SWISH), 0.001),
+        "fused activation must be a clamp, got silu": made(conv),
+    }
+
+
+@pytest.mark.parametrize("says", wrong_networks())
+def test_what_fails_while_c_is_written_names_the_graph_and_its_node(says: str) -> None:
+    """As the file has them, and not the identifiers that they became."""
+    graph = renamed(wrong_networks()[says], ["in: x", "block 1/é"], "a: in_x: b")
+    host, core = Host("wide", "avx2"), CoreKernels.DSP
+    for plan in (plan_rows, lambda graph: plan_host(graph, host), lambda graph: plan_core(graph, core)):
+        with pytest.raises(RilletError, match=f"^a: in_x: b: block 1/é: {says}"):
+            emit(plan(graph))
 
 
 # -- the two functions -----------------------------------------------------------------------------------------------

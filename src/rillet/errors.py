@@ -1,5 +1,8 @@
 """The public exceptions; each message is one sentence that begins with the file, node or key at fault."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class RilletError(Exception):
     """Base of all errors that a user can cause; the command line prints it and exits with 1.
@@ -27,6 +30,17 @@ class Unsupported(RilletError):
 
 class BuildError(RilletError):
     """A compiler that is missing or that refuses the emitted program."""
+
+
+@contextmanager
+def about(graph: str, node: str) -> Iterator[None]:
+    """Errors within are about this node of this graph, and begin with both where they do not yet."""
+    where = f"{graph}: {node}: "
+    try:
+        yield
+    except RilletError as error:
+        said = str(error.args[0])
+        raise type(error)(said if said.startswith(where) else f"{where}{said}") from None
 
 
 class RilletWarning(UserWarning):

@@ -22,6 +22,7 @@ from rillet.backends.c.packing import tile_arrays
 from rillet.backends.c.rows import lanes
 from rillet.backends.c.storage import as_stored, moved_table, offset
 from rillet.backends.c.words import WORD_MACROS, declare_numbers, define_numbers, in_words, word_lines
+from rillet.errors import about
 from rillet.ir.facts import has_weights, is_concat, is_constant, is_softmax
 from rillet.ir.graph import Array, Graph
 from rillet.ir.ops import op_places
@@ -59,8 +60,9 @@ def program_arrays(plan: RowPlan, original: Graph) -> dict[str, Array]:
             out[f"net_{node.name}_value"] = np.asarray(graph.param(node, "value"))
     for segment in plan.segments:
         for stage in segment.stages:
-            for part, array in _stage_arrays(plan, original, stage).items():
-                out[f"net_{stage.node}_{part}"] = array
+            with about(graph.name, stage.node):
+                made = _stage_arrays(plan, original, stage)
+            out |= {f"net_{stage.node}_{part}": array for part, array in made.items()}
     return out
 
 

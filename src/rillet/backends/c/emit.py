@@ -25,6 +25,7 @@ from rillet.backends.c.stages import accessor, constant_accessor, stage_text
 from rillet.backends.c.storage import as_stored
 from rillet.backends.c.threads import parameter
 from rillet.backends.c.tiles import tiles_header
+from rillet.errors import RilletError, about
 from rillet.ir.facts import is_constant, is_input
 from rillet.ir.graph import Array, ImageSpec
 from rillet.ir.types import DType
@@ -65,8 +66,15 @@ def emit(plan: RowPlan, profile: bool = False, prefix: str = DEFAULT) -> dict[st
     others see of it begins with the prefix instead of `net`, files too; raises Unsupported for what is no prefix.
     """
     checked(prefix)
-    known, told = hidden(named(plan))
-    image, made_by = plan.graph.image, provenance(plan)
+    known = named(plan)
+    try:
+        return _files(known, plan.graph.image, provenance(plan), profile, prefix)
+    except RilletError as error:
+        raise known.original(error, plan) from None
+
+
+def _files(called: Named, image: ImageSpec | None, made_by: list[str], profile: bool, prefix: str) -> dict[str, str]:
+    known, told = hidden(called)
     plan = known.plan
     stored = as_stored(plan)
     arrays = program_arrays(stored, plan.graph) | _outside_rows(stored)
@@ -143,7 +151,9 @@ def _schedule(
     for index, segment in enumerate(plan.segments):
         count = len(segment.stages)
         parts.append(f"/* -- segment {index + 1}: {count} stages, {segment.peak_bytes} bytes -- */\n")
-        parts += [stage_text(known, stored, segment, stage) for stage in segment.stages]
+        for stage in segment.stages:
+            with about(graph.name, stage.node):
+                parts.append(stage_text(known, stored, segment, stage))
     parts.append(loop(plan, profile))
     parts += [_segment(stored, index, segment) for index, segment in enumerate(plan.segments)]
     parts.append(entry_points(plan, profile))

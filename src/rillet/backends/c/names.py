@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
+from rillet.errors import RilletError
 from rillet.ir.graph import Graph, Node
 from rillet.plan.rows.plan import RowPlan, Segment, Stage
 
@@ -62,6 +63,15 @@ class Named:
     plan: RowPlan
     nodes: Mapping[str, str]
     graph: str
+
+    def original(self, error: RilletError, plan: RowPlan) -> RilletError:
+        """The error with the names of the graph, where it begins with those of the program; `plan` is as it came."""
+        said, where = str(error.args[0]), f"{self.plan.graph.name}: "
+        word, colon, rest = said.removeprefix(where).partition(": ")
+        names = dict(zip(self.nodes, plan.graph.by_name, strict=True))
+        if not said.startswith(where) or not colon or word not in names:
+            return error
+        return type(error)(f"{plan.graph.name}: {names[word]}: {rest}")
 
 
 def named(plan: RowPlan) -> Named:

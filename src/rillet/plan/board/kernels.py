@@ -9,6 +9,7 @@ import numpy as np
 from rillet.arithmetic import fixed_point as fp
 from rillet.arithmetic.convolution import multipliers, stored_weights, sum_range
 from rillet.arithmetic.words import WordRounding, word_rounding
+from rillet.errors import about
 from rillet.ir.facts import has_weights, is_sum
 from rillet.ir.graph import Graph, Node
 from rillet.ir.ops import Conv, Rounding
@@ -145,7 +146,8 @@ def finish(graph: Graph, node: Node, core: CoreKernels) -> Finish:
     op, (source,) = node.op, graph.input_types(node)
     assert has_weights(op) and source.quant is not None and node.type.quant is not None
     less = 128 if node.type.dtype is DType.U8 else 0
-    clamp = fp.activation_clamp(op.activation, node.type.quant, node.type.dtype)
+    with about(graph.name, node.name):
+        clamp = fp.activation_clamp(op.activation, node.type.quant, node.type.dtype)
     clamp = fp.Clamp(clamp.low - less, clamp.high - less)
     clamped = (clamp.low, clamp.high) != (-128, 127)
     if not graph.params:
