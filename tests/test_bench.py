@@ -1,5 +1,6 @@
 """The bench: its statistics, its table and records, who refuses what; never a time."""
 
+import importlib.util
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -85,35 +86,40 @@ def test_forms_of_a_network() -> None:
         forms(quantised, ("f16",))
 
 
-@pytest.mark.parametrize("name", ["onnxruntime", "openvino", "litert", "ncnn", "torch"])
-def test_float_answers_agree(name: str) -> None:
-    pytest.importorskip(peers.PEERS[name].module)
-    script = None
-    if name == "torch":
+def installed(*names: str) -> list[str]:
+    """Those of the runtimes that are here."""
+    found = [name for name in names if importlib.util.find_spec(peers.PEERS[name].module) is not None]
+    if not found:
+        pytest.skip(f"none of {', '.join(names)} is installed")
+    return found
+
+
+def test_float_answers_agree() -> None:
+    names, script = installed("onnxruntime", "openvino", "litert", "ncnn", "torch"), None
+    if "torch" in names:
         from rillet.train.infer import torch_script as script
-    found = bench(residual(8, 8, 4), named(name), precisions=("f32",), rounds=2, torch_script=script)
+    found = bench(residual(8, 8, 4), named(*names), precisions=("f32",), rounds=2, torch_script=script)
     assert not found.refusals
-    ours, theirs = found.records
-    assert (ours.runtime, theirs.runtime) == ("rillet", name)
-    assert ours.ratio == Spread(1.0, 1.0, 1.0)
-    assert theirs.difference is not None
-    assert theirs.difference < 1e-5
-    assert theirs.same_top1 == found.records[0].images == 4
+    ours, *others = found.records
+    assert (ours.runtime, ours.ratio) == ("rillet", Spread(1.0, 1.0, 1.0))
+    assert {theirs.runtime for theirs in others} == set(names)
+    for theirs in others:
+        assert theirs.difference is not None and theirs.difference < 1e-5, theirs
+        assert theirs.same_top1 == ours.images == 4, theirs
 
 
 @pytest.mark.parametrize("own", [False, True])
-@pytest.mark.parametrize("name", ["onnxruntime", "openvino", "litert"])
-def test_quantised_answers_agree(name: str, own: bool) -> None:
+def test_quantised_answers_agree(own: bool) -> None:
     """Also of a network that Rillet quantises by its own rule: a peer gets the same weights and scales."""
-    pytest.importorskip(peers.PEERS[name].module)
-    graph = residual(8, 8, 4)
-    found = bench(dequantize(graph) if own else graph, named(name), precisions=("int8",), rounds=2)
-    ours, theirs = found.records
-    assert ours.precision == theirs.precision == "int8"
-    assert theirs.difference is not None
-    assert theirs.difference <= 3  # three layers, each of which may round the other way
-    assert theirs.ratio is not None
-    assert theirs.ratio.low <= theirs.ratio.median <= theirs.ratio.high
+    graph, names = residual(8, 8, 4), installed("onnxruntime", "openvino", "litert")
+    found = bench(dequantize(graph) if own else graph, named(*names), precisions=("int8",), rounds=2)
+    assert {record.precision for record in found.records} == {"int8"}
+    assert {record.runtime for record in found.records} == {"rillet", *names}
+    for theirs in found.records[1:]:
+        assert theirs.difference is not None
+        assert theirs.difference <= 3, theirs  # three layers, each of which may round the other way
+        assert theirs.ratio is not None
+        assert theirs.ratio.low <= theirs.ratio.median <= theirs.ratio.high
 
 
 def test_what_every_record_says() -> None:
@@ -230,8 +236,6 @@ def test_the_command_prints_a_list_of_records(tmp_path: Path) -> None:
     assert [(r["runtime"], r["precision"]) for r in found] == [
         *(("rillet", "int8"), ("onnxruntime", "int8"), ("rillet", "f32"), ("onnxruntime", "f32"))
     ]
-    printed = rillet("bench", path, "--against", "onnxruntime", "--rounds", 1)
-    assert printed.stdout.splitlines()[0].split()[:2] == ["runtime", "precision"]
 
 
 def test_words_that_are_wrong(tmp_path: Path) -> None:

@@ -131,6 +131,7 @@ def test_published_networks_give_the_references_bytes(name: str, kind: str) -> N
     assert program.touched_bytes(cases[0][0]) == plan.arena_bytes
 
 
+@pytest.mark.slow
 def test_mobilenet_v2_gives_the_references_bytes_within_the_planned_bytes() -> None:
     graph = load(shared_file(NETWORKS["mobilenet_v2"]))
     plan = plan_rows(graph)

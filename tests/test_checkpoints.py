@@ -361,9 +361,9 @@ def network_of(form: str) -> str:
 
 @pytest.mark.parametrize("form", ["legacy", "zip", "safetensors", "keras"])
 def test_broken_files(form: str, tmp_path: Path) -> None:
-    laid, refused = fuzz(form, network_of(form), file_of(form, tmp_path), 200)
-    assert laid > 10
-    assert refused > 50
+    laid, refused = fuzz(form, network_of(form), file_of(form, tmp_path), 100)
+    assert laid > 5
+    assert refused > 25
 
 
 @pytest.mark.slow

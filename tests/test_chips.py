@@ -47,6 +47,7 @@ def test_the_goal_misses_the_zc706_by_a_little() -> None:
     assert cells["zcu102"] == ""
 
 
+@pytest.mark.slow
 def test_rows_of_rates_are_planned_and_measured() -> None:
     rows = rates(GOAL)
     assert [row.interval_cycles for row in rows] == [49 * 4**i for i in range(RATES)]

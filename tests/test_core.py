@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from conftest import NETWORKS, shared_file
+from conftest import NETWORKS, example_counts, shared_file
 from graphs import Builder, graphs, random_image
 from rillet.arithmetic import fixed_point as fp
 from rillet.arithmetic import shift
@@ -67,22 +67,25 @@ def separable(draw: st.DrawFn) -> Graph:
 
 
 @EACH_CORE
-@settings(max_examples=20, deadline=None)
-@given(data=st.data(), objective=st.sampled_from(OBJECTIVES))
-def test_random_networks(data: st.DataObject, objective: str, core: CoreKernels) -> None:
-    graph = data.draw(st.one_of(separable(), graphs()))
-    try:
-        plan = plan_core(graph, core, objective=objective, resident=data.draw(st.booleans()))
-    except Unsupported:
-        return
-    check(plan, [random_image(graph, seed) for seed in (0, 1)])
+@example_counts(6, 40)
+def test_random_networks(examples: int, core: CoreKernels) -> None:
+    @settings(max_examples=examples, deadline=None)
+    @given(st.one_of(separable(), graphs()), st.sampled_from(OBJECTIVES), st.booleans())
+    def run(graph: Graph, objective: str, resident: bool) -> None:
+        try:
+            plan = plan_core(graph, core, objective=objective, resident=resident)
+        except Unsupported:
+            return
+        check(plan, [random_image(graph, seed) for seed in (0, 1)])
+
+    run()
 
 
 EXTREMES = [np.full((3, 7, 640), -128, np.int8), np.full((3, 7, 640), 127, np.int8)]
 
 
 @EACH_CORE
-@pytest.mark.parametrize("least", [-127, -128])
+@pytest.mark.parametrize("least", [pytest.param(-127, marks=pytest.mark.slow), -128])
 @pytest.mark.parametrize("rounding", list(Rounding))
 def test_largest_sums(rounding: Rounding, least: int, core: CoreKernels) -> None:
     """Weights and values at the ends of their ranges: sums of more than 2^23, which the kernels must know."""
@@ -116,7 +119,7 @@ def test_largest_sums_of_depthwise_rows(stride: int, rounding: Rounding, core: C
 
 
 @EACH_CORE
-@pytest.mark.parametrize("objective", OBJECTIVES)
+@pytest.mark.parametrize("objective", [pytest.param("memory", marks=pytest.mark.slow), "time"])
 @pytest.mark.parametrize("dtype", [DType.I8, DType.U8])
 def test_sums_and_differences(dtype: DType, objective: str, core: CoreKernels) -> None:
     """Of one scale and of several, and of scales so far apart that one side is shifted to nothing."""

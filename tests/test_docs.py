@@ -3,7 +3,6 @@
 import fcntl
 import importlib.util
 import json
-import os
 import re
 import shlex
 import subprocess
@@ -61,9 +60,14 @@ def update(request: pytest.FixtureRequest) -> bool:
 
 
 NOT_WALKS = [page for page in PAGES if page not in WALKS]
+LONG = ("rillet evaluate ",)
+"""What takes seconds: a whole data set."""
+BLOCKS = [
+    pytest.param(*block, marks=pytest.mark.slow if block[1].startswith(LONG) else ()) for block in blocks(NOT_WALKS)
+]
 
 
-@pytest.mark.parametrize(("page", "command", "output"), blocks(NOT_WALKS), ids=lambda v: v.split("\n")[0][:50])
+@pytest.mark.parametrize(("page", "command", "output"), BLOCKS, ids=lambda v: v.split("\n")[0][:50])
 def test_console_blocks(page: str, command: str, output: str, tmp_path: Path, update: bool) -> None:
     if not SHARED.exists():
         pytest.skip("test data absent: the models of the documentation")
@@ -72,10 +76,7 @@ def test_console_blocks(page: str, command: str, output: str, tmp_path: Path, up
     (tmp_path / "cifar10").symlink_to(shared_file("cifar10/test_batch.png").parent)
     words = ["rillet", "run"] if command == "make demo" else shlex.split(command)
     assert words[0] == "rillet", page
-    done = subprocess.run(
-        [sys.executable, "-m", "rillet", *words[1:]], cwd=tmp_path, capture_output=True, text=True, check=False,
-        env={**os.environ, "RILLET_MODELS": str(tmp_path)},
-    )  # fmt: skip
+    done = run(*words[1:], cwd=tmp_path, RILLET_MODELS=str(tmp_path))
     shown = "\n".join(line.rstrip() for line in (done.stdout + done.stderr).strip("\n").split("\n")) + "\n"
     check(update, page, command, output, shown)
 

@@ -31,7 +31,7 @@ def sweep(case: str, folder: Path, points: int) -> subprocess.CompletedProcess[s
     ("case", "points"),
     [
         ("all", 2),
-        ("train", 2),
+        pytest.param("train", 2, marks=pytest.mark.slow),
         pytest.param("all", ALL, marks=pytest.mark.slow),
         pytest.param("train", ALL, marks=pytest.mark.slow),
     ],

@@ -87,7 +87,7 @@ def everything_is_shared(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("everything_is_shared")
 @pytest.mark.parametrize("host", HOSTS, ids=lambda h: h.name)
-@example_counts(8, 60)
+@example_counts(4, 60)
 def test_odd_layers_give_the_references_values(host: Host, examples: int) -> None:
     @settings(max_examples=examples, **QUIET)
     @given(layers(), st.booleans(), st.integers(1, 3))
@@ -111,7 +111,7 @@ def test_depthwise_windows_that_see_nothing_but_padding(host: Host, dtype: DType
 
 @pytest.mark.usefixtures("everything_is_shared")
 @pytest.mark.parametrize("host", HOSTS, ids=lambda h: h.name)
-@example_counts(6, 30)
+@example_counts(3, 30)
 def test_odd_layers_are_clean_under_sanitizers(host: Host, tmp_path: Path, examples: int) -> None:
     @settings(max_examples=examples, **QUIET)
     @given(layers(), st.integers(1, 3), st.booleans())
@@ -127,7 +127,7 @@ def test_odd_layers_are_clean_under_sanitizers(host: Host, tmp_path: Path, examp
 
 @pytest.mark.usefixtures("everything_is_shared")
 @pytest.mark.parametrize("host", HOSTS, ids=lambda h: h.name)
-@example_counts(5, 40)
+@example_counts(3, 40)
 def test_random_networks_give_the_references_values(host: Host, examples: int) -> None:
     @settings(max_examples=examples, **QUIET)
     @given(graphs(), st.booleans(), st.integers(1, 3))
@@ -153,7 +153,7 @@ def any_factors(scale: float) -> tuple[Graph, Graph]:
 
 
 @pytest.mark.parametrize("host", HOSTS, ids=lambda h: h.name)
-@pytest.mark.parametrize("scale", [1e-9, 1e-3, 3.0, 3e8])
+@pytest.mark.parametrize("scale", [1e-9, *(pytest.param(scale, marks=pytest.mark.slow) for scale in (1e-3, 3.0)), 3e8])
 def test_factors_of_any_size_round_alike(host: Host, scale: float) -> None:
     for graph in any_factors(scale):
         check_outputs(graph, plan_host(graph, host), [random_image(graph, seed) for seed in range(3)])
@@ -182,7 +182,9 @@ def tiled(plan: RowPlan) -> set[Kernel]:
 
 
 @pytest.mark.parametrize("host", HOSTS, ids=lambda h: h.name)
-@pytest.mark.parametrize("name", ["vww", "resnet", "person"])
+@pytest.mark.parametrize(
+    "name", ["vww", *(pytest.param(name, marks=pytest.mark.slow) for name in ("resnet", "person"))]
+)
 def test_published_networks_give_the_references_bytes(name: str, host: Host) -> None:
     graph = load(shared_file(NETWORKS[name]))
     plan = plan_host(graph, host)

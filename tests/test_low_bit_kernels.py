@@ -118,7 +118,7 @@ def binary_layers(draw: st.DrawFn) -> Graph:
 ANY = st.one_of(layers(), binary_layers())
 
 
-@example_counts(12, 60)
+@example_counts(6, 60)
 def test_layers_give_the_references_values(examples: int) -> None:
     @settings(max_examples=examples, **QUIET)
     @given(ANY, st.booleans())
@@ -131,7 +131,7 @@ def test_layers_give_the_references_values(examples: int) -> None:
 
 
 @pytest.mark.parametrize("host", HOSTS, ids=lambda h: h.name)
-@example_counts(6, 30)
+@example_counts(3, 30)
 def test_layers_give_the_references_values_on_hosts(host, examples: int) -> None:
     @settings(max_examples=examples, **QUIET)
     @given(ANY)
@@ -141,7 +141,7 @@ def test_layers_give_the_references_values_on_hosts(host, examples: int) -> None
     run()
 
 
-@example_counts(8, 40)
+@example_counts(3, 40)
 def test_layers_are_clean_under_sanitizers(tmp_path: Path, examples: int) -> None:
     @settings(max_examples=examples, **QUIET)
     @given(ANY, st.sampled_from([None, *HOSTS]))
@@ -182,7 +182,7 @@ def sparse_layers(draw: st.DrawFn) -> Graph:
 
 
 @needs_lists
-@example_counts(5, 40)
+@example_counts(3, 40)
 def test_lists_give_the_references_values(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, examples: int) -> None:
     monkeypatch.setattr(tilings, "LISTS_GAIN", 0.0)
     listed = 0

@@ -197,7 +197,7 @@ def test_a_board_too_small_for_one_layer_says_which() -> None:
     assert not any(" alone " in miss for miss in fit(graph, board(needed + STACK_BYTES, 1 << 23), 8).misses)
 
 
-@pytest.mark.parametrize("model", ["mobilenet_v1", "mobilenet_v2"])
+@pytest.mark.parametrize("model", ["mobilenet_v1", pytest.param("mobilenet_v2", marks=pytest.mark.slow)])
 def test_the_largest_resolution_that_fits(model: str) -> None:
     small = board(48 * 1024, 1 << 23)
     found = by_kind(remedies(open_model(model).graph, small, opener(model), bits=8))

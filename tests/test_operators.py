@@ -342,4 +342,4 @@ def test_reference(kind: Any, name: str, examples: int, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda k: k.__name__)
 def test_c(kind: Any, tmp_path: Path) -> None:
-    check_drawn(kind, KINDS[kind], tmp_path, 5, c=True)
+    check_drawn(kind, KINDS[kind], tmp_path, 3, c=True)

@@ -42,7 +42,7 @@ def made(graph: Graph | None = None) -> Profile:
     return Profile(graph, "int8", 20, layers, 1.0, 5.1, 4.8, CEILING, MACHINE)
 
 
-@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(graphs())
 def test_clocks_change_no_answer_and_count_every_stage(graph: Graph) -> None:
     plan = plan_rows(graph)

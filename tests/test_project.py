@@ -60,12 +60,19 @@ def blocks(folder: Path, kind: str) -> list[str]:
     return [text for said, text in found if said == kind]
 
 
+TARGETS = ("nano33ble", "stm32f746", "rp2040")
+
 # -- the README, followed ----------------------------------------------------------------------------------------------
 
 
 @needs_qemu
-@pytest.mark.parametrize("which", [pytest.param(0, marks=needs_gcc, id="gcc"), pytest.param(2, id="zig")])
-@pytest.mark.parametrize("target", ["nano33ble", "stm32f746", "rp2040"])
+@pytest.mark.parametrize(
+    ("target", "which"),
+    [
+        *(pytest.param(target, 0, marks=needs_gcc, id=f"{target}-gcc") for target in TARGETS),
+        *(pytest.param(target, 2, marks=pytest.mark.slow, id=f"{target}-zig") for target in TARGETS),
+    ],
+)
 def test_a_new_user_builds_runs_and_sees_what_the_page_says(
     target: str, which: int, photo: Path, tmp_path: Path
 ) -> None:

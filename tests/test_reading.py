@@ -377,6 +377,7 @@ KNOWN = {
     "bench/rounds.py": "answers that our own process wrote into our own folder",
     "bench/ceiling.py": "C, out of Rillet's own package",
     "models/hub.py": "the registry, out of Rillet's own package",
+    "targets/pipeline.py": "its table, out of Rillet's own package",
     "data/images.py": "np.load and Image.open of what the door has opened",
     "bench/machine.py": "the kernel's own files, by fixed names",
     "runtime/oracles.py": "the null device, to write to",

@@ -53,7 +53,6 @@ def test_the_wheel_serves_where_the_system_has_no_compiler(tmp_path: Path, monke
     monkeypatch.delenv("CC", raising=False)
     monkeypatch.setenv("PATH", "/nonexistent")
     monkeypatch.setenv("RILLET_CACHE", str(tmp_path))
-    monkeypatch.setenv("ZIG_GLOBAL_CACHE_DIR", str(tmp_path / "zig"))
     assert build.find_compiler()[1:] == ("-m", "ziglang", "cc")
     result = verify(plan_rows(residual(6, 6, 2)), 2)
     assert result.equal

@@ -26,7 +26,7 @@ def every_choice(graph: Graph, interval: int) -> list[PixelPlan]:
     ]
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
 @given(inverted(3), st.integers(1, 1500), st.integers(0, 100), st.integers(0, 100))
 def test_no_choice_is_better(graph: Graph, interval: int, share: int, other_share: int) -> None:
     plans = every_choice(graph, interval)

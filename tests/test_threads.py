@@ -63,8 +63,9 @@ NETS: dict[str, Callable[[], Graph]] = {
 """A depthwise-separable one, one with gathered windows and additions, one of float32 values, one with branches."""
 
 
-# Each network on one number of threads in the fast suite, on both in the slow one.
-QUICK = {("vww", 2), ("resnet", 3), ("float", 3)}
+SLOW = pytest.mark.slow
+# Two networks on one number of threads in the fast suite, all on both in the slow one.
+QUICK = {("resnet", 3), ("float", 3)}
 CASES = [
     pytest.param(name, threads, marks=[] if (name, threads) in QUICK else pytest.mark.slow)
     for name in NETS
@@ -100,7 +101,7 @@ BANDS = {
 
 
 @needs_tiles
-@pytest.mark.parametrize("dtype", [DType.I8, DType.F32])
+@pytest.mark.parametrize("dtype", [DType.I8, pytest.param(DType.F32, marks=SLOW)])
 @pytest.mark.parametrize("split", BANDS, ids=lambda s: s.value)
 def test_each_thread_has_a_band_of_padded_rows(split: Split, dtype: DType, tmp_path: Path) -> None:
     b, (shape, channels) = Builder(np.random.default_rng(2), dtype), BANDS[split]
@@ -138,8 +139,14 @@ def test_a_thread_waits_for_the_whole_rows_that_it_copies() -> None:
     assert f"wrote_{segment.stages[0].node}" in waits(plan, segment, last)
 
 
-@pytest.mark.parametrize("dtype", [DType.I8, DType.U8, DType.F32])
-@pytest.mark.parametrize("channels", [7, 95])
+@pytest.mark.parametrize(
+    ("channels", "dtype"),
+    [
+        (7, DType.I8),
+        *(pytest.param(7, dtype, marks=pytest.mark.slow) for dtype in (DType.U8, DType.F32)),
+        *((95, dtype) for dtype in (DType.I8, DType.U8, DType.F32)),
+    ],
+)
 def test_a_mean_of_any_channels_is_shared_by_whole_vectors(channels: int, dtype: DType, tmp_path: Path) -> None:
     """The last thread's are fewer, and the first one's none where there is one vector."""
     b, shape = Builder(np.random.default_rng(5), dtype), Shape(9, 11, channels)
@@ -172,8 +179,10 @@ def test_layers_of_few_bits_are_made_by_one_thread(weights: DType) -> None:
         check_outputs(graph, plan, [random_image(graph, seed) for seed in range(2)])
 
 
-@pytest.mark.parametrize("resident", [False, True])
-@pytest.mark.parametrize("threads", [2, 3])
+@pytest.mark.parametrize(
+    ("threads", "resident"),
+    [(2, True), (3, False), pytest.param(2, False, marks=SLOW), pytest.param(3, True, marks=SLOW)],
+)
 def test_networks_are_clean_under_sanitizers(threads: int, resident: bool, tmp_path: Path) -> None:
     graph = load(shared_file(NETWORKS["resnet"]))
     image = random_image(graph)
@@ -282,7 +291,9 @@ def test_only_programs_with_threads_need_pthreads() -> None:
 def test_a_network_that_more_threads_would_hardly_help_has_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
     host = Host("wide", "avx512")
-    small, large = (fold(open_model(name).graph) for name in ("microbotnet:width=0.25,seed=0", "mobilenet_v2:seed=0"))
+    small, large = (
+        fold(open_model(name).graph) for name in ("microbotnet:width=0.25,seed=0", "mobilenet_v2:resolution=128,seed=0")
+    )
     assert plan_host(small, host, threads=2).threads == 1
     assert plan_host(large, host, threads=2).threads == 2
 

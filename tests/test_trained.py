@@ -1,10 +1,12 @@
 """Published checkpoints in the zoo's networks: the published accuracies, exactly."""
 
 import functools
+from collections.abc import Iterable
 
 import numpy as np
 import pytest
 import torch
+from _pytest.mark import ParameterSet
 
 from conftest import shared_file
 from rillet.backends import reference
@@ -40,12 +42,18 @@ def laid(name: str) -> Laid:
     return lay(network, read(shared_file(f"microbotnet/{name}")))
 
 
+def quickest(names: Iterable[str]) -> list[ParameterSet | str]:
+    """The last in the fast suite, all in the slow one."""
+    *others, last = names
+    return [*(pytest.param(name, marks=pytest.mark.slow) for name in others), last]
+
+
 def trained_values(name: str) -> int:
     params = laid(name).graph.params.items()
     return sum(array.size for key, array in params if not key.endswith((".mean", ".variance")))
 
 
-@pytest.mark.parametrize("name", MICROBOTNETS)
+@pytest.mark.parametrize("name", quickest(MICROBOTNETS))
 def test_microbotnet(name: str) -> None:
     found = laid(name)
     _, right, values = MICROBOTNETS[name]
@@ -58,7 +66,7 @@ def test_microbotnet(name: str) -> None:
     assert top1(found.graph, pixels, labels) == right
 
 
-@pytest.mark.parametrize("name", TERNARY)
+@pytest.mark.parametrize("name", quickest(TERNARY))
 def test_signs_of_ternary_weights(name: str) -> None:
     graph = laid(name).graph
     tensors, weights, zeros, right = TERNARY[name]
