@@ -1,6 +1,6 @@
 """The public exceptions; each message is one sentence that begins with the file, node or key at fault."""
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 
@@ -33,7 +33,7 @@ class BuildError(RilletError):
 
 
 @contextmanager
-def about(graph: str, node: str) -> Iterator[None]:
+def about(graph: str, node: str) -> Generator[None]:
     """Errors within are about this node of this graph, and begin with both where they do not yet."""
     where = f"{graph}: {node}: "
     try:
