@@ -1,5 +1,7 @@
 """Pixel plans as hardware: results that arrive later, slots taken when a firing begins, a ring for each reader."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -12,8 +14,13 @@ from rillet.ir.graph import Graph
 from rillet.ir.ops import Conv
 from rillet.plan.pipeline.entry import plan_pixels
 from rillet.plan.pipeline.fifos import schedule_of
-from rillet.plan.pipeline.plan import PixelPlan
+from rillet.plan.pipeline.folding import Folding
+from rillet.plan.pipeline.hardware import same_timing
+from rillet.plan.pipeline.memories import Content, block_rams, memories, ring_memory
+from rillet.plan.pipeline.plan import PixelPlan, Resource
+from rillet.plan.pipeline.planner import Planner
 from rillet.targets import chips, pipeline
+from rillet.targets.quantity import plain
 from rillet.zoo.registry import build
 
 HARDWARE = pipeline.default()
@@ -78,3 +85,48 @@ def test_a_chip_says_what_differs() -> None:
     own, zcu102 = chips.load("ice40_up5k").pipeline, chips.load("zcu102").pipeline
     assert zcu102 == HARDWARE and (own.block_ram_bits, own.block_ram_width) == (4096, 16)
     assert own.registers("read", "operand") == HARDWARE.registers("read", "operand") == 2
+
+
+def test_memories_take_the_best_shape_of_block_rams() -> None:
+    for width, words, blocks in ((36, 512, 1), (37, 512, 2), (36, 513, 2), (8, 2048, 1), (1, 16384, 1), (72, 64, 0)):
+        assert block_rams(width, words, HARDWARE) == blocks
+    plan = plan_pixels(build("mobilenet_v2", {"top": "false"}), interval=50_176, pipeline=HARDWARE)
+    found = memories(plan)
+    for stage in plan.stages:
+        held = [one.bits for one in found if (one.stage, one.content) == (stage.node, Content.WEIGHTS)]
+        assert sum(held) >= stage.weights * stage.weight_bits
+    rings = {(one.value, one.stage): one for one in found if one.content is Content.RING}
+    assert len(rings) == len(plan.depths)
+    for buffer in plan.buffers:
+        for reader, depth in zip(buffer.readers, buffer.rings, strict=True):
+            one, folding = rings[buffer.value, reader], plan.stage(reader).folding
+            assert one.copies == folding.taps
+            assert one.bits >= one.copies * depth * buffer.channels * buffer.bits
+
+
+def test_shapes_of_equal_timing_need_less_memory() -> None:
+    planner = Planner(build("mobilenet_v2", {"top": "false"}), None, None, 8, ceil=False, pipeline=HARDWARE)
+    made = planner.plan(50_176)
+    pixels = {(b.value, r): (d, b.bits) for b in made.buffers for r, d in zip(b.readers, b.rings, strict=True)}
+    first = {s.node: same_timing(planner.firings[s.node], s.folding)[0] for s in made.stages}
+
+    def blocks(foldings: dict[str, Folding]) -> int:
+        found = (ring_memory(made.graph, foldings, *ring, *pixels[ring]) for ring in pixels)
+        return sum(one.block_rams(HARDWARE) for one in found)
+
+    assert blocks({s.node: s.folding for s in made.stages}) < blocks(first)
+
+
+def test_what_bounds_and_what_is_missing() -> None:
+    graph, zcu102 = build("mobilenet_v2", {"top": "false"}), chips.load("zcu102")
+    made = plan_pixels(graph, chip=zcu102, pipeline=zcu102.pipeline)
+    assert made.bound == Resource.MULTIPLIERS and made.images_per_s >= 1_550
+    assert {use.resource: use.used <= (use.room or 0) for use in made.uses} == dict.fromkeys(Resource, True)
+    with pytest.raises(TargetError, match=r"multipliers .* got 2,520: 671 too few; the least .* 125,440 cycles"):
+        plan_pixels(graph, interval=100_000, chip=zcu102, pipeline=zcu102.pipeline)
+    room = next(use.used for use in made.uses if use.resource is Resource.BLOCK_RAMS) - 1
+    quantities = {**zcu102.quantities, "block_rams": plain(room, "one fewer", "assumed")}
+    slower = plan_pixels(graph, chip=replace(zcu102, quantities=quantities), pipeline=HARDWARE)
+    assert slower.bound == Resource.BLOCK_RAMS and slower.interval_cycles > made.interval_cycles
+    fast = plan_pixels(graph, multipliers=10**6, pipeline=HARDWARE)
+    assert fast.bound == "a pixel of input a cycle" and fast.interval_cycles == 50_176

@@ -113,7 +113,7 @@ def test_every_number_has_a_source(name: str) -> None:
     for key, quantity in target.quantities.items():
         assert len(quantity.source) > 20 and quantity.confidence in CONFIDENCES
         assert quantity.low <= quantity.value <= quantity.high
-        optional = ("memory_bits", "weights_per_multiplier", "claimed_images_per_s")
+        optional = ("memory_bits", "block_rams", "weights_per_multiplier", "claimed_images_per_s")
         if key.startswith("pipeline."):
             assert isinstance(target, StreamChip)
             assert target.pipeline.quantities[key.removeprefix("pipeline.")] == quantity

@@ -6,7 +6,7 @@ from typing import Any
 
 from rillet.plan.pipeline.claims import Claim
 from rillet.plan.pipeline.devices import Device
-from rillet.plan.pipeline.plan import PixelPlan, PixelStage
+from rillet.plan.pipeline.plan import PixelPlan, PixelStage, Resource, Use
 from rillet.report.screen import Grid, Screen, columns
 from rillet.report.text import bytes_text
 from rillet.simulation.pipeline import Simulation
@@ -45,6 +45,8 @@ def plan_record(made: PixelPlan) -> dict[str, Any]:
         "barriers": [asdict(barrier) for barrier in made.barriers],
         "ideal": made.pipeline is None,
         "on_host": made.on_host,
+        "uses": [asdict(use) for use in made.uses],
+        "bound": made.bound,
         "devices": [asdict(part) for part in made.devices] or None,
     }
 
@@ -126,8 +128,20 @@ def _hardware(made: PixelPlan) -> Iterator[str]:
             f"as hardware: results arrive {min(latencies)} to {max(latencies)} cycles behind their firings, each "
             "reader has a ring"
         )
+        uses = [_use(use) for use in made.uses]
+        bound = next((use.resource for use in made.uses if use.resource == made.bound), None)
+        if made.bound and bound is None:
+            uses.insert(0, f"bound by {made.bound}")
+        yield "; ".join(f"bound by {said}" if bound and said.startswith(bound) else said for said in uses)
     for name in made.on_host:
         yield f"{name} is left to the host"
+
+
+def _use(use: Use) -> str:
+    if use.resource is Resource.MEMORY:
+        room = "" if use.room is None else f" of {bytes_text(use.room // 8)}"
+        return f"{use.resource} {bytes_text(-(-use.used // 8))}{room}"
+    return f"{use.resource} {use.used:,}" + ("" if use.room is None else f" of {use.room:,}")
 
 
 def devices_table(console: Screen, parts: tuple[Device, ...], clock_hz: float) -> None:

@@ -10,11 +10,11 @@ from rillet.targets.pipeline import Pipeline
 from rillet.targets.quantity import Quantity, quantity
 
 FOLDER = "chips"
-NUMBERS = ("multipliers", "clock_hz", "memory_bits", "weights_per_multiplier", "claimed_images_per_s")
+NUMBERS = ("multipliers", "clock_hz", "memory_bits", "block_rams", "weights_per_multiplier", "claimed_images_per_s")
 KEYS = ("name", "about", *NUMBERS, pipeline.TABLE)
 _REQUIRED = KEYS[:4]
 _OWN = f"{pipeline.TABLE}."
-_WHOLE = ("multipliers", "memory_bits", "weights_per_multiplier")
+_WHOLE = ("multipliers", "memory_bits", "block_rams", "weights_per_multiplier")
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -40,6 +40,11 @@ class StreamChip(Record):
     def memory_bits(self) -> int | None:
         """Memory on the chip for weights and buffers, in bits; None where it is unknown."""
         return self._whole("memory_bits")
+
+    @property
+    def block_rams(self) -> int | None:
+        """Block RAMs, of the bits that its `[pipeline]` says; None where memory alone bounds, as beside UltraRAM."""
+        return self._whole("block_rams")
 
     @property
     def weights_per_multiplier(self) -> int | None:

@@ -12,14 +12,16 @@ reports what the alternative would take (`Barrier`).
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from rillet.errors import TargetError
 from rillet.ir.graph import Graph
+from rillet.plan.pipeline.budgets import Budgets, lacking, refusal, uses
 from rillet.plan.pipeline.choices import Sides
 from rillet.plan.pipeline.devices import Device, check_devices
 from rillet.plan.pipeline.devices import cut_over_devices as cut_over_devices
 from rillet.plan.pipeline.folding import least
-from rillet.plan.pipeline.plan import PixelPlan
+from rillet.plan.pipeline.plan import PixelPlan, Resource, Use
 from rillet.plan.pipeline.planner import MOST_CYCLES, Planner
 from rillet.system.quantities import bits_text
 from rillet.targets.chips import StreamChip
@@ -70,22 +72,35 @@ def plan_pixels(
         )
     if interval is not None and interval > MOST_CYCLES:
         raise TargetError(f"interval must be at most {MOST_CYCLES} cycles, got {interval}")
-    if interval is None:
-        return made.best(multipliers, memory_bits)
     if isinstance(made, Sides):
+        if interval is None:
+            return made.best(multipliers, memory_bits)
         return made.at(interval, multipliers, memory_bits)
+    budgets = Budgets(multipliers, memory_bits)
+    if pipeline is not None and chip is not None and chip.block_rams is not None:
+        budgets = replace(budgets, block_rams=chip.block_rams)
+    if interval is None:
+        return made.best(budgets)
     found = made.plan(interval)
-    used = found.multipliers + found.elementwise_multipliers
-    if multipliers is not None and used > multipliers:
-        raise TargetError(
-            f"multipliers must be at least {used:,} for an interval of {interval:,} cycles, got {multipliers:,}"
-        )
-    if memory_bits is not None and found.memory_bits > memory_bits:
-        raise TargetError(
-            f"memory must be at least {bits_text(found.memory_bits)} for an interval of {interval:,} cycles, got "
-            f"{bits_text(memory_bits, up=False)}"
-        )
-    return found
+    taken = uses(found, budgets)
+    short = lacking(taken)
+    if short is not None:
+        said = refusal(short, f"an interval of {interval:,} cycles")
+        raise TargetError(said if pipeline is None else f"{said}: {_nearest(made, budgets, short)}")
+    return found if pipeline is None else replace(found, uses=taken)
+
+
+def _nearest(made: Planner, budgets: Budgets, short: Use) -> str:
+    """By how much a plan misses, and the least interval that fits."""
+    assert short.room is not None
+    missing = (
+        bits_text(short.used - short.room) if short.resource is Resource.MEMORY else f"{short.used - short.room:,}"
+    )
+    try:
+        fits = f"the least interval that fits is {made.best(budgets).interval_cycles:,} cycles"
+    except TargetError:
+        fits = "no interval fits"
+    return f"{missing} too few; {fits}"
 
 
 def check_hardware(weight_bits: int, ceil: bool, narrow: Sequence[str]) -> None:

@@ -133,6 +133,19 @@ def hardware_equals(firing: Firing, fewest: Folding, interval: int) -> tuple[Fol
     return tuple(found.values())
 
 
+@cache
+def same_timing(firing: Firing, folding: Folding) -> tuple[Folding, ...]:
+    """The foldings with as many multipliers, taps and cycles, which share them out over channels otherwise.
+
+    In the order of `hardware_equals`: the first is what that takes.
+    """
+
+    def key(one: Folding) -> tuple[int, int, int]:
+        return _cost(one), one.taps, one.cycles
+
+    return tuple(sorted((f for f in _all(firing) if key(f) == key(folding)), key=lambda f: _preference(firing, f)))
+
+
 def _all(firing: Firing) -> list[Folding]:
     inputs = word_widths(firing.inputs) if firing.inputs else (0,)
     return [

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -119,6 +120,25 @@ class PixelBuffer:
         return (self.depth_pixels + self.fork_pixels) * self.channels
 
 
+class Resource(StrEnum):
+    """What a chip has of."""
+
+    MULTIPLIERS = "multipliers"
+    MEMORY = "memory"
+    """In bits."""
+    BLOCK_RAMS = "block RAMs"
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """What a plan takes of a resource."""
+
+    resource: Resource
+    used: int
+    room: int | None
+    """What there is; None where that is unknown or unbounded."""
+
+
 @dataclass(frozen=True, slots=True)
 class Barrier:
     """A product with a squeeze-and-excite's gate: the tensor buffered for it, and the cost of recomputing that."""
@@ -169,6 +189,12 @@ class PixelPlan(Record):
     """What its stages take as hardware; None for the ideal, whose results arrive at once."""
     on_host: tuple[str, ...] = ()
     """Layers behind the outputs that the hardware leaves to whoever reads them: a final softmax."""
+
+    uses: tuple[Use, ...] = ()
+    """Of hardware: what it takes of the chip."""
+    bound: str = ""
+    """Of hardware at the least interval within the budgets: the resource that a shorter one lacks, or the map that
+    gives a pixel a cycle; empty at an interval that was asked for."""
 
     def __repr__(self) -> str:
         where = f" on {self.chip}" if self.chip else ""

@@ -11,15 +11,17 @@ from rillet.ir.ops import Conv, Multiply, Op, op_macs, op_name, op_window
 from rillet.ir.sharing import remade
 from rillet.ir.types import DType
 from rillet.plan.pipeline.bottleneck import named_blocks
+from rillet.plan.pipeline.budgets import Budgets, lacking, refusal, uses
 from rillet.plan.pipeline.fifos import Flow, Latency, Schedule, rings, schedule, streamed
 from rillet.plan.pipeline.folding import Folding, Layers, Work, divisors, equals, foldings
 from rillet.plan.pipeline.hardware import firing_of, hardware_equals, hardware_foldings, without_host_layers
-from rillet.plan.pipeline.plan import Barrier, PixelBuffer, PixelPlan, PixelStage
+from rillet.plan.pipeline.memories import block_rams
+from rillet.plan.pipeline.plan import Barrier, PixelBuffer, PixelPlan, PixelStage, Resource, Use
 from rillet.plan.pipeline.registers import latency_cycles
 from rillet.plan.pipeline.ties import settle
+from rillet.plan.pipeline.words import fit_words
 from rillet.plan.rows.space import Space
 from rillet.plan.rows.timing import Tile
-from rillet.system.quantities import bits_text
 from rillet.targets.chips import StreamChip
 from rillet.targets.pipeline import Pipeline
 from rillet.transforms.fold import fold
@@ -54,6 +56,8 @@ class Planner:
             self.graph, self.on_host = without_host_layers(self.graph)
             latency_of = partial(latency_cycles, self.graph, pipeline)
         self.pipeline = pipeline
+        self.largest = ""
+        """Of hardware, the map whose pixels no interval beats."""
         self.narrow = named_blocks(self.graph, narrow)
         self.flow = Flow(self.graph, self.narrow, latency_of)
         pixels = sum(self.flow.pixels(node.name) for node in self.graph.nodes)
@@ -100,7 +104,7 @@ class Planner:
         """The foldings of all layers with products that memories can feed, and the pixels that no interval beats."""
         fastest = {name: hardware_foldings(firing)[-1].interval for name, firing in self.firings.items()}
         fastest |= {node.name: node.shape.pixels for node in self.graph.input_nodes}
-        largest = max(fastest, key=lambda name: fastest[name])
+        self.largest = largest = max(fastest, key=lambda name: fastest[name])
         choices = tuple(hardware_foldings(self.firings[name]) for name in self.work)
         why = f" as hardware, a pixel of {largest} a cycle"
         return Layers(tuple(self.work), choices, fastest[largest], why)
@@ -120,21 +124,39 @@ class Planner:
         """Bits that weights and the least possible rings take."""
         return self.resident_bits + sum(self.least_rings)
 
-    def best(self, multipliers: int | None, memory_bits: int | None) -> PixelPlan:
+    def best(self, budgets: Budgets) -> PixelPlan:
         """The least interval within the budgets."""
         candidates = self.layers.candidates()
-        first = candidates.index(self.layers.within(multipliers)) if multipliers is not None else 0
+        first = candidates.index(self.layers.within(budgets.multipliers)) if budgets.multipliers is not None else 0
+        bound = Resource.MULTIPLIERS if first else f"a pixel of {self.largest} a cycle"
         # Rings do not shrink steadily as the interval grows, so each interval is tried.
-        least_bits = None
+        missed: Use | None = None
         for interval in candidates[first:]:
-            found = self.plan(interval)
-            if memory_bits is None or found.memory_bits <= memory_bits:
-                return found
-            least_bits = min(least_bits or found.memory_bits, found.memory_bits)
-        assert least_bits is not None and memory_bits is not None  # without a bound the first interval is taken
-        raise TargetError(
-            f"memory must be at least {bits_text(least_bits)} for this network, got {bits_text(memory_bits, up=False)}"
-        )
+            short = self.weights_alone(interval, budgets)
+            if short is None:
+                found = self.plan(interval)
+                taken = uses(found, budgets)
+                short = lacking(taken)
+                if short is None:
+                    return found if self.pipeline is None else replace(found, uses=taken, bound=bound)
+            bound = short.resource
+            missed = (
+                short if missed is None or missed.resource is not bound else min(missed, short, key=lambda u: u.used)
+            )
+        assert missed is not None  # without a bound the first interval is taken
+        raise TargetError(refusal(missed, "this network"))
+
+    def weights_alone(self, interval: int, budgets: Budgets) -> Use | None:
+        """The block RAMs that weights take of hardware, where they are too many already; else None."""
+        if self.pipeline is None or budgets.block_rams is None:
+            return None
+        count = 0
+        for name, folding in zip(self.layers.names, self.layers.at(interval), strict=True):
+            op = self.graph.by_name[name].op
+            if has_weights(op):
+                width = folding.multipliers * _weight_bits(op, self.weight_bits)
+                count += block_rams(width, folding.cycles, self.pipeline)
+        return Use(Resource.BLOCK_RAMS, count, budgets.block_rams) if count > budgets.block_rams else None
 
     def devices_at(self, interval: int, each: int) -> int:
         """Devices that an interval fills, one after the other, with at most `each` multipliers."""
@@ -151,6 +173,9 @@ class Planner:
         """The plan at one interval."""
         chosen = settle(self.flow, self.choices(interval), interval)
         times = schedule(self.flow, chosen, interval)
+        if self.pipeline is not None:
+            chosen = self.narrow_words(chosen, times, self.pipeline)
+            times = schedule(self.flow, chosen, interval)
         stages = tuple(self.stage(node, chosen[node.name], interval) for node in _stages(self.graph))
         depths = [rings(self.flow, chosen, times, ring.value) for ring in self.buffers]
         owned = self.folded(False, 1).at(interval)
@@ -176,6 +201,15 @@ class Planner:
             pipeline=self.pipeline,
             on_host=self.on_host,
         )
+
+    def narrow_words(self, chosen: Mapping[str, Folding], times: Schedule, pipeline: Pipeline) -> dict[str, Folding]:
+        """The same timing in the shapes whose rings take the least memory."""
+        pixels = {
+            (ring.value, reader): (depth, ring.bits)
+            for ring in self.buffers
+            for reader, depth in zip(ring.readers, rings(self.flow, chosen, times, ring.value)[0], strict=True)
+        }
+        return fit_words(self.graph, self.firings, chosen, pixels, pipeline)
 
     def choices(self, interval: int) -> dict[str, tuple[Folding, ...]]:
         """For each stage in order, the foldings with the fewest multipliers."""
