@@ -9,10 +9,11 @@ from rillet.ir.graph import Graph
 from rillet.plan.pipeline.plan import PixelPlan
 from rillet.plan.rows.plan import RowPlan
 from rillet.report import analysis_views as analysis_views
-from rillet.report import board, draw, memory, pixels, records, text
+from rillet.report import board, draw, hardware, memory, pixels, records, text
 from rillet.report.shown import Shown
 from rillet.report.summary import summary
 from rillet.runtime.emulator.proof import CoreVerification
+from rillet.runtime.rtl.verify import HardwareVerification
 from rillet.runtime.verify import Verification
 from rillet.system.record import View, views
 
@@ -28,3 +29,4 @@ views[PixelPlan] = View(pixels.plan_record, by(pixels.plan_table))
 views[Footprint] = View(asdict, by(board.planned))
 views[Verification] = View(asdict, by(text.verification))
 views[CoreVerification] = View(lambda made: asdict(made) | {"as_planned": made.as_planned}, by(text.core_verification))
+views[HardwareVerification] = View(hardware.record, by(hardware.verification))

@@ -1,4 +1,4 @@
-"""Builds emitted programs: finds a C compiler, compiles each file once, and keeps the results by content."""
+"""Builds programs: finds a C or C++ compiler, compiles each file once, and keeps the results by content."""
 
 import contextlib
 import importlib.util
@@ -37,6 +37,7 @@ KEPT_BYTES = 2**16
 """Of what a compiler prints, so much of the beginning and as much of the end are looked at."""
 _SHOWN = 300
 """Characters of it that a message has."""
+_SOURCES = (".c", ".S", ".cpp")
 _TICK_SECONDS = 0.1
 _GRACE_SECONDS = 1.0
 """For the output that is still on its way when the compiler has ended."""
@@ -44,29 +45,41 @@ _GRACE_SECONDS = 1.0
 
 def find_compiler() -> tuple[str, ...]:
     """The command of a C compiler: $CC, cc, clang, gcc, or the ziglang wheel; raises BuildError where there is none."""
-    own = os.environ.get("CC", "").strip()
+    return _found("CC", "C", ("cc", "clang", "gcc"), "cc")
+
+
+def find_cxx_compiler() -> tuple[str, ...]:
+    """The command of a C++ compiler: $CXX, c++, clang++, g++, or the ziglang wheel; raises BuildError without one."""
+    return _found("CXX", "C++", ("c++", "clang++", "g++"), "c++")
+
+
+def _found(variable: str, language: str, names: Sequence[str], zig: str) -> tuple[str, ...]:
+    own = os.environ.get(variable, "").strip()
     if own:
         try:
             command = tuple(shlex.split(own))
         except ValueError as error:
-            raise BuildError(f"CC must be a command as a shell takes it, got {own!r}: {error}") from None
+            raise BuildError(f"{variable} must be a command as a shell takes it, got {own!r}: {error}") from None
         if not command or shutil.which(command[0]) is None:
-            raise BuildError(f"CC must be a C compiler on this machine, got {own!r}")
+            raise BuildError(f"{variable} must be a {language} compiler on this machine, got {own!r}")
         # It runs in another folder than ours.
         return (str(Path(command[0]).absolute()), *command[1:]) if os.sep in command[0] else command
-    for name in ("cc", "clang", "gcc"):
+    for name in names:
         found = shutil.which(name)
         if found:
             return (found,)
     if importlib.util.find_spec("ziglang") is not None:
-        return (sys.executable, "-m", "ziglang", "cc")
-    raise BuildError("a C compiler must be on this machine, got none: install gcc or clang, or pip install ziglang")
+        return (sys.executable, "-m", "ziglang", zig)
+    compilers = " or ".join(reversed(names[1:]))
+    raise BuildError(
+        f"a {language} compiler must be on this machine, got none: install {compilers}, or pip install ziglang"
+    )
 
 
 @cache
 def compiler_version(command: tuple[str, ...]) -> str:
     """The first line that the compiler says of itself; raises BuildError where it does not run."""
-    return _shown(_run([*command, "--version"], Path.cwd())[1].strip().partition("\n")[0])
+    return shown_line(run_tool([*command, "--version"], Path.cwd())[1].strip().partition("\n")[0])
 
 
 def compiler_facts(command: tuple[str, ...]) -> list[str]:
@@ -102,16 +115,20 @@ def build(
     link: Sequence[str],
     product: str,
     libraries: Sequence[str] = ("-lm",),
+    *,
+    key: str | None = None,
+    jobs: int | None = None,
 ) -> Path:
     """The file `product` as a compiler makes it of these sources; from the cache where it was made before.
 
     files: sources, headers, and what `link` names, by their names in the folder that the compiler runs in.
+    key: under which it is kept, where that is known before its sources. jobs: files compiled at a time.
     """
     headers = {name: text for name, text in files.items() if name.endswith(".h")}
-    others = [text for name, text in files.items() if not name.endswith((".h", ".c", ".S"))]
+    others = [text for name, text in files.items() if not name.endswith((".h", *_SOURCES))]
     identity = [*compiler_facts(command), *flags]
     keys = {source: key_of([*identity, source, files[source], *_used(files[source], headers)]) for source in sources}
-    key = key_of([*identity, *link, *libraries, *others, *keys.values()])
+    key = key or key_of([*identity, *link, *libraries, *others, *keys.values()])
     made = kept("programs", key, Path(product).suffix)
     if made is not None:
         return made
@@ -120,7 +137,7 @@ def build(
             for file, text in files.items():
                 (work / file).parent.mkdir(parents=True, exist_ok=True)
                 (work / file).write_text(text, encoding="utf-8")
-            objects = _objects([*command, *flags], work, keys)
+            objects = _objects([*command, *flags], work, keys, jobs or os.cpu_count() or 1)
             _compile([*command, *flags, *link, "-o", product, *map(str, objects), *libraries], work, product)
             made = keep(work / product, "programs", key)
         trim()
@@ -131,13 +148,22 @@ def build(
 
 def _used(source: str, headers: Mapping[str, str]) -> list[str]:
     """The texts of all headers that a source may include: weights include none of the kernels."""
-    return [text for name, text in headers.items() if f'"{name}"' in source or '"kernels/' in source]
+    if '"kernels/' in source:
+        return list(headers.values())
+    found: dict[str, str] = {}
+    look = [source]
+    while look:
+        text = look.pop()
+        more = {name: one for name, one in headers.items() if name not in found and f'"{name}"' in text}
+        found |= more
+        look += more.values()
+    return [found[name] for name in sorted(found)]
 
 
-def _objects(command: Sequence[str], work: Path, keys: Mapping[str, str]) -> list[Path]:
+def _objects(command: Sequence[str], work: Path, keys: Mapping[str, str], most: int) -> list[Path]:
     """The object files of all sources, several at a time; where one fails, or the user stops it, all end."""
     stop = threading.Event()
-    with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
+    with ThreadPoolExecutor(max_workers=most) as pool:
         jobs = [pool.submit(_object, command, work, source, key, stop) for source, key in keys.items()]
         try:
             return [job.result() for job in jobs]
@@ -163,7 +189,7 @@ def _object(command: Sequence[str], work: Path, source: str, key: str, stop: thr
 
 def _compile(command: Sequence[str], work: Path, product: str, stop: threading.Event | None = None) -> None:
     """Runs a compiler that is to make the file `product` in `work`; raises BuildError where it does not."""
-    code, said = _run(command, work, stop)
+    code, said = run_tool(command, work, stop=stop)
     if code:
         raise BuildError(f"{command[0]}: {first_error(said)}")
     made = work / product
@@ -171,9 +197,17 @@ def _compile(command: Sequence[str], work: Path, product: str, stop: threading.E
         raise BuildError(f"{command[0]}: must make {product}, got exit code 0 and no such file")
 
 
-def _run(command: Sequence[str], work: Path, stop: threading.Event | None = None) -> tuple[int, str]:
+def run_tool(
+    command: Sequence[str],
+    work: Path,
+    *,
+    what: str = "a C compiler",
+    more: Mapping[str, str] | None = None,
+    stop: threading.Event | None = None,
+) -> tuple[int, str]:
     """Exit code and output of a compiler, of which the first and last KEPT_BYTES are kept.
 
+    what: it is called so where it does not run. more: environment variables beside this process's own.
     Raises BuildError where it cannot be run, takes longer than it may, or `stop` is set.
     """
     seconds = compile_seconds()
@@ -182,13 +216,14 @@ def _run(command: Sequence[str], work: Path, stop: threading.Event | None = None
         process = subprocess.Popen(
             command,
             cwd=work,
+            env={**os.environ, **(more or {})},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
     except (OSError, ValueError) as error:
-        raise BuildError(f"{command[0]}: must run as a C compiler, got: {getattr(error, 'strerror', error)}") from None
+        raise BuildError(f"{command[0]}: must run as {what}, got: {getattr(error, 'strerror', error)}") from None
     assert process.stdout is not None
     said = bytearray()
     reader = threading.Thread(target=_listen, args=(process.stdout, said), daemon=True)
@@ -207,10 +242,10 @@ def _run(command: Sequence[str], work: Path, stop: threading.Event | None = None
                     process.wait(_TICK_SECONDS)
     finally:
         if process.poll() is None:
-            _end(process)
+            end_process(process)
         reader.join(_GRACE_SECONDS)
         if reader.is_alive():
-            _end(process)  # something that it started has its output still
+            end_process(process)  # something that it started has its output still
             reader.join(_GRACE_SECONDS)
         if not reader.is_alive():
             process.stdout.close()
@@ -225,7 +260,7 @@ def _listen(pipe: BinaryIO, said: bytearray) -> None:
             del said[KEPT_BYTES : max(KEPT_BYTES, len(said) - KEPT_BYTES)]
 
 
-def _end(process: "subprocess.Popen[bytes]") -> None:
+def end_process(process: "subprocess.Popen[bytes]") -> None:
     """Ends a process and what it started."""
     if hasattr(os, "killpg"):
         with contextlib.suppress(OSError):
@@ -249,16 +284,16 @@ def compile_seconds() -> float:
 
 
 def first_error(output: str) -> str:
-    """The line of a compiler's output that tells what is wrong, with its file; shortened, and safe to print."""
+    """The line of a tool's output that tells what is wrong, with its file; shortened, and safe to print."""
     lines = [line.strip() for line in output.splitlines() if line.strip()]
-    for pattern in (r"(fatal )?error:", r"No space left", r"undefined reference", r"error"):
+    for pattern in (r"(fatal )?error:", r"%?(Error|ERROR)\b.*:", r"No space left", r"undefined reference", r"error"):
         for line in lines:
             if re.search(pattern, line):
-                return _shown(line)
-    return _shown(lines[-1]) if lines else "stopped without a message"
+                return shown_line(line)
+    return shown_line(lines[-1]) if lines else "stopped without a message"
 
 
-def _shown(line: str) -> str:
+def shown_line(line: str) -> str:
     """A line of another program's as a message may have it."""
     start = line[:_SHOWN]
     plain = start if start.isprintable() else ascii(start)[1:-1][:_SHOWN]

@@ -1,0 +1,1 @@
+"""Hardware as it runs: designs simulated cycle by cycle, and compared with the reference and with their plan."""
