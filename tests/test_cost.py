@@ -73,7 +73,7 @@ def test_a_chip() -> None:
     chip = catalogue.load("zcu102")
     assert isinstance(chip, StreamChip)
     (row,) = on("zcu102")
-    plan = plan_pixels(GRAPH, chip=chip)
+    plan = plan_pixels(GRAPH, chip=chip, pipeline=chip.pipeline)
     assert (row.cycles, row.latency_s) == (plan.interval_cycles, plan.latency_cycles / plan.clock_hz)
     assert 8 * row.weight_bytes == plan.resident_bits
     assert row.uj == energy(GRAPH, NM45, schedule="stream", plan=plan).total_uj

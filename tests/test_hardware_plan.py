@@ -124,9 +124,33 @@ def test_what_bounds_and_what_is_missing() -> None:
     assert {use.resource: use.used <= (use.room or 0) for use in made.uses} == dict.fromkeys(Resource, True)
     with pytest.raises(TargetError, match=r"multipliers .* got 2,520: 671 too few; the least .* 125,440 cycles"):
         plan_pixels(graph, interval=100_000, chip=zcu102, pipeline=zcu102.pipeline)
-    room = next(use.used for use in made.uses if use.resource is Resource.BLOCK_RAMS) - 1
-    quantities = {**zcu102.quantities, "block_rams": plain(room, "one fewer", "assumed")}
-    slower = plan_pixels(graph, chip=replace(zcu102, quantities=quantities), pipeline=HARDWARE)
-    assert slower.bound == Resource.BLOCK_RAMS and slower.interval_cycles > made.interval_cycles
     fast = plan_pixels(graph, multipliers=10**6, pipeline=HARDWARE)
     assert fast.bound == "a pixel of input a cycle" and fast.interval_cycles == 50_176
+
+
+def test_multipliers_are_spent_to_save_block_rams() -> None:
+    graph, zcu102 = build("mobilenet_v2"), chips.load("zcu102")
+    fewest = plan_pixels(graph, interval=150_528, pipeline=HARDWARE)
+    made = plan_pixels(graph, interval=150_528, chip=zcu102, pipeline=zcu102.pipeline)
+    before, after = ({use.resource: use.used for use in plan.uses} for plan in (fewest, made))
+    assert before[Resource.BLOCK_RAMS] > (zcu102.block_rams or 0) >= after[Resource.BLOCK_RAMS]
+    assert before[Resource.MULTIPLIERS] < after[Resource.MULTIPLIERS] <= zcu102.multipliers
+    check_foldings(made)
+
+
+@pytest.mark.slow
+def test_block_rams_bound_where_multipliers_do_not() -> None:
+    graph, zc706 = build("mobilenet_v2", {"width": "0.35", "resolution": "96"}), chips.load("zc706")
+    made = plan_pixels(graph, chip=zc706, pipeline=HARDWARE)
+    room = next(use.used for use in made.uses if use.resource is Resource.BLOCK_RAMS) * 24 // 25
+    small = replace(zc706, quantities={**zc706.quantities, "block_rams": plain(room, "fewer", "assumed")})
+    slower = plan_pixels(graph, chip=small, pipeline=HARDWARE)
+    assert (made.bound, slower.bound) == (Resource.MULTIPLIERS, Resource.BLOCK_RAMS)
+    assert slower.interval_cycles > made.interval_cycles
+
+
+def test_too_few_block_rams_for_any_interval() -> None:
+    graph, zc706 = build("mobilenet_v2", {"width": "0.35", "resolution": "96"}), chips.load("zc706")
+    tiny = replace(zc706, quantities={**zc706.quantities, "block_rams": plain(9, "few", "assumed")})
+    with pytest.raises(TargetError, match=r"block RAMs must be at least [\d,]+ for .* got 9: .* no interval fits"):
+        plan_pixels(graph, interval=10**5, chip=tiny, pipeline=HARDWARE)

@@ -193,7 +193,7 @@ class Costs:
         made: PixelPlan | None = None
         misses: tuple[str, ...] = ()
         try:
-            made = plan_pixels(without_weights(self.graph), chip=machine)
+            made = plan_pixels(without_weights(self.graph), chip=machine, pipeline=machine.pipeline)
         except (TargetError, Unsupported) as error:
             misses = (str(error),)
         spent = energy(made.graph, self.technology, schedule=Schedule.STREAM, plan=made) if made else None
@@ -326,7 +326,7 @@ def energy_on(graph: Graph, machine: Machine | None, technology: Technology) -> 
         case ArrayMachine():
             return energy(graph, technology, schedule=Schedule.SYSTOLIC, traffic=traffic_of(on_array(graph, machine)))
         case StreamChip():
-            plan = plan_pixels(without_weights(graph), chip=machine)
+            plan = plan_pixels(without_weights(graph), chip=machine, pipeline=machine.pipeline)
             return energy(plan.graph, technology, schedule=Schedule.STREAM, plan=plan)
         case Board() | None:
             found = energy(graph, technology, schedule=Schedule.STREAM, plan=least_plan(stored_at(graph, BITS)))

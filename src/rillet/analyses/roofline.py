@@ -99,7 +99,7 @@ def _array(graph: Graph, machine: ArrayMachine) -> Roofline:
 
 
 def _chip(graph: Graph, machine: StreamChip) -> Roofline:
-    plan = plan_pixels(without_weights(graph), chip=machine)
+    plan = plan_pixels(without_weights(graph), chip=machine, pipeline=machine.pipeline)
     ends = (*(node.name for node in plan.graph.input_nodes), *plan.graph.outputs)
     passed = sum(plan.graph.by_name[name].shape.elements for name in ends)
     network = Point("network", 2 * plan.macs, passed, plan.interval_cycles / plan.clock_hz)

@@ -24,6 +24,9 @@ class Pipeline:
     quantities: Mapping[str, Quantity]
     """All numbers, by KEYS."""
 
+    def __hash__(self) -> int:
+        return hash(frozenset(self.quantities.items()))
+
     def registers(self, *names: str) -> int:
         """Registers of the named parts one behind the other, in cycles: `read`, `operand`, `multiply`, ..."""
         return sum(int(self.quantities[name].value) for name in names)

@@ -16,7 +16,7 @@ from dataclasses import replace
 
 from rillet.errors import TargetError
 from rillet.ir.graph import Graph
-from rillet.plan.pipeline.budgets import Budgets, lacking, refusal, uses
+from rillet.plan.pipeline.budgets import Budgets, refusal
 from rillet.plan.pipeline.choices import Sides
 from rillet.plan.pipeline.devices import Device, check_devices
 from rillet.plan.pipeline.devices import cut_over_devices as cut_over_devices
@@ -81,13 +81,11 @@ def plan_pixels(
         budgets = replace(budgets, block_rams=chip.block_rams)
     if interval is None:
         return made.best(budgets)
-    found = made.plan(interval)
-    taken = uses(found, budgets)
-    short = lacking(taken)
+    found, short = made.fitted(interval, budgets)
     if short is not None:
         said = refusal(short, f"an interval of {interval:,} cycles")
         raise TargetError(said if pipeline is None else f"{said}: {_nearest(made, budgets, short)}")
-    return found if pipeline is None else replace(found, uses=taken)
+    return found
 
 
 def _nearest(made: Planner, budgets: Budgets, short: Use) -> str:

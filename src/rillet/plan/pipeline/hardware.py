@@ -134,6 +134,13 @@ def hardware_equals(firing: Firing, fewest: Folding, interval: int) -> tuple[Fol
 
 
 @cache
+def with_taps(firing: Firing, taps: int) -> tuple[Folding, ...]:
+    """All foldings with so many taps at once, fewest multipliers first, of these the fastest."""
+    found = (f for f in _all(firing) if f.taps == taps)
+    return tuple(sorted(found, key=lambda f: (_cost(f), f.cycles, _preference(firing, f))))
+
+
+@cache
 def same_timing(firing: Firing, folding: Folding) -> tuple[Folding, ...]:
     """The foldings with as many multipliers, taps and cycles, which share them out over channels otherwise.
 
@@ -146,6 +153,7 @@ def same_timing(firing: Firing, folding: Folding) -> tuple[Folding, ...]:
     return tuple(sorted((f for f in _all(firing) if key(f) == key(folding)), key=lambda f: _preference(firing, f)))
 
 
+@cache
 def _all(firing: Firing) -> list[Folding]:
     inputs = word_widths(firing.inputs) if firing.inputs else (0,)
     return [

@@ -15,7 +15,7 @@ from rillet.plan.pipeline.budgets import Budgets, lacking, refusal, uses
 from rillet.plan.pipeline.fifos import Flow, Latency, Schedule, rings, schedule, streamed
 from rillet.plan.pipeline.folding import Folding, Layers, Work, divisors, equals, foldings
 from rillet.plan.pipeline.hardware import firing_of, hardware_equals, hardware_foldings, without_host_layers
-from rillet.plan.pipeline.memories import block_rams
+from rillet.plan.pipeline.packing import Weights, least_block_rams, save_block_rams
 from rillet.plan.pipeline.plan import Barrier, PixelBuffer, PixelPlan, PixelStage, Resource, Use
 from rillet.plan.pipeline.registers import latency_cycles
 from rillet.plan.pipeline.ties import settle
@@ -30,6 +30,8 @@ CLOCK_HZ = 200e6
 """The default clock, where the target has none."""
 
 BIAS_BITS = 32
+_PACKINGS = 3
+"""Times that block RAMs are saved at one interval: rings differ once other foldings are chosen."""
 MOST_CYCLES = 10**13
 MOST_PIXELS = 2**24
 """Largest pipeline accepted, in cycles and pixels of all maps for an image; keeps hostile files from filling memory."""
@@ -130,15 +132,11 @@ class Planner:
         first = candidates.index(self.layers.within(budgets.multipliers)) if budgets.multipliers is not None else 0
         bound = Resource.MULTIPLIERS if first else f"a pixel of {self.largest} a cycle"
         # Rings do not shrink steadily as the interval grows, so each interval is tried.
-        missed: Use | None = None
-        for interval in candidates[first:]:
-            short = self.weights_alone(interval, budgets)
+        missed = self.no_block_rams(candidates[-1], budgets)
+        for interval in () if missed else candidates[first:]:
+            found, short = self.fitted(interval, budgets)
             if short is None:
-                found = self.plan(interval)
-                taken = uses(found, budgets)
-                short = lacking(taken)
-                if short is None:
-                    return found if self.pipeline is None else replace(found, uses=taken, bound=bound)
+                return found if self.pipeline is None else replace(found, bound=bound)
             bound = short.resource
             missed = (
                 short if missed is None or missed.resource is not bound else min(missed, short, key=lambda u: u.used)
@@ -146,17 +144,48 @@ class Planner:
         assert missed is not None  # without a bound the first interval is taken
         raise TargetError(refusal(missed, "this network"))
 
-    def weights_alone(self, interval: int, budgets: Budgets) -> Use | None:
-        """The block RAMs that weights take of hardware, where they are too many already; else None."""
+    def fitted(self, interval: int, budgets: Budgets) -> tuple[PixelPlan, Use | None]:
+        """The plan at one interval, and what it lacks; where that is block RAMs, multipliers are spent to save them."""
+        found, short = self._measured(interval, budgets, {})
+        wanted = 0
+        for _ in range(_PACKINGS):
+            if short is None or short.resource is not Resource.BLOCK_RAMS or short.room is None:
+                break
+            wanted += short.used - short.room
+            swaps = self.packed(interval, budgets, wanted)
+            if swaps is None:
+                break
+            found, short = self._measured(interval, budgets, swaps)
+        return found, short
+
+    def _measured(self, interval: int, budgets: Budgets, swaps: Mapping[str, Folding]) -> tuple[PixelPlan, Use | None]:
+        found = self.plan(interval, swaps)
+        taken = uses(found, budgets)
+        return found if self.pipeline is None else replace(found, uses=taken), lacking(taken)
+
+    def packed(self, interval: int, budgets: Budgets, wanted: int) -> dict[str, Folding] | None:
+        """Foldings that together need `wanted` block RAMs fewer for weights; None where multipliers do not reach."""
+        assert self.pipeline is not None
+        used = sum(folding.multipliers for folding in self.layers.at(interval))
+        spare = None if budgets.multipliers is None else budgets.multipliers - used
+        return save_block_rams(self.weights_at(interval), interval, wanted, spare, self.pipeline)
+
+    def no_block_rams(self, slowest: int, budgets: Budgets) -> Use | None:
+        """The fewest block RAMs that weights take, where they are too many at any interval; else None."""
         if self.pipeline is None or budgets.block_rams is None:
             return None
-        count = 0
-        for name, folding in zip(self.layers.names, self.layers.at(interval), strict=True):
-            op = self.graph.by_name[name].op
-            if has_weights(op):
-                width = folding.multipliers * _weight_bits(op, self.weight_bits)
-                count += block_rams(width, folding.cycles, self.pipeline)
-        return Use(Resource.BLOCK_RAMS, count, budgets.block_rams) if count > budgets.block_rams else None
+        fewest = least_block_rams(self.weights_at(slowest), slowest, self.pipeline)
+        return Use(Resource.BLOCK_RAMS, fewest, budgets.block_rams) if fewest > budgets.block_rams else None
+
+    def weights_at(self, interval: int) -> dict[str, Weights]:
+        """The layers with weights, each with the fewest multipliers at one interval."""
+        fewest = zip(self.layers.names, self.layers.at(interval), strict=True)
+        ops = {name: self.graph.by_name[name].op for name in self.layers.names}
+        return {
+            name: Weights(self.firings[name], folding, _weight_bits(ops[name], self.weight_bits))
+            for name, folding in fewest
+            if has_weights(ops[name])
+        }
 
     def devices_at(self, interval: int, each: int) -> int:
         """Devices that an interval fills, one after the other, with at most `each` multipliers."""
@@ -169,9 +198,10 @@ class Planner:
             used += folding.multipliers
         return count
 
-    def plan(self, interval: int) -> PixelPlan:
-        """The plan at one interval."""
-        chosen = settle(self.flow, self.choices(interval), interval)
+    def plan(self, interval: int, swaps: Mapping[str, Folding] | None = None) -> PixelPlan:
+        """The plan at one interval; `swaps` are foldings of layers that shall not have the fewest multipliers."""
+        choices = self.choices(interval) | {name: (folding,) for name, folding in (swaps or {}).items()}
+        chosen = settle(self.flow, choices, interval)
         times = schedule(self.flow, chosen, interval)
         if self.pipeline is not None:
             chosen = self.narrow_words(chosen, times, self.pipeline)
