@@ -138,7 +138,6 @@ def test_multipliers_are_spent_to_save_block_rams() -> None:
     check_foldings(made)
 
 
-@pytest.mark.slow
 def test_block_rams_bound_where_multipliers_do_not() -> None:
     graph, zc706 = build("mobilenet_v2", {"width": "0.35", "resolution": "96"}), chips.load("zc706")
     made = plan_pixels(graph, chip=zc706, pipeline=HARDWARE)

@@ -82,7 +82,8 @@ def plan_pixels(
     if interval is None:
         return made.best(budgets)
     found, short = made.fitted(interval, budgets)
-    if short is not None:
+    if found is None or short is not None:
+        assert short is not None
         said = refusal(short, f"an interval of {interval:,} cycles")
         raise TargetError(said if pipeline is None else f"{said}: {_nearest(made, budgets, short)}")
     return found

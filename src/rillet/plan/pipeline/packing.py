@@ -35,6 +35,9 @@ def save_block_rams(
     """
     now = {name: layer.fewest for name, layer in layers.items()}
     fronts = {name: _front(layer, interval, pipeline) for name, layer in layers.items()}
+    # The first of a front is what there is now, the last the fewest block RAMs.
+    if sum(front[0][1] - front[-1][1] for front in fronts.values()) < wanted:
+        return None
     while wanted > 0:
         steps = [
             ((saved / more, -more), name, folding, saved, more)
@@ -53,9 +56,9 @@ def save_block_rams(
     return {name: folding for name, folding in now.items() if folding != layers[name].fewest}
 
 
-def least_block_rams(layers: Mapping[str, Weights], interval: int, pipeline: Pipeline) -> int:
-    """Block RAMs of all weights, were there multipliers without end."""
-    return sum(_front(layer, interval, pipeline)[-1][1] for layer in layers.values())
+def weights_block_rams(layers: Mapping[str, Weights], pipeline: Pipeline) -> int:
+    """Block RAMs of all weights with the fewest multipliers."""
+    return sum(_blocks(layer.fewest, layer.bits, pipeline) for layer in layers.values())
 
 
 def _front(layer: Weights, interval: int, pipeline: Pipeline) -> list[tuple[Folding, int]]:

@@ -15,7 +15,7 @@ from rillet.plan.pipeline.budgets import Budgets, lacking, refusal, uses
 from rillet.plan.pipeline.fifos import Flow, Latency, Schedule, rings, schedule, streamed
 from rillet.plan.pipeline.folding import Folding, Layers, Work, divisors, equals, foldings
 from rillet.plan.pipeline.hardware import firing_of, hardware_equals, hardware_foldings, without_host_layers
-from rillet.plan.pipeline.packing import Weights, least_block_rams, save_block_rams
+from rillet.plan.pipeline.packing import Weights, save_block_rams, weights_block_rams
 from rillet.plan.pipeline.plan import Barrier, PixelBuffer, PixelPlan, PixelStage, Resource, Use
 from rillet.plan.pipeline.registers import latency_cycles
 from rillet.plan.pipeline.ties import settle
@@ -132,11 +132,12 @@ class Planner:
         first = candidates.index(self.layers.within(budgets.multipliers)) if budgets.multipliers is not None else 0
         bound = Resource.MULTIPLIERS if first else f"a pixel of {self.largest} a cycle"
         # Rings do not shrink steadily as the interval grows, so each interval is tried.
-        missed = self.no_block_rams(candidates[-1], budgets)
-        for interval in () if missed else candidates[first:]:
+        missed: Use | None = None
+        for interval in candidates[first:]:
             found, short = self.fitted(interval, budgets)
-            if short is None:
+            if found is not None and short is None:
                 return found if self.pipeline is None else replace(found, bound=bound)
+            assert short is not None
             bound = short.resource
             missed = (
                 short if missed is None or missed.resource is not bound else min(missed, short, key=lambda u: u.used)
@@ -144,10 +145,20 @@ class Planner:
         assert missed is not None  # without a bound the first interval is taken
         raise TargetError(refusal(missed, "this network"))
 
-    def fitted(self, interval: int, budgets: Budgets) -> tuple[PixelPlan, Use | None]:
-        """The plan at one interval, and what it lacks; where that is block RAMs, multipliers are spent to save them."""
-        found, short = self._measured(interval, budgets, {})
+    def fitted(self, interval: int, budgets: Budgets) -> tuple[PixelPlan | None, Use | None]:
+        """The plan at one interval, and what it lacks; where that is block RAMs, multipliers are spent to save them.
+
+        No plan where the weights alone lack block RAMs.
+        """
+        swaps: dict[str, Folding] | None = {}
         wanted = 0
+        if self.pipeline is not None and budgets.block_rams is not None:
+            alone = weights_block_rams(self.weights_at(interval), self.pipeline)
+            wanted = max(0, alone - budgets.block_rams)
+            swaps = self.packed(interval, budgets, wanted)
+            if swaps is None:
+                return None, Use(Resource.BLOCK_RAMS, alone, budgets.block_rams)
+        found, short = self._measured(interval, budgets, swaps)
         for _ in range(_PACKINGS):
             if short is None or short.resource is not Resource.BLOCK_RAMS or short.room is None:
                 break
@@ -169,13 +180,6 @@ class Planner:
         used = sum(folding.multipliers for folding in self.layers.at(interval))
         spare = None if budgets.multipliers is None else budgets.multipliers - used
         return save_block_rams(self.weights_at(interval), interval, wanted, spare, self.pipeline)
-
-    def no_block_rams(self, slowest: int, budgets: Budgets) -> Use | None:
-        """The fewest block RAMs that weights take, where they are too many at any interval; else None."""
-        if self.pipeline is None or budgets.block_rams is None:
-            return None
-        fewest = least_block_rams(self.weights_at(slowest), slowest, self.pipeline)
-        return Use(Resource.BLOCK_RAMS, fewest, budgets.block_rams) if fewest > budgets.block_rams else None
 
     def weights_at(self, interval: int) -> dict[str, Weights]:
         """The layers with weights, each with the fewest multipliers at one interval."""
