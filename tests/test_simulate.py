@@ -62,6 +62,8 @@ def check(plan: PixelPlan) -> Simulation:
 )
 def test_every_network_measures_what_was_planned(name: str, interval: int) -> None:
     check(plan_pixels(build(name), interval=interval))
+    if interval == max(INTERVALS):
+        check(plan_pixels(build(name), interval=interval, pipeline=HARDWARE))
 
 
 @pytest.mark.parametrize("interval", [49, 12_544, 50_176, 802_816])
