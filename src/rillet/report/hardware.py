@@ -62,7 +62,7 @@ def _lines(result: HardwareVerification) -> list[str]:
             f"interval {_cycles(result.interval_cycles)} (planned {result.planned_interval_cycles:,}), latency "
             f"{_cycles(result.latency_cycles)} (planned {result.planned_latency_cycles:,})",
             f"{result.off_schedule:,} of {result.firings:,} firings off schedule, "
-            f"{result.stalled_cycles:,} cycles stalled",
+            f"{result.stalled_cycles:,} cycles stalled, the input blocked for {result.blocked_cycles:,}",
         ]
     full = sum(ring.peak == ring.depth for ring in result.rings)
     few = "" if result.images >= result.frames or result.stalls else f" (they are after {result.frames} images)"

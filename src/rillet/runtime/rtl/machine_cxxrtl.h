@@ -34,11 +34,13 @@ class machine {
 #endif
   }
 
+  /* Four cycles of reset, and some in which the machine makes itself ready for the first pixel. */
   void reset() {
-    top_.p_aresetn.set<uint32_t>(0);
     set(false, false);
-    for (int i = 0; i < 4; i++) step(false), step(true);
-    top_.p_aresetn.set<uint32_t>(1);
+    for (int i = 0; i < 4 + 16; i++) {
+      top_.p_aresetn.set<uint32_t>(i >= 4);
+      step(false), step(true);
+    }
   }
   void offer(const uint8_t *bytes, int64_t count, bool last) {
     for (int64_t i = 0; i < count; i += 4) {

@@ -48,16 +48,16 @@ class machine {
     top_.final();
   }
 
+  /* Four cycles of reset, and some in which the machine makes itself ready for the first pixel. */
   void reset() {
-    top_.aresetn = 0;
     top_.s_axis_tvalid = top_.m_axis_tready = top_.s_axis_tlast = 0;
-    for (int i = 0; i < 4; i++) {
+    for (int i = 0; i < 4 + 16; i++) {
+      top_.aresetn = i >= 4;
       top_.aclk = 0;
       top_.eval();
       top_.aclk = 1;
       top_.eval();
     }
-    top_.aresetn = 1;
   }
   void offer(const uint8_t *bytes, int64_t count, bool last) {
     for (int64_t i = 0; i < count; i += 4) {

@@ -77,6 +77,8 @@ class HardwareVerification(Record):
     planned_latency_cycles: int
     frames: int
     """Images after which the rings have been as full as they will ever be."""
+    blocked_cycles: int
+    """Cycles in which a pixel of the input was offered and not taken."""
     stages: tuple[HardwareStage, ...]
     rings: tuple[HardwareRing, ...]
     stalls: bool
@@ -126,7 +128,7 @@ class HardwareVerification(Record):
             return None
         interval = self.interval_cycles == (self.planned_interval_cycles if self.images > 1 else None)
         latency = self.latency_cycles == self.planned_latency_cycles
-        return interval and latency and not self.other_stages and not self.other_rings
+        return interval and latency and not self.blocked_cycles and not self.other_stages and not self.other_rings
 
     @property
     def passed(self) -> bool:
@@ -236,6 +238,7 @@ def _verification(
         latency_cycles=ends[0] - found.first if ends and found.first is not None else None,
         planned_latency_cycles=plan.latency_cycles,
         frames=plan.frames,
+        blocked_cycles=found.blocked_cycles,
         stages=tuple(
             HardwareStage(
                 node=name,

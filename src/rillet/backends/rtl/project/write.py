@@ -1,0 +1,81 @@
+"""The folder of a design: its Verilog, and what its owner builds, checks and reads."""
+
+from importlib.resources import files
+
+import numpy as np
+
+from rillet.backends import reference
+from rillet.backends.rtl.design import Design, Port
+from rillet.ir.graph import Array
+from rillet.plan.pipeline.plan import PixelPlan
+
+
+def project(plan: PixelPlan, design: Design, image: Array) -> dict[str, str]:
+    """All files by their paths; `image` is the one that the testbench streams through it."""
+    graph, into, out = plan.graph, design.input, design.output
+    result = reference.outputs(graph, image)[0]
+    rate, memory = plan.clock_hz / plan.interval_cycles, -(-plan.memory_bits // 8)
+    mhz = f"{plan.clock_hz / 1e6:g}"
+    last = out.channels - (out.beats_per_pixel - 1) * out.beat_channels
+    host = ", ".join(plan.on_host)
+    words = {
+        "NAME": graph.name,
+        "CHIP": plan.chip or "any",
+        "PIXELS": into.pixels,
+        "CHANNELS": into.channels,
+        "IN_BITS": 8 * into.channels,
+        "OUT_CHANNELS": out.channels,
+        "BEATS": out.pixels * out.beats_per_pixel,
+        "PER_PIXEL": out.beats_per_pixel,
+        "WIDE": out.beat_channels,
+        "LAST": last,
+        "STAGES": len(design.stages),
+        "INTERVAL": plan.interval_cycles,
+        "LATENCY": plan.latency_cycles,
+        "HALF_NS": f"{5e8 / plan.clock_hz:.3f}",
+        "MHZ": mhz,
+        "RATE": f"{rate:,.1f}",
+        "MULTIPLIERS": f"{plan.multipliers:,}",
+        "PRODUCTS": f"{plan.elementwise_multipliers:,}",
+        "RINGS": f"{len(design.rings):,}",
+        "RING_VALUES": f"{plan.buffer_values:,}",
+        "MEMORY": f"{memory:,}",
+        "SYNTH": _synth(plan.chip),
+        "HOST": f"\nLeft to whoever reads the stream: {host}.\n" if host else "",
+    }
+    return {
+        **design.files,
+        "README.md": _filled("README.md", words),
+        "Makefile": _filled("Makefile", words),
+        "sim/testbench.v": _filled("testbench.v", words),
+        "sim/input.hex": _hex(image, into),
+        "sim/expected.hex": _hex(result, out),
+        "constraints/top.xdc": f"create_clock -name aclk -period {1e9 / plan.clock_hz:.3f} [get_ports aclk]\n",
+        "constraints/top.lpf": f'FREQUENCY PORT "aclk" {mhz} MHZ;\n',
+        "constraints/top.pcf": f"set_frequency aclk {mhz}\n",
+    }
+
+
+def _synth(chip: str) -> str:
+    """The synthesis of yosys for a chip."""
+    lower = chip.lower()
+    if "ecp5" in lower:
+        return "synth_ecp5"
+    return "synth_ice40 -dsp" if "ice40" in lower else "synth_xilinx -family xcup"
+
+
+def _filled(name: str, words: dict[str, object]) -> str:
+    """A file of this package with its `@WORDS@` filled in."""
+    text = (files(__name__.rpartition(".")[0]) / name).read_text("utf-8")
+    for word, value in words.items():
+        text = text.replace(f"@{word}@", str(value))
+    return text
+
+
+def _hex(values: Array, port: Port) -> str:
+    """A beat a line, the lowest channel last; a padded beat with zeros."""
+    stored = np.ascontiguousarray(values).view(np.uint8).reshape(port.pixels, port.channels)
+    wide = np.zeros((port.pixels, port.beats_per_pixel * port.beat_channels), np.uint8)
+    wide[:, : port.channels] = stored
+    beats = wide.reshape(-1, port.beat_channels)[:, ::-1]
+    return "\n".join(row.tobytes().hex() for row in beats) + "\n"
