@@ -1,6 +1,7 @@
 """What the ONNX importer refuses: one clean error each, naming the file and the node."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from onnx_models import external, ints, model, node, number, one_conv, ops, real
 from rillet.errors import GraphError, RilletError, Unsupported
 from rillet.importers.onnx import parse
 from rillet.ir.graph import Array
+from rillet.models.opening import open_model
 
 
 def edited(change: Callable[[Any], Any]) -> bytes:
@@ -39,7 +41,7 @@ def shape(*dims: int) -> Callable[[Any], None]:
         (
             lambda m: setattr(m.graph.node[0], "op_type", "LSTM"),
             Unsupported,
-            r"x.onnx: node 0 \(LSTM 'c'\): is not supported; supported are Add, AveragePool",
+            r"x.onnx: node 0 \(LSTM 'c'\): is not supported; 0 of 1 nodes are, all but LSTM \(1\); rillet ops",
         ),
         (
             lambda m: setattr(m.graph.node[0], "domain", "com.example"),
@@ -381,3 +383,25 @@ def test_a_well_formed_file_is_not_called_malformed(nodes: list[Any], error: typ
     }
     with pytest.raises(error):
         parse(model(nodes, (1, 3, 5, 5), constants).SerializeToString(), "x.onnx")
+
+
+def _open_sizes(made: Any) -> None:
+    for place, name in ((2, "height"), (3, "width")):
+        made.graph.input[0].type.tensor_type.shape.dim[place].dim_param = name
+
+
+def test_a_height_and_a_width_that_the_file_leaves_open_may_be_said() -> None:
+    data = edited(_open_sizes)
+    with pytest.raises(Unsupported, match=r"got 1, 3, \?, \?; say it behind the name, as in x.onnx:input=224x224"):
+        parse(data, "x.onnx")
+    assert parse(data, "x.onnx", size=(7, 9)).nodes[0].shape.array == (7, 9, 3)
+    with pytest.raises(GraphError, match=r"height and width must be those of the file, \[1, 3, 5, 5\], got 7x9"):
+        parse(one_conv().SerializeToString(), "x.onnx", size=(7, 9))
+
+
+@pytest.mark.parametrize("word", ["0x3", "3x", "x3", "3x3x3", "a", "999999", ""])
+def test_an_input_that_is_no_size(word: str, tmp_path: Path) -> None:
+    (tmp_path / "x.onnx").write_bytes(edited(_open_sizes))
+    with pytest.raises(GraphError, match="input must be a height and a width as in 320x240, got"):
+        open_model(f"{tmp_path / 'x.onnx'}:input={word}")
+    assert open_model(f"{tmp_path / 'x.onnx'}:input=6").graph.nodes[0].shape.array == (6, 6, 3)

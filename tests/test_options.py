@@ -64,6 +64,7 @@ ON_BOARD = f"--target {BOARD}"
 COMMANDS = {
     "show": Command((FLOAT,), {"--text": "", **TABLES}),
     "models": Command(("",), {**TABLES}),
+    "ops": Command(("",), {"--format": "onnx", **TABLES}),
     "doctor": Command(("",), {**TABLES}),
     "count": Command(
         (FLOAT, f"{FLOAT} --signs", f"{FLOAT} --by layer"),

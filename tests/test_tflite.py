@@ -68,7 +68,7 @@ def assign(path: str, value: Any) -> Callable[[Any, Any], None]:
         (
             set_code("LSTM"),
             Unsupported,
-            r"x.tflite: operator 0 \(LSTM\) is not supported; supported are ADD, AVERAGE_POOL_2D",
+            r"x.tflite: operator 0 \(LSTM\): is not supported; 0 of 1 operators are, all but LSTM \(1\); rillet ops",
         ),
         (assign("tensors.0.shape", [1, 0, 5, 2]), Unsupported, "dimensions must be at least 1"),
         (assign("tensors.0.shape", [2, 5, 5, 2]), Unsupported, "shape must be 1xHxWxC, 1xWxC or 1xC"),

@@ -355,3 +355,32 @@ def test_scales_below_0_and_values_of_scale_0_are_refused() -> None:
     w.op("ADD", [source, source], [out], options("Add"))
     with pytest.raises(RilletError, match="scale must be a positive number, got 0.0"):
         graph_of(w, source, out)
+
+
+def test_float16_constants_are_read_as_float32(tmp_path: Path) -> None:
+    """What Keras's float16 conversion writes: weights and biases behind DEQUANTIZE, the rest in float32."""
+    rng = np.random.default_rng(3)
+    w = Writer()
+    source, out = w.tensor((1, 5, 4, 3), "float32"), w.tensor((1, 5, 4, 6), "float32")
+    wide: list[int] = []
+    for shape in ((6, 3, 3, 3), (6,)):
+        stored = w.tensor(shape, "float16", data=rng.normal(size=shape))
+        wide.append(w.tensor(shape, "float32"))
+        w.op("DEQUANTIZE", [stored], [wide[-1]])
+    w.op("CONV_2D", [source, *wide], [out], conv_options())
+    path = tmp_path / "half.tflite"
+    path.write_bytes(w.bytes([source], [out]))
+    imported = load_with_tensors(path)
+    assert [type(node.op).__name__ for node in imported.graph.nodes] == ["Input", "Conv"]
+    assert verify(plan_rows(imported.graph), 2, path=path, imported=imported, against="litert").equal
+
+
+def test_refusals_name_every_kind_at_once() -> None:
+    w = Writer()
+    tensors = [w.tensor((1, 4, 4, 3), "float32") for _ in range(4)]
+    w.op("ELU", tensors[:1], tensors[1:2])
+    w.op("RELU", tensors[1:2], tensors[2:3])
+    w.op("GELU", tensors[2:3], tensors[3:4])
+    message = r"operator 0 \(ELU\): is not supported; 1 of 3 operators are, all but ELU \(1\), GELU \(1\); rillet ops"
+    with pytest.raises(RilletError, match=message):
+        graph_of(w, tensors[0], tensors[3])

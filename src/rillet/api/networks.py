@@ -9,7 +9,7 @@ from warnings import warn
 from weakref import WeakKeyDictionary
 
 from rillet.api import checks
-from rillet.errors import GraphError, RilletWarning
+from rillet.errors import GraphError, RilletWarning, Unsupported
 from rillet.ir.graph import Array, Graph, ImageSpec
 from rillet.ir.text import print_graph as print_graph
 from rillet.models.specifier import Preprocessing, split
@@ -19,11 +19,15 @@ if TYPE_CHECKING:
     import torch
     from PIL.Image import Image
 
+    from rillet.importers.supported import Rows
     from rillet.models.hub import Published
     from rillet.models.opening import Model
     from rillet.train.modules import TorchNetwork
     from rillet.zoo.registry import Described
 
+
+FORMATS = ("tflite", "onnx", "torch")
+"""What `operators` may be asked for."""
 
 _files: WeakKeyDictionary[Graph, Path] = WeakKeyDictionary()
 """The files of graphs that are as they stand there, so that another runtime can be asked about the same network."""
@@ -144,6 +148,31 @@ def save(net: Graph, path: "str | PathLike[str]") -> int:
     from rillet.models.convert import convert
 
     return convert(checks.graph(net), checks.path(path, "path"))
+
+
+def operators(format: str) -> "Rows":
+    """The operators that an importer reads: name, the op that it becomes in a graph, and its limits.
+
+    format: `tflite`, `onnx` or `torch`. Raises Unsupported for another, and where the importer's extra is missing.
+
+    >>> from rillet.api.networks import operators
+    >>> operators("tflite")[0][0]
+    'ADD'
+    """
+    from rillet.system.extras import extra
+
+    match format:
+        case "tflite":
+            from rillet.importers import tflite as importer
+        case "onnx":
+            with extra("onnx"):
+                from rillet.importers import onnx as importer
+        case "torch":
+            with extra("torch"):
+                from rillet.importers import torch as importer
+        case _:
+            raise Unsupported(f"format must be one of {', '.join(FORMATS)}, got {format!r}")
+    return importer.operator_rows()
 
 
 def reference(net: Graph, image: "str | PathLike[str] | Array | Image") -> tuple[Array, ...]:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 PANELS = {
     "Run a network": ("run", "verify", "plan", "emit", "simulate", "evaluate"),
-    "Look at networks": ("show", "count", "explain", "compare", "draw", "models"),
+    "Look at networks": ("show", "count", "explain", "compare", "draw", "models", "ops"),
     "Change a network": ("quantize", "compress", "convert"),
     "Train": ("train",),
     "Machines": ("targets", "fit", "cost", "energy", "systolic", "bench", "profile", "doctor"),

@@ -83,6 +83,27 @@ def models(*, form: Form) -> None:
 
 
 @command
+def ops(
+    file_format: Annotated[
+        str | None, typer.Option("--format", help="The operators of one kind of model: tflite, onnx or torch.")
+    ] = None,
+    *,
+    form: Form,
+) -> None:
+    """Lists the operators that Rillet reads, what each becomes in a network, and its limits."""
+    from rillet.api.networks import FORMATS, operators
+    from rillet.report import text
+
+    asked = FORMATS if file_format is None else (one_of("--format", file_format, FORMATS),)
+    found = {name: operators(name) for name in asked}
+    keys = ("operator", "becomes", "limits")
+    form.show(
+        lambda: {name: [dict(zip(keys, row, strict=True)) for row in rows] for name, rows in found.items()},
+        lambda console: text.operators(console, found),
+    )
+
+
+@command
 def count(
     model: ModelArgument,
     convention: ConventionOption = None,

@@ -9,7 +9,7 @@ from rillet.importers import rlt
 from rillet.ir.graph import Graph, ImageSpec
 from rillet.models import hub
 from rillet.models import variants as spec
-from rillet.models.specifier import Preprocessing, labels_beside, split
+from rillet.models.specifier import Preprocessing, input_size, labels_beside, split
 from rillet.system.extras import extra
 from rillet.system.reading import LABEL_BYTES, read_bytes
 from rillet.zoo import registry
@@ -56,8 +56,11 @@ def open_model(
     if weights is not None:
         raise GraphError(f"{base}: --weights must come with a network of the zoo; this model has its own")
     path = _find(base, progress)
+    size = input_size(str(name), words.pop("input")) if "input" in words else None
+    if size is not None and path.suffix.lower() != ".onnx":
+        raise GraphError(f"{path}: input must come with an .onnx file that leaves its height and width open")
     imported = _load_tflite(path) if path.suffix.lower() == ".tflite" else None
-    graph = _with_contract(imported.graph if imported else _load(path), path, said or Preprocessing())
+    graph = _with_contract(imported.graph if imported else _load(path, size), path, said or Preprocessing())
     if words:
         graph = spec.change(graph, words)
         return Model(graph.name, graph)
@@ -70,8 +73,8 @@ def _load_tflite(path: Path) -> "Imported":
     return load_with_tensors(path)
 
 
-def _load(path: Path) -> Graph:
-    """A graph out of a file that is no .tflite."""
+def _load(path: Path, size: tuple[int, int] | None) -> Graph:
+    """A graph out of a file that is no .tflite; `size` as the importer of .onnx takes it."""
     match path.suffix.lower():
         case ".rlt":
             return rlt.load(path)
@@ -79,7 +82,7 @@ def _load(path: Path) -> Graph:
             with extra("onnx"):
                 from rillet.importers.onnx import load
 
-            return load(path)
+            return load(path, size)
         case ".pt" | ".pth" | ".safetensors" | ".h5" | ".pytorch_state":
             raise Unsupported(f"{path}: holds weights alone: say a network of the zoo, and --weights {path.name}")
         case suffix:

@@ -36,6 +36,17 @@ def split(name: str) -> tuple[str, dict[str, str]]:
     return base, words
 
 
+def input_size(name: str, word: str) -> tuple[int, int]:
+    """Height and width that `input=HEIGHTxWIDTH` says, in pixels; one number stands for both.
+
+    Raises GraphError, which begins with `name`, for another word.
+    """
+    found = re.fullmatch(r"([1-9]\d{0,4})(?:x([1-9]\d{0,4}))?", word)
+    if found is None:
+        raise GraphError(f"{name}: input must be a height and a width as in 320x240, got {word!r}")
+    return int(found[1]), int(found[2] or found[1])
+
+
 def labels_beside(path: Path) -> list[Path]:
     """The files beside a model that may be its labels."""
     return [found for found in sorted(path.parent.glob("*label*.txt")) if found.is_file()]

@@ -1,6 +1,6 @@
 """Tables and sentences for the terminal."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +18,7 @@ from rillet.system.printable import printable
 
 if TYPE_CHECKING:
     from rillet.analyses.classify import Class, Output
+    from rillet.importers.supported import Rows
     from rillet.models.hub import Published
     from rillet.runtime.classify import OnHost, RunResult
     from rillet.runtime.emulator.proof import CoreVerification
@@ -210,6 +211,16 @@ def models(console: Screen, found: "list[tuple[Published, Path | None]]") -> Non
     names = ("name", "bytes", "licence", "what", "where")
     words, leave = ("name", "licence", "what", "where"), ("licence", "where", "bytes")
     console.draw(Grid(columns(names, words=words, wrap=("what", "where"), leave=leave), rows))
+
+
+def operators(console: Screen, found: Mapping[str, "Rows"]) -> None:
+    """The operators of each importer, what they become, and their limits."""
+    names = ("operator", "becomes", "limits")
+    for title, rows in found.items():
+        grid = Grid(columns(names, words=names, wrap=names, leave=("limits",)), rows)
+        if len(found) > 1:
+            console.print(f"{title}: {len(rows)} operators")
+        console.draw(grid)
 
 
 def _where(path: Path | None) -> str:

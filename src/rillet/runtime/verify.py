@@ -10,6 +10,7 @@ import numpy as np
 from rillet.backends import reference
 from rillet.errors import Unsupported
 from rillet.ir.graph import Array, Graph
+from rillet.ir.types import Shape
 from rillet.plan.rows.plan import RowPlan
 from rillet.runtime.agreement import Agreement, Place
 from rillet.runtime.oracles import LiteRt, OnnxRuntime, Tflm, require
@@ -100,7 +101,7 @@ def verify(
     """
     if against:
         require(against)
-    oracle = _oracle(against, path, imported)
+    oracle = _oracle(against, path, imported, plan.graph.input_nodes[0].shape)
     program = Program(plan)
     graph, values = plan.graph, 0
     names = ("c", against) if against else ("c",)
@@ -194,7 +195,8 @@ class _Oracle:
         return _difference(self.agreement.excess(), inputs - 1, self.name) if self.agreement else None
 
 
-def _oracle(name: str | None, path: Path | None, imported: "Imported | None") -> _Oracle | None:
+def _oracle(name: str | None, path: Path | None, imported: "Imported | None", shape: Shape) -> _Oracle | None:
+    """`shape`: of the network's input, for a file that leaves it open."""
     if name is None:
         return None
     if path is None:
@@ -204,7 +206,7 @@ def _oracle(name: str | None, path: Path | None, imported: "Imported | None") ->
             raise Unsupported(f"--against onnxruntime must be given an .onnx file, got {path}")
         from rillet.importers.onnx import load_with_views
 
-        shown = load_with_views(path)
+        shown = load_with_views(path, (shape.height, shape.width) if shape.pixels > 1 else None)
         return _Oracle(name, OnnxRuntime(shown).run, Agreement(shown.graph, steps=1))
     if imported is None:
         raise Unsupported(f"--against {name} must be given a .tflite file, got {path}")

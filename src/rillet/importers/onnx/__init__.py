@@ -14,6 +14,7 @@ from rillet.importers.onnx.file import MAX_FILE_BYTES, TYPE_NAMES, File, Operato
 from rillet.importers.onnx.folding import FOLDS
 from rillet.importers.onnx.operators import Handler
 from rillet.importers.onnx.views import View, of_input
+from rillet.importers.supported import Rows, markdown, refuse_unknown
 from rillet.ir.graph import Graph, Node
 from rillet.ir.ops import Constant, Input
 from rillet.ir.sharing import each_once
@@ -32,6 +33,7 @@ _INPUT_TYPES: dict[int, DType] = {
 _MISFITS = (ValueError, TypeError, IndexError, OverflowError, MemoryError)
 """What NumPy raises where it computes with constants that do not fit each other."""
 _TO_CHANNELS_FIRST = [0, 3, 1, 2]
+_OF_CONSTANTS = ("nothing", "of constants and shapes alone")
 
 
 @dataclass(frozen=True)
@@ -46,12 +48,15 @@ class Imported:
     file: File
 
 
-def load(path: Path) -> Graph:
-    """The graph in an .onnx file; raises GraphError for a broken file, Unsupported for what Rillet does not handle."""
-    return load_with_views(path).graph
+def load(path: Path, size: tuple[int, int] | None = None) -> Graph:
+    """The graph in an .onnx file; raises GraphError for a broken file, Unsupported for what Rillet does not handle.
+
+    `size`: height and width in pixels, for a file that leaves them open.
+    """
+    return load_with_views(path, size).graph
 
 
-def load_with_views(path: Path) -> Imported:
+def load_with_views(path: Path, size: tuple[int, int] | None = None) -> Imported:
     """As `load`, with the layout of the file's input and outputs, for comparison with another runtime."""
 
     def look(head: bytes, _: bytes) -> None:
@@ -59,20 +64,22 @@ def load_with_views(path: Path) -> Imported:
             raise GraphError(f"{path}: must be an ONNX file, got other bytes")
 
     # Given away, so that it goes as soon as it is parsed.
-    return parse_with_views(read_bytes(path, MAX_FILE_BYTES, "an ONNX file", look=look), str(path), path.parent)
+    return parse_with_views(read_bytes(path, MAX_FILE_BYTES, "an ONNX file", look=look), str(path), path.parent, size)
 
 
-def parse(data: bytes, name: str, folder: Path | None = None) -> Graph:
+def parse(data: bytes, name: str, folder: Path | None = None, size: tuple[int, int] | None = None) -> Graph:
     """As `load`, from bytes; `name` stands for the file in messages, external data are read from `folder` alone."""
-    return parse_with_views(data, name, folder).graph
+    return parse_with_views(data, name, folder, size).graph
 
 
-def parse_with_views(data: bytes, name: str, folder: Path | None = None) -> Imported:
+def parse_with_views(
+    data: bytes, name: str, folder: Path | None = None, size: tuple[int, int] | None = None
+) -> Imported:
     """As `load_with_views`, from bytes."""
     try:
         file = File(data, name, folder)
         del data
-        return _import(file)
+        return _import(file, size)
     except RilletError as error:
         raise type(error)(f"{name}: {error}") from None
 
@@ -82,19 +89,24 @@ def supported_operators() -> list[str]:
     return sorted({*HANDLERS, *FOLDS})
 
 
+def operator_rows() -> Rows:
+    """The supported operators, what each becomes, and its limits."""
+    return [(name, *NOTES.get(name, _OF_CONSTANTS)) for name in supported_operators()]
+
+
 def operator_table() -> str:
     """The supported operators as a Markdown table."""
-    of_constants = ("nothing", "of constants and shapes alone")
-    rows = [(name, *NOTES.get(name, of_constants)) for name in supported_operators()]
-    lines = [f"| `{name}` | {becomes} | {limits} |" for name, becomes, limits in rows]
-    return "\n".join(["| operator | becomes | limits |", "|---|---|---|", *lines]) + "\n"
+    return markdown(operator_rows())
 
 
-def _import(file: File) -> Imported:
+def _import(file: File, size: tuple[int, int] | None) -> Imported:
     builder = Builder(file)
+    refuse_unknown(
+        ((str(op), op.kind) for op in file.operators), lambda kind: kind in HANDLERS or kind in FOLDS, "nodes", "onnx"
+    )
     if len(file.inputs) != 1:
         raise Unsupported(f"must have one input, got {len(file.inputs)}")
-    _add_input(builder, file.inputs[0])
+    _add_input(builder, file.inputs[0], size)
     for op in file.operators:
         try:
             _add_operator(builder, op)
@@ -127,29 +139,49 @@ def _tensors(b: Builder, renamed: Mapping[str, str]) -> dict[str, View]:
 # -- the input and the operators -------------------------------------------------------------------------------------
 
 
-def _add_input(b: Builder, value: Value) -> None:
+def _add_input(b: Builder, value: Value, size: tuple[int, int] | None) -> None:
     where = f"input {value.name[:60]!r}"
     dtype = _INPUT_TYPES.get(value.code)
     if dtype is None:
         got = TYPE_NAMES.get(value.code, str(value.code))
         raise Unsupported(f"{where}: type must be FLOAT, INT8 or UINT8, got {got}")
+    readers = [op for op in b.file.operators if value.name in op.inputs]
+    last = _is_channels_last(b.file, readers)
     dims = (1, *value.dims[1:]) if value.dims[:1] == (None,) else value.dims
+    if size is not None:
+        dims = _sized(where, dims, size, last)
     if any(d is None for d in dims):
         got = ", ".join("?" if d is None else str(d) for d in value.dims[:9])
-        raise Unsupported(f"{where}: shape must be fixed but for the batch, got {got}")
+        raise Unsupported(
+            f"{where}: shape must be fixed but for the batch, got {got}; say it behind the name, as in "
+            f"{Path(b.file.name).name}:input=224x224"
+        )
     fixed = tuple(d for d in dims if d is not None)
     if min(fixed, default=1) < 0:
         raise GraphError(f"{where}: dimensions must not be negative, got {list(fixed[:9])}")
     if min(fixed, default=1) < 1:
         raise Unsupported(f"{where}: dimensions must be at least 1, got {list(fixed[:9])}")
-    readers = [op for op in b.file.operators if value.name in op.inputs]
     try:
-        shape, view = of_input(value.name, fixed, _is_channels_last(b.file, readers))
+        shape, view = of_input(value.name, fixed, last)
         quant = None if dtype is DType.F32 else _quant_of_input(b, value.name, readers)
         b.make(value.name, Input(), [], type=TensorType(shape, dtype, quant))
     except RilletError as error:
         raise type(error)(f"{where}: {error}") from None
     b.values[value.name] = view
+
+
+def _sized(
+    where: str, dims: tuple[int | None, ...], size: tuple[int, int], channels_last: bool
+) -> tuple[int | None, ...]:
+    """The dimensions with this height and width; raises GraphError where the file has others."""
+    places = (1, 2) if channels_last else (2, 3)
+    if len(dims) != 4:
+        raise GraphError(f"{where}: must be a map to have a height and a width, got {len(dims)} dimensions")
+    for place, length in zip(places, size, strict=True):
+        if dims[place] not in (None, length):
+            got = "x".join(map(str, size))
+            raise GraphError(f"{where}: height and width must be those of the file, {list(dims)}, got {got}")
+    return tuple(size[places.index(i)] if i in places else d for i, d in enumerate(dims))
 
 
 def _is_channels_last(file: File, readers: list[Operator]) -> bool:
@@ -171,8 +203,6 @@ def _quant_of_input(b: Builder, name: str, readers: list[Operator]) -> Quant:
 
 
 def _add_operator(b: Builder, op: Operator) -> None:
-    if op.kind not in HANDLERS and op.kind not in FOLDS:
-        raise Unsupported(f"is not supported; supported are {', '.join(supported_operators())}")
     if not op.outputs[0]:
         raise GraphError("first output is missing")
     results = _results(b, op)

@@ -240,7 +240,8 @@ def _value(info: Any) -> Value:
     tensor = info.type.tensor_type
     if not info.type.HasField("tensor_type") or not tensor.HasField("shape"):
         raise Unsupported(f"input {str(info.name)[:60]!r} must be a tensor with a shape")
-    dims = tuple(int(d.dim_value) if d.HasField("dim_value") else None for d in tensor.shape.dim)
+    # Some exporters write -1 where others leave a dimension out or give it a name.
+    dims = tuple(int(d.dim_value) if d.HasField("dim_value") and d.dim_value != -1 else None for d in tensor.shape.dim)
     return Value(str(info.name), int(tensor.elem_type), dims)
 
 

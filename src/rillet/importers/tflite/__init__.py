@@ -8,6 +8,7 @@ from pathlib import Path
 
 from rillet.errors import GraphError, RilletError, Unsupported
 from rillet.importers.images import default_image
+from rillet.importers.supported import Rows, markdown, refuse_unknown
 from rillet.importers.tflite.builder import Builder
 from rillet.importers.tflite.file import OP_NAMES, File
 from rillet.importers.tflite.operators import HANDLERS, NOTES
@@ -66,22 +67,29 @@ def supported_operators() -> list[str]:
     return sorted(OP_NAMES[code] for code in HANDLERS)
 
 
+def operator_rows() -> Rows:
+    """The supported operators, what each becomes, and its limits."""
+    return [(name, *NOTES[name]) for name in supported_operators()]
+
+
 def operator_table() -> str:
     """The supported operators as a Markdown table."""
-    rows = [f"| `{name}` | {NOTES[name][0]} | {NOTES[name][1]} |" for name in supported_operators()]
-    return "\n".join(["| operator | becomes | limits |", "|---|---|---|", *rows]) + "\n"
+    return markdown(operator_rows())
 
 
 def _import(file: File) -> Imported:
     builder = Builder(file)
     if len(file.inputs) != 1:
         raise Unsupported(f"{file.name}: must have one input, got {len(file.inputs)}")
+    operators = list(file.operators())
+    known = {op.name for op in operators if op.code in HANDLERS and not op.name.startswith("CUSTOM")}
+    try:
+        refuse_unknown(((str(op), op.name) for op in operators), known.__contains__, "operators", "tflite")
+    except Unsupported as error:
+        raise Unsupported(f"{file.name}: {error}") from None
     builder.add_input(file.inputs[0])
-    for op in file.operators():
-        handler = HANDLERS.get(op.code)
-        if handler is None or op.name.startswith("CUSTOM"):
-            raise Unsupported(f"{file.name}: {op} is not supported; supported are {', '.join(supported_operators())}")
-        handler(builder, op)
+    for op in operators:
+        HANDLERS[op.code](builder, op)
     graph, tensors = builder.finish(Path(file.name).stem)
     classes = graph.by_name[graph.outputs[0]].shape.elements
     image = default_image(graph.input_nodes[0].type, labels_in_file(file.data, classes))

@@ -1,6 +1,8 @@
 """Builds a graph from a file's tensors: the node that computes each, the constants, and their names."""
 
+import math
 from collections.abc import Hashable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -132,6 +134,19 @@ class Builder:
         if dtype is DType.F32 and not np.isfinite(array).all():
             raise self.fail(op, f"{tensor} must be finite")
         return array
+
+    def widen(self, op: Operator) -> None:
+        """The operator's output is its float16 constant as float32: from here on a constant like those of the file."""
+        tensor, out = self.tensor(op, 0), self.output(op)
+        if tensor.code != tflite.TensorType.FLOAT16 or out.code != tflite.TensorType.FLOAT32:
+            got = TYPE_NAMES.get(tensor.code, str(tensor.code))
+            raise self.refuse(op, f"constant must be FLOAT16 and become FLOAT32, got {tensor} of {got}")
+        assert tensor.data is not None
+        if len(tensor.data) != 2 * math.prod(tensor.dims) or tensor.dims != out.dims:
+            size = 2 * math.prod(out.dims)
+            raise self.fail(op, f"{tensor} must have {size} bytes for {list(out.dims)}, got {len(tensor.data)}")
+        wide = np.frombuffer(tensor.data, "<f2").astype("<f4")
+        self.file.tensors[out.index] = replace(out, data=memoryview(wide.tobytes()), buffer=tensor.buffer)
 
     def integers(self, op: Operator, position: int) -> list[int]:
         """A list of integers that is constant, or known without running the network."""

@@ -256,6 +256,13 @@ def _requantize(b: Builder, op: Operator) -> None:
     b.add(op, Requantize(), [b.source(op)])
 
 
+def _dequantize(b: Builder, op: Operator) -> None:
+    if b.computed(op, 0):
+        _requantize(b, op)
+    else:
+        b.widen(op)
+
+
 # -- windows and layout ----------------------------------------------------------------------------------------------
 
 
@@ -421,7 +428,7 @@ HANDLERS: dict[int, Callable[[Builder, Operator], None]] = {
     tflite.BuiltinOperator.HARD_SWISH: _activate(Activation.HARD_SWISH),
     tflite.BuiltinOperator.SOFTMAX: _softmax,
     tflite.BuiltinOperator.QUANTIZE: _requantize,
-    tflite.BuiltinOperator.DEQUANTIZE: _requantize,
+    tflite.BuiltinOperator.DEQUANTIZE: _dequantize,
     tflite.BuiltinOperator.PAD: _pad,
     tflite.BuiltinOperator.CONCATENATION: _concat,
     tflite.BuiltinOperator.SPLIT: _split,
@@ -442,7 +449,7 @@ NOTES: dict[str, tuple[str, str]] = {
     "CONCATENATION": ("concat", "along channels; int8 parts in the scale of the whole, uint8 parts in any"),
     "CONV_2D": ("conv", "any kernel, stride, dilation, groups; constant weights"),
     "DEPTHWISE_CONV_2D": ("conv in groups", "any depth multiplier"),
-    "DEQUANTIZE": ("requantize", "to float32"),
+    "DEQUANTIZE": ("requantize", "to float32; of float16 constants nothing: they are read as float32"),
     "EXPAND_DIMS": ("nothing", "the bytes stay as they are"),
     "FULLY_CONNECTED": ("conv over the full tensor", "of a vector or a flattened map"),
     "HARD_SWISH": ("activate", ""),

@@ -12,12 +12,12 @@ from torch import nn
 from torch.export import ExportedProgram
 
 from rillet.errors import GraphError, RilletError, Unsupported
-from rillet.importers.torch.operators import operator_table, supported_operators
+from rillet.importers.torch.operators import operator_rows, operator_table, supported_operators
 from rillet.importers.torch.reader import read
 from rillet.ir.graph import Graph, ImageSpec
 from rillet.ir.types import Shape
 
-__all__ = ["from_torch", "operator_table", "supported_operators"]
+__all__ = ["from_torch", "operator_rows", "operator_table", "supported_operators"]
 
 
 def from_torch(

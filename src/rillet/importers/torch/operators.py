@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from rillet.errors import GraphError, Unsupported
+from rillet.importers.supported import Rows, markdown
 from rillet.importers.torch import patterns, views
 from rillet.importers.torch.builder import Border, Builder, Call, Known, Result, Value, added
 from rillet.importers.torch.drafts import LowPad, Scale
@@ -456,7 +457,11 @@ def supported_operators() -> list[str]:
     return sorted(HANDLERS)
 
 
+def operator_rows() -> Rows:
+    """The supported operators, what each becomes, and its limits."""
+    return [(name, *NOTES[name]) for name in supported_operators()]
+
+
 def operator_table() -> str:
     """The supported operators as a Markdown table."""
-    rows = [f"| `{name}` | {NOTES[name][0]} | {NOTES[name][1]} |" for name in supported_operators()]
-    return "\n".join(["| operator | becomes | limits |", "|---|---|---|", *rows]) + "\n"
+    return markdown(operator_rows())

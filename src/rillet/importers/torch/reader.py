@@ -9,10 +9,11 @@ from torch import fx
 from torch.export import ExportedProgram
 
 from rillet.errors import Unsupported
+from rillet.importers.supported import refuse_unknown
 from rillet.importers.torch.builder import Builder, Call, Known, Result, Value
 from rillet.importers.torch.drafts import INPUT
 from rillet.importers.torch.layouts import REPEATED, as_map, sizes
-from rillet.importers.torch.operators import HANDLERS, supported_operators
+from rillet.importers.torch.operators import HANDLERS
 from rillet.ir.graph import Graph
 from rillet.ir.types import Shape
 
@@ -29,6 +30,7 @@ def read(program: ExportedProgram, name: str, image: Shape, keep: Graph | None) 
 
     Raises Unsupported for calls that a graph has no op for.
     """
+    _check_kinds(program, name)
     reader = _Reader(Builder(name, image, keep))
     for node in program.graph.nodes:
         match node.op:
@@ -43,6 +45,31 @@ def read(program: ExportedProgram, name: str, image: Shape, keep: Graph | None) 
     if not values or len(values) < len(outputs):
         raise Unsupported(f"{name}: must return computed tensors alone, got {len(outputs)} of which {len(values)} are")
     return reader.builder.finish(values)
+
+
+def _check_kinds(program: ExportedProgram, name: str) -> None:
+    """Raises Unsupported with all kinds of calls that a graph has no op for, of those that follow from the image."""
+    signature = program.graph_signature
+    constant = {*signature.inputs_to_parameters, *signature.inputs_to_buffers}
+    constant |= {*signature.inputs_to_lifted_tensor_constants}
+    computed: set[fx.Node] = set()
+    calls: list[tuple[str, str]] = []
+    known: set[str] = set()
+    for node in program.graph.nodes:
+        if (node.op == "placeholder" and node.name not in constant) or not computed.isdisjoint(node.all_input_nodes):
+            computed.add(node)
+        target = node.target
+        if node.op != "call_function" or target is operator.getitem or node not in computed:
+            continue
+        kind, op, changes = str(target), "", False
+        if isinstance(target, torch._ops.OpOverload):  # pyright: ignore[reportPrivateUsage]
+            schema = target._schema  # pyright: ignore[reportPrivateUsage]
+            op, changes = schema.name.split("::")[1], schema.is_mutable
+        if node.users or changes:
+            calls.append((f"{name}: {_layer(node) or 'forward'}: {kind}", kind))
+            if kind.startswith("aten.") and (op.removesuffix("_") if changes else op) in HANDLERS:
+                known.add(kind)
+    refuse_unknown(calls, known.__contains__, "calls", "torch")
 
 
 class _Reader:
@@ -87,10 +114,7 @@ class _Reader:
             self._views(node)
             return
         if not isinstance(node.target, torch._ops.OpOverload):  # pyright: ignore[reportPrivateUsage]
-            if node.users:
-                call = Call(str(node.target), "", {}, _layer(node), ())
-                raise self._unknown(call)
-            return
+            return  # what a graph reads of it was refused
         schema = node.target._schema  # pyright: ignore[reportPrivateUsage]
         if not node.users and not schema.is_mutable:
             return
@@ -98,9 +122,7 @@ class _Reader:
         if not any(isinstance(argument, Value) for argument in _flat(list(call.arguments.values()))):
             self.values[node] = self._known(node, node.target, call)
             return
-        handler = HANDLERS.get(call.op)
-        if handler is None or not call.name.startswith("aten."):
-            raise self._unknown(call)
+        handler = HANDLERS[call.op]
         if schema.is_mutable and isinstance(self.seen(node.args[0]), Known):
             raise self.builder.refuse(call, "must not change a constant in place")
         result = handler(self.builder, call)
@@ -132,9 +154,6 @@ class _Reader:
             result = target(*_plain(self.seen(node.args)), **_plain(self.seen(node.kwargs)))
         arguments = _flat(list(call.arguments.values()))
         return _wrapped(result, tuple(known.source for known in arguments if isinstance(known, Known) and known.source))
-
-    def _unknown(self, call: Call) -> Unsupported:
-        return self.builder.refuse(call, f"is not supported; supported are {', '.join(supported_operators())}")
 
     def _check(self, node: fx.Node, call: Call, result: Result) -> None:
         """Refuses results of another type; and of other sizes than PyTorch gives, whatever the handler thought."""
