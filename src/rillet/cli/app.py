@@ -146,6 +146,7 @@ def _every_command(
 
 
 MEANINGS: Mapping[str, str] = {
+    "--format": "Format of the",
     "--against": "Another runtime to compare with.",
     "--array": "Rows and columns of the systolic array, 64 by default.",
     "--bits": "Bits of weights and activations.",

@@ -85,7 +85,7 @@ def models(*, form: Form) -> None:
 @command
 def ops(
     file_format: Annotated[
-        str | None, typer.Option("--format", help="The operators of one kind of model: tflite, onnx or torch.")
+        str | None, typer.Option("--format", help="Format of the models: tflite, onnx or torch; default all three.")
     ] = None,
     *,
     form: Form,

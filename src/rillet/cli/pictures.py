@@ -53,7 +53,7 @@ USES = Uses(
 )
 OutOption = Annotated[Path | None, shared("-o", "--out", here="By default standard output.", metavar="FILE")]
 FormatOption = Annotated[
-    str | None, typer.Option("--format", metavar="svg|mermaid", help="Output format; default svg.")
+    str | None, typer.Option("--format", metavar="svg|mermaid", help="Format of the output; default svg.")
 ]
 PipelineOption = Annotated[
     bool,
