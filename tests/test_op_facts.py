@@ -1,6 +1,7 @@
 """No module asks an op for its class: it asks `ir/facts.py`, or matches."""
 
 import ast
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,6 +32,7 @@ class Module:
     imports: list[ast.Import | ast.ImportFrom] = field(default_factory=list)
     assigned: list[tuple[str, ast.expr]] = field(default_factory=list)
     questions: list[tuple[int, list[ast.expr]]] = field(default_factory=list)
+    matches: list[ast.Match] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         for node in ast.walk(self.tree):
@@ -43,6 +45,8 @@ class Module:
                     self.assigned.append((name, value))
                 case ast.Call(func=ast.Name(id="isinstance" | "issubclass"), args=[_, classes]):
                     self.questions.append((node.lineno, [classes]))
+                case ast.Match():
+                    self.matches.append(node)
                 case ast.Compare(left=left, comparators=others):
                     self.questions.append((node.lineno, [left, *others]))
                 case _:
@@ -67,6 +71,22 @@ class Module:
         """Lines on which it asks whether something is of an op class."""
         names = self.names(package)
         return [line for line, found in self.questions if any(_of_classes(part, names) for part in found)]
+
+    def op_matches(self, package: Package) -> list[ast.Match]:
+        """Its matches that have a case for an op class."""
+        names = self.names(package)
+        return [match for match in self.matches if any(_of_classes(found, names) for found in _cases(match))]
+
+
+def _cases(match: ast.Match) -> list[ast.expr]:
+    """The classes that its cases name."""
+    parts = (part for case in match.cases for part in ast.walk(case.pattern))
+    return [part.cls for part in parts if isinstance(part, ast.MatchClass)]
+
+
+def _has_every_case(match: ast.Match) -> bool:
+    """True where the last case asserts that none is left: pyright lists it when an op is new."""
+    return any(isinstance(part, ast.Name) and part.id == "assert_never" for part in ast.walk(match.cases[-1]))
 
 
 def _of_classes(value: ast.expr, names: set[str]) -> bool:
@@ -105,6 +125,38 @@ def test_no_module_asks_an_op_for_its_class() -> None:
     others = {path: lines for path, lines in asking.items() if not path.startswith(tuple(MAY_ASK))}
     assert not others, "must ask ir/facts.py, or match"
     assert {prefix for prefix in MAY_ASK if any(path.startswith(prefix) for path in asking)} == MAY_ASK.keys()
+
+
+MAY_MATCH_AGAIN = {
+    "analyses/count.py": "what a layer is called, beside what it counts",
+    "plan/rows/kernels.py": "which types have binary kernels, before which kernel",
+    "transforms/quantize.py": "which values share a scale, and then what each op becomes",
+}
+"""Modules with more than one match over ops, and of what."""
+
+
+def matches_of_modules() -> dict[str, list[ast.Match]]:
+    """For each module that matches ops, but those that say what ops are or read files: these matches."""
+    found = modules()
+    known = aliases(found)
+    made = {str(path): module.op_matches(known) for path, module in found.items()}
+    return {path: some for path, some in made.items() if some and not path.startswith(("ir/", "importers/"))}
+
+
+def test_a_module_matches_ops_once() -> None:
+    """Two matches of one module are two places for what an op is there: the second is a question of ir/facts.py."""
+    found = matches_of_modules()
+    assert {path for path, some in found.items() if len(some) > 1} == MAY_MATCH_AGAIN.keys()
+    for path, some in found.items():
+        assert sum(map(_has_every_case, some)) <= 1, path
+
+
+def test_the_page_lists_every_match_that_a_new_op_must_enter() -> None:
+    """docs/add-an-op.md names the modules that pyright names, and no others, in its table."""
+    must = {path for path, some in matches_of_modules().items() if any(map(_has_every_case, some))}
+    page = (Path(__file__).parents[1] / "docs" / "add-an-op.md").read_text()
+    listed = re.findall(r"^\| `([\w/]+\.py)` \|", page, re.M)
+    assert sorted(listed) == sorted({*must, "ir/ops.py"})
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from enum import Enum
 from typing import assert_never
 
 from rillet.errors import GraphError
-from rillet.ir.facts import has_weights, is_constant, is_function, is_given, is_input
+from rillet.ir.facts import has_weights, is_batch_norm, is_constant, is_function, is_given, is_input
 from rillet.ir.graph import Graph, Node
 from rillet.ir.ops import (
     Activate,
@@ -165,13 +165,11 @@ def parameters(graph: Graph, node: Node, convention: Convention = Convention.MAC
     Scales of a quantisation are none, nor is a constant.
     """
     own = graph.own_params(node)
-    match node.op:
-        case BatchNorm():
-            return sum(_product(param.shape) for param in own if param.name in _BATCH_NORM_ARRAYS[convention])
-        case Constant():
-            return 0
-        case _:
-            return sum(_product(param.shape) for param in own if param.name not in _NOT_PARAMETERS)
+    if is_constant(node.op):
+        return 0
+    if is_batch_norm(node.op):
+        return sum(_product(param.shape) for param in own if param.name in _BATCH_NORM_ARRAYS[convention])
+    return sum(_product(param.shape) for param in own if param.name not in _NOT_PARAMETERS)
 
 
 def _product(shape: tuple[int, ...]) -> int:
@@ -231,52 +229,35 @@ def operations(graph: Graph, node: Node, convention: Convention) -> int:
         case Convention.MACS | Convention.SLIM | Convention.KERAS:
             return node.op.macs(graph.input_shapes(node)[0]) if has_weights(node.op) else 0
         case Convention.THOP_2020:
-            return _thop(graph, node)
+            return _detailed(graph, node)[0]
         case Convention.PTHFLOPS:
-            return _pthflops(graph, node) + _fused(node, _PTHFLOPS_ACTIVATIONS)
+            return _detailed(graph, node)[1] + _fused(node, _PTHFLOPS_ACTIVATIONS)
         case _:
             assert_never(convention)
-
-
-def _thop(graph: Graph, node: Node) -> int:
-    op, values = node.op, node.shape.elements
-    match op:
-        case Conv():
-            macs = op.macs(graph.input_shapes(node)[0])
-            return (2 * macs - values if op.dense else macs) + (values if op.bias else 0)
-        case BatchNorm():
-            return 2 * values
-        case Pool(kind=PoolKind.AVERAGE):
-            source = graph.input_shapes(node)[0]
-            return source.elements + values if op.window.covers(source) else 0
-        case Input() | Constant() | Activate() | Pool() | Add() | Multiply() | Softmax():
-            return 0
-        case Concat() | Slice() | Pad() | Resize() | Requantize():
-            return 0
-        case _:
-            assert_never(op)
 
 
 _PTHFLOPS_ACTIVATIONS = {Activation.RELU: 2, Activation.HARD_SWISH: 2, Activation.HARD_SIGMOID: 1}
 """A hard-swish is an addition and a product, a hard-sigmoid an addition; ReLU6 and constant factors cost nothing."""
 
 
-def _pthflops(graph: Graph, node: Node) -> int:
+def _detailed(graph: Graph, node: Node) -> tuple[int, int]:
+    """Operations as THOP of 2020 counts them, and as pthflops does, but for those of a fused activation."""
     op, values = node.op, node.shape.elements
     match op:
         case Conv():
-            return op.macs(graph.input_shapes(node)[0]) + (values if op.bias and not op.dense else 0)
+            macs, biases = op.macs(graph.input_shapes(node)[0]), values if op.bias else 0
+            return (2 * macs - values + biases, macs) if op.dense else (macs + biases, macs + biases)
         case BatchNorm():
-            return 2 * values
-        case Add() | Multiply():
-            return values
+            return 2 * values, 2 * values
         case Pool(kind=PoolKind.AVERAGE):
             source = graph.input_shapes(node)[0]
-            return source.elements if op.window.covers(source) else 0
+            return (source.elements + values, source.elements) if op.window.covers(source) else (0, 0)
+        case Add() | Multiply():
+            return 0, values
         case Input() | Constant() | Activate() | Pool() | Softmax():
-            return 0
+            return 0, 0
         case Concat() | Slice() | Pad() | Resize() | Requantize():
-            return 0
+            return 0, 0
         case _:
             assert_never(op)
 

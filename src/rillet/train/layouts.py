@@ -4,8 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from rillet.ir import ops
-from rillet.ir.facts import is_batch_norm
+from rillet.ir.facts import has_weights, is_batch_norm, is_constant
 from rillet.ir.graph import Array
 from rillet.ir.ops import Op
 
@@ -24,23 +23,15 @@ def torch_shape(op: Op, shape: Sequence[int]) -> tuple[int, ...]:
 
 def to_torch(op: Op, array: Array) -> Array:
     """A graph's array as PyTorch has it: channels before rows and columns."""
-    match op:
-        case ops.Conv() if array.ndim == 4:
-            moved = array.transpose(0, 3, 1, 2)
-            return moved.reshape(len(moved), -1) if op.dense else moved
-        case ops.Constant():
-            return array.transpose(2, 0, 1)[None]
-        case _:
-            return array
+    if has_weights(op) and array.ndim == 4:
+        moved = array.transpose(0, 3, 1, 2)
+        return moved.reshape(len(moved), -1) if op.dense else moved
+    return array.transpose(2, 0, 1)[None] if is_constant(op) else array
 
 
 def laid_as_graph(op: Op, array: Array, shape: Sequence[int]) -> Array:
     """An array of PyTorch as a graph of `shape` has it."""
-    match op:
-        case ops.Conv() if len(shape) == 4:
-            outputs, rows, columns, channels = shape
-            return array.reshape(outputs, channels, rows, columns).transpose(0, 2, 3, 1)
-        case ops.Constant():
-            return array[0].transpose(1, 2, 0)
-        case _:
-            return array
+    if has_weights(op) and len(shape) == 4:
+        outputs, rows, columns, channels = shape
+        return array.reshape(outputs, channels, rows, columns).transpose(0, 2, 3, 1)
+    return array[0].transpose(1, 2, 0) if is_constant(op) else array

@@ -17,7 +17,17 @@ import numpy.typing as npt
 from rillet.arithmetic.affine import FLOAT_SHIFT
 from rillet.arithmetic.shift import MAX_SHIFT
 from rillet.errors import GraphError, Unsupported
-from rillet.ir.facts import has_activation, has_weights, is_batch_norm, is_function, is_input, is_pool, is_softmax
+from rillet.ir.facts import (
+    has_activation,
+    has_weights,
+    is_batch_norm,
+    is_constant,
+    is_function,
+    is_input,
+    is_pool,
+    is_product,
+    is_softmax,
+)
 from rillet.ir.graph import Array, Graph, ImageSpec, Node
 from rillet.ir.ops import (
     Activate,
@@ -333,15 +343,13 @@ class _Maker:
     # -- arrays ----------------------------------------------------------------------------------------------------
 
     def params(self, node: Node) -> dict[str, Array]:
-        match node.op:
-            case Constant():
-                quant, value = self.quant(node.name), self.source.param(node, "value").astype(np.float64)
-                stored = np.clip(np.rint(value / quant.scale) + quant.zero_point, LOW, HIGH)
-                return {f"{node.name}.value": stored.astype(np.int8)}
-            case Conv():
-                return self.conv_params(node, node.op)
-            case _:
-                return {}
+        if has_weights(node.op):
+            return self.conv_params(node, node.op)
+        if not is_constant(node.op):
+            return {}
+        quant, value = self.quant(node.name), self.source.param(node, "value").astype(np.float64)
+        stored = np.clip(np.rint(value / quant.scale) + quant.zero_point, LOW, HIGH)
+        return {f"{node.name}.value": stored.astype(np.int8)}
 
     def conv_params(self, node: Node, op: Conv) -> dict[str, Array]:
         weight, bias = _weight_and_bias(self.source, node)
@@ -372,13 +380,11 @@ def pool_kind(graph: Graph, node: Node) -> PoolKind:
 def _factor(graph: Graph, node: Node, quant: Callable[[str], Quant]) -> float | None:
     """The rescaling factor of a mean or a product."""
     scales = [quant(name).scale for name in (node.name, *node.inputs)]
-    match node.op:
-        case Multiply():
-            return scales[1] * scales[2] / scales[0]
-        case Pool() if pool_kind(graph, node) is PoolKind.MEAN:
-            return scales[1] / (graph.input_shapes(node)[0].pixels * scales[0])
-        case _:
-            return None
+    if is_product(node.op):
+        return scales[1] * scales[2] / scales[0]
+    if is_pool(node.op) and pool_kind(graph, node) is PoolKind.MEAN:
+        return scales[1] / (graph.input_shapes(node)[0].pixels * scales[0])
+    return None
 
 
 def _weight_and_bias(graph: Graph, node: Node) -> tuple[Floats, Floats]:

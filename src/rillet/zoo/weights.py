@@ -5,12 +5,12 @@ from dataclasses import replace
 
 import numpy as np
 
+from rillet.ir.facts import has_weights, is_batch_norm
 from rillet.ir.graph import Array, Graph, Node
 from rillet.ir.ops import (
     Activate,
     Activation,
     Add,
-    BatchNorm,
     Concat,
     Conv,
     Multiply,
@@ -42,15 +42,13 @@ def with_seeded_weights(graph: Graph, seed: int = 0) -> Graph:
 
 
 def _array(node: Node, param: Param, graph: Graph, rng: np.random.Generator) -> Array:
-    match node.op:
-        case Conv() as op:
-            fan_in = math.prod(op.weight_shape(graph.input_shapes(node)[0])[1:])
-            gain = 2.0 if _rectified(graph, node.inputs[0]) else 1.0
-            return _of_convolution(param, math.sqrt(gain / fan_in), rng)
-        case BatchNorm():
-            return _of_batch_norm(param, rng)
-        case _:
-            return _integers(param, rng) if param.dtype is not DType.F32 else _normal(param, 1.0, rng)
+    if has_weights(node.op):
+        fan_in = math.prod(node.op.weight_shape(graph.input_shapes(node)[0])[1:])
+        gain = 2.0 if _rectified(graph, node.inputs[0]) else 1.0
+        return _of_convolution(param, math.sqrt(gain / fan_in), rng)
+    if is_batch_norm(node.op):
+        return _of_batch_norm(param, rng)
+    return _integers(param, rng) if param.dtype is not DType.F32 else _normal(param, 1.0, rng)
 
 
 def _rectified(graph: Graph, name: str) -> bool:

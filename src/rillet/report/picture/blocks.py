@@ -221,12 +221,8 @@ def _item(graph: Graph, node: Node, sources: int) -> Item | None:
     """What a node is that reads values from `sources` items; None where it belongs to the item before it."""
     op = node.op
     match op:
-        case Conv():
-            return _layer(graph, node, _conv_kind(op, graph.input_shapes(node)[0]))
-        case Pool():
-            return _layer(graph, node, Kind.POOL)
-        case Resize():
-            return _layer(graph, node, Kind.OTHER)
+        case Conv() | Pool() | Resize():
+            return _layer(graph, node, kind_of(graph, node))
         case Add():
             return Join(node.name, "subtract" if op.subtract else "add") if sources > 1 else None
         case Multiply():
@@ -241,13 +237,9 @@ def _item(graph: Graph, node: Node, sources: int) -> Item | None:
 
 def kind_of(graph: Graph, node: Node) -> Kind:
     """What a node by itself is to a reader."""
-    match node.op:
-        case Conv():
-            return _conv_kind(node.op, graph.input_shapes(node)[0])
-        case Pool():
-            return Kind.POOL
-        case _:
-            return Kind.OTHER
+    if has_weights(node.op):
+        return _conv_kind(node.op, graph.input_shapes(node)[0])
+    return Kind.POOL if is_pool(node.op) else Kind.OTHER
 
 
 def _conv_kind(op: Conv, shape: Shape) -> Kind:
@@ -264,14 +256,12 @@ def _conv_kind(op: Conv, shape: Shape) -> Kind:
 def _layer(graph: Graph, node: Node, kind: Kind) -> Layer:
     words = [kind.value.split(" ")[0]]
     kernel = stride = ""
-    match node.op:
-        case Conv(groups=groups, out_channels=out):
-            source = graph.input_shapes(node)[0]
-            words.append(f"{source.channels} to {out} channels" + (f" in {groups} groups" if groups > 1 else ""))
-        case Pool(kind=pool):
-            words = [f"{pool.value} pool"]
-        case _:
-            words = [op_name(node.op)]
+    op = node.op
+    if has_weights(op):
+        channels = f"{graph.input_shapes(node)[0].channels} to {op.out_channels} channels"
+        words.append(channels + (f" in {op.groups} groups" if op.groups > 1 else ""))
+    else:
+        words = [f"{op.kind.value} pool" if is_pool(op) else op_name(op)]
     window = op_window(node.op)
     if window is not None:
         size, step = _by(window.kernel), _by(window.stride)
