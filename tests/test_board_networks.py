@@ -1,4 +1,4 @@
-"""Every network of the zoo in int8 and every .tflite of the data on each core: the reference's bytes, within the plan."""
+"""Every int8 network of the zoo and every .tflite of the data on each core: the reference's bytes, within the plan."""
 
 from functools import lru_cache
 from pathlib import Path

@@ -1,5 +1,7 @@
 """Kernels of microcontroller cores: bytes of the reference in an emulator, under both plans, whatever the network."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -14,7 +16,7 @@ from rillet.backends import reference
 from rillet.errors import GraphError, Unsupported
 from rillet.importers.tflite import load
 from rillet.ir.graph import Array, Graph
-from rillet.ir.ops import Activation, Add, Input, Rounding
+from rillet.ir.ops import Activation, Add, Conv, Input, Rounding, Window
 from rillet.ir.types import DType, Quant, Shape
 from rillet.plan.board.cost import plan_instructions
 from rillet.plan.board.kernels import finish
@@ -25,6 +27,7 @@ pytest.importorskip("unicorn", reason="pip install rillet[mcu]")
 from rillet.runtime import emulator
 from rillet.runtime.emulator.on_qemu import find_qemu
 from rillet.runtime.verify import first_difference
+from test_low_bit_kernels import thinned, windows
 
 OBJECTIVES = ("memory", "time")
 CORES = {CoreKernels.DSP: "cortex-m4", CoreKernels.ARMV6M: "cortex-m0plus", CoreKernels.HELIUM: "cortex-m55"}
@@ -79,6 +82,42 @@ def test_random_networks(examples: int, core: CoreKernels) -> None:
         check(plan, [random_image(graph, seed) for seed in (0, 1)])
 
     run()
+
+
+@st.composite
+def low_bit(draw: st.DrawFn) -> Graph:
+    """A convolution of ternary or binary weights of 8-bit values, dense or depthwise, full or nearly empty."""
+    b = Builder(np.random.default_rng(draw(st.integers(0, 2**32 - 1))), draw(st.sampled_from([DType.I8, DType.U8])))
+    window, height, width = draw(windows())
+    channels = draw(st.sampled_from([1, 5, 8, 33, 70, 300]))
+    depthwise = draw(st.integers(0, 3)) == 0
+    op = Conv(
+        channels if depthwise else draw(st.integers(1, 20)),
+        window,
+        groups=channels if depthwise else 1,
+        activation=draw(st.sampled_from([Activation.NONE, Activation.RELU])),
+        bias=draw(st.booleans()),
+        weights=draw(st.sampled_from([DType.TERNARY, DType.BINARY])),
+        rounding=draw(st.sampled_from(list(Rounding))),
+        levels=draw(st.sampled_from([None, DType.I8])),
+    )
+    shape = Shape(min(height, 8), min(width, 9), channels)
+    try:
+        at = b.add(op, b.add(Input(), shape=shape))
+    except GraphError:
+        at = b.add(replace(op, window=Window()), b.nodes[0].name)
+    if draw(st.booleans()):
+        b.add(b.conv(draw(st.integers(1, 9))), at)
+    return thinned(b.graph(), draw(st.sampled_from([1.0, 0.5, 0.13, 0.02])))
+
+
+@EACH_CORE
+@settings(max_examples=12, deadline=None)
+@given(graph=low_bit(), objective=st.sampled_from(OBJECTIVES), resident=st.booleans())
+def test_weights_of_one_and_two_bits(graph: Graph, objective: str, resident: bool, core: CoreKernels) -> None:
+    plan = plan_core(graph, core, objective=objective, resident=resident)
+    assert Kernel.LOW_BIT not in {stage.kernel for segment in plan.segments for stage in segment.stages}
+    check(plan, [random_image(graph, seed) for seed in (0, 1)])
 
 
 EXTREMES = [np.full((3, 7, 640), -128, np.int8), np.full((3, 7, 640), 127, np.int8)]

@@ -49,7 +49,14 @@ def _kernel(plan: RowPlan, node: Node) -> str:
     op, known = node.op, finish(plan.graph, node, _core(plan))
     assert has_weights(op)
     looks = known.clamped and _core(plan) is CoreKernels.DSP
-    return f"{op.rounding.value}{'_clamped' if looks else ''}"
+    return f"{_rule(op.rounding)}{'_clamped' if looks else ''}"
+
+
+def _rule(rounding: Rounding) -> str:
+    """The rule in a kernel's name: sums that are rounded once are known to words only where each is a constant, which
+    any rule gives.
+    """
+    return Rounding.SHIFT.value if rounding is Rounding.SHIFT else Rounding.DOUBLE.value
 
 
 def _wide(plan: RowPlan, node: Node) -> str:
@@ -290,7 +297,7 @@ def rows(plan: RowPlan, node: Node) -> Body:
         f"    call.pairs = {width // 2};",
         f"    call.odd = {width % 2};",
         f"    call.out = (uint8_t *)at_{name}(self, self->made.of_{name});",
-        f"    rillet_core_rows_{_wide(plan, node)}{op.rounding.value}_{stride}(&call);",
+        f"    rillet_core_rows_{_wide(plan, node)}{_rule(op.rounding)}_{stride}(&call);",
     ]
     return [window_record(plan, node)], [await_window(plan, node)], lines
 

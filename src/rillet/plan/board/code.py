@@ -3,7 +3,7 @@
 from rillet.ir.facts import is_sum
 from rillet.ir.graph import Node
 from rillet.ir.ops import op_window
-from rillet.plan.board.kernels import finish
+from rillet.plan.board.kernels import abreast, finish
 from rillet.plan.rows.plan import Kernel, RowPlan, Stage
 
 _ENTRY = 1000
@@ -13,6 +13,8 @@ _CORE = 2200
 """Kernels of a core that a network uses: 728 to 1,960 bytes of those for Cortex-M4."""
 _WINDOW = 400
 """More of a dense stage that gathers windows."""
+_BOTH = 150
+"""More of a dense stage that takes three pixels at once where they lie side by side, and else one."""
 _BY_SUMS = 220
 """More of a dense stage whose sums a portable function makes stored values."""
 _STAGES = {
@@ -43,7 +45,8 @@ def _stage(plan: RowPlan, stage: Stage) -> int:
         window = op_window(node.op)
         gathers = window is not None and not window.pointwise
         by_sums = not finish(plan.graph, node, plan.core).by_words
-        return _STAGES[stage.kernel] + _WINDOW * gathers + _BY_SUMS * by_sums
+        both = not plan.by_rows and abreast(node, stage.tile_pixels) > 1
+        return _STAGES[stage.kernel] + _WINDOW * gathers + _BOTH * both + _BY_SUMS * by_sums
     if stage.kernel is Kernel.ARITHMETIC:
         return _SAME if _of_one_scale(plan, node) else _RESCALED
     return _STAGES.get(stage.kernel, _OTHER)

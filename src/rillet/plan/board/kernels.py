@@ -26,6 +26,7 @@ _MOST_SUM = 2**23
 _MOST_IN_PARTS = 254
 """The largest weight that is the sum of two bytes, for either sign."""
 _BYTES = (DType.I8, DType.U8)
+LOW_BIT = (DType.TERNARY, DType.BINARY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,9 +91,11 @@ def sums_by_vectors(graph: Graph, node: Node) -> bool:
 
 
 def takes_bytes(graph: Graph, node: Node, op: Conv) -> bool:
-    """True for a convolution of 8-bit values with 8-bit weights."""
+    """True for a convolution of 8-bit values with weights of 8 bits, or of fewer that may be kept in 8."""
     types = (node.type, *graph.input_types(node))
-    return op.weights in _BYTES and all(value.dtype in _BYTES and value.quant is not None for value in types)
+    return op.weights in (*_BYTES, *LOW_BIT) and all(
+        value.dtype in _BYTES and value.quant is not None for value in types
+    )
 
 
 def gathers_windows(graph: Graph, node: Node, core: CoreKernels) -> bool:
