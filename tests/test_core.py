@@ -120,6 +120,22 @@ def test_weights_of_one_and_two_bits(graph: Graph, objective: str, resident: boo
     check(plan, [random_image(graph, seed) for seed in (0, 1)])
 
 
+@pytest.mark.parametrize("rounding", [Rounding.DOUBLE, Rounding.SHIFT])
+@pytest.mark.parametrize("core", [CoreKernels.DSP, CoreKernels.ARMV6M])
+def test_lists_of_places_take_the_planned_instructions(core: CoreKernels, rounding: Rounding) -> None:
+    """Runs of 255 and what is left, lists of no place and of all: counted from the text of the kernels."""
+    b = Builder(np.random.default_rng(7), DType.I8)
+    op = Conv(24, weights=DType.TERNARY, levels=DType.I8, rounding=rounding)
+    at = b.add(op, b.add(Input(), shape=Shape(7, 9, 600)))
+    b.params[f"{at}.weight"][0], b.params[f"{at}.weight"][1] = 0, 1
+    graph = thinned(b.graph(), 0.13)
+    for objective in OBJECTIVES:
+        plan = plan_core(graph, core, objective=objective)
+        assert plan.segments[0].stages[0].kernel is Kernel.CORE_LISTS
+        made = check(plan, [random_image(graph)])
+        assert abs(plan_instructions(plan) / made.instructions - 1) < 0.05
+
+
 EXTREMES = [np.full((3, 7, 640), -128, np.int8), np.full((3, 7, 640), 127, np.int8)]
 
 

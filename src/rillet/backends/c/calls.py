@@ -62,6 +62,8 @@ def body(plan: RowPlan, segment: Segment, node: Node, stage: Stage) -> Body:
             return core.depthwise(plan, node)
         case Kernel.CORE_PLANES:
             return core.rows(plan, node)
+        case Kernel.CORE_LISTS:
+            return core.lists(plan, node, stage)
         case Kernel.CORE_SUM:
             return core.sums(plan, node)
         case Kernel.XNOR:

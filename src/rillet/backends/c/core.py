@@ -13,11 +13,13 @@ from rillet.ir.ops import Rounding
 from rillet.ir.types import Quant
 from rillet.plan.board.kernels import (
     ABREAST,
+    RUN,
     abreast,
     dense_depth,
     dense_words,
     finish,
     gathers_windows,
+    pairs,
     together,
 )
 from rillet.plan.rows.plan import Buffer, CoreKernels, RowPlan, Stage
@@ -243,6 +245,62 @@ def _multiply(plan: RowPlan, node: Node, pixels: int, first: str) -> list[str]:
         "  }",
         "}",
     ]
+
+
+def lists(plan: RowPlan, node: Node, stage: Stage) -> Body:
+    """A stage of sparse ternary weights: two pixels at a time, wherever they lie."""
+    graph, op, name, source, clamp = plan.graph, node.op, node.name, node.inputs[0], _clamp(node)
+    assert has_weights(op)
+    windows = stage.scratch is not None
+    constants = _gathered_bytes(plan, node, stage)
+    ready = [await_window(plan, node)] if windows else await_pixels(graph, node)
+    depth, channel_step = dense_depth(graph, node), _steps(plan, node)[1]
+
+    def tile(pixels: int) -> list[str]:
+        first = f"self->made.of_{name} + p"
+        lines = [f"uint8_t *const out = (uint8_t *)at_{name}(self, {first});"]
+        values, steps = f"at_{source}(self, {first})", ("0", "0")
+        if pixels == 2:
+            steps = tuple(
+                f"(int32_t)((const uint8_t *)at_{value}(self, {first} + 1) - (const uint8_t *){start})"
+                for value, start in ((source, "values"), (name, "out"))
+            )
+        if windows:
+            place = "row, p" if plan.by_rows else "row, column + p"
+            at = f"at_{source}(self, 0), {outside_pixel(graph, node)}, {place}, {pixels}"
+            lines.append(f"rillet_core_window_bytes(window, {at}, values);")
+            values, steps = "values", (str(depth), steps[1])
+        else:
+            lines.append(f"const void *const values = {values};")
+        fields = (
+            "values",
+            f"net_{name}_weights",
+            f"net_{name}_channels",
+            op.out_channels,
+            steps[0],
+            -(-depth // RUN),
+            "out",
+            steps[1],
+            channel_step,
+            clamp.low,
+            clamp.high,
+        )
+        call = f"rillet_core_lists_{_rule(op.rounding)}_{pixels}(&call);"
+        return [" " * (_PLACE + 2) + line for line in [*lines, *_record("rillet_core_lists", fields), call]]
+
+    if pairs(node, stage.tile_pixels) == 1:
+        loop = ["    for (int32_t p = 0; p < n; p++) {", *(line[2:] for line in tile(1)), "    }"]
+    else:
+        loop = ["    for (int32_t p = 0; p < n; p += 2) {", "      if (p + 1 < n) {", *tile(2)]
+        loop += ["      } else {", *tile(1), "      }", "    }"]
+    return constants, ready, loop
+
+
+def _gathered_bytes(plan: RowPlan, node: Node, stage: Stage) -> list[str]:
+    """Constants of a stage that takes windows as bytes."""
+    if stage.scratch is None:
+        return []
+    return [f"  uint8_t *const values = self->arena + {plan.buffers[stage.scratch].offset};", window_record(plan, node)]
 
 
 def depthwise(plan: RowPlan, node: Node) -> Body:

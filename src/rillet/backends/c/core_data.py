@@ -8,6 +8,7 @@ from rillet.arithmetic.fixed_point import Ints
 from rillet.backends.c import core_armv6m as armv6m
 from rillet.backends.c import core_helium as helium
 from rillet.backends.c.constants import folded_bias, integer_arrays
+from rillet.backends.c.core_lists import lists
 from rillet.backends.c.core_words import halves, words_of
 from rillet.ir.facts import has_weights
 from rillet.ir.graph import Array, Graph
@@ -21,7 +22,7 @@ def core_arrays(graph: Graph, stage: Stage, core: CoreKernels) -> dict[str, Arra
     node = graph.by_name[stage.node]
     folded = folded_bias(graph, node)
     weight, bias = folded[0].astype(np.int64), folded[1].astype(np.int64)
-    known = finish(graph, node, core)
+    known = finish(graph, node, CoreKernels.ARMV6M if stage.kernel is Kernel.CORE_LISTS else core)
     if known.by_words:
         weight = np.where(known.rounding.constant.reshape(-1, *[1] * (weight.ndim - 1)), 0, weight)
         bias = np.where(known.rounding.constant, 0, bias)
@@ -29,6 +30,10 @@ def core_arrays(graph: Graph, stage: Stage, core: CoreKernels) -> dict[str, Arra
     assert has_weights(op)
     rule = op.rounding
     match stage.kernel, core:
+        case Kernel.CORE_LISTS, _:
+            signs = np.where(known.rounding.constant[:, None], 0, graph.param(node, "weight").reshape(len(weight), -1))
+            levels = np.ones((len(weight), 2)) if op.levels is None else graph.param(node, "levels")
+            out = lists(signs.astype(np.int64), levels.astype(np.int64), bias, known)
         case Kernel.CORE_DENSE, CoreKernels.DSP:
             out = _dense_arrays(_in_words(weight), bias, known, rule)
         case Kernel.CORE_DENSE, CoreKernels.ARMV6M:

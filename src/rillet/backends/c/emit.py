@@ -30,7 +30,7 @@ from rillet.ir.facts import is_constant, is_input
 from rillet.ir.graph import Array, ImageSpec
 from rillet.ir.types import DType
 from rillet.plan.host.tilings import VECTORS
-from rillet.plan.rows.plan import BufferKind, Kernel, Packing, RowPlan, Segment, Stage
+from rillet.plan.rows.plan import BufferKind, CoreKernels, Kernel, Packing, RowPlan, Segment, Stage
 
 _HEADERS = {
     Kernel.DENSE: ("dense.h",),
@@ -54,6 +54,7 @@ _HEADERS = {
     Kernel.CORE_DEPTHWISE: ("dense.h", "core.h"),
     Kernel.CORE_PLANES: ("dense.h", "core.h"),
     Kernel.CORE_SUM: ("dense.h", "core.h"),
+    Kernel.CORE_LISTS: ("dense.h", "core.h"),
     Kernel.DEPTHWISE_TILES: ("rows.h", "tiles.h"),
 }
 _THREAD_INCLUDES = "\n#include <stdlib.h>"
@@ -99,10 +100,18 @@ def _files(called: Named, image: ImageSpec | None, made_by: list[str], profile: 
         else:
             out[f"kernels/{name}"] = (kernels / name).read_text()
     if plan.core is not None and "core.h" in headers:
-        out[f"kernels/core_{plan.core.value}.S"] = (kernels / f"core_{plan.core.value}.S").read_text()
+        for name in _assembler(plan, plan.core):
+            out[f"kernels/{name}"] = (kernels / name).read_text()
     if plan.threads > 1:
         out["kernels/crew.h"] = (kernels / "crew.h").read_text()
     return renamed_files(out, prefix, told)
+
+
+def _assembler(plan: RowPlan, core: CoreKernels) -> list[str]:
+    """The assembler files of a core, and what they include."""
+    lists = any(stage.kernel is Kernel.CORE_LISTS for segment in plan.segments for stage in segment.stages)
+    shared = ["core_thumb.h"] if lists or core is CoreKernels.ARMV6M else []
+    return [f"core_{core.value}.S", *(["core_lists.S"] if lists else []), *shared]
 
 
 def _headers(plan: RowPlan, stage: Stage) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from rillet.backends.c.order import order_of, table_bytes
 from rillet.backends.c.storage import as_stored
 from rillet.ir.graph import Array
 from rillet.plan.board.code import code_bytes
-from rillet.plan.board.cost import dense_calls, plan_instructions, rings_of, tile_of
+from rillet.plan.board.cost import dense_calls, list_calls, plan_instructions, rings_of, tile_of
 from rillet.plan.rows.kernels import DENSE_TILE
 from rillet.plan.rows.plan import Kernel, RowPlan, Segment, Stage
 from rillet.system.record import Record
@@ -113,6 +113,8 @@ def _passes(plan: RowPlan, segment: Segment, stage: Stage) -> int:
     match stage.kernel:
         case Kernel.CORE_DENSE:
             return dense_calls(node, tile_of(segment), rings_of(plan, stage)).total()
+        case Kernel.CORE_LISTS:
+            return list_calls(node, tile_of(segment)).total()
         case Kernel.CORE_PLANES:
             return node.shape.height
         case Kernel.DENSE:

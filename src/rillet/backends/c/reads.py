@@ -21,7 +21,7 @@ _WINDOWED = (
 
 def windowed(plan: RowPlan, node: Node, stage: Stage) -> bool:
     """True where the stage reads a window around each pixel, and so needs its row and column."""
-    if stage.kernel in (Kernel.DENSE, Kernel.TILES, Kernel.LISTS, Kernel.LOW_BIT, Kernel.XNOR):
+    if stage.kernel in (Kernel.DENSE, Kernel.TILES, Kernel.LISTS, Kernel.LOW_BIT, Kernel.CORE_LISTS, Kernel.XNOR):
         window, twice = op_window(node.op), stage.tiling is not None and stage.tiling.parts > 1
         return window is not None and (twice or not window.pointwise)
     if stage.kernel is Kernel.CORE_DENSE:

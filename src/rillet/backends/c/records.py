@@ -30,6 +30,10 @@ FIELDS = {
         *("values", "weights", "channels", "count", "depth", "out", "pixel_step", "channel_step", "low", "high"),
         "value_step",
     ),
+    "rillet_core_lists": (
+        *("values", "lists", "channels", "count", "value_step", "runs", "out", "pixel_step", "channel_step"),
+        *("low", "high"),
+    ),
     "rillet_core_sum": (
         *("left", "right", "out", "count", "left_zero", "left_mantissa", "left_shift"),
         *("right_zero", "right_mantissa", "right_shift", "mantissa", "shift", "zero", "low", "high"),

@@ -11,6 +11,8 @@ _ENTRY = 1000
 _SEGMENT = 40
 _CORE = 2200
 """Kernels of a core that a network uses: 728 to 1,960 bytes of those for Cortex-M4."""
+_LISTS = 1200
+"""Those of lists."""
 _WINDOW = 400
 """More of a dense stage that gathers windows."""
 _BOTH = 150
@@ -19,6 +21,7 @@ _BY_SUMS = 220
 """More of a dense stage whose sums a portable function makes stored values."""
 _STAGES = {
     Kernel.CORE_DENSE: 260,
+    Kernel.CORE_LISTS: 420,
     Kernel.CORE_DEPTHWISE: 900,
     Kernel.CORE_PLANES: 360,
     Kernel.GLOBAL_POOL: 280,
@@ -35,7 +38,9 @@ _OTHER = 1600
 def code_bytes(plan: RowPlan) -> int:
     """About how many bytes of instructions the program of a plan for a board has at most."""
     stages = sum(_stage(plan, stage) for segment in plan.segments for stage in segment.stages)
-    return _ENTRY + _SEGMENT * len(plan.segments) + (_CORE if plan.core else 0) + stages
+    kernels = {stage.kernel for segment in plan.segments for stage in segment.stages}
+    core = (_CORE if plan.core else 0) + (_LISTS if Kernel.CORE_LISTS in kernels else 0)
+    return _ENTRY + _SEGMENT * len(plan.segments) + core + stages
 
 
 def _stage(plan: RowPlan, stage: Stage) -> int:
@@ -47,6 +52,8 @@ def _stage(plan: RowPlan, stage: Stage) -> int:
         by_sums = not finish(plan.graph, node, plan.core).by_words
         both = not plan.by_rows and abreast(node, stage.tile_pixels) > 1
         return _STAGES[stage.kernel] + _WINDOW * gathers + _BOTH * both + _BY_SUMS * by_sums
+    if stage.kernel is Kernel.CORE_LISTS:
+        return _STAGES[stage.kernel] + _WINDOW * (stage.scratch is not None)
     if stage.kernel is Kernel.ARITHMETIC:
         return _SAME if _of_one_scale(plan, node) else _RESCALED
     return _STAGES.get(stage.kernel, _OTHER)

@@ -16,12 +16,16 @@ from rillet.plan.board.kernels import (
     dense_words,
     finish,
     gathers_windows,
+    list_lengths,
     together,
 )
+from rillet.plan.board.lists import lists
 from rillet.plan.board.rates import RATES, Rates
 from rillet.plan.rows.plan import BufferKind, CoreKernels, Kernel, RowPlan, Segment, Stage
 from rillet.plan.rows.timing import Tile
 
+_COLOURS = 3
+"""Bytes of a pixel that `pushed` copies; deeper ones take as much more."""
 _VECTOR = 16
 """Bytes of a vector."""
 _SUM, _SAME = (26, 4), (8, 8)
@@ -40,9 +44,10 @@ def plan_instructions(plan: RowPlan) -> float:
     spent += around.set_byte * (outputs + 4 * len(graph.nodes))
     if plan.resident:
         return spent + around.set_byte * image.type.bytes
-    if not plan.by_rows:
-        return spent + image.shape.pixels * around.pushed
     copied = around.flipped_byte if image.name in plan.sign_flipped else around.set_byte
+    if not plan.by_rows:
+        more = max(image.type.pixel_bytes - _COLOURS, 0)
+        return spent + image.shape.pixels * (around.pushed + copied * more)
     stored = image.name in plan.buffers
     return spent + image.shape.height * around.pushed + (copied * image.type.bytes if stored else 0)
 
@@ -93,6 +98,8 @@ def instructions(
             assert has_weights(op)
             pixel = around.call + op.window.taps * around.tap + _taps(graph, node, op, core)
             return spent + shape.pixels * pixel
+        case Kernel.CORE_LISTS:
+            return spent + _lists(graph, node, tile, core)
         case Kernel.CORE_PLANES:
             assert has_weights(op)
             return spent + shape.height * (around.row + _rows(node, op, core))
@@ -146,6 +153,29 @@ def _dense(graph: Graph, node: Node, tile: Tile, core: CoreKernels, rings: Seque
         spent += calls * (made + RATES[core].around.call)
         if gathers_windows(graph, node, core):
             spent += _windows(graph, node, pixels, calls, core)
+    return spent
+
+
+def list_calls(node: Node, tile: Tile) -> Counter[int]:
+    """Calls of a kernel of lists by pixels at once."""
+    width, most = node.shape.width, tile.of(node.shape)
+    calls: Counter[int] = Counter()
+    for start in range(0, width, most):
+        twos, ones = divmod(min(most, width - start), 2)
+        calls += Counter({2: twos * node.shape.height, 1: ones * node.shape.height})
+    return calls
+
+
+def _lists(graph: Graph, node: Node, tile: Tile, core: CoreKernels) -> float:
+    op, around, spent = node.op, RATES[core].around, 0.0
+    assert has_weights(op)
+    lengths = list_lengths(graph, node)
+    for pixels, calls in list_calls(node, tile).items():
+        spent += calls * (lists(lengths, pixels, op.rounding) + around.call)
+        if not op.window.pointwise:
+            high, wide = op.window.kernel
+            row, byte = around.copied_row
+            spent += calls * pixels * high * (row + byte * wide * graph.input_shapes(node)[0].channels)
     return spent
 
 

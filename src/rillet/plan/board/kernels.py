@@ -14,13 +14,15 @@ from rillet.ir.facts import has_weights, is_sum
 from rillet.ir.graph import Graph, Node
 from rillet.ir.ops import Conv, Rounding
 from rillet.ir.types import DType
-from rillet.plan.rows.kernels import Choice, choose
+from rillet.plan.rows.kernels import Choice, choose, lists_are_smaller
 from rillet.plan.rows.plan import CoreKernels, Kernel, Packing, Planes
 
 ABREAST = 3
 """Pixels whose sums the dense kernel holds at once, where a tile has as many; else it takes them one by one."""
 WORD = 4
 """Values that one word of weights has."""
+RUN = 255
+"""Values of the depth whose places are a byte."""
 _MOST_SUM = 2**23
 """Dense sums are kept 256 times as large in 32 bits, or multiplied by a byte of the mantissa."""
 _MOST_IN_PARTS = 254
@@ -77,7 +79,45 @@ def choose_core(graph: Graph, node: Node, tile_pixels: int, planes: frozenset[st
         return Choice(Kernel.CORE_DEPTHWISE, Packing.CORE) if fits else made
     if op.groups > 1 or (core is not CoreKernels.DSP and not finish(graph, node, core).in_parts):
         return made
+    if takes_lists(graph, node, core):
+        gathered = 0 if op.window.pointwise else pairs(node, tile_pixels) * dense_depth(graph, node)
+        return Choice(Kernel.CORE_LISTS, Packing.CORE, scratch_bytes=gathered)
     return Choice(Kernel.CORE_DENSE, Packing.CORE, scratch_bytes=dense_scratch(graph, node, tile_pixels, core))
+
+
+def takes_lists(graph: Graph, node: Node, core: CoreKernels) -> bool:
+    """True for a dense convolution whose ternary or binary weights are kept as lists of places: on Armv6-M these take
+    fewer instructions than bytes and no more flash; with the DSP extension where most weights are zero; with vectors
+    never.
+    """
+    op = node.op
+    assert has_weights(op)
+    if op.weights not in LOW_BIT or core is CoreKernels.HELIUM:
+        return False
+    sparse = core is CoreKernels.ARMV6M or (op.weights is DType.TERNARY and lists_are_smaller(graph, node))
+    return sparse and finish(graph, node, CoreKernels.ARMV6M).by_words
+
+
+def pairs(node: Node, tile_pixels: int) -> int:
+    """Pixels that a stage of lists takes at once."""
+    return min(2, tile_pixels, node.shape.width)
+
+
+@lru_cache(maxsize=512)
+def list_lengths(graph: Graph, node: Node) -> tuple[tuple[int, ...], ...]:
+    """Of each output channel the places in each run of the weights that are +, then of those that are -; none of a
+    channel of one value only.
+    """
+    if not graph.params:  # half of them each, as far as is known
+        depth = dense_depth(graph, node)
+        runs = tuple(min(RUN, depth - at) // 2 for at in range(0, depth, RUN))
+        return (runs * 2,) * node.shape.channels
+    weight = graph.param(node, "weight").reshape(node.shape.channels, -1)
+    weight = np.where(finish(graph, node, CoreKernels.ARMV6M).rounding.constant[:, None], 0, weight)
+    starts = range(0, weight.shape[1], RUN)
+    return tuple(
+        tuple(int((sign * row[at : at + RUN] > 0).sum()) for sign in (1, -1) for at in starts) for row in weight
+    )
 
 
 def sums_by_vectors(graph: Graph, node: Node) -> bool:
@@ -180,7 +220,7 @@ def planes_of(graph: Graph, core: CoreKernels) -> dict[str, Planes]:
         readers = graph.consumers[value.name]
         if not has_weights(value.op) or value.name in graph.outputs or not readers:
             continue
-        if choose_core(graph, value, ABREAST, frozenset(), core).kernel is not Kernel.CORE_DENSE:
+        if choose_core(graph, value, ABREAST, frozenset(), core).kernel not in (Kernel.CORE_DENSE, Kernel.CORE_LISTS):
             continue
         if all(_reads_planes(graph, reader, core) for reader in readers):
             out[value.name] = Planes(value.shape.width, max(_pitch(value, reader, core) for reader in readers))

@@ -27,6 +27,8 @@ class Around:
     """Of a row of a window, by pixels at once."""
     border: tuple[float, float]
     """Of a tap of a window at the map's border, and of a byte of it: they are copied."""
+    copied_row: tuple[float, float]
+    """Of a row of a window whose bytes are copied, and of a byte of it."""
     rest_byte: float
     """Of a byte that whole words leave of a window's row."""
     same: float
@@ -86,6 +88,7 @@ RATES: Mapping[CoreKernels, Rates] = {
             tap=15.5,
             window_row={1: 48, 3: 20},
             border=(22, 0.75),
+            copied_row=(32, 1),
             rest_byte=7,
             same=16,
             rescaled=40,
@@ -114,6 +117,7 @@ RATES: Mapping[CoreKernels, Rates] = {
             tap=111,
             window_row={1: 155, 3: 155},
             border=(0, 0),
+            copied_row=(45, 5),
             rest_byte=0,
             same=19,
             rescaled=169,
@@ -123,7 +127,7 @@ RATES: Mapping[CoreKernels, Rates] = {
             portable=30,
             pushed=40,
             driven=20,
-            set_byte=6,
+            set_byte=5.2,
             flipped_byte=6,
         ),
     ),
@@ -142,6 +146,7 @@ RATES: Mapping[CoreKernels, Rates] = {
             tap=16,
             window_row={1: 58, 3: 130},
             border=(12, 1),
+            copied_row=(0, 0),
             rest_byte=0,
             same=26,
             rescaled=53,

@@ -110,7 +110,7 @@ def _low_bit(graph: Graph, node: Node, op: Conv, tile_pixels: int) -> Choice:
         return Choice(Kernel.XNOR, Packing.PLANES, scratch_bytes=copies * xnor_bytes(op, channels))
     if depthwise:
         return Choice(Kernel.LOW_BIT_DEPTHWISE, Packing.PLANES)
-    packing = Packing.LISTS if _lists_are_smaller(graph, node) else Packing.PLANES
+    packing = Packing.LISTS if lists_are_smaller(graph, node) else Packing.PLANES
     return Choice(Kernel.LOW_BIT, packing, scratch_bytes=_gathered(graph, node, op, tile_pixels))
 
 
@@ -120,7 +120,8 @@ def xnor_bytes(op: Conv, channels: int) -> int:
 
 
 @lru_cache(maxsize=512)
-def _lists_are_smaller(graph: Graph, node: Node) -> bool:
+def lists_are_smaller(graph: Graph, node: Node) -> bool:
+    """True for ternary weights that are fewer bytes as lists than as planes of bits."""
     op = node.op
     assert has_weights(op)
     # Lists have no fixed length, and those of a group must be found.

@@ -53,6 +53,8 @@ class Kernel(Enum):
     """A depthwise convolution by those kernels, four channels of a pixel at a time."""
     CORE_PLANES = "core_planes"
     """A depthwise 3x3 convolution by those kernels over rows that lie channel by channel, two pixels at a time."""
+    CORE_LISTS = "core_lists"
+    """A convolution with sparse ternary weights by those kernels, as lists of places, two pixels at a time."""
     CORE_SUM = "core_sum"
     """Sums and differences of two tensors of one shape by those kernels, where they have vectors."""
 

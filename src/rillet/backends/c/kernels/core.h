@@ -57,6 +57,23 @@ RILLET_CORE_VECTORS(rillet_core_vector_wide_double);
 RILLET_CORE_VECTORS(rillet_core_vector_wide_shift);
 RILLET_CORE_VECTORS(rillet_core_vector_wide_sums);
 
+/* Ternary weights that are mostly zero, as lists (core_lists.S); of one pixel, or of two. Values lie as bytes. */
+typedef struct {
+  const void *values;
+  const uint8_t *lists;
+  const int32_t *channels;
+  int32_t count;           /* of output channels */
+  int32_t value_step;      /* bytes from the values of a pixel to those of the next */
+  int32_t runs;            /* of 255 values of the depth */
+  void *out;
+  int32_t pixel_step, channel_step;
+  int32_t low, high;
+} rillet_core_lists;
+void rillet_core_lists_double_1(const rillet_core_lists *k);
+void rillet_core_lists_double_2(const rillet_core_lists *k);
+void rillet_core_lists_shift_1(const rillet_core_lists *k);
+void rillet_core_lists_shift_2(const rillet_core_lists *k);
+
 /* Sums and differences of `count` values, with vectors. Shifts are to the left, and never more than 0. */
 typedef struct {
   const void *left, *right;
