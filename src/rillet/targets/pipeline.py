@@ -11,7 +11,7 @@ from rillet.targets.quantity import Quantity, quantity
 
 TABLE = "pipeline"
 """The table of a chip's file that says these numbers."""
-_REGISTERS = ("read", "operand", "multiply", "sum", "accumulate", "shift", "fixed_point", "output")
+_REGISTERS = ("read", "operand", "multiply", "sum", "accumulate", "bias", "shift", "fixed_point", "output")
 _MEMORIES = ("read_ports", "lutram_words", "block_ram_bits", "block_ram_width")
 KEYS = (*_REGISTERS, *_MEMORIES)
 _MOST_REGISTERS = 64

@@ -1,0 +1,43 @@
+// Sums as they leave: their biases added, and brought to 8 bits by UNITS units. RULE 0 shifts, half to even; 1 multiplies
+// and rounds twice, 2 once. A word of the memory has for each unit a bias, then a shift or a mantissa and a shift.
+module rillet_requantise #(parameter
+  UNITS = 1, BEATS = 1, ACC = 32, RULE = 0, SB = 5, LEFT = 0, ZERO = 0, LOW = -128, HIGH = 127, FILE = "")
+  (input clk, input rst, input valid, input [UNITS*ACC-1:0] sums, output out_valid, output [UNITS*8-1:0] out_data);
+  localparam EACH = ACC + (RULE == 0 ? SB : 37), AB = BEATS > 1 ? $clog2(BEATS) : 1, LATE = RULE == 0 ? 2 : 6;
+  localparam [31:0] LAST = BEATS - 1;
+  reg [AB-1:0] next;
+  wire [UNITS*EACH-1:0] word;
+  // The word of the beat that comes lies there already.
+  rillet_rom #(.WIDTH(UNITS*EACH), .DEPTH(BEATS), .AB(AB), .FILE(FILE)) constants
+    (.clk(clk), .re(rst || valid), .ra(rst ? {AB{1'b0}} : next), .rd(word));
+  reg [LATE:0] live;
+  assign out_valid = live[LATE];
+  always @(posedge clk) begin
+    live <= rst ? 0 : {live[LATE-1:0], valid};
+    if (rst) next <= BEATS > 1 ? 1 : 0;
+    else if (valid) next <= next == LAST[AB-1:0] ? 0 : next + 1;
+  end
+  genvar u;
+  generate
+    for (u = 0; u < UNITS; u = u + 1) begin : unit
+      wire signed [ACC-1:0] sum = sums[u*ACC +: ACC], bias = word[u*EACH +: ACC];
+      reg signed [ACC-1:0] v;
+      always @(posedge clk) v <= sum + bias;
+      if (RULE == 0) begin : by_shift
+        reg [SB-1:0] s;
+        always @(posedge clk) s <= word[u*EACH+ACC +: SB];
+        rillet_shift #(.IN(ACC), .SB(SB), .ZERO(ZERO), .LOW(LOW), .HIGH(HIGH)) round
+          (.clk(clk), .v(v), .s(s), .q(out_data[u*8 +: 8]));
+      end else begin : by_multiplier
+        reg [30:0] m;
+        reg [5:0] s;
+        always @(posedge clk) begin
+          m <= word[u*EACH+ACC +: 31];
+          s <= word[u*EACH+ACC+31 +: 6];
+        end
+        rillet_scale #(.IN(ACC), .SINGLE(RULE == 2 ? 1 : 0), .LEFT(LEFT), .ZERO(ZERO), .LOW(LOW), .HIGH(HIGH)) round
+          (.clk(clk), .v(v), .mantissa(m), .shift(s), .q(out_data[u*8 +: 8]));
+      end
+    end
+  endgenerate
+endmodule

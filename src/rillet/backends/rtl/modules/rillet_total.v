@@ -1,0 +1,21 @@
+// Sums, or maxima, over a map as its pixels come, a memory of one word a step; a register.
+module rillet_total #(parameter LANES = 1, STEPS = 1, NB = 1, MAXIMUM = 0, BIAS = 0, ACC = 16)
+  (input clk, input enable, input first, input [NB-1:0] at, input [LANES*8-1:0] x, output reg [LANES*ACC-1:0] sums);
+  reg [LANES*ACC-1:0] memory [0:STEPS-1];
+  localparam signed [31:0] START = BIAS;
+  wire [LANES*ACC-1:0] was = memory[at];
+  wire [LANES*ACC-1:0] now;
+  genvar i;
+  generate
+    for (i = 0; i < LANES; i = i + 1) begin : lane
+      wire signed [ACC-1:0] b = was[i*ACC +: ACC];
+      wire signed [ACC-1:0] v = {{(ACC-8){x[i*8+7]}}, x[i*8 +: 8]};
+      assign now[i*ACC +: ACC] = MAXIMUM != 0 ? (first || v > b ? v : b) : (first ? START[ACC-1:0] : b) + v;
+    end
+  endgenerate
+  always @(posedge clk)
+    if (enable) begin
+      memory[at] <= now;
+      sums <= now;
+    end
+endmodule
