@@ -377,13 +377,13 @@ def _table(stage: Stage) -> None:
         table = np.clip(made, *node.type.dtype.integers)
     lanes = stage.plan.folding.outputs
     _streams(stage, lanes, 3)
-    path = stage.memory("table", words((_flipped(table, source.dtype, node.type.dtype), 8)))
+    path = stage.memory("table", words((_sign_flipped(table, source.dtype, node.type.dtype), 8)))
     _lanes(stage, lanes, [
         f"rillet_table #(.FILE({path})) table_of (.clk(clk), .x(x0[i*8 +: 8]), .y(out_data[i*8 +: 8]));",
     ])  # fmt: skip
 
 
-def _flipped(table: fp.Ints, source: DType, out: DType) -> fp.Ints:
+def _sign_flipped(table: fp.Ints, source: DType, out: DType) -> fp.Ints:
     """Results by the byte that hardware has of a value, as hardware has them."""
     places = np.arange(256) ^ (0x80 if source is DType.U8 else 0)
     return table[places] - (128 if out is DType.U8 else 0)
