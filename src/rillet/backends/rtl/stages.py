@@ -13,6 +13,7 @@ from rillet.backends.rtl.layout import Layout, bits_of, layout
 from rillet.backends.rtl.memories import packed_words, words
 from rillet.backends.rtl.walk import walk
 from rillet.errors import Unsupported
+from rillet.ir.facts import is_function
 from rillet.ir.graph import Graph, Node
 from rillet.ir.ops import (
     Activate,
@@ -370,7 +371,7 @@ def _lanes(stage: Stage, count: int, lines: Sequence[str]) -> None:
 def _table(stage: Stage) -> None:
     source, node = stage.sources[0].node.type, stage.node
     assert source.quant is not None and node.type.quant is not None
-    if isinstance(node.op, Activate):
+    if is_function(node.op):
         table = tables.activation_table(node.op, source.quant, source.dtype, node.type.quant, node.type.dtype)
     else:
         made = fp.requantize(tables.stored_values(source.dtype), source.quant, node.type.quant)
