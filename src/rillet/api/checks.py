@@ -28,9 +28,14 @@ def row_plan(value: Any) -> RowPlan:
     return found
 
 
+def pipeline_of(value: Any) -> PixelPlan | None:
+    """The value, if it is a pipeline's plan."""
+    return backend_of(value).pipeline if isinstance(value, Plan) else None
+
+
 def pixel_plan(value: Any) -> PixelPlan:
     """The value, if it is a pipeline's plan; raises TargetError."""
-    found = backend_of(value).pipeline if isinstance(value, Plan) else None
+    found = pipeline_of(value)
     if found is None:
         raise TargetError(f"plan must be a PixelPlan (of a chip), got {_kind(value)}")
     return found

@@ -242,6 +242,13 @@ def pixel_planned(net: Graph, said: PlanOptions) -> PixelPlan:
     return pixel_plan_for(checks.graph(net), said)
 
 
+def emitted_plan(net: Graph, said: PlanOptions) -> RowPlan | PixelPlan:
+    """As `planned`, of a network with weights, to be emitted as C or as Verilog."""
+    from rillet.api.hardware import is_hardware
+
+    return pixel_planned(networks.with_weights(net), said) if is_hardware(said) else row_planned(net, said)
+
+
 def claim_of(net: Graph, said: PlanOptions) -> "Claim | None":
     """The vendor's throughput claim for the chip, checked against the network; None where there is none."""
     from rillet.plan.pipeline.claims import check_claim
@@ -293,14 +300,15 @@ def emit(
     layout: Layout = "c",
     image: "str | PathLike[str] | None" = None,
 ) -> Emitted:
-    """Writes the C99 program of a row plan into a folder, with an example and a README.md that says how to build it.
+    """Writes a plan into a folder, with a README.md that says how to build it: the C99 program of a row plan with an
+    example, or the Verilog of a chip's plan with a testbench.
 
     prefix: of all symbols, macros and files, so that several programs link together. layout: `c` (sources), `cmake`, or
     for boards `arduino`, `platformio`, `zephyr`, `cmsis-pack`. image: a picture that is written beside the program with
     the outputs that the reference computes of it; the example compares. Files of an earlier program in the folder are
-    removed, others kept. Raises TargetError for a chip's plan, GraphError for a network without weights and for what is
-    no picture, Unsupported for a prefix that is not a C identifier and for a layout that the plan's machine does not
-    have, BuildError where the folder cannot be written.
+    removed, others kept. Raises TargetError for a prefix or a layout of hardware, GraphError for a network without
+    weights and for what is no picture, Unsupported for a prefix that is not a C identifier, for a layout that the
+    plan's machine does not have and for layers without hardware, BuildError where the folder cannot be written.
 
     >>> import rillet
     >>> made = rillet.plan(rillet.load("mobilenet_v1:width=0.25,resolution=32,seed=0,classes=10"))
@@ -312,16 +320,35 @@ def emit(
     from rillet.backends.c.project.write import project
     from rillet.system.folders import write_folder
 
-    rows, out = checks.row_plan(made), checks.path(folder, "folder")
+    out, picture = checks.path(folder, "folder"), None if image is None else checks.path(image, "image")
+    pixels = checks.pipeline_of(made)
+    if pixels is not None:
+        if (layout, prefix) != ("c", "net"):
+            raise TargetError(
+                f"{pixels.graph.name}: layout and prefix must be left out for hardware, which has its own"
+            )
+        return _emit_hardware(pixels, out, picture)
+    rows = checks.row_plan(made)
     if layout not in get_args(Layout):
         raise GraphError(f"layout must be one of {', '.join(get_args(Layout))}, got {layout!r}")
     networks.with_weights(rows.graph)
     checked(prefix)
-    example = None if image is None else _example(rows.graph, checks.path(image, "image"))
+    example = None if picture is None else _example(rows.graph, picture)
     written = project(rows, layout, prefix, example)
     write_folder(out, written.files)
     run = in_folder(out, written.run) if written.run else ""
     return Emitted(out, tuple(sorted(written.files)), rows.arena_bytes, written.build, run)
+
+
+def _emit_hardware(made: PixelPlan, out: Path, image: Path | None) -> Emitted:
+    from rillet.api.hardware import folder_of
+    from rillet.backends.c.flags import in_folder
+    from rillet.system.folders import write_folder
+
+    written = folder_of(made, image)
+    write_folder(out, written)
+    memory = -(-made.buffer_bits // 8)
+    return Emitted(out, tuple(sorted(written)), memory, "make sim/testbench.vvp", in_folder(out, "make sim"))
 
 
 def _example(net: Graph, image: Path) -> "Example":

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from rillet.models.specifier import Preprocessing
     from rillet.runtime.classify import Answer, RunResult
     from rillet.runtime.emulator.proof import CoreVerification
+    from rillet.runtime.rtl.verify import HardwareVerification
     from rillet.runtime.run import Latency
     from rillet.runtime.verify import Verification
     from rillet.targets.cores import Core
@@ -108,17 +109,18 @@ def compile(  # rillet.compile, as torch.compile
 
 def verify(
     what: RowPlan | PixelPlan | Graph,
-    inputs: int = 10,
+    inputs: int | None = None,
     against: str | None = None,
     progress: Advance | None = None,
     *,
     original: Graph | None = None,
-) -> "Verification | CoreVerification":
-    """Compares reference, C program and another runtime byte for byte on seeded random inputs.
+) -> "Verification | CoreVerification | HardwareVerification":
+    """Compares reference, C program and another runtime byte for byte on seeded random inputs, 10 by default.
 
     A plan for a board with kernels of its core runs on that core, emulated, and the result tells what it takes there.
+    A chip's plan runs as Verilog in a simulator, by default 3 images back to back (`rillet verify` has more options).
 
-    what: a row plan, or a network, which is planned for the least memory. against: `litert` or `tflm` for a network
+    what: a plan, or a network, which is planned for the least memory. against: `litert` or `tflm` for a network
     loaded from a .tflite file, `onnxruntime` for an .onnx file. progress: called with inputs done and their total.
     original: the network whose output bytes must come out, where it is not the planned one (docs/live.md). Raises
     Unsupported where that runtime is not installed, or cannot run the network.
@@ -128,7 +130,15 @@ def verify(
     >>> rillet.verify(rillet.plan(net), inputs=2).equal
     True
     """
+    pixels = checks.pipeline_of(what)
+    if pixels is not None:
+        from rillet.api.hardware import IMAGES, verify_hardware
+
+        if against is not None or original is not None:
+            raise TargetError(f"{pixels.graph.name}: hardware must be compared with the reference alone")
+        return verify_hardware(pixels, IMAGES if inputs is None else inputs, progress=progress)
     made = plans.row_planned(what, PlanOptions()) if isinstance(what, Graph) else checks.row_plan(what)
+    inputs = 10 if inputs is None else inputs
     if made.core is None:
         return verify_here(made, inputs, against, progress, original=original)
     if against is not None or original is not None:

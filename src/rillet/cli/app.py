@@ -148,11 +148,13 @@ def _every_command(
 MEANINGS: Mapping[str, str] = {
     "--format": "Format of the",
     "--against": "Another runtime to compare with.",
+    "--all": "Show all of them.",
     "--array": "Rows and columns of the systolic array, 64 by default.",
     "--bits": "Bits of weights and activations.",
     "--convention": "Whose rules of counting.",
     "--data": "Labelled pictures.",
     "--fps": "Images a second that are asked for.",
+    "--images": "Images back to back, 3 by default.",
     "--limit": "Only the first N pictures.",
     "--live": "Compute live channels alone, with the same output bytes (int8 and uint8).",
     "--memory": "Memory of the machine, as 4MiB.",

@@ -99,7 +99,7 @@ def simulate(
     ceil: CeilOption = False,
     narrow: NarrowOption = None,
     ideal: IdealOption = False,
-    images: Annotated[int, typer.Option("--images", min=1, help="Images back to back.")] = 3,
+    images: Annotated[int, shared("--images", min=1)] = 3,
     weights: WeightsOption = None,
     *,
     form: Form,

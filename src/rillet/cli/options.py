@@ -109,7 +109,7 @@ BoardOption = Annotated[
     str | None,
     shared("--target", here="A board, nano33ble by default.", metavar="NAME|FILE.toml"),
 ]
-AllBoardsOption = Annotated[bool, typer.Option("--all", help="A table of all known boards.")]
+AllBoardsOption = Annotated[bool, shared("--all", here="A table of the known boards.")]
 MostWeightBitsOption = Annotated[
     int | None, shared("--weight-bits", here="Wider weights are counted as if they had so many.")
 ]

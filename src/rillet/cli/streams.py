@@ -41,6 +41,7 @@ from rillet.cli.options import TargetOption
 
 if TYPE_CHECKING:
     from rillet import Graph
+    from rillet.api.plans import PlanOptions
     from rillet.api.programs import Answer, Asked
     from rillet.report.screen import Screen
 
@@ -84,6 +85,24 @@ ThreadsOption = Annotated[
 ]
 
 
+LayoutOption = Annotated[
+    Literal["c", "cmake", "arduino", "platformio", "zephyr", "cmsis-pack"],
+    typer.Option(
+        "--layout",
+        metavar="c|cmake|arduino|platformio|zephyr|cmsis-pack",
+        help="Sources alone, or a project of these tools.",
+    ),
+]
+ImagesOption = Annotated[int | None, shared("--images", here="Of a chip.", min=1)]
+EveryOption = Annotated[bool, shared("--all", here="Of a chip: stages and rings, not only the odd ones.")]
+StallsOption = Annotated[
+    bool, typer.Option("--stalls", help="Of a chip: input and output stop and go at random; no byte may change.")
+]
+VcdOption = Annotated[Path | None, typer.Option("--vcd", metavar="FILE", help="Of a chip: write its waves.")]
+SimulatorOption = Annotated[
+    str | None,
+    typer.Option("--simulator", metavar="verilator|cxxrtl", help="Of a chip: what runs it; verilator by default."),
+]
 AgainstOption = Annotated[str | None, shared("--against", metavar="litert|tflm|onnxruntime")]
 
 
@@ -156,7 +175,9 @@ def _draw_answer(console: "Screen", image: str, answer: "Answer") -> None:
 @command
 def verify(
     model: ModelArgument,
-    inputs: Annotated[int, typer.Option("--inputs", min=1, help="Seeded random inputs to compare on.")] = 10,
+    inputs: Annotated[
+        int | None, typer.Option("--inputs", min=1, help="Seeded random inputs to compare on, 10 by default.")
+    ] = None,
     against: AgainstOption = None,
     weights: WeightsOption = None,
     ram: RamOption = None,
@@ -166,17 +187,67 @@ def verify(
     target: TargetOption = None,
     threads: ThreadsOption = None,
     live: LiveOption = False,
+    interval: IntervalOption = None,
+    images: ImagesOption = None,
+    every: EveryOption = False,
+    stalls: StallsOption = False,
+    vcd: VcdOption = None,
+    simulator: SimulatorOption = None,
     *,
     form: Form,
 ) -> None:
     """Compares reference, C and another runtime byte for byte; exit code 0 only if all agree.
 
     For a board with a Cortex-M core, the program runs on that core as well, emulated, and tells what it takes of it.
+    For a chip, its Verilog runs in a simulator: bytes, interval, latency, every firing and every ring as planned.
     """
+    from rillet.api import hardware, plans
+
+    options = plans.options(target, ram, objective, resident, slower, threads, interval)
+    said = {"--inputs": inputs, "--against": against, "--live": live, "--images": images, "--all": every}
+    hardware.check(hardware.VERIFY, options, {**said, "--stalls": stalls, "--vcd": vcd, "--simulator": simulator})
+    if hardware.is_hardware(options):
+        _verify_hardware(model, weights, options, (images, stalls, vcd, simulator, every), form)
+    else:
+        _verify_program(model, weights, options, (inputs or 10, against, live), form)
+
+
+def _verify_hardware(
+    model: str,
+    weights: Path | None,
+    options: "PlanOptions",
+    asked: tuple[int | None, bool, Path | None, str | None, bool],
+    form: Form,
+) -> None:
+    from rillet.api import hardware, plans
+    from rillet.report.hardware import verification
+
+    images, stalls, vcd, simulator, every = asked
+    opened = open_named(model, weights=weights)
+    with status("planning"):
+        made = plans.pixel_planned(opened.graph, options)
+    with Progress("building and simulating", made.latency_cycles, form.json) as advance:
+        result = hardware.verify_hardware(
+            made,
+            images or hardware.IMAGES,
+            stalls=stalls,
+            vcd=vcd,
+            simulator=simulator or "verilator",
+            progress=advance,
+        )
+    record = {"model": str(opened.path or model), "chip": made.chip}
+    form.show(lambda: {**record, **result.to_dict()}, lambda console: verification(console, result, every))
+    if not result.passed:
+        raise typer.Exit(1)
+
+
+def _verify_program(
+    model: str, weights: Path | None, options: "PlanOptions", asked: tuple[int, str | None, bool], form: Form
+) -> None:
     from rillet.api import changes, plans, programs
     from rillet.report import text
 
-    options = plans.options(target, ram, objective, resident, slower, threads)
+    inputs, against, live = asked
     opened = open_named(model, weights=weights)
     graph = changes.live(opened.graph).graph if live else opened.graph
     made = plans.row_planned(graph, options, here=True)
@@ -238,14 +309,7 @@ def plan(
 def emit(
     model: ModelArgument,
     out: Annotated[Path, shared("-o", "--out", here="A folder for the program.", metavar="DIR")],
-    layout: Annotated[
-        Literal["c", "cmake", "arduino", "platformio", "zephyr", "cmsis-pack"],
-        typer.Option(
-            "--layout",
-            metavar="c|cmake|arduino|platformio|zephyr|cmsis-pack",
-            help="Sources alone, or a project of these tools.",
-        ),
-    ] = "c",
+    layout: LayoutOption = "c",
     image: Annotated[
         Path | None,
         typer.Option("--image", metavar="PICTURE", help="The example runs it, and compares with the reference."),
@@ -257,20 +321,24 @@ def emit(
     slower: SlowerOption = None,
     target: TargetOption = None,
     threads: ThreadsOption = None,
+    interval: IntervalOption = None,
     prefix: Annotated[str, typer.Option(metavar="NAME", help="Prefix of all names of the program.")] = "net",
     live: LiveOption = False,
     json_output: JsonOption = False,
 ) -> None:
-    """Writes the network as a C99 program, with an example and a README.md that says how to build and run it."""
+    """Writes the network as a C99 program with an example, or for a chip as Verilog with a testbench.
+
+    A README.md in the folder says how to build and run it.
+    """
     from rillet.api import plans
 
-    options = plans.options(target, ram, objective, resident, slower, threads)
-    made = plans.row_planned(open_named(model, weights=weights, live=live).graph, options)
+    options = plans.options(target, ram, objective, resident, slower, threads, interval)
+    made = plans.emitted_plan(open_named(model, weights=weights, live=live).graph, options)
     found = plans.emit(made, out, prefix=prefix, layout=layout, image=image)
     if json_output:
         print_json(found.to_dict())
         return
     how = "build and run with" if found.run else "README.md says how to build and run it"
-    say(f"{out}: {len(found.files)} files, {made.arena_bytes:,} bytes of activations; {how}")
+    say(f"{out}: {len(found.files)} files, {found.arena_bytes:,} bytes of activations; {how}")
     if found.run:
         say(f"  {found.run}")

@@ -1,0 +1,146 @@
+"""Plans of chips as Verilog in simulators: the reference's bytes, when and with the rings that the plan says."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from rillet.backends.rtl.emit import design
+from typer.testing import CliRunner
+
+import rillet
+from draws import REFUSED, mostly
+from graphs import graphs
+from rillet.cli import app
+from rillet.errors import GraphError, TargetError, Unsupported
+from rillet.ir.graph import Graph
+from rillet.plan.pipeline.entry import plan_pixels
+from rillet.plan.pipeline.plan import PixelPlan
+from rillet.runtime.rtl.verify import HardwareVerification, verify_hardware
+from rillet.targets import pipeline
+
+RUNNER = CliRunner()
+SIMULATORS = ("verilator", "cxxrtl")
+
+
+def planned(graph: Graph, slower: int) -> PixelPlan:
+    least = plan_pixels(graph, multipliers=10**9, pipeline=pipeline.default())
+    return plan_pixels(graph, interval=least.interval_cycles * slower, pipeline=pipeline.default())
+
+
+def shallower(plan: PixelPlan, at: int) -> tuple[PixelPlan, tuple[str, str]] | None:
+    """The plan with one slot less in one of its rings that have more than one, and which it is."""
+    places = [(i, k) for i, b in enumerate(plan.buffers) for k, depth in enumerate(b.rings) if depth > 1]
+    if not places:
+        return None
+    i, k = places[at % len(places)]
+    ring = plan.buffers[i]
+    rings = (*ring.rings[:k], ring.rings[k] - 1, *ring.rings[k + 1 :])
+    buffers = (*plan.buffers[:i], replace(ring, rings=rings), *plan.buffers[i + 1 :])
+    return replace(plan, buffers=buffers), (ring.value, ring.readers[k])
+
+
+def proved(plan: PixelPlan, simulator: str) -> HardwareVerification:
+    """What ran as planned, with enough images for every ring; and no byte changes with stalls at both ends."""
+    made = design(plan)
+    found = verify_hardware(plan, made, plan.frames, simulator=simulator)
+    assert found.passed and found.as_planned, found.table()
+    stalled = verify_hardware(plan, made, 3, simulator=simulator, stalls=True)
+    assert stalled.passed and stalled.as_planned is None, stalled.table()
+    return found
+
+
+def check(graph: Graph, slower: int, at: int, simulator: str) -> object:
+    try:
+        plan = planned(graph, slower)
+        design(plan)
+    except (Unsupported, TargetError):
+        return REFUSED
+    proved(plan, simulator)
+    less = shallower(plan, at)
+    if less is not None:
+        # The plan's own design with one slot less: the schedule is not kept.
+        other = verify_hardware(plan, design(less[0]), plan.frames, simulator=simulator)
+        assert other.equal or other.ended != "done", other.table()
+        assert other.stalled_cycles or other.blocked_cycles, less[1]
+        assert not other.passed
+    return None
+
+
+DRAWN = settings(
+    deadline=None, derandomize=True, database=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck)
+)
+
+
+@mostly(0.1)
+@settings(DRAWN, max_examples=3)
+@given(graphs(), st.integers(1, 3), st.integers(0, 50), st.sampled_from(SIMULATORS))
+def test_random_networks(graph: Graph, slower: int, at: int, simulator: str) -> object:
+    return check(graph, slower, at, simulator)
+
+
+@pytest.mark.slow
+@mostly(0.1)
+@settings(deadline=None, max_examples=60, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
+@given(graphs(), st.integers(1, 6), st.integers(0, 50), st.sampled_from(SIMULATORS))
+def test_many_random_networks(graph: Graph, slower: int, at: int, simulator: str) -> object:
+    return check(graph, slower, at, simulator)
+
+
+def quantised(name: str, rounding: str = "shift") -> Graph:
+    return rillet.quantize(rillet.load(name), "random", rounding=rounding, limit=1)
+
+
+@pytest.fixture(scope="module")
+def microbotnet(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = tmp_path_factory.mktemp("models") / "microbotnet.rlt"
+    rillet.save(quantised("microbotnet:width=0.32,seed=1"), file)
+    return file
+
+
+def test_microbotnet_by_the_command(microbotnet: Path) -> None:
+    asked = ["verify", str(microbotnet), "--interval", "4096"]
+    done = RUNNER.invoke(app, [*asked, "--images", "6", "--json"])
+    found = json.loads(done.stdout)
+    assert done.exit_code == 0 and found["equal"] and found["as_planned"] and found["passed"]
+    assert found["interval_cycles"] == 4096 and found["latency_cycles"] == found["planned_latency_cycles"]
+    assert (found["off_schedule"], found["stalled_cycles"], found["blocked_cycles"]) == (0, 0, 0)
+    assert all(ring["peak"] == ring["depth"] for ring in found["rings"]) and found["firings"] == 6 * 1710
+    stalled = RUNNER.invoke(app, [*asked, "--stalls"])
+    assert stalled.exit_code == 0 and "both ends stopped and went at random" in stalled.stdout
+
+
+def test_what_cannot_be_asked(microbotnet: Path, tmp_path: Path) -> None:
+    float_net, net = rillet.load("microbotnet:width=0.32,seed=1"), rillet.load(microbotnet)
+    with pytest.raises(Unsupported, match=r"must be quantised to be hardware, got .*quantise first: rillet quantize"):
+        rillet.verify(rillet.plan(float_net, interval=4096))
+    with pytest.raises(TargetError, match="must be planned as hardware here, got the ideal plan|must be of hardware"):
+        rillet.verify(rillet.plan(net, interval=4096, ideal=True))
+    with pytest.raises(TargetError, match="interval must be at least 1024 cycles"):
+        rillet.plan(net, interval=1000)
+    with pytest.raises(TargetError, match="hardware must be compared with the reference alone"):
+        rillet.verify(rillet.plan(net, interval=4096), against="litert")
+    with pytest.raises(TargetError, match="layout and prefix must be left out for hardware"):
+        rillet.emit(rillet.plan(net, interval=4096), tmp_path, layout="cmake")
+    for words in (["--interval", "4096", "--inputs", "3"], ["--stalls"], ["--interval", "4096", "--live"]):
+        done = RUNNER.invoke(app, ["verify", str(microbotnet), *words])
+        assert isinstance(done.exception, GraphError) and f"{words[-2:][-1 if words[-1][0] == '-' else 0]} must" in str(
+            done.exception
+        )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rounding", ["shift", "fixed_point"])
+@pytest.mark.parametrize("slower", [1, 3, 10])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "mobilenet_v1:width=0.25,resolution=32,seed=1,classes=10",
+        "mobilenet_v2:width=0.35,resolution=32,seed=1,classes=10",
+        "microbotnet:width=0.32,seed=1",
+    ],
+)
+def test_networks_of_the_zoo(name: str, slower: int, rounding: str) -> None:
+    proved(planned(quantised(name, rounding), slower), "verilator")
