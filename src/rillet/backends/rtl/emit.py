@@ -179,14 +179,14 @@ def _instance(stage: Stage, place: int, ring: int, word: dict[str, str]) -> list
 def _end(plan: PixelPlan, result: Node, word: dict[str, str], beats: dict[str, int]) -> list[str]:
     planned = plan.stage(result.name)
     name, wide = word[result.name], beats[result.name]
-    spread = 1 if planned.accumulates else planned.folding.cycles
+    spread = planned.folding.cycles * (planned.folding.firings // result.shape.pixels)
     on_the_way = -(-(planned.folding.cycles + planned.latency_cycles) // spread) + 1
     beats_ = -(-result.shape.channels // wide)
     flip = " ^ {" + f"{wide}{{8'h80}}" + "}" if result.type.dtype is DType.U8 else ""
     return [
         f"  wire [{wide * 8 - 1}:0] data_out;",
         f"  rillet_output #(.BEAT({wide * 8}), .BEATS({beats_}), .PIXELS({result.shape.pixels}), "
-        f".DEPTH({min(on_the_way, result.shape.pixels + 1)})) out",
+        f".DEPTH({on_the_way})) out",
         f"    (.clk(clk), .rst(rst), .in_begin(begin_{name}), .in_valid(valid_{name}), .in_data(data_{name}),",
         "     .in_room(room_out), .tvalid(m_axis_tvalid), .tready(m_axis_tready), .tdata(data_out),",
         "     .tlast(m_axis_tlast));",

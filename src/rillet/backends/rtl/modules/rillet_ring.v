@@ -53,7 +53,7 @@ module rillet_ring #(parameter
   endgenerate
 `ifdef RILLET_OBSERVE
   reg [SB-1:0] fewest;
-  wire [SB-1:0] left = slots - taken + let_go;
+  wire [SB-1:0] left = slots - taken;
   always @(posedge clk) if (rst) fewest <= ALL[SB-1:0]; else if (left < fewest) fewest <= left;
   assign peak = ALL - {{(32-SB){1'b0}}, fewest};
 `endif
