@@ -253,7 +253,7 @@ REFUSED: dict[str, tuple[list[Any], dict[str, Array], str]] = {
     "Pad away": ([node("Pad", ["x", "n"])], {"n": ints(0, 0, -1, 0, 0, 0, 0, 0)}, "must add rows and columns alone"),
     "pool dilation": ([node("MaxPool", ["x"], kernel_shape=[2, 2], dilations=[2, 1])], {}, "dilations must be 1"),
     "pool indices": (
-        [node("MaxPool", ["x"], ["a", "i"], kernel_shape=[2, 2]), node("Sum", ["a", "i"])],
+        [node("MaxPool", ["x"], ["a", "i"], kernel_shape=[2, 2]), node("Add", ["a", "i"])],
         {},
         "values alone, not their indices",
     ),

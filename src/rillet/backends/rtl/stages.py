@@ -13,7 +13,7 @@ from rillet.backends.rtl.layout import Layout, bits_of, layout
 from rillet.backends.rtl.memories import packed_words, words
 from rillet.backends.rtl.walk import walk
 from rillet.errors import Unsupported
-from rillet.ir.facts import is_function
+from rillet.ir.facts import is_constant, is_function
 from rillet.ir.graph import Graph, Node
 from rillet.ir.ops import (
     Activate,
@@ -131,6 +131,9 @@ def write(stage: Stage) -> None:
     for value in (*(source.node for source in stage.sources), stage.node):
         if value.type.dtype not in (DType.I8, DType.U8):
             raise Unsupported(f"{stage.where}: values must be i8 or u8 as hardware, got {value.type.dtype.value}")
+    for name in stage.node.inputs:
+        if is_constant(stage.graph.by_name[name].op):
+            raise Unsupported(f"{stage.where}: operands must be computed as hardware, got the constant {name}")
     match stage.node.op:
         case Conv():
             _conv(stage, stage.node.op)
