@@ -236,7 +236,9 @@ def wrong(n: Any, p: Any) -> tuple[tuple[type[RilletError], str, Any], ...]:
         (GraphError, "model must be a Graph, got int 3", lambda: r.save(3, "a.rlt")),
         (GraphError, "model must be a path, got int 3", lambda: r.load(3)),
         (GraphError, "resize must be stretch or crop, got 'x'", lambda: r.load(SMALL, resize="x")),
-        (TargetError, "plan must be a RowPlan .*, got PixelPlan", lambda: r.emit(p, "out")),
+        (Unsupported, "quantise first: rillet quantize", lambda: r.emit(p, "out")),
+        (TargetError, "layout and prefix must be left out for hardware", lambda: r.emit(p, "out", layout="cmake")),
+        (TargetError, "hardware must be compared with the reference alone", lambda: r.verify(p, against="litert")),
         (TargetError, "plan must be a RowPlan .*, got str 'net'", lambda: r.compile("net")),
         (TargetError, "plan must be a PixelPlan .*, got Graph", lambda: r.simulate(n)),
         (
