@@ -60,6 +60,7 @@ PIPELINE = {
 CHIP_MODES = ("--multipliers 37", f"--target {CHIP}", "--interval 5000", "--interval 5000 --ideal")
 HOSTED = ("", "--target portable")
 ON_BOARD = f"--target {BOARD}"
+AS_HARDWARE = f"{INT8} --interval 5000"
 
 COMMANDS = {
     "show": Command((FLOAT,), {"--text": "", **TABLES}),
@@ -83,9 +84,10 @@ COMMANDS = {
         {"--target": CHIP, "--devices": "3", "--live": "", **TABLES, **PROCESSOR, **PIPELINE},
     ),
     "emit": Command(
-        tuple(f"{FLOAT} -o OUT {mode}" for mode in (*HOSTED, ON_BOARD)),
+        (*(f"{FLOAT} -o OUT {mode}" for mode in (*HOSTED, ON_BOARD)), f"{INT8} -o OUT --interval 5000"),
         {
             "--target": "avx2",
+            "--interval": "7777",
             "--layout": "cmake|zephyr",
             "--image": PICTURE,
             "--prefix": "other",
@@ -200,9 +202,12 @@ COMMANDS = {
         (("rillet.runtime.ready.make_ready", "plan"), ("rillet.runtime.classify.answer", "call")),
     ),
     "verify": Command(
-        tuple(f"{FLOAT} {mode}" for mode in HOSTED),
-        {"--inputs": "3", "--against": "litert", "--target": "avx2", "--live": "", **PROCESSOR},
-        (("rillet.runtime.verify.verify", "call"),),
+        (*(f"{FLOAT} {mode}" for mode in HOSTED), AS_HARDWARE),
+        {
+            **{"--inputs": "3", "--against": "litert", "--target": "avx2", "--live": "", "--interval": "7777"},
+            **{"--images": "2", "--all": "", "--stalls": "", "--vcd": "OUT.vcd", "--simulator": "cxxrtl", **PROCESSOR},
+        },
+        (("rillet.runtime.verify.verify", "call"), ("rillet.api.hardware.verify_hardware", "call")),
     ),
     "bench": Command(
         (FLOAT, f"{INT8} --target nano33ble"),
@@ -260,6 +265,7 @@ DEMANDS = {
     ("convert", "--dequantize", f"{FLOAT} -o OUT.rlt"): "all is real, and was before",
     ("cost", "--bits", f"{FLOAT} --target {CHIP}"): "a chip has integers alone; 32 is refused",
     ("quantize", "--evaluate", "--float"): "measured by a function that stands in here",
+    ("verify", "--all", AS_HARDWARE): "shows more of what a function that stands in here measures",
 }
 """What an option asks for and holds without it: a demand that is met, not one that is ignored."""
 FORMS = {"run", "verify", "bench", "profile", "evaluate", "train"}
