@@ -12,6 +12,7 @@ from rillet.ir.ops import Add, Constant, Input
 from rillet.ir.types import DType, Shape
 from rillet.plan.pipeline.entry import plan_pixels
 from rillet.targets import pipeline
+from rillet.targets.quantity import plain
 from rillet.zoo.registry import build
 
 
@@ -37,3 +38,13 @@ def test_operands_that_are_constants_have_no_hardware() -> None:
     plan = plan_pixels(b.graph(), interval=400, pipeline=pipeline.default())
     with pytest.raises(Unsupported, match="operands must be computed as hardware, got the constant n1"):
         design(plan)
+
+
+def test_a_chip_whose_registers_are_not_those_of_the_modules() -> None:
+    """Its schedule would be another than that of the Verilog."""
+    b = Builder(np.random.default_rng(0))
+    b.add(b.conv(4), b.add(Input(), shape=Shape(4, 4, 3)))
+    other = pipeline.with_own({"multiply": plain(2, "a test", "assumed")})
+    assert design(plan_pixels(b.graph(), interval=400, pipeline=pipeline.default())).stages == ("n1",)
+    with pytest.raises(Unsupported, match="pipeline.multiply of the chip must be 1 to be emitted, .* got 2"):
+        design(plan_pixels(b.graph(), interval=400, pipeline=other))

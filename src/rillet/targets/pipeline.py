@@ -11,9 +11,10 @@ from rillet.targets.quantity import Quantity, quantity
 
 TABLE = "pipeline"
 """The table of a chip's file that says these numbers."""
-_REGISTERS = ("read", "operand", "multiply", "sum", "accumulate", "bias", "shift", "fixed_point", "output")
+REGISTERS = ("read", "operand", "multiply", "sum", "accumulate", "bias", "shift", "fixed_point", "output")
+"""Parts of a stage, and how many registers each has."""
 _MEMORIES = ("read_ports", "lutram_words", "block_ram_bits", "block_ram_width")
-KEYS = (*_REGISTERS, *_MEMORIES)
+KEYS = (*REGISTERS, *_MEMORIES)
 _MOST_REGISTERS = 64
 
 
@@ -69,7 +70,7 @@ def quantities(where: str, value: Any) -> dict[str, Quantity]:
     found = reading.section(where, value, KEYS, ())
     return {
         key: quantity(f"{where}.{key}", found[key], whole=True, least=0, most=_MOST_REGISTERS)
-        if key in _REGISTERS
+        if key in REGISTERS
         else quantity(f"{where}.{key}", found[key], whole=True)
         for key in KEYS
         if key in found

@@ -12,6 +12,7 @@ from rillet.ir.ops import op_name
 from rillet.ir.types import DType
 from rillet.plan.pipeline.fifos import Flow
 from rillet.plan.pipeline.plan import PixelPlan
+from rillet.targets.pipeline import REGISTERS, default
 
 AWAKE = 8
 """Cycles after a reset until the first pixel may come: what stages prepare for their first step is then there."""
@@ -57,6 +58,13 @@ def _check(plan: PixelPlan) -> None:
     graph = plan.graph
     if plan.pipeline is None:
         raise Unsupported(f"{graph.name}: plan must be of hardware to be emitted as Verilog, got the ideal")
+    for part in REGISTERS:
+        own, wanted = plan.pipeline.registers(part), default().registers(part)
+        if own != wanted:
+            raise Unsupported(
+                f"{graph.name}: pipeline.{part} of {plan.chip or 'the chip'} must be {wanted} to be emitted, the "
+                f"registers of the modules, got {own}"
+            )
     if len(graph.outputs) != 1:
         raise Unsupported(f"{graph.name}: must have one output to be hardware, got {len(graph.outputs)}")
     for node in graph.nodes:
