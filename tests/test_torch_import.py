@@ -547,6 +547,10 @@ REFUSED = {
     "control flow": (if_positive, r"^Calls: must be a module that torch.export can trace with one image, got Guard"),
     "loop": (lambda m, x: x / x.max().item() if x.max() > 1 else x, "must be a module that torch.export can trace"),
     "cond": (lambda m, x: torch.cond(m.two > 1, lambda y: y + 1, lambda y: y - 1, (x,)), "cond: is not supported"),
+    "cond of constants": (
+        lambda m, x: x * torch.cond(m.two > 1, lambda y: y + 1, lambda y: y - 1, (m.two,)),
+        "cond: is not supported",
+    ),
     "own mistakes": (lambda m, x: m.conv(x[:, :2]), "got RuntimeError: Given groups=1, weight of size"),
     "numpy": (lambda m, x: torch.from_numpy(x.numpy()), "got RuntimeError: .*numpy"),
     "operator": (lambda m, x: F.gelu(x), r"^Calls: forward: aten.gelu.default: is not supported; 0 of 1 calls"),

@@ -59,10 +59,12 @@ def _check_kinds(program: ExportedProgram, name: str) -> None:
         if (node.op == "placeholder" and node.name not in constant) or not computed.isdisjoint(node.all_input_nodes):
             computed.add(node)
         target = node.target
-        if node.op != "call_function" or target is operator.getitem or node not in computed:
+        if node.op != "call_function" or target is operator.getitem:
             continue
         kind, op, changes = str(target), "", False
         if isinstance(target, torch._ops.OpOverload):  # pyright: ignore[reportPrivateUsage]
+            if node not in computed:
+                continue
             schema = target._schema  # pyright: ignore[reportPrivateUsage]
             op, changes = schema.name.split("::")[1], schema.is_mutable
         if node.users or changes:
