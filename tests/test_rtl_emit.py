@@ -1,5 +1,8 @@
 """A pixel plan as Verilog: its files, and what has no hardware."""
 
+import re
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -7,7 +10,9 @@ from graphs import Builder
 from rillet.backends.rtl.emit import design
 from rillet.backends.rtl.memories import words
 from rillet.backends.rtl.names import identifiers
+from rillet.backends.rtl.project.write import project
 from rillet.errors import Unsupported
+from rillet.ir.graph import Graph
 from rillet.ir.ops import Add, Constant, Input
 from rillet.ir.types import DType, Shape
 from rillet.plan.pipeline.entry import plan_pixels
@@ -48,3 +53,20 @@ def test_a_chip_whose_registers_are_not_those_of_the_modules() -> None:
     assert design(plan_pixels(b.graph(), interval=400, pipeline=pipeline.default())).stages == ("n1",)
     with pytest.raises(Unsupported, match="pipeline.multiply of the chip must be 1 to be emitted, .* got 2"):
         design(plan_pixels(b.graph(), interval=400, pipeline=other))
+
+
+@pytest.mark.parametrize("name", ["a\n\ninclude /etc/passwd", "*/ endmodule `include", "@MHZ@", "\x1b[2J\u202e", "\\"])
+def test_hostile_names_stay_text(name: str) -> None:
+    """In every file: printable ASCII, with no line of their own and no word of the templates."""
+    b = Builder(np.random.default_rng(0))
+    b.add(b.conv(4), b.add(Input(), shape=Shape(4, 4, 3)))
+    first, last = b.nodes
+    nodes = (replace(first, name=f"{name}1"), replace(last, name=f"{name}2", inputs=(f"{name}1",)))
+    params = {key.replace("n1.", f"{name}2."): value for key, value in b.params.items()}
+    graph = Graph(name, nodes, (nodes[1].name,), params)
+    plan = replace(plan_pixels(graph, interval=400, pipeline=pipeline.default()), chip=name, on_host=(name,))
+    written = project(plan, design(plan), np.zeros((4, 4, 3), np.int8))
+    plain = project(replace(plan, graph=graph.with_name("n")), design(plan), np.zeros((4, 4, 3), np.int8))
+    for path, text in written.items():
+        assert re.fullmatch(r"[ -~\n\t]*", text) and re.fullmatch(r"[A-Za-z0-9_./]+", path), path
+        assert text.count("\n") == plain[path].count("\n"), path

@@ -1,5 +1,6 @@
 """The folder of a design: its Verilog, and what its owner builds, checks and reads."""
 
+import re
 from collections.abc import Mapping
 from importlib.resources import files
 
@@ -7,6 +8,7 @@ import numpy as np
 
 from rillet.backends import reference
 from rillet.backends.rtl.design import Design, Port
+from rillet.backends.rtl.names import shown
 from rillet.ir.graph import Array
 from rillet.plan.pipeline.plan import PixelPlan
 
@@ -18,10 +20,10 @@ def project(plan: PixelPlan, design: Design, image: Array) -> dict[str, str]:
     rate, memory = plan.clock_hz / plan.interval_cycles, -(-plan.memory_bits // 8)
     mhz = f"{plan.clock_hz / 1e6:g}"
     last = out.channels - (out.beats_per_pixel - 1) * out.beat_channels
-    host = ", ".join(plan.on_host)
+    host = ", ".join(map(shown, plan.on_host))
     words = {
-        "NAME": graph.name,
-        "CHIP": plan.chip or "any",
+        "NAME": shown(graph.name),
+        "CHIP": shown(plan.chip) or "any",
         "PIXELS": into.pixels,
         "CHANNELS": into.channels,
         "IN_BITS": 8 * into.channels,
@@ -68,9 +70,8 @@ def _synth(chip: str) -> str:
 def _filled(name: str, words: Mapping[str, object]) -> str:
     """A file of this package with its `@WORDS@` filled in."""
     text = (files(__name__.rpartition(".")[0]) / name).read_text("utf-8")
-    for word, value in words.items():
-        text = text.replace(f"@{word}@", str(value))
-    return text
+    # In one pass: what is filled in may look like a word itself.
+    return re.sub(r"@([A-Z_]+)@", lambda found: str(words[found[1]]), text)
 
 
 def _hex(values: Array, port: Port) -> str:
