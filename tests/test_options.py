@@ -100,6 +100,11 @@ COMMANDS = {
         tuple(f"{FLOAT} {mode}" for mode in CHIP_MODES),
         {"--target": "ice40_up5k", "--images": "2", **TABLES, **PIPELINE},
     ),
+    "synth": Command(
+        (f"{INT8} --target {CHIP} --interval 5000",),
+        {"--target": "ice40_up5k", "--interval": "7777", "--clock": "7MHz", "--stage": "n1", **TABLES},
+        (("rillet.api.synthesis.synth", "call"),),
+    ),
     "systolic": Command(
         (
             *(FLOAT, f"{FLOAT} --convention scalesim", f"{FLOAT} --convention fuse", f"{FLOAT} --hardware fuse"),

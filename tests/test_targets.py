@@ -76,6 +76,7 @@ def test_a_file(tmp_path: Path) -> None:
             'confidence = "sure"',
             "confidence: must be one of data sheet, measured, claimed, transferred, assumed",
         ),
+        ('"a board"', '"a board"\nfamily = "ecp6"', "family: must be one of xcup, xc7, ecp5, ice40"),
         ('"a board"', '"a board"\nmemory_bits = 7', "memory_bits: must be a table, got 7"),
     ],
 )
@@ -113,7 +114,7 @@ def test_every_number_has_a_source(name: str) -> None:
     for key, quantity in target.quantities.items():
         assert len(quantity.source) > 20 and quantity.confidence in CONFIDENCES
         assert quantity.low <= quantity.value <= quantity.high
-        optional = ("memory_bits", "block_rams", "weights_per_multiplier", "claimed_images_per_s")
+        optional = ("memory_bits", "block_rams", "luts", "weights_per_multiplier", "claimed_images_per_s")
         if key.startswith("pipeline."):
             assert isinstance(target, StreamChip)
             assert target.pipeline.quantities[key.removeprefix("pipeline.")] == quantity

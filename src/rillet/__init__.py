@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from rillet.api.programs import Program as Program
     from rillet.api.programs import compile as compile
     from rillet.api.programs import verify as verify
+    from rillet.api.synthesis import synth as synth
     from rillet.errors import BuildError as BuildError
     from rillet.errors import GraphError as GraphError
     from rillet.errors import RilletError as RilletError
@@ -62,6 +63,7 @@ _NAMES = {
     **dict.fromkeys(("from_torch", "load", "models", "reference", "save", "to_torch"), "api.networks"),
     **dict.fromkeys(("Emitted", "Simulated", "Svg", "draw", "emit", "footprint", "plan", "simulate"), "api.plans"),
     **dict.fromkeys(("Program", "compile", "verify"), "api.programs"),
+    "synth": "api.synthesis",
     **dict.fromkeys(("BuildError", "GraphError", "RilletError", "TargetError", "Unsupported"), "errors"),
     "Graph": "ir.graph",
     "DEMO_MODEL": "models.specifier",

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 PANELS = {
-    "Run a network": ("run", "verify", "plan", "emit", "simulate", "evaluate"),
+    "Run a network": ("run", "verify", "plan", "emit", "simulate", "synth", "evaluate"),
     "Look at networks": ("show", "count", "explain", "compare", "draw", "models", "ops"),
     "Change a network": ("quantize", "compress", "convert"),
     "Train": ("train",),

@@ -8,6 +8,7 @@ import typer
 
 from rillet.cli.app import (
     ModelArgument,
+    Progress,
     WeightsOption,
     open_named,
     shared,
@@ -114,4 +115,34 @@ def simulate(
         found = plans.simulate(plans.pixel_planned(graph, chip), images)
     form.show(found.to_dict, lambda console: pixels.simulation_table(console, found.plan, found.measured))
     if not found.passed:
+        raise typer.Exit(1)
+
+
+@command
+def synth(
+    model: ModelArgument,
+    target: TargetOption = None,
+    interval: IntervalOption = None,
+    stage: Annotated[str | None, typer.Option("--stage", metavar="NAME", help="One layer alone.")] = None,
+    clock: ClockOption = None,
+    weights: WeightsOption = None,
+    *,
+    form: Form,
+) -> None:
+    """Synthesises a chip's pipeline with yosys, and compares what it takes with the plan; exit code 0 if it fits.
+
+    Multipliers (DSP), block RAMs, look-up tables and registers of each layer and of the whole.
+    """
+    from rillet.api import plans, synthesis
+    from rillet.report.synthesis import synthesis as show
+
+    options = plans.chip_options(target, interval, clock=clock)
+    opened = open_named(model, weights=weights)
+    with answering(opened.graph, options, form), status("planning"):
+        made = plans.pixel_planned(opened.graph, options)
+    with Progress("synthesising", 1, form.json) as advance:
+        found = synthesis.synth(made, stage=stage, progress=advance)
+    record = {"model": str(opened.path or model)}
+    form.show(lambda: {**record, **found.to_dict()}, lambda console: show(console, found))
+    if not found.fits:
         raise typer.Exit(1)

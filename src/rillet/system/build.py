@@ -204,13 +204,15 @@ def run_tool(
     what: str = "a C compiler",
     more: Mapping[str, str] | None = None,
     stop: threading.Event | None = None,
+    seconds: float | None = None,
 ) -> tuple[int, str]:
     """Exit code and output of a compiler, of which the first and last KEPT_BYTES are kept.
 
-    what: it is called so where it does not run. more: environment variables beside this process's own.
+    what: it is called so where it does not run. more: environment variables beside this process's own. seconds: how
+    long it may take, a compiler's time by default.
     Raises BuildError where it cannot be run, takes longer than it may, or `stop` is set.
     """
-    seconds = compile_seconds()
+    seconds = seconds or compile_seconds()
     try:
         # A session of its own: what it started ends with it.
         process = subprocess.Popen(
@@ -269,11 +271,11 @@ def end_process(process: "subprocess.Popen[bytes]") -> None:
     process.wait()
 
 
-def compile_seconds() -> float:
-    """How long a compiler may take for one file: $RILLET_COMPILE_SECONDS, else COMPILE_SECONDS."""
+def compile_seconds(default: float = COMPILE_SECONDS) -> float:
+    """How long a compiler may take for one file, or another tool: $RILLET_COMPILE_SECONDS, else `default`."""
     own = os.environ.get(SECONDS, "").strip()
     if not own:
-        return COMPILE_SECONDS
+        return default
     try:
         seconds = float(own)
     except ValueError:

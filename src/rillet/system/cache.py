@@ -29,7 +29,7 @@ MOST_BYTES = 2 << 30
 """Bytes of builds that are kept; beyond, those go that have not been used for longest."""
 LEFT_SECONDS = 24 * 3600.0
 """Age of a folder in which nobody builds any more."""
-KEPT = ("objects", "programs", "ready")
+KEPT = ("objects", "programs", "ready", "synthesis")
 """Folders of what is kept by content."""
 BUILDING = "building"
 """The folder in which things are made; what a killed program leaves there is removed by another one, later."""

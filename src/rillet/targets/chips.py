@@ -6,15 +6,19 @@ from typing import Any
 
 from rillet.system.record import Record
 from rillet.targets import pipeline, reading
+from rillet.targets.families import FAMILIES, Family
 from rillet.targets.pipeline import Pipeline
 from rillet.targets.quantity import Quantity, quantity
 
 FOLDER = "chips"
-NUMBERS = ("multipliers", "clock_hz", "memory_bits", "block_rams", "weights_per_multiplier", "claimed_images_per_s")
-KEYS = ("name", "about", *NUMBERS, pipeline.TABLE)
-_REQUIRED = KEYS[:4]
+NUMBERS = (
+    *("multipliers", "clock_hz", "memory_bits", "block_rams", "luts"),
+    *("weights_per_multiplier", "claimed_images_per_s"),
+)
+KEYS = ("name", "about", "family", *NUMBERS, pipeline.TABLE)
+_REQUIRED = ("name", "about", "multipliers", "clock_hz")
 _OWN = f"{pipeline.TABLE}."
-_WHOLE = ("multipliers", "memory_bits", "block_rams", "weights_per_multiplier")
+_WHOLE = ("multipliers", "memory_bits", "block_rams", "luts", "weights_per_multiplier")
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -25,6 +29,8 @@ class StreamChip(Record):
     about: str
     quantities: Mapping[str, Quantity]
     """Every number of the file with its source, by the names below; those of its stages as `pipeline.read`."""
+    family: Family | None = None
+    """Of FPGAs, for synthesis; None where the file says none."""
 
     @property
     def multipliers(self) -> int:
@@ -45,6 +51,11 @@ class StreamChip(Record):
     def block_rams(self) -> int | None:
         """Block RAMs, of the bits that its `[pipeline]` says; None where memory alone bounds, as beside UltraRAM."""
         return self._whole("block_rams")
+
+    @property
+    def luts(self) -> int | None:
+        """Look-up tables; None where they are unknown."""
+        return self._whole("luts")
 
     @property
     def weights_per_multiplier(self) -> int | None:
@@ -100,4 +111,6 @@ def from_table(where: str, table: Mapping[str, Any]) -> StreamChip:
     name, about = (reading.text(f"{where}: {key}", table[key]) for key in ("name", "about"))
     found = {key: quantity(f"{where}: {key}", table[key], whole=key in _WHOLE) for key in NUMBERS if key in table}
     stages = pipeline.quantities(f"{where}: {pipeline.TABLE}", table.get(pipeline.TABLE, {}))
-    return StreamChip(name, about, found | {f"{_OWN}{key}": number for key, number in stages.items()})
+    family = reading.text(f"{where}: family", table["family"], tuple(FAMILIES)) if "family" in table else ""
+    own = {f"{_OWN}{key}": number for key, number in stages.items()}
+    return StreamChip(name, about, found | own, FAMILIES.get(family))

@@ -20,7 +20,8 @@ def words(target: Target) -> Mapping[str, str | tuple[str, ...]]:
         case Board():
             return {"name": target.name, "core": target.core, "kernels": target.kernels}
         case StreamChip():
-            return {"name": target.name, "about": target.about}
+            found = {"name": target.name, "about": target.about}
+            return found if target.family is None else {**found, "family": target.family.name}
         case ArrayMachine():
             found = {"name": target.name, "about": target.about}
             return {**found, "dataflow": target.dataflow, "hardware": target.hardware}

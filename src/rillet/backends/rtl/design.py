@@ -1,7 +1,7 @@
 """The hardware of a plan as files, and what a simulator must know of its ports."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +30,8 @@ class Design:
     """Value and reader of each ring, in the order of the words of `peaks`."""
     input: Port
     output: Port
+    modules: Mapping[str, str] = field(default_factory=dict[str, str])
+    """The file of each stage's own module, by its node."""
 
     @property
     def sources(self) -> tuple[str, ...]:

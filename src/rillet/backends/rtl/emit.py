@@ -51,6 +51,7 @@ def design(plan: PixelPlan) -> Design:
         rings=tuple((source.node.name, stage.node.name) for stage in stages for source in stage.sources),
         input=_port(source, source.shape.channels),
         output=_port(result, beats[result.name]),
+        modules={stage.node.name: f"rtl/stage_{stage.word}.v" for stage in stages},
     )
 
 

@@ -10,6 +10,7 @@ from rillet.ir.graph import Graph
 from rillet.plan.pipeline.bottleneck import NarrowBlock
 from rillet.plan.pipeline.folding import Folding
 from rillet.system.record import Record
+from rillet.targets.chips import StreamChip
 from rillet.targets.pipeline import Pipeline
 
 if TYPE_CHECKING:
@@ -192,6 +193,8 @@ class PixelPlan(Record):
 
     uses: tuple[Use, ...] = ()
     """Of hardware: what it takes of the chip."""
+    machine: StreamChip | None = None
+    """The chip that it was planned for; None where it was planned for budgets or an interval alone."""
     bound: str = ""
     """Of hardware at the least interval within the budgets: the resource that a shorter one lacks, or the map that
     gives a pixel a cycle; empty at an interval that was asked for."""

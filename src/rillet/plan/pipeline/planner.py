@@ -217,6 +217,7 @@ class Planner:
         return PixelPlan(
             graph=self.graph,
             chip=self.chip.name if self.chip else "",
+            machine=self.chip,
             clock_hz=self.clock_hz,
             interval_cycles=interval,
             weight_bits=self.weight_bits,

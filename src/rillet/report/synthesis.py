@@ -1,0 +1,72 @@
+"""What hardware takes of a chip beside what its plan says, for the terminal and as a record."""
+
+from dataclasses import asdict
+from typing import Any
+
+from rillet.report.screen import Grid, Screen, columns
+from rillet.runtime.rtl.synthesis import Synthesis, SynthesisedStage
+from rillet.targets.families import Taken
+
+_NAMES = ("layer", "DSP", "planned", "BRAM", "planned ", "LUT", "of memories", "registers", "s", "module")
+
+
+def record(result: Synthesis) -> dict[str, Any]:
+    """All that was found, and what follows of it."""
+    return {
+        **asdict(result),
+        "total": asdict(result.total),
+        "planned": asdict(result.planned),
+        "distinct": result.distinct,
+        "lacking": [{"resource": name, "taken": taken, "room": room} for name, taken, room in result.lacking],
+        "fits": result.fits,
+    }
+
+
+def synthesis(console: Screen, result: Synthesis) -> None:
+    """A row a stage, the whole, and whether it fits the chip."""
+    rows = [_row(stage.node, stage.taken, stage.planned, *_made(stage)) for stage in result.stages]
+    if result.rest is not None:
+        rows.append(_row("between them", result.rest, Taken(), "", ""))
+        rows.append(_row("whole", result.total, result.planned, "", ""))
+    words = ("layer", "module")
+    console.draw(Grid(columns(_NAMES, words=words, leave=("module", "s", "registers", "of memories")), rows))
+    for line in _lines(result):
+        console.print(line, soft_wrap=True)
+
+
+def _row(name: str, taken: Taken, planned: Taken, seconds: str, module: str) -> tuple[str, ...]:
+    numbers = (
+        *(taken.multipliers, planned.multipliers, taken.block_rams, planned.block_rams),
+        *(taken.luts, taken.memory_luts, taken.registers),
+    )
+    return (name, *(f"{number:,}" for number in numbers), seconds, module)
+
+
+def _made(stage: SynthesisedStage) -> tuple[str, str]:
+    if stage.like != stage.node:
+        return "", f"as {stage.like}"
+    return f"{stage.seconds:.1f}", "kept" if stage.was_kept else ""
+
+
+def _lines(result: Synthesis) -> list[str]:
+    total = result.total
+    rooms = (
+        ("DSP", total.multipliers, result.multipliers_room),
+        ("BRAM", total.block_rams, result.block_rams_room),
+        ("LUT", total.luts, result.luts_room),
+    )
+    of = [f"{_share(used, room)} {name}" for name, used, room in rooms]
+    said = [f"{result.graph} for {result.chip} by {result.tool} ({result.family}): {', '.join(of)}"]
+    if result.rest is not None:
+        said.append(
+            f"an image every {result.interval_cycles:,} cycles: {result.clock_hz / result.interval_cycles:,.1f} "
+            f"images/s at {result.clock_hz / 1e6:g} MHz (the plan's clock, which synthesis does not prove)"
+        )
+    short = [f"{used - room:,} {name} too few" for name, used, room in result.lacking]
+    if short:
+        said.append(f"it does not fit {result.chip}: {', '.join(short)}")
+    return said
+
+
+def _share(used: int, room: int | None) -> str:
+    return f"{used:,}" if room is None else f"{used:,} of {room:,}"
