@@ -42,9 +42,10 @@ def answer(model: str, image: str, target: str | None) -> float:
 def parts(model: str, target: str | None) -> dict[str, float]:
     """Seconds of what a first run does and a second one does not, one by one."""
     from rillet.api.plans import options, row_planned
-    from rillet.backends.c.emit import emit
+    from rillet.backends.c.emit import sources
     from rillet.backends.c.flags import machine_flags
     from rillet.models.opening import open_model
+    from rillet.runtime.run import pieces_of
     from rillet.system.build import build_library
 
     clocks = [time.perf_counter()]
@@ -52,9 +53,9 @@ def parts(model: str, target: str | None) -> dict[str, float]:
     clocks.append(time.perf_counter())
     plan = row_planned(graph, options(target))
     clocks.append(time.perf_counter())
-    files = emit(plan)
+    made = sources(plan, pieces_of(plan))
     clocks.append(time.perf_counter())
-    build_library(files, machine_flags(plan))
+    build_library(made.files, machine_flags(plan), data=made.data)
     clocks.append(time.perf_counter())
     took = (later - earlier for earlier, later in pairwise(clocks))
     return dict(zip(("open", "plan", "emit", "compile"), took, strict=True))

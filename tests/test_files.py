@@ -8,6 +8,7 @@ import stat
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -279,14 +280,12 @@ def test_sealed_bytes(data: bytes, draw: st.DataObject) -> None:
         assert not checked and found == broken and bit // 8 in range(len(data), len(data) + 15)
 
 
-def flips(data: bytes, count: int) -> list[bytes]:
+def flips(data: bytes, count: int) -> Iterator[bytes]:
     """`count` single bits flipped, one each."""
-    out: list[bytes] = []
     for bit in random.Random(0).sample(range(8 * len(data)), min(count, 8 * len(data))):
         broken = bytearray(data)
         broken[bit // 8] ^= 1 << bit % 8
-        out.append(bytes(broken))
-    return out
+        yield bytes(broken)
 
 
 @pytest.mark.parametrize("count", [300, pytest.param(1500, marks=pytest.mark.slow)])

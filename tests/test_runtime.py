@@ -3,18 +3,24 @@
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import rillet.runtime.verify as verification
 from graphs import random_image
+from rillet.backends import reference
 from rillet.backends.c import data
 from rillet.backends.c import emit as c
+from rillet.backends.c.emit import emit, sources
+from rillet.backends.c.flags import machine_flags
 from rillet.errors import BuildError, Unsupported
+from rillet.plan.host.planner import plan_host
 from rillet.plan.rows.planner import plan_rows
 from rillet.runtime import oracles
-from rillet.runtime.run import Program
+from rillet.runtime.run import Built, Program
 from rillet.runtime.verify import verify
 from rillet.system import build, cache
+from rillet.targets.host import this_host
 from test_plan import residual
 
 
@@ -30,6 +36,38 @@ def test_builds_are_kept_by_content(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert build.build_library(kernels) != first
     assert build.build_library(files, flags=("-O1",)) != first
     assert {p.name for p in tmp_path.iterdir()} == {"building", "objects", "programs"}
+
+
+@pytest.mark.parametrize("target", ["portable", "host", "host:threads=2"])
+def test_a_program_in_pieces_is_the_same_program(target: str) -> None:
+    """Stages in several files, constants as bytes: what is compiled here has the outputs of what is emitted."""
+    graph = residual(6, 6, 2)
+    host, threads = (this_host(), 2 if target.endswith("2") else 1) if target != "portable" else (None, 1)
+    plan = plan_rows(graph) if host is None else plan_host(graph, host, threads=threads)
+    whole = emit(plan)
+    library = build.build_library(whole, machine_flags(plan))
+    image = random_image(graph)
+    expected = reference.outputs(graph, image)[0]
+    for count in (1, 3):
+        made = sources(plan, count)
+        assert sum(name.startswith("net") and name.endswith(".c") for name in made.files) == count
+        assert "net_weights.c" not in made.files and made.data
+        pieces = build.build_library(made.files, machine_flags(plan), (), made.data)
+        assert pieces != library
+        for one in (library, pieces):
+            built = Built(one, graph, plan.arena_bytes, threads, host is not None)
+            assert np.array_equal(Program(built).run(image)[0], expected)
+
+
+def test_other_constants_make_another_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The bytes that an assembler includes count, not only the text that names them."""
+    monkeypatch.setenv("RILLET_CACHE", str(tmp_path))
+    made = sources(plan_rows(residual(6, 6, 2)))
+    first = build.build_library(made.files, data=made.data)
+    assert build.build_library(made.files, data=made.data) == first
+    other = [bytearray(piece) for piece in made.data["net_weights.bin"]]
+    other[0][0] ^= 1
+    assert build.build_library(made.files, data={"net_weights.bin": [memoryview(piece) for piece in other]}) != first
 
 
 def test_the_compilers_first_error_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,6 @@
 #include <string.h>
 
 #ifdef NET_TRACE
-uint8_t **net_trace(net_context *net) { return net->trace; }
 /* Fills the full tensor of a value as its pixels are computed. */
 #define SEEN(index, at, from, n, bytes) \
   if (self->trace[index]) \
@@ -21,6 +20,10 @@ uint8_t **net_trace(net_context *net) { return net->trace; }
       memcpy(self->trace[index] + ((from) + seen) * (bytes), at(self, (from) + seen), (bytes))
 #else
 #define SEEN(index, at, from, n, bytes) (void)0
+#endif
+
+#ifdef NET_TRACE
+uint8_t **net_trace(net_context *net) { return net->trace; }
 #endif
 
 static const int8_t outside_i8_m93[3] = {

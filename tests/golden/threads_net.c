@@ -21,7 +21,6 @@
 #include <string.h>
 
 #ifdef NET_TRACE
-uint8_t **net_trace(net_context *net) { return net->trace; }
 /* Fills the full tensor of a value as its pixels are computed. */
 #define SEEN(index, at, from, n, bytes) \
   rillet_did(&self->place), rillet_together(&self->place); \
@@ -38,6 +37,10 @@ uint8_t **net_trace(net_context *net) { return net->trace; }
 #else
 #define SEEN(index, at, from, n, bytes) (void)0
 #define SEEN_FLIPPED SEEN
+#endif
+
+#ifdef NET_TRACE
+uint8_t **net_trace(net_context *net) { return net->trace; }
 #endif
 
 /* n1: 6x8x4, full tensor, 192 bytes */

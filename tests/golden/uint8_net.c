@@ -15,7 +15,6 @@
 #include <string.h>
 
 #ifdef NET_TRACE
-uint8_t **net_trace(net_context *net) { return net->trace; }
 /* Fills the full tensor of a value as its pixels are computed. */
 #define SEEN(index, at, from, n, bytes) \
   if (self->trace[index]) \
@@ -23,6 +22,10 @@ uint8_t **net_trace(net_context *net) { return net->trace; }
       memcpy(self->trace[index] + ((from) + seen) * (bytes), at(self, (from) + seen), (bytes))
 #else
 #define SEEN(index, at, from, n, bytes) (void)0
+#endif
+
+#ifdef NET_TRACE
+uint8_t **net_trace(net_context *net) { return net->trace; }
 #endif
 
 static const uint8_t outside_u8_35[3] = {

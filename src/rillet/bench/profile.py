@@ -9,7 +9,7 @@ from statistics import mean
 import numpy as np
 import numpy.typing as npt
 
-from rillet.backends.c.emit import emit
+from rillet.backends.c.emit import sources
 from rillet.backends.c.flags import machine_flags
 from rillet.bench.ceiling import Ceiling, Meter
 from rillet.bench.machine import Machine, machine
@@ -18,6 +18,7 @@ from rillet.errors import GraphError
 from rillet.ir.graph import Array, Graph, Node
 from rillet.ir.ops import op_macs
 from rillet.plan.rows.plan import RowPlan
+from rillet.runtime.run import pieces_of
 from rillet.runtime.verify import random_inputs
 from rillet.system.build import build_library
 from rillet.system.library import CONTEXT_NAMES, Context, load_library
@@ -160,7 +161,8 @@ class _Program:
     """The emitted program with an image before it, with or without clocks."""
 
     def __init__(self, plan: RowPlan, image: Array, clocks: bool) -> None:
-        built = build_library(emit(plan, profile=clocks), machine_flags(plan))
+        made = sources(plan, pieces_of(plan), profile=clocks)
+        built = build_library(made.files, machine_flags(plan), data=made.data)
         self._library = load_library(built, ("net_run", *CONTEXT_NAMES, *(_CLOCKS if clocks else ())))
         self._library.net_run.restype = None
         self._context = Context(self._library)

@@ -1,6 +1,7 @@
 """Runs emitted programs in this process, and measures the arena bytes that they touch and their latency."""
 
 import ctypes
+import os
 import statistics
 import time
 from collections.abc import Generator, Iterator
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 POISONS = (0xA5, 0x5A)
 """Two fillings of the arena: a byte that differs from either one was written."""
+_STAGES_A_PIECE = 12
+"""Reading the kernels takes a compiler as long as some stages do."""
 _NAMES = ("net_arena", "net_start", "net_run", "net_push_row", *CONTEXT_NAMES)
 
 
@@ -50,15 +53,22 @@ class Built:
 def build(plan: "RowPlan", trace: bool = False) -> Built:
     """Emits and compiles the program of a plan; with `trace`, it shows every value."""
     # Imported here: a program that was kept needs neither.
-    from rillet.backends.c.emit import emit
+    from rillet.backends.c.emit import sources
     from rillet.backends.c.flags import machine_flags
     from rillet.system.build import build_library
 
     if plan.core is not None:
         got = f"kernels of {plan.board.name if plan.board else plan.core.value}"
         raise TargetError(f"{plan.graph.name}: must be planned for a host to run here, got {got}")
-    library = build_library(emit(plan), machine_flags(plan), ("NET_TRACE",) if trace else ())
+    made = sources(plan, pieces_of(plan))
+    library = build_library(made.files, machine_flags(plan), ("NET_TRACE",) if trace else (), made.data)
     return Built(library, plan.graph, plan.arena_bytes, plan.threads, plan.host is not None)
+
+
+def pieces_of(plan: "RowPlan") -> int:
+    """In how many files the program is compiled side by side: at most one a processor, each of a dozen stages."""
+    stages = sum(len(segment.stages) for segment in plan.segments)
+    return max(1, min(os.cpu_count() or 1, stages // _STAGES_A_PIECE))
 
 
 class Program:

@@ -1,6 +1,7 @@
 """Builds programs: finds a C or C++ compiler, compiles each file once, and keeps the results by content."""
 
 import contextlib
+import hashlib
 import importlib.util
 import os
 import platform
@@ -16,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import BinaryIO
 
 from rillet.errors import BuildError
@@ -37,7 +39,7 @@ KEPT_BYTES = 2**16
 """Of what a compiler prints, so much of the beginning and as much of the end are looked at."""
 _SHOWN = 300
 """Characters of it that a message has."""
-_SOURCES = (".c", ".S", ".cpp")
+_SOURCES = (".c", ".s", ".S", ".cpp")
 _TICK_SECONDS = 0.1
 _GRACE_SECONDS = 1.0
 """For the output that is still on its way when the compiler has ended."""
@@ -87,10 +89,19 @@ def compiler_facts(command: tuple[str, ...]) -> list[str]:
     return [compiler_version(command), *command, sys.platform, platform.machine()]
 
 
-def build_library(files: Mapping[str, str], flags: Sequence[str] = (), defines: Sequence[str] = ()) -> Path:
-    """A shared library of the program, without its main.c; from the cache where it was built before."""
-    sources = [name for name in files if name.endswith(".c") and name != "main.c"]
-    return build(find_compiler(), files, sources, _flags((*FLAGS, "-fPIC", *flags), defines), ("-shared",), "net.so")
+def build_library(
+    files: Mapping[str, str],
+    flags: Sequence[str] = (),
+    defines: Sequence[str] = (),
+    data: Mapping[str, Sequence[memoryview]] = MappingProxyType({}),
+) -> Path:
+    """A shared library of the program, without its main.c; from the cache where it was built before.
+
+    data: files that the assembler includes, each as the pieces that it is made of.
+    """
+    sources = [name for name in files if name.endswith((".c", ".s")) and name != "main.c"]
+    known = _flags((*FLAGS, "-fPIC", *flags), defines)
+    return build(find_compiler(), files, sources, known, ("-shared",), "net.so", data=data)
 
 
 def build_program(files: Mapping[str, str], flags: Sequence[str] = (), defines: Sequence[str] = ()) -> Path:
@@ -118,16 +129,25 @@ def build(
     *,
     key: str | None = None,
     jobs: int | None = None,
+    data: Mapping[str, Sequence[memoryview]] = MappingProxyType({}),
 ) -> Path:
     """The file `product` as a compiler makes it of these sources; from the cache where it was made before.
 
     files: sources, headers, and what `link` names, by their names in the folder that the compiler runs in.
     key: under which it is kept, where that is known before its sources. jobs: files compiled at a time.
+    data: files that assembler sources include, each as the pieces that it is made of.
     """
     headers = {name: text for name, text in files.items() if name.endswith(".h")}
     others = [text for name, text in files.items() if not name.endswith((".h", *_SOURCES))]
     identity = [*compiler_facts(command), *flags]
-    keys = {source: key_of([*identity, source, files[source], *_used(files[source], headers)]) for source in sources}
+    sums = {name: _digest(pieces) for name, pieces in data.items()}
+
+    def key_of_object(source: str) -> str:
+        text = files[source]
+        included = [part for name, checksum in sums.items() if f'"{name}"' in text for part in (name, checksum)]
+        return key_of([*identity, source, text, *_used(text, headers), *included])
+
+    keys = {source: key_of_object(source) for source in sources}
     key = key or key_of([*identity, *link, *libraries, *others, *keys.values()])
     made = kept("programs", key, Path(product).suffix)
     if made is not None:
@@ -137,6 +157,9 @@ def build(
             for file, text in files.items():
                 (work / file).parent.mkdir(parents=True, exist_ok=True)
                 (work / file).write_text(text, encoding="utf-8")
+            for file, pieces in data.items():
+                with (work / file).open("wb") as out:
+                    out.writelines(pieces)
             objects = _objects([*command, *flags], work, keys, jobs or os.cpu_count() or 1)
             _compile([*command, *flags, *link, "-o", product, *map(str, objects), *libraries], work, product)
             made = keep(work / product, "programs", key)
@@ -144,6 +167,13 @@ def build(
     except OSError as error:
         raise BuildError(f"{error.filename or 'cache'}: must be writable for builds, got: {error.strerror}") from None
     return made
+
+
+def _digest(pieces: Sequence[memoryview]) -> str:
+    digest = hashlib.sha256()
+    for piece in pieces:
+        digest.update(piece)
+    return digest.hexdigest()
 
 
 def _used(source: str, headers: Mapping[str, str]) -> list[str]:

@@ -30,7 +30,7 @@ from rillet.plan.host.tilings import VECTORS
 from rillet.plan.rows.plan import Kernel, Packing, RowPlan, Stage
 from rillet.targets.host import Host
 
-_SPARE_BYTES = 256
+SPARE_BYTES = 256
 """Behind an array that vectors read: they may read past its end, and use nothing of it."""
 _BYTES_IN_A_LINE = 64
 WEIGHTS_PLACE = " NET_WEIGHTS"
@@ -113,7 +113,7 @@ def weight_files(arrays: dict[str, Array], host: Host | None) -> dict[str, str]:
     vectors = host is not None and host.kernels in VECTORS
     as_bytes = {name for name, array in arrays.items() if vectors or (host is not None and array.itemsize == 1)}
     as_both = {name for name, a in arrays.items() if host is not None and in_words(a)} - as_bytes
-    same = _same_arrays(arrays)
+    same = same_arrays(arrays)
     own = own_arrays(arrays)
 
     def declare(name: str, array: Array) -> str:
@@ -147,11 +147,11 @@ def weight_files(arrays: dict[str, Array], host: Host | None) -> dict[str, str]:
 
 def own_arrays(arrays: Mapping[str, Array]) -> dict[str, Array]:
     """Those that the program keeps: equal ones are one."""
-    same = _same_arrays(arrays)
+    same = same_arrays(arrays)
     return {name: array for name, array in arrays.items() if name not in same}
 
 
-def _same_arrays(arrays: Mapping[str, Array]) -> dict[str, str]:
+def same_arrays(arrays: Mapping[str, Array]) -> dict[str, str]:
     """For arrays that are equal to an earlier one, which."""
     first: dict[tuple[str, bytes], str] = {}
     found = {name: first.setdefault((a.dtype.name, _digest(a)), name) for name, a in arrays.items()}
@@ -161,7 +161,7 @@ def _same_arrays(arrays: Mapping[str, Array]) -> dict[str, str]:
 def constant_bytes(plan: RowPlan) -> int:
     """Bytes of net_weights.c of a board's program, or of one for any machine."""
     arrays = program_arrays(as_stored(plan), plan.graph)
-    same = _same_arrays(arrays)
+    same = same_arrays(arrays)
     return sum(-(-a.nbytes // 8) * 8 if in_words(a) else a.nbytes for name, a in arrays.items() if name not in same)
 
 
@@ -173,7 +173,7 @@ def _digest(array: Array) -> bytes:
 def compact_declaration(name: str, array: Array) -> str:
     """Lines of a header for an array that is kept as bytes: its type, itself, and the name of its values."""
     values = f"{C_TYPES[array.dtype.name]} values[{array.size}]; uint64_t words[{-(-array.nbytes // 8)}]"
-    kind = f"union {name}_bytes {{ char bytes[{array.nbytes + _SPARE_BYTES}]; {values}; }}"
+    kind = f"union {name}_bytes {{ char bytes[{array.nbytes + SPARE_BYTES}]; {values}; }}"
     place = "__attribute__((aligned(64)))"
     return f"{kind};\nextern const union {name}_bytes {name}_data {place};\n#define {name} ({name}_data.values)"
 

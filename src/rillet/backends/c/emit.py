@@ -1,9 +1,12 @@
 """A plan to C99: header, schedule, weights and kernels as {file name: text}; no malloc, no runtime library."""
 
+import re
+from dataclasses import dataclass
 from importlib.resources import files
 
 import numpy as np
 
+from rillet.backends.c.binary import binary_weights
 from rillet.backends.c.calls import c_type
 from rillet.backends.c.constants import definition, outside_name, outside_value
 from rillet.backends.c.data import program_arrays, weight_files
@@ -58,6 +61,36 @@ _HEADERS = {
     Kernel.DEPTHWISE_TILES: ("rows.h", "tiles.h"),
 }
 _THREAD_INCLUDES = "\n#include <stdlib.h>"
+_TRACED = """#ifdef NET_TRACE
+uint8_t **net_trace(net_context *net) { return net->trace; }
+#endif
+"""
+_STAGE = re.compile(r"^static int32_t (fire_\w+\([^)]*\))$", re.MULTILINE)
+"""The first line of a stage's function."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """A program for the compiler of this machine: files by name, and those that the assembler includes as they are."""
+
+    files: dict[str, str]
+    data: dict[str, list[memoryview]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Schedule:
+    """Parts of net.c."""
+
+    begin: str
+    """A comment, where it comes from, and what it includes."""
+    trace: str
+    public: list[str]
+    """What others see, besides the functions at the end."""
+    shared: list[str]
+    """What the functions of the stages use."""
+    stages: list[tuple[str, str]]
+    """Comment of the segment where one begins, and function."""
+    end: list[str]
 
 
 def emit(plan: RowPlan, profile: bool = False, prefix: str = DEFAULT) -> dict[str, str]:
@@ -74,24 +107,66 @@ def emit(plan: RowPlan, profile: bool = False, prefix: str = DEFAULT) -> dict[st
         raise known.original(error, plan) from None
 
 
+def sources(plan: RowPlan, pieces: int = 1, profile: bool = False) -> Sources:
+    """The same program without main.c, for a compiler of this machine alone: the stages in so many files, to be
+    compiled side by side, and the constants as bytes, which nobody reads as text.
+    """
+    known = named(plan)
+    try:
+        return _sources(known, plan.graph.image, provenance(plan), pieces, profile)
+    except RilletError as error:
+        raise known.original(error, plan) from None
+
+
 def _files(called: Named, image: ImageSpec | None, made_by: list[str], profile: bool, prefix: str) -> dict[str, str]:
     known, told = hidden(called)
-    plan = known.plan
-    stored = as_stored(plan)
-    arrays = program_arrays(stored, plan.graph) | _outside_rows(stored)
+    stored, arrays = _stored(known)
+    headers = _included(known.plan, stored, profile)
+    schedule = _schedule(known, image, stored, headers, made_by, profile)
+    out = {
+        "net.h": header(known, image, made_by, profile),
+        "net.c": _whole(schedule),
+        **weight_files(arrays, known.plan.host),
+        "main.c": (files("rillet.backends.c") / "main.c").read_text(),
+        **_kernels(known.plan, stored, headers),
+    }
+    return renamed_files(out, prefix, told)
+
+
+def _sources(called: Named, image: ImageSpec | None, made_by: list[str], count: int, profile: bool) -> Sources:
+    known, told = hidden(called)
+    stored, arrays = _stored(known)
+    headers = _included(known.plan, stored, profile)
+    schedule = _schedule(known, image, stored, headers, made_by, profile)
+    weights = binary_weights(arrays)
+    out = {
+        "net.h": header(known, image, made_by, profile),
+        **_pieces(schedule, count),
+        **weights.files,
+        **_kernels(known.plan, stored, headers),
+    }
+    return Sources(renamed_files(out, DEFAULT, told), weights.data)
+
+
+def _stored(known: Named) -> tuple[RowPlan, dict[str, Array]]:
+    """The plan over the graph as the program stores it, and its arrays."""
+    stored = as_stored(known.plan)
+    return stored, program_arrays(stored, known.plan.graph) | _outside_rows(stored)
+
+
+def _included(plan: RowPlan, stored: RowPlan, profile: bool) -> list[str]:
+    """The kernels' headers that net.c includes."""
     used = {header for s in plan.segments for stage in s.stages for header in _headers(stored, stage)}
     if plan.sign_flipped:
         used.add("rows.h")
     more = [*(["threads.h"] if plan.threads > 1 else []), *(["profile.h"] if profile else [])]
     vectors = [f"vector_{plan.host.kernels}.h"] if plan.host is not None and plan.host.kernels in VECTORS else []
-    headers = ["stream.h", "rescale.h", *vectors, *sorted(used), *more]
-    kernels = files("rillet.backends.c") / "kernels"
-    out = {
-        "net.h": header(known, image, made_by, profile),
-        "net.c": _schedule(known, image, stored, headers, made_by, profile),
-        **weight_files(arrays, plan.host),
-        "main.c": (files("rillet.backends.c") / "main.c").read_text(),
-    }
+    return ["stream.h", "rescale.h", *vectors, *sorted(used), *more]
+
+
+def _kernels(plan: RowPlan, stored: RowPlan, headers: list[str]) -> dict[str, str]:
+    """The files of kernels/."""
+    kernels, out = files("rillet.backends.c") / "kernels", dict[str, str]()
     for name in headers:
         if name == "tiles.h":
             assert plan.host is not None
@@ -104,7 +179,33 @@ def _files(called: Named, image: ImageSpec | None, made_by: list[str], profile: 
             out[f"kernels/{name}"] = (kernels / name).read_text()
     if plan.threads > 1:
         out["kernels/crew.h"] = (kernels / "crew.h").read_text()
-    return renamed_files(out, prefix, told)
+    return out
+
+
+def _whole(schedule: _Schedule) -> str:
+    """net.c as one file."""
+    stages = [text for pair in schedule.stages for text in pair if text]
+    return "\n".join([schedule.begin, schedule.trace, *schedule.public, *schedule.shared, *stages, *schedule.end])
+
+
+def _pieces(schedule: _Schedule, count: int) -> dict[str, str]:
+    """net.c and more files like it, each with some of the stages, of about the same length."""
+    if count == 1:
+        return {"net.c": _whole(schedule)}
+    shares: list[list[str]] = [[] for _ in range(count)]
+    for _, text in sorted(schedule.stages, key=lambda pair: -len(pair[1])):
+        min(shares, key=lambda share: sum(map(len, share))).append(text)
+    names = [found[1] for _, text in schedule.stages if (found := _STAGE.search(text))]
+    assert len(names) == len(schedule.stages)
+    declared = "\n".join(f'__attribute__((visibility("hidden"))) int32_t {name};' for name in names)
+    common = ["#ifndef NET_STAGES_H", "#define NET_STAGES_H", schedule.begin, schedule.trace, *schedule.shared]
+    out = {"net_stages.h": "\n".join([*common, declared, "#endif", ""])}
+    include = '#include "net_stages.h"\n'
+    for index, share in enumerate(shares):
+        parts = [_STAGE.sub(r"int32_t \1", text, count=1) for text in share]
+        ends = [*schedule.public, *parts, *schedule.end] if index == 0 else parts
+        out["net.c" if index == 0 else f"net_{index + 1}.c"] = "\n".join([include, *ends])
+    return out
 
 
 def _assembler(plan: RowPlan, core: CoreKernels) -> list[str]:
@@ -129,7 +230,7 @@ def _headers(plan: RowPlan, stage: Stage) -> tuple[str, ...]:
 
 def _schedule(
     known: Named, image: ImageSpec | None, stored: RowPlan, headers: list[str], made_by: list[str], profile: bool
-) -> str:
+) -> _Schedule:
     """net.c; `stored` is the plan over the graph as the program stores it."""
     plan, graph = known.plan, stored.graph
     made = "whole rows" if plan.by_rows else "a few pixels"
@@ -137,36 +238,34 @@ def _schedule(
     include = [f'#include "kernels/{h}"' for h in headers]
     if plan.threads > 1:
         include.insert(0, "#define RILLET_THREADS NET_THREADS")
-    parts = [
+    begin = (
         f"/* {known.graph}, planned as {shown(plan.kind)}: {len(plan.segments)} segments.\n\n"
         f"   Each stage computes {made} as soon as the pixels under their windows have arrived, "
         "then its readers are tried.\n"
-        "   Segments run one after another; full tensors pass between them. */",
-        "\n".join([*made_by, '#include "net.h"', '#include "net_weights.h"', *include])
-        + f"{_THREAD_INCLUDES if plan.threads > 1 else ''}\n#include <string.h>\n",
-        _trace(plan),
-        *([_profile()] if profile else []),
+        "   Segments run one after another; full tensors pass between them. */\n"
+        + "\n".join([*made_by, '#include "net.h"', '#include "net_weights.h"', *include])
+        + f"{_THREAD_INCLUDES if plan.threads > 1 else ''}\n#include <string.h>\n"
+    )
+    shared = [
         *(f"static {definition(name, array)}\n" for name, array in outside_pixels(stored).items()),
-        *pixel_table(plan, image),
         *(constant_accessor(known, node) for node in graph.nodes if is_constant(node.op)),
         *(
             accessor(known, graph, buffer, borrowed(plan) if buffer.name == zero_copy else "")
             for buffer in plan.buffers.values()
             if buffer.kind in (BufferKind.MAP, BufferKind.RING)
         ),
+        *([_pushed(known)] if reads_pushed(plan) else []),
     ]
-    if reads_pushed(plan):
-        parts.append(_pushed(known))
+    stages: list[tuple[str, str]] = []
     for index, segment in enumerate(plan.segments):
-        count = len(segment.stages)
-        parts.append(f"/* -- segment {index + 1}: {count} stages, {segment.peak_bytes} bytes -- */\n")
+        title = f"/* -- segment {index + 1}: {len(segment.stages)} stages, {segment.peak_bytes} bytes -- */\n"
         for stage in segment.stages:
             with about(graph.name, stage.node):
-                parts.append(stage_text(known, stored, segment, stage))
-    parts.append(loop(plan, profile))
-    parts += [_segment(stored, index, segment) for index, segment in enumerate(plan.segments)]
-    parts.append(entry_points(plan, profile))
-    return "\n".join(parts)
+                stages.append((title, stage_text(known, stored, segment, stage)))
+            title = ""
+    end = [loop(plan, profile), *(_segment(stored, index, segment) for index, segment in enumerate(plan.segments))]
+    public = [_TRACED, *([_profile()] if profile else []), *pixel_table(plan, image)]
+    return _Schedule(begin, _trace(plan), public, shared, stages, [*end, entry_points(plan, profile)])
 
 
 def _trace(plan: RowPlan) -> str:
@@ -195,7 +294,6 @@ def _trace(plan: RowPlan) -> str:
         )
     return (
         "#ifdef NET_TRACE\n"
-        "uint8_t **net_trace(net_context *net) { return net->trace; }\n"
         "/* Fills the full tensor of a value as its pixels are computed. */\n"
         "#define SEEN(index, at, from, n, bytes) \\\n"
         f"{together}  if ({alone}{maps}[index]) \\\n"

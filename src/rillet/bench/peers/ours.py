@@ -38,15 +38,12 @@ def plan(graph: "Graph", ram_bytes: int | None = None, threads: int = 1, host: "
 
 def prepare(graph: "Graph", threads: int, host: "Host | None" = None) -> Path:
     """The shared library of `graph` for so many threads of a host; raises Unsupported for more than there can be."""
-    from rillet.backends.c.emit import emit
-    from rillet.backends.c.flags import machine_flags
     from rillet.plan.host.threads import MAX_THREADS
-    from rillet.system.build import build_library
+    from rillet.runtime.run import build
 
     if threads > MAX_THREADS:
         raise Unsupported(f"threads must be at most {MAX_THREADS}, got {threads}")
-    made = plan(graph, threads=threads, host=host)
-    return build_library(emit(made), machine_flags(made))
+    return build(plan(graph, threads=threads, host=host)).library
 
 
 def start(job: Mapping[str, Any]) -> Session:
