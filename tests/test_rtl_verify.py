@@ -1,6 +1,7 @@
 """Plans of chips as Verilog in simulators: the reference's bytes, when and with the rings that the plan says."""
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +21,8 @@ from rillet.plan.pipeline.entry import plan_pixels
 from rillet.plan.pipeline.plan import PixelPlan
 from rillet.runtime.rtl.verify import HardwareVerification, verify_hardware
 from rillet.targets import pipeline
+from rillet.transforms.fold import fold
+from test_options import network
 
 RUNNER = CliRunner()
 SIMULATORS = ("verilator", "cxxrtl")
@@ -94,6 +97,12 @@ def quantised(name: str, rounding: str = "shift") -> Graph:
     return rillet.quantize(rillet.load(name), "random", rule=rounding, limit=1).graph
 
 
+def residual() -> Graph:
+    """A strided layer, a block with a depthwise layer and a sum, a mean and a classifier."""
+    graph = fold(network(1, side=10))
+    return rillet.quantize(graph, "random", rule="shift", limit=1).graph
+
+
 @pytest.fixture(scope="module")
 def microbotnet(tmp_path_factory: pytest.TempPathFactory) -> Path:
     file = tmp_path_factory.mktemp("models") / "microbotnet.rlt"
@@ -101,14 +110,25 @@ def microbotnet(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
-def test_microbotnet_by_the_command(microbotnet: Path) -> None:
-    asked = ["verify", str(microbotnet), "--interval", "4096"]
+NETS: dict[str, tuple[Callable[[], Graph], int, int]] = {
+    "residual": (residual, 1000, 6 * 25 + 1),
+    "microbotnet": (lambda: quantised("microbotnet:width=0.32,seed=1"), 4096, 1710),
+}
+"""Networks, an interval of each, and how often its stages fire for an image."""
+
+
+# A C++ compiler takes a minute for microbotnet.
+@pytest.mark.parametrize("name", ["residual", pytest.param("microbotnet", marks=pytest.mark.slow)])
+def test_networks_by_the_command(name: str, tmp_path: Path) -> None:
+    make, interval, firings = NETS[name]
+    rillet.save(make(), tmp_path / "net.rlt")
+    asked = ["verify", str(tmp_path / "net.rlt"), "--interval", str(interval)]
     done = RUNNER.invoke(app, [*asked, "--images", "6", "--json"])
     found = json.loads(done.stdout)
     assert done.exit_code == 0 and found["equal"] and found["as_planned"] and found["passed"]
-    assert found["interval_cycles"] == 4096 and found["latency_cycles"] == found["planned_latency_cycles"]
+    assert found["interval_cycles"] == interval and found["latency_cycles"] == found["planned_latency_cycles"]
     assert (found["off_schedule"], found["stalled_cycles"], found["blocked_cycles"]) == (0, 0, 0)
-    assert all(ring["peak"] == ring["depth"] for ring in found["rings"]) and found["firings"] == 6 * 1710
+    assert all(ring["peak"] == ring["depth"] for ring in found["rings"]) and found["firings"] == 6 * firings
     stalled = RUNNER.invoke(app, [*asked, "--stalls"])
     assert stalled.exit_code == 0 and "both ends stopped and went at random" in stalled.stdout
 

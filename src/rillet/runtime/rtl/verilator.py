@@ -25,6 +25,8 @@ _UNROLLED = ("--unroll-count", "100000", "--unroll-stmts", "10000000")
 _FIRST_WITH_LOOPS = (5, 40)
 """Earlier ones assign to arrays in unrolled loops alone."""
 _SPLIT = ("--output-split", "20000")
+_ONE_FILE = 200_000
+"""Characters of C++ up to which files are compiled as one."""
 _WAVES = ("--trace", "--trace-depth", "2")
 
 
@@ -43,17 +45,33 @@ def find_verilator() -> Simulator:
             _NAME,
             more,
         )
-        texts = {
-            made.name: made.read_text(encoding="utf-8")
-            for made in sorted((work / _FOLDER).iterdir())
-            if made.suffix in (".cpp", ".h")
-        }
+        texts = _together(
+            {
+                made.name: made.read_text(encoding="utf-8")
+                for made in sorted((work / _FOLDER).iterdir())
+                if made.suffix in (".cpp", ".h")
+            }
+        )
         runtime = (*_RUNTIME, *(("verilated_vcd_c.cpp",) if waves else ()))
         return texts | {name: (include / name).read_text(encoding="utf-8") for name in runtime}
 
     macros = (f"-DVM_{name}=0" for name in _MACROS)
     flags = ("-DVERILATOR=1", "-DVL_TIME_CONTEXT", *macros, "-I.", f"-I{include}", f"-I{include / 'vltstd'}")
     return Simulator(_NAME, version, "machine_verilator.h", flags, translate, embeds=False)
+
+
+def _together(texts: Mapping[str, str]) -> dict[str, str]:
+    """The files that Verilator wrote, small ones of C++ as one: their headers take a compiler a second in each."""
+    out: dict[str, str] = {}
+    at = ""
+    for name, text in texts.items():
+        if name.endswith(".h"):
+            out[name] = text
+        elif at and len(out[at]) + len(text) <= _ONE_FILE:
+            out[at] += text
+        else:
+            at, out[name] = name, text
+    return out
 
 
 def _found() -> tuple[str, Path, str]:
