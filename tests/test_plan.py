@@ -14,6 +14,7 @@ from rillet.importers.tflite import load
 from rillet.ir.graph import Graph
 from rillet.ir.ops import Add, Input, Window, op_window
 from rillet.ir.types import Shape
+from rillet.plan.rows.arena import Chain, Piece, first_fit
 from rillet.plan.rows.plan import BufferKind, RowPlan
 from rillet.plan.rows.planner import ROUNDED, RowPlanner, plan_layerwise, plan_rows
 from schedule import planned_rings, ring_spans
@@ -35,6 +36,39 @@ def check_arena(plan: RowPlan) -> None:
                 segment = plan.segments[shared]
                 assert {one.name, other.name} == {segment.driver, segment.stages[-1].node}
                 assert shared == min(one.last, other.last)
+
+
+PIECES = st.tuples(st.integers(0, 9), st.integers(0, 5), st.integers(0, 4), st.integers(-12, 12))
+
+
+@given(st.lists(st.lists(PIECES, min_size=1, max_size=3), min_size=1, max_size=7))
+def test_first_fit_finds_the_lowest_place(said: list[list[tuple[int, int, int, int]]]) -> None:
+    """Against a search byte by byte."""
+    chains = [
+        Chain(
+            tuple(
+                (Piece(f"{i}.{k}", BufferKind.MAP, size, 1, first, first + more, 1), offset)
+                for k, (size, first, more, offset) in enumerate(pieces)
+            )
+        )
+        for i, pieces in enumerate(said)
+    ]
+    placed: list[tuple[Piece, int]] = []
+    for chain in chains:
+        base = -chain.floor
+        while any(
+            one.first <= other.last
+            and other.first <= one.last
+            and base + offset < at + other.bytes
+            and at < base + offset + one.bytes
+            for one, offset in chain.members
+            for other, at in placed
+        ):
+            base += 1
+        placed += [(piece, base + offset) for piece, offset in chain.members]
+    end, offsets = first_fit(chains)
+    assert offsets == {piece.name: at for piece, at in placed}
+    assert end == max(at + piece.used for piece, at in placed)
 
 
 def beside_its_padding(window: Window) -> bool:

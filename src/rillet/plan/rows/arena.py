@@ -65,29 +65,25 @@ def place(chains: Sequence[Chain]) -> dict[str, int]:
         # What ends in bytes that only align what comes after it, comes last.
         sorted(chains, key=lambda c: (c.members[0][0].bytes - c.members[0][0].used, -c.bytes)),
     )
-    return min((_first_fit(order) for order in orders), key=lambda placed: placed[0])[1]
+    return min((first_fit(order) for order in orders), key=lambda placed: placed[0])[1]
 
 
-def _first_fit(order: Sequence[Chain]) -> tuple[int, dict[str, int]]:
-    placed: list[tuple[Piece, int]] = []
+def first_fit(order: Sequence[Chain]) -> tuple[int, dict[str, int]]:
+    """Each chain in its turn at the lowest place where it meets no earlier one: the arena's bytes, and the offsets."""
+    placed: list[tuple[Piece, int, int]] = []
     for chain in order:
-        bases = {-chain.floor}
-        for piece, offset in chain.members:
-            bases |= {at + other.bytes - offset for other, at in placed if _together(piece, other)}
-        base = min(b for b in bases if b >= -chain.floor and _fits(chain, b, placed))
-        placed += [(piece, base + offset) for piece, offset in chain.members]
-    end = max(at + piece.used for piece, at in placed)
-    return end, {piece.name: at for piece, at in placed}
-
-
-def _together(one: Piece, other: Piece) -> bool:
-    return one.first <= other.last and other.first <= one.last
-
-
-def _fits(chain: Chain, base: int, placed: list[tuple[Piece, int]]) -> bool:
-    for piece, offset in chain.members:
-        at = base + offset
-        for other, there in placed:
-            if _together(piece, other) and at < there + other.bytes and there < at + piece.bytes:
-                return False
-    return True
+        # Each piece that is there keeps the chain's base out of an open interval.
+        taken = [
+            (at - offset - size, end - offset)
+            for piece, offset, size in ((piece, offset, piece.bytes) for piece, offset in chain.members)
+            for other, at, end in placed
+            if piece.first <= other.last and other.first <= piece.last
+        ]
+        base = -chain.floor
+        for low, high in sorted(taken):
+            if low >= base:
+                break
+            base = max(base, high)
+        placed += [(piece, base + offset, base + offset + piece.bytes) for piece, offset in chain.members]
+    end = max(at + piece.used for piece, at, _ in placed)
+    return end, {piece.name: at for piece, at, _ in placed}
