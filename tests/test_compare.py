@@ -62,12 +62,13 @@ def test_one_network_is_not_compared() -> None:
 
 
 def test_tables_as_csv_and_markdown() -> None:
-    made = tables.comparison(compare(graphs("microbotnet", "microbotnet:width=0.32")), 8)
+    names = ("mobilenet_v1:width=0.5,resolution=128", "mobilenet_v1:width=0.25,resolution=128")
+    made = tables.comparison(compare(graphs(*names)), 8)
     csv = tables.as_csv(made).splitlines()
     assert csv[0] == "network,MACs,parameters,weight bytes,layer by layer,streamed,top-1,function"
-    assert csv[1].startswith("microbotnet,5641504,2044298,")
-    assert csv[2].startswith("microbotnet:width=0.32,782368 (0.14x),236658 (0.12x),")
+    assert csv[1].startswith(f'"{names[0]}",49160192,1331592,')
+    assert csv[2].startswith(f'"{names[1]}",13570048 (0.28x),470072 (0.35x),')
     markdown = tables.as_markdown(made).splitlines()
     assert markdown[1] == "|---|---:|---:|---:|---:|---:|---:|---|"
-    assert markdown[2].startswith("| microbotnet | 5,641,504 | 2,044,298 |")
+    assert markdown[2].startswith(f"| {names[0]} | 49,160,192 | 1,331,592 |")
     assert "top-1 as printed" in markdown[-1] or "top-1 as printed" in markdown[-2]

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch.utils.flop_counter import FlopCounterMode
 
 from blocks import networks
-from conftest import NETWORKS, shared_file
+from conftest import NETWORKS, example_counts, shared_file
 from rillet.analyses.count import Convention, by, count, kind
 from rillet.errors import GraphError
 from rillet.ir.graph import Graph
@@ -26,9 +26,17 @@ def torch_macs(graph: Graph) -> tuple[int, dict[str, tuple[int, ...]]]:
     return counter.get_total_flops() // 2, shapes
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
-@given(networks(), st.sampled_from(("none", "half", "full")))
-def test_shapes_and_macs_are_those_of_pytorch(graph: Graph, variant: str) -> None:
+@example_counts(25, 250)
+def test_shapes_and_macs_are_those_of_pytorch(examples: int) -> None:
+    @settings(max_examples=examples, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(networks(), st.sampled_from(("none", "half", "full")))
+    def run(graph: Graph, variant: str) -> None:
+        check_shapes_and_macs(graph, variant)
+
+    run()
+
+
+def check_shapes_and_macs(graph: Graph, variant: str) -> None:
     if variant != "none" and fuseconv.sites(graph):
         try:
             graph = fuseconv.fuse(graph, variant, fuseconv.sites(graph))
