@@ -142,9 +142,8 @@ def test_a_thread_waits_for_the_whole_rows_that_it_copies() -> None:
 @pytest.mark.parametrize(
     ("channels", "dtype"),
     [
-        (7, DType.I8),
-        *(pytest.param(7, dtype, marks=pytest.mark.slow) for dtype in (DType.U8, DType.F32)),
-        *((95, dtype) for dtype in (DType.I8, DType.U8, DType.F32)),
+        *((7, DType.I8), (95, DType.U8), (95, DType.F32)),
+        *(pytest.param(*case, marks=SLOW) for case in ((7, DType.U8), (7, DType.F32), (95, DType.I8))),
     ],
 )
 def test_a_mean_of_any_channels_is_shared_by_whole_vectors(channels: int, dtype: DType, tmp_path: Path) -> None:
@@ -181,7 +180,7 @@ def test_layers_of_few_bits_are_made_by_one_thread(weights: DType) -> None:
 
 @pytest.mark.parametrize(
     ("threads", "resident"),
-    [(2, True), (3, False), pytest.param(2, False, marks=SLOW), pytest.param(3, True, marks=SLOW)],
+    [(3, False), *(pytest.param(*case, marks=SLOW) for case in ((2, False), (2, True), (3, True)))],
 )
 def test_networks_are_clean_under_sanitizers(threads: int, resident: bool, tmp_path: Path) -> None:
     graph = load(shared_file(NETWORKS["resnet"]))
