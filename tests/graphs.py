@@ -138,12 +138,17 @@ def conv(channels: int, kernel: tuple[int, int] = (1, 1), stride: tuple[int, int
 
 
 @st.composite
-def graphs(draw: st.DrawFn, layers: int = 6, real: bool = False) -> Graph:
-    """A network of up to `layers` random blocks, ending in a map, a pool or a classifier; `real`: all float32."""
-    dtype = DType.F32 if real else draw(st.sampled_from([DType.I8, DType.I8, DType.U8, DType.F32]))
+def graphs(draw: st.DrawFn, layers: int = 6, real: bool = False, stored: bool = False) -> Graph:
+    """A network of up to `layers` random blocks, ending in a map, a pool or a classifier.
+
+    real: all float32. stored: all of 8 bits, and one output.
+    """
+    types = [DType.F32] if real else [DType.I8, DType.I8, DType.U8, *([] if stored else [DType.F32])]
+    dtype = draw(st.sampled_from(types))
     b = Builder(np.random.default_rng(draw(st.integers(0, 2**32 - 1))), dtype)
     shape = Shape(draw(st.integers(1, 14)), draw(st.integers(1, 14)), draw(st.integers(1, 5)))
-    at = b.add(Input(), shape=shape, dtype=draw(st.sampled_from([dtype] if real else [dtype, DType.U8, DType.F32])))
+    others = [] if real else [DType.U8] if stored else [DType.U8, DType.F32]
+    at = b.add(Input(), shape=shape, dtype=draw(st.sampled_from([dtype, *others])))
     if b.nodes[-1].type.dtype is not dtype:
         at = b.add(Requantize(), at)
     for _ in range(draw(st.integers(1, layers))):
@@ -161,8 +166,8 @@ def graphs(draw: st.DrawFn, layers: int = 6, real: bool = False) -> Graph:
         if draw(st.booleans()):
             at = b.add(Softmax(), at, quant=Quant(1 / 256, -128 if dtype is DType.I8 else 0))
         if not real and draw(st.booleans()):
-            at = b.add(Requantize(), at, dtype=draw(st.sampled_from([DType.U8, DType.F32])))
-        outputs = [at, *outputs] if draw(st.integers(0, 4)) == 0 else [at]
+            at = b.add(Requantize(), at, dtype=draw(st.sampled_from([DType.U8, *([] if stored else [DType.F32])])))
+        outputs = [at, *outputs] if not stored and draw(st.integers(0, 4)) == 0 else [at]
     if len(b.nodes) == 1:
         outputs = [b.add(b.conv(2), at)]
     return b.graph(*dict.fromkeys(name for name in outputs if not isinstance(b.node(name).op, Input)))

@@ -13,8 +13,8 @@ from rillet.backends.rtl.names import identifiers
 from rillet.backends.rtl.project.write import project
 from rillet.errors import Unsupported
 from rillet.ir.graph import Graph
-from rillet.ir.ops import Add, Constant, Input
-from rillet.ir.types import DType, Shape
+from rillet.ir.ops import Input
+from rillet.ir.types import Shape
 from rillet.plan.pipeline.entry import plan_pixels
 from rillet.targets import pipeline
 from rillet.targets.quantity import plain
@@ -33,15 +33,6 @@ def test_names_differ_in_more_than_case() -> None:
 def test_floats_are_to_be_quantised_first() -> None:
     plan = plan_pixels(build("microbotnet", {"width": "0.32"}), interval=4096, pipeline=pipeline.default())
     with pytest.raises(Unsupported, match="quantise first: rillet quantize"):
-        design(plan)
-
-
-def test_operands_that_are_constants_have_no_hardware() -> None:
-    b = Builder(np.random.default_rng(0))
-    source, other = b.add(Input(), shape=Shape(4, 4, 3)), b.add(Constant(DType.I8), shape=Shape(1, 1, 3))
-    b.add(Add(), source, other)
-    plan = plan_pixels(b.graph(), interval=400, pipeline=pipeline.default())
-    with pytest.raises(Unsupported, match="operands must be computed as hardware, got the constant n1"):
         design(plan)
 
 

@@ -78,17 +78,17 @@ DRAWN = settings(
 
 
 @pytest.mark.slow
-@mostly(0.1)
+@mostly(0.6)
 @settings(DRAWN, max_examples=3)
-@given(graphs(), st.integers(1, 3), st.integers(0, 50), st.sampled_from(SIMULATORS))
+@given(graphs(stored=True), st.integers(1, 3), st.integers(0, 50), st.sampled_from(SIMULATORS))
 def test_random_networks(graph: Graph, slower: int, at: int, simulator: str) -> object:
     return check(graph, slower, at, simulator)
 
 
 @pytest.mark.slow
-@mostly(0.1)
+@mostly(0.6)
 @settings(deadline=None, max_examples=60, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
-@given(graphs(), st.integers(1, 6), st.integers(0, 50), st.sampled_from(SIMULATORS))
+@given(graphs(stored=True), st.integers(1, 6), st.integers(0, 50), st.sampled_from(SIMULATORS))
 def test_many_random_networks(graph: Graph, slower: int, at: int, simulator: str) -> object:
     return check(graph, slower, at, simulator)
 

@@ -4,7 +4,8 @@ from importlib.resources import files
 
 from rillet.backends.rtl.design import Design, Port
 from rillet.backends.rtl.names import identifiers, shown
-from rillet.backends.rtl.stages import Source, Stage, write
+from rillet.backends.rtl.stage import Source, Stage
+from rillet.backends.rtl.stages import write
 from rillet.errors import Unsupported
 from rillet.ir.facts import is_given
 from rillet.ir.graph import Node

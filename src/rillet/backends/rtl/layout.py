@@ -19,8 +19,8 @@ class Layout:
     """Of a pixel; the last may be padded."""
     depth: int
     """Pixels of the ring."""
-    copies: int = 1
-    bits: int = 8
+    copies: int
+    bits: int
     """Of a channel."""
 
     @property
@@ -54,12 +54,14 @@ class Layout:
         return bits_of(self.operands)
 
 
-def layout(channels: int, beat: int, operand: int, depth: int, copies: int = 1, whole: bool = False) -> Layout:
+def layout(
+    channels: int, bits: int, beat: int, operand: int, depth: int, copies: int = 1, whole: bool = False
+) -> Layout:
     """Words as wide as beats and operands both divide, or a pixel a word where that is no wider, or asked for."""
     together = math.lcm(beat, operand)
     if whole or together >= channels:
-        return Layout(channels, beat, operand, -(-channels // beat), 1, depth, copies)
-    return Layout(channels, beat, operand, together // beat, -(-channels // together), depth, copies)
+        return Layout(channels, beat, operand, -(-channels // beat), 1, depth, copies, bits)
+    return Layout(channels, beat, operand, together // beat, -(-channels // together), depth, copies, bits)
 
 
 def bits_of(count: int) -> int:

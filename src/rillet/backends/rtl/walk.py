@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from rillet.backends.rtl.layout import bits_of
 from rillet.backends.rtl.memories import words
@@ -24,8 +25,8 @@ class Walk:
     columns: str = ""
 
 
-def walk(reading: Reading, out: Shape, pixels: int, moves: np.ndarray[tuple[int], np.dtype[np.int64]] | None) -> Walk:
-    """The tables of a reading of a map of `pixels`; `moves` are the places, in words, by which each firing moves on."""
+def walk(reading: Reading, out: Shape, pixels: int, moves: npt.NDArray[np.int64] | None, address_bits: int) -> Walk:
+    """The tables of a reading of a map of `pixels`; `moves` are the words of the ring by which each firing moves on."""
     # A firing waits for all those before it.
     needs = np.maximum.accumulate(reading.needs)
     more = np.append(np.diff(needs), pixels + needs[0] - needs[-1])
@@ -33,7 +34,7 @@ def walk(reading: Reading, out: Shape, pixels: int, moves: np.ndarray[tuple[int]
     if moves is None and (more == 1).all() and (freed == 1).all():
         return Walk(int(needs[0]), True)
     fields = [more, freed, np.zeros(len(more), np.int64) if moves is None else moves]
-    bits = [bits_of(int(field.max()) + 1) for field in fields]
+    bits = [*(bits_of(int(field.max()) + 1) for field in fields[:2]), 1 if moves is None else address_bits]
     grids = np.stack([field.reshape(out.height, out.width) for field in fields], 2)
     kinds, of_row = np.unique(grids[:, :-1].reshape(out.height, -1), axis=0, return_inverse=True)
     classes, wide = max(2, len(kinds)), 1 << bits_of(out.width)

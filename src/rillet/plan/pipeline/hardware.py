@@ -32,6 +32,7 @@ from rillet.ir.ops import (
     Window,
 )
 from rillet.ir.sharing import remade
+from rillet.ir.types import DType
 from rillet.plan.pipeline.fifos import Flow
 from rillet.plan.pipeline.folding import Folding, divisors, word_widths
 
@@ -51,6 +52,8 @@ class Firing:
     """Taps that may be read at once."""
     parallel_channels: tuple[tuple[int, int], ...]
     """Channels that may be made at once, and in how many steps all of them are."""
+    whole: bool = False
+    """Words of weights must not be padded: one of a bit is never 0."""
 
     def folding(self, channels: int, steps: int, inputs: int, taps: int) -> Folding:
         """The folding with so many at once."""
@@ -63,11 +66,12 @@ def firing_of(flow: Flow, node: Node) -> Firing:
     """What `node` does for one pixel as hardware."""
     shape, channels, pixels = flow.graph.input_shapes(node)[0], node.shape.channels, flow.fired_pixels(node)
     match node.op:
-        case Conv(window=window, groups=groups, out_channels=outputs):
+        case Conv(window=window, groups=groups, out_channels=outputs, weights=weights):
             return Firing(
                 *(channels, shape.channels // groups, window.taps, pixels),
                 parallel_taps=_taps(window),
                 parallel_channels=_of_groups(groups, outputs // groups),
+                whole=weights is DType.BINARY,
             )
         case Multiply():
             return Firing(channels, 1, 1, pixels, (1,), _any(channels))
@@ -155,7 +159,8 @@ def same_timing(firing: Firing, folding: Folding) -> tuple[Folding, ...]:
 
 @cache
 def _all(firing: Firing) -> list[Folding]:
-    inputs = word_widths(firing.inputs) if firing.inputs else (0,)
+    widths = divisors if firing.whole else word_widths
+    inputs = widths(firing.inputs) if firing.inputs else (0,)
     return [
         firing.folding(channels, steps, wide, taps)
         for taps in firing.parallel_taps

