@@ -5,8 +5,10 @@ import subprocess
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from graphs import Builder
+from hardware import SIMULATORS, planned, proved
 from rillet.backends.rtl.emit import design
 from rillet.ir.graph import Graph
 from rillet.ir.ops import (
@@ -15,8 +17,10 @@ from rillet.ir.ops import (
     Add,
     Concat,
     Constant,
+    Conv,
     Input,
     Multiply,
+    Op,
     Pad,
     Pool,
     PoolKind,
@@ -24,10 +28,9 @@ from rillet.ir.ops import (
     Slice,
     Window,
 )
-from rillet.ir.types import DType, Shape
+from rillet.ir.types import DType, Quant, Shape
 from rillet.runtime.rtl.simulator import write_into
 from rillet.runtime.rtl.verilator import verilator_command
-from test_rtl_verify import planned, proved
 
 
 def every_kind(dtype: DType) -> Graph:
@@ -53,6 +56,28 @@ def every_kind(dtype: DType) -> Graph:
     return b.graph()
 
 
+def binary() -> Graph:
+    """Signs of 8-bit values, by a layer and by a function; layers, maxima, slices and places of signs."""
+    b = Builder(np.random.default_rng(0), DType.I8)
+    unit, near = Quant(1.0, 0), Window((3, 3), padding=(1, 1, 1, 1))
+
+    def signs(op: Op, *inputs: str) -> str:
+        return b.add(op, *inputs, dtype=DType.BINARY, quant=unit)
+
+    def layer(channels: int, weights: DType = DType.BINARY, groups: int = 1) -> Conv:
+        return Conv(channels, near, groups, Activation.SIGN, weights=weights)
+
+    at = signs(layer(12, DType.TERNARY), b.add(Input(), shape=Shape(5, 6, 3)))
+    at = signs(layer(12, groups=12), signs(layer(12), at))
+    at = signs(Pool(PoolKind.MAX, Window((2, 2), (1, 2), (0, 1, 1, 1))), at)
+    at = signs(Resize((0, 1, 1, 4), (1, 2, 2)), signs(Slice(3, 9), at))
+    at = b.add(Conv(4, near, groups=2, weights=DType.I8), at)
+    at = signs(Activate(Activation.SIGN), b.add(Conv(5, weights=DType.TERNARY), signs(Activate(Activation.SIGN), at)))
+    at = signs(Pool(PoolKind.MAX, Window((4, 3))), at)
+    signs(Conv(4, weights=DType.BINARY, activation=Activation.SIGN), at)
+    return b.graph()
+
+
 def lint(folder: Path, sources: tuple[str, ...]) -> str:
     """What Verilator finds to say of Verilog in a folder."""
     command, root, _ = verilator_command()
@@ -62,9 +87,16 @@ def lint(folder: Path, sources: tuple[str, ...]) -> str:
     return done.stderr
 
 
-def test_every_kind_of_layer(tmp_path: Path) -> None:
-    plan = planned(every_kind(DType.I8), 2)
-    made = design(plan)
+@pytest.mark.parametrize("graph", [every_kind(DType.I8), binary()], ids=["i8", "binary"])
+def test_no_tool_has_anything_to_say_of_it(graph: Graph, tmp_path: Path) -> None:
+    made = design(planned(graph, 2))
     write_into(tmp_path, made.files)
     assert lint(tmp_path, made.sources) == ""
-    proved(plan, "verilator")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("simulator", SIMULATORS)
+@pytest.mark.parametrize("slower", [1, 2, 7])
+@pytest.mark.parametrize("graph", [every_kind(DType.I8), every_kind(DType.U8), binary()], ids=["i8", "u8", "binary"])
+def test_every_kind_of_layer(graph: Graph, slower: int, simulator: str) -> None:
+    proved(planned(graph, slower), simulator)

@@ -4,7 +4,7 @@ from importlib.resources import files
 
 from rillet.backends.rtl.design import Design, Port
 from rillet.backends.rtl.names import identifiers, shown
-from rillet.backends.rtl.stage import Source, Stage
+from rillet.backends.rtl.stage import Source, Stage, bits_within
 from rillet.backends.rtl.stages import write
 from rillet.errors import Unsupported
 from rillet.ir.facts import is_given
@@ -87,10 +87,13 @@ def _module(stage: Stage) -> str:
     ports = ["input clk", "input rst"]
     for place, source in enumerate(stage.sources):
         ports.append(
-            f"input in{place}_begin, input in{place}_valid, input [{source.beat * 8 - 1}:0] in{place}_data, "
+            f"input in{place}_begin, input in{place}_valid, "
+            f"input [{source.beat * source.bits - 1}:0] in{place}_data, "
             f"output in{place}_room"
         )
-    ports.append(f"output out_begin, output out_valid, output [{stage.beat * 8 - 1}:0] out_data, input out_room")
+    ports.append(
+        f"output out_begin, output out_valid, output [{stage.beat * stage.bits - 1}:0] out_data, input out_room"
+    )
     ports.append("output fired, output stalled")
     rings = [f"ring of {shown(s.node.name)}: {s.depth} pixels of {s.node.shape.channels}" for s in stage.sources]
     return "\n".join([
@@ -144,15 +147,14 @@ def _top(plan: PixelPlan, stages: list[Stage], word: dict[str, str], beats: dict
         lines += [f"  wire {room};" for room in rooms]
         lines += [
             f"  wire begin_{name}, valid_{name};",
-            f"  wire [{beats[node.name] * 8 - 1}:0] data_{name};",
+            f"  wire [{beats[node.name] * bits_within(node.type) - 1}:0] data_{name};",
             f"  wire go_{name} = {' && '.join(rooms)};",
         ]
     name = word[source.name]
-    flip = " ^ {" + f"{source.shape.channels}{{8'h80}}" + "}" if source.type.dtype is DType.U8 else ""
     lines += [
         f"  assign s_axis_tready = awake[{AWAKE - 1}] && go_{name};",
         f"  assign begin_{name} = s_axis_tvalid && s_axis_tready, valid_{name} = begin_{name};",
-        f"  assign data_{name} = s_axis_tdata{flip};",
+        *_inside(source, f"data_{name}"),
         "",
     ]
     ring = 0
@@ -192,13 +194,43 @@ def _end(plan: PixelPlan, result: Node, word: dict[str, str], beats: dict[str, i
     spread = planned.folding.cycles * (planned.folding.firings // result.shape.pixels)
     on_the_way = -(-(planned.folding.cycles + planned.latency_cycles) // spread) + 1
     beats_ = -(-result.shape.channels // wide)
-    flip = " ^ {" + f"{wide}{{8'h80}}" + "}" if result.type.dtype is DType.U8 else ""
+    bits = bits_within(result.type)
     return [
-        f"  wire [{wide * 8 - 1}:0] data_out;",
-        f"  rillet_output #(.BEAT({wide * 8}), .BEATS({beats_}), .PIXELS({result.shape.pixels}), "
+        f"  wire [{wide * bits - 1}:0] data_out;",
+        f"  rillet_output #(.BEAT({wide * bits}), .BEATS({beats_}), .PIXELS({result.shape.pixels}), "
         f".DEPTH({on_the_way})) out",
         f"    (.clk(clk), .rst(rst), .in_begin(begin_{name}), .in_valid(valid_{name}), .in_data(data_{name}),",
         "     .in_room(room_out), .tvalid(m_axis_tvalid), .tready(m_axis_tready), .tdata(data_out),",
         "     .tlast(m_axis_tlast));",
-        f"  assign m_axis_tdata = data_out{flip};",
+        *_outside(result, wide),
     ]
+
+
+def _inside(source: Node, name: str) -> list[str]:
+    """The bytes of a pixel as hardware has them: as they are, with the sign bit flipped, or the sign bit alone."""
+    channels = source.shape.channels
+    match source.type.dtype:
+        case DType.BINARY:
+            signs = ", ".join(f"s_axis_tdata[{8 * i + 7}]" for i in reversed(range(channels)))
+            return [
+                "  /* verilator lint_off UNUSEDSIGNAL */  // of 1 and -1 the sign says all",
+                f"  wire [{8 * channels - 1}:0] bytes = s_axis_tdata;",
+                "  /* verilator lint_on UNUSEDSIGNAL */",
+                f"  assign {name} = {{{signs.replace('s_axis_tdata', 'bytes')}}};",
+            ]
+        case DType.U8:
+            return [f"  assign {name} = s_axis_tdata ^ {{{channels}{{8'h80}}}};"]
+        case _:
+            return [f"  assign {name} = s_axis_tdata;"]
+
+
+def _outside(result: Node, wide: int) -> list[str]:
+    """The bytes of a beat from what hardware has of them."""
+    match result.type.dtype:
+        case DType.BINARY:
+            each = ", ".join(f"{{7{{data_out[{i}]}}}}, 1'b1" for i in reversed(range(wide)))
+            return [f"  assign m_axis_tdata = {{{each}}};"]
+        case DType.U8:
+            return [f"  assign m_axis_tdata = data_out ^ {{{wide}{{8'h80}}}};"]
+        case _:
+            return ["  assign m_axis_tdata = data_out;"]

@@ -1,4 +1,4 @@
-"""Pools: the greatest or the mean of what lies under a window, or of a whole map as its pixels come."""
+"""Pools: the greatest or the mean of what lies under a window, or of a full tensor as its pixels come."""
 
 from typing import assert_never
 

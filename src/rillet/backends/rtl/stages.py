@@ -7,6 +7,7 @@ from rillet.backends.rtl.copies import concatenated, padded, resized, sliced
 from rillet.backends.rtl.pools import pool
 from rillet.backends.rtl.stage import Stage
 from rillet.backends.rtl.streams import add, function, multiply
+from rillet.backends.rtl.types import check_types
 from rillet.errors import Unsupported
 from rillet.ir.ops import (
     Activate,
@@ -25,14 +26,11 @@ from rillet.ir.ops import (
     Softmax,
     op_name,
 )
-from rillet.ir.types import DType
 
 
 def write(stage: Stage) -> None:
     """Fills in the module's lines, its memories and the width of its beats; raises Unsupported for what has none."""
-    for value in (*(source.node for source in stage.sources), stage.node):
-        if value.type.dtype not in (DType.I8, DType.U8):
-            raise Unsupported(f"{stage.where}: values must be i8 or u8 as hardware, got {value.type.dtype.value}")
+    check_types(stage)
     match stage.node.op:
         case Conv():
             convolution(stage, stage.node.op)
