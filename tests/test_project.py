@@ -307,7 +307,7 @@ def test_word_wise_memory_functions_do_as_those_of_c(tmp_path: Path) -> None:
     source = bytes(range(1, 65))
     for to in range(5):
         for start in range(5):
-            for count in (0, 1, 3, 4, 5, 8, 23):
+            for count in (0, 1, 3, 4, 5, 8, 16, 23, 45):
                 made, given = ctypes.create_string_buffer(b"\xee" * 64, 64), ctypes.create_string_buffer(source, 64)
                 own.own_memcpy(ctypes.byref(made, to), ctypes.byref(given, start), ctypes.c_size_t(count))
                 assert made.raw == b"\xee" * to + source[start : start + count] + b"\xee" * (64 - to - count)

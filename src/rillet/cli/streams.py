@@ -198,7 +198,8 @@ def verify(
 ) -> None:
     """Compares reference, C and another runtime byte for byte; exit code 0 only if all agree.
 
-    For a board with a Cortex-M core, the program runs on that core as well, emulated, and tells what it takes of it.
+    For a board with a Cortex-M core, the program runs on that core as well, emulated, and tells what it takes of it;
+    more stack than planned is a failure, too.
     For a chip, its Verilog runs in a simulator: bytes, interval, latency, every firing and every ring as planned.
     """
     from rillet.api import hardware, plans
@@ -259,7 +260,7 @@ def _verify_program(
             emulated = programs.verify_on_board(plans.row_planned(graph, options), inputs, advance)
     record = {"model": str(opened.path or model), **result.to_dict(), **(emulated.to_dict() if emulated else {})}
     form.show(lambda: record, lambda console: text.verifications(console, result, emulated))
-    if not result.equal or (emulated and not emulated.equal):
+    if not result.equal or (emulated and not emulated.passed):
         raise typer.Exit(1)
 
 

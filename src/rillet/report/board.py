@@ -26,7 +26,7 @@ def planned(console: Screen, found: Footprint) -> None:
         ("flash reads", _bytes(found.flash_read_bytes), "of constants, an image"),
     ]
     if found.stack_bytes is not None:
-        rows.insert(1, ("stack", _bytes(found.stack_bytes), "at most"))
+        rows.insert(1, ("stack", _bytes(found.stack_bytes), "at most, of net_run's caller"))
     if found.instructions is not None:
         rows.append(("instructions", f"{found.instructions:,}", f"an image, {found.kernels} kernels"))
     if found.milliseconds is not None:
@@ -39,11 +39,12 @@ def planned(console: Screen, found: Footprint) -> None:
 def beside(result: "CoreVerification") -> list[str]:
     """Lines that say what was measured beside what was planned."""
     ram, flash, count = result.planned_ram_bytes, result.planned_flash_bytes, result.planned_instructions
+    stack = _bytes(result.planned_stack_bytes)
     if ram is None or flash is None or count is None:
-        return []
+        return [f"{'as' if result.stack_bounded else 'not as'} planned: stack at most {stack}"]
     said = f"{count:,} instructions ({result.instructions / count - 1:+.1%} measured)"
     word = "as planned" if result.as_planned else "not as planned"
-    return [f"{word}: {said}, RAM {ram:,} bytes, flash at most {flash:,} bytes"]
+    return [f"{word}: {said}, RAM {ram:,} bytes, stack at most {stack}, flash at most {flash:,} bytes"]
 
 
 def _bytes(count: int | None) -> str:

@@ -11,6 +11,7 @@ from rillet.backends.c.storage import as_stored
 from rillet.ir.graph import Array
 from rillet.plan.board.code import code_bytes
 from rillet.plan.board.cost import dense_calls, list_calls, plan_instructions, rings_of, tile_of
+from rillet.plan.board.stack import stack_bytes
 from rillet.plan.rows.kernels import DENSE_TILE
 from rillet.plan.rows.plan import Kernel, RowPlan, Segment, Stage
 from rillet.system.record import Record
@@ -32,6 +33,7 @@ class Footprint(Record):
     ram_bytes: int
     """Arena and context: .data and .bss of a program that keeps both."""
     stack_bytes: int | None
+    """A bound, below the caller of `net_run`; None where the core is no Cortex-M."""
     constant_bytes: int | None
     """All arrays of the program: weights, biases, tables and padding."""
     code_bytes: int
@@ -71,7 +73,7 @@ def footprint(plan: RowPlan, board: Board) -> Footprint:
         arena_bytes=plan.arena_bytes,
         context_bytes=context_bytes(plan),
         ram_bytes=_aligned(plan.arena_bytes) + context_bytes(plan),
-        stack_bytes=None,
+        stack_bytes=None if board.cortex is None else stack_bytes(plan, board.cortex),
         constant_bytes=constants,
         code_bytes=code,
         flash_bytes=None if constants is None else constants + code,

@@ -13,6 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from rillet.backends.c.prefix import renamed
+from rillet.backends.c.project.layouts import template
 from rillet.errors import BuildError, Unsupported
 from rillet.runtime.emulator.interface import Interface, interface
 from rillet.system.build import build, compiler_version
@@ -25,6 +26,8 @@ FLAGS = ("-O3", "-std=c99", "-ffunction-sections", "-fdata-sections")
 STACK_BYTES = 1 << 16
 """The most stack that can be measured."""
 _ZIG = ("-fno-sanitize=undefined", "-fno-unwind-tables", "-fno-asynchronous-unwind-tables", "-Ifreestanding")
+_MEMORY = "freestanding/memory.c"
+"""What compilers may call though nobody does: memcpy and memset, as a board's folder brings them."""
 _K, _M = 1 << 10, 1 << 20
 
 
@@ -150,12 +153,11 @@ def build_firmware(files: Mapping[str, str], core: Core, flags: tuple[str, ...] 
     zig = "ziglang" in command
     sources = [name for name in files if name.endswith((".c", ".S")) and "/" not in name and Path(name).stem != "main"]
     sources += [name for name in files if name.endswith(".S") and "/" in name]
-    own = {
-        f"board/{name}": renamed(own_text(f"board/{name}"), called.prefix)
-        for name in ("harness.c", "state.c", "libc.c")
-    }
-    beside = {f"freestanding/{name}": own_text(f"freestanding/{name}") for name in ("string.h", "math.h")}
-    all_files = {**files, **beside, **own, "board/outputs.h": called.header, "link.ld": _script(MEMORY[core.qemu])}
+    own = {f"board/{name}": renamed(own_text(f"board/{name}"), called.prefix) for name in ("harness.c", "state.c")}
+    own[_MEMORY] = template(_MEMORY, {}, called.prefix)
+    headers = {"board/outputs.h": called.header, "freestanding/math.h": own_text("freestanding/math.h")}
+    headers["freestanding/string.h"] = template("freestanding/string.h", {}, called.prefix)
+    all_files = {**files, **headers, **own, "link.ld": _script(MEMORY[core.qemu])}
     link = ("-nostdlib", "-Wl,--gc-sections", "-T", "link.ld", *(("-Wl,-e,emulator_reset",) if zig else ()))
     libraries = ("-lcompiler_rt",) if zig else ("-lm", "-lc", "-lgcc")
     all_flags = (*FLAGS, "-I.", *(_ZIG if zig else ()), *flags)

@@ -44,19 +44,31 @@ class CoreVerification(Record):
     first_difference: Difference | None
     planned_instructions: int | None
     planned_ram_bytes: int | None
+    planned_stack_bytes: int | None
+    """A bound."""
     planned_flash_bytes: int | None
     planned_flash_read_bytes: int | None
 
     @property
     def as_planned(self) -> bool | None:
-        """True where RAM and flash are no more than planned, and instructions those planned but for NEAR of them; None
-        where the plan does not tell, as for portable kernels.
+        """True where RAM, stack and flash are no more than planned, and instructions those planned but for NEAR of
+        them; None where the plan does not tell, as for portable kernels.
         """
         ram, flash, count = self.planned_ram_bytes, self.planned_flash_bytes, self.planned_instructions
         if ram is None or flash is None or count is None:
             return None
         near = abs(self.instructions - count) <= NEAR * count
-        return near and self.ram_bytes <= ram and self.flash_bytes <= flash
+        return near and self.stack_bounded and self.ram_bytes <= ram and self.flash_bytes <= flash
+
+    @property
+    def stack_bounded(self) -> bool:
+        """False where it took more stack than the plan's bound."""
+        return self.planned_stack_bytes is None or self.stack_bytes <= self.planned_stack_bytes
+
+    @property
+    def passed(self) -> bool:
+        """True for the reference's bytes within the plan's bound of stack, which callers rely on."""
+        return self.equal and self.stack_bounded
 
     def __repr__(self) -> str:
         if self.first_difference is not None:
@@ -104,6 +116,7 @@ def verify_on(
         compiler=made.compiler,
         first_difference=first,
         planned_instructions=None if planned is None else planned.instructions,
+        planned_stack_bytes=None if planned is None else planned.stack_bytes,
         planned_ram_bytes=None if planned is None else planned.ram_bytes,
         planned_flash_bytes=None if planned is None else planned.flash_bytes,
         planned_flash_read_bytes=None if planned is None else planned.flash_read_bytes,

@@ -1,7 +1,8 @@
 /* Runs the net on images that an emulator gives it, and tells the emulator its outputs and the stack that each took.
 
    Requests go by semihosting: images come from :tt (standard input), results go to :tt (standard output). What the net
-   itself needs lies elsewhere (state.c, libc.c); this file's bytes and instructions are not counted, and so have sections
+   itself needs lies elsewhere (state.c, freestanding/memory.c); this file's bytes and instructions are not counted, and
+   so have sections
    of their own. */
 #include <stddef.h>
 #include <stdint.h>
