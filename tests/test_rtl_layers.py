@@ -57,7 +57,7 @@ def every_kind(dtype: DType) -> Graph:
 
 
 def binary() -> Graph:
-    """Signs of 8-bit values, by a layer and by a function; layers, maxima, slices and places of signs."""
+    """Signs of 8-bit values, by a layer and by a function; layers, maxima, slices and places of signs; their sums."""
     b = Builder(np.random.default_rng(0), DType.I8)
     unit, near = Quant(1.0, 0), Window((3, 3), padding=(1, 1, 1, 1))
 
@@ -74,7 +74,8 @@ def binary() -> Graph:
     at = b.add(Conv(4, near, groups=2, weights=DType.I8), at)
     at = signs(Activate(Activation.SIGN), b.add(Conv(5, weights=DType.TERNARY), signs(Activate(Activation.SIGN), at)))
     at = signs(Pool(PoolKind.MAX, Window((4, 3))), at)
-    signs(Conv(4, weights=DType.BINARY, activation=Activation.SIGN), at)
+    at = signs(Conv(4, weights=DType.BINARY, activation=Activation.SIGN), at)
+    b.add(Conv(3, weights=DType.BINARY), at, dtype=DType.I32)
     return b.graph()
 
 

@@ -14,7 +14,7 @@ from rillet.plan.pipeline.registers import blocks_of
 
 _MULTIPLIES, _TERNARY, _BINARY, _COMPARES = range(4)
 """How rillet_mac takes products."""
-_SHIFT, _DOUBLE, _SINGLE, _SIGN = range(4)
+_SHIFT, _DOUBLE, _SINGLE, _AS_IT_IS = range(4)
 """How rillet_requantise rounds."""
 _RULES = {Rounding.SHIFT: _SHIFT, Rounding.DOUBLE: _DOUBLE, Rounding.SINGLE: _SINGLE}
 
@@ -56,7 +56,7 @@ def convolution(stage: Stage, op: Conv) -> None:
         "clk": "clk", "rst": "rst", "valid": "valid2", "first": "first2", "last": "last2", "short_block": "short2",
         "x": value, "pad": "pad2", "w": "w2", "leaves": "leaves", "sums": "sums",
     })  # fmt: skip
-    low, high = (-1, 0) if rule == _SIGN else bounds(stage, op.activation)
+    low, high = (0, 0) if rule == _AS_IT_IS else bounds(stage, op.activation)
     stage.part("rillet_requantise", "requantise", {
         "UNITS": blocks.units, "BEATS": beats, "ACC": acc, "RULE": rule, "LEFT": left, "BITS": stage.bits,
         "ZERO": inside(stage.node.type).zero_point, "LOW": low, "HIGH": high, "FILE": path,
@@ -118,9 +118,9 @@ def _scales(stage: Stage, op: Conv, bias: fp.Ints, weights: fp.Ints, units: int)
     most = 1 << (stage.sources[0].bits - 1)
     reach = int((np.abs(bias) + most * np.abs(weights.reshape(len(weights), -1)).sum(1)).max())
     acc = min(32, reach.bit_length() + 1)
-    if stage.node.type.dtype is DType.BINARY:
+    if stage.node.type.dtype in (DType.BINARY, DType.I32):
         split = [(_padded(bias, 0, units).reshape(-1, units), acc)]
-        return acc, len(split[0][0]), _SIGN, 0, stage.memory("requantise", packed_words(split))
+        return acc, len(split[0][0]), _AS_IT_IS, 0, stage.memory("requantise", packed_words(split))
     mantissa, exponent = (
         array.astype(np.int64)
         for array in multipliers(stage.graph, stage.node, op, source.type.quant, stage.node.type.quant)

@@ -10,9 +10,10 @@ class Port:
 
     pixels: int
     """Of one image."""
-    channels: int
-    beat_channels: int
-    """Bytes of a beat; the last beat of a pixel is padded where they do not divide the channels."""
+    bytes: int
+    """Of a pixel."""
+    beat_bytes: int
+    """Of a beat; the last beat of a pixel is padded where they do not divide the pixel."""
     beats_per_pixel: int
     flip_sign: bool
     """True where the bytes of the stream are uint8: inside they are v - 128."""

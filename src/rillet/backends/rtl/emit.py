@@ -78,8 +78,9 @@ def _check(plan: PixelPlan) -> None:
 
 
 def _port(node: Node, beat: int) -> Port:
-    channels = node.shape.channels
-    return Port(node.shape.pixels, channels, beat, -(-channels // beat), node.type.dtype is DType.U8)
+    channels, each = node.shape.channels, node.type.dtype.numpy.itemsize
+    beats = -(-channels // beat)
+    return Port(node.shape.pixels, channels * each, beat * each, beats, node.type.dtype is DType.U8)
 
 
 def _module(stage: Stage) -> str:
@@ -116,7 +117,7 @@ def _top(plan: PixelPlan, stages: list[Stage], word: dict[str, str], beats: dict
     graph = plan.graph
     source, result = graph.input_nodes[0], graph.by_name[graph.outputs[0]]
     count, rings = len(stages), sum(len(stage.sources) for stage in stages)
-    wide, out = source.shape.channels * 8, beats[result.name] * 8
+    wide, out = source.shape.channels * 8, 8 * _port(result, beats[result.name]).beat_bytes
     lines = [
         f"// {shown(graph.name)}: an image every {plan.interval_cycles:,} cycles, the first result behind "
         f"{plan.latency_cycles:,}; written by Rillet.",

@@ -104,8 +104,8 @@ class Stage:
 
 
 def bits_within(type_: TensorType) -> int:
-    """Bits of a value as hardware has it: a byte, or of binary values the sign, 0 for 1 and 1 for -1."""
-    return 1 if type_.dtype is DType.BINARY else 8
+    """Bits of a value as hardware has it: of binary ones the sign, 0 for 1 and 1 for -1."""
+    return type_.dtype.bits
 
 
 def inside(type_: TensorType) -> Quant:

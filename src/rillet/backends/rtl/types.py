@@ -1,4 +1,4 @@
-"""Which types of values each layer's hardware knows: bytes, and signs of one bit."""
+"""Which types of values each layer's hardware knows: bytes, signs of one bit, and sums that none reads."""
 
 from collections.abc import Sequence
 
@@ -27,8 +27,8 @@ def _known(op: Op, types: Sequence[TensorType], result: TensorType) -> bool:
     eight = dtypes <= _BYTES
     match op:
         case Conv(activation=activation):
-            signs = (activation is Activation.SIGN) == (out is DType.BINARY)
-            return not op.real and signs and dtypes | {out} <= {*_BYTES, DType.BINARY}
+            makes = {Activation.SIGN: {DType.BINARY}, Activation.NONE: {*_BYTES, DType.I32}}.get(activation, _BYTES)
+            return not op.real and dtypes <= {*_BYTES, DType.BINARY} and out in makes
         case Activate(activation=activation):
             return eight and (out is DType.BINARY if activation is Activation.SIGN else out in _BYTES)
         case Pool(kind=PoolKind.MAX, activation=activation):

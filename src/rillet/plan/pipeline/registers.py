@@ -91,9 +91,9 @@ def latency_cycles(graph: Graph, pipeline: Pipeline, node: Node, folding: Foldin
         case Conv(rounding=rounding, out_channels=outputs, groups=groups, activation=activation):
             blocks = blocks_of(outputs, groups, folding)
             sums = pipeline.registers("multiply") + levels(folding.inputs * folding.taps) * pipeline.registers("sum")
-            signs = activation is Activation.SIGN or node.type.dtype is DType.BINARY
+            plain = activation is Activation.SIGN or node.type.dtype in (DType.BINARY, DType.I32)
             # What has no scales yet is quantised by shifts unless it is said otherwise.
-            scaled = 0 if signs else _scaled(pipeline, rounding if source.quant is not None else Rounding.SHIFT)
+            scaled = 0 if plain else _scaled(pipeline, rounding if source.quant is not None else Rounding.SHIFT)
             return fetched + sums + pipeline.registers("accumulate", "bias", "output") + scaled + blocks.last_beats - 1
         case Pool(kind=PoolKind.MEAN, rounding=rounding):
             shifts = rounding if source.quant is not None else Rounding.SHIFT

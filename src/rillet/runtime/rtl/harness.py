@@ -122,8 +122,8 @@ def _write_job(file: Path, design: "Design", job: Job) -> None:
     """The numbers that harness.cpp reads, in its order."""
     into, out = design.input, design.output
     head = (
-        *(job.images, job.interval, into.pixels, into.channels),
-        *(out.pixels, out.channels, out.beat_channels, out.beats_per_pixel),
+        *(job.images, job.interval, into.pixels, into.bytes),
+        *(out.pixels, out.bytes, out.beat_bytes, out.beats_per_pixel),
         *(len(design.stages), len(design.rings), int(job.stalls), job.seed, job.quiet_cycles, job.most_cycles),
     )
     with open(file, "wb") as made:

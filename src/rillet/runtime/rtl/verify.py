@@ -216,7 +216,8 @@ def _verification(
     if wrong is not None:
         row, column = divmod(wrong.pixel, out.shape.width)
         want, got = (int(np.uint8(byte).astype(out.type.dtype.numpy)) for byte in (wrong.expected, wrong.got))
-        place = (row, column, wrong.channel)
+        # Of sums of 32 bits it is one of their bytes.
+        place = (row, column, wrong.channel // out.type.dtype.numpy.itemsize)
         difference = Difference(wrong.image, out.name, *place, want, got, simulator.partition(" ")[0])
     beats = job.images * design.output.pixels * design.output.beats_per_pixel
     faults = _faults(found, beats, job.images * design.input.pixels)

@@ -1,9 +1,11 @@
 // Sums as they leave: their biases added, and brought to 8 bits by UNITS units. RULE 0 shifts, half to even; 1 multiplies
-// and rounds twice, 2 once; 3 keeps the sign alone. A word of the memory has for each unit a bias, then a shift or a mantissa and a shift.
+// and rounds twice, 2 once; 3 rounds nothing: sums of 32 bits, or of 1 their sign alone. A word of the memory has for
+// each unit a bias, then a shift or a mantissa and a shift.
 module rillet_requantise #(parameter
   UNITS = 1, BEATS = 1, ACC = 32, RULE = 0, BITS = 8, SB = 5, LEFT = 0, ZERO = 0, LOW = -128, HIGH = 127, FILE = "")
   (input clk, input rst, input valid, input [UNITS*ACC-1:0] sums, output out_valid, output [UNITS*BITS-1:0] out_data);
-  localparam EACH = ACC + (RULE == 3 ? 0 : RULE == 0 ? SB : 37), AB = BEATS > 1 ? $clog2(BEATS) : 1, LATE = RULE == 3 ? 1 : RULE == 0 ? 2 : 6;
+  localparam EACH = ACC + (RULE == 3 ? 0 : RULE == 0 ? SB : 37), AB = BEATS > 1 ? $clog2(BEATS) : 1;
+  localparam LATE = RULE == 3 ? 1 : RULE == 0 ? 2 : 6;
   localparam [31:0] LAST = BEATS - 1;
   reg [AB-1:0] next;
   wire [UNITS*EACH-1:0] word;
@@ -23,10 +25,12 @@ module rillet_requantise #(parameter
       wire signed [ACC-1:0] sum = sums[u*ACC +: ACC], bias = word[u*EACH +: ACC];
       reg signed [ACC-1:0] v;
       always @(posedge clk) v <= sum + bias;
-      if (RULE == 3) begin : by_sign
-        reg sign;
-        always @(posedge clk) sign <= v[ACC-1];
-        assign out_data[u] = sign;
+      if (RULE == 3) begin : as_it_is
+        reg [BITS-1:0] q;
+        /* verilator lint_off WIDTH */  // what is narrower is extended by its sign
+        always @(posedge clk) q <= BITS == 1 ? v >>> (ACC - 1) : v;
+        /* verilator lint_on WIDTH */
+        assign out_data[u*BITS +: BITS] = q;
       end else if (RULE == 0) begin : by_shift
         reg [SB-1:0] s;
         always @(posedge clk) s <= word[u*EACH+ACC +: SB];

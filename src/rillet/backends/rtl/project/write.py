@@ -19,18 +19,18 @@ def project(plan: PixelPlan, design: Design, image: Array) -> dict[str, str]:
     result = reference.outputs(graph, image)[0]
     rate, memory = plan.clock_hz / plan.interval_cycles, -(-plan.memory_bits // 8)
     mhz = f"{plan.clock_hz / 1e6:g}"
-    last = out.channels - (out.beats_per_pixel - 1) * out.beat_channels
+    last = out.bytes - (out.beats_per_pixel - 1) * out.beat_bytes
     host = ", ".join(map(shown, plan.on_host))
     words = {
         "NAME": shown(graph.name),
         "CHIP": shown(plan.chip) or "any",
         "PIXELS": into.pixels,
-        "CHANNELS": into.channels,
-        "IN_BITS": 8 * into.channels,
-        "OUT_CHANNELS": out.channels,
+        "CHANNELS": into.bytes,
+        "IN_BITS": 8 * into.bytes,
+        "OUT_CHANNELS": graph.by_name[graph.outputs[0]].shape.channels,
         "BEATS": out.pixels * out.beats_per_pixel,
         "PER_PIXEL": out.beats_per_pixel,
-        "WIDE": out.beat_channels,
+        "WIDE": out.beat_bytes,
         "LAST": last,
         "STAGES": len(design.stages),
         "INTERVAL": plan.interval_cycles,
@@ -76,8 +76,8 @@ def _filled(name: str, words: Mapping[str, object]) -> str:
 
 def _hex(values: Array, port: Port) -> str:
     """A beat a line, the lowest channel last; a padded beat with zeros."""
-    stored = np.ascontiguousarray(values).view(np.uint8).reshape(port.pixels, port.channels)
-    wide = np.zeros((port.pixels, port.beats_per_pixel * port.beat_channels), np.uint8)
-    wide[:, : port.channels] = stored
-    beats = wide.reshape(-1, port.beat_channels)[:, ::-1]
+    stored = np.ascontiguousarray(values).view(np.uint8).reshape(port.pixels, port.bytes)
+    wide = np.zeros((port.pixels, port.beats_per_pixel * port.beat_bytes), np.uint8)
+    wide[:, : port.bytes] = stored
+    beats = wide.reshape(-1, port.beat_bytes)[:, ::-1]
     return "\n".join(row.tobytes().hex() for row in beats) + "\n"
