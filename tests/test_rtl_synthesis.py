@@ -167,6 +167,7 @@ def test_a_chip_that_is_too_small(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     assert len(stage["stages"]) == 1 and stage["rest"] is None
 
 
+@pytest.mark.slow  # the wheel of yosys first compiles its WebAssembly, which takes a fresh machine minutes
 def test_a_layer_by_yosys() -> None:
     """What the plan says of multipliers and block RAMs is what yosys makes of a stage."""
     try:

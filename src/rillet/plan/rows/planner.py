@@ -146,6 +146,7 @@ class RowPlanner:
         self.map_size = {n.name: self.align(self.stored_bytes(n.name, n.shape.pixels)) for n in self.nodes}
         self.spaces = {tile: Space(graph, tile, self.copies_input) for tile in self.tiles}
         self._rings: dict[tuple[int, Tile, str], list[tuple[int, int]]] = {}
+        self._followers: dict[tuple[int, str], int] = {}
         self._scratch: dict[tuple[int, Tile], list[tuple[int, int]]] = {}
         self._times: dict[Tile, list[float]] = {tile: [0.0] * self.first for tile in self.tiles}
         self.cost = cache(self._cost)
@@ -193,11 +194,19 @@ class RowPlanner:
 
     def follows(self, start: int, stop: int, driver: str) -> bool:
         """True where every node of the segment has the driver among its ancestors."""
+        key = (start, driver)
+        if key not in self._followers:
+            self._followers[key] = self._last_follower(start, driver)
+        return stop <= self._followers[key]
+
+    def _last_follower(self, start: int, driver: str) -> int:
+        """One past the last node from `start` on up to which all follow from the driver."""
         reached = {driver}
-        for node in self.nodes[start:stop]:
-            if not reached.isdisjoint(node.inputs):
-                reached.add(node.name)
-        return len(reached) == stop - start + 1
+        for i in range(start, self.count):
+            if reached.isdisjoint(self.nodes[i].inputs):
+                return i
+            reached.add(self.nodes[i].name)
+        return self.count
 
     def _cost(self, start: int, stop: int, tile: Tile) -> Cost | None:
         drivers = self.drivers(start, stop)
