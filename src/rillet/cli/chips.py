@@ -2,6 +2,7 @@
 
 from collections.abc import Generator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -124,6 +125,10 @@ def synth(
     target: TargetOption = None,
     interval: IntervalOption = None,
     stage: Annotated[str | None, typer.Option("--stage", metavar="NAME", help="One layer alone.")] = None,
+    place: Annotated[bool, typer.Option("--place", help="Place and route it with nextpnr (ECP5 and iCE40).")] = False,
+    out: Annotated[
+        Path | None, shared("-o", "--out", here="A file for the bitstream, with --place.", metavar="FILE")
+    ] = None,
     clock: ClockOption = None,
     weights: WeightsOption = None,
     *,
@@ -141,7 +146,7 @@ def synth(
     with answering(opened.graph, options, form), status("planning"):
         made = plans.pixel_planned(opened.graph, options)
     with Progress("synthesising", 1, form.json) as advance:
-        found = synthesis.synth(made, stage=stage, progress=advance)
+        found = synthesis.synth(made, stage=stage, place=place, out=out, progress=advance)
     record = {"model": str(opened.path or model)}
     form.show(lambda: {**record, **found.to_dict()}, lambda console: show(console, found))
     if not found.fits:

@@ -4,6 +4,7 @@ from dataclasses import asdict
 from typing import Any
 
 from rillet.report.screen import Grid, Screen, columns
+from rillet.runtime.rtl.placed import Placed
 from rillet.runtime.rtl.synthesis import Synthesis, SynthesisedStage
 from rillet.targets.families import Taken
 
@@ -62,6 +63,8 @@ def _lines(result: Synthesis) -> list[str]:
             f"an image every {result.interval_cycles:,} cycles: {result.clock_hz / result.interval_cycles:,.1f} "
             f"images/s at {result.clock_hz / 1e6:g} MHz (the plan's clock, which synthesis does not prove)"
         )
+    if result.placed is not None:
+        said += _placed(result.placed)
     short = [f"{used - room:,} {name} too few" for name, used, room in result.lacking]
     if short:
         said.append(f"it does not fit {result.chip}: {', '.join(short)}")
@@ -70,3 +73,17 @@ def _lines(result: Synthesis) -> list[str]:
 
 def _share(used: int, room: int | None) -> str:
     return f"{used:,}" if room is None else f"{used:,} of {room:,}"
+
+
+def _placed(placed: Placed) -> list[str]:
+    """The clock, the longest path, and what is taken as nextpnr counts it."""
+    routing = sum(step.ns for step in placed.path if step.kind == "routing")
+    whole = sum(step.ns for step in placed.path)
+    logic = sum(step.kind == "logic" for step in placed.path)
+    cells = ", ".join(f"{used:,} of {room:,} {kind}" for kind, (used, room) in placed.used.items())
+    said = [
+        f"placed and routed by {placed.tool}: {placed.clock_hz / 1e6:.1f} MHz; {cells}",
+        f"longest path {whole:.2f} ns, {routing:.2f} of it wires, through {logic} cells: from {placed.path[0].at} to "
+        f"{placed.path[-1].at}",
+    ]
+    return said + ([f"bitstream of {placed.bitstream_bytes:,} bytes"] if placed.bitstream_bytes is not None else [])

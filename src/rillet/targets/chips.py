@@ -1,9 +1,11 @@
 """Chips for dataflow pipelines: multipliers, clock and memory, every number with its source."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from rillet.errors import TargetError
 from rillet.system.record import Record
 from rillet.targets import pipeline, reading
 from rillet.targets.families import FAMILIES, Family
@@ -15,8 +17,9 @@ NUMBERS = (
     *("multipliers", "clock_hz", "memory_bits", "block_rams", "luts"),
     *("weights_per_multiplier", "claimed_images_per_s"),
 )
-KEYS = ("name", "about", "family", *NUMBERS, pipeline.TABLE)
+KEYS = ("name", "about", "family", "device", "package", *NUMBERS, pipeline.TABLE)
 _REQUIRED = ("name", "about", "multipliers", "clock_hz")
+_WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,39}")
 _OWN = f"{pipeline.TABLE}."
 _WHOLE = ("multipliers", "memory_bits", "block_rams", "luts", "weights_per_multiplier")
 
@@ -31,6 +34,9 @@ class StreamChip(Record):
     """Every number of the file with its source, by the names below; those of its stages as `pipeline.read`."""
     family: Family | None = None
     """Of FPGAs, for synthesis; None where the file says none."""
+    device: str = ""
+    """As nextpnr calls it, and its package; empty where the file says none."""
+    package: str = ""
 
     @property
     def multipliers(self) -> int:
@@ -113,4 +119,13 @@ def from_table(where: str, table: Mapping[str, Any]) -> StreamChip:
     stages = pipeline.quantities(f"{where}: {pipeline.TABLE}", table.get(pipeline.TABLE, {}))
     family = reading.text(f"{where}: family", table["family"], tuple(FAMILIES)) if "family" in table else ""
     own = {f"{_OWN}{key}": number for key, number in stages.items()}
-    return StreamChip(name, about, found | own, FAMILIES.get(family))
+    part = {key: _word(f"{where}: {key}", table[key]) for key in ("device", "package") if key in table}
+    return StreamChip(name, about, found | own, FAMILIES.get(family), **part)
+
+
+def _word(where: str, value: Any) -> str:
+    """A name of letters, digits and hyphens: it becomes an option of a program."""
+    word = reading.text(where, value)
+    if not _WORD.fullmatch(word):
+        raise TargetError(f"{where}: must be letters, digits and hyphens, got {reading.shown(value)}")
+    return word

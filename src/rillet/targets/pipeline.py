@@ -13,7 +13,7 @@ TABLE = "pipeline"
 """The table of a chip's file that says these numbers."""
 REGISTERS = ("read", "operand", "multiply", "sum", "accumulate", "bias", "shift", "fixed_point", "output")
 """Parts of a stage, and how many registers each has."""
-_MEMORIES = ("read_ports", "lutram_words", "block_ram_bits", "block_ram_width")
+_MEMORIES = ("read_ports", "lutram_words", "lut_bits", "block_ram_bits", "block_ram_width")
 KEYS = (*REGISTERS, *_MEMORIES)
 _MOST_REGISTERS = 64
 
@@ -41,6 +41,11 @@ class Pipeline:
     def lutram_words(self) -> int:
         """The most words of a memory that lies in look-up tables and not in block RAM."""
         return int(self.quantities["lutram_words"].value)
+
+    @property
+    def lut_bits(self) -> int:
+        """A memory with at most so many bits for each block RAM that it would take lies in look-up tables."""
+        return int(self.quantities["lut_bits"].value)
 
     @property
     def block_ram_bits(self) -> int:

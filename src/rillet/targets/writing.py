@@ -21,7 +21,8 @@ def words(target: Target) -> Mapping[str, str | tuple[str, ...]]:
             return {"name": target.name, "core": target.core, "kernels": target.kernels}
         case StreamChip():
             found = {"name": target.name, "about": target.about}
-            return found if target.family is None else {**found, "family": target.family.name}
+            more = {"family": target.family.name if target.family else "", "device": target.device}
+            return found | {key: word for key, word in {**more, "package": target.package}.items() if word}
         case ArrayMachine():
             found = {"name": target.name, "about": target.about}
             return {**found, "dataflow": target.dataflow, "hardware": target.hardware}

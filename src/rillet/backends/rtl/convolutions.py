@@ -10,6 +10,7 @@ from rillet.backends.rtl.stage import Stage, bounds, inside
 from rillet.backends.rtl.windows import Cut, windowed
 from rillet.ir.ops import Conv, Rounding
 from rillet.ir.types import DType
+from rillet.plan.pipeline.memories import scales_width
 from rillet.plan.pipeline.registers import blocks_of
 
 _MULTIPLIES, _TERNARY, _BINARY, _COMPARES = range(4)
@@ -40,7 +41,10 @@ def convolution(stage: Stage, op: Conv) -> None:
     stage.add(f"wire [{word - 1}:0] w1;")
     stage.part(
         "rillet_rom", "weights",
-        {"WIDTH": word, "DEPTH": folding.cycles, "AB": bits_of(folding.cycles), "FILE": path},
+        {
+            "WIDTH": word, "DEPTH": folding.cycles, "AB": bits_of(folding.cycles),
+            "STYLE": stage.style(word, folding.cycles), "FILE": path,
+        },
         {"clk": "clk", "re": "step", "ra": "at", "rd": "w1"},
     )  # fmt: skip
     stage.add(f"reg [{word - 1}:0] w2;", "always @(posedge clk) w2 <= w1;")
@@ -60,6 +64,7 @@ def convolution(stage: Stage, op: Conv) -> None:
     stage.part("rillet_requantise", "requantise", {
         "UNITS": blocks.units, "BEATS": beats, "ACC": acc, "RULE": rule, "LEFT": left, "BITS": stage.bits,
         "ZERO": inside(stage.node.type).zero_point, "LOW": low, "HIGH": high, "FILE": path,
+        "STYLE": stage.style(scales_width(stage.graph, stage.node, blocks.units), beats),
     }, {
         "clk": "clk", "rst": "rst", "valid": "leaves", "sums": "sums", "out_valid": "out_valid",
         "out_data": "out_data",

@@ -11,6 +11,7 @@ from rillet.backends.rtl.windows import by_channels, windowed
 from rillet.ir.facts import is_constant
 from rillet.ir.ops import Pad, Places, Resize, Slice, Window
 from rillet.ir.types import TensorType
+from rillet.plan.pipeline.memories import TABLE_WORDS
 
 
 def sliced(stage: Stage, op: Slice) -> None:
@@ -107,4 +108,8 @@ def _part(stage: Stage, i: int, type_: TensorType, lanes: int, x: str) -> None:
         return
     path = stage.memory(f"table{i}", words((table, 8)))
     stage.add(f"wire [{lanes * 8 - 1}:0] y{i};")
-    stage.lanes(lanes, f"rillet_table #(.FILE({path})) part (.clk(clk), .x({x}[i*8 +: 8]), .y(y{i}[i*8 +: 8]));")
+    stage.lanes(
+        lanes,
+        f"rillet_table #(.STYLE({stage.style(8, TABLE_WORDS)}), .FILE({path})) part"
+        f" (.clk(clk), .x({x}[i*8 +: 8]), .y(y{i}[i*8 +: 8]));",
+    )

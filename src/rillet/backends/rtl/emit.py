@@ -23,6 +23,7 @@ def design(plan: PixelPlan) -> Design:
     """The hardware of a plan; raises Unsupported for networks and layers without."""
     graph = plan.graph
     _check(plan)
+    assert plan.pipeline is not None
     flow = Flow(graph, (), lambda node, _: plan.stage(node.name).latency_cycles)
     word = identifiers(node.name for node in graph.nodes)
     depths = {(b.value, r): depth for b in plan.buffers for r, depth in zip(b.readers, b.rings, strict=True)}
@@ -34,7 +35,7 @@ def design(plan: PixelPlan) -> Design:
             Source(graph.by_name[name], beats[name], depths[name, node.name], flow.reading(node, name, 1))
             for name in planned.reads
         )
-        made = Stage(graph, node, planned, word[node.name], sources)
+        made = Stage(graph, node, planned, word[node.name], sources, plan.pipeline)
         write(made)
         beats[node.name] = made.beat
         stages.append(made)

@@ -9,7 +9,9 @@ from rillet.ir.graph import Graph, Node
 from rillet.ir.ops import Activation
 from rillet.ir.types import DType, Quant, TensorType
 from rillet.plan.pipeline.fifos import Reading
+from rillet.plan.pipeline.memories import in_block_ram
 from rillet.plan.pipeline.plan import PixelStage
+from rillet.targets.pipeline import Pipeline
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,7 @@ class Stage:
     word: str
     """Its name in Verilog."""
     sources: tuple[Source, ...]
+    pipeline: Pipeline
     lines: list[str] = field(default_factory=list[str])
     memories: dict[str, str] = field(default_factory=dict[str, str])
     beat: int = 1
@@ -62,6 +65,14 @@ class Stage:
         path = f"mem/{self.word}_{name}.hex"
         self.memories[path] = text
         return f'"{path}"'
+
+    def style(self, width: int, words: int, constant: bool = True) -> str:
+        """Where a memory lies, as synthesis is told: where the plan counts it."""
+        if in_block_ram(width, words, self.pipeline, constant=constant):
+            return '"block"'
+        if constant:
+            return '"auto"'
+        return '"distributed"' if self.pipeline.lutram_words > 1 else '"registers"'
 
     def add(self, *lines: str) -> None:
         """Lines of the module."""
@@ -94,6 +105,7 @@ class Stage:
         parameters = {
             "BEAT": made.beat * made.bits, "BEATS": made.beats, "CHUNKS": made.chunks, "WORDS": made.words,
             "DEPTH": made.depth, "COPIES": made.copies, "AB": made.address_bits, "FB": free_bits,
+            "STYLE": self.style(made.word_channels * made.bits, made.size, constant=False),
         }  # fmt: skip
         ports = {name: f"in{place}_{name[3:]}" for name in ("in_begin", "in_valid", "in_data", "in_room")}
         ports |= {name: f"{name}{place}" for name in ("arrived", "freed", "re", "ra", "rd")}

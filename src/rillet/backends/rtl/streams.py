@@ -12,6 +12,7 @@ from rillet.backends.rtl.stage import Stage, bounds, inside
 from rillet.ir.facts import is_constant, is_function
 from rillet.ir.ops import Add, Multiply, Rounding
 from rillet.ir.types import DType, TensorType
+from rillet.plan.pipeline.memories import SIDE_BITS, TABLE_WORDS
 from rillet.plan.pipeline.registers import plain_sum
 
 COPIED = 3
@@ -113,6 +114,7 @@ def constant(stage: Stage, position: int, lanes: int, step: str = "step") -> str
     stage.add(f"wire [{lanes * 8 - 1}:0] c{position};")
     stage.part("rillet_constant", f"constant{position}", {
         "WIDTH": lanes * 8, "SIZE": len(rows), "AB": bits_of(len(rows)),
+        "STYLE": stage.style(lanes * 8, len(rows)),
         "FILE": stage.memory(f"constant{position}", words((rows, 8))),
     }, {"clk": "clk", "rst": "rst", "step": step, "x": f"c{position}"})  # fmt: skip
     return f"c{position}"
@@ -154,7 +156,7 @@ def function(stage: Stage) -> None:
     path = stage.memory("table", words((by_byte(table, source, node.type), stage.bits)))
     stage.lanes(
         lanes,
-        f"rillet_table #(.OUT({stage.bits}), .FILE({path})) table_of"
+        f"rillet_table #(.OUT({stage.bits}), .STYLE({stage.style(stage.bits, TABLE_WORDS)}), .FILE({path})) table_of"
         f" (.clk(clk), .x({x}[i*8 +: 8]), .y(out_data[i*{stage.bits} +: {stage.bits}]));",
     )
 
@@ -188,13 +190,14 @@ def add(stage: Stage, op: Add) -> None:
     wide = max(int(np.abs(side).max()).bit_length() for side in sides) + 1
     paths = [stage.memory(f"side{place}", words((side, wide))) for place, side in enumerate(sides)]
     a, b = (f"{name}[i*8 +: 8]" for name in elementwise(stage, lanes, 10))
+    style = f".STYLE({stage.style(SIDE_BITS, TABLE_WORDS)})"
     scale = scaled(constants.out, out.zero_point, low, high)
     stage.lanes(
         lanes,
         f"wire signed [{wide - 1}:0] a, b;",
         f"reg signed [{wide}:0] sum;",
-        f"rillet_table #(.OUT({wide}), .FILE({paths[0]})) left (.clk(clk), .x({a}), .y(a));",
-        f"rillet_table #(.OUT({wide}), .FILE({paths[1]})) right (.clk(clk), .x({b}), .y(b));",
+        f"rillet_table #(.OUT({wide}), {style}, .FILE({paths[0]})) left (.clk(clk), .x({a}), .y(a));",
+        f"rillet_table #(.OUT({wide}), {style}, .FILE({paths[1]})) right (.clk(clk), .x({b}), .y(b));",
         f"always @(posedge clk) sum <= {{a[{wide - 1}], a}} {'-' if op.subtract else '+'} {{b[{wide - 1}], b}};",
         f"rillet_scale #(.IN({wide + 1}), {scale[0]}) round (.clk(clk), .v(sum), {scale[1]}, .q(out_data[i*8 +: 8]));",
     )

@@ -83,4 +83,4 @@ def _useful(firing: Firing, taps: int, bits: int, pipeline: Pipeline) -> list[tu
 
 
 def _blocks(folding: Folding, bits: int, pipeline: Pipeline) -> int:
-    return block_rams(folding.multipliers * bits, folding.cycles, pipeline)
+    return block_rams(folding.multipliers * bits, folding.cycles, pipeline, constant=True)

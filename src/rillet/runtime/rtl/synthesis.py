@@ -5,16 +5,19 @@ all are kept in Rillet's cache. The rest is `top` with the stages as black boxes
 """
 
 import json
+import re
 import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from os import cpu_count
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rillet.errors import BuildError
 from rillet.plan.pipeline.estimates import estimates
+from rillet.runtime.rtl.placed import Placed
 from rillet.runtime.rtl.simulator import write_into
 from rillet.runtime.rtl.stat import MOST_BYTES, cells_of
 from rillet.runtime.rtl.yosys import run, yosys_version
@@ -28,9 +31,11 @@ if TYPE_CHECKING:
     from rillet.plan.pipeline.plan import PixelPlan
 
 TOP = "top"
+_MODULE = re.compile(r"\brillet_\w+")
 _STAT = "stat.json"
 _KIND = "synthesis"
-_FORM = "1"
+_NETLIST = "netlist.il"
+_FORM = "2"
 """Of what is kept."""
 
 
@@ -69,6 +74,8 @@ class Synthesis(Record):
     block_rams_room: int | None
     luts_room: int | None
     tool: str
+    placed: Placed | None = None
+    """Where it was placed and routed too."""
 
     @property
     def total(self) -> Taken:
@@ -127,10 +134,14 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
-class _Result:
+class Made:
+    """What yosys made of a module."""
+
     taken: Taken
     seconds: float
     was_kept: bool
+    netlist: Path | None
+    """In the cells of the family, for those that can be placed."""
 
 
 def synthesise(
@@ -152,19 +163,20 @@ def synthesise(
     like: dict[str, str] = {}
     for node, part in parts.items():
         like.setdefault(part.key, node)
-    distinct = [parts[node] for node in like.values()]
+    # The longest first, so that all cores end at about the same time.
+    distinct = [parts[node] for node in sorted(like.values(), key=lambda node: -made[node].taken.multipliers)]
     if stage is None:
         distinct.append(top_part(design))
-    results = _results(distinct, family, version, progress)
+    made_of = results(distinct, family, version, progress)
     stages = tuple(
         SynthesisedStage(
             node=one.node,
             op=one.op,
-            taken=results[like[parts[one.node].key]].taken,
+            taken=made_of[like[parts[one.node].key]].taken,
             planned=made[one.node].taken,
             like=like[parts[one.node].key],
-            seconds=results[one.node].seconds if one.node in results else 0.0,
-            was_kept=results[like[parts[one.node].key]].was_kept,
+            seconds=made_of[one.node].seconds if one.node in made_of else 0.0,
+            was_kept=made_of[like[parts[one.node].key]].was_kept,
         )
         for one in wanted
     )
@@ -176,7 +188,7 @@ def synthesise(
         interval_cycles=plan.interval_cycles,
         clock_hz=plan.clock_hz,
         stages=stages,
-        rest=results[TOP].taken if stage is None else None,
+        rest=made_of[TOP].taken if stage is None else None,
         multipliers_room=machine.multipliers if machine else None,
         block_rams_room=machine.block_rams if machine else None,
         luts_room=machine.luts if machine else None,
@@ -194,48 +206,57 @@ def stage_part(design: "Design", node: str) -> Part:
     named = {f"mem/{name.removeprefix(own)}": words for name, words in design.files.items() if name.startswith(own)}
     # Those of a stage whose name begins alike are not its own.
     memories = {name: words for name, words in named.items() if f'"{name}"' in text}
-    return Part(node, "stage", {"rtl/stage.v": f"{text}\n", **_library(design), **memories})
+    return Part(node, "stage", {"rtl/stage.v": f"{text}\n", **_used(design, text), **memories})
 
 
 def top_part(design: "Design") -> Part:
     """The whole without what is in its stages."""
     stages = {path: design.files[path] for path in design.modules.values()}
-    return Part(TOP, TOP, {"rtl/top.v": design.files["rtl/top.v"], **stages, **_library(design)}, tuple(stages))
+    top = design.files["rtl/top.v"]
+    return Part(TOP, TOP, {"rtl/top.v": top, **stages, **_used(design, top)}, tuple(stages))
 
 
-def _library(design: "Design") -> dict[str, str]:
-    return {name: text for name, text in design.files.items() if name.startswith("rtl/rillet_")}
+def _used(design: "Design", text: str) -> dict[str, str]:
+    """The modules of the library that a text names, and those that these name."""
+    found: dict[str, str] = {}
+    left = [text]
+    while left:
+        for word in _MODULE.findall(left.pop()):
+            path = f"rtl/{word}.v"
+            if path in design.files and path not in found:
+                found[path] = design.files[path]
+                left.append(found[path])
+    return found
 
 
-def _results(
-    parts: list[Part], family: Family, version: str, progress: Callable[[int, int], None]
-) -> dict[str, _Result]:
+def results(parts: list[Part], family: Family, version: str, progress: Callable[[int, int], None]) -> dict[str, Made]:
     """By the names of parts; where one fails, or the user stops it, all end."""
     stop = threading.Event()
-    results: dict[str, _Result] = {}
+    made: dict[str, Made] = {}
     progress(0, len(parts))
     with ThreadPoolExecutor(max_workers=cpu_count() or 1) as pool:
         jobs = {pool.submit(_result, part, family, version, stop): part.name for part in parts}
         try:
             for job in as_completed(jobs):
-                results[jobs[job]] = job.result()
-                progress(len(results), len(parts))
+                made[jobs[job]] = job.result()
+                progress(len(made), len(parts))
         except BaseException:
             stop.set()
             pool.shutdown(wait=False, cancel_futures=True)
             raise
     trim()
-    return results
+    return made
 
 
-def _result(part: Part, family: Family, version: str, stop: threading.Event) -> _Result:
+def _result(part: Part, family: Family, version: str, stop: threading.Event) -> Made:
     key = key_of([_FORM, version, family.synthesis, part.key])
     place = kept(_KIND, key, ".json")
-    if place is not None:
+    netlist = kept(_KIND, key, ".il") if family.placer else None
+    if place is not None and bool(netlist) == bool(family.placer):
         try:
             with open_file(place, MOST_BYTES) as data:
                 found = json.loads(data.read())
-            return _Result(family.taken(cells_of(json.dumps(found), part.name)), float(found["seconds"]), True)
+            return Made(family.taken(cells_of(json.dumps(found), part.name)), float(found["seconds"]), True, netlist)
         except (BuildError, KeyError, TypeError, ValueError):
             forget(place)
     began = time.monotonic()
@@ -246,17 +267,20 @@ def _result(part: Part, family: Family, version: str, stop: threading.Event) -> 
         script = "".join(f"read_verilog -lib {name}; " for name in black)
         script += f"read_verilog -defer {' '.join(own)}; {family.synthesis} -top {part.module}; "
         script += f"tee -q -o {_STAT} stat -json"
+        script += f"; write_rtlil {_NETLIST}" if family.placer else ""
         run("yosys", ["-q", "-p", script], work, part.name, stop)
         said = work / _STAT
-        if said.is_symlink() or not said.is_file():
-            raise BuildError(f"{part.name}: yosys must write its statistics, got none")
+        for path in (said, work / _NETLIST) if family.placer else (said,):
+            if path.is_symlink() or not path.is_file():
+                raise BuildError(f"{part.name}: yosys must write {path.name}, got none")
         with open_file(said, MOST_BYTES) as data:
             cells = cells_of(data.read().decode("utf-8", "replace"), part.name)
         seconds = time.monotonic() - began
         made = work / "kept.json"
         made.write_text(json.dumps({"design": {"num_cells_by_type": cells}, "seconds": round(seconds, 3)}), "utf-8")
         try:
+            netlist = keep(work / _NETLIST, _KIND, key) if family.placer else None
             keep(made, _KIND, key)
         except OSError as error:
             raise BuildError(f"cache: must be writable for synthesis, got: {error.strerror}") from None
-    return _Result(family.taken(cells), seconds, False)
+    return Made(family.taken(cells), seconds, False, netlist)

@@ -15,7 +15,6 @@ SECONDS = 7200.0
 _WHEEL = "import sys, {module}; sys.exit({module}.{function}(sys.argv[1:]))"
 
 
-@cache
 def command_of(program: str) -> tuple[str, ...]:
     """The command of `yosys`, `nextpnr-ecp5`, `ecppack`, ...; raises Unsupported where it is not installed."""
     module, function = f"yowasp_{_WHEELS.get(program, program)}".replace("-", "_"), program.replace("-", "_")
@@ -41,9 +40,13 @@ def share_of_yosys() -> Path:
     return Path(command[0]).resolve().parent.parent / "share" / "yosys"
 
 
-@cache
 def yosys_version() -> str:
-    """As 0.70."""
+    """As 0.70; raises Unsupported where it is not installed."""
+    return _version(command_of("yosys"))
+
+
+@cache
+def _version(_: tuple[str, ...]) -> str:
     return run("yosys", ["-V"], Path.cwd(), "yosys").strip().removeprefix("Yosys ").partition(" ")[0][:40]
 
 

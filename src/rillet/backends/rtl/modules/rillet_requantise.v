@@ -2,7 +2,7 @@
 // and rounds twice, 2 once; 3 rounds nothing: sums of 32 bits, or of 1 their sign alone. A word of the memory has for
 // each unit a bias, then a shift or a mantissa and a shift.
 module rillet_requantise #(parameter
-  UNITS = 1, BEATS = 1, ACC = 32, RULE = 0, BITS = 8, SB = 5, LEFT = 0, ZERO = 0, LOW = -128, HIGH = 127, FILE = "")
+  UNITS = 1, BEATS = 1, ACC = 32, RULE = 0, BITS = 8, SB = 5, LEFT = 0, ZERO = 0, LOW = -128, HIGH = 127, STYLE = "auto", FILE = "")
   (input clk, input rst, input valid, input [UNITS*ACC-1:0] sums, output out_valid, output [UNITS*BITS-1:0] out_data);
   localparam EACH = ACC + (RULE == 3 ? 0 : RULE == 0 ? SB : 37), AB = BEATS > 1 ? $clog2(BEATS) : 1;
   localparam LATE = RULE == 3 ? 1 : RULE == 0 ? 2 : 6;
@@ -10,7 +10,7 @@ module rillet_requantise #(parameter
   reg [AB-1:0] next;
   wire [UNITS*EACH-1:0] word;
   // The word of the beat that comes lies there already.
-  rillet_rom #(.WIDTH(UNITS*EACH), .DEPTH(BEATS), .AB(AB), .FILE(FILE)) constants
+  rillet_rom #(.WIDTH(UNITS*EACH), .DEPTH(BEATS), .AB(AB), .STYLE(STYLE), .FILE(FILE)) constants
     (.clk(clk), .re(rst || valid), .ra(rst ? {AB{1'b0}} : next), .rd(word));
   reg [LATE:0] live;
   assign out_valid = live[LATE];

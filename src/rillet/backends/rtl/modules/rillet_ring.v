@@ -10,7 +10,8 @@ module rillet_ring #(parameter
   DEPTH = 1,    // pixels
   COPIES = 1,
   AB = 1,       // bits of an address
-  FB = 1)       // bits of freed
+  FB = 1,       // bits of freed
+  STYLE = "auto")  // where the memory lies
   (input clk, input rst,
    input in_begin, input in_valid, input [BEAT-1:0] in_data, output in_room,
    output arrived, input [FB-1:0] freed,
@@ -46,7 +47,7 @@ module rillet_ring #(parameter
   genvar c;
   generate
     for (c = 0; c < COPIES; c = c + 1) begin : copy
-      rillet_ram #(.WIDTH(CHUNKS*BEAT), .CHUNK(BEAT), .DEPTH(DEPTH*WORDS), .AB(AB)) ram
+      rillet_ram #(.WIDTH(CHUNKS*BEAT), .CHUNK(BEAT), .DEPTH(DEPTH*WORDS), .AB(AB), .STYLE(STYLE)) ram
         (.clk(clk), .we(in_valid ? chunk : {CHUNKS{1'b0}}), .wa(wa), .wd(in_data),
          .re(re), .ra(ra[c*AB +: AB]), .rd(rd[c*CHUNKS*BEAT +: CHUNKS*BEAT]));
     end

@@ -1,7 +1,8 @@
-// A memory that is never written, with a registered read port.
-module rillet_rom #(parameter WIDTH = 8, DEPTH = 2, AB = 1, FILE = "")
+// A memory that is never written, with a registered read port; in look-up tables where STYLE is not "block".
+module rillet_rom #(parameter WIDTH = 8, DEPTH = 2, AB = 1, STYLE = "auto", FILE = "")
   (input clk, input re, input [AB-1:0] ra, output reg [WIDTH-1:0] rd);
-  reg [WIDTH-1:0] memory [0:DEPTH-1];
+  localparam LOGIC = STYLE != "block";
+  (* rom_style = STYLE, logic_block = LOGIC *) reg [WIDTH-1:0] memory [0:DEPTH-1];
   initial $readmemh(FILE, memory);
   always @(posedge clk) if (re) rd <= memory[ra];
 endmodule
