@@ -1,9 +1,11 @@
 """Host plans: whole rows, register tiles and bytes kept unsigned give the reference's values on all kernels here."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from _pytest.mark import ParameterSet
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -34,6 +36,24 @@ RUNNABLE = {
 """Kernel sets that this machine can run."""
 EXTRAS = {this_host().kernels: this_host().extras}
 HOSTS = [Host(name, name, l1_bytes=32 << 10, l2_bytes=256 << 10, extras=EXTRAS.get(name, ())) for name in RUNNABLE]
+
+_LACKING = {
+    "avx2": "this processor has no AVX2 with FMA",
+    "avx512": "this processor has no AVX-512 F, BW, DQ, VL and VNNI",
+    "neon": "this processor has no NEON; tests/test_neon.py emulates one",
+}
+
+
+def _each_host() -> Iterator[ParameterSet]:
+    here = {host.name: host for host in HOSTS}
+    for name in KERNELS:
+        host = here.get(name, Host(name, name))
+        lacks = [] if name in here else [pytest.mark.skip(reason=_LACKING[name])]
+        yield pytest.param(host, id=name, marks=lacks)
+
+
+EACH_HOST = pytest.mark.parametrize("host", list(_each_host()))
+"""All kernel sets; those that this machine cannot run are skipped, with what it lacks."""
 
 
 @st.composite
@@ -86,7 +106,7 @@ def everything_is_shared(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("everything_is_shared")
-@pytest.mark.parametrize("host", HOSTS, ids=lambda h: h.name)
+@EACH_HOST
 @example_counts(4, 60)
 def test_odd_layers_give_the_references_values(host: Host, examples: int) -> None:
     @settings(max_examples=examples, **QUIET)
@@ -99,7 +119,7 @@ def test_odd_layers_give_the_references_values(host: Host, examples: int) -> Non
     run()
 
 
-@pytest.mark.parametrize("host", HOSTS, ids=lambda h: h.name)
+@EACH_HOST
 @pytest.mark.parametrize("dtype", [DType.I8, DType.F32])
 def test_depthwise_windows_that_see_nothing_but_padding(host: Host, dtype: DType) -> None:
     b = Builder(np.random.default_rng(0), dtype)
@@ -110,7 +130,7 @@ def test_depthwise_windows_that_see_nothing_but_padding(host: Host, dtype: DType
 
 
 @pytest.mark.usefixtures("everything_is_shared")
-@pytest.mark.parametrize("host", HOSTS, ids=lambda h: h.name)
+@EACH_HOST
 @example_counts(3, 30)
 def test_odd_layers_are_clean_under_sanitizers(host: Host, tmp_path: Path, examples: int) -> None:
     @settings(max_examples=examples, **QUIET)
@@ -126,7 +146,7 @@ def test_odd_layers_are_clean_under_sanitizers(host: Host, tmp_path: Path, examp
 
 
 @pytest.mark.usefixtures("everything_is_shared")
-@pytest.mark.parametrize("host", HOSTS, ids=lambda h: h.name)
+@EACH_HOST
 @example_counts(3, 40)
 def test_random_networks_give_the_references_values(host: Host, examples: int) -> None:
     @settings(max_examples=examples, **QUIET)
@@ -152,7 +172,7 @@ def any_factors(scale: float) -> tuple[Graph, Graph]:
     return modest, b.graph(at)
 
 
-@pytest.mark.parametrize("host", HOSTS, ids=lambda h: h.name)
+@EACH_HOST
 @pytest.mark.parametrize("scale", [1e-9, *(pytest.param(scale, marks=pytest.mark.slow) for scale in (1e-3, 3.0)), 3e8])
 def test_factors_of_any_size_round_alike(host: Host, scale: float) -> None:
     for graph in any_factors(scale):
@@ -167,7 +187,7 @@ def looked_up(width: int, dtype: DType) -> Graph:
     return b.graph()
 
 
-@pytest.mark.parametrize("host", HOSTS, ids=lambda h: h.name)
+@EACH_HOST
 @pytest.mark.parametrize("dtype", [DType.I8, DType.U8])
 @pytest.mark.parametrize("width", [1, 64, 143])
 def test_tables_of_any_length(width: int, dtype: DType, host: Host) -> None:
@@ -181,7 +201,7 @@ def tiled(plan: RowPlan) -> set[Kernel]:
     return {stage.kernel for segment in plan.segments for stage in segment.stages}
 
 
-@pytest.mark.parametrize("host", HOSTS, ids=lambda h: h.name)
+@EACH_HOST
 @pytest.mark.parametrize(
     "name", ["vww", *(pytest.param(name, marks=pytest.mark.slow) for name in ("resnet", "person"))]
 )

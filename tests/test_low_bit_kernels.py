@@ -23,7 +23,7 @@ from rillet.plan.rows.planner import plan_rows
 from rillet.runtime.run import Program
 from rillet.runtime.verify import first_difference, random_inputs
 from test_c import QUIET, check_outputs, run_sanitized
-from test_host import HOSTS
+from test_host import EACH_HOST, HOSTS
 
 ONE = Quant(1.0, 0)
 SIGN = {"activation": Activation.SIGN}
@@ -130,7 +130,7 @@ def test_layers_give_the_references_values(examples: int) -> None:
     run()
 
 
-@pytest.mark.parametrize("host", HOSTS, ids=lambda h: h.name)
+@EACH_HOST
 @example_counts(3, 30)
 def test_layers_give_the_references_values_on_hosts(host, examples: int) -> None:
     @settings(max_examples=examples, **QUIET)
