@@ -6,11 +6,13 @@ import numpy as np
 from hypothesis import strategies as st
 
 from rillet.errors import GraphError
+from rillet.ir.functions import Curve
 from rillet.ir.graph import Array, Graph, Node
 from rillet.ir.ops import (
     Activate,
     Activation,
     Add,
+    Apply,
     Concat,
     Constant,
     Conv,
@@ -263,6 +265,8 @@ def _block(draw: st.DrawFn, b: Builder, at: str, blocks: tuple[str, ...] = BLOCK
         case "function":
             rounding = _rounding(draw, b)
             exact = b.dtype is DType.F32 or rounding is Rounding.SHIFT
+            if draw(st.booleans()):
+                return curve(draw, b, at, rounding)
             function = draw(st.sampled_from(list(Activation))) if exact else Activation.HARD_SWISH
             return b.add(Activate(function, rounding), at)
         case _:
@@ -272,6 +276,26 @@ def _block(draw: st.DrawFn, b: Builder, at: str, blocks: tuple[str, ...] = BLOCK
 def _rounding(draw: st.DrawFn, b: Builder) -> Rounding:
     """Of an op that is no convolution."""
     return Rounding.DOUBLE if b.dtype is DType.F32 else draw(st.sampled_from([Rounding.DOUBLE, Rounding.SHIFT]))
+
+
+CURVES = {
+    Curve.LEAKY_RELU: (0.1,), Curve.CLIP: (-0.7, 0.9), Curve.ELU: (0.8,), Curve.SELU: (1.5, 1.1), Curve.CELU: (0.6,),
+    Curve.SOFTPLUS: (1.5,), Curve.SWISH: (1.7,), Curve.RAMP: (0.2, 0.4), Curve.POWER: (-0.5,),
+}  # fmt: skip
+"""Numbers of the functions that have some."""
+LITERT_CURVES = (Curve.LEAKY_RELU, Curve.ELU, Curve.GELU, Curve.GELU_TANH, Curve.TANH, Curve.ABS, Curve.EXP, Curve.LOG)
+"""Functions of bytes that have a rule of LiteRT's."""
+POSITIVE = (Curve.SQRT, Curve.LOG, Curve.POWER, Curve.EXP)
+"""Functions that are not defined everywhere, or grow without end."""
+
+
+def curve(draw: st.DrawFn, b: Builder, at: str, rounding: Rounding) -> str:
+    """A function with numbers of its own; of real values within bounds where it needs some."""
+    exact = b.dtype is DType.F32 or rounding is Rounding.SHIFT
+    found = draw(st.sampled_from(list(Curve) if exact else LITERT_CURVES))
+    if b.dtype is DType.F32 and found in POSITIVE:
+        at = b.add(Apply(Curve.CLIP, 0.1, 3.0), at)
+    return b.add(Apply(found, *CURVES.get(found, ()), rounding=rounding), at)
 
 
 def mean(draw: st.DrawFn, b: Builder, at: str) -> str:

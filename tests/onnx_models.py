@@ -11,7 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 from rillet.backends import reference
 from rillet.importers.onnx import Imported, parse_with_views
 from rillet.ir.graph import Array, Graph
-from rillet.ir.ops import Activate, Conv, op_name
+from rillet.ir.ops import Activate, Apply, Conv, op_name
 
 AGREEMENT = 1e-5
 """Greatest difference from ONNX Runtime, relative to the greatest value."""
@@ -36,6 +36,8 @@ def ops(graph: Graph) -> list[str]:
     return [
         n.op.activation.value
         if isinstance(n.op, Activate)
+        else n.op.curve.value
+        if isinstance(n.op, Apply)
         else "dense"
         if isinstance(n.op, Conv) and n.op.dense
         else op_name(n.op)

@@ -202,10 +202,23 @@ def test_layouts_that_come_back() -> None:
         (node("HardSwish", ["x"]), "hard_swish"),
         (node("HardSigmoid", ["x"], alpha=1 / 6, beta=0.5), "hard_sigmoid"),
         (node("Softmax", ["x"], axis=1), "softmax"),
+        (node("Clip", ["x", "minus", "six"]), "clip"),
+        (node("HardSigmoid", ["x"]), "ramp"),
+        (node("Celu", ["x"], alpha=0.7), "celu"),
+        (node("Elu", ["x"], alpha=0.7), "elu"),
+        (node("Erf", ["x"]), "erf"),
+        (node("Exp", ["x"]), "exp"),
+        (node("LeakyRelu", ["x"], alpha=0.2), "leaky_relu"),
+        (node("Neg", ["x"]), "neg"),
+        (node("Pow", ["x", "three"]), "power"),
+        (node("Selu", ["x"]), "selu"),
+        (node("Softplus", ["x"]), "softplus"),
+        (node("Softsign", ["x"]), "softsign"),
+        (node("Tanh", ["x"]), "tanh"),
     ],
 )
 def test_functions(made: Any, expected: str) -> None:
-    constants = {"zero": number(0), "six": number(6), "minus": number(-1), "one": number(1)}
+    constants = {"zero": number(0), "three": number(3), "six": number(6), "minus": number(-1), "one": number(1)}
     assert ops(compare(model([made], (1, 4, 3, 5), constants, opset=14))) == [expected]
 
 
@@ -273,8 +286,49 @@ SPELLED = {
     ),
     "hard-swish, by HardSigmoid": ([("HardSigmoid", "x", "h"), ("Mul", "h", "x", "y")], "hard_swish"),
     "SiLU": ([("Sigmoid", "x", "s"), ("Mul", "x", "s", "y")], "silu"),
+    "swish": ([("Mul", "x", "three", "a"), ("Sigmoid", "a", "s"), ("Mul", "s", "x", "y")], "swish"),
+    "Mish": ([("Softplus", "x", "a"), ("Tanh", "a", "t"), ("Mul", "x", "t", "y")], "mish"),
+    "GELU": (
+        [
+            ("Div", "x", "root", "a"),
+            ("Erf", "a", "e"),
+            ("Add", "e", "one", "g"),
+            ("Mul", "x", "g", "m"),
+            ("Mul", "m", "half", "y"),
+        ],
+        "gelu",
+    ),
+    "GELU by tanh": (
+        [
+            ("Mul", "x", "x", "s"),
+            ("Mul", "x", "s", "c"),
+            ("Mul", "small", "c", "d"),
+            ("Add", "x", "d", "a"),
+            ("Mul", "beta", "a", "b"),
+            ("Tanh", "b", "t"),
+            ("Add", "one", "t", "g"),
+            ("Mul", "x", "g", "m"),
+            ("Mul", "half", "m", "y"),
+        ],
+        "gelu_tanh",
+    ),
+    "GELU by tanh of a power": (
+        [
+            ("Pow", "x", "three", "c"),
+            ("Mul", "c", "small", "d"),
+            ("Add", "x", "d", "a"),
+            ("Mul", "a", "beta", "b"),
+            ("Tanh", "b", "t"),
+            ("Add", "t", "one", "g"),
+            ("Mul", "g", "x", "m"),
+            ("Mul", "m", "half", "y"),
+        ],
+        "gelu_tanh",
+    ),
 }
 CONSTANTS = {"zero": number(0), "three": number(3), "six": number(6), "sixth": number(1 / 6)}
+CONSTANTS |= {"one": number(1), "half": number(0.5), "root": number(2**0.5), "small": number(0.044715)}
+CONSTANTS |= {"beta": number((2 / np.pi) ** 0.5)}
 
 
 def spelled(name: str) -> list[Any]:

@@ -27,6 +27,8 @@ from rillet.importers.onnx import parse_with_views
 OPERATORS = frozenset(
     (
         *("Conv", "BatchNormalization", "Relu", "Clip", "HardSwish", "HardSigmoid", "Sigmoid", "Add", "Mul", "Div"),
+        *("Abs", "Celu", "Elu", "Erf", "Exp", "Gelu", "LeakyRelu", "Log", "Mish", "Neg", "Pow", "Reciprocal", "Selu"),
+        *("Softplus", "Softsign", "Sqrt", "Swish", "Tanh"),
         *("GlobalAveragePool", "ReduceMean", "AveragePool", "MaxPool", "Concat", "Split", "Slice", "Pad", "Gemm"),
         *("MatMul", "Flatten", "Reshape", "Transpose", "Softmax", "Dropout", "Identity", "Constant"),
         *("QuantizeLinear", "DequantizeLinear", "QLinearConv", "QLinearMatMul", "ConvInteger", "MatMulInteger"),
@@ -43,10 +45,11 @@ REASONS = (
     (r"dilations must be 1", "dilated pools"),
     (r"not their indices", "the indices of greatest values"),
     (r"training_mode|a mask too", "training"),
-    (r"bounds must be", "clamps that no fused activation is"),
-    (r"alpha and beta must be", "hard-sigmoids other than alpha 1/6, beta 0.5"),
+    (r"clip must be", "clamps whose bounds are one number, or crossed"),
+    (r"input 1 must be (constant|one number)|exponent must be", "exponents that are not one number"),
     (r"must be the channels alone|alike but for their channels", "work along height or width"),
     (r"neighbouring channels", "cut height and width, or with steps"),
+    (r"constant must broadcast to", "constants that differ from image to image"),
     (r"axes must be height and width", "means over channels"),
     (r"keep or merge dimensions", "reshapes that cut a dimension: the values would have to move"),
     (r"at least 1, got", "tensors without values"),

@@ -188,6 +188,7 @@ def test_every_question_has_an_answer_for_each_op() -> None:
     made = {
         "Conv": ops.Conv(1),
         "Activate": ops.Activate(ops.Activation.RELU),
+        "Apply": ops.Apply(ops.Curve.TANH),
         "Pool": ops.Pool(ops.PoolKind.MAX, ops.Window()),
         "Slice": ops.Slice(0, 1),
         "Pad": ops.Pad((0, 0, 0, 0)),

@@ -28,6 +28,7 @@ from rillet.ir.graph import Graph, ImageSpec
 from rillet.ir.ops import (
     Activate,
     Activation,
+    Apply,
     Conv,
     Input,
     Multiply,
@@ -92,7 +93,7 @@ def ops_of(graph: Graph) -> list[Op]:
 
 def words_of(graph: Graph) -> str:
     return " ".join(
-        op.activation.value if isinstance(op, Activate) else op_name(op)
+        op.activation.value if isinstance(op, Activate) else op.curve.value if isinstance(op, Apply) else op_name(op)
         for op in ops_of(graph)
         if op_name(op) != "constant"
     )
@@ -117,11 +118,26 @@ OPERATORS = {
     "hardsigmoid": (lambda m, x: F.hardsigmoid(x), "hard_sigmoid"),
     "hardswish": (lambda m, x: F.hardswish(x), "hard_swish"),
     "silu": (lambda m, x: F.silu(x), "silu"),
-    "clamp": (lambda m, x: x.clamp(-0.5, 0.25), "multiply add relu6 multiply add"),
-    "clamp from below": (lambda m, x: x.clamp(min=0.5), "add relu add"),
-    "clamp from above": (lambda m, x: torch.clamp(x, max=0.5), "multiply add relu multiply add"),
-    "clamp_min, clamp_max": (lambda m, x: x.clamp_min(0).clamp_max(6 * m.two), "relu multiply add relu multiply add"),
+    "clamp": (lambda m, x: x.clamp(-0.5, 0.25), "clip"),
+    "clamp from below": (lambda m, x: x.clamp(min=0.5), "clip"),
+    "clamp from above": (lambda m, x: torch.clamp(x, max=0.5), "clip"),
+    "clamp_min, clamp_max": (lambda m, x: x.clamp_min(0).clamp_max(6 * m.two), "relu clip"),
     "clip": (lambda m, x: x.clip(0, 6), "relu6"),
+    "abs": (lambda m, x: x.abs(), "abs"),
+    "celu": (lambda m, x: F.celu(x, 0.7), "celu"),
+    "elu": (lambda m, x: F.elu(x, 0.7), "elu"),
+    "erf": (lambda m, x: torch.erf(x), "erf"),
+    "exp, log": (lambda m, x: x.exp().log(), "exp log"),
+    "gelu": (lambda m, x: F.gelu(x), "gelu"),
+    "gelu by tanh": (lambda m, x: F.gelu(x, approximate="tanh"), "gelu_tanh"),
+    "leaky_relu": (lambda m, x: F.leaky_relu(x, 0.1), "leaky_relu"),
+    "mish": (lambda m, x: F.mish(x), "mish"),
+    "powers": (lambda m, x: x.square() + x.pow(3) + (x * x + 1).rsqrt(), "power power add multiply add power add"),
+    "reciprocal, sqrt": (lambda m, x: (x.abs() + 1).reciprocal().sqrt(), "abs add power sqrt"),
+    "selu": (lambda m, x: F.selu(x), "selu"),
+    "softplus": (lambda m, x: F.softplus(x, 1.5), "softplus"),
+    "tanh": (lambda m, x: torch.tanh(x), "tanh"),
+    "a hard sigmoid of any slope": (lambda m, x: (0.2 * x + 0.5).clamp(0, 1), "ramp"),
     "add": (lambda m, x: x + m.conv(x), "conv add"),
     "add, scaled": (lambda m, x: x.add(m.conv(x), alpha=3), "conv multiply add"),
     "sub": (lambda m, x: x - m.conv(x), "conv add"),

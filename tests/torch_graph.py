@@ -15,6 +15,7 @@ from rillet.ir.ops import (
     Activate,
     Activation,
     Add,
+    Apply,
     BatchNorm,
     Concat,
     Constant,
@@ -29,8 +30,10 @@ from rillet.ir.ops import (
     Slice,
     Softmax,
 )
+from rillet.train.modules import applied
 
 torch.set_num_threads(1)  # tests already run beside each other
+
 
 FUNCTIONS = {
     Activation.NONE: lambda x: x,
@@ -78,6 +81,8 @@ def _run(graph: Graph, node: Node, inputs: list[torch.Tensor], image: torch.Tens
         case BatchNorm():
             names = ("mean", "variance", "gamma", "beta")
             return F.batch_norm(inputs[0], *map(param, names), training=False, eps=op.epsilon)
+        case Apply():
+            return applied(inputs[0], op)
         case Activate():
             return FUNCTIONS[op.activation](inputs[0])
         case Pool():

@@ -13,6 +13,7 @@ from rillet.ir.ops import (
     Activate,
     Activation,
     Add,
+    Apply,
     BatchNorm,
     Concat,
     Constant,
@@ -199,6 +200,8 @@ def kind(graph: Graph, node: Node) -> str:
             return "batch norm"
         case Activate(activation=activation):
             return activation.value
+        case Apply(curve=curve):
+            return curve.value
         case Pool(kind=pooled):
             covers = op.window.covers(graph.input_shapes(node)[0])
             return f"global {pooled.value} pool" if covers else f"{pooled.value} pool"
@@ -254,7 +257,7 @@ def _detailed(graph: Graph, node: Node) -> tuple[int, int]:
             return (source.elements + values, source.elements) if op.window.covers(source) else (0, 0)
         case Add() | Multiply():
             return 0, values
-        case Input() | Constant() | Activate() | Pool() | Softmax():
+        case Input() | Constant() | Activate() | Apply() | Pool() | Softmax():
             return 0, 0
         case Concat() | Slice() | Pad() | Resize() | Requantize():
             return 0, 0

@@ -6,7 +6,7 @@ from rillet.analyses.count import count, kind, value_bytes
 from rillet.errors import GraphError
 from rillet.ir.facts import has_weights
 from rillet.ir.graph import Graph, Node
-from rillet.ir.ops import Activate, BatchNorm, Concat, Conv, Multiply, Slice
+from rillet.ir.ops import Activate, Apply, BatchNorm, Concat, Conv, Multiply, Slice
 from rillet.ir.types import Shape
 from rillet.system.record import Record
 
@@ -184,7 +184,7 @@ def _filters(graph: Graph, node: Node) -> tuple[Node, ...]:
     match node.op:
         case Conv() if node.op.depthwise(graph.input_shapes(node)[0]) and node.op.window.taps > 1:
             return (node,)
-        case BatchNorm() | Activate() | Multiply() | Slice():
+        case BatchNorm() | Activate() | Apply() | Multiply() | Slice():
             return _filters(graph, graph.by_name[node.inputs[0]])
         case Concat():
             found = [_filters(graph, graph.by_name[name]) for name in node.inputs]

@@ -79,6 +79,12 @@ def multiplier(real: float) -> Multiplier:
     return Multiplier(mantissa, shift)
 
 
+def signed_multiplier(real: float) -> Multiplier:
+    """The same of a number that may be negative: then so is its mantissa."""
+    found = multiplier(abs(real))
+    return Multiplier(-found.mantissa, found.shift) if real < 0 else found
+
+
 def saturated(values: Ints, shift: npt.ArrayLike) -> Ints:
     """Values no further from 0 than 32 bits hold of value * 2**shift, for a shift of more than 0.
 

@@ -9,39 +9,97 @@ import numpy.typing as npt
 from rillet.arithmetic import fixed_point as fp
 from rillet.arithmetic import shift
 from rillet.arithmetic.fixed_point import Ints
-from rillet.arithmetic.functions import activate_real
+from rillet.arithmetic.functions import complement, curve_real, function_real
 from rillet.errors import Unsupported
-from rillet.ir.ops import Activate, Activation, Rounding
+from rillet.ir.functions import Activation, Curve
+from rillet.ir.ops import Activate, Apply, Rounding
 from rillet.ir.types import DType, Quant
 
 _ONE = 2**31 - 1
 _MIN16, _MAX16 = -(2**15), 2**15 - 1
 
 
-def activate(values: Ints, op: Activate, source: Quant, out: Quant, dtype: DType) -> Ints:
+def activate(values: Ints, op: Activate | Apply, source: Quant, out: Quant, dtype: DType) -> Ints:
     """Stored results for stored values; raises Unsupported for a function that LiteRT has no integer rule for.
 
     Under the rule `shift`: the function in float64, rounded half to even.
     """
     low, high = dtype.integers
     if op.rounding is Rounding.SHIFT:
-        real = activate_real((values - source.zero_point).astype(np.float64) * source.scale, op.activation)
-        return np.clip(shift.quantize(real, out), low, high)
-    match op.activation:
+        real = function_real((values - source.zero_point).astype(np.float64) * source.scale, op)
+        # A function that is not defined below 0 has there what it has at 0, if that is a number.
+        real = np.where(np.isnan(real), function_real(np.zeros(1), op), real)
+        return np.clip(shift.quantize(np.where(np.isnan(real), 0.0, real), out), low, high)
+    match op:
+        case Activate(activation=activation):
+            return _activation(values, activation, source, out, dtype)
+        case Apply(curve=curve, a=a, b=b):
+            return np.clip(_curve(values - source.zero_point, (curve, a, b), source, out) + out.zero_point, low, high)
+
+
+def _activation(values: Ints, activation: Activation, source: Quant, out: Quant, dtype: DType) -> Ints:
+    low, high = dtype.integers
+    match activation:
         case Activation.NONE | Activation.RELU | Activation.RELU6 | Activation.RELU_N1_TO_1:
-            clamp = fp.activation_clamp(op.activation, out, dtype)
+            clamp = fp.activation_clamp(activation, out, dtype)
             return np.clip(fp.requantize(values, source, out), clamp.low, clamp.high)
         case Activation.SIGMOID:
             return np.clip(_sigmoid(values - source.zero_point, source.scale) + low, low, high)
         case Activation.HARD_SWISH:
             return np.clip(_hard_swish(values - source.zero_point, source, out) + out.zero_point, low, high)
         case Activation.HARD_SIGMOID | Activation.SILU | Activation.SIGN:
-            raise Unsupported(f"{op.activation.value} must be rounded by shift, got {op.rounding.value}")
+            raise Unsupported(f"{activation.value} must be rounded by shift, got double")
         case _:
-            assert_never(op.activation)
+            assert_never(activation)
 
 
-def activation_table(op: Activate, source: Quant, source_dtype: DType, out: Quant, dtype: DType) -> Ints:
+def _curve(values: Ints, function: tuple[Curve, float, float], source: Quant, out: Quant) -> Ints:
+    """A function with numbers of values without their zero point, before the zero point of the result."""
+    curve, a, _ = function
+    match curve:
+        case Curve.LEAKY_RELU:
+            below = np.float32(source.scale) * np.float32(a) / np.float32(out.scale)
+            above = fp.multiplier(float(np.float32(source.scale) / np.float32(out.scale)))
+            return np.where(values >= 0, _scaled(values, above), _scaled(values, fp.signed_multiplier(float(below))))
+        case Curve.ABS:
+            scale = fp.multiplier(float(np.float32(source.scale) / np.float32(out.scale)))
+            return _scaled(np.abs(values), scale)
+        case Curve.GELU | Curve.GELU_TANH:
+            return _steps_f32(_gelu_f32(_real_f32(values, source), curve is Curve.GELU_TANH), out)
+        case Curve.ELU | Curve.TANH | Curve.EXP | Curve.LOG:
+            with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+                made = curve_real(_real_f32(values, source).astype(np.float64), *function).astype(np.float32)
+            return _steps_f32(made, out)
+        case _:
+            raise Unsupported(f"{curve.value} must be rounded by shift, got double")
+
+
+def _scaled(values: Ints, by: fp.Multiplier) -> Ints:
+    return fp.multiply_double(values, by.mantissa, by.shift)
+
+
+def _real_f32(values: Ints, source: Quant) -> fp.Floats:
+    return np.asarray(np.float32(source.scale) * values.astype(np.float32), np.float32)
+
+
+def _steps_f32(made: fp.Floats, out: Quant) -> Ints:
+    """Results of float32 over the scale, half away from zero, as LiteRT makes its tables."""
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        steps = made * (np.float32(1.0) / np.float32(out.scale))
+    return fp.round_half_away(np.clip(np.nan_to_num(steps), -(2.0**30), 2.0**30))
+
+
+def _gelu_f32(x: fp.Floats, by_tanh: bool) -> fp.Floats:
+    """GELU step by step in float32; of each function the nearest float32, which is what a good library's own gives."""
+    one, half = np.float32(1.0), np.float32(0.5)
+    if by_tanh:
+        inner = np.float32(math.sqrt(2.0 / math.pi)) * (x + np.float32(0.044715) * x * x * x)
+        return np.asarray(half * x * (one + np.tanh(inner.astype(np.float64)).astype(np.float32)), np.float32)
+    error = complement((x * np.float32(-math.sqrt(0.5))).astype(np.float64)).astype(np.float32)
+    return np.asarray(half * x * error, np.float32)
+
+
+def activation_table(op: Activate | Apply, source: Quant, source_dtype: DType, out: Quant, dtype: DType) -> Ints:
     """Results of the 256 stored values, in the order of their bytes (int8: 0 to 127, then -128 to -1)."""
     return activate(stored_values(source_dtype), op, source, out, dtype)
 

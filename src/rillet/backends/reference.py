@@ -12,14 +12,15 @@ import numpy.typing as npt
 from rillet.arithmetic import fixed_point as fp
 from rillet.arithmetic import shift, tables
 from rillet.arithmetic.convolution import real_weights, rescaled, stored_weights
-from rillet.arithmetic.functions import activate_real
+from rillet.arithmetic.functions import activate_real, function_real
 from rillet.errors import GraphError, Unsupported
-from rillet.ir.facts import has_weights, is_pool
+from rillet.ir.facts import has_weights, is_activation, is_pool
 from rillet.ir.graph import Array, Graph, Node
 from rillet.ir.ops import (
     Activate,
     Activation,
     Add,
+    Apply,
     BatchNorm,
     Concat,
     Constant,
@@ -95,8 +96,8 @@ class _Step:
                 return self.add(op)
             case Multiply():
                 return self.multiply(op)
-            case Activate():
-                return self.activate(op)
+            case Activate() | Apply():
+                return self.function(op)
             case Requantize():
                 return self.requantize()
             case Softmax(beta=beta):
@@ -252,11 +253,12 @@ class _Step:
             product = fp.multiply_double(left * right, scale.mantissa, scale.shift)
         return self.store(product + self.out.zero_point, self.clamp(op.activation))
 
-    def activate(self, op: Activate) -> Array:
+    def function(self, op: Activate | Apply) -> Array:
         if not self.integer:
-            return activate_real(self.real(), op.activation)
+            return function_real(self.real(), op)
         if self.node.type.dtype is DType.BINARY:
-            return self.sign(self.stored() - self.quant(0).zero_point, op.activation)
+            activation = op.activation if is_activation(op) else Activation.NONE
+            return self.sign(self.stored() - self.quant(0).zero_point, activation)
         return self.store(tables.activate(self.stored(), op, self.quant(0), self.out, self.node.type.dtype))
 
     def requantize(self) -> Array:

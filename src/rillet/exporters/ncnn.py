@@ -12,11 +12,13 @@ from typing import assert_never
 import numpy as np
 
 from rillet.errors import Unsupported
+from rillet.ir.functions import Curve
 from rillet.ir.graph import Array, Graph, Node
 from rillet.ir.ops import (
     Activate,
     Activation,
     Add,
+    Apply,
     BatchNorm,
     Concat,
     Constant,
@@ -37,6 +39,7 @@ from rillet.ir.types import DType
 MAGIC = 7767517
 FLOAT32_TAG = b"\0\0\0\0"
 """Before weights that are stored as they are."""
+_FLOAT_MAX = float(np.finfo(np.float32).max)
 _FUSED = {
     Activation.RELU: "9=1",
     Activation.RELU6: "9=3 -23310=2,0.0,6.0",
@@ -52,6 +55,25 @@ _LAYERS = {
     Activation.HARD_SIGMOID: ("HardSigmoid", f"0={1 / 6:.9g} 1=0.5"),
     Activation.HARD_SWISH: ("HardSwish", f"0={1 / 6:.9g} 1=0.5"),
     Activation.SILU: ("Swish", ""),
+}
+_CURVES = {
+    Curve.LEAKY_RELU: ("ReLU", "0={a}"),
+    Curve.CLIP: ("Clip", "0={a} 1={b}"),
+    Curve.ELU: ("ELU", "0={a}"),
+    Curve.SELU: ("SELU", "0={a} 1={b}"),
+    Curve.CELU: ("CELU", "0={a}"),
+    Curve.GELU: ("GELU", "0=0"),
+    Curve.GELU_TANH: ("GELU", "0=1"),
+    Curve.ERF: ("Erf", ""),
+    Curve.TANH: ("TanH", ""),
+    Curve.MISH: ("Mish", ""),
+    Curve.RAMP: ("HardSigmoid", "0={a} 1={b}"),
+    Curve.ABS: ("UnaryOp", "0=0"),
+    Curve.NEG: ("UnaryOp", "0=1"),
+    Curve.SQRT: ("UnaryOp", "0=5"),
+    Curve.EXP: ("UnaryOp", "0=7"),
+    Curve.LOG: ("UnaryOp", "0=8"),
+    Curve.POWER: ("BinaryOp", "0=6 1=1 2={a}"),
 }
 
 
@@ -129,6 +151,15 @@ class _Writer:
             raise self.refuse(node, f"activation {activation.value}")
         return _LAYERS[activation]
 
+    def curve(self, node: Node, op: Apply) -> tuple[str, str]:
+        """The layer of a function with numbers, and its settings."""
+        if op.curve is Curve.SOFTPLUS and op.a == 1.0:
+            return "Softplus", ""
+        if op.curve not in _CURVES:
+            raise self.refuse(node, op.curve.value)
+        kind, settings = _CURVES[op.curve]
+        return kind, settings.format(a=_bounded(op.a), b=_bounded(op.b))
+
     def refuse(self, node: Node, what: str) -> Unsupported:
         return Unsupported(f"{self.graph.name}: {node.name}: ncnn is written no {what}")
 
@@ -147,6 +178,8 @@ class _Writer:
                 self.convolution(node, op)
             case Activate(activation=activation):
                 self.layer(node, *self.function(node, activation))
+            case Apply():
+                self.layer(node, *self.curve(node, op))
             case Pool():
                 self.pool(node, op)
             case Add():
@@ -206,6 +239,11 @@ def _looks(window: Window) -> str:
 
 def _sizes(window: Window) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int, int, int]]:
     return window.kernel, window.stride, window.padding
+
+
+def _bounded(value: float) -> str:
+    """A number as ncnn reads it: with a point, and no infinity."""
+    return f"{min(max(value, -_FLOAT_MAX), _FLOAT_MAX):.9e}"
 
 
 def _floats(array: Array) -> bytes:

@@ -7,6 +7,7 @@ called after the first of them.
 
 import dataclasses
 import json
+import math
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any, assert_never
@@ -16,12 +17,14 @@ import onnx
 from onnx import helper, numpy_helper
 
 from rillet.errors import Unsupported
+from rillet.ir.functions import Curve
 from rillet.ir.graph import Array, Graph, Node
 from rillet.ir.nearest import of_onnx
 from rillet.ir.ops import (
     Activate,
     Activation,
     Add,
+    Apply,
     BatchNorm,
     Concat,
     Constant,
@@ -50,6 +53,23 @@ _RESIZES = (
     ("align_corners", "round_prefer_ceil"),
 )
 """Coordinate modes and roundings that are tried for a resize."""
+_CURVES: dict[Curve, tuple[str, tuple[str, ...]]] = {
+    Curve.LEAKY_RELU: ("LeakyRelu", ("alpha",)),
+    Curve.ELU: ("Elu", ("alpha",)),
+    Curve.SELU: ("Selu", ("alpha", "gamma")),
+    Curve.CELU: ("Celu", ("alpha",)),
+    Curve.ERF: ("Erf", ()),
+    Curve.TANH: ("Tanh", ()),
+    Curve.SOFTPLUS: ("Softplus", ()),
+    Curve.SOFTSIGN: ("Softsign", ()),
+    Curve.RAMP: ("HardSigmoid", ("alpha", "beta")),
+    Curve.ABS: ("Abs", ()),
+    Curve.NEG: ("Neg", ()),
+    Curve.SQRT: ("Sqrt", ()),
+    Curve.EXP: ("Exp", ()),
+    Curve.LOG: ("Log", ()),
+}
+"""Operators of functions with numbers, and what their attributes are called."""
 MAX_FILE_BYTES = 2**31 - 2**20
 """Protobuf holds no more than 2 GiB."""
 _ELEMENTS = {
@@ -112,10 +132,11 @@ class _Writer:
         out: dict[str, str] = {}
         for node in self.graph.nodes:
             op = node.op
-            if not isinstance(op, Conv | Activate | Multiply | Pool):
+            if not isinstance(op, Conv | Activate | Apply | Multiply | Pool):
                 continue
             once = isinstance(op, Conv) and op.weights is not DType.F32
-            if op.rounding is not (Rounding.SINGLE if once else Rounding.DOUBLE):
+            exact = isinstance(op, Apply) and node.type.quant is not None
+            if op.rounding is not (Rounding.SINGLE if once else Rounding.SHIFT if exact else Rounding.DOUBLE):
                 out[node.name] = op.rounding.value
         return out
 
@@ -207,6 +228,9 @@ class _Writer:
             case Activate(activation=activation):
                 self.function(node, activation, *self.alike(node, sources))
                 self.quantize(node)
+            case Apply():
+                self.curve(node, op, *self.alike(node, sources))
+                self.quantize(node)
             case Pool():
                 self.pool(node, op, sources[0])
             case Add():
@@ -279,6 +303,42 @@ class _Writer:
                 raise self.refuse(node, "activation must be other than sign, which is 1 for 0 where ONNX has 0")
             case _:
                 assert_never(activation)
+
+    def curve(self, node: Node, op: Apply, source: str) -> None:
+        """A function with numbers of its own; those that opset 17 lacks as PyTorch's exporter spells them out."""
+        out, curve = _exact(node), op.curve
+
+        def part(kind: str, inputs: Sequence[str], word: str) -> str:
+            return self.operator(kind, inputs, f"{node.name}/{word}")
+
+        match curve:
+            case Curve.CLIP:
+                bounds = (self.number(bound) if math.isfinite(bound) else "" for bound in (op.a, op.b))
+                self.operator("Clip", (source, *bounds), out)
+            case Curve.POWER:
+                self.operator("Pow", (source, self.number(op.a)), out)
+            case Curve.SOFTPLUS if op.a != 1.0:
+                raise self.refuse(node, f"softplus must be of 1 in ONNX, got {op.a:g}")
+            case Curve.SWISH:
+                gate = part("Sigmoid", (part("Mul", (source, self.number(op.a)), "scaled"),), "gate")
+                self.operator("Mul", (source, gate), out)
+            case Curve.MISH:
+                gate = part("Tanh", (part("Softplus", (source,), "softplus"),), "gate")
+                self.operator("Mul", (source, gate), out)
+            case Curve.GELU:
+                error = part("Erf", (part("Div", (source, self.number(math.sqrt(2.0))), "scaled"),), "erf")
+                twice = part("Mul", (source, part("Add", (error, self.number(1.0)), "gate")), "twice")
+                self.operator("Mul", (twice, self.number(0.5)), out)
+            case Curve.GELU_TANH:
+                cube = part("Mul", (source, part("Mul", (source, source), "square")), "cube")
+                inner = part("Add", (source, part("Mul", (cube, self.number(0.044715)), "small")), "sum")
+                scaled = part("Mul", (inner, self.number(math.sqrt(2.0 / math.pi))), "scaled")
+                gate = part("Add", (part("Tanh", (scaled,), "tanh"), self.number(1.0)), "gate")
+                self.operator("Mul", (part("Mul", (source, gate), "twice"), self.number(0.5)), out)
+            case _:
+                kind, words = _CURVES[curve]
+                said = dict(zip(words, (op.a, op.b), strict=False))
+                self.operator(kind, (source,), out, **said)
 
     def requantize(self, node: Node, source: Node) -> None:
         """The same real values under another quantisation."""

@@ -8,6 +8,7 @@ from typing import TypeGuard
 from rillet.ir.ops import (
     Activate,
     Add,
+    Apply,
     BatchNorm,
     Concat,
     Constant,
@@ -54,14 +55,14 @@ def has_activation(op: Op) -> TypeGuard[Conv | Add | Multiply | Pool]:
     return isinstance(op, Conv | Add | Multiply | Pool)
 
 
-def is_elementwise(op: Op) -> TypeGuard[Add | Multiply | Activate | Requantize]:
+def is_elementwise(op: Op) -> TypeGuard[Add | Multiply | Activate | Apply | Requantize]:
     """True of ops whose every value needs the values at its own place alone, read before it is written."""
-    return isinstance(op, Add | Multiply | Activate | Requantize)
+    return isinstance(op, Add | Multiply | Activate | Apply | Requantize)
 
 
-def is_pointwise_function(op: Op) -> TypeGuard[Activate | Requantize]:
+def is_pointwise_function(op: Op) -> TypeGuard[Activate | Apply | Requantize]:
     """True of functions of one value, whose type may change."""
-    return isinstance(op, Activate | Requantize)
+    return isinstance(op, Activate | Apply | Requantize)
 
 
 def joins(op: Op) -> TypeGuard[Add | Multiply | Concat]:
@@ -74,9 +75,9 @@ def is_pairwise(op: Op) -> TypeGuard[Add | Multiply]:
     return isinstance(op, Add | Multiply)
 
 
-def is_channelwise(op: Op) -> TypeGuard[Activate | Pool | Multiply]:
+def is_channelwise(op: Op) -> TypeGuard[Activate | Apply | Pool | Multiply]:
     """True of ops that make each channel of that channel of their inputs, and have no arrays."""
-    return isinstance(op, Activate | Pool | Multiply)
+    return isinstance(op, Activate | Apply | Pool | Multiply)
 
 
 def only_moves(op: Op) -> TypeGuard[Concat | Slice | Pad | Resize]:
@@ -99,9 +100,19 @@ def is_pool(op: Op) -> TypeGuard[Pool]:
     return isinstance(op, Pool)
 
 
-def is_function(op: Op) -> TypeGuard[Activate]:
-    """True of an activation that stands by itself."""
+def is_function(op: Op) -> TypeGuard[Activate | Apply]:
+    """True of a function of each value that stands by itself."""
+    return isinstance(op, Activate | Apply)
+
+
+def is_activation(op: Op) -> TypeGuard[Activate]:
+    """True of an activation that stands by itself: one that other ops may have behind themselves."""
     return isinstance(op, Activate)
+
+
+def is_curve(op: Op) -> TypeGuard[Apply]:
+    """True of a function of each value that has numbers of its own."""
+    return isinstance(op, Apply)
 
 
 def is_batch_norm(op: Op) -> TypeGuard[BatchNorm]:

@@ -6,36 +6,9 @@ from itertools import pairwise
 from typing import assert_never
 
 from rillet.errors import GraphError, Unsupported
+from rillet.ir.functions import Activation, Curve, check_numbers
 from rillet.ir.nearest import of_tensorflow
 from rillet.ir.types import MAX_ELEMENTS, DType, Shape
-
-
-class Activation(Enum):
-    """A function applied to each value; fused into the op that makes the value where it can be."""
-
-    NONE = "none"
-    RELU = "relu"
-    RELU6 = "relu6"
-    RELU_N1_TO_1 = "relu_n1_to_1"
-    SIGMOID = "sigmoid"
-    HARD_SIGMOID = "hard_sigmoid"
-    HARD_SWISH = "hard_swish"
-    SILU = "silu"
-    SIGN = "sign"
-    """+1 for 0 and more, else -1: the activation of binary networks."""
-
-    @property
-    def clamp(self) -> tuple[float, float] | None:
-        """Bounds of the result where the function is a clamp, else None."""
-        return _CLAMPS.get(self)
-
-
-_CLAMPS = {
-    Activation.NONE: (float("-inf"), float("inf")),
-    Activation.RELU: (0.0, float("inf")),
-    Activation.RELU6: (0.0, 6.0),
-    Activation.RELU_N1_TO_1: (-1.0, 1.0),
-}
 
 
 class PoolKind(Enum):
@@ -238,6 +211,21 @@ class Activate:
 
 
 @dataclass(frozen=True, slots=True)
+class Apply:
+    """A function of each value that has numbers of its own: `curve` says which, and what `a` and `b` are."""
+
+    curve: Curve
+    a: float = 0.0
+    b: float = 0.0
+    rounding: Rounding = Rounding.DOUBLE
+    arity = 1
+
+    def __post_init__(self) -> None:
+        _check_rounding(self.rounding)
+        check_numbers(self.curve, self.a, self.b)
+
+
+@dataclass(frozen=True, slots=True)
 class Pool:
     """Maximum, average or mean over windows; padding never counts."""
 
@@ -351,6 +339,7 @@ Op = (
     | Conv
     | BatchNorm
     | Activate
+    | Apply
     | Pool
     | Add
     | Multiply
@@ -376,7 +365,7 @@ def output_shape(op: Op, inputs: tuple[Shape, ...], declared: Shape) -> Shape:
             height, width = window.output(inputs[0])
             _check_pool(window)
             return Shape(height, width, inputs[0].channels)
-        case BatchNorm() | Activate() | Requantize() | Softmax():
+        case BatchNorm() | Activate() | Apply() | Requantize() | Softmax():
             return inputs[0]
         case Add() | Multiply():
             if inputs[1] not in (inputs[0], Shape(1, 1, inputs[0].channels)):
@@ -438,7 +427,7 @@ def op_reads(op: Op) -> Window | Places | None:
             return Places(rows, columns)
         case Input() | Constant() | BatchNorm() | Activate() | Add() | Multiply() | Concat() | Slice():
             return None
-        case Requantize() | Softmax():
+        case Apply() | Requantize() | Softmax():
             return None
         case _ as other:
             assert_never(other)

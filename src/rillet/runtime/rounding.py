@@ -13,12 +13,15 @@ import numpy as np
 import numpy.typing as npt
 
 from rillet.arithmetic.convolution import real_weights
+from rillet.arithmetic.functions import function_real
 from rillet.backends.reference import convolve, node_value
+from rillet.ir.functions import Curve
 from rillet.ir.graph import Array, Graph, Node
 from rillet.ir.ops import (
     Activate,
     Activation,
     Add,
+    Apply,
     BatchNorm,
     Concat,
     Constant,
@@ -49,6 +52,23 @@ _STEEPEST = {
     Activation.SILU: 1.1,
 }
 """Greatest slope of each function that is no clamp; a clamp's is 1."""
+
+
+_STEEPEST_CURVES = {
+    Curve.CLIP: 1.0,
+    Curve.CELU: 1.0,
+    Curve.GELU: 1.13,
+    Curve.GELU_TANH: 1.13,
+    Curve.ERF: 1.13,
+    Curve.TANH: 1.0,
+    Curve.MISH: 1.09,
+    Curve.SOFTPLUS: 1.0,
+    Curve.SOFTSIGN: 1.0,
+    Curve.SWISH: 1.1,
+    Curve.ABS: 1.0,
+    Curve.NEG: 1.0,
+}
+"""The same of functions with numbers, whatever these are."""
 
 
 def growth(terms: int) -> float:
@@ -96,6 +116,8 @@ def bound(graph: Graph, node: Node, values: Mapping[str, Array], errors: Mapping
             return np.where(np.abs(reads[0]) <= off[0], 2.0, 0.0)
         case Activate(activation=activation):
             return _through(activation, np.broadcast_to(off[0], node.shape.array), np.abs(reads[0]))
+        case Apply():
+            return _curved(op, reads[0], np.broadcast_to(off[0], reads[0].shape))
         case Softmax(beta=beta):
             spread = beta * (reads[0].max(-1, keepdims=True) - reads[0])
             moved = 2 * beta * np.broadcast_to(off[0], reads[0].shape).max(-1, keepdims=True)
@@ -124,6 +146,29 @@ def _through(activation: Activation, error: Floats, size: Floats) -> Floats:
         return error + _TINY
     grows = activation in (Activation.HARD_SWISH, Activation.SILU)
     return error * _STEEPEST[activation] + FUNCTION * (1.0 + size if grows else 1.0)
+
+
+def _curved(op: Apply, values: Floats, off: Floats) -> Floats:
+    """The error behind a function with numbers."""
+    curve, a, b = op.curve, op.a, op.b
+    made = np.nan_to_num(function_real(values, op))
+    match curve:
+        case Curve.LEAKY_RELU:
+            slope = max(1.0, abs(a))
+        case Curve.ELU:
+            slope = max(1.0, abs(a))
+        case Curve.SELU:
+            slope = abs(b) * max(1.0, abs(a))
+        case Curve.RAMP:
+            slope = abs(a)
+        case Curve.SQRT | Curve.EXP | Curve.LOG | Curve.POWER:
+            ends = [np.nan_to_num(function_real(values + side, op)) for side in (-off, off)]
+            through = np.maximum(np.abs(ends[0] - made), np.abs(ends[1] - made))
+            return through + FUNCTION * (1.0 + np.abs(made)) + _TINY
+        case _:
+            slope = _STEEPEST_CURVES[curve]
+    wide = 1.0 + np.abs(values) * (1.0 + slope)
+    return off * slope + FUNCTION * (wide + np.abs(made))
 
 
 def _sum(reads: list[Floats], off: list[Floats]) -> Floats:

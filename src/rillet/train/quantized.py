@@ -24,7 +24,7 @@ from rillet.ir.ops import Activation, PoolKind, Rounding
 from rillet.ir.types import DType, Quant
 from rillet.train import modules
 from rillet.train.layouts import laid_as_graph
-from rillet.train.modules import TorchNetwork, activated
+from rillet.train.modules import TorchNetwork, activated, applied
 from rillet.train.recipe import Quantize
 from rillet.transforms.quantize import (
     WEIGHT_MAX,
@@ -104,10 +104,9 @@ class QuantizedNetwork(TorchNetwork):
                 constants = fixed_point.product_multiplier(quants[0], quants[1], out)
                 return _scaled(first * sources[1], factor, constants, op.rounding, out, op.activation)
             case ops.Activate():
-                smooth = activated(first * quants[0].scale, op.activation) / out.scale
-                table = self._tables[node.name].to(first.device)
-                places = (first.detach() + (quants[0].zero_point - LOW)).to(torch.int32)
-                return _settled(smooth, out, lambda _: table[places])
+                return self._looked_up(node, activated(first * quants[0].scale, op.activation), first, quants[0], out)
+            case ops.Apply():
+                return self._looked_up(node, applied(first * quants[0].scale, op), first, quants[0], out)
             case ops.Softmax(beta=beta):
                 return _settled(torch.softmax(first * (beta * quants[0].scale), 1) / out.scale, out, _away)
             case ops.Concat() | ops.Slice() | ops.Pad() | ops.Resize() | ops.Requantize():
@@ -117,6 +116,12 @@ class QuantizedNetwork(TorchNetwork):
                 raise GraphError(f"{self.graph.name}: {node.name}: batch norms must be folded before, got one")
             case _:
                 assert_never(op)
+
+    def _looked_up(self, node: Node, smooth: Tensor, source: Tensor, quant: Quant, out: Quant) -> Tensor:
+        """A function's value out of its table, with the gradient of the function."""
+        table = self._tables[node.name].to(source.device)
+        places = (source.detach() + (quant.zero_point - LOW)).to(torch.int32)
+        return _settled(smooth / out.scale, out, lambda _: table[places])
 
     def _convolved(self, node: Node, op: ops.Conv, source: Tensor, quant: Quant, out: Quant) -> Tensor:
         layer = self.get_submodule(node.name)

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from rillet.ir.facts import has_activation, has_weights, is_batch_norm, is_function
+from rillet.ir.facts import has_activation, has_weights, is_activation, is_batch_norm
 from rillet.ir.graph import Array, Graph, Node
 from rillet.ir.ops import Activation, Conv, Op
 from rillet.ir.sharing import sources, ties
@@ -55,7 +55,7 @@ def _joined(before: Op, after: Op) -> Op | None:
         if has_weights(before) and before.activation is Activation.NONE and before.weights is DType.F32:
             return replace(before, bias=True)
         return None
-    if not is_function(after) or after.activation.clamp is None:
+    if not is_activation(after) or after.activation.clamp is None:
         return None
     if has_activation(before) and before.activation is Activation.NONE:
         return replace(before, activation=after.activation)

@@ -18,6 +18,7 @@ from rillet.ir.ops import (
     Activate,
     Activation,
     Add,
+    Apply,
     BatchNorm,
     Concat,
     Constant,
@@ -188,8 +189,8 @@ class _Step:
                 return self.clamped(self.add(op), activation)
             case Multiply(activation=activation):
                 return self.clamped(self.multiply(op), activation)
-            case Activate():
-                return self.activate(op)
+            case Activate() | Apply():
+                return self.function(op)
             case Requantize():
                 if self.types[0].quant is None:
                     return self.everything()
@@ -259,7 +260,7 @@ class _Step:
         scale = fp.product_multiplier(self.quant(0), self.quant(1), self.out)
         return product.mapped(lambda v: fp.multiply_double(v, scale.mantissa, scale.shift) + zero)
 
-    def activate(self, op: Activate) -> Interval:
+    def function(self, op: Activate | Apply) -> Interval:
         """Of a function that may rise and fall: by its results over the whole interval."""
         source, dtype = self.source(), self.types[0].dtype
         first, last = dtype.integers

@@ -11,6 +11,7 @@ from rillet.ir.graph import Graph, Node
 from rillet.ir.ops import (
     Activate,
     Add,
+    Apply,
     BatchNorm,
     Concat,
     Constant,
@@ -151,7 +152,7 @@ def _push(graph: Graph, node: Node, kept: Masks, reading: Mapping[str, Reader]) 
                 at = part.stop
         case Slice(start=start, stop=stop):
             _tie_part(kept, node.name, slice(None), node.inputs[0], slice(start, stop))
-        case Activate() | Pool() | Add() | Multiply() | Pad() | Resize() | Requantize() | BatchNorm():
+        case Activate() | Apply() | Pool() | Add() | Multiply() | Pad() | Resize() | Requantize() | BatchNorm():
             _tie(kept, [node.name, *node.inputs])
         case _:
             assert_never(node.op)

@@ -20,9 +20,9 @@ from rillet.errors import GraphError, Unsupported
 from rillet.ir.facts import (
     has_activation,
     has_weights,
+    is_activation,
     is_batch_norm,
     is_constant,
-    is_function,
     is_input,
     is_pool,
     is_product,
@@ -33,6 +33,7 @@ from rillet.ir.ops import (
     Activate,
     Activation,
     Add,
+    Apply,
     BatchNorm,
     Concat,
     Constant,
@@ -189,7 +190,7 @@ class _Chooser:
                 case Add():
                     if self.shifts:
                         self.groups.join(node.name, *node.inputs)
-                case Input() | Constant() | Conv() | Activate() | Multiply() | Softmax() | BatchNorm():
+                case Input() | Constant() | Conv() | Activate() | Apply() | Multiply() | Softmax() | BatchNorm():
                     pass
                 case _:
                     assert_never(node.op)
@@ -213,7 +214,7 @@ class _Chooser:
             self.scale[root] = (high - low) / (HIGH - LOW) or 1.0
 
     def litert_sigmoid(self, node: Node) -> bool:
-        return not self.shifts and is_function(node.op) and node.op.activation is Activation.SIGMOID
+        return not self.shifts and is_activation(node.op) and node.op.activation is Activation.SIGMOID
 
     def quant(self, name: str) -> Quant:
         root = self.groups.of(name)
@@ -320,6 +321,8 @@ class _Maker:
                 return replace(op, rounding=self.rounding(node))
             case Activate():
                 return replace(op, rounding=self.function_rounding(node, op))
+            case Apply():
+                return replace(op, rounding=Rounding.SHIFT)
             case Constant():
                 return Constant(DType.I8)
             case _:

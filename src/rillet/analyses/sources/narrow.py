@@ -15,7 +15,7 @@ from rillet.analyses.sources.buffers import LineBuffer, held
 from rillet.analyses.sources.recompute import needed, tiles_along
 from rillet.ir.facts import has_weights
 from rillet.ir.graph import Graph, Node
-from rillet.ir.ops import Activate, Conv, Requantize, Slice
+from rillet.ir.ops import Activate, Apply, Conv, Requantize, Slice
 from rillet.plan.pipeline.pareto import subsets
 from rillet.transforms.fold import fold, without_weights
 
@@ -187,7 +187,7 @@ def _follow(folded: Graph, node: Node) -> tuple[list[str], list[_Reader]] | None
             return None
         for reader in consumers:
             match reader.op:
-                case Activate() | Requantize():
+                case Activate() | Apply() | Requantize():
                     waiting.append(_Reader(reader, at.start, at.stop))
                 case Slice(start=start, stop=stop):
                     waiting.append(_Reader(reader, at.start + start, at.start + stop))

@@ -19,7 +19,7 @@ from rillet.backends.c.reads import await_pixels, await_window, outside_pixel, p
 from rillet.backends.c.records import record
 from rillet.backends.c.storage import offset
 from rillet.errors import Unsupported
-from rillet.ir.facts import has_weights, is_function, is_pairwise, is_pool, is_product, is_softmax, is_sum
+from rillet.ir.facts import has_weights, is_activation, is_curve, is_pairwise, is_pool, is_product, is_softmax, is_sum
 from rillet.ir.graph import Graph, Node
 from rillet.ir.ops import (
     Concat,
@@ -97,9 +97,8 @@ def body(plan: RowPlan, segment: Segment, node: Node, stage: Stage) -> Body:
             if keeps_bytes(plan, node):
                 return _each(plan, node, stage, "rillet_same")
             return _each(plan, node, stage, "rillet_lookup", f"net_{node.name}_table")
-        case Kernel.FUNCTION:
-            function = node.op.activation.value if is_function(node.op) else "none"
-            return _each(plan, node, stage, f"rillet_{function}")
+        case Kernel.FUNCTION | Kernel.CURVE:
+            return _each(plan, node, stage, *_function(node))
         case Kernel.QUANTIZE:
             to, (low, high) = quant(plan.graph, node), node.type.dtype.integers
             return _each(plan, node, stage, "rillet_quantize", real(to.scale), to.zero_point, low, high)
@@ -320,6 +319,14 @@ def _mean_scale(source: Quant, out: Quant, count: int, rounding: Rounding) -> tu
 def _each(plan: RowPlan, node: Node, stage: Stage, kernel: str, *more: object) -> Body:
     """An elementwise kernel, called on each value."""
     return [], await_pixels(plan.graph, node), _over_pixels(plan, node, stage, kernel, *more)
+
+
+def _function(node: Node) -> tuple[str, ...]:
+    """The kernel of a function of float32 values, and its numbers."""
+    if is_curve(node.op):
+        numbers = (node.op.a, node.op.b)[: node.op.curve.numbers]
+        return (f"rillet_{node.op.curve.value}", *map(real, numbers))
+    return (f"rillet_{node.op.activation.value if is_activation(node.op) else 'none'}",)
 
 
 def _over_pixels(plan: RowPlan, node: Node, stage: Stage, kernel: str, *more: object) -> list[str]:

@@ -43,6 +43,7 @@ _HEADERS = {
     Kernel.ARITHMETIC: ("arithmetic.h",),
     Kernel.LOOKUP: ("pointwise.h",),
     Kernel.FUNCTION: ("functions.h",),
+    Kernel.CURVE: ("functions.h", "curves.h"),
     Kernel.QUANTIZE: ("functions.h",),
     Kernel.DEQUANTIZE: ("functions.h",),
     Kernel.SOFTMAX: ("softmax.h",),

@@ -12,6 +12,7 @@ from rillet.errors import Unsupported
 from rillet.ir.ops import (
     Activate,
     Add,
+    Apply,
     BatchNorm,
     Concat,
     Constant,
@@ -36,7 +37,7 @@ def write(stage: Stage) -> None:
             convolution(stage, stage.node.op)
         case Pool():
             pool(stage, stage.node.op)
-        case Activate() | Requantize():
+        case Activate() | Apply() | Requantize():
             function(stage)
         case Add():
             add(stage, stage.node.op)

@@ -13,11 +13,13 @@ import tflite
 
 from rillet.errors import Unsupported
 from rillet.exporters.tflite.file import FileWriter, Quantized
+from rillet.ir.functions import Curve
 from rillet.ir.graph import Array, Graph, Node
 from rillet.ir.ops import (
     Activate,
     Activation,
     Add,
+    Apply,
     BatchNorm,
     Concat,
     Constant,
@@ -59,6 +61,21 @@ _FUNCTIONS = {
     Activation.SIGMOID: "LOGISTIC",
     Activation.HARD_SWISH: "HARD_SWISH",
 }
+_CURVES = {
+    Curve.LEAKY_RELU: ("LEAKY_RELU", "LeakyReluOptions"),
+    Curve.ELU: ("ELU", ""),
+    Curve.GELU: ("GELU", "GeluOptions"),
+    Curve.GELU_TANH: ("GELU", "GeluOptions"),
+    Curve.TANH: ("TANH", ""),
+    Curve.ABS: ("ABS", "AbsOptions"),
+    Curve.NEG: ("NEG", "NegOptions"),
+    Curve.SQRT: ("SQRT", ""),
+    Curve.EXP: ("EXP", "ExpOptions"),
+    Curve.LOG: ("LOG", ""),
+}
+"""Operators of functions with numbers, and their options."""
+_QUANTIZED_CURVES = (Curve.LEAKY_RELU, Curve.ELU, Curve.GELU, Curve.GELU_TANH, Curve.TANH, Curve.ABS)
+"""Those that TFLite has of bytes."""
 _UNIT = {DType.I8: Quant(1 / 256, -128), DType.U8: Quant(1 / 256, 0)}
 """The quantisation that TFLite wants of results between 0 and 1."""
 _INT8_VERSIONS = {"CONV_2D": 3, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 4}
@@ -72,7 +89,7 @@ def rounded(graph: Graph) -> Graph:
     def op(made: Op) -> Op:
         if isinstance(made, Conv):
             return replace(made, rounding=Rounding.SINGLE if made.dense else Rounding.DOUBLE)
-        return replace(made, rounding=Rounding.DOUBLE) if isinstance(made, Activate | Pool | Multiply) else made
+        return replace(made, rounding=Rounding.DOUBLE) if isinstance(made, Activate | Apply | Pool | Multiply) else made
 
     return replace(graph, nodes=tuple(replace(node, op=op(node.op)) for node in graph.nodes))
 
@@ -169,7 +186,7 @@ class _Writer:
             got = node.type.dtype.value + ("" if node.type.quant else " without a scale")
             raise self.refuse(node, f"values must be f32, or i8 or u8 with a scale, got {got}")
         op, sources = node.op, [self.graph.by_name[name] for name in node.inputs]
-        if not real and isinstance(op, Conv | Activate | Pool | Multiply):
+        if not real and isinstance(op, Conv | Activate | Apply | Pool | Multiply):
             wanted = Rounding.SINGLE if isinstance(op, Conv) and op.dense else Rounding.DOUBLE
             if op.rounding is not wanted:
                 raise self.refuse(node, f"rounding must be TFLite's, {wanted.value}, got {op.rounding.value}")
@@ -183,6 +200,9 @@ class _Writer:
             case Activate(activation=activation):
                 read = self.alike(node, sources)
                 self.function(node, activation, read[0], self.made(node))
+            case Apply():
+                read = self.alike(node, sources)
+                self.curve(node, op, read[0], self.made(node))
             case Pool():
                 self.pool(node, op, sources[0])
             case Add(subtract=subtract):
@@ -249,6 +269,18 @@ class _Writer:
             self.operator(kind, "MUL", [source, gate], out, "MulOptions")
         else:
             raise self.refuse(node, f"TFLite has no {activation.value} of {kind.dtype.value} here")
+
+    def curve(self, node: Node, op: Apply, source: int, out: int) -> None:
+        """A function with numbers of its own."""
+        name, options = _CURVES.get(op.curve, ("", ""))
+        if not name or (op.curve is Curve.ELU and op.a != 1.0):
+            raise self.refuse(node, f"TFLite has no {op.curve.value} of {node.type.dtype.value} here")
+        if node.type.quant is not None and op.curve not in _QUANTIZED_CURVES:
+            raise self.refuse(node, f"TFLite has no {op.curve.value} of {node.type.dtype.value}")
+        said: dict[str, Any] = {"Alpha": op.a} if op.curve is Curve.LEAKY_RELU else {}
+        if op.curve is Curve.GELU_TANH:
+            said = {"Approximate": True}
+        self.operator(node.type, name, [source], out, *filter(None, [options]), **said)
 
     def number(self, node: Node, name: str, value: float) -> int:
         """A real number as a constant."""

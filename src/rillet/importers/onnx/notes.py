@@ -11,7 +11,7 @@ from typing import Any
 from rillet.errors import GraphError
 from rillet.importers.onnx.file import File
 from rillet.ir.graph import ImageSpec, Node
-from rillet.ir.ops import Activate, Conv, Multiply, Pool, Rounding
+from rillet.ir.ops import Activate, Apply, Conv, Multiply, Pool, Rounding
 from rillet.ir.text import NAME
 
 MAX_CHARACTERS = 2**22
@@ -59,7 +59,7 @@ def named(file: File, nodes: Sequence[Node]) -> tuple[Node, ...]:
         if not NAME.fullmatch(node.name):
             raise GraphError(f"values must be named by letters, digits and _./-, got {node.name[:60]!r}")
         op = node.op
-        if isinstance(op, Conv | Activate | Multiply | Pool) and node.name in roundings:
+        if isinstance(op, Conv | Activate | Apply | Multiply | Pool) and node.name in roundings:
             op = replace(op, rounding=_rounding(roundings[node.name]))
         out.append(replace(node, op=op, block=blocks.get(node.name, "")))
     return tuple(out)

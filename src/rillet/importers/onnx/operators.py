@@ -8,10 +8,11 @@ import numpy as np
 from rillet.errors import GraphError, Unsupported
 from rillet.importers.onnx import folding
 from rillet.importers.onnx.builder import Builder, Known, Result
-from rillet.importers.onnx.file import Operator
+from rillet.importers.onnx.file import Operator, shortest
 from rillet.importers.onnx.views import CHANNELS, MAX_RANK, Axes, View, joined, lengths
+from rillet.ir.functions import Curve
 from rillet.ir.graph import Array, Node
-from rillet.ir.ops import Activate, Activation, Add, BatchNorm, Concat, Multiply, Op, Slice, Softmax
+from rillet.ir.ops import Activate, Activation, Add, Apply, BatchNorm, Concat, Multiply, Op, Slice, Softmax
 from rillet.ir.types import Shape
 
 import onnx  # isort: skip
@@ -45,15 +46,10 @@ def _clip(b: Builder, op: Operator) -> View:
     if bounds == (float("-inf"), float("inf")):
         return source
     if bounds not in _CLAMPS:
-        raise Unsupported(f"bounds must be 0 and 6, 0 and none, or -1 and 1, got {low:g} and {high:g}")
+        return source.on(
+            b.make(op.outputs[0], Apply(Curve.CLIP, shortest(bounds[0]), shortest(bounds[1])), [b.node(source)])
+        )
     return activate(b, op.outputs[0], source, _CLAMPS[bounds])
-
-
-def _hard_sigmoid(b: Builder, op: Operator) -> View:
-    alpha, beta = op.real("alpha", 0.2), op.real("beta", 0.5)
-    if abs(alpha - 1 / 6) > 1e-6 or beta != 0.5:
-        raise Unsupported(f"alpha and beta must be 1/6 and 0.5, got {alpha:g} and {beta:g}")
-    return activate(b, op.outputs[0], b.real(op), Activation.HARD_SIGMOID)
 
 
 def _softmax(b: Builder, op: Operator) -> View:
@@ -323,7 +319,6 @@ HANDLERS: dict[str, Handler] = {
     "Dropout": _dropout,
     "Expand": _expand,
     "Flatten": _flatten,
-    "HardSigmoid": _hard_sigmoid,
     "HardSwish": _activate(Activation.HARD_SWISH),
     "Identity": _alias,
     "Mul": arithmetic(Multiply(), commutes=True),
@@ -343,14 +338,13 @@ NOTES: dict[str, tuple[str, str]] = {
     "Add": ("add", "one operand may be constant, or one value a channel"),
     "BatchNormalization": ("batchnorm", "running statistics"),
     "Cast": ("nothing", "to FLOAT, or of constants"),
-    "Clip": ("activate", "bounds 0 and 6, 0 and none, -1 and 1"),
+    "Clip": ("activate, or apply", "any bounds"),
     "Concat": ("concat", "along channels, or of constants"),
     "Constant": ("constant, or nothing", "dense tensors and lists of numbers"),
     "Div": ("multiply", "by a constant; or of constants"),
     "Dropout": ("nothing", "switched off"),
     "Expand": ("nothing", "where the reader broadcasts by itself; or of constants"),
     "Flatten": ("nothing", "the reader takes a vector"),
-    "HardSigmoid": ("activate", "alpha 1/6, beta 0.5; times its input it is a hard-swish"),
     "HardSwish": ("activate", ""),
     "Identity": ("nothing", ""),
     "Mul": ("multiply", "as Add (squeeze-and-excite)"),

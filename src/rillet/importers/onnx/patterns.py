@@ -1,13 +1,14 @@
 """Pattern matching: functions that a file composes of several operators become one op."""
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 
-import numpy as np
-
 from rillet.importers.onnx.draft import Draft
+from rillet.importers.onnx.file import shortest
+from rillet.ir.functions import Curve
 from rillet.ir.graph import Node
-from rillet.ir.ops import Activate, Activation, Add, Constant, Conv, Multiply, Op, Pad, Pool
+from rillet.ir.ops import Activate, Activation, Add, Apply, Constant, Conv, Multiply, Op, Pad, Pool
 from rillet.ir.types import DType
 
 INNER = "/linear"
@@ -56,6 +57,71 @@ def _sixth(draft: Draft, node: Node) -> bool:
     return False
 
 
+def _spelled(draft: Draft, node: Node) -> bool:
+    """What is written in several operators: GELU by its error function or by tanh, Mish, a swish of any slope."""
+    if node.op != Multiply():
+        return False
+    for source, gate in (node.inputs, node.inputs[::-1]):
+        made = _gated(draft, source, gate) if draft.alone(gate) else None
+        if made is not None:
+            draft.replace(node.name, made, (source,))
+            return True
+    if _is(draft, node.inputs[1], 0.5) and draft.alone(node.inputs[0]) and draft.source(node).op == Multiply():
+        inner = draft.source(node)
+        for source, gate in (inner.inputs, inner.inputs[::-1]):
+            made = _half(draft, source, gate) if draft.alone(gate) else None
+            if made is not None:
+                draft.replace(node.name, made, (source,))
+                return True
+    return False
+
+
+def _gated(draft: Draft, source: str, gate: str) -> Apply | None:
+    """What a value times a gate of its own is: the gate is tanh(softplus(x)) or sigmoid(a x)."""
+    node = draft.nodes[gate]
+    before = draft.source(node) if node.op in (Apply(Curve.TANH), Activate(Activation.SIGMOID)) else None
+    if before is None or not draft.alone(before.name):
+        return None
+    if node.op == Apply(Curve.TANH):
+        plain = before.op == Apply(Curve.SOFTPLUS, 1.0) and before.inputs == (source,)
+        return Apply(Curve.MISH) if plain else None
+    slope = _number(draft, before.inputs[1]) if before.op == Multiply() and before.inputs[0] == source else None
+    return None if slope is None else Apply(Curve.SWISH, slope)
+
+
+def _half(draft: Draft, source: str, gate: str) -> Apply | None:
+    """The function that is half of x times this gate: 1 + erf(x / sqrt(2)), or 1 + tanh(sqrt(2 / pi) (x + c x^3))."""
+    node = draft.nodes[gate]
+    if node.op != Add() or not _is(draft, node.inputs[1], 1.0) or not draft.alone(node.inputs[0]):
+        return None
+    inner = draft.source(node)
+    if inner.op not in (Apply(Curve.ERF), Apply(Curve.TANH)) or not draft.alone(inner.inputs[0]):
+        return None
+    scaled = draft.source(inner)
+    by_tanh = inner.op == Apply(Curve.TANH)
+    if scaled.op != Multiply() or not _is(draft, scaled.inputs[1], math.sqrt((2 / math.pi) if by_tanh else 0.5)):
+        return None
+    if not by_tanh:
+        return Apply(Curve.GELU) if scaled.inputs[0] == source else None
+    total = draft.source(scaled)
+    if total.op != Add() or not draft.alone(total.name) or source not in total.inputs:
+        return None
+    small = draft.nodes[total.inputs[1 - total.inputs.index(source)]]
+    if small.op != Multiply() or not _is(draft, small.inputs[1], 0.044715) or not draft.alone(small.inputs[0]):
+        return None
+    return Apply(Curve.GELU_TANH) if _cubes(draft, draft.source(small), source) else None
+
+
+def _cubes(draft: Draft, node: Node, source: str) -> bool:
+    """True for x^3, as a power or as products."""
+    if node.op == Apply(Curve.POWER, 3.0):
+        return node.inputs == (source,)
+    if node.op != Multiply() or source not in node.inputs:
+        return False
+    square = draft.nodes[node.inputs[1 - node.inputs.index(source)]]
+    return square.op == Multiply() and square.inputs == (source, source) and draft.alone(square.name)
+
+
 def _shifted(draft: Draft, node: Node) -> str | None:
     """The x of relu6(x + 3), None for anything else."""
     if node.op != Activate(Activation.RELU6) or not draft.alone(node.inputs[0]):
@@ -66,10 +132,17 @@ def _shifted(draft: Draft, node: Node) -> str | None:
 
 def _is(draft: Draft, name: str, value: float) -> bool:
     """True for a constant that is `value` throughout."""
+    found = _number(draft, name)
+    return found is not None and math.isclose(found, value, rel_tol=1e-6)
+
+
+def _number(draft: Draft, name: str) -> float | None:
+    """The number that a constant is throughout, None for any other value."""
     node = draft.nodes[name]
     if not isinstance(node.op, Constant) or node.type.dtype is not DType.F32:
-        return False
-    return bool(np.allclose(draft.params[name]["value"], value, rtol=1e-6, atol=0.0))
+        return None
+    value = draft.params[name]["value"].reshape(-1)
+    return shortest(value[0]) if (value == value[0]).all() else None
 
 
 def _bias(draft: Draft, node: Node) -> bool:
@@ -91,7 +164,7 @@ def _bias(draft: Draft, node: Node) -> bool:
     return True
 
 
-_RULES: tuple[Callable[[Draft, Node], bool], ...] = (_by_its_gate, _sixth, _bias)
+_RULES: tuple[Callable[[Draft, Node], bool], ...] = (_by_its_gate, _sixth, _spelled, _bias)
 
 
 def fold_pads(draft: Draft) -> None:

@@ -14,6 +14,7 @@ from rillet.ir.ops import (
     Activate,
     Activation,
     Add,
+    Apply,
     Concat,
     Conv,
     Multiply,
@@ -95,6 +96,8 @@ def _put(draft: Draft, node: Node, real: Node, op: Op) -> bool:
             made = op
         case Activate(activation=activation):
             made = op if _has_rule(activation, out) else replace(op, rounding=Rounding.SHIFT)
+        case Apply():
+            made = replace(op, rounding=Rounding.SHIFT)
         case Softmax():
             made = op if out.quant == _UNIT[out.dtype] and real.shape.channels <= MAX_SOFTMAX_CHANNELS else None
         case Pool():

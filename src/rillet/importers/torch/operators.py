@@ -9,7 +9,7 @@ import numpy as np
 
 from rillet.errors import GraphError, Unsupported
 from rillet.importers.supported import Rows, markdown
-from rillet.importers.torch import patterns, views
+from rillet.importers.torch import curves, patterns, views
 from rillet.importers.torch.builder import Border, Builder, Call, Known, Result, Value, added
 from rillet.importers.torch.drafts import LowPad, Scale
 from rillet.importers.torch.layouts import as_vector, lengths
@@ -331,6 +331,7 @@ def _pad(b: Builder, call: Call) -> Result:
 
 
 HANDLERS: dict[str, Callable[[Builder, Call], Result]] = {
+    **curves.HANDLERS,
     "adaptive_avg_pool2d": _adaptive_average_pool,
     "add": _add,
     "alias": _same,
@@ -391,6 +392,7 @@ HANDLERS: dict[str, Callable[[Builder, Call], Result]] = {
 }
 
 NOTES: dict[str, tuple[str, str]] = {
+    **curves.NOTES,
     "adaptive_avg_pool2d": ("pool", "to one pixel, or to a size that divides the map"),
     "add": ("add", "with a value, a constant or a number"),
     "alias": ("nothing", ""),
@@ -398,7 +400,7 @@ NOTES: dict[str, tuple[str, str]] = {
     "batch_norm": ("batchnorm", "with running statistics"),
     "cat": ("concat", "along channels"),
     "chunk": ("slices", "of channels"),
-    "clamp": ("activate", "any bounds; other than 0, 0 to 6 and -1 to 1 take constants too"),
+    "clamp": ("activate, or apply", "any bounds"),
     "clamp_max": ("activate", "as clamp"),
     "clamp_min": ("activate", "as clamp"),
     "clip": ("activate", "as clamp"),

@@ -5,7 +5,8 @@ import math
 from rillet.importers.torch.builder import Builder, Call, Value
 from rillet.importers.torch.drafts import Scale
 from rillet.importers.torch.layouts import Dims
-from rillet.ir.ops import Activate, Activation, Multiply
+from rillet.ir.functions import Curve
+from rillet.ir.ops import Activate, Activation, Apply, Multiply
 
 _RELU6 = Activate(Activation.RELU6)
 _SELF_GATES = {
@@ -50,7 +51,7 @@ def multiply(b: Builder, call: Call, left: Value, right: Value, dims: Dims) -> V
 
 
 def clamp(b: Builder, call: Call, value: Value, low: float, high: float) -> Value:
-    """The value within bounds: an activation that is such a clamp, or one of them on a scaled value."""
+    """The value within bounds: an activation that is such a clamp, or any other."""
     bounds = (low, high)
     for activation in (Activation.RELU, Activation.RELU6, Activation.RELU_N1_TO_1):
         if bounds == activation.clamp:
@@ -59,13 +60,12 @@ def clamp(b: Builder, call: Call, value: Value, low: float, high: float) -> Valu
         raise b.refuse(call, f"must have a lower bound below the upper one, got {low:g} and {high:g}")
     if bounds == (-math.inf, math.inf):
         return value
-    if high == math.inf:
-        return scale(b, call, b.activate(call, scale(b, call, value, 1, -low), Activation.RELU), 1, low)
-    if low == -math.inf:
-        return scale(b, call, b.activate(call, scale(b, call, value, -1, high), Activation.RELU), -1, high)
-    share = (high - low) / 6
-    within = b.activate(call, scale(b, call, value, 1 / share, -low / share), Activation.RELU6)
-    return scale(b, call, within, share, low)
+    before = b.op(call, value.draft)
+    if bounds == (0, 1) and isinstance(before, Scale):
+        gate = _is_scale(before, 1 / 6, 0.5)
+        made = Activate(Activation.HARD_SIGMOID) if gate else Apply(Curve.RAMP, before.factor, before.offset)
+        return b.add(call, made, b.drafts[value.draft].inputs, value.dims)
+    return b.add(call, Apply(Curve.CLIP, low, high), [value.draft], value.dims)
 
 
 def _shifted_relu6(b: Builder, call: Call, name: str) -> str | None:

@@ -7,6 +7,7 @@ from rillet.ir.graph import Graph
 from rillet.ir.ops import (
     Activate,
     Add,
+    Apply,
     BatchNorm,
     Concat,
     Constant,
@@ -72,7 +73,9 @@ def _multipliers(graph: Graph, stage: PixelStage) -> int:
             return stage.folding.outputs * _scale(rounding)
         case Add():
             return 0 if plain_sum(graph, node) else stage.folding.outputs * SCALE
-        case Activate() | Requantize() | BatchNorm() | Softmax() | Concat() | Slice() | Pad() | Resize():
+        case Activate() | Apply() | Requantize() | BatchNorm() | Softmax():
+            return 0
+        case Concat() | Slice() | Pad() | Resize():
             return 0
         case Input() | Constant():
             raise AssertionError(f"{node.name} is no stage")

@@ -17,6 +17,7 @@ from rillet.ir.graph import Graph, Node
 from rillet.ir.ops import (
     Activate,
     Add,
+    Apply,
     BatchNorm,
     Concat,
     Constant,
@@ -83,7 +84,7 @@ def firing_of(flow: Flow, node: Node) -> Firing:
             return Firing(channels, 0, 1, pixels, (1,), _aligned(channels, *others))
         case Slice(start=start):
             return Firing(channels, 0, 1, pixels, (1,), _aligned(channels, start))
-        case Activate() | Add() | BatchNorm() | Requantize() | Softmax() | Pad() | Resize():
+        case Activate() | Apply() | Add() | BatchNorm() | Requantize() | Softmax() | Pad() | Resize():
             return Firing(channels, 0, 1, pixels, (1,), _any(channels))
         case Input() | Constant():
             raise AssertionError(f"{node.name} does not fire")

@@ -8,6 +8,7 @@ from rillet.ir.ops import (
     Activate,
     Activation,
     Add,
+    Apply,
     BatchNorm,
     Concat,
     Constant,
@@ -108,7 +109,9 @@ def latency_cycles(graph: Graph, pipeline: Pipeline, node: Node, folding: Foldin
         case Multiply(rounding=rounding):
             shifts = rounding if source.quant is not None else Rounding.SHIFT
             return fetched + pipeline.registers("bias", "multiply", "output") + _scaled(pipeline, shifts)
-        case Activate() | Requantize() | BatchNorm() | Softmax() | Concat() | Slice() | Pad() | Resize():
+        case Activate() | Apply() | Requantize() | BatchNorm() | Softmax():
+            return fetched + pipeline.registers("output")
+        case Concat() | Slice() | Pad() | Resize():
             return fetched + pipeline.registers("output")
         case _ as other:
             assert_never(other)

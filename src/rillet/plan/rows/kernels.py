@@ -13,6 +13,7 @@ from rillet.ir.ops import (
     Activate,
     Activation,
     Add,
+    Apply,
     BatchNorm,
     Concat,
     Constant,
@@ -77,6 +78,8 @@ def choose(graph: Graph, node: Node, tile_pixels: int) -> Choice:
         case Activate():
             binary = node.type.dtype is DType.BINARY
             return Choice(Kernel.FUNCTION if real else Kernel.SIGN if binary else Kernel.LOOKUP)
+        case Apply():
+            return Choice(Kernel.CURVE if real else Kernel.LOOKUP)
         case Requantize():
             return Choice(_requantize(graph, node))
         case Softmax():

@@ -30,6 +30,7 @@ class Kernel(Enum):
     ARITHMETIC = "arithmetic"
     LOOKUP = "lookup"
     FUNCTION = "function"
+    CURVE = "curve"
     QUANTIZE = "quantize"
     DEQUANTIZE = "dequantize"
     SOFTMAX = "softmax"

@@ -11,6 +11,7 @@ from rillet.ir.graph import Graph, Node
 from rillet.ir.ops import (
     Activate,
     Add,
+    Apply,
     BatchNorm,
     Concat,
     Constant,
@@ -229,7 +230,7 @@ def _item(graph: Graph, node: Node, sources: int) -> Item | None:
             return Join(node.name, "multiply") if sources > 1 else None
         case Concat():
             return Join(node.name, "concat") if sources > 1 else None
-        case Input() | Constant() | BatchNorm() | Activate() | Slice() | Pad() | Requantize() | Softmax():
+        case Input() | Constant() | BatchNorm() | Activate() | Apply() | Slice() | Pad() | Requantize() | Softmax():
             return None
         case _:
             assert_never(op)
