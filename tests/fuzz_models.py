@@ -335,9 +335,9 @@ def main(form: str, first: int, count: int) -> None:
             path.write_bytes(broken(form, seed))
             print(f"seed {seed}", file=sys.stderr)  # whatever ends this process, its last line says of which
             signal.alarm(2 * SECONDS)
-            began = time.monotonic()
+            began = time.process_time()
             ran += attempt(path, world / "out", seed % HOST_EVERY == 0)
-            assert time.monotonic() - began < SECONDS
+            assert time.process_time() - began < SECONDS
             assert {entry.name for entry in world.iterdir()} <= {path.name, "out"}
             os.chdir("/")
     signal.alarm(0)

@@ -207,10 +207,10 @@ def main(first: int, count: int) -> None:
     assert all(attempt(file()) for file in FILES)
     ran = 0
     for seed in range(first, first + count):
-        began = time.monotonic()
+        began = time.process_time()
         try:
             ran += attempt(broken(seed))
-            assert time.monotonic() - began < SECONDS
+            assert time.process_time() - began < SECONDS
         except BaseException:
             print(f"seed {seed}", file=sys.stderr)
             raise

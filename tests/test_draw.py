@@ -290,9 +290,9 @@ def test_published_numbers(words: str, macs: int, params: int, skips: int) -> No
 def test_a_picture_takes_less_than_50_ms() -> None:
     graph, times = build("mobilenet_v2"), []
     for _ in range(5):
-        begin = time.perf_counter()
+        begin = time.process_time()  # this process's own: others may have the processor, too
         svg(graph)
-        times.append(time.perf_counter() - begin)
+        times.append(time.process_time() - begin)
     assert min(times) < 0.05
 
 
