@@ -8,10 +8,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from blocks import networks
-from rillet.analyses.cost import KINDS, Cost, MachineKind, costs
 from rillet.analyses.energy import energy, traffic_of
-from rillet.analyses.mcu import fit
 from rillet.analyses.systolic import systolic
+from rillet.costs.fit import fit
+from rillet.costs.machines import KINDS, Cost, MachineKind, costs
 from rillet.errors import TargetError
 from rillet.ir.graph import Graph
 from rillet.models.opening import open_model

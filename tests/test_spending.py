@@ -8,8 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from blocks import networks
-from rillet.analyses.cost import costs, energy_on, on_array
-from rillet.analyses.roofline import roofline
+from rillet.costs.machines import costs, energy_on, on_array
+from rillet.costs.roofline import roofline
 from rillet.errors import TargetError
 from rillet.ir.graph import Graph, Node
 from rillet.ir.ops import Activate, Activation, Input

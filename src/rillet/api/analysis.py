@@ -4,11 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, overload
 
-from rillet.analyses import cost as costing
 from rillet.analyses import energy as energies
 from rillet.analyses import explain as explaining
-from rillet.analyses import mcu
-from rillet.analyses.cost import CostTable
 from rillet.analyses.count import Convention, Count
 from rillet.analyses.count import count as count_graph
 from rillet.analyses.explain import Explained, Explanation
@@ -16,6 +13,9 @@ from rillet.analyses.systolic import Systolic
 from rillet.analyses.systolic import systolic as on_array
 from rillet.api import checks, machines
 from rillet.api.machines import Named
+from rillet.costs import fit as fitting
+from rillet.costs import machines as costing
+from rillet.costs.machines import CostTable
 from rillet.errors import GraphError, TargetError
 from rillet.ir.graph import Graph
 from rillet.models.compare import Comparison
@@ -141,7 +141,7 @@ def fit(
     bits: int | None = None,
     weight_bits: int | None = None,
     remedies: bool = True,
-) -> mcu.Fits:
+) -> fitting.Fits:
     """Whether a network fits a board's RAM and flash, what is missing, and the smallest changes that make it fit.
 
     target: a board by name, .toml file or record, several of them, or `all`; changes are sought for one alone. bits: of
@@ -158,16 +158,16 @@ def fit(
     found = tuple(machines.found(one, (boards.Board,), "fit") for one in asked)
     if not found:
         raise TargetError("target must be a board or several, got none")
-    rows = mcu.fit_all(net, found, bits, weight_bits)
+    rows = fitting.fit_all(net, found, bits, weight_bits)
     if not remedies or len(asked) > 1:
-        return mcu.Fits(rows, found, ())
+        return fitting.Fits(rows, found, ())
     words = split(net.name)[1]
     width = float(words.get("width", "1"))
-    helping = mcu.remedies(net, found[0], _again(net), bits=bits, weight_bits=weight_bits, width=width)
-    return mcu.Fits(rows, found, helping)
+    helping = fitting.remedies(net, found[0], _again(net), bits=bits, weight_bits=weight_bits, width=width)
+    return fitting.Fits(rows, found, helping)
 
 
-def _again(net: Graph) -> mcu.Open | None:
+def _again(net: Graph) -> fitting.Open | None:
     """Makes a network of the zoo under other words, as its channels are rounded in a way of its own; None for another,
     whatever it is called.
     """
@@ -263,7 +263,7 @@ def cost_picture(net: Graph, what: str, target: Named | None = None, node: str |
     target: a systolic array for `systolic`, any machine for the others; energy without one is that of a row plan.
     node: technology of energy, 45nm by default. Raises TargetError for what does not go together.
     """
-    from rillet.analyses.roofline import roofline
+    from rillet.costs.roofline import roofline
     from rillet.report import roofline as roof
     from rillet.report import spending
 

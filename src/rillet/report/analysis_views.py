@@ -6,12 +6,12 @@ from typing import Any
 
 from rich.console import RenderableType
 
-from rillet.analyses.cost import CostTable
 from rillet.analyses.count import Count
 from rillet.analyses.energy import Energy
 from rillet.analyses.explain import Explained, Explanation
-from rillet.analyses.mcu import Fits
 from rillet.analyses.systolic import Systolic
+from rillet.costs.fit import Fits
+from rillet.costs.machines import CostTable
 from rillet.models.compare import Comparison
 from rillet.report import cost, counts, energy, fit, live, machines, quantization, sizes, systolic, tables
 from rillet.report.screen import Column, Screen

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from rillet.analyses.cost import Cost, MachineKind, energy_on, on_array
-from rillet.analyses.roofline import roofline as under_roof
+from rillet.costs.machines import Cost, MachineKind, energy_on, on_array
+from rillet.costs.roofline import roofline as under_roof
 from rillet.errors import Unsupported
 from rillet.ir.graph import Graph
 from rillet.report import page as pages

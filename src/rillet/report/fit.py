@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from rillet.analyses.mcu import Fit, Remedy
+from rillet.costs.fit import Fit, Remedy
 from rillet.report.screen import columns
 from rillet.report.tables import Table
 from rillet.targets.boards import Board

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator
 
-from rillet.analyses.roofline import Point, Roofline
+from rillet.costs.roofline import Point, Roofline
 from rillet.ir.graph import Graph
 from rillet.report.palette import INK
 from rillet.report.picture.blocks import Kind, members

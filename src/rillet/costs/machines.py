@@ -20,9 +20,9 @@ from functools import cached_property
 
 from rillet.analyses.count import count
 from rillet.analyses.energy import Energy, Schedule, energy, traffic_of
-from rillet.analyses.mcu import judge, least_plan
 from rillet.analyses.memory import precision, stored_at, value_bits
 from rillet.analyses.systolic import Systolic, systolic
+from rillet.costs.fit import judge, least_plan
 from rillet.errors import TargetError, Unsupported
 from rillet.ir.facts import has_weights
 from rillet.ir.graph import Graph

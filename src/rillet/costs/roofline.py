@@ -12,8 +12,8 @@ Williams, Waterman and Patterson, CACM 2009. A multiply-accumulate is two operat
 from dataclasses import dataclass
 from functools import reduce
 
-from rillet.analyses.cost import on_array
 from rillet.analyses.memory import stored_as
+from rillet.costs.machines import on_array
 from rillet.errors import TargetError
 from rillet.ir.facts import has_weights
 from rillet.ir.graph import Graph

@@ -10,10 +10,10 @@ from typer.testing import CliRunner
 from blocks import networks
 from conftest import NETWORKS, example_counts, shared_file
 from graphs import graphs
-from rillet.analyses.mcu import STACK_BYTES, Open, Remedy, fit, least_layer_bytes, remedies
 from rillet.analyses.memory import stored_as
 from rillet.backends.c.data import program_arrays
 from rillet.cli import app
+from rillet.costs.fit import STACK_BYTES, Open, Remedy, fit, least_layer_bytes, remedies
 from rillet.errors import TargetError
 from rillet.ir.graph import Graph
 from rillet.ir.ops import Activation, Input
