@@ -413,7 +413,9 @@ def test_energy_and_fit() -> None:
     misses = json.loads(done.stdout)
     assert done.returncode == 1
     assert not misses["fits"]
-    assert any(remedy["change"] for remedy in misses["remedies"])  # type: ignore[union-attr]
+    commands = [remedy["command"] for remedy in misses["remedies"] if remedy["change"]]
+    assert commands and all(command.startswith("rillet fit mobilenet_v1:width=") for command in commands)
+    assert printed(*commands[-1].split()[1:])["fits"]
     assert len(printed("fit", "mobilenet_v1:width=0.25,resolution=32", "--all")["boards"]) == 9  # type: ignore[arg-type]
     assert "did you mean nano33ble?" in failed("fit", "microbotnet", "--target", "nano33bl")
     assert "45nm" in failed("energy", "microbotnet", "--node", "46nm")

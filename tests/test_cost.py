@@ -101,12 +101,12 @@ def test_each_row_says_its_precision() -> None:
     assert [row.precision for row in whole] == ["int8"] * 3
     assert {row.own_precision for row in (*own, *whole)} == {"float32"}
     assert own[:2] == whole[:2] and own == on(*names, bits=32)
-    # What is published is the time of 8-bit kernels.
+    # Instructions of floats are not counted.
     assert own[2].cycles is own[2].latency_s is own[2].peak_ops_per_s is own[2].utilisation is None
     assert own[2].activation_bytes == fit(GRAPH, boards.load("nano33ble")).ram_bytes > whole[2].activation_bytes  # type: ignore[operator]
     notes = report.machines(own, NM45).notes
     assert "int8, where the network is float32 and must be brought to it first: gemmini_16x16, zcu102" in notes
-    assert "no cycles of floats are published (--bits 8 counts 8-bit integers): nano33ble" in notes
+    assert "no cycles of floats and of portable kernels are known: nano33ble" in notes
     assert len(report.machines(own, NM45, wide=True).rows) == len(report.exact(own, NM45).rows) == 3
     assert "float32" in report.heading(own)
 

@@ -131,7 +131,7 @@ COMMANDS = {
     ),
     "fit": Command(
         (FLOAT, INT8, f"{FLOAT} --all", f"{FLOAT} --target m0plus_16k"),
-        {"--target": "rp2040", "--all": "", "--bits": "8|32", "--weight-bits": "2", "--live": "", **TABLES},
+        {"--target": "rp2040", "--all": "", "--bits": "8|32", "--objective": "time", "--live": "", **TABLES},
     ),
     "cost": Command(
         (f"{FLOAT} --target {BOARD}", f"{FLOAT} --target {CHIP}", f"{FLOAT} --target {BOARD} -o OUT.csv"),

@@ -1,6 +1,6 @@
 """Analyses of a network: counts, comparisons, explanations, and its cost and fit on targets."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, overload
 
@@ -11,11 +11,13 @@ from rillet.analyses.count import count as count_graph
 from rillet.analyses.explain import Explained, Explanation
 from rillet.analyses.systolic import Systolic
 from rillet.analyses.systolic import systolic as on_array
-from rillet.api import checks, machines
+from rillet.api import checks, machines, networks
 from rillet.api.machines import Named
 from rillet.costs import fit as fitting
 from rillet.costs import machines as costing
+from rillet.costs import remedies as finding
 from rillet.costs.machines import CostTable
+from rillet.costs.remedies import Fits
 from rillet.errors import GraphError, TargetError
 from rillet.ir.graph import Graph
 from rillet.models.compare import Comparison
@@ -139,14 +141,16 @@ def fit(
     target: Named | Sequence[Named] = "nano33ble",
     *,
     bits: int | None = None,
-    weight_bits: int | None = None,
+    objective: str = "memory",
     remedies: bool = True,
-) -> fitting.Fits:
-    """Whether a network fits a board's RAM and flash, what is missing, and the smallest changes that make it fit.
+    progress: Advance | None = None,
+) -> Fits:
+    """Whether the plan of a network fits a board's RAM and flash, what is missing, and the smallest changes that help.
 
     target: a board by name, .toml file or record, several of them, or `all`; changes are sought for one alone. bits: of
-    activations, 8 or 32, those of the network by default. weight_bits: weights of no more than so many. Raises
-    TargetError for an unknown board and for other bits.
+    activations, 8 or 32, those of the network by default. objective: of the plan, `memory` or `time`, as for `plan`.
+    progress: takes what is done, and how much there is. Raises TargetError for an unknown board, for other bits and for
+    another objective, Unsupported for a network that has no row plan.
 
     >>> import rillet
     >>> found = rillet.fit(rillet.load("mobilenet_v1:width=0.25,resolution=96"), "nano33ble", bits=8)
@@ -158,35 +162,46 @@ def fit(
     found = tuple(machines.found(one, (boards.Board,), "fit") for one in asked)
     if not found:
         raise TargetError("target must be a board or several, got none")
-    rows = fitting.fit_all(net, found, bits, weight_bits)
-    if not remedies or len(asked) > 1:
-        return fitting.Fits(rows, found, ())
-    words = split(net.name)[1]
-    width = float(words.get("width", "1"))
-    helping = fitting.remedies(net, found[0], _again(net), bits=bits, weight_bits=weight_bits, width=width)
-    return fitting.Fits(rows, found, helping)
+    with shown("planning", progress) as advance:
+        rows = fitting.fit_all(net, found, bits, objective, advance)
+    if not remedies or len(asked) > 1 or rows[0].fits:
+        return Fits(rows, found, ())
+    with shown("looking for what fits", progress) as advance:
+        said = _source(net)
+        helping = finding.remedies(net, found[0], said, bits=bits, objective=objective, progress=advance)
+    return Fits(rows, found, helping)
 
 
-def _again(net: Graph) -> fitting.Open | None:
-    """Makes a network of the zoo under other words, as its channels are rounded in a way of its own; None for another,
-    whatever it is called.
+def _source(net: Graph) -> finding.Source:
+    """Where a network is from: the zoo, whose channels are rounded in a way of its own, whatever MODEL it was loaded
+    as, or none of these.
     """
     from rillet.models.opening import open_model
     from rillet.zoo.registry import NETWORKS
 
-    base, words = split(net.name)
-    if base not in NETWORKS:
-        return None
+    typed, options = networks.said(net) or (None, ())
+    base, words = split(net.name if typed is None else typed)
+    zoo = base in NETWORKS
+    if typed is None and not zoo:
+        return finding.resized(net)
 
-    def opened(changed: dict[str, str]) -> Graph:
-        said = ",".join(f"{key}={word}" for key, word in {**words, **changed}.items())
-        return open_model(f"{base}:{said}" if said else base).graph
+    def model(changed: Mapping[str, str]) -> str:
+        every = {**words, **({"untrained": "true"} if changed and not zoo else {}), **changed}
+        return f"{base}:{','.join(f'{key}={word}' for key, word in every.items())}" if every else base
+
+    def opened(changed: Mapping[str, str]) -> Graph:
+        return open_model(model(changed)).graph
+
+    def named(changed: Mapping[str, str]) -> tuple[str, ...]:
+        if changed:
+            return (model(changed),)
+        return () if typed is None else (typed, *options)
 
     try:
-        same = without_weights(opened({})).nodes == without_weights(net).nodes
+        same = typed is not None or without_weights(opened({})).nodes == without_weights(net).nodes
+        return finding.Source(opened, named, float(words.get("width", "1"))) if same else finding.resized(net)
     except (GraphError, TargetError):
-        return None
-    return opened if same else None
+        return finding.resized(net)
 
 
 def cost(

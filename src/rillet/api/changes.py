@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
 from typing import Any
 
-from rillet.api import checks
+from rillet.api import checks, networks
 from rillet.api.networks import save, with_weights
 from rillet.data.datasets import Dataset
 from rillet.data.given import Data, held
@@ -71,7 +71,9 @@ def live(net: Graph) -> Live:
     >>> made.graph.macs == made.macs_after <= made.macs_before
     True
     """
-    return live_channels(checks.graph(net))
+    made = live_channels(checks.graph(net))
+    networks.keep_said(made.graph, net, "--live")
+    return made
 
 
 def fuse(net: Graph, variant: str, *, blocks: str = "", share: float | None = None, fit: bool = False) -> Graph:

@@ -31,6 +31,8 @@ FORMATS = ("tflite", "onnx", "torch")
 
 _files: WeakKeyDictionary[Graph, Path] = WeakKeyDictionary()
 """The files of graphs that are as they stand there, so that another runtime can be asked about the same network."""
+_said: WeakKeyDictionary[Graph, tuple[str, tuple[str, ...]]] = WeakKeyDictionary()
+"""What was said for graphs as MODEL, and the options that make the same of it."""
 
 
 def load(
@@ -82,12 +84,26 @@ def opened(
         warn(RilletWarning(sentence), stacklevel=3)
     if model.path is not None:
         _files[model.graph] = model.path
+    if weights is None:
+        _said[model.graph] = str(name), ()
     return model
 
 
 def file_of(net: Graph) -> Path | None:
     """The file that a graph was loaded from, if it is as it stands there."""
     return _files.get(net)
+
+
+def said(net: Graph) -> tuple[str, tuple[str, ...]] | None:
+    """The MODEL that a graph was loaded as, and the options that make the same of it, if it is known."""
+    return _said.get(net)
+
+
+def keep_said(net: Graph, source: Graph, option: str) -> None:
+    """`net` is what the commands make of `source` under an option."""
+    if source in _said:
+        model, options = _said[source]
+        _said[net] = model, (*options, option)
 
 
 def keep_file(net: Graph, source: Graph) -> Graph:

@@ -159,6 +159,7 @@ MEANINGS: Mapping[str, str] = {
     "--live": "Compute live channels alone, with the same output bytes (int8 and uint8).",
     "--memory": "Memory of the machine, as 4MiB.",
     "--node": "Process technology of energy.",
+    "--objective": "What the plan minimises: memory (the default) or time.",
     "--out": "Where the result goes.",
     "--precision": "Number types; default: the network's own.",
     "--target": "A machine: one that rillet targets lists, or a file.",

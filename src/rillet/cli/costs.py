@@ -23,9 +23,9 @@ from rillet.cli.options import (
     DataflowOption,
     DramOption,
     ExactMapsOption,
+    FitObjectiveOption,
     HardwareOption,
     MachinesOption,
-    MostWeightBitsOption,
     NodeOption,
     OperandOption,
     PageOption,
@@ -127,13 +127,13 @@ def fit(
     target: BoardOption = None,
     everywhere: AllBoardsOption = False,
     bits: BoardBitsOption = None,
-    weight_bits: MostWeightBitsOption = None,
+    objective: FitObjectiveOption = "memory",
     live: LiveOption = False,
     weights: WeightsOption = None,
     *,
     form: Form,
 ) -> None:
-    """Tells whether a network fits a microcontroller, what it misses, and the smallest change that makes it fit.
+    """Tells whether a network's plan fits a microcontroller, what it misses, and the smallest changes that make it fit.
 
     The exit code is 1 where it does not fit, with --all where it fits no board.
     """
@@ -142,7 +142,7 @@ def fit(
 
     at_most_one({"--target": target, "--all": everywhere})
     graph, on = open_named(model, weights=weights, live=live).graph, "all" if everywhere else target or "nano33ble"
-    found = analysis.fit(graph, on, bits=bits, weight_bits=weight_bits)
+    found = analysis.fit(graph, on, bits=bits, objective=objective)
     drawn = analysis_views.fits_tables(found)
     form.show(found.to_dict, lambda console: [tables.write(console, table) for table in drawn])
     if not found.fits:

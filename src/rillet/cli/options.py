@@ -110,9 +110,7 @@ BoardOption = Annotated[
     shared("--target", here="A board, nano33ble by default.", metavar="NAME|FILE.toml"),
 ]
 AllBoardsOption = Annotated[bool, shared("--all", here="A table of the known boards.")]
-MostWeightBitsOption = Annotated[
-    int | None, shared("--weight-bits", here="Wider weights are counted as if they had so many.")
-]
+FitObjectiveOption = Annotated[str, shared("--objective", here="Of a board's plan.", metavar="memory|time")]
 MachinesOption = Annotated[
     list[str] | None,
     shared("--target", here="May be given several times; all by default.", metavar="NAME|FILE.toml|all"),

@@ -66,9 +66,7 @@ ResidentOption = Annotated[
 ]
 ObjectiveOption = Annotated[
     str | None,
-    typer.Option(
-        "--objective", metavar="memory|time", help="What is minimised: memory (the default), or time within --ram."
-    ),
+    shared("--objective", here="Time within --ram, where that is given.", metavar="memory|time"),
 ]
 SlowerOption = Annotated[
     float | None,

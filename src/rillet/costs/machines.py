@@ -7,8 +7,8 @@ have integers alone: 8 bits of values and weights (a chip fewer, for a network w
   layer's inputs, weights and outputs once. It fits always: what its buffers do not hold lies in DRAM.
 - A chip that streams runs the pixel plan with the least interval within its multipliers and memory. It fits where
   there is one: no weight is ever loaded again.
-- A board runs the row plan with the least arena; its cycles are MACs x published cycles a MAC, with their band. It fits
-  where RAM and flash hold all. What is published are cycles of 8-bit kernels: float32 times are not estimated.
+- A board runs its plan with the least arena, as `fit` has it; its cycles are the instructions of an image x cycles an
+  instruction, with their band. It fits where RAM and flash hold all. Of portable kernels and of floats there are none.
 
 A multiply-accumulate is two operations.
 """
@@ -22,7 +22,7 @@ from rillet.analyses.count import count
 from rillet.analyses.energy import Energy, Schedule, energy, traffic_of
 from rillet.analyses.memory import precision, stored_at, value_bits
 from rillet.analyses.systolic import Systolic, systolic
-from rillet.costs.fit import judge, least_plan
+from rillet.costs.fit import Planned, planned
 from rillet.errors import TargetError, Unsupported
 from rillet.ir.facts import has_weights
 from rillet.ir.graph import Graph
@@ -30,7 +30,7 @@ from rillet.ir.types import DType
 from rillet.plan.pipeline.entry import plan_pixels
 from rillet.plan.pipeline.plan import PixelPlan
 from rillet.plan.rows.plan import RowPlan
-from rillet.plan.rows.planner import plan_layerwise
+from rillet.plan.rows.planner import plan_layerwise, plan_rows
 from rillet.system.record import Record
 from rillet.targets.arrays import ArrayMachine
 from rillet.targets.boards import Board
@@ -163,18 +163,9 @@ class Costs:
         return tuple(found)
 
     @cached_property
-    def stored(self) -> Graph:
-        """The network at the precision that a board stores."""
-        return stored_at(self.graph, self.bits)
-
-    @cached_property
-    def rows(self) -> tuple[RowPlan, Energy] | str:
-        """The row plan with the least arena and its energy, or why there is no such plan."""
-        try:
-            plan = least_plan(self.stored)
-        except Unsupported as error:
-            return str(error)
-        return plan, _stream_energy(self.graph, plan, self.technology)
+    def boards(self) -> Planned:
+        """The network at the precision that a board stores, to be planned."""
+        return planned(self.graph, self.bits)
 
     def _array(self, name: str, machine: ArrayMachine) -> Cost:
         made = on_array(self.graph, machine)
@@ -212,19 +203,24 @@ class Costs:
         )
 
     def _board(self, name: str, machine: Board) -> Cost:
-        rates, macs, real = machine.cycles_per_mac, self.stored.macs, value_bits(self.stored) == 32
-        if isinstance(self.rows, str):
-            memory, spent, misses = (self.counted.weight_bytes, None), None, (self.rows,)
+        memory, spent, cycles = (self.counted.weight_bytes, None), None, None
+        try:
+            found, (plan, _) = self.boards.on(machine), self.boards.plan(machine)
+        except Unsupported as error:
+            misses = (str(error),)
         else:
-            plan, spent = self.rows
-            found = judge(plan, machine, own_precision=self.own)
+            spent = _stream_energy(self.graph, plan, self.technology)
             memory, misses = (found.flash_bytes, found.ram_bytes), found.misses
+            count, rates = found.footprint.instructions, machine.cycles_per_instruction
+            if count is not None and rates is not None:
+                cycles = (round(count * rates.low), round(count * rates.value), round(count * rates.high))
+        real = value_bits(self.boards.graph) == 32
         return self._cost(
-            (name, machine.name, MachineKind.BOARD, precision(self.stored)),
+            (name, machine.name, MachineKind.BOARD, precision(self.boards.graph)),
             memory=memory,
-            cycles=None if real else (round(macs * rates.low), round(macs * rates.value), round(macs * rates.high)),
+            cycles=cycles,
             clock_hz=machine.clock_hz,
-            peak=None if real else 2 * machine.clock_hz / rates.low,
+            peak=None if real else 2 * machine.clock_hz / machine.cycles_per_mac.low,
             spent=spent,
             misses=misses,
         )
@@ -311,6 +307,14 @@ def _stream_energy(graph: Graph, plan: RowPlan, technology: Technology) -> Energ
     )
 
 
+def _least_plan(stored: Graph) -> RowPlan:
+    """The row plan with the least arena, rows pushed in where that can be; raises Unsupported where there is none."""
+    try:
+        return plan_rows(stored)
+    except Unsupported:
+        return plan_rows(stored, resident=True)
+
+
 def _integers(graph: Graph) -> str:
     """What a network is on a chip: 8 bits, and weights of fewer where they have fewer."""
     return ", ".join(("int8", *precision(graph).split(", ")[1:]))
@@ -329,7 +333,8 @@ def energy_on(graph: Graph, machine: Machine | None, technology: Technology) -> 
             plan = plan_pixels(without_weights(graph), chip=machine, pipeline=machine.pipeline)
             return energy(plan.graph, technology, schedule=Schedule.STREAM, plan=plan)
         case Board() | None:
-            found = energy(graph, technology, schedule=Schedule.STREAM, plan=least_plan(stored_at(graph, BITS)))
+            plan = _least_plan(stored_at(graph, BITS)) if machine is None else planned(graph, BITS).plan(machine)[0]
+            found = energy(graph, technology, schedule=Schedule.STREAM, plan=plan)
             return found if machine is None else replace(found, notes=(*found.notes, _FLOOR))
 
 

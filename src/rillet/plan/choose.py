@@ -6,13 +6,13 @@ from typing import assert_never
 from rillet.errors import TargetError
 from rillet.ir.facts import is_batch_norm
 from rillet.ir.graph import Graph
-from rillet.plan.board.planner import CorePlanner, core_kernels, rows_within
+from rillet.plan.board.planner import plan_board
 from rillet.plan.host.planner import plan_host
 from rillet.plan.options import PlanKind, PlanOptions
 from rillet.plan.pipeline.entry import plan_pixels, plan_several
 from rillet.plan.pipeline.plan import PixelPlan
 from rillet.plan.rows.plan import RowPlan
-from rillet.plan.rows.planner import RowPlanner, plan_rows
+from rillet.plan.rows.planner import plan_rows
 from rillet.targets.boards import Board
 from rillet.targets.host import Host
 from rillet.transforms.fold import fold
@@ -86,18 +86,13 @@ def _on_board(graph: Graph, board: Board, said: PlanOptions) -> RowPlan:
     room = board.ram_bytes if said.ram_bytes is None else said.ram_bytes
     if room > board.ram_bytes:
         raise TargetError(f"--ram must be at most the {board.ram_bytes:,} bytes of {board.name}, got {room:,}")
-    graph, core = folded(graph), None if said.here else core_kernels(board)
-    planner = RowPlanner(graph, said.resident) if core is None else CorePlanner(graph, core, said.resident)
-    least = planner.tightest()
-    if least.arena_bytes > room:
+    made = plan_board(folded(graph), board, room, said.objective or "memory", said.resident, here=said.here)
+    if made.arena_bytes > room:
         raise TargetError(
-            f"{graph.name}: must have {least.arena_bytes:,} bytes of RAM for its activations on {board.name}, got "
-            f"{room:,}: {least.arena_bytes - room:,} too few"
+            f"{graph.name}: must have {made.arena_bytes:,} bytes of RAM for its activations on {board.name}, got "
+            f"{room:,}: {made.arena_bytes - room:,} too few"
         )
-    if said.objective == "time":
-        made = None if core is None else rows_within(graph, core, room, said.resident)
-        least = made or planner.within(room)
-    return replace(least, board=board)
+    return made
 
 
 def _on_chip(graph: Graph, said: PlanOptions) -> PixelPlan:

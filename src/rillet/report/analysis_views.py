@@ -10,8 +10,8 @@ from rillet.analyses.count import Count
 from rillet.analyses.energy import Energy
 from rillet.analyses.explain import Explained, Explanation
 from rillet.analyses.systolic import Systolic
-from rillet.costs.fit import Fits
 from rillet.costs.machines import CostTable
+from rillet.costs.remedies import Fits
 from rillet.models.compare import Comparison
 from rillet.report import cost, counts, energy, fit, live, machines, quantization, sizes, systolic, tables
 from rillet.report.screen import Column, Screen
@@ -93,7 +93,7 @@ def fits_record(found: Fits) -> dict[str, Any]:
 
 def fits_tables(found: Fits) -> tuple[Table, ...]:
     """The boards, and what would make the network fit."""
-    boards = fit.boards(list(zip(found.rows, found.boards, strict=True)))
+    boards = fit.boards(found.rows)
     return (boards, fit.remedies(found.remedies)) if found.remedies else (boards,)
 
 

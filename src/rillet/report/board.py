@@ -18,11 +18,10 @@ def record(made: RowPlan) -> dict[str, Any]:
 
 def planned(console: Screen, found: Footprint) -> None:
     """What the program of a plan takes."""
-    weights = "a network without weights has none"
     rows = [
         ("RAM", f"{found.ram_bytes:,} bytes", f"arena {found.arena_bytes:,}, context {found.context_bytes:,}"),
         ("flash", _bytes(found.flash_bytes), f"constants and at most about {found.code_bytes:,} bytes of code"),
-        ("constants", _bytes(found.constant_bytes), weights if found.constant_bytes is None else "all arrays"),
+        ("constants", _bytes(found.constant_bytes), "all arrays"),
         ("flash reads", _bytes(found.flash_read_bytes), "of constants, an image"),
     ]
     if found.stack_bytes is not None:

@@ -77,14 +77,14 @@ def _fields(technology: Technology) -> tuple[_Field, ...]:
             "weights",
             lambda c: _bytes(c.weight_bytes),
             lambda c: str(c.weight_bytes),
-            "bytes: as wide as the type says, biases 32 bits; on a board all of flash, with estimated code",
+            "bytes: as wide as the type says, biases 32 bits; on a board all of flash, with code",
         ),
         _Field(
             "buffers",
             lambda c: _bytes(c.activation_bytes),
             lambda c: _plain(c.activation_bytes),
             "bytes of activations: full tensors, layer by layer (array); rings of the pixel plan (chip); "
-            "RAM under the row plan with the least (board)",
+            "RAM under the plan with the least (board)",
         ),
         _Field(
             "fits",
@@ -98,8 +98,8 @@ def _fields(technology: Technology) -> tuple[_Field, ...]:
             "cycles",
             lambda c: "-" if c.cycles is None else engineering(c.cycles),
             lambda c: _plain(c.cycles),
-            "an image: convention exact, with stalls for DRAM (array); from one image to the next (chip); MACs x "
-            "published cycles a MAC, of 8-bit kernels (board)",
+            "an image: convention exact, with stalls for DRAM (array); from one image to the next (chip); "
+            "instructions of the plan x cycles each (board)",
         ),
         _Field(
             "ms",
@@ -208,7 +208,7 @@ def conventions(technology: Technology, *, wide: bool = False) -> tuple[str, ...
 
 
 def precisions(costs: Sequence[Cost]) -> tuple[str, ...]:
-    """The machines at another precision than the network's own, and boards whose time nothing is published of."""
+    """The machines at another precision than the network's own, and boards whose time is not known."""
     others: dict[str, list[str]] = {}
     for cost in costs:
         if cost.precision != cost.own_precision:
@@ -219,7 +219,7 @@ def precisions(costs: Sequence[Cost]) -> tuple[str, ...]:
         for word, names in others.items()
     ]
     if silent:
-        notes.append(f"no cycles of floats are published (--bits 8 counts 8-bit integers): {', '.join(silent)}")
+        notes.append(f"no cycles of floats and of portable kernels are known: {', '.join(silent)}")
     return tuple(notes)
 
 

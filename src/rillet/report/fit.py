@@ -2,23 +2,23 @@
 
 from collections.abc import Sequence
 
-from rillet.costs.fit import Fit, Remedy
+from rillet.costs.fit import Fit
+from rillet.costs.remedies import Remedy
 from rillet.report.screen import columns
 from rillet.report.tables import Table
-from rillet.targets.boards import Board
 
 
-def boards(rows: Sequence[tuple[Fit, Board]]) -> Table:
+def boards(rows: Sequence[Fit]) -> Table:
     """A network on each board, with what is left over or missing."""
     names = ("board", "fits", "precision", "RAM", "spare", "layer by layer", "flash", "spare ", "ms", "low", "high")
     shown = columns(
-        (*names, "cycles a MAC", "rests on"),
-        words=("board", "fits", "precision", "rests on"),
-        leave=("rests on", "cycles a MAC", "precision", "low", "high", "layer by layer", "ms", "spare ", "spare"),
+        (*names, "kernels"),
+        words=("board", "fits", "precision", "kernels"),
+        leave=("kernels", "precision", "layer by layer", "low", "high", "spare ", "spare"),
     )
     cells = tuple(
         (
-            board.name,
+            found.board,
             "yes" if found.fits else "no",
             found.precision,
             f"{found.ram_bytes:,}",
@@ -27,30 +27,37 @@ def boards(rows: Sequence[tuple[Fit, Board]]) -> Table:
             f"{found.flash_bytes:,}",
             f"{found.flash_spare:,}",
             *(_ms(ms) for ms in (found.milliseconds, found.low_milliseconds, found.high_milliseconds)),
-            f"{board.cycles_per_mac.value:g}",
-            board.cycles_per_mac.confidence,
+            found.footprint.kernels,
         )
-        for found, board in rows
+        for found in rows
     )
+    unknown = [found.board for found in rows if found.footprint.stack_bytes is None]
+    untimed: dict[str, list[str]] = {}
+    for found in rows:
+        if found.untimed:
+            untimed.setdefault(found.untimed, []).append(found.board)
     notes = [
-        *dict.fromkeys(_precision(found) for found, _ in rows),
-        "bytes; RAM: the arena of the row plan with the least, counters and a stack; "
-        "layer by layer: activations as full tensors; flash: weights, constants and estimated code",
-        "spare: negative where bytes are missing; ms: from published measurements with the best 8-bit kernels",
+        *dict.fromkeys(_precision(found) for found in rows),
+        f"bytes, as `rillet plan` plans for least {rows[0].objective}: RAM: arena, state and stack; layer by layer: "
+        "activations as full tensors; flash: constants, and code at most",
+        *([f"{', '.join(unknown)}: the stack is not known and not counted"] if unknown else []),
+        "spare: negative where bytes are missing; ms: instructions of an image x cycles each (rillet targets: the "
+        "source)",
+        *(f"{', '.join(names)}: {why}" for why, names in untimed.items()),
     ]
-    notes += [f"{board.name}: {miss}" for found, board in rows for miss in found.misses]
+    notes += [f"{found.board}: {miss}" for found in rows for miss in found.misses]
     return Table(shown, cells, tuple(notes))
 
 
 def _precision(found: Fit) -> str:
-    own, few = found.own_precision, f", weights of at most {found.weight_bits} bits" if found.weight_bits < 8 else ""
+    own = found.own_precision
     if found.precision == own:
-        return f"{found.model}: {own}, as the network is{few}"
-    return f"{found.model}: as if it were {found.precision}{few}; the network is {own} and must be brought to it first"
+        return f"{found.model}: {own}, as the network is"
+    return f"{found.model}: as if it were {found.precision}; the network is {own} and must be brought to it first"
 
 
 def remedies(found: Sequence[Remedy]) -> Table:
-    """What would make a network fit, a row for each kind of change."""
+    """What would make a network fit, a row for each kind of change, and what is typed to see it."""
     shown = columns(
         ("change", "to", "RAM", "flash", "MACs", "why not"),
         words=("change", "to", "why not"),
@@ -70,9 +77,17 @@ def remedies(found: Sequence[Remedy]) -> Table:
         )
         for remedy in found
     )
-    note = "each the smallest change of its kind, planned again; a changed network must be trained or quantised anew"
-    exact = ("live channels: --live removes those that change no output byte",)
-    return Table(shown, cells, (note, *(exact if any(remedy.kind == "live channels" for remedy in found) else ())))
+    kinds = {remedy.kind for remedy in found if remedy.fit is not None}
+    notes = [
+        *(["live channels: those that change an output byte, and no others"] if "live channels" in kinds else []),
+        *(["8 bits: by rillet quantize"] if "8 bits" in kinds else []),
+        *(["another width or resolution must be trained or quantised anew"] if kinds & _RESIZED else []),
+        *(remedy.command for remedy in found if remedy.command),
+    ]
+    return Table(shown, cells, tuple(notes))
+
+
+_RESIZED = {"width", "resolution", "width and resolution"}
 
 
 def _ms(value: float | None) -> str:

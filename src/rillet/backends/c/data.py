@@ -61,12 +61,13 @@ def program_arrays(plan: RowPlan, original: Graph) -> dict[str, Array]:
     for segment in plan.segments:
         for stage in segment.stages:
             with about(graph.name, stage.node):
-                made = _stage_arrays(plan, original, stage)
+                made = stage_arrays(plan, original, stage)
             out |= {f"net_{stage.node}_{part}": array for part, array in made.items()}
     return out
 
 
-def _stage_arrays(plan: RowPlan, original: Graph, stage: Stage) -> dict[str, Array]:
+def stage_arrays(plan: RowPlan, original: Graph, stage: Stage) -> dict[str, Array]:
+    """Those of one stage by what they are; arguments as of `program_arrays`."""
     graph = plan.graph
     node = graph.by_name[stage.node]
     sources = [graph.by_name[name] for name in node.inputs]

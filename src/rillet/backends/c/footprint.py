@@ -1,14 +1,15 @@
 """What a program takes on a board, known before it is built: RAM, flash, instructions and time of one image."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rillet.backends.c.context import context_bytes
 from rillet.backends.c.data import own_arrays, program_arrays
 from rillet.backends.c.emit import outside_pixels
 from rillet.backends.c.order import order_of, table_bytes
+from rillet.backends.c.sizes import array_sizes
 from rillet.backends.c.storage import as_stored
-from rillet.ir.graph import Array
+from rillet.ir.facts import has_weights
 from rillet.plan.board.code import code_bytes
 from rillet.plan.board.cost import dense_calls, list_calls, plan_instructions, rings_of, tile_of
 from rillet.plan.board.stack import stack_bytes
@@ -22,8 +23,8 @@ _ALIGNMENT = 4
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Footprint(Record):
-    """A program on a board. What weights decide is None for a network without weights; instructions and times are None
-    where the board has no kernels of its core, or no cycles an instruction.
+    """A program on a board; of a network without weights, one whose weights fit the kernels. Instructions and times are
+    None where the board has no kernels of its core, for layers of floats, and where it has no cycles an instruction.
     """
 
     board: str
@@ -34,13 +35,13 @@ class Footprint(Record):
     """Arena and context: .data and .bss of a program that keeps both."""
     stack_bytes: int | None
     """A bound, below the caller of `net_run`; None where the core is no Cortex-M."""
-    constant_bytes: int | None
+    constant_bytes: int
     """All arrays of the program: weights, biases, tables and padding."""
     code_bytes: int
     """An estimate from above, of gcc -O3."""
-    flash_bytes: int | None
+    flash_bytes: int
     """Constants and code."""
-    flash_read_bytes: int | None
+    flash_read_bytes: int
     """Of constants, for one image."""
     instructions: int | None
     """Of one image."""
@@ -49,58 +50,80 @@ class Footprint(Record):
     high_milliseconds: float | None
 
     def __repr__(self) -> str:
-        flash = "" if self.flash_bytes is None else f", {self.flash_bytes:,} bytes of flash"
+        flash = f", {self.flash_bytes:,} bytes of flash"
         count = "" if self.instructions is None else f", {self.instructions:,} instructions"
         return f"<Footprint on {self.board}: {self.ram_bytes:,} bytes of RAM{flash}{count}>"
 
 
 def footprint(plan: RowPlan, board: Board) -> Footprint:
     """What the program of a plan takes on a board."""
-    constants = reads = None
-    if plan.graph.params:
-        arrays = _arrays(plan)
-        constants = sum(_aligned(array.nbytes) for array in own_arrays(arrays).values()) + table_bytes(order_of(plan))
-        reads = _flash_reads(plan, arrays)
+    sizes, kept = _sizes(plan)
+    constants = kept + table_bytes(order_of(plan))
     code = code_bytes(plan)
-    count = None if plan.core is None else round(plan_instructions(plan))
-    cycles, rate = board.cycles_per_instruction, 1e3 / board.clock_hz
-    low, middle, high = (None, None, None)
-    if cycles is not None and count is not None:
-        low, middle, high = (count * each * rate for each in (cycles.low, cycles.value, cycles.high))
-    return Footprint(
+    count = round(plan_instructions(plan)) if counts_instructions(plan) else None
+    made = Footprint(
         board=board.name,
         kernels=plan.kernels,
         arena_bytes=plan.arena_bytes,
         context_bytes=context_bytes(plan),
         ram_bytes=_aligned(plan.arena_bytes) + context_bytes(plan),
-        stack_bytes=None if board.cortex is None else stack_bytes(plan, board.cortex),
+        stack_bytes=None,
         constant_bytes=constants,
         code_bytes=code,
-        flash_bytes=None if constants is None else constants + code,
-        flash_read_bytes=reads,
+        flash_bytes=constants + code,
+        flash_read_bytes=_flash_reads(plan, sizes),
         instructions=count,
+        milliseconds=None,
+        low_milliseconds=None,
+        high_milliseconds=None,
+    )
+    return on_board(made, plan, board)
+
+
+def on_board(found: Footprint, plan: RowPlan, board: Board) -> Footprint:
+    """What the program of a plan takes on another board with the same kernels than that of `found`."""
+    cycles, rate, times = board.cycles_per_instruction, 1e3 / board.clock_hz, None
+    if cycles is not None and found.instructions is not None:
+        times = [found.instructions * each * rate for each in (cycles.low, cycles.value, cycles.high)]
+    low, middle, high = times or (None, None, None)
+    return replace(
+        found,
+        board=board.name,
+        stack_bytes=None if board.cortex is None else stack_bytes(plan, board.cortex),
         milliseconds=middle,
         low_milliseconds=low,
         high_milliseconds=high,
     )
 
 
+def counts_instructions(plan: RowPlan) -> bool:
+    """True where the instructions of a plan are known: all its sums are of bytes, by kernels of the board's core."""
+    real = any(has_weights(node.op) and node.op.real for node in plan.graph.nodes)
+    return plan.core is not None and not real
+
+
 def _aligned(count: int) -> int:
     return -(-count // _ALIGNMENT) * _ALIGNMENT
 
 
-def _arrays(plan: RowPlan) -> dict[str, Array]:
-    """Every constant array of the program."""
+def _sizes(plan: RowPlan) -> tuple[dict[str, int], int]:
+    """Bytes of every constant array of the program by its name, and those of all together, equal ones once."""
     stored = as_stored(plan)
-    return program_arrays(stored, plan.graph) | outside_pixels(stored)
+    if not plan.graph.params:
+        outside = {name: array.nbytes for name, array in outside_pixels(stored).items()}
+        every, own = array_sizes(stored, plan.graph)
+        return every | outside, sum(map(_aligned, (own | outside).values()))
+    arrays = program_arrays(stored, plan.graph) | outside_pixels(stored)
+    kept = sum(_aligned(array.nbytes) for array in own_arrays(arrays).values())
+    return {name: array.nbytes for name, array in arrays.items()}, kept
 
 
-def _flash_reads(plan: RowPlan, arrays: Mapping[str, Array]) -> int:
+def _flash_reads(plan: RowPlan, sizes: Mapping[str, int]) -> int:
     """Bytes of constants that loads read for one image."""
     read = 0
     for segment in plan.segments:
         for stage in segment.stages:
-            own = sum(array.nbytes for name, array in arrays.items() if _is_of(name, stage.node))
+            own = sum(size for name, size in sizes.items() if _is_of(name, stage.node))
             read += _passes(plan, segment, stage) * own + _looked_up(plan, stage)
     return read
 

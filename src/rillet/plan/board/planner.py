@@ -2,11 +2,11 @@
 
 from dataclasses import replace
 
-from rillet.errors import TargetError
 from rillet.ir.graph import Graph
 from rillet.ir.types import DType
 from rillet.plan.board.cost import instructions
 from rillet.plan.board.kernels import ABREAST, choose_core, planes_of
+from rillet.plan.rows.arena import ALIGNMENT
 from rillet.plan.rows.kernels import Choice
 from rillet.plan.rows.plan import CoreKernels, RowPlan
 from rillet.plan.rows.planner import RowPlanner
@@ -19,30 +19,51 @@ def core_kernels(board: Board) -> CoreKernels | None:
     return None if board.kernels == "portable" else CoreKernels(board.kernels)
 
 
-def plan_core(
-    graph: Graph, core: CoreKernels, *, ram_bytes: int | None = None, objective: str = "memory", resident: bool = False
+def plan_board(
+    graph: Graph, board: Board, room: int, objective: str = "memory", resident: bool = False, *, here: bool = False
 ) -> RowPlan:
-    """The plan of least memory, or the one estimated to take the fewest instructions within `ram_bytes`.
+    """The plan of least memory, or that of the least estimated time within `room` bytes; the least where none is.
 
-    Raises TargetError where the budget cannot be met, Unsupported where a node has no kernel.
+    here: with portable kernels instead of its core's. Raises Unsupported where a node has no kernel.
     """
-    pixels = CorePlanner(graph, core, resident)
-    least = pixels.tightest()
-    if ram_bytes is not None and least.arena_bytes > ram_bytes:
-        raise TargetError(
-            f"{graph.name}: --ram must be at least {least.arena_bytes} bytes for this network, got {ram_bytes}"
-        )
-    if objective == "memory":
-        return least
-    made = rows_within(graph, core, ram_bytes, resident)
-    return made or (pixels.plan(None) if ram_bytes is None else pixels.within(ram_bytes))
+    core = None if here else core_kernels(board)
+    if core is not None:
+        made = plan_core(graph, core, room, objective, resident)
+    else:
+        made = _within(RowPlanner(graph, resident), room, objective)
+    return replace(made, board=board)
 
 
-def rows_within(graph: Graph, core: CoreKernels, ram_bytes: int | None, resident: bool) -> RowPlan | None:
-    """The least plan of whole rows; None where it takes more than `ram_bytes`."""
+def least_board_bytes(graph: Graph, board: Board, resident: bool = False) -> int:
+    """A bound below the arena of every plan for a board, as `least_row_bytes`; raises as it does."""
+    core = core_kernels(board)
+    planner = RowPlanner(graph, resident) if core is None else CorePlanner(graph, core, resident)
+    return planner.least_bytes() - (ALIGNMENT - 1)
+
+
+def plan_core(
+    graph: Graph, core: CoreKernels, room: int | None = None, objective: str = "memory", resident: bool = False
+) -> RowPlan:
+    """As `plan_board`, for kernels of a core."""
+    rows = None
+    if objective == "time":
+        rows = _rows_within(graph, core, room, resident)
+    return rows or _within(CorePlanner(graph, core, resident), room, objective)
+
+
+def _within(planner: RowPlanner, room: int | None, objective: str) -> RowPlan:
+    if objective == "time":
+        made = planner.plan(None) if room is None else planner.within(room)
+        if room is None or made.arena_bytes <= room:
+            return made
+    return planner.tightest()
+
+
+def _rows_within(graph: Graph, core: CoreKernels, room: int | None, resident: bool) -> RowPlan | None:
+    """The least plan of whole rows; None where it takes more than `room` bytes."""
     rows = CoreRowsPlanner(graph, core, resident)
     made = rows.plan(rows.least_bytes())
-    return made if ram_bytes is None or made.arena_bytes <= ram_bytes else None
+    return made if room is None or made.arena_bytes <= room else None
 
 
 KEPT = 2
