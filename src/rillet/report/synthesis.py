@@ -8,7 +8,7 @@ from rillet.runtime.rtl.placed import Placed
 from rillet.runtime.rtl.synthesis import Synthesis, SynthesisedStage
 from rillet.targets.families import Taken
 
-_NAMES = ("layer", "DSP", "planned", "BRAM", "planned ", "LUT", "of memories", "registers", "s", "module")
+_NAMES = ("layer", "DSP", "planned", "BRAM", "planned ", "LUT", "about", "registers", "s", "module")
 
 
 def record(result: Synthesis) -> dict[str, Any]:
@@ -30,7 +30,7 @@ def synthesis(console: Screen, result: Synthesis) -> None:
         rows.append(_row("between them", result.rest, Taken(), "", ""))
         rows.append(_row("whole", result.total, result.planned, "", ""))
     words = ("layer", "module")
-    console.draw(Grid(columns(_NAMES, words=words, leave=("module", "s", "registers", "of memories")), rows))
+    console.draw(Grid(columns(_NAMES, words=words, leave=("module", "s", "registers")), rows))
     for line in _lines(result):
         console.print(line, soft_wrap=True)
 
@@ -38,7 +38,7 @@ def synthesis(console: Screen, result: Synthesis) -> None:
 def _row(name: str, taken: Taken, planned: Taken, seconds: str, module: str) -> tuple[str, ...]:
     numbers = (
         *(taken.multipliers, planned.multipliers, taken.block_rams, planned.block_rams),
-        *(taken.luts, taken.memory_luts, taken.registers),
+        *(taken.luts, planned.luts, taken.registers),
     )
     return (name, *(f"{number:,}" for number in numbers), seconds, module)
 

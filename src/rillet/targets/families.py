@@ -46,6 +46,10 @@ class Family:
     """The command of yosys."""
     cells: Mapping[str, Taken]
     """What each cell takes; a name that ends in `*` stands for all that begin so."""
+    inputs: int
+    """Of a look-up table."""
+    ram: tuple[int, int, int]
+    """A memory of look-up tables that can be written: bits of a word, words, and its look-up tables."""
     placer: str = ""
     """nextpnr's program; empty where it has none for the family."""
 
@@ -55,6 +59,17 @@ class Family:
         for cell, count in cells.items():
             total += self._of(cell) * count
         return total
+
+    def memory_luts(self, width_bits: int, words: int, constant: bool) -> int:
+        """Look-up tables of a memory in them; those that choose a word of several are not counted."""
+        if constant:
+            return width_bits * -(-words // (1 << self.inputs))
+        wide, deep, luts = self.ram
+        return luts * -(-width_bits // wide) * -(-words // deep)
+
+    def choice_luts(self, count: int) -> int:
+        """Look-up tables that choose one bit of `count`."""
+        return -(-(count - 1) // (3 if self.inputs == 6 else 1))
 
     def _of(self, cell: str) -> Taken:
         own = self.cells.get(cell)
@@ -112,10 +127,10 @@ _ICE40: Mapping[str, Taken] = {
 FAMILIES: Mapping[str, Family] = {
     family.name: family
     for family in (
-        Family("xcup", "synth_xilinx -family xcup -flatten -noiopad -noclkbuf", _AMD),
-        Family("xc7", "synth_xilinx -family xc7 -flatten -noiopad -noclkbuf", _AMD),
-        Family("ecp5", "synth_ecp5", _ECP5, "nextpnr-ecp5"),
-        Family("ice40", "synth_ice40 -dsp", _ICE40, "nextpnr-ice40"),
+        Family("xcup", "synth_xilinx -family xcup -flatten -noiopad -noclkbuf", _AMD, 6, (7, 64, 8)),
+        Family("xc7", "synth_xilinx -family xc7 -flatten -noiopad -noclkbuf", _AMD, 6, (3, 64, 4)),
+        Family("ecp5", "synth_ecp5", _ECP5, 4, (4, 16, 6), "nextpnr-ecp5"),
+        Family("ice40", "synth_ice40 -dsp", _ICE40, 4, (1, 1, 1), "nextpnr-ice40"),
     )
 }
 """By the name that a chip's file says."""

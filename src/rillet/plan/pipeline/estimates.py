@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import assert_never
 
+from rillet.ir.facts import has_weights
 from rillet.ir.graph import Graph
 from rillet.ir.ops import (
     Activate,
@@ -23,12 +24,18 @@ from rillet.ir.ops import (
     Softmax,
 )
 from rillet.plan.pipeline.budgets import MOST_ADDED_BITS
-from rillet.plan.pipeline.memories import StageMemory, memories
+from rillet.plan.pipeline.memories import Content, StageMemory, memories
 from rillet.plan.pipeline.plan import PixelPlan, PixelStage
 from rillet.plan.pipeline.registers import blocks_of, plain_sum
-from rillet.targets.families import Taken
+from rillet.targets.families import Family, Taken
 from rillet.targets.pipeline import Pipeline
 
+# Look-up tables, fitted to what yosys makes of layers (docs/rtl.md): of the steps of a
+# convolution, of a window's taps, and of the steps of what has no weights.
+STEPS, WINDOW, STREAM = 120, 170, 60
+ROUNDED = 6
+"""Look-up tables for each bit of a sum that is rounded by a shift: shifter, rounding, clamp."""
+VALUE_BITS, PRODUCT_BITS = 8, 18
 SCALE = 4
 """DSP blocks of a product of 32 by 31 bits, which the rule `fixed_point` takes for each value that leaves."""
 
@@ -41,22 +48,52 @@ class Estimate:
     taken: Taken
 
 
-def estimates(plan: PixelPlan) -> tuple[Estimate, ...]:
-    """Of every stage of a plan of hardware: multipliers and block RAMs as its modules have them."""
+def estimates(plan: PixelPlan, family: Family) -> tuple[Estimate, ...]:
+    """Of every stage of a plan of hardware: multipliers and block RAMs as its modules have them; look-up tables are
+    those of adders, rounding, operands, memories and steps, about so many.
+    """
     assert plan.pipeline is not None
     found: dict[str, list[StageMemory]] = {stage.node: [] for stage in plan.stages}
     for memory in memories(plan):
         found[memory.stage].append(memory)
     return tuple(
-        Estimate(stage.node, _stage(plan.graph, stage, found[stage.node], plan.pipeline)) for stage in plan.stages
+        Estimate(stage.node, _stage(plan.graph, stage, found[stage.node], plan.pipeline, family))
+        for stage in plan.stages
     )
 
 
-def _stage(graph: Graph, stage: PixelStage, found: list[StageMemory], pipeline: Pipeline) -> Taken:
+def _stage(graph: Graph, stage: PixelStage, found: list[StageMemory], pipeline: Pipeline, family: Family) -> Taken:
+    within = [memory for memory in found if not memory.block_rams(pipeline)]
+    rings = sum(_memory(family, memory) for memory in within if memory.content is Content.RING)
+    constants = sum(_memory(family, memory) for memory in within if memory.content is not Content.RING)
     return Taken(
+        luts=rings + constants + _logic(graph, stage, found, family),
+        memory_luts=rings,
         multipliers=_multipliers(graph, stage),
         block_rams=sum(memory.block_rams(pipeline) for memory in found),
     )
+
+
+def _memory(family: Family, memory: StageMemory) -> int:
+    constant = memory.content is not Content.RING
+    return memory.copies * family.memory_luts(memory.width_bits, memory.words, constant)
+
+
+def _logic(graph: Graph, stage: PixelStage, found: list[StageMemory], family: Family) -> int:
+    """Look-up tables that are no memories."""
+    node, folding = graph.by_name[stage.node], stage.folding
+    if not has_weights(node.op):
+        return STREAM + 2 * VALUE_BITS * folding.outputs
+    blocks = blocks_of(node.op.out_channels, node.op.groups, folding)
+    products = node.op.window.taps * graph.input_shapes(node)[0].channels // node.op.groups
+    total_bits = 2 * VALUE_BITS + (products - 1).bit_length()
+    added = folding.outputs * (folding.inputs * folding.taps - 1) * PRODUCT_BITS + folding.outputs * total_bits
+    held = folding.outputs * total_bits if folding.outputs > blocks.units else 0
+    rounded = ROUNDED * blocks.units * total_bits
+    ring = next(memory for memory in found if memory.content is Content.RING)
+    operand = VALUE_BITS * (folding.inputs if node.op.groups == 1 else blocks.groups)
+    chosen = family.choice_luts(max(1, ring.width_bits // operand)) * operand * folding.taps
+    return STEPS + (WINDOW if node.op.window.taps > 1 else 0) + added + held + rounded + chosen
 
 
 def _multipliers(graph: Graph, stage: PixelStage) -> int:

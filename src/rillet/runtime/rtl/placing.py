@@ -63,7 +63,7 @@ def place(
         run(family.placer, words, work, what)
         clock, path, used = report_of(_read(work / _REPORT, _MOST_REPORT, what), what)
         made = None if stage is not None else _bitstream(work, family, what, out)
-    return Placed(clock, path, used, made, f"{family.placer}, {yosys_version()}")
+    return Placed(clock, path, used, made, family.placer)
 
 
 def _ends(family: Family, stage: str | None) -> list[str]:

@@ -157,7 +157,7 @@ def synthesise(
     progress: called with modules done and all of them. Raises Unsupported without yosys, BuildError where it fails.
     """
     version = yosys_version()
-    made = {found.node: found for found in estimates(plan)}
+    made = {found.node: found for found in estimates(plan, family)}
     wanted = [one for one in plan.stages if stage is None or one.node == stage]
     parts = {one.node: stage_part(design, one.node) for one in wanted}
     like: dict[str, str] = {}

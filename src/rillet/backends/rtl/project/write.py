@@ -11,6 +11,7 @@ from rillet.backends.rtl.design import Design, Port
 from rillet.backends.rtl.names import shown
 from rillet.ir.graph import Array
 from rillet.plan.pipeline.plan import PixelPlan
+from rillet.targets.families import FAMILIES
 
 
 def project(plan: PixelPlan, design: Design, image: Array) -> dict[str, str]:
@@ -43,7 +44,7 @@ def project(plan: PixelPlan, design: Design, image: Array) -> dict[str, str]:
         "RINGS": f"{len(design.rings):,}",
         "RING_VALUES": f"{plan.buffer_values:,}",
         "MEMORY": f"{memory:,}",
-        "SYNTH": _synth(plan.chip),
+        "SYNTH": _synth(plan),
         "HOST": f"\nLeft to whoever reads the stream: {host}.\n" if host else "",
     }
     return {
@@ -59,12 +60,10 @@ def project(plan: PixelPlan, design: Design, image: Array) -> dict[str, str]:
     }
 
 
-def _synth(chip: str) -> str:
-    """The synthesis of yosys for a chip."""
-    lower = chip.lower()
-    if "ecp5" in lower:
-        return "synth_ecp5"
-    return "synth_ice40 -dsp" if "ice40" in lower else "synth_xilinx -family xcup"
+def _synth(plan: PixelPlan) -> str:
+    """The synthesis of yosys for a chip; AMD's UltraScale+ where none is given."""
+    family = plan.machine.family if plan.machine is not None else None
+    return (family or FAMILIES["xcup"]).synthesis
 
 
 def _filled(name: str, words: Mapping[str, object]) -> str:
