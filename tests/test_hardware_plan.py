@@ -2,16 +2,18 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from blocks import networks
 from draws import REFUSED, mostly
-from graphs import graphs
+from graphs import Builder, graphs
 from rillet.errors import TargetError, Unsupported
 from rillet.ir.graph import Graph
-from rillet.ir.ops import Conv
+from rillet.ir.ops import Conv, Input, Window
+from rillet.ir.types import DType, Shape
 from rillet.plan.pipeline.entry import plan_pixels
 from rillet.plan.pipeline.fifos import schedule_of
 from rillet.plan.pipeline.folding import Folding
@@ -153,3 +155,17 @@ def test_too_few_block_rams_for_any_interval() -> None:
     tiny = replace(zc706, quantities={**zc706.quantities, "block_rams": plain(9, "few", "assumed")})
     with pytest.raises(TargetError, match=r"block RAMs must be at least [\d,]+ for .* got 9: .* no interval fits"):
         plan_pixels(graph, interval=10**5, chip=tiny, pipeline=HARDWARE)
+
+
+@pytest.mark.parametrize("levels", [None, DType.I8])
+def test_products_that_are_additions_take_no_multipliers(levels: DType | None) -> None:
+    """A ternary layer keeps pace with the input whatever the budget is; one with levels multiplies."""
+    b = Builder(np.random.default_rng(0))
+    near = Window((3, 3), padding=(1, 1, 1, 1))
+    at = b.add(Conv(16, near, weights=DType.TERNARY, levels=levels), b.add(Input(), shape=Shape(8, 8, 8)))
+    b.add(Conv(4, weights=DType.I8), at)
+    both = plan_pixels(b.graph(), multipliers=16 * 8 * 9 + 16 * 4, pipeline=HARDWARE)
+    assert both.interval_cycles == 64 and both.multipliers == 16 * 8 * 9 + 16 * 4
+    few = plan_pixels(b.graph(), multipliers=16 * 4, pipeline=HARDWARE)
+    used = next(use.used for use in few.uses if use.resource is Resource.MULTIPLIERS)
+    assert used <= 16 * 4 and (few.interval_cycles == 64) is (levels is None)

@@ -149,6 +149,11 @@ class Conv:
         """True where weights and biases are float32."""
         return self.weights is DType.F32 or self.levels is DType.F32
 
+    @property
+    def only_adds(self) -> bool:
+        """True where weights are -1, 0 and 1 alone, so that sums take no products."""
+        return self.weights in (DType.TERNARY, DType.BINARY) and self.levels is None
+
     def output_shape(self, shape: Shape) -> Shape:
         """Shape of the result; raises GraphError where channels and groups do not fit."""
         if self.dense and (self.groups != 1 or not self.window.covers(shape)):

@@ -2,12 +2,10 @@
 
 from dataclasses import dataclass
 
+from rillet.ir.facts import has_weights
 from rillet.plan.pipeline.memories import memories
 from rillet.plan.pipeline.plan import PixelPlan, Resource, Use
 from rillet.system.quantities import bits_text
-
-MOST_ADDED_BITS = 2
-"""Bits of weights that are added and subtracted: hardware has no multipliers for them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +22,9 @@ def uses(plan: PixelPlan, budgets: Budgets) -> tuple[Use, ...]:
     """What a plan takes of each resource, beside what there is."""
     multipliers = plan.multipliers
     if plan.pipeline is not None:
-        multipliers = sum(stage.multipliers for stage in plan.stages if stage.weight_bits > MOST_ADDED_BITS)
+        ops = {node.name: node.op for node in plan.graph.nodes}
+        added = {name for name, op in ops.items() if has_weights(op) and op.only_adds}
+        multipliers = sum(stage.multipliers for stage in plan.stages if stage.node not in added)
     found = [Use(Resource.MULTIPLIERS, multipliers + plan.elementwise_multipliers, budgets.multipliers)]
     found.append(Use(Resource.MEMORY, plan.memory_bits, budgets.memory_bits))
     if plan.pipeline is not None:

@@ -17,13 +17,14 @@ from rillet.ir.ops import (
     Multiply,
     Pad,
     Pool,
+    PoolKind,
     Requantize,
     Resize,
     Rounding,
     Slice,
     Softmax,
 )
-from rillet.plan.pipeline.budgets import MOST_ADDED_BITS
+from rillet.ir.types import DType
 from rillet.plan.pipeline.memories import Content, StageMemory, memories
 from rillet.plan.pipeline.plan import PixelPlan, PixelStage
 from rillet.plan.pipeline.registers import blocks_of, plain_sum
@@ -100,14 +101,17 @@ def _multipliers(graph: Graph, stage: PixelStage) -> int:
     """Products with weights or of two values, and what requantises them."""
     node = graph.by_name[stage.node]
     match node.op:
-        case Conv(out_channels=outputs, groups=groups, rounding=rounding):
-            added = stage.weight_bits <= MOST_ADDED_BITS
+        case Conv(out_channels=outputs, groups=groups, rounding=rounding, only_adds=added):
             units = blocks_of(outputs, groups, stage.folding).units
-            return (0 if added else stage.multipliers) + units * _scale(rounding)
+            plain = node.type.dtype in (DType.BINARY, DType.I32)
+            return (0 if added else stage.multipliers) + (0 if plain else units * _scale(rounding))
         case Multiply(rounding=rounding):
             return stage.elementwise_multipliers + stage.folding.outputs * _scale(rounding)
-        case Pool(rounding=rounding):
+        case Pool(kind=PoolKind.MEAN, rounding=rounding):
             return stage.folding.outputs * _scale(rounding)
+        case Pool(kind=kind):
+            # A product with the reciprocal of the count.
+            return stage.folding.outputs if kind is PoolKind.AVERAGE else 0
         case Add():
             return 0 if plain_sum(graph, node) else stage.folding.outputs * SCALE
         case Activate() | Apply() | Requantize() | BatchNorm() | Softmax():

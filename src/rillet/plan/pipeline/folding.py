@@ -177,6 +177,8 @@ class Layers:
     """Cycles below which no image comes, whatever the layers do."""
     why: str = ""
     """What a message says of the least interval."""
+    added: frozenset[str] = frozenset()
+    """The layers whose products are additions: they take no multipliers of the machine."""
 
     def __post_init__(self) -> None:
         for name, choices in zip(self.names, self.choices, strict=True):
@@ -195,7 +197,12 @@ class Layers:
     @property
     def least_multipliers(self) -> int:
         """Multipliers at the slowest interval."""
-        return sum(choices[0].multipliers for choices in self.choices)
+        return self.taken([choices[0] for choices in self.choices])
+
+    def taken(self, chosen: Sequence[Folding]) -> int:
+        """Multipliers of the machine that foldings of all layers take."""
+        pairs = zip(self.names, chosen, strict=True)
+        return sum(folding.multipliers for name, folding in pairs if name not in self.added)
 
     def at(self, interval: int) -> tuple[Folding, ...]:
         """The fewest multipliers of each layer that keep within `interval` cycles; raises TargetError for too few."""
@@ -218,7 +225,7 @@ class Layers:
             raise TargetError(
                 f"multipliers must be at least {self.least_multipliers} for this network, got {multipliers:,}"
             )
-        return least(self.candidates(), lambda i: sum(f.multipliers for f in self.at(i)) <= multipliers)
+        return least(self.candidates(), lambda i: self.taken(self.at(i)) <= multipliers)
 
 
 def least(ordered: Sequence[int], fits: Callable[[int], bool]) -> int:

@@ -109,7 +109,9 @@ class Planner:
         self.largest = largest = max(fastest, key=lambda name: fastest[name])
         choices = tuple(hardware_foldings(self.firings[name]) for name in self.work)
         why = f" as hardware, a pixel of {largest} a cycle"
-        return Layers(tuple(self.work), choices, fastest[largest], why)
+        ops = {name: self.graph.by_name[name].op for name in self.work}
+        added = frozenset(name for name, op in ops.items() if has_weights(op) and op.only_adds)
+        return Layers(tuple(self.work), choices, fastest[largest], why, added)
 
     @cached_property
     def least_rings(self) -> list[int]:
@@ -177,7 +179,7 @@ class Planner:
     def packed(self, interval: int, budgets: Budgets, wanted: int) -> dict[str, Folding] | None:
         """Foldings that together need `wanted` block RAMs fewer for weights; None where multipliers do not reach."""
         assert self.pipeline is not None
-        used = sum(folding.multipliers for folding in self.layers.at(interval))
+        used = self.layers.taken(self.layers.at(interval))
         spare = None if budgets.multipliers is None else budgets.multipliers - used
         return save_block_rams(self.weights_at(interval), interval, wanted, spare, self.pipeline)
 
