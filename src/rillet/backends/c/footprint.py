@@ -10,11 +10,13 @@ from rillet.backends.c.order import order_of, table_bytes
 from rillet.backends.c.sizes import array_sizes
 from rillet.backends.c.storage import as_stored
 from rillet.ir.facts import has_weights
+from rillet.ir.ops import Rounding
 from rillet.plan.board.code import code_bytes
 from rillet.plan.board.cost import dense_calls, list_calls, plan_instructions, rings_of, tile_of
+from rillet.plan.board.kernels import finish
 from rillet.plan.board.stack import stack_bytes
 from rillet.plan.rows.kernels import DENSE_TILE
-from rillet.plan.rows.plan import Kernel, RowPlan, Segment, Stage
+from rillet.plan.rows.plan import CoreKernels, Kernel, RowPlan, Segment, Stage
 from rillet.system.record import Record
 from rillet.targets.boards import Board
 
@@ -124,8 +126,25 @@ def _flash_reads(plan: RowPlan, sizes: Mapping[str, int]) -> int:
     for segment in plan.segments:
         for stage in segment.stages:
             own = sum(size for name, size in sizes.items() if _is_of(name, stage.node))
-            read += _passes(plan, segment, stage) * own + _looked_up(plan, stage)
+            read += _passes(plan, segment, stage) * own + _read_again(plan, segment, stage) + _looked_up(plan, stage)
     return read
+
+
+def _read_again(plan: RowPlan, segment: Segment, stage: Stage) -> int:
+    """What kernels of Armv6-M, which have few registers, read for each pixel of a call: mantissas and nudges, or nudges
+    alone under the rule `shift`.
+    """
+    node = plan.graph.by_name[stage.node]
+    match stage.kernel:
+        case Kernel.CORE_DENSE if plan.core is CoreKernels.ARMV6M and finish(plan.graph, node, plan.core).by_words:
+            calls = dense_calls(node, tile_of(segment), rings_of(plan, stage))
+        case Kernel.CORE_LISTS:
+            calls = list_calls(node, tile_of(segment))
+        case _:
+            return 0
+    assert has_weights(node.op)
+    each = 4 if node.op.rounding is Rounding.SHIFT else 8
+    return node.shape.channels * each * sum(count * (pixels - 1) for pixels, count in calls.items())
 
 
 def _is_of(array: str, node: str) -> bool:
