@@ -297,11 +297,12 @@ def test_an_arena_that_is_not_aligned_is_told(tmp_path: Path) -> None:
     assert loaded.net_init(context, None) == 1
 
 
-def test_word_wise_memory_functions_do_as_those_of_c(tmp_path: Path) -> None:
+@pytest.mark.parametrize("core", [[], ["-D__ARM_FEATURE_UNALIGNED"]], ids=["aligned", "anywhere"])
+def test_word_wise_memory_functions_do_as_those_of_c(core: list[str], tmp_path: Path) -> None:
     text = (Path(rillet.__file__).parent / "backends/c/project/templates/freestanding/memory.c").read_text()
     text = text.replace("*memcpy(", "*own_memcpy(").replace("*memset(", "*own_memset(")
     (tmp_path / "memory.c").write_text(text)
-    subprocess.run(["gcc", *STRICT, "-shared", "-fPIC", "-o", "memory.so", "memory.c"], cwd=tmp_path, check=True)
+    subprocess.run(["gcc", *STRICT, *core, "-shared", "-fPIC", "-o", "memory.so", "memory.c"], cwd=tmp_path, check=True)
     own = ctypes.CDLL(str(tmp_path / "memory.so"))
     own.own_memcpy.restype = own.own_memset.restype = ctypes.c_void_p
     source = bytes(range(1, 65))

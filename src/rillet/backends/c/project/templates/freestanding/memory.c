@@ -5,7 +5,17 @@
 void *memcpy(void *to, const void *from, size_t count);
 void *memset(void *to, int value, size_t count);
 
-typedef uint32_t __attribute__((may_alias)) word;
+/* Cores that read and write words at any address do so here; others where both sides lie alike. */
+#ifdef __ARM_FEATURE_UNALIGNED
+#define PACKED packed,
+enum { ANYWHERE = 1 };
+#else
+#define PACKED
+enum { ANYWHERE = 0 };
+#endif
+typedef struct {
+  uint32_t is;
+} __attribute__((PACKED may_alias)) word;
 enum { WORD = sizeof(word), FOUR = 4 * WORD };
 
 /* Keeps compilers from seeing memcpy or memset in a loop, and calling it. */
@@ -15,8 +25,8 @@ __attribute__((weak)) void *memcpy(void *to, const void *from, size_t count)
 {
   uint8_t *out = to;
   const uint8_t *in = from;
-  if (count >= FOUR && ((uintptr_t)out ^ (uintptr_t)in) % WORD == 0) {
-    for (; (uintptr_t)out % WORD; count--) {
+  if (ANYWHERE || (count >= FOUR && ((uintptr_t)out ^ (uintptr_t)in) % WORD == 0)) {
+    for (; !ANYWHERE && (uintptr_t)out % WORD; count--) {
       *out++ = *in++;
       AS_WRITTEN();
     }
@@ -46,8 +56,8 @@ __attribute__((weak)) void *memset(void *to, int value, size_t count)
 {
   uint8_t *out = to;
   const uint8_t byte = (uint8_t)value;
-  const word four = 0x01010101u * byte;
-  for (; count && (uintptr_t)out % WORD; count--) {
+  const word four = {0x01010101u * byte};
+  for (; !ANYWHERE && count && (uintptr_t)out % WORD; count--) {
     *out++ = byte;
     AS_WRITTEN();
   }
