@@ -25,6 +25,8 @@ from rillet.exporters import rlt
 from rillet.ir.graph import Graph
 from rillet.ir.ops import Activation
 from rillet.plan.options import PlanOptions
+from rillet.plan.pipeline.plan import PixelPlan
+from rillet.report.pixels import plan_record as pixel_record
 from rillet.report.records import plan_record
 from rillet.runtime.quantization import quantize_with
 from rillet.runtime.verify import random_inputs
@@ -102,7 +104,10 @@ COMMANDS = {
     ),
     "synth": Command(
         (f"{INT8} --target {CHIP} --interval 5000",),
-        {"--target": "ice40_up5k", "--interval": "7777", "--clock": "7MHz", "--stage": "n1", **TABLES},
+        {
+            **{"--target": "ice40_up5k", "--interval": "7777", "--clock": "7MHz", "--stage": "n1", "--place": ""},
+            **{"-o": "OUT.bit"},
+        },
         (("rillet.api.synthesis.synth", "call"),),
     ),
     "systolic": Command(
@@ -273,7 +278,7 @@ DEMANDS = {
     ("verify", "--all", AS_HARDWARE): "shows more of what a function that stands in here measures",
 }
 """What an option asks for and holds without it: a demand that is met, not one that is ignored."""
-FORMS = {"run", "verify", "bench", "profile", "evaluate", "train"}
+FORMS = {"run", "verify", "synth", "bench", "profile", "evaluate", "train"}
 """Their results are stood in for, so how they are printed is tested elsewhere."""
 
 
@@ -347,6 +352,8 @@ def described(value: object) -> object:
     if hasattr(value, "graph") and hasattr(value, "segments"):
         image = value.graph.image  # type: ignore[attr-defined]
         return [repr(plan_record(value)), repr(value.host), repr(image), image.labels]  # type: ignore[attr-defined]
+    if isinstance(value, PixelPlan):
+        return [repr(pixel_record(value)), value.clock_hz]
     return "function" if callable(value) else repr(value)
 
 
