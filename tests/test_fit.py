@@ -335,6 +335,14 @@ def test_tables() -> None:
     assert all(row[5] for row in report.remedies(found).rows if row[1] == "-")
 
 
+def test_progress_of_boards_and_of_remedies_ends_where_it_must() -> None:
+    graph = on_zoo("mobilenet_v1", width="0.25", resolution="32", classes="10")
+    told: list[tuple[int, int]] = []
+    found = rillet.fit(graph, board(1 << 18, 50_000), bits=8, progress=lambda *done: told.append(done))
+    assert not found.fits and told[0] == (1, 1) and told[-1] == (4, 4)
+    assert [done for done, _ in told[1:]] == [1, 2, 3, 4]
+
+
 def test_live_channels_are_a_remedy_that_keeps_every_byte() -> None:
     graph = open_model(str(shared_file(NETWORKS["vww"]))).graph
     whole, small = fit(graph, board(1 << 18, 1 << 20)), board(1 << 18, 128 * 1024)

@@ -127,6 +127,7 @@ def profile(
     runs: int | None = None,
     target: Host | None = None,
     objective: None = None,
+    progress: Advance | None = None,
 ) -> Profile: ...
 @overload
 def profile(
@@ -138,6 +139,7 @@ def profile(
     runs: int | None = None,
     target: Named | None = None,
     objective: str | None = None,
+    progress: Advance | None = None,
 ) -> Profile | BoardProfile: ...
 def profile(
     net: Graph,
@@ -148,23 +150,27 @@ def profile(
     runs: int | None = None,
     target: Named | None = None,
     objective: str | None = None,
+    progress: Advance | None = None,
 ) -> Profile | BoardProfile:
     """Measures the time of each layer on this machine, and compares it with the machine's measured peak.
 
     For a board: counts the instructions of each layer on its emulated core. precision: `f32` or `int8`, by default the
     network's own. threads: one if None. runs: inferences, by default for four seconds. target: a host that the program
-    is made for, or a board. objective: of a board's plan, `memory` or `time`. Raises GraphError for a network without
-    weights, TargetError where `ram` is too little, and for a board without a Cortex-M core.
+    is made for, or a board. objective: of a board's plan, `memory` or `time`. progress: takes what is done, and how
+    much there is. Raises GraphError for a network without weights, TargetError where `ram` is too little, and for a
+    board without a Cortex-M core.
     """
     machine = None if target is None else found(target, (Host, Board), "profile")
     said = {"--threads": threads, "--precision": precision, "--runs": runs, "--objective": objective}
     PROFILE.check(_BOARD if isinstance(machine, Board) else _HOST, said)
     net = networks.with_weights(checks.graph(net))
     if isinstance(machine, Board):
-        return profile_board(plans.row_planned(net, plans.options(machine, ram, objective)))
+        with shown("emulating", progress) as advance:
+            return profile_board(plans.row_planned(net, plans.options(machine, ram, objective)), advance)
     (form,) = forms(net, None if precision is None else (precision,)).values()
     threads = 1 if threads is None else threads
-    return measure_layers(ours.plan(form, checks.size(ram, "--ram"), threads, machine), runs)
+    with shown("profiling", progress) as advance:
+        return measure_layers(ours.plan(form, checks.size(ram, "--ram"), threads, machine), runs, advance)
 
 
 def no_chart(target: Named | None, out: object) -> None:

@@ -126,7 +126,7 @@ def bench_board(graph: Graph, board: Board, progress: Callable[[int, int], None]
     return BoardBench(*names, tuple(rows), tuple(notes))
 
 
-def profile_board(plan: RowPlan) -> BoardProfile:
+def profile_board(plan: RowPlan, progress: Callable[[int, int], None] = lambda _, __: None) -> BoardProfile:
     """Counts the instructions of each stage of a board's plan on its emulated core, for one image.
 
     Raises TargetError for a plan that is not for a board with a Cortex-M core.
@@ -135,7 +135,9 @@ def profile_board(plan: RowPlan) -> BoardProfile:
         raise TargetError(f"{plan.graph.name}: must be planned for a board to be profiled there")
     core, graph, files = core_of(plan.board, "profile"), plan.graph, emit(plan)
     owner = _owner_of(files["net.c"], {word: name for name, word in identifiers(graph.by_name).items()})
+    progress(0, 1)
     made = run(files, core, list(random_inputs(graph, 1)), flags=_APART, owner_of=owner)
+    progress(1, 1)
     layers: list[LayerCount] = []
     for stage in (stage for segment in plan.segments for stage in segment.stages):
         node = graph.by_name[stage.node]

@@ -2,7 +2,7 @@
 
 import ctypes
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import mean
 
@@ -76,11 +76,14 @@ class Profile:
         return sum(layer.ms for layer in self.layers) + self.between_ms
 
 
-def profile(plan: RowPlan, runs: int | None = None) -> Profile:
+def profile(
+    plan: RowPlan, runs: int | None = None, progress: Callable[[int, int], None] = lambda _, __: None
+) -> Profile:
     """Runs the program of `plan` in turn with and without clocks, on a random image; of several threads the first has
     the clocks, and waits for the others in the times of layers.
 
-    Raises GraphError for a number of runs that makes no sense, and for a network without weights.
+    progress: takes runs done, and how many there are, between one and the next. Raises GraphError for a number of runs
+    that makes no sense, and for a network without weights.
     """
     if runs is not None and not 1 <= runs <= MOST_RUNS_SAID:
         raise GraphError(f"--runs must be from 1 to {MOST_RUNS_SAID}, got {runs}")
@@ -92,7 +95,11 @@ def profile(plan: RowPlan, runs: int | None = None) -> Profile:
     warm = min(plain.run() for _ in range(3))
     runs = runs or max(LEAST_RUNS, min(MOST_RUNS, round(ABOUT_MS / 2 / warm)))
     start, first = time.perf_counter(), clocked.clock()
-    found = [(plain.run(), clocked.run(), *clocked.counted()) for _ in range(runs)]
+    found: list[tuple[float, float, Ticks, Ticks]] = []
+    for done in range(runs):
+        progress(done, runs)
+        found.append((plain.run(), clocked.run(), *clocked.counted()))
+    progress(runs, runs)
     ticks_per_ms = (clocked.clock() - first) / (time.perf_counter() - start) / 1e3
     meter.measure()
     best = fastest([clocked_ms for _, clocked_ms, *_ in found])

@@ -12,7 +12,6 @@ from rillet.cli.app import (
     WeightsOption,
     open_named,
     shared,
-    status,
     warn,
     write,
 )
@@ -103,10 +102,9 @@ def profile(
 
     measuring.no_chart(target, out)
     graph = open_named(model, weights=weights, live=live).graph
-    with status(f"building and running {graph.name}"):
-        result = measuring.profile(
-            graph, precision=precision, ram=ram, threads=threads, runs=runs, target=target, objective=objective
-        )
+    result = measuring.profile(
+        graph, precision=precision, ram=ram, threads=threads, runs=runs, target=target, objective=objective
+    )
     if isinstance(result, measuring.BoardProfile):
         counted = result
         form.show(
