@@ -114,6 +114,27 @@ def test_what_cannot_be_written_is_said_and_stays(tmp_path: Path) -> None:
         write_folder(Path("/proc"), NEW)
 
 
+@pytest.mark.parametrize("full", [False, True])
+def test_a_mount_point_stays_as_it_is(full: bool, tmp_path: Path) -> None:
+    """No folder can take its place: a sentence, and nothing written; a folder within it can."""
+    place = tmp_path / "out"
+    place.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "tmpfs", str(place)], capture_output=True, check=False).returncode:
+        pytest.skip("only root can mount here")
+    try:
+        if full:
+            (place / "mine").write_text("mine")
+        with pytest.raises(
+            BuildError, match="can take the place of in one step, got: .*; one within it can: .*/out/net"
+        ):
+            write_folder(place, NEW)
+        assert list(place.iterdir()) == ([place / "mine"] if full else []) and list(tmp_path.iterdir()) == [place]
+        write_folder(place / "net", NEW)
+        assert all((place / "net" / name).read_text() == text for name, text in NEW.items())
+    finally:
+        subprocess.run(["umount", str(place)], check=True)
+
+
 @pytest.mark.parametrize("kind", ["pipe", "descriptor", "file", "null"])
 def test_what_is_no_file_is_written_straight(kind: str, tmp_path: Path) -> None:
     data, seen = b"x" * 300_000, bytearray()
