@@ -1,6 +1,7 @@
 """What is read: regular files alone, within bounds, by every reader and in every command; refused soon, by name."""
 
 import ast
+import io
 import os
 import signal
 import socket
@@ -8,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -151,6 +153,60 @@ print(peak_bytes())
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=100)
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) < 1e9
+
+
+LARGE = 2**28
+"""Within the bound of every format."""
+CLAIMS = {
+    "tflite": (
+        [bytes(16), (LARGE + 8).to_bytes(4, "little") + b"TFL3" + bytes(8), bytes(4) + b"TFL3" + bytes(8)],
+        "must be a TFLite file|root table must lie within",
+    ),
+    "onnx": (
+        [bytes(16), b"\x08\x08\x3a" + b"\xff\xff\xff\xff\x01", b"\x3a\x80\x80\x80\x80\x02"],
+        "must be an ONNX file|must end within its file",
+    ),
+    "checkpoint": (
+        [
+            bytes(16),
+            (LARGE * 4).to_bytes(8, "little") + b"{",
+            b"\x89HDF\r\n\x1a\n" + b"\5" + bytes(90),
+            b"\x89HDF\r\n\x1a\n" + bytes(5) + b"\x08\x08" + bytes(41) + b"\xff" * 8 + b"\xff" * 16,
+            b"PK\3\4",
+        ],
+        "must be a checkpoint|header must have|as Keras writes it|root group must lie|well-formed zip",
+    ),
+    "rlt": ([bytes(16)], "must be a .rlt file|must be"),
+}
+
+
+@pytest.mark.parametrize("reader", sorted(CLAIMS))
+def test_what_a_large_file_claims_is_looked_at_before_it_is_read(
+    tmp_path: Path, reader: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sparse files with the beginning of their format and sizes beyond their end: nothing else of them is read."""
+    name, read = READERS[reader]
+    beginnings, message = CLAIMS[reader]
+    taken: list[int] = []
+
+    class Counting(io.FileIO):
+        def readinto(self, buffer: Any, /) -> int:
+            taken.append(got := super().readinto(buffer) or 0)
+            return got
+
+        def read(self, size: int = -1, /) -> bytes:
+            taken.append(len(found := super().read(size) or b""))
+            return found
+
+    monkeypatch.setattr(reading.os, "fdopen", lambda descriptor, _: io.BufferedReader(Counting(descriptor)))
+    for begin in beginnings:
+        taken.clear()
+        with (tmp_path / name).open("wb") as file:
+            file.write(begin)
+            file.truncate(LARGE)
+        with pytest.raises(RilletError, match=message):
+            read(tmp_path / name)
+        assert sum(taken) < 2**19 and (taken or reader == "rlt"), begin
 
 
 def test_a_file_that_tells_no_size_or_grows(tmp_path: Path) -> None:

@@ -32,8 +32,8 @@ _KINDS = {
     stat.S_IFLNK: "a link",
 }
 
-Look = Callable[[bytes, bytes], None]
-"""Sees a file's first and last bytes, and raises where it can be no file of the right kind."""
+Look = Callable[[bytes, bytes, int], None]
+"""Sees a file's first and last bytes and its size, and raises where it can be no file of the right kind."""
 
 
 def open_file(
@@ -76,7 +76,7 @@ def read_bytes(
 ) -> bytes:
     """All of a regular file of at most `most` bytes; raises `error` as `open_file` does, and what `look` raises.
 
-    `look` sees the beginning and the end before the rest takes any memory.
+    `look` sees the beginning, the end and the size before the rest takes any memory.
     """
     with open_file(path, most, what, error) as file:
         try:
@@ -111,7 +111,7 @@ def _check(about: os.stat_result, path: Path, most: int, what: str, error: type[
 def _show(file: BufferedReader, size: int, look: Look) -> None:
     head = file.read(HEAD_BYTES)
     file.seek(max(0, size - TAIL_BYTES))
-    look(head, file.read(TAIL_BYTES))
+    look(head, file.read(TAIL_BYTES), size)
     file.seek(0)
 
 

@@ -78,6 +78,13 @@ class _Message:
     stop: int
 
 
+def check_superblock(head: bytes, size: int, name: str) -> None:
+    """Raises GraphError or Unsupported where a file of `size` bytes that begins so is none that is read here."""
+    root = Hdf5(head, name).root
+    if root >= size:
+        raise GraphError(f"{name}: root group must lie within the file of {size} bytes, got byte {root}")
+
+
 class Hdf5:
     """The groups, datasets and texts of a file; raises GraphError for a broken one, Unsupported for other forms."""
 

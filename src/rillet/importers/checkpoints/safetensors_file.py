@@ -31,14 +31,21 @@ def is_safetensors(data: bytes) -> bool:
     return data[8:9] == b"{"
 
 
+def check_header(head: bytes, size: int, name: str) -> None:
+    """Raises GraphError where the header does not fit a file of `size` bytes."""
+    header_bytes = int.from_bytes(head[:8], "little")
+    if header_bytes > MAX_HEADER_BYTES:
+        raise GraphError(f"{name}: header must have at most {MAX_HEADER_BYTES} bytes, got {header_bytes}")
+    if header_bytes > size - 8:
+        raise GraphError(f"{name}: header must lie within the file of {size} bytes, got {header_bytes} bytes of it")
+
+
 def parse_safetensors(data: bytes, name: str) -> Checkpoint:
     """The tensors of a safetensors file, sorted by name as people count: the format keeps no other order.
 
     Raises GraphError for a broken file, Unsupported for a type that NumPy does not have.
     """
-    header_bytes = int.from_bytes(data[:8], "little")
-    if header_bytes > MAX_HEADER_BYTES:
-        raise GraphError(f"{name}: header must have at most {MAX_HEADER_BYTES} bytes, got {header_bytes}")
+    check_header(data[:8], len(data), name)
     try:
         found = safetensors.deserialize(data)
     except safetensors.SafetensorError as error:

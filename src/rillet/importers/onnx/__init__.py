@@ -60,9 +60,13 @@ def load(path: Path, size: tuple[int, int] | None = None) -> Graph:
 def load_with_views(path: Path, size: tuple[int, int] | None = None) -> Imported:
     """As `load`, with the layout of the file's input and outputs, for comparison with another runtime."""
 
-    def look(head: bytes, _: bytes) -> None:
+    def look(head: bytes, _: bytes, size: int) -> None:
         if not wire.begins(head, onnx.ModelProto.DESCRIPTOR):
             raise GraphError(f"{path}: must be an ONNX file, got other bytes")
+        try:
+            wire.check_beginning(head, size)
+        except GraphError as error:
+            raise GraphError(f"{path}: {error}") from None
 
     # Given away, so that it goes as soon as it is parsed.
     return parse_with_views(read_bytes(path, MAX_FILE_BYTES, "an ONNX file", look=look), str(path), path.parent, size)

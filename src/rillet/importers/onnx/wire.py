@@ -10,6 +10,8 @@ MAX_PACKED_BYTES = 2**26
 """Bytes of packed numbers of variable length, each of which takes eight bytes in memory."""
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+_MOST_VARINTS = 20
+"""Bytes of two numbers of variable length: a field's key and its length."""
 _FIXED_BYTES = {_FIXED64: 8, _FIXED32: 4}
 _VARIABLE_TYPES = frozenset((3, 4, 5, 8, 13, 14, 17, 18))
 """Field types of protobuf's descriptors that are written as numbers of variable length."""
@@ -56,6 +58,26 @@ def begins(data: bytes, message: Any) -> bool:
     """Whether a file may begin so, whose root is `message`: with one of its fields, as a number or as bytes."""
     field = message.fields_by_number.get(data[0] >> 3) if data else None
     return not data or data[0] >= 128 or (field is not None and data[0] & 7 in (_VARINT, _BYTES))
+
+
+def check_beginning(head: bytes, size: int) -> None:
+    """Raises GraphError where a field of the root, as far as `head` shows them, ends behind a file of `size` bytes."""
+    at = 0
+    while at < min(len(head) - _MOST_VARINTS, size):
+        start = at
+        key, at = _varint(head, at, len(head))
+        match key & 7:
+            case 0:  # _VARINT
+                _, at = _varint(head, at, len(head))
+            case 2:  # _BYTES
+                length, at = _varint(head, at, len(head))
+                at += length
+            case wire if wire in _FIXED_BYTES:
+                at += _FIXED_BYTES[wire]
+            case wire:
+                raise GraphError(f"field at byte {start} must be a number or bytes, got wire type {wire}")
+        if at > size:
+            raise GraphError(f"field at byte {start} must end within its file of {size} bytes, got one to {at}")
 
 
 def _varint(data: bytes, at: int, stop: int) -> tuple[int, int]:

@@ -16,6 +16,7 @@ from rillet.ir.graph import Graph
 from rillet.system.reading import read_bytes
 
 MAX_FILE_BYTES = 2**28
+_HEAD_BYTES = 16
 
 
 @dataclass(frozen=True)
@@ -35,13 +36,24 @@ def load(path: Path) -> Graph:
 
 def load_with_tensors(path: Path) -> Imported:
     """As `load`, with the file's tensor index of every node, for comparison with another runtime."""
-    return parse(read_bytes(path, MAX_FILE_BYTES, "a TFLite file"), str(path))
+    name = str(path)
+    return parse(
+        read_bytes(path, MAX_FILE_BYTES, "a TFLite file", look=lambda head, _, size: _look(head, size, name)), name
+    )
+
+
+def _look(head: bytes, size: int, name: str) -> None:
+    """Raises GraphError where a file of `size` bytes that begins so can be no TFLite file."""
+    if size < _HEAD_BYTES or head[4:8] != b"TFL3":
+        raise GraphError(f"{name}: must be a TFLite file ('TFL3' at byte 4), got {size} other bytes")
+    root = int.from_bytes(head[:4], "little")
+    if not 8 <= root <= size - 4:
+        raise GraphError(f"{name}: root table must lie within the file of {size} bytes, got byte {root}")
 
 
 def parse(data: bytes, name: str) -> Imported:
     """As `load_with_tensors`, from bytes; `name` stands for the file in messages."""
-    if len(data) < 16 or data[4:8] != b"TFL3":
-        raise GraphError(f"{name}: must be a TFLite file ('TFL3' at byte 4), got {len(data)} other bytes")
+    _look(data[:_HEAD_BYTES], len(data), name)
     try:
         return _import(File(data, name))
     except RilletError:
