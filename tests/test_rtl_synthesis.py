@@ -185,6 +185,20 @@ def test_a_layer_by_yosys() -> None:
     assert stage.taken.luts > 0 and stage.taken.registers > 0 and found.fits
 
 
+@pytest.mark.slow
+def test_a_network_by_yosys() -> None:
+    """DSP blocks of each layer as planned, block RAMs within a fifth, look-up tables within a quarter (docs/rtl.md)."""
+    net = rillet.load("mobilenet_v1:width=0.25,resolution=32,classes=10,seed=1")
+    quantised = rillet.quantize(net, "random", limit=2).graph
+    found = rillet.synth(rillet.plan(quantised, "ecp5_85", interval=16_384))
+    for stage in found.stages:
+        assert stage.taken.multipliers == stage.planned.multipliers, stage
+    taken, planned = found.total, found.planned
+    assert (taken.multipliers, found.fits) == (62, True)
+    assert abs(taken.block_rams - planned.block_rams) <= planned.block_rams / 5
+    assert abs(taken.luts - planned.luts) <= taken.luts / 4
+
+
 # -- placing -----------------------------------------------------------------------------------------------------------
 
 

@@ -61,11 +61,12 @@ class Family:
         return total
 
     def memory_luts(self, width_bits: int, words: int, constant: bool) -> int:
-        """Look-up tables of a memory in them; those that choose a word of several are not counted."""
+        """Look-up tables of a memory in them, and those that choose a word of several where it is written."""
         if constant:
             return width_bits * -(-words // (1 << self.inputs))
         wide, deep, luts = self.ram
-        return luts * -(-width_bits // wide) * -(-words // deep)
+        pieces = -(-words // deep)
+        return luts * -(-width_bits // wide) * pieces + width_bits * self.choice_luts(pieces)
 
     def choice_luts(self, count: int) -> int:
         """Look-up tables that choose one bit of `count`."""
