@@ -23,7 +23,7 @@ from rillet.ir.text import print_graph
 from rillet.models.opening import open_model
 from rillet.system import folders
 from rillet.system.checksums import manifest, read_manifest, read_record, record_text, seal, unseal
-from rillet.system.files import write_file
+from rillet.system.files import write_file, written_by_program
 from rillet.system.folders import MANIFEST, write_folder
 from rillet.system.parts import sweep, temporary_folder
 
@@ -161,6 +161,33 @@ def test_what_is_no_file_is_written_straight(kind: str, tmp_path: Path) -> None:
             write_file(Path(f"/proc/self/fd/{out.fileno()}"), data)
     reader.join(20)
     assert seen == data and stat.S_ISFIFO(pipe.stat().st_mode)
+
+
+def test_what_a_program_wrote_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
+    file, pipe = tmp_path / "waves.vcd", tmp_path / "pipe"
+    with written_by_program(file) as place:
+        place.write_text("first")
+        assert not file.exists() and place.parent.parent.parent == tmp_path
+    file.chmod(0o604)
+    with pytest.raises(ValueError, match="stopped"), written_by_program(file) as place:
+        place.write_text("half")
+        raise ValueError("stopped")
+    assert file.read_text() == "first"
+    with written_by_program(file) as place:
+        place.write_text("second")
+    assert file.read_text() == "second" and stat.S_IMODE(file.stat().st_mode) == 0o604
+    with pytest.raises(BuildError, match=r"waves\.vcd: cannot be written: No such file"), written_by_program(file):
+        pass
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    with written_by_program(pipe) as place:
+        place.write_text("third")
+    assert os.read(reader, 9) == b"third"
+    os.close(reader)
+    missing = tmp_path / "missing" / "waves.vcd"
+    with pytest.raises(BuildError, match=r"missing/waves\.vcd: cannot be written: "), written_by_program(missing):
+        raise AssertionError
+    assert {path.name for path in tmp_path.iterdir()} == {"waves.vcd", "pipe"}
 
 
 def test_only_what_killed_writers_left_is_swept(tmp_path: Path) -> None:

@@ -4,11 +4,13 @@ import errno
 import os
 import re
 import stat
-from contextlib import suppress
+import tempfile
+from collections.abc import Generator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from rillet.errors import BuildError
-from rillet.system.parts import EXCLUSIVE, new_part, sweep, sync_folder, write
+from rillet.system.parts import EXCLUSIVE, move, new_part, sweep, sync_folder, temporary_folder, write
 
 _DESCRIPTORS = re.compile(r"/dev/fd|/proc/\d+/fd")
 _MOST_LINKS = 40
@@ -32,6 +34,41 @@ def write_file(path: Path, data: bytes | memoryview) -> None:
             os.close(stream)
     except OSError as error:
         raise BuildError(f"{path}: cannot be written: {error.strerror}") from None
+
+
+@contextmanager
+def written_by_program(path: Path) -> Generator[Path]:
+    """Where a program shall write what then takes its place at `path`, whole: where it fails, the old file stays.
+
+    The place lies beside `path`, or, where that is no file on a disk, in the folder of temporary files. Raises
+    BuildError where it cannot be written.
+    """
+    try:
+        with ExitStack() as stack:
+            target = followed(path)
+            stream = _stream(target, path)
+            if stream is not None:
+                stack.callback(os.close, stream)
+            there = target.stat() if stream is None and target.exists() else None
+            if there is not None and not os.access(target, os.W_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+            beside = target.parent if stream is None else Path(tempfile.gettempdir())
+            part = stack.enter_context(temporary_folder(beside)) / "made"
+            yield part
+            if stream is not None:
+                _copy(part, stream)
+                return
+            if there is not None:
+                part.chmod(stat.S_IMODE(there.st_mode))
+            move(part, target)
+    except OSError as error:
+        raise BuildError(f"{path}: cannot be written: {error.strerror}") from None
+
+
+def _copy(part: Path, stream: int) -> None:
+    with open(part, "rb") as made:
+        while data := made.read(1 << 20):
+            write(stream, data)
 
 
 def followed(path: Path) -> Path:

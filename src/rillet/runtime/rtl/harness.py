@@ -16,6 +16,7 @@ from rillet.errors import BuildError
 from rillet.runtime.rtl.simulator import write_into
 from rillet.system.build import first_error
 from rillet.system.cache import workshop
+from rillet.system.files import written_by_program
 
 if TYPE_CHECKING:
     from rillet.backends.rtl.design import Design
@@ -114,7 +115,11 @@ def run(
             for image, expected in images:
                 given.write(image)
                 wanted.write(expected)
-        said = _run(program, work, waves, progress)
+        if waves is None:
+            said = _run(program, work, None, progress)
+        else:
+            with written_by_program(waves) as place:
+                said = _run(program, work, place, progress)
     return _parsed(said, len(design.stages), len(design.rings))
 
 
