@@ -335,6 +335,12 @@ def test_tables() -> None:
     assert all(row[5] for row in report.remedies(found).rows if row[1] == "-")
 
 
+def test_a_function_of_one_value_needs_no_calibration_to_be_counted() -> None:
+    """Hard-sigmoids and their kin have tables of 256 bytes, whatever they will hold."""
+    found = fit(on_zoo("microbotnet", width="0.32"), boards.load("nano33ble"), 8)
+    assert found.precision == "int8" and found.flash_bytes > 100_000 and found.milliseconds is not None
+
+
 def test_progress_of_boards_and_of_remedies_ends_where_it_must() -> None:
     graph = on_zoo("mobilenet_v1", width="0.25", resolution="32", classes="10")
     told: list[tuple[int, int]] = []

@@ -8,7 +8,7 @@ from math import prod
 from typing import assert_never
 
 from rillet.backends.c.data import stage_arrays
-from rillet.ir.facts import has_weights, is_constant
+from rillet.ir.facts import has_weights, is_constant, is_function
 from rillet.ir.graph import Graph, Node
 from rillet.ir.ops import Conv, Rounding
 from rillet.ir.types import DType
@@ -20,6 +20,7 @@ _WORD = 4
 _CHANNEL_WORDS = 4
 """Bias, mantissa, nudge and shift."""
 _VECTOR_CHANNELS = 4
+_TABLE = 256
 
 
 def array_sizes(plan: RowPlan, original: Graph) -> tuple[dict[str, int], dict[str, int]]:
@@ -37,6 +38,10 @@ def array_sizes(plan: RowPlan, original: Graph) -> tuple[dict[str, int], dict[st
                 sizes = {f"net_{node.name}_{part}": size for part, size in _sizes(plan, node, node.op, stage).items()}
                 first = graph.key(node, "weight") == f"{node.name}.weight"
                 own |= {name: size for name, size in sizes.items() if first or not name.endswith("_weights")}
+            elif stage.kernel is Kernel.LOOKUP and is_function(node.op):
+                # Not made: a quantisation that nobody calibrated may have no table of the function.
+                sizes = {f"net_{node.name}_table": _TABLE}
+                own |= sizes
             else:  # tables are known without weights, and equal ones are one
                 made = stage_arrays(plan, original, stage).items()
                 sizes = {f"net_{node.name}_{part}": array.nbytes for part, array in made}
