@@ -7,9 +7,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from blocks import networks
-from rillet.analyses.energy import Energy, Traffic, energy, tiles, window_values
+from rillet.analyses.energy import Energy, Traffic, energy, window_values
 from rillet.analyses.memory import stored_as
 from rillet.analyses.sources.microjoule import Verdict, source_003, verdict
+from rillet.analyses.streamed import of_rows, tiles
 from rillet.errors import TargetError
 from rillet.ir.graph import Graph, Node
 from rillet.ir.ops import Conv, Input, Window
@@ -117,7 +118,9 @@ def test_a_plan_of_wider_tiles_reads_weights_less_often() -> None:
     graph = open_model("mobilenet_v1:width=0.25,resolution=96").graph
     stored = stored_as(fold(graph), 8)
     tight, fast = plan_rows(stored), plan_rows(stored, objective="time")
-    reads = [part(energy(graph, NM45, schedule="stream", plan=p), "weights, read").count for p in (tight, fast)]
+    reads = [
+        part(energy(graph, NM45, schedule="stream", plan=of_rows(p)), "weights, read").count for p in (tight, fast)
+    ]
     assert reads[1] < reads[0]
     assert plan_layerwise(stored).arena_bytes > fast.arena_bytes
 
@@ -206,7 +209,7 @@ def test_a_table_without_memories() -> None:
 def test_a_plan_of_another_network() -> None:
     one, other = (one_layer(Shape(10, 10, 4), Conv(6)), open_model("binarynet_cifar10").graph)
     with pytest.raises(TargetError, match="plan must be one of this network"):
-        energy(one, NM45, schedule="stream", plan=plan_rows(stored_as(fold(other), 8)))
+        energy(one, NM45, schedule="stream", plan=of_rows(plan_rows(stored_as(fold(other), 8))))
 
 
 def test_verdicts() -> None:

@@ -88,8 +88,9 @@ def test_no_point_lies_above_the_roof(target: str) -> None:
         if found.bytes_per_s:
             # Stalls are whole cycles, so a layer can be no more than that above the slope.
             assert point.ops_per_s <= found.bytes_per_s * point.ops_per_byte * (1 + 1e-9)
-    (row,) = costs(graph, [(target, catalogue.load(target))], NM45, bits=8)
-    assert found.network.ops_per_s / found.peak_ops_per_s == pytest.approx(row.utilisation, rel=1e-4)
+    if found.least_ops_per_s is None:  # a board's roof is of published kernels, not of its plan
+        (row,) = costs(graph, [(target, catalogue.load(target))], NM45, bits=8)
+        assert found.network.ops_per_s / found.peak_ops_per_s == pytest.approx(row.utilisation, rel=1e-4)
     circles = list(Xml.fromstring(roof.svg(graph, found)).iter(f"{SVG}circle"))
     assert len(circles) == sum(point.ops > 0 for point in found.layers) + 2
 

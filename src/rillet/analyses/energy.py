@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import reduce
 
-from rillet.analyses.memory import stored_as, value_bits
+from rillet.analyses.memory import stored_as
+from rillet.analyses.streamed import Streamed, of_rows
 from rillet.analyses.systolic import Systolic, systolic
 from rillet.errors import TargetError
 from rillet.ir.facts import (
@@ -32,8 +33,6 @@ from rillet.ir.facts import (
 from rillet.ir.graph import Graph, Node
 from rillet.ir.ops import Window
 from rillet.ir.types import Shape
-from rillet.plan.pipeline.plan import PixelPlan
-from rillet.plan.rows.plan import RowPlan
 from rillet.plan.rows.planner import plan_layerwise, plan_rows
 from rillet.system.record import Record
 from rillet.targets.technology import DRAMS, SRAM_BYTES, Technology
@@ -163,7 +162,7 @@ def energy(
     schedule: str = "layerwise",
     weight_memory: str | None = None,
     activation_memory: str | None = None,
-    plan: RowPlan | PixelPlan | None = None,
+    plan: Streamed | None = None,
     traffic: Mapping[str, Traffic] | None = None,
 ) -> Energy:
     """Energy of one image.
@@ -171,7 +170,7 @@ def energy(
     bits, accumulator: types such as 8, "int8" or "bf16" of operands (and activations) and of sums.
     weight_memory, activation_memory: memories of the technology; by default weights lie in DRAM layer by layer, else
     in the smallest memory that holds them, and so do activations.
-    plan: the row or pixel plan to stream by (the row plan with the least arena, where none is given).
+    plan: the plan to stream by (streamed.py; the row plan with the least arena, where none is given).
     traffic: for a systolic array, what each layer moves. Raises TargetError for what the technology does not
     have, and for arguments that do not go together.
     """
@@ -328,24 +327,18 @@ class _Ledger:
         constants = {n.name: n.shape.elements * self.width for n in self.graph.nodes if is_constant(n.op)}
         return constants | {node.name: self.weight_bits(node) for node in self.convs}
 
-    def stored_bytes(self, plan: RowPlan | PixelPlan | None = None) -> int:
+    def stored_bytes(self, plan: Streamed | None = None) -> int:
         """Bytes of these in one memory: a kernel that layers share lies there once, but once a stage in a pipeline."""
         bits = sum(self.stored_bits().values())
-        if not isinstance(plan, PixelPlan):
+        if plan is None or not plan.weights_apart:
             again = (node for node in self.convs if f"{node.name}.weight" in self.graph.shared)
             bits -= sum(self.weights(node) * self.bits[node.name] for node in again)
         return _bytes(bits)
 
-    def weight_reads(self, plan: RowPlan | PixelPlan) -> dict[str, int]:
-        """Bits read an image by layer: weights and biases once for each tile, constants once."""
-        fired: dict[str, int] = {}
-        if isinstance(plan, PixelPlan):
-            lanes = {stage.node: stage.folding.lanes for stage in plan.stages}
-            fired = {node.name: -(-node.shape.pixels // lanes[node.name]) for node in self.convs}
-        else:
-            tile = {stage.node: stage.tile_pixels for segment in plan.segments for stage in segment.stages}
-            fired = {node.name: tiles(node.shape, tile[node.name]) for node in self.convs}
-        return {name: bits * fired.get(name, 1) for name, bits in self.stored_bits().items()}
+    def weight_reads(self, plan: Streamed) -> dict[str, int]:
+        """Bits read an image by layer: weights and biases once for each firing, constants once."""
+        convs = {node.name for node in self.convs}
+        return {n: bits * (plan.firings[n] if n in convs else 1) for n, bits in self.stored_bits().items()}
 
     def resident(self, memory: str | None, size: int, what: str) -> str:
         """The memory that is named, or the smallest on the chip that holds `size` bytes."""
@@ -364,18 +357,14 @@ class _Ledger:
 
     # -- schedules -------------------------------------------------------------------------------------------------
 
-    def stream(
-        self, weight_memory: str | None, activation_memory: str | None, plan: RowPlan | PixelPlan | None
-    ) -> None:
+    def stream(self, weight_memory: str | None, activation_memory: str | None, plan: Streamed | None) -> None:
         """Weights stay where they are; rings hold the activations."""
-        plan = plan or plan_rows(self.graph)
-        staged = plan.stages if isinstance(plan, PixelPlan) else [s for part in plan.segments for s in part.stages]
-        if {stage.node for stage in staged} != {node.name for node in self.graph.nodes if not is_given(node.op)}:
-            raise TargetError(f"{self.graph.name}: plan must be one of this network, folded; got {plan.graph.name}")
+        plan = plan or of_rows(plan_rows(self.graph))
+        if set(plan.firings) != {node.name for node in self.graph.nodes if not is_given(node.op)}:
+            raise TargetError(f"{self.graph.name}: plan must be one of this network, folded; got {plan.name}")
         place = self.resident(weight_memory, self.stored_bytes(plan), "weights")
         self.moved("weights, read", place, self.weight_reads(plan))
-        held = _bytes(plan.buffer_values * self.width) if isinstance(plan, PixelPlan) else self.arena(plan)
-        rings = self.resident(activation_memory, held, "activations")
+        rings = self.resident(activation_memory, plan.held_bytes(self.width), "activations")
         reads, writes = self.activation_values(passes={})
         self.moved("activations, read", rings, self.wide(reads))
         self.moved("activations, written", rings, self.wide(writes))
@@ -384,16 +373,12 @@ class _Ledger:
         """Bits of so many values, each as wide as the operands."""
         return {name: count * self.width for name, count in values.items()}
 
-    def arena(self, plan: RowPlan) -> int:
-        """Bytes of a plan's arena at the width of the operands."""
-        return -(-plan.arena_bytes * self.width // value_bits(plan.graph))
-
     def layerwise(self, weight_memory: str | None, activation_memory: str | None) -> None:
         """Weights come from DRAM once; maps lie on the chip where they fit, else in DRAM behind a line buffer."""
-        plan = plan_layerwise(self.graph)
+        plan = of_rows(plan_layerwise(self.graph))
         buffer, passes = self.weights_from(weight_memory)
         self.moved("weights, read", buffer, self.weight_reads(plan))
-        arena = self.arena(plan)
+        arena = plan.held_bytes(self.width)
         reads, writes = self.activation_values(passes)
         if activation_memory is None and self.technology.sram_for(arena) is None and self.technology.srams:
             activation_memory = self.technology.dram()
@@ -473,7 +458,8 @@ class _Ledger:
             raise TargetError(f"{self.graph.name}: traffic must be that of its layers with weights")
         largest = max((_bytes(self.weight_bits(node)) for node in self.convs), default=1)
         weights = self.resident(weight_memory, largest, "weights")
-        place = self.resident(activation_memory, self.arena(plan_layerwise(self.graph)), "maps")
+        maps = of_rows(plan_layerwise(self.graph)).held_bytes(self.width)
+        place = self.resident(activation_memory, maps, "maps")
         moved = traffic.items()
         self.moved("weights, read", weights, {name: t.weight_reads * self.bits[name] for name, t in moved})
         self.moved("activations, read", place, {name: t.input_reads * self.width for name, t in moved})
@@ -485,11 +471,6 @@ class _Ledger:
 
 def _bytes(bits: int) -> int:
     return -(-bits // 8)
-
-
-def tiles(shape: Shape, tile_pixels: int) -> int:
-    """Tiles of a map: none goes beyond its row."""
-    return shape.height * -(-shape.width // tile_pixels)
 
 
 def window_values(window: Window, source: Shape, out: Shape) -> int:

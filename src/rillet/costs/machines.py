@@ -21,6 +21,7 @@ from functools import cached_property
 from rillet.analyses.count import count
 from rillet.analyses.energy import Energy, Schedule, energy, traffic_of
 from rillet.analyses.memory import precision, stored_at, value_bits
+from rillet.analyses.streamed import of_pixels, of_rows
 from rillet.analyses.systolic import Systolic, systolic
 from rillet.costs.fit import Planned, planned
 from rillet.errors import TargetError, Unsupported
@@ -88,9 +89,7 @@ class Cost:
     """From the first input pixel to the last value of the result."""
     images_per_s: float | None
     peak_ops_per_s: float | None
-    """Two for each element or multiplier a cycle; on a board two for the fewest cycles a MAC that are published, None
-    for floats, of which none are.
-    """
+    """Two for each element or multiplier a cycle; None on a board, whose kernels no number bounds."""
     needed_ops_per_s: float
     """Of the network, at the images a second that are asked for."""
     utilisation: float | None
@@ -187,7 +186,7 @@ class Costs:
             made = plan_pixels(without_weights(self.graph), chip=machine, pipeline=machine.pipeline)
         except (TargetError, Unsupported) as error:
             misses = (str(error),)
-        spent = energy(made.graph, self.technology, schedule=Schedule.STREAM, plan=made) if made else None
+        spent = energy(made.graph, self.technology, schedule=Schedule.STREAM, plan=of_pixels(made)) if made else None
         return self._cost(
             (name, machine.name, MachineKind.CHIP, _integers(self.graph)),
             memory=(
@@ -214,13 +213,12 @@ class Costs:
             count, rates = found.footprint.instructions, machine.cycles_per_instruction
             if count is not None and rates is not None:
                 cycles = (round(count * rates.low), round(count * rates.value), round(count * rates.high))
-        real = value_bits(self.boards.graph) == 32
         return self._cost(
             (name, machine.name, MachineKind.BOARD, precision(self.boards.graph)),
             memory=memory,
             cycles=cycles,
             clock_hz=machine.clock_hz,
-            peak=None if real else 2 * machine.clock_hz / machine.cycles_per_mac.low,
+            peak=None,
             spent=spent,
             misses=misses,
         )
@@ -303,7 +301,7 @@ def _stream_energy(graph: Graph, plan: RowPlan, technology: Technology) -> Energ
         accumulator=32 if word == BITS else word,
         weight_bits=few or None,
         schedule=Schedule.STREAM,
-        plan=plan,
+        plan=of_rows(plan),
     )
 
 
@@ -331,10 +329,10 @@ def energy_on(graph: Graph, machine: Machine | None, technology: Technology) -> 
             return energy(graph, technology, schedule=Schedule.SYSTOLIC, traffic=traffic_of(on_array(graph, machine)))
         case StreamChip():
             plan = plan_pixels(without_weights(graph), chip=machine, pipeline=machine.pipeline)
-            return energy(plan.graph, technology, schedule=Schedule.STREAM, plan=plan)
+            return energy(plan.graph, technology, schedule=Schedule.STREAM, plan=of_pixels(plan))
         case Board() | None:
             plan = _least_plan(stored_at(graph, BITS)) if machine is None else planned(graph, BITS).plan(machine)[0]
-            found = energy(graph, technology, schedule=Schedule.STREAM, plan=plan)
+            found = energy(graph, technology, schedule=Schedule.STREAM, plan=of_rows(plan))
             return found if machine is None else replace(found, notes=(*found.notes, _FLOOR))
 
 

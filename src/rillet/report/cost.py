@@ -119,8 +119,7 @@ def _fields(technology: Technology) -> tuple[_Field, ...]:
             "peak",
             lambda c: "-" if c.peak_ops_per_s is None else engineering(round(c.peak_ops_per_s)),
             lambda c: _plain(c.peak_ops_per_s),
-            "operations a second, a MAC being two: every element or multiplier in every cycle; on a board the fewest "
-            "published cycles a MAC",
+            "operations a second, a MAC being two: every element or multiplier in every cycle; not known of a board",
         ),
         _Field(
             "needed",

@@ -6,6 +6,7 @@ from enum import StrEnum
 from rillet.analyses.count import count
 from rillet.analyses.energy import Schedule, WeightBits, energy
 from rillet.analyses.memory import stored_as
+from rillet.analyses.streamed import of_rows
 from rillet.ir.facts import has_weights
 from rillet.ir.graph import Graph
 from rillet.plan.rows.plan import RowPlan
@@ -118,7 +119,7 @@ def _answer(
         weight_bits=said,
         schedule=schedule,
         weight_memory=memory,
-        plan=None if memory in DRAMS else plan,
+        plan=None if memory in DRAMS else of_rows(plan),
     )
     parts = [part for part in whole.parts if part.name in ("multiplications", "additions")]
     arithmetic = (sum(p.low_uj for p in parts), sum(p.uj for p in parts), sum(p.high_uj for p in parts))
