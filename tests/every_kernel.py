@@ -2,12 +2,14 @@
 
 import numpy as np
 
-from graphs import Builder
+from graphs import CURVES, Builder
 from rillet.ir.graph import Graph
+from rillet.ir.functions import Curve
 from rillet.ir.ops import (
     Activate,
     Activation,
     Add,
+    Apply,
     Concat,
     Constant,
     Conv,
@@ -67,6 +69,14 @@ def every_kernel(dtype: DType, rounding: Rounding = Rounding.DOUBLE, kernel: int
         at = b.add(Requantize(), at, quant=Quant(0.11, 4))
     at = b.add(Softmax(), at, quant=Quant(1 / 256, -128 if dtype is DType.I8 else 0))
     return b.graph(at)
+
+
+def every_curve(dtype: DType) -> Graph:
+    """A stage for each function of one value with numbers of its own."""
+    b = Builder(np.random.default_rng(0), dtype)
+    at = b.add(Input(), shape=Shape(4, 4, 5), quant=Quant(2.0**-4, 3))
+    made = [b.add(Apply(curve, *CURVES.get(curve, ())), at, quant=Quant(2.0**-4, 3)) for curve in Curve]
+    return b.graph(*made)
 
 
 def every_low_bit_kernel(dtype: DType, rounding: Rounding = Rounding.DOUBLE, kernel: int = 3) -> Graph:

@@ -10,13 +10,13 @@ import pytest
 
 import rillet
 from conftest import NETWORKS, shared_file
-from every_kernel import every_kernel, every_low_bit_kernel
+from every_kernel import every_curve, every_kernel, every_low_bit_kernel
 from frames import OBJDUMP, deepest, functions
 from rillet.backends.c.emit import emit
 from rillet.ir.graph import Graph
 from rillet.ir.ops import Rounding
 from rillet.ir.types import DType
-from rillet.plan.board.stack import ENTRY, KERNELS, stack_bytes, stage_bytes
+from rillet.plan.board.stack import ENTRY, KERNELS, REAL, STAGES, stack_bytes, stage_bytes
 from rillet.plan.rows.plan import Kernel, RowPlan
 from rillet.runtime import emulator
 from rillet.runtime.emulator import firmware
@@ -58,6 +58,19 @@ def check(plan: RowPlan, made: firmware.Firmware) -> int:
     most = deepest(those, "net_run")
     assert most <= stack_bytes(plan, core)
     return most
+
+
+def test_every_kernel_of_boards_has_a_bound() -> None:
+    of_hosts = {Kernel.TILES, Kernel.DEPTHWISE_TILES, Kernel.LISTS}
+    assert STAGES.keys() | REAL.keys() == set(Kernel) - of_hosts
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("level", ["-O3", "-Os"])
+@pytest.mark.parametrize("core", ["cortex-m0plus", "cortex-m4", "cortex-m55"])
+def test_no_function_goes_deeper(core: str, level: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = planned(every_curve(DType.F32), core, "memory")
+    check(plan, built(plan, GCC, level, monkeypatch))
 
 
 @pytest.mark.parametrize(

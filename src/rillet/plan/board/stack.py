@@ -55,6 +55,7 @@ STAGES: Mapping[Kernel, Frames] = {
 }
 """Of stages' functions and all else that they call; values of 8 bits."""
 REAL: Mapping[Kernel, Frames] = {
+    Kernel.CURVE: (200, 144, 328),
     Kernel.ARITHMETIC: (240, 96, 200),
     Kernel.COPY: (240, 208, 208),
     Kernel.DENSE: (448, 456, 1392),
