@@ -3,8 +3,8 @@
 import numpy as np
 
 from graphs import CURVES, Builder
-from rillet.ir.graph import Graph
 from rillet.ir.functions import Curve
+from rillet.ir.graph import Graph
 from rillet.ir.ops import (
     Activate,
     Activation,
