@@ -16,17 +16,22 @@ from rillet.ir.ops import (
     Concat,
     Constant,
     Conv,
+    DepthToSpace,
     Input,
     Multiply,
     Op,
     Pad,
+    Pair,
+    PairKind,
     Pool,
     PoolKind,
     Requantize,
     Resize,
     Rounding,
+    Select,
     Slice,
     Softmax,
+    SpaceToDepth,
     Window,
     output_shape,
     resize,
@@ -140,10 +145,10 @@ def conv(channels: int, kernel: tuple[int, int] = (1, 1), stride: tuple[int, int
 
 
 @st.composite
-def graphs(draw: st.DrawFn, layers: int = 6, real: bool = False, stored: bool = False) -> Graph:
+def graphs(draw: st.DrawFn, layers: int = 6, real: bool = False, stored: bool = False, more: bool = False) -> Graph:
     """A network of up to `layers` random blocks, ending in a map, a pool or a classifier.
 
-    real: all float32. stored: all of 8 bits, and one output.
+    real: all float32. stored: all of 8 bits, and one output. more: blocks that not every format and machine has, too.
     """
     types = [DType.F32] if real else [DType.I8, DType.I8, DType.U8, *([] if stored else [DType.F32])]
     dtype = draw(st.sampled_from(types))
@@ -155,7 +160,7 @@ def graphs(draw: st.DrawFn, layers: int = 6, real: bool = False, stored: bool = 
         at = b.add(Requantize(), at)
     for _ in range(draw(st.integers(1, layers))):
         try:
-            at = _block(draw, b, at)
+            at = _block(draw, b, at, (*BLOCKS, *MORE) if more else BLOCKS)
         except GraphError:
             break  # the map has become too small for the window
     outputs = [at]
@@ -181,6 +186,8 @@ BLOCKS = (
 )
 
 
+MORE = ("curve", "pair", "select", "space")
+"""Blocks that not every format and machine has."""
 STILL = ("pool", "slice", "pad", "resize", "constant", "function")
 """Blocks without a convolution."""
 
@@ -248,6 +255,21 @@ def _block(draw: st.DrawFn, b: Builder, at: str, blocks: tuple[str, ...] = BLOCK
             return b.add(Pool(draw(st.sampled_from([PoolKind.AVERAGE, PoolKind.MAX])), window), at, same=True)
         case "slice":
             return b.add(Slice(draw(st.integers(0, channels - 1)), channels), at, same=True)
+        case "curve":
+            return curve(draw, b, at, _rounding(draw, b))
+        case "pair":
+            return pair(draw, b, at)
+        case "select":
+            picked = draw(st.lists(st.integers(0, channels - 1), min_size=1, max_size=9))
+            return b.add(Select(tuple(picked)), at, same=True)
+        case "space":
+            height, width, block = source.shape.height, source.shape.width, draw(st.integers(1, 3))
+            if height % block == 0 and width % block == 0 and draw(st.booleans()):
+                return b.add(SpaceToDepth(block), at, same=True)
+            if max(height, width) * block > 24:
+                return at
+            deep = b.add(Select(tuple(i % channels for i in range(block * block * 2))), at, same=True)
+            return b.add(DepthToSpace(block, height, width), deep, same=True)
         case "pad":
             return b.add(Pad(tuple(draw(st.integers(0, 2)) for _ in range(4))), at, same=True)  # type: ignore[arg-type]
         case "resize":
@@ -265,8 +287,6 @@ def _block(draw: st.DrawFn, b: Builder, at: str, blocks: tuple[str, ...] = BLOCK
         case "function":
             rounding = _rounding(draw, b)
             exact = b.dtype is DType.F32 or rounding is Rounding.SHIFT
-            if draw(st.booleans()):
-                return curve(draw, b, at, rounding)
             function = draw(st.sampled_from(list(Activation))) if exact else Activation.HARD_SWISH
             return b.add(Activate(function, rounding), at)
         case _:
@@ -296,6 +316,22 @@ def curve(draw: st.DrawFn, b: Builder, at: str, rounding: Rounding) -> str:
     if b.dtype is DType.F32 and found in POSITIVE:
         at = b.add(Apply(Curve.CLIP, 0.1, 3.0), at)
     return b.add(Apply(found, *CURVES.get(found, ()), rounding=rounding), at)
+
+
+def pair(draw: st.DrawFn, b: Builder, at: str) -> str:
+    """The greater, the lesser, the quotient or a PReLU of two values."""
+    kinds = [kind for kind in PairKind if b.dtype is DType.F32 or kind is not PairKind.DIVIDE]
+    kind, channels = draw(st.sampled_from(kinds)), b.node(at).shape.channels
+    whole = kind is not PairKind.PRELU and draw(st.booleans())
+    if kind is PairKind.DIVIDE:
+        return b.add(Pair(kind), at, b.add(Apply(Curve.CLIP, 0.5, 3.0), at))
+    if whole and draw(st.booleans()):
+        other = b.add(b.conv(channels), at, quant=b.node(at).type.quant)
+    else:
+        shape = b.node(at).shape if whole else Shape(1, 1, channels)
+        quant = None if kind is PairKind.PRELU else b.node(at).type.quant
+        other = b.add(Constant(b.dtype), shape=shape, quant=quant)
+    return b.add(Pair(kind), at, other, same=kind is not PairKind.PRELU)
 
 
 def mean(draw: st.DrawFn, b: Builder, at: str) -> str:

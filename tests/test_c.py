@@ -78,7 +78,7 @@ def check_outputs(graph: Graph, plan: RowPlan, images: list[np.ndarray]) -> Prog
 @example_counts(4, 40)
 def test_random_networks_give_the_references_values(examples: int) -> None:
     @settings(max_examples=examples, **QUIET)
-    @given(graphs())
+    @given(graphs(more=True))
     def run(graph: Graph) -> None:
         images = [random_image(graph, seed) for seed in range(2)]
         for plan in plans(graph):
@@ -100,7 +100,7 @@ def test_depthwise_convolutions_round_as_they_say(dtype: DType, rounding: Roundi
 @example_counts(2, 20)
 def test_random_networks_are_clean_under_sanitizers(tmp_path: Path, examples: int) -> None:
     @settings(max_examples=examples, **QUIET)
-    @given(graphs())
+    @given(graphs(more=True))
     def run(graph: Graph) -> None:
         image = random_image(graph)
         expected, out = reference.outputs(graph, image)[0], graph.by_name[graph.outputs[0]]

@@ -74,7 +74,7 @@ def test_no_function_is_steeper_than_the_bound_on_rounding_takes_it_for(
 @pytest.mark.parametrize("curve", Curve)
 def test_pytorch_has_the_same_functions(curve: Curve) -> None:
     torch = pytest.importorskip("torch")
-    from rillet.train.modules import applied
+    from rillet.train.pieces import applied
 
     values = np.linspace(0.01 if curve in POSITIVE else -30, 30, 997)
     numbers = (*CURVES.get(curve, ()), 0.0, 0.0)[:2]

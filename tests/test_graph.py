@@ -144,7 +144,7 @@ def test_quantisations_are_checked() -> None:
 
 
 @settings(max_examples=50, deadline=None, suppress_health_check=list(HealthCheck))
-@given(graphs())
+@given(graphs(more=True))
 def test_text_form_parses_back(graph: Graph) -> None:
     assert parse_graph(print_graph(graph), graph.params) == graph
 

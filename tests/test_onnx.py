@@ -203,6 +203,11 @@ def test_layouts_that_come_back() -> None:
         (node("HardSigmoid", ["x"], alpha=1 / 6, beta=0.5), "hard_sigmoid"),
         (node("Softmax", ["x"], axis=1), "softmax"),
         (node("Clip", ["x", "minus", "six"]), "clip"),
+        (node("DepthToSpace", ["x"], blocksize=2), "depthtospace"),
+        (node("Max", ["x", "one"]), "pair"),
+        (node("Min", ["zero", "x"]), "pair"),
+        (node("PRelu", ["x", "slopes"]), "pair"),
+        (node("PRelu", ["x", "three"]), "leaky_relu"),
         (node("HardSigmoid", ["x"]), "ramp"),
         (node("Celu", ["x"], alpha=0.7), "celu"),
         (node("Elu", ["x"], alpha=0.7), "elu"),
@@ -219,6 +224,7 @@ def test_layouts_that_come_back() -> None:
 )
 def test_functions(made: Any, expected: str) -> None:
     constants = {"zero": number(0), "three": number(3), "six": number(6), "minus": number(-1), "one": number(1)}
+    constants["slopes"] = real(4, 1, 1)
     assert ops(compare(model([made], (1, 4, 3, 5), constants, opset=14))) == [expected]
 
 
@@ -432,6 +438,32 @@ def test_slices(starts: list[int], ends: list[int], axes: list[int], shape: str)
     constants = {"starts": ints(*starts), "ends": ints(*ends), "axes": ints(*axes)}
     graph = compare(model([node("Slice", ["x", "starts", "ends", "axes"])], (1, 6, 4, 5), constants))
     assert str(graph.nodes[-1].shape) == shape
+
+
+@pytest.mark.parametrize(
+    ("starts", "ends", "axes", "steps", "expected"),
+    [
+        ([0], [5], [1], [2], ["select"]),
+        ([4], [-9], [1], [-1], ["select"]),
+        ([1], [3], [2], [1], ["resize"]),
+        ([0, 1, 1], [5, 9, 9], [1, 2, 3], [3, 2, 1], ["select", "resize"]),
+    ],
+)
+def test_steps_and_crops(starts: list[int], ends: list[int], axes: list[int], steps: list[int], expected: list) -> None:
+    constants = {key: ints(*words) for key, words in zip("abcd", (starts, ends, axes, steps), strict=True)}
+    made = model([node("Slice", ["x", "a", "b", "c", "d"])], (1, 5, 4, 6), constants)
+    assert ops(compare(made)) == expected
+
+
+def test_channels_in_another_order() -> None:
+    made = model([node("Gather", ["x", "n"], axis=1)], (1, 4, 2, 3), {"n": ints(3, 0, 0, 1, 2, -1)})
+    assert ops(compare(made)) == ["select"]
+
+
+@pytest.mark.parametrize("mode", ["DCR", "CRD"])
+def test_squares_of_pixels(mode: str) -> None:
+    made = [node("DepthToSpace", ["x"], "s", blocksize=2, mode=mode), node("SpaceToDepth", ["s"], blocksize=4)]
+    assert ops(compare(model(made, (1, 12, 2, 4))))[-2:] == ["depthtospace", "spacetodepth"]
 
 
 def test_a_slice_of_everything_is_nothing() -> None:

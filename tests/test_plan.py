@@ -79,7 +79,7 @@ def beside_its_padding(window: Window) -> bool:
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
-@given(graphs(), st.sampled_from(OPTIONS))
+@given(graphs(more=True), st.sampled_from(OPTIONS))
 def test_rings_are_as_long_as_a_play_through_needs(graph: Graph, options: dict[str, object]) -> None:
     plan = plan_rows(graph, **options)  # type: ignore[arg-type]
     check_arena(plan)

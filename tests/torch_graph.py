@@ -20,17 +20,22 @@ from rillet.ir.ops import (
     Concat,
     Constant,
     Conv,
+    DepthToSpace,
     Input,
     Multiply,
     Pad,
+    Pair,
     Pool,
     PoolKind,
     Requantize,
     Resize,
+    Select,
     Slice,
     Softmax,
+    SpaceToDepth,
 )
-from rillet.train.modules import applied
+from rillet.train.pieces import Pair as PairModule
+from rillet.train.pieces import applied
 
 torch.set_num_threads(1)  # tests already run beside each other
 
@@ -105,7 +110,11 @@ def _run(graph: Graph, node: Node, inputs: list[torch.Tensor], image: torch.Tens
             return F.pad(inputs[0], (left, right, top, bottom))
         case Softmax():
             return torch.softmax(op.beta * inputs[0], 1)
-        case Requantize() | Resize():
+        case Pair():
+            return PairModule(op)(*inputs)
+        case Select():
+            return inputs[0][:, list(op.channels)]
+        case Requantize() | Resize() | DepthToSpace() | SpaceToDepth():
             raise NotImplementedError
         case _:
             assert_never(op)

@@ -18,15 +18,19 @@ from rillet.ir.ops import (
     Concat,
     Constant,
     Conv,
+    DepthToSpace,
     Input,
     Multiply,
     Pad,
+    Pair,
     Pool,
     PoolKind,
     Requantize,
     Resize,
+    Select,
     Slice,
     Softmax,
+    SpaceToDepth,
     op_name,
 )
 from rillet.ir.types import Shape
@@ -207,6 +211,8 @@ def kind(graph: Graph, node: Node) -> str:
             return f"global {pooled.value} pool" if covers else f"{pooled.value} pool"
         case Add() if op.subtract:
             return "subtract"
+        case Pair(kind=pair):
+            return pair.value
         case _:
             return op_name(op)
 
@@ -259,7 +265,9 @@ def _detailed(graph: Graph, node: Node) -> tuple[int, int]:
             return 0, values
         case Input() | Constant() | Activate() | Apply() | Pool() | Softmax():
             return 0, 0
-        case Concat() | Slice() | Pad() | Resize() | Requantize():
+        case Pair() | Requantize():
+            return 0, 0
+        case Concat() | Slice() | Select() | DepthToSpace() | SpaceToDepth() | Pad() | Resize():
             return 0, 0
         case _:
             assert_never(op)

@@ -234,6 +234,21 @@ def product_multiplier(left: Quant, right: Quant, out: Quant) -> Multiplier:
     return multiplier(ratio if math.isfinite(ratio) else product / out.scale)
 
 
+def prelu_multipliers(source: Quant, slope: Quant, out: Quant) -> tuple[Multiplier, Multiplier]:
+    """What a PReLU multiplies values by, and below 0 the products with their slopes, both taken in float32."""
+    product = np.float32(source.scale) * np.float32(slope.scale)
+    return multiplier(float(np.float32(source.scale) / np.float32(out.scale))), multiplier(
+        float(product / np.float32(out.scale))
+    )
+
+
+def prelu(values: Ints, slopes: Ints, multipliers: tuple[Multiplier, Multiplier]) -> Ints:
+    """A PReLU of values and slopes without their zero points, before the zero point of the result."""
+    above, below = multipliers
+    scaled = multiply_double(values * slopes, below.mantissa, below.shift)
+    return np.where(values >= 0, multiply_double(values, above.mantissa, above.shift), scaled)
+
+
 def quantize(values: Sequence[float] | Floats, quant: Quant, dtype: DType) -> Ints:
     """Quantises float32 values: float32 division, half away from zero, clamped."""
     low, high = dtype.integers

@@ -25,17 +25,22 @@ from rillet.ir.ops import (
     Concat,
     Constant,
     Conv,
+    DepthToSpace,
     Input,
     Multiply,
     Op,
     Pad,
+    Pair,
+    PairKind,
     Pool,
     PoolKind,
     Requantize,
     Resize,
     Rounding,
+    Select,
     Slice,
     Softmax,
+    SpaceToDepth,
     Window,
 )
 from rillet.ir.types import DType, Quant, Shape
@@ -111,6 +116,14 @@ class _Step:
             case Pad(padding=(top, bottom, left, right)):
                 fill = self.quant(0).zero_point if self.integer else 0
                 return np.pad(self.same_quant(), ((top, bottom), (left, right), (0, 0)), constant_values=fill)
+            case Pair(kind=kind):
+                return self.pair(kind)
+            case Select(channels=channels):
+                return self.same_quant()[:, :, list(channels)]
+            case DepthToSpace(block=block):
+                return _to_space(self.same_quant(), block)
+            case SpaceToDepth(block=block):
+                return _to_depth(self.same_quant(), block)
             case Resize(rows=rows, columns=columns):
                 return self.same_quant()[list(rows)][:, list(columns)]
             case _:
@@ -253,6 +266,24 @@ class _Step:
             product = fp.multiply_double(left * right, scale.mantissa, scale.shift)
         return self.store(product + self.out.zero_point, self.clamp(op.activation))
 
+    def pair(self, kind: PairKind) -> Array:
+        if not self.integer:
+            return pair_real(kind, self.real(0), self.real(1))
+        match kind:
+            case PairKind.MAXIMUM | PairKind.MINIMUM:
+                if any(source.quant != self.node.type.quant for source in self.types):
+                    raise Unsupported(f"{self.where}: operands of {kind.value} must have the scale of the result")
+                pick = np.maximum if kind is PairKind.MAXIMUM else np.minimum
+                return self.store(pick(self.stored(0), self.stored(1)))
+            case PairKind.PRELU:
+                left, right = (self.stored(i) - self.quant(i).zero_point for i in (0, 1))
+                multipliers = fp.prelu_multipliers(self.quant(0), self.quant(1), self.out)
+                return self.store(fp.prelu(left, right, multipliers) + self.out.zero_point)
+            case PairKind.DIVIDE:
+                raise Unsupported(f"{self.where}: operands of divide must be float32, got {self.node.type.dtype.value}")
+            case _:
+                assert_never(kind)
+
     def function(self, op: Activate | Apply) -> Array:
         if not self.integer:
             return function_real(self.real(), op)
@@ -288,6 +319,34 @@ class _Step:
         if not self.integer:
             return self.real(position)
         return self.store(fp.concatenated(self.stored(position), self.quant(position), self.out))
+
+
+def pair_real(kind: PairKind, left: Floats, right: Floats) -> Floats:
+    """What is made of two real values at one place."""
+    match kind:
+        case PairKind.MAXIMUM:
+            return np.maximum(left, right)
+        case PairKind.MINIMUM:
+            return np.minimum(left, right)
+        case PairKind.DIVIDE:
+            with np.errstate(divide="ignore", invalid="ignore"):
+                return left / right
+        case PairKind.PRELU:
+            return np.where(left >= 0, left, left * right)
+        case _:
+            assert_never(kind)
+
+
+def _to_space(values: Array, block: int) -> Array:
+    height, width, channels = values.shape
+    split = values.reshape(height, width, block, block, channels // block**2)
+    return split.transpose(0, 2, 1, 3, 4).reshape(height * block, width * block, -1)
+
+
+def _to_depth(values: Array, block: int) -> Array:
+    height, width, channels = values.shape
+    split = values.reshape(height // block, block, width // block, block, channels)
+    return split.transpose(0, 2, 1, 3, 4).reshape(height // block, width // block, -1)
 
 
 def reads_binary(op: Op) -> bool:

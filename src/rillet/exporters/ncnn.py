@@ -23,15 +23,20 @@ from rillet.ir.ops import (
     Concat,
     Constant,
     Conv,
+    DepthToSpace,
     Input,
     Multiply,
     Pad,
+    Pair,
+    PairKind,
     Pool,
     PoolKind,
     Requantize,
     Resize,
+    Select,
     Slice,
     Softmax,
+    SpaceToDepth,
     Window,
 )
 from rillet.ir.types import DType
@@ -75,6 +80,7 @@ _CURVES = {
     Curve.LOG: ("UnaryOp", "0=8"),
     Curve.POWER: ("BinaryOp", "0=6 1=1 2={a}"),
 }
+_PAIRS = {PairKind.DIVIDE: 3, PairKind.MAXIMUM: 4, PairKind.MINIMUM: 5}
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +192,10 @@ class _Writer:
                 self.layer(node, "BinaryOp", f"0={int(op.subtract)}", op.activation)
             case Multiply():
                 self.layer(node, "BinaryOp", "0=2", op.activation)
+            case Pair(kind=PairKind.PRELU):
+                raise self.refuse(node, "prelu")
+            case Pair(kind=kind):
+                self.layer(node, "BinaryOp", f"0={_PAIRS[kind]}")
             case Concat():
                 self.layer(node, "Concat", "0=0")
             case Pad(padding=(top, bottom, left, right)):
@@ -194,7 +204,16 @@ class _Writer:
                 if beta != 1.0:
                     raise self.refuse(node, f"softmax of beta {beta:g}")
                 self.layer(node, "Softmax", "0=0 1=1")
-            case BatchNorm() | Constant() | Requantize() | Resize() | Slice():
+            case (
+                BatchNorm()
+                | Constant()
+                | Requantize()
+                | Resize()
+                | Slice()
+                | Select()
+                | DepthToSpace()
+                | SpaceToDepth()
+            ):
                 raise self.refuse(node, type(op).__name__.lower())
             case _:
                 assert_never(op)

@@ -29,16 +29,21 @@ from rillet.ir.ops import (
     Concat,
     Constant,
     Conv,
+    DepthToSpace,
     Input,
     Multiply,
     Pad,
+    Pair,
+    PairKind,
     Pool,
     PoolKind,
     Requantize,
     Resize,
     Rounding,
+    Select,
     Slice,
     Softmax,
+    SpaceToDepth,
     Window,
 )
 from rillet.ir.types import DType, TensorType
@@ -70,6 +75,7 @@ _CURVES: dict[Curve, tuple[str, tuple[str, ...]]] = {
     Curve.LOG: ("Log", ()),
 }
 """Operators of functions with numbers, and what their attributes are called."""
+_PAIRS = {PairKind.MAXIMUM: "Max", PairKind.MINIMUM: "Min", PairKind.DIVIDE: "Div"}
 MAX_FILE_BYTES = 2**31 - 2**20
 """Protobuf holds no more than 2 GiB."""
 _ELEMENTS = {
@@ -237,6 +243,17 @@ class _Writer:
                 self.finish(node, op.activation, "Sub" if op.subtract else "Add", self.alike(node, sources))
             case Multiply():
                 self.finish(node, op.activation, "Mul", self.alike(node, sources))
+            case Pair(kind=PairKind.PRELU):
+                self.finish(node, Activation.NONE, "PRelu", [self.as_map(source) for source in sources])
+            case Pair(kind=kind):
+                self.finish(node, Activation.NONE, _PAIRS[kind], self.alike(node, sources))
+            case Select(channels=channels):
+                places = self.constant(f"{node.name}/channels", np.array(channels, np.int64))
+                self.finish(node, Activation.NONE, "Gather", [*self.alike(node, sources), places], axis=1)
+            case DepthToSpace(block=block):
+                self.finish(node, Activation.NONE, "DepthToSpace", [self.as_map(sources[0])], blocksize=block)
+            case SpaceToDepth(block=block):
+                self.finish(node, Activation.NONE, "SpaceToDepth", [self.as_map(sources[0])], blocksize=block)
             case Concat():
                 self.finish(node, Activation.NONE, "Concat", self.alike(node, sources), axis=1)
             case Slice(start=start, stop=stop):

@@ -13,15 +13,19 @@ from rillet.ir.ops import (
     Concat,
     Constant,
     Conv,
+    DepthToSpace,
     Input,
     Multiply,
     Op,
     Pad,
+    Pair,
     Pool,
     Requantize,
     Resize,
+    Select,
     Slice,
     Softmax,
+    SpaceToDepth,
 )
 
 
@@ -55,9 +59,9 @@ def has_activation(op: Op) -> TypeGuard[Conv | Add | Multiply | Pool]:
     return isinstance(op, Conv | Add | Multiply | Pool)
 
 
-def is_elementwise(op: Op) -> TypeGuard[Add | Multiply | Activate | Apply | Requantize]:
+def is_elementwise(op: Op) -> TypeGuard[Add | Multiply | Pair | Activate | Apply | Requantize]:
     """True of ops whose every value needs the values at its own place alone, read before it is written."""
-    return isinstance(op, Add | Multiply | Activate | Apply | Requantize)
+    return isinstance(op, Add | Multiply | Pair | Activate | Apply | Requantize)
 
 
 def is_pointwise_function(op: Op) -> TypeGuard[Activate | Apply | Requantize]:
@@ -65,9 +69,9 @@ def is_pointwise_function(op: Op) -> TypeGuard[Activate | Apply | Requantize]:
     return isinstance(op, Activate | Apply | Requantize)
 
 
-def joins(op: Op) -> TypeGuard[Add | Multiply | Concat]:
+def joins(op: Op) -> TypeGuard[Add | Multiply | Pair | Concat]:
     """True of ops that bring several values together."""
-    return isinstance(op, Add | Multiply | Concat)
+    return isinstance(op, Add | Multiply | Pair | Concat)
 
 
 def is_pairwise(op: Op) -> TypeGuard[Add | Multiply]:
@@ -80,9 +84,19 @@ def is_channelwise(op: Op) -> TypeGuard[Activate | Apply | Pool | Multiply]:
     return isinstance(op, Activate | Apply | Pool | Multiply)
 
 
-def only_moves(op: Op) -> TypeGuard[Concat | Slice | Pad | Resize]:
+def is_pair(op: Op) -> TypeGuard[Pair]:
+    """True of what is made of two values but for sums and products."""
+    return isinstance(op, Pair)
+
+
+def is_select(op: Op) -> TypeGuard[Select]:
+    """True of channels in another order."""
+    return isinstance(op, Select)
+
+
+def only_moves(op: Op) -> TypeGuard[Concat | Slice | Select | DepthToSpace | SpaceToDepth | Pad | Resize]:
     """True of ops that put values elsewhere and compute none."""
-    return isinstance(op, Concat | Slice | Pad | Resize)
+    return isinstance(op, Concat | Slice | Select | DepthToSpace | SpaceToDepth | Pad | Resize)
 
 
 def is_sum(op: Op) -> TypeGuard[Add]:

@@ -7,6 +7,7 @@ from typing import assert_never
 
 from rillet.errors import GraphError, Unsupported
 from rillet.ir.functions import Activation, Curve, check_numbers
+from rillet.ir.moves import DepthToSpace, Select, SpaceToDepth
 from rillet.ir.nearest import of_tensorflow
 from rillet.ir.types import MAX_ELEMENTS, DType, Shape
 
@@ -17,6 +18,16 @@ class PoolKind(Enum):
     MAX = "max"
     AVERAGE = "average"
     MEAN = "mean"
+
+
+class PairKind(Enum):
+    """What is made of two values at one place, but for their sum and product."""
+
+    MAXIMUM = "maximum"
+    MINIMUM = "minimum"
+    DIVIDE = "divide"
+    PRELU = "prelu"
+    """The first, and below 0 times the second, which is one slope a channel."""
 
 
 class Rounding(Enum):
@@ -267,6 +278,14 @@ class Multiply:
 
 
 @dataclass(frozen=True, slots=True)
+class Pair:
+    """The greater, the lesser, the quotient or a PReLU of two values; the second may be 1x1xC and is then broadcast."""
+
+    kind: PairKind
+    arity = 2
+
+
+@dataclass(frozen=True, slots=True)
 class Concat:
     """Values side by side along the channels."""
 
@@ -348,8 +367,12 @@ Op = (
     | Pool
     | Add
     | Multiply
+    | Pair
     | Concat
     | Slice
+    | Select
+    | DepthToSpace
+    | SpaceToDepth
     | Pad
     | Resize
     | Requantize
@@ -372,7 +395,9 @@ def output_shape(op: Op, inputs: tuple[Shape, ...], declared: Shape) -> Shape:
             return Shape(height, width, inputs[0].channels)
         case BatchNorm() | Activate() | Apply() | Requantize() | Softmax():
             return inputs[0]
-        case Add() | Multiply():
+        case Pair(kind=PairKind.PRELU) if inputs[1] != Shape(1, 1, inputs[0].channels):
+            raise GraphError(f"slopes of prelu must be 1x1x{inputs[0].channels}, got {inputs[1]}")
+        case Add() | Multiply() | Pair():
             if inputs[1] not in (inputs[0], Shape(1, 1, inputs[0].channels)):
                 raise GraphError(
                     f"second input of {op_name(op)} must be {inputs[0]} or 1x1x{inputs[0].channels}, got {inputs[1]}"
@@ -388,7 +413,7 @@ def output_shape(op: Op, inputs: tuple[Shape, ...], declared: Shape) -> Shape:
             if not 0 <= start < stop <= inputs[0].channels:
                 raise GraphError(f"slice must lie within 0..{inputs[0].channels}, got {start}..{stop}")
             return Shape(inputs[0].height, inputs[0].width, stop - start)
-        case Resize():
+        case Resize() | Select() | DepthToSpace() | SpaceToDepth():
             return op.output_shape(inputs[0])
         case Pad(padding=(top, bottom, left, right)):
             shape = inputs[0]
@@ -428,11 +453,13 @@ def op_reads(op: Op) -> Window | Places | None:
             return window
         case Pad(padding=padding):
             return Window(padding=padding)
-        case Resize(rows=rows, columns=columns):
+        case Resize(rows=rows, columns=columns) | DepthToSpace(rows=rows, columns=columns):
             return Places(rows, columns)
+        case SpaceToDepth(block=block):
+            return Window((block, block), (block, block))
         case Input() | Constant() | BatchNorm() | Activate() | Add() | Multiply() | Concat() | Slice():
             return None
-        case Apply() | Requantize() | Softmax():
+        case Apply() | Pair() | Select() | Requantize() | Softmax():
             return None
         case _ as other:
             assert_never(other)

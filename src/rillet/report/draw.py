@@ -55,7 +55,15 @@ STROKES = {
     "link": ("soft", ' stroke-width="1.4" stroke-dasharray="4 3"'),
 }
 """Classes of lines: their colours, and what else they are."""
-SIGNS = {"add": "M-2.5 0H2.5M0 -2.5V2.5", "subtract": "M-2.5 0H2.5", "multiply": "M-1.8 -1.8L1.8 1.8M-1.8 1.8L1.8 -1.8"}
+SIGNS = {
+    "add": "M-2.5 0H2.5M0 -2.5V2.5",
+    "subtract": "M-2.5 0H2.5",
+    "multiply": "M-1.8 -1.8L1.8 1.8M-1.8 1.8L1.8 -1.8",
+    "maximum": "M-2.2 1.4L0 -1.6L2.2 1.4",
+    "minimum": "M-2.2 -1.4L0 1.6L2.2 -1.4",
+    "divide": "M-1.4 2.4L1.4 -2.4",
+    "prelu": "M-2.5 .8L0 0L2 -2",
+}
 """What is drawn in the circle of a join."""
 INK = Ink(COLOURS, STROKES)
 TITLE, BAR_HEIGHT, CORNER = 20.0, 7.0, 8.0
@@ -200,7 +208,7 @@ def _explain(legend: Legend, net: Outline, arcs: tuple[Arc, ...]) -> None:
         if kind in kinds:
             legend.swatch(_class(kind), kind.value)
     joins = {item.op for item in net.items if isinstance(item, Join)}
-    for op in ("add", "subtract", "multiply"):
+    for op in SIGNS:
         if op in joins:
             legend.entry(f'<g transform="translate({_n(JOIN / 2)} -4)">{_sign(op)}</g>', JOIN, op)
     if "concat" in joins:

@@ -26,15 +26,20 @@ from rillet.ir.ops import (
     Concat,
     Constant,
     Conv,
+    DepthToSpace,
     Input,
     Multiply,
     Pad,
+    Pair,
+    PairKind,
     Pool,
     PoolKind,
     Requantize,
     Resize,
+    Select,
     Slice,
     Softmax,
+    SpaceToDepth,
 )
 
 Floats = npt.NDArray[np.float64]
@@ -123,7 +128,9 @@ def bound(graph: Graph, node: Node, values: Mapping[str, Array], errors: Mapping
             moved = 2 * beta * np.broadcast_to(off[0], reads[0].shape).max(-1, keepdims=True)
             share = np.expm1(moved) + UNIT * 2 * spread + growth(node.shape.channels) + FUNCTION
             return _value(graph, node, values) * share + _TINY
-        case Concat() | Slice() | Pad() | Resize():
+        case Pair(kind=kind):
+            return _paired(kind, reads, off)
+        case Concat() | Slice() | Select() | DepthToSpace() | SpaceToDepth() | Pad() | Resize():
             if all(fault is None for fault in faults):
                 return np.zeros(node.shape.array)
             wide = [np.broadcast_to(o, r.shape) for o, r in zip(off, reads, strict=True)]
@@ -169,6 +176,24 @@ def _curved(op: Apply, values: Floats, off: Floats) -> Floats:
             slope = _STEEPEST_CURVES[curve]
     wide = 1.0 + np.abs(values) * (1.0 + slope)
     return off * slope + FUNCTION * (wide + np.abs(made))
+
+
+def _paired(kind: PairKind, reads: list[Floats], off: list[Floats]) -> Floats:
+    """The error of what is made of two values."""
+    left, right = np.broadcast_arrays(np.abs(reads[0]), np.abs(reads[1]))
+    match kind:
+        case PairKind.MAXIMUM | PairKind.MINIMUM:
+            return np.maximum(off[0], off[1]) + np.zeros(left.shape)
+        case PairKind.DIVIDE:
+            least = np.maximum(right - off[1], _TINY)
+            with np.errstate(over="ignore"):
+                ratio = (left + off[0]) / least
+                return off[0] / least + ratio * (off[1] / least + 2 * UNIT) + _TINY
+        case PairKind.PRELU:
+            made = np.maximum(1.0, right + off[1]) * off[0] + left * off[1]
+            return made + 2 * UNIT * (left + off[0]) * (right + off[1]) + _TINY
+        case _:
+            assert_never(kind)
 
 
 def _sum(reads: list[Floats], off: list[Floats]) -> Floats:

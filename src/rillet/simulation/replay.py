@@ -15,7 +15,17 @@ from rillet.backends.reference import node_value
 from rillet.errors import GraphError, TargetError
 from rillet.ir.facts import is_constant
 from rillet.ir.graph import Array, Graph, Node
-from rillet.ir.ops import Conv, Input, Pad, Pool, Resize, Window, op_places, op_window, output_shape
+from rillet.ir.ops import (
+    Conv,
+    Input,
+    Pad,
+    Pool,
+    Resize,
+    Window,
+    op_places,
+    op_window,
+    output_shape,
+)
 from rillet.ir.types import Shape, TensorType
 from rillet.plan.pipeline.plan import PixelPlan
 from rillet.simulation.orders import wide_orders

@@ -14,12 +14,12 @@ from rillet.errors import GraphError, Unsupported
 from rillet.importers.torch.windows import shares_inside
 from rillet.ir import ops
 from rillet.ir.facts import is_input
-from rillet.ir.functions import Curve
 from rillet.ir.graph import Array, Graph, Node
 from rillet.ir.ops import Activation, Op, PoolKind
 from rillet.ir.sharing import remade
 from rillet.ir.types import DType, Shape
 from rillet.train.layouts import laid_as_graph, leaf, to_torch, torch_shape
+from rillet.train.pieces import Apply, DepthToSpace, Pair, Select, SpaceToDepth
 
 DENSE_DEVIATION = 0.01
 
@@ -31,28 +31,6 @@ _FUNCTIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
     Activation.HARD_SIGMOID: F.hardsigmoid,
     Activation.HARD_SWISH: F.hardswish,
     Activation.SILU: F.silu,
-}
-_CURVES: dict[Curve, Callable[[Tensor, float, float], Tensor]] = {
-    Curve.LEAKY_RELU: lambda x, a, _: F.leaky_relu(x, a),
-    Curve.CLIP: lambda x, a, b: x.clamp(a, b),
-    Curve.ELU: lambda x, a, _: F.elu(x, a),
-    Curve.SELU: lambda x, a, b: b * F.elu(x, a),
-    Curve.CELU: lambda x, a, _: F.celu(x, a),
-    Curve.GELU: lambda x, _a, _b: F.gelu(x),
-    Curve.GELU_TANH: lambda x, _a, _b: F.gelu(x, approximate="tanh"),
-    Curve.ERF: lambda x, _a, _b: torch.erf(x),
-    Curve.TANH: lambda x, _a, _b: torch.tanh(x),
-    Curve.MISH: lambda x, _a, _b: F.mish(x),
-    Curve.SOFTPLUS: lambda x, a, _: F.softplus(x, a),
-    Curve.SOFTSIGN: lambda x, _a, _b: F.softsign(x),
-    Curve.SWISH: lambda x, a, _: x * torch.sigmoid(a * x),
-    Curve.RAMP: lambda x, a, b: (a * x + b).clamp(0.0, 1.0),
-    Curve.ABS: lambda x, _a, _b: x.abs(),
-    Curve.NEG: lambda x, _a, _b: -x,
-    Curve.SQRT: lambda x, _a, _b: x.sqrt(),
-    Curve.EXP: lambda x, _a, _b: x.exp(),
-    Curve.LOG: lambda x, _a, _b: x.log(),
-    Curve.POWER: lambda x, a, _: x.pow(a),
 }
 
 
@@ -265,23 +243,6 @@ class Activate(nn.Module):
         return self.activation.value
 
 
-class Apply(nn.Module):
-    """A function of each value with numbers of its own; they are not trained."""
-
-    def __init__(self, op: ops.Apply) -> None:
-        super().__init__()
-        self.op = op
-
-    def forward(self, input: Tensor) -> Tensor:
-        """The function of a map."""
-        return applied(input, self.op)
-
-    def extra_repr(self) -> str:
-        """Its name and numbers."""
-        numbers = (self.op.a, self.op.b)[: self.op.curve.numbers]
-        return ", ".join([self.op.curve.value, *(f"{number:g}" for number in numbers)])
-
-
 class Pool(nn.Module):
     """Maximum, average or mean over windows; padding never counts."""
 
@@ -438,6 +399,14 @@ def _layer(op: Op, source: Shape) -> nn.Module:
             return Concat()
         case ops.Slice(start=start, stop=stop):
             return Slice(start, stop)
+        case ops.Pair():
+            return Pair(op)
+        case ops.Select(channels=channels):
+            return Select(channels)
+        case ops.DepthToSpace(block=block):
+            return DepthToSpace(block)
+        case ops.SpaceToDepth(block=block):
+            return SpaceToDepth(block)
         case ops.Pad(padding=(top, bottom, left, right)):
             return nn.ZeroPad2d((left, right, top, bottom))
         case ops.Resize():
@@ -477,11 +446,6 @@ def _bordered(value: Tensor, border: Border | None, fill: float) -> Tensor:
 def activated(value: Tensor, activation: Activation) -> Tensor:
     """The function of each value."""
     return value if activation is Activation.NONE else _FUNCTIONS[activation](value)
-
-
-def applied(value: Tensor, op: ops.Apply) -> Tensor:
-    """The function with numbers of each value."""
-    return _CURVES[op.curve](value, op.a, op.b)
 
 
 def _also(border: Border | None, activation: Activation) -> str:

@@ -24,7 +24,8 @@ from rillet.ir.ops import Activation, PoolKind, Rounding
 from rillet.ir.types import DType, Quant
 from rillet.train import modules
 from rillet.train.layouts import laid_as_graph
-from rillet.train.modules import TorchNetwork, activated, applied
+from rillet.train.modules import TorchNetwork, activated
+from rillet.train.pieces import applied
 from rillet.train.recipe import Quantize
 from rillet.transforms.quantize import (
     WEIGHT_MAX,
@@ -109,7 +110,13 @@ class QuantizedNetwork(TorchNetwork):
                 return self._looked_up(node, applied(first * quants[0].scale, op), first, quants[0], out)
             case ops.Softmax(beta=beta):
                 return _settled(torch.softmax(first * (beta * quants[0].scale), 1) / out.scale, out, _away)
-            case ops.Concat() | ops.Slice() | ops.Pad() | ops.Resize() | ops.Requantize():
+            case ops.Pair(kind=ops.PairKind.MAXIMUM | ops.PairKind.MINIMUM) | ops.Requantize():
+                return self.get_submodule(node.name)(*sources)  # all of one scale
+            case ops.Pair(kind=kind):
+                raise GraphError(f"{self.graph.name}: {node.name}: {kind.value} cannot be trained in integers")
+            case ops.Select() | ops.DepthToSpace() | ops.SpaceToDepth():
+                return self.get_submodule(node.name)(*sources)
+            case ops.Concat() | ops.Slice() | ops.Pad() | ops.Resize():
                 # Scale and zero point are shared, and padding is a real zero.
                 return self.get_submodule(node.name)(*sources)
             case ops.BatchNorm():

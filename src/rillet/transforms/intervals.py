@@ -23,16 +23,21 @@ from rillet.ir.ops import (
     Concat,
     Constant,
     Conv,
+    DepthToSpace,
     Input,
     Multiply,
     Pad,
+    Pair,
+    PairKind,
     Pool,
     PoolKind,
     Requantize,
     Resize,
     Rounding,
+    Select,
     Slice,
     Softmax,
+    SpaceToDepth,
     Window,
 )
 from rillet.ir.types import DType, Quant, Shape, TensorType
@@ -207,6 +212,16 @@ class _Step:
                 return Interval(np.minimum(source.low, zero), np.maximum(source.high, zero))
             case Resize():
                 return self.source()
+            case Pair(kind=kind):
+                return self.pair(kind)
+            case Select(channels=channels):
+                return self.source().mapped(lambda values: values[list(channels)])
+            case DepthToSpace(block=block):
+                source = self.source()
+                low, high = (side.reshape(block**2, -1) for side in (source.low, source.high))
+                return Interval(low.min(0), high.max(0))
+            case SpaceToDepth(block=block):
+                return self.source().mapped(lambda values: np.tile(values, block**2))
             case _:
                 assert_never(op)
 
@@ -271,6 +286,13 @@ class _Step:
             results = tables.activate(values, op, self.quant(), self.out, self.node.type.dtype)
         spans = [results[low - first : high - first + 1] for low, high in zip(source.low, source.high, strict=True)]
         return Interval(np.array([span.min() for span in spans]), np.array([span.max() for span in spans]))
+
+    def pair(self, kind: PairKind) -> Interval:
+        if kind not in (PairKind.MAXIMUM, PairKind.MINIMUM):
+            return self.everything()
+        left, right = self.source(0), self.source(1)
+        pick = np.maximum if kind is PairKind.MAXIMUM else np.minimum
+        return Interval(pick(left.low, right.low), pick(left.high, right.high))
 
     def concat_part(self, position: int) -> Interval:
         source = self.source(position)

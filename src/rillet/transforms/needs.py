@@ -16,14 +16,18 @@ from rillet.ir.ops import (
     Concat,
     Constant,
     Conv,
+    DepthToSpace,
     Input,
     Multiply,
     Pad,
+    Pair,
     Pool,
     Requantize,
     Resize,
+    Select,
     Slice,
     Softmax,
+    SpaceToDepth,
 )
 from rillet.ir.types import DType
 from rillet.transforms.intervals import Interval, Mask, Sums, stored
@@ -141,7 +145,7 @@ def _push(graph: Graph, node: Node, kept: Masks, reading: Mapping[str, Reader]) 
             kept[node.inputs[0]] |= reading[node.name].demands(kept[node.name])
         case Conv(groups=groups):
             _tie_groups(kept, node.name, node.inputs[0], groups)
-        case Softmax():
+        case Softmax() | Select() | DepthToSpace() | SpaceToDepth():
             for name in (node.name, *node.inputs):
                 kept[name][:] = True
         case Concat():
@@ -152,7 +156,9 @@ def _push(graph: Graph, node: Node, kept: Masks, reading: Mapping[str, Reader]) 
                 at = part.stop
         case Slice(start=start, stop=stop):
             _tie_part(kept, node.name, slice(None), node.inputs[0], slice(start, stop))
-        case Activate() | Apply() | Pool() | Add() | Multiply() | Pad() | Resize() | Requantize() | BatchNorm():
+        case (
+            Activate() | Apply() | Pool() | Add() | Multiply() | Pair() | Pad() | Resize() | Requantize() | BatchNorm()
+        ):
             _tie(kept, [node.name, *node.inputs])
         case _:
             assert_never(node.op)

@@ -24,6 +24,7 @@ from rillet.ir.facts import (
     is_batch_norm,
     is_constant,
     is_input,
+    is_pair,
     is_pool,
     is_product,
     is_softmax,
@@ -38,17 +39,22 @@ from rillet.ir.ops import (
     Concat,
     Constant,
     Conv,
+    DepthToSpace,
     Input,
     Multiply,
     Op,
     Pad,
+    Pair,
+    PairKind,
     Pool,
     PoolKind,
     Requantize,
     Resize,
     Rounding,
+    Select,
     Slice,
     Softmax,
+    SpaceToDepth,
     op_name,
 )
 from rillet.ir.sharing import each_once
@@ -182,7 +188,9 @@ class _Chooser:
     def group(self) -> None:
         for node in self.source.nodes:
             match node.op:
-                case Slice() | Pad() | Resize() | Requantize() | Concat():
+                case Slice() | Select() | DepthToSpace() | SpaceToDepth() | Pad() | Resize() | Requantize() | Concat():
+                    self.groups.join(node.name, *node.inputs)
+                case Pair(kind=PairKind.MAXIMUM | PairKind.MINIMUM):
                     self.groups.join(node.name, *node.inputs)
                 case Pool():
                     if pool_kind(self.source, node) is not PoolKind.MEAN:
@@ -190,7 +198,9 @@ class _Chooser:
                 case Add():
                     if self.shifts:
                         self.groups.join(node.name, *node.inputs)
-                case Input() | Constant() | Conv() | Activate() | Apply() | Multiply() | Softmax() | BatchNorm():
+                case (
+                    Input() | Constant() | Conv() | Activate() | Apply() | Multiply() | Pair() | Softmax() | BatchNorm()
+                ):
                     pass
                 case _:
                     assert_never(node.op)
@@ -453,6 +463,8 @@ def check_float(graph: Graph) -> None:
         other = next((dtype for dtype in types if dtype is not DType.F32), None)
         if other is not None:
             raise GraphError(f"{where}: must be float32 to be quantised, got {other.value}")
+        if is_pair(node.op) and node.op.kind is PairKind.DIVIDE:
+            raise Unsupported(f"{where}: a quotient of two values has no integer form")
         if is_batch_norm(node.op):
             raise Unsupported(f"{where}: batch norms must be folded before, got one")
         if has_activation(node.op) and node.op.activation.clamp is None:

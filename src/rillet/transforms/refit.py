@@ -7,7 +7,21 @@ from typing import NamedTuple
 from rillet.errors import GraphError, RilletError, Unsupported
 from rillet.ir.facts import has_weights, is_input, is_pool
 from rillet.ir.graph import Array, Graph, Node
-from rillet.ir.ops import Add, Conv, Multiply, Op, Pool, PoolKind, Resize, Slice, Window, op_window, output_shape
+from rillet.ir.ops import (
+    Add,
+    Conv,
+    DepthToSpace,
+    Multiply,
+    Op,
+    Pair,
+    Pool,
+    PoolKind,
+    Resize,
+    Slice,
+    Window,
+    op_window,
+    output_shape,
+)
 from rillet.ir.sharing import remade
 from rillet.ir.types import DType, Shape
 
@@ -87,7 +101,9 @@ def _refit_op(
             return Slice(round(start * ratio), round(stop * ratio))
         case Resize() if (old.height, old.width) != (new[0].height, new[0].width):
             raise Unsupported(f"{graph.name}: {node.name}: a resize to a fixed size has no other resolution")
-        case Add() | Multiply():
+        case DepthToSpace():
+            return replace(op, height=new[0].height, width=new[0].width)
+        case Add() | Multiply() | Pair():
             if new[1] not in (new[0], Shape(1, 1, new[0].channels)):
                 raise GraphError(f"{graph.name}: {node.name}: inputs must still fit, got {new[0]} and {new[1]}")
             return op

@@ -11,6 +11,7 @@ from rillet.ir.ops import (
     Activate,
     Activation,
     Add,
+    Apply,
     Concat,
     Conv,
     Multiply,
@@ -55,7 +56,7 @@ def _rectified(graph: Graph, name: str) -> bool:
     """True where a value comes out of an activation, perhaps through a pool or another op that moves values."""
     node = graph.by_name[name]
     match node.op:
-        case Activate():
+        case Activate() | Apply():
             return True
         case Pool() | Concat() | Slice() | Pad() | Resize() | Requantize():
             return _rectified(graph, node.inputs[0])

@@ -11,32 +11,35 @@ from rillet.backends.c.constants import (
     keeps_bytes,
     quant,
     real,
-    rescaled,
     weight_zero,
 )
+from rillet.backends.c.copies import Body, braced, copied
 from rillet.backends.c.pairwise import pairwise_constants, pairwise_lines
 from rillet.backends.c.reads import await_pixels, await_window, outside_pixel, place_of, source_at, window_record
 from rillet.backends.c.records import record
 from rillet.backends.c.storage import offset
 from rillet.errors import Unsupported
-from rillet.ir.facts import has_weights, is_activation, is_curve, is_pairwise, is_pool, is_product, is_softmax, is_sum
+from rillet.ir.facts import (
+    has_weights,
+    is_activation,
+    is_curve,
+    is_pair,
+    is_pairwise,
+    is_pool,
+    is_product,
+    is_softmax,
+    is_sum,
+)
 from rillet.ir.graph import Graph, Node
 from rillet.ir.ops import (
-    Concat,
-    Pad,
+    PairKind,
     PoolKind,
-    Resize,
     Rounding,
-    Slice,
     op_window,
 )
 from rillet.ir.types import DType, Quant, TensorType
 from rillet.plan.rows.kernels import DENSE_TILE
 from rillet.plan.rows.plan import Kernel, RowPlan, Segment, Split, Stage
-
-Body = tuple[list[str], list[str], list[str]]
-"""Constants before the loop, what leaves it unless a tile's inputs are there, and the lines of one tile: pixels
-made.NAME to made.NAME + n - 1."""
 
 _TYPES = {DType.I8: "int8_t", DType.U8: "uint8_t", DType.F32: "float", DType.BINARY: "uint8_t", DType.I32: "int32_t"}
 """Binary values are eight in a byte."""
@@ -93,6 +96,8 @@ def body(plan: RowPlan, segment: Segment, node: Node, stage: Stage) -> Body:
             return _global_pool(plan, segment, node, stage)
         case Kernel.ARITHMETIC:
             return _arithmetic(plan, node, stage)
+        case Kernel.PAIR:
+            return _pair(plan, node, stage)
         case Kernel.LOOKUP:
             if keeps_bytes(plan, node):
                 return _each(plan, node, stage, "rillet_same")
@@ -110,7 +115,7 @@ def body(plan: RowPlan, segment: Segment, node: Node, stage: Stage) -> Body:
         case Kernel.SOFTMAX:
             return _softmax(plan, node, stage)
         case Kernel.COPY:
-            return _copy(plan, node, stage)
+            return copied(plan, node, stage, c_type(node.type))
         case _:
             assert_never(stage.kernel)
 
@@ -225,7 +230,7 @@ def _depthwise(plan: RowPlan, node: Node, stage: Stage) -> Body:
         constants, told = low_bit.channels(graph, stage)
         kernel, tail = kernel.replace("rillet_", "rillet_low_bit_"), f"channels, {told}"
     lines = [
-        *_block(threads.each_pixel(node, stage)),
+        *braced(threads.each_pixel(node, stage)),
         f"      const void *tap[{taps}];",
         f"      rillet_window_taps(window, {at}, {outside_pixel(graph, node)}, {place_of(plan, node, 'p')}, tap);",
         f"      {kernel}(tap, {taps}, at_{name}(self, self->made.of_{name} + p), {op.out_channels}, {tail});",
@@ -251,7 +256,7 @@ def _pool(plan: RowPlan, node: Node, stage: Stage) -> Body:
         more = f", {offset(plan, node)}"
     place = place_of(plan, node, "p")
     lines = [
-        *_block(threads.each_pixel(node, stage)),
+        *braced(threads.each_pixel(node, stage)),
         f"      const void *tap[{op.window.taps}] = {{0}};",
         f"      const int32_t taps = rillet_window_inside(window, at_{source}(self, 0), {place}, tap);",
         f"      {kernel}(tap, taps, at_{name}(self, self->made.of_{name} + p), {channels}{more}{limits});",
@@ -345,11 +350,6 @@ def _over_pixels(plan: RowPlan, node: Node, stage: Stage, kernel: str, *more: ob
     return [*threads.each_pixel(node, stage), f"      {kernel}({arguments});"]
 
 
-def _block(heads: list[str]) -> list[str]:
-    """Heads of loops, the innermost with a brace."""
-    return [*heads[:-1], f"{heads[-1]} {{"]
-
-
 def _arithmetic(plan: RowPlan, node: Node, stage: Stage) -> Body:
     graph, op = plan.graph, node.op
     assert is_pairwise(op)
@@ -380,6 +380,22 @@ def _arithmetic(plan: RowPlan, node: Node, stage: Stage) -> Body:
     return constants, await_pixels(graph, node), _over_pixels(plan, node, stage, kernel, more)
 
 
+def _pair(plan: RowPlan, node: Node, stage: Stage) -> Body:
+    """The greater, the lesser, the quotient or a PReLU of two values."""
+    graph = plan.graph
+    assert is_pair(node.op)
+    kind = node.op.kind
+    kernel = f"rillet_{kind.value}_{node.type.dtype.value}"
+    if kind is not PairKind.PRELU or node.type.quant is None:
+        return _each(plan, node, stage, kernel)
+    left, right = (quant(graph, graph.by_name[name]) for name in node.inputs)
+    out = quant(graph, node)
+    above, below = fp.prelu_multipliers(left, right, out)
+    numbers = (above.mantissa, above.shift, below.mantissa, below.shift, out.zero_point, *node.type.dtype.integers)
+    constants = [record("rillet_prelu", "constants", (left.zero_point, right.zero_point, *numbers))]
+    return constants, await_pixels(graph, node), _over_pixels(plan, node, stage, kernel, "constants")
+
+
 def _product_scale(left: Quant, right: Quant, out: Quant, rounding: Rounding) -> tuple[int, int, int]:
     """Mantissa, shift and rounding of a product."""
     if rounding is Rounding.SHIFT:
@@ -399,48 +415,3 @@ def _softmax(plan: RowPlan, node: Node, stage: Stage) -> Body:
     arguments = f"{source}, at_{name}(self, self->made.of_{name} + p), {node.shape.channels}"
     lines = [*threads.each_pixel(node, stage), f"      {kernel}({arguments}, {more});"]
     return [], await_pixels(plan.graph, node), lines
-
-
-def _copy(plan: RowPlan, node: Node, stage: Stage) -> Body:
-    """Ops that only move values: pixels are copied from where they are."""
-    graph, op = plan.graph, node.op
-    name, kind = node.name, c_type(node.type)
-    size = node.type.dtype.numpy.itemsize
-    loop, out = threads.each_pixel(node, stage), f"at_{name}(self, self->made.of_{name} + p)"
-    source = graph.by_name[node.inputs[0]]
-    at = source.name
-    match op:
-        case Slice(start=start, stop=stop):
-            from_ = f"{source_at(graph, source.name, node, 'p')} + {start}"
-            return [], await_pixels(graph, node), [*loop, f"      memcpy({out}, {from_}, {(stop - start) * size});"]
-        case Pad():
-            place = place_of(plan, node, "p")
-            lines = [
-                *_block(loop),
-                "      const void *tap[1];",
-                f"      rillet_window_taps(window, at_{at}(self, 0), {outside_pixel(graph, node)}, {place}, tap);",
-                f"      memcpy({out}, tap[0], {node.type.pixel_bytes});",
-                "    }",
-            ]
-            return [window_record(plan, node)], [await_window(plan, node)], lines
-        case Resize():
-
-            def pixel(p: str) -> str:
-                row, column = place_of(plan, node, p).split(", ")
-                return f"net_{name}_rows[{row}] * {source.shape.width} + net_{name}_columns[{column}]"
-
-            ready = [f"    if (self->made.of_{at} <= {pixel('n - 1')}) return 0;"]
-            return [], ready, [*loop, f"      memcpy({out}, at_{at}(self, {pixel('p')}), {node.type.pixel_bytes});"]
-        case Concat():
-            lines, channel = [*_block(loop), f"      {kind} *const out = {out};"], 0
-            for i, input_name in enumerate(node.inputs):
-                part = graph.by_name[input_name]
-                from_, count = source_at(graph, input_name, node, "p"), part.shape.channels
-                if rescaled(node, part):
-                    lines.append(f"      rillet_lookup({from_}, out + {channel}, {count}, net_{name}_table{i});")
-                else:
-                    lines.append(f"      memcpy(out + {channel}, {from_}, {count * size});")
-                channel += count
-            return [], await_pixels(graph, node), [*lines, "    }"]
-        case _:
-            raise Unsupported(f"{graph.name}: {node.name}: does not only move values")

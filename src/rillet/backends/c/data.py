@@ -23,7 +23,7 @@ from rillet.backends.c.rows import lanes
 from rillet.backends.c.storage import as_stored, moved_table, offset
 from rillet.backends.c.words import WORD_MACROS, declare_numbers, define_numbers, in_words, word_lines
 from rillet.errors import about
-from rillet.ir.facts import has_weights, is_concat, is_constant, is_softmax
+from rillet.ir.facts import has_weights, is_concat, is_constant, is_select, is_softmax
 from rillet.ir.graph import Array, Graph
 from rillet.ir.ops import op_places
 from rillet.plan.host.tilings import VECTORS
@@ -97,6 +97,8 @@ def stage_arrays(plan: RowPlan, original: Graph, stage: Stage) -> dict[str, Arra
             f"table{i}": moved_table(concat_table(original, whole, part), offset(plan, part), offset(plan, node))
             for i, part in parts
         }
+    if is_select(op):
+        return {"channels": np.array(op.channels, np.int32)}
     places = op_places(op)
     if places is not None:
         return {"rows": np.array(places.rows, np.int32), "columns": np.array(places.columns, np.int32)}

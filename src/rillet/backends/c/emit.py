@@ -41,6 +41,7 @@ _HEADERS = {
     Kernel.POOL: ("pool.h",),
     Kernel.GLOBAL_POOL: ("pool.h",),
     Kernel.ARITHMETIC: ("arithmetic.h",),
+    Kernel.PAIR: ("pairs.h",),
     Kernel.LOOKUP: ("pointwise.h",),
     Kernel.FUNCTION: ("functions.h",),
     Kernel.CURVE: ("functions.h", "curves.h"),

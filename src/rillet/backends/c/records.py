@@ -22,6 +22,9 @@ FIELDS = {
         *("mantissa", "shift", "zero", "low", "high"),
     ),
     "rillet_multiply": ("left_zero", "right_zero", "mantissa", "shift", "rounding", "zero", "low", "high"),
+    "rillet_prelu": (
+        *("left_zero", "right_zero", "mantissa", "shift", "slope_mantissa", "slope_shift", "zero", "low", "high"),
+    ),
     "rillet_pairwise": (*("slope", "level", "along", "offset", "mantissa", "left", "right", "zero", "low", "high"),),
     "rillet_core_dense": (
         *("values", "weights", "channels", "count", "bytes", "out", "pixel_step", "channel_step", "low", "high"),

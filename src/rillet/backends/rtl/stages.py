@@ -17,14 +17,18 @@ from rillet.ir.ops import (
     Concat,
     Constant,
     Conv,
+    DepthToSpace,
     Input,
     Multiply,
     Pad,
+    Pair,
     Pool,
     Requantize,
     Resize,
+    Select,
     Slice,
     Softmax,
+    SpaceToDepth,
     op_name,
 )
 
@@ -51,7 +55,7 @@ def write(stage: Stage) -> None:
             padded(stage, stage.node.op)
         case Resize():
             resized(stage, stage.node.op)
-        case BatchNorm() | Softmax():
+        case BatchNorm() | Softmax() | Pair() | Select() | DepthToSpace() | SpaceToDepth():
             raise Unsupported(f"{stage.where}: {op_name(stage.node.op)} has no hardware")
         case Input() | Constant():
             raise AssertionError(f"{stage.node.name} is no stage")

@@ -24,17 +24,22 @@ from rillet.ir.ops import (
     Concat,
     Constant,
     Conv,
+    DepthToSpace,
     Input,
     Multiply,
     Op,
     Pad,
+    Pair,
+    PairKind,
     Pool,
     PoolKind,
     Requantize,
     Resize,
     Rounding,
+    Select,
     Slice,
     Softmax,
+    SpaceToDepth,
     Window,
     resize,
 )
@@ -76,6 +81,12 @@ _CURVES = {
 """Operators of functions with numbers, and their options."""
 _QUANTIZED_CURVES = (Curve.LEAKY_RELU, Curve.ELU, Curve.GELU, Curve.GELU_TANH, Curve.TANH, Curve.ABS)
 """Those that TFLite has of bytes."""
+_PAIRS = {
+    PairKind.MAXIMUM: ("MAXIMUM", "MaximumMinimumOptions"),
+    PairKind.MINIMUM: ("MINIMUM", "MaximumMinimumOptions"),
+    PairKind.DIVIDE: ("DIV", "DivOptions"),
+    PairKind.PRELU: ("PRELU", ""),
+}
 _UNIT = {DType.I8: Quant(1 / 256, -128), DType.U8: Quant(1 / 256, 0)}
 """The quantisation that TFLite wants of results between 0 and 1."""
 _INT8_VERSIONS = {"CONV_2D": 3, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 4}
@@ -210,6 +221,23 @@ class _Writer:
                 self.fused(node, op.activation, name, self.alike(node, sources), f"{name.title()}Options")
             case Multiply():
                 self.fused(node, op.activation, "MUL", self.alike(node, sources), "MulOptions")
+            case Pair(kind=kind):
+                if kind is PairKind.DIVIDE and not real:
+                    raise self.refuse(node, "TFLite has no division of bytes")
+                name, options = _PAIRS[kind]
+                read = [self.as_map(source) for source in sources]
+                self.operator(node.type, name, read, self.made(node), *filter(None, [options]))
+            case Select(channels=channels):
+                read = [self.as_map(sources[0]), self.numbers(f"{node.name}/channels", channels)]
+                self.operator(node.type, "GATHER", read, self.made(node), "GatherOptions", Axis=3)
+            case DepthToSpace(block=block):
+                read = [self.as_map(sources[0])]
+                said = {"BlockSize": block}
+                self.operator(node.type, "DEPTH_TO_SPACE", read, self.made(node), "DepthToSpaceOptions", **said)
+            case SpaceToDepth(block=block):
+                read = [self.as_map(sources[0])]
+                said = {"BlockSize": block}
+                self.operator(node.type, "SPACE_TO_DEPTH", read, self.made(node), "SpaceToDepthOptions", **said)
             case Concat():
                 read = self.alike(node, sources)
                 axis = 1 if node.name in self.flat else 3

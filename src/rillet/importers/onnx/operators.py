@@ -9,10 +9,25 @@ from rillet.errors import GraphError, Unsupported
 from rillet.importers.onnx import folding
 from rillet.importers.onnx.builder import Builder, Known, Result
 from rillet.importers.onnx.file import Operator, shortest
-from rillet.importers.onnx.views import CHANNELS, MAX_RANK, Axes, View, joined, lengths
+from rillet.importers.onnx.views import CHANNELS, HEIGHT, MAX_RANK, WIDTH, Axes, View, joined, lengths, of_map
 from rillet.ir.functions import Curve
 from rillet.ir.graph import Array, Node
-from rillet.ir.ops import Activate, Activation, Add, Apply, BatchNorm, Concat, Multiply, Op, Slice, Softmax
+from rillet.ir.ops import (
+    Activate,
+    Activation,
+    Add,
+    Apply,
+    BatchNorm,
+    Concat,
+    Multiply,
+    Op,
+    Pair,
+    PairKind,
+    Resize,
+    Select,
+    Slice,
+    Softmax,
+)
 from rillet.ir.types import Shape
 
 import onnx  # isort: skip
@@ -111,7 +126,19 @@ def arithmetic(made: Op, commutes: bool) -> Handler:
     return handle
 
 
+def _quotient(b: Builder, op: Operator) -> View:
+    """A constant or a computed value over a computed one."""
+    above = b.value(op, 0)
+    if isinstance(above, Known) and above.dims in ((), (1,)) and float(above.array.reshape(-1)[0]) == 1.0:
+        source = b.real(op, 1)
+        return source.on(b.make(op.outputs[0], Apply(Curve.POWER, -1.0), [b.node(source)]))
+    left, right, layout = _operands(b, op, commutes=False)
+    return layout.on(b.make(op.outputs[0], Pair(PairKind.DIVIDE), [left, right]))
+
+
 def _divide(b: Builder, op: Operator) -> View:
+    if isinstance(b.value(op, 1), View):
+        return _quotient(b, op)
     source, divisor = b.real(op, 0), b.floats(op, 1)
     if not np.all(np.abs(divisor) >= np.finfo(np.float32).tiny):
         raise Unsupported("divisor must not be 0 nor nearly 0")
@@ -266,10 +293,10 @@ def concat(b: Builder, op: Operator, name: str, sources: Sequence[View]) -> View
     types = {(node.type.dtype, node.type.quant) for node in nodes}
     if len(rest) > 1 or len(types) > 1:
         raise Unsupported("inputs must be alike but for their channels")
-    return _with_channels(sources[0], axis, b.make(name, Concat(), nodes))
+    return with_channels(sources[0], axis, b.make(name, Concat(), nodes))
 
 
-def _with_channels(view: View, axis: int, node: Node) -> View:
+def with_channels(view: View, axis: int, node: Node) -> View:
     """The layout of `view` over a node with other channels, at dimension `axis`."""
     channels = (CHANNELS,) if node.shape.channels > 1 else ()
     axes: Axes = (*view.axes[:axis], channels, *view.axes[axis + 1 :])
@@ -298,14 +325,35 @@ def _slice(b: Builder, op: Operator) -> View:
     cut = [i for i, places in enumerate(taken) if places != range(source.dims[i])]
     if not cut:
         return source
-    if len(cut) > 1 or taken[cut[0]].step != 1 or not len(taken[cut[0]]):
-        raise Unsupported("must take neighbouring channels alone")
-    return _channels(b, source, cut[0], taken[cut[0]].start, taken[cut[0]].stop, op.outputs[0])
+    if not all(len(taken[axis]) for axis in cut):
+        raise Unsupported("must take some of each dimension, got none")
+    if len(cut) == 1 and taken[cut[0]].step == 1 and source.axes[cut[0]] == (CHANNELS,):
+        return _channels(b, source, cut[0], taken[cut[0]].start, taken[cut[0]].stop, op.outputs[0])
+    return _take(b, op, source, {axis: tuple(taken[axis]) for axis in cut})
+
+
+def _take(b: Builder, op: Operator, source: View, places: dict[int, tuple[int, ...]]) -> View:
+    """Channels in any order, and rows and columns in theirs."""
+    name, at = op.outputs[0], source
+    rows, columns = tuple(range(source.shape.height)), tuple(range(source.shape.width))
+    for axis, taken in places.items():
+        axes = source.axes[axis]
+        if axes == (CHANNELS,):
+            part = name if len(places) == 1 else f"{name}/channels"
+            at = with_channels(at, axis, b.make(part, Select(taken), [b.node(at)]))
+            continue
+        source.need_map()
+        if axes not in ((HEIGHT,), (WIDTH,)) or list(taken) != sorted(taken):
+            raise Unsupported("must take channels, or rows and columns in their order")
+        rows, columns = (taken, columns) if axes == (HEIGHT,) else (rows, taken)
+    if (len(rows), len(columns)) == (source.shape.height, source.shape.width):
+        return at
+    return of_map(b.make(name, Resize(rows, columns), [b.node(at)]))
 
 
 def _channels(b: Builder, source: View, axis: int, start: int, stop: int, name: str) -> View:
     source.need_channels(axis)
-    return _with_channels(source, axis, b.make(name, Slice(start, stop), [b.node(source)]))
+    return with_channels(source, axis, b.make(name, Slice(start, stop), [b.node(source)]))
 
 
 HANDLERS: dict[str, Handler] = {
@@ -341,7 +389,7 @@ NOTES: dict[str, tuple[str, str]] = {
     "Clip": ("activate, or apply", "any bounds"),
     "Concat": ("concat", "along channels, or of constants"),
     "Constant": ("constant, or nothing", "dense tensors and lists of numbers"),
-    "Div": ("multiply", "by a constant; or of constants"),
+    "Div": ("multiply, or pair", "by a constant, a product; or of constants"),
     "Dropout": ("nothing", "switched off"),
     "Expand": ("nothing", "where the reader broadcasts by itself; or of constants"),
     "Flatten": ("nothing", "the reader takes a vector"),
@@ -352,7 +400,7 @@ NOTES: dict[str, tuple[str, str]] = {
     "Reshape": ("nothing", "where dimensions stay or merge; or of constants"),
     "Shape": ("nothing", "known without running the network"),
     "Sigmoid": ("activate", "times its input it is a SiLU"),
-    "Slice": ("slice", "of neighbouring channels; or of constants"),
+    "Slice": ("slice, select or resize", "of channels, of rows and columns in their order; or of constants"),
     "Softmax": ("softmax", "over channels"),
     "Split": ("slices", "of channels"),
     "Squeeze": ("nothing", ""),

@@ -17,16 +17,21 @@ from rillet.ir.ops import (
     Apply,
     Concat,
     Conv,
+    DepthToSpace,
     Multiply,
     Op,
     Pad,
+    Pair,
+    PairKind,
     Pool,
     PoolKind,
     Requantize,
     Resize,
     Rounding,
+    Select,
     Slice,
     Softmax,
+    SpaceToDepth,
 )
 from rillet.ir.types import DType, Quant, TensorType
 
@@ -102,7 +107,10 @@ def _put(draft: Draft, node: Node, real: Node, op: Op) -> bool:
             made = op if out.quant == _UNIT[out.dtype] and real.shape.channels <= MAX_SOFTMAX_CHANNELS else None
         case Pool():
             made = _pool(op, sources[0], out)
-        case Slice() | Pad() | Resize():
+        case Pair(kind=kind):
+            same = all(source.type.quant == out.quant for source in sources)
+            made = op if kind is PairKind.PRELU or (same and kind is not PairKind.DIVIDE) else None
+        case Slice() | Select() | DepthToSpace() | SpaceToDepth() | Pad() | Resize():
             made = op if sources[0].type.quant == out.quant else None
         case Concat():
             made = op
@@ -171,7 +179,9 @@ def sink(draft: Draft) -> bool:
     for name in list(draft.nodes):
         node = draft.nodes[name]
         maximum = isinstance(node.op, Pool) and node.op.kind is PoolKind.MAX and node.op.activation is Activation.NONE
-        if not maximum and not isinstance(node.op, Slice | Pad | Resize | Concat):
+        if not maximum and not isinstance(
+            node.op, Slice | Select | DepthToSpace | SpaceToDepth | Pad | Resize | Concat
+        ):
             continue
         reals = [draft.source(node, i) for i in range(len(node.inputs))]
         if not all(_dequantized(draft, real) for real in reals):

@@ -12,7 +12,7 @@ from rillet.importers.onnx.file import Operator
 from rillet.importers.onnx.views import View, of_map
 from rillet.ir.graph import Node
 from rillet.ir.nearest import COORDINATES, MAX_PLACES, ROUNDINGS, of_onnx
-from rillet.ir.ops import Pad, Resize
+from rillet.ir.ops import Pad, Resize, Select
 
 MAX_SCALE = 2**20
 
@@ -111,12 +111,16 @@ def _inside(places: list[int]) -> tuple[int, tuple[int, ...], int]:
 def _gather(b: Builder, op: Operator) -> View:
     source = b.view(op).need_map()
     axis, indices = source.axis(op.integer("axis", 0)), b.known(op, 1).array
-    if axis < 2 or indices.ndim != 1 or not 0 < indices.size <= MAX_PLACES:
-        raise Unsupported(f"must take rows or columns, at most {MAX_PLACES}, got {list(indices.shape)} of axis {axis}")
+    if axis < 1 or indices.ndim != 1 or not 0 < indices.size <= MAX_PLACES:
+        raise Unsupported(
+            f"must take channels, rows or columns, at most {MAX_PLACES}, got {list(indices.shape)} of axis {axis}"
+        )
     length = source.dims[axis]
     if indices.dtype.kind != "i" or indices.min() < -length or indices.max() >= length:
         raise GraphError(f"indices must be integers within {length}, got {indices.tolist()[:9]}")
     places = [int(i) % length for i in indices]
+    if axis == 1:
+        return of_map(b.make(op.outputs[0], Select(tuple(places)), [b.node(source)]))
     if places != sorted(places):
         raise Unsupported("rows and columns must be taken in their order")
     whole = [tuple(range(source.shape.height)), tuple(range(source.shape.width))]
@@ -141,7 +145,10 @@ def _through(inner: Sequence[int], outer: Sequence[int]) -> tuple[int, ...]:
 
 HANDLERS = {"Gather": _gather, "Resize": _resize}
 NOTES = {
-    "Gather": ("resize", "of rows or columns in their order, of constants and shapes alone otherwise"),
+    "Gather": (
+        "select or resize",
+        "of channels, of rows or columns in their order, of constants and shapes alone otherwise",
+    ),
     "Resize": ("resize", "nearest: every coordinate mode and rounding; zeros alone outside of a region"),
 }
 """What each operator becomes in a graph, and its limits."""

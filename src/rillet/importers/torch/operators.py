@@ -9,7 +9,7 @@ import numpy as np
 
 from rillet.errors import GraphError, Unsupported
 from rillet.importers.supported import Rows, markdown
-from rillet.importers.torch import curves, patterns, views
+from rillet.importers.torch import curves, moves, patterns, views
 from rillet.importers.torch.builder import Border, Builder, Call, Known, Result, Value, added
 from rillet.importers.torch.drafts import LowPad, Scale
 from rillet.importers.torch.layouts import as_vector, lengths
@@ -208,9 +208,11 @@ def _multiply(b: Builder, call: Call) -> Result:
 
 
 def _divide(b: Builder, call: Call) -> Result:
+    if isinstance(call["other"], Value) and call.get("rounding_mode") is None:
+        return moves.quotient(b, call, call["self"], call["other"])
     source, divisor = b.value(call, "self"), call["other"]
     number = b.number(divisor)
-    if call.get("rounding_mode") is not None or isinstance(divisor, Value) or number == 0:
+    if call.get("rounding_mode") is not None or number == 0:
         raise b.refuse(call, "must divide by constants other than zero, without rounding")
     if number is not None:
         return patterns.scale(b, call, source, 1 / number)
@@ -332,6 +334,7 @@ def _pad(b: Builder, call: Call) -> Result:
 
 HANDLERS: dict[str, Callable[[Builder, Call], Result]] = {
     **curves.HANDLERS,
+    **moves.HANDLERS,
     "adaptive_avg_pool2d": _adaptive_average_pool,
     "add": _add,
     "alias": _same,
@@ -393,6 +396,7 @@ HANDLERS: dict[str, Callable[[Builder, Call], Result]] = {
 
 NOTES: dict[str, tuple[str, str]] = {
     **curves.NOTES,
+    **moves.NOTES,
     "adaptive_avg_pool2d": ("pool", "to one pixel, or to a size that divides the map"),
     "add": ("add", "with a value, a constant or a number"),
     "alias": ("nothing", ""),
@@ -410,8 +414,8 @@ NOTES: dict[str, tuple[str, str]] = {
     "contiguous": ("nothing", ""),
     "conv2d": ("conv", "any kernel, stride, dilation, groups, padding; constant weights; takes the pads before it"),
     "detach": ("nothing", ""),
-    "div": ("multiply", "by a constant or a number"),
-    "divide": ("multiply", "as div"),
+    "div": ("multiply, or pair", "by a constant, a number or a value"),
+    "divide": ("multiply, or pair", "as div"),
     "dropout": ("nothing", "in eval mode"),
     "expand": ("nothing", "where arithmetic reads it (squeeze-and-excite)"),
     "expand_as": ("nothing", "as expand"),
@@ -436,7 +440,7 @@ NOTES: dict[str, tuple[str, str]] = {
     "select": ("nothing", "of a dimension of length 1"),
     "sigmoid": ("activate", ""),
     "silu": ("activate", "also as x * sigmoid(x)"),
-    "slice": ("slice", "of neighbouring channels"),
+    "slice": ("slice, select or resize", "of channels, rows or columns, with any step"),
     "softmax": ("softmax", "over channels"),
     "split": ("slices", "of channels"),
     "split_with_sizes": ("slices", "of channels"),

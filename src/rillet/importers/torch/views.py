@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from rillet.importers.torch.builder import Builder, Call, Result, Value
 from rillet.importers.torch.layouts import REPEATED, lengths, regrouped
-from rillet.ir.ops import Concat, Slice
+from rillet.ir.ops import Concat, Resize, Select, Slice
 
 # -- channels ----------------------------------------------------------------------------------------------------------
 
@@ -46,10 +46,20 @@ def _length(b: Builder, call: Call) -> int:
 
 
 def cut(b: Builder, call: Call) -> Result:
-    """A slice of neighbouring channels."""
+    """Some of the channels, rows or columns."""
     places = range(*slice(call["start"], call["end"], call["step"]).indices(_length(b, call)))
-    if not places or places.step != 1:
-        raise b.refuse(call, f"must cut neighbouring channels, got a step of {call['step']}")
+    source = b.value(call, "self")
+    dim = call["dim"] % len(source.dims)
+    if not places:
+        raise b.refuse(call, "must cut something, got nothing")
+    if dim > 1 and len(places) < _length(b, call):
+        shape = b.shape(b.map(call, "self"))
+        sides = [tuple(range(shape.height)), tuple(range(shape.width))]
+        sides[dim - 2] = tuple(places)
+        return b.add(call, Resize(*sides), [source.draft])
+    if places.step != 1 and dim == 1:
+        made = b.add(call, Select(tuple(places)), [b.by_channel(call, source).draft])
+        return Value(made.draft, made.dims[: len(source.dims)])
     return _parts(b, call, [(places.start, places.stop)])[0]
 
 

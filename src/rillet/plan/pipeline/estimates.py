@@ -13,16 +13,20 @@ from rillet.ir.ops import (
     Concat,
     Constant,
     Conv,
+    DepthToSpace,
     Input,
     Multiply,
     Pad,
+    Pair,
     Pool,
     PoolKind,
     Requantize,
     Resize,
     Rounding,
+    Select,
     Slice,
     Softmax,
+    SpaceToDepth,
 )
 from rillet.ir.types import DType
 from rillet.plan.pipeline.memories import Content, StageMemory, memories
@@ -114,9 +118,9 @@ def _multipliers(graph: Graph, stage: PixelStage) -> int:
             return stage.folding.outputs if kind is PoolKind.AVERAGE else 0
         case Add():
             return 0 if plain_sum(graph, node) else stage.folding.outputs * SCALE
-        case Activate() | Apply() | Requantize() | BatchNorm() | Softmax():
+        case Activate() | Apply() | Pair() | Requantize() | BatchNorm() | Softmax():
             return 0
-        case Concat() | Slice() | Pad() | Resize():
+        case Concat() | Slice() | Select() | DepthToSpace() | SpaceToDepth() | Pad() | Resize():
             return 0
         case Input() | Constant():
             raise AssertionError(f"{node.name} is no stage")

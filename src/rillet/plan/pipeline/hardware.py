@@ -22,14 +22,18 @@ from rillet.ir.ops import (
     Concat,
     Constant,
     Conv,
+    DepthToSpace,
     Input,
     Multiply,
     Pad,
+    Pair,
     Pool,
     Requantize,
     Resize,
+    Select,
     Slice,
     Softmax,
+    SpaceToDepth,
     Window,
 )
 from rillet.ir.sharing import remade
@@ -84,7 +88,9 @@ def firing_of(flow: Flow, node: Node) -> Firing:
             return Firing(channels, 0, 1, pixels, (1,), _aligned(channels, *others))
         case Slice(start=start):
             return Firing(channels, 0, 1, pixels, (1,), _aligned(channels, start))
-        case Activate() | Apply() | Add() | BatchNorm() | Requantize() | Softmax() | Pad() | Resize():
+        case Activate() | Apply() | Add() | Pair() | BatchNorm() | Requantize() | Softmax():
+            return Firing(channels, 0, 1, pixels, (1,), _any(channels))
+        case Select() | DepthToSpace() | SpaceToDepth() | Pad() | Resize():
             return Firing(channels, 0, 1, pixels, (1,), _any(channels))
         case Input() | Constant():
             raise AssertionError(f"{node.name} does not fire")

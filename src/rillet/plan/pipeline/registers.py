@@ -13,16 +13,20 @@ from rillet.ir.ops import (
     Concat,
     Constant,
     Conv,
+    DepthToSpace,
     Input,
     Multiply,
     Pad,
+    Pair,
     Pool,
     PoolKind,
     Requantize,
     Resize,
     Rounding,
+    Select,
     Slice,
     Softmax,
+    SpaceToDepth,
 )
 from rillet.ir.types import DType
 from rillet.plan.pipeline.folding import Folding, divisors
@@ -109,9 +113,9 @@ def latency_cycles(graph: Graph, pipeline: Pipeline, node: Node, folding: Foldin
         case Multiply(rounding=rounding):
             shifts = rounding if source.quant is not None else Rounding.SHIFT
             return fetched + pipeline.registers("bias", "multiply", "output") + _scaled(pipeline, shifts)
-        case Activate() | Apply() | Requantize() | BatchNorm() | Softmax():
+        case Activate() | Apply() | Pair() | Requantize() | BatchNorm() | Softmax():
             return fetched + pipeline.registers("output")
-        case Concat() | Slice() | Pad() | Resize():
+        case Concat() | Slice() | Select() | DepthToSpace() | SpaceToDepth() | Pad() | Resize():
             return fetched + pipeline.registers("output")
         case _ as other:
             assert_never(other)

@@ -18,15 +18,20 @@ from rillet.ir.ops import (
     Concat,
     Constant,
     Conv,
+    DepthToSpace,
     Input,
     Multiply,
     Pad,
+    Pair,
+    PairKind,
     Pool,
     PoolKind,
     Requantize,
     Resize,
+    Select,
     Slice,
     Softmax,
+    SpaceToDepth,
     op_name,
 )
 from rillet.ir.packed import to_smallest
@@ -75,6 +80,10 @@ def choose(graph: Graph, node: Node, tile_pixels: int) -> Choice:
             return Choice(Kernel.GLOBAL_POOL, scratch=BufferKind.SUMS, scratch_bytes=source.channels * _SUM_BYTES)
         case Add() | Multiply():
             return Choice(Kernel.ARITHMETIC)
+        case Pair(kind=kind):
+            if kind is PairKind.DIVIDE and not real:
+                raise Unsupported(f"{graph.name}: {node.name}: operands of divide must be float32")
+            return Choice(Kernel.PAIR)
         case Activate():
             binary = node.type.dtype is DType.BINARY
             return Choice(Kernel.FUNCTION if real else Kernel.SIGN if binary else Kernel.LOOKUP)
@@ -84,7 +93,7 @@ def choose(graph: Graph, node: Node, tile_pixels: int) -> Choice:
             return Choice(_requantize(graph, node))
         case Softmax():
             return Choice(Kernel.SOFTMAX)
-        case Concat() | Slice() | Pad() | Resize():
+        case Concat() | Slice() | Select() | DepthToSpace() | SpaceToDepth() | Pad() | Resize():
             return Choice(Kernel.COPY)
         case Input() | Constant() | BatchNorm():
             raise Unsupported(f"{graph.name}: {node.name}: {op_name(op)} has no streaming kernel yet")

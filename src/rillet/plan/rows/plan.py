@@ -31,6 +31,7 @@ class Kernel(Enum):
     LOOKUP = "lookup"
     FUNCTION = "function"
     CURVE = "curve"
+    PAIR = "pair"
     QUANTIZE = "quantize"
     DEQUANTIZE = "dequantize"
     SOFTMAX = "softmax"

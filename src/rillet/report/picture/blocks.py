@@ -16,14 +16,18 @@ from rillet.ir.ops import (
     Concat,
     Constant,
     Conv,
+    DepthToSpace,
     Input,
     Multiply,
     Pad,
+    Pair,
     Pool,
     Requantize,
     Resize,
+    Select,
     Slice,
     Softmax,
+    SpaceToDepth,
     op_macs,
     op_name,
     op_window,
@@ -68,7 +72,7 @@ class Join:
     """A place where values meet: an add, a product, a concatenation."""
 
     name: str
-    op: Literal["add", "subtract", "multiply", "concat"]
+    op: Literal["add", "subtract", "multiply", "concat", "maximum", "minimum", "divide", "prelu"]
 
 
 Item = Layer | Join
@@ -222,15 +226,19 @@ def _item(graph: Graph, node: Node, sources: int) -> Item | None:
     """What a node is that reads values from `sources` items; None where it belongs to the item before it."""
     op = node.op
     match op:
-        case Conv() | Pool() | Resize():
+        case Conv() | Pool() | Resize() | DepthToSpace() | SpaceToDepth():
             return _layer(graph, node, kind_of(graph, node))
         case Add():
             return Join(node.name, "subtract" if op.subtract else "add") if sources > 1 else None
         case Multiply():
             return Join(node.name, "multiply") if sources > 1 else None
+        case Pair(kind=kind):
+            return Join(node.name, kind.value) if sources > 1 else None
         case Concat():
             return Join(node.name, "concat") if sources > 1 else None
-        case Input() | Constant() | BatchNorm() | Activate() | Apply() | Slice() | Pad() | Requantize() | Softmax():
+        case Input() | Constant() | BatchNorm() | Activate() | Apply() | Requantize() | Softmax():
+            return None
+        case Slice() | Select() | Pad():
             return None
         case _:
             assert_never(op)
