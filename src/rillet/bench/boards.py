@@ -25,8 +25,6 @@ from rillet.transforms.live import live
 
 OBJECTIVES = ("memory", "time")
 _BETWEEN = "between layers"
-_APART = ("-fno-inline-functions", "-fno-inline-functions-called-once", "-fno-inline-small-functions")
-"""Functions that are not declared inline stay functions, so that stages can be told apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +134,7 @@ def profile_board(plan: RowPlan, progress: Callable[[int, int], None] = lambda _
     core, graph, files = core_of(plan.board, "profile"), plan.graph, emit(plan)
     owner = _owner_of(files["net.c"], {word: name for name, word in identifiers(graph.by_name).items()})
     progress(0, 1)
-    made = run(files, core, list(random_inputs(graph, 1)), flags=_APART, owner_of=owner)
+    made = run(files, core, list(random_inputs(graph, 1)), owner_of=owner)
     progress(1, 1)
     layers: list[LayerCount] = []
     for stage in (stage for segment in plan.segments for stage in segment.stages):
