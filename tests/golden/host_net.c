@@ -1,4 +1,4 @@
-/* random, planned as rows: 4 segments.
+/* random, planned as rows: 3 segments.
 
    Each stage computes whole rows as soon as the pixels under their windows have arrived, then its readers are tried.
    Segments run one after another; full tensors pass between them. */
@@ -42,14 +42,14 @@ static inline uint8_t *at_n1(const net_context *self, int32_t i)
   return self->arena + i * 4;
 }
 
-/* n2: 6x8x4, full tensor, 192 bytes */
-static inline uint8_t *at_n2(const net_context *self, int32_t i)
+/* n3: 6x8x4, full tensor, 192 bytes */
+static inline uint8_t *at_n3(const net_context *self, int32_t i)
 {
   return self->arena + 192 + i * 4;
 }
 
-/* n3: 6x8x4, full tensor, 192 bytes */
-static inline uint8_t *at_n3(const net_context *self, int32_t i)
+/* n2: 6x8x4, ring of 48 pixels, 192 bytes */
+static inline uint8_t *at_n2(const net_context *self, int32_t i)
 {
   return self->arena + 384 + i * 4;
 }
@@ -113,7 +113,7 @@ static int32_t fire_n1(net_context *const self)
   return 1;
 }
 
-/* -- segment 2: 1 stages, 384 bytes -- */
+/* -- segment 2: 2 stages, 576 bytes -- */
 
 /* n2: depthwise 3x3 convolution, stride 1x1, n1 6x8x4 -> 6x8x4 */
 static int32_t fire_n2(net_context *const self)
@@ -155,8 +155,6 @@ static int32_t fire_n2(net_context *const self)
   return 1;
 }
 
-/* -- segment 3: 1 stages, 576 bytes -- */
-
 /* n3: add, n1 6x8x4, n2 6x8x4 -> 6x8x4 */
 static int32_t fire_n3(net_context *const self)
 {
@@ -175,7 +173,7 @@ static int32_t fire_n3(net_context *const self)
   return 1;
 }
 
-/* -- segment 4: 2 stages, 384 bytes -- */
+/* -- segment 3: 2 stages, 384 bytes -- */
 
 /* n4: pool, n3 6x8x4 -> 1x1x4 */
 static int32_t fire_n4(net_context *const self)
@@ -219,18 +217,19 @@ static int32_t fire_n5(net_context *const self)
 }
 
 /* The schedule, depth first, without calls that nest: each step tries a stage, and leads to another, one
-   after a tile and one when the stage cannot make any (5 at the end). A joint, which several values
-   lead to, remembers the latter after a tile; 6 goes back there. */
+   after a tile and one when the stage cannot make any (6 at the end). A joint, which several values
+   lead to, remembers the latter after a tile; 7 goes back there. */
 typedef struct {
   int32_t (*fire)(net_context *self); /* makes a tile, or returns 0 */
   uint8_t fired, idle, joint;
 } net_step;
 static const net_step steps[] = {
-  {fire_n1, 0, 5, 0},
-  {fire_n2, 1, 5, 0},
-  {fire_n3, 2, 5, 0},
-  {fire_n4, 4, 5, 0},
-  {fire_n5, 4, 3, 0},
+  {fire_n1, 0, 6, 0},
+  {fire_n2, 3, 2, 0},
+  {fire_n3, 2, 6, 0},
+  {fire_n3, 3, 1, 0},
+  {fire_n4, 5, 6, 0},
+  {fire_n5, 5, 4, 0},
 };
 
 static void try_stages(net_context *const self, uint32_t at)
@@ -243,7 +242,7 @@ static void try_stages(net_context *const self, uint32_t at)
     } else {
       at = step->idle;
     }
-  } while (at != 5);
+  } while (at != 6);
 }
 
 
@@ -258,19 +257,10 @@ static void segment_2(net_context *const self)
 
 static void segment_3(net_context *const self)
 {
-  self->made.of_n1 = 0;
-  while (self->made.of_n1 < 48) {
-    self->made.of_n1 += 48;
-    try_stages(self, 2);
-  }
-}
-
-static void segment_4(net_context *const self)
-{
   self->made.of_n3 = 0;
   while (self->made.of_n3 < 48) {
     self->made.of_n3 += 8;
-    try_stages(self, 3);
+    try_stages(self, 4);
   }
 }
 
@@ -304,7 +294,6 @@ static void finish(net_context *const self)
 {
   segment_2(self);
   segment_3(self);
-  segment_4(self);
   rillet_flip(at_n5(self, 0), at_n5(self, 0), 5);
 }
 

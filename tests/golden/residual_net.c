@@ -38,26 +38,26 @@ static const int8_t outside_i8_39[2] = {
 39,39,
 };
 
+/* n0: 6x6x2, ring of 15 pixels, 30 bytes */
+static inline int8_t *at_n0(const net_context *self, int32_t i)
+{
+  return (int8_t *)(void *)(self->arena) + (int32_t)((uint32_t)i % 15) * 2;
+}
+
 /* n3: 6x6x2, full tensor, 72 bytes */
 static inline int8_t *at_n3(const net_context *self, int32_t i)
 {
-  return (int8_t *)(void *)(self->arena) + i * 2;
+  return (int8_t *)(void *)(self->arena + 32) + i * 2;
 }
 
 /* n4: 6x6x2, full tensor, 72 bytes */
 static inline int8_t *at_n4(const net_context *self, int32_t i)
 {
-  return (int8_t *)(void *)(self->arena + 72) + i * 2;
+  return (int8_t *)(void *)(self->arena + 16) + i * 2;
 }
 
 /* n1: 6x6x2, ring of 15 pixels, 30 bytes */
 static inline int8_t *at_n1(const net_context *self, int32_t i)
-{
-  return (int8_t *)(void *)(self->arena + 108) + (int32_t)((uint32_t)i % 15) * 2;
-}
-
-/* n0: 6x6x2, ring of 15 pixels, 30 bytes */
-static inline int8_t *at_n0(const net_context *self, int32_t i)
 {
   return (int8_t *)(void *)(self->arena + 140) + (int32_t)((uint32_t)i % 15) * 2;
 }
@@ -80,7 +80,7 @@ static int32_t fire_n1(net_context *const self)
     .weights = net_n1_weights, .bias = net_n1_bias, .mantissa = net_n1_mantissa, .shift = net_n1_shift,
     .weight_zero = 0, .zero = 62, .low = -128, .high = 127
   };
-  int16_t *const gathered = (int16_t *)(void *)(self->arena + 72);
+  int16_t *const gathered = (int16_t *)(void *)(self->arena + 104);
   const rillet_window window = {
     .kernel_height = 3, .kernel_width = 3, .stride_height = 1, .stride_width = 1, .top = 1, .left = 1,
     .dilation_height = 1, .dilation_width = 1, .height = 6, .width = 6, .slots = 15, .pixel_bytes = 2
@@ -111,7 +111,7 @@ static int32_t fire_n2(net_context *const self)
     .weights = net_n2_weights, .bias = net_n2_bias, .mantissa = net_n2_mantissa, .shift = net_n2_shift,
     .weight_zero = 0, .zero = -110, .low = -128, .high = 127
   };
-  int16_t *const gathered = (int16_t *)(void *)(self->arena + 72);
+  int16_t *const gathered = (int16_t *)(void *)(self->arena + 104);
   const rillet_window window = {
     .kernel_height = 3, .kernel_width = 3, .stride_height = 1, .stride_width = 1, .top = 1, .left = 1,
     .dilation_height = 1, .dilation_width = 1, .height = 6, .width = 6, .slots = 15, .pixel_bytes = 2
@@ -152,7 +152,7 @@ static int32_t fire_n3(net_context *const self)
   return 1;
 }
 
-/* -- segment 2: 1 stages, 180 bytes -- */
+/* -- segment 2: 1 stages, 124 bytes -- */
 
 /* n4: 3x3 convolution, stride 1x1, n3 6x6x2 -> 6x6x2 */
 static int32_t fire_n4(net_context *const self)
@@ -163,7 +163,7 @@ static int32_t fire_n4(net_context *const self)
     .weights = net_n4_weights, .bias = net_n4_bias, .mantissa = net_n4_mantissa, .shift = net_n4_shift,
     .weight_zero = 0, .zero = -19, .low = -128, .high = 127
   };
-  int16_t *const gathered = (int16_t *)(void *)(self->arena + 144);
+  int16_t *const gathered = (int16_t *)(void *)(self->arena + 104);
   const rillet_window window = {
     .kernel_height = 3, .kernel_width = 3, .stride_height = 1, .stride_width = 1, .top = 1, .left = 1,
     .dilation_height = 1, .dilation_width = 1, .height = 6, .width = 6, .slots = 36, .pixel_bytes = 2

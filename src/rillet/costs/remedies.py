@@ -10,7 +10,7 @@ from rillet.errors import GraphError, Unsupported
 from rillet.ir.facts import has_weights
 from rillet.ir.graph import Graph
 from rillet.ir.types import Shape
-from rillet.plan.board.planner import least_board_bytes
+from rillet.plan.board.planner import may_fit
 from rillet.plan.choose import folded
 from rillet.system.record import Record
 from rillet.targets.boards import Board
@@ -235,10 +235,9 @@ class _Search:
         if _least_flash(stored) > self.board.flash_bytes:
             return False
         try:
-            least = least_board_bytes(stored, self.board)
+            return may_fit(stored, self.board)
         except Unsupported:
-            least = least_board_bytes(stored, self.board, resident=True)
-        return least <= self.board.ram_bytes
+            return may_fit(stored, self.board, resident=True)
 
 
 def _least_flash(stored: Graph) -> int:

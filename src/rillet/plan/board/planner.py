@@ -7,7 +7,9 @@ from rillet.ir.types import DType
 from rillet.plan.board.cost import instructions
 from rillet.plan.board.kernels import ABREAST, choose_core, planes_of
 from rillet.plan.rows.arena import ALIGNMENT
+from rillet.plan.rows.fits import fits
 from rillet.plan.rows.kernels import Choice
+from rillet.plan.rows.pairs import Matrix
 from rillet.plan.rows.plan import CoreKernels, RowPlan
 from rillet.plan.rows.planner import RowPlanner
 from rillet.plan.rows.timing import Tile
@@ -34,11 +36,15 @@ def plan_board(
     return replace(made, board=board)
 
 
-def least_board_bytes(graph: Graph, board: Board, resident: bool = False) -> int:
-    """A bound below the arena of every plan for a board, as `least_row_bytes`; raises as it does."""
+def may_fit(graph: Graph, board: Board, resident: bool = False) -> bool:
+    """False where every plan for a board takes more than its RAM; gaps between buffers may make one take more yet.
+
+    Raises Unsupported where a node has no kernel, or rows cannot be pushed in.
+    """
     core = core_kernels(board)
     planner = RowPlanner(graph, resident) if core is None else CorePlanner(graph, core, resident)
-    return planner.least_bytes() - (ALIGNMENT - 1)
+    # The last buffer of an arena need not end in bytes that align what comes after it.
+    return fits(planner, board.ram_bytes + ALIGNMENT - 1)
 
 
 def plan_core(
@@ -62,7 +68,7 @@ def _within(planner: RowPlanner, room: int | None, objective: str) -> RowPlan:
 def _rows_within(graph: Graph, core: CoreKernels, room: int | None, resident: bool) -> RowPlan | None:
     """The least plan of whole rows; None where it takes more than `room` bytes."""
     rows = CoreRowsPlanner(graph, core, resident)
-    made = rows.plan(rows.least_bytes())
+    made = rows.plan(rows.least_bytes)
     return made if room is None or made.arena_bytes <= room else None
 
 
@@ -84,10 +90,9 @@ class CorePlanner(RowPlanner):
         node = self.nodes[index]
         return choose_core(self.graph, node, tile.of(node.shape), frozenset(self.planes), self.core)
 
-    def time(self, start: int, stop: int, tile: Tile) -> float:
-        """About how many instructions the segment takes."""
-        kept = sum(self.nodes[i].type.bytes for i in range(start, stop) if self.last[i] >= stop)
-        return super().time(start, stop, tile) + KEPT * kept
+    def _times(self, tile: Tile) -> Matrix:
+        """About how many instructions every segment takes."""
+        return super()._times(tile) + KEPT * self.pairs.kept(self.value_bytes)
 
     def _node_time(self, index: int, tile: Tile) -> float:
         return instructions(self.graph, self.nodes[index], self.choice(index, tile).kernel, tile, self.core)

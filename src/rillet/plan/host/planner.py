@@ -1,7 +1,11 @@
 """The row plan of a host: tiles are whole rows, cuts and rows are chosen for time within the sizes of its caches."""
 
-from dataclasses import dataclass, field, replace
-from itertools import accumulate
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
 
 from rillet.errors import TargetError
 from rillet.ir.graph import Graph, Node
@@ -10,8 +14,10 @@ from rillet.ir.types import DType
 from rillet.plan.host.threads import MAX_THREADS, evenness, pixel_split
 from rillet.plan.host.tilings import VECTORS, channel_units, choose_on, lists_ns
 from rillet.plan.rows.kernels import Choice
+from rillet.plan.rows.pairs import Matrix
 from rillet.plan.rows.plan import Kernel, RowPlan, Split
-from rillet.plan.rows.planner import Cost, RowPlanner
+from rillet.plan.rows.planner import RowPlanner
+from rillet.plan.rows.segments import stepped
 from rillet.plan.rows.timing import Tile
 from rillet.targets.host import Host
 
@@ -66,7 +72,7 @@ def plan_host(
     if not 1 <= threads <= MAX_THREADS:
         raise TargetError(f"--threads must be from 1 to {MAX_THREADS}, got {threads}")
     planner = HostPlanner(graph, host, resident, threads)
-    planner.least_bytes()  # refuses what cannot be cut at all
+    _ = planner.least_bytes  # refuses what cannot be cut at all
     if threads > 1:
         alone = HostPlanner(graph, host, resident)
         if alone.least_ns() < planner.least_ns() * (1 + LEAST_GAIN * (threads - 1)):
@@ -106,12 +112,9 @@ class HostPlanner(RowPlanner):
         self.host, self.threads = host, threads
         super().__init__(graph, resident)
         params = ((node, graph.node_params(node)) for node in graph.nodes)
-        self.weight_bytes = [
-            sum((4 if p.dtype is DType.F32 else 1) * _count(p.shape) for p in found) for _, found in params
-        ]
-        self.weights_before = [0, *accumulate(self.weight_bytes)]
-        self.value_bytes = [node.type.bytes for node in self.nodes]
-        self._estimates = {tile: _Estimates() for tile in self.tiles}
+        self.weight_bytes = np.array(
+            [sum((4 if p.dtype is DType.F32 else 1) * _count(p.shape) for p in found) for _, found in params]
+        )
 
     def _choice(self, index: int, tile: Tile) -> Choice:
         node = self.nodes[index]
@@ -129,57 +132,57 @@ class HostPlanner(RowPlanner):
         """Estimated time of the fastest cuts."""
         return sum(cost.ns for _, _, cost in self.cuts(None))
 
-    def fastest(self, start: int, stop: int, limit: int | None) -> Cost | None:
-        """The rows that take the least time within `limit` bytes; one thread takes pushed rows one at a time."""
-        pushed = start == self.first and not self.resident and self.threads == 1
-        costs = [self.cost(start, stop, tile) for tile in (self.tiles[:1] if pushed else self.tiles)]
-        found = [c for c in costs if c is not None and (limit is None or c.bytes <= limit)]
-        return min(found, key=lambda c: c.ns, default=None)
+    @cached_property
+    def all_times(self) -> Matrix:
+        """Nanoseconds of every segment at all tile sizes; one thread takes pushed rows one at a time."""
+        times = super().all_times
+        if not self.resident and self.threads == 1:
+            times[:, self.first, 1:] = np.inf
+        return times
 
-    def time(self, start: int, stop: int, tile: Tile) -> float:
+    def _times(self, tile: Tile) -> Matrix:
         """Estimated nanoseconds: arithmetic, weights read once a tile, values written and read."""
-        known = self._estimated(tile, stop)
-        driver = self.drivers(start, stop)[0]
-        rings = self.ring_bytes(start, stop, tile, driver)[0] + self.scratch(start, stop, tile)
+        pairs, known = self.pairs, self._estimates(tile)
         # Each core keeps its share of the rings, and all weights but those that are dealt out by channels.
-        rings /= self.threads
-        near = self.host.l2_bytes * CACHE_SHARE
-        again = known.again_near if sum(known.walked[start:stop]) + rings <= near else known.again_far
-        values = (known.near if rings <= near else known.far)[start:stop]
-        for i in range(start, stop):
-            if self.last[i] >= stop and self.value_bytes[i] > near * self.threads:
-                values[i - start] = known.far[i]
-        total = (self.weights_before[stop] - self.weights_before[start]) / FAR_BYTES_PER_NS / self.threads
-        for once, more in zip(values, again[start:stop], strict=True):
-            total += once
-            total += more
-        return total
+        rings = self.rings_at(tile).used + self.scratch(tile)
+        room = self.host.l2_bytes * CACHE_SHARE * self.threads
+        held = rings <= room
+        total = pairs.run(stepped(self.weight_bytes / FAR_BYTES_PER_NS / self.threads))
+        total += np.where(
+            pairs.run(known.walked) + rings <= room, pairs.run(known.again_near), pairs.run(known.again_far)
+        )
+        outgrown = np.where(np.array(self.value_bytes) > room, known.far - known.near, 0.0)
+        return total + np.where(held, pairs.run(known.near) + pairs.kept(outgrown), pairs.run(known.far))
 
-    def _estimated(self, tile: Tile, stop: int) -> "_Estimates":
-        """What each node before `stop` takes by itself."""
-        known = self._estimates[tile]
-        for i in range(len(known.walked), stop):
-            if i < self.first:
-                known.add(0.0, 0.0, 0.0, 0.0, 0.0)
-                continue
-            share, workers, ns = self._weight_share(i, tile), self._workers(i, tile), self._node_time(i, tile)
-            again = (self.spaces[tile].timing.tiles(self.nodes[i].name) - 1) * self.weight_bytes[i] * share
-            moved = 2 * self.value_bytes[i]
-            known.add(
-                self.weight_bytes[i] * share,
-                ns + moved / NEAR_BYTES_PER_NS / workers,
-                ns + moved / FAR_BYTES_PER_NS / workers,
-                again / NEAR_BYTES_PER_NS,
-                again / FAR_BYTES_PER_NS,
-            )
-        return known
+    def _estimates(self, tile: Tile) -> "_Estimates":
+        """What each node takes by itself."""
+        computed = range(self.first, self.count)
+        workers = self._of_nodes([self._workers(i, tile) for i in computed], 1)
+        share = self._of_nodes([self._weight_share(i, tile) for i in computed], 1)
+        firings = self._of_nodes([self.spaces[tile].timing.tiles(self.nodes[i].name) for i in computed], 1)
+        again = (firings - 1) * self.weight_bytes * share / self.threads
+        ns, moved = (
+            self.node_times(tile),
+            self._of_nodes(2 * np.array(self.value_bytes[self.first :]) / workers[self.first :]),
+        )
+        return _Estimates(
+            self.weight_bytes * share,
+            ns + stepped(moved / NEAR_BYTES_PER_NS),
+            ns + stepped(moved / FAR_BYTES_PER_NS),
+            stepped(again / NEAR_BYTES_PER_NS),
+            stepped(again / FAR_BYTES_PER_NS),
+        )
+
+    def _of_nodes(self, values: Sequence[Any] | Matrix, given: int = 0) -> Matrix:
+        """Numbers of all nodes, `given` for the image and constants."""
+        return np.array([*([given] * self.first), *values])
 
     def _workers(self, index: int, tile: Tile) -> int:
         return 1 if self.choice(index, tile).split is Split.NONE else self.threads
 
-    def _weight_share(self, index: int, tile: Tile) -> float:
-        """Share of a node's weights that one thread reads."""
-        return 1 / self.threads if self.choice(index, tile).split is Split.CHANNELS else 1.0
+    def _weight_share(self, index: int, tile: Tile) -> int:
+        """Share of a node's weights that one thread reads, of as many shares as threads."""
+        return 1 if self.choice(index, tile).split is Split.CHANNELS else self.threads
 
     def _node_time(self, index: int, tile: Tile) -> float:
         node, choice = self.nodes[index], self.choice(index, tile)
@@ -214,21 +217,15 @@ class HostPlanner(RowPlanner):
 
 @dataclass(frozen=True, slots=True)
 class _Estimates:
-    """By node, at one tile size: bytes of weights that a thread walks; nanoseconds of the work with its values near and
-    far, and of reading its weights again for every tile but the first.
+    """By node, at one tile size: bytes of weights that a thread walks, times threads; nanoseconds of the work with its
+    values near and far, and of reading its weights again for every tile but the first.
     """
 
-    walked: list[float] = field(default_factory=list[float])
-    near: list[float] = field(default_factory=list[float])
-    far: list[float] = field(default_factory=list[float])
-    again_near: list[float] = field(default_factory=list[float])
-    again_far: list[float] = field(default_factory=list[float])
-
-    def add(self, walked: float, near: float, far: float, again_near: float, again_far: float) -> None:
-        """One node more."""
-        lists = (self.walked, self.near, self.far, self.again_near, self.again_far)
-        for column, value in zip(lists, (walked, near, far, again_near, again_far), strict=True):
-            column.append(value)
+    walked: Matrix
+    near: Matrix
+    far: Matrix
+    again_near: Matrix
+    again_far: Matrix
 
 
 def _count(shape: tuple[int, ...]) -> int:

@@ -1,11 +1,11 @@
 """Space of a segment: ring buffers by the distance from newest to oldest pixel, outputs over consumed inputs."""
 
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, lru_cache
 
 import numpy as np
 
-from rillet.ir.facts import is_input
+from rillet.ir.facts import is_constant, is_given, is_input
 from rillet.ir.graph import Graph, Node
 from rillet.plan.rows.arena import align
 from rillet.plan.rows.kernels import in_place
@@ -24,12 +24,15 @@ class Space:
         self.copies_input = copies_input
         self.timing = Timing(graph, tile)
         self.position = self.timing.position
+        self._computed = sum(is_given(node.op) for node in graph.nodes)
         self._span = cache(self._spans)
+        self._awaited = lru_cache(maxsize=4)(self._arrivals)  # those of one reader are asked for in turn
+        self._earliest = cache(self._first_fork)
         self._any_pixels = cache(self._pixels)
         self._straight = frozenset(
             node.name for node in graph.nodes if all(len({*n.inputs}) == 1 for n in graph.consumers[node.name])
         )
-        self._branches = cache(self._find_branches)
+        self._branches_after: dict[str, list[frozenset[int]]] = {}
 
     def pixels(self, name: str, start: int, driver: str) -> int:
         """The least pixels that `name` must keep for its readers in a segment; 0 for pushed rows that are read where
@@ -51,60 +54,76 @@ class Space:
             return 0
         return max([tile, *spans])
 
+    def settled(self, name: str) -> int:
+        """The place up to which a segment may begin anywhere and `pixels` of `name` are the same."""
+        readers = [n for n in self.graph.consumers[name] if not self.timing.accumulates(n)]
+        return min((self._earliest(n.name) for n in readers), default=len(self.graph.nodes))
+
+    def _first_fork(self, reader: str) -> int:
+        """The place of the value from which all inputs of `reader` follow in the whole graph; its own, where there is
+        one input.
+        """
+        node, image = self.graph.by_name[reader], self.graph.nodes[0].name
+        inside = [n for n in dict.fromkeys(node.inputs) if not is_constant(self.graph.by_name[n].op)]
+        return self.position[self.fork(inside, self._computed, image) if len(inside) > 1 else reader]
+
     def span(self, reader: Node, name: str, start: int, driver: str) -> int:
         """Greatest distance from the newest pixel of `name` to the oldest that `reader` wants, when it fires."""
         inside = tuple(n for n in dict.fromkeys(reader.inputs) if self._inside(n, start, driver))
         if len(inside) < 2:
-            return self._span(reader.name, name, inside, name, 0, "")
+            return self._span(reader.name, name, inside, name, 0)
         fork = self.fork(inside, start, driver)
         # What lies between fork and reader is inside every segment that begins at or before the fork.
-        early = self.position[fork] < start
-        return self._span(reader.name, name, inside, fork, start if early else 0, driver if early else "")
+        return self._span(reader.name, name, inside, fork, start if self.position[fork] < start else 0)
 
     def _inside(self, name: str, start: int, driver: str) -> bool:
         return self.position[name] >= start or name == driver
 
-    def _spans(self, reader: str, name: str, inside: tuple[str, ...], fork: str, start: int, driver: str) -> int:
+    def _spans(self, reader: str, name: str, inside: tuple[str, ...], fork: str, start: int) -> int:
         timing, node = self.timing, self.graph.by_name[reader]
         ends, trigger = timing.ends(name), timing.trigger(node, name)
         made = ends[trigger]
         if len(inside) > 1:
-            times = {n: self._arrival(node, n, fork, start, driver) for n in inside}
-            latest = np.maximum.reduce(list(times.values()))
+            latest, last = self._awaited(reader, inside, fork, start)
             # The input that arrives last makes the reader fire at once; the others may have run ahead until then.
-            order = sorted(inside, key=self.position.__getitem__)
-            last = np.zeros(len(latest), np.int64)
-            for i, other in enumerate(order):
-                last[times[other] >= latest] = i
-            own = self._clock(name, fork, start, driver)
-            ahead = np.zeros_like(made)
-            for i, other in enumerate(order):
-                side = "left" if self._runs_before(other, name, fork) else "right"
-                tiles = np.searchsorted(own, latest, side=side)
-                ahead = np.where(last == i, np.concatenate([[0], ends])[tiles], ahead)
-            triggers = last == order.index(name)
-            made = np.where(triggers, made, ahead)
+            own = self._clock(name, fork, start)
+            first = np.array([self._runs_before(other, name, fork) for other in self._ordered(inside)])[last]
+            before, behind = np.searchsorted(own, latest, side="left"), np.searchsorted(own, latest, side="right")
+            ahead = np.concatenate([[0], ends])[np.where(first, before, behind)]
+            made = np.where(last == self._ordered(inside).index(name), made, ahead)
         return int((made - timing.needs(node, name)[:-1]).max())
+
+    def _ordered(self, inside: tuple[str, ...]) -> list[str]:
+        return sorted(inside, key=self.position.__getitem__)
+
+    def _arrivals(self, reader: str, inside: tuple[str, ...], fork: str, start: int) -> tuple[Indices, Indices]:
+        """When each tile of `reader` has all that it needs, in tiles of `fork`, and which input arrives last."""
+        node = self.graph.by_name[reader]
+        times = [self._clock(n, fork, start)[self.timing.trigger(node, n)] for n in self._ordered(inside)]
+        latest = np.maximum.reduce(times)
+        last = np.zeros(len(latest), np.int64)
+        for i, arrived in enumerate(times):
+            last[arrived >= latest] = i
+        return latest, last
 
     def _runs_before(self, one: str, other: str, fork: str) -> bool:
         """True where, at each tile of `fork`, all that leads to `one` is done before anything that leads to `other`."""
         branches = [self._branches(name, fork) for name in (one, other)]
         return all(branches) and max(branches[0]) < min(branches[1])
 
-    def _find_branches(self, name: str, fork: str) -> frozenset[int]:
+    def _branches(self, name: str, fork: str) -> frozenset[int]:
         """Places of the readers of `fork` through which `name` follows from it."""
-        if name == fork:
-            return frozenset()
-        own = frozenset({self.position[name]} if fork in self.graph.by_name[name].inputs else set[int]())
-        earlier = (n for n in self.graph.by_name[name].inputs if self.position[n] > self.position[fork])
-        return own.union(*(self._branches(n, fork) for n in earlier))
+        # Of each value after the fork, in the graph's order, as far as it was asked for.
+        known, origin = self._branches_after.setdefault(fork, []), self.position[fork]
+        for i in range(origin + 1 + len(known), self.position[name] + 1):
+            inputs = self.graph.nodes[i].inputs
+            places = [self.position[n] - origin - 1 for n in inputs if self.position[n] > origin]
+            own = frozenset({i} if fork in inputs else set[int]())
+            known.append(own.union(*(known[place] for place in places)))
+        return frozenset() if name == fork else known[self.position[name] - origin - 1]
 
-    def _arrival(self, reader: Node, name: str, origin: str, start: int, driver: str) -> Indices:
-        """When each tile of `reader` has what it needs of `name`, in tiles of `origin`."""
-        return self._clock(name, origin, start, driver)[self.timing.trigger(reader, name)]
-
-    def _clock(self, name: str, origin: str, start: int, driver: str) -> Indices:
-        clock = self.timing.clock(name, origin, start, driver)
+    def _clock(self, name: str, origin: str, start: int) -> Indices:
+        clock = self.timing.clock(name, origin, start)
         assert clock is not None, f"{name} does not follow from {origin}"
         return clock
 
@@ -122,7 +141,7 @@ class Space:
         over a pixel still needed; None where it does not follow from the driver.
         """
         timing, out, source = self.timing, self.graph.nodes[stop - 1], self.graph.by_name[driver]
-        fired = timing.clock(out.name, driver, start, driver)
+        fired = timing.clock(out.name, driver, start)
         if fired is None:
             return None
         lows = np.full(len(fired), source.shape.pixels)
@@ -140,7 +159,7 @@ class Space:
         needs = timing.needs(reader, driver)
         if reader.name == out.name:
             return needs[np.arange(len(fired)) + (1 if in_place(self.graph, out) else 0)]
-        through = timing.clock(out.name, reader.name, start, driver)
+        through = timing.clock(out.name, reader.name, start)
         if through is not None:
             return needs[through + 1]
-        return needs[np.searchsorted(self._clock(reader.name, driver, start, driver), fired, side="left")]
+        return needs[np.searchsorted(self._clock(reader.name, driver, start), fired, side="left")]

@@ -5,6 +5,7 @@ the last pixel that its window needs is there, at once and depth first. So time 
 value, and the space that a value needs follows in closed form.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +17,9 @@ from rillet.ir.ops import PoolKind, op_places, op_window
 from rillet.ir.types import Shape
 
 Indices = npt.NDArray[np.int64]
+
+MAX_HELD_BYTES = 2**27
+"""Of clocks that are kept; a large network with large maps has gigabytes of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +43,8 @@ class Timing:
         self.position = {node.name: i for i, node in enumerate(graph.nodes)}
         self._triggers: dict[tuple[str, str], Indices] = {}
         self._needs: dict[tuple[str, str], Indices] = {}
-        self._clocks: dict[tuple[str, str, int, str], Indices | None] = {}
+        self._clocks: dict[tuple[str, int], dict[str, Indices | None]] = {}
+        self._held = 0
         self._ends: dict[str, Indices] = {}
 
     def _holder(self, shape: Shape, row: Indices, column: Indices) -> Indices:
@@ -112,30 +117,51 @@ class Timing:
             return False
         return node.op.window.covers(self.graph.input_shapes(node)[0])
 
-    def clock(self, name: str, origin: str, start: int, driver: str) -> Indices | None:
+    def clock(self, name: str, origin: str, start: int) -> Indices | None:
         """For each tile of value `name`, the tile of value `origin` whose arrival makes it fire.
 
-        Values before place `start` lie there whole and delay nothing, but for `driver`. None where `name` does not
+        Values before place `start` lie there whole and delay nothing, but for the origin. None where `name` does not
         follow from `origin`.
         """
-        key = (name, origin, start, driver)
-        if key not in self._clocks:
-            self._clocks[key] = self._clock(name, origin, start, driver)
-        return self._clocks[key]
+        begin = max(start, self.position[origin] + 1)
+        known = self._clocks.setdefault((origin, begin), {})
+        path = [name]
+        while path:
+            at = path[-1]
+            missing = [] if self._apart(at, origin, begin) else [n for n in self._inputs(at) if n not in known]
+            if at not in known and not missing:
+                known[at] = self._clock(at, origin, begin, known)
+                self._hold(known[at], (origin, begin))
+            if at in known:
+                path.pop()
+            path += missing
+        return known[name]
 
-    def _clock(self, name: str, origin: str, start: int, driver: str) -> Indices | None:
-        if name == origin:
-            return np.arange(len(self.ends(name)))
-        if self.position[name] < max(start, self.position[origin]):
-            return None
+    def _inputs(self, name: str) -> tuple[str, ...]:
+        return self.graph.by_name[name].inputs
+
+    def _apart(self, name: str, origin: str, begin: int) -> bool:
+        """True for the origin, and for what does not follow from it."""
+        return name == origin or self.position[name] < begin
+
+    def _clock(self, name: str, origin: str, begin: int, known: Mapping[str, Indices | None]) -> Indices | None:
+        if self._apart(name, origin, begin):
+            return np.arange(self.tiles(name)) if name == origin else None
         node = self.graph.by_name[name]
         latest: Indices | None = None
         for source in node.inputs:
-            made = self.clock(source, origin, start, driver)
+            made = known[source]
             if made is not None:
                 fired = made[self.trigger(node, source)]
                 latest = fired if latest is None else np.maximum(latest, fired)
         return None if latest is None else np.maximum.accumulate(latest)
+
+    def _hold(self, made: Indices | None, newest: tuple[str, int]) -> None:
+        """Counts what is kept, and forgets the oldest where that is too much."""
+        self._held += 0 if made is None else made.nbytes
+        while self._held > MAX_HELD_BYTES and next(iter(self._clocks)) != newest:
+            dropped = self._clocks.pop(next(iter(self._clocks)))
+            self._held -= sum(clock.nbytes for clock in dropped.values() if clock is not None)
 
     def tiles(self, name: str) -> int:
         """Number of tiles of a value: how often its stage fires for one image."""
