@@ -7,7 +7,19 @@ from pathlib import Path
 from rillet.errors import GraphError, RilletError, Unsupported
 from rillet.importers.images import default_image
 from rillet.importers.naming import name_nodes
-from rillet.importers.onnx import curves, moves, notes, operators, patterns, qlinear, quantized, resizes, windows, wire
+from rillet.importers.onnx import (
+    curves,
+    moves,
+    notes,
+    older,
+    operators,
+    patterns,
+    qlinear,
+    quantized,
+    resizes,
+    windows,
+    wire,
+)
 from rillet.importers.onnx.builder import Builder, Known, Result
 from rillet.importers.onnx.draft import Draft
 from rillet.importers.onnx.file import MAX_FILE_BYTES, TYPE_NAMES, File, Operator, Value
@@ -23,7 +35,7 @@ from rillet.system.reading import read_bytes
 
 import onnx  # isort: skip
 
-_READERS = (operators, curves, moves, windows, resizes, qlinear)
+_READERS = (operators, curves, moves, windows, resizes, qlinear, older)
 HANDLERS: dict[str, Handler] = {kind: handler for reader in _READERS for kind, handler in reader.HANDLERS.items()}
 NOTES = {kind: note for reader in _READERS for kind, note in reader.NOTES.items()}
 _INPUT_TYPES: dict[int, DType] = {
@@ -210,6 +222,7 @@ def _quant_of_input(b: Builder, name: str, readers: list[Operator]) -> Quant:
 def _add_operator(b: Builder, op: Operator) -> None:
     if not op.outputs[0]:
         raise GraphError("first output is missing")
+    op = older.renewed(b, op)
     results = _results(b, op)
     source = _source(b, op)
     for name, result in zip(op.outputs, results, strict=False):

@@ -18,7 +18,7 @@ from rillet.system.reading import MODEL_BYTES, open_file
 
 MAX_FILE_BYTES = 2**30
 MAX_OPERATORS = 2**13
-OPSETS = range(11, 23)
+OPSETS = range(7, 23)
 MICROSOFT = "com.microsoft"
 """The domain of ONNX Runtime's own operators."""
 

@@ -14,8 +14,10 @@ from rillet.errors import GraphError, Unsupported
 from rillet.importers.onnx.file import NUMPY_TYPES, File, Operator
 from rillet.importers.onnx.views import normalised
 
-MAX_ELEMENTS = 2**16
+MAX_ELEMENTS = 2**24
 """Largest result of those that can be larger than their inputs."""
+MAX_LISTED = 2**16
+"""Integers of a list, as shapes and axes are."""
 
 Array = npt.NDArray[Any]
 Inputs = Sequence[Array | None]
@@ -32,7 +34,7 @@ def need(inputs: Inputs, position: int) -> Array:
 def integers(inputs: Inputs, position: int) -> list[int]:
     """An input that is a list of integers."""
     array = need(inputs, position)
-    if array.dtype.kind != "i" or array.ndim > 1 or array.size > MAX_ELEMENTS:
+    if array.dtype.kind != "i" or array.ndim > 1 or array.size > MAX_LISTED:
         raise GraphError(f"input {position} must be a list of integers, got {array.dtype} of {list(array.shape)}")
     return [int(i) for i in array.reshape(-1)]
 
@@ -215,6 +217,40 @@ def _divide(left: Array, right: Array) -> Array:
     return np.asarray(down + ((rest != 0) & ((left < 0) != (right < 0))), left.dtype)
 
 
+def _unary(function: Callable[[Array], Array]) -> Fold:
+    def fold(_: File, __: Operator, inputs: Inputs) -> list[Array]:
+        array = need(inputs, 0)
+        with np.errstate(all="ignore"):
+            return [np.asarray(function(array), array.dtype)]
+
+    return fold
+
+
+def _reduced(function: Callable[..., Array]) -> Fold:
+    def fold(_: File, op: Operator, inputs: Inputs) -> list[Array]:
+        array, axes = need(inputs, 0), axes_of(op, inputs)
+        if not axes and op.integer("noop_with_empty_axes", 0):
+            return [array]
+        over = tuple(normalised(axis, array.ndim) for axis in axes) if axes else None
+        made = function(array, axis=over, keepdims=op.integer("keepdims", 1) != 0)
+        return [np.asarray(made, array.dtype)]
+
+    return fold
+
+
+def _range(_: File, __: Operator, inputs: Inputs) -> list[Array]:
+    start, limit, step = (need(inputs, i) for i in range(3))
+    if len({start.dtype, limit.dtype, step.dtype}) > 1 or max(start.size, limit.size, step.size) > 1:
+        raise GraphError("must have a start, a limit and a step of one type, each one number")
+    first, stop, by = (array.reshape(-1)[0] for array in (start, limit, step))
+    if not by:
+        raise GraphError("step must not be 0")
+    span = (float(stop) - float(first)) / float(by)
+    count = max(math.ceil(span), 0) if math.isfinite(span) else MAX_ELEMENTS + 1
+    _bounded(count)
+    return [np.asarray(first + np.arange(count) * by, start.dtype)]
+
+
 def _where(_: File, __: Operator, inputs: Inputs) -> list[Array]:
     condition, left, right = need(inputs, 0), need(inputs, 1), need(inputs, 2)
     _bounded(math.prod(np.broadcast_shapes(condition.shape, left.shape, right.shape)))
@@ -223,7 +259,9 @@ def _where(_: File, __: Operator, inputs: Inputs) -> list[Array]:
 
 FOLDS: dict[str, Fold] = {
     "Add": _binary(np.add),
+    "And": _binary(np.logical_and),
     "Cast": _cast,
+    "Ceil": _unary(np.ceil),
     "Concat": _concat,
     "ConstantOfShape": _constant_of_shape,
     "Div": _binary(_divide),
@@ -231,11 +269,20 @@ FOLDS: dict[str, Fold] = {
     "Equal": _binary(np.equal),
     "Expand": _expand,
     "Flatten": _flatten,
+    "Floor": _unary(np.floor),
     "Gather": _gather,
+    "Greater": _binary(np.greater),
     "Identity": _same,
+    "Less": _binary(np.less),
     "Mul": _binary(np.multiply),
+    "Neg": _unary(np.negative),
+    "Not": _unary(np.logical_not),
+    "Or": _binary(np.logical_or),
+    "Range": _range,
+    "ReduceProd": _reduced(np.prod),
     "Reshape": _reshape,
     "Slice": _slice,
+    "Sqrt": _unary(np.sqrt),
     "Squeeze": _squeeze,
     "Sub": _binary(np.subtract),
     "Transpose": _transpose,
