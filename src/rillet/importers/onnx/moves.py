@@ -45,11 +45,17 @@ def _block(op: Operator) -> int:
     return block
 
 
-def _depth_to_space(b: Builder, op: Operator) -> View:
-    source, block, mode = b.view(op).need_map(), _block(op), op.word("mode", "DCR")
-    node, channels = b.node(source), source.shape.channels
+def _mode(op: Operator) -> str:
+    """Whether the place within a square is the slowest of a pixel's channels, or the fastest."""
+    mode = op.word("mode", "DCR")
     if mode not in ("DCR", "CRD"):
         raise GraphError(f"mode must be DCR or CRD, got {mode[:20]!r}")
+    return mode
+
+
+def _depth_to_space(b: Builder, op: Operator) -> View:
+    source, block, mode = b.view(op).need_map(), _block(op), _mode(op)
+    node, channels = b.node(source), source.shape.channels
     if channels % block**2:
         raise GraphError(f"channels must be a multiple of {block}x{block}, got {channels}")
     if mode == "CRD":
@@ -60,8 +66,12 @@ def _depth_to_space(b: Builder, op: Operator) -> View:
 
 
 def _space_to_depth(b: Builder, op: Operator) -> View:
-    source = b.view(op).need_map()
-    return of_map(b.make(op.outputs[0], SpaceToDepth(_block(op)), [b.node(source)]))
+    source, block = b.view(op).need_map(), _block(op)
+    if _mode(op) == "DCR" or source.shape.channels == 1:
+        return of_map(b.make(op.outputs[0], SpaceToDepth(block), [b.node(source)]))
+    node = b.make(f"{op.outputs[0]}/ordered", SpaceToDepth(block), [b.node(source)])
+    order = (place * source.shape.channels + c for c in range(source.shape.channels) for place in range(block**2))
+    return of_map(b.make(op.outputs[0], Select(tuple(order)), [node]))
 
 
 HANDLERS: dict[str, Callable[[Builder, Operator], Result | list[Result]]] = {
@@ -76,6 +86,6 @@ NOTES: dict[str, tuple[str, str]] = {
     "Max": ("pair", "of two, as Add"),
     "Min": ("pair", "of two, as Add"),
     "PRelu": ("pair, or apply", "constant slopes, one a channel or one for all"),
-    "SpaceToDepth": ("spacetodepth", ""),
+    "SpaceToDepth": ("spacetodepth", "DCR, or CRD before a select"),
 }
 """What each operator becomes in a graph, and its limits."""
