@@ -98,7 +98,7 @@ def test_one_that_stops_is_told(simulator: Simulator) -> None:
 
 
 def test_what_is_no_verilog_is_one_sentence(simulator: Simulator) -> None:
-    with pytest.raises(BuildError, match=r"^(Verilator|yosys): .*top\.v"):
+    with pytest.raises(BuildError, match=r"^(Verilator|CXXRTL): .*top\.v"):
         program_of(copying(COPY.replace("endmodule", "")), simulator)
 
 

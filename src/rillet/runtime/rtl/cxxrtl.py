@@ -18,9 +18,9 @@ def find_cxxrtl() -> Simulator:
     version = yosys_version()
 
     def translate(design: "Design", work: Path, waves: bool) -> Mapping[str, str]:
-        del waves  # all programs can show them
         script = f"read_verilog -defer -D {OBSERVED} {' '.join(design.sources)}; hierarchy -top top; "
-        script += "write_cxxrtl -header top.cpp"
+        # As one function a network takes a compiler minutes; names of signals are for waves alone.
+        script += f"write_cxxrtl -noflatten {'' if waves else '-g0 '}-header top.cpp"
         run("yosys", ["-q", "-p", script], work, "CXXRTL")
         return {name: (work / name).read_text(encoding="utf-8") for name in ("top.cpp", "top.h")}
 
