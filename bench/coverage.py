@@ -1,0 +1,151 @@
+"""Prints which networks Rillet reads, and whether they give the values of the runtime that they come from.
+
+usage: python bench/coverage.py PART [FOLDER ...] [--only WORDS] [--seconds N] [--gigabytes N] [--json] [--write NAME]
+
+PART: one of those below, each of which says what its folders are. A network is read and compared in a process of its
+own, within a time and a memory limit. --write: puts the table into docs/coverage.md, under a heading of that name, in
+place of what stands there.
+"""
+
+import argparse
+import importlib
+import json
+import re
+import resource
+import subprocess
+import sys
+import time
+from dataclasses import asdict
+from datetime import date
+from pathlib import Path
+
+from cover import Case, Found, Part
+
+from rillet.errors import RilletError
+
+PARTS = {"tflite": "cover_tflite"}
+"""Modules beside this one, each with a PART."""
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "coverage.md"
+
+
+def part_of(name: str) -> Part:
+    return importlib.import_module(PARTS[name]).PART
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("part", choices=PARTS)
+    parser.add_argument("folders", nargs="*")
+    parser.add_argument("--only", default="", help="only networks whose name has these words")
+    parser.add_argument("--seconds", type=float, default=300, help="of one network")
+    parser.add_argument("--gigabytes", type=float, default=4, help="of address space, of one network")
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--write", metavar="NAME", help="the heading in docs/coverage.md")
+    parser.add_argument("--one", metavar="PLACE", help=argparse.SUPPRESS)
+    said = parser.parse_args()
+    part = part_of(said.part)
+    if said.one is not None:
+        one(part, said.one)
+        return
+    rows: list[tuple[Case, Found]] = []
+    for case in part.cases(said.folders):
+        if said.only in case.name:
+            rows.append((case, apart(said.part, case, said.seconds, said.gigabytes)))
+            print(json.dumps({"name": case.name, **asdict(rows[-1][1])}) if said.json else line(*rows[-1]), flush=True)
+    print(totals(rows), file=sys.stderr)
+    if said.write:
+        PAGE.write_text(put(PAGE.read_text(), said.write, section(part, rows)))
+
+
+def one(part: Part, place: str) -> None:
+    """Looks at one network, and prints what is known whenever that has changed."""
+    found, start = Found(), time.perf_counter()
+
+    def tell() -> None:
+        found.seconds = time.perf_counter() - start
+        found.megabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        print(json.dumps(asdict(found)), flush=True)
+
+    tell()
+    try:
+        part.look(place, found, tell)
+        found.stage = "done"
+    except RilletError as error:
+        found.refusal = str(error).removeprefix(f"{place}: ").partition("; rillet ops")[0]
+    except MemoryError:
+        found.refusal = f"{found.stage} took more memory than allowed"
+    tell()
+
+
+def apart(part: str, case: Case, seconds: float, gigabytes: float) -> Found:
+    """What a process of its own finds of one network, or what it knew when it was ended."""
+    limit = int(gigabytes * 2**30)
+    command = [sys.executable, __file__, part, "--one", case.place]
+    with subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (limit, limit)),
+    ) as process:
+        try:
+            out, err = process.communicate(timeout=seconds)
+            ended = f"ended with {process.returncode} ({err.strip().splitlines()[-1][:200] if err.strip() else ''})"
+        except subprocess.TimeoutExpired:
+            process.kill()
+            out, ended = process.communicate()[0], f"took more than {seconds:g} s"
+    known = [json.loads(text) for text in out.splitlines() if text.startswith("{")]
+    found = Found(**known[-1]) if known else Found()
+    if found.stage != "done" and not found.refusal:
+        found.refusal = f"{found.stage} {ended}"
+    return found
+
+
+def verdict(found: Found) -> str:
+    """The last column: equal, or what stands in the way."""
+    if found.refusal:
+        return found.refusal
+    if found.difference:
+        return f"differs: {found.difference}"
+    if not found.against:
+        return f"read; C equals the reference ({found.note or 'no runtime to compare with'})"
+    if found.rounding is not None:
+        return f"equals {found.against} within float32's rounding ({found.rounding:.0%} of it)"
+    return f"equals {found.against}, every byte"
+
+
+def line(case: Case, found: Found) -> str:
+    return (
+        f"{case.name:50} {found.kind:14} {found.nodes:5} {found.macs / 1e6:9.1f} {found.seconds:6.1f}  {verdict(found)}"
+    )
+
+
+def totals(rows: list[tuple[Case, Found]]) -> str:
+    """How many networks are read, and how many of them compared and equal."""
+    read = [found for _, found in rows if found.nodes]
+    equal = sum(not found.refusal and not found.difference and bool(found.against) for found in read)
+    return f"{len(read)} of {len(rows)} networks are read; {equal} of these were compared and are equal."
+
+
+def section(part: Part, rows: list[tuple[Case, Found]]) -> str:
+    """The text under a heading of the page."""
+    lines = ["| network | values | nodes | M MACs | s | found |", "|---|---|---:|---:|---:|---|"]
+    for case, found in rows:
+        count = (str(found.nodes), f"{found.macs / 1e6:,.1f}") if found.nodes else ("", "")
+        cells = (f"`{case.name}`", found.kind, *count, f"{found.seconds:.0f}", verdict(found).replace("|", "\\|"))
+        lines.append(f"| {' | '.join(cells)} |")
+    return f"{part.says}\n\n{totals(rows)} {date.today():%-d %B %Y}.\n\n" + "\n".join(lines) + "\n"
+
+
+def put(page: str, name: str, text: str) -> str:
+    """The page with `text` under the heading `name`, which is added at the end where it is missing."""
+    heading = f"## {name}\n"
+    found = re.search(rf"^{re.escape(heading)}.*?(?=^## |\Z)", page, re.MULTILINE | re.DOTALL)
+    if found is None:
+        return f"{page.rstrip()}\n\n{heading}\n{text}"
+    space = "\n" if found.end() < len(page) else ""
+    return f"{page[: found.start()]}{heading}\n{text}{space}{page[found.end() :]}"
+
+
+if __name__ == "__main__":
+    main()
