@@ -22,6 +22,7 @@ from pathlib import Path
 from cover import Case, Found, Part
 
 from rillet.errors import RilletError
+from rillet.system.files import write_file
 
 PARTS = {"tflite": "cover_tflite"}
 """Modules beside this one, each with a PART."""
@@ -54,7 +55,7 @@ def main() -> None:
             print(json.dumps({"name": case.name, **asdict(rows[-1][1])}) if said.json else line(*rows[-1]), flush=True)
     print(totals(rows), file=sys.stderr)
     if said.write:
-        PAGE.write_text(put(PAGE.read_text(), said.write, section(part, rows)))
+        write_file(PAGE, put(PAGE.read_text(), said.write, section(part, rows)).encode())
 
 
 def one(part: Part, place: str) -> None:

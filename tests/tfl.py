@@ -8,17 +8,17 @@ from ai_edge_litert import schema_py_generated as schema
 
 CODES = {"int8": schema.TensorType.INT8, "uint8": schema.TensorType.UINT8, "int32": schema.TensorType.INT32}
 CODES |= {"float32": schema.TensorType.FLOAT32, "int64": schema.TensorType.INT64}
-CODES |= {"float16": schema.TensorType.FLOAT16}
+CODES |= {"float16": schema.TensorType.FLOAT16, "int4": schema.TensorType.INT4}
 
 
 class Writer:
     """One subgraph, built tensor by tensor."""
 
     def __init__(self) -> None:
-        self.model = schema.ModelT()
+        self.model: Any = schema.ModelT()
         self.model.version = 3
         self.model.operatorCodes = []
-        self.graph = schema.SubGraphT()
+        self.graph: Any = schema.SubGraphT()
         self.graph.tensors, self.graph.operators = [], []
         self.graph.inputs, self.graph.outputs = [], []
         self.model.subgraphs = [self.graph]
@@ -33,30 +33,30 @@ class Writer:
         data: Any = None,
         axis: int = 0,
     ) -> int:
-        made = schema.TensorT()
+        made: Any = schema.TensorT()
         made.shape, made.type = list(shape), CODES[dtype]
         made.name = f"t{len(self.graph.tensors)}".encode()
         if scale is not None:
-            quant = schema.QuantizationParametersT()
+            quant: Any = schema.QuantizationParametersT()
             quant.scale = np.atleast_1d(np.asarray(scale, np.float32)).tolist()
             quant.zeroPoint = np.broadcast_to(np.atleast_1d(np.asarray(zero, np.int64)), len(quant.scale)).tolist()
             quant.quantizedDimension = axis
             made.quantization = quant
         made.buffer = 0
         if data is not None:
-            buffer = schema.BufferT()
-            buffer.data = np.frombuffer(np.ascontiguousarray(data).astype(dtype).tobytes(), np.uint8)
+            buffer: Any = schema.BufferT()
+            buffer.data = packed(data, dtype)
             made.buffer = len(self.model.buffers)
             self.model.buffers.append(buffer)
         self.graph.tensors.append(made)
         return len(self.graph.tensors) - 1
 
     def op(self, name: str, inputs: list[int], outputs: list[int], options: Any = None, version: int = 3) -> None:
-        code = schema.OperatorCodeT()
+        code: Any = schema.OperatorCodeT()
         code.builtinCode = getattr(schema.BuiltinOperator, name)
         code.deprecatedBuiltinCode = min(code.builtinCode, 127)
         code.version = version
-        made = schema.OperatorT()
+        made: Any = schema.OperatorT()
         made.opcodeIndex = len(self.model.operatorCodes)
         made.inputs, made.outputs = inputs, outputs
         if options is not None:
@@ -65,9 +65,43 @@ class Writer:
         self.model.operatorCodes.append(code)
         self.graph.operators.append(made)
 
+    def sparse(self, shape: tuple[int, ...], dtype: str, data: Any, block: int = 1) -> int:
+        """A sparse constant: of the last dimension the places, or the blocks, that are not 0."""
+        rows = np.asarray(data).reshape(-1, shape[-1] // block, block)
+        kept = rows.any(axis=2)
+        made = self.tensor(shape, dtype, data=rows[kept])
+        levels: list[Any] = [schema.DimensionMetadataT() for _ in shape]
+        for level, length in zip(levels[:-1], shape[:-1], strict=True):
+            level.format, level.denseSize = schema.DimensionType.DENSE, length
+        starts: Any = schema.Int32VectorT()
+        places: Any = schema.Uint8VectorT()
+        starts.values = [0, *np.cumsum(kept.sum(axis=1)).tolist()]
+        places.values = np.argwhere(kept)[:, 1].astype(np.uint8)
+        levels[-1].format = schema.DimensionType.SPARSE_CSR
+        levels[-1].arraySegmentsType, levels[-1].arraySegments = schema.SparseIndexVector.Int32Vector, starts
+        levels[-1].arrayIndicesType, levels[-1].arrayIndices = schema.SparseIndexVector.Uint8Vector, places
+        said: Any = schema.SparsityParametersT()
+        self.graph.tensors[made].sparsity = said
+        said.traversalOrder, said.blockMap = list(range(len(shape))), []
+        if block > 1:
+            levels.append(schema.DimensionMetadataT())
+            levels[-1].format, levels[-1].denseSize = schema.DimensionType.DENSE, block
+            said.traversalOrder, said.blockMap = list(range(len(shape) + 1)), [len(shape) - 1]
+        said.dimMetadata = levels
+        return made
+
     def bytes(self, inputs: list[int], outputs: list[int]) -> bytes:
         self.graph.inputs, self.graph.outputs = inputs, outputs
         return pack(self.model)
+
+
+def packed(data: Any, dtype: str) -> Any:
+    """The bytes of an array; of int4 two values in each, the first in the low half."""
+    if dtype != "int4":
+        return np.frombuffer(np.ascontiguousarray(data).astype(dtype).tobytes(), np.uint8)
+    halves = np.ascontiguousarray(data).astype(np.int8).reshape(-1).view(np.uint8) & 15
+    halves = np.append(halves, np.zeros(halves.size % 2, np.uint8))
+    return halves[::2] | halves[1::2] << 4
 
 
 def pack(model: Any) -> bytes:

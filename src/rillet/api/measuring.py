@@ -81,11 +81,8 @@ def bench(
             return bench_board(net, machine, advance)
     peers = find(against)
     path = networks.file_of(net)
-    given = None
-    if path is not None and path.suffix.lower() == ".tflite":
-        from rillet.importers.tflite import load_with_tensors
-
-        given = Given(path, load_with_tensors(path).input_order)
+    imported = networks.imported_of(net)
+    given = None if path is None or imported is None else Given(path, imported.input_order)
     with shown("measuring", progress) as advance:
         return measure(
             net,

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from rillet.importers.supported import Rows
+    from rillet.importers.tflite import Imported
     from rillet.models.hub import Published
     from rillet.models.opening import Model
     from rillet.train.modules import TorchNetwork
@@ -29,8 +30,10 @@ if TYPE_CHECKING:
 FORMATS = ("tflite", "onnx", "torch")
 """What `operators` may be asked for."""
 
-_files: WeakKeyDictionary[Graph, Path] = WeakKeyDictionary()
-"""The files of graphs that are as they stand there, so that another runtime can be asked about the same network."""
+_files: WeakKeyDictionary[Graph, tuple[Path, dict[str, str]]] = WeakKeyDictionary()
+"""The files of graphs that are as they stand there, so that another runtime can be asked about the same network; and
+the words that say which part of the file is read, and at what size.
+"""
 _said: WeakKeyDictionary[Graph, tuple[str, tuple[str, ...]]] = WeakKeyDictionary()
 """What was said for graphs as MODEL, and the options that make the same of it."""
 
@@ -83,7 +86,7 @@ def opened(
         )
         warn(RilletWarning(sentence), stacklevel=3)
     if model.path is not None:
-        _files[model.graph] = model.path
+        _files[model.graph] = (model.path, words)
     if weights is None:
         _said[model.graph] = str(name), ()
     return model
@@ -91,7 +94,15 @@ def opened(
 
 def file_of(net: Graph) -> Path | None:
     """The file that a graph was loaded from, if it is as it stands there."""
-    return _files.get(net)
+    return _files[net][0] if net in _files else None
+
+
+def imported_of(net: Graph) -> "Imported | None":
+    """What a graph's .tflite file says of it, if it was loaded from one and is as it stands there."""
+    from rillet.models.opening import load_tflite
+
+    path, words = _files.get(net, (None, {}))
+    return load_tflite(path, words) if path is not None and path.suffix.lower() == ".tflite" else None
 
 
 def said(net: Graph) -> tuple[str, tuple[str, ...]] | None:

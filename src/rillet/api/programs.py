@@ -158,12 +158,9 @@ def verify_here(
     from rillet.runtime.verify import verify as compare
 
     networks.with_weights(made.graph)
-    path = networks.file_of(made.graph if original is None else checks.graph(original))
-    imported = None
-    if against is not None and path is not None and path.suffix.lower() == ".tflite":
-        from rillet.importers.tflite import load_with_tensors
-
-        imported = load_with_tensors(path)
+    source = made.graph if original is None else checks.graph(original)
+    path = networks.file_of(source)
+    imported = networks.imported_of(source) if against is not None else None
     count = checks.count(inputs, "inputs")
     with shown("verifying", progress) as advance:
         told: Advance = advance

@@ -1,5 +1,6 @@
 """What a user calls a MODEL: finds it, reads it, and gives it its input contract and labels."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -56,10 +57,13 @@ def open_model(
     if weights is not None:
         raise GraphError(f"{base}: --weights must come with a network of the zoo; this model has its own")
     path = _find(base, progress)
-    size = input_size(str(name), words.pop("input")) if "input" in words else None
-    if size is not None and path.suffix.lower() != ".onnx":
-        raise GraphError(f"{path}: input must come with an .onnx file that leaves its height and width open")
-    imported = _load_tflite(path) if path.suffix.lower() == ".tflite" else None
+    suffix, read = path.suffix.lower(), {key: words.pop(key) for key in ("input", "until") if key in words}
+    size = input_size(str(name), read["input"]) if "input" in read else None
+    if size is not None and suffix not in (".onnx", ".tflite"):
+        raise GraphError(f"{path}: input must come with an .onnx or .tflite file that leaves its height and width open")
+    if "until" in read and suffix != ".tflite":
+        raise GraphError(f"{path}: until must come with a .tflite file, whose tensors it names")
+    imported = load_tflite(path, read) if suffix == ".tflite" else None
     graph = _with_contract(imported.graph if imported else _load(path, size), path, said or Preprocessing())
     if words:
         graph = spec.change(graph, words)
@@ -67,10 +71,12 @@ def open_model(
     return Model(str(path), graph, path, replace(imported, graph=graph) if imported else None)
 
 
-def _load_tflite(path: Path) -> "Imported":
+def load_tflite(path: Path, words: Mapping[str, str]) -> "Imported":
+    """A .tflite file, or the part and the size of it that the words `until` and `input` say."""
     from rillet.importers.tflite import load_with_tensors  # its schema takes a while to import
 
-    return load_with_tensors(path)
+    size = input_size(f"{path}:input={words['input']}", words["input"]) if "input" in words else None
+    return load_with_tensors(path, size, words.get("until"))
 
 
 def _load(path: Path, size: tuple[int, int] | None) -> Graph:

@@ -11,6 +11,7 @@ import numpy as np
 
 from rillet.errors import Unsupported
 from rillet.ir.graph import Array
+from rillet.ir.types import Shape
 
 if TYPE_CHECKING:
     from rillet.importers.onnx import Imported as OnnxImported
@@ -35,9 +36,12 @@ def require(name: str) -> None:
 
 
 class LiteRt:
-    """LiteRT's reference kernels (OpResolverType.BUILTIN_REF) on one file."""
+    """LiteRT's reference kernels (OpResolverType.BUILTIN_REF) on one file.
 
-    def __init__(self, path: Path, input_order: tuple[int, ...] = (0, 1, 2, 3)) -> None:
+    `shape`: of the network's input, for a file that leaves it open.
+    """
+
+    def __init__(self, path: Path, input_order: tuple[int, ...] = (0, 1, 2, 3), shape: Shape | None = None) -> None:
         require("litert")
         self._order = input_order
         from ai_edge_litert.interpreter import Interpreter, OpResolverType  # pyright: ignore
@@ -49,6 +53,10 @@ class LiteRt:
                     experimental_op_resolver_type=OpResolverType.BUILTIN_REF,
                     experimental_preserve_all_tensors=True,
                 )
+                details = self._interpreter.get_input_details()[0]
+                if shape is not None and np.prod(details["shape"]) != shape.elements:
+                    sizes = (1, *shape.array)
+                    self._interpreter.resize_tensor_input(details["index"], [sizes[axis] for axis in input_order])
                 self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
             reason = str(error).partition("Tensor ")[0].partition("\n")[0].strip()

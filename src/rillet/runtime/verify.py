@@ -214,13 +214,23 @@ def _oracle(name: str | None, path: Path | None, imported: "Imported | None", sh
     if name == "tflm":
         micro = Tflm(path)
         return _Oracle(name, lambda image: {graph.outputs[0]: micro.run(image)})
-    litert = LiteRt(path, imported.input_order)
+    if imported.hybrid:
+        raise Unsupported(
+            f"{path}: --against litert must compare like with like, and LiteRT rounds what {imported.hybrid} operators "
+            f"of int8 weights read to 8 bits, which Rillet does not; rillet convert {path} -o NAME.tflite writes those "
+            "weights as float32, of which both make the same"
+        )
+    litert = LiteRt(path, imported.input_order, shape)
 
     def run(image: Array) -> dict[str, Array]:
         litert.run(image)
         # The input was handed over, and may lie there in another order of dimensions.
         compared = {n: i for n, i in imported.tensors.items() if n != graph.input_nodes[0].name}
-        return {node: litert.tensor(index) for node, index in compared.items()}
+        return {node: _values(litert.tensor(index), graph, node) for node, index in compared.items()}
+
+    def _values(tensor: Array, graph: Graph, node: str) -> Array:
+        start, count = imported.starts.get(node, 0), graph.by_name[node].shape.elements
+        return tensor.reshape(-1)[start : start + count].reshape(graph.by_name[node].shape.array)
 
     real = any(node.type.quant is None for node in graph.nodes)
     return _Oracle(name, run, Agreement(graph) if real else None)

@@ -9,37 +9,46 @@ from pathlib import Path
 from rillet.errors import GraphError, RilletError, Unsupported
 from rillet.importers.images import default_image
 from rillet.importers.supported import Rows, markdown, refuse_unknown
+from rillet.importers.tflite import layout, operators, parts
 from rillet.importers.tflite.builder import Builder
-from rillet.importers.tflite.file import OP_NAMES, File
-from rillet.importers.tflite.operators import HANDLERS, NOTES
+from rillet.importers.tflite.file import OP_NAMES, File, Operator
 from rillet.ir.graph import Graph
 from rillet.system.reading import read_bytes
 
 MAX_FILE_BYTES = 2**28
 _HEAD_BYTES = 16
+HANDLERS = operators.HANDLERS | layout.HANDLERS
+NOTES = operators.NOTES | layout.NOTES
 
 
 @dataclass(frozen=True)
 class Imported:
-    """A graph, and for each of its nodes the index of the file's tensor that holds the same bytes."""
+    """A graph, and for each of its nodes the index of the file's tensor that holds its values."""
 
     graph: Graph
     tensors: dict[str, int]
+    starts: dict[str, int]
+    """Which of the tensor's values is the node's first, of nodes that do not begin with it."""
     input_order: tuple[int, ...] = (0, 1, 2, 3)
     """Axis of 1xHxWxC that each dimension of the file's input is; other than this where the file has 1xCxHxW."""
+    hybrid: int = 0
+    """Operators of float32 values with weights of int8: other runtimes round the values of these as they go."""
 
 
-def load(path: Path) -> Graph:
-    """The graph in a .tflite file; raises GraphError for a broken file, Unsupported for what Rillet does not handle."""
-    return load_with_tensors(path).graph
+def load(path: Path, size: tuple[int, int] | None = None, until: str | None = None) -> Graph:
+    """The graph in a .tflite file; raises GraphError for a broken file, Unsupported for what Rillet does not handle.
+
+    `size`: height and width in pixels, for a file that leaves them open. `until`: tensors, by number or name with `+`
+    between, that become the outputs; what follows them is not read.
+    """
+    return load_with_tensors(path, size, until).graph
 
 
-def load_with_tensors(path: Path) -> Imported:
+def load_with_tensors(path: Path, size: tuple[int, int] | None = None, until: str | None = None) -> Imported:
     """As `load`, with the file's tensor index of every node, for comparison with another runtime."""
     name = str(path)
-    return parse(
-        read_bytes(path, MAX_FILE_BYTES, "a TFLite file", look=lambda head, _, size: _look(head, size, name)), name
-    )
+    data = read_bytes(path, MAX_FILE_BYTES, "a TFLite file", look=lambda head, _, length: _look(head, length, name))
+    return parse(data, name, size, until)
 
 
 def _look(head: bytes, size: int, name: str) -> None:
@@ -51,11 +60,11 @@ def _look(head: bytes, size: int, name: str) -> None:
         raise GraphError(f"{name}: root table must lie within the file of {size} bytes, got byte {root}")
 
 
-def parse(data: bytes, name: str) -> Imported:
+def parse(data: bytes, name: str, size: tuple[int, int] | None = None, until: str | None = None) -> Imported:
     """As `load_with_tensors`, from bytes; `name` stands for the file in messages."""
     _look(data[:_HEAD_BYTES], len(data), name)
     try:
-        return _import(File(data, name))
+        return _import(File(data, name), size, until)
     except RilletError:
         raise
     except (
@@ -89,24 +98,33 @@ def operator_table() -> str:
     return markdown(operator_rows())
 
 
-def _import(file: File) -> Imported:
+def _import(file: File, size: tuple[int, int] | None, until: str | None) -> Imported:
     builder = Builder(file)
     if len(file.inputs) != 1:
         raise Unsupported(f"{file.name}: must have one input, got {len(file.inputs)}")
-    operators = list(file.operators())
-    known = {op.name for op in operators if op.code in HANDLERS and not op.name.startswith("CUSTOM")}
-    try:
-        refuse_unknown(((str(op), op.name) for op in operators), known.__contains__, "operators", "tflite")
-    except Unsupported as error:
-        raise Unsupported(f"{file.name}: {error}") from None
+    read = list(file.operators())
+    if until is not None:
+        file.outputs = parts.chosen(file, until)
+        read = parts.needed(read, file.outputs)
+    _refuse_unknown(file, read)
+    parts.size_input(file, size)
     builder.add_input(file.inputs[0])
-    for op in operators:
+    for op in read:
         HANDLERS[op.code](builder, op)
-    graph, tensors = builder.finish(Path(file.name).stem)
+    graph, tensors, starts = builder.finish(Path(file.name).stem)
     classes = graph.by_name[graph.outputs[0]].shape.elements
     image = default_image(graph.input_nodes[0].type, labels_in_file(file.data, classes))
     order = builder.order.get(file.inputs[0], (0, 1, 2, 3))
-    return Imported(graph.with_image(image), tensors, order)
+    return Imported(graph.with_image(image), tensors, starts, order, builder.hybrid)
+
+
+def _refuse_unknown(file: File, read: list[Operator]) -> None:
+    known = {op.name for op in read if op.code in HANDLERS and not op.name.startswith("CUSTOM")}
+    try:
+        refuse_unknown(((str(op), op.name) for op in read), known.__contains__, "operators", "tflite")
+    except Unsupported as error:
+        first = next(op for op in read if op.name not in known)
+        raise Unsupported(f"{file.name}: {error}{parts.offer(file, read, first)}") from None
 
 
 def labels_in_file(data: bytes, classes: int) -> tuple[str, ...]:

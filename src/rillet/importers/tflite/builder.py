@@ -8,9 +8,10 @@ import numpy as np
 
 from rillet.errors import GraphError, RilletError, Unsupported
 from rillet.importers.naming import name_nodes
+from rillet.importers.tflite import constants
 from rillet.importers.tflite.file import TYPE_NAMES, File, Operator, Tensor
 from rillet.ir.graph import Array, Graph, Node
-from rillet.ir.ops import Constant, Input, Op
+from rillet.ir.ops import Constant, Input, Op, output_shape
 from rillet.ir.sharing import each_once
 from rillet.ir.types import DType, Quant, Shape, TensorType
 
@@ -18,6 +19,7 @@ import tflite  # isort: skip
 
 _DTYPES = {
     tflite.TensorType.INT8: DType.I8,
+    tflite.TensorType.INT4: DType.I8,
     tflite.TensorType.UINT8: DType.U8,
     tflite.TensorType.INT32: DType.I32,
     tflite.TensorType.FLOAT32: DType.F32,
@@ -39,11 +41,15 @@ class Builder:
         self.params: dict[str, Array] = {}
         self.made_of: dict[str, int] = {}
         """The buffer of the file that an array comes from."""
-        self.values: dict[int, str] = {}
-        """Node that holds a tensor's bytes, by tensor."""
+        self.values: dict[int, tuple[str, ...]] = {}
+        """Nodes that hold a tensor's bytes, one after another, by tensor; most tensors are one node's."""
         self.folded: dict[int, Array] = {}
         """Integer tensors that are known without running the network (shapes)."""
         self.tensor_of: dict[str, int] = {}
+        self.starts: dict[str, int] = {}
+        """Where a node's values begin in its tensor, of those that do not begin with it."""
+        self.hybrid = 0
+        """Operators of float32 values with weights of int8, which other runtimes compute in their own ways."""
         self.order: dict[int, tuple[int, ...]] = {}
         """For transposed views: the axis of the node's 1xHxWxC that each dimension of the tensor is."""
 
@@ -68,16 +74,20 @@ class Builder:
         except RilletError as error:
             raise type(error)(f"{self.file.name}: {tensor}: {error}") from None
 
-    def type(self, tensor: Tensor) -> TensorType:
-        """A value's type; raises Unsupported for element types that values cannot have."""
-        dtype = _DTYPES.get(tensor.code)
+    def type(self, tensor: Tensor, shape: Shape | None = None) -> TensorType:
+        """A value's type, in another shape than the tensor's where one is said.
+
+        Raises Unsupported for element types that values cannot have.
+        """
+        dtype = None if tensor.code == tflite.TensorType.INT4 else _DTYPES.get(tensor.code)
         if dtype not in _VALUES:
             got = TYPE_NAMES.get(tensor.code, str(tensor.code))
             raise Unsupported(f"{self.file.name}: {tensor}: type must be INT8, UINT8 or FLOAT32, got {got}")
+        shape = shape or self.shape(tensor)
         if dtype is DType.F32:
-            return TensorType(self.shape(tensor))
+            return TensorType(shape)
         try:
-            return TensorType(self.shape(tensor), dtype, self.quant(tensor))
+            return TensorType(shape, dtype, self.quant(tensor))
         except RilletError as error:
             raise type(error)(f"{self.file.name}: {tensor}: {error}") from None
 
@@ -103,20 +113,33 @@ class Builder:
         """True where an input is made by the network, False where it is constant."""
         return self.tensor(op, position).data is None
 
-    def source(self, op: Operator, position: int = 0, flat: bool = False) -> Node:
-        """The node whose value is an input; `flat` where the reader takes a map as one long vector."""
+    def pieces(self, op: Operator, position: int = 0) -> list[Node]:
+        """The nodes that hold an input's bytes, one after another, each in a shape of its own."""
         tensor = self.tensor(op, position)
-        name = self.values.get(tensor.index)
-        if name is None:
+        names = self.values.get(tensor.index)
+        if names is None:
             if tensor.data is not None:
                 raise self.refuse(op, f"input must be computed, got the constant {tensor}")
             raise self.fail(op, f"reads {tensor} before it is made")
-        node = self.node(name)
         if tensor.index in self.order:
             raise self.refuse(op, f"input must be 1xHxWxC, got the transposed {tensor}")
-        if node.shape != self.shape(tensor) and not flat:
-            raise self.refuse(op, f"input must not be reshaped, got {tensor} as {self.shape(tensor)} of {node.shape}")
-        return node
+        return [self.node(name) for name in names]
+
+    def plain(self, op: Operator, position: int = 0) -> bool:
+        """True where an input is one node's value in the shape that the tensor has."""
+        found, dims = self.pieces(op, position), self.tensor(op, position).dims
+        lead = dims[0] == 1 if len(dims) > 1 else True
+        return len(found) == 1 and lead and (1, 1, 1, *dims[1 if len(dims) > 1 else 0 :])[-3:] == found[0].shape.array
+
+    def source(self, op: Operator, position: int = 0, flat: bool = False) -> Node:
+        """The node whose value is an input; `flat` where the reader takes the values in whatever shape they have."""
+        found, tensor = self.pieces(op, position), self.tensor(op, position)
+        if len(found) > 1:
+            raise self.refuse(op, f"input must be one map, got {tensor}, which is {len(found)} joined by their rows")
+        if not flat and found[0].shape != self.shape(tensor):
+            got = f"{tensor} as {self.shape(tensor)} of {found[0].shape}"
+            raise self.refuse(op, f"input must not be reshaped, got {got}")
+        return found[0]
 
     def constant(self, op: Operator, position: int, *dtypes: DType) -> Array:
         """A constant input as an array of its declared shape; raises Unsupported for other element types."""
@@ -127,32 +150,60 @@ class Builder:
         if dtype not in dtypes:
             got, wanted = TYPE_NAMES.get(tensor.code, str(tensor.code)), " or ".join(d.value for d in dtypes)
             raise self.refuse(op, f"{tensor} must be {wanted}, got {got}")
-        size = int(np.prod([int(d) for d in tensor.dims], dtype=object)) * dtype.numpy.itemsize
-        if len(tensor.data) != size:
-            raise self.fail(op, f"{tensor} must have {size} bytes, got {len(tensor.data)}")
-        array = np.frombuffer(tensor.data, dtype.numpy.newbyteorder("<")).astype(dtype.numpy).reshape(tensor.dims)
+        array = constants.stored(self.file, tensor).astype(dtype.numpy)
         if dtype is DType.F32 and not np.isfinite(array).all():
             raise self.fail(op, f"{tensor} must be finite")
         return array
 
+    def is_real_by_scale(self, op: Operator, position: int) -> bool:
+        """True of a constant of signed integers, of eight bits or four, that stand for real values."""
+        tensor = self.tensor(op, position)
+        return tensor.data is not None and _DTYPES.get(tensor.code) is DType.I8
+
+    def real_by_scale(self, op: Operator, position: int) -> Array:
+        """The real values that such a constant stands for."""
+        return constants.real(self.file, self.tensor(op, position))
+
+    def known(self, op: Operator, position: int) -> bool:
+        """True of integers that are constant, or known without running the network."""
+        tensor = self.tensor(op, position)
+        return tensor.index in self.folded or (
+            tensor.data is not None and tensor.code in (tflite.TensorType.INT32, tflite.TensorType.INT64)
+        )
+
     def widen(self, op: Operator) -> None:
-        """The operator's output is its float16 constant as float32: from here on a constant like those of the file."""
+        """The operator's output is its constant as float32: from here on a constant like those of the file."""
         tensor, out = self.tensor(op, 0), self.output(op)
-        if tensor.code != tflite.TensorType.FLOAT16 or out.code != tflite.TensorType.FLOAT32:
+        small = (tflite.TensorType.INT8, tflite.TensorType.UINT8, tflite.TensorType.INT4)
+        if tensor.code not in (tflite.TensorType.FLOAT16, *small) or out.code != tflite.TensorType.FLOAT32:
             got = TYPE_NAMES.get(tensor.code, str(tensor.code))
-            raise self.refuse(op, f"constant must be FLOAT16 and become FLOAT32, got {tensor} of {got}")
-        assert tensor.data is not None
-        if len(tensor.data) != 2 * math.prod(tensor.dims) or tensor.dims != out.dims:
-            size = 2 * math.prod(out.dims)
-            raise self.fail(op, f"{tensor} must have {size} bytes for {list(out.dims)}, got {len(tensor.data)}")
-        wide = np.frombuffer(tensor.data, "<f2").astype("<f4")
-        self.file.tensors[out.index] = replace(out, data=memoryview(wide.tobytes()), buffer=tensor.buffer)
+            raise self.refuse(op, f"constant must be FLOAT16 or by a scale and become FLOAT32, got {tensor} of {got}")
+        whole = tensor.code == tflite.TensorType.FLOAT16
+        wide = constants.stored(self.file, tensor) if whole else constants.real(self.file, tensor)
+        self._keep(op, wide.astype("<f4"), tensor)
+
+    def densify(self, op: Operator) -> None:
+        """The operator's output is its sparse constant with the zeros: from here on a constant like others."""
+        tensor, out = self.tensor(op, 0), self.output(op)
+        if tensor.data is None or tensor.code == tflite.TensorType.INT4 or out.code != tensor.code:
+            got = TYPE_NAMES.get(tensor.code, str(tensor.code))
+            raise self.refuse(op, f"input must be a constant of the output's type, got {tensor} of {got}")
+        self._keep(op, constants.stored(self.file, tensor), tensor)
+
+    def _keep(self, op: Operator, array: Array, tensor: Tensor) -> None:
+        out = self.output(op)
+        if tensor.dims != out.dims:
+            raise self.fail(op, f"output must be {list(tensor.dims)}, got {list(out.dims)}")
+        data = memoryview(np.ascontiguousarray(array).tobytes())
+        self.file.tensors[out.index] = replace(out, data=data, buffer=tensor.buffer)
 
     def integers(self, op: Operator, position: int) -> list[int]:
         """A list of integers that is constant, or known without running the network."""
         tensor = self.tensor(op, position)
         if tensor.index in self.folded:
             return self.folded[tensor.index].reshape(-1).tolist()
+        if tensor.data is not None and tensor.code == tflite.TensorType.INT64:
+            return constants.stored(self.file, tensor).reshape(-1).tolist()
         return self.constant(op, position, DType.I32).reshape(-1).tolist()
 
     def operand(self, op: Operator, position: int, shape: Shape, broadcast: bool = True) -> Node:
@@ -192,17 +243,79 @@ class Builder:
         return tensor
 
     def add(
-        self, op: Operator, made: Op, inputs: Sequence[Node], params: dict[str, Array] | None = None, position: int = 0
+        self,
+        op: Operator,
+        made: Op,
+        inputs: Sequence[Node],
+        params: dict[str, Array] | None = None,
+        position: int = 0,
+        shape: Shape | None = None,
     ) -> None:
-        """A node for one output of the operator."""
+        """A node for one output of the operator; `shape` where it is not the tensor's, but has its values in order."""
         tensor = self.output(op, position)
+        tensor = self._sized(op, made, inputs, tensor)
         name = f"t{tensor.index}"
-        self.nodes.append(Node(name, made, tuple(node.name for node in inputs), self.type(tensor)))
+        self._append(Node(name, made, tuple(node.name for node in inputs), self.type(tensor, shape)))
         self.params.update({f"{name}.{key}": array for key, array in (params or {}).items()})
         for key in params or {}:
             self.made_of[f"{name}.{key}"] = self.tensor(op, 2 if key == "bias" else 1).buffer
-        self.values[tensor.index] = name
-        self.tensor_of[name] = tensor.index
+        self.set_pieces(op, [name], position)
+
+    def add_piece(self, op: Operator, made: Op, inputs: Sequence[Node], shape: Shape) -> Node:
+        """A node for a piece of the operator's output; `set_pieces` says which pieces it has."""
+        tensor = self.output(op)
+        name = f"t{tensor.index}_{len(self.nodes)}"
+        return self._append(Node(name, made, tuple(node.name for node in inputs), self.type(tensor, shape)))
+
+    def add_step(self, op: Operator, made: Op, inputs: Sequence[Node], type: TensorType) -> Node:
+        """A node on the way to the operator's output, for which the file has no tensor."""
+        name = f"t{self.output(op).index}_{len(self.nodes)}"
+        return self._append(Node(name, made, tuple(node.name for node in inputs), type))
+
+    def same_dims(self, op: Operator) -> None:
+        """The operator's output has the dimensions of its input; raises GraphError where the file says others."""
+        tensor, dims = self.output(op), self.tensor(op, 0).dims
+        if tensor.open:
+            self.set_dims(op, tensor, dims)
+        elif tensor.dims != dims:
+            raise self.fail(op, f"output must be {list(dims)}, got {list(tensor.dims)}")
+
+    def set_pieces(self, op: Operator, names: Sequence[str], position: int = 0) -> None:
+        """The operator's output are these nodes, made for it, one after another."""
+        tensor, start = self.output(op, position), 0
+        for name in names:
+            self.tensor_of[name] = tensor.index
+            if start:
+                self.starts[name] = start
+            start += self.node(name).shape.elements
+        self.values[tensor.index] = tuple(names)
+
+    def same_type(self, op: Operator, source: Node, position: int = 0) -> None:
+        """Raises Unsupported where an output has another type or quantisation than a value that it copies."""
+        out = self.type(self.output(op, position), source.shape)
+        if out.dtype is not source.type.dtype or out.quant != source.type.quant:
+            raise self.refuse(op, "output must have the type, scale and zero point of the input")
+
+    def _append(self, node: Node) -> Node:
+        self.nodes.append(node)
+        return node
+
+    def _sized(self, op: Operator, made: Op, inputs: Sequence[Node], tensor: Tensor) -> Tensor:
+        """The tensor with the shape that follows from the inputs', where the file leaves it open."""
+        if not tensor.open:
+            return tensor
+        try:
+            shape = output_shape(made, tuple(node.shape for node in inputs), Shape(1, 1, 1))
+        except RilletError as error:
+            raise type(error)(f"{self.file.name}: {op}: {error}") from None
+        return self.set_dims(op, tensor, (1, *shape.array)[-len(tensor.dims) :] if len(tensor.dims) > 1 else ())
+
+    def set_dims(self, op: Operator, tensor: Tensor, dims: Sequence[int]) -> Tensor:
+        """A tensor whose shape the file leaves open, with these dimensions."""
+        if len(dims) != len(tensor.dims) or min(dims, default=1) < 1:
+            raise self.fail(op, f"output must have {len(tensor.dims)} dimensions of at least 1, got {list(dims)}")
+        made = self.file.tensors[tensor.index] = replace(tensor, dims=tuple(dims), open=False)
+        return made
 
     def add_input(self, index: int) -> None:
         """The node of the network's input."""
@@ -210,23 +323,22 @@ class Builder:
         if tensor.index in self.values or tensor.data is not None:
             raise GraphError(f"{self.file.name}: input must be made once, got {tensor}")
         self.nodes.append(Node(f"t{index}", Input(), (), self.type(tensor)))
-        self.values[index] = f"t{index}"
+        self.values[index] = (f"t{index}",)
         self.tensor_of[f"t{index}"] = index
 
-    def alias(self, op: Operator, source: Node) -> None:
-        """The operator's output has the bytes of `source`, perhaps in another shape of as many values.
+    def alias(self, op: Operator, position: int = 0) -> None:
+        """The operator's output has the bytes of its input, perhaps in another shape of as many values.
 
         An input vector that is first of all reshaped takes the new shape itself.
         """
-        tensor = self.output(op)
-        out = self.type(tensor)
-        if out.dtype is not source.type.dtype or out.quant != source.type.quant:
-            raise self.refuse(op, "output must have the type, scale and zero point of the input")
-        if out.shape.elements != source.shape.elements:
-            raise self.fail(op, f"output must have {source.shape.elements} values, got {out.shape}")
-        if out.shape != source.shape and source.shape.pixels == 1 and len(self.nodes) == 1:
-            self.nodes[0] = Node(source.name, source.op, (), out)
-        self.values[tensor.index] = source.name
+        found, tensor = self.pieces(op, position), self.output(op)
+        total, source = sum(node.shape.elements for node in found), found[0]
+        if math.prod(tensor.dims) != total:
+            raise self.fail(op, f"output must have {total} values, got {'x'.join(map(str, tensor.dims))}")
+        self.same_type(op, source)
+        if source.shape.pixels == 1 and len(self.nodes) == 1 and self.shape(tensor) != source.shape:
+            self.nodes[0] = Node(source.name, source.op, (), self.type(tensor))
+        self.values[tensor.index] = tuple(node.name for node in found)
 
     def view(self, op: Operator, order: Sequence[int]) -> None:
         """The operator's output is its input with the dimensions in another order.
@@ -237,28 +349,31 @@ class Builder:
         tensor, out = self.tensor(op, 0), self.output(op)
         if tensor.index not in self.values:
             raise self.fail(op, f"reads {tensor} before it is made")
-        node = self.node(self.values[tensor.index])
+        names = self.values[tensor.index]
+        if len(names) != 1:
+            raise self.refuse(op, f"input must be one map, got {len(names)} joined by their rows")
+        node = self.node(names[0])
         before = self.order.get(tensor.index, tuple(range(len(tensor.dims))))
         after = tuple(before[axis] for axis in order)
         if len(self.nodes) == 1 and tuple(order) == _TO_CHANNELS_LAST and tensor.index not in self.order:
             node = self.nodes[0] = Node(node.name, node.op, (), self.type(out))
             self.order[tensor.index], after = _TO_CHANNELS_FIRST, tuple(range(4))
         dims = (1, *node.shape.array)
-        self.values[out.index] = node.name
+        self.values[out.index] = (node.name,)
         if len(after) == 4 and tuple(dims[axis] for axis in after) != out.dims:
             raise self.fail(op, f"output must be {[dims[axis] for axis in after]}, got {list(out.dims)}")
         if after != tuple(range(len(after))):
             self.order[out.index] = after
 
-    def finish(self, name: str) -> tuple[Graph, dict[str, int]]:
-        """The graph, and the tensor of each node that stands for one."""
+    def finish(self, name: str) -> tuple[Graph, dict[str, int], dict[str, int]]:
+        """The graph, the tensor of each node that holds values of one, and where they begin where not with it."""
         outputs: list[str] = []
         for index in self.file.outputs:
             if self.file.tensors[index].data is not None:
                 raise Unsupported(f"{self.file.name}: output must follow from the input, got a constant")
             if index not in self.values:
                 raise GraphError(f"{self.file.name}: output {self.file.tensors[index]} is never made")
-            outputs.append(self.values[index])
+            outputs += self.values[index]
         count = sum(isinstance(node.op, Input) for node in self.nodes)
         nodes, renamed = name_nodes((*self.nodes[:count], *self.constants, *self.nodes[count:]))
         arrays: dict[str, Array] = {}
@@ -272,4 +387,5 @@ class Builder:
             graph = Graph(name, nodes, tuple(renamed[n] for n in outputs), params, None, shared)
         except RilletError as error:
             raise type(error)(f"{self.file.name}: {error}") from None
-        return graph, {renamed[n]: t for n, t in self.tensor_of.items()}
+        starts = {renamed[n]: start for n, start in self.starts.items()}
+        return graph, {renamed[n]: t for n, t in self.tensor_of.items()}, starts

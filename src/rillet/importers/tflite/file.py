@@ -28,6 +28,10 @@ class Tensor:
     data: memoryview | None
     buffer: int = 0
     """Where the data lie, which tensors may share."""
+    sparsity: Any = None
+    """Where the values of a sparse constant belong, as the file says it."""
+    open: bool = False
+    """True where the file leaves dimensions beyond the batch open; `dims` are then those of another size."""
 
     def __str__(self) -> str:
         return f"tensor {self.index} ({self.name[:60]!r})"
@@ -85,14 +89,13 @@ class File:
         where = f"{self.name}: tensor {index} ({name[:60]!r})"
         dims = self.ints(raw.ShapeLength(), raw.Shape, "dimensions")
         signature = self.ints(raw.ShapeSignatureLength(), raw.ShapeSignature, "dimensions")
-        if any(d < 0 for d in signature[1:]):
-            raise Unsupported(f"{where}: shape must be fixed, got {list(signature)}")
+        left_open = len(signature) == len(dims) and any(d < 0 for d in signature[1:])
         if any(d < 0 for d in dims):
             raise GraphError(f"{where}: dimensions must not be negative, got {list(dims)}")
         if any(d < 1 for d in dims):
             raise Unsupported(f"{where}: dimensions must be at least 1, got {list(dims)}")
-        if raw.Sparsity() is not None or raw.IsVariable():
-            raise Unsupported(f"{where}: must be dense and not a variable")
+        if raw.IsVariable():
+            raise Unsupported(f"{where}: must not be a variable")
         quant = raw.Quantization()
         scales: npt.NDArray[np.float32] = np.zeros(0, np.float32)
         zeros: npt.NDArray[np.int64] = np.zeros(0, np.int64)
@@ -105,9 +108,9 @@ class File:
             axis = quant.QuantizedDimension()
         if not np.isfinite(scales).all() or (scales < 0).any():
             raise GraphError(f"{where}: scales must be positive numbers, or 0 for weights that count as zero")
-        return Tensor(
-            index, name, dims, raw.Type(), scales, zeros, axis, self.buffer(raw.Buffer(), where), raw.Buffer()
-        )
+        data = self.buffer(raw.Buffer(), where)
+        shape = (name, dims, raw.Type(), scales, zeros, axis)
+        return Tensor(index, *shape, data, raw.Buffer(), raw.Sparsity(), left_open and data is None)
 
     def ints(self, length: int, get: Callable[[int], int], what: str) -> tuple[int, ...]:
         """A vector of integers."""

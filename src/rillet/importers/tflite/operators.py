@@ -1,12 +1,14 @@
-"""Import of TFLite operators: one function per operator, and the table of them."""
+"""Import of TFLite operators that compute: one function per operator, and the table of them."""
 
+import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import tflite
 
-from rillet.errors import GraphError, Unsupported
+from rillet.errors import GraphError
 from rillet.importers.tflite.builder import Builder
 from rillet.importers.tflite.file import Operator
 from rillet.ir.graph import Array, Node
@@ -17,7 +19,6 @@ from rillet.ir.ops import (
     Concat,
     Conv,
     Multiply,
-    Pad,
     Pool,
     PoolKind,
     Requantize,
@@ -25,9 +26,8 @@ from rillet.ir.ops import (
     Slice,
     Softmax,
     Window,
-    resize,
 )
-from rillet.ir.types import DType, Quant, Shape
+from rillet.ir.types import DType, Quant, Shape, TensorType
 
 _ACTIVATIONS = {
     tflite.ActivationFunctionType.NONE: Activation.NONE,
@@ -71,7 +71,14 @@ def _window(b: Builder, op: Operator, options: Any, kernel: tuple[int, int], sha
 
 
 def _weights(b: Builder, op: Operator, source: Node) -> Array:
-    """Constant weights of the type that goes with the input."""
+    """Constant weights of the type that goes with the input.
+
+    Those of int8 beside float32 are the real values that they stand for: the file's own runtimes round activations to
+    eight bits as they go, each in its way (docs/tflite.md).
+    """
+    if source.type.dtype is DType.F32 and b.is_real_by_scale(op, 1):
+        b.hybrid += 1
+        return b.real_by_scale(op, 1)
     return b.constant(op, 1, source.type.dtype)
 
 
@@ -133,13 +140,21 @@ def _add_conv(
     params: dict[str, Array],
     rounding: Rounding = Rounding.DOUBLE,
     dense: bool = False,
+    shape: Shape | None = None,
 ) -> None:
     weights = source.type.dtype
     channels = params["weight"].shape[0]
     made = Conv(channels, window, groups, activation, "bias" in params, weights, rounding, dense)
-    if b.type(b.output(op)).dtype is not source.type.dtype:
+    _same_element(b, op, source)
+    b.add(op, made, [source], params, shape=shape)
+
+
+def _same_element(b: Builder, op: Operator, source: Node) -> TensorType:
+    """The output's type in the shape of the input, whose element type it must have."""
+    out = b.type(b.output(op), source.shape)
+    if out.dtype is not source.type.dtype:
         raise b.refuse(op, "output must have the type of the input")
-    b.add(op, made, [source], params)
+    return out
 
 
 def _conv(b: Builder, op: Operator) -> None:
@@ -171,65 +186,87 @@ def _depthwise(b: Builder, op: Operator) -> None:
 def _fully_connected(b: Builder, op: Operator) -> None:
     source = b.source(op, flat=True)
     options = b.file.options(op, tflite.FullyConnectedOptions)
-    seen = b.shape(b.tensor(op, 0))
-    if options.WeightsFormat() != 0 or seen.pixels != 1:
-        raise b.refuse(op, f"must take a vector with weights in the default format, got {seen}")
+    if options.WeightsFormat() != 0:
+        raise b.refuse(op, f"weights must be in the default format, got code {options.WeightsFormat()}")
     weight = _weights(b, op, source)
-    if weight.ndim != 2 or weight.shape[1] != source.shape.elements:
-        whole = weight.ndim == 2 and source.shape.elements % weight.shape[1] == 0
-        raise (b.refuse if whole else b.fail)(
+    taken = weight.shape[1] if weight.ndim == 2 else 0
+    # The values are taken one vector after another, whatever their shape: a pixel at a time, or all at once.
+    whole = taken == source.shape.elements
+    if not whole and taken != source.shape.channels:
+        fits = taken and source.shape.elements % taken == 0
+        raise (b.refuse if fits else b.fail)(
             op, f"weights must be outputs x {source.shape.elements}, got {list(weight.shape)}"
         )
+    shape = source.shape if whole else Shape(1, 1, taken)
     activation = _activation(b, op, options.FusedActivationFunction())
-    arrays = _arrays(b, op, source, weight.reshape(weight.shape[0], *source.shape.array), 0)
-    window = Window((source.shape.height, source.shape.width))
+    arrays = _arrays(b, op, source, weight.reshape(weight.shape[0], *shape.array), 0)
+    window = Window((shape.height, shape.width))
     # Quantised dense layers round once, where convolutions round twice (docs/arithmetic.md).
     rounding = Rounding.DOUBLE if source.type.dtype is DType.F32 else Rounding.SINGLE
-    _add_conv(b, op, source, window, 1, activation, arrays, rounding, dense=True)
+    made = Shape(*(1, 1) if whole else (source.shape.height, source.shape.width), weight.shape[0])
+    if math.prod(b.output(op).dims) != made.elements and not b.output(op).open:
+        raise b.fail(op, f"output must have {made.elements} values, got {list(b.output(op).dims)}")
+    _add_conv(b, op, source, window, 1, activation, arrays, rounding, dense=whole, shape=made)
 
 
 # -- elementwise -----------------------------------------------------------------------------------------------------
 
 
-def _pair(b: Builder, op: Operator, commutes: bool) -> list[Node]:
-    """Both operands, the one that is broadcast second."""
+def _pair(b: Builder, op: Operator, commutes: bool) -> tuple[list[Node], Shape | None]:
+    """Both operands, the one that is broadcast second; and their shape, where it is not that of the tensors."""
     if len(op.inputs) != 2 or not (b.computed(op, 0) or b.computed(op, 1)):
         raise b.refuse(op, "must have two inputs, one of them computed")
     if not b.computed(op, 0) and not commutes:
         right = b.source(op, 1)
-        return [b.operand(op, 0, right.shape, broadcast=False), right]
+        return [b.operand(op, 0, right.shape, broadcast=False), right], None
     order = (0, 1) if b.computed(op, 0) else (1, 0)
+    if b.computed(op, 1) and b.tensor(op, 0).dims == b.tensor(op, 1).dims:
+        both = [b.source(op, i, flat=True) for i in order]
+        if both[0].shape == both[1].shape:  # in whatever shape they have: each value meets that at its own place
+            return both, both[0].shape
     left = b.source(op, order[0])
     right = b.operand(op, order[1], left.shape)
     if commutes and right.shape.pixels > left.shape.pixels:
         left, right = right, left
-    return [left, right]
+    return [left, right], None
 
 
 def _sum(subtract: bool) -> Callable[[Builder, Operator], None]:
     def handle(b: Builder, op: Operator) -> None:
         options = b.file.options(op, tflite.SubOptions if subtract else tflite.AddOptions)
         activation = _activation(b, op, options.FusedActivationFunction())
-        b.add(op, Add(activation, subtract), _pair(b, op, not subtract))
+        operands, shape = _pair(b, op, not subtract)
+        b.add(op, Add(activation, subtract), operands, shape=shape)
 
     return handle
 
 
 def _multiply(b: Builder, op: Operator) -> None:
     options = b.file.options(op, tflite.MulOptions)
-    b.add(op, Multiply(_activation(b, op, options.FusedActivationFunction())), _pair(b, op, True))
+    if b.known(op, 0) and b.known(op, 1):
+        b.folded[b.output(op).index] = np.multiply(b.integers(op, 0), b.integers(op, 1)).astype(np.int64).reshape(-1)
+        return
+    operands, shape = _pair(b, op, True)
+    b.add(op, Multiply(_activation(b, op, options.FusedActivationFunction())), operands, shape=shape)
 
 
 def _activate(activation: Activation) -> Callable[[Builder, Operator], None]:
     def handle(b: Builder, op: Operator) -> None:
-        source, out = b.source(op), b.type(b.output(op))
-        if out.dtype is not source.type.dtype:
-            raise b.refuse(op, "output must have the type of the input")
+        out = _same_element(b, op, b.pieces(op)[0])
         if activation is Activation.SIGMOID and out.quant is not None:
             _unit(b, op, out.dtype, out.quant)
-        b.add(op, Activate(activation), [source])
+        _each(b, op, Activate(activation))
 
     return handle
+
+
+def _each(b: Builder, op: Operator, made: Activate | Requantize) -> None:
+    """A function of every value, whatever shapes the values have."""
+    if b.plain(op):
+        b.add(op, made, b.pieces(op))
+        return
+    b.same_dims(op)
+    b.set_pieces(op, [b.add_piece(op, made, [piece], piece.shape).name for piece in b.pieces(op)])
 
 
 def _unit(b: Builder, op: Operator, dtype: DType, quant: Quant) -> None:
@@ -238,22 +275,39 @@ def _unit(b: Builder, op: Operator, dtype: DType, quant: Quant) -> None:
 
 
 def _softmax(b: Builder, op: Operator) -> None:
-    source, out = b.source(op), b.type(b.output(op))
+    pieces, classes = b.pieces(op), b.tensor(op, 0).dims[-1]
     options = b.file.options(op, tflite.SoftmaxOptions)
-    if out.dtype is not source.type.dtype:
-        raise b.refuse(op, "output must have the type of the input")
+    out = _same_element(b, op, pieces[0])
     if out.quant is not None:
         _unit(b, op, out.dtype, out.quant)
-        if source.shape.channels > MAX_SOFTMAX_CHANNELS:
-            raise b.refuse(op, f"channels must be at most {MAX_SOFTMAX_CHANNELS}, got {source.shape.channels}")
+        if classes > MAX_SOFTMAX_CHANNELS:
+            raise b.refuse(op, f"channels must be at most {MAX_SOFTMAX_CHANNELS}, got {classes}")
     beta = float(options.Beta())
     if not (np.isfinite(beta) and beta > 0):
         raise b.fail(op, f"beta must be a positive number, got {beta}")
-    b.add(op, Softmax(beta), [source])
+    if b.plain(op):
+        b.add(op, Softmax(beta), pieces)
+        return
+    if any(piece.shape.channels % classes for piece in pieces):
+        raise b.refuse(op, f"input must be maps with a multiple of {classes} channels, got {b.tensor(op, 0)}")
+    b.same_dims(op)
+    b.set_pieces(op, [_softmax_of(b, op, piece, classes, beta).name for piece in pieces])
+
+
+def _softmax_of(b: Builder, op: Operator, piece: Node, classes: int, beta: float) -> Node:
+    """Softmax over each `classes` channels of a map: in the file they are rows of their own (a detector's anchors)."""
+    channels, shape = piece.shape.channels, Shape(piece.shape.height, piece.shape.width, classes)
+    if channels == classes:
+        return b.add_piece(op, Softmax(beta), [piece], shape)
+    parts: list[Node] = []
+    for start in range(0, channels, classes):
+        cut = b.add_step(op, Slice(start, start + classes), [piece], replace(piece.type, shape=shape))
+        parts.append(b.add_step(op, Softmax(beta), [cut], b.type(b.output(op), shape)))
+    return b.add_piece(op, Concat(), parts, piece.shape)
 
 
 def _requantize(b: Builder, op: Operator) -> None:
-    b.add(op, Requantize(), [b.source(op)])
+    _each(b, op, Requantize())
 
 
 def _dequantize(b: Builder, op: Operator) -> None:
@@ -263,7 +317,7 @@ def _dequantize(b: Builder, op: Operator) -> None:
         b.widen(op)
 
 
-# -- windows and layout ----------------------------------------------------------------------------------------------
+# -- windows ---------------------------------------------------------------------------------------------------------
 
 
 def _pool(kind: PoolKind) -> Callable[[Builder, Operator], None]:
@@ -271,144 +325,27 @@ def _pool(kind: PoolKind) -> Callable[[Builder, Operator], None]:
         source = b.source(op)
         options = b.file.options(op, tflite.Pool2DOptions)
         window = _window(b, op, options, (options.FilterHeight(), options.FilterWidth()), source.shape)
-        _same_type(b, op, source)
+        b.same_type(op, source)
         b.add(op, Pool(kind, window, _activation(b, op, options.FusedActivationFunction())), [source])
 
     return handle
 
 
-def _same_type(b: Builder, op: Operator, source: Node, position: int = 0) -> None:
-    out = b.type(b.output(op, position))
-    if out.dtype is not source.type.dtype or out.quant != source.type.quant:
-        raise b.refuse(op, "output must have the type, scale and zero point of the input")
-
-
 def _mean(b: Builder, op: Operator) -> None:
-    source = b.source(op)
-    axes = b.integers(op, 1)
-    rank = len(b.tensor(op, 0).dims)
-    if rank != 4 or sorted(axis % rank for axis in axes) != [1, 2]:
-        raise b.refuse(op, f"axes must be height and width, got {axes}")
-    b.add(op, Pool(PoolKind.MEAN, Window((source.shape.height, source.shape.width))), [source])
-
-
-def _pad(b: Builder, op: Operator) -> None:
-    source = b.source(op)
-    sides = b.integers(op, 1)
-    if len(b.tensor(op, 0).dims) != 4 or len(sides) != 8 or any(sides[i] for i in (0, 1, 6, 7)) or min(sides) < 0:
-        raise b.refuse(op, f"must pad height and width alone, got {sides}")
-    _same_type(b, op, source)
-    b.add(op, Pad((sides[2], sides[3], sides[4], sides[5])), [source])
-
-
-def _concat(b: Builder, op: Operator) -> None:
-    options = b.file.options(op, tflite.ConcatenationOptions)
-    sources = [b.source(op, i) for i in range(len(op.inputs))]
-    rank = len(b.tensor(op, 0).dims)
-    if options.Axis() % rank != rank - 1 or options.FusedActivationFunction() != 0:
-        raise b.refuse(op, f"must join channels without an activation, got axis {options.Axis()}")
-    out = b.type(b.output(op))
-    if out.dtype is DType.I8 and any(node.type.quant != out.quant for node in sources):
-        raise b.refuse(op, "int8 inputs must have the scale and zero point of the output")
-    b.add(op, Concat(), sources)
-
-
-def _split(b: Builder, op: Operator) -> None:
-    source = b.source(op, 1)
-    rank = len(b.tensor(op, 1).dims)
-    axis, parts = b.integers(op, 0), len(op.outputs)
-    if len(axis) != 1 or axis[0] % rank != rank - 1 or not parts or source.shape.channels % parts:
-        raise b.refuse(op, f"must cut channels into equal parts, got axis {axis} and {parts} outputs")
-    size = source.shape.channels // parts
-    for i in range(parts):
-        _same_type(b, op, source, i)
-        b.add(op, Slice(i * size, (i + 1) * size), [source], position=i)
-
-
-def _strided_slice(b: Builder, op: Operator) -> None:
-    options = b.file.options(op, tflite.StridedSliceOptions)
-    begin, end, strides = (b.integers(op, i) for i in (1, 2, 3))
-    dims = b.tensor(op, 0).dims
-    if not len(begin) == len(end) == len(strides) == len(dims) or options.EllipsisMask() or options.NewAxisMask():
-        raise b.refuse(op, "must give begin, end and stride for each dimension")
-    ranges: list[range] = []
-    for i, length in enumerate(dims):
-        cut = slice(
-            None if options.BeginMask() >> i & 1 else begin[i],
-            None if options.EndMask() >> i & 1 else end[i],
-            strides[i] or 1,
-        )
-        if options.ShrinkAxisMask() >> i & 1:
-            cut = slice(begin[i] % length, begin[i] % length + 1)
-        ranges.append(range(*cut.indices(length)))
-    folded = b.tensor(op, 0).index
-    if folded in b.folded:
-        if len(ranges) != 1:
-            raise b.refuse(op, "shapes must be sliced along their one axis")
-        b.folded[b.output(op).index] = b.folded[folded].reshape(-1)[list(ranges[0])]
-        return
-    _cut_channels(b, op, ranges, [range(n) for n in dims])
-
-
-def _slice(b: Builder, op: Operator) -> None:
-    begin, size = b.integers(op, 1), b.integers(op, 2)
-    dims = b.tensor(op, 0).dims
-    if not len(begin) == len(size) == len(dims):
-        raise b.refuse(op, "must give begin and size for each dimension")
-    ranges = [range(f, f + n if n >= 0 else length) for f, n, length in zip(begin, size, dims, strict=True)]
-    _cut_channels(b, op, ranges, [range(n) for n in dims])
-
-
-def _cut_channels(b: Builder, op: Operator, ranges: list[range], whole: list[range]) -> None:
-    source = b.source(op)
-    channels = ranges[-1]
-    if ranges[:-1] != whole[:-1] or channels.step != 1 or not len(channels):
-        raise b.refuse(op, "must cut neighbouring channels alone")
-    _same_type(b, op, source)
-    b.add(op, Slice(channels.start, channels.stop), [source])
-
-
-def _resize(b: Builder, op: Operator) -> None:
-    source = b.source(op)
-    options = b.file.options(op, tflite.ResizeNearestNeighborOptions)
-    out = b.shape(b.output(op))
-    if b.integers(op, 1) != [out.height, out.width]:
-        raise b.fail(op, f"size must be that of the output, got {b.integers(op, 1)}")
-    _same_type(b, op, source)
-    flags = bool(options.AlignCorners()), bool(options.HalfPixelCenters())
-    try:
-        made = resize(source.shape, out.height, out.width, *flags)
-    except Unsupported as error:
-        raise b.refuse(op, str(error)) from None
-    b.add(op, made, [source])
-
-
-def _reshape(b: Builder, op: Operator) -> None:
-    b.alias(op, b.source(op, flat=True))
-
-
-def _transpose(b: Builder, op: Operator) -> None:
-    order, dims = b.integers(op, 1), b.tensor(op, 0).dims
-    if sorted(order) != list(range(len(dims))):
-        raise b.fail(op, f"order must be one of {len(dims)} dimensions, got {order}")
-    moved = [axis for axis in order if dims[axis] > 1]
-    if moved == sorted(moved) and b.tensor(op, 0).index not in b.order:
-        b.alias(op, b.source(op, flat=True))
-    elif len(dims) == 4 and order[0] == 0:
-        b.view(op, order)
-    else:
-        raise b.refuse(op, f"must move height, width and channels alone, got {order} of {list(dims)}")
-
-
-def _shape(b: Builder, op: Operator) -> None:
-    b.folded[b.output(op).index] = np.array(b.tensor(op, 0).dims, np.int64)
-
-
-def _pack(b: Builder, op: Operator) -> None:
-    parts = [b.integers(op, i) for i in range(len(op.inputs))]
-    if any(len(part) != 1 for part in parts):
-        raise b.refuse(op, "must pack the numbers of a shape")
-    b.folded[b.output(op).index] = np.array(parts, np.int64).reshape(-1)
+    axes, dims = b.integers(op, 1), b.tensor(op, 0).dims
+    found = {axis % len(dims) for axis in axes if -len(dims) <= axis < len(dims)}
+    source = b.source(op, flat=len(dims) == 3 and found == {1})
+    height, width, channels = source.shape.array
+    if len(dims) == 3 and found == {1} and dims[2] == channels:
+        found = {1, 2}  # all pixels of the map, which is the one long row of the tensor
+    if len(dims) < 3 or not found or not found <= {1, 2} or len(found) < len(set(axes)):
+        raise b.refuse(op, f"axes must be height, width or both, got {axes}")
+    window = Window((height if 1 in found else 1, width if 2 in found else 1))
+    whole = window.covers(source.shape)
+    if not whole and source.type.quant is not None:
+        raise b.refuse(op, f"axes of a quantised mean must be height and width, got {axes}")
+    made = Pool(PoolKind.MEAN if whole else PoolKind.AVERAGE, window)
+    b.add(op, made, [source], shape=Shape(*window.output(source.shape), channels))
 
 
 HANDLERS: dict[int, Callable[[Builder, Operator], None]] = {
@@ -429,49 +366,25 @@ HANDLERS: dict[int, Callable[[Builder, Operator], None]] = {
     tflite.BuiltinOperator.SOFTMAX: _softmax,
     tflite.BuiltinOperator.QUANTIZE: _requantize,
     tflite.BuiltinOperator.DEQUANTIZE: _dequantize,
-    tflite.BuiltinOperator.PAD: _pad,
-    tflite.BuiltinOperator.CONCATENATION: _concat,
-    tflite.BuiltinOperator.SPLIT: _split,
-    tflite.BuiltinOperator.SLICE: _slice,
-    tflite.BuiltinOperator.STRIDED_SLICE: _strided_slice,
-    tflite.BuiltinOperator.RESIZE_NEAREST_NEIGHBOR: _resize,
-    tflite.BuiltinOperator.RESHAPE: _reshape,
-    tflite.BuiltinOperator.SQUEEZE: _reshape,
-    tflite.BuiltinOperator.EXPAND_DIMS: _reshape,
-    tflite.BuiltinOperator.TRANSPOSE: _transpose,
-    tflite.BuiltinOperator.SHAPE: _shape,
-    tflite.BuiltinOperator.PACK: _pack,
 }
 
 NOTES: dict[str, tuple[str, str]] = {
     "ADD": ("add", "one operand may be constant, or 1x1xC and broadcast"),
     "AVERAGE_POOL_2D": ("pool", "any window; padding is not counted"),
-    "CONCATENATION": ("concat", "along channels; int8 parts in the scale of the whole, uint8 parts in any"),
-    "CONV_2D": ("conv", "any kernel, stride, dilation, groups; constant weights"),
+    "CONV_2D": ("conv", "any kernel, stride, dilation, groups; constant weights, of four bits and sparse ones too"),
     "DEPTHWISE_CONV_2D": ("conv in groups", "any depth multiplier"),
-    "DEQUANTIZE": ("requantize", "to float32; of float16 constants nothing: they are read as float32"),
-    "EXPAND_DIMS": ("nothing", "the bytes stay as they are"),
-    "FULLY_CONNECTED": ("conv over the full tensor", "of a vector or a flattened map"),
+    "DEQUANTIZE": ("requantize", "to float32; of constants nothing: they are read as float32"),
+    "FULLY_CONNECTED": ("conv over the full tensor, or of each pixel", "of a vector, a map, or a flattened map"),
     "HARD_SWISH": ("activate", ""),
     "LOGISTIC": ("activate", ""),
     "MAX_POOL_2D": ("pool", ""),
-    "MEAN": ("global pool", "over height and width"),
+    "MEAN": ("pool", "over height and width; of float32 over one of them, too"),
     "MUL": ("multiply", "as ADD (squeeze-and-excite)"),
-    "PACK": ("nothing", "of the numbers of a shape"),
-    "PAD": ("pad", "height and width"),
     "QUANTIZE": ("requantize", "from any type to int8 or uint8"),
     "RELU": ("activate", ""),
     "RELU6": ("activate", ""),
     "RELU_N1_TO_1": ("activate", ""),
-    "RESHAPE": ("nothing", "where the bytes stay as they are and the reader takes a vector"),
-    "RESIZE_NEAREST_NEIGHBOR": ("resize", "both flags"),
-    "SHAPE": ("nothing", "known without running the network"),
-    "SLICE": ("slice", "of neighbouring channels"),
-    "SOFTMAX": ("softmax", "over channels"),
-    "SPLIT": ("slices", "of channels, into equal parts"),
-    "SQUEEZE": ("nothing", "the bytes stay as they are"),
-    "STRIDED_SLICE": ("slice", "of neighbouring channels, or of a shape"),
+    "SOFTMAX": ("softmax", "over channels, or over a detector's rows that were cut from channels"),
     "SUB": ("add", "as ADD"),
-    "TRANSPOSE": ("nothing", "where only dimensions of length 1 move, or between 1xCxHxW and 1xHxWxC and back"),
 }
 """What each operator becomes in a graph, and its limits; the table in docs/tflite.md is made of this."""

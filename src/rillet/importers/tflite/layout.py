@@ -1,0 +1,229 @@
+"""Import of TFLite operators that move values and compute none, and of what is known of shapes alone."""
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import tflite
+
+from rillet.errors import RilletError
+from rillet.importers.tflite.builder import Builder
+from rillet.importers.tflite.file import Operator, Tensor
+from rillet.ir.ops import Concat, Pad, Slice, resize
+from rillet.ir.types import DType, Shape
+
+
+def _pad(b: Builder, op: Operator) -> None:
+    source = b.source(op)
+    sides = b.integers(op, 1)
+    if len(b.tensor(op, 0).dims) != 4 or len(sides) != 8 or any(sides[i] for i in (0, 1, 6, 7)) or min(sides) < 0:
+        raise b.refuse(op, f"must pad height and width alone, got {sides}")
+    b.same_type(op, source)
+    b.add(op, Pad((sides[2], sides[3], sides[4], sides[5])), [source])
+
+
+def _concat(b: Builder, op: Operator) -> None:
+    options = b.file.options(op, tflite.ConcatenationOptions)
+    dims = [b.tensor(op, i).dims for i in range(len(op.inputs))]
+    if not dims or options.FusedActivationFunction() != 0:
+        raise b.refuse(op, "must join one input or more without an activation")
+    if all(b.known(op, i) for i in range(len(op.inputs))):
+        joined = [number for i in range(len(op.inputs)) for number in b.integers(op, i)]
+        b.folded[b.output(op).index] = np.array(joined, np.int64)
+        return
+    axis = options.Axis() % len(dims[0])
+    if axis == len(dims[0]) - 1 and all(b.plain(op, i) for i in range(len(dims))):
+        _join_channels(b, op)
+    elif all(length == 1 for own in dims for length in own[:axis]):
+        _join_rows(b, op, axis)
+    else:
+        raise b.refuse(
+            op, f"must join channels, or maps one behind another, got axis {options.Axis()} of {list(dims[0])}"
+        )
+
+
+def _join_channels(b: Builder, op: Operator) -> None:
+    sources = [b.source(op, i) for i in range(len(op.inputs))]
+    out = b.type(b.output(op), sources[0].shape)
+    if out.dtype is DType.I8 and any(node.type.quant != out.quant for node in sources):
+        raise b.refuse(op, "int8 inputs must have the scale and zero point of the output")
+    b.add(op, Concat(), sources)
+
+
+def _join_rows(b: Builder, op: Operator, axis: int) -> None:
+    """The bytes of the inputs lie one behind another: the output is several values, and no node makes it."""
+    pieces = [piece for i in range(len(op.inputs)) for piece in b.pieces(op, i)]
+    out, rows = b.output(op), sum(b.tensor(op, i).dims[axis] for i in range(len(op.inputs)))
+    wanted = tuple(rows if i == axis else length for i, length in enumerate(b.tensor(op, 0).dims))
+    out = b.set_dims(op, out, wanted) if out.open else out
+    if out.dims != wanted:
+        raise b.fail(op, f"output must be {list(wanted)}, got {list(out.dims)}")
+    for piece in pieces:
+        b.same_type(op, piece)
+    b.values[out.index] = tuple(piece.name for piece in pieces)
+
+
+def _split(b: Builder, op: Operator) -> None:
+    source = b.source(op, 1)
+    rank = len(b.tensor(op, 1).dims)
+    axis, parts = b.integers(op, 0), len(op.outputs)
+    if len(axis) != 1 or axis[0] % rank != rank - 1 or not parts or source.shape.channels % parts:
+        raise b.refuse(op, f"must cut channels into equal parts, got axis {axis} and {parts} outputs")
+    size = source.shape.channels // parts
+    for i in range(parts):
+        b.same_type(op, source, i)
+        b.add(op, Slice(i * size, (i + 1) * size), [source], position=i)
+
+
+def _strided_slice(b: Builder, op: Operator) -> None:
+    options = b.file.options(op, tflite.StridedSliceOptions)
+    begin, end, strides = (b.integers(op, i) for i in (1, 2, 3))
+    dims = b.tensor(op, 0).dims
+    if not len(begin) == len(end) == len(strides) == len(dims) or options.EllipsisMask() or options.NewAxisMask():
+        raise b.refuse(op, "must give begin, end and stride for each dimension")
+    ranges: list[range] = []
+    for i, length in enumerate(dims):
+        cut = slice(
+            None if options.BeginMask() >> i & 1 else begin[i],
+            None if options.EndMask() >> i & 1 else end[i],
+            strides[i] or 1,
+        )
+        if options.ShrinkAxisMask() >> i & 1:
+            cut = slice(begin[i] % length, begin[i] % length + 1)
+        ranges.append(range(*cut.indices(length)))
+    folded = b.tensor(op, 0).index
+    if folded in b.folded:
+        if len(ranges) != 1:
+            raise b.refuse(op, "shapes must be sliced along their one axis")
+        b.folded[b.output(op).index] = b.folded[folded].reshape(-1)[list(ranges[0])]
+        return
+    _cut_channels(b, op, ranges, [range(n) for n in dims])
+
+
+def _slice(b: Builder, op: Operator) -> None:
+    begin, size = b.integers(op, 1), b.integers(op, 2)
+    dims = b.tensor(op, 0).dims
+    if not len(begin) == len(size) == len(dims):
+        raise b.refuse(op, "must give begin and size for each dimension")
+    ranges = [range(f, f + n if n >= 0 else length) for f, n, length in zip(begin, size, dims, strict=True)]
+    _cut_channels(b, op, ranges, [range(n) for n in dims])
+
+
+def _cut_channels(b: Builder, op: Operator, ranges: list[range], whole: list[range]) -> None:
+    source = b.source(op)
+    channels = ranges[-1]
+    if ranges[:-1] != whole[:-1] or channels.step != 1 or not len(channels):
+        raise b.refuse(op, "must cut neighbouring channels alone")
+    b.same_type(op, source)
+    b.add(op, Slice(channels.start, channels.stop), [source])
+
+
+def _resize(b: Builder, op: Operator) -> None:
+    source = b.source(op)
+    options = b.file.options(op, tflite.ResizeNearestNeighborOptions)
+    size, out = b.integers(op, 1), b.output(op)
+    if len(size) != 2 or (not out.open and list(out.dims[1:3]) != size):
+        raise b.fail(op, f"size must be that of the output, got {size}")
+    b.same_type(op, source)
+    flags = bool(options.AlignCorners()), bool(options.HalfPixelCenters())
+    try:
+        Shape(size[0], size[1], source.shape.channels)
+        made = resize(source.shape, size[0], size[1], *flags)
+    except RilletError as error:
+        raise type(error)(f"{b.file.name}: {op}: {error}") from None
+    b.add(op, made, [source])
+
+
+def _reshape(b: Builder, op: Operator) -> None:
+    out = b.output(op)
+    if out.open:
+        b.set_dims(op, out, _reshaped(b, op, out))
+    b.alias(op)
+
+
+def _reshaped(b: Builder, op: Operator, out: Tensor) -> list[int]:
+    """The dimensions of a result that the file leaves open: as asked for, or those of the input but for length 1."""
+    dims = b.tensor(op, 0).dims
+    if op.code == tflite.BuiltinOperator.RESHAPE:
+        options = b.file.options(op, tflite.ReshapeOptions)
+        said = b.integers(op, 1) if len(op.inputs) > 1 else [int(n) for n in np.atleast_1d(options.NewShapeAsNumpy())]
+    else:
+        said = list(out.dims)
+        lengths = [length for length in dims[1:] if length > 1]
+        if sum(length > 1 for length in said) != len(lengths):
+            said = [1] * (len(said) - len(lengths)) + lengths
+    if said.count(-1) > 1 or min(said, default=1) < -1 or 0 in said:
+        raise b.fail(op, f"shape must have one open dimension at most, got {said}")
+    rest = math.prod(n for n in said if n > 0)
+    return [math.prod(dims) // rest if n == -1 else n for n in said]
+
+
+def _transpose(b: Builder, op: Operator) -> None:
+    order, dims, out = b.integers(op, 1), b.tensor(op, 0).dims, b.output(op)
+    if out.open and len(order) == len(dims):
+        b.set_dims(op, out, [dims[axis] for axis in order if 0 <= axis < len(dims)])
+    if sorted(order) != list(range(len(dims))):
+        raise b.fail(op, f"order must be one of {len(dims)} dimensions, got {order}")
+    moved = [axis for axis in order if dims[axis] > 1]
+    if moved == sorted(moved) and b.tensor(op, 0).index not in b.order:
+        b.alias(op)
+    elif len(dims) == 4 and order[0] == 0:
+        b.view(op, order)
+    else:
+        raise b.refuse(op, f"must move height, width and channels alone, got {order} of {list(dims)}")
+
+
+def _shape(b: Builder, op: Operator) -> None:
+    b.folded[b.output(op).index] = np.array(b.tensor(op, 0).dims, np.int64)
+
+
+def _pack(b: Builder, op: Operator) -> None:
+    parts = [b.integers(op, i) for i in range(len(op.inputs))]
+    if any(len(part) != 1 for part in parts):
+        raise b.refuse(op, "must pack the numbers of a shape")
+    b.folded[b.output(op).index] = np.array(parts, np.int64).reshape(-1)
+
+
+def _densify(b: Builder, op: Operator) -> None:
+    b.densify(op)
+
+
+HANDLERS: dict[int, Callable[[Builder, Operator], None]] = {
+    tflite.BuiltinOperator.PAD: _pad,
+    tflite.BuiltinOperator.CONCATENATION: _concat,
+    tflite.BuiltinOperator.SPLIT: _split,
+    tflite.BuiltinOperator.SLICE: _slice,
+    tflite.BuiltinOperator.STRIDED_SLICE: _strided_slice,
+    tflite.BuiltinOperator.RESIZE_NEAREST_NEIGHBOR: _resize,
+    tflite.BuiltinOperator.RESHAPE: _reshape,
+    tflite.BuiltinOperator.SQUEEZE: _reshape,
+    tflite.BuiltinOperator.EXPAND_DIMS: _reshape,
+    tflite.BuiltinOperator.TRANSPOSE: _transpose,
+    tflite.BuiltinOperator.SHAPE: _shape,
+    tflite.BuiltinOperator.PACK: _pack,
+    tflite.BuiltinOperator.DENSIFY: _densify,
+}
+
+NOTES: dict[str, tuple[str, str]] = {
+    "CONCATENATION": (
+        "concat",
+        "along channels; int8 parts in the scale of the whole, uint8 parts in any. "
+        "One map behind another becomes several outputs",
+    ),
+    "DENSIFY": ("nothing", "of a constant"),
+    "EXPAND_DIMS": ("nothing", "the bytes stay as they are"),
+    "PACK": ("nothing", "of the numbers of a shape"),
+    "PAD": ("pad", "height and width"),
+    "RESHAPE": (
+        "nothing",
+        "where the reader takes the values in any shape: a dense layer, a function of each, an output",
+    ),
+    "RESIZE_NEAREST_NEIGHBOR": ("resize", "both flags"),
+    "SHAPE": ("nothing", "known without running the network"),
+    "SLICE": ("slice", "of neighbouring channels"),
+    "SPLIT": ("slices", "of channels, into equal parts"),
+    "SQUEEZE": ("nothing", "the bytes stay as they are"),
+    "STRIDED_SLICE": ("slice", "of neighbouring channels, or of a shape"),
+    "TRANSPOSE": ("nothing", "where only dimensions of length 1 move, or between 1xCxHxW and 1xHxWxC and back"),
+}
+"""As in `operators.py`."""
