@@ -222,10 +222,13 @@ def test_changes_are_those_behind_a_name() -> None:
 
 def test_a_network_is_made_again_by_its_name_only_where_that_is_its_name() -> None:
     named = rillet.load("mobilenet_v1:width=0.5,resolution=96")
-    again = analysis._again(named)  # pyright: ignore[reportPrivateUsage]
-    assert again is not None
-    assert again({"width": "0.25"}).nodes == rillet.load("mobilenet_v1:width=0.25,resolution=96").nodes
-    assert analysis._again(named.with_name("mobilenet_v2")) is None  # pyright: ignore[reportPrivateUsage]
+    source = analysis._source(named)  # pyright: ignore[reportPrivateUsage]
+    smaller = {"width": "0.25"}
+    assert source.opened(smaller).nodes == rillet.load("mobilenet_v1:width=0.25,resolution=96").nodes
+    assert source.said(smaller) == ("mobilenet_v1:width=0.25,resolution=96",)
+    other = analysis._source(named.with_name("mobilenet_v2"))  # pyright: ignore[reportPrivateUsage]
+    assert other.said(smaller) == ()
+    assert other.opened(smaller).by_name["stem.conv"].shape.channels == 8
 
 
 # -- refusals ----------------------------------------------------------------------------------------------------------
