@@ -232,8 +232,8 @@ def _block(draw: st.DrawFn, b: Builder, at: str, blocks: tuple[str, ...] = BLOCK
         case "residual":
             first = b.add(b.conv(channels + 2, kernel, activation=activation), at)
             second = b.add(b.conv(channels, (3, 3)), first)
-            pair = (at, second) if draw(st.booleans()) else (second, at)
-            return b.add(Add(activation, draw(st.booleans())), *pair)
+            sides = (at, second) if draw(st.booleans()) else (second, at)
+            return b.add(Add(activation, draw(st.booleans())), *sides)
         case "branches":
             left = b.add(b.conv(4, kernel), at)
             right = b.add(b.conv(4, (1, 1)), at)
