@@ -33,11 +33,12 @@ from rillet.ir.facts import (
 from rillet.ir.graph import Graph, Node
 from rillet.ir.ops import Window
 from rillet.ir.types import Shape
+from rillet.plan.choose import folded
 from rillet.plan.rows.planner import plan_layerwise, plan_rows
 from rillet.system.record import Record
 from rillet.targets.technology import DRAMS, SRAM_BYTES, Technology
 from rillet.targets.technology import Energy as Picojoules
-from rillet.transforms.fold import fold, without_weights
+from rillet.transforms.fold import without_weights
 
 MULTIPLIED_BITS = 3
 """Weights of fewer bits (ternary, binary) are added or not: they take no multiplication."""
@@ -219,7 +220,7 @@ class _Ledger:
     ) -> None:
         self.technology, self.operand, self.accumulator = technology, operand, accumulator
         self.width, self.sum_width = _width(operand), _width(accumulator)
-        self.graph = stored_as(fold(without_weights(graph)), 32 if self.width == 32 else 8)
+        self.graph = stored_as(folded(without_weights(graph)), 32 if self.width == 32 else 8)
         self.convs = [node for node in self.graph.nodes if has_weights(node.op)]
         self.bits = {node.name: self._bits(node.name, weight_bits) for node in self.convs}
         if isinstance(weight_bits, Mapping):
