@@ -220,7 +220,7 @@ def _pair(b: Builder, op: Operator, commutes: bool) -> tuple[list[Node], Shape |
         right = b.source(op, 1)
         return [b.operand(op, 0, right.shape, broadcast=False), right], None
     order = (0, 1) if b.computed(op, 0) else (1, 0)
-    if b.computed(op, 1) and b.tensor(op, 0).dims == b.tensor(op, 1).dims:
+    if b.computed(op, 0) and b.computed(op, 1) and b.tensor(op, 0).dims == b.tensor(op, 1).dims:
         both = [b.source(op, i, flat=True) for i in order]
         if both[0].shape == both[1].shape:  # in whatever shape they have: each value meets that at its own place
             return both, both[0].shape
