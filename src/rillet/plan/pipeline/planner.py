@@ -317,10 +317,7 @@ class Planner:
         """Pixels buffered for the other input of a join, were all stages infinitely fast; 0 where nothing joins."""
         if not joins(reader.op) or len(streamed(self.graph, reader)) < 2:
             return 0
-        try:
-            return self.space.span(reader, value.name, self.first, self.graph.nodes[0].name)
-        except RecursionError:
-            raise Unsupported(f"{self.graph.name}: {reader.name}: must skip fewer layers to be a pipeline") from None
+        return self.space.span(reader, value.name, self.first, self.graph.nodes[0].name)
 
     @cached_property
     def space(self) -> Space:
