@@ -1,6 +1,7 @@
 """A slow, obvious play-through of a row plan, tile by tile, that measures how far every ring's pixels are kept."""
 
 from rillet.ir.graph import Graph, Node
+from rillet.ir.moves import DepthToSpace
 from rillet.ir.ops import Constant, Resize, op_window
 from rillet.plan.rows.plan import BufferKind, Kernel, RowPlan, Segment
 
@@ -63,8 +64,8 @@ def _taps(graph: Graph, node: Node, source: str, pixel: int) -> list[int]:
     """All pixels of `source` that `node` reads for one of its own."""
     shape, window = graph.by_name[source].shape, op_window(node.op)
     row, column = divmod(pixel, node.shape.width)
-    if isinstance(node.op, Resize):
-        return [_resized(node, graph.by_name[source], pixel)]
+    if isinstance(node.op, Resize | DepthToSpace):
+        return [_copied(node, graph.by_name[source], pixel)]
     if window is None:
         return [pixel if shape.pixels > 1 else 0]
     out: list[int] = []
@@ -77,17 +78,19 @@ def _taps(graph: Graph, node: Node, source: str, pixel: int) -> list[int]:
     return out
 
 
-def _resized(node: Node, source: Node, pixel: int) -> int:
-    assert isinstance(node.op, Resize)
+def _copied(node: Node, source: Node, pixel: int) -> int:
     row, column = divmod(pixel, node.shape.width)
+    if isinstance(node.op, DepthToSpace):
+        return row // node.op.block * source.shape.width + column // node.op.block
+    assert isinstance(node.op, Resize)
     return node.op.rows[row] * source.shape.width + node.op.columns[column]
 
 
 def _last_tap(graph: Graph, node: Node, source: str, pixel: int) -> int:
     """What the emitted program waits for: the window's corner, moved into the map."""
     shape, window = graph.by_name[source].shape, op_window(node.op)
-    if isinstance(node.op, Resize):
-        return _resized(node, graph.by_name[source], pixel)
+    if isinstance(node.op, Resize | DepthToSpace):
+        return _copied(node, graph.by_name[source], pixel)
     if window is None:
         return pixel if shape.pixels > 1 else 0
     row, column = divmod(pixel, node.shape.width)
