@@ -47,6 +47,7 @@ STAGES: Mapping[Kernel, Frames] = {
     Kernel.LOOKUP: (304, 40, 72),
     Kernel.LOW_BIT: (1552, 1392, 1368),
     Kernel.LOW_BIT_DEPTHWISE: (824, 792, 984),
+    Kernel.PAIR: (304, 304, 232),  # of ARITHMETIC, whose stages are alike; gcc's are at most 92
     Kernel.POOL: (200, 160, 160),
     Kernel.QUANTIZE: (200, 88, 88),
     Kernel.SIGN: (104, 40, 56),
@@ -57,6 +58,7 @@ STAGES: Mapping[Kernel, Frames] = {
 REAL: Mapping[Kernel, Frames] = {
     Kernel.CURVE: (200, 144, 328),
     Kernel.ARITHMETIC: (240, 96, 200),
+    Kernel.PAIR: (240, 96, 200),  # of ARITHMETIC
     Kernel.COPY: (240, 208, 208),
     Kernel.DENSE: (448, 456, 1392),
     Kernel.DEPTHWISE: (448, 320, 3144),
