@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rillet.backends.c.data import SPARE_BYTES, compact_declaration, own_arrays, same_arrays
+from rillet.backends.c.data import SPARE_BYTES, compact_declaration, own_arrays, same_arrays, weights_header
 from rillet.ir.graph import Array
 
 ALIGNMENT = 64
@@ -16,29 +16,20 @@ _MAC = "darwin"
 
 
 @dataclass(frozen=True, slots=True)
-class Binary:
-    """Files of text, and one of bytes as the arrays that it is made of, one behind the other."""
+class Sources:
+    """What a compiler of this machine is given: files of text, and of bytes that the assembler includes, each as the
+    arrays that it is made of.
+    """
 
     files: dict[str, str]
     data: dict[str, list[memoryview]]
 
 
-def binary_weights(arrays: Mapping[str, Array], platform: str = sys.platform) -> Binary:
+def binary_weights(arrays: Mapping[str, Array], platform: str = sys.platform) -> Sources:
     """net_weights.h, net_weights.s and net_weights.bin: every array aligned to 64 bytes, with room behind it that
     vectors may read; arrays of one type and content are one. In the order of bytes of the machine that this runs on.
     """
     own, same = own_arrays(arrays), same_arrays(arrays)
-    header = [
-        "/* Weights and other constants. */",
-        "#ifndef NET_WEIGHTS_H",
-        "#define NET_WEIGHTS_H",
-        "#include <stdint.h>",
-        "",
-        *(compact_declaration(name, array) for name, array in own.items()),
-        *(f"#define {name} {first}" for name, first in same.items()),
-        "#endif",
-        "",
-    ]
     lines, data, at = ["  .const"] if platform == _MAC else ["  .section .rodata"], list[memoryview](), 0
     for name, array in own.items():
         symbol = f"{'_' if platform == _MAC else ''}{name}_data"
@@ -55,4 +46,5 @@ def binary_weights(arrays: Mapping[str, Array], platform: str = sys.platform) ->
     if platform != _MAC:
         # Or linkers make the stack executable.
         lines.append('  .section .note.GNU-stack,"",%progbits')
-    return Binary({"net_weights.h": "\n".join(header), "net_weights.s": "\n".join([*lines, ""])}, {DATA: data})
+    header = weights_header([compact_declaration(name, array) for name, array in own.items()], same)
+    return Sources({"net_weights.h": header, "net_weights.s": "\n".join([*lines, ""])}, {DATA: data})

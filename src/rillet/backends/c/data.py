@@ -1,7 +1,7 @@
 """The data of an emitted program by name, and the files that hold it."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -130,22 +130,28 @@ def weight_files(arrays: dict[str, Array], host: Host | None) -> dict[str, str]:
             return f"{_OTHER_ORDER}\n{words}\n#else\n{compact_definition(name, array)}\n#endif"
         return compact_definition(name, array) if name in as_bytes else define_numbers(name, array)
 
-    header = [
+    guards = [*(_ONE_ORDER if vectors else []), *(_SECTION if host is None else [])]
+    header = weights_header([declare(name, array) for name, array in own.items()], same, guards)
+    macros = [WORD_MACROS] if any(name not in as_bytes and in_words(array) for name, array in own.items()) else [""]
+    source = ['#include "net_weights.h"', *macros, *(define(name, array) + "\n" for name, array in own.items())]
+    return {"net_weights.h": header, "net_weights.c": "\n".join(source)}
+
+
+def weights_header(declared: Sequence[str], same: Mapping[str, str], before: Sequence[str] = ()) -> str:
+    """net_weights.h: what must stand before, each array as it is declared, and names of those that are equal to one."""
+    lines = [
         "/* Weights and other constants. */",
         "#ifndef NET_WEIGHTS_H",
         "#define NET_WEIGHTS_H",
         "#include <stdint.h>",
-        *(_ONE_ORDER if vectors else []),
-        *(_SECTION if host is None else []),
+        *before,
         "",
-        *(declare(name, array) for name, array in own.items()),
+        *declared,
         *(f"#define {name} {first}" for name, first in same.items()),
         "#endif",
         "",
     ]
-    macros = [WORD_MACROS] if any(name not in as_bytes and in_words(array) for name, array in own.items()) else [""]
-    source = ['#include "net_weights.h"', *macros, *(define(name, array) + "\n" for name, array in own.items())]
-    return {"net_weights.h": "\n".join(header), "net_weights.c": "\n".join(source)}
+    return "\n".join(lines)
 
 
 def own_arrays(arrays: Mapping[str, Array]) -> dict[str, Array]:

@@ -6,7 +6,7 @@ from importlib.resources import files
 
 import numpy as np
 
-from rillet.backends.c.binary import binary_weights
+from rillet.backends.c.binary import Sources, binary_weights
 from rillet.backends.c.calls import c_type
 from rillet.backends.c.constants import definition, outside_name, outside_value
 from rillet.backends.c.data import program_arrays, weight_files
@@ -69,14 +69,6 @@ uint8_t **net_trace(net_context *net) { return net->trace; }
 """
 _STAGE = re.compile(r"^static int32_t (fire_\w+\([^)]*\))$", re.MULTILINE)
 """The first line of a stage's function."""
-
-
-@dataclass(frozen=True, slots=True)
-class Sources:
-    """A program for the compiler of this machine: files by name, and those that the assembler includes as they are."""
-
-    files: dict[str, str]
-    data: dict[str, list[memoryview]]
 
 
 @dataclass(frozen=True, slots=True)
