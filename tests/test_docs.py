@@ -16,10 +16,12 @@ import pytest
 import rillet
 from conftest import ROOT, SHARED, shared_file
 from rillet.models.opening import open_model
+from rillet.plan.rows.planner import plan_layerwise, plan_rows
 from rillet.report.draw import svg
 from test_cli import rillet as run
 
 WALKS = sorted(str(p.relative_to(ROOT)) for p in (ROOT / "docs").glob("walk-*.md"))
+README = (ROOT / "README.md").read_text()
 PAGES = ["README.md", *(str(p.relative_to(ROOT)) for p in sorted((ROOT / "docs").glob("*.md")))]
 
 
@@ -52,6 +54,34 @@ def check(update: bool, page: str, command: str, output: str, shown: str) -> Non
             file.truncate()
         output = shown
     assert comparable(shown) == comparable(output)
+
+
+KNOWN = {
+    "hub:tf2_mobilenet_v2_ptq": "mobilenet_tflite/tf2_mobilenet_v2_1.0_224_ptq.tflite",
+    "hub:mobilenet_v2_quant": "mobilenet_tflite/mobilenet_v2_1.0_224_quant.tflite",
+    "hub:mobilenet_v1_0.5_160_quant": "mobilenet_tflite/mobilenet_v1_0.5_160_quant.tflite",
+    "hub:mobilenet_v1_0.25_128_quant": "mobilenet_tflite/mobilenet_v1_0.25_128_quant.tflite",
+    "hub:vww_96_int8": "mlperf_tiny/vww_96_int8.tflite",
+    "hub:vww_96_float": "mlperf_tiny/vww_96_float.tflite",
+    "hub:person_detect": "vww/person_detect_model.tflite",
+    "hub:resnet8_int8": "mlperf_tiny/pretrainedResnet_quant.tflite",
+    "hub:resnet8_float": "mlperf_tiny/pretrainedResnet.tflite",
+}
+
+
+@pytest.mark.parametrize("name", KNOWN)
+def test_the_table_of_memory_is_of_the_plans(name: str) -> None:
+    graph = open_model(shared_file(KNOWN[name])).graph
+    plans = (plan_rows(graph), plan_rows(graph, resident=True), plan_layerwise(graph))
+    page, cells = (ROOT / "docs" / "memory.md").read_text(), " | ".join(f"{plan.arena_bytes:,} B" for plan in plans)
+    (row,) = (line for line in page.splitlines() if line.startswith(f"| `{name}`"))
+    assert row.endswith(f"| {cells} |")
+
+
+def test_the_readmes_table_of_memory_is_of_the_pages() -> None:
+    page, rows = (ROOT / "docs" / "memory.md").read_text(), re.findall(r"(\|(?: [\d,]+ B \|){3})", README)
+    assert len(rows) == 5
+    assert all(row in page for row in rows)
 
 
 @pytest.fixture
