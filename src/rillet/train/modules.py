@@ -19,19 +19,9 @@ from rillet.ir.ops import Activation, Op, PoolKind
 from rillet.ir.sharing import remade
 from rillet.ir.types import DType, Shape
 from rillet.train.layouts import laid_as_graph, leaf, to_torch, torch_shape
-from rillet.train.pieces import Apply, DepthToSpace, Pair, Select, SpaceToDepth
+from rillet.train.pieces import Activate, Apply, DepthToSpace, Pair, Select, SpaceToDepth, activated
 
 DENSE_DEVIATION = 0.01
-
-_FUNCTIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
-    Activation.RELU: F.relu,
-    Activation.RELU6: F.relu6,
-    Activation.RELU_N1_TO_1: F.hardtanh,
-    Activation.SIGMOID: torch.sigmoid,
-    Activation.HARD_SIGMOID: F.hardsigmoid,
-    Activation.HARD_SWISH: F.hardswish,
-    Activation.SILU: F.silu,
-}
 
 
 def to_module(graph: Graph) -> "TorchNetwork":
@@ -225,22 +215,6 @@ class Constant(nn.Module):
     def extra_repr(self) -> str:
         """Its shape."""
         return "x".join(map(str, self.value.shape[1:]))
-
-
-class Activate(nn.Module):
-    """A function of each value."""
-
-    def __init__(self, activation: Activation) -> None:
-        super().__init__()
-        self.activation = activation
-
-    def forward(self, input: Tensor) -> Tensor:
-        """The function of a map."""
-        return activated(input, self.activation)
-
-    def extra_repr(self) -> str:
-        """Its name."""
-        return self.activation.value
 
 
 class Pool(nn.Module):
@@ -441,11 +415,6 @@ def _split_padding(
 
 def _bordered(value: Tensor, border: Border | None, fill: float) -> Tensor:
     return value if border is None else F.pad(value, border, value=fill)
-
-
-def activated(value: Tensor, activation: Activation) -> Tensor:
-    """The function of each value."""
-    return value if activation is Activation.NONE else _FUNCTIONS[activation](value)
 
 
 def _also(border: Border | None, activation: Activation) -> str:

@@ -1,4 +1,4 @@
-"""Modules of ops that have no arrays and no activation behind them: functions with numbers, pairs, moves."""
+"""Modules of ops that have no arrays and no activation behind them: functions, pairs, moves."""
 
 from collections.abc import Callable
 from typing import assert_never
@@ -8,9 +8,18 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from rillet.ir import ops
-from rillet.ir.functions import Curve
+from rillet.ir.functions import Activation, Curve
 from rillet.ir.ops import PairKind
 
+_FUNCTIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
+    Activation.RELU: F.relu,
+    Activation.RELU6: F.relu6,
+    Activation.RELU_N1_TO_1: F.hardtanh,
+    Activation.SIGMOID: torch.sigmoid,
+    Activation.HARD_SIGMOID: F.hardsigmoid,
+    Activation.HARD_SWISH: F.hardswish,
+    Activation.SILU: F.silu,
+}
 _CURVES: dict[Curve, Callable[[Tensor, float, float], Tensor]] = {
     Curve.LEAKY_RELU: lambda x, a, _: F.leaky_relu(x, a),
     Curve.CLIP: lambda x, a, b: x.clamp(a, b),
@@ -35,9 +44,30 @@ _CURVES: dict[Curve, Callable[[Tensor, float, float], Tensor]] = {
 }
 
 
+def activated(value: Tensor, activation: Activation) -> Tensor:
+    """The function of each value."""
+    return value if activation is Activation.NONE else _FUNCTIONS[activation](value)
+
+
 def applied(value: Tensor, op: ops.Apply) -> Tensor:
     """The function with numbers of each value."""
     return _CURVES[op.curve](value, op.a, op.b)
+
+
+class Activate(nn.Module):
+    """A function of each value."""
+
+    def __init__(self, activation: Activation) -> None:
+        super().__init__()
+        self.activation = activation
+
+    def forward(self, input: Tensor) -> Tensor:
+        """The function of a map."""
+        return activated(input, self.activation)
+
+    def extra_repr(self) -> str:
+        """Its name."""
+        return self.activation.value
 
 
 class Apply(nn.Module):

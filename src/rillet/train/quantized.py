@@ -24,8 +24,8 @@ from rillet.ir.ops import Activation, PoolKind, Rounding
 from rillet.ir.types import DType, Quant
 from rillet.train import modules
 from rillet.train.layouts import laid_as_graph
-from rillet.train.modules import TorchNetwork, activated
-from rillet.train.pieces import applied
+from rillet.train.modules import TorchNetwork
+from rillet.train.pieces import activated, applied
 from rillet.train.recipe import Quantize
 from rillet.transforms.quantize import (
     WEIGHT_MAX,
