@@ -150,7 +150,7 @@ def planned(graph: Graph, bits: int | None = None, objective: str = "memory") ->
     Raises TargetError for other bits and for an unknown objective.
     """
     if bits not in (None, 8, 32):
-        raise TargetError(f"--bits must be 8 or 32, got {bits}")
+        raise TargetError(f"--bits must be 8 or 32, got {bits!r}")
     if objective not in ("memory", "time"):
         raise TargetError(f"--objective must be memory or time, got {objective!r}")
     return Planned(at_bits(graph, bits), objective, precision(graph))
