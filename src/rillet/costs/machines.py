@@ -137,7 +137,7 @@ class Costs:
         if not 0 < images_per_s < float("inf"):
             raise TargetError(f"--fps must be above 0, got {images_per_s:g}")
         if bits not in (None, 8, 32):
-            raise TargetError(f"--bits must be 8 or 32, got {bits}")
+            raise TargetError(f"--bits must be 8 or 32, got {bits!r}")
         self.graph, self.technology, self.wanted, self.bits = graph, technology, images_per_s, bits
         self.counted, self.own = count(graph, bits=BITS), precision(graph)
 

@@ -67,7 +67,7 @@ def compare(
     if len(graphs) < 2:
         raise GraphError(f"compare must be given two networks or more, got {len(graphs)}")
     if bits not in (8, 32):
-        raise GraphError(f"--bits must be 8 or 32, got {bits}")
+        raise GraphError(f"--bits must be 8 or 32, got {bits!r}")
     rows: list[Compared] = []
     for graph in graphs:
         rows.append(_row(graph, graphs[0], bits))
