@@ -2,7 +2,9 @@
 
 import platform
 import re
+import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -88,7 +90,7 @@ def test_numbers_are_the_array_where_the_first_byte_is_the_most_significant(dtyp
         f"{WORD_MACROS}{declare_numbers('x', array)}\n{define_numbers('x', array)}\n"
         "int main(void) { return fwrite(&x_data, sizeof x_data, 1, stdout) != 1; }\n"
     )
-    subprocess.run(["gcc", *STRICT, "-o", "x", "x.c"], cwd=tmp_path, check=True)
+    subprocess.run([*COMPILERS["gcc"], "-o", "x", "x.c"], cwd=tmp_path, check=True)
     made = subprocess.run(["./x"], cwd=tmp_path, capture_output=True, check=True).stdout
     assert np.frombuffer(made, "<u8").astype(">u8").tobytes() == array.astype(array.dtype.newbyteorder(">")).tobytes()
 
@@ -99,14 +101,30 @@ def test_weights_of_a_board_take_little_text() -> None:
     assert len(define_numbers("x", array)) < 2.25 * array.nbytes
 
 
-STRICT = ("-Wall", "-Wextra", "-Wconversion", "-Wsign-conversion", "-Wcast-align=strict", "-Werror")
+STRICT = ("-Wall", "-Wextra", "-Wconversion", "-Wsign-conversion", "-Werror")
+_ZIG = (sys.executable, "-m", "ziglang", "cc")
+COMPILERS = {
+    "gcc": ("gcc", *STRICT, "-Wcast-align=strict"),
+    # These know no "=strict": to them, every processor is.
+    "clang": ("clang", *STRICT, "-Wcast-align"),
+    "zig": (*_ZIG, *STRICT, "-Wcast-align"),
+}
 
 
 _SLOW = {"resident", "host_float", "host_ternary"}
 
 
-@pytest.mark.parametrize("kind", [pytest.param(k, marks=[pytest.mark.slow] if k in _SLOW else []) for k in TEXTS])
-def test_strict_compilers_have_nothing_to_say(kind: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("compiler", "kind"),
+    [
+        pytest.param(compiler, kind, marks=[pytest.mark.slow] if kind in _SLOW or compiler != "gcc" else [])
+        for compiler in COMPILERS
+        for kind in TEXTS
+    ],
+)
+def test_strict_compilers_have_nothing_to_say(compiler: str, kind: str, tmp_path: Path) -> None:
+    if shutil.which(COMPILERS[compiler][0]) is None:
+        pytest.skip(f"{compiler} is not installed")
     plan = TEXTS[kind]()
     if plan.host is not None and platform.machine() != "x86_64":
         pytest.skip("for x86-64")
@@ -114,24 +132,16 @@ def test_strict_compilers_have_nothing_to_say(kind: str, tmp_path: Path) -> None
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
     # Optimised: without it, gcc's own intrinsics are macros that it warns of.
-    command = ["gcc", "-std=c99", "-O1", "-c", *machine_flags(plan), *STRICT, "net.c", "net_weights.c", "main.c"]
+    flags = ("-std=c99", "-O1", "-c", *machine_flags(plan))
+    command = [*COMPILERS[compiler], *flags, "net.c", "net_weights.c", "main.c"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+    if compiler != "gcc":
+        return
     (tmp_path / "user.cc").write_text(
         '#include "net.h"\nNET_ARENA(arena);\nint main() { static net_context net; net_init(&net, arena); }\n'
     )
-    command = [
-        "g++",
-        "-Wall",
-        "-Wextra",
-        "-Werror",
-        "-o",
-        "user",
-        "user.cc",
-        "net.o",
-        "net_weights.o",
-        "-lm",
-        "-pthread",
-    ]
+    command = ["g++", "-Wall", "-Wextra", "-Werror", "-o", "user", "user.cc", "net.o", "net_weights.o"]
+    command += ["-lm", "-pthread"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
