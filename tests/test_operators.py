@@ -10,12 +10,15 @@ import pytest
 
 pytest.importorskip("ai_edge_litert")
 from ai_edge_litert import schema_py_generated as schema
-from hypothesis import HealthCheck, Phase, given, note, settings
+from hypothesis import HealthCheck, Phase, assume, given, note, settings
 from hypothesis import strategies as st
 
 from conftest import example_counts
 from rillet.backends import reference
+from rillet.errors import Unsupported
+from rillet.exporters import tflite
 from rillet.importers.tflite import Imported, parse
+from rillet.ir.ops import Input
 from rillet.plan.rows.planner import plan_layerwise, plan_rows
 from rillet.runtime.oracles import LiteRt
 from rillet.runtime.run import Program
@@ -248,6 +251,128 @@ def layout(d: Draw, name: str) -> tuple[int, list[int]]:
     return source, [out]
 
 
+def curve(d: Draw, name: str) -> tuple[int, list[int]]:
+    """Functions with numbers of their own; those of positive values behind an exponential."""
+    if name in REAL_ALONE or (name in NOT_OF_UINT8 and d.dtype == "uint8"):
+        d.dtype = "float32"
+    shape = d.image()
+    source = at = d.value(1, *shape)
+    if name in ("SQRT", "RSQRT", "LOG", "POW"):
+        at = d.value(1, *shape)
+        d.w.op("EXP", [source], [at], schema.ExpOptionsT(), version=2)
+    out = d.value(1, *shape)
+    if name == "TANH":
+        out = d.value(1, *shape, scale=1 / 128, zero=128 if d.dtype == "uint8" else 0)
+    kinds = {"LEAKY_RELU": "LeakyRelu", "GELU": "Gelu", "ABS": "Abs", "EXP": "Exp", "NEG": "Neg", "SQUARE": "Square"}
+    options = getattr(schema, f"{kinds[name]}OptionsT")() if name in kinds else None
+    if name == "LEAKY_RELU":
+        options.alpha = d.draw(st.sampled_from([0.1, 0.3, 1.5, -0.2]))
+    if name == "GELU":
+        options.approximate = d.draw(st.booleans())
+    more = [d.w.tensor((), "float32", data=d.draw(st.sampled_from([0.5, 2.0, -1.0])))] if name == "POW" else []
+    d.w.op(name, [at, *more], [out], options, version=1 if name in ONE_VERSION else 2)
+    return source, [out]
+
+
+REAL_ALONE = ("SQRT", "RSQRT", "LOG", "POW", "NEG", "SQUARE", "RELU_0_TO_1", "DIV", "SQUARED_DIFFERENCE")
+NOT_OF_UINT8 = ("EXP", "ABS")
+ONE_VERSION = (*REAL_ALONE, "EXP")
+
+
+def pair(d: Draw, name: str) -> tuple[int, list[int]]:
+    """Of two values, but for sums and products."""
+    if name in REAL_ALONE:
+        d.dtype = "float32"
+    shape = d.image()
+    source = d.value(1, *shape)
+    dims = d.draw(st.sampled_from([(1, *shape), (1, 1, 1, shape[2]), (1,)]))
+    other = d.constant(*((1, 1, shape[2]) if name == "PRELU" else dims))
+    out = d.value(1, *shape)
+    if name in ("MAXIMUM", "MINIMUM"):
+        if d.dtype != "float32":
+            d.w.graph.tensors[other].quantization = d.w.graph.tensors[source].quantization
+        out = d.like(source, 1, *shape)
+    if name == "DIV":  # by what is not near 0
+        safe = d.value(1, *shape)
+        d.w.op("EXP", [source], [safe], schema.ExpOptionsT(), version=1)
+        other = safe
+    if name == "PRELU":
+        options = None
+    elif name in ("MAXIMUM", "MINIMUM"):
+        options = schema.MaximumMinimumOptionsT()
+    else:
+        options = getattr(schema, f"{name.title().replace('_', '')}OptionsT")()
+    if name == "DIV":
+        options.fusedActivationFunction = getattr(schema.ActivationFunctionType, d.draw(CLAMPS))
+    d.w.op(name, [source, other], [out], options, version=2 if name in ("MAXIMUM", "MINIMUM") else 1)
+    return source, [out]
+
+
+def moves(d: Draw, name: str) -> tuple[int, list[int]]:
+    """Ops that cut a map, or put channels and pixels elsewhere."""
+    height, width, depth = d.image()
+    block = d.size(3)
+    match name:
+        case "DEPTH_TO_SPACE":
+            source = d.value(1, height, width, depth * block**2)
+            out = d.like(source, 1, height * block, width * block, depth)
+            options = schema.DepthToSpaceOptionsT()
+            options.blockSize = block
+            d.w.op(name, [source], [out], options, version=1)
+        case "SPACE_TO_DEPTH":
+            source = d.value(1, height * block, width * block, depth)
+            out = d.like(source, 1, height, width, depth * block**2)
+            options = schema.SpaceToDepthOptionsT()
+            options.blockSize = block
+            d.w.op(name, [source], [out], options, version=1)
+        case "GATHER":
+            source = d.value(1, height, width, depth)
+            axis = d.draw(st.integers(1, 3))
+            dims = [1, height, width, depth]
+            places = d.draw(st.lists(st.integers(0, dims[axis] - 1), min_size=1, max_size=7))
+            places, dims[axis] = places if axis == 3 else sorted(places), len(places)
+            out = d.like(source, *dims)
+            options = schema.GatherOptionsT()
+            options.axis = axis - d.draw(st.sampled_from([0, 4]))
+            d.w.op(name, [source, d.ints(*places)], [out], options, version=2)
+        case "SPLIT_V":
+            source = d.value(1, height + 2, width + 2, depth + 2)
+            axis = d.draw(st.integers(1, 3))
+            dims = [1, height + 2, width + 2, depth + 2]
+            lengths = [1, dims[axis] - 1]
+            outs = [d.like(source, *(n if at == axis else m for at, m in enumerate(dims))) for n in lengths]
+            options = schema.SplitVOptionsT()
+            options.numSplits = 2
+            d.w.op(name, [source, d.ints(*lengths), d.w.tensor((), "int32", data=axis)], outs, options, version=1)
+            return source, outs
+        case "TRANSPOSE":  # a shuffle of channels, or what PyTorch's pixel shuffle becomes
+            first, second = d.size(3), d.size(3)
+            if d.draw(st.booleans()):
+                deep, order = (1, height, width, first, second, depth), (0, 1, 2, 4, 3, 5)
+                made = (1, height, width, depth * first * second)
+            else:
+                deep, order = (1, height, width, block, block, depth), (0, 1, 3, 2, 4, 5)
+                made = (1, height * block, width * block, depth)
+            source = d.value(1, height, width, deep[3] * deep[4] * deep[5])
+            apart = d.like(source, *deep)
+            turned = d.like(source, *(deep[axis] for axis in order))
+            out = d.like(source, *made)
+            d.w.op("RESHAPE", [source, d.ints(*deep)], [apart], schema.ReshapeOptionsT(), version=1)
+            d.w.op(name, [apart, d.ints(*order)], [turned], schema.TransposeOptionsT(), version=4)
+            d.w.op("RESHAPE", [turned, d.ints(*made)], [out], schema.ReshapeOptionsT(), version=1)
+        case _:  # strided slices of rows, columns and channels
+            source = d.value(1, height, width, depth)
+            dims = (height, width, depth)
+            starts = [d.draw(st.integers(0, n - 1)) for n in dims]
+            stops = [d.draw(st.integers(a + 1, n)) for a, n in zip(starts, dims, strict=True)]
+            steps = [d.size(3) for _ in dims]
+            made = (len(range(*bounds)) for bounds in zip(starts, stops, steps, strict=True))
+            out = d.like(source, 1, *made)
+            marks = [d.ints(0, *starts), d.ints(1, *stops), d.ints(1, *steps)]
+            d.w.op("STRIDED_SLICE", [source, *marks], [out], schema.StridedSliceOptionsT(), version=2)
+    return source, [out]
+
+
 def conversion(d: Draw, name: str) -> tuple[int, list[int]]:
     """QUANTIZE and DEQUANTIZE between all types."""
     shape = d.image()
@@ -273,6 +398,12 @@ KINDS: dict[Callable[[Draw, str], tuple[int, list[int]]], tuple[str, ...]] = {
     softmax: ("SOFTMAX",),
     layout: ("PAD", "SLICE", "STRIDED_SLICE", "SPLIT", "RESIZE_NEAREST_NEIGHBOR", "CONCATENATION"),
     conversion: ("QUANTIZE", "DEQUANTIZE"),
+    curve: (
+        *("LEAKY_RELU", "GELU", "TANH", "ABS", "EXP", "NEG", "SQRT", "RSQRT", "LOG"),
+        *("POW", "SQUARE", "RELU_0_TO_1"),
+    ),
+    pair: ("MAXIMUM", "MINIMUM", "PRELU", "DIV", "SQUARED_DIFFERENCE"),
+    moves: ("DEPTH_TO_SPACE", "SPACE_TO_DEPTH", "GATHER", "SPLIT_V", "TRANSPOSE", "STRIDED_SLICE_OF_ROWS"),
 }
 """What draws which operators."""
 OPERATORS = [(kind, name) for kind, names in KINDS.items() for name in names]
@@ -343,3 +474,41 @@ def test_reference(kind: Any, name: str, examples: int, tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", KINDS, ids=lambda k: k.__name__)
 def test_c(kind: Any, tmp_path: Path) -> None:
     check_drawn(kind, KINDS[kind], tmp_path, 3, c=True)
+
+
+def test_elu_of_bytes() -> None:
+    """The resolver of reference kernels alone has none."""
+    from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+    values = np.arange(-128, 128).astype(np.int8).reshape(1, 16, 16, 1)
+    for scale, zero, made in ((0.05, 3, 0.04), (0.1, -20, 0.2)):
+        w = Writer()
+        source, out = w.tensor(values.shape, "int8", scale, zero), w.tensor(values.shape, "int8", made, -7)
+        w.op("ELU", [source], [out], version=1)
+        data = w.bytes([source], [out])
+        kernels = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+        oracle = Interpreter(model_content=data, experimental_op_resolver_type=kernels)
+        oracle.allocate_tensors()
+        oracle.set_tensor(source, values)
+        oracle.invoke()
+        assert np.array_equal(oracle.get_tensor(out)[0], reference.outputs(parse(data, "x").graph, values[0])[0])
+
+
+@pytest.mark.parametrize("kind", [curve, pair, moves], ids=lambda k: k.__name__)
+def test_written_again(kind: Any, tmp_path: Path) -> None:
+    """What is read of a file and written again is the same network, which LiteRT loads."""
+
+    @settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck), phases=NO_SHRINKING)
+    @given(files(kind, KINDS[kind]))
+    def run(data: bytes) -> None:
+        graph = parse(data, "x").graph
+        assume(all(not isinstance(graph.by_name[name].op, Input) for name in graph.outputs))
+        try:
+            again = tflite.export(graph)
+        except Unsupported as error:
+            assert "TFLite has no" in str(error) or "that TensorFlow copies" in str(error)
+            return
+        made, _ = imported(again, tmp_path)
+        assert [node.op for node in made.graph.nodes] == [node.op for node in graph.nodes]
+
+    run()

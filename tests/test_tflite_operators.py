@@ -234,10 +234,18 @@ CASES: dict[str, tuple[Any, str]] = {
     "mean axes": (unary("MEAN", "Reducer", S, (1, 3)), r"axes must be height, width or both, got \[1, 3\]"),
     "pad channels": (unary("PAD", "Pad", S, (0, 0, 0, 0, 0, 0, 1, 0)), "must pad height and width alone"),
     "pool scale": (unary("MAX_POOL_2D", "Pool2D", S, filterHeight=0), "kernel must be at least 1x1"),
-    "slice rows": (unary("SLICE", "Slice", S, (0, 1, 0, 0), (1, 3, 4, 4)), "must cut neighbouring channels alone"),
+    "slice rows": (unary("SLICE", "Slice", S, (0, 1, 0, 0), (1, 3, 4, 4)), r"output must be \[3, 4, 4\], got"),
+    "slice beyond": (unary("SLICE", "Slice", S, (0, 1, 0, 0), (1, 4, 4, 4)), r"must cut within \[1, 4, 4, 4\]"),
+    "gather": (unary("GATHER", "Gather", S, (0, 4), axis=3), r"must take from 0 to 3, got \[0, 4\]"),
+    "gather back": (
+        unary("GATHER", "Gather", S, (3, 2, 1, 0), axis=1),
+        "rows and columns must be taken from first to last",
+    ),
+    "tanh scale": (unary("TANH", None, S), "output must have scale 1/128 and zero point 0"),
+    "neg": (unary("NEG", "Neg", S), "values must be FLOAT32"),
     "slice short": (unary("SLICE", "Slice", S, (0, 1), (1, 3)), "must give begin and size for each dimension"),
     "strided short": (
-        unary("STRIDED_SLICE", "StridedSlice", S, (0,), (1,), (1,)),
+        unary("STRIDED_SLICE", "StridedSlice", S, (0,), (1, 1), (1,)),
         "must give begin, end and stride for each dimension",
     ),
     "resize size": (
@@ -248,7 +256,7 @@ CASES: dict[str, tuple[Any, str]] = {
     "transpose order": (unary("TRANSPOSE", "Transpose", S, (0, 0, 1, 2)), "order must be one of 4 dimensions"),
     "pack": (unary("PACK", "Pack", (1, 4), out=(1, 4)), "input 0 must be constant"),
     "reshape size": (unary("RESHAPE", "Reshape", S, (1, 9), out=(1, 9)), "output must have 64 values, got 1x9"),
-    "split": (unary("SPLIT", "Split", S, (3,)), "input must be computed"),
+    "split": (unary("SPLIT", "Split", S, (3,)), "input 0 must be constant"),
     "two constants": (two_constants, "must have two inputs, one of them computed"),
     "odd constant": (odd_constant, r"must broadcast to 1x1x4, got \[1, 3\]"),
     "concat columns": (
@@ -381,9 +389,11 @@ def test_float16_constants_are_read_as_float32(tmp_path: Path) -> None:
 def test_refusals_name_every_kind_at_once() -> None:
     w = Writer()
     tensors = [w.tensor((1, 4, 4, 3), "float32") for _ in range(4)]
-    w.op("ELU", tensors[:1], tensors[1:2])
+    w.op("RFFT2D", tensors[:1], tensors[1:2])
     w.op("RELU", tensors[1:2], tensors[2:3])
-    w.op("GELU", tensors[2:3], tensors[3:4])
-    message = r"operator 0 \(ELU\): is not supported; 1 of 3 operators are, all but ELU \(1\), GELU \(1\); rillet ops"
+    w.op("ATAN2", tensors[2:3], tensors[3:4])
+    message = (
+        r"operator 0 \(RFFT2D\): is not supported; 1 of 3 operators are, all but RFFT2D \(1\), ATAN2 \(1\); rillet ops"
+    )
     with pytest.raises(RilletError, match=message):
         graph_of(w, tensors[0], tensors[3])

@@ -5,7 +5,7 @@ A value is 1xHxWxC, or 1xC behind a fully connected layer, and is called as its 
 
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import product
+from itertools import pairwise, product
 from typing import Any, assert_never
 
 import numpy as np
@@ -79,7 +79,9 @@ _CURVES = {
     Curve.LOG: ("LOG", ""),
 }
 """Operators of functions with numbers, and their options."""
-_QUANTIZED_CURVES = (Curve.LEAKY_RELU, Curve.ELU, Curve.GELU, Curve.GELU_TANH, Curve.TANH, Curve.ABS)
+_QUANTIZED_CURVES = (
+    *(Curve.LEAKY_RELU, Curve.ELU, Curve.GELU, Curve.GELU_TANH, Curve.TANH, Curve.ABS, Curve.EXP, Curve.LOG),
+)
 """Those that TFLite has of bytes."""
 _PAIRS = {
     PairKind.MAXIMUM: ("MAXIMUM", "MaximumMinimumOptions"),
@@ -89,8 +91,10 @@ _PAIRS = {
 }
 _UNIT = {DType.I8: Quant(1 / 256, -128), DType.U8: Quant(1 / 256, 0)}
 """The quantisation that TFLite wants of results between 0 and 1."""
+_TANH = {DType.I8: Quant(1 / 128, 0), DType.U8: Quant(1 / 128, 128)}
+"""The same of a hyperbolic tangent."""
 _INT8_VERSIONS = {"CONV_2D": 3, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 4}
-_UNCHANGED = ("HARD_SWISH", "RELU_N1_TO_1", "RESHAPE", "QUANTIZE")
+_UNCHANGED = ("HARD_SWISH", "RELU_N1_TO_1", "RESHAPE", "QUANTIZE", "PRELU", "ELU", "DEPTH_TO_SPACE", "SPACE_TO_DEPTH")
 """Operators whose first version has int8 already."""
 
 
@@ -305,6 +309,9 @@ class _Writer:
             raise self.refuse(node, f"TFLite has no {op.curve.value} of {node.type.dtype.value} here")
         if node.type.quant is not None and op.curve not in _QUANTIZED_CURVES:
             raise self.refuse(node, f"TFLite has no {op.curve.value} of {node.type.dtype.value}")
+        wanted = _TANH.get(node.type.dtype)
+        if op.curve is Curve.TANH and node.type.quant != wanted:
+            raise self.refuse(node, f"must have results of {wanted}, got {node.type.quant}")
         said: dict[str, Any] = {"Alpha": op.a} if op.curve is Curve.LEAKY_RELU else {}
         if op.curve is Curve.GELU_TANH:
             said = {"Approximate": True}
@@ -425,11 +432,29 @@ class _Writer:
         shape, size = source.shape, (node.shape.height, node.shape.width)
         flags = next((f for f in product((False, True), repeat=2) if resize(shape, *size, *f) == op), None)
         if flags is None:
-            raise self.refuse(node, "rows and columns of a resize must be those that TensorFlow copies")
+            self.cropped(node, op, source)
+            return
         read = [self.as_map(source), self.numbers(f"{node.name}/size", size)]
         out, options = self.made(node), "ResizeNearestNeighborOptions"
         said = {"AlignCorners": flags[0], "HalfPixelCenters": flags[1]}
         self.operator(node.type, "RESIZE_NEAREST_NEIGHBOR", read, out, options, **said)
+
+    def cropped(self, node: Node, op: Resize, source: Node) -> None:
+        """Rows and columns at one distance of each other."""
+        steps = [_step(places) for places in (op.rows, op.columns)]
+        if min(steps) < 1:
+            raise self.refuse(node, "rows and columns of a resize must be those that TensorFlow copies")
+        ends = [(places[0], places[-1] + 1) for places in (op.rows, op.columns)]
+        said = {"begin": (0, *(a for a, _ in ends), 0), "end": (1, *(e for _, e in ends), node.shape.channels)}
+        said["strides"] = (1, *steps, 1)
+        read = [self.as_map(source), *(self.numbers(f"{node.name}/{key}", values) for key, values in said.items())]
+        self.operator(node.type, "STRIDED_SLICE", read, self.made(node), "StridedSliceOptions")
+
+
+def _step(places: Sequence[int]) -> int:
+    """The one distance between neighbours, 0 where there are several."""
+    found = {b - a for a, b in pairwise(places)} or {1}
+    return found.pop() if len(found) == 1 else 0
 
 
 def _same(window: Window, shape: Shape) -> tuple[int, int, int, int]:

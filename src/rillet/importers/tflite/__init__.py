@@ -9,7 +9,7 @@ from pathlib import Path
 from rillet.errors import GraphError, RilletError, Unsupported
 from rillet.importers.images import default_image
 from rillet.importers.supported import Rows, markdown, refuse_unknown
-from rillet.importers.tflite import layout, operators, parts
+from rillet.importers.tflite import curves, layout, moves, operators, parts
 from rillet.importers.tflite.builder import Builder
 from rillet.importers.tflite.file import OP_NAMES, File, Operator
 from rillet.ir.graph import Graph
@@ -17,8 +17,8 @@ from rillet.system.reading import read_bytes
 
 MAX_FILE_BYTES = 2**28
 _HEAD_BYTES = 16
-HANDLERS = operators.HANDLERS | layout.HANDLERS
-NOTES = operators.NOTES | layout.NOTES
+HANDLERS = operators.HANDLERS | curves.HANDLERS | moves.HANDLERS | layout.HANDLERS
+NOTES = operators.NOTES | curves.NOTES | moves.NOTES | layout.NOTES
 
 
 @dataclass(frozen=True)

@@ -226,9 +226,13 @@ class Builder:
         except GraphError as error:
             raise GraphError(f"{self.file.name}: {tensor}: {error}") from None
         name = f"c{op.index}_{position}"
-        self.constants.append(Node(name, Constant(dtype), (), kind))
+        return self.hold(name, Constant(dtype), kind, value, tensor.buffer)
+
+    def hold(self, name: str, made: Constant, kind: TensorType, value: Array, buffer: int) -> Node:
+        """A node for a constant of the file's `buffer`."""
+        self.constants.append(Node(name, made, (), kind))
         self.params[f"{name}.value"] = value
-        self.made_of[f"{name}.value"] = tensor.buffer
+        self.made_of[f"{name}.value"] = buffer
         return self.constants[-1]
 
     # -- outputs ---------------------------------------------------------------------------------------------------
@@ -269,7 +273,7 @@ class Builder:
 
     def add_step(self, op: Operator, made: Op, inputs: Sequence[Node], type: TensorType) -> Node:
         """A node on the way to the operator's output, for which the file has no tensor."""
-        name = f"t{self.output(op).index}_{len(self.nodes)}"
+        name = f"s{op.index}_{len(self.nodes)}"
         return self._append(Node(name, made, tuple(node.name for node in inputs), type))
 
     def same_dims(self, op: Operator) -> None:
@@ -336,7 +340,8 @@ class Builder:
         if math.prod(tensor.dims) != total:
             raise self.fail(op, f"output must have {total} values, got {'x'.join(map(str, tensor.dims))}")
         self.same_type(op, source)
-        if source.shape.pixels == 1 and len(self.nodes) == 1 and self.shape(tensor) != source.shape:
+        first = source.shape.pixels == 1 and len(self.nodes) == 1 and len(tensor.dims) <= 4
+        if first and self.shape(tensor) != source.shape:
             self.nodes[0] = Node(source.name, source.op, (), self.type(tensor))
         self.values[tensor.index] = tuple(node.name for node in found)
 

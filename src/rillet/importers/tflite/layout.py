@@ -9,7 +9,8 @@ import tflite
 from rillet.errors import RilletError
 from rillet.importers.tflite.builder import Builder
 from rillet.importers.tflite.file import Operator, Tensor
-from rillet.ir.ops import Concat, Pad, Slice, resize
+from rillet.importers.tflite.moves import of_turned
+from rillet.ir.ops import Concat, Pad, resize
 from rillet.ir.types import DType, Shape
 
 
@@ -63,61 +64,6 @@ def _join_rows(b: Builder, op: Operator, axis: int) -> None:
     b.values[out.index] = tuple(piece.name for piece in pieces)
 
 
-def _split(b: Builder, op: Operator) -> None:
-    source = b.source(op, 1)
-    rank = len(b.tensor(op, 1).dims)
-    axis, parts = b.integers(op, 0), len(op.outputs)
-    if len(axis) != 1 or axis[0] % rank != rank - 1 or not parts or source.shape.channels % parts:
-        raise b.refuse(op, f"must cut channels into equal parts, got axis {axis} and {parts} outputs")
-    size = source.shape.channels // parts
-    for i in range(parts):
-        b.same_type(op, source, i)
-        b.add(op, Slice(i * size, (i + 1) * size), [source], position=i)
-
-
-def _strided_slice(b: Builder, op: Operator) -> None:
-    options = b.file.options(op, tflite.StridedSliceOptions)
-    begin, end, strides = (b.integers(op, i) for i in (1, 2, 3))
-    dims = b.tensor(op, 0).dims
-    if not len(begin) == len(end) == len(strides) == len(dims) or options.EllipsisMask() or options.NewAxisMask():
-        raise b.refuse(op, "must give begin, end and stride for each dimension")
-    ranges: list[range] = []
-    for i, length in enumerate(dims):
-        cut = slice(
-            None if options.BeginMask() >> i & 1 else begin[i],
-            None if options.EndMask() >> i & 1 else end[i],
-            strides[i] or 1,
-        )
-        if options.ShrinkAxisMask() >> i & 1:
-            cut = slice(begin[i] % length, begin[i] % length + 1)
-        ranges.append(range(*cut.indices(length)))
-    folded = b.tensor(op, 0).index
-    if folded in b.folded:
-        if len(ranges) != 1:
-            raise b.refuse(op, "shapes must be sliced along their one axis")
-        b.folded[b.output(op).index] = b.folded[folded].reshape(-1)[list(ranges[0])]
-        return
-    _cut_channels(b, op, ranges, [range(n) for n in dims])
-
-
-def _slice(b: Builder, op: Operator) -> None:
-    begin, size = b.integers(op, 1), b.integers(op, 2)
-    dims = b.tensor(op, 0).dims
-    if not len(begin) == len(size) == len(dims):
-        raise b.refuse(op, "must give begin and size for each dimension")
-    ranges = [range(f, f + n if n >= 0 else length) for f, n, length in zip(begin, size, dims, strict=True)]
-    _cut_channels(b, op, ranges, [range(n) for n in dims])
-
-
-def _cut_channels(b: Builder, op: Operator, ranges: list[range], whole: list[range]) -> None:
-    source = b.source(op)
-    channels = ranges[-1]
-    if ranges[:-1] != whole[:-1] or channels.step != 1 or not len(channels):
-        raise b.refuse(op, "must cut neighbouring channels alone")
-    b.same_type(op, source)
-    b.add(op, Slice(channels.start, channels.stop), [source])
-
-
 def _resize(b: Builder, op: Operator) -> None:
     source = b.source(op)
     options = b.file.options(op, tflite.ResizeNearestNeighborOptions)
@@ -167,8 +113,10 @@ def _transpose(b: Builder, op: Operator) -> None:
     moved = [axis for axis in order if dims[axis] > 1]
     if moved == sorted(moved) and b.tensor(op, 0).index not in b.order:
         b.alias(op)
-    elif len(dims) == 4 and order[0] == 0:
+    elif len(dims) == 4 and order[0] == 0 and (b.tensor(op, 0).index in b.order or b.plain(op)):
         b.view(op, order)
+    elif b.tensor(op, 0).index not in b.order and of_turned(b, op, order):
+        return
     else:
         raise b.refuse(op, f"must move height, width and channels alone, got {order} of {list(dims)}")
 
@@ -191,9 +139,6 @@ def _densify(b: Builder, op: Operator) -> None:
 HANDLERS: dict[int, Callable[[Builder, Operator], None]] = {
     tflite.BuiltinOperator.PAD: _pad,
     tflite.BuiltinOperator.CONCATENATION: _concat,
-    tflite.BuiltinOperator.SPLIT: _split,
-    tflite.BuiltinOperator.SLICE: _slice,
-    tflite.BuiltinOperator.STRIDED_SLICE: _strided_slice,
     tflite.BuiltinOperator.RESIZE_NEAREST_NEIGHBOR: _resize,
     tflite.BuiltinOperator.RESHAPE: _reshape,
     tflite.BuiltinOperator.SQUEEZE: _reshape,
@@ -220,10 +165,11 @@ NOTES: dict[str, tuple[str, str]] = {
     ),
     "RESIZE_NEAREST_NEIGHBOR": ("resize", "both flags"),
     "SHAPE": ("nothing", "known without running the network"),
-    "SLICE": ("slice", "of neighbouring channels"),
-    "SPLIT": ("slices", "of channels, into equal parts"),
     "SQUEEZE": ("nothing", "the bytes stay as they are"),
-    "STRIDED_SLICE": ("slice", "of neighbouring channels, or of a shape"),
-    "TRANSPOSE": ("nothing", "where only dimensions of length 1 move, or between 1xCxHxW and 1xHxWxC and back"),
+    "TRANSPOSE": (
+        "nothing, select or depthtospace",
+        "where dimensions of length 1 move, between 1xCxHxW and 1xHxWxC and back, "
+        "of parts of the channels (a shuffle), or of these between rows and columns",
+    ),
 }
 """As in `operators.py`."""

@@ -16,6 +16,7 @@ from rillet.ir.ops import (
     Activate,
     Activation,
     Add,
+    Apply,
     Concat,
     Conv,
     Multiply,
@@ -41,7 +42,8 @@ _UNIT = {DType.I8: Quant(1 / 256, -128), DType.U8: Quant(1 / 256, 0)}
 """The quantisation that results between 0 and 1 must have."""
 
 
-def _activation(b: Builder, op: Operator, code: int) -> Activation:
+def activation_of(b: Builder, op: Operator, code: int) -> Activation:
+    """The activation within an operator, by the file's code."""
     if code not in _ACTIVATIONS:
         raise b.refuse(op, f"fused activation must be none or a clamp, got code {code}")
     return _ACTIVATIONS[code]
@@ -145,11 +147,11 @@ def _add_conv(
     weights = source.type.dtype
     channels = params["weight"].shape[0]
     made = Conv(channels, window, groups, activation, "bias" in params, weights, rounding, dense)
-    _same_element(b, op, source)
+    same_element(b, op, source)
     b.add(op, made, [source], params, shape=shape)
 
 
-def _same_element(b: Builder, op: Operator, source: Node) -> TensorType:
+def same_element(b: Builder, op: Operator, source: Node) -> TensorType:
     """The output's type in the shape of the input, whose element type it must have."""
     out = b.type(b.output(op), source.shape)
     if out.dtype is not source.type.dtype:
@@ -167,7 +169,7 @@ def _conv(b: Builder, op: Operator) -> None:
     if source.shape.channels % depth:
         raise b.fail(op, f"input channels must be a multiple of the filter's {depth}, got {source.shape.channels}")
     window = _window(b, op, options, (height, width), source.shape)
-    activation = _activation(b, op, options.FusedActivationFunction())
+    activation = activation_of(b, op, options.FusedActivationFunction())
     _add_conv(b, op, source, window, source.shape.channels // depth, activation, _arrays(b, op, source, weight, 0))
 
 
@@ -178,7 +180,7 @@ def _depthwise(b: Builder, op: Operator) -> None:
     if weight.ndim != 4 or weight.shape[0] != 1:
         raise b.fail(op, f"depthwise weights must be 1xHxWxC, got {list(weight.shape)}")
     window = _window(b, op, options, (weight.shape[1], weight.shape[2]), source.shape)
-    activation = _activation(b, op, options.FusedActivationFunction())
+    activation = activation_of(b, op, options.FusedActivationFunction())
     moved = np.ascontiguousarray(weight.transpose(3, 1, 2, 0))
     _add_conv(b, op, source, window, source.shape.channels, activation, _arrays(b, op, source, moved, 3))
 
@@ -198,7 +200,7 @@ def _fully_connected(b: Builder, op: Operator) -> None:
             op, f"weights must be outputs x {source.shape.elements}, got {list(weight.shape)}"
         )
     shape = source.shape if whole else Shape(1, 1, taken)
-    activation = _activation(b, op, options.FusedActivationFunction())
+    activation = activation_of(b, op, options.FusedActivationFunction())
     arrays = _arrays(b, op, source, weight.reshape(weight.shape[0], *shape.array), 0)
     window = Window((shape.height, shape.width))
     # Quantised dense layers round once, where convolutions round twice (docs/arithmetic.md).
@@ -212,7 +214,7 @@ def _fully_connected(b: Builder, op: Operator) -> None:
 # -- elementwise -----------------------------------------------------------------------------------------------------
 
 
-def _pair(b: Builder, op: Operator, commutes: bool) -> tuple[list[Node], Shape | None]:
+def pair_of(b: Builder, op: Operator, commutes: bool) -> tuple[list[Node], Shape | None]:
     """Both operands, the one that is broadcast second; and their shape, where it is not that of the tensors."""
     if len(op.inputs) != 2 or not (b.computed(op, 0) or b.computed(op, 1)):
         raise b.refuse(op, "must have two inputs, one of them computed")
@@ -234,8 +236,8 @@ def _pair(b: Builder, op: Operator, commutes: bool) -> tuple[list[Node], Shape |
 def _sum(subtract: bool) -> Callable[[Builder, Operator], None]:
     def handle(b: Builder, op: Operator) -> None:
         options = b.file.options(op, tflite.SubOptions if subtract else tflite.AddOptions)
-        activation = _activation(b, op, options.FusedActivationFunction())
-        operands, shape = _pair(b, op, not subtract)
+        activation = activation_of(b, op, options.FusedActivationFunction())
+        operands, shape = pair_of(b, op, not subtract)
         b.add(op, Add(activation, subtract), operands, shape=shape)
 
     return handle
@@ -246,21 +248,21 @@ def _multiply(b: Builder, op: Operator) -> None:
     if b.known(op, 0) and b.known(op, 1):
         b.folded[b.output(op).index] = np.multiply(b.integers(op, 0), b.integers(op, 1)).astype(np.int64).reshape(-1)
         return
-    operands, shape = _pair(b, op, True)
-    b.add(op, Multiply(_activation(b, op, options.FusedActivationFunction())), operands, shape=shape)
+    operands, shape = pair_of(b, op, True)
+    b.add(op, Multiply(activation_of(b, op, options.FusedActivationFunction())), operands, shape=shape)
 
 
 def _activate(activation: Activation) -> Callable[[Builder, Operator], None]:
     def handle(b: Builder, op: Operator) -> None:
-        out = _same_element(b, op, b.pieces(op)[0])
+        out = same_element(b, op, b.pieces(op)[0])
         if activation is Activation.SIGMOID and out.quant is not None:
             _unit(b, op, out.dtype, out.quant)
-        _each(b, op, Activate(activation))
+        each(b, op, Activate(activation))
 
     return handle
 
 
-def _each(b: Builder, op: Operator, made: Activate | Requantize) -> None:
+def each(b: Builder, op: Operator, made: Activate | Apply | Requantize) -> None:
     """A function of every value, whatever shapes the values have."""
     if b.plain(op):
         b.add(op, made, b.pieces(op))
@@ -277,7 +279,7 @@ def _unit(b: Builder, op: Operator, dtype: DType, quant: Quant) -> None:
 def _softmax(b: Builder, op: Operator) -> None:
     pieces, classes = b.pieces(op), b.tensor(op, 0).dims[-1]
     options = b.file.options(op, tflite.SoftmaxOptions)
-    out = _same_element(b, op, pieces[0])
+    out = same_element(b, op, pieces[0])
     if out.quant is not None:
         _unit(b, op, out.dtype, out.quant)
         if classes > MAX_SOFTMAX_CHANNELS:
@@ -307,7 +309,7 @@ def _softmax_of(b: Builder, op: Operator, piece: Node, classes: int, beta: float
 
 
 def _requantize(b: Builder, op: Operator) -> None:
-    _each(b, op, Requantize())
+    each(b, op, Requantize())
 
 
 def _dequantize(b: Builder, op: Operator) -> None:
@@ -326,7 +328,7 @@ def _pool(kind: PoolKind) -> Callable[[Builder, Operator], None]:
         options = b.file.options(op, tflite.Pool2DOptions)
         window = _window(b, op, options, (options.FilterHeight(), options.FilterWidth()), source.shape)
         b.same_type(op, source)
-        b.add(op, Pool(kind, window, _activation(b, op, options.FusedActivationFunction())), [source])
+        b.add(op, Pool(kind, window, activation_of(b, op, options.FusedActivationFunction())), [source])
 
     return handle
 
