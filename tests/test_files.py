@@ -403,6 +403,7 @@ REASONS = {
     "runtime/rtl/harness.py": "a folder of this process's own, for the simulation that it starts",
     "runtime/rtl/placing.py": "a folder of this process's own, for the tools that it starts",
     "runtime/rtl/synthesis.py": "a folder of this process's own, for the tools that it starts",
+    "runtime/wasm/building.py": "a module in our own workshop, which the cache then keeps",
     "runtime/rtl/simulator.py": "a folder of this process's own, for the tools that it starts",
     "train/checkpoint.py": "the lock of a run, which holds nothing; saves into memory",
     "train/pictures.py": "slots of a cache, each with its checksum",

@@ -41,6 +41,7 @@ _LACKING = {
     "avx2": "this processor has no AVX2 with FMA",
     "avx512": "this processor has no AVX-512 F, BW, DQ, VL and VNNI",
     "neon": "this processor has no NEON; tests/test_neon.py emulates one",
+    "wasm128": "no processor has it; tests/test_wasm.py runs it in Node",
 }
 
 
@@ -247,5 +248,5 @@ def test_any_budget_above_the_smallest_plan_is_kept_though_buffers_leave_gaps() 
 
 def test_a_host_names_its_kernels() -> None:
     assert this_host().kernels in KERNELS
-    with pytest.raises(TargetError, match="kernels must be one of portable, avx2, avx512, neon, got 'sse'"):
+    with pytest.raises(TargetError, match="kernels must be one of portable, avx2, avx512, neon, wasm128, got 'sse'"):
         Host("old", "sse")

@@ -37,11 +37,11 @@ class Program:
     """A compiled plan, loaded into this process; images are pictures or arrays (see `__call__`)."""
 
     def __init__(self, made: RowPlan) -> None:
-        from rillet.runtime.run import Program as Loaded
+        from rillet.runtime.programs import program_of
 
         networks.with_weights(made.graph)
         self.plan = made
-        self._loaded = Loaded(made)
+        self._loaded = program_of(made)
 
     def __call__(self, image: "str | PathLike[str] | Array | Image") -> tuple[Array, ...]:
         """The outputs for one image: height x width x channels each, in the network's own element types.

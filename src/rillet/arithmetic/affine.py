@@ -3,7 +3,8 @@
 A requantisation is a staircase: the stored value rises by one at certain sums, at most 255 of them within its clamp.
 Two monotone staircases are equal where all their steps are. So float32 arithmetic may stand for 64-bit integers in each
 channel whose steps have been compared: sum -> round(sum * scale + nudge) + centre, fused, halves to even; where the
-result has both signs, the nudge takes the sign of the sum, and the centre is 0.
+result has both signs, the nudge takes the sign of the sum, and the centre is 0. Where nothing is fused, the product is
+rounded first, and the steps are compared so.
 """
 
 from dataclasses import dataclass
@@ -130,11 +131,15 @@ def _staircase(mantissa: npt.ArrayLike, shift: npt.ArrayLike, sums: tuple[Ints, 
     return _Staircase(levels, steps, lowest, highest, exact, constant[:, 0], ends[0][:, 0], known)
 
 
-def affine(mantissa: npt.ArrayLike, shift: npt.ArrayLike, sums: tuple[Ints, Ints], clamp: Clamp) -> Affine:
+def affine(
+    mantissa: npt.ArrayLike, shift: npt.ArrayLike, sums: tuple[Ints, Ints], clamp: Clamp, *, fused: bool = True
+) -> Affine:
     """Constants that stand for `multiply_double`, and for which channels they do.
 
     sums: the least and the greatest sum of each channel. clamp: range of the result, its zero point not added.
+    fused: whether the product is added to as it is, or rounded first.
     """
+    rounded = _rounded if fused else _rounded_twice
     stairs, signed = _staircase(mantissa, shift, sums, clamp), clamp.low < 0
     centre = 0 if signed else (clamp.low + clamp.high) // 2
     value, shown = stairs.value - centre, stairs.known.copy()
@@ -152,8 +157,8 @@ def affine(mantissa: npt.ArrayLike, shift: npt.ArrayLike, sums: tuple[Ints, Ints
         left = np.arange(len(missing))
         for look, share in product(range(looks), _SHARES[: 2 * looks - 1]):
             chosen, pushed = _look(tried[left], [(a[left], b[left]) for a, b in rooms], look, share, signed)
-            reached = (_rounded(above[left], chosen, pushed, signed)[0] >= inner) | np.isnan(above[left])
-            short = (_rounded(below[left], chosen, pushed, signed)[1] < inner) | np.isnan(below[left])
+            reached = (rounded(above[left], chosen, pushed, signed)[0] >= inner) | np.isnan(above[left])
+            short = (rounded(below[left], chosen, pushed, signed)[1] < inner) | np.isnan(below[left])
             good = (reached & short).all(1)
             rows = missing[left[good]]
             scale[rows], nudge[rows] = chosen[good, 0], pushed[good, 0]
@@ -229,3 +234,10 @@ def _rounded(sums: Doubles, scale: Reals, nudge: Reals, signed: bool) -> tuple[R
     value = _real(sums, scale, nudge, signed)
     doubt = np.abs(value) * _SLACK
     return np.rint((value - doubt).astype(np.float32)), np.rint((value + doubt).astype(np.float32))
+
+
+def _rounded_twice(sums: Doubles, scale: Reals, nudge: Reals, signed: bool) -> tuple[Reals, Reals]:
+    """What a product and a sum give that are each rounded to float32: both ends are the same."""
+    real = sums.astype(np.float32)
+    value = np.rint(real * scale + (np.copysign(nudge, real) if signed else nudge))
+    return value, value

@@ -1,10 +1,11 @@
 """Sums and products of two bytes as float32 multiply-adds, where all 65,536 pairs have been shown to fall alike.
 
 Both are left * (right * slope + level) + (right * along + offset), rounded to the nearest integer, halves to even:
-a sum has no slope, and a product of values less their zero points is that, multiplied out. Every multiply-add is fused.
+a sum has no slope, and a product of values less their zero points is that, multiplied out. Every multiply-add is fused,
+or its product is rounded first, as the processor has it.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import product
 
@@ -17,6 +18,7 @@ from rillet.arithmetic.fixed_point import Ints
 from rillet.ir.types import DType, Quant
 
 Reals = npt.NDArray[np.float32]
+_MultiplyAdd = Callable[[Reals, Reals | float, Reals | float], Reals]
 _PLACES = sorted(range(-2, 3), key=abs)
 """Factors tried: so many units of the last place from the true ones."""
 
@@ -45,27 +47,31 @@ class _Pairs:
     high: int
 
 
-def add(left: Quant, right: Quant, out: Quant, subtract: bool, dtype: DType, clamp: fp.Clamp) -> Pairwise | None:
+def add(
+    left: Quant, right: Quant, out: Quant, subtract: bool, dtype: DType, clamp: fp.Clamp, *, fused: bool = True
+) -> Pairwise | None:
     """Constants that stand for the sum or difference of two stored values, or None where none were found.
 
-    clamp: range of the result, its zero point not added.
+    clamp: range of the result, its zero point not added. fused: whether products are added to as they are.
     """
     stored = tables.stored_values(dtype)
     constants = fp.add_constants(left, right, out)
     sides = (stored - left.zero_point)[:, None], (stored - right.zero_point)[None, :]
     pairs = _pairs(stored, fp.add(*sides, constants, subtract), clamp)
     near = _near(left.scale / out.scale), _near((-right.scale if subtract else right.scale) / out.scale)
-    return _first(pairs, ((0.0, level, along) for level, along in product(*near)))
+    return _first(pairs, ((0.0, level, along) for level, along in product(*near)), fused)
 
 
-def multiply(left: Quant, right: Quant, out: Quant, dtype: DType, clamp: fp.Clamp) -> Pairwise | None:
+def multiply(
+    left: Quant, right: Quant, out: Quant, dtype: DType, clamp: fp.Clamp, *, fused: bool = True
+) -> Pairwise | None:
     """The same for a product under the rule `shift`."""
     stored = tables.stored_values(dtype)
     products = (stored - left.zero_point)[:, None] * (stored - right.zero_point)[None, :]
     right_by = shift.product_shift(left, right, out)
     slope = 2.0**-right_by
     tried = slope, -right.zero_point * slope, -left.zero_point * slope
-    return _first(_pairs(stored, shift.rescale(products, right_by), clamp), [tried])
+    return _first(_pairs(stored, shift.rescale(products, right_by), clamp), [tried], fused)
 
 
 def multiply_twice(left: Quant, right: Quant, out: Quant) -> Pairwise:
@@ -90,13 +96,13 @@ def _near(factor: float) -> list[float]:
         return [float(nearest + np.float32(n) * np.spacing(nearest)) for n in _PLACES]
 
 
-def _first(pairs: _Pairs, tried: Iterable[tuple[float, float, float]]) -> Pairwise | None:
+def _first(pairs: _Pairs, tried: Iterable[tuple[float, float, float]], fused: bool) -> Pairwise | None:
     """The first constants under which every pair falls right."""
     with np.errstate(over="ignore", invalid="ignore"):  # what is no number holds nowhere
         for slope, level, along in tried:
             offset = _offset(pairs, slope, level, along)
             found = None if offset is None else Pairwise(slope, level, along, offset)
-            if found is not None and _holds(pairs, found):
+            if found is not None and _holds(pairs, found, _fused if fused else _rounded_twice):
                 return found
     return None
 
@@ -114,11 +120,11 @@ def _offset(pairs: _Pairs, slope: float, level: float, along: float) -> float | 
     return float(np.float32((least + most) / 2))
 
 
-def _holds(pairs: _Pairs, k: Pairwise) -> bool:
-    """Whether the fused operations, one by one, give every result."""
+def _holds(pairs: _Pairs, k: Pairwise, multiply_add: _MultiplyAdd) -> bool:
+    """Whether the operations, one by one, give every result."""
     stored = pairs.stored.astype(np.float32)
-    factor, offset = _fused(stored, k.slope, k.level), _fused(stored, k.along, k.offset)
-    value = _fused(stored[:, None], factor[None, :], offset[None, :])
+    factor, offset = multiply_add(stored, k.slope, k.level), multiply_add(stored, k.along, k.offset)
+    value = multiply_add(stored[:, None], factor[None, :], offset[None, :])
     # Beyond 32 bits processors do not agree what integer a float is.
     within = bool((np.abs(value) < 2.0**31).all())
     return within and np.array_equal(np.clip(np.rint(value), pairs.low, pairs.high), pairs.results)
@@ -137,3 +143,8 @@ def _fused(a: Reals, b: Reals | float, c: Reals | float) -> Reals:
     even = total.view(np.int64) % 2 == 0
     odd = np.where(even & (rest != 0), np.nextafter(total, np.copysign(np.inf, rest)), total)
     return odd.astype(np.float32)
+
+
+def _rounded_twice(a: Reals, b: Reals | float, c: Reals | float) -> Reals:
+    """The same where the product is rounded to float32, and then the sum."""
+    return a * np.asarray(b, np.float32) + np.asarray(c, np.float32)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from rillet.analyses.classify import Class, Output, classify, described, is_classifier
 from rillet.errors import BuildError, RilletError, Unsupported
-from rillet.runtime.run import Program
+from rillet.runtime.programs import AnyProgram, program_of
 
 if TYPE_CHECKING:
     from rillet.ir.graph import Array, Graph
@@ -24,7 +24,7 @@ class Answer:
     """One sentence where a picture was shown to what may never have seen one."""
     pixels: "Array"
     outputs: "tuple[Array, ...]"
-    program: Program
+    program: AnyProgram
     ready: "Ready"
 
 
@@ -70,7 +70,7 @@ def answer(ready: "Ready", image: Path, raw: bool = False, count: int = 5, *, to
         shape = graph.input_nodes[0].shape
         raise Unsupported(f"{graph.name}: input must be an image of 1 or 3 channels, got {shape}; give it with --raw")
     pixels = load_array(image, graph) if raw else load_input(image, graph)
-    program = Program(ready.built)
+    program = program_of(ready.built)
     outputs = program.push(pixels)
     doubt = None
     if not (raw or told or may_be_picture(graph)):
@@ -89,7 +89,7 @@ def on_host(graph: "Graph", kept: "Ready | None", pixels: "Array") -> OnHost | N
     from rillet.targets.host import this_host
 
     if kept is not None:
-        return OnHost(Program(kept.built).latency(pixels).median_ms, True, kept.built.arena_bytes)
+        return OnHost(program_of(kept.built).latency(pixels).median_ms, True, kept.built.arena_bytes)
     try:
         return OnHost(estimated_ns(graph, this_host()) / 1e6, False, None)
     except RilletError:

@@ -13,7 +13,7 @@ from rillet.data.images import as_input, contract
 from rillet.errors import BuildError, GraphError, Unsupported
 from rillet.ir.graph import Array, Graph
 from rillet.plan.rows.plan import RowPlan
-from rillet.runtime.run import Program
+from rillet.runtime.programs import program_of
 from rillet.runtime.verify import first_difference
 from rillet.system.record import Record
 
@@ -102,7 +102,7 @@ def _reference(graph: Graph) -> Runner:
 
 
 def _c(plan: RowPlan) -> Runner:
-    program = Program(plan)
+    program = program_of(plan)
     return lambda inputs: list(program.run_batch(np.stack(inputs))[0])
 
 

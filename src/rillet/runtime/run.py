@@ -55,11 +55,14 @@ def build(plan: "RowPlan", trace: bool = False) -> Built:
     # Imported here: a program that was kept needs neither.
     from rillet.backends.c.emit import sources
     from rillet.backends.c.flags import machine_flags
+    from rillet.runtime.wasm.building import build_wasm, is_wasm
     from rillet.system.build import build_library
 
     if plan.core is not None:
         got = f"kernels of {plan.board.name if plan.board else plan.core.value}"
         raise TargetError(f"{plan.graph.name}: must be planned for a host to run here, got {got}")
+    if is_wasm(plan):
+        return Built(build_wasm(plan, trace), plan.graph, plan.arena_bytes)
     made = sources(plan, pieces_of(plan))
     library = build_library(made.files, machine_flags(plan), ("NET_TRACE",) if trace else (), made.data)
     return Built(library, plan.graph, plan.arena_bytes, plan.threads, plan.host is not None)
@@ -79,7 +82,6 @@ class Program:
     def __init__(self, made: "RowPlan | Built", trace: bool = False) -> None:
         self._built = made if isinstance(made, Built) else build(made, trace)
         graph = self._graph = self._built.graph
-        self._input = graph.input_nodes[0]
         self._outputs = [graph.by_name[name] for name in dict.fromkeys(graph.outputs)]
         results = [f"net_output{_ending(i)}" for i in range(len(self._outputs))]
         names = [*_NAMES, *results, *(("net_run_batch",) if self._built.batches else ())]
@@ -120,7 +122,7 @@ class Program:
             return self._run(context, image)
 
     def _run(self, context: Context, image: Array) -> tuple[Array, ...]:
-        image = self._checked(image)
+        image = checked_input(self._graph, image)
         out = tuple(_raw(node) for node in self._outputs)
         self._library.net_run(context.pointer, *(ctypes.c_void_p(array.ctypes.data) for array in (image, *out)))
         return tuple(_values(node, array) for node, array in zip(self._outputs, out, strict=True))
@@ -129,7 +131,7 @@ class Program:
         """The outputs for images x height x width x channels, image by image; one call of a host plan's program."""
         if not self._built.batches:
             return tuple(np.stack(made) for made in zip(*map(self.run, images), strict=True))
-        checked = np.stack([self._checked(image) for image in images])
+        checked = np.stack([checked_input(self._graph, image) for image in images])
         out = tuple(np.stack([_raw(node)] * len(images)) for node in self._outputs)
         given, count = ctypes.c_void_p(checked.ctypes.data), ctypes.c_int32(len(images))
         with self._context() as context:
@@ -143,7 +145,7 @@ class Program:
             return self._push(context, image)
 
     def _push(self, context: Context, image: Array) -> tuple[Array, ...]:
-        image = self._checked(image)
+        image = checked_input(self._graph, image)
         row = np.empty_like(image[0])
         self._library.net_start(context.pointer)
         for line in image:
@@ -199,14 +201,16 @@ class Program:
             with self._lock:
                 self._library.net_stop(self._contexts[0].pointer)
 
-    def _checked(self, image: Array) -> Array:
-        expected = self._input.type
-        if image.shape != expected.shape.array or image.dtype != expected.dtype.numpy:
-            raise GraphError(
-                f"{self._graph.name}: input must be {expected.dtype.value} of {expected.shape}, "
-                f"got {image.dtype} of {image.shape}"
-            )
-        return np.ascontiguousarray(image)
+
+def checked_input(graph: Graph, image: Array) -> Array:
+    """An image as a program reads it; raises GraphError where it is not of the input's shape and type."""
+    expected = graph.input_nodes[0].type
+    if image.shape != expected.shape.array or image.dtype != expected.dtype.numpy:
+        raise GraphError(
+            f"{graph.name}: input must be {expected.dtype.value} of {expected.shape}, "
+            f"got {image.dtype} of {image.shape}"
+        )
+    return np.ascontiguousarray(image)
 
 
 def _raw(node: Node) -> Array:

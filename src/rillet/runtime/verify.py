@@ -14,7 +14,7 @@ from rillet.ir.types import Shape
 from rillet.plan.rows.plan import RowPlan
 from rillet.runtime.agreement import Agreement, Place
 from rillet.runtime.oracles import LiteRt, OnnxRuntime, Tflm, require
-from rillet.runtime.run import Program
+from rillet.runtime.programs import program_of
 from rillet.system.record import Record
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ def verify(
     if against:
         require(against)
     oracle = _oracle(against, path, imported, plan.graph.input_nodes[0].shape)
-    program = Program(plan)
+    program = program_of(plan)
     graph, values = plan.graph, 0
     names = ("c", against) if against else ("c",)
 
@@ -159,7 +159,7 @@ def _bisect(plan: RowPlan, image: Array, expected: dict[str, Array], found: Diff
 
     Each node is compared on what the program itself read, as rounding grows with depth.
     """
-    seen = Program(plan, trace=True).trace(image)
+    seen = program_of(plan, trace=True).trace(image)
     if plan.graph.by_name[found.node].type.quant is not None:
         return first_difference(plan.graph, expected, seen, found.input, "c") or found
     return _difference(Agreement(plan.graph).compare(image, seen), found.input, "c")

@@ -14,8 +14,12 @@ from rillet.system.record import Record
 from rillet.targets import reading
 from rillet.targets.quantity import Quantity, plain, quantity
 
-KERNELS = ("portable", "avx2", "avx512", "neon")
-"""Kernel sets: plain C; AVX2 with FMA; AVX-512 F, BW, DQ, VL and VNNI; NEON of any AArch64."""
+KERNELS = ("portable", "avx2", "avx512", "neon", "wasm128")
+"""Kernel sets: plain C; AVX2 with FMA; AVX-512 F, BW, DQ, VL and VNNI; NEON of any AArch64; SIMD of WebAssembly."""
+WASM = "wasm128"
+"""The kernel set of programs that browsers run (docs/browser.md): no processor's own."""
+_NAMES = {WASM: "wasm"}
+"""What a set's host is called, where not as the set."""
 
 _NEEDS = {
     "avx512": ("avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_vnni"),
@@ -75,7 +79,7 @@ class Host(Record):
 
 def names() -> tuple[str, ...]:
     """The hosts that Rillet knows: the machine that this runs on, and one for each kernel set."""
-    return ("host", *KERNELS)
+    return ("host", *(_NAMES.get(kernels, kernels) for kernels in KERNELS))
 
 
 def load(name: str) -> Host:
@@ -116,9 +120,10 @@ def named_host(name: str) -> Host:
     """
     if name == "host":
         return this_host()
-    if name not in KERNELS:
-        raise TargetError(f"--target must be host, {', '.join(KERNELS)}; got {name!r}")
-    return Host(name, name)
+    kernels = {_NAMES.get(kernels, kernels): kernels for kernels in KERNELS}
+    if name not in kernels:
+        raise TargetError(f"--target must be host, {', '.join(kernels)}; got {name!r}")
+    return Host(name, kernels[name])
 
 
 @cache

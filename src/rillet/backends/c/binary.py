@@ -8,11 +8,16 @@ import numpy as np
 
 from rillet.backends.c.data import SPARE_BYTES, compact_declaration, own_arrays, same_arrays, weights_header
 from rillet.ir.graph import Array
+from rillet.targets.host import WASM
 
 ALIGNMENT = 64
 """Of every array, in bytes."""
+_WASM_ALIGNMENT, _WASM_SPARE_BYTES = 16, 64
+"""Vectors of WebAssembly are a quarter as wide, and pages download what lies between."""
 DATA = "net_weights.bin"
 _MAC = "darwin"
+_SECTIONS = {_MAC: "  .const", WASM: '  .section .rodata.weights,"",@'}
+_SECTION = "  .section .rodata"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,23 +32,31 @@ class Sources:
 
 def binary_weights(arrays: Mapping[str, Array], platform: str = sys.platform) -> Sources:
     """net_weights.h, net_weights.s and net_weights.bin: every array aligned to 64 bytes, with room behind it that
-    vectors may read; arrays of one type and content are one. In the order of bytes of the machine that this runs on.
+    vectors may read; arrays of one type and content are one.
+
+    platform: as Python calls it, or WASM. In the order of bytes of the machine that this runs on, or of WebAssembly.
     """
     own, same = own_arrays(arrays), same_arrays(arrays)
-    lines, data, at = ["  .const"] if platform == _MAC else ["  .section .rodata"], list[memoryview](), 0
+    wasm = platform == WASM
+    alignment, spare = (_WASM_ALIGNMENT, _WASM_SPARE_BYTES) if wasm else (ALIGNMENT, SPARE_BYTES)
+    lines, data, at = [_SECTIONS.get(platform, _SECTION)], list[memoryview](), 0
     for name, array in own.items():
         symbol = f"{'_' if platform == _MAC else ''}{name}_data"
+        room = spare + -array.nbytes % alignment
         lines += [
-            f"  .balign {ALIGNMENT}",
+            f"  .balign {alignment}",
             f"  .globl {symbol}",
             f"  {'.private_extern' if platform == _MAC else '.hidden'} {symbol}",
+            *([f"  .type {symbol},@object"] if wasm else []),
             f"{symbol}:",
             *([f'  .incbin "{DATA}", {at}, {array.nbytes}'] if array.nbytes else []),
-            f"  .zero {SPARE_BYTES + -array.nbytes % ALIGNMENT}",
+            f"  .zero {room}",
+            *([f"  .size {symbol}, {array.nbytes + room}"] if wasm else []),
         ]
-        data.append(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+        stored = array.astype(array.dtype.newbyteorder("<")) if wasm else array
+        data.append(np.ascontiguousarray(stored).reshape(-1).view(np.uint8).data)
         at += array.nbytes
-    if platform != _MAC:
+    if platform not in (_MAC, WASM):
         # Or linkers make the stack executable.
         lines.append('  .section .note.GNU-stack,"",%progbits')
     header = weights_header([compact_declaration(name, array) for name, array in own.items()], same)

@@ -19,7 +19,7 @@ from rillet.backends.c.constants import (
 from rillet.backends.c.core_data import core_arrays
 from rillet.backends.c.lists import list_arrays
 from rillet.backends.c.packing import tile_arrays
-from rillet.backends.c.rows import lanes
+from rillet.backends.c.rows import vectors_of
 from rillet.backends.c.storage import as_stored, moved_table, offset
 from rillet.backends.c.words import WORD_MACROS, declare_numbers, define_numbers, in_words, word_lines
 from rillet.errors import about
@@ -75,7 +75,7 @@ def stage_arrays(plan: RowPlan, original: Graph, stage: Stage) -> dict[str, Arra
     if stage.kernel is Kernel.XNOR:
         return low_bit_arrays(graph, stage)
     if stage.packing is Packing.BLOCKS:
-        return tile_arrays(graph, stage, lanes(plan))
+        return tile_arrays(graph, stage, vectors_of(plan))
     if stage.packing is Packing.CORE:
         assert plan.core is not None
         return core_arrays(graph, stage, plan.core)

@@ -1,6 +1,7 @@
 """A plan to C99: header, schedule, weights and kernels as {file name: text}; no malloc, no runtime library."""
 
 import re
+import sys
 from dataclasses import dataclass
 from importlib.resources import files
 
@@ -34,6 +35,7 @@ from rillet.ir.graph import Array, ImageSpec
 from rillet.ir.types import DType
 from rillet.plan.host.tilings import VECTORS
 from rillet.plan.rows.plan import BufferKind, CoreKernels, Kernel, Packing, RowPlan, Segment, Stage
+from rillet.targets.host import WASM
 
 _HEADERS = {
     Kernel.DENSE: ("dense.h",),
@@ -132,7 +134,8 @@ def _sources(called: Named, image: ImageSpec | None, made_by: list[str], count: 
     stored, arrays = _stored(known)
     headers = _included(known.plan, stored, profile)
     schedule = _schedule(known, image, stored, headers, made_by, profile)
-    weights = binary_weights(arrays)
+    host = known.plan.host
+    weights = binary_weights(arrays, WASM if host is not None and host.kernels == WASM else sys.platform)
     out = {
         "net.h": header(known, image, made_by, profile),
         **_pieces(schedule, count),

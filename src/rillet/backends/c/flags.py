@@ -17,6 +17,7 @@ MACHINE_FLAGS = {
         "-mprefer-vector-width=512",
     ),
     "neon": (),
+    "wasm128": ("-msimd128", "-mbulk-memory"),
 }
 """What each kernel set needs the compiler to know."""
 EXTRA_FLAGS = {"avx512vbmi": "-mavx512vbmi", "asimddp": "-march=armv8.2-a+dotprod"}

@@ -60,7 +60,7 @@ def lists(plan: RowPlan, stage: Stage, window: str) -> tuple[list[str], list[str
     places = abreast * 2 * (-(-values // 16) * 16 + 1)
     scratch = f"self->arena + {plan.buffers[stage.scratch].offset}"
     constants = [
-        channels_record(graph, node),
+        channels_record(plan, node),
         record("rillet_lists", "lists", (f"net_{name}_places", f"net_{name}_outputs", channels, values), static=True),
         f"  uint16_t *const values = (uint16_t *)(void *)({scratch});",
         f"  uint8_t *const channelwise = {scratch} + {places};",

@@ -11,7 +11,7 @@ from rillet.backends.c.tiles import groups
 from rillet.ir.facts import has_weights
 from rillet.ir.graph import Array, Graph, Node
 from rillet.ir.ops import Rounding
-from rillet.plan.host.tilings import GROUP_ROWS, window_runs
+from rillet.plan.host.tilings import GROUP_ROWS, Vectors, window_runs
 from rillet.plan.rows.plan import Kernel, Stage
 
 Indices = npt.NDArray[np.int64]
@@ -21,8 +21,9 @@ _MOST_BY_INTEGERS = 0.15
 """Share of them from which on it is faster to round all channels carefully."""
 
 
-def tile_arrays(graph: Graph, stage: Stage, lanes: int) -> dict[str, Array]:
+def tile_arrays(graph: Graph, stage: Stage, vectors: Vectors) -> dict[str, Array]:
     """Weights, bias and multipliers of a stage by register tiles."""
+    lanes = vectors.lanes
     node = graph.by_name[stage.node]
     real = node.type.quant is None
     weight, bias = folded_bias(graph, node)
@@ -40,13 +41,13 @@ def tile_arrays(graph: Graph, stage: Stage, lanes: int) -> dict[str, Array]:
         runs = weight.reshape(len(weight), -1, window_runs(graph, node)[2])
         packed = _dense(runs, order, stage.tiling.vectors, lanes, real)
     else:
-        vectors = -(-len(bias) // lanes)
-        sizes = [1] * vectors if real else [size for _, size in groups(vectors)]
+        count = -(-len(bias) // lanes)
+        sizes = [1] * count if real else [size for _, size in groups(count)]
         order = _dealt(sizes, lanes)
         packed = _depthwise(weight[..., 0], order, sizes, lanes, real)
     if real:
         return {"weights": packed.astype(np.float32), "bias": _placed(bias.astype(np.float32), order)}
-    rounding = channel_rounding(graph, node)
+    rounding = channel_rounding(graph, node, fused=vectors.fused)
     arrays = {
         "weights": packed.astype(np.int8),
         "bias": _placed((bias.astype(np.int64) + rounding.origin).astype(np.int32), order),
@@ -62,8 +63,11 @@ def tile_arrays(graph: Graph, stage: Stage, lanes: int) -> dict[str, Array]:
     return arrays | {"by_integers": group.astype(np.int32) + failed}
 
 
-def channel_rounding(graph: Graph, node: Node) -> Affine:
-    """The float32 constants of a quantised convolution's channels, and which of them may be used."""
+def channel_rounding(graph: Graph, node: Node, *, fused: bool = True) -> Affine:
+    """The float32 constants of a quantised convolution's channels, and which of them may be used.
+
+    fused: whether products are added to as they are, or rounded first.
+    """
     op, source = node.op, graph.by_name[node.inputs[0]]
     assert has_weights(op)
     mantissa, shift = multipliers(graph, node, op, quant(graph, source), quant(graph, node))
@@ -79,7 +83,7 @@ def channel_rounding(graph: Graph, node: Node) -> Affine:
         return shifted(shift, sums)
     clamp, zero = fp.activation_clamp(op.activation, quant(graph, node), node.type.dtype), quant(graph, node).zero_point
     relative = fp.Clamp(clamp.low - zero, clamp.high - zero)
-    quick = affine(mantissa, shift, sums, relative)
+    quick = affine(mantissa, shift, sums, relative, fused=fused)
     blocks = np.add.reduceat(~quick.shown, np.arange(0, len(quick.shown), _STORED_TOGETHER)) > 0
     if blocks.mean() <= _MOST_BY_INTEGERS:
         return quick

@@ -31,16 +31,18 @@ def pairwise_constants(plan: RowPlan, stage: Stage) -> Pairwise | None:
     # Vectors may be read past the end of what lies in the arena, and of nothing else.
     if any(is_given(value.op) for value in values):
         return None
-    return _found(node, *(quant(graph, value) for value in values))
+    return _found(node, *(quant(graph, value) for value in values), fused=VECTORS[plan.host.kernels].fused)
 
 
-def _found(node: Node, left: Quant, right: Quant, out: Quant) -> Pairwise | None:
+def _found(node: Node, left: Quant, right: Quant, out: Quant, *, fused: bool) -> Pairwise | None:
     dtype: DType = node.type.dtype
     match node.op:
         case Add(activation, subtract) if not left == right == out:
-            return _add(left, right, out, subtract, dtype, _less_zero(activation_clamp(activation, out, dtype), out))
+            clamp = _less_zero(activation_clamp(activation, out, dtype), out)
+            return _add(left, right, out, subtract, dtype, clamp, fused=fused)
         case Multiply(activation, Rounding.SHIFT):
-            return _multiply(left, right, out, dtype, _less_zero(activation_clamp(activation, out, dtype), out))
+            clamp = _less_zero(activation_clamp(activation, out, dtype), out)
+            return _multiply(left, right, out, dtype, clamp, fused=fused)
         case Multiply():
             return pairwise.multiply_twice(left, right, out)
         case _:

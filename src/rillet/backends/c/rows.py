@@ -21,6 +21,7 @@ from rillet.plan.host.tilings import (
     GROUP_ROWS,
     MOST_NEIGHBOURS,
     VECTORS,
+    Vectors,
     band_values,
     dense_depth,
     even,
@@ -33,10 +34,15 @@ from rillet.plan.rows.plan import Kernel, RowPlan, Split, Stage
 Body = tuple[list[str], list[str]]
 
 
+def vectors_of(plan: RowPlan) -> Vectors:
+    """The instruction set of the plan."""
+    assert plan.host is not None
+    return VECTORS[plan.host.kernels]
+
+
 def lanes(plan: RowPlan) -> int:
     """Lanes of 32 bits of the plan's vectors."""
-    assert plan.host is not None
-    return VECTORS[plan.host.kernels].lanes
+    return vectors_of(plan).lanes
 
 
 def used_tiles(plan: RowPlan) -> set[Tile]:
@@ -58,14 +64,15 @@ def used_tiles(plan: RowPlan) -> set[Tile]:
     return out
 
 
-def channels_record(graph: Graph, node: Node) -> str:
+def channels_record(plan: RowPlan, node: Node) -> str:
     """The constant that tells a kernel how the sums of each output channel become values."""
+    graph = plan.graph
     op, name = node.op, node.name
     assert has_weights(op)
     low, high = bounds(graph, node, op.activation)
     if node.type.quant is None:
         return record("rillet_channels_f32_tiles", "channels", (f"net_{name}_bias", low, high), static=True)
-    rounding = channel_rounding(graph, node)
+    rounding = channel_rounding(graph, node, fused=vectors_of(plan).fused)
     integers = ["0", "0", "0", "0"]
     if not rounding.shown.all():
         integers = [f"net_{name}_{part}" for part in ("by_integers", "mantissa", "left", "right")]
@@ -118,7 +125,7 @@ def dense(plan: RowPlan, node: Node, stage: Stage, window: str) -> Body:
     source, windows = graph.by_name[node.inputs[0]], _windows(node, stage)
     name, at, value = node.name, source.name, _value(node)
     channels, width, depth = node.shape.channels, node.shape.width, dense_depth(graph, node)
-    constants, step = [channels_record(graph, node)], source.shape.channels
+    constants, step = [channels_record(plan, node)], source.shape.channels
     (start, end), heads = threads.piece(stage), threads.each_piece(node, stage)
     if windows:
         more, lines = _band(plan, node, stage)
@@ -286,7 +293,7 @@ def depthwise(plan: RowPlan, node: Node, stage: Stage, window: str) -> Body:
     again = f" % {op.window.kernel[0]}" if stage.tiling.parts > 1 else ""
     slots = high if real else -(-high // GROUP_ROWS) * GROUP_ROWS
     missing = outside_row_name(graph, node) if _leaves_rows(node) else f"at_{source.name}(self, 0)"
-    constants = [channels_record(graph, node), window]
+    constants = [channels_record(plan, node), window]
     if not real:
         constants.append(f"  const rillet_four outside = rillet_four_all({outside_value(graph, node)});")
     lines = [

@@ -19,13 +19,19 @@ from rillet.plan.rows.plan import Kernel, RowPlan, Split
 from rillet.plan.rows.planner import RowPlanner
 from rillet.plan.rows.segments import stepped
 from rillet.plan.rows.timing import Tile
-from rillet.targets.host import Host
+from rillet.targets.host import WASM, Host
 
 ROWS = (1, 2, 4, 8, 16, 32)
 """Rows that a tile of a host plan may have."""
 HOST_ALIGNMENT = 64
 """A line of the cache, and a vector of the widest set."""
-MACS_PER_NS = {"avx512": (105.0, 300.0), "avx2": (35.0, 60.0), "neon": (18.0, 60.0), "portable": (8.0, 20.0)}
+MACS_PER_NS = {
+    "avx512": (105.0, 300.0),
+    "avx2": (35.0, 60.0),
+    "neon": (18.0, 60.0),
+    "wasm128": (12.0, 20.0),
+    "portable": (8.0, 20.0),
+}
 """Multiply-accumulates a nanosecond of dense layers, real and 8-bit; orders of magnitude, only their ratios matter."""
 DEPTHWISE_SHARE = 0.45
 """Rate of a depthwise layer as a share of a dense one's."""
@@ -71,6 +77,10 @@ def plan_host(
     """
     if not 1 <= threads <= MAX_THREADS:
         raise TargetError(f"--threads must be from 1 to {MAX_THREADS}, got {threads}")
+    if threads > 1 and host.kernels == WASM:
+        raise TargetError(
+            f"--threads must be 1 for WebAssembly, got {threads}: a page has workers, each with a program"
+        )
     planner = HostPlanner(graph, host, resident, threads)
     _ = planner.least_bytes  # refuses what cannot be cut at all
     if threads > 1:

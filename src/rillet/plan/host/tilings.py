@@ -28,6 +28,8 @@ class Vectors:
     """The same for bytes."""
     byte: DType
     """What its dot products take activations of bytes as."""
+    fused: bool = True
+    """Whether one instruction multiplies and adds, and rounds once."""
 
 
 _NEON = {1: 14, 2: 12, 3: 8, 4: 6, 6: 4, 8: 2}
@@ -35,6 +37,7 @@ VECTORS = {
     "avx512": Vectors(16, 32, {1: 14, 2: 7, 3: 5, 4: 5, 5: 4}, {1: 14, 2: 8, 3: 5, 4: 4, 5: 4, 6: 4, 8: 2}, DType.U8),
     "avx2": Vectors(8, 16, {1: 8, 2: 6, 3: 4, 6: 1}, {1: 8, 2: 4, 4: 2}, DType.U8),
     "neon": Vectors(4, 32, _NEON, _NEON, DType.I8),
+    "wasm128": Vectors(4, 16, {1: 8, 2: 6, 3: 4, 6: 1}, {1: 8, 2: 4, 4: 2}, DType.U8, fused=False),
 }
 _LATENCY = 8
 """Independent sums that keep two multiply-add units of four cycles busy."""

@@ -1,0 +1,1 @@
+"""Programs for web pages: WebAssembly, built by clang or zig, run by Node and by browsers (docs/browser.md)."""

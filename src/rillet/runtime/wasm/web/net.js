@@ -1,0 +1,285 @@
+// Runs a network that Rillet compiled to WebAssembly: in pages, workers and Node, without other modules.
+//
+//   import { load } from "./net.js";
+//   const net = await load();              // net.wasm beside this file
+//   const { top, outputs } = net.run(imageData);
+
+const SECTION = "rillet";
+const TYPES = { int8: Int8Array, uint8: Uint8Array, int32: Int32Array, float32: Float32Array };
+// A module that has one instruction of SIMD: what cannot compile it cannot compile net.wasm either.
+const SIMD = [0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10, 10, 1, 8, 0, 65, 0, 253, 15, 253, 98, 11];
+
+/** Whether this engine has the SIMD instructions of WebAssembly, as engines have since 2021 (Safari: 2023). */
+export function hasSimd() {
+  return WebAssembly.validate(new Uint8Array(SIMD));
+}
+
+/**
+ * Loads a network: from a URL, bytes, a Response or a compiled WebAssembly.Module; net.wasm beside this file by default.
+ * Rejects with an Error of one sentence where the file is none of Rillet's, or the engine has no SIMD.
+ */
+export async function load(source = new URL("./net.wasm", import.meta.url)) {
+  if (!hasSimd()) throw new Error("this browser has no WebAssembly SIMD, which the network is compiled for");
+  const module = await compiled(source);
+  const sections = WebAssembly.Module.customSections(module, SECTION);
+  if (sections.length !== 1) throw new Error("must be a network that Rillet compiled, got another WebAssembly module");
+  const facts = JSON.parse(new TextDecoder().decode(sections[0]));
+  return new Net(module, await WebAssembly.instantiate(module, {}), facts);
+}
+
+async function compiled(source) {
+  if (source instanceof WebAssembly.Module) return source;
+  if (source instanceof ArrayBuffer || ArrayBuffer.isView(source)) return WebAssembly.compile(source);
+  const response = source instanceof Response ? source : await fetch(source);
+  if (!response.ok) throw new Error(`${response.url}: must be a network, got HTTP ${response.status}`);
+  return WebAssembly.compile(await response.arrayBuffer());
+}
+
+/** A loaded network: its own memory, one image at a time. */
+export class Net {
+  #exports;
+  #values;
+  #traced;
+
+  constructor(module, instance, facts) {
+    this.module = module;
+    this.facts = facts;
+    this.#exports = instance.exports;
+    const bad = this.#exports.rillet_init();
+    if (bad) throw new Error(`${facts.name}: the arena must be aligned`);
+    this.#values = facts.input.height * facts.input.width * facts.input.channels;
+  }
+
+  get name() {
+    return this.facts.name;
+  }
+
+  get labels() {
+    return this.facts.picture?.labels ?? [];
+  }
+
+  /** The image as the network stores it; write it, then call `compute` without values. */
+  get image() {
+    return this.#view(this.facts.input.type, this.#exports.rillet_image(), this.#values);
+  }
+
+  /** The bytes of the arena, in which all activations lie. */
+  get arena() {
+    return this.#view("uint8", this.#exports.rillet_arena(), this.facts.arenaBytes);
+  }
+
+  /**
+   * The network's answer for a picture: an ImageData, or { data, width, height } with four bytes a pixel.
+   * Returns { outputs, top, milliseconds }: `top` has the most probable classes of a classifier, else nothing.
+   */
+  run(picture, count = 5) {
+    this.show(picture);
+    const start = performance.now();
+    const outputs = this.compute();
+    return { outputs, top: this.top(outputs, count), milliseconds: performance.now() - start };
+  }
+
+  /** Makes a picture the image: resized, scaled and quantised as the network was trained, as Pillow would do it. */
+  show(picture) {
+    if (!this.#exports.rillet_picture) throw new Error(`${this.name}: the input must be no picture, but values (compute)`);
+    const { height, width, channels } = this.facts.input;
+    const made = fitted(picture, { height, width, channels, ...this.facts.picture });
+    this.#view("uint8", this.#exports.rillet_pixels(), this.#values).set(made);
+    this.#exports.rillet_picture();
+  }
+
+  /** The outputs for an image as the network stores it: typed arrays, copied. */
+  compute(values) {
+    if (values !== undefined) this.#take(values);
+    this.#exports.rillet_run();
+    return this.facts.outputs.map((output, i) => this.#output(output, this.#exports.rillet_output(i)));
+  }
+
+  /** Begins an image whose rows are pushed: `push(0)` to `push(height - 1)` of what `show` or `image` holds. */
+  start() {
+    this.#exports.rillet_start();
+  }
+
+  /** Takes the next row; `values`, where given, is written into the image first. */
+  push(row, values) {
+    const { height, width, channels } = this.facts.input;
+    if (!(Number.isInteger(row) && row >= 0 && row < height)) {
+      throw new RangeError(`row must be from 0 to ${height - 1}, got ${row}`);
+    }
+    if (values !== undefined) this.image.set(values, row * width * channels);
+    this.#exports.rillet_push(row);
+  }
+
+  /** After the last row: the outputs, as of `compute`. */
+  pushed() {
+    return this.facts.outputs.map((output, i) => this.#output(output, this.#exports.rillet_pushed(i)));
+  }
+
+  /** Pixels of each value that are computed by now, in the order of `facts.values`. */
+  get made() {
+    return this.#view("int32", this.#exports.rillet_made(), this.facts.values.length);
+  }
+
+  /** An output in real numbers: stored values less the zero point, times the scale. */
+  real(output, index = 0) {
+    const { scale, zeroPoint } = this.facts.outputs[index];
+    return scale === null ? Float64Array.from(output) : Float64Array.from(output, (value) => (value - zeroPoint) * scale);
+  }
+
+  /** The most probable classes: { label, index, probability }; none where the network is no classifier. */
+  top(outputs, count = 5) {
+    const kind = this.facts.classifier;
+    if (!kind) return [];
+    let real = this.real(outputs[0]);
+    if (kind === "logits") {
+      const most = real.reduce((a, b) => Math.max(a, b));
+      const powers = real.map((value) => Math.exp(value - most));
+      const sum = powers.reduce((a, b) => a + b);
+      real = powers.map((value) => value / sum);
+    }
+    const order = Array.from(real.keys()).sort((a, b) => real[b] - real[a] || a - b);
+    return order.slice(0, count).map((index) => ({ label: this.labels[index], index, probability: real[index] }));
+  }
+
+  /**
+   * Every value that the network makes for the image, by name; of a module that was built to show them
+   * (`facts.traced`), else an Error.
+   */
+  trace() {
+    if (!this.#exports.rillet_trace) throw new Error(`${this.name}: must be built to show its values`);
+    const { memory } = this.#exports;
+    const made = this.facts.values.map((value) => (value.given ? 0 : value.bytes));
+    if (this.#traced === undefined) {
+      let end = memory.buffer.byteLength;
+      this.#traced = made.map((bytes) => (end += Math.ceil(bytes / 64) * 64) - Math.ceil(bytes / 64) * 64);
+      memory.grow(Math.ceil((end - memory.buffer.byteLength) / 65536));
+    }
+    const places = this.#view("uint32", this.#exports.rillet_trace(), made.length);
+    made.forEach((bytes, i) => (places[i] = bytes ? this.#traced[i] : 0));
+    this.#exports.rillet_run();
+    this.#view("uint32", this.#exports.rillet_trace(), made.length).fill(0);
+    const values = this.facts.values.map((value, i) => [value, this.#traced[i]]);
+    return new Map(
+      values.filter(([value]) => !value.given).map(([value, at]) => [value.name, this.#output(value, at)]),
+    );
+  }
+
+  #take(values) {
+    if (values.length !== this.#values) {
+      throw new RangeError(`${this.name}: the image must have ${this.#values} values, got ${values.length}`);
+    }
+    this.image.set(values);
+  }
+
+  #output(output, at) {
+    return this.#view(output.type, at, output.count).slice();
+  }
+
+  #view(type, at, count) {
+    // Memory that has grown is another buffer.
+    return new (type === "uint32" ? Uint32Array : TYPES[type])(this.#exports.memory.buffer, at, count);
+  }
+}
+
+// -- pictures -----------------------------------------------------------------------------------------------------------
+
+/** Bytes of a picture at the size and channels of `spec`, as Pillow makes them. */
+export function fitted(picture, spec) {
+  let { data, width, height } = picture ?? {};
+  if (!data || !(width > 0 && height > 0) || data.length !== 4 * width * height) {
+    throw new TypeError("the picture must be an ImageData, or { data, width, height } with four bytes a pixel");
+  }
+  let channels = plain(data, spec.channels);
+  let left = 0;
+  let top = 0;
+  let size = [width, height];
+  if (spec.resize === "crop") {
+    const side = Math.min(width, height);
+    left = Math.floor((width - side) / 2);
+    top = Math.floor((height - side) / 2);
+    size = [side, side];
+    channels = cropped(channels, width, left, top, side, spec.channels);
+  }
+  if (spec.detail && Math.min(...size) > spec.detail) {
+    channels = resized(channels, size, [spec.detail, spec.detail], spec.channels);
+    size = [spec.detail, spec.detail];
+  }
+  return resized(channels, size, [spec.width, spec.height], spec.channels);
+}
+
+/** Red, green and blue, or their brightness, of pixels laid on white. */
+function plain(data, channels) {
+  const count = data.length / 4;
+  const out = new Uint8Array(count * channels);
+  const rgb = [0, 0, 0];
+  for (let i = 0; i < count; i++) {
+    const alpha = data[4 * i + 3];
+    for (let c = 0; c < 3; c++) {
+      const value = data[4 * i + c];
+      if (alpha === 255) {
+        rgb[c] = value;
+      } else {
+        const sum = value * alpha * 128 + 255 * (255 - alpha) * 128 + 16384;
+        rgb[c] = alpha === 0 ? 255 : ((sum >> 8) + sum) >> 15;
+      }
+    }
+    if (channels === 1) out[i] = (19595 * rgb[0] + 38470 * rgb[1] + 7471 * rgb[2] + 32768) >> 16;
+    else out.set(rgb, 3 * i);
+  }
+  return out;
+}
+
+function cropped(pixels, width, left, top, side, channels) {
+  const out = new Uint8Array(side * side * channels);
+  for (let y = 0; y < side; y++) {
+    const from = ((top + y) * width + left) * channels;
+    out.set(pixels.subarray(from, from + side * channels), y * side * channels);
+  }
+  return out;
+}
+
+const BITS = 22;
+
+/** For each place of a line: where it begins to read, and its weights in fixed point (a triangle as wide as it must be). */
+function weights(from, to) {
+  const scale = from / to;
+  const support = Math.max(scale, 1);
+  return Array.from({ length: to }, (_, place) => {
+    const middle = (place + 0.5) * scale;
+    const first = Math.max(0, Math.trunc(middle - support + 0.5));
+    const end = Math.min(from, Math.trunc(middle + support + 0.5));
+    const real = [];
+    for (let x = first; x < end; x++) real.push(Math.max(0, 1 - Math.abs((x - middle + 0.5) * (1 / support))));
+    const sum = real.reduce((a, b) => a + b, 0);
+    return { first, fixed: Int32Array.from(real, (w) => Math.trunc(0.5 + (sum ? w / sum : w) * 2 ** BITS)) };
+  });
+}
+
+function resized(pixels, [width, height], [toWidth, toHeight], channels) {
+  let made = pixels;
+  if (toWidth !== width) {
+    const lines = weights(width, toWidth);
+    made = new Uint8Array(height * toWidth * channels);
+    for (let y = 0; y < height; y++) {
+      weighted(pixels, y * width * channels, channels, channels, lines, made, y * toWidth * channels, channels);
+    }
+  }
+  if (toHeight === height) return made;
+  const lines = weights(height, toHeight);
+  const row = toWidth * channels;
+  const out = new Uint8Array(toHeight * row);
+  for (let x = 0; x < row; x++) weighted(made, x, row, 1, lines, out, x, row);
+  return out;
+}
+
+/** One line of `count` values abreast: read `step` apart, written `pitch` apart. */
+function weighted(from, start, step, count, lines, out, place, pitch) {
+  for (let i = 0; i < lines.length; i++) {
+    const { first, fixed } = lines[i];
+    for (let c = 0; c < count; c++) {
+      let sum = 1 << (BITS - 1);
+      for (let k = 0; k < fixed.length; k++) sum += from[start + (first + k) * step + c] * fixed[k];
+      out[place + i * pitch + c] = Math.min(255, Math.max(0, sum >> BITS));
+    }
+  }
+}

@@ -1,0 +1,214 @@
+"""Programs for WebAssembly give the reference's values in Node, and need nothing but their own memory."""
+
+import ctypes
+import json
+import math
+import subprocess
+from importlib.resources import files
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import rillet
+from conftest import NETWORKS, shared_file
+from graphs import graphs, random_image
+from rillet.arithmetic import pairwise
+from rillet.arithmetic.affine import affine
+from rillet.arithmetic.fixed_point import Clamp, multiply_double
+from rillet.backends import reference
+from rillet.data.images import fit
+from rillet.errors import TargetError
+from rillet.importers.tflite import load
+from rillet.ir.graph import Graph, ImageSpec
+from rillet.ir.types import DType, Quant
+from rillet.plan.host.planner import plan_host
+from rillet.runtime.programs import program_of
+from rillet.runtime.verify import first_difference, random_inputs
+from rillet.runtime.wasm.building import build_wasm, find_compiler
+from rillet.runtime.wasm.program import find_node
+from rillet.targets.host import named_host
+from test_host import QUIET, any_factors, layers
+
+HOST = named_host("wasm")
+WEB = Path(str(files("rillet.runtime.wasm"))) / "web"
+
+
+@pytest.fixture(autouse=True, scope="module")
+def tools() -> None:
+    for find in (find_compiler, find_node):
+        try:
+            find()
+        except rillet.RilletError as error:
+            pytest.skip(str(error))
+
+
+def check(graph: Graph, *, traced: bool = False) -> None:
+    plan, image = plan_host(graph, HOST), random_image(graph)
+    program, expected = program_of(plan, traced), reference.run(graph, image)
+    for made in (program.run(image), program.push(image)):
+        got = dict(zip(dict.fromkeys(graph.outputs), made, strict=True))
+        assert first_difference(graph, expected, got, 0, "wasm") is None
+    if traced:
+        assert first_difference(graph, expected, program.trace(image), 0, "wasm") is None
+    assert program.touched_bytes(image) <= plan.arena_bytes
+
+
+def test_factors_of_any_size_round_alike() -> None:
+    check(any_factors(3.0)[1], traced=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scale", [1e-9, 1e-3, 3e8])
+def test_more_factors_round_alike(scale: float) -> None:
+    for graph in any_factors(scale):
+        check(graph)
+
+
+@pytest.mark.slow
+@settings(max_examples=25, **QUIET)
+@given(layers() | graphs(), st.booleans())
+def test_odd_layers_give_the_references_values(graph: Graph, traced: bool) -> None:
+    check(graph, traced=traced)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(NETWORKS))
+def test_published_networks_give_the_references_bytes(name: str) -> None:
+    check(load(shared_file(NETWORKS[name])))
+
+
+def test_a_module_imports_nothing_and_tells_its_network() -> None:
+    graph = any_factors(3.0)[0]
+    plan = plan_host(graph, HOST)
+    said = _node(f"""
+      import fs from "node:fs";
+      const net = await load(fs.readFileSync({json.dumps(str(build_wasm(plan)))}));
+      console.log(JSON.stringify([WebAssembly.Module.imports(net.module), net.facts]));
+    """)
+    imports, facts = json.loads(said)
+    assert imports == []
+    assert (facts["macs"], facts["arenaBytes"]) == (graph.macs, plan.arena_bytes)
+    assert [value["name"] for value in facts["values"]] == [node.name for node in graph.nodes]
+
+
+@pytest.mark.slow
+def test_float32_values_are_the_references_within_their_rounding() -> None:
+    net = rillet.load("mobilenet_v1:width=0.25,resolution=32,seed=0,classes=10")
+    image = next(iter(random_inputs(net, 1)))
+    made = rillet.compile(rillet.plan(net, target="wasm"))(image)[0]
+    assert np.allclose(made, reference.outputs(net, image)[0], rtol=0, atol=1e-5)
+
+
+def test_a_page_has_no_threads() -> None:
+    with pytest.raises(TargetError, match="--threads must be 1 for WebAssembly, got 2"):
+        rillet.plan(rillet.load("mobilenet_v1:width=0.25,resolution=32,seed=0,classes=10"), target="wasm", threads=2)
+
+
+def _node(script: str) -> str:
+    text = f"import {{ load, fitted }} from {json.dumps((WEB / 'net.js').as_uri())};\n{script}"
+    command = [find_node(), "--input-type=module", "-"]
+    done = subprocess.run(command, input=text, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+# -- pictures ----------------------------------------------------------------------------------------------------------
+
+
+def test_pictures_are_resized_as_pillow_does() -> None:
+    """To the byte where a square stays one; elsewhere versions of Pillow differ among themselves by one."""
+    from PIL import Image
+
+    rng, cases, expected = np.random.default_rng(0), [], []
+    for size, channels, resize, detail, to in [
+        ((40, 31), 3, "crop", 0, 24),
+        ((200, 130), 1, "crop", 64, 32),
+        ((8, 8), 3, "crop", 0, 24),
+        ((24, 24), 1, "stretch", 0, 24),
+        ((17, 90), 3, "stretch", 0, 24),
+    ]:
+        pixels = rng.integers(0, 256, (size[1], size[0], 4), np.uint8)
+        pixels[rng.random(pixels.shape[:2]) < 0.6, 3] = 255
+        spec = ImageSpec(to, to, channels, resize, detail=detail)
+        expected.append(fit(Image.fromarray(pixels, "RGBA"), spec).reshape(-1).astype(int))
+        picture = {"data": pixels.reshape(-1).tolist(), "width": size[0], "height": size[1]}
+        cases.append([picture, {"height": to, "width": to, "channels": channels, "resize": resize, "detail": detail}])
+    said = _node(f"""
+      const cases = {json.dumps(cases)};
+      console.log(JSON.stringify(cases.map(([picture, spec]) => [...fitted(picture, spec)])));
+    """)
+    off = [np.abs(np.array(got) - want).max() for got, want in zip(json.loads(said), expected, strict=True)]
+    assert off[:4] == [0, 0, 0, 0] and off[4] <= 1
+
+
+# -- arithmetic --------------------------------------------------------------------------------------------------------
+
+
+def test_steps_are_where_integers_have_them_without_fused_operations() -> None:
+    rng = np.random.default_rng(0)
+    mantissa, shift = rng.integers(2**30, 2**31, 300), rng.integers(-9, -4, 300)
+    reach = np.full(300, 2**15)
+    for clamp in (Clamp(0, 255), Clamp(-120, 135)):
+        found = affine(mantissa, shift, (-reach, reach), clamp, fused=False)
+        assert found.shown.mean() > 0.8
+        for row in np.flatnonzero(found.shown)[:40]:
+            sums = np.arange(-reach[row], reach[row] + 1)
+            real = sums.astype(np.float32)
+            nudge = np.copysign(found.nudge[row], real) if found.signed else found.nudge[row]
+            made = np.rint((real * found.scale[row]).astype(np.float32) + nudge).astype(np.int64) + found.centre
+            expected = multiply_double(sums, mantissa[row], shift[row])
+            assert np.array_equal(np.clip(made, clamp.low, clamp.high), np.clip(expected, clamp.low, clamp.high))
+
+
+def test_sums_of_bytes_have_constants_without_fused_operations() -> None:
+    rng, found = np.random.default_rng(1), 0
+    for _ in range(6):
+        left, right, out = (Quant(float(rng.uniform(0.01, 0.1)), int(rng.integers(-9, 9))) for _ in range(3))
+        clamp = Clamp(-128 - out.zero_point, 127 - out.zero_point)
+        k = pairwise.add(left, right, out, False, DType.I8, clamp, fused=False)
+        found += k is not None
+    assert found >= 3
+
+
+REAL = np.concatenate([np.linspace(-30, 30, 4001), np.geomspace(1e-6, 80, 500), -np.geomspace(1e-6, 80, 500)])
+KNOWN = {
+    "expf": math.exp,
+    "expm1f": math.expm1,
+    "tanhf": math.tanh,
+    "erff": math.erf,
+    "erfcf": math.erfc,
+    "logf": math.log,
+    "log1pf": math.log1p,
+    "roundf": lambda x: math.copysign(math.floor(abs(x) + 0.5), x),
+}
+
+
+def test_functions_of_a_c_library_are_right_to_the_last_bits() -> None:
+    """Built for this machine under other names: WebAssembly's arithmetic is IEEE 754's, too."""
+    from rillet.system.build import build_library
+
+    text = (Path(str(files("rillet.runtime.wasm"))) / "freestanding" / "functions.c").read_text()
+    renamed = text.replace("#include <math.h>", "")
+    for name in [*KNOWN, "powf", "fabsf", "sqrtf"]:
+        renamed = renamed.replace(f"float {name}(", f"float own_{name}(").replace(f" {name}(", f" own_{name}(")
+    declared = "float own_expf(float x);\n"
+    for name in [*KNOWN, "fabsf", "sqrtf"]:
+        declared += f"float own_{name}(float x);\n"
+    library = ctypes.CDLL(str(build_library({"net.c": f"{declared}float own_powf(float x, float y);\n{renamed}"})))
+    for name, function in KNOWN.items():
+        own = getattr(library, f"own_{name}")
+        own.restype, own.argtypes = ctypes.c_float, [ctypes.c_float]
+        for real in np.float32(REAL):
+            if (name == "logf" and real <= 0) or (name == "log1pf" and real <= -1):
+                continue
+            want = np.float32(function(float(real)))
+            assert abs(own(real) - want) <= 2 * np.spacing(abs(want)), (name, real)
+    power = library.own_powf
+    power.restype, power.argtypes = ctypes.c_float, [ctypes.c_float, ctypes.c_float]
+    for x, y in [(2, 10), (3, -2), (0.5, 0.5), (-2, 3), (-2, 2), (0, 3), (0, 0), (7, 1.25), (1.5, 80)]:
+        want = np.float32(float(x) ** y)
+        assert abs(power(x, y) - want) <= 2 * np.spacing(abs(want)), (x, y)
+    assert math.isnan(power(-2, 0.5)) and power(10, 60) == math.inf and power(10, -60) == 0
