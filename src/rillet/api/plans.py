@@ -276,6 +276,15 @@ def footprint(made: RowPlan | PixelPlan) -> "Footprint":
     return found(rows, rows.board)
 
 
+def doubts(made: RowPlan | PixelPlan) -> tuple[str, ...]:
+    """What whoever builds a board's program should know before it: memory that its board lacks with stack and code, and
+    the price of float32 on a core without a floating-point unit. A sentence each; none for a plan of another machine.
+    """
+    from rillet.costs.fit import doubts as found
+
+    return found(made) if isinstance(made, RowPlan) else ()
+
+
 @dataclass(frozen=True, repr=False)
 class Emitted(Record):
     """An emitted program: its folder, files and commands."""
@@ -290,6 +299,14 @@ class Emitted(Record):
 
     def __repr__(self) -> str:
         return f"Emitted({str(self.folder)!r}, {len(self.files)} files, {self.arena_bytes:,} bytes of activations)"
+
+
+def layout_of(word: str) -> Layout:
+    """The layout called so; raises GraphError where there is none."""
+    for layout in get_args(Layout):
+        if layout == word:
+            return layout
+    raise GraphError(f"layout must be one of {', '.join(get_args(Layout))}, got {word!r}")
 
 
 def emit(
@@ -329,8 +346,7 @@ def emit(
             )
         return _emit_hardware(pixels, out, picture)
     rows = checks.row_plan(made)
-    if layout not in get_args(Layout):
-        raise GraphError(f"layout must be one of {', '.join(get_args(Layout))}, got {layout!r}")
+    layout_of(layout)
     networks.with_weights(rows.graph)
     checked(prefix)
     example = None if picture is None else _example(rows.graph, picture)

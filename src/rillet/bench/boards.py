@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from rillet.backends.c.emit import emit
 from rillet.backends.c.names import identifiers
+from rillet.costs.fit import doubts
 from rillet.errors import TargetError, Unsupported
 from rillet.ir.graph import Graph
 from rillet.ir.ops import op_macs
@@ -59,7 +60,7 @@ class BoardBench:
     compiler: str
     plans: tuple[PlanCost, ...]
     notes: tuple[str, ...]
-    """Sentences on rows that are not there."""
+    """Sentences on rows that are not there, and on what the board lacks for a plan."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +90,8 @@ class BoardProfile:
     between: int
     """Of what starts the layers: loops over rows, copies of the input and the output."""
     instructions: int
+    notes: tuple[str, ...]
+    """What the board lacks for the plan, a sentence each."""
 
 
 def bench_board(graph: Graph, board: Board, progress: Callable[[int, int], None] = lambda _, __: None) -> BoardBench:
@@ -104,6 +107,7 @@ def bench_board(graph: Graph, board: Board, progress: Callable[[int, int], None]
     for i, (alone, objective) in enumerate(asked):
         progress(i, len(asked))
         plan = row_plan_for(variants[alone], PlanOptions(target=board, objective=objective))
+        notes += [doubt for doubt in doubts(plan) if doubt not in notes]
         made = verify_on(plan, core, 1)
         emulator, compiler = made.emulator, made.compiler
         rows.append(
@@ -145,7 +149,7 @@ def profile_board(plan: RowPlan, progress: Callable[[int, int], None] = lambda _
     between = made.owners[""] + made.owners.get(_BETWEEN, 0)
     assert sum(layer.instructions for layer in layers) + between == made.instructions
     names = (plan.board.name, core.name, plan.board.kernels, made.emulator, made.compiler)
-    return BoardProfile(graph, *names, tuple(layers), between, made.instructions)
+    return BoardProfile(graph, *names, tuple(layers), between, made.instructions, doubts(plan))
 
 
 def core_of(board: Board, what: str) -> Core:

@@ -2,7 +2,7 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -41,6 +41,7 @@ from rillet.cli.options import TargetOption
 
 if TYPE_CHECKING:
     from rillet import Graph
+    from rillet.api.backends import Plan
     from rillet.api.plans import PlanOptions
     from rillet.api.programs import Answer, Asked
     from rillet.report.screen import Screen
@@ -84,7 +85,7 @@ ThreadsOption = Annotated[
 
 
 LayoutOption = Annotated[
-    Literal["c", "cmake", "arduino", "platformio", "zephyr", "cmsis-pack"],
+    str,
     typer.Option(
         "--layout",
         metavar="c|cmake|arduino|platformio|zephyr|cmsis-pack",
@@ -249,17 +250,28 @@ def _verify_program(
     inputs, against, live = asked
     opened = open_named(model, weights=weights)
     graph = changes.live(opened.graph).graph if live else opened.graph
+    on_board = plans.row_planned(graph, options) if programs.core_of(options) is not None else None
+    if on_board is not None:
+        _doubt(on_board)
     made = plans.row_planned(graph, options, here=True)
     with Progress("comparing", inputs, form.json) as advance:
         result = programs.verify_here(made, inputs, against, advance, original=opened.graph if live else None)
     emulated = None
-    if result.equal and options.target is not None and programs.core_of(options) is not None:
+    if result.equal and on_board is not None:
         with Progress("emulating", inputs, form.json) as advance:
-            emulated = programs.verify_on_board(plans.row_planned(graph, options), inputs, advance)
+            emulated = programs.verify_on_board(on_board, inputs, advance)
     record = {"model": str(opened.path or model), **result.to_dict(), **(emulated.to_dict() if emulated else {})}
     form.show(lambda: record, lambda console: text.verifications(console, result, emulated))
     if not result.equal or (emulated and not emulated.passed):
         raise typer.Exit(1)
+
+
+def _doubt(made: "Plan") -> None:
+    """Says on standard error what a board lacks for a plan."""
+    from rillet.api import plans
+
+    for sentence in plans.doubts(made):
+        warn(sentence)
 
 
 @command
@@ -301,6 +313,7 @@ def plan(
         show_pixels(made, claim, form)
     else:
         rows = made
+        _doubt(rows)
         form.show(rows.to_dict, lambda console: text.plan(console, rows))
 
 
@@ -332,8 +345,10 @@ def emit(
     from rillet.api import plans
 
     options = plans.options(target, ram, objective, resident, slower, threads, interval)
+    shape = plans.layout_of(layout)
     made = plans.emitted_plan(open_named(model, weights=weights, live=live).graph, options)
-    found = plans.emit(made, out, prefix=prefix, layout=layout, image=image)
+    _doubt(made)
+    found = plans.emit(made, out, prefix=prefix, layout=shape, image=image)
     if json_output:
         print_json(found.to_dict())
         return

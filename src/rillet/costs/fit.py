@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from rillet.analyses.memory import precision, stored_as, value_bits
-from rillet.backends.c.footprint import Footprint, counts_instructions, footprint, on_board
+from rillet.backends.c.footprint import Footprint, computes_floats, footprint, on_board
 from rillet.errors import TargetError, Unsupported
 from rillet.ir.facts import has_weights, has_window, is_given, is_input, is_pool
 from rillet.ir.graph import Graph, Node
@@ -19,6 +19,7 @@ from rillet.plan.rows.kernels import choose
 from rillet.plan.rows.plan import CoreKernels, RowPlan
 from rillet.plan.rows.planner import plan_layerwise
 from rillet.targets.boards import Board
+from rillet.targets.cores import Architecture
 from rillet.transforms.fold import without_weights
 
 
@@ -109,14 +110,7 @@ class Planned:
         ram = found.ram_bytes + (found.stack_bytes or 0)
         fullest = max(plan.segments, key=lambda segment: segment.peak_bytes)
         where = " to ".join(dict.fromkeys((fullest.stages[0].node, fullest.stages[-1].node)))
-        misses: list[str] = []
-        if ram > board.ram_bytes:
-            few = f"{ram - board.ram_bytes:,} too few"
-            misses.append(f"RAM must be at least {ram:,} bytes, got {board.ram_bytes:,}: {few}; fullest in {where}")
-        if found.flash_bytes > board.flash_bytes:
-            few = f"{found.flash_bytes - board.flash_bytes:,} too few"
-            misses.append(f"flash must be at least {found.flash_bytes:,} bytes, got {board.flash_bytes:,}: {few}")
-        misses += _too_small_for(self.graph, board)
+        misses = _misses(found, board, f"; fullest in {where}") + _too_small_for(self.graph, board)
         return Fit(
             model=self.graph.name,
             board=board.name,
@@ -142,6 +136,47 @@ class Planned:
             image_resident=plan.resident,
             misses=tuple(misses),
         )
+
+
+def _misses(found: Footprint, board: Board, where: str = "") -> list[str]:
+    """Which memory of a board is too small, and by how much."""
+    misses: list[str] = []
+    ram = found.ram_bytes + (found.stack_bytes or 0)
+    if ram > board.ram_bytes:
+        few = f"{ram - board.ram_bytes:,} too few{where}"
+        misses.append(f"RAM must be at least {ram:,} bytes, got {board.ram_bytes:,}: {few}")
+    if found.flash_bytes > board.flash_bytes:
+        few = f"{found.flash_bytes - board.flash_bytes:,} too few"
+        misses.append(f"flash must be at least {found.flash_bytes:,} bytes, got {board.flash_bytes:,}: {few}")
+    return misses
+
+
+def doubts(plan: RowPlan) -> tuple[str, ...]:
+    """What whoever builds a board's program should know before: memory that it lacks there, with stack and code, and
+    the price of float32 where the core has no unit for it. Sentences; none for a plan of another machine.
+    """
+    if plan.board is None:
+        return ()
+    name, helps = plan.graph.name, f"; rillet fit --target {plan.board.key} names what helps"
+    said = [f"{name}: {plan.board.name}: {miss}{helps}" for miss in _misses(footprint(plan, plan.board), plan.board)]
+    price = _software(plan, plan.board)
+    said += [f"{name}: {plan.board.name}: {price}; in 8-bit integers (rillet quantize) about 6"] if price else []
+    return tuple(said)
+
+
+SOFTWARE = {Architecture.V6M: 160, Architecture.V7M: 75}
+"""Instructions a MAC of float32 where a core's architecture has no floating-point unit, counted in the emulator: visual
+wake words 156 and MobileNetV1 0.25 at 32 x 32 166 on Cortex-M0+, the latter 74 on Cortex-M3; gcc 12 -O3.
+"""
+
+
+def _software(plan: RowPlan, board: Board) -> str:
+    """What float32 costs on a core without a floating-point unit; empty where nothing is computed so."""
+    each = None if board.cortex is None or board.cortex.fpu else SOFTWARE.get(board.cortex.architecture)
+    if each is None or not computes_floats(plan):
+        return ""
+    count = f"about {each} instructions a MAC, {plan.macs * each / 1e6:,.0f} million an image"
+    return f"no floating-point unit: float32 takes {count}"
 
 
 def planned(graph: Graph, bits: int | None = None, objective: str = "memory") -> Planned:
@@ -187,7 +222,10 @@ def _untimed(plan: RowPlan, board: Board) -> str:
     """Why the time of a plan is not known; empty where it is."""
     if plan.core is None:
         return f"{board.core} has no kernels of its own here: the program is portable C, and its time is not estimated"
-    if not counts_instructions(plan):
+    if computes_floats(plan):
+        price = _software(plan, board)
+        if price:
+            return f"{price}; --bits 8 tells what 8-bit integers take"
         return "instructions of float32 are not counted: --bits 8 tells the time in 8-bit integers"
     if board.cycles_per_instruction is None:
         return f"{board.key} has no cycles_per_instruction"

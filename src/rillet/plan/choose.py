@@ -6,7 +6,7 @@ from typing import assert_never
 from rillet.errors import TargetError
 from rillet.ir.facts import is_batch_norm
 from rillet.ir.graph import Graph
-from rillet.plan.board.planner import plan_board
+from rillet.plan.board.planner import core_kernels, plan_board
 from rillet.plan.host.planner import plan_host
 from rillet.plan.options import PlanKind, PlanOptions
 from rillet.plan.pipeline.entry import plan_pixels, plan_several
@@ -82,15 +82,19 @@ def _on_host(graph: Graph, host: Host, said: PlanOptions) -> RowPlan:
 
 
 def _on_board(graph: Graph, board: Board, said: PlanOptions) -> RowPlan:
-    """Within the board's RAM, or the part of it that `--ram` leaves; raises TargetError with by how much it misses."""
+    """Within the board's RAM, or the part of it that `--ram` leaves; raises TargetError with by how much it misses. A
+    program that runs here with other kernels than the board's may take more.
+    """
     room = board.ram_bytes if said.ram_bytes is None else said.ram_bytes
     if room > board.ram_bytes:
         raise TargetError(f"--ram must be at most the {board.ram_bytes:,} bytes of {board.name}, got {room:,}")
     made = plan_board(folded(graph), board, room, said.objective or "memory", said.resident, here=said.here)
-    if made.arena_bytes > room:
+    elsewhere = said.here and core_kernels(board) is not None
+    if made.arena_bytes > room and not elsewhere:
+        remedy = "" if made.arena_bytes <= board.ram_bytes else f"; rillet fit --target {board.key} names what helps"
         raise TargetError(
             f"{graph.name}: must have {made.arena_bytes:,} bytes of RAM for its activations on {board.name}, got "
-            f"{room:,}: {made.arena_bytes - room:,} too few"
+            f"{room:,}: {made.arena_bytes - room:,} too few{remedy}"
         )
     return made
 

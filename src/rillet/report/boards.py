@@ -62,6 +62,7 @@ def profile_table(found: BoardProfile) -> Table:
     notes = (
         f"{found.board}: {found.core}, kernels: {found.kernels}; instructions of one image, counted",
         "built with its stages apart: the program as it is emitted takes slightly fewer or more",
+        *found.notes,
         f"{found.emulator}; {found.compiler}",
     )
     return Table(_LAYERS, tuple(rows), notes)
@@ -79,6 +80,7 @@ def profile_record(found: BoardProfile) -> dict[str, Any]:
         "layers": [asdict(layer) for layer in found.layers],
         "between": found.between,
         "instructions": found.instructions,
+        "notes": list(found.notes),
     }
 
 

@@ -100,8 +100,12 @@ def on_board(found: Footprint, plan: RowPlan, board: Board) -> Footprint:
 
 def counts_instructions(plan: RowPlan) -> bool:
     """True where the instructions of a plan are known: all its sums are of bytes, by kernels of the board's core."""
-    real = any(has_weights(node.op) and node.op.real for node in plan.graph.nodes)
-    return plan.core is not None and not real
+    return plan.core is not None and not computes_floats(plan)
+
+
+def computes_floats(plan: RowPlan) -> bool:
+    """True where a layer with weights computes in float32."""
+    return any(has_weights(node.op) and node.op.real for node in plan.graph.nodes)
 
 
 def _aligned(count: int) -> int:

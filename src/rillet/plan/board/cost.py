@@ -17,6 +17,7 @@ from rillet.plan.board.kernels import (
     finish,
     gathers_windows,
     list_lengths,
+    takes_bytes,
     together,
 )
 from rillet.plan.board.lists import lists
@@ -37,6 +38,7 @@ def plan_instructions(plan: RowPlan) -> float:
     assert plan.core is not None
     graph, around = plan.graph, RATES[plan.core].around
     spent = sum(stage_instructions(plan, segment, stage) for segment in plan.segments for stage in segment.stages)
+    spent += sum(_steps(graph, segment) for segment in plan.segments) * around.step
     spent += sum(firings(graph.by_name[s.driver].shape, tile_of(s)) for s in plan.segments[1:]) * around.driven
     spent += sum(around.set_byte * b.bytes for b in plan.buffers.values() if b.planes is not None)
     image = graph.input_nodes[0]
@@ -50,6 +52,12 @@ def plan_instructions(plan: RowPlan) -> float:
         return spent + image.shape.pixels * (around.pushed + copied * more)
     stored = image.name in plan.buffers
     return spent + image.shape.height * around.pushed + (copied * image.type.bytes if stored else 0)
+
+
+def _steps(graph: Graph, segment: Segment) -> int:
+    """Steps of the schedule: each stage is tried after a tile that it reads, and again after each that it makes."""
+    tile, nodes = tile_of(segment), [graph.by_name[stage.node] for stage in segment.stages]
+    return sum(firings(shape, tile) for node in nodes for shape in (node.shape, *graph.input_shapes(node)))
 
 
 def stage_instructions(plan: RowPlan, segment: Segment, stage: Stage) -> float:
@@ -115,6 +123,9 @@ def instructions(
             return spent + around.pooled[0] * read + around.pooled[1] * values
         case Kernel.SOFTMAX:
             return spent + around.softmax * values
+        case _ if has_weights(op) and takes_bytes(graph, node, op):
+            value, mac = around.convolved
+            return spent + value * values + mac * op_macs(op, sources)
         case _:
             read = sum(source.pixels * source.channels for source in sources)
             return spent + around.portable * (op_macs(op, sources) + read)

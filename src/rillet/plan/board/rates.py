@@ -41,10 +41,14 @@ class Around:
     """Of a value that a global pool reads, and of one that it makes."""
     softmax: float
     """Of a value."""
+    convolved: tuple[float, float]
+    """Of a value of a portable convolution of bytes, and of a multiply-accumulate."""
     portable: float
     """Of any other portable kernel: each multiply-accumulate and each value that it reads."""
     pushed: float
     """Of a pixel that is pushed in, or of a row where tiles are rows."""
+    step: float
+    """Of a step of the schedule, which tries a stage: the loop over steps."""
     driven: float
     """Of a tile of a full map that drives a segment."""
     set_byte: float
@@ -95,8 +99,10 @@ RATES: Mapping[CoreKernels, Rates] = {
             finish=50,
             pooled=(6, 17),
             softmax=58,
+            convolved=(56, 6),
             portable=6,
-            pushed=27,
+            pushed=20,
+            step=13,
             driven=12,
             set_byte=0.6,
             flipped_byte=1.4,
@@ -111,10 +117,10 @@ RATES: Mapping[CoreKernels, Rates] = {
         rows_pixels=(74.5, 73.5),
         shift=12,
         around=Around(
-            attempt=13,
+            attempt=50,
             call=199,
             row=218,
-            tap=111,
+            tap=40,
             window_row={1: 155, 3: 155},
             border=(0, 0),
             copied_row=(45, 5),
@@ -124,8 +130,10 @@ RATES: Mapping[CoreKernels, Rates] = {
             finish=126,
             pooled=(9, 60),
             softmax=200,
+            convolved=(126, 6),
             portable=30,
-            pushed=40,
+            pushed=95,
+            step=13,
             driven=20,
             set_byte=0.6,
             flipped_byte=6,
@@ -134,7 +142,7 @@ RATES: Mapping[CoreKernels, Rates] = {
     CoreKernels.HELIUM: Rates(
         dense={3: (73, 24), 1: (36, 10)},
         wide=13,
-        taps=(17, 7),
+        taps=(16, 7),
         taps_together=4,
         rows_channel=37,
         rows_pixels=(29, 40),
@@ -143,20 +151,22 @@ RATES: Mapping[CoreKernels, Rates] = {
             attempt=33,
             call=54,
             row=75,
-            tap=16,
-            window_row={1: 58, 3: 130},
+            tap=14,
+            window_row={1: 48, 3: 110},
             border=(12, 1),
             copied_row=(0, 0),
             rest_byte=0,
             same=26,
             rescaled=53,
             finish=51,
-            pooled=(3, 17),
+            pooled=(4, 24),
             softmax=58,
+            convolved=(15, 7),
             portable=7,
-            pushed=27,
+            pushed=23,
+            step=13,
             driven=12,
-            set_byte=0.6,
+            set_byte=0.15,
             flipped_byte=1.4,
         ),
     ),

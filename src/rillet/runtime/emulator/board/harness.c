@@ -24,6 +24,14 @@ static net_input_t image[NET_INPUT_HEIGHT * NET_INPUT_WIDTH * NET_INPUT_CHANNELS
 #define BUFFER(name, type, size) static type name[size] HOST;
 OUTPUTS(BUFFER)
 
+/* Of the C library, whose own takes a kilobyte with all else that newlib keeps of a thread. */
+int *__errno(void);
+OWN int *__errno(void)
+{
+  static int number HOST;
+  return &number;
+}
+
 OWN static int32_t request(int32_t operation, const void *with)
 {
   register int32_t r0 __asm__("r0") = operation;
