@@ -93,6 +93,7 @@ COMMANDS = {
             "--layout": "cmake|zephyr",
             "--image": PICTURE,
             "--prefix": "other",
+            "--single-file": "",
             "--live": "",
             JSON: "",
             **PROCESSOR,

@@ -17,7 +17,7 @@ from rillet.report.progress import Advance, shown
 from rillet.system.record import Record
 from rillet.targets.boards import Board
 from rillet.targets.chips import StreamChip
-from rillet.targets.host import Host
+from rillet.targets.host import WASM, Host
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -295,7 +295,7 @@ class Emitted(Record):
     build: str
     """The command that builds it, in the folder; empty for a layout that other tools build."""
     run: str
-    """The shell command that builds it and runs it on an image; for a Cortex-M core in QEMU."""
+    """The shell command that builds it and runs it on an image; for a Cortex-M core in QEMU; for a page, serves it."""
 
     def __repr__(self) -> str:
         return f"Emitted({str(self.folder)!r}, {len(self.files)} files, {self.arena_bytes:,} bytes of activations)"
@@ -316,16 +316,18 @@ def emit(
     prefix: str = "net",
     layout: Layout = "c",
     image: "str | PathLike[str] | None" = None,
+    single_file: bool = False,
 ) -> Emitted:
     """Writes a plan into a folder, with a README.md that says how to build it: the C99 program of a row plan with an
-    example, or the Verilog of a chip's plan with a testbench.
+    example, the Verilog of a chip's plan with a testbench, or for `wasm` a WebAssembly module with a page.
 
     prefix: of all symbols, macros and files, so that several programs link together. layout: `c` (sources), `cmake`, or
     for boards `arduino`, `platformio`, `zephyr`, `cmsis-pack`. image: a picture that is written beside the program with
-    the outputs that the reference computes of it; the example compares. Files of an earlier program in the folder are
-    removed, others kept. Raises TargetError for a prefix or a layout of hardware, GraphError for a network without
-    weights and for what is no picture, Unsupported for a prefix that is not a C identifier, for a layout that the
-    plan's machine does not have and for layers without hardware, BuildError where the folder cannot be written.
+    the outputs that the reference computes of it; the example compares; a page shows it first. single_file: that page
+    alone, with everything in it. Files of an earlier program in the folder are removed, others kept. Raises TargetError
+    for a prefix or a layout of hardware or a page, GraphError for a network without weights and for what is no picture,
+    Unsupported for a prefix that is not a C identifier, for a layout that the plan's machine does not have and for
+    layers without hardware, BuildError where the folder cannot be written.
 
     >>> import rillet
     >>> made = rillet.plan(rillet.load("mobilenet_v1:width=0.25,resolution=32,seed=0,classes=10"))
@@ -339,6 +341,9 @@ def emit(
 
     out, picture = checks.path(folder, "folder"), None if image is None else checks.path(image, "image")
     pixels = checks.pipeline_of(made)
+    wasm = pixels is None and checks.row_plan(made).kernels == WASM
+    if single_file and not wasm:
+        raise TargetError("single_file (--single-file) must come with a plan for wasm: it is a web page")
     if pixels is not None:
         if (layout, prefix) != ("c", "net"):
             raise TargetError(
@@ -348,6 +353,10 @@ def emit(
     rows = checks.row_plan(made)
     layout_of(layout)
     networks.with_weights(rows.graph)
+    if wasm:
+        if (layout, prefix) != ("c", "net"):
+            raise TargetError(f"{rows.graph.name}: layout and prefix must be left out for wasm, which has its own")
+        return _emit_page(rows, out, picture, single_file)
     checked(prefix)
     example = None if picture is None else _example(rows.graph, picture)
     written = project(rows, layout, prefix, example)
@@ -365,6 +374,17 @@ def _emit_hardware(made: PixelPlan, out: Path, image: Path | None) -> Emitted:
     write_folder(out, written)
     memory = -(-made.buffer_bits // 8)
     return Emitted(out, tuple(sorted(written)), memory, "make sim/testbench.vvp", in_folder(out, "make sim"))
+
+
+def _emit_page(made: RowPlan, out: Path, image: Path | None, single_file: bool) -> Emitted:
+    from rillet.backends.c.flags import in_folder
+    from rillet.runtime.wasm.package import folder
+    from rillet.system.folders import write_folder
+
+    written = folder(made, single_file=single_file, picture=image)
+    write_folder(out, written)
+    serve = "" if single_file else in_folder(out, "python3 -m http.server")
+    return Emitted(out, tuple(sorted(written)), made.arena_bytes, "", serve)
 
 
 def _example(net: Graph, image: Path) -> "Example":

@@ -40,9 +40,11 @@ from rillet.cli.forms import Form, command
 from rillet.cli.options import TargetOption
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from rillet import Graph
     from rillet.api.backends import Plan
-    from rillet.api.plans import PlanOptions
+    from rillet.api.plans import Emitted, PlanOptions
     from rillet.api.programs import Answer, Asked
     from rillet.report.screen import Screen
 
@@ -335,10 +337,13 @@ def emit(
     threads: ThreadsOption = None,
     interval: IntervalOption = None,
     prefix: Annotated[str, typer.Option(metavar="NAME", help="Prefix of all names of the program.")] = "net",
+    single_file: Annotated[
+        bool, typer.Option("--single-file", help="Of --target wasm, one page with everything in it.")
+    ] = False,
     live: LiveOption = False,
     json_output: JsonOption = False,
 ) -> None:
-    """Writes the network as a C99 program with an example, or for a chip as Verilog with a testbench.
+    """Writes the network as a C99 program with an example, for a chip as Verilog with a testbench, for wasm as a page.
 
     A README.md in the folder says how to build and run it.
     """
@@ -348,11 +353,23 @@ def emit(
     shape = plans.layout_of(layout)
     made = plans.emitted_plan(open_named(model, weights=weights, live=live).graph, options)
     _doubt(made)
-    found = plans.emit(made, out, prefix=prefix, layout=shape, image=image)
+    found = plans.emit(made, out, prefix=prefix, layout=shape, image=image, single_file=single_file)
     if json_output:
         print_json(found.to_dict())
         return
-    how = "build and run with" if found.run else "README.md says how to build and run it"
-    say(f"{out}: {len(found.files)} files, {found.arena_bytes:,} bytes of activations; {how}")
+    for line in _places(found):
+        say(line)
+
+
+def _places(found: "Emitted") -> "Iterator[str]":
+    """Where a program lies, and what is done with it."""
+    if len(found.files) == 1:
+        page = found.folder / found.files[0]
+        yield f"{page}: one page, {found.arena_bytes:,} bytes of activations; open it in a browser"
+        return
+    how = "README.md says how to build and run it"
     if found.run:
-        say(f"  {found.run}")
+        how = "build and run with" if found.build else "serve it with"
+    yield f"{found.folder}: {len(found.files)} files, {found.arena_bytes:,} bytes of activations; {how}"
+    if found.run:
+        yield f"  {found.run}"

@@ -29,18 +29,20 @@ _TRIES = 10
 """Times that a folder is written anew where other writers come between."""
 
 
-def write_folder(folder: Path, files: Mapping[str, str]) -> None:
-    """Makes `folder` one that holds `files`: a failure or a kill at any moment leaves the old folder or the new one.
+def write_folder(folder: Path, files: Mapping[str, str | bytes]) -> None:
+    """Makes `folder` one that holds `files`, texts or bytes by name: a failure or a kill at any moment leaves the old
+    folder or the new one.
 
     Files that Rillet wrote there before and nobody changed go; all others stay. The new folder takes the old one's
     place by one rename (two where the file system cannot exchange folders: a kill between them leaves the old one
     beside, as `NAME.before-...`). Raises BuildError where the folder cannot be written.
     """
     there = folder.is_dir()
+    data = {name: text.encode() if isinstance(text, str) else text for name, text in files.items()}
     try:
         for again in reversed(range(_TRIES)):
             try:
-                _replace(folder, files)
+                _replace(folder, data)
                 break
             except FileNotFoundError:
                 if not again:
@@ -54,7 +56,7 @@ def write_folder(folder: Path, files: Mapping[str, str]) -> None:
         raise BuildError(f"{folder}: cannot be written: {error.strerror}") from None
 
 
-def _replace(folder: Path, files: Mapping[str, str]) -> None:
+def _replace(folder: Path, files: Mapping[str, bytes]) -> None:
     """One try of `write_folder`."""
     target = Path(os.path.realpath(followed(folder)))
     there = target.is_dir()
@@ -64,9 +66,9 @@ def _replace(folder: Path, files: Mapping[str, str]) -> None:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     target.parent.mkdir(parents=True, exist_ok=True)
     with temporary_folder(target.parent) as new:
-        for name, text in files.items():
-            create(new / name, text.encode())
-        create(new / MANIFEST, manifest({name: text.encode() for name, text in files.items()}))
+        for name, data in files.items():
+            create(new / name, data)
+        create(new / MANIFEST, manifest(files))
         # What is ours in the old folder: all that the new program has as well, and what is as we wrote it.
         old = _listed(target) if there else {}
         if there:
@@ -95,7 +97,7 @@ def _listed(folder: Path) -> dict[str, str]:
 class _Kept:
     """What of an old folder goes into the new one: all that is not ours."""
 
-    def __init__(self, root: Path, files: Mapping[str, str], old: Mapping[str, str]) -> None:
+    def __init__(self, root: Path, files: Mapping[str, bytes], old: Mapping[str, str]) -> None:
         self.root, self.old, self.left = root, old, MOST_KEPT
         self.replaced = {MANIFEST, *files}
 

@@ -63,6 +63,11 @@ export class Net {
     return this.#view(this.facts.input.type, this.#exports.rillet_image(), this.#values);
   }
 
+  /** After `show`: the bytes of the picture at the input's size and channels. */
+  get pixels() {
+    return this.#view("uint8", this.#exports.rillet_pixels(), this.#values);
+  }
+
   /** The bytes of the arena, in which all activations lie. */
   get arena() {
     return this.#view("uint8", this.#exports.rillet_arena(), this.facts.arenaBytes);
@@ -84,7 +89,7 @@ export class Net {
     if (!this.#exports.rillet_picture) throw new Error(`${this.name}: the input must be no picture, but values (compute)`);
     const { height, width, channels } = this.facts.input;
     const made = fitted(picture, { height, width, channels, ...this.facts.picture });
-    this.#view("uint8", this.#exports.rillet_pixels(), this.#values).set(made);
+    this.pixels.set(made);
     this.#exports.rillet_picture();
   }
 

@@ -1,0 +1,181 @@
+"""Pages in a real browser: a picture in, the reference's bytes out, no error and no request."""
+
+import json
+import threading
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import rillet
+from chromium import Tab, browser
+from graphs import Builder
+from rillet.backends import reference
+from rillet.data.images import load_input
+from rillet.errors import TargetError
+from rillet.ir.graph import Graph, ImageSpec
+from rillet.ir.ops import Add, Input, Pool, PoolKind, Window
+from rillet.ir.types import Shape
+from rillet.runtime.wasm.building import find_compiler
+
+HOSTILE = "</script><img src=x onerror=alert(1)>"
+
+
+@pytest.fixture(autouse=True, scope="module")
+def tools() -> None:
+    try:
+        find_compiler()
+    except rillet.RilletError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="module")
+def tab(tmp_path_factory: pytest.TempPathFactory) -> Generator[Tab]:
+    with browser(tmp_path_factory.mktemp("browser")) as found:
+        yield found
+
+
+def classifier(seed: int = 0) -> Graph:
+    """A few layers that tell four classes, of which two have names that pages must not obey."""
+    b = Builder(np.random.default_rng(seed))
+    at = b.add(b.conv(8, (3, 3)), b.add(Input(), shape=Shape(16, 16, 3)))
+    at = b.add(Add(), at, b.add(b.conv(8, (3, 3), groups=8), at))
+    at = b.add(Pool(PoolKind.AVERAGE, Window((16, 16))), at, same=True)
+    at = b.add(b.conv(4), at)
+    graph = b.graph(at)
+    spec = ImageSpec(16, 16, 3, "crop", (127.5,), (127.5,), ("cat", HOSTILE, "a & b", "dog"))
+    return Graph(f"net {HOSTILE}", graph.nodes, graph.outputs, graph.params, spec)
+
+
+def photo(folder: Path, seed: int = 0) -> Path:
+    rng = np.random.default_rng(seed)
+    coarse = rng.integers(0, 256, (5, 7, 3), np.uint8)
+    Image.fromarray(coarse).resize((70, 50), Image.Resampling.BILINEAR).save(folder / "photo.png")
+    return folder / "photo.png"
+
+
+def told(tab: Tab) -> list[int]:
+    """The bytes of the first output of the last picture."""
+    return json.loads(tab.ask("JSON.stringify(Array.from(window.rillet.result.outputs[0]))"))
+
+
+def forget(tab: Tab) -> None:
+    tab.ask("delete window.rillet")
+    tab.said.clear()
+    tab.requests.clear()
+
+
+def test_a_page_of_one_file_answers_with_the_references_bytes(tab: Tab, tmp_path: Path) -> None:
+    net, out, first = classifier(), tmp_path / "out", photo(tmp_path)
+    found = rillet.emit(rillet.plan(net, target="wasm"), out, single_file=True, image=first)
+    assert found.files == ("index.html",)
+    tab.dress(390, dark=True)
+    forget(tab)
+    tab.open((out / "index.html").as_uri())
+    tab.wait("window.rillet")
+    expected = reference.outputs(net, load_input(first, net))[0].reshape(-1)
+    assert told(tab) == expected.tolist()
+    (tmp_path / "more").mkdir()
+    second = photo(tmp_path / "more", seed=1)
+    tab.ask("delete window.rillet")
+    tab.drop("#drop", second)
+    tab.wait("window.rillet")
+    expected = reference.outputs(net, load_input(second, net))[0].reshape(-1)
+    assert told(tab) == expected.tolist()
+    # Names are shown as they are, the most probable first.
+    labels = tab.ask("[...document.querySelectorAll('#answer th')].map(e => e.textContent)")
+    assert net.image is not None
+    assert labels == [net.image.labels[i] for i in np.argsort(-expected.astype(int), kind="stable")]
+    assert tab.ask("document.querySelector('h1').textContent") == net.name and not tab.ask("document.images.length")
+    # Pushed row by row, the same.
+    tab.ask("document.getElementById('slow').click()")
+    tab.wait("document.getElementById('progress').textContent.startsWith('row 16 of 16: 100 %')")
+    assert tab.ask("Array.from(window.rillet.net.pushed()[0])") == expected.tolist()
+    # A file that is no picture is told, and the page goes on.
+    (tmp_path / "no.png").write_bytes(b"no picture")
+    tab.choose("#file", tmp_path / "no.png")
+    tab.wait("document.getElementById('problem').textContent.startsWith('no.png must be a picture')")
+    # No page from a file: has a camera without being asked; it says so.
+    assert not tab.ask("document.documentElement.scrollWidth > innerWidth")
+    assert [url for url in tab.requests if not url.startswith(("data:", "blob:"))] == [(out / "index.html").as_uri()]
+    assert tab.said == []
+
+
+@contextmanager
+def served(folder: Path) -> Generator[str]:
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *_: object) -> None:
+            """Nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def test_a_folder_is_a_module_and_a_worker(tab: Tab, tmp_path: Path) -> None:
+    net, out, picture = classifier(), tmp_path / "out", photo(tmp_path)
+    rillet.emit(rillet.plan(net, target="wasm"), out)
+    package = json.loads((out / "package.json").read_text())
+    assert package["type"] == "module" and all((out / name).is_file() for name in package["files"])
+    expected = reference.outputs(net, load_input(picture, net))[0].reshape(-1)
+    pixels = np.dstack([np.asarray(Image.open(picture)), np.full((50, 70), 255, np.uint8)]).reshape(-1).tolist()
+    forget(tab)
+    with served(out) as base:
+        tab.open(f"{base}/index.html")
+        tab.wait("document.getElementById('facts').textContent.includes('segments')")
+        tab.choose("#file", picture)
+        tab.wait("window.rillet")
+        assert told(tab) == expected.tolist()
+        asked = f"{{ id: 7, picture: {{ data: {pixels}, width: 70, height: 50 }} }}"
+        got = tab.ask(f"""new Promise((resolve) => {{
+          const worker = new Worker("./worker.js", {{ type: "module" }});
+          worker.onmessage = ({{ data }}) => resolve([data.id, data.error, Array.from(data.outputs[0])]);
+          worker.postMessage({asked});
+        }})""")
+        assert got == [7, None, expected.tolist()]
+    assert tab.said == []
+
+
+def test_what_is_no_page_is_refused(tmp_path: Path) -> None:
+    net = classifier()
+    with pytest.raises(TargetError, match="single_file .--single-file. must come with a plan for wasm"):
+        rillet.emit(rillet.plan(net), tmp_path / "out", single_file=True)
+    with pytest.raises(TargetError, match="layout and prefix must be left out for wasm"):
+        rillet.emit(rillet.plan(net, target="wasm"), tmp_path / "out", prefix="other")
+
+
+@pytest.mark.slow
+def test_networks_that_are_no_classifiers_show_their_maps(tab: Tab, tmp_path: Path) -> None:
+    b = Builder(np.random.default_rng(0))
+    b.add(b.conv(5, (3, 3)), b.add(Input(), shape=Shape(16, 16, 3)))
+    net = replace(b.graph(), image=ImageSpec(16, 16, 3, "crop", (127.5,), (127.5,)))
+    rillet.emit(rillet.plan(net, target="wasm"), tmp_path / "out", single_file=True, image=photo(tmp_path))
+    forget(tab)
+    tab.open((tmp_path / "out" / "index.html").as_uri())
+    tab.wait("window.rillet")
+    assert tab.ask("document.querySelectorAll('.maps canvas').length") == 5
+    assert tab.said == []
+
+
+@pytest.mark.slow
+def test_the_packaged_network_sees_a_cat(tab: Tab, tmp_path: Path) -> None:
+    from rillet.models import specifier
+
+    made = rillet.plan(rillet.load(specifier.DEMO_MODEL), target="wasm")
+    rillet.emit(made, tmp_path / "out", single_file=True, image=specifier.demo_photo())
+    forget(tab)
+    tab.open((tmp_path / "out" / "index.html").as_uri())
+    tab.wait("window.rillet")
+    assert tab.ask("document.querySelector('#answer th').textContent") == "cat"
+    assert told(tab) == rillet.compile(made)(specifier.demo_photo())[0].reshape(-1).tolist()
+    assert tab.said == []
