@@ -4,6 +4,7 @@ from functools import lru_cache
 from pathlib import Path
 
 import pytest
+from _pytest.mark import ParameterSet
 
 import rillet
 from conftest import SHARED, shared_file
@@ -23,10 +24,10 @@ clock_hz = {{ value = 100_000_000, source = "chosen", confidence = "assumed" }}
 cycles_per_mac = {{ value = 2, low = 1, high = 4, source = "chosen", confidence = "assumed" }}
 cycles_per_instruction = {{ value = 1, low = 1, high = 2, source = "chosen", confidence = "assumed" }}
 """
-WITH_QEMU = pytest.param(
-    "cortex-m55", marks=pytest.mark.skipif(find_qemu() is None, reason="apt install qemu-system-arm")
-)
-EACH_CORE = pytest.mark.parametrize("core", ["cortex-m0plus", "cortex-m4", "cortex-m7", "cortex-m33", WITH_QEMU])
+NEEDS_QEMU = pytest.mark.skipif(find_qemu() is None, reason="apt install qemu-system-arm")
+DSP = ("cortex-m4", "cortex-m7", "cortex-m33")
+"""Cores of the same kernels."""
+RULES = ("fixed_point", "shift")
 SMALL = "width=0.25,resolution=32,classes=10,seed=0"
 NARROW = "resolution=32,classes=10,seed=0"
 ZOO = (
@@ -35,7 +36,17 @@ ZOO = (
     *(f"efficientnet_lite{size}:{NARROW}" for size in range(3)),
     *(f"squeezenet{kind}:{NARROW}" for kind in ("1_0", "1_1", "_cifar10")),
 )
+RULES = ("fixed_point", "shift")
 FILES = tuple(str(path.relative_to(SHARED)) for path in sorted(SHARED.rglob("*.tflite")))
+
+
+def by_kernels(names: tuple[str, ...]) -> tuple[ParameterSet, ...]:
+    """Each with a core of each set of kernels, and all cores in turn."""
+    return tuple(
+        pytest.param(name, core, marks=NEEDS_QEMU if core == "cortex-m55" else ())
+        for i, name in enumerate(names)
+        for core in ("cortex-m0plus", DSP[i % len(DSP)], "cortex-m55")
+    )
 
 
 def board(folder: Path, core: str, ram: int = 2**20, flash: int = 64) -> boards.Board:
@@ -62,16 +73,14 @@ def opened(name: str) -> Graph:
     return rillet.load(shared_file(name))
 
 
-@EACH_CORE
-@pytest.mark.parametrize("rule", ["fixed_point", "shift"])
-@pytest.mark.parametrize("model", ZOO)
-def test_networks_of_the_zoo(model: str, rule: str, core: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("name", "core"), by_kernels(tuple(f"{model} {rule}" for model in ZOO for rule in RULES)))
+def test_networks_of_the_zoo(name: str, core: str, tmp_path: Path) -> None:
     """One objective a rule: both plans are held by test_core.py on random networks."""
+    model, rule = name.split()
     proved(quantised(model, rule), board(tmp_path, core), "memory" if rule == "shift" else "time")
 
 
-@EACH_CORE
-@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize(("name", "core"), by_kernels(FILES))
 def test_files(name: str, core: str, tmp_path: Path) -> None:
     net = opened(name)
     if any(node.type.dtype is DType.F32 for node in net.nodes):

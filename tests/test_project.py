@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ from rillet.errors import GraphError, Unsupported
 from rillet.ir.graph import Graph, ImageSpec
 from rillet.plan.rows.planner import plan_rows
 from rillet.runtime.emulator import firmware, on_qemu
+from rillet.targets import boards
 from rillet.targets.cores import load
 from test_cli import rillet as command
 from test_plan import residual
@@ -43,7 +45,9 @@ def photo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def emitted(folder: Path, layout: str, photo: Path | None, prefix: str = "face", target: str = "nano33ble") -> Path:
+def emitted(
+    folder: Path, layout: str, photo: Path | None, prefix: str = "face", target: str | boards.Board = "nano33ble"
+) -> Path:
     rillet.emit(rillet.plan(GRAPH, target=target), folder, prefix=prefix, layout=layout, image=photo)  # type: ignore[arg-type]
     return folder
 
@@ -169,8 +173,9 @@ def stubs(folder: Path) -> Path:
 
 @pytest.mark.parametrize("layout", ["arduino", "platformio", "zephyr", "cmsis-pack"])
 def test_layouts_of_other_tools_build_against_stubs_and_pass(layout: str, photo: Path, tmp_path: Path) -> None:
-    """Portable kernels, so that the program runs on this machine: esp32s3 has no Cortex-M core."""
-    folder, beside = emitted(tmp_path / "out", layout, photo, target="esp32s3"), stubs(tmp_path / "stubs")
+    """Portable kernels, so that the program runs on this machine."""
+    board = "esp32s3" if layout != "cmsis-pack" else replace(boards.load("nano33ble"), kernels="portable")
+    folder, beside = emitted(tmp_path / "out", layout, photo, target=board), stubs(tmp_path / "stubs")
     source = folder / ("lib/face/src" if layout == "platformio" else "src")
     mains = {
         "arduino": folder / "examples/check/check.ino",
@@ -402,6 +407,8 @@ def test_what_cannot_be_is_told_in_a_sentence(tmp_path: Path, photo: Path) -> No
         rillet.emit(rillet.plan(residual(6, 6, 5)), tmp_path / "out", image=photo)
     with pytest.raises(Unsupported, match="--layout must be one of c, cmake for portable, got 'zephyr'"):
         rillet.emit(rillet.plan(GRAPH, target="portable"), tmp_path / "out", layout="zephyr")
+    with pytest.raises(Unsupported, match="--layout cmsis-pack must be for a Cortex-M core, got Xtensa LX7 of Espr"):
+        rillet.emit(rillet.plan(GRAPH, target="esp32s3"), tmp_path / "out", layout="cmsis-pack")
     assert not (tmp_path / "out").exists()
     done = command("emit", "mobilenet_v1:seed=0", "-o", str(tmp_path / "out"), "--layout", "make")
     assert done.returncode == 1 and done.stderr.startswith("rillet: layout must be one of c, cmake, arduino,")

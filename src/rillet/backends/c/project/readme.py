@@ -7,6 +7,7 @@ from rillet.backends.c.pixels import is_picture
 from rillet.backends.c.project.boards import PLATFORMIO
 from rillet.backends.c.project.check import Example
 from rillet.backends.c.project.layouts import Program, cross_line, host_line, qemu_line, template
+from rillet.plan.board.code import code_bytes
 from rillet.plan.board.stack import stack_bytes
 from rillet.plan.rows.plan import RowPlan
 from rillet.system.version import VERSION
@@ -43,6 +44,7 @@ def _words(program: Program, example: Example | None) -> dict[str, str]:
         "ARENA": f"{plan.arena_bytes:,}",
         "CONTEXT": f"{context_bytes(plan):,}" if plan.threads == 1 else "",
         "CONSTANTS": f"{constant_bytes(plan):,}",
+        "CODE": "" if program.core is None else f"{code_bytes(plan):,}",
         "STACK": "" if program.core is None else f"{stack_bytes(plan, program.core):,}",
         "IMAGE": image,
         "ROW": _row(program),

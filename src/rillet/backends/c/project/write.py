@@ -34,11 +34,17 @@ class Project:
 def project(plan: RowPlan, layout: str = "c", prefix: str = DEFAULT, example: Example | None = None) -> Project:
     """The program of a plan in a layout, with an example and a README.md.
 
-    Raises Unsupported for a layout that is for boards alone and a plan for this machine, and as `emit` does.
+    Raises Unsupported for a layout that is for boards alone and a plan for this machine, for a CMSIS pack of a core
+    other than Cortex-M, and as `emit` does.
     """
     if plan.host is not None and layout not in _SOURCES:
         raise Unsupported(
             f"{plan.graph.name}: --layout must be one of {', '.join(_SOURCES)} for {plan.host.kernels}, got {layout!r}"
+        )
+    if layout == "cmsis-pack" and plan.board is not None and plan.board.cortex is None:
+        raise Unsupported(
+            f"{plan.graph.name}: --layout cmsis-pack must be for a Cortex-M core, got {plan.board.core} of "
+            f"{plan.board.name}"
         )
     files = emit(plan, prefix=prefix)
     main = files.pop("main.c")
