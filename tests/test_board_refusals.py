@@ -42,6 +42,11 @@ def test_stack_and_flash_that_are_missing_are_doubts_of_a_plan() -> None:
     )
 
 
+def test_a_core_without_kernels_is_told_which_there_are() -> None:
+    (sentence,) = doubts(rillet.plan(GRAPH, target=replace(M4, core="cortex-m23", kernels="portable")))
+    assert f"cortex-m23 has no kernels of its own (there are those of {', '.join(CORES)}): " in sentence
+
+
 @pytest.mark.parametrize("core", ["cortex-m0plus", pytest.param("cortex-m3", marks=pytest.mark.slow)])
 def test_float32_has_a_price_where_no_unit_computes_it(core: str) -> None:
     """The price is near what the emulator counts."""

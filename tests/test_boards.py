@@ -81,6 +81,7 @@ def test_cycles_follow_from_the_measurements_that_are_quoted(name: str, field: s
         ),
         ("source = ", "sourced = ", "flash_bytes: key must be a known one, got 'sourced'; did you mean source?"),
         ('name = "B"', "name = 3", "b.toml: name: must be a text, got 3"),
+        ('core = "C"', 'core = "m0+"\nkernels = "dsp"', "b.toml: kernels: must be one of portable, armv6m; got 'dsp'"),
     ],
 )
 def test_a_wrong_file_names_itself_and_the_key(tmp_path: Path, old: str, new: str, message: str) -> None:

@@ -65,10 +65,10 @@ def test_plans_tell_what_every_network_takes(model: str, objective: str) -> None
 @pytest.mark.slow
 @pytest.mark.parametrize("target", ["nano33ble", "rp2040"])
 def test_plans_tell_what_live_channels_take(target: str) -> None:
-    """Channels by other counts than four at a time go by portable kernels on some cores."""
+    """Channels by other counts than four at a time go by portable kernels on some cores; odd arrays leave gaps."""
     net = rillet.live(rillet.load(shared_file(NETWORKS["vww"]))).graph
-    made = rillet.plan(net, target=target)
-    check(made, rillet.footprint(made))
+    made = rillet.verify(rillet.plan(net, target=target), inputs=1)
+    assert isinstance(made, CoreVerification) and made.equal and made.as_planned
 
 
 @pytest.mark.slow

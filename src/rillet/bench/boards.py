@@ -21,7 +21,7 @@ from rillet.runtime.emulator import run
 from rillet.runtime.emulator.proof import verify_on
 from rillet.runtime.verify import random_inputs
 from rillet.targets.boards import Board
-from rillet.targets.cores import Core
+from rillet.targets.cores import CORES, Core
 from rillet.transforms.live import live
 
 OBJECTIVES = ("memory", "time")
@@ -155,7 +155,7 @@ def profile_board(plan: RowPlan, progress: Callable[[int, int], None] = lambda _
 def core_of(board: Board, what: str) -> Core:
     """The core that programs of a board run on here; raises TargetError where it is no Cortex-M."""
     if board.cortex is None:
-        raise TargetError(f"{board.name}: must have a Cortex-M core for {what}, got {board.core}")
+        raise TargetError(f"{board.name}: core must be one of {', '.join(CORES)} for {what}, got {board.core}")
     return board.cortex
 
 

@@ -253,9 +253,8 @@ def _verify_program(
     opened = open_named(model, weights=weights)
     graph = changes.live(opened.graph).graph if live else opened.graph
     on_board = plans.row_planned(graph, options) if programs.core_of(options) is not None else None
-    if on_board is not None:
-        _doubt(on_board)
     made = plans.row_planned(graph, options, here=True)
+    _doubt(on_board or made)
     with Progress("comparing", inputs, form.json) as advance:
         result = programs.verify_here(made, inputs, against, advance, original=opened.graph if live else None)
     emulated = None

@@ -19,7 +19,7 @@ from rillet.plan.rows.kernels import choose
 from rillet.plan.rows.plan import CoreKernels, RowPlan
 from rillet.plan.rows.planner import plan_layerwise
 from rillet.targets.boards import Board
-from rillet.targets.cores import Architecture
+from rillet.targets.cores import CORES, Architecture
 from rillet.transforms.fold import without_weights
 
 
@@ -159,6 +159,11 @@ def doubts(plan: RowPlan) -> tuple[str, ...]:
         return ()
     name, helps = plan.graph.name, f"; rillet fit --target {plan.board.key} names what helps"
     said = [f"{name}: {plan.board.name}: {miss}{helps}" for miss in _misses(footprint(plan, plan.board), plan.board)]
+    if plan.core is None and plan.board.cortex is None:
+        there = f"has no kernels of its own (there are those of {', '.join(CORES)})"
+        said.append(
+            f"{name}: {plan.board.name}: {plan.board.core} {there}: the program is portable C, emulated nowhere"
+        )
     price = _software(plan, plan.board)
     said += [f"{name}: {plan.board.name}: {price}; in 8-bit integers (rillet quantize) about 6"] if price else []
     return tuple(said)

@@ -74,6 +74,7 @@ def from_table(where: str, table: Mapping[str, Any]) -> Board:
     core = reading.text(f"{where}: core", table["core"])
     found = cores.find(core)
     default = "portable" if found is None else found.kernels
+    known = cores.KERNELS if found is None else cores.KERNELS[: cores.KERNELS.index(found.kernels) + 1]
     return Board(
         key=where,
         name=reading.text(f"{where}: name", table["name"]),
@@ -83,6 +84,6 @@ def from_table(where: str, table: Mapping[str, Any]) -> Board:
         clock_hz=numbers["clock_hz"].value,
         cycles_per_mac=cycles,
         quantities=quantities,
-        kernels=reading.text(f"{where}: kernels", table.get("kernels", default), cores.KERNELS),
+        kernels=reading.text(f"{where}: kernels", table.get("kernels", default), known),
         cycles_per_instruction=quantities.get(_CYCLES),
     )

@@ -83,7 +83,9 @@ CORES: Mapping[str, Core] = {
 }
 """By name. QEMU's machines have Cortex-M3, M4, M7 and M55, which run the instructions of the others."""
 KERNELS = ("portable", "armv6m", "dsp", "helium")
-"""Kernel sets: plain C; for instructions that every Cortex-M has; for those on pairs of 16-bit values; for vectors."""
+"""Kernel sets, of which a core has its own and those before: plain C; for instructions that every Cortex-M has; for
+those on pairs of 16-bit values; for vectors.
+"""
 _SPELT = re.compile(r"cortex-?(m[0-9]+)(\+|plus|f|e)?")
 
 
