@@ -160,11 +160,19 @@ COMMANDS = {
                     f"--cost roofline --target {BOARD}",
                 ),
                 "--pipeline --multipliers 37",
+                f"--floor --target {CHIP}",
                 f"--target {BOARD}",
             )
         ),
         {
-            **{"-o": "OUT.svg", "--format": "mermaid", "--pipeline": "", "--front": "", "--cost": "systolic"},
+            **{
+                "-o": "OUT.svg",
+                "--format": "mermaid",
+                "--pipeline": "",
+                "--front": "",
+                "--floor": "",
+                "--cost": "systolic",
+            },
             **{"--target": "ice40_up5k", "--node": "7nm", JSON: "", **PIPELINE},
         },
     ),

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from graphs import Builder
+from graphs import Builder, conv
 from hardware import SIMULATORS, planned, proved
 from rillet.backends.rtl.emit import design
 from rillet.ir.graph import Graph
@@ -25,12 +25,16 @@ from rillet.ir.ops import (
     Pool,
     PoolKind,
     Resize,
+    Rounding,
     Slice,
     Window,
 )
 from rillet.ir.types import DType, Quant, Shape
+from rillet.plan.pipeline.budgets import Budgets, uses
+from rillet.plan.pipeline.estimates import estimates
 from rillet.runtime.rtl.simulator import write_into
 from rillet.runtime.rtl.verilator import verilator_command
+from rillet.targets.families import FAMILIES
 
 
 def every_kind(dtype: DType) -> Graph:
@@ -79,6 +83,42 @@ def binary() -> Graph:
     return b.graph()
 
 
+def levels(rounding: Rounding, dtype: DType = DType.I8) -> Graph:
+    """Weights of one and two bits with levels of each channel: those of + and - apart, the same, and of one sign."""
+    b = Builder(np.random.default_rng(0), dtype)
+
+    def layer(channels: int, kernel: tuple[int, int], weights: DType, groups: int = 1) -> Conv:
+        return conv(channels, kernel, weights=weights, levels=DType.I8, rounding=rounding, groups=groups)
+
+    at = b.add(layer(6, (3, 3), DType.TERNARY), b.add(Input(), shape=Shape(5, 4, 3)))
+    at = b.add(layer(6, (3, 1), DType.BINARY, groups=6), at)
+    at = same = b.add(layer(4, (1, 3), DType.TERNARY, groups=2), at)
+    at = even = b.add(layer(5, (1, 1), DType.BINARY), at)
+    b.add(layer(3, (1, 1), DType.TERNARY), at)
+    for name in (same, even):
+        b.params[f"{name}.levels"][:, 1] = b.params[f"{name}.levels"][:, 0]
+    b.params[f"{same}.weight"][0] = np.abs(b.params[f"{same}.weight"][0])
+    b.params[f"{same}.levels"][0, 1] = 0
+    return b.graph()
+
+
+def test_weights_with_levels_are_planned_as_they_are_stored() -> None:
+    """Sums of signs take no multipliers; levels multiply one sum, or two, of each channel that leaves."""
+    plan = planned(levels(Rounding.SHIFT), 3)
+    files = design(plan).files
+    stages = [(files[f"rtl/stage_{stage.node}.v"], stage) for stage in plan.stages]
+    assert [text.partition(".LEVELS(")[2][0] for text, _ in stages] == list("22112")
+    assert [text.partition(".KIND(")[2][0] for text, _ in stages] == list("45124")
+    for _, stage in stages:
+        lines = files[f"mem/{stage.node}_weights.hex"].split()
+        assert len(lines) == stage.folding.cycles
+        assert len(lines[0]) == -(-stage.folding.multipliers * stage.weight_bits // 4)
+    assert uses(plan, Budgets())[0].used == 0
+    found = {one.node: one.taken.multipliers for one in estimates(plan, FAMILIES["ecp5"])}
+    units = {stage.node: int(text.partition(".UNITS(")[2].partition(")")[0]) for text, stage in stages}
+    assert list(found.values()) == [count * sums for count, sums in zip(units.values(), (2, 2, 1, 1, 2), strict=True)]
+
+
 def lint(folder: Path, sources: tuple[str, ...]) -> str:
     """What Verilator finds to say of Verilog in a folder."""
     command, root, _ = verilator_command()
@@ -88,7 +128,9 @@ def lint(folder: Path, sources: tuple[str, ...]) -> str:
     return done.stderr
 
 
-@pytest.mark.parametrize("graph", [every_kind(DType.I8), binary()], ids=["i8", "binary"])
+@pytest.mark.parametrize(
+    "graph", [every_kind(DType.I8), binary(), levels(Rounding.SHIFT)], ids=["i8", "binary", "levels"]
+)
 def test_no_tool_has_anything_to_say_of_it(graph: Graph, tmp_path: Path) -> None:
     made = design(planned(graph, 2))
     write_into(tmp_path, made.files)
@@ -97,7 +139,18 @@ def test_no_tool_has_anything_to_say_of_it(graph: Graph, tmp_path: Path) -> None
 
 @pytest.mark.slow
 @pytest.mark.parametrize("simulator", SIMULATORS)
-@pytest.mark.parametrize("slower", [1, 2, 7])
-@pytest.mark.parametrize("graph", [every_kind(DType.I8), every_kind(DType.U8), binary()], ids=["i8", "u8", "binary"])
+@pytest.mark.parametrize(
+    ("graph", "slower"),
+    [
+        pytest.param(every_kind(DType.I8), 1, id="i8"),
+        pytest.param(every_kind(DType.U8), 2, id="u8-2"),
+        pytest.param(every_kind(DType.I8), 7, id="i8-7"),
+        pytest.param(binary(), 1, id="binary"),
+        pytest.param(binary(), 2, id="binary-2"),
+        pytest.param(levels(Rounding.SHIFT), 1, id="levels"),
+        pytest.param(levels(Rounding.DOUBLE, DType.U8), 3, id="levels-double-3"),
+        pytest.param(levels(Rounding.SINGLE), 2, id="levels-single-2"),
+    ],
+)
 def test_every_kind_of_layer(graph: Graph, slower: int, simulator: str) -> None:
     proved(planned(graph, slower), simulator)

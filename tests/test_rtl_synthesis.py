@@ -147,7 +147,7 @@ def test_what_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     made = plan(small())
     with pytest.raises(GraphError, match="stage must be a layer of the pipeline, got 'n11'; did you mean n1?"):
         rillet.synth(made, stage="n11")
-    with pytest.raises(TargetError, match="target must be a chip to synthesise for"):
+    with pytest.raises(TargetError, match="target must be a chip whose DSP blocks are known"):
         rillet.synth(rillet.plan(small(), interval=256))
     with pytest.raises(TargetError, match="chip's file must give its family"):
         rillet.synth(replace(made, machine=replace(load("ecp5_85"), family=None)))

@@ -466,9 +466,12 @@ class Svg(str):
         return f"Svg({len(self):,} characters)"
 
 
-def draw(what: Graph | RowPlan | PixelPlan) -> Svg:
+def draw(what: Graph | RowPlan | PixelPlan, *, floor: bool = False) -> Svg:
     """Draws a network as blocks sized by channels and resolution; a processor's plan as its segments and where each
-    value lies in memory; a chip's plan as the timeline of two images.
+    value lies in memory; a chip's plan as the timeline of two images, or, with `floor`, as what each layer takes of its
+    DSP blocks, block RAMs and look-up tables, by the plan's estimate.
+
+    Raises TargetError for a floor of another than a plan of hardware for a chip whose family of FPGAs is known.
 
     >>> import rillet
     >>> rillet.draw(rillet.load("mobilenet_v1:width=0.25,resolution=32,seed=0,classes=10")).startswith("<svg")
@@ -476,6 +479,14 @@ def draw(what: Graph | RowPlan | PixelPlan) -> Svg:
     """
     from rillet.report import draw as drawing
 
+    if floor:
+        from rillet.api.synthesis import machine_of
+        from rillet.report import floor as floors
+
+        plan = checks.pixel_plan(what)
+        if plan.pipeline is None:
+            raise TargetError("plan must be of hardware to say what takes its chip, got the ideal")
+        return Svg(floors.svg(plan, machine_of(plan)[1]))
     if isinstance(what, Plan):
         return Svg(backend_of(what).draw())
     return Svg(drawing.svg(checks.graph(what, "what is drawn")))

@@ -40,7 +40,7 @@ def synth(
     from rillet.runtime.rtl.synthesis import synthesise
 
     plan = checks.pixel_plan(made)
-    machine, family = _machine(plan)
+    machine, family = machine_of(plan)
     _check_stage(plan, stage)
     file = None if out is None else checks.path(out, "out")
     if file is not None and (stage is not None or not place):
@@ -58,15 +58,18 @@ def synth(
         return replace(found, placed=placed(plan, hardware, machine, family, stage, file))
 
 
-def _machine(plan: "PixelPlan") -> tuple[StreamChip, Family]:
+def machine_of(plan: "PixelPlan") -> tuple[StreamChip, Family]:
+    """The chip of a plan and its family; raises TargetError where there is none."""
     machine = plan.machine
     if machine is not None and machine.family is not None:
         return machine, machine.family
     if plan.chip:
         raise TargetError(
-            f"{plan.chip}: chip's file must give its family to synthesise for it, one of {', '.join(FAMILIES)}"
+            f"{plan.chip}: chip's file must give its family to tell what is taken of it, one of {', '.join(FAMILIES)}"
         )
-    raise TargetError("target must be a chip to synthesise for, as zcu102, zc706, ecp5_85 or ice40_up5k, got none")
+    raise TargetError(
+        "target must be a chip whose DSP blocks are known, as zcu102, zc706, ecp5_85 or ice40_up5k, got none"
+    )
 
 
 def _check_stage(plan: "PixelPlan", stage: str | None) -> None:

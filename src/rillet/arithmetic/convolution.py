@@ -36,6 +36,20 @@ def with_levels(weight: npt.NDArray[Number], levels: npt.NDArray[Number]) -> npt
     return np.where(weight > 0, weight * plus, weight * minus)
 
 
+def level_sums(graph: Graph, node: Node, op: Conv) -> int:
+    """Sums of signs that the levels of an output channel multiply: none without levels, one where + and - have the
+    same, else one of the values under + and one of those under -; two where the network has no weights yet.
+    """
+    if op.levels is None:
+        return 0
+    if not graph.params:
+        return 2
+    weight = graph.param(node, "weight").reshape(op.out_channels, -1).astype(np.int64)
+    plus, minus = graph.param(node, "levels").T
+    there = (weight > 0).any(1) & (weight < 0).any(1)
+    return 1 if bool((plus == minus)[there].all()) else 2
+
+
 def multipliers(
     graph: Graph, node: Node, op: Conv, source: Quant, out: Quant
 ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int8]]:

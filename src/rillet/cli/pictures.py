@@ -45,6 +45,7 @@ USES = Uses(
         "the network alone": ("--format",),
         "--pipeline": _CHIP,
         "--target alone": _CHIP,
+        "--floor": _CHIP,
         "--front": (),
         "--cost systolic": ("--target",),
         "--cost energy": ("--target", "--node"),
@@ -63,6 +64,12 @@ FrontOption = Annotated[
     bool,
     typer.Option("--front", help="Pareto front of buffered values against MACs, by bottleneck buffering of blocks."),
 ]
+FloorOption = Annotated[
+    bool,
+    typer.Option(
+        "--floor", help="What each layer takes of a chip: DSP blocks, block RAMs, look-up tables, as planned."
+    ),
+]
 CostOption = Annotated[
     str | None, typer.Option("--cost", metavar="|".join(PICTURES), help="Where cycles or energy go, or a roofline.")
 ]
@@ -75,6 +82,7 @@ def draw(
     out: OutOption = None,
     form: FormatOption = None,
     pipeline: PipelineOption = False,
+    floor: FloorOption = False,
     front: FrontOption = False,
     cost: CostOption = None,
     target: TargetOption = None,
@@ -93,39 +101,52 @@ def draw(
     """Draws a network: blocks wide by channels and high by resolution, skips, MACs and parameters.
 
     With --target: its plan, on a host or a board the segments and where each value lies in memory, on a chip the layers
-    over time; --pipeline draws the latter from the options of a chip, as plan takes them. With --front: what memory
-    recomputing saves. With --cost: where the cycles on a systolic array or the energy go, or the layers under a
-    machine's roofline.
+    over time; --pipeline draws the latter from the options of a chip, as plan takes them, and --floor what each layer
+    takes of the chip. With --front: what memory recomputing saves. With --cost: where the cycles on a systolic array or
+    the energy go, or the layers under a machine's roofline.
     """
-    chosen = _chosen(form, pipeline, front, cost)
+    chosen = _chosen(form, pipeline, floor, front, cost)
     chip = (target, interval, multipliers, memory, clock, bits, ceil, narrow, ideal)
-    planned = target is not None and not (front or cost or pipeline)
-    mode = "--pipeline" if pipeline else "--front" if front else f"--cost {cost}" if cost else "the network alone"
+    planned = target is not None and not (front or cost or pipeline or floor)
+    mode = (
+        "--pipeline"
+        if pipeline
+        else "--floor"
+        if floor
+        else "--front"
+        if front
+        else f"--cost {cost}"
+        if cost
+        else "the network alone"
+    )
     mode = "--target alone" if planned else mode
     USES.check(mode, {"--format": form, "--node": node, **dict(zip(_CHIP, chip, strict=True))})
     if pipeline and not any(option is not None for option in chip[:4]):
         raise TargetError("--pipeline must come with --target, --multipliers, --interval or --memory")
+    if floor and target is None:
+        raise TargetError("--floor must come with --target CHIP")
     graph = open_named(model, weights=weights).graph
-    plain = not (pipeline or planned)
-    picture = _drawn(graph, chosen, front, cost, target, node) if plain else _planned(graph, chip, pipeline)
+    plain = not (pipeline or floor or planned)
+    picture = _drawn(graph, chosen, front, cost, target, node) if plain else _planned(graph, chip, pipeline, floor)
     _print(graph, picture, chosen, out, json_output)
 
 
-def _chosen(form: str | None, pipeline: bool, front: bool, cost: str | None) -> str:
+def _chosen(form: str | None, pipeline: bool, floor: bool, front: bool, cost: str | None) -> str:
     """The format, of options that go together."""
-    at_most_one({"--pipeline": pipeline, "--front": front, "--cost": cost})
+    at_most_one({"--pipeline": pipeline, "--floor": floor, "--front": front, "--cost": cost})
     if cost is not None:
         one_of("--cost", cost, PICTURES)
     return one_of("--format", form or "svg", ("svg", "mermaid"))
 
 
-def _planned(graph: "Graph", chip: "Chip", pipeline: bool) -> str:
-    """A plan: a processor's segments and memory, or a chip's as two images through its layers."""
+def _planned(graph: "Graph", chip: "Chip", pipeline: bool, floor: bool) -> str:
+    """A plan: a processor's segments and memory, or a chip's as two images through its layers or as what these take."""
     from rillet.api import plans
 
     with status("planning and simulating" if pipeline else "planning"):
         said = plans.chip_options(*chip)
-        return plans.draw(plans.pixel_planned(graph, said) if pipeline else plans.planned(graph, said))
+        made = plans.pixel_planned(graph, said) if pipeline or floor else plans.planned(graph, said)
+        return plans.draw(made, floor=floor)
 
 
 def _drawn(graph: "Graph", form: str, front: bool, cost: str | None, target: str | None, node: str | None) -> str:

@@ -162,8 +162,8 @@ class Conv:
 
     @property
     def only_adds(self) -> bool:
-        """True where weights are -1, 0 and 1 alone, so that sums take no products."""
-        return self.weights in (DType.TERNARY, DType.BINARY) and self.levels is None
+        """True where weights are -1, 0 and 1, so that sums take no products; levels multiply the sums."""
+        return self.weights in (DType.TERNARY, DType.BINARY)
 
     def output_shape(self, shape: Shape) -> Shape:
         """Shape of the result; raises GraphError where channels and groups do not fit."""

@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 from typing import assert_never
 
+from rillet.arithmetic.convolution import level_sums
 from rillet.ir.facts import has_weights
-from rillet.ir.graph import Graph
+from rillet.ir.graph import Graph, Node
 from rillet.ir.ops import (
     Activate,
     Add,
@@ -51,6 +52,10 @@ class Estimate:
 
     node: str
     taken: Taken
+    products: int
+    """Of its DSP blocks those that take products; the others requantise."""
+    constant_luts: int
+    """Of its look-up tables those that are memories which are never written."""
 
 
 def estimates(plan: PixelPlan, family: Family) -> tuple[Estimate, ...]:
@@ -61,22 +66,21 @@ def estimates(plan: PixelPlan, family: Family) -> tuple[Estimate, ...]:
     found: dict[str, list[StageMemory]] = {stage.node: [] for stage in plan.stages}
     for memory in memories(plan):
         found[memory.stage].append(memory)
-    return tuple(
-        Estimate(stage.node, _stage(plan.graph, stage, found[stage.node], plan.pipeline, family))
-        for stage in plan.stages
-    )
+    return tuple(_stage(plan.graph, stage, found[stage.node], plan.pipeline, family) for stage in plan.stages)
 
 
-def _stage(graph: Graph, stage: PixelStage, found: list[StageMemory], pipeline: Pipeline, family: Family) -> Taken:
+def _stage(graph: Graph, stage: PixelStage, found: list[StageMemory], pipeline: Pipeline, family: Family) -> Estimate:
     within = [memory for memory in found if not memory.block_rams(pipeline)]
     rings = sum(_memory(family, memory) for memory in within if memory.content is Content.RING)
     constants = sum(_memory(family, memory) for memory in within if memory.content is not Content.RING)
-    return Taken(
+    products, scaling = _multipliers(graph, stage)
+    taken = Taken(
         luts=rings + constants + _logic(graph, stage, found, family),
         memory_luts=rings,
-        multipliers=_multipliers(graph, stage),
+        multipliers=products + scaling,
         block_rams=sum(memory.block_rams(pipeline) for memory in found),
     )
+    return Estimate(stage.node, taken, products, constants)
 
 
 def _memory(family: Family, memory: StageMemory) -> int:
@@ -92,8 +96,9 @@ def _logic(graph: Graph, stage: PixelStage, found: list[StageMemory], family: Fa
     blocks = blocks_of(node.op.out_channels, node.op.groups, folding)
     products = node.op.window.taps * graph.input_shapes(node)[0].channels // node.op.groups
     total_bits = 2 * VALUE_BITS + (products - 1).bit_length()
-    added = folding.outputs * (folding.inputs * folding.taps - 1) * PRODUCT_BITS + folding.outputs * total_bits
-    held = folding.outputs * total_bits if folding.outputs > blocks.units else 0
+    sums = folding.outputs * max(1, level_sums(graph, node, node.op))
+    added = sums * (folding.inputs * folding.taps - 1) * PRODUCT_BITS + sums * total_bits
+    held = sums * total_bits if folding.outputs > blocks.units else 0
     rounded = ROUNDED * blocks.units * total_bits
     ring = next(memory for memory in found if memory.content is Content.RING)
     operand = VALUE_BITS * (folding.inputs if node.op.groups == 1 else blocks.groups)
@@ -101,32 +106,34 @@ def _logic(graph: Graph, stage: PixelStage, found: list[StageMemory], family: Fa
     return STEPS + (WINDOW if node.op.window.taps > 1 else 0) + added + held + rounded + chosen
 
 
-def _multipliers(graph: Graph, stage: PixelStage) -> int:
+def _multipliers(graph: Graph, stage: PixelStage) -> tuple[int, int]:
     """Products with weights or of two values, and what requantises them."""
-    node = graph.by_name[stage.node]
+    node, lanes = graph.by_name[stage.node], stage.folding.outputs
     match node.op:
-        case Conv(out_channels=outputs, groups=groups, rounding=rounding, only_adds=added):
-            units = blocks_of(outputs, groups, stage.folding).units
+        case Conv(out_channels=outputs, groups=groups, rounding=rounding) as op:
             plain = node.type.dtype in (DType.BINARY, DType.I32)
-            return (0 if added else stage.multipliers) + (0 if plain else units * _scale(rounding))
+            each = (0 if plain else _scale(graph, node, rounding)) + level_sums(graph, node, op)
+            return 0 if op.only_adds else stage.multipliers, blocks_of(outputs, groups, stage.folding).units * each
         case Multiply(rounding=rounding):
-            return stage.elementwise_multipliers + stage.folding.outputs * _scale(rounding)
+            return stage.elementwise_multipliers, lanes * _scale(graph, node, rounding)
         case Pool(kind=PoolKind.MEAN, rounding=rounding):
-            return stage.folding.outputs * _scale(rounding)
+            return 0, lanes * _scale(graph, node, rounding)
         case Pool(kind=kind):
             # A product with the reciprocal of the count.
-            return stage.folding.outputs if kind is PoolKind.AVERAGE else 0
+            return 0, lanes if kind is PoolKind.AVERAGE else 0
         case Add():
-            return 0 if plain_sum(graph, node) else stage.folding.outputs * SCALE
+            return 0, 0 if plain_sum(graph, node) else lanes * SCALE
         case Activate() | Apply() | Pair() | Requantize() | BatchNorm() | Softmax():
-            return 0
+            return 0, 0
         case Concat() | Slice() | Select() | DepthToSpace() | SpaceToDepth() | Pad() | Resize():
-            return 0
+            return 0, 0
         case Input() | Constant():
             raise AssertionError(f"{node.name} is no stage")
         case _ as other:
             assert_never(other)
 
 
-def _scale(rounding: Rounding) -> int:
-    return 0 if rounding is Rounding.SHIFT else SCALE
+def _scale(graph: Graph, node: Node, rounding: Rounding) -> int:
+    # What has no scales yet is quantised by shifts unless it is said otherwise.
+    shifts = rounding is Rounding.SHIFT or graph.by_name[node.inputs[0]].type.quant is None
+    return 0 if shifts else SCALE

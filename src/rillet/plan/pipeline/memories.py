@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from math import lcm
 
+from rillet.arithmetic.convolution import level_sums
 from rillet.ir.facts import has_weights, is_pointwise_function, is_slice, is_sum
 from rillet.ir.graph import Graph, Node
 from rillet.ir.ops import Rounding
@@ -19,8 +20,8 @@ from rillet.plan.pipeline.plan import PixelPlan
 from rillet.plan.pipeline.registers import blocks_of, plain_sum
 from rillet.targets.pipeline import Pipeline
 
-SHIFT_BITS, SCALE_BITS = 5, 37
-"""Of a shift, and of a multiplier of 31 bits with its own."""
+SHIFT_BITS, SCALE_BITS, LEVEL_BITS = 5, 37, 8
+"""Of a shift, of a multiplier of 31 bits with its own, and of a level that multiplies a sum of signs."""
 TABLE_WORDS = 256
 SIDE_BITS = 24
 """Of an operand of a sum, rescaled."""
@@ -151,4 +152,5 @@ def scales_width(graph: Graph, node: Node, units: int) -> int:
     source = graph.input_shapes(node)[0]
     products = node.op.window.taps * source.channels // node.op.groups
     shifts = node.op.rounding is Rounding.SHIFT or graph.by_name[node.inputs[0]].type.quant is None
-    return units * (min(32, 16 + (products - 1).bit_length()) + (SHIFT_BITS if shifts else SCALE_BITS))
+    sums = min(32, 16 + (products - 1).bit_length()) + LEVEL_BITS * level_sums(graph, node, node.op)
+    return units * (sums + (SHIFT_BITS if shifts else SCALE_BITS))

@@ -93,9 +93,10 @@ def latency_cycles(graph: Graph, pipeline: Pipeline, node: Node, folding: Foldin
     match node.op:
         case Input() | Constant():
             return 0
-        case Conv(rounding=rounding, out_channels=outputs, groups=groups, activation=activation):
+        case Conv(rounding=rounding, out_channels=outputs, groups=groups, activation=activation, levels=levelled):
             blocks = blocks_of(outputs, groups, folding)
-            sums = pipeline.registers("multiply") + levels(folding.inputs * folding.taps) * pipeline.registers("sum")
+            products = pipeline.registers("multiply") * (1 if levelled is None else 2)
+            sums = products + levels(folding.inputs * folding.taps) * pipeline.registers("sum")
             plain = activation is Activation.SIGN or node.type.dtype in (DType.BINARY, DType.I32)
             # What has no scales yet is quantised by shifts unless it is said otherwise.
             scaled = 0 if plain else _scaled(pipeline, rounding if source.quant is not None else Rounding.SHIFT)
