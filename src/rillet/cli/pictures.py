@@ -108,27 +108,24 @@ def draw(
     chosen = _chosen(form, pipeline, floor, front, cost)
     chip = (target, interval, multipliers, memory, clock, bits, ceil, narrow, ideal)
     planned = target is not None and not (front or cost or pipeline or floor)
-    mode = (
-        "--pipeline"
-        if pipeline
-        else "--floor"
-        if floor
-        else "--front"
-        if front
-        else f"--cost {cost}"
-        if cost
-        else "the network alone"
-    )
-    mode = "--target alone" if planned else mode
-    USES.check(mode, {"--format": form, "--node": node, **dict(zip(_CHIP, chip, strict=True))})
-    if pipeline and not any(option is not None for option in chip[:4]):
-        raise TargetError("--pipeline must come with --target, --multipliers, --interval or --memory")
-    if floor and target is None:
-        raise TargetError("--floor must come with --target CHIP")
+    _check(pipeline, floor, front, cost, chip, {"--format": form, "--node": node})
     graph = open_named(model, weights=weights).graph
     plain = not (pipeline or floor or planned)
     picture = _drawn(graph, chosen, front, cost, target, node) if plain else _planned(graph, chip, pipeline, floor)
     _print(graph, picture, chosen, out, json_output)
+
+
+def _check(pipeline: bool, floor: bool, front: bool, cost: str | None, chip: "Chip", said: dict[str, object]) -> None:
+    """Raises GraphError or TargetError for options that do nothing, and for those that lack another."""
+    target = chip[0]
+    alone = "the network alone" if target is None else "--target alone"
+    asked = {"--pipeline": pipeline, "--floor": floor, "--front": front, f"--cost {cost}": cost is not None}
+    mode = next((word for word, given in asked.items() if given), alone)
+    USES.check(mode, {**said, **dict(zip(_CHIP, chip, strict=True))})
+    if pipeline and not any(option is not None for option in chip[:4]):
+        raise TargetError("--pipeline must come with --target, --multipliers, --interval or --memory")
+    if floor and target is None:
+        raise TargetError("--floor must come with --target CHIP")
 
 
 def _chosen(form: str | None, pipeline: bool, floor: bool, front: bool, cost: str | None) -> str:
