@@ -111,12 +111,22 @@ def _moved(lines: list[tuple[int, str, str]], i: int, words: dict[int, int]) -> 
         return -_registers(rest)
     if found := re.match(r"sp, (?:sp, )?#(\d+)", rest):
         return {"sub": 1, "add": -1}.get(base.rstrip("sw") if base != "sub" else base, 0) * int(found[1])
+    if base == "mov" and (found := re.match(r"sp, (\w+)", rest)):
+        return _realigned(lines, i, found[1])
     if found := re.match(r"sp, (?:sp, )?(\w+)", rest):
         return {"add": -1, "sub": 1}.get(base, 0) * _value(lines, i, found[1], words)
     if found := re.search(r"\[sp, #-(\d+)\]!", rest):
         return int(found[1])
     if found := re.search(r"\[sp\], #(\d+)", rest):
         return -int(found[1])
+    return 0
+
+
+def _realigned(lines: list[tuple[int, str, str]], i: int, register: str) -> int:
+    """The most that a stack pointer goes down where bits of it are cleared; none where it comes back from a frame's."""
+    for _, word, rest in reversed(lines[max(0, i - 4) : i]):
+        if found := re.match(rf"{register}, (?:#0, |{register}, )#(\d+)", rest):
+            return 2 ** int(found[1]) - 4 if word.startswith(("bfc", "lsl")) else 0
     return 0
 
 

@@ -88,7 +88,7 @@ def test_no_kernel_goes_deeper(make, dtype, rounding, core, objective, monkeypat
 
 @pytest.mark.slow
 @pytest.mark.parametrize("build", BUILDS, ids=lambda build: f"{'gcc' if build[0] else 'zig'}{build[1]}")
-@pytest.mark.parametrize("core", ["cortex-m0plus", "cortex-m3", "cortex-m4", "cortex-m7", "cortex-m33", "cortex-m55"])
+@pytest.mark.parametrize("core", ["cortex-m0plus", "cortex-m3", "cortex-m4", "cortex-m33", "cortex-m55"])
 @pytest.mark.parametrize("make", [every_kernel, every_low_bit_kernel])
 def test_no_kernel_goes_deeper_in_any_build(make, core: str, build: tuple[bool, str], monkeypatch) -> None:
     for dtype, rounding, kernel, objective in (
@@ -102,7 +102,7 @@ def test_no_kernel_goes_deeper_in_any_build(make, core: str, build: tuple[bool, 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("core", ["cortex-m0plus", "cortex-m4", "cortex-m7", "cortex-m33", "cortex-m55"])
+@pytest.mark.parametrize("core", ["cortex-m0plus", "cortex-m4", "cortex-m55"])
 @pytest.mark.parametrize("objective", ["memory", "time"])
 @pytest.mark.parametrize(
     "model",

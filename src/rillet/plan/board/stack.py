@@ -17,6 +17,8 @@ from rillet.targets.cores import Core
 
 ENTRY = 96
 """From the caller to a stage's function: net_run, net_push_row, the loop over the steps: at most 88 were measured."""
+_OUTPUT = 8
+"""Of each output but the first, whose place net_run keeps and which may be an argument: at most 5 were measured."""
 _TAP = 8
 """Of a tap of a window: its address, which such stages list, and a word that compilers keep beside it."""
 _FAMILIES = (CoreKernels.ARMV6M, CoreKernels.DSP, CoreKernels.HELIUM)
@@ -31,26 +33,26 @@ KERNELS: Mapping[Kernel, Frames] = {
     Kernel.CORE_SUM: (0, 0, 104),
 }
 """Of the kernels of a core, by their text: the largest of a kind."""
-GATHERS: Frames = (232, 280, 160)
+GATHERS: Frames = (232, 280, 248)
 """More of a dense stage that gathers windows."""
 STAGES: Mapping[Kernel, Frames] = {
     Kernel.ARITHMETIC: (304, 304, 232),
     Kernel.COPY: (304, 296, 208),
     Kernel.CORE_DENSE: (192, 176, 232),
     Kernel.CORE_DEPTHWISE: (304, 272, 240),
-    Kernel.CORE_LISTS: (168, 104, 0),
+    Kernel.CORE_LISTS: (300, 104, 0),
     Kernel.CORE_PLANES: (136, 128, 128),
     Kernel.CORE_SUM: (0, 0, 168),
     Kernel.DENSE: (568, 376, 432),
     Kernel.DEPTHWISE: (640, 520, 608),
     Kernel.GLOBAL_POOL: (128, 88, 328),
-    Kernel.LOOKUP: (304, 40, 72),
+    Kernel.LOOKUP: (304, 64, 72),
     Kernel.LOW_BIT: (1552, 1392, 1368),
     Kernel.LOW_BIT_DEPTHWISE: (824, 792, 984),
     Kernel.PAIR: (304, 304, 232),  # of ARITHMETIC, whose stages are alike; gcc's are at most 92
     Kernel.POOL: (200, 160, 160),
     Kernel.QUANTIZE: (200, 88, 88),
-    Kernel.SIGN: (104, 40, 56),
+    Kernel.SIGN: (144, 56, 56),
     Kernel.SOFTMAX: (152, 128, 128),
     Kernel.XNOR: (624, 640, 528),
 }
@@ -60,7 +62,7 @@ REAL: Mapping[Kernel, Frames] = {
     Kernel.ARITHMETIC: (240, 96, 200),
     Kernel.PAIR: (240, 96, 200),  # of ARITHMETIC
     Kernel.COPY: (240, 208, 208),
-    Kernel.DENSE: (448, 456, 1392),
+    Kernel.DENSE: (544, 456, 1392),
     Kernel.DEPTHWISE: (448, 320, 3144),
     Kernel.DEQUANTIZE: (216, 88, 80),
     Kernel.FUNCTION: (208, 72, 328),
@@ -83,7 +85,8 @@ _TAPS = frozenset(
 def stack_bytes(plan: RowPlan, core: Core) -> int:
     """The most that `net_run` takes of its caller's stack on a core, interrupts apart."""
     stages = (stage for segment in plan.segments for stage in segment.stages)
-    return ENTRY + max((stage_bytes(plan, stage, core) for stage in stages), default=0)
+    outputs = _OUTPUT * (len(plan.graph.outputs) - 1)
+    return ENTRY + outputs + max((stage_bytes(plan, stage, core) for stage in stages), default=0)
 
 
 def stage_bytes(plan: RowPlan, stage: Stage, core: Core) -> int:
