@@ -18,11 +18,12 @@ from chromium import Tab, browser
 from graphs import Builder
 from rillet.backends import reference
 from rillet.data.images import load_input
-from rillet.errors import TargetError
+from rillet.errors import TargetError, Unsupported
 from rillet.ir.graph import Graph, ImageSpec
 from rillet.ir.ops import Add, Input, Pool, PoolKind, Window
 from rillet.ir.types import Shape
 from rillet.runtime.wasm.building import find_compiler
+from rillet.targets.host import named_host
 
 HOSTILE = "</script><img src=x onerror=alert(1)>"
 
@@ -179,3 +180,14 @@ def test_the_packaged_network_sees_a_cat(tab: Tab, tmp_path: Path) -> None:
     assert tab.ask("document.querySelector('#answer th').textContent") == "cat"
     assert told(tab) == rillet.compile(made)(specifier.demo_photo())[0].reshape(-1).tolist()
     assert tab.said == []
+
+
+@pytest.mark.slow
+def test_a_benchmark_measures_the_module_in_node() -> None:
+    found = rillet.bench(classifier(), target=named_host("wasm"), rounds=2)
+    assert found.records[0].runtime == "rillet" and 0 < found.records[0].min_ms <= found.records[0].median_ms
+
+
+def test_only_what_runs_in_pages_stands_beside_it() -> None:
+    with pytest.raises(Unsupported, match="--against must be onnxruntime-web for wasm, got 'openvino'"):
+        rillet.bench(classifier(), "openvino", target="wasm")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, overload
 from rillet.api import checks, networks, plans
 from rillet.api.machines import Named, found
 from rillet.bench.boards import BoardBench, BoardProfile, bench_board, profile_board
+from rillet.bench.browser import PageBench, bench_page
 from rillet.bench.peers import find, ours
 from rillet.bench.peers.files import Given
 from rillet.bench.profile import Profile
@@ -17,7 +18,7 @@ from rillet.ir.graph import Graph
 from rillet.report.progress import Advance, shown
 from rillet.system.options import Uses
 from rillet.targets.boards import Board
-from rillet.targets.host import Host
+from rillet.targets.host import WASM, Host
 
 if TYPE_CHECKING:
     from rillet.bench.peers import Peer
@@ -26,8 +27,11 @@ if TYPE_CHECKING:
 
 ROUNDS = 20
 """Where nobody says how many."""
-_HOST, _BOARD = "a host", "a board"
-BENCH = Uses({_HOST: ("--against", "--threads", "--precision", "--rounds"), _BOARD: ()}, TargetError)
+_HOST, _BOARD, _PAGE = "a host", "a board", "wasm"
+BENCH = Uses(
+    {_HOST: ("--against", "--threads", "--precision", "--rounds"), _BOARD: (), _PAGE: ("--against", "--rounds")},
+    TargetError,
+)
 PROFILE = Uses({_HOST: ("--threads", "--precision", "--runs", "-o"), _BOARD: ("--objective",)}, TargetError)
 """What is counted on an emulated core is the same in every run."""
 
@@ -42,7 +46,7 @@ def bench(
     rounds: int | None = None,
     target: Host | None = None,
     progress: Advance | None = None,
-) -> Bench: ...
+) -> Bench | PageBench: ...
 @overload
 def bench(
     net: Graph,
@@ -53,7 +57,7 @@ def bench(
     rounds: int | None = None,
     target: Named | None = None,
     progress: Advance | None = None,
-) -> Bench | BoardBench: ...
+) -> Bench | BoardBench | PageBench: ...
 def bench(
     net: Graph,
     against: str | None = None,
@@ -63,22 +67,26 @@ def bench(
     rounds: int | None = None,
     target: Named | None = None,
     progress: Advance | None = None,
-) -> Bench | BoardBench:
+) -> Bench | BoardBench | PageBench:
     """Benchmarks Rillet against other runtimes in alternating rounds, each with its best settings (docs/bench.md).
 
     For a board: its plans for memory and for time, with and without live channels, on its emulated core
-    (docs/cortex_m.md). against: names with commas between; all that are installed if None. threads: one if None.
-    precisions: `f32`, `int8`; the network's own if None. target: the host that Rillet's program is made for, this
-    machine by default, or a board. Raises Unsupported for a runtime that is not installed, GraphError for a network
-    without weights, TargetError for a machine that is neither, and for a board without a Cortex-M core.
+    (docs/cortex_m.md). For `wasm`: in Node, beside onnxruntime-web (docs/browser.md). against: names with commas
+    between; all that are installed if None. threads: one if None. precisions: `f32`, `int8`; the network's own if None.
+    target: the host that Rillet's program is made for, this machine by default, or a board. Raises Unsupported for a
+    runtime that is not installed, GraphError for a network without weights, TargetError for a machine that is neither,
+    and for a board without a Cortex-M core.
     """
     machine = None if target is None else found(target, (Host, Board), "bench")
     said = {"--against": against, "--threads": threads, "--precision": precisions, "--rounds": rounds}
-    BENCH.check(_BOARD if isinstance(machine, Board) else _HOST, said)
+    page = machine if isinstance(machine, Host) and machine.kernels == WASM else None
+    BENCH.check(_BOARD if isinstance(machine, Board) else _PAGE if page else _HOST, said)
     net = networks.with_weights(checks.graph(net))
     if isinstance(machine, Board):
         with shown("emulating", progress) as advance:
             return bench_board(net, machine, advance)
+    if page is not None:
+        return bench_page(net, page, ROUNDS if rounds is None else rounds, against)
     peers = find(against)
     path = networks.file_of(net)
     imported = networks.imported_of(net)

@@ -23,7 +23,8 @@ RuntimesOption = Annotated[
     str | None,
     shared(
         "--against",
-        here="Several with commas: onnxruntime, openvino, litert, ncnn, torch; by default all that are installed.",
+        here="Several with commas: onnxruntime, openvino, litert, ncnn, torch; for wasm onnxruntime-web; by default "
+        "all that are installed.",
         metavar="NAME,NAME",
     ),
 ]
@@ -48,11 +49,12 @@ def bench(
 ) -> None:
     """Benchmarks Rillet against other runtimes, taking turns, each under its own best settings (docs/bench.md).
 
-    For a board: its plans for memory and for time, with and without live channels, on its emulated core.
+    For a board: its plans for memory and for time, with and without live channels, on its emulated core. For wasm: in
+    Node, beside onnxruntime-web where npm has installed it (docs/browser.md).
     """
     from rillet.api import measuring
     from rillet.report import bench as report
-    from rillet.report import boards, tables
+    from rillet.report import boards, browser, tables
 
     counts = None if threads is None else measuring.thread_counts(threads)
     with Progress("measuring", 1, form.json) as advance:
@@ -68,6 +70,10 @@ def bench(
     if isinstance(found, measuring.BoardBench):
         table = boards.bench_table(emulated := found)
         form.show(lambda: boards.bench_records(emulated), lambda console: tables.write(console, table))
+        return
+    if isinstance(found, measuring.PageBench):
+        paged = found
+        form.show(lambda: browser.records(paged), lambda console: tables.write(console, browser.table(paged)))
         return
     timed = found
     for sentence in () if form.text else report.refusals(timed):
