@@ -99,6 +99,11 @@ COMMANDS = {
             **PROCESSOR,
         },
     ),
+    "page": Command(
+        (f"{FLOAT} -o OUT.html",),
+        {"--target": BOARD, "--image": PICTURE, JSON: ""},
+        (("rillet.api.pages.page", "call"),),
+    ),
     "simulate": Command(
         tuple(f"{FLOAT} {mode}" for mode in CHIP_MODES),
         {"--target": "ice40_up5k", "--images": "2", **TABLES, **PIPELINE},
@@ -287,7 +292,7 @@ DEMANDS = {
     ("verify", "--all", AS_HARDWARE): "shows more of what a function that stands in here measures",
 }
 """What an option asks for and holds without it: a demand that is met, not one that is ignored."""
-FORMS = {"run", "verify", "synth", "bench", "profile", "evaluate", "train"}
+FORMS = {"run", "verify", "synth", "page", "bench", "profile", "evaluate", "train"}
 """Their results are stood in for, so how they are printed is tested elsewhere."""
 
 
@@ -295,6 +300,7 @@ PROSE = {
     "convert": "writes a file, and says so",
     "draw": "prints a picture",
     "emit": "writes files, and says how to build them",
+    "page": "writes a page, and says so",
     "train": "writes a run, and says where it is; its rows are log.csv",
 }
 """Commands that print no table: of --csv, --markdown and --json they have the last."""

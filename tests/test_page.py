@@ -191,3 +191,56 @@ def test_a_benchmark_measures_the_module_in_node() -> None:
 def test_only_what_runs_in_pages_stands_beside_it() -> None:
     with pytest.raises(Unsupported, match="--against must be onnxruntime-web for wasm, got 'openvino'"):
         rillet.bench(classifier(), "openvino", target="wasm")
+
+
+# -- the page about a network ------------------------------------------------------------------------------------------
+
+
+def test_the_page_about_a_network(tab: Tab, tmp_path: Path) -> None:
+    net, out, picture = classifier(), tmp_path / "about.html", photo(tmp_path)
+    found = rillet.page(net, out, ["nano33ble", "systolic_64x64"], image=picture)
+    assert found.to_dict()["runs"] and found.machines == 2 and out.stat().st_size == found.bytes < 400_000
+    tab.dress(390, dark=False)
+    forget(tab)
+    tab.open(out.as_uri())
+    tab.wait("window.rillet")
+    expected = reference.run(net, load_input(picture, net))
+    names = [node.name for node in net.nodes]
+    assert told(tab) == expected[names[-1]].reshape(-1).tolist()
+    # A layer is chosen by a click on its slab, and shows what it is and what it made of the picture.
+    tab.ask("document.querySelector('.drawing rect[data-layer=\"0\"]').dispatchEvent(new MouseEvent('click'))")
+    assert tab.ask("document.querySelector('#detail td').textContent") == names[1]
+    assert "fire_" in tab.ask("document.querySelector('#code pre').textContent")
+    assert tab.ask("document.querySelectorAll('#histogram rect').length") == 32
+    assert tab.ask("document.querySelectorAll('#maps canvas').length") == 8
+    made = tab.ask(f"Array.from(window.rillet.values.get('{names[1]}'))")
+    assert made == expected[names[1]].reshape(-1).tolist()
+    # The memory is played to its end.
+    segments = len(rillet.plan(net, "nano33ble").segments)
+    tab.ask("document.getElementById('moment').value = 1")
+    tab.ask("document.getElementById('play').click()")
+    tab.wait(f"document.getElementById('moment-text').textContent.startsWith('Segment {segments} of {segments}')")
+    # The table is sorted by a heading, one way and the other.
+    heading = "[...document.querySelectorAll('#table thead button')].find(one => one.textContent === 'machine')"
+    machines = "[...document.querySelectorAll('#table tbody td:first-child')].map(one => one.textContent)"
+    tab.ask(f"{heading}.click()")
+    first = tab.ask(machines)
+    tab.ask(f"{heading}.click()")
+    assert first == sorted(first) and tab.ask(machines) == first[::-1] and len(first) == 2
+    assert tab.ask("document.querySelector('h1').textContent") == net.name and not tab.ask("document.images.length")
+    assert not tab.ask("document.documentElement.scrollWidth > innerWidth")
+    assert [url for url in tab.requests if not url.startswith(("data:", "blob:"))] == [out.as_uri()]
+    assert tab.said == []
+
+
+@pytest.mark.slow
+def test_networks_that_cannot_run_have_a_page(tab: Tab, tmp_path: Path) -> None:
+    net = rillet.load("mobilenet_v1:width=0.25,resolution=96")
+    found = rillet.page(net, tmp_path / "page.html", "zcu102")
+    assert not found.runs and found.to_dict()["runs"] is False
+    forget(tab)
+    tab.open((tmp_path / "page.html").as_uri())
+    tab.wait("document.querySelectorAll('#table tbody tr').length")
+    assert "has no weights" in tab.ask("document.getElementById('no-run').textContent")
+    assert tab.ask("document.querySelectorAll('#pictures svg').length") == 1
+    assert tab.said == []

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 PANELS = {
     "Run a network": ("run", "verify", "plan", "emit", "simulate", "synth", "evaluate"),
-    "Look at networks": ("show", "count", "explain", "compare", "draw", "models", "ops"),
+    "Look at networks": ("show", "count", "explain", "compare", "draw", "page", "models", "ops"),
     "Change a network": ("quantize", "compress", "convert"),
     "Train": ("train",),
     "Machines": ("targets", "fit", "cost", "energy", "systolic", "bench", "profile", "doctor"),
@@ -154,6 +154,7 @@ MEANINGS: Mapping[str, str] = {
     "--convention": "Whose rules of counting.",
     "--data": "Labelled pictures.",
     "--fps": "Images a second that are asked for.",
+    "--image": "A picture.",
     "--images": "Images back to back, 3 by default.",
     "--limit": "Only the first N pictures.",
     "--live": "Compute live channels alone, with the same output bytes (int8 and uint8).",

@@ -28,7 +28,7 @@ from rillet.cli.chips import (
     MultipliersOption,
     NarrowOption,
 )
-from rillet.cli.options import TargetOption
+from rillet.cli.options import MachinesOption, TargetOption
 from rillet.errors import TargetError
 from rillet.system.options import Uses, at_most_one
 
@@ -126,6 +126,34 @@ def _check(pipeline: bool, floor: bool, front: bool, cost: str | None, chip: "Ch
         raise TargetError("--pipeline must come with --target, --multipliers, --interval or --memory")
     if floor and target is None:
         raise TargetError("--floor must come with --target CHIP")
+
+
+@app.command()
+def page(
+    model: ModelArgument,
+    out: Annotated[Path, shared("-o", "--out", metavar="FILE.html")] = Path("page.html"),
+    target: MachinesOption = None,
+    image: Annotated[
+        Path | None, shared("--image", here="The page runs the network on it first.", metavar="PICTURE")
+    ] = None,
+    weights: WeightsOption = None,
+    json_output: JsonOption = False,
+) -> None:
+    """Writes one page about a network: layers, memory over time, machines, and the network itself to be run.
+
+    It is one file that loads nothing. The memory is that of the first board or host of --target, else of the plan of
+    least memory.
+    """
+    from rillet.api import pages
+
+    one_of("--out: suffix", out.suffix, (".html",))
+    graph = open_named(model, weights=weights).graph
+    with status("planning"):
+        found = pages.page(graph, out, None if target in (None, ["all"]) else target, image=image)
+    if json_output:
+        print_json(found.to_dict())
+    else:
+        say(f"{out}: {found.bytes:,} bytes, {found.machines} machines; open it in a browser")
 
 
 def _chosen(form: str | None, pipeline: bool, floor: bool, front: bool, cost: str | None) -> str:

@@ -1,7 +1,7 @@
 """Commands that measure time on this machine, or count instructions on a board's emulated core: bench, profile."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -18,6 +18,9 @@ from rillet.cli.app import (
 from rillet.cli.forms import Form, command
 from rillet.cli.options import TargetOption
 from rillet.cli.streams import ObjectiveOption, RamOption
+
+if TYPE_CHECKING:
+    from rillet.api.measuring import Bench, BoardBench, PageBench
 
 RuntimesOption = Annotated[
     str | None,
@@ -53,8 +56,6 @@ def bench(
     Node, beside onnxruntime-web where npm has installed it (docs/browser.md).
     """
     from rillet.api import measuring
-    from rillet.report import bench as report
-    from rillet.report import boards, browser, tables
 
     counts = None if threads is None else measuring.thread_counts(threads)
     with Progress("measuring", 1, form.json) as advance:
@@ -67,18 +68,24 @@ def bench(
             target=target,
             progress=advance,
         )
-    if isinstance(found, measuring.BoardBench):
-        table = boards.bench_table(emulated := found)
-        form.show(lambda: boards.bench_records(emulated), lambda console: tables.write(console, table))
-        return
-    if isinstance(found, measuring.PageBench):
-        paged = found
-        form.show(lambda: browser.records(paged), lambda console: tables.write(console, browser.table(paged)))
-        return
-    timed = found
-    for sentence in () if form.text else report.refusals(timed):
-        warn(sentence)
-    form.show(lambda: report.records(timed), lambda console: tables.write(console, report.table(timed)))
+    _show(found, form)
+
+
+def _show(found: "Bench | BoardBench | PageBench", form: Form) -> None:
+    """The table of a benchmark, or its records."""
+    from rillet.api import measuring
+    from rillet.report import bench as report
+    from rillet.report import boards, browser, tables
+
+    match found:
+        case measuring.BoardBench():
+            form.show(lambda: boards.bench_records(found), lambda c: tables.write(c, boards.bench_table(found)))
+        case measuring.PageBench():
+            form.show(lambda: browser.records(found), lambda c: tables.write(c, browser.table(found)))
+        case measuring.Bench():
+            for sentence in () if form.text else report.refusals(found):
+                warn(sentence)
+            form.show(lambda: report.records(found), lambda c: tables.write(c, report.table(found)))
 
 
 @command

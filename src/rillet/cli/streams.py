@@ -325,7 +325,7 @@ def emit(
     layout: LayoutOption = "c",
     image: Annotated[
         Path | None,
-        typer.Option("--image", metavar="PICTURE", help="The example runs it, and compares with the reference."),
+        shared("--image", here="The example runs it, and compares with the reference.", metavar="PICTURE"),
     ] = None,
     weights: WeightsOption = None,
     ram: RamOption = None,

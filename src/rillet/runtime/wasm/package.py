@@ -9,6 +9,7 @@ from pathlib import Path
 
 from rillet.data.images import FORMATS, load_input
 from rillet.errors import Unsupported
+from rillet.ir.graph import Graph
 from rillet.plan.rows.plan import RowPlan
 from rillet.runtime.wasm.building import build_wasm
 from rillet.system.printable import printable
@@ -28,7 +29,7 @@ def folder(plan: RowPlan, *, single_file: bool, picture: Path | None) -> dict[st
     picture: shown when the page opens. Raises GraphError for what is none, and as `build_wasm` does.
     """
     module = read_bytes(build_wasm(plan), MODEL_BYTES)
-    blocks = [] if picture is None else [block("example-picture", _shown_by_browsers(picture, plan))]
+    blocks = [] if picture is None else [block("example-picture", picture_bytes(picture, plan.graph))]
     if single_file:
         return {PAGE: one_file(own(PAGE), ("net.js", "page.js"), [block("net-wasm", module), *blocks])}
     title = printable(plan.graph.name)
@@ -57,19 +58,26 @@ def block(name: str, data: bytes) -> str:
     return f'<script type="text/plain" id="{name}">{base64.b64encode(data).decode("ascii")}</script>'
 
 
-def one_file(page: str, scripts: Sequence[str], blocks: Sequence[str], style: str = "page.css") -> str:
-    """A page with its style, its scripts (each after those that it imports) and blocks of data in itself."""
+def one_file(page: str, scripts: Sequence[str], blocks: Sequence[str], styles: Sequence[str] = ("page.css",)) -> str:
+    """A page with its styles, its scripts (each after those that it imports) and blocks of data in itself.
+
+    It must name the last of both.
+    """
     code = "\n".join(_EXPORT.sub("", _IMPORT.sub("", own(name))) for name in scripts)
     assert "</script" not in code
-    page = page.replace(f'<link rel="stylesheet" href="./{style}">', f"<style>\n{own(style)}</style>")
+    style = "".join(map(own, styles))
+    page = page.replace(f'<link rel="stylesheet" href="./{styles[-1]}">', f"<style>\n{style}</style>")
     last = f'<script type="module" src="./{scripts[-1]}"></script>'
     assert last in page
     return page.replace(last, "\n".join([*blocks, f'<script type="module">\n{code}</script>']))
 
 
-def _shown_by_browsers(path: Path, plan: RowPlan) -> bytes:
-    """The bytes of a picture; raises Unsupported for one that browsers do not show."""
-    load_input(path, plan.graph)
+def picture_bytes(path: Path, graph: Graph) -> bytes:
+    """The bytes of a picture that a network takes.
+
+    Raises GraphError for what is none, Unsupported for one that browsers do not show.
+    """
+    load_input(path, graph)
     data = read_bytes(path, PICTURE_BYTES, "an image file")
     if not data.startswith(_BROWSERS):
         known = ", ".join(name for name in FORMATS if name in ("PNG", "JPEG", "GIF", "BMP", "WEBP"))

@@ -1,0 +1,135 @@
+"""Pages: one file about a network, with the network itself at work in it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rillet.api import analysis, checks, machines, plans
+from rillet.api.machines import Named
+from rillet.costs import machines as costing
+from rillet.errors import BuildError, RilletError, TargetError, Unsupported
+from rillet.ir.graph import Graph
+from rillet.plan.options import PlanOptions
+from rillet.plan.rows.plan import RowPlan
+from rillet.report.progress import Advance
+from rillet.system.record import Record
+from rillet.targets.arrays import ArrayMachine
+from rillet.targets.boards import Board
+from rillet.targets.chips import StreamChip
+from rillet.targets.host import Host
+
+if TYPE_CHECKING:
+    from rillet.costs.roofline import Roofline
+
+_ROOFS = 3
+"""Rooflines that a page draws at most."""
+
+
+@dataclass(frozen=True, repr=False)
+class Page(Record):
+    """A page that was written."""
+
+    path: Path
+    bytes: int
+    machines: int
+    """In its table."""
+    runs: bool
+    """Whether the network is in it, to be run."""
+
+    def __repr__(self) -> str:
+        return f"Page({str(self.path)!r}, {self.bytes:,} bytes, {self.machines} machines)"
+
+
+def page(
+    net: Graph,
+    path: "str | PathLike[str]" = "page.html",
+    target: Named | Sequence[Named] | None = None,
+    *,
+    image: "str | PathLike[str] | None" = None,
+    progress: Advance | None = None,
+) -> Page:
+    """Writes one page about a network, which loads nothing: its layers (shapes, quantisation, weights, emitted C), its
+    memory over time, what it takes on machines, and, where the network has weights, the network itself to be run.
+
+    target: machines by name, .toml file or record; all arrays, chips and boards by default. The memory is that of the
+    first board or host among them, else of the plan of least memory; of a chip the pipeline is drawn. image: a picture
+    that it is run on first. Raises TargetError for an unknown machine, GraphError for what is no picture, BuildError
+    where the file cannot be written.
+    """
+    from rillet.report import about
+    from rillet.runtime.wasm.building import build_wasm
+    from rillet.runtime.wasm.package import picture_bytes
+    from rillet.system.files import write_file
+    from rillet.system.reading import MODEL_BYTES, read_bytes
+
+    net, out = checks.graph(net), checks.path(path, "path")
+    picture = None if image is None else checks.path(image, "image")
+    asked = [machines.find(one) for one in analysis.several(target)] if target is not None else []
+    rows = _row_plan(net, next((one for one in asked if isinstance(one, Board | Host)), None))
+    if picture is not None:
+        picture_bytes(picture, rows.graph)
+    costed = [one for one in asked if isinstance(one, costing.MACHINES)]
+    costs = analysis.cost(net, costed or "all", progress=progress) if costed or target is None else None
+    roofed = [one for one in (costs.machines if costs else ()) if not isinstance(one, StreamChip)]
+    module, why_not = None, ""
+    try:
+        if not net.params:
+            raise Unsupported(f"{net.name}: has no weights, so it cannot run")
+        if rows.graph.image is None:
+            raise Unsupported(f"{net.name}: takes no pictures, so none can be run here")
+        shown = plans.row_planned(net, plans.options("wasm"))
+        module = read_bytes(build_wasm(shown, trace=True), MODEL_BYTES)
+    except (BuildError, Unsupported) as error:
+        why_not = str(error)
+    text = about.page(
+        rows,
+        costs.targets if costs else (),
+        [found for one in _first(roofed, asked) for found in _roof(net, one)],
+        _pipelines(net, asked),
+        module,
+        why_not,
+        picture,
+    )
+    data = text.encode()
+    write_file(out, data)
+    return Page(out, len(data), len(costs.targets) if costs else 0, module is not None)
+
+
+def _row_plan(net: Graph, machine: "Board | Host | None") -> RowPlan:
+    """For that machine; that of least memory where there is none, or none that fits."""
+    try:
+        made = plans.planned(net, PlanOptions(target=machine))
+    except TargetError:
+        made = plans.planned(net, PlanOptions())
+    return checks.row_plan(made)
+
+
+def _first(roofed: "Sequence[ArrayMachine | Board]", asked: Sequence[object]) -> "list[ArrayMachine | Board]":
+    """Machines of which a roofline is drawn: those asked for, else one of each kind."""
+    if asked:
+        return list(roofed)[:_ROOFS]
+    arrays = [one for one in roofed if isinstance(one, ArrayMachine)][:1]
+    return [*arrays, *[one for one in roofed if isinstance(one, Board)][:1]]
+
+
+def _roof(net: Graph, machine: "ArrayMachine | Board") -> "list[Roofline]":
+    from rillet.costs.roofline import roofline
+
+    try:
+        return [roofline(net, machine)]
+    except RilletError:
+        return []  # the table says what is lacking
+
+
+def _pipelines(net: Graph, asked: Sequence[object]) -> list[tuple[str, str]]:
+    """The timeline of each chip that was asked for and has room."""
+    found: list[tuple[str, str]] = []
+    for chip in asked:
+        if isinstance(chip, StreamChip):
+            try:
+                found.append((f"{chip.name}: two images through the pipeline", plans.draw(plans.plan(net, chip))))
+            except RilletError:
+                continue  # the table says what is lacking
+    return found

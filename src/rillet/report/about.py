@@ -1,0 +1,140 @@
+"""A page about a network: its layers, memory over time, machines, and the network itself at work; one file."""
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rillet.analyses.memory import precision
+from rillet.backends.c.emit import emit
+from rillet.costs.machines import Cost
+from rillet.costs.roofline import Roofline
+from rillet.ir.facts import has_weights, is_given
+from rillet.ir.graph import Array, Graph, Node
+from rillet.ir.ops import op_macs, op_name, op_window
+from rillet.plan.rows.plan import BufferKind, RowPlan, Stage
+from rillet.report import draw, roofline
+from rillet.report.picture.ink import escaped
+from rillet.runtime.wasm.package import block, one_file, own, picture_bytes
+
+_BINS = 32
+_STAGE = re.compile(r"^static int32_t fire_\w+\([^)]*\)\n\{\n.*?^\}\n", re.MULTILINE | re.DOTALL)
+
+
+def page(
+    plan: RowPlan,
+    costs: Sequence[Cost],
+    roofs: Sequence[Roofline],
+    pictures: Sequence[tuple[str, str]],
+    module: bytes | None,
+    why_not: str = "",
+    picture: Path | None = None,
+) -> str:
+    """The page as an HTML document that loads nothing.
+
+    plan: whose memory is shown. pictures: more of them, (title, SVG document). module: the program for WebAssembly that
+    shows its values; None: `why_not` says why there is none. picture: what it is run on first.
+    """
+    facts = json.dumps(_facts(plan, costs, roofs, why_not), separators=(",", ":"), allow_nan=False)
+    shown = [(found.machine, roofline.svg(plan.graph, found)) for found in roofs]
+    drawn = "\n".join(
+        f"<details><summary>{escaped(title)}</summary>{svg}</details>" for title, svg in [*pictures, *shown]
+    )
+    text = own("about.html").replace("@DRAWING@", draw.svg(plan.graph)).replace("@PICTURES@", drawn)
+    escaped_facts = facts.replace("<", "\\u003c")
+    blocks = [f'<script type="application/json" id="data">{escaped_facts}</script>']
+    if module is not None:
+        blocks.append(block("net-wasm", module))
+        if picture is not None:
+            blocks.append(block("example-picture", picture_bytes(picture, plan.graph)))
+    return one_file(text, ("net.js", "about.js"), blocks, ("page.css", "about.css"))
+
+
+def _facts(plan: RowPlan, costs: Sequence[Cost], roofs: Sequence[Roofline], why_not: str) -> dict[str, Any]:
+    graph = plan.graph
+    stages = [stage for segment in plan.segments for stage in segment.stages]
+    texts = _STAGE.findall(emit(plan)["net.c"]) if graph.params else []
+    code = dict(zip((stage.node for stage in stages), texts, strict=True)) if texts else {}
+    by_node = {stage.node: stage for stage in stages}
+    times: dict[str, dict[str, float]] = {}
+    for found in roofs:
+        for point in found.layers:
+            times.setdefault(point.name, {})[found.machine] = point.seconds
+    layers = [node for node in graph.nodes if not is_given(node.op)]
+    return {
+        "name": graph.name,
+        "macs": graph.macs,
+        "weightBytes": graph.weight_bytes,
+        "precision": precision(graph),
+        "layers": [
+            _layer(plan, node, by_node.get(node.name), code.get(node.name), times.get(node.name, {})) for node in layers
+        ],
+        "plan": {
+            "arenaBytes": plan.arena_bytes,
+            "kind": plan.kind,
+            "segments": [
+                {"bytes": segment.peak_bytes, "layers": [stage.node for stage in segment.stages]}
+                for segment in plan.segments
+            ],
+            "buffers": [
+                {
+                    "name": buffer.name,
+                    "kind": buffer.kind.value,
+                    "offset": buffer.offset,
+                    "bytes": buffer.bytes,
+                    "first": buffer.first,
+                    "last": buffer.last,
+                }
+                for buffer in plan.buffers.values()
+            ],
+        },
+        "machines": [asdict(cost) for cost in costs],
+        "noRun": why_not,
+    }
+
+
+def _layer(plan: RowPlan, node: Node, stage: Stage | None, code: str | None, times: dict[str, float]) -> dict[str, Any]:
+    graph, quant, window = plan.graph, node.type.quant, op_window(node.op)
+    sources = [graph.by_name[name] for name in node.inputs]
+    buffer = plan.buffers.get(node.name)
+    kept = ""
+    if buffer is not None:
+        ring = f"{buffer.pixels:,} of {node.shape.pixels:,} pixels, " if buffer.kind is BufferKind.RING else ""
+        kept = f"{buffer.kind.value}, {ring}{buffer.bytes:,} bytes from {buffer.offset:,}"
+    looks = ""
+    if window is not None and window.kernel != (1, 1):
+        looks = f"{window.kernel[0]}x{window.kernel[1]}, stride {window.stride[0]}x{window.stride[1]}"
+    return {
+        "name": node.name,
+        "op": op_name(node.op),
+        "shape": str(node.shape),
+        "type": node.type.dtype.value,
+        "inputs": [{"name": one.name, "shape": str(one.shape)} for one in sources],
+        "macs": op_macs(node.op, graph.input_shapes(node)),
+        "scale": None if quant is None else quant.scale,
+        "zeroPoint": 0 if quant is None else quant.zero_point,
+        "window": looks,
+        "kernel": "" if stage is None else stage.kernel.value,
+        "buffer": kept,
+        "weights": _histogram(graph, node),
+        "c": code,
+        "costs": times,
+    }
+
+
+def _histogram(graph: Graph, node: Node) -> dict[str, Any] | None:
+    if not has_weights(node.op) or f"{node.name}.weight" not in graph.arrays:
+        return None
+    weight: Array = graph.param(node, "weight")
+    counts, edges = np.histogram(weight.astype(np.float64), bins=_BINS)
+    return {
+        "count": int(weight.size),
+        "type": node.op.weights.value,
+        "low": float(f"{edges[0]:.4g}"),
+        "high": float(f"{edges[-1]:.4g}"),
+        "bins": counts.tolist(),
+    }

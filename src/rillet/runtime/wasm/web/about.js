@@ -1,0 +1,358 @@
+// The page about a network: its layers, its memory over time, machines, and the network itself at work.
+import { load } from "./net.js";
+
+const $ = (id) => document.getElementById(id);
+const data = JSON.parse($("data").textContent);
+const number = new Intl.NumberFormat("en");
+const MAPS = 24;
+
+function element(name, said = {}, ...children) {
+  const made = Object.assign(document.createElement(name), said);
+  made.append(...children);
+  return made;
+}
+
+function shape(name, attributes, title) {
+  const made = document.createElementNS("http://www.w3.org/2000/svg", name);
+  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
+  if (title !== undefined) made.append(shape("title", {}));
+  if (title !== undefined) made.firstChild.textContent = title;
+  return made;
+}
+
+function said(x, y, text, anchor = "start") {
+  const made = shape("text", { x, y, "text-anchor": anchor });
+  made.textContent = text;
+  return made;
+}
+
+/** A number of so many units, as 3.2 M. */
+function short(value, unit = "") {
+  for (const [size, letter] of [[1e9, "G"], [1e6, "M"], [1e3, "k"]]) {
+    if (Math.abs(value) >= size) return `${(value / size).toPrecision(3)} ${letter}${unit}`;
+  }
+  return `${Number(value.toPrecision(3))} ${unit}`.trim();
+}
+
+/** A time, in the unit that suits it. */
+function time(seconds) {
+  const [size, unit] = [[1, "s"], [1e-3, "ms"], [1e-6, "µs"], [0, "ns"]].find(([least]) => seconds >= least);
+  return `${Number((seconds / (size || 1e-9)).toPrecision(3))} ${unit}`;
+}
+
+// -- layers -------------------------------------------------------------------------------------------------------------
+
+let chosen = 0;
+
+function choose(index) {
+  chosen = (index + data.layers.length) % data.layers.length;
+  const layer = data.layers[chosen];
+  $("layer").value = String(chosen);
+  for (const rect of document.querySelectorAll(".drawing rect[data-layer]")) {
+    rect.classList.toggle("chosen", rect.dataset.layer === String(chosen));
+  }
+  const rows = [
+    ["layer", layer.name],
+    ["what", layer.op],
+    ["reads", layer.inputs.map((input) => `${input.name} (${input.shape})`).join(", ")],
+    ["makes", `${layer.shape}, ${layer.type}`],
+    ["window", layer.window],
+    ["multiply-accumulates", `${number.format(layer.macs)} (${share(layer.macs, data.macs)} of all)`],
+    ["weights", layer.weights && `${number.format(layer.weights.count)} of ${layer.weights.type}`],
+    ["quantisation", layer.scale === null ? "none" : `scale ${layer.scale.toPrecision(6)}, zero point ${layer.zeroPoint}`],
+    ["kernel", layer.kernel],
+    ["buffer", layer.buffer],
+    ...Object.entries(layer.costs).map(([machine, seconds]) => [machine, time(seconds)]),
+  ].filter(([, value]) => value);
+  const body = rows.map(([name, value]) => element("tr", {}, element("th", { scope: "row" }, name), element("td", {}, value)));
+  $("detail").replaceChildren(element("table", { className: "facts" }, element("tbody", {}, ...body)));
+  $("code").hidden = !layer.c;
+  $("code").querySelector("pre").textContent = layer.c ?? "";
+  drawHistogram(layer);
+  drawMaps();
+}
+
+function share(part, whole) {
+  return `${(whole ? (100 * part) / whole : 0).toFixed(1)} %`;
+}
+
+function drawHistogram({ name, weights }) {
+  $("histogram").replaceChildren();
+  if (!weights) return;
+  const { low, high, bins } = weights;
+  const most = Math.max(...bins);
+  const label = `Histogram of the weights of ${name}, from ${low} to ${high}`;
+  const svg = shape("svg", { viewBox: "0 0 420 130", role: "img", "aria-label": label });
+  const wide = 400 / bins.length;
+  bins.forEach((count, i) => {
+    const high = (100 * count) / most;
+    const place = { x: 10 + i * wide, y: 105 - high, width: wide - 1, height: high };
+    svg.append(shape("rect", place, `${number.format(count)} weights`));
+  });
+  svg.append(said(10, 122, String(low)), said(410, 122, String(high), "end"), said(210, 122, "weights as stored", "middle"));
+  $("histogram").append(svg);
+}
+
+function beginLayers() {
+  const places = new Map(data.layers.map((layer, i) => [layer.name, i]));
+  $("layer").append(...data.layers.map((layer, i) => element("option", { value: String(i) }, layer.name)));
+  for (const rect of document.querySelectorAll(".drawing rect")) {
+    // What the drawing says of a slab begins with the layer's name.
+    const title = rect.querySelector("title")?.textContent ?? "";
+    const name = [...places.keys()].filter((one) => title.startsWith(`${one}: `)).sort((a, b) => b.length - a.length)[0];
+    if (name === undefined) continue;
+    rect.dataset.layer = String(places.get(name));
+    rect.addEventListener("click", () => choose(places.get(name)));
+  }
+  $("layer").addEventListener("change", (event) => choose(Number(event.target.value)));
+  $("before").addEventListener("click", () => choose(chosen - 1));
+  $("after").addEventListener("click", () => choose(chosen + 1));
+  const heaviest = data.layers.reduce((best, layer, i) => (layer.macs > data.layers[best].macs ? i : best), 0);
+  choose(heaviest);
+}
+
+// -- memory -------------------------------------------------------------------------------------------------------------
+
+const WIDE = 960;
+const HIGH = 420;
+const LEFT = 70;
+const TOP = 24;
+let marks;
+let timer;
+
+function beginMemory() {
+  const { segments, buffers, arenaBytes, kind } = data.plan;
+  const layers = segments.reduce((sum, segment) => sum + segment.layers.length, 0);
+  // Up to where a segment has buffers: what one runs over of another counts once.
+  const reach = segments.map((_, i) => Math.max(...buffers.map((one) => (one.first <= i && i <= one.last ? one.offset + one.bytes : 0))));
+  const fullest = reach.indexOf(Math.max(...reach));
+  $("memory-about").textContent =
+    `Down: ${number.format(arenaBytes)} bytes of the arena (${kind}); across: ${segments.length} segments, each as wide ` +
+    `as it has layers. Every bar is a buffer; segment ${fullest + 1} is the fullest: it takes ` +
+    `${number.format(reach[fullest])} bytes.`;
+  const edges = [LEFT];
+  for (const segment of segments) edges.push(edges.at(-1) + ((WIDE - LEFT - 8) * segment.layers.length) / layers);
+  const y = (bytes) => TOP + ((HIGH - TOP - 24) * bytes) / arenaBytes;
+  const label = "The arena over time; the list of segments says the same";
+  const svg = shape("svg", { viewBox: `0 0 ${WIDE} ${HIGH}`, role: "img", "aria-label": label });
+  segments.forEach((segment, i) => {
+    if (i % 2) svg.append(shape("rect", { class: "band", x: edges[i], y: TOP, width: edges[i + 1] - edges[i], height: y(arenaBytes) - TOP }));
+    if (edges[i + 1] - edges[i] > 14) svg.append(said((edges[i] + edges[i + 1]) / 2, HIGH - 8, String(i + 1), "middle"));
+  });
+  for (const part of [0, 0.25, 0.5, 0.75, 1]) {
+    svg.append(said(LEFT - 6, y(arenaBytes * part) + 4, number.format(Math.round(arenaBytes * part)), "end"));
+  }
+  const bars = buffers.map((buffer) => {
+    const place = { x: edges[buffer.first], width: edges[buffer.last + 1] - edges[buffer.first] };
+    const room = { y: y(buffer.offset), height: Math.max(1, y(buffer.offset + buffer.bytes) - y(buffer.offset)) };
+    const words = `${buffer.name}: ${buffer.kind}, ${number.format(buffer.bytes)} bytes from ${number.format(buffer.offset)}`;
+    const bar = shape("rect", { class: `buffer ${buffer.kind}`, ...place, ...room }, words);
+    svg.append(bar);
+    return bar;
+  });
+  const end = y(reach[fullest]);
+  svg.append(shape("line", { class: "full", x1: edges[fullest], x2: edges[fullest + 1], y1: end, y2: end }));
+  svg.append(said((edges[fullest] + edges[fullest + 1]) / 2, TOP - 8, "fullest", "middle"));
+  const now = shape("rect", { class: "now", y: TOP - 2, height: y(arenaBytes) - TOP + 4 });
+  svg.append(now);
+  $("memory").append(svg);
+  marks = { bars, now, edges };
+  $("moment").max = String(segments.length);
+  $("moment").addEventListener("input", (event) => moment(Number(event.target.value)));
+  $("play").addEventListener("click", () => (timer ? pause() : play()));
+  moment(fullest + 1);
+}
+
+function moment(place) {
+  const { segments, buffers } = data.plan;
+  const segment = segments[place - 1];
+  $("moment").value = String(place);
+  marks.now.setAttribute("x", marks.edges[place - 1]);
+  marks.now.setAttribute("width", marks.edges[place] - marks.edges[place - 1]);
+  const live = buffers.filter((buffer, i) => {
+    const is = buffer.first <= place - 1 && place - 1 <= buffer.last;
+    marks.bars[i].classList.toggle("live", is);
+    return is;
+  });
+  const largest = [...live].sort((a, b) => b.bytes - a.bytes).slice(0, 3);
+  $("moment-text").textContent =
+    `Segment ${place} of ${segments.length}: ${segment.layers.join(", ")}. ${number.format(segment.bytes)} bytes in ` +
+    `${live.length} buffers (bytes that two share are counted in both), the largest ${largest.map((one) => `${one.name} (${number.format(one.bytes)})`).join(", ")}.`;
+}
+
+function play() {
+  $("play").setAttribute("aria-pressed", "true");
+  $("play").textContent = "pause";
+  if (Number($("moment").value) === data.plan.segments.length) moment(1);
+  timer = setInterval(() => {
+    const next = Number($("moment").value) + 1;
+    if (next > data.plan.segments.length) pause();
+    else moment(next);
+  }, 400);
+}
+
+function pause() {
+  clearInterval(timer);
+  timer = undefined;
+  $("play").setAttribute("aria-pressed", "false");
+  $("play").textContent = "play";
+}
+
+// -- machines -----------------------------------------------------------------------------------------------------------
+
+const COLUMNS = [
+  ["machine", (one) => one.machine, (value) => value],
+  ["kind", (one) => one.kind, (value) => value],
+  ["fits", (one) => (one.fits ? 1 : 0), (value) => (value ? "yes" : "no")],
+  ["precision", (one) => one.precision, (value) => value],
+  ["latency", (one) => one.latency_s, time],
+  ["images/s", (one) => one.images_per_s, (value) => short(value)],
+  ["energy, at least", (one) => one.low_uj, (value) => short(value, "µJ")],
+  ["weights", (one) => one.weight_bytes, (value) => short(value, "B")],
+  ["activations", (one) => one.activation_bytes, (value) => short(value, "B")],
+  ["busy", (one) => one.utilisation, (value) => `${(100 * value).toFixed(0)} %`],
+];
+let sorted = { column: "latency", up: true };
+
+function beginMachines() {
+  if (!data.machines.length) {
+    $("machines").hidden = true;
+    return;
+  }
+  drawMachines();
+}
+
+function drawMachines() {
+  const same = COLUMNS.filter(([, value]) => new Set(data.machines.map(value)).size === 1 && data.machines.length > 1);
+  const columns = COLUMNS.filter((column) => !same.includes(column));
+  const constant = same.map(([name, value, text]) => `${name}: ${value(data.machines[0]) ?? "-"}`);
+  $("machines-about").textContent =
+    `${data.machines.length} machines; ${data.macs.toLocaleString("en")} multiply-accumulates an image. A heading sorts.` +
+    (constant.length ? ` The same for all: ${constant.join(", ")}.` : "");
+  const by = (columns.find(([name]) => name === sorted.column) ?? columns[0])[1];
+  const rows = [...data.machines].sort((a, b) => {
+    const [one, other] = [by(a), by(b)];
+    if (one === null || other === null) return (one === null) - (other === null);
+    const order = typeof one === "string" ? one.localeCompare(other) : one - other;
+    return sorted.up ? order : -order;
+  });
+  const head = columns.map(([name]) => {
+    const button = element("button", { type: "button" }, name);
+    button.addEventListener("click", () => {
+      sorted = { column: name, up: sorted.column === name ? !sorted.up : true };
+      drawMachines();
+      [...$("table").querySelectorAll("button")].find((one) => one.textContent.startsWith(name)).focus();
+    });
+    const cell = element("th", { scope: "col" }, button);
+    if (name === sorted.column) cell.ariaSort = sorted.up ? "ascending" : "descending";
+    return cell;
+  });
+  const body = rows.map((one) =>
+    element("tr", { title: one.misses.join(" ") }, ...columns.map(([name, value, text]) => {
+      const got = value(one);
+      const cell = element("td", { className: name === "fits" && !got ? "no" : "" }, got === null ? "-" : text(got));
+      if (name === "fits" && !got) cell.append(element("details", {}, element("summary", {}, "why"), one.misses.join(" ")));
+      return cell;
+    })),
+  );
+  const parts = [element("thead", {}, element("tr", {}, ...head)), element("tbody", {}, ...body)];
+  $("table").replaceChildren(element("caption", {}, "What the network takes on machines"), ...parts);
+}
+
+// -- the network at work ------------------------------------------------------------------------------------------------
+
+let net;
+let values;
+
+async function beginRun() {
+  const own = $("net-wasm");
+  if (!own) {
+    $("can-run").hidden = true;
+    $("no-run").textContent = data.noRun;
+    return;
+  }
+  $("no-run").hidden = true;
+  try {
+    net = await load(Uint8Array.from(atob(own.textContent.trim()), (letter) => letter.charCodeAt(0)));
+  } catch (error) {
+    $("problem").hidden = false;
+    $("problem").textContent = `The network cannot run here: ${error.message}`;
+    return;
+  }
+  $("file").addEventListener("change", (event) => {
+    if (event.target.files[0]) take(event.target.files[0]);
+    event.target.value = "";
+  });
+  const example = $("example-picture");
+  if (example) {
+    const bytes = Uint8Array.from(atob(example.textContent.trim()), (letter) => letter.charCodeAt(0));
+    await take(new File([bytes], "example"));
+  }
+}
+
+async function take(file) {
+  let picture;
+  try {
+    const map = await createImageBitmap(file, { colorSpaceConversion: "none" });
+    const context = element("canvas", { width: map.width, height: map.height }).getContext("2d");
+    context.drawImage(map, 0, 0);
+    picture = context.getImageData(0, 0, map.width, map.height);
+  } catch (error) {
+    $("problem").hidden = false;
+    $("problem").textContent = `${file.name} must be a picture that the browser can show: ${error.message}`;
+    return;
+  }
+  $("problem").hidden = true;
+  const result = net.run(picture);
+  values = net.trace();
+  $("time").textContent = `${result.milliseconds.toFixed(1)} ms, every value kept`;
+  const { height, width, channels } = net.facts.input;
+  paint($("seen"), width, height, (i, c) => net.pixels[i * channels + (channels === 3 ? c : 0)]);
+  $("seen").setAttribute("aria-label", `What the network sees of ${file.name}: ${width} by ${height} pixels`);
+  const rows = result.top.map(({ label, probability }) =>
+    element("tr", {}, element("th", { scope: "row" }, label), element("td", {}, `${(100 * probability).toFixed(1)} %`)),
+  );
+  $("answer").replaceChildren(element("table", { className: "top" }, element("tbody", {}, ...rows)));
+  drawMaps();
+  window.rillet = { net, result, values };
+}
+
+function paint(canvas, width, height, value) {
+  canvas.width = width;
+  canvas.height = height;
+  const image = new ImageData(width, height);
+  for (let i = 0; i < width * height; i++) image.data.set([value(i, 0), value(i, 1), value(i, 2), 255], 4 * i);
+  canvas.getContext("2d").putImageData(image, 0, 0);
+}
+
+/** The channels of the chosen layer as pictures, dark to light. */
+function drawMaps() {
+  const layer = data.layers[chosen];
+  const facts = net?.facts.values.find((value) => value.name === layer.name);
+  const made = values?.get(layer.name);
+  if (!made || facts.bits) return;
+  const { height, width, channels } = facts;
+  let [low, high] = [Infinity, -Infinity];
+  for (const value of made) [low, high] = [Math.min(low, value), Math.max(high, value)];
+  $("map-title").textContent =
+    `${layer.name}: ${height} × ${width}, the first ${Math.min(MAPS, channels)} of ${channels} channels, from ` +
+    `${Number(low.toPrecision(4))} (dark) to ${Number(high.toPrecision(4))} (light)`;
+  const figures = Array.from({ length: Math.min(MAPS, channels) }, (_, c) => {
+    const canvas = element("canvas", { ariaLabel: `channel ${c}` });
+    canvas.setAttribute("role", "img");
+    paint(canvas, width, height, (i) => (high > low ? (255 * (made[i * channels + c] - low)) / (high - low) : 0));
+    return canvas;
+  });
+  $("maps").replaceChildren(...figures);
+}
+
+document.title = data.name;
+$("name").textContent = data.name;
+$("facts").textContent =
+  `${data.layers.length} layers, ${number.format(data.macs)} multiply-accumulates, ${number.format(data.weightBytes)} bytes of ` +
+  `weights (${data.precision}), ${number.format(data.plan.arenaBytes)} bytes of activations`;
+if (!document.querySelector("#pictures svg")) $("pictures").hidden = true;
+beginLayers();
+beginMemory();
+beginMachines();
+await beginRun();
