@@ -1,6 +1,7 @@
 """Pages in a real browser: a picture in, the reference's bytes out, no error and no request."""
 
 import json
+import re
 import threading
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -15,7 +16,9 @@ from PIL import Image
 
 import rillet
 from chromium import Tab, browser
+from conftest import ROOT
 from graphs import Builder
+from rillet.api.measuring import PageBench, bench
 from rillet.backends import reference
 from rillet.data.images import load_input
 from rillet.errors import TargetError, Unsupported
@@ -23,6 +26,7 @@ from rillet.ir.graph import Graph, ImageSpec
 from rillet.ir.ops import Add, Input, Pool, PoolKind, Window
 from rillet.ir.types import Shape
 from rillet.runtime.wasm.building import find_compiler
+from rillet.runtime.wasm.package import PAGE, block, one_file, own
 from rillet.targets.host import named_host
 
 HOSTILE = "</script><img src=x onerror=alert(1)>"
@@ -168,6 +172,27 @@ def test_networks_that_are_no_classifiers_show_their_maps(tab: Tab, tmp_path: Pa
     assert tab.said == []
 
 
+def test_the_demo_page_is_the_present_one() -> None:
+    """Its code, that is; what compilers make of the network may differ."""
+    demo = (ROOT / "docs" / "demo.html").read_text()
+    kept = re.sub(r'<script type="text/plain".*?</script>', "", demo)
+    blocks = [block("net-wasm", b""), block("example-picture", b"")]
+    made = one_file(own(PAGE), ("net.js", "page.js"), blocks)
+    assert kept == re.sub(r'<script type="text/plain".*?</script>', "", made), (
+        "rillet emit hub:mobilenet_v2_cifar10 -o DIR --target wasm --single-file --image "
+        "src/rillet/models/shipped/chelsea.png writes it anew"
+    )
+
+
+@pytest.mark.slow
+def test_the_demo_page_sees_a_cat(tab: Tab) -> None:
+    forget(tab)
+    tab.open((ROOT / "docs" / "demo.html").as_uri())
+    tab.wait("window.rillet")
+    assert tab.ask("document.querySelector('#answer th').textContent") == "cat"
+    assert tab.said == []
+
+
 @pytest.mark.slow
 def test_the_packaged_network_sees_a_cat(tab: Tab, tmp_path: Path) -> None:
     from rillet.models import specifier
@@ -184,13 +209,17 @@ def test_the_packaged_network_sees_a_cat(tab: Tab, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_benchmark_measures_the_module_in_node() -> None:
-    found = rillet.bench(classifier(), target=named_host("wasm"), rounds=2)
-    assert found.records[0].runtime == "rillet" and 0 < found.records[0].min_ms <= found.records[0].median_ms
+    found = bench(classifier(), target=named_host("wasm"), rounds=2)
+    assert (
+        isinstance(found, PageBench)
+        and found.records[0].runtime == "rillet"
+        and 0 < found.records[0].min_ms <= found.records[0].median_ms
+    )
 
 
 def test_only_what_runs_in_pages_stands_beside_it() -> None:
     with pytest.raises(Unsupported, match="--against must be onnxruntime-web for wasm, got 'openvino'"):
-        rillet.bench(classifier(), "openvino", target="wasm")
+        bench(classifier(), "openvino", target="wasm")
 
 
 # -- the page about a network ------------------------------------------------------------------------------------------
