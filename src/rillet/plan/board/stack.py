@@ -45,7 +45,7 @@ STAGES: Mapping[Kernel, Frames] = {
     Kernel.CORE_SUM: (0, 0, 168),
     Kernel.DENSE: (568, 376, 432),
     Kernel.DEPTHWISE: (640, 520, 608),
-    Kernel.GLOBAL_POOL: (128, 88, 328),
+    Kernel.GLOBAL_POOL: (128, 128, 328),
     Kernel.LOOKUP: (304, 64, 72),
     Kernel.LOW_BIT: (1552, 1392, 1368),
     Kernel.LOW_BIT_DEPTHWISE: (824, 792, 984),
@@ -53,7 +53,7 @@ STAGES: Mapping[Kernel, Frames] = {
     Kernel.POOL: (200, 160, 160),
     Kernel.QUANTIZE: (200, 88, 88),
     Kernel.SIGN: (144, 56, 56),
-    Kernel.SOFTMAX: (152, 128, 128),
+    Kernel.SOFTMAX: (152, 128, 192),
     Kernel.XNOR: (624, 640, 528),
 }
 """Of stages' functions and all else that they call; values of 8 bits."""
