@@ -101,7 +101,7 @@ COMMANDS = {
     ),
     "page": Command(
         (f"{FLOAT} -o OUT.html",),
-        {"--target": BOARD, "--image": PICTURE, JSON: ""},
+        {"--target": BOARD, "--image": PICTURE},
         (("rillet.api.pages.page", "call"),),
     ),
     "simulate": Command(
