@@ -6,6 +6,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from rillet.errors import GraphError
+from rillet.ir import linear
 from rillet.ir.functions import Curve
 from rillet.ir.graph import Array, Graph, Node
 from rillet.ir.ops import (
@@ -18,6 +19,7 @@ from rillet.ir.ops import (
     Conv,
     DepthToSpace,
     Input,
+    Interpolate,
     Multiply,
     Op,
     Pad,
@@ -186,7 +188,7 @@ BLOCKS = (
 )
 
 
-MORE = ("curve", "pair", "select", "space")
+MORE = ("curve", "pair", "select", "space", "interpolate")
 """Blocks that not every format and machine has."""
 STILL = ("pool", "slice", "pad", "resize", "constant", "function")
 """Blocks without a convolution."""
@@ -270,6 +272,12 @@ def _block(draw: st.DrawFn, b: Builder, at: str, blocks: tuple[str, ...] = BLOCK
                 return at
             deep = b.add(Select(tuple(i % channels for i in range(block * block * 2))), at, same=True)
             return b.add(DepthToSpace(block, height, width), deep, same=True)
+        case "interpolate":
+            sides, flags = (source.shape.height, source.shape.width), draw(st.sampled_from(range(3)))
+            (rows, down), (columns, right) = (
+                linear.of_tensorflow_int8(side, draw(st.integers(1, 16)), flags == 1, flags == 2) for side in sides
+            )
+            return b.add(Interpolate(rows, columns, down, right), at, same=True)
         case "pad":
             return b.add(Pad(tuple(draw(st.integers(0, 2)) for _ in range(4))), at, same=True)  # type: ignore[arg-type]
         case "resize":

@@ -2,7 +2,7 @@
 
 from rillet.ir.graph import Graph, Node
 from rillet.ir.moves import DepthToSpace
-from rillet.ir.ops import Constant, Resize, op_window
+from rillet.ir.ops import Constant, Interpolate, Resize, op_window
 from rillet.plan.rows.plan import BufferKind, Kernel, RowPlan, Segment
 
 
@@ -64,6 +64,8 @@ def _taps(graph: Graph, node: Node, source: str, pixel: int) -> list[int]:
     """All pixels of `source` that `node` reads for one of its own."""
     shape, window = graph.by_name[source].shape, op_window(node.op)
     row, column = divmod(pixel, node.shape.width)
+    if isinstance(node.op, Interpolate):
+        return _between(node.op, shape.width, row, column)
     if isinstance(node.op, Resize | DepthToSpace):
         return [_copied(node, graph.by_name[source], pixel)]
     if window is None:
@@ -78,6 +80,12 @@ def _taps(graph: Graph, node: Node, source: str, pixel: int) -> list[int]:
     return out
 
 
+def _between(op: Interpolate, width: int, row: int, column: int) -> list[int]:
+    rows = [op.rows[row], *([op.rows[row] + 1] if op.row_shares[row] else [])]
+    columns = [op.columns[column], *([op.columns[column] + 1] if op.column_shares[column] else [])]
+    return [y * width + x for y in rows for x in columns]
+
+
 def _copied(node: Node, source: Node, pixel: int) -> int:
     row, column = divmod(pixel, node.shape.width)
     if isinstance(node.op, DepthToSpace):
@@ -89,6 +97,10 @@ def _copied(node: Node, source: Node, pixel: int) -> int:
 def _last_tap(graph: Graph, node: Node, source: str, pixel: int) -> int:
     """What the emitted program waits for: the window's corner, moved into the map."""
     shape, window = graph.by_name[source].shape, op_window(node.op)
+    if isinstance(node.op, Interpolate):
+        # The emitted program's tables never go back, though a row may have no share that an earlier one had.
+        row, column = divmod(pixel, node.shape.width)
+        return node.op.last_rows[row] * shape.width + node.op.last_columns[column]
     if isinstance(node.op, Resize | DepthToSpace):
         return _copied(node, graph.by_name[source], pixel)
     if window is None:

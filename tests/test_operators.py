@@ -373,6 +373,19 @@ def moves(d: Draw, name: str) -> tuple[int, list[int]]:
     return source, [out]
 
 
+def bilinear(d: Draw, name: str) -> tuple[int, list[int]]:
+    height, width, depth = d.image()
+    factors = (d.draw(st.sampled_from([1, 2, 4])), d.draw(st.sampled_from([1, 2, 4])))
+    size = (height * factors[0], width * factors[1]) if d.dtype == "uint8" else (d.size(12), d.size(12))
+    source = d.value(1, height, width, depth)
+    out = d.like(source, 1, *size, depth)
+    options = schema.ResizeBilinearOptionsT()
+    options.alignCorners = d.dtype != "uint8" and d.draw(st.booleans())
+    options.halfPixelCenters = not options.alignCorners and d.draw(st.booleans())
+    d.w.op(name, [source, d.ints(*size)], [out], options, version=3)
+    return source, [out]
+
+
 def conversion(d: Draw, name: str) -> tuple[int, list[int]]:
     """QUANTIZE and DEQUANTIZE between all types."""
     shape = d.image()
@@ -403,6 +416,7 @@ KINDS: dict[Callable[[Draw, str], tuple[int, list[int]]], tuple[str, ...]] = {
         *("POW", "SQUARE", "RELU_0_TO_1"),
     ),
     pair: ("MAXIMUM", "MINIMUM", "PRELU", "DIV", "SQUARED_DIFFERENCE"),
+    bilinear: ("RESIZE_BILINEAR",),
     moves: ("DEPTH_TO_SPACE", "SPACE_TO_DEPTH", "GATHER", "SPLIT_V", "TRANSPOSE", "STRIDED_SLICE_OF_ROWS"),
 }
 """What draws which operators."""

@@ -20,6 +20,7 @@ from rillet.ir.ops import (
     Conv,
     DepthToSpace,
     Input,
+    Interpolate,
     Multiply,
     Pad,
     Pair,
@@ -267,7 +268,7 @@ def _detailed(graph: Graph, node: Node) -> tuple[int, int]:
             return 0, 0
         case Pair() | Requantize():
             return 0, 0
-        case Concat() | Slice() | Select() | DepthToSpace() | SpaceToDepth() | Pad() | Resize():
+        case Concat() | Slice() | Select() | DepthToSpace() | SpaceToDepth() | Pad() | Resize() | Interpolate():
             return 0, 0
         case _:
             assert_never(op)

@@ -16,6 +16,7 @@ from rillet.arithmetic.functions import activate_real, function_real
 from rillet.errors import GraphError, Unsupported
 from rillet.ir.facts import has_weights, is_activation, is_pool
 from rillet.ir.graph import Array, Graph, Node
+from rillet.ir.linear import PARTS
 from rillet.ir.ops import (
     Activate,
     Activation,
@@ -27,6 +28,7 @@ from rillet.ir.ops import (
     Conv,
     DepthToSpace,
     Input,
+    Interpolate,
     Multiply,
     Op,
     Pad,
@@ -124,6 +126,8 @@ class _Step:
                 return _to_space(self.same_quant(), block)
             case SpaceToDepth(block=block):
                 return _to_depth(self.same_quant(), block)
+            case Interpolate():
+                return self.interpolate(op)
             case Resize(rows=rows, columns=columns):
                 return self.same_quant()[list(rows)][:, list(columns)]
             case _:
@@ -291,6 +295,17 @@ class _Step:
             activation = op.activation if is_activation(op) else Activation.NONE
             return self.sign(self.stored() - self.quant(0).zero_point, activation)
         return self.store(tables.activate(self.stored(), op, self.quant(0), self.out, self.node.type.dtype))
+
+    def interpolate(self, op: Interpolate) -> Array:
+        source, (height, width, _) = self.same_quant().astype(np.float64), self.types[0].shape.array
+        rows, columns = np.array(op.rows), np.array(op.columns)
+        below, right = np.minimum(rows + 1, height - 1), np.minimum(columns + 1, width - 1)
+        down, across = np.array(op.row_shares)[:, None, None], np.array(op.column_shares)[:, None]
+        if self.integer:
+            down, across = np.rint(down * PARTS) / PARTS, np.rint(across * PARTS) / PARTS
+        above, under = (source[at][:, columns] * (1 - across) + source[at][:, right] * across for at in (rows, below))
+        made = above * (1 - down) + under * down
+        return self.store(fp.round_half_away(made)) if self.integer else made
 
     def requantize(self) -> Array:
         source = self.types[0]

@@ -25,6 +25,7 @@ from rillet.ir.ops import (
     Conv,
     DepthToSpace,
     Input,
+    Interpolate,
     Multiply,
     Pad,
     Pair,
@@ -209,6 +210,7 @@ class _Writer:
                 | Constant()
                 | Requantize()
                 | Resize()
+                | Interpolate()
                 | Slice()
                 | Select()
                 | DepthToSpace()

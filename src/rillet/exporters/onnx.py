@@ -19,6 +19,7 @@ from onnx import helper, numpy_helper
 from rillet.errors import Unsupported
 from rillet.ir.functions import Curve
 from rillet.ir.graph import Array, Graph, Node
+from rillet.ir.linear import of_onnx as linear_of_onnx
 from rillet.ir.nearest import of_onnx
 from rillet.ir.ops import (
     Activate,
@@ -31,6 +32,7 @@ from rillet.ir.ops import (
     Conv,
     DepthToSpace,
     Input,
+    Interpolate,
     Multiply,
     Pad,
     Pair,
@@ -266,6 +268,8 @@ class _Writer:
                 self.finish(node, Activation.NONE, "Pad", read)
             case Resize():
                 self.resize(node, op, sources[0])
+            case Interpolate():
+                self.interpolate(node, op, sources[0])
             case Requantize():
                 self.requantize(node, sources[0])
             case Softmax(beta=beta):
@@ -446,6 +450,19 @@ class _Writer:
         columns = self.constant(f"{node.name}/columns", np.array(op.columns, np.int64))
         self.operator("Gather", [self.as_map(source), rows], f"{node.name}/down", axis=2)
         self.finish(node, Activation.NONE, "Gather", [f"{node.name}/down", columns], axis=3)
+
+    def interpolate(self, node: Node, op: Interpolate, source: Node) -> None:
+        """Linear resizing, where ONNX has a word for where it looks."""
+        shape, wanted = node.shape, [(op.rows, op.row_shares), (op.columns, op.column_shares)]
+        lengths = [(source.shape.height, shape.height), (source.shape.width, shape.width)]
+        words = (word for word, _ in _RESIZES)
+        found = (w for w in dict.fromkeys(words) if [linear_of_onnx(*pair, w) for pair in lengths] == wanted)
+        how = next(found, None)
+        if how is None or shape == source.shape:
+            raise self.refuse(node, "places of an interpolate must be those between which ONNX looks")
+        sizes = np.array([1, shape.channels, shape.height, shape.width], np.int64)
+        read = [self.as_map(source), "", "", self.constant(f"{node.name}/sizes", sizes)]
+        self.finish(node, Activation.NONE, "Resize", read, mode="linear", coordinate_transformation_mode=how)
 
     def number(self, value: float) -> str:
         """A real number as a constant of its own."""

@@ -15,6 +15,7 @@ from rillet.ir.ops import (
     Conv,
     DepthToSpace,
     Input,
+    Interpolate,
     Multiply,
     Op,
     Pad,
@@ -97,6 +98,11 @@ def is_select(op: Op) -> TypeGuard[Select]:
 def only_moves(op: Op) -> TypeGuard[Concat | Slice | Select | DepthToSpace | SpaceToDepth | Pad | Resize]:
     """True of ops that put values elsewhere and compute none."""
     return isinstance(op, Concat | Slice | Select | DepthToSpace | SpaceToDepth | Pad | Resize)
+
+
+def is_interpolation(op: Op) -> TypeGuard[Interpolate]:
+    """True of a linear resize, whose pixels come of four."""
+    return isinstance(op, Interpolate)
 
 
 def is_sum(op: Op) -> TypeGuard[Add]:

@@ -24,14 +24,14 @@ def of_tensorflow(length: int, out: int, align_corners: bool = False, half_pixel
     step = np.float32(length / out)
     if align_corners and out > 1:
         step = np.float32((length - 1) / (out - 1))
-    at = (_places(out) + (_HALF if half_pixel_centers else 0)) * step
+    at = (places_made(out) + (_HALF if half_pixel_centers else 0)) * step
     return _within(np.floor(at + _HALF) if align_corners else np.floor(at), length)
 
 
 def of_torch(length: int, out: int, factor: float | None, exact: bool) -> list[int]:
     """The same for PyTorch's `nearest` and `nearest-exact`; `factor` is the caller's, None where sizes were given."""
     step = np.float32(1 / factor) if factor else np.float32(length) / np.float32(out)
-    return _within(np.floor((_places(out) + (_HALF if exact else 0)) * step), length)
+    return _within(np.floor((places_made(out) + (_HALF if exact else 0)) * step), length)
 
 
 def of_onnx(
@@ -49,7 +49,7 @@ def of_onnx(
     factor = np.float32(out) / np.float32(length) if scale is None else np.float32(scale)
     if factor == 1:  # ONNX Runtime copies then, whatever the coordinates would be
         return list(range(length))
-    at = _coordinates(_places(out), length, out, coordinates, factor, roi)
+    at = _coordinates(places_made(out), length, out, coordinates, factor, roi)
     # A place so near to a half is one, as float32 would hide that it is.
     below = np.floor(at)
     beyond = at.astype(np.float64) - below - 0.5
@@ -97,7 +97,13 @@ def _coordinates(
             return (at + _HALF) / factor - _HALF
 
 
-def _places(out: int) -> Floats:
+def coordinates_of_onnx(out: int, length: int, coordinates: str, factor: np.float32) -> Floats:
+    """Where `out` places of a result lie among the `length` of its source, by a word of COORDINATES."""
+    return _coordinates(places_made(out), length, out, coordinates, factor, (0.0, 1.0))
+
+
+def places_made(out: int) -> Floats:
+    """The places of a result along one side; raises Unsupported for a side that is too long."""
     if out > MAX_PLACES:
         raise Unsupported(f"resize must make at most {MAX_PLACES} rows and columns, got {out}")
     return np.arange(out, dtype=np.float32)

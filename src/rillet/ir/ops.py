@@ -7,6 +7,7 @@ from typing import assert_never
 
 from rillet.errors import GraphError, Unsupported
 from rillet.ir.functions import Activation, Curve, check_numbers
+from rillet.ir.linear import Interpolate
 from rillet.ir.moves import DepthToSpace, Select, SpaceToDepth
 from rillet.ir.nearest import of_tensorflow
 from rillet.ir.types import MAX_ELEMENTS, DType, Shape
@@ -99,10 +100,17 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """For each row and each column of a result, the one of its source that it copies; they never go back."""
+    """For each row and each column of a result, the one of its source that it reads first; they never go back."""
 
     rows: tuple[int, ...]
     columns: tuple[int, ...]
+    beyond: tuple[tuple[int, ...], tuple[int, ...]] | None = None
+    """The rows and the columns that are read last, where that is not the first."""
+
+    @property
+    def last(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """The rows and the columns that are read last."""
+        return self.beyond or (self.rows, self.columns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -375,6 +383,7 @@ Op = (
     | SpaceToDepth
     | Pad
     | Resize
+    | Interpolate
     | Requantize
     | Softmax
 )
@@ -413,7 +422,7 @@ def output_shape(op: Op, inputs: tuple[Shape, ...], declared: Shape) -> Shape:
             if not 0 <= start < stop <= inputs[0].channels:
                 raise GraphError(f"slice must lie within 0..{inputs[0].channels}, got {start}..{stop}")
             return Shape(inputs[0].height, inputs[0].width, stop - start)
-        case Resize() | Select() | DepthToSpace() | SpaceToDepth():
+        case Resize() | Interpolate() | Select() | DepthToSpace() | SpaceToDepth():
             return op.output_shape(inputs[0])
         case Pad(padding=(top, bottom, left, right)):
             shape = inputs[0]
@@ -455,6 +464,8 @@ def op_reads(op: Op) -> Window | Places | None:
             return Window(padding=padding)
         case Resize(rows=rows, columns=columns) | DepthToSpace(rows=rows, columns=columns):
             return Places(rows, columns)
+        case Interpolate(rows=rows, columns=columns):
+            return Places(rows, columns, (op.last_rows, op.last_columns))
         case SpaceToDepth(block=block):
             return Window((block, block), (block, block))
         case Input() | Constant() | BatchNorm() | Activate() | Add() | Multiply() | Concat() | Slice():
@@ -472,6 +483,6 @@ def op_window(op: Op) -> Window | None:
 
 
 def op_places(op: Op) -> Places | None:
-    """What the op copies, for ops that do so by tables; None for others."""
+    """What the op reads, for ops that do so by tables; None for others."""
     reads = op_reads(op)
     return reads if isinstance(reads, Places) else None

@@ -28,6 +28,7 @@ from rillet.ir.ops import (
     Conv,
     DepthToSpace,
     Input,
+    Interpolate,
     Multiply,
     Pad,
     Pair,
@@ -130,6 +131,10 @@ def bound(graph: Graph, node: Node, values: Mapping[str, Array], errors: Mapping
             return _value(graph, node, values) * share + _TINY
         case Pair(kind=kind):
             return _paired(kind, reads, off)
+        case Interpolate():
+            size = _value(graph, node, {node.inputs[0]: np.abs(reads[0]) + off[0]})
+            made = _value(graph, node, {node.inputs[0]: np.broadcast_to(off[0], reads[0].shape)})
+            return made + 8 * UNIT * size + _TINY
         case Concat() | Slice() | Select() | DepthToSpace() | SpaceToDepth() | Pad() | Resize():
             if all(fault is None for fault in faults):
                 return np.zeros(node.shape.array)

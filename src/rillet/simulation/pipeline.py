@@ -16,7 +16,9 @@ import numpy as np
 import numpy.typing as npt
 
 from rillet.errors import TargetError
+from rillet.ir.facts import is_interpolation
 from rillet.ir.graph import Node
+from rillet.ir.linear import Interpolate
 from rillet.ir.ops import Window, op_places, op_window
 from rillet.plan.pipeline.plan import PixelPlan
 from rillet.simulation.orders import tokens_read, wide_orders
@@ -237,6 +239,8 @@ class _Tables:
     def _edge(self, node: Node, source: Node, accumulates: bool) -> list[int]:
         shape, out, ring = source.shape, node.shape, self._read(node.name, source.name)
         listed = tokens_read(self.orders, node, source)
+        if is_interpolation(node.op):
+            listed = [_four(node.op, shape.width, *divmod(pixel, out.width)) for pixel in range(out.pixels)]
         if listed is not None:
             ends = self._table([0, *accumulate(map(len, listed))])
             return [ring, _LIST, *[0] * 11, ends, self._table([*chain(*listed)])]
@@ -258,6 +262,13 @@ class _Tables:
     def _table(self, places: list[int]) -> int:
         self.places.extend(places)
         return len(self.places) - len(places)
+
+
+def _four(op: Interpolate, width: int, row: int, column: int) -> list[int]:
+    """The pixels that one of a linear resize comes of, those without a share left out."""
+    rows = {op.rows[row], op.rows[row] + (op.row_shares[row] > 0)}
+    columns = {op.columns[column], op.columns[column] + (op.column_shares[column] > 0)}
+    return [y * width + x for y in sorted(rows) for x in sorted(columns)]
 
 
 class _Struct(ctypes.Structure):

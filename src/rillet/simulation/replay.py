@@ -13,11 +13,12 @@ import numpy.typing as npt
 
 from rillet.backends.reference import node_value
 from rillet.errors import GraphError, TargetError
-from rillet.ir.facts import is_constant
+from rillet.ir.facts import is_constant, is_interpolation
 from rillet.ir.graph import Array, Graph, Node
 from rillet.ir.ops import (
     Conv,
     Input,
+    Interpolate,
     Pad,
     Pool,
     Resize,
@@ -135,7 +136,7 @@ class _Machine:
             _, row, column = self.orders[node.name].places[pixel]
             if not 0 <= row < node.shape.height:
                 return np.zeros(node.shape.channels, _dtype(node))
-        window = op_window(node.op)
+        window: Window | Interpolate | None = op_window(node.op)
         patches: dict[str, Array] = {}
         for name in dict.fromkeys(node.inputs):
             source = self.graph.by_name[name].shape
@@ -161,13 +162,13 @@ class _Machine:
         found = [order.number.get((row, *divmod(place, width)), 0) for place in places.reshape(-1).tolist()]
         return np.array(found).reshape(places.shape)
 
-    def compute(self, node: Node, patches: Mapping[str, Array], window: Window | None) -> Array:
+    def compute(self, node: Node, patches: Mapping[str, Array], window: Window | Interpolate | None) -> Array:
         """What the reference makes of these patches: the first pixel of it."""
         shapes = tuple((name, Shape(*patch.shape)) for name, patch in patches.items())
         small = self.alone(node.name, shapes, window)
         return node_value(small, small.nodes[-1], patches)[0, 0]
 
-    def _alone(self, name: str, shapes: tuple[tuple[str, Shape], ...], window: Window | None) -> Graph:
+    def _alone(self, name: str, shapes: tuple[tuple[str, Shape], ...], window: Window | Interpolate | None) -> Graph:
         return _alone(self.graph, self.graph.by_name[name], shapes, window)
 
     def write(self, which: int) -> None:
@@ -199,9 +200,15 @@ def _dtype(node: Node) -> np.dtype[np.generic]:
     return node.type.dtype.numpy if node.type.quant is not None else np.dtype(np.float64)
 
 
-def _patch(node: Node, source: Shape, row: int, column: int) -> tuple[Places, Window | None]:
-    """The pixels that one pixel of a node sees, as rows x columns, and its window over them; none for padding alone."""
+def _patch(node: Node, source: Shape, row: int, column: int) -> tuple[Places, Window | Interpolate | None]:
+    """The pixels that one pixel of a node sees, as rows x columns, and what looks at them; none for padding alone."""
     window = op_window(node.op)
+    if is_interpolation(node.op):
+        op = node.op
+        rows = np.arange(op.rows[row], op.rows[row] + 1 + (op.row_shares[row] > 0))
+        columns = np.arange(op.columns[column], op.columns[column] + 1 + (op.column_shares[column] > 0))
+        alone = Interpolate((0,), (0,), (op.row_shares[row],), (op.column_shares[column],))
+        return rows[:, None] * source.width + columns, alone
     if window is None:
         copied = op_places(node.op)
         if copied is not None:
@@ -220,18 +227,23 @@ def _patch(node: Node, source: Shape, row: int, column: int) -> tuple[Places, Wi
     return rows[:, None] * source.width + columns, Window(window.kernel, (1, 1), padding, window.dilation)
 
 
-def _alone(graph: Graph, node: Node, shapes: tuple[tuple[str, Shape], ...], window: Window | None) -> Graph:
+def _alone(
+    graph: Graph, node: Node, shapes: tuple[tuple[str, Shape], ...], window: Window | Interpolate | None
+) -> Graph:
     """A graph of one node over patches of these shapes."""
     op = node.op
     match op:
         case Conv() | Pool():
-            assert window is not None
+            assert isinstance(window, Window)
             op = replace(op, window=window)
         case Pad():
-            assert window is not None
+            assert isinstance(window, Window)
             op = replace(op, padding=window.padding)
         case Resize():
             op = Resize((0,), (0,))
+        case Interpolate():
+            assert isinstance(window, Interpolate)
+            op = window
         case _:
             pass
     sources = tuple(_source(graph, name, shape) for name, shape in shapes)

@@ -19,7 +19,7 @@ from rillet.ir.ops import Activation, Op, PoolKind
 from rillet.ir.sharing import remade
 from rillet.ir.types import DType, Shape
 from rillet.train.layouts import laid_as_graph, leaf, to_torch, torch_shape
-from rillet.train.pieces import Activate, Apply, DepthToSpace, Pair, Select, SpaceToDepth, activated
+from rillet.train.pieces import Activate, Apply, DepthToSpace, Interpolate, Pair, Select, SpaceToDepth, activated
 
 DENSE_DEVIATION = 0.01
 
@@ -385,6 +385,8 @@ def _layer(op: Op, source: Shape) -> nn.Module:
             return nn.ZeroPad2d((left, right, top, bottom))
         case ops.Resize():
             return Resize(op, source)
+        case ops.Interpolate():
+            return Interpolate(op)
         case ops.Softmax(beta=beta):
             return Softmax(beta)
         case ops.Input() | ops.Requantize():

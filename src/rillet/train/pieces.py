@@ -163,3 +163,29 @@ class SpaceToDepth(nn.Module):
     def extra_repr(self) -> str:
         """Its side."""
         return f"{self.block}"
+
+
+class Interpolate(nn.Module):
+    """Linear resizing to a fixed size."""
+
+    def __init__(self, op: ops.Interpolate) -> None:
+        super().__init__()
+        self.op = op
+
+    def forward(self, input: Tensor) -> Tensor:
+        """The resized map."""
+        op, height, width = self.op, input.shape[2], input.shape[3]
+        lines = _between(input, 2, op.rows, op.row_shares, height)
+        return _between(lines, 3, op.columns, op.column_shares, width)
+
+    def extra_repr(self) -> str:
+        """The size."""
+        return f"{len(self.op.rows)}x{len(self.op.columns)}"
+
+
+def _between(input: Tensor, dim: int, places: tuple[int, ...], shares: tuple[float, ...], length: int) -> Tensor:
+    first = torch.tensor(places, device=input.device)
+    second = (first + 1).clamp(max=length - 1)
+    share = torch.tensor(shares, dtype=input.dtype, device=input.device)
+    share = share.reshape(-1, *(1,) * (3 - dim))
+    return input.index_select(dim, first) * (1 - share) + input.index_select(dim, second) * share

@@ -119,6 +119,8 @@ class QuantizedNetwork(TorchNetwork):
             case ops.Concat() | ops.Slice() | ops.Pad() | ops.Resize():
                 # Scale and zero point are shared, and padding is a real zero.
                 return self.get_submodule(node.name)(*sources)
+            case ops.Interpolate():
+                raise GraphError(f"{self.graph.name}: {node.name}: interpolate cannot be trained in integers")
             case ops.BatchNorm():
                 raise GraphError(f"{self.graph.name}: {node.name}: batch norms must be folded before, got one")
             case _:

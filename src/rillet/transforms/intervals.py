@@ -25,6 +25,7 @@ from rillet.ir.ops import (
     Conv,
     DepthToSpace,
     Input,
+    Interpolate,
     Multiply,
     Pad,
     Pair,
@@ -210,7 +211,7 @@ class _Step:
                 if not any(padding):
                     return source
                 return Interval(np.minimum(source.low, zero), np.maximum(source.high, zero))
-            case Resize():
+            case Resize() | Interpolate():
                 return self.source()
             case Pair(kind=kind):
                 return self.pair(kind)

@@ -18,6 +18,7 @@ from rillet.ir.ops import (
     Conv,
     DepthToSpace,
     Input,
+    Interpolate,
     Multiply,
     Pad,
     Pair,
@@ -156,9 +157,9 @@ def _push(graph: Graph, node: Node, kept: Masks, reading: Mapping[str, Reader]) 
                 at = part.stop
         case Slice(start=start, stop=stop):
             _tie_part(kept, node.name, slice(None), node.inputs[0], slice(start, stop))
-        case (
-            Activate() | Apply() | Pool() | Add() | Multiply() | Pair() | Pad() | Resize() | Requantize() | BatchNorm()
-        ):
+        case Activate() | Apply() | Add() | Multiply() | Pair() | Requantize() | BatchNorm():
+            _tie(kept, [node.name, *node.inputs])
+        case Pool() | Pad() | Resize() | Interpolate():
             _tie(kept, [node.name, *node.inputs])
         case _:
             assert_never(node.op)

@@ -41,6 +41,7 @@ from rillet.ir.ops import (
     Conv,
     DepthToSpace,
     Input,
+    Interpolate,
     Multiply,
     Op,
     Pad,
@@ -189,6 +190,8 @@ class _Chooser:
         for node in self.source.nodes:
             match node.op:
                 case Slice() | Select() | DepthToSpace() | SpaceToDepth() | Pad() | Resize() | Requantize() | Concat():
+                    self.groups.join(node.name, *node.inputs)
+                case Interpolate():
                     self.groups.join(node.name, *node.inputs)
                 case Pair(kind=PairKind.MAXIMUM | PairKind.MINIMUM):
                     self.groups.join(node.name, *node.inputs)

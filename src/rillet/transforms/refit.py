@@ -11,6 +11,7 @@ from rillet.ir.ops import (
     Add,
     Conv,
     DepthToSpace,
+    Interpolate,
     Multiply,
     Op,
     Pair,
@@ -99,7 +100,7 @@ def _refit_op(
         case Slice(start=start, stop=stop):
             ratio = new[0].channels / old.channels
             return Slice(round(start * ratio), round(stop * ratio))
-        case Resize() if (old.height, old.width) != (new[0].height, new[0].width):
+        case Resize() | Interpolate() if (old.height, old.width) != (new[0].height, new[0].width):
             raise Unsupported(f"{graph.name}: {node.name}: a resize to a fixed size has no other resolution")
         case DepthToSpace():
             return replace(op, height=new[0].height, width=new[0].width)

@@ -14,6 +14,7 @@ from rillet.ir.ops import (
     Apply,
     Concat,
     Conv,
+    Interpolate,
     Multiply,
     Pad,
     Param,
@@ -58,7 +59,7 @@ def _rectified(graph: Graph, name: str) -> bool:
     match node.op:
         case Activate() | Apply():
             return True
-        case Pool() | Concat() | Slice() | Pad() | Resize() | Requantize():
+        case Pool() | Concat() | Slice() | Pad() | Resize() | Interpolate() | Requantize():
             return _rectified(graph, node.inputs[0])
         case Conv(activation=activation) | Add(activation=activation) | Multiply(activation=activation):
             return activation is not Activation.NONE

@@ -189,8 +189,8 @@ def needed(node: Node, source: Shape, wanted: Marks, axis: int) -> Marks:
     read = np.zeros((len(wanted), length), np.bool_)
     places = op_places(node.op)
     if places is not None:
-        for place, copied in enumerate((places.rows, places.columns)[axis]):
-            read[:, copied] |= wanted[:, place]
+        for place, (first, last) in enumerate(zip((places.rows, places.columns)[axis], places.last[axis], strict=True)):
+            read[:, first : last + 1] |= wanted[:, place : place + 1]
         return read
     window = op_window(node.op)
     if window is None:

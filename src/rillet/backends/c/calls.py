@@ -13,7 +13,7 @@ from rillet.backends.c.constants import (
     real,
     weight_zero,
 )
-from rillet.backends.c.copies import Body, braced, copied
+from rillet.backends.c.copies import Body, braced, copied, interpolated
 from rillet.backends.c.pairwise import pairwise_constants, pairwise_lines
 from rillet.backends.c.reads import await_pixels, await_window, outside_pixel, place_of, source_at, window_record
 from rillet.backends.c.records import record
@@ -116,6 +116,8 @@ def body(plan: RowPlan, segment: Segment, node: Node, stage: Stage) -> Body:
             return _softmax(plan, node, stage)
         case Kernel.COPY:
             return copied(plan, node, stage, c_type(node.type))
+        case Kernel.INTERPOLATE:
+            return interpolated(plan, node, stage)
         case _:
             assert_never(stage.kernel)
 

@@ -1,4 +1,4 @@
-"""The body of a stage that only moves values: pixels, or parts of them, copied from where they are."""
+"""The body of a stage that moves values: pixels, or parts of them, from where they are; or between four of them."""
 
 from rillet.backends.c import threads
 from rillet.backends.c.constants import rescaled
@@ -95,3 +95,25 @@ def _taken(plan: RowPlan, node: Node, loop: list[str], out: str, part: str) -> B
     ready = [f"    if (self->made.of_{at} <= {pixel('n - 1')}) return 0;"]
     copied = f"      memcpy({out}, at_{at}(self, {pixel('p')}){part}, {node.type.pixel_bytes});"
     return [], ready, [*loop, copied]
+
+
+def interpolated(plan: RowPlan, node: Node, stage: Stage) -> Body:
+    """A linear resize: each pixel comes of two rows and two columns, of which the second may have no share."""
+    name, source = node.name, plan.graph.by_name[node.inputs[0]]
+    at, width, real = source.name, source.shape.width, node.type.quant is None
+    row, column = place_of(plan, node, "n - 1").split(", ")
+    last = f"net_{name}_bottom[{row}] * {width} + net_{name}_end[{column}]"
+    row, column = place_of(plan, node, "p").split(", ")
+    kind, kernel = "float" if real else "int32_t", f"rillet_interpolate_{node.type.dtype.value}"
+    made = f"at_{name}(self, self->made.of_{name} + p), {node.shape.channels}"
+    lines = [
+        *braced(threads.each_pixel(node, stage)),
+        f"      const int32_t y = {row}, x = {column};",
+        f"      const int32_t first = net_{name}_rows[y] * {width} + net_{name}_columns[x];",
+        f"      const {kind} right = net_{name}_right[x], down = net_{name}_down[y];",
+        f"      const int32_t step = right > 0, below = first + (down > 0 ? {width} : 0);",
+        f"      {kernel}(at_{at}(self, first), at_{at}(self, first + step), at_{at}(self, below),",
+        f"        at_{at}(self, below + step), {made}, right, down);",
+        "    }",
+    ]
+    return [], [f"    if (self->made.of_{at} <= {last}) return 0;"], lines

@@ -23,8 +23,9 @@ from rillet.backends.c.rows import vectors_of
 from rillet.backends.c.storage import as_stored, moved_table, offset
 from rillet.backends.c.words import WORD_MACROS, declare_numbers, define_numbers, in_words, word_lines
 from rillet.errors import about
-from rillet.ir.facts import has_weights, is_concat, is_constant, is_select, is_softmax
+from rillet.ir.facts import has_weights, is_concat, is_constant, is_interpolation, is_select, is_softmax
 from rillet.ir.graph import Array, Graph
+from rillet.ir.linear import Interpolate, parts
 from rillet.ir.ops import op_places
 from rillet.plan.host.tilings import VECTORS
 from rillet.plan.rows.plan import Kernel, Packing, RowPlan, Stage
@@ -99,10 +100,21 @@ def stage_arrays(plan: RowPlan, original: Graph, stage: Stage) -> dict[str, Arra
         }
     if is_select(op):
         return {"channels": np.array(op.channels, np.int32)}
+    if is_interpolation(op):
+        return _between(op, node.type.quant is None)
     places = op_places(op)
     if places is not None:
         return {"rows": np.array(places.rows, np.int32), "columns": np.array(places.columns, np.int32)}
     return {}
+
+
+def _between(op: Interpolate, real: bool) -> dict[str, Array]:
+    """Tables of a linear resize; where rows and columns end, and shares, in 1024ths where values are of 8 bits."""
+    places = {"rows": op.rows, "columns": op.columns, "bottom": op.last_rows, "end": op.last_columns}
+    out: dict[str, Array] = {name: np.array(numbers, np.int32) for name, numbers in places.items()}
+    for name, shares in (("down", op.row_shares), ("right", op.column_shares)):
+        out[name] = np.array(shares, np.float32) if real else np.array(parts(shares), np.int32)
+    return out
 
 
 def weight_files(arrays: dict[str, Array], host: Host | None) -> dict[str, str]:

@@ -51,6 +51,7 @@ _HEADERS = {
     Kernel.DEQUANTIZE: ("functions.h",),
     Kernel.SOFTMAX: ("softmax.h",),
     Kernel.COPY: ("pointwise.h",),
+    Kernel.INTERPOLATE: ("interpolate.h",),
     Kernel.LISTS: ("rows.h", "tiles.h", "lists_avx512.h"),
     Kernel.LOW_BIT: ("dense.h", "low_bit.h"),
     Kernel.LOW_BIT_DEPTHWISE: ("dense.h", "low_bit.h"),

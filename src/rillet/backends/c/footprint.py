@@ -167,7 +167,7 @@ def _passes(plan: RowPlan, segment: Segment, stage: Stage) -> int:
             return node.shape.height
         case Kernel.DENSE:
             return -(-node.shape.pixels // (DENSE_TILE if stage.tile_pixels >= DENSE_TILE else 1))
-        case Kernel.LOOKUP | Kernel.SOFTMAX | Kernel.COPY:
+        case Kernel.LOOKUP | Kernel.SOFTMAX | Kernel.COPY | Kernel.INTERPOLATE:
             return 0
         case _:
             return node.shape.pixels

@@ -27,7 +27,7 @@ def windowed(plan: RowPlan, node: Node, stage: Stage) -> bool:
     if stage.kernel is Kernel.CORE_DENSE:
         assert plan.core is not None
         return gathers_windows(plan.graph, node, plan.core)
-    if stage.kernel is Kernel.COPY:
+    if stage.kernel in (Kernel.COPY, Kernel.INTERPOLATE):
         return op_reads(node.op) is not None
     return stage.kernel in _WINDOWED
 

@@ -123,7 +123,8 @@ def _own(plan: RowPlan, source: Stage, reader: Stage) -> bool:
     if reader.kernel is Kernel.TILES and reader.scratch and reader.split is Split.COLUMNS:
         return False  # a thread copies whole rows to its band
     window = op_window(node.op)
-    return made.shape == node.shape and (window is None or window.pointwise) and reader.kernel is not Kernel.COPY
+    elsewhere = reader.kernel in (Kernel.COPY, Kernel.INTERPOLATE)
+    return made.shape == node.shape and (window is None or window.pointwise) and not elsewhere
 
 
 def _crosses(plan: RowPlan, segment: Segment, name: str) -> list[Stage]:

@@ -19,6 +19,7 @@ from rillet.ir.ops import (
     Conv,
     DepthToSpace,
     Input,
+    Interpolate,
     Multiply,
     Pad,
     Pair,
@@ -55,7 +56,7 @@ def write(stage: Stage) -> None:
             padded(stage, stage.node.op)
         case Resize():
             resized(stage, stage.node.op)
-        case BatchNorm() | Softmax() | Pair() | Select() | DepthToSpace() | SpaceToDepth():
+        case BatchNorm() | Softmax() | Pair() | Select() | DepthToSpace() | SpaceToDepth() | Interpolate():
             raise Unsupported(f"{stage.where}: {op_name(stage.node.op)} has no hardware")
         case Input() | Constant():
             raise AssertionError(f"{stage.node.name} is no stage")

@@ -15,6 +15,7 @@ from rillet.errors import Unsupported
 from rillet.exporters.tflite.file import FileWriter, Quantized
 from rillet.ir.functions import Curve
 from rillet.ir.graph import Array, Graph, Node
+from rillet.ir.linear import of_tensorflow, of_tensorflow_int8
 from rillet.ir.ops import (
     Activate,
     Activation,
@@ -26,6 +27,7 @@ from rillet.ir.ops import (
     Conv,
     DepthToSpace,
     Input,
+    Interpolate,
     Multiply,
     Op,
     Pad,
@@ -256,6 +258,8 @@ class _Writer:
                 self.padded(node, self.as_map(sources[0]), padding, self.made(node))
             case Resize():
                 self.resize(node, op, sources[0])
+            case Interpolate():
+                self.interpolate(node, op, sources[0])
             case Requantize():
                 self.requantize(node, sources[0])
             case Softmax(beta=beta):
@@ -438,6 +442,23 @@ class _Writer:
         out, options = self.made(node), "ResizeNearestNeighborOptions"
         said = {"AlignCorners": flags[0], "HalfPixelCenters": flags[1]}
         self.operator(node.type, "RESIZE_NEAREST_NEIGHBOR", read, out, options, **said)
+
+    def interpolate(self, node: Node, op: Interpolate, source: Node) -> None:
+        """Linear resizing, where TensorFlow has one that looks there."""
+        shape, size = source.shape, (node.shape.height, node.shape.width)
+        places = of_tensorflow_int8 if node.type.dtype is DType.I8 else of_tensorflow
+        wanted = [(op.rows, op.row_shares), (op.columns, op.column_shares)]
+
+        def same(*flags: bool) -> bool:
+            pairs = zip((shape.height, shape.width), size, wanted, strict=True)
+            return all(places(length, made, *flags) == found for length, made, found in pairs)
+
+        flags = next((f for f in ((False, False), (False, True), (True, False)) if same(*f)), None)
+        if flags is None:
+            raise self.refuse(node, "places of an interpolate must be those between which TensorFlow looks")
+        read = [self.as_map(source), self.numbers(f"{node.name}/size", size)]
+        said = {"AlignCorners": flags[0], "HalfPixelCenters": flags[1]}
+        self.operator(node.type, "RESIZE_BILINEAR", read, self.made(node), "ResizeBilinearOptions", **said)
 
     def cropped(self, node: Node, op: Resize, source: Node) -> None:
         """Rows and columns at one distance of each other."""

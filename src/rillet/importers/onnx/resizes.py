@@ -11,8 +11,9 @@ from rillet.importers.onnx.draft import Draft
 from rillet.importers.onnx.file import Operator
 from rillet.importers.onnx.views import View, of_map
 from rillet.ir.graph import Node
+from rillet.ir.linear import of_onnx as linear_of_onnx
 from rillet.ir.nearest import COORDINATES, MAX_PLACES, ROUNDINGS, of_onnx
-from rillet.ir.ops import Pad, Resize, Select
+from rillet.ir.ops import Interpolate, Pad, Resize, Select
 
 MAX_SCALE = 2**20
 
@@ -22,8 +23,8 @@ def _resize(b: Builder, op: Operator) -> View:
     mode = op.word("mode", "nearest")
     coordinates = op.word("coordinate_transformation_mode", "half_pixel")
     rounding = op.word("nearest_mode", "round_prefer_floor")
-    if mode != "nearest":
-        raise Unsupported(f"mode must be nearest, got {mode[:20]!r}")
+    if mode not in ("nearest", "linear"):
+        raise Unsupported(f"mode must be nearest or linear, got {mode[:20]!r}")
     if coordinates not in COORDINATES or rounding not in ROUNDINGS:
         raise GraphError(f"modes must be among those of ONNX, got {coordinates[:30]!r} and {rounding[:30]!r}")
     axes = [source.axis(axis) for axis in op.integers("axes") or range(4)]
@@ -37,6 +38,13 @@ def _resize(b: Builder, op: Operator) -> View:
     starts, ends = _region(b, op, axes) if coordinates == "tf_crop_and_resize" else ([0.0] * 4, [1.0] * 4)
     if sizes == list(source.dims):  # ONNX Runtime copies then, whatever the scales and the region are
         return source
+    if mode == "linear":
+        if coordinates == "tf_crop_and_resize" or op.integer("antialias", 0) or op.integer("exclude_outside", 0):
+            raise Unsupported("linear resizing must be of the whole map, without antialias and exclude_outside")
+        (down, below), (across, right) = (
+            linear_of_onnx(source.dims[axis], sizes[axis], coordinates, scales[axis]) for axis in (2, 3)
+        )
+        return of_map(b.make(op.outputs[0], Interpolate(down, across, below, right), [b.node(source)]))
     rows, columns = (
         of_onnx(source.dims[axis], sizes[axis], coordinates, rounding, scales[axis], (starts[axis], ends[axis]))
         for axis in (2, 3)
@@ -149,6 +157,9 @@ NOTES = {
         "select or resize",
         "of channels, of rows or columns in their order, of constants and shapes alone otherwise",
     ),
-    "Resize": ("resize", "nearest: every coordinate mode and rounding; zeros alone outside of a region"),
+    "Resize": (
+        "resize, or interpolate",
+        "nearest: every coordinate mode and rounding, zeros alone outside of a region; linear: every mode but that one",
+    ),
 }
 """What each operator becomes in a graph, and its limits."""

@@ -10,7 +10,8 @@ from rillet.errors import RilletError
 from rillet.importers.tflite.builder import Builder
 from rillet.importers.tflite.file import Operator, Tensor
 from rillet.importers.tflite.moves import of_turned
-from rillet.ir.ops import Concat, Pad, resize
+from rillet.ir.linear import of_tensorflow, of_tensorflow_int8
+from rillet.ir.ops import Concat, Interpolate, Pad, resize
 from rillet.ir.types import DType, Shape
 
 
@@ -80,6 +81,28 @@ def _resize(b: Builder, op: Operator) -> None:
     b.add(op, made, [source])
 
 
+def _resize_bilinear(b: Builder, op: Operator) -> None:
+    source = b.source(op)
+    options = b.file.options(op, tflite.ResizeBilinearOptions)
+    size, out = b.integers(op, 1), b.output(op)
+    if len(size) != 2 or min(size) < 1 or (not out.open and list(out.dims[1:3]) != size):
+        raise b.fail(op, f"size must be that of the output, got {size}")
+    b.same_type(op, source)
+    flags = bool(options.AlignCorners()), bool(options.HalfPixelCenters())
+    places = of_tensorflow_int8 if source.type.dtype is DType.I8 else of_tensorflow
+    try:
+        (rows, down), (columns, right) = (
+            places(length, made, *flags) for length, made in zip(source.shape.array[:2], size, strict=True)
+        )
+        made = Interpolate(rows, columns, down, right)
+    except RilletError as error:
+        raise type(error)(f"{b.file.name}: {op}: {error}") from None
+    if source.type.dtype is DType.U8 and any(share * 64 % 1 for share in (*down, *right)):
+        # LiteRT's sums of these are of float32, which is exact for shares of few bits alone.
+        raise b.refuse(op, f"uint8 maps must be resized by shares of 64ths, got {size} of {source.shape}")
+    b.add(op, made, [source])
+
+
 def _reshape(b: Builder, op: Operator) -> None:
     out = b.output(op)
     if out.open:
@@ -140,6 +163,7 @@ HANDLERS: dict[int, Callable[[Builder, Operator], None]] = {
     tflite.BuiltinOperator.PAD: _pad,
     tflite.BuiltinOperator.CONCATENATION: _concat,
     tflite.BuiltinOperator.RESIZE_NEAREST_NEIGHBOR: _resize,
+    tflite.BuiltinOperator.RESIZE_BILINEAR: _resize_bilinear,
     tflite.BuiltinOperator.RESHAPE: _reshape,
     tflite.BuiltinOperator.SQUEEZE: _reshape,
     tflite.BuiltinOperator.EXPAND_DIMS: _reshape,
@@ -163,6 +187,7 @@ NOTES: dict[str, tuple[str, str]] = {
         "nothing",
         "where the reader takes the values in any shape: a dense layer, a function of each, an output",
     ),
+    "RESIZE_BILINEAR": ("interpolate", "all flags; uint8 maps by shares of 64ths"),
     "RESIZE_NEAREST_NEIGHBOR": ("resize", "both flags"),
     "SHAPE": ("nothing", "known without running the network"),
     "SQUEEZE": ("nothing", "the bytes stay as they are"),

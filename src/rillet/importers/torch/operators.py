@@ -7,14 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from rillet.errors import GraphError, Unsupported
+from rillet.errors import GraphError
 from rillet.importers.supported import Rows, markdown
-from rillet.importers.torch import curves, moves, patterns, views
+from rillet.importers.torch import curves, moves, patterns, resizes, views
 from rillet.importers.torch.builder import Border, Builder, Call, Known, Result, Value, added
 from rillet.importers.torch.drafts import LowPad, Scale
 from rillet.importers.torch.layouts import as_vector, lengths
 from rillet.importers.torch.windows import shares_inside
-from rillet.ir.nearest import of_torch
 from rillet.ir.ops import (
     Activation,
     Add,
@@ -23,7 +22,6 @@ from rillet.ir.ops import (
     Pad,
     Pool,
     PoolKind,
-    Resize,
     Softmax,
     Window,
 )
@@ -303,21 +301,6 @@ def _mean(b: Builder, call: Call) -> Result:
     return b.add(call, Pool(kind, window), [source.draft], tuple(dims))
 
 
-def _resize(exact: bool) -> Callable[[Builder, Call], Result]:
-    def handle(b: Builder, call: Call) -> Result:
-        source = b.map(call, "input" if "input" in call.arguments else "self")
-        shape, (_, _, height, width) = b.shape(source), call.sizes
-        down, across = call.get("scale_factors") or (call.get("scales_h"), call.get("scales_w"))
-        try:
-            rows = of_torch(shape.height, height, down, exact)
-            columns = of_torch(shape.width, width, across, exact)
-        except Unsupported as error:
-            raise b.refuse(call, str(error)) from None
-        return b.add(call, Resize(tuple(rows), tuple(columns)), [source.draft])
-
-    return handle
-
-
 def _pad(b: Builder, call: Call) -> Result:
     source = b.map(call, "self")
     sides, fill = list(call["pad"]), b.number(call["value"]) or 0.0
@@ -335,6 +318,7 @@ def _pad(b: Builder, call: Call) -> Result:
 HANDLERS: dict[str, Callable[[Builder, Call], Result]] = {
     **curves.HANDLERS,
     **moves.HANDLERS,
+    **resizes.HANDLERS,
     "adaptive_avg_pool2d": _adaptive_average_pool,
     "add": _add,
     "alias": _same,
@@ -389,14 +373,13 @@ HANDLERS: dict[str, Callable[[Builder, Call], Result]] = {
     "transpose": views.transpose,
     "unflatten": views.reshape,
     "unsqueeze": views.reshape,
-    "upsample_nearest2d": _resize(False),
-    "_upsample_nearest_exact2d": _resize(True),
     "view": views.reshape,
 }
 
 NOTES: dict[str, tuple[str, str]] = {
     **curves.NOTES,
     **moves.NOTES,
+    **resizes.NOTES,
     "adaptive_avg_pool2d": ("pool", "to one pixel, or to a size that divides the map"),
     "add": ("add", "with a value, a constant or a number"),
     "alias": ("nothing", ""),
@@ -451,8 +434,6 @@ NOTES: dict[str, tuple[str, str]] = {
     "transpose": ("nothing", "as permute"),
     "unflatten": ("nothing", "as view"),
     "unsqueeze": ("nothing", "as view"),
-    "upsample_nearest2d": ("resize", ""),
-    "_upsample_nearest_exact2d": ("resize", ""),
     "view": ("nothing", "where it joins whole axes (flattens) or takes them apart again"),
 }
 """What each operator becomes in a graph, and its limits; the table in docs/torch.md is made of this."""

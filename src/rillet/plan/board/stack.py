@@ -38,6 +38,7 @@ GATHERS: Frames = (232, 280, 248)
 STAGES: Mapping[Kernel, Frames] = {
     Kernel.ARITHMETIC: (304, 304, 232),
     Kernel.COPY: (304, 296, 208),
+    Kernel.INTERPOLATE: (400, 400, 400),  # above what gcc makes of it
     Kernel.CORE_DENSE: (192, 176, 232),
     Kernel.CORE_DEPTHWISE: (304, 272, 240),
     Kernel.CORE_LISTS: (300, 104, 0),
@@ -62,6 +63,7 @@ REAL: Mapping[Kernel, Frames] = {
     Kernel.ARITHMETIC: (240, 96, 200),
     Kernel.PAIR: (240, 96, 200),  # of ARITHMETIC
     Kernel.COPY: (240, 208, 208),
+    Kernel.INTERPOLATE: (400, 400, 400),
     Kernel.DENSE: (544, 456, 1392),
     Kernel.DEPTHWISE: (448, 320, 3144),
     Kernel.DEQUANTIZE: (216, 88, 80),

@@ -16,6 +16,7 @@ from rillet.ir.ops import (
     Conv,
     DepthToSpace,
     Input,
+    Interpolate,
     Multiply,
     Pad,
     Pair,
@@ -127,6 +128,9 @@ def _multipliers(graph: Graph, stage: PixelStage) -> tuple[int, int]:
             return 0, 0
         case Concat() | Slice() | Select() | DepthToSpace() | SpaceToDepth() | Pad() | Resize():
             return 0, 0
+        case Interpolate():
+            # Of each of a pixel's values with the shares of its rows and columns.
+            return 0, 3 * lanes
         case Input() | Constant():
             raise AssertionError(f"{node.name} is no stage")
         case _ as other:

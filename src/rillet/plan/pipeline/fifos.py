@@ -145,9 +145,11 @@ def _seen(node: Node, source: Shape) -> tuple[Cycles, Cycles]:
         return np.zeros(out.pixels, np.int64), np.zeros(out.pixels, np.int64)
     copied = op_places(node.op)
     if copied is not None:
-        rows, columns = np.array(copied.rows, np.int64), np.array(copied.columns, np.int64)
-        place = (rows[:, None] * source.width + columns).reshape(-1)
-        return place, place
+        first, last = (
+            (np.array(rows, np.int64)[:, None] * source.width + np.array(columns, np.int64)).reshape(-1)
+            for rows, columns in ((copied.rows, copied.columns), copied.last)
+        )
+        return first, last
     window = op_window(node.op) or Window()
     (top, _, left, _), (high, wide) = window.padding, window.kernel
     rows = span_along(out.height, source.height, high, window.stride[0], top, window.dilation[0])

@@ -24,6 +24,7 @@ from rillet.ir.ops import (
     Conv,
     DepthToSpace,
     Input,
+    Interpolate,
     Multiply,
     Pad,
     Pair,
@@ -90,7 +91,7 @@ def firing_of(flow: Flow, node: Node) -> Firing:
             return Firing(channels, 0, 1, pixels, (1,), _aligned(channels, start))
         case Activate() | Apply() | Add() | Pair() | BatchNorm() | Requantize() | Softmax():
             return Firing(channels, 0, 1, pixels, (1,), _any(channels))
-        case Select() | DepthToSpace() | SpaceToDepth() | Pad() | Resize():
+        case Select() | DepthToSpace() | SpaceToDepth() | Pad() | Resize() | Interpolate():
             return Firing(channels, 0, 1, pixels, (1,), _any(channels))
         case Input() | Constant():
             raise AssertionError(f"{node.name} does not fire")

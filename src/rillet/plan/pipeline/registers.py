@@ -15,6 +15,7 @@ from rillet.ir.ops import (
     Conv,
     DepthToSpace,
     Input,
+    Interpolate,
     Multiply,
     Pad,
     Pair,
@@ -116,6 +117,8 @@ def latency_cycles(graph: Graph, pipeline: Pipeline, node: Node, folding: Foldin
             return fetched + pipeline.registers("bias", "multiply", "output") + _scaled(pipeline, shifts)
         case Activate() | Apply() | Pair() | Requantize() | BatchNorm() | Softmax():
             return fetched + pipeline.registers("output")
+        case Interpolate():
+            return fetched + 2 * pipeline.registers("multiply") + pipeline.registers("sum", "output")
         case Concat() | Slice() | Select() | DepthToSpace() | SpaceToDepth() | Pad() | Resize():
             return fetched + pipeline.registers("output")
         case _ as other:

@@ -20,6 +20,7 @@ from rillet.ir.ops import (
     Conv,
     DepthToSpace,
     Input,
+    Interpolate,
     Multiply,
     Pad,
     Pair,
@@ -95,6 +96,8 @@ def choose(graph: Graph, node: Node, tile_pixels: int) -> Choice:
             return Choice(Kernel.SOFTMAX)
         case Concat() | Slice() | Select() | DepthToSpace() | SpaceToDepth() | Pad() | Resize():
             return Choice(Kernel.COPY)
+        case Interpolate():
+            return Choice(Kernel.INTERPOLATE)
         case Input() | Constant() | BatchNorm():
             raise Unsupported(f"{graph.name}: {node.name}: {op_name(op)} has no streaming kernel yet")
         case _:

@@ -36,6 +36,7 @@ class Kernel(Enum):
     DEQUANTIZE = "dequantize"
     SOFTMAX = "softmax"
     COPY = "copy"
+    INTERPOLATE = "interpolate"
     TILES = "tiles"
     """Any convolution but a depthwise one, by register tiles of pixels x vectors over packed weights."""
     DEPTHWISE_TILES = "depthwise_tiles"

@@ -84,7 +84,8 @@ class Timing:
         """For each row and each column of `node`, the last (or first) one of its source that it reads."""
         out, places = node.shape, op_places(node.op)
         if places is not None:
-            return np.array(places.rows, np.int64), np.array(places.columns, np.int64)
+            rows, columns = places.last if last else (places.rows, places.columns)
+            return np.array(rows, np.int64), np.array(columns, np.int64)
         if source.pixels == 1:
             return np.zeros(out.height, np.int64), np.zeros(out.width, np.int64)
         window = op_window(node.op)

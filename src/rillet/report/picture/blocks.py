@@ -18,6 +18,7 @@ from rillet.ir.ops import (
     Conv,
     DepthToSpace,
     Input,
+    Interpolate,
     Multiply,
     Pad,
     Pair,
@@ -226,7 +227,7 @@ def _item(graph: Graph, node: Node, sources: int) -> Item | None:
     """What a node is that reads values from `sources` items; None where it belongs to the item before it."""
     op = node.op
     match op:
-        case Conv() | Pool() | Resize() | DepthToSpace() | SpaceToDepth():
+        case Conv() | Pool() | Resize() | Interpolate() | DepthToSpace() | SpaceToDepth():
             return _layer(graph, node, kind_of(graph, node))
         case Add():
             return Join(node.name, "subtract" if op.subtract else "add") if sources > 1 else None
