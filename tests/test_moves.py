@@ -12,9 +12,11 @@ from rillet.ir.graph import Graph
 from rillet.ir.ops import Apply, Constant, DepthToSpace, Input, Pair, PairKind, Select, SpaceToDepth, output_shape
 from rillet.ir.text import parse_graph, print_graph
 from rillet.ir.types import DType, Quant, Shape
+from rillet.plan.host.planner import plan_host
 from rillet.plan.rows.planner import plan_layerwise, plan_rows
 from rillet.runtime.rounding import bound
 from rillet.runtime.run import Program
+from rillet.targets.host import HOSTS
 
 TYPES = [DType.F32, DType.I8, DType.U8]
 
@@ -27,7 +29,8 @@ def every(dtype: DType) -> Graph:
     large = b.add(DepthToSpace(2, 4, 6), wide, same=True)
     mixed = b.add(b.conv(3, (3, 3)), large, quant=b.node(large).type.quant)
     small = b.add(SpaceToDepth(2), mixed, same=True)
-    made = [small, b.add(SpaceToDepth(4), large, same=True)]
+    beside = b.add(Select((-1, -1, 0, 1, 2, -1)), large, same=True)
+    made = [small, beside, b.add(SpaceToDepth(4), large, same=True)]
     quant = b.node(large).type.quant
     pixel = b.add(Constant(dtype), shape=Shape(1, 1, 3), quant=quant)
     whole = b.add(Constant(dtype), shape=b.node(large).shape, quant=quant)
@@ -45,7 +48,7 @@ def test_c_is_the_reference(dtype: DType) -> None:
     graph = every(dtype)
     image = random_image(graph)
     values = reference.run(graph, image)
-    for plan in (plan_rows(graph), plan_layerwise(graph)):
+    for plan in (plan_rows(graph), plan_layerwise(graph), plan_host(graph, HOSTS[0])):
         program = Program(plan)
         for outputs in (program.run(image), program.push(image)):
             for name, got in zip(graph.outputs, outputs, strict=True):
@@ -112,7 +115,7 @@ def test_shapes_that_do_not_fit(op: Select, shapes: list[Shape], message: str) -
 
 
 @pytest.mark.parametrize(
-    "make", [lambda: Select(()), lambda: Select((-1,)), lambda: DepthToSpace(0, 1, 1), lambda: SpaceToDepth(0)]
+    "make", [lambda: Select(()), lambda: Select((-2,)), lambda: DepthToSpace(0, 1, 1), lambda: SpaceToDepth(0)]
 )
 def test_numbers_that_they_cannot_have(make: object) -> None:
     with pytest.raises(GraphError, match="must be at least"):

@@ -29,7 +29,7 @@ OPERATORS = frozenset(
         *("Conv", "BatchNormalization", "Relu", "Clip", "HardSwish", "HardSigmoid", "Sigmoid", "Add", "Mul", "Div"),
         *("Abs", "Celu", "Elu", "Erf", "Exp", "Gelu", "LeakyRelu", "Log", "Mish", "Neg", "Pow", "Reciprocal", "Selu"),
         *("Softplus", "Softsign", "Sqrt", "Swish", "Tanh"),
-        *("DepthToSpace", "Max", "Min", "PRelu", "SpaceToDepth"),
+        *("DepthToSpace", "Max", "Min", "PRelu", "SpaceToDepth", "ConvTranspose"),
         *("GlobalAveragePool", "ReduceMean", "AveragePool", "MaxPool", "Concat", "Split", "Slice", "Pad", "Gemm"),
         *("MatMul", "Flatten", "Reshape", "Transpose", "Softmax", "Dropout", "Identity", "Constant"),
         *("QuantizeLinear", "DequantizeLinear", "QLinearConv", "QLinearMatMul", "ConvInteger", "MatMulInteger"),

@@ -197,6 +197,7 @@ def test_every_question_has_an_answer_for_each_op() -> None:
         "Slice": ops.Slice(0, 1),
         "Pad": ops.Pad((0, 0, 0, 0)),
         "Resize": ops.Resize((0,), (0,)),
+        "Interpolate": ops.Interpolate((0,), (0,), (0.0,), (0.0,)),
     }
     each = [made[op.__name__] if op.__name__ in made else op() for op in get_args(ops.Op)]
     questions = [value for name, value in vars(facts).items() if getattr(value, "__module__", "") == facts.__name__]

@@ -386,6 +386,37 @@ def bilinear(d: Draw, name: str) -> tuple[int, list[int]]:
     return source, [out]
 
 
+def transposed(d: Draw, name: str) -> tuple[int, list[int]]:
+    height, width, depth = d.image()
+    kernel, channels, step = (d.size(4), d.size(4)), d.outputs(5), d.size(3)
+    padding = d.draw(st.sampled_from(["SAME", "VALID"]))
+    if padding == "SAME":
+        made = [n * step - d.draw(st.integers(0, step - 1)) for n in (height, width)]
+    else:
+        made = [
+            (n - 1) * step + k + d.draw(st.integers(0, step - 1)) for n, k in zip((height, width), kernel, strict=True)
+        ]
+    source = d.value(1, height, width, depth)
+    weight, bias = d.weights(source, (channels, *kernel, depth), channels, 0)
+    out = d.value(1, *made, channels)
+    options = schema.TransposeConvOptionsT()
+    options.padding = getattr(schema.Padding, padding)
+    options.strideH = options.strideW = step
+    d.w.op(name, [d.ints(1, *made, channels), weight, source, bias], [out], options, version=3)
+    return source, [out]
+
+
+def beside(d: Draw, _: str) -> tuple[int, list[int]]:
+    """Zeros around a map, and in channels before and behind its own."""
+    height, width, depth = d.image()
+    sides = [(0, 0), *((d.size(3) - 1, d.size(3) - 1) for _ in range(3))]
+    source = d.value(1, height, width, depth)
+    out = d.like(source, *(n + a + e for n, (a, e) in zip((1, height, width, depth), sides, strict=True)))
+    pads = d.w.tensor((4, 2), "int32", data=sides)
+    d.w.op("PAD", [source, pads], [out], schema.PadOptionsT(), version=2)
+    return source, [out]
+
+
 def conversion(d: Draw, name: str) -> tuple[int, list[int]]:
     """QUANTIZE and DEQUANTIZE between all types."""
     shape = d.image()
@@ -417,6 +448,8 @@ KINDS: dict[Callable[[Draw, str], tuple[int, list[int]]], tuple[str, ...]] = {
     ),
     pair: ("MAXIMUM", "MINIMUM", "PRELU", "DIV", "SQUARED_DIFFERENCE"),
     bilinear: ("RESIZE_BILINEAR",),
+    transposed: ("TRANSPOSE_CONV",),
+    beside: ("PAD_OF_CHANNELS",),
     moves: ("DEPTH_TO_SPACE", "SPACE_TO_DEPTH", "GATHER", "SPLIT_V", "TRANSPOSE", "STRIDED_SLICE_OF_ROWS"),
 }
 """What draws which operators."""
@@ -508,7 +541,7 @@ def test_elu_of_bytes() -> None:
         assert np.array_equal(oracle.get_tensor(out)[0], reference.outputs(parse(data, "x").graph, values[0])[0])
 
 
-@pytest.mark.parametrize("kind", [curve, pair, moves], ids=lambda k: k.__name__)
+@pytest.mark.parametrize("kind", [curve, pair, moves, bilinear, beside], ids=lambda k: k.__name__)
 def test_written_again(kind: Any, tmp_path: Path) -> None:
     """What is read of a file and written again is the same network, which LiteRT loads."""
 

@@ -121,7 +121,7 @@ class _Step:
             case Pair(kind=kind):
                 return self.pair(kind)
             case Select(channels=channels):
-                return self.same_quant()[:, :, list(channels)]
+                return self.select(channels)
             case DepthToSpace(block=block):
                 return _to_space(self.same_quant(), block)
             case SpaceToDepth(block=block):
@@ -295,6 +295,12 @@ class _Step:
             activation = op.activation if is_activation(op) else Activation.NONE
             return self.sign(self.stored() - self.quant(0).zero_point, activation)
         return self.store(tables.activate(self.stored(), op, self.quant(0), self.out, self.node.type.dtype))
+
+    def select(self, channels: tuple[int, ...]) -> Array:
+        picked = np.array(channels)
+        zero = self.quant(0).zero_point if self.integer else 0
+        made = np.where(picked < 0, zero, self.same_quant()[:, :, picked])
+        return self.store(made.astype(np.int64)) if self.integer else made
 
     def interpolate(self, op: Interpolate) -> Array:
         source, (height, width, _) = self.same_quant().astype(np.float64), self.types[0].shape.array

@@ -20,6 +20,7 @@ from rillet.errors import Unsupported
 from rillet.ir.functions import Curve
 from rillet.ir.graph import Array, Graph, Node
 from rillet.ir.linear import of_onnx as linear_of_onnx
+from rillet.ir.moves import widened
 from rillet.ir.nearest import of_onnx
 from rillet.ir.ops import (
     Activate,
@@ -250,6 +251,9 @@ class _Writer:
             case Pair(kind=kind):
                 self.finish(node, Activation.NONE, _PAIRS[kind], self.alike(node, sources))
             case Select(channels=channels):
+                if min(channels) < 0:
+                    self.widened(node, channels, sources[0])
+                    return
                 places = self.constant(f"{node.name}/channels", np.array(channels, np.int64))
                 self.finish(node, Activation.NONE, "Gather", [*self.alike(node, sources), places], axis=1)
             case DepthToSpace(block=block):
@@ -450,6 +454,16 @@ class _Writer:
         columns = self.constant(f"{node.name}/columns", np.array(op.columns, np.int64))
         self.operator("Gather", [self.as_map(source), rows], f"{node.name}/down", axis=2)
         self.finish(node, Activation.NONE, "Gather", [f"{node.name}/down", columns], axis=3)
+
+    def widened(self, node: Node, channels: tuple[int, ...], source: Node) -> None:
+        """All channels, and channels of zeros before and behind them."""
+        own = source.shape.channels
+        before = next((i for i, channel in enumerate(channels) if channel >= 0), 0)
+        after = len(channels) - before - own
+        if after < 0 or Select(channels) != widened(own, before, after):
+            raise self.refuse(node, "channels of zeros must stand before or behind all others")
+        sides = np.array([0, before, 0, 0, 0, after, 0, 0], np.int64)
+        self.finish(node, Activation.NONE, "Pad", [self.as_map(source), self.constant(f"{node.name}/pads", sides)])
 
     def interpolate(self, node: Node, op: Interpolate, source: Node) -> None:
         """Linear resizing, where ONNX has a word for where it looks."""

@@ -8,20 +8,28 @@ from rillet.ir.types import Shape
 
 @dataclass(frozen=True, slots=True)
 class Select:
-    """Channels of a value in any order, each as often as it is named: a shuffle, a step, a repetition."""
+    """Channels of a value in any order, each as often as it is named: a shuffle, a step, a repetition.
+
+    -1 stands for a channel of zeros (real zeros): so channels are added.
+    """
 
     channels: tuple[int, ...]
     arity = 1
 
     def __post_init__(self) -> None:
-        if not self.channels or min(self.channels) < 0:
-            raise GraphError(f"channels of a select must be at least one, none below 0, got {list(self.channels[:9])}")
+        if not self.channels or min(self.channels) < -1:
+            raise GraphError(f"channels of a select must be at least one, none below -1, got {list(self.channels[:9])}")
 
     def output_shape(self, source: Shape) -> Shape:
         """The shape that it makes of a map; raises GraphError where it has no such channel."""
         if max(self.channels) >= source.channels:
             raise GraphError(f"channels of a select must be within {source.channels}, got {max(self.channels)}")
         return Shape(source.height, source.width, len(self.channels))
+
+
+def widened(channels: int, before: int, after: int) -> Select:
+    """All channels of a map, with so many of zeros before and after them."""
+    return Select((-1,) * before + tuple(range(channels)) + (-1,) * after)
 
 
 @dataclass(frozen=True, slots=True)

@@ -242,7 +242,7 @@ def _alone(
         case Resize():
             op = Resize((0,), (0,))
         case Interpolate():
-            assert isinstance(window, Interpolate)
+            assert window is not None and not isinstance(window, Window)
             op = window
         case _:
             pass

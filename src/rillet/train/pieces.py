@@ -122,7 +122,11 @@ class Select(nn.Module):
 
     def forward(self, input: Tensor) -> Tensor:
         """These channels of a map."""
-        return input[:, self.channels]
+        picked = input[:, [max(channel, 0) for channel in self.channels]]
+        if min(self.channels) >= 0:
+            return picked
+        kept = torch.tensor([float(channel >= 0) for channel in self.channels], device=input.device, dtype=input.dtype)
+        return picked * kept.reshape(1, -1, 1, 1)
 
     def extra_repr(self) -> str:
         """How many."""

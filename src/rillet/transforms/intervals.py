@@ -216,7 +216,8 @@ class _Step:
             case Pair(kind=kind):
                 return self.pair(kind)
             case Select(channels=channels):
-                return self.source().mapped(lambda values: values[list(channels)])
+                picked, zero = np.array(channels), self.quant().zero_point
+                return self.source().mapped(lambda values: np.where(picked < 0, zero, values[picked]))
             case DepthToSpace(block=block):
                 source = self.source()
                 low, high = (side.reshape(block**2, -1) for side in (source.low, source.high))

@@ -3,6 +3,7 @@
 from rillet.backends.c import threads
 from rillet.backends.c.constants import rescaled
 from rillet.backends.c.reads import await_pixels, await_window, outside_pixel, place_of, source_at, window_record
+from rillet.backends.c.storage import offset
 from rillet.errors import Unsupported
 from rillet.ir.graph import Node
 from rillet.ir.ops import Concat, DepthToSpace, Pad, Resize, Select, Slice, SpaceToDepth
@@ -48,11 +49,15 @@ def copied(plan: RowPlan, node: Node, stage: Stage, kind: str) -> Body:
             return _taken(plan, node, loop, out, part)
         case Select(channels=channels):
             from_ = source_at(graph, source.name, node, "p")
+            taken = f"in[net_{name}_channels[c]]"
+            if min(channels) < 0:
+                zero = node.type.quant.zero_point if node.type.quant else 0
+                taken = f"net_{name}_channels[c] < 0 ? {zero} : {taken}"
             lines = [
                 *braced(loop),
                 f"      const {kind} *const in = {from_};",
                 f"      {kind} *const out = {out};",
-                f"      for (int32_t c = 0; c < {len(channels)}; c++) out[c] = in[net_{name}_channels[c]];",
+                f"      for (int32_t c = 0; c < {len(channels)}; c++) out[c] = {taken};",
                 "    }",
             ]
             return [], await_pixels(graph, node), lines
@@ -105,6 +110,7 @@ def interpolated(plan: RowPlan, node: Node, stage: Stage) -> Body:
     last = f"net_{name}_bottom[{row}] * {width} + net_{name}_end[{column}]"
     row, column = place_of(plan, node, "p").split(", ")
     kind, kernel = "float" if real else "int32_t", f"rillet_interpolate_{node.type.dtype.value}"
+    zero = "" if real else f", {offset(plan, node)}"
     made = f"at_{name}(self, self->made.of_{name} + p), {node.shape.channels}"
     lines = [
         *braced(threads.each_pixel(node, stage)),
@@ -113,7 +119,7 @@ def interpolated(plan: RowPlan, node: Node, stage: Stage) -> Body:
         f"      const {kind} right = net_{name}_right[x], down = net_{name}_down[y];",
         f"      const int32_t step = right > 0, below = first + (down > 0 ? {width} : 0);",
         f"      {kernel}(at_{at}(self, first), at_{at}(self, first + step), at_{at}(self, below),",
-        f"        at_{at}(self, below + step), {made}, right, down);",
+        f"        at_{at}(self, below + step), {made}, right, down{zero});",
         "    }",
     ]
     return [], [f"    if (self->made.of_{at} <= {last}) return 0;"], lines

@@ -234,8 +234,7 @@ class _Writer:
                 read = [self.as_map(source) for source in sources]
                 self.operator(node.type, name, read, self.made(node), *filter(None, [options]))
             case Select(channels=channels):
-                read = [self.as_map(sources[0]), self.numbers(f"{node.name}/channels", channels)]
-                self.operator(node.type, "GATHER", read, self.made(node), "GatherOptions", Axis=3)
+                self.selected(node, channels, sources[0])
             case DepthToSpace(block=block):
                 read = [self.as_map(sources[0])]
                 said = {"BlockSize": block}
@@ -326,6 +325,24 @@ class _Writer:
         data = np.array([value], np.float32)
         return self.file.tensor(f"{node.name}/{name}", (1,), tflite.TensorType.FLOAT32, data=data)
 
+    def selected(self, node: Node, channels: tuple[int, ...], source: Node) -> None:
+        """Channels in another order, and channels of zeros before and behind them."""
+        kept = tuple(channel for channel in channels if channel >= 0)
+        before = next((i for i, channel in enumerate(channels) if channel >= 0), len(channels))
+        sides = (before, len(channels) - before - len(kept))
+        if channels != (-1,) * before + kept + (-1,) * sides[1] or not kept:
+            raise self.refuse(node, "channels of zeros must stand before or behind the others")
+        read = self.as_map(source)
+        if kept != tuple(range(source.shape.channels)):
+            shape = replace(node.shape, channels=len(kept))
+            kind = replace(node.type, shape=shape)
+            made = self.value(f"{node.name}/taken", kind) if any(sides) else self.made(node)
+            places = self.numbers(f"{node.name}/channels", kept)
+            self.operator(node.type, "GATHER", [read, places], made, "GatherOptions", Axis=3)
+            read = made
+        if any(sides) or not self.place.get(node.name):
+            self.padded(node, read, (0, 0, 0, 0), self.made(node), sides)
+
     def requantize(self, node: Node, source: Node) -> None:
         """The same real values under another quantisation."""
         if source.name in self.flat:
@@ -341,10 +358,12 @@ class _Writer:
 
     # -- windows -----------------------------------------------------------------------------------------------------
 
-    def padded(self, node: Node, source: int, padding: tuple[int, int, int, int], out: int) -> None:
-        """Zeros around a map."""
+    def padded(
+        self, node: Node, source: int, padding: tuple[int, int, int, int], out: int, channels: tuple[int, int] = (0, 0)
+    ) -> None:
+        """Zeros around a map, and in channels before and behind its own."""
         top, bottom, left, right = padding
-        sides = np.array([(0, 0), (top, bottom), (left, right), (0, 0)], np.int32)
+        sides = np.array([(0, 0), (top, bottom), (left, right), channels], np.int32)
         pads = self.file.tensor(f"{node.name}/pads", sides.shape, tflite.TensorType.INT32, data=sides)
         self.operator(node.type, "PAD", [source, pads], out, "PadOptions")
 

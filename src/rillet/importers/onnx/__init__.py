@@ -17,6 +17,7 @@ from rillet.importers.onnx import (
     qlinear,
     quantized,
     resizes,
+    transposed,
     windows,
     wire,
 )
@@ -35,7 +36,7 @@ from rillet.system.reading import read_bytes
 
 import onnx  # isort: skip
 
-_READERS = (operators, curves, moves, windows, resizes, qlinear, older)
+_READERS = (operators, curves, moves, windows, resizes, transposed, qlinear, older)
 HANDLERS: dict[str, Handler] = {kind: handler for reader in _READERS for kind, handler in reader.HANDLERS.items()}
 NOTES = {kind: note for reader in _READERS for kind, note in reader.NOTES.items()}
 _INPUT_TYPES: dict[int, DType] = {

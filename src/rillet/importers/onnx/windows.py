@@ -12,6 +12,7 @@ from rillet.importers.onnx.draft import StoredWeights
 from rillet.importers.onnx.file import Operator
 from rillet.importers.onnx.views import CHANNELS, HEIGHT, WIDTH, View, lengths, of_map
 from rillet.ir.graph import Array, Node
+from rillet.ir.moves import widened
 from rillet.ir.ops import Conv, Pad, Pool, PoolKind, Window
 from rillet.ir.types import DType, Shape
 
@@ -288,10 +289,14 @@ def _pad(b: Builder, op: Operator) -> View:
     before, after = [0] * 4, [0] * 4
     for i, axis in enumerate(axes):
         before[source.axis(axis)], after[source.axis(axis)] = sides[i], sides[i + len(axes)]
-    if any(before[:2]) or any(after[:2]) or min(sides, default=0) < 0:
-        raise Unsupported(f"must add rows and columns alone, got {sides[:9]}")
-    padding = (before[2], after[2], before[3], after[3])
-    return of_map(b.make(op.outputs[0], Pad(padding), [b.node(source)]))
+    if before[0] or after[0] or min(sides, default=0) < 0:
+        raise Unsupported(f"must add rows, columns and channels alone, got {sides[:9]}")
+    padding, node = (before[2], after[2], before[3], after[3]), b.node(source)
+    if not before[1] and not after[1]:
+        return of_map(b.make(op.outputs[0], Pad(padding), [node]))
+    if any(padding):
+        node = b.make(f"{op.outputs[0]}/around", Pad(padding), [node])
+    return of_map(b.make(op.outputs[0], widened(source.shape.channels, before[1], after[1]), [node]))
 
 
 HANDLERS = {

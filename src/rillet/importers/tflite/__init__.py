@@ -9,7 +9,7 @@ from pathlib import Path
 from rillet.errors import GraphError, RilletError, Unsupported
 from rillet.importers.images import default_image
 from rillet.importers.supported import Rows, markdown, refuse_unknown
-from rillet.importers.tflite import curves, layout, moves, operators, parts
+from rillet.importers.tflite import curves, layout, moves, operators, parts, transposed
 from rillet.importers.tflite.builder import Builder
 from rillet.importers.tflite.file import OP_NAMES, File, Operator
 from rillet.ir.graph import Graph
@@ -17,8 +17,10 @@ from rillet.system.reading import read_bytes
 
 MAX_FILE_BYTES = 2**28
 _HEAD_BYTES = 16
-HANDLERS = operators.HANDLERS | curves.HANDLERS | moves.HANDLERS | layout.HANDLERS
-NOTES = operators.NOTES | curves.NOTES | moves.NOTES | layout.NOTES
+HANDLERS = operators.HANDLERS | curves.HANDLERS | moves.HANDLERS | layout.HANDLERS | transposed.HANDLERS
+CUSTOMS = transposed.CUSTOMS
+"""Readers of custom operators, by the names that messages have for them."""
+NOTES = operators.NOTES | curves.NOTES | moves.NOTES | layout.NOTES | transposed.NOTES
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,7 @@ def parse(data: bytes, name: str, size: tuple[int, int] | None = None, until: st
 
 def supported_operators() -> list[str]:
     """Names of the operators that the importer reads."""
-    return sorted(OP_NAMES[code] for code in HANDLERS)
+    return [*sorted(OP_NAMES[code] for code in HANDLERS), *CUSTOMS]
 
 
 def operator_rows() -> Rows:
@@ -110,7 +112,7 @@ def _import(file: File, size: tuple[int, int] | None, until: str | None) -> Impo
     parts.size_input(file, size)
     builder.add_input(file.inputs[0])
     for op in read:
-        HANDLERS[op.code](builder, op)
+        (CUSTOMS.get(op.name) or HANDLERS[op.code])(builder, op)
     graph, tensors, starts = builder.finish(Path(file.name).stem)
     classes = graph.by_name[graph.outputs[0]].shape.elements
     image = default_image(graph.input_nodes[0].type, labels_in_file(file.data, classes))
@@ -119,7 +121,7 @@ def _import(file: File, size: tuple[int, int] | None, until: str | None) -> Impo
 
 
 def _refuse_unknown(file: File, read: list[Operator]) -> None:
-    known = {op.name for op in read if op.code in HANDLERS and not op.name.startswith("CUSTOM")}
+    known = {op.name for op in read if op.name in CUSTOMS or (not op.name.startswith("CUSTOM") and op.code in HANDLERS)}
     try:
         refuse_unknown(((str(op), op.name) for op in read), known.__contains__, "operators", "tflite")
     except Unsupported as error:

@@ -1,7 +1,7 @@
 """Builds a graph from a file's tensors: the node that computes each, the constants, and their names."""
 
 import math
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -271,9 +271,19 @@ class Builder:
         name = f"t{tensor.index}_{len(self.nodes)}"
         return self._append(Node(name, made, tuple(node.name for node in inputs), self.type(tensor, shape)))
 
-    def add_step(self, op: Operator, made: Op, inputs: Sequence[Node], type: TensorType) -> Node:
+    def add_step(
+        self,
+        op: Operator,
+        made: Op,
+        inputs: Sequence[Node],
+        type: TensorType,
+        params: Mapping[str, Array] | None = None,
+    ) -> Node:
         """A node on the way to the operator's output, for which the file has no tensor."""
         name = f"s{op.index}_{len(self.nodes)}"
+        for key, array in (params or {}).items():
+            self.params[f"{name}.{key}"] = array
+            self.made_of[f"{name}.{key}"] = -1 - op.index  # laid otherwise than in any buffer
         return self._append(Node(name, made, tuple(node.name for node in inputs), type))
 
     def same_dims(self, op: Operator) -> None:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import tflite
@@ -10,18 +11,36 @@ from rillet.errors import RilletError
 from rillet.importers.tflite.builder import Builder
 from rillet.importers.tflite.file import Operator, Tensor
 from rillet.importers.tflite.moves import of_turned
+from rillet.ir.graph import Node
 from rillet.ir.linear import of_tensorflow, of_tensorflow_int8
-from rillet.ir.ops import Concat, Interpolate, Pad, resize
+from rillet.ir.moves import widened
+from rillet.ir.ops import Concat, Interpolate, Pad, output_shape, resize
 from rillet.ir.types import DType, Shape
 
 
 def _pad(b: Builder, op: Operator) -> None:
     source = b.source(op)
     sides = b.integers(op, 1)
-    if len(b.tensor(op, 0).dims) != 4 or len(sides) != 8 or any(sides[i] for i in (0, 1, 6, 7)) or min(sides) < 0:
-        raise b.refuse(op, f"must pad height and width alone, got {sides}")
+    if len(b.tensor(op, 0).dims) != 4 or len(sides) != 8 or any(sides[i] for i in (0, 1)) or min(sides) < 0:
+        raise b.refuse(op, f"must pad height, width and channels alone, got {sides}")
     b.same_type(op, source)
-    b.add(op, Pad((sides[2], sides[3], sides[4], sides[5])), [source])
+    if op.code == tflite.BuiltinOperator.PADV2:
+        _check_zero(b, op, source)
+    around, beside = Pad((sides[2], sides[3], sides[4], sides[5])), (sides[6], sides[7])
+    if not any(beside):
+        b.add(op, around, [source])
+        return
+    if any(around.padding):
+        shape = output_shape(around, (source.shape,), source.shape)
+        source = b.add_step(op, around, [source], replace(source.type, shape=shape))
+    b.add(op, widened(source.shape.channels, *beside), [source])
+
+
+def _check_zero(b: Builder, op: Operator, source: Node) -> None:
+    fill = b.constant(op, 2, source.type.dtype).reshape(-1)
+    zero = source.type.quant.zero_point if source.type.quant else 0
+    if fill.size != 1 or fill[0] != zero:
+        raise b.refuse(op, f"must pad with zeros, got {fill[:3].tolist()}")
 
 
 def _concat(b: Builder, op: Operator) -> None:
@@ -161,6 +180,7 @@ def _densify(b: Builder, op: Operator) -> None:
 
 HANDLERS: dict[int, Callable[[Builder, Operator], None]] = {
     tflite.BuiltinOperator.PAD: _pad,
+    tflite.BuiltinOperator.PADV2: _pad,
     tflite.BuiltinOperator.CONCATENATION: _concat,
     tflite.BuiltinOperator.RESIZE_NEAREST_NEIGHBOR: _resize,
     tflite.BuiltinOperator.RESIZE_BILINEAR: _resize_bilinear,
@@ -182,7 +202,8 @@ NOTES: dict[str, tuple[str, str]] = {
     "DENSIFY": ("nothing", "of a constant"),
     "EXPAND_DIMS": ("nothing", "the bytes stay as they are"),
     "PACK": ("nothing", "of the numbers of a shape"),
-    "PAD": ("pad", "height and width"),
+    "PAD": ("pad, or select", "height, width and channels"),
+    "PADV2": ("pad, or select", "as PAD, with zeros"),
     "RESHAPE": (
         "nothing",
         "where the reader takes the values in any shape: a dense layer, a function of each, an output",

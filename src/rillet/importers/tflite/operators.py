@@ -72,7 +72,7 @@ def _window(b: Builder, op: Operator, options: Any, kernel: tuple[int, int], sha
 # -- convolutions ----------------------------------------------------------------------------------------------------
 
 
-def _weights(b: Builder, op: Operator, source: Node) -> Array:
+def weights_of(b: Builder, op: Operator, source: Node) -> Array:
     """Constant weights of the type that goes with the input.
 
     Those of int8 beside float32 are the real values that they stand for: the file's own runtimes round activations to
@@ -84,12 +84,12 @@ def _weights(b: Builder, op: Operator, source: Node) -> Array:
     return b.constant(op, 1, source.type.dtype)
 
 
-def _arrays(b: Builder, op: Operator, source: Node, weight: Array, axis: int) -> dict[str, Array]:
+def arrays_of(b: Builder, op: Operator, source: Node, weight: Array, axis: int, bias_at: int = 2) -> dict[str, Array]:
     """Weights (output channel first), bias and scales; `axis` is that of the output channels in the file."""
     channels, params = weight.shape[0], {"weight": weight}
     real = source.type.dtype is DType.F32
-    if len(op.inputs) > 2 and op.inputs[2] >= 0:
-        bias = b.constant(op, 2, DType.F32 if real else DType.I32).reshape(-1)
+    if len(op.inputs) > bias_at and op.inputs[bias_at] >= 0:
+        bias = b.constant(op, bias_at, DType.F32 if real else DType.I32).reshape(-1)
         if bias.shape != (channels,):
             raise b.fail(op, f"bias must have {channels} values, got {bias.size}")
         params["bias"] = bias
@@ -162,7 +162,7 @@ def same_element(b: Builder, op: Operator, source: Node) -> TensorType:
 def _conv(b: Builder, op: Operator) -> None:
     source = b.source(op)
     options = b.file.options(op, tflite.Conv2DOptions)
-    weight = _weights(b, op, source)
+    weight = weights_of(b, op, source)
     if weight.ndim != 4:
         raise b.fail(op, f"weights must have 4 dimensions, got {weight.ndim}")
     _, height, width, depth = weight.shape
@@ -170,19 +170,19 @@ def _conv(b: Builder, op: Operator) -> None:
         raise b.fail(op, f"input channels must be a multiple of the filter's {depth}, got {source.shape.channels}")
     window = _window(b, op, options, (height, width), source.shape)
     activation = activation_of(b, op, options.FusedActivationFunction())
-    _add_conv(b, op, source, window, source.shape.channels // depth, activation, _arrays(b, op, source, weight, 0))
+    _add_conv(b, op, source, window, source.shape.channels // depth, activation, arrays_of(b, op, source, weight, 0))
 
 
 def _depthwise(b: Builder, op: Operator) -> None:
     source = b.source(op)
     options = b.file.options(op, tflite.DepthwiseConv2DOptions)
-    weight = _weights(b, op, source)
+    weight = weights_of(b, op, source)
     if weight.ndim != 4 or weight.shape[0] != 1:
         raise b.fail(op, f"depthwise weights must be 1xHxWxC, got {list(weight.shape)}")
     window = _window(b, op, options, (weight.shape[1], weight.shape[2]), source.shape)
     activation = activation_of(b, op, options.FusedActivationFunction())
     moved = np.ascontiguousarray(weight.transpose(3, 1, 2, 0))
-    _add_conv(b, op, source, window, source.shape.channels, activation, _arrays(b, op, source, moved, 3))
+    _add_conv(b, op, source, window, source.shape.channels, activation, arrays_of(b, op, source, moved, 3))
 
 
 def _fully_connected(b: Builder, op: Operator) -> None:
@@ -190,7 +190,7 @@ def _fully_connected(b: Builder, op: Operator) -> None:
     options = b.file.options(op, tflite.FullyConnectedOptions)
     if options.WeightsFormat() != 0:
         raise b.refuse(op, f"weights must be in the default format, got code {options.WeightsFormat()}")
-    weight = _weights(b, op, source)
+    weight = weights_of(b, op, source)
     taken = weight.shape[1] if weight.ndim == 2 else 0
     # The values are taken one vector after another, whatever their shape: a pixel at a time, or all at once.
     whole = taken == source.shape.elements
@@ -201,7 +201,7 @@ def _fully_connected(b: Builder, op: Operator) -> None:
         )
     shape = source.shape if whole else Shape(1, 1, taken)
     activation = activation_of(b, op, options.FusedActivationFunction())
-    arrays = _arrays(b, op, source, weight.reshape(weight.shape[0], *shape.array), 0)
+    arrays = arrays_of(b, op, source, weight.reshape(weight.shape[0], *shape.array), 0)
     window = Window((shape.height, shape.width))
     # Quantised dense layers round once, where convolutions round twice (docs/arithmetic.md).
     rounding = Rounding.DOUBLE if source.type.dtype is DType.F32 else Rounding.SINGLE

@@ -9,11 +9,12 @@ import numpy as np
 
 from rillet.errors import GraphError
 from rillet.importers.supported import Rows, markdown
-from rillet.importers.torch import curves, moves, patterns, resizes, views
+from rillet.importers.torch import curves, moves, patterns, resizes, transposed, views
 from rillet.importers.torch.builder import Border, Builder, Call, Known, Result, Value, added
 from rillet.importers.torch.drafts import LowPad, Scale
 from rillet.importers.torch.layouts import as_vector, lengths
 from rillet.importers.torch.windows import shares_inside
+from rillet.ir.moves import widened
 from rillet.ir.ops import (
     Activation,
     Add,
@@ -306,12 +307,15 @@ def _pad(b: Builder, call: Call) -> Result:
     sides, fill = list(call["pad"]), b.number(call["value"]) or 0.0
     if call.get("mode") not in (None, "constant") or fill not in (0.0, -math.inf):
         raise b.refuse(call, f"must be with zeros, or minus infinity before max_pool2d, got {call.get('mode')} {fill}")
-    left, right, top, bottom, *others = [*sides, 0, 0, 0, 0][: max(4, len(sides))]
-    if any(others) or min(sides) < 0:
-        raise b.refuse(call, f"must widen height and width alone, got {sides}")
+    left, right, top, bottom, before, after, *others = [*sides, *(0,) * 6][: max(6, len(sides))]
+    if any(others) or min(sides) < 0 or (fill and (before or after)):
+        raise b.refuse(call, f"must widen height, width and channels alone, got {sides}")
     if not any(sides) and b.keep is None:
         return source
     border = (top, bottom, left, right)
+    if before or after:
+        inner = b.add(call, Pad(border), [source.draft]) if any(border) else source
+        return b.add(call, widened(b.shape(source).channels, before, after), [inner.draft])
     return b.add(call, Pad(border) if fill == 0 else LowPad(border), [source.draft])
 
 
@@ -319,6 +323,7 @@ HANDLERS: dict[str, Callable[[Builder, Call], Result]] = {
     **curves.HANDLERS,
     **moves.HANDLERS,
     **resizes.HANDLERS,
+    **transposed.HANDLERS,
     "adaptive_avg_pool2d": _adaptive_average_pool,
     "add": _add,
     "alias": _same,
@@ -380,6 +385,7 @@ NOTES: dict[str, tuple[str, str]] = {
     **curves.NOTES,
     **moves.NOTES,
     **resizes.NOTES,
+    **transposed.NOTES,
     "adaptive_avg_pool2d": ("pool", "to one pixel, or to a size that divides the map"),
     "add": ("add", "with a value, a constant or a number"),
     "alias": ("nothing", ""),

@@ -12,15 +12,15 @@ static inline void rillet_interpolate_f32(const float *a, const float *b, const 
   }
 }
 
-/* Shares in 1024ths, rounded half away from zero. */
+/* Shares in 1024ths, rounded half away from zero, which is stored as `zero`. */
 #define RILLET_INTERPOLATE(name, type)                                                                                 \
   static inline void name(const type *a, const type *b, const type *c, const type *d, type *out, int32_t channels,     \
-                          int32_t right, int32_t down)                                                                 \
+                          int32_t right, int32_t down, int32_t zero)                                                   \
   {                                                                                                                    \
     for (int32_t i = 0; i < channels; i++) {                                                                           \
       const int32_t above = a[i] * (1024 - right) + b[i] * right, below = c[i] * (1024 - right) + d[i] * right;        \
-      const int32_t sum = above * (1024 - down) + below * down;                                                        \
-      out[i] = (type)((sum + (sum > 0 ? 1 << 19 : -(1 << 19))) / (1 << 20));                                           \
+      const int32_t sum = above * (1024 - down) + below * down - zero * (1 << 20);                                     \
+      out[i] = (type)((sum + (sum > 0 ? 1 << 19 : -(1 << 19))) / (1 << 20) + zero);                                    \
     }                                                                                                                  \
   }
 RILLET_INTERPOLATE(rillet_interpolate_i8, int8_t)
