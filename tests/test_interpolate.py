@@ -18,7 +18,7 @@ from rillet.plan.rows.planner import plan_layerwise, plan_rows
 from rillet.runtime.run import Program
 from rillet.simulation.pipeline import simulate
 from rillet.simulation.replay import simulate_values
-from rillet.targets.host import HOSTS
+from rillet.targets.host import this_host
 
 SIZES = [((4, 5), (8, 10)), ((7, 3), (5, 9)), ((1, 6), (3, 2)), ((5, 5), (5, 1))]
 
@@ -47,7 +47,7 @@ def test_c_is_the_reference(dtype: DType) -> None:
     graph = every(dtype)
     image = random_image(graph)
     values = reference.run(graph, image)
-    for plan in (plan_rows(graph), plan_layerwise(graph), plan_host(graph, HOSTS[0])):
+    for plan in (plan_rows(graph), plan_layerwise(graph), plan_host(graph, this_host())):
         program = Program(plan)
         for outputs in (program.run(image), program.push(image)):
             for name, got in zip(graph.outputs, outputs, strict=True):

@@ -16,7 +16,7 @@ from rillet.plan.host.planner import plan_host
 from rillet.plan.rows.planner import plan_layerwise, plan_rows
 from rillet.runtime.rounding import bound
 from rillet.runtime.run import Program
-from rillet.targets.host import HOSTS
+from rillet.targets.host import this_host
 
 TYPES = [DType.F32, DType.I8, DType.U8]
 
@@ -48,7 +48,7 @@ def test_c_is_the_reference(dtype: DType) -> None:
     graph = every(dtype)
     image = random_image(graph)
     values = reference.run(graph, image)
-    for plan in (plan_rows(graph), plan_layerwise(graph), plan_host(graph, HOSTS[0])):
+    for plan in (plan_rows(graph), plan_layerwise(graph), plan_host(graph, this_host())):
         program = Program(plan)
         for outputs in (program.run(image), program.push(image)):
             for name, got in zip(graph.outputs, outputs, strict=True):

@@ -43,6 +43,7 @@ REASONS = (
     (r"got 1x3x32$", "maps of one dimension"),
     (r"must be a tensor with a shape", "sequences and optional values"),
     (r"shape must be 1xCxHxW|operand must be a constant matrix|bias must be one row", "work on a batch as a whole"),
+    (r"strides of a transposed|dilation under a stride", "transposed convolutions with two strides, or dilated"),
     (r"dilations must be 1", "dilated pools"),
     (r"not their indices", "the indices of greatest values"),
     (r"training_mode|a mask too", "training"),

@@ -235,12 +235,16 @@ REFUSED: dict[str, tuple[list[Any], dict[str, Array], str]] = {
         {"n": ints(0, 0, 1, 1, 0, 0, 1, 1), "c": number(1)},
         "must pad with zeros",
     ),
-    "Pad of channels": (
+    "Pad of the batch": (
         [node("Pad", ["x", "n"])],
-        {"n": ints(0, 1, 0, 0, 0, 0, 0, 0)},
-        "must add rows and columns alone",
+        {"n": ints(1, 0, 0, 0, 0, 0, 0, 0)},
+        "must add rows, columns and channels alone",
     ),
-    "Pad away": ([node("Pad", ["x", "n"])], {"n": ints(0, 0, -1, 0, 0, 0, 0, 0)}, "must add rows and columns alone"),
+    "Pad away": (
+        [node("Pad", ["x", "n"])],
+        {"n": ints(0, 0, -1, 0, 0, 0, 0, 0)},
+        "must add rows, columns and channels alone",
+    ),
     "pool dilation": ([node("MaxPool", ["x"], kernel_shape=[2, 2], dilations=[2, 1])], {}, "dilations must be 1"),
     "pool indices": (
         [node("MaxPool", ["x"], ["a", "i"], kernel_shape=[2, 2]), node("Add", ["a", "i"])],
@@ -254,9 +258,9 @@ REFUSED: dict[str, tuple[list[Any], dict[str, Array], str]] = {
         "ceil_mode must go with pads",
     ),
     "Resize": (
-        [node("Resize", ["x", "", "", "n"], mode="linear")],
+        [node("Resize", ["x", "", "", "n"], mode="cubic")],
         {"n": ints(1, 4, 6, 6)},
-        "mode must be nearest, got 'linear'",
+        "mode must be nearest or linear, got 'cubic'",
     ),
     "Resize of channels": (
         [

@@ -232,7 +232,11 @@ CASES: dict[str, tuple[Any, str]] = {
     "softmax scale": (unary("SOFTMAX", "Softmax", S, beta=1.0), "output must have scale 1/256"),
     "softmax beta": (unary("SOFTMAX", "Softmax", S, beta=-1.0), "output must have scale|beta must be a positive"),
     "mean axes": (unary("MEAN", "Reducer", S, (1, 3)), r"axes must be height, width or both, got \[1, 3\]"),
-    "pad channels": (unary("PAD", "Pad", S, (0, 0, 0, 0, 0, 0, 1, 0)), "must pad height and width alone"),
+    "pad channels": (unary("PAD", "Pad", S, (0, 0, 0, 0, 0, 0, 1, 0)), "shape must be 4x4x5, got 4x4x4"),
+    "pad batch": (
+        unary("PAD", "Pad", S, (1, 0, 0, 0, 0, 0, 0, 0)),
+        "must pad height, width and channels alone",
+    ),
     "pool scale": (unary("MAX_POOL_2D", "Pool2D", S, filterHeight=0), "kernel must be at least 1x1"),
     "slice rows": (unary("SLICE", "Slice", S, (0, 1, 0, 0), (1, 3, 4, 4)), r"output must be \[3, 4, 4\], got"),
     "slice beyond": (unary("SLICE", "Slice", S, (0, 1, 0, 0), (1, 4, 4, 4)), r"must cut within \[1, 4, 4, 4\]"),

@@ -600,8 +600,8 @@ REFUSED = {
     "floor": (lambda m, x: torch.div(x, 2, rounding_mode="floor"), "without rounding"),
     "reflection": (lambda m, x: F.pad(x, (1, 1, 1, 1), mode="reflect"), "must be with zeros, or minus infinity"),
     "pad of ones": (lambda m, x: F.pad(x, (1, 1), value=1.0), "must be with zeros, or minus infinity"),
-    "pad of channels": (lambda m, x: F.pad(x, (0, 0, 0, 0, 1, 1)), "must widen height and width alone"),
-    "crop": (lambda m, x: F.pad(x, (-1, 1)), "must widen height and width alone"),
+    "pad of the batch": (lambda m, x: F.pad(x, (0, 0, 0, 0, 0, 0, 1, 1)), "must widen height, width and channels alone"),
+    "crop": (lambda m, x: F.pad(x, (-1, 1)), "must widen height, width and channels alone"),
     "low pad": (lambda m, x: F.pad(x, (1, 1), value=-math.inf), "minus infinity must be read by max_pool2d alone"),
     "one row": (lambda m, x: x[:, :, 2], "must be of a dimension of length 1, got 8"),
     "cat of rows": (lambda m, x: torch.cat([x, x], 2), "must join channels, dimension 1, got dimension 2"),
@@ -609,7 +609,7 @@ REFUSED = {
     "dilated pool": (lambda m, x: F.max_pool2d(x, 2, dilation=2), "must not be dilated"),
     "odd divisor": (lambda m, x: F.avg_pool2d(x, 2, divisor_override=3), "must divide by what it sums"),
     "odd adaptive": (lambda m, x: F.adaptive_avg_pool2d(x, 3), "must divide its map into equal windows"),
-    "bilinear": (lambda m, x: F.interpolate(x, size=9, mode="bilinear"), "upsample_bilinear2d.vec: is not supported"),
+    "bicubic": (lambda m, x: F.interpolate(x, size=9, mode="bicubic"), "upsample_bicubic2d.vec: is not supported"),
     "linear of rows": (lambda m, x: F.linear(x, m.whole[0, 0]), "must read a vector or a flattened map, got 1xCxHxW"),
     "row softmax": (lambda m, x: F.softmax(x, 2), "must be over the channels"),
     "batch statistics": (lambda m, x: F.batch_norm(x, None, None, training=True), "must have running statistics"),
@@ -641,10 +641,10 @@ def test_what_is_refused(name: str, capfd: pytest.CaptureFixture[str]) -> None:
 
 
 def test_an_error_names_the_submodule() -> None:
-    module = nn.Sequential(nn.Conv2d(3, 4, 1), nn.Sequential(nn.ReLU(), nn.Upsample(scale_factor=2, mode="bilinear")))
+    module = nn.Sequential(nn.Conv2d(3, 4, 1), nn.Sequential(nn.ReLU(), nn.Upsample(scale_factor=2, mode="bicubic")))
     with pytest.raises(
         Unsupported,
-        match=r"^Sequential: 1.1: aten.upsample_bilinear2d.vec: is not supported; 2 of 3 calls are, all but aten",
+        match=r"^Sequential: 1.1: aten.upsample_bicubic2d.vec: is not supported; 2 of 3 calls are, all but aten",
     ):
         from_torch(module, image_of(3))
 
