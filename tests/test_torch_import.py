@@ -600,7 +600,7 @@ REFUSED = {
     "floor": (lambda m, x: torch.div(x, 2, rounding_mode="floor"), "without rounding"),
     "reflection": (lambda m, x: F.pad(x, (1, 1, 1, 1), mode="reflect"), "must be with zeros, or minus infinity"),
     "pad of ones": (lambda m, x: F.pad(x, (1, 1), value=1.0), "must be with zeros, or minus infinity"),
-    "pad of the batch": (lambda m, x: F.pad(x, (0, 0, 0, 0, 0, 0, 1, 1)), "must widen height, width and channels alone"),
+    "pad of the batch": (lambda m, x: F.pad(x, (0, 0, 0, 0, 0, 0, 1, 1)), "must widen height, width and channels"),
     "crop": (lambda m, x: F.pad(x, (-1, 1)), "must widen height, width and channels alone"),
     "low pad": (lambda m, x: F.pad(x, (1, 1), value=-math.inf), "minus infinity must be read by max_pool2d alone"),
     "one row": (lambda m, x: x[:, :, 2], "must be of a dimension of length 1, got 8"),
