@@ -40,7 +40,7 @@ def _resize(b: Builder, op: Operator) -> View:
         return source
     if mode == "linear":
         if coordinates == "tf_crop_and_resize" or op.integer("antialias", 0) or op.integer("exclude_outside", 0):
-            raise Unsupported("linear resizing must be of the whole map, without antialias and exclude_outside")
+            raise Unsupported("linear resizing must be of all pixels, without antialias and exclude_outside")
         (down, below), (across, right) = (
             linear_of_onnx(source.dims[axis], sizes[axis], coordinates, scales[axis]) for axis in (2, 3)
         )

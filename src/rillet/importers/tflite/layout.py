@@ -117,7 +117,7 @@ def _resize_bilinear(b: Builder, op: Operator) -> None:
     except RilletError as error:
         raise type(error)(f"{b.file.name}: {op}: {error}") from None
     if source.type.dtype is DType.U8 and any(share * 64 % 1 for share in (*down, *right)):
-        # LiteRT's sums of these are of float32, which is exact for shares of few bits alone.
+        # LiteRT's sums of these are of float32, which is exact for such shares alone.
         raise b.refuse(op, f"uint8 maps must be resized by shares of 64ths, got {size} of {source.shape}")
     b.add(op, made, [source])
 
