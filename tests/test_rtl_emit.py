@@ -13,7 +13,7 @@ from rillet.backends.rtl.names import identifiers
 from rillet.backends.rtl.project.write import project
 from rillet.errors import Unsupported
 from rillet.ir.graph import Graph
-from rillet.ir.ops import Input
+from rillet.ir.ops import DepthToSpace, Input, Op, Pair, PairKind, Select, SpaceToDepth
 from rillet.ir.types import Shape
 from rillet.plan.pipeline.entry import plan_pixels
 from rillet.targets import pipeline
@@ -33,6 +33,26 @@ def test_names_differ_in_more_than_case() -> None:
 def test_floats_are_to_be_quantised_first() -> None:
     plan = plan_pixels(build("microbotnet", {"width": "0.32"}), interval=4096, pipeline=pipeline.default())
     with pytest.raises(Unsupported, match="quantise first: rillet quantize"):
+        design(plan)
+
+
+@pytest.mark.parametrize(
+    ("op", "name"),
+    [
+        (Pair(PairKind.MAXIMUM), "pair"),
+        (Select((1, 0, 3, 2)), "select"),
+        (SpaceToDepth(2), "spacetodepth"),
+        (DepthToSpace(2, 4, 4), "depthtospace"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_layers_without_hardware_are_named(op: Op, name: str) -> None:
+    b = Builder(np.random.default_rng(0))
+    at = b.add(b.conv(4), b.add(Input(), shape=Shape(4, 4, 3)))
+    inputs = (at, b.add(b.conv(4), at)) if isinstance(op, Pair) else (at,)
+    b.add(b.conv(2), b.add(op, *inputs, same=True))
+    plan = plan_pixels(b.graph(), interval=4096, pipeline=pipeline.default())
+    with pytest.raises(Unsupported, match=f"^random: n{len(inputs) + 1}: {name} has no hardware$"):
         design(plan)
 
 

@@ -65,7 +65,7 @@ def _gather(stage: Stage, late: int, acc: int, bias: int = 0, maximum: bool = Fa
         "LANES": lanes, "STEPS": steps, "NB": bits, "BITS": stage.sources[0].bits, "MAXIMUM": int(maximum),
         "BIAS": bias, "ACC": acc,
     }, {
-        "clk": "clk", "enable": "valid2", "first": "first2", "at": "at2", "x": x, "sums": "results",
+        "clk": "clk", "enable": "valid2", "first": "first2", "at": "at2", "soon": "at", "x": x, "sums": "results",
     })  # fmt: skip
 
 

@@ -1,6 +1,7 @@
 """Finds yosys and nextpnr, and runs them: the wheels' (YoWASP), else the system's."""
 
 import importlib.util
+import re
 import shutil
 import sys
 import threading
@@ -47,7 +48,9 @@ def yosys_version() -> str:
 
 @cache
 def _version(_: tuple[str, ...]) -> str:
-    return run("yosys", ["-V"], Path.cwd(), "yosys").strip().removeprefix("Yosys ").partition(" ")[0][:40]
+    # The wheel's first run tells before it that it prepares itself.
+    found = re.search(r"^Yosys (\S{1,40})", run("yosys", ["-V"], Path.cwd(), "yosys"), re.M)
+    return found[1] if found else "of no known version"
 
 
 def run(program: str, words: list[str], work: Path, what: str, stop: threading.Event | None = None) -> str:
