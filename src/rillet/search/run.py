@@ -1,0 +1,306 @@
+"""The coordinator: funnel, trainings rung by rung, and the answer; everything that it knows is in its folder."""
+
+import json
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from rillet.errors import GraphError, TargetError
+from rillet.ir.text import print_graph
+from rillet.search import answer as answers
+from rillet.search import halving
+from rillet.search.budget import Budget, Measure
+from rillet.search.engine import Engine
+from rillet.search.evolve import evolve, to_train
+from rillet.search.found import Answer, Candidate, Found, candidate_dict, to_csv
+from rillet.search.funnel import Costed, check_possible, interval_for
+from rillet.search.halving import Rung, Scored
+from rillet.search.space import Space
+from rillet.search.study import NETWORKS, Entry, Study
+from rillet.search.task import Task, parts
+from rillet.system.checksums import read_record, record_text
+from rillet.system.files import write_file
+from rillet.train import recipe as recipes
+from rillet.train.checkpoint import locked
+from rillet.train.recipe import Recipe
+
+ABOUT, CHOSEN, ANSWER, FRONT = "search.json", "candidates.json", "answer.json", "front.json"
+TABLE, TRAINED = "candidates.csv", "trained"
+FUNNEL_SHARE = 0.1
+"""Of the hours, the most that the funnel may take."""
+ANSWER_SHARE, ANSWER_SECONDS = 0.05, 30.0
+"""Of the hours, what is kept for the answer, and at least so many seconds."""
+_WARMUP = 0.2
+"""Of a short training, the share in which the rate rises."""
+Progress = Callable[[str, int, int], None]
+"""Takes what is being done, how much of it is, and of how much."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is searched for, and how."""
+
+    space: Space
+    data: str
+    budget: Budget
+    objectives: tuple[str, ...]
+    """`top1`, and names of costs that are to be small."""
+    rungs: tuple[Rung, ...]
+    recipe: Recipe
+    candidates: int = 5000
+    """Choices that go through the funnel."""
+    hours: float | None = None
+    seed: int = 0
+    limit: int = 0
+    """At most so many pictures to train on; 0 for all."""
+    resume: bool = False
+    measures: tuple[Measure, ...] = ()
+    """Costs beside those of the budget that are shown, and may be objectives."""
+
+    def identity(self) -> dict[str, Any]:
+        """What a folder's search is known by: all that its results depend on."""
+        return {
+            "space": self.space.name,
+            "genes": {gene.name: list(gene.values) for gene in self.space.genes},
+            "data": self.data,
+            "budget": str(self.budget),
+            "objectives": list(self.objectives),
+            "rungs": [[rung.networks, rung.epochs] for rung in self.rungs],
+            "recipe": recipes.to_toml(self.recipe),
+            "candidates": self.candidates,
+            "seed": self.seed,
+            "limit": self.limit,
+        }
+
+
+def search(asked: Asked, engine: Callable[[], Engine], out: Path, progress: Progress) -> Found:
+    """Searches in the folder `out`; `engine` is begun once there is something to train.
+
+    Raises GraphError for a folder that holds another search and for data that are none, TargetError for a budget that
+    nothing in the space keeps.
+    """
+    with locked(out):
+        return _Search(asked, engine, out, progress).whole()
+
+
+class _Search:
+    def __init__(self, asked: Asked, engine: Callable[[], Engine], out: Path, progress: Progress) -> None:
+        self.asked, self.begin, self.out, self.progress = asked, engine, out, progress
+        self.began = time.monotonic()
+        learned, _ = parts(asked.data, asked.limit, asked.seed)
+        self.classes, self.batch = len(learned.classes), min(asked.recipe.run.batch, len(learned))
+        self._claim()
+        self.study = Study(out)
+
+    def _claim(self) -> None:
+        """Makes the folder this search's, or finds that it is."""
+        path, mine = self.out / ABOUT, self.asked.identity()
+        if path.exists():
+            before, _ = read_record(path)
+            if not self.asked.resume:
+                raise GraphError(f"{self.out}: must be a folder without a search, or say --resume to go on with it")
+            for key, value in mine.items():
+                if before.get(key) != value:
+                    raise GraphError(f"{self.out}: must be resumed with the same {key}, got another")
+        else:
+            write_file(path, record_text(mine).encode())
+        for name in (TRAINED, NETWORKS):
+            (self.out / name).mkdir(exist_ok=True)
+
+    def _left(self, share: float = 0.0) -> float:
+        """Seconds until the end of a share of the hours; what the answer takes is kept from all of them."""
+        if self.asked.hours is None:
+            return math.inf
+        whole = self.asked.hours * 3600
+        if share:
+            return share * whole - (time.monotonic() - self.began)
+        return whole - max(ANSWER_SHARE * whole, ANSWER_SECONDS) - (time.monotonic() - self.began)
+
+    # -- the funnel ----------------------------------------------------------------------------------------------------
+
+    def whole(self) -> Found:
+        """Searches to the end, or to that of the hours."""
+        begun = self._funnel()
+        ended = self._train({one.key: one for one in begun.candidates})
+        found = replace(_scored(begun, self.study.entries), ended=ended)
+        best = self._best(found)
+        self.progress("measuring the answer", 0, 1)
+        network = self.out / NETWORKS / f"{best.key}-{best.epochs}.rlt"
+        graph = Costed(self.asked.space, best.choice, self.classes).graph
+        made = answers.answer(best.key, graph, network, self.asked, self.out)
+        found = replace(found, answer=made, seconds=time.monotonic() - self.began)
+        said = {**asdict(made), "ended": ended, "seconds": found.seconds}
+        write_file(self.out / ANSWER, record_text(said).encode())
+        write_file(self.out / TABLE, to_csv(found).encode())
+        rows = [candidate_dict(one) for one in found.front]
+        write_file(self.out / FRONT, (json.dumps(rows, indent=1) + "\n").encode())
+        return found
+
+    def _funnel(self) -> Found:
+        """The candidates: as they were chosen before, or by evolution."""
+        path, asked = self.out / CHOSEN, self.asked
+        if path.exists():
+            said, _ = read_record(path)
+        else:
+            said = self._evolved()
+            write_file(path, record_text(said).encode())
+        return _begun(asked.identity(), said)
+
+    def _evolved(self) -> dict[str, Any]:
+        asked = self.asked
+        check_possible(asked.space, asked.budget, self.classes)
+        began = time.monotonic()
+        found = evolve(
+            asked.space,
+            asked.budget,
+            self.classes,
+            asked.candidates,
+            asked.seed,
+            lambda: self._left(FUNNEL_SHARE) < 0,
+            lambda done, total: self.progress("choices judged", done, total),
+        )
+        seconds = time.monotonic() - began
+        wanted, chosen = asked.rungs[0].networks, list[dict[str, Any]]()
+        keys: set[str] = set()
+        # Twice as many as are trained, since some make equal networks and some miss by the gaps of their arena.
+        for judged in to_train(found.fitting, 2 * wanted + 8, asked.seed):
+            made = Costed(asked.space, judged.choice, self.classes)
+            if len(chosen) == wanted or made.key in keys:
+                continue
+            costs = {of.name: made.value(of, interval_for(of, asked.budget)) for of in self._measures()}
+            if all(costs[limit.measure.name] <= limit.most for limit in asked.budget.limits):
+                keys.add(made.key)
+                chosen.append({"key": made.key, "choice": dict(made.choice), "depth": judged.depth, "costs": costs})
+        if not chosen:
+            raise TargetError(
+                f"--budget: {asked.budget} is kept by none of the {found.asked:,} choices of {asked.space.name} that "
+                "were asked; ask more (--candidates), or allow more"
+            )
+        rate = found.asked / max(seconds, 1e-9)
+        return {"asked": found.asked, "fitting": len(found.fitting), "asked_per_s": round(rate, 1), "chosen": chosen}
+
+    def _measures(self) -> Sequence[Measure]:
+        """Costs that are written of every candidate, each once."""
+        every = (*self.asked.measures, *(limit.measure for limit in self.asked.budget.limits))
+        return list({of.name: of for of in every}.values())
+
+    # -- trainings -----------------------------------------------------------------------------------------------------
+
+    def _train(self, by_key: dict[str, Candidate]) -> str:
+        """Trains rung by rung; why it ended."""
+        going = [Scored(one.key, one.depth, 0.0) for one in by_key.values()]
+        engine: Engine | None = None
+        try:
+            for rung in self.asked.rungs:
+                going = halving.survivors(going, rung.networks)
+                waiting = [one for one in going if self.study.done(one.key, rung.epochs) is None]
+                if waiting and engine is None:
+                    engine = self.begin()
+                if engine is not None and not self._rung(engine, waiting, rung, by_key):
+                    return "hours"
+                scores = {one.key: self.study.done(one.key, rung.epochs) for one in going}
+                going = [Scored(one.key, one.depth, e.top1) for one in going if (e := scores[one.key]) is not None]
+            return "whole"
+        finally:
+            if engine is not None:
+                engine.close()
+
+    def _rung(self, engine: Engine, waiting: Sequence[Scored], rung: Rung, by_key: dict[str, Candidate]) -> bool:
+        """Trains what a rung waits for, as many at once as the engine takes; False where the hours ended before."""
+        left, running, done = list(waiting), 0, 0
+        word = f"networks trained for {rung.epochs} epoch{'s' if rung.epochs > 1 else ''}"
+        self.progress(word, 0, len(waiting))
+        while left or running:
+            while left and running < engine.slots and self._left() > 0:
+                one = by_key[left.pop(0).key]
+                self._begin(one, rung.epochs)
+                engine.submit(self._task(one, rung.epochs))
+                running += 1
+            made = engine.next(min(self._left(), 3600.0))
+            if made is None:
+                if self._left() <= 0:
+                    return False
+                continue
+            self.study.end(made, by_key[made.key].costs["macs"])
+            running, done = running - 1, done + 1
+            self.progress(word, done, len(waiting))
+        return True
+
+    def _begin(self, one: Candidate, epochs: int) -> None:
+        rungs, asked = tuple(rung.epochs for rung in self.asked.rungs), (self.asked.space, self.asked.budget)
+        self.study.begin(one.key, epochs, rungs, one.choice, dict(one.costs), asked)
+
+    def _task(self, one: Candidate, epochs: int) -> Task:
+        made = Costed(self.asked.space, one.choice, self.classes)
+        recipe = recipes.with_said(self.asked.recipe, epochs=epochs, batch=self.batch)
+        warmup = min(recipe.rate.warmup_epochs, _WARMUP * epochs)
+        recipe = replace(recipe, rate=replace(recipe.rate, warmup_epochs=warmup))
+        return Task(
+            one.key,
+            epochs,
+            print_graph(made.graph),
+            recipes.to_toml(recipe),
+            self.asked.data,
+            self.asked.limit,
+            self.asked.seed,
+            str(self.out.absolute() / TRAINED),
+        )
+
+    def _best(self, found: Found) -> Candidate:
+        """The best of those trained longest; without any, the first that was to be trained."""
+        able = [one for one in found.front if not one.failed]
+        return able[0] if able else found.candidates[0]
+
+
+def read(out: Path) -> Found:
+    """The search in a folder as it stands, whether it goes on or has ended; raises GraphError where there is none."""
+    about, chosen, answered = out / ABOUT, out / CHOSEN, out / ANSWER
+    if not about.exists():
+        raise GraphError(f"{out}: must be the folder of a search, and has no {ABOUT}")
+    if not chosen.exists():
+        raise GraphError(f"{out}: must have come through its funnel, and has no {CHOSEN} yet")
+    try:
+        found = _scored(_begun(read_record(about)[0], read_record(chosen)[0]), Study(out).entries)
+        if not answered.exists():
+            return found
+        said = dict(read_record(answered)[0])
+        ended, seconds = said.pop("ended"), said.pop("seconds")
+        return replace(found, answer=Answer(**said), ended=ended, seconds=seconds)
+    except (KeyError, TypeError, ValueError) as error:
+        raise GraphError(f"{out}: must be the folder of a search: {str(error)[:100]}") from None
+
+
+def _begun(about: Mapping[str, Any], said: Mapping[str, Any]) -> Found:
+    """A search behind its funnel."""
+    return Found(
+        space=about["space"],
+        data=about["data"],
+        budget=about["budget"],
+        objectives=tuple(about["objectives"]),
+        seed=about["seed"],
+        asked=said["asked"],
+        fitting=said["fitting"],
+        asked_per_s=said["asked_per_s"],
+        candidates=tuple(Candidate(row["key"], row["choice"], row["depth"], row["costs"]) for row in said["chosen"]),
+        rungs=",".join(f"{networks}x{epochs}" for networks, epochs in about["rungs"]),
+    )
+
+
+def _scored(found: Found, entries: Sequence[Entry]) -> Found:
+    """The search with what its trainings came to."""
+    by_key: dict[str, list[Entry]] = {}
+    for entry in entries:
+        by_key.setdefault(entry.key, []).append(entry)
+
+    def scored(one: Candidate) -> Candidate:
+        mine = by_key.get(one.key, [])
+        if not mine:
+            return one
+        last = max(mine, key=lambda entry: entry.epochs)
+        seconds = sum(entry.seconds for entry in mine)
+        return replace(one, top1=last.top1, epochs=last.epochs, seconds=seconds, failed=last.failed)
+
+    return replace(found, candidates=tuple(map(scored, found.candidates)))
