@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from rillet.api.programs import Program as Program
     from rillet.api.programs import compile as compile
     from rillet.api.programs import verify as verify
+    from rillet.api.search import search as search
     from rillet.api.synthesis import synth as synth
     from rillet.errors import BuildError as BuildError
     from rillet.errors import GraphError as GraphError
@@ -65,6 +66,7 @@ _NAMES = {
     **dict.fromkeys(("Emitted", "Simulated", "Svg", "draw", "emit", "footprint", "plan", "simulate"), "api.plans"),
     **dict.fromkeys(("Program", "compile", "verify"), "api.programs"),
     "page": "api.pages",
+    "search": "api.search",
     "synth": "api.synthesis",
     **dict.fromkeys(("BuildError", "GraphError", "RilletError", "TargetError", "Unsupported"), "errors"),
     "Graph": "ir.graph",
@@ -78,7 +80,7 @@ _NAMES = {
 __all__ = [*_NAMES, "__version__"]  # pyright: ignore[reportUnsupportedDunderAll]  # spelt out for it above
 
 
-_PACKAGES = {"models", "plan", "targets", "train"}
+_PACKAGES = {"models", "plan", "search", "targets", "train"}
 """The public functions whose name is a package's too: calling the package calls the function."""
 
 

@@ -167,14 +167,18 @@ def recipe_for(
 ) -> Recipe:
     """The recipe of that name, or the one for the data, under what overrides it; raises GraphError for neither."""
     if not isinstance(name, Recipe):
-        kind = str(data).partition(":")[0] if isinstance(data, str | PathLike) else ""
-        found = name or _RECIPES.get(kind)
+        found = name or usual_recipe(data)
         if found is None:
             listed = ", ".join(recipes.names())
-            said = f" for {data}" if kind else ""
+            said = f" for {data}" if isinstance(data, str | PathLike) else ""
             raise GraphError(f"--recipe must be given{said}: one of {listed}, or a .toml file")
         name = recipes.find(found)
     return recipes.with_said(name, epochs=epochs, batch=batch, upscale=upscale, freeze=freeze, ternary=ternary)
+
+
+def usual_recipe(data: Data) -> str | None:
+    """The recipe that a data set of this name is usually trained by, if there is one."""
+    return _RECIPES.get(str(data).partition(":")[0]) if isinstance(data, str | PathLike) else None
 
 
 def companions(processes: int, words: Sequence[str]) -> AbstractContextManager[object]:

@@ -24,7 +24,7 @@ PANELS = {
     "Run a network": ("run", "verify", "plan", "emit", "simulate", "synth", "evaluate"),
     "Look at networks": ("show", "count", "explain", "compare", "draw", "page", "models", "ops"),
     "Change a network": ("quantize", "compress", "convert"),
-    "Train": ("train",),
+    "Train": ("train", "search"),
     "Machines": ("targets", "fit", "cost", "energy", "systolic", "bench", "profile", "doctor"),
     "Tables of the sources": ("table",),
 }

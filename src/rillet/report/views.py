@@ -9,13 +9,14 @@ from rillet.ir.graph import Graph
 from rillet.plan.pipeline.plan import PixelPlan
 from rillet.plan.rows.plan import RowPlan
 from rillet.report import analysis_views as analysis_views
-from rillet.report import board, draw, hardware, memory, pixels, records, synthesis, text
+from rillet.report import board, draw, hardware, memory, pixels, records, search, synthesis, text
 from rillet.report.shown import Shown
 from rillet.report.summary import summary
 from rillet.runtime.emulator.proof import CoreVerification
 from rillet.runtime.rtl.synthesis import Synthesis
 from rillet.runtime.rtl.verify import HardwareVerification
 from rillet.runtime.verify import Verification
+from rillet.search.found import Found
 from rillet.system.record import View, views
 
 
@@ -32,3 +33,4 @@ views[Verification] = View(asdict, by(text.verification))
 views[CoreVerification] = View(lambda made: asdict(made) | {"as_planned": made.as_planned}, by(text.core_verification))
 views[HardwareVerification] = View(hardware.record, by(hardware.verification))
 views[Synthesis] = View(synthesis.record, by(synthesis.synthesis))
+views[Found] = View(search.record, by(search.search))

@@ -80,7 +80,8 @@ class Limit:
     most: float
 
     def __str__(self) -> str:
-        return f"{self.measure.name}<={self.most:g}" if self.most % 1 else f"{self.measure.name}<={int(self.most)}"
+        most = f"{self.most:g}" if self.most % 1 else f"{int(self.most)}"
+        return f"{self.measure.name}<={most}{'B' if self.measure.in_bytes else ''}"
 
 
 @dataclass(frozen=True)

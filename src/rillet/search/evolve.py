@@ -64,7 +64,8 @@ def evolve(
         if len(population) == 2 * POPULATION:
             population = survivors(population, POPULATION)
         progress(len(seen), candidates)
-        if late():
+        # An answer there must be: the first that keeps the budget is waited for.
+        if late() and any(one.fits for one in seen.values()):
             break
     return Evolved(len(seen), tuple(one for one in seen.values() if one.fits))
 

@@ -55,6 +55,7 @@ class Found(Record):
     """A search."""
 
     space: str
+    classes: int
     data: str
     budget: str
     objectives: tuple[str, ...]

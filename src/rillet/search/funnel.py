@@ -37,6 +37,8 @@ from rillet.targets.technology import Technology
 from rillet.transforms.fold import fold
 
 BITS = 8
+_NEAR = 32
+"""Within this part of the RAM a network is planned to know whether it fits. Those that are trained are all planned."""
 _BIAS_BYTES = 4
 _STEP = {
     Cost.MACS: 1,
@@ -172,12 +174,13 @@ class Costed:
     def _has_plan_within(self, ram_bytes: int) -> bool:
         """True where the arena of the best row plan has at most so many bytes.
 
-        An arena may be larger than its fullest segment by gaps between buffers; what is so near is planned.
+        An arena may be larger than its fullest segment by gaps between buffers, and smaller by what aligns its end;
+        what is near is planned.
         """
         try:
-            if not fits(self.planner, ram_bytes):
+            if not fits(self.planner, ram_bytes + ALIGNMENT - 1):
                 return False
-            return fits(self.planner, ram_bytes - ALIGNMENT + 1) or self._arena() <= ram_bytes
+            return fits(self.planner, ram_bytes - ram_bytes // _NEAR) or self._arena() <= ram_bytes
         except Unsupported:
             return False
 

@@ -18,7 +18,7 @@ from rillet.search.evolve import evolve, to_train
 from rillet.search.found import Answer, Candidate, Found, candidate_dict, to_csv
 from rillet.search.funnel import Costed, check_possible, interval_for
 from rillet.search.halving import Rung, Scored
-from rillet.search.space import Space
+from rillet.search.space import Gene, Space
 from rillet.search.study import NETWORKS, Entry, Study
 from rillet.search.task import Task, parts
 from rillet.system.checksums import read_record, record_text
@@ -64,6 +64,7 @@ class Asked:
         """What a folder's search is known by: all that its results depend on."""
         return {
             "space": self.space.name,
+            "stages": self.space.stages,
             "genes": {gene.name: list(gene.values) for gene in self.space.genes},
             "data": self.data,
             "budget": str(self.budget),
@@ -180,7 +181,13 @@ class _Search:
                 "were asked; ask more (--candidates), or allow more"
             )
         rate = found.asked / max(seconds, 1e-9)
-        return {"asked": found.asked, "fitting": len(found.fitting), "asked_per_s": round(rate, 1), "chosen": chosen}
+        return {
+            "asked": found.asked,
+            "fitting": len(found.fitting),
+            "asked_per_s": round(rate, 1),
+            "classes": self.classes,
+            "chosen": chosen,
+        }
 
     def _measures(self) -> Sequence[Measure]:
         """Costs that are written of every candidate, each once."""
@@ -197,9 +204,9 @@ class _Search:
             for rung in self.asked.rungs:
                 going = halving.survivors(going, rung.networks)
                 waiting = [one for one in going if self.study.done(one.key, rung.epochs) is None]
-                if waiting and engine is None:
+                if waiting and engine is None and self._left() > 0:
                     engine = self.begin()
-                if engine is not None and not self._rung(engine, waiting, rung, by_key):
+                if waiting and (engine is None or not self._rung(engine, waiting, rung, by_key)):
                     return "hours"
                 scores = {one.key: self.study.done(one.key, rung.epochs) for one in going}
                 going = [Scored(one.key, one.depth, e.top1) for one in going if (e := scores[one.key]) is not None]
@@ -214,6 +221,8 @@ class _Search:
         word = f"networks trained for {rung.epochs} epoch{'s' if rung.epochs > 1 else ''}"
         self.progress(word, 0, len(waiting))
         while left or running:
+            if self._left() <= 0:
+                return False
             while left and running < engine.slots and self._left() > 0:
                 one = by_key[left.pop(0).key]
                 self._begin(one, rung.epochs)
@@ -221,8 +230,6 @@ class _Search:
                 running += 1
             made = engine.next(min(self._left(), 3600.0))
             if made is None:
-                if self._left() <= 0:
-                    return False
                 continue
             self.study.end(made, by_key[made.key].costs["macs"])
             running, done = running - 1, done + 1
@@ -273,10 +280,18 @@ def read(out: Path) -> Found:
         raise GraphError(f"{out}: must be the folder of a search: {str(error)[:100]}") from None
 
 
+def space_of(out: Path) -> Space:
+    """The space of the search in a folder."""
+    about, _ = read_record(out / ABOUT)
+    genes = tuple(Gene(name, tuple(values)) for name, values in about["genes"].items())
+    return Space(about["space"], "", "", genes, about["stages"])
+
+
 def _begun(about: Mapping[str, Any], said: Mapping[str, Any]) -> Found:
     """A search behind its funnel."""
     return Found(
         space=about["space"],
+        classes=said["classes"],
         data=about["data"],
         budget=about["budget"],
         objectives=tuple(about["objectives"]),

@@ -1,0 +1,137 @@
+"""The command that searches for a network within a budget: search."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from rillet.cli.app import DATA, say, shared
+from rillet.cli.forms import Form, command
+from rillet.cli.options import RecipeOption, ResumeOption
+from rillet.errors import GraphError
+
+if TYPE_CHECKING:
+    from rillet.api.search import Found
+
+SHOW = "show"
+SpaceArgument = Annotated[
+    str | None, typer.Argument(metavar="SPACE|show", help="A search space (--spaces), a .toml file, or the word show.")
+]
+RunArgument = Annotated[Path | None, typer.Argument(metavar="RUN", help="Behind show: the folder of a search.")]
+DataOption = Annotated[
+    str | None,
+    shared("--data", here="Networks are compared on pictures held back from training.", metavar=DATA),
+]
+BudgetOption = Annotated[
+    str | None, typer.Option("--budget", metavar="'ram<=3KiB, macs<=780k'", help="What the network may cost.")
+]
+ForOption = Annotated[str, typer.Option("--for", metavar="NAME,...", help="What the front is of.")]
+HoursOption = Annotated[float | None, typer.Option("--hours", help="When there is to be an answer in any case.")]
+CandidatesOption = Annotated[int, typer.Option("--candidates", min=1, help="Choices that go through the funnel.")]
+RungsOption = Annotated[
+    str, typer.Option("--rungs", metavar="NxE,...", help="Networks x epochs of successive halving, rung by rung.")
+]
+WorkersOption = Annotated[
+    int | None, typer.Option("--workers", min=1, help="Trainings side by side on this machine; one a core by default.")
+]
+DaskOption = Annotated[str | None, typer.Option("--dask", metavar="ADDRESS", help="Train on this Dask cluster.")]
+RayOption = Annotated[str | None, typer.Option("--ray", metavar="ADDRESS", help="Train on this Ray cluster.")]
+LimitOption = Annotated[int | None, shared("--limit", here="Of those to train on.", min=1)]
+SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Seed of choices, weights, order and augmentation.")]
+OutOption = Annotated[
+    Path | None, shared("-o", "--out", here="The folder of the search; behind show a page (.html) or network (.rlt).")
+]
+NetworkOption = Annotated[
+    str | None,
+    typer.Option("--network", metavar="KEY", help="Behind show: write this candidate, untrained, to -o."),
+]
+SpacesOption = Annotated[bool, typer.Option("--spaces", help="List the search spaces.")]
+TomlOption = Annotated[bool, typer.Option("--toml", help="Print the space as a file to start another from.")]
+
+
+@command
+def search(
+    space: SpaceArgument = None,
+    run: RunArgument = None,
+    data: DataOption = None,
+    budget: BudgetOption = None,
+    objectives: ForOption = "top1,macs",
+    hours: HoursOption = None,
+    candidates: CandidatesOption = 5000,
+    rungs: RungsOption = "64x1,16x5,4x25",
+    recipe: RecipeOption = None,
+    workers: WorkersOption = None,
+    dask: DaskOption = None,
+    ray: RayOption = None,
+    limit: LimitOption = None,
+    seed: SeedOption = 0,
+    resume: ResumeOption = False,
+    out: OutOption = None,
+    network: NetworkOption = None,
+    spaces: SpacesOption = False,
+    toml: TomlOption = False,
+    *,
+    form: Form,
+) -> None:
+    """Searches a space for the network that keeps a budget and learns best."""
+    from rillet.api import search as api
+
+    if spaces or toml:
+        return _spaces(space, toml, form)
+    if space == SHOW:
+        return _show(run, out, network, form)
+    for option, value in (("SPACE", space), ("--data", data), ("--budget", budget), ("--out", out)):
+        if value is None:
+            raise GraphError(f"{option} must be given; rillet search --spaces lists spaces, --help the options")
+    assert space is not None and data is not None and budget is not None and out is not None
+    found = api.search(
+        space,
+        data,
+        budget,
+        out,
+        objectives=tuple(name.strip() for name in objectives.split(",")),
+        hours=hours,
+        candidates=candidates,
+        rungs=rungs,
+        recipe=recipe,
+        workers=workers,
+        dask=dask,
+        ray=ray,
+        limit=limit,
+        seed=seed,
+        resume=resume,
+    )
+    _print(found, form)
+
+
+def _spaces(name: str | None, toml: bool, form: Form) -> None:
+    from rillet.api import search as api
+    from rillet.report import search as report
+
+    if toml:
+        if name is None or not form.text:
+            raise GraphError("--toml must come with a space, and without --json, --csv and --markdown")
+        return say(api.space_text(name).rstrip())
+    found = api.spaces()
+    form.show(lambda: [api.to_dict(one) for one in found], lambda console: report.spaces(console, found))
+
+
+def _show(run: Path | None, out: Path | None, network: str | None, form: Form) -> None:
+    from rillet.api import search as api
+
+    if run is None:
+        raise GraphError("RUN must be given behind show: the folder of a search")
+    found = api.read(run)
+    if network is not None:
+        if out is None:
+            raise GraphError("--network must come with -o: the file to write it to")
+        return say(f"{out}: {api.save_network(run, network, out):,} bytes")
+    if out is not None:
+        api.save_page(found, out)
+    _print(found, form)
+
+
+def _print(found: "Found", form: Form) -> None:
+    from rillet.report import search as report
+
+    form.show(found.to_dict, lambda console: report.search(console, found))

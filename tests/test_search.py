@@ -1,0 +1,396 @@
+"""Search: spaces, budgets, the funnel, evolution, successive halving, and the coordinator that may be killed."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from rillet.analyses.count import count
+from rillet.analyses.memory import stored_at
+from rillet.api import search as api
+from rillet.errors import GraphError, TargetError
+from rillet.importers.rlt import load
+from rillet.plan.rows.planner import plan_rows
+from rillet.search import budget, engine, evolve, funnel, halving, network, run, space
+from rillet.search.found import Found
+from rillet.search.task import Task
+from searching import SPACE, Here, asked, pictures
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return pictures(tmp_path_factory.mktemp("colours"))
+
+
+# -- spaces ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", [*space.names(), "small"])
+def test_closed_forms_count_as_the_graph_does(name: str) -> None:
+    found = SPACE if name == "small" else space.find(name)
+    rng = Random(5)
+    for _ in range(12 if name == "small" else 3):
+        choice = found.drawn(rng)
+        made, tally = count(network.graph(found, choice, 10), bits=8), network.tally(found, choice, 10)
+        assert (made.macs, made.params, made.weights) == (tally.macs, tally.params, tally.weights)
+        assert made.weight_bytes == funnel.Costed(found, choice, 10).value(budget.measure("flash"))
+
+
+@pytest.mark.parametrize("name", space.names())
+def test_every_space_reaches_down(name: str) -> None:
+    """To 2 KB of RAM and 300 k multiply-accumulates at 32 pixels, by the same choice."""
+    found = space.find(name)
+    _, small = funnel.least(found, budget.measure("macs"), 10)
+    choice = found.plain({**small, "input.resolution": 32})
+    made = network.graph(found, choice, 10)
+    assert plan_rows(stored_at(made, 8)).arena_bytes <= 2048
+    assert made.macs <= 300_000
+
+
+def test_a_choice_says_only_what_matters() -> None:
+    rng = Random(0)
+    for _ in range(50):
+        choice = SPACE.drawn(rng)
+        blocks = {name.split(".")[1] for name in choice if name.startswith("stage1.block")}
+        assert blocks == {f"block{number + 1}" for number in range(int(choice["stage1.depth"]))}
+        assert SPACE.plain(choice) == choice
+        child = SPACE.crossed(choice, SPACE.drawn(rng), rng, 0.2)
+        assert SPACE.plain(child) == child
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (("[4, 8]\ndepth", "[]\ndepth"), "stage 1: channels: must have a value to choose, got an empty list"),
+        (("[4, 8]\ndepth", "[4, 4]\ndepth"), "stage 1: channels: must name a value once, got [4, 4]"),
+        (("kernel = [3, 5]", "kernel = [3, 4]"), "stage 1: kernel: must be odd, got 4"),
+        (("kernel = [3, 5]", "kernels = 3"), "stage 1: key must be a known one, got 'kernels'; did you mean kernel?"),
+        (("stride = 2", "stride = 2\nexpand = 2"), 'stage 2: expand must come with kind = "inverted"'),
+        (("depth = [0, 1, 2]", 'depth = "deep"'), "stage 1: depth: must be a whole number from 0 to 32, got 'deep'"),
+        (("[[stage]]", "[[stages]]"), "key must be a known one, got 'stages'; did you mean stage?"),
+        (('"depthwise", "fuse"', '"dense"'), "spatial: must be one of depthwise, fuse; got 'dense'"),
+        (("[input]\nresolution = [16, 24]", "[input]"), "input: must say resolution"),
+    ],
+)
+def test_a_wrong_space_is_named(change: tuple[str, str], says: str) -> None:
+    text = space.text_of("resnet") if change[0] not in _TEXT else _TEXT
+    with pytest.raises(TargetError, match=re.escape(says)):
+        space.parse("mine", text.replace(*change))
+
+
+_TEXT = """
+about = "narrow networks for tests"
+[input]
+resolution = [16, 24]
+[stem]
+channels = 4
+[[stage]]
+channels = [4, 8]
+depth = [0, 1, 2]
+kernel = [3, 5]
+spatial = ["depthwise", "fuse"]
+[[stage]]
+kind = "residual"
+stride = 2
+channels = 8
+"""
+
+
+def test_a_file_is_a_space(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text(_TEXT)
+    assert space.find(str(tmp_path / "mine.toml")).stages == 2
+    with pytest.raises(TargetError, match="must be a search space; did you mean mobilenet_v2"):
+        space.find("mobilenet_v22")
+
+
+# -- budgets -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_budget_is_read_and_written() -> None:
+    text = "ram<=3KiB, flash@nano33ble<=240KiB, macs<=780k, cycles@systolic_64x64<=40k, ms@stm32f746<=20.5"
+    made = budget.parse(text)
+    assert [limit.most for limit in made.limits] == [3072, 245760, 780_000, 40_000, 20.5]
+    assert budget.parse(str(made)) == made
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("rom<=3KiB", "cost must be a known one, got 'rom'; did you mean ram?"),
+        ("ram<=3", "ram must have a unit (B, KiB, kB, MiB), as 3B, got '3'"),
+        ("macs<=3KiB", "macs must be a number such as 780k or 1.5M, got '3KiB'"),
+        ("macs<=0", "macs must be a number"),
+        ("macs", "must be such as ram<=32KiB, macs<=1.5M, got 'macs'"),
+        ("macs<=1k, macs<=2k", "must bound macs once"),
+        ("cycles<=4k", "cycles must name a machine, as cycles@systolic_64x64"),
+        ("cycles@zcu102<=4k", "must be a systolic array for cycles@zcu102"),
+        ("macs@zcu102<=4k", "macs must come without a machine"),
+        ("uj<=3", "uj must name a technology"),
+        ("multipliers@zcu102<=3", "must come with interval@zcu102"),
+        (" ,", "must have a limit"),
+    ],
+)
+def test_a_wrong_budget_is_named(text: str, says: str) -> None:
+    with pytest.raises(TargetError, match=re.escape(says)):
+        budget.parse(text)
+
+
+def test_what_nothing_keeps_is_refused_with_the_least() -> None:
+    with pytest.raises(TargetError, match=r"ram must be at least \d+ in the space small, got 64; the least is that"):
+        funnel.check_possible(SPACE, budget.parse("ram<=64B"), 10)
+    least, choice = funnel.least(SPACE, budget.measure("ram"), 10)
+    assert least == plan_rows(stored_at(network.graph(SPACE, choice, 10), 8)).arena_bytes
+    funnel.check_possible(SPACE, budget.parse(f"ram<={int(least)}B"), 10)
+
+
+# -- the funnel --------------------------------------------------------------------------------------------------------
+
+
+def test_the_funnel_says_what_the_plan_says() -> None:
+    rng = Random(3)
+    for _ in range(10):
+        choice = SPACE.drawn(rng)
+        made = funnel.Costed(SPACE, choice, 10)
+        arena = plan_rows(made.stored).arena_bytes
+        for most in (arena - 1, arena, arena + 1):
+            judged = funnel.judge(SPACE, choice, budget.parse(f"ram<={most}B"), 10)
+            assert judged.fits == (arena <= most)
+        assert not funnel.judge(SPACE, choice, budget.parse(f"macs<={made.tally.macs - 1}"), 10).fits
+
+
+def test_costs_on_machines() -> None:
+    text = "cycles@systolic_64x64<=1M, ms@stm32f746<=1000, ram@stm32f746<=300KiB, flash@stm32f746<=1MiB, uj@45nm<=1M"
+    limits = budget.parse(text + ", interval@zcu102<=100k, multipliers@zcu102<=2k")
+    made = funnel.Costed(SPACE, funnel.least(SPACE, budget.measure("macs"), 10)[1], 10)
+    for limit in limits.limits:
+        value = made.value(limit.measure, funnel.interval_for(limit.measure, limits))
+        assert 0 < value <= limit.most, limit
+        assert not made.excess(limit, limits)
+        assert made.excess(replace(limit, most=value / 4), limits) >= 1.0
+
+
+def test_equal_networks_have_one_key() -> None:
+    one = {**funnel.least(SPACE, budget.measure("macs"), 10)[1], "stage1.depth": 0}
+    key = funnel.Costed(SPACE, SPACE.plain(one), 10).key
+    assert key == funnel.Costed(SPACE, SPACE.plain({**one, "stage1.channels": 8}), 10).key
+    assert key != funnel.Costed(SPACE, SPACE.plain({**one, "stem.channels": 8}), 10).key
+
+
+# -- evolution and halving ---------------------------------------------------------------------------------------------
+
+
+def test_evolution_is_the_same_for_a_seed_and_asks_nothing_twice() -> None:
+    limits = budget.parse("macs<=300k")
+    one, other = (evolve.evolve(SPACE, limits, 10, 300, 7) for _ in range(2))
+    assert one == other and one.asked == 300
+    assert len({tuple(judged.choice.items()) for judged in one.fitting}) == len(one.fitting) > 0
+    assert all(judged.fits and judged.macs <= 300_000 for judged in one.fitting)
+    chosen = evolve.to_train(one.fitting, 8, 0)
+    assert len({judged.depth for judged in chosen}) == len({judged.depth for judged in one.fitting})
+
+
+def test_evolution_ends_with_the_space() -> None:
+    text = _TEXT.replace("[16, 24]", "16").replace("[4, 8]\n", "4\n").replace("[0, 1, 2]", "[0, 1]")
+    tiny = space.parse("tiny", text)
+    found = evolve.evolve(tiny, budget.parse("macs<=10M"), 10, 10_000, 0)
+    assert found.asked < 100 and len(found.fitting) == found.asked
+
+
+def test_survivors_of_evolution_are_fronts() -> None:
+    rng = Random(1)
+    sizes = [(rng.randrange(1, 99), rng.randrange(1, 99)) for _ in range(60)]
+    made = [funnel.Judged({"n": i}, 1, *size, i * (i % 3 == 0), "x" * (i % 3 == 0)) for i, size in enumerate(sizes)]
+    kept = evolve.survivors(made, 20)
+    assert len(kept) == 20
+    assert not any(evolve.dominates(left, one) for one in kept for left in made if left not in kept)
+
+
+def test_a_share_of_each_rung_is_for_each_depth() -> None:
+    scored = [halving.Scored(f"{i:02}", 1 if i < 20 else i % 5, 0.9 - i / 100) for i in range(40)]
+    kept = halving.survivors(scored, 10)
+    assert [one.key for one in kept[:5]] == ["00", "01", "02", "03", "04"]
+    assert {one.depth for one in kept} == {0, 1, 2, 3, 4}
+    assert len(halving.survivors(scored, 50)) == 40
+
+
+@pytest.mark.parametrize("text", ["", "8", "8x", "0x1", "8x0", "8x1,9x2", "8x2,4x2", "8x1;4x2"])
+def test_wrong_rungs_are_named(text: str) -> None:
+    with pytest.raises(GraphError, match="--rungs must"):
+        halving.parse(text)
+
+
+def test_the_front_is_what_nothing_beats() -> None:
+    costs = {"a": (1.0, 5.0), "b": (2.0, 2.0), "c": (2.0, 3.0), "d": (5.0, 1.0), "e": (2.0, 2.0)}
+    assert halving.front(costs) == ["a", "b", "d", "e"]
+
+
+# -- the coordinator ---------------------------------------------------------------------------------------------------
+
+
+class Killed(BaseException):
+    """What ends a coordinator here, as a signal would."""
+
+
+def searched(data: Path, out: Path, *, kill_at: int = -1, **more: object) -> tuple[Found, Here]:
+    """A search that is killed before its training number `kill_at`."""
+    made: list[Here] = []
+
+    def before(_: Task) -> None:
+        if len(made[0].trained) == kill_at:
+            raise Killed
+
+    def begin() -> Here:
+        made.append(Here(before))
+        return made[0]
+
+    found = run.search(asked(data, **more), begin, out, lambda *_: None)
+    return found, made[0] if made else Here()
+
+
+def results(found: Found) -> Found:
+    """Without what depends on the clock."""
+    plain = tuple(replace(one, seconds=0.0) for one in found.candidates)
+    return replace(found, candidates=plain, seconds=0.0, asked_per_s=0.0)
+
+
+def test_a_search_has_an_answer_and_goes_on_where_it_was_killed(data: Path, tmp_path: Path) -> None:
+    whole, trained = searched(data, tmp_path / "whole")
+    assert len(trained.trained) == len(set(trained.trained)) == 6 and trained.closed
+    assert whole.answer is not None and whole.best is not None and whole.ended == "whole"
+    assert whole.answer.images == 15 and whole.answer.touched_bytes == whole.answer.arena_bytes <= 2048
+    best = load(tmp_path / "whole" / whole.answer.file)
+    assert best.input_nodes[0].type.dtype.value == "i8"
+    assert plan_rows(best).arena_bytes == whole.answer.arena_bytes == whole.best.costs["ram"]
+    assert run.read(tmp_path / "whole") == whole
+    rows = (tmp_path / "whole" / "candidates.csv").read_text().splitlines()
+    assert len(rows) == 5 and rows[1].startswith(whole.best.key)
+
+    with pytest.raises(Killed):
+        searched(data, tmp_path / "cut", kill_at=3)
+    assert run.read(tmp_path / "cut").answer is None
+    with pytest.raises(GraphError, match="must be a folder without a search, or say --resume"):
+        searched(data, tmp_path / "cut")
+    with pytest.raises(GraphError, match="must be resumed with the same candidates, got another"):
+        searched(data, tmp_path / "cut", resume=True, candidates=41)
+    again, rest = searched(data, tmp_path / "cut", resume=True)
+    assert results(again) == results(whole)
+    assert rest.trained == trained.trained[3:]
+    nothing, none = searched(data, tmp_path / "cut", resume=True)
+    assert results(nothing) == results(whole) and not none.trained
+
+    page = api.page(whole)
+    assert "http" not in page.replace("http://www.w3.org/2000/svg", "").replace("http-equiv", "")
+    shown = json.loads(re.search(r'id="data">(.*?)</script>', page, re.DOTALL)[1])  # type: ignore[index]
+    assert shown["answer"]["key"] == whole.best.key and shown["limits"] == {"ram": 2048, "macs": 300_000}
+    made = api.network(tmp_path / "whole", whole.best.key)
+    assert made.macs == whole.best.costs["macs"]
+    with pytest.raises(GraphError, match="must be the key of one candidate"):
+        api.network(tmp_path / "whole", "zz")
+    assert json.loads(json.dumps(whole.to_dict()))["front"] == [one.key for one in whole.front]
+    assert "int8, top-1" in str(whole.table())
+
+
+def test_there_is_an_answer_when_the_hours_end(data: Path, tmp_path: Path) -> None:
+    found, _ = searched(data, tmp_path, hours=1e-6, candidates=20)
+    assert found.answer is not None and found.ended == "hours"
+    assert not found.answer.trained and found.answer.top1 is None
+    assert (tmp_path / "best.rlt").exists()
+
+
+def test_too_few_pictures_are_refused(tmp_path: Path) -> None:
+    folder = pictures(tmp_path / "few")
+    for path in (folder / "train").rglob("*.png"):
+        if path.stem not in ("1", "2"):
+            path.unlink()
+    with pytest.raises(GraphError, match="must have at least 10 pictures to train on, got 6"):
+        searched(folder, tmp_path / "out")
+
+
+def task(data: Path, folder: Path) -> Task:
+    """A training of the smallest network of the space."""
+    given = asked(data)
+    made = funnel.Costed(SPACE, funnel.least(SPACE, budget.measure("macs"), 3)[1], 3)
+    recipe = given.recipe
+    recipe = replace(recipe, run=replace(recipe.run, epochs=2, batch=32))
+    from rillet.ir.text import print_graph
+    from rillet.train.recipe import to_toml
+
+    return Task(made.key, 2, print_graph(made.graph), to_toml(recipe), str(data), 0, 1, str(folder))
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_killed_is_replaced(data: Path, tmp_path: Path) -> None:
+    """Its task is trained by another, to the same network."""
+    given = task(data, tmp_path)
+    made = engine.local(1)
+    try:
+        made.submit(given)
+        while not made._processes:
+            time.sleep(0.01)
+        time.sleep(1.0)
+        os.kill(made._processes[0].pid, signal.SIGKILL)
+        found = made.next(300)
+    finally:
+        made.close()
+    assert found is not None and not found.failed
+    from rillet.search.task import run as train
+
+    assert found.network == train(replace(given, folder=str(tmp_path / "other"))).network
+
+
+@pytest.mark.slow
+def test_what_a_worker_refuses_is_raised(data: Path, tmp_path: Path) -> None:
+    made = engine.local(1)
+    try:
+        made.submit(replace(task(data, tmp_path), data=str(tmp_path / "nothing")))
+        with pytest.raises(GraphError, match="nothing"):
+            made.next(300)
+    finally:
+        made.close()
+
+
+SCRIPT = """
+import sys
+from pathlib import Path
+from rillet.search import engine, run
+from searching import asked
+def begin():
+    made = engine.local(1)
+    print("begun", flush=True)
+    return made
+if __name__ == "__main__":
+    found = run.search(asked(Path(sys.argv[1]), resume=True), begin, Path(sys.argv[2]), lambda *_: None)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seconds", [0.3, 2.0, 6.0])
+def test_a_coordinator_that_is_killed_loses_nothing(seconds: float, data: Path, tmp_path: Path) -> None:
+    """With its workers as they are: they end with it."""
+    (tmp_path / "script.py").write_text(SCRIPT)
+    command = [sys.executable, str(tmp_path / "script.py"), str(data), str(tmp_path / "out")]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    first = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+    assert first.stdout is not None and first.stdout.readline() == "begun\n"
+    time.sleep(seconds)
+    first.kill()
+    first.communicate()
+    subprocess.run(command, check=True, env=environment, stdout=subprocess.DEVNULL, timeout=600)
+    found = run.read(tmp_path / "out")
+    whole, _ = searched(data, tmp_path / "whole")
+    assert results(found) == results(whole)
+    import optuna
+
+    backend = optuna.storages.journal.JournalFileBackend(str(tmp_path / "out" / "study.log"))
+    storage = optuna.storages.JournalStorage(backend)
+    trials = optuna.load_study(study_name="rillet", storage=storage).trials
+    assert [trial.state.name for trial in trials] == ["COMPLETE"] * 6
+    assert len({(trial.user_attrs["key"], trial.params["epochs"]) for trial in trials}) == 6
