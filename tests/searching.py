@@ -68,6 +68,9 @@ def asked(folder: Path, *, rungs: str = "4x1,2x2", candidates: int = 40, resume:
 class Here:
     """Trains when it is asked for an outcome; `before` may end it."""
 
+    def begin(self) -> "Here":
+        return self
+
     slots = 1
 
     def __init__(self, before: Callable[[Task], None] = lambda _: None) -> None:

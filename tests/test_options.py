@@ -258,6 +258,16 @@ COMMANDS = {
         {"--data": "cifar100", "--classes": "cat,dog", "--backend": "torch", "--limit": "3", "--check": ""},
         (("rillet.data.given.open_dataset", "value"), ("rillet.api.accuracy.evaluate_plan", "checked")),
     ),
+    "search": Command(
+        ("mobilenet_v2 --data cifar10 --budget macs<=300k --out RUN",),
+        {
+            **{"--data": "cifar100", "--budget": "macs<=200k", "-o": "OTHER", "--for": "top1,params", "--hours": "3"},
+            **{"--candidates": "3", "--rungs": "3x1", "--recipe": "vww", "--limit": "3", "--seed": "3", "--resume": ""},
+            **{"--workers": "3", "--dask": "localhost:1", "--ray": "localhost:1", "--network": "a"},
+            **{"--spaces": "", "--toml": ""},
+        },
+        (("rillet.search.run.search", "call"),),
+    ),
     "train": Command(
         (f"{FLOAT} --data cifar10 --out RUN",),
         {
@@ -292,7 +302,7 @@ DEMANDS = {
     ("verify", "--all", AS_HARDWARE): "shows more of what a function that stands in here measures",
 }
 """What an option asks for and holds without it: a demand that is met, not one that is ignored."""
-FORMS = {"run", "verify", "synth", "page", "bench", "profile", "evaluate", "train"}
+FORMS = {"run", "verify", "synth", "page", "bench", "profile", "evaluate", "search", "train"}
 """Their results are stood in for, so how they are printed is tested elsewhere."""
 
 

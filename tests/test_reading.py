@@ -429,6 +429,8 @@ KNOWN = {
     "backends/c/emit.py": "kernels, out of Rillet's own package",
     "backends/c/project/layouts.py": "templates, out of Rillet's own package",
     "backends/rtl/project/write.py": "templates, out of Rillet's own package",
+    "report/search_page/__init__.py": "its page, out of Rillet's own package",
+    "search/worker.py": "its own standard output",
     "runtime/wasm/package.py": "its page, out of Rillet's own package",
     "runtime/wasm/building.py": "C, out of Rillet's own package",
     "runtime/rtl/cxxrtl.py": "C++ that yosys wrote into our own folder",

@@ -241,18 +241,14 @@ class Killed(BaseException):
 
 def searched(data: Path, out: Path, *, kill_at: int = -1, **more: object) -> tuple[Found, Here]:
     """A search that is killed before its training number `kill_at`."""
-    made: list[Here] = []
+    here = Here()
 
     def before(_: Task) -> None:
-        if len(made[0].trained) == kill_at:
+        if len(here.trained) == kill_at:
             raise Killed
 
-    def begin() -> Here:
-        made.append(Here(before))
-        return made[0]
-
-    found = run.search(asked(data, **more), begin, out, lambda *_: None)
-    return found, made[0] if made else Here()
+    here.before = before
+    return run.search(asked(data, **more), here, out, lambda *_: None), here
 
 
 def results(found: Found) -> Found:
@@ -330,7 +326,7 @@ def task(data: Path, folder: Path) -> Task:
 def test_a_worker_that_is_killed_is_replaced(data: Path, tmp_path: Path) -> None:
     """Its task is trained by another, to the same network."""
     given = task(data, tmp_path)
-    made = engine.local(1)
+    made = engine.Local(1)
     try:
         made.submit(given)
         while not made._processes:
@@ -348,7 +344,7 @@ def test_a_worker_that_is_killed_is_replaced(data: Path, tmp_path: Path) -> None
 
 @pytest.mark.slow
 def test_what_a_worker_refuses_is_raised(data: Path, tmp_path: Path) -> None:
-    made = engine.local(1)
+    made = engine.Local(1)
     try:
         made.submit(replace(task(data, tmp_path), data=str(tmp_path / "nothing")))
         with pytest.raises(GraphError, match="nothing"):
@@ -362,12 +358,13 @@ import sys
 from pathlib import Path
 from rillet.search import engine, run
 from searching import asked
-def begin():
-    made = engine.local(1)
-    print("begun", flush=True)
-    return made
+class Told(engine.Workers):
+    def begin(self):
+        made = super().begin()
+        print("begun", flush=True)
+        return made
 if __name__ == "__main__":
-    found = run.search(asked(Path(sys.argv[1]), resume=True), begin, Path(sys.argv[2]), lambda *_: None)
+    found = run.search(asked(Path(sys.argv[1]), resume=True), Told(), Path(sys.argv[2]), lambda *_: None)
 """
 
 

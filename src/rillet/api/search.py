@@ -1,7 +1,7 @@
 """Search: the network of a space that keeps a budget and learns best, by short and longer trainings."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from rillet.api import checks
@@ -11,13 +11,13 @@ from rillet.ir.graph import Graph
 from rillet.report.progress import Advance, shown
 from rillet.search import budget as budgets
 from rillet.search import halving, space
+from rillet.search.engine import Workers
 from rillet.search.found import Found as Found
 from rillet.search.funnel import Costed
 from rillet.search.space import Space
 from rillet.system.options import at_most_one
 
 if TYPE_CHECKING:
-    from rillet.search.engine import Engine
     from rillet.train.recipe import Recipe
 
 OBJECTIVES = ("top1", "macs")
@@ -80,10 +80,10 @@ def search(
         resume,
         (budgets.measure("macs"), budgets.measure("params"), budgets.measure("ram"), *measures),
     )
-    engine = _engine(workers, dask, ray)
+    who = _workers(workers, dask, ray)
     steps = _Steps(progress)
     try:
-        return run(asked, engine, checks.path(out, "out"), steps.tell)
+        return run(asked, who, checks.path(out, "out"), steps.tell)
     finally:
         steps.close()
 
@@ -103,16 +103,11 @@ def _measure(name: str) -> budgets.Measure:
         raise TargetError(str(error).replace("--budget", "--for", 1)) from None
 
 
-def _engine(workers: int | None, dask: str | None, ray: str | None) -> "Callable[[], Engine]":
-    from rillet.search import engine
-
+def _workers(workers: int | None, dask: str | None, ray: str | None) -> Workers:
     at_most_one({"--workers": workers is not None, "--dask": dask is not None, "--ray": ray is not None})
-    if dask is not None:
-        return lambda: engine.dask(dask)
-    if ray is not None:
-        return lambda: engine.ray(ray)
-    count = checks.count(workers, "--workers") if workers is not None else len(os.sched_getaffinity(0))
-    return lambda: engine.local(count)
+    if dask is not None or ray is not None:
+        return Workers(dask=dask, ray=ray)
+    return Workers(len(os.sched_getaffinity(0)) if workers is None else checks.count(workers, "--workers"))
 
 
 class _Steps:

@@ -1,5 +1,7 @@
 """The command that searches for a network within a budget: search."""
 
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -7,7 +9,7 @@ import typer
 
 from rillet.cli.app import DATA, say, shared
 from rillet.cli.forms import Form, command
-from rillet.cli.options import RecipeOption, ResumeOption
+from rillet.cli.options import RecipeOption, ResumeOption, SeedOption
 from rillet.errors import GraphError
 
 if TYPE_CHECKING:
@@ -37,7 +39,6 @@ WorkersOption = Annotated[
 DaskOption = Annotated[str | None, typer.Option("--dask", metavar="ADDRESS", help="Train on this Dask cluster.")]
 RayOption = Annotated[str | None, typer.Option("--ray", metavar="ADDRESS", help="Train on this Ray cluster.")]
 LimitOption = Annotated[int | None, shared("--limit", here="Of those to train on.", min=1)]
-SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Seed of choices, weights, order and augmentation.")]
 OutOption = Annotated[
     Path | None, shared("-o", "--out", here="The folder of the search; behind show a page (.html) or network (.rlt).")
 ]
@@ -46,7 +47,7 @@ NetworkOption = Annotated[
     typer.Option("--network", metavar="KEY", help="Behind show: write this candidate, untrained, to -o."),
 ]
 SpacesOption = Annotated[bool, typer.Option("--spaces", help="List the search spaces.")]
-TomlOption = Annotated[bool, typer.Option("--toml", help="Print the space as a file to start another from.")]
+TomlOption = Annotated[bool, typer.Option("--toml", help="Print its file, to start one of your own from.")]
 
 
 @command
@@ -78,30 +79,31 @@ def search(
 
     if spaces or toml:
         return _spaces(space, toml, form)
+    named = {"--data": data, "--budget": budget, "--out": out}
     if space == SHOW:
+        others = {"--hours": hours, "--workers": workers, "--dask": dask, "--ray": ray, "--resume": resume or None}
+        _check_none("a space", {key: value for key, value in (named | others).items() if key != "--out"})
         return _show(run, out, network, form)
-    for option, value in (("SPACE", space), ("--data", data), ("--budget", budget), ("--out", out)):
-        if value is None:
-            raise GraphError(f"{option} must be given; rillet search --spaces lists spaces, --help the options")
-    assert space is not None and data is not None and budget is not None and out is not None
-    found = api.search(
-        space,
-        data,
-        budget,
-        out,
-        objectives=tuple(name.strip() for name in objectives.split(",")),
-        hours=hours,
-        candidates=candidates,
-        rungs=rungs,
-        recipe=recipe,
-        workers=workers,
-        dask=dask,
-        ray=ray,
-        limit=limit,
-        seed=seed,
-        resume=resume,
-    )
-    _print(found, form)
+    _check_none("show", {"RUN": run, "--network": network})
+    if space is None or data is None or budget is None or out is None:
+        raise _missing({"SPACE": space, **named})
+    names = tuple(name.strip() for name in objectives.split(","))
+    ask = partial(api.search, space, data, budget, out, objectives=names, hours=hours, candidates=candidates)
+    who = partial(ask, rungs=rungs, recipe=recipe, workers=workers, dask=dask, ray=ray)
+    _print(who(limit=limit, seed=seed, resume=resume), form)
+
+
+def _missing(wanted: Mapping[str, object]) -> GraphError:
+    """What the first that is not given is refused with."""
+    option = next(name for name, value in wanted.items() if value is None)
+    return GraphError(f"{option} must be given; rillet search --spaces lists spaces, --help the options")
+
+
+def _check_none(what: str, given: Mapping[str, object]) -> None:
+    """Raises GraphError for an option that is given and does nothing without `what`."""
+    for option, value in given.items():
+        if value is not None:
+            raise GraphError(f"{option} must come with {what}")
 
 
 def _spaces(name: str | None, toml: bool, form: Form) -> None:

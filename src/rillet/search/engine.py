@@ -42,9 +42,19 @@ class Engine(Protocol):
         ...
 
 
-def local(workers: int) -> "Local":
-    """Processes of this machine."""
-    return Local(workers)
+@dataclass(frozen=True, slots=True)
+class Workers:
+    """Who is to train: so many processes of this machine, or a cluster by its address."""
+
+    count: int = 1
+    dask: str | None = None
+    ray: str | None = None
+
+    def begin(self) -> Engine:
+        """Begins, or connects; raises GraphError where a cluster does not answer."""
+        if self.dask is not None:
+            return dask(self.dask)
+        return Local(self.count) if self.ray is None else ray(self.ray)
 
 
 class Local:

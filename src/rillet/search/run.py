@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from rillet.errors import GraphError, TargetError
 from rillet.ir.text import print_graph
@@ -35,6 +35,16 @@ ANSWER_SHARE, ANSWER_SECONDS = 0.05, 30.0
 """Of the hours, what is kept for the answer, and at least so many seconds."""
 _WARMUP = 0.2
 """Of a short training, the share in which the rate rises."""
+
+
+class Beginning(Protocol):
+    """What begins an engine, such as `engine.Workers`."""
+
+    def begin(self) -> Engine:
+        """Begins it."""
+        ...
+
+
 Progress = Callable[[str, int, int], None]
 """Takes what is being done, how much of it is, and of how much."""
 
@@ -77,19 +87,19 @@ class Asked:
         }
 
 
-def search(asked: Asked, engine: Callable[[], Engine], out: Path, progress: Progress) -> Found:
-    """Searches in the folder `out`; `engine` is begun once there is something to train.
+def search(asked: Asked, workers: Beginning, out: Path, progress: Progress) -> Found:
+    """Searches in the folder `out`; `workers` begin once there is something to train.
 
     Raises GraphError for a folder that holds another search and for data that are none, TargetError for a budget that
     nothing in the space keeps.
     """
     with locked(out):
-        return _Search(asked, engine, out, progress).whole()
+        return _Search(asked, workers, out, progress).whole()
 
 
 class _Search:
-    def __init__(self, asked: Asked, engine: Callable[[], Engine], out: Path, progress: Progress) -> None:
-        self.asked, self.begin, self.out, self.progress = asked, engine, out, progress
+    def __init__(self, asked: Asked, workers: Beginning, out: Path, progress: Progress) -> None:
+        self.asked, self.workers, self.out, self.progress = asked, workers, out, progress
         self.began = time.monotonic()
         learned, _ = parts(asked.data, asked.limit, asked.seed)
         self.classes, self.batch = len(learned.classes), min(asked.recipe.run.batch, len(learned))
@@ -205,7 +215,7 @@ class _Search:
                 going = halving.survivors(going, rung.networks)
                 waiting = [one for one in going if self.study.done(one.key, rung.epochs) is None]
                 if waiting and engine is None and self._left() > 0:
-                    engine = self.begin()
+                    engine = self.workers.begin()
                 if waiting and (engine is None or not self._rung(engine, waiting, rung, by_key)):
                     return "hours"
                 scores = {one.key: self.study.done(one.key, rung.epochs) for one in going}

@@ -9,6 +9,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -52,7 +53,7 @@ class Key:
     whole: bool = True
     flag: bool = False
     default: Value | None = None
-    """None where it must be said."""
+    """None where it must be given."""
     each_block: bool = False
     """True where every block of a stage chooses for itself."""
 
@@ -183,13 +184,10 @@ def parse(where: str, text: str) -> Space:
 
 def text_of(name: str) -> str:
     """The TOML text of a space that Rillet has, to start another from."""
-    from importlib.resources import files
-    from pathlib import Path
-
     if name.endswith(".toml"):
         return reading.text_of(Path(name))
     find(name)
-    return files(_PACKAGE).joinpath(_FOLDER, f"{reading.canonical(name)}.toml").read_text("utf-8")
+    return reading.packaged(_FOLDER, reading.canonical(name), _PACKAGE)
 
 
 def from_table(where: str, table: Mapping[str, Any]) -> Space:

@@ -39,10 +39,15 @@ def document(folder: str, what: str, name: str, package: str = "rillet.targets")
         return name, table(name, text_of(Path(name)))
     plain, known = canonical(name), names(folder, package)
     if plain in known:
-        return plain, table(plain, files(package).joinpath(folder, f"{plain}.toml").read_text("utf-8"))
+        return plain, table(plain, packaged(folder, plain, package))
     near = difflib.get_close_matches(plain, known, 1, 0.5)
     hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}, and files ending in .toml"
     raise TargetError(f"{name}: must be a {what}; {hint}")
+
+
+def packaged(folder: str, name: str, package: str = "rillet.targets") -> str:
+    """The text of a file that Rillet has, by its name as files are called."""
+    return files(package).joinpath(folder, f"{name}.toml").read_text("utf-8")
 
 
 def canonical(name: str) -> str:
