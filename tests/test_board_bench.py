@@ -83,7 +83,7 @@ def test_options_of_the_other_kind_are_refused(tmp_path: Path) -> None:
     file = tmp_path / "net.rlt"
     file.write_bytes(to_bytes(GRAPH))
     words = (str(file), "--target", "nano33ble")
-    assert "--rounds must come with a host, got a board" in failed("bench", *words, "--rounds", "3")
+    assert "--rounds must come with a host or wasm, got a board" in failed("bench", *words, "--rounds", "3")
     assert "-o must come with a host, got a board" in failed("profile", *words, "-o", str(tmp_path / "a.svg"))
     assert "--objective must come with a board, got a host" in failed("profile", str(file), "--objective", "time")
 

@@ -288,7 +288,7 @@ def test_draw_pipelines_and_fronts(tmp_path: Path) -> None:
     assert "--pipeline must come with --target" in failed("draw", "microbotnet", "--pipeline")
     assert "--pipeline must come with --target" in failed("draw", "microbotnet", "--pipeline", "--clock", "1MHz")
     assert "--interval must come with --pipeline" in failed("draw", "microbotnet", "--interval", 20_000)
-    assert "--ceil must come with --pipeline or --target alone, got --front" in failed(
+    assert "--ceil must come with --pipeline or --floor or --target alone, got --front" in failed(
         "draw", "microbotnet", "--front", "--ceil"
     )
     words = failed("draw", "microbotnet", *chip, "--format", "mermaid")
@@ -470,7 +470,7 @@ def test_draw_of_costs() -> None:
     assert printed("draw", small, "--cost", "energy", "--node", "7nm")["format"] == "svg"
     assert "--cost must be one of systolic, energy, roofline" in failed("draw", small, "--cost", "time")
     assert "must be a systolic array" in failed("draw", small, "--cost", "systolic", "--target", "zcu102")
-    assert "--target must come with --pipeline or --target alone" in failed(
+    assert "--target must come with --pipeline or --floor or --target alone" in failed(
         "draw", small, "--front", "--target", "zcu102"
     )
     assert "--node must come with --cost" in failed("draw", small, "--node", "7nm")

@@ -44,8 +44,8 @@ USES = Uses(
     {
         "the network alone": ("--format",),
         "--pipeline": _CHIP,
-        "--target alone": _CHIP,
         "--floor": _CHIP,
+        "--target alone": _CHIP,
         "--front": (),
         "--cost systolic": ("--target",),
         "--cost energy": ("--target", "--node"),
