@@ -335,6 +335,10 @@ def test_tables() -> None:
     found = remedies(graph, boards.load("m0plus_36k"), opener("mobilenet_v1", 0.25), bits=8)
     assert [row[0] for row in report.remedies(found).rows] == [remedy.kind for remedy in found]
     assert all(row[5] for row in report.remedies(found).rows if row[1] == "-")
+    assert not any("rillet search" in note for note in report.remedies(found, boards.load("m0plus_36k")).notes)
+    none = [one for one in found if one.fit is None]
+    budget = "ram@m0plus_36k<=36864B, flash@m0plus_36k<=131072B"
+    assert f'--budget "{budget}"' in report.remedies(none, boards.load("m0plus_36k")).notes[-1]
 
 
 def test_a_function_of_one_value_needs_no_calibration_to_be_counted() -> None:

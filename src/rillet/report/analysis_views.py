@@ -94,7 +94,7 @@ def fits_record(found: Fits) -> dict[str, Any]:
 def fits_tables(found: Fits) -> tuple[Table, ...]:
     """The boards, and what would make the network fit."""
     boards = fit.boards(found.rows)
-    return (boards, fit.remedies(found.remedies)) if found.remedies else (boards,)
+    return (boards, fit.remedies(found.remedies, found.boards[0])) if found.remedies else (boards,)
 
 
 def cost_record(found: CostTable) -> dict[str, Any]:

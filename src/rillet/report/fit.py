@@ -6,6 +6,7 @@ from rillet.costs.fit import Fit
 from rillet.costs.remedies import Remedy
 from rillet.report.screen import columns
 from rillet.report.tables import Table
+from rillet.targets.boards import Board
 
 
 def boards(rows: Sequence[Fit]) -> Table:
@@ -56,8 +57,10 @@ def _precision(found: Fit) -> str:
     return f"{found.model}: as if it were {found.precision}; the network is {own} and must be brought to it first"
 
 
-def remedies(found: Sequence[Remedy]) -> Table:
-    """What would make a network fit, a row for each kind of change, and what is typed to see it."""
+def remedies(found: Sequence[Remedy], board: Board | None = None) -> Table:
+    """What would make a network fit, a row for each kind of change, and what is typed to see it; where nothing does,
+    how a network that fits the board is searched for.
+    """
     shown = columns(
         ("change", "to", "RAM", "flash", "MACs", "why not"),
         words=("change", "to", "why not"),
@@ -84,7 +87,14 @@ def remedies(found: Sequence[Remedy]) -> Table:
         *(["another width or resolution must be trained or quantised anew"] if kinds & _RESIZED else []),
         *(remedy.command for remedy in found if remedy.command),
     ]
+    if not kinds and board is not None:
+        notes.append(f"none of these makes it fit; for a network that does: {_search(board)}")
     return Table(shown, cells, tuple(notes))
+
+
+def _search(board: Board) -> str:
+    limits = f"ram@{board.key}<={board.ram_bytes}B, flash@{board.key}<={board.flash_bytes}B"
+    return f'rillet search microbotnet --data cifar10 --budget "{limits}" --out RUN'
 
 
 _RESIZED = {"width", "resolution", "width and resolution"}
