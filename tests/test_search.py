@@ -10,18 +10,20 @@ import time
 from dataclasses import replace
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 
 from rillet.analyses.count import count
 from rillet.analyses.memory import stored_at
 from rillet.api import search as api
-from rillet.errors import GraphError, TargetError
+from rillet.errors import GraphError, RilletError, TargetError
 from rillet.importers.rlt import load
 from rillet.plan.rows.planner import plan_rows
 from rillet.search import budget, engine, evolve, funnel, halving, network, run, space
 from rillet.search.found import Found
 from rillet.search.task import Task
+from rillet.system.checksums import record_text
 from searching import SPACE, Here, asked, pictures
 
 
@@ -292,6 +294,36 @@ def test_a_search_has_an_answer_and_goes_on_where_it_was_killed(data: Path, tmp_
         api.network(tmp_path / "whole", "zz")
     assert json.loads(json.dumps(whole.to_dict()))["front"] == [one.key for one in whole.front]
     assert "int8, top-1" in str(whole.table())
+
+
+@pytest.mark.parametrize(
+    ("file", "change"),
+    [
+        ("candidates.json", ("chosen", 0, "key", "../../../etc/x")),
+        ("candidates.json", ("chosen", 0, "choice", "stage1.depth", 10**9)),
+        ("candidates.json", ("chosen", 0, "costs", [])),
+        ("search.json", ("genes", "stage1.depth", [10**9])),
+        ("search.json", ("genes", "stage1.colour", [1])),
+        ("search.json", ("stages", 10**9)),
+    ],
+)
+def test_what_a_folder_says_is_checked(file: str, change: tuple[Any, ...], tmp_path: Path) -> None:
+    given = asked(tmp_path)
+    made = funnel.Costed(SPACE, SPACE.drawn(Random(0)), 3)
+    row = {"key": made.key, "choice": dict(made.choice), "costs": {"macs": 1.0}}
+    chosen = {"asked": 1, "fitting": 1, "asked_per_s": 1.0, "classes": 3, "chosen": [row]}
+    records: dict[str, Any] = {"search.json": given.identity(), "candidates.json": chosen}
+    for name, record in records.items():
+        (tmp_path / name).write_text(record_text(record))
+    assert run.read(tmp_path).candidates[0].key == made.key
+    *path, last, value = change
+    place: Any = records[file]
+    for step in path:
+        place = place[step]
+    place[last] = value
+    (tmp_path / file).write_text(record_text(records[file]))
+    with pytest.raises(RilletError, match="must"):
+        run.read(tmp_path)
 
 
 def test_there_is_an_answer_when_the_hours_end(data: Path, tmp_path: Path) -> None:

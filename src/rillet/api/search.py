@@ -65,12 +65,11 @@ def search(
     if hours is not None and not 0 < hours < 10_000:
         raise GraphError(f"--hours must be above 0 and below 10,000, got {hours:g}")
     measures = tuple(_measure(name) for name in objectives if name != "top1")
-    known = {of.name for of in (*measures, *(limit.measure for limit in limits.limits))} | {"top1"}
     asked = Asked(
         where,
         source,
         limits,
-        tuple(name for name in objectives if name in known),
+        tuple(objectives),
         halving.parse(rungs),
         recipe_for(source, recipe or usual_recipe(source) or _RECIPE),
         checks.count(candidates, "--candidates"),

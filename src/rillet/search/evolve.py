@@ -2,8 +2,8 @@
 
 NSGA-II (Deb et al., IEEE TEC 2002) with constrained domination: of two choices, one that keeps the budget is better;
 of two that do not, the one nearer to it; of two that do, one that is not behind in what makes a network able to learn,
-its multiply-accumulates and its parameters. Choices are judged once each. Optuna's sampler would do the same through a
-study, whose memory is gone through once a generation: a hundred times the time at 10^5 choices.
+its multiply-accumulates and its parameters. Choices are judged once each. Optuna's sampler would do
+the same through a study, all of whose trials it goes through anew for each generation.
 """
 
 import math

@@ -1,6 +1,6 @@
 """The funnel: whether a choice keeps a budget, the cheapest questions first, and its costs where it does.
 
-1. Multiply-accumulates, parameters and bytes of weights, by closed forms: microseconds.
+1. Multiply-accumulates, parameters and bytes of weights, by closed forms.
 2. The graph, its cycles on arrays, and whether it has a row plan within the RAM, without finding the best.
 3. Plans: of boards and chips, and energy.
 

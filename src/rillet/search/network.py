@@ -1,4 +1,4 @@
-"""The network of a choice, written once: as a Graph, or as its counts alone, which takes microseconds."""
+"""The network of a choice, written once: as a Graph, or as its counts alone, which takes no graph."""
 
 from dataclasses import dataclass
 from typing import Protocol

@@ -18,8 +18,8 @@ from rillet.search.evolve import evolve, to_train
 from rillet.search.found import Answer, Candidate, Found, candidate_dict, to_csv
 from rillet.search.funnel import Costed, check_possible, interval_for
 from rillet.search.halving import Rung, Scored
-from rillet.search.space import Gene, Space
-from rillet.search.study import NETWORKS, Entry, Study
+from rillet.search.space import Space, from_genes
+from rillet.search.study import NETWORKS, Entry, Study, checked_key
 from rillet.search.task import Task, parts
 from rillet.system.checksums import read_record, record_text
 from rillet.system.files import write_file
@@ -184,7 +184,7 @@ class _Search:
             costs = {of.name: made.value(of, interval_for(of, asked.budget)) for of in self._measures()}
             if all(costs[limit.measure.name] <= limit.most for limit in asked.budget.limits):
                 keys.add(made.key)
-                chosen.append({"key": made.key, "choice": dict(made.choice), "depth": judged.depth, "costs": costs})
+                chosen.append({"key": made.key, "choice": dict(made.choice), "costs": costs})
         if not chosen:
             raise TargetError(
                 f"--budget: {asked.budget} is kept by none of the {found.asked:,} choices of {asked.space.name} that "
@@ -286,15 +286,17 @@ def read(out: Path) -> Found:
         said = dict(read_record(answered)[0])
         ended, seconds = said.pop("ended"), said.pop("seconds")
         return replace(found, answer=Answer(**said), ended=ended, seconds=seconds)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise GraphError(f"{out}: must be the folder of a search: {str(error)[:100]}") from None
 
 
 def space_of(out: Path) -> Space:
     """The space of the search in a folder."""
-    about, _ = read_record(out / ABOUT)
-    genes = tuple(Gene(name, tuple(values)) for name, values in about["genes"].items())
-    return Space(about["space"], "", "", genes, about["stages"])
+    return _space(read_record(out / ABOUT)[0])
+
+
+def _space(about: Mapping[str, Any]) -> Space:
+    return from_genes(str(about["space"]), about["genes"], about["stages"])
 
 
 def _begun(about: Mapping[str, Any], said: Mapping[str, Any]) -> Found:
@@ -309,9 +311,16 @@ def _begun(about: Mapping[str, Any], said: Mapping[str, Any]) -> Found:
         asked=said["asked"],
         fitting=said["fitting"],
         asked_per_s=said["asked_per_s"],
-        candidates=tuple(Candidate(row["key"], row["choice"], row["depth"], row["costs"]) for row in said["chosen"]),
+        candidates=tuple(_candidate(_space(about), row) for row in said["chosen"]),
         rungs=",".join(f"{networks}x{epochs}" for networks, epochs in about["rungs"]),
     )
+
+
+def _candidate(space: Space, row: Mapping[str, Any]) -> Candidate:
+    """A candidate that was written down: its key becomes part of paths, its choice a network."""
+    choice = space.plain(row["choice"])
+    costs = {str(name): float(value) for name, value in row["costs"].items()}
+    return Candidate(checked_key(row["key"]), choice, space.depth(choice), costs)
 
 
 def _scored(found: Found, entries: Sequence[Entry]) -> Found:

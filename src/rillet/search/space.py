@@ -163,6 +163,23 @@ def depth_gene(name: str) -> str:
     return f"{name.partition('.')[0]}.depth"
 
 
+def from_genes(name: str, genes: Mapping[str, Any], stages: Any) -> Space:
+    """The space that a search wrote down, gene by gene; raises TargetError for values that no space file may have."""
+    if not isinstance(stages, int) or not 1 <= stages <= MAX_STAGES or len(genes) > MAX_GENES:
+        raise TargetError(f"{name}: must have 1 to {MAX_STAGES} stages and at most {MAX_GENES} choices")
+    known = {f"{table}.{key.name}": key for table, keys in _TABLES.items() for key in keys}
+    for stage in range(1, stages + 1):
+        for key in _STAGE:
+            prefixes = [f"block{block}." for block in range(1, MAX_DEPTH + 1)] if key.each_block else [""]
+            known |= {f"stage{stage}.{prefix}{key.name}": key for prefix in prefixes}
+    made: list[Gene] = []
+    for gene, values in genes.items():
+        if gene not in known or not isinstance(values, list):
+            raise TargetError(f"{name}: must have known genes with lists of values, got {gene!r:.60}")
+        made.append(Gene(gene, _values(f"{name}: {gene}", {known[gene].name: values}, known[gene])))
+    return Space(name, "", "", tuple(made), stages)
+
+
 def names() -> tuple[str, ...]:
     """The spaces that Rillet has."""
     return reading.names(_FOLDER, _PACKAGE)

@@ -4,6 +4,7 @@ A trial is one training, known by its network's key and its epochs. What was RUN
 taken up again under its number; what is COMPLETE is never trained again. `optuna-dashboard RUN/study.log` shows it.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,6 +19,13 @@ from rillet.system.files import write_file
 
 STUDY, NETWORKS = "study.log", "networks"
 _NAME, _KEY, _EPOCHS = "rillet", "key", "epochs"
+
+
+def checked_key(said: object) -> str:
+    """The key of a network, as files say it, which becomes part of paths; raises GraphError for what is none."""
+    if not isinstance(said, str) or re.fullmatch("[0-9a-f]{16}", said) is None:
+        raise GraphError(f"key of a candidate must be 16 hexadecimal digits, got {said!r:.60}")
+    return said
 
 
 @dataclass(frozen=True)
@@ -61,7 +69,7 @@ class Study:
     def _read(self) -> None:
         complete = self._optuna.trial.TrialState.COMPLETE
         for trial in self._study.get_trials(deepcopy=False):
-            key, epochs = str(trial.user_attrs[_KEY]), int(trial.params[_EPOCHS])
+            key, epochs = checked_key(trial.user_attrs[_KEY]), int(trial.params[_EPOCHS])
             self._numbers[key, epochs] = trial.number
             if trial.state is complete:
                 said, _ = read_record(self._folder / f"{key}-{epochs}.json")
