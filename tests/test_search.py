@@ -297,6 +297,27 @@ def test_a_search_has_an_answer_and_goes_on_where_it_was_killed(data: Path, tmp_
 
 
 @pytest.mark.parametrize(
+    ("said", "says"),
+    [
+        ({"within": 3}, "space must be a name, a .toml file or a Space, got int"),
+        ({"data": [1]}, "data must be a name or a folder, which workers can read too, got list"),
+        ({"budget": 7}, "budget must be a text such as ram<=32KiB, got int"),
+        ({"rungs": 3}, "rungs must be a text such as 64x1,16x5,4x25, got int"),
+        ({"hours": "1"}, "hours must be a number, got str"),
+        ({"hours": -1}, "--hours must be above 0"),
+        ({"seed": "a"}, "seed must be a whole number, got str"),
+        ({"objectives": ("watts",)}, "--for: cost must be a known one, got 'watts'"),
+        ({"workers": 0}, "--workers must be"),
+        ({"workers": 2, "dask": "x"}, "--workers"),
+    ],
+)
+def test_wrong_words_are_named_from_python_too(said: dict[str, Any], says: str, tmp_path: Path) -> None:
+    given = {"within": "resnet", "data": "cifar10", "budget": "ram<=3KiB", "out": tmp_path / "out", **said}
+    with pytest.raises(RilletError, match=re.escape(says)):
+        api.search(**given)
+
+
+@pytest.mark.parametrize(
     ("file", "change"),
     [
         ("candidates.json", ("chosen", 0, "key", "../../../etc/x")),

@@ -59,6 +59,11 @@ def search(
     from rillet.search.run import Asked
     from rillet.search.run import search as run
 
+    _check_kind("space", within, (str, Space), "a name, a .toml file or a Space")
+    _check_kind("budget", budget, (str,), "a text such as ram<=32KiB")
+    _check_kind("rungs", rungs, (str,), "a text such as 64x1,16x5,4x25")
+    _check_kind("hours", hours, (int, float, type(None)), "a number")
+    _check_kind("seed", seed, (int,), "a whole number")
     where = space.find(within) if isinstance(within, str) else within
     source = os.fspath(_named(data))
     limits = budgets.parse(budget)
@@ -85,6 +90,12 @@ def search(
         return run(asked, who, checks.path(out, "out"), steps.tell)
     finally:
         steps.close()
+
+
+def _check_kind(what: str, value: object, kinds: tuple[type, ...], wanted: str) -> None:
+    """Raises GraphError for a value of another type."""
+    if isinstance(value, bool) or not isinstance(value, kinds):
+        raise GraphError(f"{what} must be {wanted}, got {type(value).__name__}")
 
 
 def _named(data: Any) -> "str | os.PathLike[str]":
