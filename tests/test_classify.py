@@ -197,7 +197,7 @@ def test_the_quick_estimate_is_near_that_of_the_plan(name: str, kernels: str) ->
 def proof(latency_ms: float, beside: OnHost | None) -> str:
     out = io.StringIO()
     with redirect_stdout(out):
-        text.proof(Screen(width=160), RunResult([], (), 1, 1, 1, 1, 1, latency_ms, 1, "bytes", beside))
+        text.proof(Screen(width=160), RunResult([], (), (), (), 1, 1, 1, 1, 1, latency_ms, 1, "bytes", beside))
     return " ".join(out.getvalue().split())
 
 

@@ -395,6 +395,7 @@ OF_MODULES = {
 }
 REASONS = {
     "runtime/ready.py": "the cache's own",
+    "runtime/findings.py": "into memory",
     "bench/browser.py": "a folder of this process's own, for the process that it starts",
     "bench/rounds.py": "a folder of this process's own, for the processes it starts",
     "bench/peers/worker.py": "answers, into the folder of the process that started it",

@@ -4,7 +4,7 @@ import csv
 import hashlib
 import itertools
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -403,7 +403,7 @@ def stand_in(kind: str, name: str) -> Callable[..., Any]:
 
 
 @contextmanager
-def patched(command: Command) -> Iterator[None]:
+def patched(command: Command) -> Generator[None]:
     with ExitStack() as stack:
         for target, kind in command.patched:
             stack.enter_context(patch(target, stand_in(kind, target)))
@@ -458,7 +458,7 @@ def test_every_option_has_a_telling_value() -> None:
             *command.telling,
             *ANYWHERE,
             *(TABLES if name in FORMS else ()),
-            *(("-o",) if name == "profile" else ()),
+            *(("-o",) if name in ("profile", "run") else ()),
         }
         fixed = {word for mode in command.modes for word in mode.split() if word.startswith("-")}
         assert set(options(name)) <= listed | fixed, name

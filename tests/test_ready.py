@@ -1,5 +1,7 @@
 """What is kept ready to run is found again, never when anything it comes from has changed, and never trusted unread."""
 
+# pyright: reportPrivateUsage=false
+
 import json
 import os
 import shutil
@@ -93,7 +95,7 @@ def _another_host(monkeypatch: pytest.MonkeyPatch) -> tuple[str, ...]:
 
 
 def _another_compiler(monkeypatch: pytest.MonkeyPatch) -> tuple[str, ...]:
-    monkeypatch.setattr(build, "compiler_version", lambda _: "cc 99.0")
+    monkeypatch.setattr(build, "compiler_version", repr)
     return KEY
 
 
@@ -211,7 +213,8 @@ def test_what_killed_builds_left_goes(planner: Planner) -> None:
     place = system_cache.room("building")
     for name, age in (("rillet-old", 10**6), ("rillet-new", 60), ("other-old", 10**6)):
         (place / name).mkdir()
-        os.utime(place / name, (time.time() - age,) * 2)
+        then = time.time() - age
+        os.utime(place / name, (then, then))
     made(planner)
     assert sorted(left.name for left in place.glob("*-*")) == ["other-old", "rillet-new"]
 
@@ -246,10 +249,10 @@ def test_a_program_of_another_network_is_found_out(planner: Planner, tmp_path: P
     """The answer comes first; the comparison after it is with the network itself, every time."""
     np.save(tmp_path / "image.npy", random_image(planner.graph))
     answer = classify.answer(made(planner), tmp_path / "image.npy", raw=True)
-    assert classify.prove("net", answer, planner.graph).compared == "bytes"
+    assert classify.prove("net", answer, planner.graph, planner).compared == "bytes"
     weights = {name: np.flip(array) for name, array in planner.graph.params.items()}
     with pytest.raises(BuildError, match="net: the program must give the reference's values, got "):
-        classify.prove("net", answer, replace(planner.graph, params=weights))
+        classify.prove("net", answer, replace(planner.graph, params=weights), planner)
 
 
 def test_processes_at_once_and_the_next_one(tmp_path: Path, cache: Path) -> None:

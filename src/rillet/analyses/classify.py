@@ -51,7 +51,7 @@ def is_classifier(graph: Graph) -> bool:
     """
     if len(set(graph.outputs)) != 1 or not _labels(graph, graph.by_name[graph.outputs[0]]):
         return False
-    op = _made_by(graph, graph.outputs[0]).op
+    op = made_by(graph, graph.outputs[0]).op
     return getattr(op, "activation", Activation.NONE) not in (Activation.SIGMOID, Activation.HARD_SIGMOID)
 
 
@@ -61,8 +61,8 @@ def classify(graph: Graph, output: Array, count: int = 5) -> list[Class]:
     Stored values become real ones by the output's quantisation; logits go through a softmax in float64.
     """
     node = graph.by_name[graph.outputs[0]]
-    real = _real(node, output)
-    if not is_softmax(_made_by(graph, node.name).op):
+    real = real_values(node, output)
+    if not is_softmax(made_by(graph, node.name).op):
         powers = np.exp(real - real.max())
         real = powers / powers.sum()
     labels = _labels(graph, node)
@@ -74,7 +74,7 @@ def described(graph: Graph, outputs: tuple[Array, ...], count: int = 5) -> tuple
     out: list[Output] = []
     for name, array in zip(dict.fromkeys(graph.outputs), outputs, strict=True):
         node = graph.by_name[name]
-        real, labels, shape = _real(node, array), _labels(graph, node), node.shape
+        real, labels, shape = real_values(node, array), _labels(graph, node), node.shape
         largest = _order(real, count) if shape.pixels == 1 else ()
         values = tuple(Value(int(i), float(real[i]), labels[i] if labels else None) for i in largest)
         size = (shape.height, shape.width, shape.channels)
@@ -87,7 +87,8 @@ def _order(real: npt.NDArray[np.float64], count: int) -> npt.NDArray[np.int64]:
     return np.argsort(-real, kind="stable")[:count]
 
 
-def _real(node: Node, output: Array) -> npt.NDArray[np.float64]:
+def real_values(node: Node, output: Array) -> npt.NDArray[np.float64]:
+    """The real values of a node's stored ones, one after another."""
     real = output.reshape(-1).astype(np.float64)
     if node.type.quant is not None:
         real = (real - node.type.quant.zero_point) * node.type.quant.scale
@@ -100,7 +101,7 @@ def _labels(graph: Graph, node: Node) -> tuple[str, ...]:
     return labels if node.shape.pixels == 1 and len(labels) == node.shape.channels else ()
 
 
-def _made_by(graph: Graph, name: str) -> Node:
+def made_by(graph: Graph, name: str) -> Node:
     """The node that makes an output's values; one that only rescales them is not it."""
     node = graph.by_name[name]
     while is_requantization(node.op):

@@ -283,6 +283,22 @@ def as_input(net: Graph, image: "str | PathLike[str] | Array | Image") -> Array:
     )
 
 
+def as_picture(image: "str | PathLike[str] | Array | Image") -> "Image | None":
+    """The picture that `as_input` makes fit, None for an array as a network stores it; raises GraphError for none."""
+    import numpy as np
+    from PIL import Image as Pillow
+
+    from rillet.data import images
+
+    if isinstance(image, str | PathLike):
+        path = Path(image)
+        return None if path.suffix.lower() == ".npy" else images.load_picture(path)
+    if isinstance(image, Pillow.Image):
+        return image
+    pixels = np.squeeze(image, 2) if image.ndim == 3 and image.shape[2] == 1 else image
+    return Pillow.fromarray(pixels) if image.dtype == np.uint8 else None
+
+
 def _numbers(said: Sequence[float] | float | None) -> tuple[float, ...] | None:
     if said is None:
         return None

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from rillet.models.specifier import Preprocessing
     from rillet.runtime.classify import Answer, RunResult
     from rillet.runtime.emulator.proof import CoreVerification
+    from rillet.runtime.findings import Findings
     from rillet.runtime.rtl.verify import HardwareVerification
     from rillet.runtime.run import Latency
     from rillet.runtime.verify import Verification
@@ -68,6 +69,28 @@ class Program:
         if not is_classifier(graph):
             raise GraphError(f"{graph.name}: must be a classifier with labels for this (rillet.load(..., labels=FILE))")
         return classify(graph, self(image)[0], checks.count(top, "top"))
+
+    def find(self, image: "str | PathLike[str] | Array | Image") -> "Findings":
+        """What the network says of one image: `.top` classes, `.boxes` in pixels of the picture, a map of `.classes`.
+
+        All are empty where the outputs' meaning is not known.
+        """
+        from rillet.runtime.findings import interpret
+
+        outputs, picture = self(image), networks.as_picture(image)
+        return interpret(self.plan.graph, outputs, None if picture is None else picture.size)
+
+    def draw(self, image: "str | PathLike[str] | Array | Image") -> "Image":
+        """The picture with the boxes of a detector, or the classes of a segmentation network's map, drawn in.
+
+        Raises GraphError for an array that is no picture, Unsupported for a network of which neither is known.
+        """
+        from rillet.runtime.findings import drawn
+
+        graph, found, picture = self.plan.graph, self.find(image), networks.as_picture(image)
+        if picture is None:
+            raise GraphError(f"{graph.name}: image must be a picture to be drawn on, got an array of inputs")
+        return drawn(graph, picture, found)
 
     def latency(self, image: "str | PathLike[str] | Array | Image", runs: int = 10) -> "Latency":
         """The minimum and the median time of `runs` inferences."""
@@ -198,6 +221,54 @@ def core_of(options: PlanOptions) -> "Core | None":
     return options.target.cortex if isinstance(options.target, Board) else None
 
 
+PICTURES = (".png", ".jpg", ".jpeg")
+
+
+def check_result(path: Path | None, raw: bool) -> None:
+    """Raises GraphError where the result of a run cannot go to `path`: a picture, an array (.npy) or a folder."""
+    if path is None:
+        return
+    suffix = path.suffix.lower()
+    if suffix not in (*PICTURES, ".npy", "") and not path.is_dir():
+        raise GraphError(f"{path}: must end in .png, .jpg or .npy, or be a folder, got {suffix!r}")
+    if raw and suffix in PICTURES:
+        raise GraphError(f"{path}: must be a .npy file or a folder with --raw, where there is no picture to draw on")
+
+
+def save_picture(picture: "Image", path: Path) -> None:
+    """Writes a picture as PNG or JPEG, by the suffix; raises BuildError where it cannot be written."""
+    from io import BytesIO
+
+    from rillet.system.files import write_file
+
+    out = BytesIO()
+    picture.save(out, "PNG" if path.suffix.lower() == ".png" else "JPEG")
+    write_file(path, out.getvalue())
+
+
+def save_outputs(net: Graph, outputs: tuple[Array, ...], path: "str | PathLike[str]") -> tuple[Path, ...]:
+    """Writes a network's outputs, as a program gives them: the only one to a .npy file, any number into a folder.
+
+    A file in the folder is called as its output, characters that not every file system has replaced. Returns the files.
+    Raises GraphError for several outputs and one file, BuildError where they cannot be written.
+    """
+    from rillet.runtime.findings import as_files
+
+    path = checks.path(path, "path")
+    files = as_files(checks.graph(net), outputs)
+    if path.suffix.lower() == ".npy":
+        if len(files) > 1:
+            raise GraphError(f"{path}: must be a folder for {len(files)} outputs, got a file")
+        from rillet.system.files import write_file
+
+        write_file(path, next(iter(files.values())))
+        return (path,)
+    from rillet.system.folders import write_folder
+
+    write_folder(path, files)
+    return tuple(path / name for name in files)
+
+
 RUN = Uses({"a picture": ("--resize", "--mean", "--deviation"), "--raw": ()})
 """How a picture becomes the input; an array is one already."""
 
@@ -248,7 +319,7 @@ class Asked:
         from rillet.runtime import classify
         from rillet.runtime.ready import make_ready
 
-        ready = make_ready(self._known, lambda: plans.row_planned(self._computed, self.options, here=True))
+        ready = make_ready(self._known, self._plan)
         return classify.answer(ready, self.image, self.raw, told=self.said != Preprocessing())
 
     def prove(self) -> "RunResult":
@@ -257,11 +328,24 @@ class Asked:
         from rillet.runtime import classify
         from rillet.runtime.ready import find_ready
 
-        graph, beside = folded(self._computed), None
+        beside = None
         if self.options == PlanOptions():
             for_speed = self._known(PlanOptions(target=load_target("host")))
-            beside = classify.on_host(graph, find_ready(for_speed), self.answer.pixels)
-        return classify.prove(self.model, self.answer, graph, beside, folded(self._graph))
+            beside = classify.on_host(folded(self._computed), find_ready(for_speed), self.answer.pixels)
+        return classify.prove(self.model, self.answer, folded(self._graph), self._plan, beside)
+
+    def keep(self, path: Path) -> None:
+        """Writes what the program said: onto the picture where `path` is one, else as arrays (`save_outputs`)."""
+        answer, graph = self.answer, self.answer.ready.built.graph
+        if path.suffix.lower() not in PICTURES:
+            save_outputs(graph, answer.outputs, path)
+        elif answer.picture is not None:
+            from rillet.runtime.findings import drawn
+
+            save_picture(drawn(graph, answer.picture, answer.found), path)
+
+    def _plan(self) -> RowPlan:
+        return plans.row_planned(self._computed, self.options, here=True)
 
     @cached_property
     def _graph(self) -> Graph:

@@ -104,6 +104,15 @@ SimulatorOption = Annotated[
     str | None,
     typer.Option("--simulator", metavar="verilator|cxxrtl", help="Of a chip: what runs it; verilator by default."),
 ]
+ResultOption = Annotated[
+    Path | None,
+    shared(
+        "-o",
+        "--out",
+        here="A picture (.png, .jpg) with boxes or classes drawn in, an array (.npy), or a folder of arrays.",
+        metavar="FILE|DIR",
+    ),
+]
 AgainstOption = Annotated[str | None, shared("--against", metavar="litert|tflm|onnxruntime")]
 
 
@@ -124,11 +133,13 @@ def run(
     target: TargetOption = None,
     threads: ThreadsOption = None,
     live: LiveOption = False,
+    out: ResultOption = None,
     *,
     form: Form,
 ) -> None:
-    """Classifies a picture with the streamed C program, and compares outputs and memory with reference and plan.
+    """Shows a picture to the streamed C program, and compares outputs and memory with reference and plan.
 
+    Prints the classes of a classifier, the boxes of a known detector, the classes of a map, else numbers.
     Without MODEL: the trained network and the photograph that come with Rillet.
     """
     from rillet.api import networks, plans, programs
@@ -139,11 +150,13 @@ def run(
     def opening(name: str) -> "Graph":
         return open_named(name, said, weights).graph
 
-    _answer(programs.ask(model, image, options, said, raw=raw, weights=weights, opening=opening, live=live), form)
+    programs.check_result(out, raw)
+    asked = programs.ask(model, image, options, said, raw=raw, weights=weights, opening=opening, live=live)
+    _answer(asked, out, form)
 
 
-def _answer(asked: "Asked", form: Form) -> None:
-    """The classes at once, where people read them; then what they took, compared with the reference."""
+def _answer(asked: "Asked", out: Path | None, form: Form) -> None:
+    """What is found at once, where people read it; then what it took, compared with the reference."""
     from rillet.report import text as report
 
     with status(f"building and running {asked.model}"):
@@ -152,6 +165,8 @@ def _answer(asked: "Asked", form: Form) -> None:
         warn(answer.doubt)
     if form.text:
         _draw_answer(make_console(), asked.image.name, answer)
+    if out is not None:
+        asked.keep(out)
     with status("comparing with the reference"):
         result = asked.prove()
 
@@ -167,8 +182,13 @@ def _draw_answer(console: "Screen", image: str, answer: "Answer") -> None:
     from rillet.report import text
 
     text.heading(console, image, answer.ready.built.graph.name)
-    if answer.top:
-        text.top(console, answer.top)
+    found = answer.found
+    if found.top:
+        text.top(console, found.top)
+    elif found.boxes is not None:
+        text.boxes(console, found.boxes)
+    elif found.regions:
+        text.regions(console, found.regions)
     else:
         text.outputs(console, answer.described)
 

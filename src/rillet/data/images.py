@@ -63,6 +63,11 @@ def load_pixels(path: Path, spec: ImageSpec) -> Array:
 
     Turned as its EXIF data say; transparent parts are laid on white; 16-bit grey is scaled down.
     """
+    return fit(load_picture(path), spec)
+
+
+def load_picture(path: Path) -> Image.Image:
+    """A picture, decoded and turned as its EXIF data say; raises GraphError for what is none, or too large."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about files that a later check refuses
@@ -85,7 +90,7 @@ def load_pixels(path: Path, spec: ImageSpec) -> Array:
     ) as error:
         # Decoders of broken files raise any of these.
         raise GraphError(f"{path}: must be an image file that can be decoded, got: {_reason(error, path)}") from None
-    return fit(picture, spec)
+    return picture
 
 
 @contextmanager
@@ -99,7 +104,7 @@ def open_picture(path: Path, most_pixels: int) -> Generator[Image.Image]:
 
 def fit(picture: Image.Image, spec: ImageSpec) -> Array:
     """The pixels of a picture at the size and channels that `spec` asks for."""
-    picture = _plain(picture, spec.channels)
+    picture = plain(picture, spec.channels)
     if spec.resize == "crop":
         side = min(picture.size)
         left, top = (picture.width - side) // 2, (picture.height - side) // 2
@@ -117,7 +122,7 @@ def _reason(error: BaseException, path: Path) -> str:
     return "unknown image format" if "cannot identify" in text else text.replace(f"{str(path)!r}", "it")
 
 
-def _plain(picture: Image.Image, channels: int) -> Image.Image:
+def plain(picture: Image.Image, channels: int) -> Image.Image:
     """The picture in grey or RGB, nothing transparent."""
     if picture.mode.startswith("I;16") or picture.mode == "I":
         picture = Image.fromarray((np.clip(np.asarray(picture), 0, 65535) // 257).astype(np.uint8))

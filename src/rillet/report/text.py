@@ -17,7 +17,9 @@ from rillet.report.screen import BAR, Grid, Screen, columns
 from rillet.system.printable import printable
 
 if TYPE_CHECKING:
+    from rillet.analyses.boxes import Box
     from rillet.analyses.classify import Class, Output
+    from rillet.analyses.regions import Region
     from rillet.importers.supported import Rows
     from rillet.models.hub import Published
     from rillet.runtime.classify import OnHost, RunResult
@@ -148,13 +150,32 @@ def heading(console: Screen, image: str, name: str) -> None:
     console.print(Text.assemble((printable(image), "bold"), f" by {printable(name)}:"))
 
 
-def top(console: Screen, classes: "list[Class]") -> None:
+def top(console: Screen, classes: "Sequence[Class]") -> None:
     """The most probable classes with bars."""
     rows = [
         (f"{choice.probability:7.1%}", choice.label, Text("█" * round(choice.probability * 30), BAR))
         for choice in classes
     ]
     shown = columns(("top-1", "class", ""), words=("top-1", "class", ""), leave=("",))
+    console.draw(Grid(shown, rows, heading=False))
+
+
+def boxes(console: Screen, found: "Sequence[Box]") -> None:
+    """What a detector found and where, in pixels of the picture."""
+    if not found:
+        console.print("nothing found")
+        return
+    rows = [
+        (box.label, f"{box.score:.1%}", *(f"{n:.0f}" for n in (box.left, box.top, box.right, box.bottom)))
+        for box in found
+    ]
+    console.draw(Grid(columns(("found", "score", "left", "top", "right", "bottom"), words=("found",)), rows))
+
+
+def regions(console: Screen, found: "Sequence[Region]") -> None:
+    """The classes of a map, and how much of it each covers."""
+    rows = [(f"{region.share:7.1%}", region.label, Text("█" * round(region.share * 30), BAR)) for region in found]
+    shown = columns(("share", "class", ""), words=("share", "class", ""), leave=("",))
     console.draw(Grid(shown, rows, heading=False))
 
 

@@ -1,15 +1,23 @@
-"""Classification of a picture by the streamed program, then verification of its outputs and its memory."""
+"""A picture by the streamed program: what it says of it, then verification of its outputs and its memory."""
 
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rillet.analyses.classify import Class, Output, classify, described, is_classifier
+from rillet.analyses.boxes import Box
+from rillet.analyses.classify import Class, Output, described
+from rillet.analyses.regions import Region
 from rillet.errors import BuildError, RilletError, Unsupported
+from rillet.runtime.findings import Findings, interpret
 from rillet.runtime.programs import AnyProgram, program_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from PIL.Image import Image
+
     from rillet.ir.graph import Array, Graph
+    from rillet.plan.rows.plan import RowPlan
     from rillet.runtime.ready import Ready
 
 
@@ -17,8 +25,8 @@ if TYPE_CHECKING:
 class Answer:
     """The program's outputs for one picture, not yet verified."""
 
-    top: list[Class]
-    """Of a classifier that was shown a picture, or its own kind of input; else empty."""
+    found: Findings
+    """What a network says that was shown a picture, or its own kind of input; else nothing."""
     described: tuple[Output, ...]
     doubt: str | None
     """One sentence where a picture was shown to what may never have seen one."""
@@ -26,6 +34,8 @@ class Answer:
     outputs: "tuple[Array, ...]"
     program: AnyProgram
     ready: "Ready"
+    picture: "Image | None"
+    """As it lies in its file, turned; None where an array was given."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +54,11 @@ class RunResult:
     """Verified outputs, with measured time and memory."""
 
     top: list[Class]
+    """Of a classifier."""
+    boxes: tuple[Box, ...]
+    """Of a detector, in pixels of the picture."""
+    regions: tuple[Region, ...]
+    """Of a segmentation network."""
     outputs: tuple[Output, ...]
     arena_bytes: int
     measured_bytes: int
@@ -53,7 +68,7 @@ class RunResult:
     latency_ms: float
     segments: int
     compared: str
-    """`bytes` where the output is the reference's to the bit, `values` for float32, which agree within 1e-5."""
+    """`bytes` where the output is the reference's to the bit, `values` for float32, which agree but for rounding."""
     on_host: OnHost | None = None
     """Where the plan is the one of least memory."""
 
@@ -63,13 +78,17 @@ def answer(ready: "Ready", image: Path, raw: bool = False, count: int = 5, *, to
 
     told: the user says how a picture becomes the input, so it takes pictures whatever its shape.
     """
-    from rillet.data.images import load_array, load_input, may_be_picture
+    from rillet.data.images import as_input, fit, load_array, load_picture, may_be_picture
 
     graph = ready.built.graph
     if graph.image is None and not raw:
         shape = graph.input_nodes[0].shape
         raise Unsupported(f"{graph.name}: input must be an image of 1 or 3 channels, got {shape}; give it with --raw")
-    pixels = load_array(image, graph) if raw else load_input(image, graph)
+    picture = None if raw else load_picture(image)
+    if picture is None or graph.image is None:
+        pixels = load_array(image, graph)
+    else:
+        pixels = as_input(fit(picture, graph.image), graph)
     program = program_of(ready.built)
     outputs = program.push(pixels)
     doubt = None
@@ -79,8 +98,9 @@ def answer(ready: "Ready", image: Path, raw: bool = False, count: int = 5, *, to
             f"{graph.name}: input {node.shape} may be no picture; {image.name} was made to fit all the same. Give an "
             "array with --raw, or say --labels, --resize, --mean or --deviation if it is one"
         )
-    top = classify(graph, outputs[0], count) if doubt is None and is_classifier(graph) else []
-    return Answer(top, described(graph, outputs, count), doubt, pixels, outputs, program, ready)
+    size = None if picture is None else picture.size
+    found = interpret(graph, outputs, size, count) if doubt is None else Findings()
+    return Answer(found, described(graph, outputs, count), doubt, pixels, outputs, program, ready, picture)
 
 
 def on_host(graph: "Graph", kept: "Ready | None", pixels: "Array") -> OnHost | None:
@@ -97,24 +117,26 @@ def on_host(graph: "Graph", kept: "Ready | None", pixels: "Array") -> OnHost | N
 
 
 def prove(
-    name: str, said: Answer, graph: "Graph", beside: OnHost | None = None, original: "Graph | None" = None
+    name: str, said: Answer, graph: "Graph", plan: "Callable[[], RowPlan]", beside: OnHost | None = None
 ) -> RunResult:
-    """What an answer took, and what it would `beside`; `graph` is the planned one with its arrays.
+    """What an answer took, and what it would `beside`.
 
-    `original` is the network whose values they must be, where it is another one.
-    Raises BuildError if the program's values are not the reference's.
+    `graph` is the network whose values they must be, with its arrays; `plan` makes the program's own plan, which is
+    needed where float32 values differ so much that each node must be asked. Raises BuildError if the values are not
+    the reference's.
     """
-    # Imported here: the answer needs none of them.
-    from rillet.backends import reference
-    from rillet.runtime.verify import first_difference
+    # Imported here: the answer does without.
+    from rillet.runtime.verify import output_difference
 
-    names, built = tuple(dict.fromkeys(graph.outputs)), said.ready.built
-    expected = dict(zip(names, reference.outputs(original or graph, said.pixels), strict=False))
-    difference = first_difference(graph, expected, dict(zip(names, said.outputs, strict=True)), 0, "c")
+    built = said.ready.built
+    difference = output_difference(plan, graph, said.pixels, said.outputs)
     if difference is not None:
         raise BuildError(f"{name}: the program must give the reference's values, got {difference}")
+    found, names = said.found, tuple(dict.fromkeys(graph.outputs))
     return RunResult(
-        said.top,
+        list(found.top),
+        found.boxes or (),
+        found.regions,
         said.described,
         built.arena_bytes,
         said.program.touched_bytes(said.pixels),

@@ -154,6 +154,24 @@ def first_difference(
     return None
 
 
+def output_difference(
+    plan: Callable[[], RowPlan], graph: Graph, image: Array, outputs: tuple[Array, ...]
+) -> Difference | None:
+    """Where a program's outputs are not those of `graph`; None where float32 values differ by their rounding alone.
+
+    plan: makes the program's plan, which is needed only where something differs.
+    """
+    got = dict(zip(dict.fromkeys(graph.outputs), outputs, strict=True))
+    expected = dict(zip(graph.outputs, reference.outputs(graph, image), strict=True))
+    found = first_difference(graph, expected, got, 0, "c")
+    if found is None or graph.by_name[found.node].type.quant is not None:
+        return found
+    seen = program_of(plan(), trace=True).trace(image)
+    if any(not np.array_equal(seen[name], array) for name, array in got.items()):
+        return found  # the program is not the plan's
+    return _difference(Agreement(graph).compare(image, seen), 0, "c")
+
+
 def _bisect(plan: RowPlan, image: Array, expected: dict[str, Array], found: Difference) -> Difference | None:
     """Where a program whose output differs goes wrong; None where float32 values differ by their rounding alone.
 
