@@ -13,7 +13,8 @@ from rillet.targets import host
 
 KERNELS = ROOT / "src" / "rillet" / "backends" / "c" / "kernels"
 PAGE = (KERNELS / "vector_words.md").read_text()
-REQUIRED, _, TOGETHER = PAGE.partition("## All or none")
+REQUIRED, _, REST = PAGE.partition("## All or none")
+TOGETHER, _, SHIFTS = REST.partition("## Of some sets")
 WORD = re.compile(r"^\| `([^`]+)` \|", re.M)
 SETS = sorted(VECTORS)
 
@@ -42,8 +43,10 @@ def defined(text: str) -> dict[str, str]:
 def lacking(text: str) -> list[str]:
     """The words of the page that the header lacks, or has with another signature."""
     found = defined(text)
-    together = WORD.findall(TOGETHER)
-    wanted = WORD.findall(REQUIRED) + (together if any(name_of(word) in found for word in together) else [])
+    wanted = WORD.findall(REQUIRED)
+    for part in (TOGETHER, SHIFTS):
+        together = WORD.findall(part)
+        wanted += together if any(name_of(word) in found for word in together) else []
     return [signature for signature in wanted if found.get(name_of(signature)) != signature]
 
 
@@ -76,14 +79,16 @@ def test_a_missing_or_changed_word_is_seen(kernels: str) -> None:
 def test_the_planner_and_the_header_agree(kernels: str) -> None:
     text, vectors = header(kernels), VECTORS[kernels]
     assert f"#define RILLET_LANES {vectors.lanes}\n" in re.sub(r" +\n", "\n", text)
+    assert ("#define RILLET_SHIFTS" in text) == vectors.shifts
     assert f"typedef {'uint8_t' if vectors.byte is DType.U8 else 'int8_t'} rillet_byte;" in text
 
 
 def test_every_table_knows_every_set() -> None:
     assert {"portable", *SETS} == set(host.KERNELS) == set(MACHINE_FLAGS) == set(MACS_PER_NS)
     assert {path.stem.removeprefix("vector_") for path in KERNELS.glob("vector_*.h")} == set(SETS)
-    assert set(host._NEEDS) | {host.WASM} == set(SETS)
-    assert {word for words in host._EXTRAS.values() for word in words} <= set(EXTRA_FLAGS)
+    assert set(host._NEEDS) | {host.WASM} == set(SETS)  # pyright: ignore[reportPrivateUsage]
+    extras = host._EXTRAS.values()  # pyright: ignore[reportPrivateUsage]
+    assert {word for words in extras for word in words} <= set(EXTRA_FLAGS)
 
 
 def test_the_guide_names_every_table() -> None:

@@ -115,7 +115,7 @@ def test_a_page_of_one_file_answers_with_the_references_bytes(tab: Tab, tmp_path
 @contextmanager
 def served(folder: Path) -> Generator[str]:
     class Quiet(SimpleHTTPRequestHandler):
-        def log_message(self, *_: object) -> None:
+        def log_message(self, format: str, *args: object) -> None:
             """Nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder)))
@@ -245,7 +245,9 @@ def test_the_page_about_a_network(tab: Tab, tmp_path: Path) -> None:
     made = tab.ask(f"Array.from(window.rillet.values.get('{names[1]}'))")
     assert made == expected[names[1]].reshape(-1).tolist()
     # The memory is played to its end.
-    segments = len(rillet.plan(net, "nano33ble").segments)
+    planned = rillet.plan(net, "nano33ble")
+    assert isinstance(planned, rillet.RowPlan)
+    segments = len(planned.segments)
     tab.ask("document.getElementById('moment').value = 1")
     tab.ask("document.getElementById('play').click()")
     tab.wait(f"document.getElementById('moment-text').textContent.startsWith('Segment {segments} of {segments}')")

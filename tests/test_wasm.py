@@ -4,8 +4,10 @@ import ctypes
 import json
 import math
 import subprocess
+from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,15 +18,17 @@ import rillet
 from conftest import NETWORKS, shared_file
 from graphs import graphs, random_image
 from rillet.arithmetic import pairwise
-from rillet.arithmetic.affine import affine
+from rillet.arithmetic.affine import affine, shifted
 from rillet.arithmetic.fixed_point import Clamp, multiply_double
 from rillet.backends import reference
+from rillet.backends.c.packing import factor_arrays
 from rillet.data.images import fit
 from rillet.errors import TargetError
 from rillet.importers.tflite import load
 from rillet.ir.graph import Graph, ImageSpec
 from rillet.ir.types import DType, Quant
 from rillet.plan.host.planner import plan_host
+from rillet.plan.host.tilings import VECTORS
 from rillet.runtime.programs import program_of
 from rillet.runtime.verify import first_difference, random_inputs
 from rillet.runtime.wasm.building import build_wasm, find_compiler
@@ -33,6 +37,7 @@ from rillet.targets.host import named_host
 from test_host import QUIET, any_factors, layers
 
 HOST = named_host("wasm")
+SETTINGS: dict[str, Any] = {**QUIET}
 WEB = Path(str(files("rillet.runtime.wasm"))) / "web"
 
 
@@ -68,7 +73,7 @@ def test_more_factors_round_alike(scale: float) -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=25, **QUIET)
+@settings(max_examples=25, **SETTINGS)
 @given(layers() | graphs(), st.booleans())
 def test_odd_layers_give_the_references_values(graph: Graph, traced: bool) -> None:
     check(graph, traced=traced)
@@ -155,7 +160,7 @@ def test_steps_are_where_integers_have_them_without_fused_operations() -> None:
         found = affine(mantissa, shift, (-reach, reach), clamp, fused=False)
         assert found.shown.mean() > 0.8
         for row in np.flatnonzero(found.shown)[:40]:
-            sums = np.arange(-reach[row], reach[row] + 1)
+            sums = np.arange(-int(reach[row]), int(reach[row]) + 1)
             real = sums.astype(np.float32)
             nudge = np.copysign(found.nudge[row], real) if found.signed else found.nudge[row]
             made = np.rint((real * found.scale[row]).astype(np.float32) + nudge).astype(np.int64) + found.centre
@@ -173,8 +178,20 @@ def test_sums_of_bytes_have_constants_without_fused_operations() -> None:
     assert found >= 3
 
 
+def test_a_shift_as_a_byte_has_the_constants_of_two_floats() -> None:
+    """What rillet_factors_shifted computes: 2^-shift by its exponent, and 1.5 * 2^23 less its share."""
+    right = np.arange(17)
+    reach = np.full(17, 2**14)
+    found = shifted(right, (-reach, reach))
+    kept = factor_arrays(found, VECTORS["wasm128"])["shift"]
+    scale = (np.float32(1).view(np.int32) - (kept.astype(np.int32) << 23)).view(np.float32)
+    origin = np.float32(1.5 * 2**23)
+    assert found.as_bits and np.array_equal(scale, found.scale)
+    assert np.array_equal(origin - origin * scale, found.nudge)
+
+
 REAL = np.concatenate([np.linspace(-30, 30, 4001), np.geomspace(1e-6, 80, 500), -np.geomspace(1e-6, 80, 500)])
-KNOWN = {
+KNOWN: dict[str, Callable[[float], float]] = {
     "expf": math.exp,
     "expm1f": math.expm1,
     "tanhf": math.tanh,
@@ -201,7 +218,7 @@ def test_functions_of_a_c_library_are_right_to_the_last_bits() -> None:
     for name, function in KNOWN.items():
         own = getattr(library, f"own_{name}")
         own.restype, own.argtypes = ctypes.c_float, [ctypes.c_float]
-        for real in np.float32(REAL):
+        for real in REAL.astype(np.float32):
             if (name == "logf" and real <= 0) or (name == "log1pf" and real <= -1):
                 continue
             want = np.float32(function(float(real)))

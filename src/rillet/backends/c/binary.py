@@ -12,7 +12,7 @@ from rillet.targets.host import WASM
 
 ALIGNMENT = 64
 """Of every array, in bytes."""
-_WASM_ALIGNMENT, _WASM_SPARE_BYTES = 16, 64
+_WASM_ALIGNMENT, _WASM_SPARE_BYTES = 16, 16
 """Vectors of WebAssembly are a quarter as wide, and pages download what lies between."""
 DATA = "net_weights.bin"
 _MAC = "darwin"

@@ -51,8 +51,7 @@ def tile_arrays(graph: Graph, stage: Stage, vectors: Vectors) -> dict[str, Array
     arrays = {
         "weights": packed.astype(np.int8),
         "bias": _placed((bias.astype(np.int64) + rounding.origin).astype(np.int32), order),
-        "scale": _placed(rounding.scale, order),
-        "nudge": _placed(rounding.nudge, order),
+        **{name: _placed(values, order) for name, values in factor_arrays(rounding, vectors).items()},
     }
     if rounding.shown.all():
         return arrays
@@ -89,6 +88,13 @@ def channel_rounding(graph: Graph, node: Node, *, fused: bool = True) -> Affine:
         return quick
     slow = careful(mantissa, shift, sums, relative)
     return slow if slow.shown.sum() > quick.shown.sum() else quick
+
+
+def factor_arrays(rounding: Affine, vectors: Vectors) -> dict[str, Array]:
+    """What multiplies the sums of channels, by its field of rillet_channels_byte_tiles."""
+    if rounding.as_bits and vectors.shifts:
+        return {"shift": (1 - np.frexp(rounding.scale)[1]).astype(np.int8)}
+    return {"scale": rounding.scale, "nudge": rounding.nudge}
 
 
 def integer_factors(graph: Graph, node: Node) -> tuple[Array, Array, Array]:

@@ -12,7 +12,7 @@ FIELDS = {
     "rillet_channels_f32": ("weights", "bias", "low", "high"),
     "rillet_channels_f32_tiles": ("bias", "low", "high"),
     "rillet_channels_byte_tiles": (
-        *("bias", "scale", "nudge", "by_integers", "mantissa", "left", "right"),
+        *("bias", "scale", "nudge", "by_integers", "mantissa", "left", "right", "shift"),
         *("is_signed", "careful", "as_bits", "single", "centre", "zero", "low", "high"),
     ),
     "rillet_low_bit": ("weights", "levels", "bias", "mantissa", "shift", "zero", "low", "high"),

@@ -8,7 +8,7 @@ from rillet.backends.c import threads
 from rillet.backends.c.bounds import bounds
 from rillet.backends.c.constants import outside_name, outside_value, quant
 from rillet.backends.c.image import borrows_image, input_of
-from rillet.backends.c.packing import channel_rounding
+from rillet.backends.c.packing import channel_rounding, factor_arrays
 from rillet.backends.c.records import record
 from rillet.backends.c.tiles import DenseTile, DepthwiseTile, Tile, groups
 from rillet.ir.facts import has_weights
@@ -72,14 +72,17 @@ def channels_record(plan: RowPlan, node: Node) -> str:
     low, high = bounds(graph, node, op.activation)
     if node.type.quant is None:
         return record("rillet_channels_f32_tiles", "channels", (f"net_{name}_bias", low, high), static=True)
-    rounding = channel_rounding(graph, node, fused=vectors_of(plan).fused)
+    vectors = vectors_of(plan)
+    rounding = channel_rounding(graph, node, fused=vectors.fused)
+    factors = factor_arrays(rounding, vectors)
     integers = ["0", "0", "0", "0"]
     if not rounding.shown.all():
         integers = [f"net_{name}_{part}" for part in ("by_integers", "mantissa", "left", "right")]
     ways = (rounding.signed, rounding.careful, rounding.as_bits, op.rounding is Rounding.SINGLE)
-    arrays = [f"net_{name}_{part}" for part in ("bias", "scale", "nudge")]
+    scale, nudge, shift = (f"net_{name}_{part}" if part in factors else "0" for part in ("scale", "nudge", "shift"))
+    arrays = (f"net_{name}_bias", scale, nudge, *integers, shift)
     numbers = (*map(int, ways), rounding.centre, quant(graph, node).zero_point, low, high)
-    return record("rillet_channels_byte_tiles", "channels", (*arrays, *integers, *numbers), static=True)
+    return record("rillet_channels_byte_tiles", "channels", (*arrays, *numbers), static=True)
 
 
 # -- dense -----------------------------------------------------------------------------------------------------------

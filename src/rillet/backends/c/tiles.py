@@ -72,6 +72,11 @@ def kind(real: bool) -> str:
 Tile = DenseTile | DepthwiseTile
 
 
+def _declared(real: bool) -> str:
+    """Tiles of bytes are larger, and all layers of a network call the same ones: a set may share them."""
+    return "RILLET_TILE" if real else "RILLET_SHAPE"
+
+
 def tiles_header(tiles: set[Tile], kernels: str) -> str:
     """The text of kernels/tiles.h: every tile that a program uses."""
     dense = sorted(t for t in tiles if isinstance(t, DenseTile))
@@ -98,7 +103,7 @@ def _dense(tile: DenseTile) -> str:
     depth = "rillet_runs runs" if tile.windows else "int32_t depth"
     lines = [
         f"\n/* {tile.pixels} pixels x {tile.vectors} vectors{' of windows' if tile.windows else ''}. */",
-        f"RILLET_TILE void {tile.name}(const {value} *{'at' if tile.windows else 'a'}, int32_t step,"
+        f"{_declared(tile.real)} void {tile.name}(const {value} *{'at' if tile.windows else 'a'}, int32_t step,"
         f" const {weight} *w, {depth},",
         f"    int32_t first, {value} *out, int32_t pitch, int32_t lanes, const {channels} *k)",
         "{",
@@ -167,7 +172,7 @@ def _stored(pixels: int, first: int, size: int) -> list[str]:
     lines += [f"    rillet_store_kept({arguments});", "  } else {"]
     for v in parts:
         place = f"first + {v} * RILLET_LANES"
-        lines.append(f"    const rillet_factors f{v} = rillet_factors_load(k->scale + {place}, k->nudge + {place});")
+        lines.append(f"    const rillet_factors f{v} = rillet_factors_of(k, {place});")
     for p in range(pixels):
         lines += [f"    s{p}_{v} = rillet_sums_to_store(s{p}_{v}, f{v}, k);" for v in parts]
         place = f"out + {p} * pitch + {at}"
@@ -188,7 +193,8 @@ def _depthwise_head(tile: DepthwiseTile, value: str, weight: str, extra: str) ->
     return [
         f"\n/* {tile.pixels} pixels x {tile.vectors} vectors under windows of {high}x{wide}, stride {tile.stride},"
         f" dilation {tile.dilation};\n   of the columns, {tile.first} to {tile.last - 1} lie inside. */",
-        f"RILLET_TILE void {tile.name}(const {value} *const row[], int32_t at, int32_t step, const {weight} *w,",
+        f"{_declared(tile.real)} void {tile.name}(const {value} *const row[], int32_t at, int32_t step,"
+        f" const {weight} *w,",
         f"    int32_t first, {value} *out, int32_t pitch, int32_t lanes, {extra}const {channels} *k)",
         "{",
     ]

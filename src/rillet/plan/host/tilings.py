@@ -30,14 +30,18 @@ class Vectors:
     """What its dot products take activations of bytes as."""
     fused: bool = True
     """Whether one instruction multiplies and adds, and rounds once."""
+    shifts: bool = False
+    """Whether divisions by powers of two are kept as a byte a channel: less to download, a little more to compute."""
 
 
 _NEON = {1: 14, 2: 12, 3: 8, 4: 6, 6: 4, 8: 2}
+_WASM = {1: 8, 2: 4, 4: 2}
+"""Eight sums: of twelve, engines on x86 keep some in memory, where a product that nothing fuses takes a register."""
 VECTORS = {
     "avx512": Vectors(16, 32, {1: 14, 2: 7, 3: 5, 4: 5, 5: 4}, {1: 14, 2: 8, 3: 5, 4: 4, 5: 4, 6: 4, 8: 2}, DType.U8),
     "avx2": Vectors(8, 16, {1: 8, 2: 6, 3: 4, 6: 1}, {1: 8, 2: 4, 4: 2}, DType.U8),
     "neon": Vectors(4, 32, _NEON, _NEON, DType.I8),
-    "wasm128": Vectors(4, 16, {1: 8, 2: 6, 3: 4, 6: 1}, {1: 8, 2: 4, 4: 2}, DType.U8, fused=False),
+    "wasm128": Vectors(4, 16, _WASM, _WASM, DType.U8, fused=False, shifts=True),
 }
 _LATENCY = 8
 """Independent sums that keep two multiply-add units of four cycles busy."""

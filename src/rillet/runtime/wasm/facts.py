@@ -35,7 +35,7 @@ def facts(plan: RowPlan, traced: bool) -> dict[str, Any]:
         "picture": _picture(graph.image),
         "classifier": _classifier(graph),
         "outputs": [_value(node) for node in outputs],
-        "values": [{**_value(node), "given": is_given(node.op)} for node in graph.nodes],
+        "values": [_value(node) | {"given": is_given(node.op)} if traced else _place(node) for node in graph.nodes],
         "segments": [
             {"bytes": segment.peak_bytes, "values": [places[stage.node] for stage in segment.stages]}
             for segment in plan.segments
@@ -59,12 +59,15 @@ def _leb128(number: int) -> bytes:
     return bytes([*out, number])
 
 
+def _place(node: Node) -> dict[str, Any]:
+    """What a page needs to show how much of a value is computed."""
+    return {"name": node.name, "height": node.shape.height, "width": node.shape.width}
+
+
 def _value(node: Node) -> dict[str, Any]:
     quant, binary = node.type.quant, node.type.dtype is DType.BINARY
     return {
-        "name": node.name,
-        "height": node.shape.height,
-        "width": node.shape.width,
+        **_place(node),
         "channels": node.shape.channels,
         "type": _TYPES[node.type.dtype],
         "bytes": node.type.bytes,

@@ -20,6 +20,7 @@ typedef struct {
   const int32_t *by_integers; /* for each vector of channels: 2 where float32 would round otherwise, 1 where it would for
                                  another vector that is stored with it, else 0; no array: all 0 */
   const int32_t *mantissa, *left, *right; /* where there is one */
+  const int8_t *shift;        /* instead of `scale` and `nudge`, where sums are `as_bits` and the set takes shifts */
   int32_t is_signed;          /* whether the nudge takes the sign of the sum */
   int32_t careful;            /* whether float32 rounds in two steps */
   int32_t as_bits;            /* whether sums are kept as the bits of 1.5 * 2^23 + sum: so is the bias */
@@ -52,12 +53,20 @@ RILLET_TILE rillet_sums rillet_sums_to_store(rillet_sums sum, rillet_factors fac
   return k->as_bits ? rillet_sums_shifted(sum, factors) : rillet_sums_rounded(sum, factors, k->is_signed, k->careful);
 }
 
+RILLET_TILE rillet_factors rillet_factors_of(const rillet_channels_byte_tiles *k, int32_t first)
+{
+#ifdef RILLET_SHIFTS
+  if (k->as_bits) return rillet_factors_shifted(k->shift + first);
+#endif
+  return rillet_factors_load(k->scale + first, k->nudge + first);
+}
+
 /* Rounds the sums of one vector of channels for each of some pixels, `step` apart, where they lie. */
 RILLET_TILE void rillet_round_kept(int32_t *sums, int32_t pixels, int32_t step, int32_t first,
                                    const rillet_channels_byte_tiles *k)
 {
   if (k->by_integers[first / RILLET_LANES] == 1) {
-    const rillet_factors factors = rillet_factors_load(k->scale + first, k->nudge + first);
+    const rillet_factors factors = rillet_factors_of(k, first);
     /* What float32 gives is `centre` less: integers are brought to the same. */
     for (int32_t p = 0; p < pixels; p++, sums += step)
       rillet_sums_keep(sums, rillet_sums_rounded(rillet_sums_load(sums), factors, k->is_signed, k->careful));

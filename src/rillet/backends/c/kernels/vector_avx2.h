@@ -12,6 +12,7 @@
 
 #define RILLET_LANES 8
 #define RILLET_TILE static inline __attribute__((always_inline))
+#define RILLET_SHAPE RILLET_TILE
 
 /* What compilers may know no more of: an address, and that a vector came from memory. */
 #define RILLET_OPAQUE(pointer) __asm__("" : "+r"(pointer))

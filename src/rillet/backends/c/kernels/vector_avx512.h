@@ -11,6 +11,7 @@
 
 #define RILLET_LANES 16
 #define RILLET_TILE static inline __attribute__((always_inline))
+#define RILLET_SHAPE RILLET_TILE
 
 /* What compilers may know no more of: an address, and that a vector came from memory. */
 #define RILLET_OPAQUE(pointer) __asm__("" : "+r"(pointer))

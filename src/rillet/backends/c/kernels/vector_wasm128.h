@@ -14,6 +14,9 @@
 
 #define RILLET_LANES 4
 #define RILLET_TILE static inline __attribute__((always_inline))
+/* One copy of each, which layers share: what is not inlined is not downloaded again. */
+#define RILLET_SHAPE static __attribute__((noinline))
+#define RILLET_SHIFTS 1
 
 /* What compilers may know no more of: an address, and that a vector came from memory. */
 #define RILLET_OPAQUE(pointer) __asm__("" : "+r"(pointer))
@@ -129,6 +132,16 @@ typedef struct {
 RILLET_TILE rillet_factors rillet_factors_load(const float *scale, const float *nudge)
 {
   const rillet_factors out = {wasm_v128_load(scale), wasm_v128_load(nudge)};
+  return out;
+}
+
+/* The same of divisions by 2^shift (arithmetic/affine.py, `shifted`), of one byte a channel: 2^-shift by its exponent. */
+RILLET_TILE rillet_factors rillet_factors_shifted(const int8_t *shift)
+{
+  const v128_t wide = wasm_i32x4_extend_low_i16x8(wasm_i16x8_extend_low_i8x16(wasm_v128_load32_zero(shift)));
+  const v128_t scale = wasm_i32x4_sub(wasm_f32x4_splat(1.0f), wasm_i32x4_shl(wide, 23));
+  const v128_t origin = wasm_f32x4_splat(12582912.0f);
+  const rillet_factors out = {scale, wasm_f32x4_sub(origin, wasm_f32x4_mul(origin, scale))};
   return out;
 }
 

@@ -21,7 +21,14 @@ export interface Value {
   zeroPoint: number;
   /** Bytes are eight values of -1 or 1 each. */
   bits?: true;
-  /** Among `values`: an input or a constant. */
+}
+
+/** A value that the network makes, or is given: its name and size, and the rest where the module shows its values. */
+export interface Place extends Partial<Value> {
+  name: string;
+  height: number;
+  width: number;
+  /** An input or a constant. */
   given?: boolean;
 }
 
@@ -36,7 +43,7 @@ export interface Facts {
   picture: { resize: "stretch" | "crop"; detail: number; labels: string[] } | null;
   classifier: "probabilities" | "logits" | null;
   outputs: Value[];
-  values: Value[];
+  values: Place[];
   segments: { bytes: number; values: number[] }[];
 }
 
