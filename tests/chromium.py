@@ -97,6 +97,11 @@ class Tab:
             assert time.monotonic() < until, (expression, self.said)
             time.sleep(0.05)
 
+    def select(self, name: str, value: str) -> None:
+        """Chooses a value of the <select> of this id."""
+        found = f"document.getElementById({json.dumps(name)})"
+        self.ask(f"{found}.value = {json.dumps(value)}, {found}.dispatchEvent(new Event('change'))")
+
     def choose(self, selector: str, path: Path) -> None:
         """Gives a file to a file input."""
         root = self.call("DOM.getDocument")["root"]["nodeId"]
@@ -116,6 +121,11 @@ class Tab:
         self.call("Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=False)
         features = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]
         self.call("Emulation.setEmulatedMedia", features=features)
+
+    def allow(self, what: str, granted: bool) -> None:
+        """What the page's user answers when it asks for the camera, or the like."""
+        setting = "granted" if granted else "denied"
+        self._call("Browser.setPermission", permission={"name": what}, setting=setting)
 
     def picture(self, path: Path) -> None:
         """A screenshot of the whole page."""

@@ -16,6 +16,8 @@ OTHER_TYPES = {
     ("bench", "--threads"): "several counts, measured one after the other",
     ("cost", "--target"): "several machines, side by side",
     ("page", "--target"): "several machines, side by side",
+    ("serve", "--target"): "several machines, side by side",
+    ("compare", "--target"): "several machines, side by side",
     ("quantize", "--weight-bits"): "ternary and binary are words",
 }
 """Options whose type differs from that in other commands, and why; their help begins as it does there."""

@@ -77,7 +77,10 @@ COMMANDS = {
         (FLOAT, f"{FLOAT} --layer stem.conv"),
         {"--layer": "block1.expand", "--fps": "7", "--memory": "1MiB", "--bits": "4", **TABLES},
     ),
-    "compare": Command((f"{FLOAT} {OTHER}",), {"--bits": "32", **TABLES}),
+    "compare": Command(
+        (f"{FLOAT} {OTHER}", f"{FLOAT} {OTHER} --target {BOARD} -o OUT.html"),
+        {"--bits": "32", "--target": CHIP, "-o": "OTHER.html", **TABLES},
+    ),
     "convert": Command(
         (f"{FLOAT} -o OUT.rlt", f"{INT8} -o OUT.rlt"), {"--fold": "", "--dequantize": "", "--live": "", JSON: ""}
     ),
@@ -103,6 +106,9 @@ COMMANDS = {
         (f"{FLOAT} -o OUT.html",),
         {"--target": BOARD, "--image": PICTURE},
         (("rillet.api.pages.page", "call"),),
+    ),
+    "serve": Command(
+        (FLOAT,), {"--target": BOARD, "--image": PICTURE, "--port": "7"}, (("rillet.api.pages.serve", "call"),)
     ),
     "simulate": Command(
         tuple(f"{FLOAT} {mode}" for mode in CHIP_MODES),
@@ -302,7 +308,7 @@ DEMANDS = {
     ("verify", "--all", AS_HARDWARE): "shows more of what a function that stands in here measures",
 }
 """What an option asks for and holds without it: a demand that is met, not one that is ignored."""
-FORMS = {"run", "verify", "synth", "page", "bench", "profile", "evaluate", "search", "train"}
+FORMS = {"run", "verify", "synth", "page", "serve", "bench", "profile", "evaluate", "search", "train"}
 """Their results are stood in for, so how they are printed is tested elsewhere."""
 
 
@@ -311,6 +317,7 @@ PROSE = {
     "draw": "prints a picture",
     "emit": "writes files, and says how to build them",
     "page": "writes a page, and says so",
+    "serve": "serves a page, and says where",
     "train": "writes a run, and says where it is; its rows are log.csv",
 }
 """Commands that print no table: of --csv, --markdown and --json they have the last."""

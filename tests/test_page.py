@@ -2,13 +2,18 @@
 
 import json
 import re
+import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
+from http.client import HTTPConnection
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.request import urlopen
 
 import numpy as np
 import pytest
@@ -21,13 +26,16 @@ from graphs import Builder
 from rillet.api.measuring import PageBench, bench
 from rillet.backends import reference
 from rillet.data.images import load_input
-from rillet.errors import TargetError, Unsupported
+from rillet.errors import BuildError, TargetError, Unsupported
 from rillet.ir.graph import Graph, ImageSpec
 from rillet.ir.ops import Add, Input, Pool, PoolKind, Window
 from rillet.ir.types import Shape
+from rillet.report import search_page
 from rillet.runtime.wasm.building import find_compiler
-from rillet.runtime.wasm.package import PAGE, block, one_file, own
+from rillet.runtime.wasm.package import single_page
+from rillet.search.found import Candidate, Found
 from rillet.targets.host import named_host
+from rillet.web import bytes_block
 
 HOSTILE = "</script><img src=x onerror=alert(1)>"
 
@@ -100,7 +108,9 @@ def test_a_page_of_one_file_answers_with_the_references_bytes(tab: Tab, tmp_path
     assert tab.ask("document.querySelector('h1').textContent") == net.name and not tab.ask("document.images.length")
     # Pushed row by row, the same.
     tab.ask("document.getElementById('slow').click()")
-    tab.wait("document.getElementById('progress').textContent.startsWith('row 16 of 16: 100 %')")
+    segments = len(rillet.compile(rillet.plan(net, target="wasm")).plan.segments)
+    tab.wait("document.getElementById('progress').textContent.endsWith(': 100 % of all pixels')")
+    assert segments == 1 or tab.ask("document.getElementById('progress').textContent").startswith(f"segment {segments}")
     assert tab.ask("Array.from(window.rillet.net.pushed()[0])") == expected.tolist()
     # A file that is no picture is told, and the page goes on.
     (tmp_path / "no.png").write_bytes(b"no picture")
@@ -148,6 +158,23 @@ def test_a_folder_is_a_module_and_a_worker(tab: Tab, tmp_path: Path) -> None:
           worker.postMessage({asked});
         }})""")
         assert got == [7, None, expected.tolist()]
+        # A camera that may not be used is told, and the page goes on; one that may shows its pictures.
+        tab.allow("camera", False)
+        tab.ask("document.getElementById('camera').click()")
+        tab.wait("document.getElementById('problem').textContent.startsWith('The camera cannot be used (')")
+        tab.ask("delete window.rillet")
+        tab.choose("#file", picture)
+        tab.wait("window.rillet && document.getElementById('problem').hidden")
+        assert told(tab) == expected.tolist()
+        tab.allow("camera", True)
+        tab.ask("delete window.rillet")
+        tab.ask("document.getElementById('camera').click()")
+        tab.wait("window.rillet && document.getElementById('camera').ariaPressed === 'true'")
+        seen = "document.getElementById('seen').getAttribute('aria-label')"
+        assert tab.ask(seen).startswith("What the network sees of the camera")
+        tab.ask("document.getElementById('camera').click()")
+        tab.wait("document.getElementById('camera').ariaPressed === 'false'")
+        assert {url for url in tab.requests if not url.startswith((base, "data:", "blob:"))} == set()
     assert tab.said == []
 
 
@@ -176,8 +203,7 @@ def test_the_demo_page_is_the_present_one() -> None:
     """Its code, that is; what compilers make of the network may differ."""
     demo = (ROOT / "docs" / "demo.html").read_text()
     kept = re.sub(r'<script type="text/plain".*?</script>', "", demo)
-    blocks = [block("net-wasm", b""), block("example-picture", b"")]
-    made = one_file(own(PAGE), ("net.js", "page.js"), blocks)
+    made = single_page([bytes_block("net-wasm", b""), bytes_block("example-picture", b"")])
     assert kept == re.sub(r'<script type="text/plain".*?</script>', "", made), (
         "rillet emit hub:mobilenet_v2_cifar10 -o DIR --target wasm --single-file --image "
         "src/rillet/models/shipped/chelsea.png writes it anew"
@@ -264,6 +290,113 @@ def test_the_page_about_a_network(tab: Tab, tmp_path: Path) -> None:
     assert tab.said == []
 
 
+# -- pages that compare ------------------------------------------------------------------------------------------------
+
+
+def test_a_comparison_draws_any_two_measures(tab: Tab, tmp_path: Path) -> None:
+    names = [f"mobilenet_v1:width={width},resolution=128" for width in (0.25, 0.5, 0.75)]
+    nets = [*map(rillet.load, names), classifier()]
+    found, made = rillet.compare_page(nets, tmp_path / "compare.html", ["systolic_64x64", "nano33ble"])
+    assert made.machines == 2 and made.path.stat().st_size == made.bytes < 100_000
+    tab.dress(390, dark=True)
+    forget(tab)
+    tab.open(made.path.as_uri())
+    dots = "[...document.querySelectorAll('.dot')].map(one => one.getAttribute('aria-label'))"
+    # Published accuracies: of the three alone, and said of the fourth.
+    assert [label.partition(": ")[0] for label in tab.ask(dots)] == names
+    assert "has no top-1" in tab.ask("document.getElementById('lacking').textContent")
+    # The front of two measures that are better the less there is of them is one network here: the smallest.
+    tab.select("up", "macs")
+    tab.select("across", "latency systolic_64x64")
+    assert len(tab.ask(dots)) == 4
+    macs = {one.name: one.macs for one in found.networks}
+    best = tab.ask("document.getElementById('front').textContent")
+    assert min(macs, key=lambda name: macs[name]) in best and names[2] not in best
+    # By the keyboard: Enter on a dot shows its figures, and keeps the focus.
+    tab.ask("document.querySelector('.dot').focus()")
+    tab.ask("document.activeElement.dispatchEvent(new KeyboardEvent('keydown', { key: 'Enter' }))")
+    assert tab.ask("document.querySelector('#chosen h2').textContent") == names[0]
+    assert f"{macs[names[0]]:,}" in tab.ask("document.getElementById('chosen').textContent")
+    assert tab.ask("document.activeElement.ariaPressed") == "true"
+    heading = "[...document.querySelectorAll('#table thead button')].find(one => one.textContent === 'MACs')"
+    tab.ask(f"{heading}.click()")
+    rows = tab.ask("[...document.querySelectorAll('#table tbody tr')].map(one => one.cells[0].textContent)")
+    assert rows == sorted(macs, key=lambda name: macs[name])
+    assert not tab.ask("document.images.length") and not tab.ask("document.documentElement.scrollWidth > innerWidth")
+    assert [url for url in tab.requests if not url.startswith("data:")] == [made.path.as_uri()] and tab.said == []
+
+
+def test_the_page_of_a_search_has_the_same_parts(tab: Tab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search_page, "ZOO", ("microbotnet",))
+    rng = np.random.default_rng(0)
+    made = [
+        Candidate(
+            key=f"key{i}",
+            choice={"input.resolution": 96, "stem.channels": int(8 * (1 + i % 3)), "name": HOSTILE},
+            depth=3,
+            costs={"macs": float(rng.integers(10**5, 10**7)), "ram": float(rng.integers(10**3, 10**5))},
+            top1=None if i == 5 else float(rng.uniform(0.3, 0.8)),
+            epochs=0 if i == 5 else 1 + i % 2,
+            seconds=1.5,
+        )
+        for i in range(6)
+    ]
+    found = Found(HOSTILE, 10, "data", "ram<=32KiB, macs<=5M", ("top1", "macs"), 0, 9, 6, 1.0, tuple(made), "4x1,2x2")
+    (tmp_path / "search.html").write_text(search_page.html(found))
+    tab.dress(1280, dark=False)
+    forget(tab)
+    tab.open((tmp_path / "search.html").as_uri())
+    assert tab.ask("document.querySelectorAll('.dot').length") == 5
+    assert tab.ask("document.querySelector('.plot').getAttribute('aria-label')") == "top-1, held back against ram"
+    tab.select("cost", "macs")
+    assert tab.ask("document.querySelector('.plot').getAttribute('aria-label')") == "top-1, held back against macs"
+    tab.ask("document.getElementById('last').click()")
+    longest = {one.key for one in made if one.epochs == 2}
+    assert set(tab.ask("[...document.querySelectorAll('.dot')].map(one => one.dataset.key)")) == longest
+    tab.ask("document.querySelector('#table tbody tr').click()")
+    assert tab.ask("document.querySelector('#chosen h2').textContent").partition(":")[0] in longest
+    last = "[...document.querySelectorAll('#table tbody tr')].at(-1).cells[0].textContent"
+    assert tab.ask(last) == "key5"  # not trained
+    assert tab.ask("document.querySelector('h1').textContent") == f"Search in {HOSTILE}"
+    assert not tab.ask("document.images.length") and tab.said == []
+
+
+def test_a_page_is_served_to_this_machine_alone(tab: Tab, tmp_path: Path) -> None:
+    net = classifier()
+    with rillet.serve(net, "systolic_64x64", image=photo(tmp_path)) as served:
+        assert served.url == f"http://127.0.0.1:{served.port}/"
+        forget(tab)
+        tab.open(served.url)
+        tab.wait("window.rillet")
+        assert told(tab) == reference.outputs(net, load_input(photo(tmp_path), net))[0].reshape(-1).tolist()
+        assert [url for url in tab.requests if not url.startswith(("data:", "blob:"))] == [served.url]
+        for path, host, status in [("/", "127.0.0.1", 200), ("/x", "127.0.0.1", 404), ("/", "evil.example", 403)]:
+            asked = HTTPConnection("127.0.0.1", served.port, timeout=10)
+            asked.request("GET", path, headers={"Host": f"{host}:{served.port}"})
+            got = asked.getresponse()
+            assert (got.status, got.getheader("Access-Control-Allow-Origin")) == (status, None)
+            asked.close()
+        with pytest.raises(BuildError, match=f"--port: {served.port} cannot be used"):
+            rillet.serve(net, "systolic_64x64", port=served.port)
+    with pytest.raises(ConnectionRefusedError):
+        HTTPConnection("127.0.0.1", served.port, timeout=10).connect()
+    with pytest.raises(TargetError, match="--port must be from 0 to 65535, got 65536"):
+        rillet.serve(net, port=65536)
+
+
+def test_ctrl_c_ends_what_is_served() -> None:
+    small = "mobilenet_v1:width=0.25,resolution=32"
+    words = [sys.executable, "-m", "rillet", "serve", small, "--target", "systolic_64x64", "--json"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None and process.stderr is not None
+        lines = [process.stdout.readline() for _ in range(4)]
+        said = json.loads("".join(lines))
+        with urlopen(said["url"], timeout=10) as got:
+            assert got.headers["Content-Type"] == "text/html; charset=utf-8"
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 0 and process.stderr.read() == ""
+
+
 @pytest.mark.slow
 def test_networks_that_cannot_run_have_a_page(tab: Tab, tmp_path: Path) -> None:
     net = rillet.load("mobilenet_v1:width=0.25,resolution=96")
@@ -274,4 +407,9 @@ def test_networks_that_cannot_run_have_a_page(tab: Tab, tmp_path: Path) -> None:
     tab.wait("document.querySelectorAll('#table tbody tr').length")
     assert "has no weights" in tab.ask("document.getElementById('no-run').textContent")
     assert tab.ask("document.querySelectorAll('#pictures svg').length") == 1
+    # Its picture is made wider than the page by steps, and scrolled.
+    wide = "document.querySelector('.zoom').scrollWidth"
+    before = tab.ask(wide)
+    tab.ask("document.querySelector('#pictures button[aria-label=\"zoom in\"]').click()")
+    assert tab.ask(wide) > 1.9 * before
     assert tab.said == []

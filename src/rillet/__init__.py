@@ -32,7 +32,9 @@ if TYPE_CHECKING:
     from rillet.api.networks import reference as reference
     from rillet.api.networks import save as save
     from rillet.api.networks import to_torch as to_torch
+    from rillet.api.pages import compare_page as compare_page
     from rillet.api.pages import page as page
+    from rillet.api.pages import serve as serve
     from rillet.api.plans import Emitted as Emitted
     from rillet.api.plans import Simulated as Simulated
     from rillet.api.plans import Svg as Svg
@@ -65,7 +67,7 @@ _NAMES = {
     **dict.fromkeys(("from_torch", "load", "models", "reference", "save", "to_torch"), "api.networks"),
     **dict.fromkeys(("Emitted", "Simulated", "Svg", "draw", "emit", "footprint", "plan", "simulate"), "api.plans"),
     **dict.fromkeys(("Program", "compile", "verify"), "api.programs"),
-    "page": "api.pages",
+    **dict.fromkeys(("compare_page", "page", "serve"), "api.pages"),
     "search": "api.search",
     "synth": "api.synthesis",
     **dict.fromkeys(("BuildError", "GraphError", "RilletError", "TargetError", "Unsupported"), "errors"),

@@ -4,17 +4,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rillet.api import analysis, checks, machines, plans
 from rillet.api.machines import Named
 from rillet.costs import machines as costing
 from rillet.errors import BuildError, RilletError, TargetError, Unsupported
 from rillet.ir.graph import Graph
+from rillet.models.compare import Comparison
 from rillet.plan.options import PlanOptions
 from rillet.plan.rows.plan import RowPlan
 from rillet.report.progress import Advance
 from rillet.system.record import Record
+from rillet.system.serving import MOST_PORT, Served
 from rillet.targets.arrays import ArrayMachine
 from rillet.targets.boards import Board
 from rillet.targets.chips import StreamChip
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 
 _ROOFS = 3
 """Rooflines that a page draws at most."""
+_COMPARED = ("systolic_64x64", "zcu102", "nano33ble")
+"""Machines of a comparison where none is named: one of each kind."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -40,6 +44,15 @@ class Page(Record):
 
     def __repr__(self) -> str:
         return f"Page({str(self.path)!r}, {self.bytes:,} bytes, {self.machines} machines)"
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """A page in memory."""
+
+    data: bytes
+    machines: int
+    runs: bool
 
 
 def page(
@@ -58,13 +71,71 @@ def page(
     that it is run on first. Raises TargetError for an unknown machine, GraphError for what is no picture, BuildError
     where the file cannot be written.
     """
-    from rillet.report import about
+    from rillet.system.files import write_file
+
+    out = checks.path(path, "path")
+    made = _made(net, target, image, progress)
+    write_file(out, made.data)
+    return Page(out, len(made.data), made.machines, made.runs)
+
+
+def serve(
+    net: Graph,
+    target: Named | Sequence[Named] | None = None,
+    *,
+    image: "str | PathLike[str] | None" = None,
+    port: int = 0,
+    progress: Advance | None = None,
+) -> Served:
+    """Serves the page about a network (`page`) to this machine alone, at 127.0.0.1, and gives it: its `url`, `close()`
+    and `wait()`; a `with` block closes it.
+
+    port: 0 for one that is free. Raises as `page` does, TargetError for what is no port, BuildError for one that cannot
+    be used.
+    """
+    given: Any = port
+    if isinstance(given, bool) or not isinstance(given, int) or not 0 <= given <= MOST_PORT:
+        raise TargetError(f"--port must be from 0 to {MOST_PORT}, got {port!r}")
+    return Served(_made(net, target, image, progress).data, port)
+
+
+def compare_page(
+    nets: Sequence[Graph],
+    path: "str | PathLike[str]" = "compare.html",
+    target: Named | Sequence[Named] | None = None,
+    *,
+    bits: int = 8,
+    progress: Advance | None = None,
+) -> tuple[Comparison, Page]:
+    """Writes a page that compares networks, which loads nothing: any two of accuracy, MACs, bytes, and latency and
+    energy on machines against each other, with the front of both; gives the comparison, too.
+
+    target: machines by name, .toml file or record; an array, a chip and a board by default. bits: as for `compare`.
+    Raises GraphError for fewer than two networks, TargetError for an unknown machine, BuildError where the file cannot
+    be written.
+    """
+    from rillet.report import compare_page as report
+    from rillet.system.files import write_file
+
+    out, found = checks.path(path, "path"), analysis.compare(nets, bits=bits, progress=progress)
+    costs = [analysis.cost(net, target or _COMPARED, bits=bits, progress=progress).targets for net in nets]
+    data = report.html(found, costs).encode()
+    write_file(out, data)
+    return found, Page(out, len(data), len(costs[0]), runs=False)
+
+
+def _made(
+    net: Graph,
+    target: Named | Sequence[Named] | None,
+    image: "str | PathLike[str] | None",
+    progress: Advance | None,
+) -> _Made:
+    from rillet.report import network_page
     from rillet.runtime.wasm.building import build_wasm
     from rillet.runtime.wasm.package import picture_bytes
-    from rillet.system.files import write_file
     from rillet.system.reading import MODEL_BYTES, read_bytes
 
-    net, out = checks.graph(net), checks.path(path, "path")
+    net = checks.graph(net)
     picture = None if image is None else checks.path(image, "image")
     asked = [machines.find(one) for one in analysis.several(target)] if target is not None else []
     rows = _row_plan(net, next((one for one in asked if isinstance(one, Board | Host)), None))
@@ -83,7 +154,7 @@ def page(
         module = read_bytes(build_wasm(shown, trace=True), MODEL_BYTES)
     except (BuildError, Unsupported) as error:
         why_not = str(error)
-    text = about.page(
+    text = network_page.page(
         rows,
         costs.targets if costs else (),
         [found for one in _first(roofed, asked) for found in _roof(net, one)],
@@ -92,9 +163,7 @@ def page(
         why_not,
         picture,
     )
-    data = text.encode()
-    write_file(out, data)
-    return Page(out, len(data), len(costs.targets) if costs else 0, module is not None)
+    return _Made(text.encode(), len(costs.targets) if costs else 0, module is not None)
 
 
 def _row_plan(net: Graph, machine: "Board | Host | None") -> RowPlan:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 PANELS = {
     "Run a network": ("run", "verify", "plan", "emit", "simulate", "synth", "evaluate"),
-    "Look at networks": ("show", "count", "explain", "compare", "draw", "page", "models", "ops"),
+    "Look at networks": ("show", "count", "explain", "compare", "draw", "page", "serve", "models", "ops"),
     "Change a network": ("quantize", "compress", "convert"),
     "Train": ("train", "search"),
     "Machines": ("targets", "fit", "cost", "energy", "systolic", "bench", "profile", "doctor"),

@@ -22,6 +22,8 @@ from rillet.cli.forms import Form, command
 from rillet.cli.options import (
     BoardMemoryOption,
     ByOption,
+    ComparedMachinesOption,
+    ComparePageOption,
     ConventionOption,
     ConvertFileOption,
     DemandOption,
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
     from rillet.report.screen import Screen
 
 COUNT = Uses({"counts": ("--convention", "--by", "--bits"), "--signs": (), "--live": ()})
+COMPARE = Uses({"the table printed": (), "-o": ("--target",)})
 KEYS = ("layer", "block", "kind")
 
 
@@ -174,16 +177,31 @@ def explain(
 def compare(
     models: Annotated[list[str], typer.Argument(metavar="MODEL...", help="Two networks or more.")],
     bits: Annotated[int, shared("--bits", metavar="8|32")] = 8,
+    out: ComparePageOption = None,
+    target: ComparedMachinesOption = None,
     *,
     form: Form,
 ) -> None:
-    """Compares networks: MACs, parameters, bytes layer by layer and streamed, published accuracy."""
-    from rillet.api import analysis
+    """Compares networks: MACs, parameters, bytes layer by layer and streamed, published accuracy.
+
+    With -o page.html: a page that draws any two of these, or latency and energy on machines, against each other, with
+    the networks that no other beats in both.
+    """
+    from rillet.api import analysis, pages
     from rillet.report import tables
     from rillet.report.progress import silent
 
-    nets = [open_named(name).graph for name in models]
-    found = analysis.compare(nets, bits=bits, progress=silent if form.json else None)
+    COMPARE.check("the table printed" if out is None else "-o", {"--target": target})
+    if out is not None:
+        one_of("--out: suffix", out.suffix, (".html",))
+    nets, progress = [open_named(name).graph for name in models], silent if form.json else None
+    if out is None:
+        found = analysis.compare(nets, bits=bits, progress=progress)
+    else:
+        found, page = pages.compare_page(nets, out, target, bits=bits, progress=progress)
+        if form.text:
+            say(f"{out}: {len(nets)} networks on {page.machines} machines; open it in a browser")
+            return
     form.show(found.to_dict, lambda console: tables.write(console, tables.comparison(found.networks, bits)))
 
 

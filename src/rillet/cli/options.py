@@ -115,6 +115,15 @@ MachinesOption = Annotated[
     list[str] | None,
     shared("--target", here="May be given several times; all by default.", metavar="NAME|FILE.toml|all"),
 ]
+ComparedMachinesOption = Annotated[
+    list[str] | None,
+    shared(
+        "--target",
+        here="With -o; may be given several times; by default an array, a chip and a board.",
+        metavar="NAME|FILE.toml|all",
+    ),
+]
+ComparePageOption = Annotated[Path | None, shared("-o", "--out", here="A page (.html).", metavar="FILE.html")]
 RateOption = Annotated[float, shared("--fps")]
 PageOption = Annotated[
     Path | None,

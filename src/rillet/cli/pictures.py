@@ -1,5 +1,6 @@
 """The command that draws: a network, a pipeline over time, what recomputing saves, what a machine makes of it."""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -73,6 +74,10 @@ FloorOption = Annotated[
 CostOption = Annotated[
     str | None, typer.Option("--cost", metavar="|".join(PICTURES), help="Where cycles or energy go, or a roofline.")
 ]
+RunFirstOption = Annotated[
+    Path | None, shared("--image", here="The page runs the network on it first.", metavar="PICTURE")
+]
+PortOption = Annotated[int, typer.Option("--port", metavar="N", help="Port of 127.0.0.1; 0 is one that is free.")]
 EnergyNodeOption = Annotated[str | None, shared("--node", here="With --cost energy.", metavar="45nm|7nm|FILE.toml")]
 
 
@@ -133,9 +138,7 @@ def page(
     model: ModelArgument,
     out: Annotated[Path, shared("-o", "--out", metavar="FILE.html")] = Path("page.html"),
     target: MachinesOption = None,
-    image: Annotated[
-        Path | None, shared("--image", here="The page runs the network on it first.", metavar="PICTURE")
-    ] = None,
+    image: RunFirstOption = None,
     weights: WeightsOption = None,
     json_output: JsonOption = False,
 ) -> None:
@@ -149,11 +152,42 @@ def page(
     one_of("--out: suffix", out.suffix, (".html",))
     graph = open_named(model, weights=weights).graph
     with status("planning"):
-        found = pages.page(graph, out, None if target in (None, ["all"]) else target, image=image)
+        found = pages.page(graph, out, _machines(target), image=image)
     if json_output:
         print_json(found.to_dict())
     else:
         say(f"{out}: {found.bytes:,} bytes, {found.machines} machines; open it in a browser")
+
+
+@app.command()
+def serve(
+    model: ModelArgument,
+    target: MachinesOption = None,
+    image: RunFirstOption = None,
+    port: PortOption = 0,
+    weights: WeightsOption = None,
+    json_output: JsonOption = False,
+) -> None:
+    """Opens the page about a network (page) to browsers of this machine, at 127.0.0.1, until Ctrl-C.
+
+    No other machine reaches it, and the page loads nothing else.
+    """
+    from rillet.api import pages
+
+    graph = open_named(model, weights=weights).graph
+    with status("planning"):
+        served = pages.serve(graph, _machines(target), image=image, port=port)
+    with served, suppress(KeyboardInterrupt):
+        if json_output:
+            print_json({"url": served.url, "port": served.port})
+        else:
+            say(f"{served.url}: {graph.name}; Ctrl-C ends it")
+        served.wait()
+
+
+def _machines(target: list[str] | None) -> list[str] | None:
+    """None for all."""
+    return None if target in (None, ["all"]) else target
 
 
 def _chosen(form: str | None, pipeline: bool, floor: bool, front: bool, cost: str | None) -> str:

@@ -1,15 +1,13 @@
 """A search as one offline page: accuracy against each cost, the front, the budget, and every candidate."""
 
-import json
-import re
 from importlib.resources import files
 from typing import Any
 
+from rillet import web
 from rillet.analyses.count import count
 from rillet.analyses.memory import stored_at
 from rillet.errors import RilletError
 from rillet.plan.rows.planner import plan_rows
-from rillet.report.picture.ink import escaped
 from rillet.search import budget
 from rillet.search.found import Found
 from rillet.zoo import registry
@@ -23,18 +21,15 @@ def html(found: Found) -> str:
     """The page: its data, style and script in one file, which loads nothing."""
     from rillet.report.search import lines, record
 
-    folder = files(__name__)
+    folder, title = files(__name__), f"Search in {found.space}"
     shown = {**record(found), "lines": lines(found), "limits": _limits(found), "zoo": _zoo(found)}
-    # A word of the data must not end the script that holds it.
-    data = json.dumps(shown).replace("<", "\\u003c")
-    parts = {
-        "TITLE": escaped(f"Search in {found.space}"),
-        "STYLE": folder.joinpath("page.css").read_text("utf-8"),
-        "DATA": data,
-        "SCRIPT": folder.joinpath("page.js").read_text("utf-8"),
-    }
-    # In one pass: what a part says is not looked at for others.
-    return re.sub(r"\{\{([A-Z]+)\}\}", lambda found: parts[found[1]], folder.joinpath("page.html").read_text("utf-8"))
+    return web.one_file(
+        title,
+        web.filled(folder / "page.html", {"TITLE": web.escaped(title)}),
+        [web.shared("parts.js"), web.shared("plot.js"), folder / "page.js"],
+        styles=[web.shared("page.css"), web.shared("plot.css")],
+        blocks=[web.data_block("data", shown)],
+    )
 
 
 def _limits(found: Found) -> dict[str, float]:

@@ -1,104 +1,50 @@
-"use strict";
 // Draws the search: nothing is loaded, and every name of the data enters as text.
-const found = JSON.parse(document.getElementById("data").textContent);
-const SVG = "http://www.w3.org/2000/svg";
-const [WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM] = [960, 460, 64, 24, 20, 70];
-const number = new Intl.NumberFormat("en", { maximumSignificantDigits: 6 });
-const percent = (share) => (share === null ? "" : (100 * share).toFixed(2) + " %");
+import { $, element, ownData } from "./parts.js";
+import { scatter, sortable } from "./plot.js";
+
+const found = ownData("data");
+const figure = new Intl.NumberFormat("en", { maximumSignificantDigits: 6 });
+const percent = (part) => `${(100 * part).toFixed(2)} %`;
 const trained = found.candidates.filter((one) => one.top1 !== null && !one.failed);
 const longest = Math.max(0, ...trained.map((one) => one.epochs));
-const front = new Set(found.front);
+const best = new Set(found.front);
+const order = { column: "held back", up: false };
 let picked = found.answer ? found.answer.key : null;
-let order = ["top1", -1];
-
-function make(name, attributes, parent, text) {
-  const made = document.createElementNS(SVG, name);
-  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
-  if (text !== undefined) made.textContent = text;
-  if (parent) parent.append(made);
-  return made;
-}
-
-function element(name, text, parent) {
-  const made = document.createElement(name);
-  if (text !== undefined) made.textContent = text;
-  if (parent) parent.append(made);
-  return made;
-}
-
-function ticks(low, high, logarithmic) {
-  if (logarithmic && high / low > 4) {
-    const made = [];
-    for (let power = Math.floor(Math.log10(low)); power <= Math.log10(high); power++)
-      for (const times of [1, 2, 5]) {
-        const value = times * 10 ** power;
-        if (value >= low && value <= high) made.push(value);
-      }
-    return made;
-  }
-  const step = 10 ** Math.floor(Math.log10((high - low) / 4 || 1));
-  const wide = [1, 2, 5, 10].map((times) => times * step).find((size) => (high - low) / size <= 7);
-  const made = [];
-  for (let at = Math.ceil(low / wide) * wide; at <= high + 1e-9 * wide; at += wide) made.push(at);
-  return made;
-}
 
 function plot() {
-  const cost = document.getElementById("cost").value;
-  const logarithmic = document.getElementById("log").checked;
-  const shown = document.getElementById("last").checked ? trained.filter((one) => one.epochs === longest) : trained;
-  const place = document.getElementById("plot");
-  place.replaceChildren();
-  if (!shown.length) return element("p", "No training has ended yet.", place);
-  const limit = found.limits[cost];
-  const zoo = found.zoo.filter((one) => one.costs[cost] !== undefined);
-  const values = shown.map((one) => one.costs[cost]).concat(limit === undefined ? [] : [limit]);
-  let [low, high] = [Math.min(...values), Math.max(...values)];
-  if (logarithmic) [low, high] = [Math.max(low, 1e-9) / 1.15, high * 1.15];
-  else [low, high] = [low - 0.05 * (high - low || 1), high + 0.05 * (high - low || 1)];
-  const share = (value) =>
-    logarithmic ? Math.log(value / low) / Math.log(high / low) : (value - low) / (high - low);
-  const x = (value) => LEFT + share(value) * (WIDTH - LEFT - RIGHT);
-  const tops = shown.map((one) => one.top1);
-  const [least, most] = [Math.min(...tops) - 0.01, Math.max(...tops) + 0.01];
-  const y = (value) => HEIGHT - BOTTOM - ((value - least) / (most - least)) * (HEIGHT - BOTTOM - TOP);
-
-  const svg = make("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "group", "aria-label": `accuracy against ${cost}` }, place);
-  if (limit !== undefined)
-    make("rect", { class: "region", x: LEFT, y: TOP, width: Math.max(0, x(limit) - LEFT), height: HEIGHT - BOTTOM - TOP }, svg);
-  for (const value of ticks(low, high, logarithmic)) {
-    make("line", { class: "grid", x1: x(value), x2: x(value), y1: TOP, y2: HEIGHT - BOTTOM }, svg);
-    make("text", { class: "faint", x: x(value), y: HEIGHT - BOTTOM + 34, "text-anchor": "middle" }, svg, number.format(value));
+  const cost = $("cost").value;
+  const shown = $("last").checked ? trained.filter((one) => one.epochs === longest) : trained;
+  if (!shown.length) {
+    $("plot").replaceChildren(element("p", {}, "No training has ended yet."));
+    return;
   }
-  for (const value of ticks(100 * least, 100 * most, false)) {
-    make("line", { class: "grid", x1: LEFT, x2: WIDTH - RIGHT, y1: y(value / 100), y2: y(value / 100) }, svg);
-    make("text", { class: "faint", x: LEFT - 8, y: y(value / 100) + 4, "text-anchor": "end" }, svg, `${number.format(value)} %`);
-  }
-  make("text", { x: (LEFT + WIDTH - RIGHT) / 2, y: HEIGHT - 12, "text-anchor": "middle" }, svg, cost);
-  for (const one of zoo) {
-    if (one.costs[cost] < low || one.costs[cost] > high) continue;
-    const at = x(one.costs[cost]);
-    const tick = make("line", { class: "zoo", x1: at, x2: at, y1: HEIGHT - BOTTOM + 4, y2: HEIGHT - BOTTOM + 16 }, svg);
-    make("title", {}, tick, `${one.name}: ${number.format(one.costs[cost])}`);
-  }
-  const line = shown.filter((one) => front.has(one.key)).sort((a, b) => a.costs[cost] - b.costs[cost]);
-  make("path", { class: "front", d: line.map((one, at) => `${at ? "L" : "M"}${x(one.costs[cost])} ${y(one.top1)}`).join("") }, svg);
-  for (const one of shown) {
-    const dot = make("circle", {
-      class: one.key === picked ? "dot picked" : "dot",
-      cx: x(one.costs[cost]), cy: y(one.top1), r: front.has(one.key) ? 6 : 4.5,
-      "fill-opacity": 0.25 + 0.75 * (one.epochs / longest),
-      tabindex: 0, role: "button", "aria-label": said(one),
-    }, svg);
-    make("title", {}, dot, said(one) + "\n" + choices(one).map(([name, value]) => `${name}=${value}`).join("\n"));
-    dot.addEventListener("click", () => pick(one.key));
-    dot.addEventListener("keydown", (event) => {
-      if (event.key === "Enter" || event.key === " ") { event.preventDefault(); pick(one.key); }
-    });
-  }
+  const points = shown.map((one) => ({
+    key: one.key,
+    x: one.costs[cost],
+    y: one.top1,
+    label: about(one),
+    title: [about(one), ...choices(one).map(([name, value]) => `${name}=${value}`)].join("\n"),
+    strong: best.has(one.key),
+    opacity: 0.25 + 0.75 * (one.epochs / longest),
+  }));
+  const marks = found.zoo
+    .filter((one) => one.costs[cost] !== undefined)
+    .map((one) => [one.costs[cost], `${one.name}: ${figure.format(one.costs[cost])}`]);
+  scatter($("plot"), {
+    points,
+    across: { name: cost, text: (value) => figure.format(value), logarithmic: $("log").checked },
+    up: { name: "top-1, held back", text: (value) => `${figure.format(100 * value)} %` },
+    line: points.filter((point) => point.strong),
+    picked,
+    choose: pick,
+    limit: found.limits[cost],
+    marks,
+  });
 }
 
-const said = (one) => `${one.key}: ${percent(one.top1)} held back after ${one.epochs} epochs`;
+function about(one) {
+  return `${one.key}: ${one.top1 === null ? "not trained" : percent(one.top1)} held back after ${one.epochs} epochs`;
+}
 
 function choices(one) {
   const every = found.candidates.map((other) => other.choice);
@@ -108,64 +54,54 @@ function choices(one) {
 function pick(key) {
   picked = key;
   draw();
-  document.getElementById("chosen").scrollIntoView({ block: "nearest" });
+  $("chosen").scrollIntoView({ block: "nearest" });
 }
 
 function chosen() {
-  const place = document.getElementById("chosen");
-  place.replaceChildren();
   const one = found.candidates.find((other) => other.key === picked);
   if (!one) return;
-  element("h2", (found.answer && found.answer.key === one.key ? "The answer: " : "") + said(one), place);
-  const list = element("dl", undefined, place);
-  for (const [name, value] of [...Object.entries(one.costs).map(([n, v]) => [n, number.format(v)]), ...choices(one)]) {
-    const row = element("div", undefined, list);
-    element("dt", name, row);
-    element("dd", String(value), row);
-  }
-  const how = element("p", "Its network, without weights: ", place);
-  element("code", `rillet search show RUN --network ${one.key} -o ${one.key}.rlt`, how);
-  how.append(" and its drawing: ");
-  element("code", `rillet draw ${one.key}.rlt -o ${one.key}.svg`, how);
+  const title = (found.answer && found.answer.key === one.key ? "The answer: " : "") + about(one);
+  const rows = [...Object.entries(one.costs).map(([name, value]) => [name, figure.format(value)]), ...choices(one)];
+  const pairs = rows.map(([name, value]) => element("div", {}, element("dt", {}, name), element("dd", {}, String(value))));
+  const how = element("p", {}, "Its network, without weights: ");
+  how.append(element("code", {}, `rillet search show RUN --network ${one.key} -o ${one.key}.rlt`), " and its drawing: ");
+  how.append(element("code", {}, `rillet draw ${one.key}.rlt -o ${one.key}.svg`));
+  $("chosen").replaceChildren(element("h2", {}, title), element("dl", { className: "pairs" }, ...pairs), how);
 }
 
 function table() {
   const costs = Object.keys(found.candidates[0].costs);
-  const columns = ["key", "top1", "epochs", "depth", ...costs, "seconds"];
-  const value = (one, name) => (costs.includes(name) ? one.costs[name] : one[name]);
-  const place = document.getElementById("table");
-  place.replaceChildren();
-  const head = element("tr", undefined, element("thead", undefined, place));
-  for (const name of columns) {
-    const cell = element("th", undefined, head);
-    const [by, way] = order;
-    if (by === name) cell.setAttribute("aria-sort", way > 0 ? "ascending" : "descending");
-    element("button", { top1: "held back", key: "network", depth: "blocks" }[name] || name, cell)
-      .addEventListener("click", () => { order = [name, by === name ? -way : -1]; table(); });
-  }
-  const body = element("tbody", undefined, place);
-  const [by, way] = order;
-  const rank = (one) => { const at = value(one, by); return at === null ? -Infinity : at; };
-  const rows = [...found.candidates].sort((a, b) =>
-    (by === "top1" && b.epochs - a.epochs) || way * (rank(a) > rank(b) ? 1 : rank(a) < rank(b) ? -1 : 0));
-  for (const one of rows) {
-    const row = element("tr", undefined, body);
-    if (one.key === picked) row.className = "picked";
-    for (const name of columns) {
-      const raw = value(one, name);
-      element("td", name === "key" ? raw : name === "top1" ? (one.failed ? "failed" : percent(raw)) : number.format(raw), row);
-    }
+  const plain = (value) => figure.format(value);
+  const columns = [
+    { name: "network", value: (one) => one.key, text: (value) => element("code", {}, value), words: true },
+    {
+      name: "held back",
+      value: (one) => (one.failed ? "failed" : one.top1),
+      // Those trained longer come first: they are nearer to what they can learn.
+      key: (one) => (one.top1 === null || one.failed ? null : one.epochs + one.top1),
+      text: (value) => (value === "failed" ? value : percent(value)),
+    },
+    ...[["epochs", "epochs"], ["blocks", "depth"]].map(([name, key]) => ({ name, value: (one) => one[key], text: plain })),
+    ...costs.map((name) => ({ name, value: (one) => one.costs[name], text: plain })),
+    { name: "seconds", value: (one) => one.seconds, text: plain },
+  ];
+  sortable($("table"), "Every candidate; a heading sorts", columns, found.candidates, order, (row, one) => {
+    row.classList.toggle("picked", one.key === picked);
     row.addEventListener("click", () => pick(one.key));
-  }
+  });
 }
 
-function draw() { plot(); chosen(); table(); }
+function draw() {
+  plot();
+  chosen();
+  table();
+}
 
-for (const line of found.lines) element("li", line, document.getElementById("lines"));
-const select = document.getElementById("cost");
+$("lines").append(...found.lines.map((line) => element("li", {}, line)));
 const bounded = Object.keys(found.limits);
 const names = Object.keys(found.candidates[0].costs);
-for (const name of [...bounded.filter((one) => names.includes(one)), ...names.filter((one) => !bounded.includes(one))])
-  element("option", name, select);
-for (const id of ["cost", "log", "last"]) document.getElementById(id).addEventListener("change", plot);
+const first = bounded.filter((one) => names.includes(one));
+$("cost").append(...[...first, ...names.filter((one) => !bounded.includes(one))].map((name) => element("option", {}, name)));
+for (const id of ["cost", "log", "last"]) $(id).addEventListener("change", plot);
+window.addEventListener("resize", plot);
 draw();

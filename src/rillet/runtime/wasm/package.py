@@ -1,12 +1,13 @@
 """The folder of a network for web pages: module, its JavaScript and types, and a page; or that page as one file."""
 
-import base64
 import json
 import re
 from collections.abc import Sequence
 from importlib.resources import files as package_files
+from importlib.resources.abc import Traversable
 from pathlib import Path
 
+from rillet import web
 from rillet.data.images import FORMATS, load_input
 from rillet.errors import Unsupported
 from rillet.ir.graph import Graph
@@ -15,12 +16,12 @@ from rillet.runtime.wasm.building import build_wasm
 from rillet.system.printable import printable
 from rillet.system.reading import MODEL_BYTES, PICTURE_BYTES, read_bytes
 
-_SHIPPED = ("net.js", "net.d.ts", "worker.js", "page.js", "page.css")
+_SHIPPED = ("net.js", "net.d.ts", "worker.js", "page.js")
+_SHARED = ("parts.js", "page.css")
 _BROWSERS = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"RIFF", b"BM")
 """How files begin that browsers show: PNG, JPEG, GIF, WebP, BMP."""
-_IMPORT = re.compile(r"^import [^;]*;\n", re.MULTILINE)
-_EXPORT = re.compile(r"^export ", re.MULTILINE)
 PAGE = "index.html"
+_TITLE = "A network in the browser"
 
 
 def folder(plan: RowPlan, *, single_file: bool, picture: Path | None) -> dict[str, str | bytes]:
@@ -29,47 +30,36 @@ def folder(plan: RowPlan, *, single_file: bool, picture: Path | None) -> dict[st
     picture: shown when the page opens. Raises GraphError for what is none, and as `build_wasm` does.
     """
     module = read_bytes(build_wasm(plan), MODEL_BYTES)
-    blocks = [] if picture is None else [block("example-picture", picture_bytes(picture, plan.graph))]
+    blocks = [] if picture is None else [web.bytes_block("example-picture", picture_bytes(picture, plan.graph))]
     if single_file:
-        return {PAGE: one_file(own(PAGE), ("net.js", "page.js"), [block("net-wasm", module), *blocks])}
+        return {PAGE: single_page([web.bytes_block("net-wasm", module), *blocks])}
     title = printable(plan.graph.name)
     slug = re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")[:100] or "net"
     words = {"@NAME@": slug, "@DESCRIPTION@": json.dumps(f"{title}, compiled to WebAssembly by Rillet")[1:-1]}
-    package = own("package.json")
+    package = web.text(own("package.json"))
     for word, value in words.items():
         package = package.replace(word, value)
-    page = own(PAGE).replace("</main>", "\n".join(["</main>", *blocks]))
+    page = web.linked(_TITLE, web.text(own(PAGE)), "page.js", styles=["page.css"], blocks=blocks)
     return {
         "net.wasm": module,
         PAGE: page,
         "package.json": package,
-        "README.md": own("README.md").replace("@TITLE@", _in_markdown(title)),
-        **{name: own(name) for name in _SHIPPED},
+        "README.md": web.text(own("README.md")).replace("@TITLE@", _in_markdown(title)),
+        **{name: web.text(own(name)) for name in _SHIPPED},
+        **{name: web.text(web.shared(name)) for name in _SHARED},
     }
 
 
-def own(name: str) -> str:
+def own(name: str) -> Traversable:
     """A file of the page, as it lies in the package."""
-    return (package_files("rillet.runtime.wasm") / "web" / name).read_text(encoding="utf-8")
+    return package_files("rillet.runtime.wasm") / "web" / name
 
 
-def block(name: str, data: bytes) -> str:
-    """Bytes that a page brings in itself, in an element of this id."""
-    return f'<script type="text/plain" id="{name}">{base64.b64encode(data).decode("ascii")}</script>'
-
-
-def one_file(page: str, scripts: Sequence[str], blocks: Sequence[str], styles: Sequence[str] = ("page.css",)) -> str:
-    """A page with its styles, its scripts (each after those that it imports) and blocks of data in itself.
-
-    It must name the last of both.
-    """
-    code = "\n".join(_EXPORT.sub("", _IMPORT.sub("", own(name))) for name in scripts)
-    assert "</script" not in code
-    style = "".join(map(own, styles))
-    page = page.replace(f'<link rel="stylesheet" href="./{styles[-1]}">', f"<style>\n{style}</style>")
-    last = f'<script type="module" src="./{scripts[-1]}"></script>'
-    assert last in page
-    return page.replace(last, "\n".join([*blocks, f'<script type="module">\n{code}</script>']))
+def single_page(blocks: Sequence[str]) -> str:
+    """The page as one file, with these blocks: `net-wasm`, and perhaps `example-picture`."""
+    scripts = [own("net.js"), web.shared("parts.js"), own("page.js")]
+    body, styles = web.text(own(PAGE)), [web.shared("page.css")]
+    return web.one_file(_TITLE, body, scripts, styles=styles, blocks=blocks, policy=web.WITH_CAMERA)
 
 
 def picture_bytes(path: Path, graph: Graph) -> bytes:

@@ -1,11 +1,10 @@
 // The page around a network: a picture in, its answer out, and the segments as they fire.
 import { load } from "./net.js";
+import { $, answer, element, number, ownBytes, paintSeen, pixelsOf, takeFiles } from "./parts.js";
 
-const $ = (id) => document.getElementById(id);
-const number = new Intl.NumberFormat("en");
-const CHANNELS = 12; // of a map that are drawn
-const RUNS = 10; // at most, of which the fastest is told: the first ones run before the engine has optimised
+const RUNS = 30; // at most, of which the fastest is told: the first ones run before the engine has optimised
 const MOST_MILLISECONDS = 300;
+const FRAMES = 6; // for which a segment is shown
 
 let net;
 let stream;
@@ -16,23 +15,7 @@ function problem(text) {
   $("problem").hidden = !text;
 }
 
-function element(name, said = {}, ...children) {
-  const made = Object.assign(document.createElement(name), said);
-  made.append(...children);
-  return made;
-}
-
 // -- pictures -----------------------------------------------------------------------------------------------------------
-
-/** The pixels of a file, a camera's frame or an image, as ImageData. */
-async function pixelsOf(source) {
-  const known = source instanceof Blob ? await createImageBitmap(source, { colorSpaceConversion: "none" }) : source;
-  const width = known.videoWidth || known.width;
-  const height = known.videoHeight || known.height;
-  const context = element("canvas", { width, height }).getContext("2d", { willReadFrequently: true });
-  context.drawImage(known, 0, 0);
-  return context.getImageData(0, 0, width, height);
-}
 
 async function take(file) {
   if (!net) return;
@@ -55,8 +38,8 @@ function show(picture, name, once = false) {
     net.compute();
     times.push(performance.now() - before);
   }
-  drawSeen(name);
-  drawAnswer(result);
+  paintSeen($("seen"), net, name);
+  $("answer").replaceChildren(...answer(net, result));
   const many = times.length > 1 ? ` (the fastest of ${times.length})` : "";
   $("time").textContent =
     `${Math.min(...times).toFixed(1)} ms${many}, ${number.format(net.facts.arenaBytes)} bytes of activations`;
@@ -64,74 +47,6 @@ function show(picture, name, once = false) {
   $("slow").disabled = false;
   // For tests, and for consoles.
   window.rillet = { net, result };
-}
-
-function drawSeen(name) {
-  const { height, width, channels } = net.facts.input;
-  const pixels = net.pixels;
-  const out = new ImageData(width, height);
-  for (let i = 0; i < width * height; i++) {
-    for (let c = 0; c < 3; c++) out.data[4 * i + c] = pixels[i * channels + (channels === 3 ? c : 0)];
-    out.data[4 * i + 3] = 255;
-  }
-  $("seen").width = width;
-  $("seen").height = height;
-  $("seen").getContext("2d").putImageData(out, 0, 0);
-  $("seen").setAttribute("aria-label", `What the network sees of ${name}: ${width} by ${height} pixels`);
-}
-
-// -- answers ------------------------------------------------------------------------------------------------------------
-
-function drawAnswer({ top, outputs }) {
-  if (top.length) {
-    const rows = top.map(({ label, probability }) => [label, `${(100 * probability).toFixed(1)} %`, probability]);
-    $("answer").replaceChildren(table("The most probable classes", rows));
-    return;
-  }
-  $("answer").replaceChildren(
-    ...net.facts.outputs.map((output, i) => {
-      const real = net.real(outputs[i], i);
-      return output.height * output.width > 1 ? maps(output, real) : largest(output, real);
-    }),
-  );
-}
-
-function table(caption, rows) {
-  const body = rows.map(([label, text, share]) => {
-    const bar = element("div", { className: "share" });
-    bar.style.width = `${100 * share}%`;
-    const cells = [element("td", { className: "number" }, text), element("td", {}, bar)];
-    return element("tr", {}, element("th", { scope: "row" }, label), ...cells);
-  });
-  return element("table", { className: "top" }, element("caption", {}, caption), element("tbody", {}, ...body));
-}
-
-function largest(output, real) {
-  const order = Array.from(real.keys()).sort((a, b) => real[b] - real[a]).slice(0, 5);
-  const [low, high] = [Math.min(...real), Math.max(...real)];
-  const rows = order.map((i) => [
-    net.labels.length === real.length ? net.labels[i] : `value ${i}`,
-    real[i].toPrecision(4),
-    high > low ? (real[i] - low) / (high - low) : 1,
-  ]);
-  return table(`The largest values of ${output.name}`, rows);
-}
-
-function maps(output, real) {
-  const { height, width, channels } = output;
-  const [low, high] = real.reduce(([a, b], value) => [Math.min(a, value), Math.max(b, value)], [Infinity, -Infinity]);
-  const figures = Array.from({ length: Math.min(channels, CHANNELS) }, (_, c) => {
-    const image = new ImageData(width, height);
-    for (let i = 0; i < width * height; i++) {
-      const grey = high > low ? (255 * (real[i * channels + c] - low)) / (high - low) : 0;
-      image.data.set([grey, grey, grey, 255], 4 * i);
-    }
-    const canvas = element("canvas", { width, height });
-    canvas.getContext("2d").putImageData(image, 0, 0);
-    return element("figure", {}, canvas, element("figcaption", {}, `channel ${c}`));
-  });
-  const title = `${output.name}: ${height} × ${width}, ${channels} channels, ${low.toPrecision(3)} to ${high.toPrecision(3)}`;
-  return element("div", {}, element("p", {}, title), element("div", { className: "maps" }, ...figures));
 }
 
 // -- segments -----------------------------------------------------------------------------------------------------------
@@ -144,7 +59,7 @@ function drawSegments() {
     ...net.facts.segments.map((segment, i) => {
       const layers = segment.values.map((index) => {
         const bar = element("i", { title: net.facts.values[index].name });
-        bars.push([index, bar]);
+        bars.push([i, index, bar]);
         return bar;
       });
       const label = element("div", { className: "label" }, element("span", {}, `segment ${i + 1}`));
@@ -156,32 +71,40 @@ function drawSegments() {
   );
 }
 
-function drawMade() {
+/** Fills the bars by what is computed, of the first `segments`; the share of all pixels. */
+function drawMade(segments = net.facts.segments.length) {
   const made = net.made;
   let done = 0;
-  for (const [index, bar] of bars) {
+  for (const [segment, index, bar] of bars) {
     const { height, width } = net.facts.values[index];
-    const share = made[index] / (height * width);
+    const share = segment < segments ? made[index] / (height * width) : 0;
     done += share;
     bar.style.setProperty("--made", share);
   }
   return done / bars.length;
 }
 
-/** Pushes the picture row by row, one a frame. */
+const frame = () => new Promise((next) => requestAnimationFrame(next));
+
+/** Pushes the picture row by row, one a frame; then shows, as slowly, the segments that the last row has set off. */
 async function slowly() {
-  const { height } = net.facts.input;
+  const { input, segments } = net.facts;
   busy = true;
   $("slow").disabled = true;
   net.start();
-  for (let row = 0; row < height; row++) {
+  for (let row = 0; row < input.height; row++) {
     net.push(row);
-    const share = drawMade();
-    $("progress").textContent = `row ${row + 1} of ${height}: ${Math.round(100 * share)} % of all pixels`;
-    await new Promise((next) => requestAnimationFrame(next));
+    const share = drawMade(1);
+    $("progress").textContent = `row ${row + 1} of ${input.height}: ${Math.round(100 * share)} % of all pixels`;
+    await frame();
+  }
+  for (let shown = 2; shown <= segments.length; shown++) {
+    for (let wait = 0; wait < FRAMES; wait++) await frame();
+    const share = drawMade(shown);
+    $("progress").textContent = `segment ${shown} of ${segments.length}: ${Math.round(100 * share)} % of all pixels`;
   }
   const outputs = net.pushed();
-  drawAnswer({ outputs, top: net.top(outputs) });
+  $("answer").replaceChildren(...answer(net, { outputs, top: net.top(outputs) }));
   busy = false;
   $("slow").disabled = false;
 }
@@ -201,12 +124,12 @@ async function startCamera() {
   $("answer").setAttribute("aria-live", "off");
   $("video").srcObject = stream;
   await $("video").play();
-  const frame = async () => {
+  const next = async () => {
     if (!stream) return;
     if (!busy && $("video").videoWidth) show(await pixelsOf($("video")), "the camera", true);
-    requestAnimationFrame(frame);
+    requestAnimationFrame(next);
   };
-  frame();
+  next();
 }
 
 async function stopCamera() {
@@ -219,49 +142,14 @@ async function stopCamera() {
 // -- beginning ----------------------------------------------------------------------------------------------------------
 
 function listen() {
-  const drop = $("drop");
-  for (const kind of ["dragenter", "dragover"]) {
-    drop.addEventListener(kind, (event) => {
-      event.preventDefault();
-      drop.classList.add("over");
-    });
-  }
-  drop.addEventListener("dragleave", () => drop.classList.remove("over"));
-  drop.addEventListener("drop", (event) => {
-    event.preventDefault();
-    drop.classList.remove("over");
-    const file = event.dataTransfer.files[0];
-    if (file) take(file);
-    else problem("What was dropped must be a file: save the picture first, or copy and paste it.");
-  });
-  window.addEventListener("dragover", (event) => event.preventDefault());
-  window.addEventListener("drop", (event) => event.preventDefault());
-  window.addEventListener("paste", (event) => {
-    const file = event.clipboardData.files[0];
-    if (file) take(file);
-  });
-  $("file").addEventListener("change", (event) => {
-    if (event.target.files[0]) take(event.target.files[0]);
-    event.target.value = "";
-  });
+  takeFiles($("file"), $("drop"), take, problem);
   $("camera").addEventListener("click", () => (stream ? stopCamera() : startCamera()));
   $("slow").addEventListener("click", slowly);
 }
 
-/** The bytes that the page brings in itself, where it is one file. */
-async function ownBytes(id) {
-  const own = $(id);
-  if (!own) return undefined;
-  const text = own.textContent.trim();
-  const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
-  own.remove();
-  return bytes;
-}
-
 async function begin() {
   try {
-    const bytes = await ownBytes("net-wasm");
-    net = await load(bytes);
+    net = await load(ownBytes("net-wasm"));
   } catch (error) {
     const alone = location.protocol === "file:" ? "; open the folder through a web server, or emit with --single-file" : "";
     problem(`The network cannot be loaded: ${error.message}${alone}`);
@@ -282,7 +170,7 @@ async function begin() {
     return;
   }
   listen();
-  const example = await ownBytes("example-picture");
+  const example = ownBytes("example-picture");
   if (example) await take(new File([example], "example.png"));
 }
 

@@ -1,14 +1,15 @@
 """A page about a network: its layers, memory over time, machines, and the network itself at work; one file."""
 
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import asdict
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from rillet import web
 from rillet.analyses.memory import precision
 from rillet.backends.c.emit import emit
 from rillet.costs.machines import Cost
@@ -18,8 +19,7 @@ from rillet.ir.graph import Array, Graph, Node
 from rillet.ir.ops import op_macs, op_name, op_window
 from rillet.plan.rows.plan import BufferKind, RowPlan, Stage
 from rillet.report import draw, roofline
-from rillet.report.picture.ink import escaped
-from rillet.runtime.wasm.package import block, one_file, own, picture_bytes
+from rillet.runtime.wasm.package import own, picture_bytes
 
 _BINS = 32
 _STAGE = re.compile(r"^static int32_t fire_\w+\([^)]*\)\n\{\n.*?^\}\n", re.MULTILINE | re.DOTALL)
@@ -39,19 +39,33 @@ def page(
     plan: whose memory is shown. pictures: more of them, (title, SVG document). module: the program for WebAssembly that
     shows its values; None: `why_not` says why there is none. picture: what it is run on first.
     """
-    facts = json.dumps(_facts(plan, costs, roofs, why_not), separators=(",", ":"), allow_nan=False)
-    shown = [(found.machine, roofline.svg(plan.graph, found)) for found in roofs]
-    drawn = "\n".join(
-        f"<details><summary>{escaped(title)}</summary>{svg}</details>" for title, svg in [*pictures, *shown]
-    )
-    text = own("about.html").replace("@DRAWING@", draw.svg(plan.graph)).replace("@PICTURES@", drawn)
-    escaped_facts = facts.replace("<", "\\u003c")
-    blocks = [f'<script type="application/json" id="data">{escaped_facts}</script>']
+    title = plan.graph.name
+    shown = [_shown(name, svg, zoom=True) for name, svg in pictures]
+    shown += [_shown(found.machine, roofline.svg(plan.graph, found)) for found in roofs]
+    folder = files(__name__)
+    words = {"DRAWING": draw.svg(plan.graph), "PICTURES": "\n".join(shown)}
+    blocks = [web.data_block("data", _facts(plan, costs, roofs, why_not))]
     if module is not None:
-        blocks.append(block("net-wasm", module))
+        blocks.append(web.bytes_block("net-wasm", module))
         if picture is not None:
-            blocks.append(block("example-picture", picture_bytes(picture, plan.graph)))
-    return one_file(text, ("net.js", "about.js"), blocks, ("page.css", "about.css"))
+            blocks.append(web.bytes_block("example-picture", picture_bytes(picture, plan.graph)))
+    return web.one_file(
+        title,
+        web.filled(folder / "page.html", words),
+        [own("net.js"), web.shared("parts.js"), web.shared("plot.js"), folder / "page.js"],
+        styles=[web.shared("page.css"), web.shared("plot.css"), folder / "page.css"],
+        blocks=blocks,
+        policy=web.WITH_NETWORK,
+    )
+
+
+def _shown(title: str, svg: str, *, zoom: bool = False) -> str:
+    """A picture under its title; `zoom`: it is too wide for a page."""
+    place = (
+        f'<div class="zoom" tabindex="0" role="region" aria-label="{web.escaped(title)}">{svg}</div>' if zoom else svg
+    )
+    opened = " open" if zoom else ""
+    return f"<details{opened}><summary>{web.escaped(title)}</summary>{place}</details>"
 
 
 def _facts(plan: RowPlan, costs: Sequence[Cost], roofs: Sequence[Roofline], why_not: str) -> dict[str, Any]:

@@ -1,44 +1,10 @@
 // The page about a network: its layers, its memory over time, machines, and the network itself at work.
 import { load } from "./net.js";
+import { $, answer, channelPictures, element, number, ownBytes, ownData, paintSeen, pixelsOf, short, takeFiles, time } from "./parts.js";
+import { said, shape, sortable } from "./plot.js";
 
-const $ = (id) => document.getElementById(id);
-const data = JSON.parse($("data").textContent);
-const number = new Intl.NumberFormat("en");
+const data = ownData("data");
 const MAPS = 24;
-
-function element(name, said = {}, ...children) {
-  const made = Object.assign(document.createElement(name), said);
-  made.append(...children);
-  return made;
-}
-
-function shape(name, attributes, title) {
-  const made = document.createElementNS("http://www.w3.org/2000/svg", name);
-  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
-  if (title !== undefined) made.append(shape("title", {}));
-  if (title !== undefined) made.firstChild.textContent = title;
-  return made;
-}
-
-function said(x, y, text, anchor = "start") {
-  const made = shape("text", { x, y, "text-anchor": anchor });
-  made.textContent = text;
-  return made;
-}
-
-/** A number of so many units, as 3.2 M. */
-function short(value, unit = "") {
-  for (const [size, letter] of [[1e9, "G"], [1e6, "M"], [1e3, "k"]]) {
-    if (Math.abs(value) >= size) return `${(value / size).toPrecision(3)} ${letter}${unit}`;
-  }
-  return `${Number(value.toPrecision(3))} ${unit}`.trim();
-}
-
-/** A time, in the unit that suits it. */
-function time(seconds) {
-  const [size, unit] = [[1, "s"], [1e-3, "ms"], [1e-6, "µs"], [0, "ns"]].find(([least]) => seconds >= least);
-  return `${Number((seconds / (size || 1e-9)).toPrecision(3))} ${unit}`;
-}
 
 // -- layers -------------------------------------------------------------------------------------------------------------
 
@@ -203,7 +169,7 @@ function pause() {
 const COLUMNS = [
   ["machine", (one) => one.machine, (value) => value],
   ["kind", (one) => one.kind, (value) => value],
-  ["fits", (one) => (one.fits ? 1 : 0), (value) => (value ? "yes" : "no")],
+  ["fits", (one) => (one.fits ? 1 : 0), (value, one) => (value ? "yes" : misfit(one))],
   ["precision", (one) => one.precision, (value) => value],
   ["latency", (one) => one.latency_s, time],
   ["images/s", (one) => one.images_per_s, (value) => short(value)],
@@ -211,52 +177,32 @@ const COLUMNS = [
   ["weights", (one) => one.weight_bytes, (value) => short(value, "B")],
   ["activations", (one) => one.activation_bytes, (value) => short(value, "B")],
   ["busy", (one) => one.utilisation, (value) => `${(100 * value).toFixed(0)} %`],
-];
-let sorted = { column: "latency", up: true };
+].map(([name, value, text]) => ({ name, value, text, words: ["machine", "kind"].includes(name) }));
 
 function beginMachines() {
-  if (!data.machines.length) {
+  const { machines } = data;
+  if (!machines.length) {
     $("machines").hidden = true;
     return;
   }
-  drawMachines();
+  const same = COLUMNS.filter(({ value }) => new Set(machines.map(value)).size === 1 && machines.length > 1);
+  const columns = COLUMNS.filter((column) => !same.includes(column));
+  const constant = same.map(({ name, value, text }) => {
+    const got = value(machines[0]);
+    return `${name}: ${got === null ? "-" : name === "fits" && !got ? "no" : text(got, machines[0])}`;
+  });
+  $("machines-about").textContent =
+    `${machines.length} machines; ${number.format(data.macs)} multiply-accumulates an image. A heading sorts.` +
+    (constant.length ? ` The same for all: ${constant.join(", ")}.` : "");
+  const order = { column: "latency", up: true };
+  sortable($("table"), "What the network takes on machines", columns, machines, order, (row, one) => {
+    row.title = one.misses.join(" ");
+  });
 }
 
-function drawMachines() {
-  const same = COLUMNS.filter(([, value]) => new Set(data.machines.map(value)).size === 1 && data.machines.length > 1);
-  const columns = COLUMNS.filter((column) => !same.includes(column));
-  const constant = same.map(([name, value, text]) => `${name}: ${value(data.machines[0]) ?? "-"}`);
-  $("machines-about").textContent =
-    `${data.machines.length} machines; ${data.macs.toLocaleString("en")} multiply-accumulates an image. A heading sorts.` +
-    (constant.length ? ` The same for all: ${constant.join(", ")}.` : "");
-  const by = (columns.find(([name]) => name === sorted.column) ?? columns[0])[1];
-  const rows = [...data.machines].sort((a, b) => {
-    const [one, other] = [by(a), by(b)];
-    if (one === null || other === null) return (one === null) - (other === null);
-    const order = typeof one === "string" ? one.localeCompare(other) : one - other;
-    return sorted.up ? order : -order;
-  });
-  const head = columns.map(([name]) => {
-    const button = element("button", { type: "button" }, name);
-    button.addEventListener("click", () => {
-      sorted = { column: name, up: sorted.column === name ? !sorted.up : true };
-      drawMachines();
-      [...$("table").querySelectorAll("button")].find((one) => one.textContent.startsWith(name)).focus();
-    });
-    const cell = element("th", { scope: "col" }, button);
-    if (name === sorted.column) cell.ariaSort = sorted.up ? "ascending" : "descending";
-    return cell;
-  });
-  const body = rows.map((one) =>
-    element("tr", { title: one.misses.join(" ") }, ...columns.map(([name, value, text]) => {
-      const got = value(one);
-      const cell = element("td", { className: name === "fits" && !got ? "no" : "" }, got === null ? "-" : text(got));
-      if (name === "fits" && !got) cell.append(element("details", {}, element("summary", {}, "why"), one.misses.join(" ")));
-      return cell;
-    })),
-  );
-  const parts = [element("thead", {}, element("tr", {}, ...head)), element("tbody", {}, ...body)];
-  $("table").replaceChildren(element("caption", {}, "What the network takes on machines"), ...parts);
+function misfit(one) {
+  const why = element("details", {}, element("summary", {}, "no"), one.misses.join(" "));
+  return element("span", { className: "no" }, why);
 }
 
 // -- the network at work ------------------------------------------------------------------------------------------------
@@ -265,64 +211,44 @@ let net;
 let values;
 
 async function beginRun() {
-  const own = $("net-wasm");
-  if (!own) {
+  if (!$("net-wasm")) {
     $("can-run").hidden = true;
     $("no-run").textContent = data.noRun;
     return;
   }
   $("no-run").hidden = true;
   try {
-    net = await load(Uint8Array.from(atob(own.textContent.trim()), (letter) => letter.charCodeAt(0)));
+    net = await load(ownBytes("net-wasm"));
   } catch (error) {
-    $("problem").hidden = false;
-    $("problem").textContent = `The network cannot run here: ${error.message}`;
+    problem(`The network cannot run here: ${error.message}`);
     return;
   }
-  $("file").addEventListener("change", (event) => {
-    if (event.target.files[0]) take(event.target.files[0]);
-    event.target.value = "";
-  });
-  const example = $("example-picture");
-  if (example) {
-    const bytes = Uint8Array.from(atob(example.textContent.trim()), (letter) => letter.charCodeAt(0));
-    await take(new File([bytes], "example"));
-  }
+  takeFiles($("file"), $("drop"), take, problem);
+  const example = ownBytes("example-picture");
+  if (example) await take(new File([example], "example"));
+}
+
+function problem(text) {
+  $("problem").textContent = text;
+  $("problem").hidden = !text;
 }
 
 async function take(file) {
   let picture;
   try {
-    const map = await createImageBitmap(file, { colorSpaceConversion: "none" });
-    const context = element("canvas", { width: map.width, height: map.height }).getContext("2d");
-    context.drawImage(map, 0, 0);
-    picture = context.getImageData(0, 0, map.width, map.height);
+    picture = await pixelsOf(file);
   } catch (error) {
-    $("problem").hidden = false;
-    $("problem").textContent = `${file.name} must be a picture that the browser can show: ${error.message}`;
+    problem(`${file.name} must be a picture that the browser can show: ${error.message}`);
     return;
   }
-  $("problem").hidden = true;
+  problem("");
   const result = net.run(picture);
   values = net.trace();
-  $("time").textContent = `${result.milliseconds.toFixed(1)} ms, every value kept`;
-  const { height, width, channels } = net.facts.input;
-  paint($("seen"), width, height, (i, c) => net.pixels[i * channels + (channels === 3 ? c : 0)]);
-  $("seen").setAttribute("aria-label", `What the network sees of ${file.name}: ${width} by ${height} pixels`);
-  const rows = result.top.map(({ label, probability }) =>
-    element("tr", {}, element("th", { scope: "row" }, label), element("td", {}, `${(100 * probability).toFixed(1)} %`)),
-  );
-  $("answer").replaceChildren(element("table", { className: "top" }, element("tbody", {}, ...rows)));
+  $("time").textContent = `${result.milliseconds.toFixed(1)} ms`;
+  paintSeen($("seen"), net, file.name);
+  $("answer").replaceChildren(...answer(net, result));
   drawMaps();
   window.rillet = { net, result, values };
-}
-
-function paint(canvas, width, height, value) {
-  canvas.width = width;
-  canvas.height = height;
-  const image = new ImageData(width, height);
-  for (let i = 0; i < width * height; i++) image.data.set([value(i, 0), value(i, 1), value(i, 2), 255], 4 * i);
-  canvas.getContext("2d").putImageData(image, 0, 0);
 }
 
 /** The channels of the chosen layer as pictures, dark to light. */
@@ -331,22 +257,37 @@ function drawMaps() {
   const facts = net?.facts.values.find((value) => value.name === layer.name);
   const made = values?.get(layer.name);
   if (!made || facts.bits) return;
-  const { height, width, channels } = facts;
-  let [low, high] = [Infinity, -Infinity];
-  for (const value of made) [low, high] = [Math.min(low, value), Math.max(high, value)];
+  const { low, high, figures } = channelPictures(facts, made, MAPS);
   $("map-title").textContent =
-    `${layer.name}: ${height} × ${width}, the first ${Math.min(MAPS, channels)} of ${channels} channels, from ` +
+    `${layer.name}: ${facts.height} × ${facts.width}, ${figures.length} of ${facts.channels} channels, from ` +
     `${Number(low.toPrecision(4))} (dark) to ${Number(high.toPrecision(4))} (light)`;
-  const figures = Array.from({ length: Math.min(MAPS, channels) }, (_, c) => {
-    const canvas = element("canvas", { ariaLabel: `channel ${c}` });
-    canvas.setAttribute("role", "img");
-    paint(canvas, width, height, (i) => (high > low ? (255 * (made[i * channels + c] - low)) / (high - low) : 0));
-    return canvas;
-  });
   $("maps").replaceChildren(...figures);
 }
 
-document.title = data.name;
+// -- pictures of machines -----------------------------------------------------------------------------------------------
+
+/** A picture that is too wide for a page: its width is chosen, and the rest scrolled to, from its middle. */
+function beginZoom(place) {
+  const svg = place.querySelector("svg");
+  const slider = element("input", { type: "range", min: "1", max: "16", step: "0.5", value: "1" });
+  const label = element("label", {}, "zoom ", slider);
+  const show = () => {
+    const middle = (place.scrollLeft + place.clientWidth / 2) / place.scrollWidth;
+    svg.style.width = `${100 * slider.value}%`;
+    place.scrollLeft = middle * place.scrollWidth - place.clientWidth / 2;
+  };
+  slider.addEventListener("input", show);
+  const step = (name, by) => {
+    const button = element("button", { type: "button", ariaLabel: name }, by > 1 ? "+" : "−");
+    button.addEventListener("click", () => {
+      slider.value = String(Number(slider.value) * by);
+      show();
+    });
+    return button;
+  };
+  place.before(element("p", { className: "controls" }, step("zoom out", 0.5), label, step("zoom in", 2)));
+}
+
 $("name").textContent = data.name;
 $("facts").textContent =
   `${data.layers.length} layers, ${number.format(data.macs)} multiply-accumulates, ${number.format(data.weightBytes)} bytes of ` +
@@ -355,4 +296,5 @@ if (!document.querySelector("#pictures svg")) $("pictures").hidden = true;
 beginLayers();
 beginMemory();
 beginMachines();
+document.querySelectorAll(".zoom").forEach(beginZoom);
 await beginRun();

@@ -1,0 +1,153 @@
+// What pages are made of: elements, numbers as people read them, pictures.
+
+export const $ = (id) => document.getElementById(id);
+export const number = new Intl.NumberFormat("en");
+
+/** An HTML element with these properties; text among its children enters as text. */
+export function element(name, said = {}, ...children) {
+  const made = Object.assign(document.createElement(name), said);
+  made.append(...children);
+  return made;
+}
+
+/** The bytes that the page brings in itself, in the element of this id; undefined where it brings none. */
+export function ownBytes(id) {
+  const own = $(id);
+  if (!own) return undefined;
+  const bytes = Uint8Array.from(atob(own.textContent.trim()), (letter) => letter.charCodeAt(0));
+  own.remove();
+  return bytes;
+}
+
+/** The value that the page brings in itself as JSON. */
+export function ownData(id) {
+  return JSON.parse($(id).textContent);
+}
+
+/** A number of so many units, as 3.2 M. */
+export function short(value, unit = "") {
+  for (const [size, letter] of [[1e9, "G"], [1e6, "M"], [1e3, "k"]]) {
+    if (Math.abs(value) >= size) return `${Number((value / size).toPrecision(3))} ${letter}${unit}`;
+  }
+  return `${Number(value.toPrecision(3))} ${unit}`.trim();
+}
+
+/** A time, in the unit that suits it. */
+export function time(seconds) {
+  const [size, unit] = [[1, "s"], [1e-3, "ms"], [1e-6, "µs"], [0, "ns"]].find(([least]) => seconds >= least);
+  return `${Number((seconds / (size || 1e-9)).toPrecision(3))} ${unit}`;
+}
+
+// -- pictures -----------------------------------------------------------------------------------------------------------
+
+/** The pixels of a file, a camera's frame or an image, as ImageData. */
+export async function pixelsOf(source) {
+  const known = source instanceof Blob ? await createImageBitmap(source, { colorSpaceConversion: "none" }) : source;
+  const width = known.videoWidth || known.width;
+  const height = known.videoHeight || known.height;
+  const context = element("canvas", { width, height }).getContext("2d", { willReadFrequently: true });
+  context.drawImage(known, 0, 0);
+  return context.getImageData(0, 0, width, height);
+}
+
+/** Paints a canvas of this size; `value(i, c)` is colour c, 0 to 255, of pixel i. */
+export function paint(canvas, width, height, value) {
+  canvas.width = width;
+  canvas.height = height;
+  const image = new ImageData(width, height);
+  for (let i = 0; i < width * height; i++) image.data.set([value(i, 0), value(i, 1), value(i, 2), 255], 4 * i);
+  canvas.getContext("2d").putImageData(image, 0, 0);
+}
+
+/** What the network sees: the bytes of the picture at its input's size. */
+export function paintSeen(canvas, net, name) {
+  const { height, width, channels } = net.facts.input;
+  const pixels = net.pixels;
+  paint(canvas, width, height, (i, c) => pixels[i * channels + (channels === 3 ? c : 0)]);
+  canvas.setAttribute("aria-label", `What the network sees of ${name}: ${width} by ${height} pixels`);
+}
+
+/** The first `most` channels of a map as pictures, dark to light. */
+export function channelPictures({ height, width, channels }, values, most) {
+  let [low, high] = [Infinity, -Infinity];
+  for (const value of values) [low, high] = [Math.min(low, value), Math.max(high, value)];
+  const figures = Array.from({ length: Math.min(most, channels) }, (_, c) => {
+    const canvas = element("canvas", { ariaLabel: `channel ${c}` });
+    canvas.setAttribute("role", "img");
+    paint(canvas, width, height, (i) => (high > low ? (255 * (values[i * channels + c] - low)) / (high - low) : 0));
+    return canvas;
+  });
+  return { low, high, figures };
+}
+
+/** Files that are chosen, dropped on `place` or pasted go to `take`; `refuse` is told of what is none. */
+export function takeFiles(input, place, take, refuse) {
+  input.addEventListener("change", () => {
+    if (input.files[0]) take(input.files[0]);
+    input.value = "";
+  });
+  for (const kind of ["dragenter", "dragover"]) {
+    place.addEventListener(kind, (event) => {
+      event.preventDefault();
+      place.classList.add("over");
+    });
+  }
+  place.addEventListener("dragleave", () => place.classList.remove("over"));
+  place.addEventListener("drop", (event) => {
+    event.preventDefault();
+    place.classList.remove("over");
+    const file = event.dataTransfer.files[0];
+    if (file) take(file);
+    else refuse("What was dropped must be a file: save the picture first, or copy and paste it.");
+  });
+  for (const kind of ["dragover", "drop"]) window.addEventListener(kind, (event) => event.preventDefault());
+  window.addEventListener("paste", (event) => {
+    const file = event.clipboardData.files[0];
+    if (file) take(file);
+  });
+}
+
+// -- answers ------------------------------------------------------------------------------------------------------------
+
+/** A table of names, numbers and bars: rows are [label, text, share of a whole bar]. */
+export function barTable(caption, rows) {
+  const body = rows.map(([label, text, part]) => {
+    const bar = element("div", { className: "share" });
+    bar.style.width = `${100 * part}%`;
+    const cells = [element("td", { className: "number" }, text), element("td", {}, bar)];
+    return element("tr", {}, element("th", { scope: "row" }, label), ...cells);
+  });
+  return element("table", { className: "top" }, element("caption", {}, caption), element("tbody", {}, ...body));
+}
+
+/** The answer of a network: its most probable classes, or of one that is no classifier its maps or largest values. */
+export function answer(net, { top, outputs }, most = 12) {
+  if (top.length) {
+    const rows = top.map(({ label, probability }) => [label, `${(100 * probability).toFixed(1)} %`, probability]);
+    return [barTable("The most probable classes", rows)];
+  }
+  return net.facts.outputs.map((output, i) => {
+    const real = net.real(outputs[i], i);
+    return output.height * output.width > 1 ? mapsOf(output, real, most) : largestOf(net, output, real);
+  });
+}
+
+function largestOf(net, output, real) {
+  const order = Array.from(real.keys()).sort((a, b) => real[b] - real[a]).slice(0, 5);
+  const [low, high] = [real.reduce((a, b) => Math.min(a, b)), real.reduce((a, b) => Math.max(a, b))];
+  const rows = order.map((i) => [
+    net.labels.length === real.length ? net.labels[i] : `value ${i}`,
+    real[i].toPrecision(4),
+    high > low ? (real[i] - low) / (high - low) : 1,
+  ]);
+  return barTable(`The largest values of ${output.name}`, rows);
+}
+
+function mapsOf(output, real, most) {
+  const { low, high, figures } = channelPictures(output, real, most);
+  const titled = figures.map((canvas, c) => element("figure", {}, canvas, element("figcaption", {}, `channel ${c}`)));
+  const title =
+    `${output.name}: ${output.height} × ${output.width}, ${output.channels} channels, from ${low.toPrecision(3)} ` +
+    `(dark) to ${high.toPrecision(3)} (light)`;
+  return element("div", {}, element("p", {}, title), element("div", { className: "maps" }, ...titled));
+}
