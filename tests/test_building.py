@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import shutil
 import threading
 import time
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from rillet.runtime.run import Program
 from rillet.system import build
 from rillet.system.build import build_library, compiler_version, find_compiler, first_error
 from rillet.system.library import load_library
+from test_c import check_outputs
 from test_plan import residual
 
 SOURCE = {"one.c": "int one(void); int one(void) { return 1; }\n"}
@@ -198,3 +200,12 @@ def test_each_library_has_a_lock_of_its_own() -> None:
     assert one._lock is again._lock
     assert one._lock is not other._lock
     assert isinstance(one._library, ctypes.CDLL)
+
+
+@pytest.mark.parametrize("name", ["clang", "gcc"])
+def test_compilers_take_weights_as_data(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if shutil.which(name) is None:
+        pytest.skip(f"{name} is not installed")
+    monkeypatch.setenv("CC", name)
+    graph = residual(5, 5, 3)
+    assert check_outputs(graph, plan_rows(graph), [random_image(graph)])

@@ -13,6 +13,7 @@ import rillet.plan.host.planner as planner
 from conftest import NETWORKS, example_counts, shared_file
 from graphs import Builder, graphs, mean, product, random_image
 from rillet.backends import reference
+from rillet.backends.c.flags import MACHINE_FLAGS
 from rillet.errors import TargetError
 from rillet.importers.tflite import load
 from rillet.ir.graph import Graph
@@ -21,7 +22,7 @@ from rillet.ir.types import DType, Quant, Shape
 from rillet.models.opening import open_model
 from rillet.plan.host.planner import plan_host
 from rillet.plan.rows.plan import Kernel, RowPlan
-from rillet.runtime.run import Program
+from rillet.runtime.run import Program, build
 from rillet.runtime.verify import first_difference
 from rillet.targets.host import KERNELS, Host, this_host
 from rillet.transforms.fold import fold
@@ -29,6 +30,7 @@ from test_c import QUIET, check_outputs, run_sanitized
 
 RUNNABLE = {
     "avx512": ("portable", "avx2", "avx512"),
+    "avxvnni": ("portable", "avx2", "avxvnni"),
     "avx2": ("portable", "avx2"),
     "neon": ("portable", "neon"),
     "portable": ("portable",),
@@ -39,6 +41,7 @@ HOSTS = [Host(name, name, l1_bytes=32 << 10, l2_bytes=256 << 10, extras=EXTRAS.g
 
 _LACKING = {
     "avx2": "this processor has no AVX2 with FMA",
+    "avxvnni": "this processor has no AVX-VNNI; another test runs its kernels without that instruction",
     "avx512": "this processor has no AVX-512 F, BW, DQ, VL and VNNI",
     "neon": "this processor has no NEON; tests/test_neon.py emulates one",
     "wasm128": "no processor has it; tests/test_wasm.py runs it in Node",
@@ -116,6 +119,26 @@ def test_odd_layers_give_the_references_values(host: Host, examples: int) -> Non
         plan = plan_host(graph, host, resident=resident, threads=threads)
         program = check_outputs(graph, plan, [random_image(graph, seed) for seed in range(2)])
         assert program.touched_bytes(random_image(graph)) <= plan.arena_bytes
+
+    run()
+
+
+@pytest.mark.skipif("avx2" not in RUNNABLE, reason=_LACKING["avx2"])
+@pytest.mark.usefixtures("everything_is_shared")
+@example_counts(3, 60)
+def test_avx_vnni_but_for_its_one_instruction(examples: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The set's kernels where the compiler may not use the dot product, as most processors that test them lack it."""
+    host = Host("avxvnni", "avxvnni", l1_bytes=32 << 10, l2_bytes=256 << 10)
+    b = Builder(np.random.default_rng(0), DType.I8)
+    b.add(b.conv(20), b.add(Input(), shape=Shape(3, 5, 7)))
+    assert build(plan_host(b.graph(), host)).library.exists()  # with the instruction, not run
+    monkeypatch.setitem(MACHINE_FLAGS, "avxvnni", MACHINE_FLAGS["avx2"])
+
+    @settings(max_examples=examples, **QUIET)
+    @given(layers(), st.booleans(), st.integers(1, 3))
+    def run(graph: Graph, resident: bool, threads: int) -> None:
+        plan = plan_host(graph, host, resident=resident, threads=threads)
+        check_outputs(graph, plan, [random_image(graph, seed) for seed in range(2)])
 
     run()
 
@@ -248,5 +271,7 @@ def test_any_budget_above_the_smallest_plan_is_kept_though_buffers_leave_gaps() 
 
 def test_a_host_names_its_kernels() -> None:
     assert this_host().kernels in KERNELS
-    with pytest.raises(TargetError, match="kernels must be one of portable, avx2, avx512, neon, wasm128, got 'sse'"):
+    with pytest.raises(
+        TargetError, match="kernels must be one of portable, avx2, avxvnni, avx512, neon, wasm128, got 'sse'"
+    ):
         Host("old", "sse")

@@ -13,8 +13,7 @@ from rillet.targets import host
 
 KERNELS = ROOT / "src" / "rillet" / "backends" / "c" / "kernels"
 PAGE = (KERNELS / "vector_words.md").read_text()
-REQUIRED, _, REST = PAGE.partition("## All or none")
-TOGETHER, _, SHIFTS = REST.partition("## Of some sets")
+REQUIRED, *TOGETHER = PAGE.split("## All or none")
 WORD = re.compile(r"^\| `([^`]+)` \|", re.M)
 SETS = sorted(VECTORS)
 
@@ -24,8 +23,10 @@ def name_of(signature: str) -> str:
 
 
 def header(kernels: str) -> str:
-    """The text of a set's header, its comments left out."""
-    return re.sub(r"/\*.*?\*/", " ", (KERNELS / f"vector_{kernels}.h").read_text(), flags=re.S)
+    """The text of a set's header, with the words that it shares with others, comments left out."""
+    own = (KERNELS / f"vector_{kernels}.h").read_text()
+    whole = re.sub(r'#include "(words_\w+\.h)"', lambda found: (KERNELS / found[1]).read_text(), own)
+    return re.sub(r"/\*.*?\*/", " ", whole, flags=re.S)
 
 
 def defined(text: str) -> dict[str, str]:
@@ -44,8 +45,7 @@ def lacking(text: str) -> list[str]:
     """The words of the page that the header lacks, or has with another signature."""
     found = defined(text)
     wanted = WORD.findall(REQUIRED)
-    for part in (TOGETHER, SHIFTS):
-        together = WORD.findall(part)
+    for together in map(WORD.findall, TOGETHER):
         wanted += together if any(name_of(word) in found for word in together) else []
     return [signature for signature in wanted if found.get(name_of(signature)) != signature]
 
@@ -55,7 +55,7 @@ def test_the_page_lists_what_kernels_use() -> None:
     words = [name_of(word) for word in WORD.findall(PAGE)]
     assert len(words) == len(set(words)) > 30
     files = [*KERNELS.glob("*.h"), *KERNELS.parent.glob("*.py")]
-    others = "\n".join(path.read_text() for path in files if not path.name.startswith("vector_"))
+    others = "\n".join(path.read_text() for path in files if not path.name.startswith(("vector_", "words_")))
     for kernels in SETS:
         used = set(defined(header(kernels))) & set(re.findall(r"\w+", others))
         assert used <= {*words}, kernels

@@ -183,7 +183,11 @@ def test_hosts() -> None:
     assert [found.quantities["cores"].low, found.quantities["l1_bytes"].confidence] == [32, "assumed"]
     assert catalogue.parse("s.toml", to_toml(found)) == found
     for old, new, message in (
-        ('"avx512"', '"avx1024"', "kernels: must be one of portable, avx2, avx512, neon, wasm128; got 'avx1024'"),
+        (
+            '"avx512"',
+            '"avx1024"',
+            "kernels: must be one of portable, avx2, avxvnni, avx512, neon, wasm128; got 'avx1024'",
+        ),
         ('["avx512vbmi"]', '["amx"]', "extras: must be one of"),
         ('["avx512vbmi"]', '"avx512vbmi"', "extras must be a list"),
         ("value = 64", "value = 0", "cores: value must be a number from 1"),

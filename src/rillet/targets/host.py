@@ -14,8 +14,10 @@ from rillet.system.record import Record
 from rillet.targets import reading
 from rillet.targets.quantity import Quantity, plain, quantity
 
-KERNELS = ("portable", "avx2", "avx512", "neon", "wasm128")
-"""Kernel sets: plain C; AVX2 with FMA; AVX-512 F, BW, DQ, VL and VNNI; NEON of any AArch64; SIMD of WebAssembly."""
+KERNELS = ("portable", "avx2", "avxvnni", "avx512", "neon", "wasm128")
+"""Kernel sets: plain C; AVX2 with FMA; these with AVX-VNNI; AVX-512 F, BW, DQ, VL and VNNI; NEON of any AArch64; SIMD
+of WebAssembly.
+"""
 WASM = "wasm128"
 """The kernel set of programs that browsers run (docs/browser.md): no processor's own."""
 _NAMES = {WASM: "wasm"}
@@ -23,6 +25,7 @@ _NAMES = {WASM: "wasm"}
 
 _NEEDS = {
     "avx512": ("avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_vnni"),
+    "avxvnni": ("avx2", "fma", "avx_vnni"),
     "avx2": ("avx2", "fma"),
     "neon": ("asimd",),
 }

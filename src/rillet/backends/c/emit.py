@@ -65,6 +65,8 @@ _HEADERS = {
     Kernel.CORE_LISTS: ("dense.h", "core.h"),
     Kernel.DEPTHWISE_TILES: ("rows.h", "tiles.h"),
 }
+_AVX2_WORDS = "words_avx2.h"
+"""What the kernel sets of AVX2 share."""
 _THREAD_INCLUDES = "\n#include <stdlib.h>"
 _TRACED = """#ifdef NET_TRACE
 uint8_t **net_trace(net_context *net) { return net->trace; }
@@ -172,6 +174,8 @@ def _kernels(plan: RowPlan, stored: RowPlan, headers: list[str]) -> dict[str, st
             out["kernels/channels.h"] = (kernels / "channels.h").read_text()
         else:
             out[f"kernels/{name}"] = (kernels / name).read_text()
+            if f'#include "{_AVX2_WORDS}"' in out[f"kernels/{name}"]:
+                out[f"kernels/{_AVX2_WORDS}"] = (kernels / _AVX2_WORDS).read_text()
     if plan.core is not None and "core.h" in headers:
         for name in _assembler(plan, plan.core):
             out[f"kernels/{name}"] = (kernels / name).read_text()
@@ -220,6 +224,8 @@ def _headers(plan: RowPlan, stage: Stage) -> tuple[str, ...]:
         return ("pool.h", "pool_rows.h")
     if stage.kernel is Kernel.SOFTMAX and plan.graph.by_name[stage.node].type.quant is None:
         return ("softmax_f32.h",)
+    if stage.kernel is Kernel.TILES and stage.tiling is not None and stage.tiling.halves:
+        return (*_HEADERS[Kernel.TILES], "halves.h")
     if pairwise_constants(plan, stage) is not None:
         return ("channels.h", "pairwise.h")
     binary = plan.graph.by_name[stage.node].type.dtype is DType.BINARY

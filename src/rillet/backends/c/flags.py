@@ -12,6 +12,7 @@ from rillet.plan.rows.plan import RowPlan
 MACHINE_FLAGS = {
     "portable": (),
     "avx2": ("-mavx2", "-mfma"),
+    "avxvnni": ("-mavx2", "-mfma", "-mavxvnni"),
     "avx512": (
         *("-mavx2", "-mfma", "-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mavx512vnni"),
         "-mprefer-vector-width=512",

@@ -56,7 +56,7 @@ def lists(plan: RowPlan, stage: Stage, window: str) -> tuple[list[str], list[str
     assert stage.tiling is not None
     assert stage.scratch is not None
     name, abreast, channels = node.name, stage.tiling.pixels, op.out_channels
-    depth, values = dense_depth(graph, node), op.window.taps * source.shape.channels
+    depth, values = dense_depth(graph, node, stage.tiling), op.window.taps * source.shape.channels
     places = abreast * 2 * (-(-values // 16) * 16 + 1)
     scratch = f"self->arena + {plan.buffers[stage.scratch].offset}"
     constants = [

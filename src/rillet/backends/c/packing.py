@@ -11,7 +11,7 @@ from rillet.backends.c.tiles import groups
 from rillet.ir.facts import has_weights
 from rillet.ir.graph import Array, Graph, Node
 from rillet.ir.ops import Rounding
-from rillet.plan.host.tilings import GROUP_ROWS, Vectors, window_runs
+from rillet.plan.host.tilings import GROUP_ROWS, Vectors, value_type, window_runs
 from rillet.plan.rows.plan import Kernel, Stage
 
 Indices = npt.NDArray[np.int64]
@@ -38,18 +38,18 @@ def tile_arrays(graph: Graph, stage: Stage, vectors: Vectors) -> dict[str, Array
     if stage.kernel is Kernel.TILES:
         sizes = _group_sizes(len(bias), stage.tiling.vectors, lanes, real)
         order = _dealt(sizes, lanes)
-        runs = weight.reshape(len(weight), -1, window_runs(graph, node)[2])
-        packed = _dense(runs, order, stage.tiling.vectors, lanes, real)
+        runs, deep = weight.reshape(len(weight), -1, window_runs(graph, node)[2]), value_type(stage.tiling, real).value
+        packed = _dense(runs, order, stage.tiling.vectors, lanes, deep)
     else:
         count = -(-len(bias) // lanes)
-        sizes = [1] * count if real else [size for _, size in groups(count)]
+        sizes = [1] * count if real else [size for _, size in groups(count, stage.tiling.vectors)]
         order = _dealt(sizes, lanes)
         packed = _depthwise(weight[..., 0], order, sizes, lanes, real)
     if real:
         return {"weights": packed.astype(np.float32), "bias": _placed(bias.astype(np.float32), order)}
     rounding = channel_rounding(graph, node, fused=vectors.fused)
     arrays = {
-        "weights": packed.astype(np.int8),
+        "weights": packed.astype(np.int16 if stage.tiling.halves else np.int8),
         "bias": _placed((bias.astype(np.int64) + rounding.origin).astype(np.int32), order),
         **{name: _placed(values, order) for name, values in factor_arrays(rounding, vectors).items()},
     }
@@ -131,9 +131,9 @@ def _dealt(sizes: list[int], lanes: int) -> Indices:
     return np.concatenate(out)
 
 
-def _dense(runs: Array, order: Indices, vectors: int, lanes: int, real: bool) -> Array:
-    """[blocks][depth][vectors][lanes] of runs of output channels; bytes with four of the depth innermost."""
-    deep, parts = (1 if real else GROUP_ROWS), list[Array]()
+def _dense(runs: Array, order: Indices, vectors: int, lanes: int, deep: int) -> Array:
+    """[blocks][depth][vectors][lanes] of runs of output channels, with `deep` values of the depth innermost."""
+    parts = list[Array]()
     _, count, values = runs.shape
     padded = np.zeros((len(order), count, -(-values // deep) * deep), runs.dtype)
     there = order < len(runs)

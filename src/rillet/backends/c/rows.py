@@ -27,6 +27,7 @@ from rillet.plan.host.tilings import (
     even,
     in_line,
     split,
+    value_type,
     window_runs,
 )
 from rillet.plan.rows.plan import Kernel, RowPlan, Split, Stage
@@ -53,13 +54,14 @@ def used_tiles(plan: RowPlan) -> set[Tile]:
             node = plan.graph.by_name[stage.node]
             real = node.type.quant is None
             if stage.kernel is Kernel.TILES:
+                assert stage.tiling is not None
                 out |= {
-                    DenseTile(real, pixels, block.vectors, _windows(node, stage))
+                    DenseTile(value_type(stage.tiling, real), pixels, block.vectors, _windows(node, stage))
                     for block in _blocks(node, stage, lanes(plan))
                     for pixels in _pixel_tiles(plan, node, stage)
                 }
             elif stage.kernel is Kernel.DEPTHWISE_TILES:
-                for block in _channel_blocks(node, lanes(plan)):
+                for block in _channel_blocks(node, stage, lanes(plan)):
                     out |= {tile for tile, _, _ in _row_tiles(plan, node, stage, block.vectors)}
     return out
 
@@ -111,7 +113,7 @@ def _blocks(node: Node, stage: Stage, width: int) -> list[_Block]:
 
 def _windows(node: Node, stage: Stage) -> bool:
     assert stage.tiling is not None
-    return not in_line(node, stage.tiling.parts)
+    return not in_line(node, stage.tiling)
 
 
 def _pixel_tiles(plan: RowPlan, node: Node, stage: Stage) -> list[int]:
@@ -125,9 +127,10 @@ def dense(plan: RowPlan, node: Node, stage: Stage, window: str) -> Body:
     """Constants and lines of a convolution by dense tiles; `window` declares its window."""
     graph, op = plan.graph, node.op
     assert has_weights(op)
+    assert stage.tiling is not None
     source, windows = graph.by_name[node.inputs[0]], _windows(node, stage)
-    name, at, value = node.name, source.name, _value(node)
-    channels, width, depth = node.shape.channels, node.shape.width, dense_depth(graph, node)
+    name, value, values = node.name, _value(node), value_type(stage.tiling, node.type.quant is None)
+    channels, width, depth = node.shape.channels, node.shape.width, dense_depth(graph, node, stage.tiling)
     constants, step = [channels_record(plan, node)], source.shape.channels
     (start, end), heads = threads.piece(stage), threads.each_piece(node, stage)
     if windows:
@@ -140,7 +143,8 @@ def dense(plan: RowPlan, node: Node, stage: Stage, window: str) -> Body:
         heads = [f"    for (int32_t y = 0; y < {rows}; y++)"]
         from_, to, deep = f"in + y * {pitch} + p", f"out + ({f'({first} + y)' if first else 'y'} * {width} + p)", "runs"
     else:
-        lines = [f"    const {value} *const in = at_{at}(self, self->made.of_{name});"]
+        more, lines = _line(plan, node, stage)
+        constants += more
         from_, to, deep = "in + p", "out + p", str(depth)
     lines.append(f"    {value} *const out = at_{name}(self, self->made.of_{name});")
     blocks, unit = _blocks(node, stage, lanes(plan)), 0
@@ -150,7 +154,7 @@ def dense(plan: RowPlan, node: Node, stage: Stage, window: str) -> Body:
         lines.append(f"    {_each_block(stage, block, unit, o)}")
         inner = [f"int32_t p = {start};"]
         for pixels in _pixel_tiles(plan, node, stage):
-            tile = DenseTile(node.type.quant is None, pixels, block.vectors, windows)
+            tile = DenseTile(values, pixels, block.vectors, windows)
             inner += [
                 f"for (; p + {pixels} <= {end}; p += {pixels})",
                 f"  {tile.name}({from_} * {step}, {step}, net_{name}_weights + {o} * {depth}, {deep}, {o},",
@@ -180,6 +184,36 @@ def _value(node: Node) -> str:
     return "float" if node.type.quant is None else "rillet_byte"
 
 
+def _line(plan: RowPlan, node: Node, stage: Stage) -> Body:
+    """Pixels that tiles read one after the other: where they lie, or widened to 16 bits, each thread its own."""
+    source = plan.graph.by_name[node.inputs[0]]
+    name, channels, value = f"at_{source.name}(self, self->made.of_{node.name})", source.shape.channels, _value(node)
+    assert stage.tiling is not None
+    if not stage.tiling.halves:
+        return [], [f"    const {value} *const in = {name};"]
+    assert stage.scratch is not None
+    own = "" if stage.split is Split.NONE else f" + self->place.part * {stage.tile_pixels * channels}"
+    (start, end), flip = threads.piece(stage), _flipped_image(plan, source)
+    count = f"({end})" if start == "0" else f"({end} - ({start}))"
+    at = "" if start == "0" else f" + ({start}) * {channels}"
+    heads = threads.each_piece(node, stage)
+    widen = f"rillet_widen(bytes{at}, {count} * {channels}, {flip}, in{at});"
+    lines = [f"    const {value} *const bytes = {name};", *heads, f"    {'  ' if heads else ''}{widen}"]
+    return [_scratch(plan, stage, "int16_t", own)], lines
+
+
+def _flipped_image(plan: RowPlan, source: Node) -> int:
+    """1 where a stage reads the caller's image, whose sign bit the program stores flipped."""
+    given = borrows_image(plan) and source.name == input_of(plan).name
+    return int(given and source.name in plan.sign_flipped)
+
+
+def _scratch(plan: RowPlan, stage: Stage, value: str, own: str) -> str:
+    """Declares `in`, a thread's own part of what the stage has as scratch memory."""
+    assert stage.scratch is not None
+    return f"  {value} *const in = ({value} *)(void *)(self->arena + {plan.buffers[stage.scratch].offset}){own};"
+
+
 def _rows(node: Node, stage: Stage) -> tuple[str, str]:
     """First row of the tile of which a thread makes pixels, nothing where that is its first, and how many rows."""
     return ("top", "high") if stage.split is Split.ROWS else ("", f"n / {node.shape.width}")
@@ -189,9 +223,9 @@ def _band(plan: RowPlan, node: Node, stage: Stage) -> Body:
     """The band of padded rows that windows are read from, and how they lie in it; each thread fills its own."""
     graph, op = plan.graph, node.op
     assert has_weights(op)
-    assert stage.scratch is not None
     assert stage.tiling is not None
-    source, value, (first, rows) = graph.by_name[node.inputs[0]], _value(node), _rows(node, stage)
+    source, (first, rows) = graph.by_name[node.inputs[0]], _rows(node, stage)
+    halves = stage.tiling.halves
     high, in_row, values = window_runs(graph, node)
     pitch = band_values(graph, node, 1) // op.window.extent[0]
     apart = op.window.dilation[1] * source.shape.channels
@@ -201,15 +235,15 @@ def _band(plan: RowPlan, node: Node, stage: Stage) -> Body:
         most = share_rows(node.shape, stage.tile_pixels, stage.split, plan.threads)
         own = f" + self->place.part * {band_values(graph, node, most)}"
     constants = [
-        f"  {value} *const in = ({value} *)(void *)(self->arena + {plan.buffers[stage.scratch].offset}){own};",
+        _scratch(plan, stage, "int16_t" if halves else _value(node), own),
         record("rillet_runs", "runs", numbers),
     ]
     fill, at = outside_value(graph, node), source.name
-    padding = f"{op.window.padding[3]}, (uint8_t *)in"
+    padding = f"{op.window.padding[3]}, {'in' if halves else '(uint8_t *)in'}"
     row = f"row + {first}" if first else "row"
-    given = borrows_image(plan) and source.name == input_of(plan).name
-    flip = int(given and source.name in plan.sign_flipped)
-    lines = [f"    rillet_band(window, at_{at}(self, 0), {fill}, {flip}, {row}, {rows}, {padding});"]
+    flip = _flipped_image(plan, source)
+    band = "rillet_band_of_halves" if halves else "rillet_band"
+    lines = [f"    {band}(window, at_{at}(self, 0), {fill}, {flip}, {row}, {rows}, {padding});"]
     if stage.split is Split.ROWS:
         width = node.shape.width
         head = f"    const int32_t top = from / {width}, high = (to - from) / {width};"
@@ -220,13 +254,14 @@ def _band(plan: RowPlan, node: Node, stage: Stage) -> Body:
 # -- depthwise -------------------------------------------------------------------------------------------------------
 
 
-def _channel_blocks(node: Node, width: int) -> list[_Block]:
-    """The channels that depthwise tiles take at a time: a vector of float32 values, or up to four of bytes."""
-    channels, most = node.shape.channels, 1 if node.type.quant is None else 4
+def _channel_blocks(node: Node, stage: Stage, width: int) -> list[_Block]:
+    """The channels that depthwise tiles take at a time."""
+    assert stage.tiling is not None
+    channels, most = node.shape.channels, stage.tiling.vectors
     whole = channels // (most * width)
     out = [_Block(0, whole, most, most * width)] if whole else []
     first = whole * most * width
-    for at, vectors in groups(-(-(channels - first) // width)):
+    for at, vectors in groups(-(-(channels - first) // width), most):
         begin = first + at * width
         out.append(_Block(begin, 1, vectors, min(vectors * width, channels - begin)))
     return out
@@ -312,7 +347,7 @@ def depthwise(plan: RowPlan, node: Node, stage: Stage, window: str) -> Body:
         f"      {value} *const out = at_{name}(self, self->made.of_{name}) + y * {node.shape.width * channels};",
     ]
     taps = slots * op.window.kernel[1]
-    blocks, unit = _channel_blocks(node, lanes(plan)), 0
+    blocks, unit = _channel_blocks(node, stage, lanes(plan)), 0
     lines = [*threads.channel_share(stage, sum(block.count for block in blocks)), *lines]
     for block in blocks:
         tiles = list(_row_tiles(plan, node, stage, block.vectors))

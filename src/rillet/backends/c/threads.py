@@ -4,6 +4,7 @@ from rillet.ir.facts import is_input
 from rillet.ir.graph import Node
 from rillet.ir.ops import op_window
 from rillet.plan.host.threads import tile_rows
+from rillet.plan.host.tilings import in_line
 from rillet.plan.rows.plan import BufferKind, Kernel, RowPlan, Segment, Split, Stage
 
 PLACE = "&self->place"
@@ -120,7 +121,8 @@ def _own(plan: RowPlan, source: Stage, reader: Stage) -> bool:
         return False
     if source.split is Split.NONE:
         return True
-    if reader.kernel is Kernel.TILES and reader.scratch and reader.split is Split.COLUMNS:
+    band = reader.kernel is Kernel.TILES and reader.tiling is not None and not in_line(node, reader.tiling)
+    if band and reader.split is Split.COLUMNS:
         return False  # a thread copies whole rows to its band
     window = op_window(node.op)
     elsewhere = reader.kernel in (Kernel.COPY, Kernel.INTERPOLATE)

@@ -4,14 +4,14 @@ registers. One function a shape; the numbers of a layer are literal arguments of
 
 from dataclasses import dataclass
 
-from rillet.plan.host.tilings import GROUP_ROWS
+from rillet.plan.host.tilings import GROUP_ROWS, Values
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class DenseTile:
     """Sums of `pixels` x `vectors`, of float32 or of bytes; of pixels in line, or of windows over padded rows."""
 
-    real: bool
+    values: Values
     pixels: int
     vectors: int
     windows: bool = False
@@ -19,7 +19,39 @@ class DenseTile:
     @property
     def name(self) -> str:
         """Its function in C."""
-        return f"rillet_{kind(self.real)}_{'windows_' if self.windows else ''}{self.pixels}x{self.vectors}"
+        return f"rillet_{_DENSE[self.values].name}_{'windows_' if self.windows else ''}{self.pixels}x{self.vectors}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Dense:
+    """The words that dense tiles of one kind of values are written in."""
+
+    name: str
+    value: str
+    """The type of a value."""
+    weight: str
+    spread: str
+    """The same values in every lane, from their address."""
+    spread_type: str
+    load: str
+    weights_type: str
+    add: str
+
+
+_DENSE = {
+    Values.REAL: _Dense(
+        *("f32", "float", "float", "rillet_reals_all(*({}))", "rillet_reals"),
+        *("rillet_reals_load", "rillet_reals", "rillet_reals_add_product"),
+    ),
+    Values.HALVES: _Dense(
+        *("halves", "int16_t", "int16_t", "rillet_halves_all({})", "rillet_halves"),
+        *("rillet_halves_load", "rillet_halves", "rillet_sums_add_halves"),
+    ),
+    Values.BYTES: _Dense(
+        *("byte", "rillet_byte", "int8_t", "rillet_bytes_all({})", "rillet_bytes"),
+        *("rillet_weights_load", "rillet_weights", "rillet_sums_add_products"),
+    ),
+}
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -79,7 +111,7 @@ def _declared(real: bool) -> str:
 
 def tiles_header(tiles: set[Tile], kernels: str) -> str:
     """The text of kernels/tiles.h: every tile that a program uses."""
-    dense = sorted(t for t in tiles if isinstance(t, DenseTile))
+    dense = sorted((t for t in tiles if isinstance(t, DenseTile)), key=lambda t: t.name)
     depthwise = sorted(t for t in tiles if isinstance(t, DepthwiseTile))
     parts = [
         "/* Register tiles of this program, unrolled. */",
@@ -95,17 +127,21 @@ def tiles_header(tiles: set[Tile], kernels: str) -> str:
 
 
 def _dense(tile: DenseTile) -> str:
-    """Pixels or windows `step` apart in, pixels `pitch` apart out. Weights: [depth][vectors][lanes], bytes in fours."""
-    real, pixels, vectors = tile.real, range(tile.pixels), range(tile.vectors)
-    value, weight, sums = ("float", "float", "rillet_reals") if real else ("rillet_byte", "int8_t", "rillet_sums")
-    deep, wide = ("1", "RILLET_LANES") if real else ("4", "4 * RILLET_LANES")
+    """Pixels or windows `step` apart in, pixels `pitch` apart out.
+
+    Weights: [depth][vectors][lanes], with as many values of the depth innermost as one instruction takes in.
+    """
+    words, deep = _DENSE[tile.values], tile.values.value
+    real, pixels, vectors = tile.values is Values.REAL, range(tile.pixels), range(tile.vectors)
+    out, sums = ("float", "rillet_reals") if real else ("rillet_byte", "rillet_sums")
+    wide = "RILLET_LANES" if deep == 1 else f"{deep} * RILLET_LANES"
     channels = f"rillet_channels_{kind(real)}_tiles"
     depth = "rillet_runs runs" if tile.windows else "int32_t depth"
     lines = [
         f"\n/* {tile.pixels} pixels x {tile.vectors} vectors{' of windows' if tile.windows else ''}. */",
-        f"{_declared(tile.real)} void {tile.name}(const {value} *{'at' if tile.windows else 'a'}, int32_t step,"
-        f" const {weight} *w, {depth},",
-        f"    int32_t first, {value} *out, int32_t pitch, int32_t lanes, const {channels} *k)",
+        f"{_declared(real)} void {tile.name}(const {words.value} *{'at' if tile.windows else 'a'}, int32_t step,"
+        f" const {words.weight} *w, {depth},",
+        f"    int32_t first, {out} *out, int32_t pitch, int32_t lanes, const {channels} *k)",
         "{",
     ]
     load = "rillet_reals_load" if real else "rillet_sums_load"
@@ -119,20 +155,19 @@ def _dense(tile: DenseTile) -> str:
     if tile.windows:
         lines += [
             "  for (int32_t r = 0; r < runs.parts * runs.rows * runs.in_row; r++) {",
-            f"    const {value} *a = at + r / runs.in_row % runs.rows * runs.row_step + r % runs.in_row * runs.step;",
+            f"    const {words.value} *a ="
+            " at + r / runs.in_row % runs.rows * runs.row_step + r % runs.in_row * runs.step;",
         ]
     count = "runs.values" if tile.windows else "depth"
     lines.append(f"  for (int32_t i = 0; i < {count}; i += {deep}, a += {deep}, w += {tile.vectors} * {wide}) {{")
-    get, loaded = ("rillet_reals_load", "rillet_reals") if real else ("rillet_weights_load", "rillet_weights")
-    lines += [f"    {loaded} w{v} = {get}(w + {v} * {wide});" for v in vectors]
-    if real and tile.pixels > 1:
+    lines += [f"    {words.weights_type} w{v} = {words.load}(w + {v} * {wide});" for v in vectors]
+    if tile.values is not Values.BYTES and tile.pixels > 1:
         # Or compilers load them again for each of two or three pixels.
         lines += [f"    RILLET_KEEP(w{v});" for v in vectors]
-    add = "rillet_reals_add_product" if real else "rillet_sums_add_products"
     for p in pixels:
-        spread = f"rillet_reals_all(a[{p} * step])" if real else f"rillet_bytes_all(a + {p} * step)"
-        lines.append(f"    const {'rillet_reals' if real else 'rillet_bytes'} a{p} = {spread};")
-        lines += [f"    s{p}_{v} = {add}(s{p}_{v}, a{p}, w{v});" for v in vectors]
+        spread = words.spread.format(f"a + {p} * step")
+        lines.append(f"    const {words.spread_type} a{p} = {spread};")
+        lines += [f"    s{p}_{v} = {words.add}(s{p}_{v}, a{p}, w{v});" for v in vectors]
     lines.append("  }}" if tile.windows else "  }")
     if real:
         for v in vectors:
@@ -147,12 +182,12 @@ def _dense(tile: DenseTile) -> str:
     return "\n".join([*lines, "}"])
 
 
-def groups(vectors: int) -> list[tuple[int, int]]:
-    """How vectors of sums are stored as bytes: by four, two or one, as (first, size)."""
+def groups(vectors: int, most: int = 4) -> list[tuple[int, int]]:
+    """How vectors of sums are stored as bytes: by four, two or one, at most so many, as (first, size)."""
     out: list[tuple[int, int]] = []
     while vectors:
         first = out[-1][0] + out[-1][1] if out else 0
-        size = next(n for n in (4, 2, 1) if n <= vectors)
+        size = next(n for n in (4, 2, 1) if n <= min(vectors, most))
         out.append((first, size))
         vectors -= size
     return out

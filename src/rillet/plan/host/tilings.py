@@ -1,6 +1,8 @@
 """Kernels of a host: the register tile that computes a node, by instruction set, else the portable kernel."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from enum import Enum
 from functools import lru_cache
 
 import numpy as np
@@ -32,6 +34,10 @@ class Vectors:
     """Whether one instruction multiplies and adds, and rounds once."""
     shifts: bool = False
     """Whether divisions by powers of two are kept as a byte a channel: less to download, a little more to compute."""
+    byte_neighbours: tuple[int, int] = (5, 4)
+    """Pixels and vectors of a depthwise tile of bytes."""
+    half_pixels: Mapping[int, int] = field(default_factory=dict[int, int])
+    """As `byte_pixels`, of bytes that are widened to 16 bits beforehand; nothing where that is no faster."""
 
 
 _NEON = {1: 14, 2: 12, 3: 8, 4: 6, 6: 4, 8: 2}
@@ -39,9 +45,14 @@ _WASM = {1: 8, 2: 4, 4: 2}
 """Eight sums: of twelve, engines on x86 keep some in memory, where a product that nothing fuses takes a register."""
 VECTORS = {
     "avx512": Vectors(16, 32, {1: 14, 2: 7, 3: 5, 4: 5, 5: 4}, {1: 14, 2: 8, 3: 5, 4: 4, 5: 4, 6: 4, 8: 2}, DType.U8),
-    "avx2": Vectors(8, 16, {1: 8, 2: 6, 3: 4, 6: 1}, {1: 8, 2: 4, 4: 2}, DType.U8),
+    "avx2": Vectors(
+        *(8, 16, {1: 8, 2: 6, 3: 4, 6: 1}, {1: 8, 2: 4, 4: 2}, DType.U8),
+        byte_neighbours=(4, 2),
+        half_pixels={1: 12, 2: 6},
+    ),
+    "avxvnni": Vectors(8, 16, {1: 8, 2: 6, 3: 4, 6: 1}, {1: 8, 2: 6, 3: 4, 4: 2}, DType.U8, byte_neighbours=(4, 2)),
     "neon": Vectors(4, 32, _NEON, _NEON, DType.I8),
-    "wasm128": Vectors(4, 16, _WASM, _WASM, DType.U8, fused=False, shifts=True),
+    "wasm128": Vectors(4, 16, _WASM, _WASM, DType.U8, fused=False, shifts=True, byte_neighbours=(1, 4)),
 }
 _LATENCY = 8
 """Independent sums that keep two multiply-add units of four cycles busy."""
@@ -53,6 +64,10 @@ MAX_ROW_TAPS = 64
 """Widest window that a depthwise tile is written out for; wider ones take the portable kernel."""
 GROUP_ROWS = 4
 """Rows of a window that one dot product of bytes takes in."""
+HALVES = 2
+"""Values of 16 bits that one takes in."""
+LEAST_HALVES = 2
+"""Pixels of a tile from which on it is worth while to widen its values and to read weights of twice the size."""
 MOST_NEIGHBOURS = 14
 """Pixels of a depthwise tile: more lengthen the program, and hardly save loads."""
 
@@ -76,7 +91,8 @@ def choose_on(graph: Graph, node: Node, tile_pixels: int, kernels: str, threads:
         return made
     by_channels = _choose(graph, node, tile_pixels, kernels, Split.CHANNELS, threads)
     even_channels = evenness(channel_units(node, by_channels, kernels), threads)
-    heavy = made.kernel is Kernel.TILES and _weighs(graph, node) > tile_pixels * node.type.pixel_bytes
+    assert made.tiling is not None
+    heavy = made.kernel is Kernel.TILES and _weighs(graph, node, made.tiling) > tile_pixels * node.type.pixel_bytes
     if even_channels > even_pixels and (heavy or even_pixels < LEAST_EVEN):
         return by_channels
     return made if even_pixels >= LEAST_EVEN or not heavy else by_channels
@@ -88,8 +104,8 @@ def channel_units(node: Node, choice: Choice, kernels: str) -> int:
     return -(-node.shape.channels // (choice.tiling.vectors * VECTORS[kernels].lanes))
 
 
-def _weighs(graph: Graph, node: Node) -> int:
-    return dense_depth(graph, node) * node.shape.channels * node.type.dtype.numpy.itemsize
+def _weighs(graph: Graph, node: Node, tiling: Tiling) -> int:
+    return dense_depth(graph, node, tiling) * node.shape.channels * node.type.dtype.numpy.itemsize
 
 
 def _choose(graph: Graph, node: Node, tile_pixels: int, kernels: str, split: Split, threads: int) -> Choice:
@@ -113,20 +129,28 @@ def _choose(graph: Graph, node: Node, tile_pixels: int, kernels: str, split: Spl
         return Choice(Kernel.DEPTHWISE_TILES, Packing.BLOCKS, tiling=tiling, split=split)
     if op.groups == 1:
         choose(graph, node, tile_pixels)
-        parts, depth = weight_parts(graph, node), dense_depth(graph, node)
+        parts = weight_parts(graph, node)
+        depth = dense_depth(graph, node, Tiling(1, 1, parts))
         if kernels == "avx512" and lists_pay(graph, node, tile_pixels, threads):
             gathered = 0 if op.window.pointwise and parts == 1 else tile_pixels * depth * (4 if real else 1)
             abreast = ABREAST[tile_pixels > ABREAST[0]]
             scratch = gathered + lists_scratch(depth, op.out_channels, abreast)
             return Choice(Kernel.LISTS, Packing.PLACES, scratch_bytes=scratch, tiling=Tiling(abreast, 1))
-        windows, band = not in_line(node, parts), 0
+        halves = not real and bool(vectors.half_pixels) and tile_pixels >= LEAST_HALVES
+        asked = Tiling(1, 1, 1 if halves else parts, halves)
+        windows, band = not in_line(node, asked), 0
+        # Each thread has a band of its own.
         if windows:
-            # Each thread has a band of its own.
             band = threads * band_values(graph, node, share_rows(node.shape, tile_pixels, split, threads))
+        elif halves:
+            band = threads * tile_pixels * source.channels
         pixels = max(shares(node.shape, tile_pixels, split, threads, row_by_row=windows))
         over = threads if split is Split.CHANNELS else 1
-        tiling = replace(dense_tiling(op.out_channels, pixels, depth, real, kernels, over), parts=parts)
-        scratch = band * (4 if real else 1)
+        made = dense_tiling(
+            op.out_channels, pixels, dense_depth(graph, node, asked), value_type(asked, real), kernels, over
+        )
+        tiling = replace(asked, pixels=made.pixels, vectors=made.vectors)
+        scratch = band * (4 if real else 2 if halves else 1)
         return Choice(Kernel.TILES, Packing.BLOCKS, scratch_bytes=scratch, tiling=tiling, split=split)
     return _portable(graph, node, tile_pixels, split)
 
@@ -136,11 +160,11 @@ def _portable(graph: Graph, node: Node, tile_pixels: int, split: Split) -> Choic
     return made if made.kernel in _ALONE else replace(made, split=split)
 
 
-def in_line(node: Node, parts: int) -> bool:
-    """True where a dense tile reads pixel after pixel where they lie; elsewhere it reads a band of padded rows."""
+def in_line(node: Node, tiling: Tiling) -> bool:
+    """True where a dense tile reads pixel after pixel; elsewhere it reads a band of padded rows."""
     op = node.op
     assert has_weights(op)
-    return op.window.pointwise and parts == 1
+    return op.window.pointwise and tiling.parts == 1
 
 
 def band_values(graph: Graph, node: Node, rows: int) -> int:
@@ -159,20 +183,33 @@ def window_runs(graph: Graph, node: Node) -> tuple[int, int, int]:
     return (high, 1, wide * channels) if op.window.dilation[1] == 1 else (high, wide, channels)
 
 
-def dense_depth(graph: Graph, node: Node) -> int:
-    """Values of one window, once for each part of the weights, runs of bytes rounded up to whole groups of four."""
+class Values(Enum):
+    """What a dense tile multiplies, and how many of them one instruction takes in for each sum."""
+
+    REAL = 1
+    HALVES = HALVES
+    BYTES = GROUP_ROWS
+
+
+def value_type(tiling: Tiling, real: bool) -> Values:
+    """What the tiles of a stage multiply."""
+    return Values.REAL if real else Values.HALVES if tiling.halves else Values.BYTES
+
+
+def dense_depth(graph: Graph, node: Node, tiling: Tiling) -> int:
+    """Values of one window, once for each part of the weights, each run rounded up to what one instruction takes in."""
     rows, runs, values = window_runs(graph, node)
-    padded = values if node.type.quant is None else -(-values // GROUP_ROWS) * GROUP_ROWS
-    return rows * runs * padded * weight_parts(graph, node)
+    group = value_type(tiling, node.type.quant is None).value
+    return rows * runs * -(-values // group) * group * tiling.parts
 
 
 @lru_cache(maxsize=4096)
-def dense_tiling(channels: int, pixels: int, depth: int, real: bool, kernels: str, threads: int = 1) -> Tiling:
+def dense_tiling(channels: int, pixels: int, depth: int, values: Values, kernels: str, threads: int = 1) -> Tiling:
     """The register tile with the fewest steps for so many output channels and pixels at once, each of this depth; the
     channels dealt out to so many threads.
     """
-    vectors = VECTORS[kernels]
-    most, deep = -(-channels // vectors.lanes), depth if real else depth // GROUP_ROWS
+    vectors, real = VECTORS[kernels], values is Values.REAL
+    most, deep = -(-channels // vectors.lanes), depth // values.value
 
     def tile_steps(v: int, p: int) -> float:
         # Bytes are stored by four vectors, two or one.
@@ -187,7 +224,11 @@ def dense_tiling(channels: int, pixels: int, depth: int, real: bool, kernels: st
         ends = [(p, pixels // p)] + ([(pixels % p, 1)] if pixels % p else [])
         return sum(count * tiles * tile_steps(v, q) for v, count in blocks for q, tiles in ends)
 
-    fitting = vectors.real_pixels if real else vectors.byte_pixels
+    fitting = {
+        Values.REAL: vectors.real_pixels,
+        Values.HALVES: vectors.half_pixels,
+        Values.BYTES: vectors.byte_pixels,
+    }[values]
     candidates = {Tiling(even(pixels, p), v) for v, cap in fitting.items() if v <= most for p in range(1, cap + 1)}
     return min(candidates, key=lambda t: (steps(t), -t.vectors, -t.pixels))
 
@@ -207,7 +248,7 @@ def _depthwise(window: Window, real: bool, vectors: Vectors, node: Node) -> Tili
     where fewer vectors are left, a tile has more pixels).
     """
     if not real:
-        return Tiling(max(1, (vectors.registers - 12) // 4), 4)
+        return Tiling(*vectors.byte_neighbours)
     pixels = 1
     while (pixels + 1) + pixels * window.stride[1] + window.extent[
         1

@@ -158,6 +158,8 @@ class Tiling:
     vectors: int
     parts: int = 1
     """Signed bytes that add up to one weight: two for uint8 weights that less their zero point are no bytes."""
+    halves: bool = False
+    """Whether bytes, and their weights, are widened to 16 bits before they are multiplied."""
 
 
 @dataclass(frozen=True, slots=True)
