@@ -16,7 +16,7 @@ from rillet.ir.graph import Graph, Node
 from rillet.ir.ops import Rounding
 from rillet.ir.types import DType
 from rillet.plan.host.threads import bounds as ends_of
-from rillet.plan.host.threads import share_rows, shares
+from rillet.plan.host.threads import shares
 from rillet.plan.host.tilings import (
     GROUP_ROWS,
     MOST_NEIGHBOURS,
@@ -192,14 +192,13 @@ def _line(plan: RowPlan, node: Node, stage: Stage) -> Body:
     if not stage.tiling.halves:
         return [], [f"    const {value} *const in = {name};"]
     assert stage.scratch is not None
-    own = "" if stage.split is Split.NONE else f" + self->place.part * {stage.tile_pixels * channels}"
     (start, end), flip = threads.piece(stage), _flipped_image(plan, source)
     count = f"({end})" if start == "0" else f"({end} - ({start}))"
     at = "" if start == "0" else f" + ({start}) * {channels}"
     heads = threads.each_piece(node, stage)
     widen = f"rillet_widen(bytes{at}, {count} * {channels}, {flip}, in{at});"
     lines = [f"    const {value} *const bytes = {name};", *heads, f"    {'  ' if heads else ''}{widen}"]
-    return [_scratch(plan, stage, "int16_t", own)], lines
+    return [_scratch(plan, stage, "int16_t", 2)], lines
 
 
 def _flipped_image(plan: RowPlan, source: Node) -> int:
@@ -208,10 +207,13 @@ def _flipped_image(plan: RowPlan, source: Node) -> int:
     return int(given and source.name in plan.sign_flipped)
 
 
-def _scratch(plan: RowPlan, stage: Stage, value: str, own: str) -> str:
+def _scratch(plan: RowPlan, stage: Stage, value: str, value_bytes: int) -> str:
     """Declares `in`, a thread's own part of what the stage has as scratch memory."""
     assert stage.scratch is not None
-    return f"  {value} *const in = ({value} *)(void *)(self->arena + {plan.buffers[stage.scratch].offset}){own};"
+    buffer, own = plan.buffers[stage.scratch], ""
+    if stage.split is not Split.NONE:
+        own = f" + self->place.part * {buffer.bytes // plan.threads // value_bytes}"
+    return f"  {value} *const in = ({value} *)(void *)(self->arena + {buffer.offset}){own};"
 
 
 def _rows(node: Node, stage: Stage) -> tuple[str, str]:
@@ -230,12 +232,8 @@ def _band(plan: RowPlan, node: Node, stage: Stage) -> Body:
     pitch = band_values(graph, node, 1) // op.window.extent[0]
     apart = op.window.dilation[1] * source.shape.channels
     numbers = (stage.tiling.parts, high, op.window.dilation[0] * pitch, in_row, apart, values)
-    own = ""
-    if stage.split is not Split.NONE:
-        most = share_rows(node.shape, stage.tile_pixels, stage.split, plan.threads)
-        own = f" + self->place.part * {band_values(graph, node, most)}"
     constants = [
-        _scratch(plan, stage, "int16_t" if halves else _value(node), own),
+        _scratch(plan, stage, "int16_t" if halves else _value(node), 2 if halves else source.type.dtype.numpy.itemsize),
         record("rillet_runs", "runs", numbers),
     ]
     fill, at = outside_value(graph, node), source.name

@@ -138,9 +138,10 @@ def _crosses(plan: RowPlan, segment: Segment, name: str) -> list[Stage]:
 
 
 def _shared_scratch(plan: RowPlan, segment: Segment) -> list[Stage]:
-    """Stages that share an im2col buffer, where there are several."""
+    """Stages that share scratch memory, where there are several and not all of them keep to parts of their threads."""
     users = [s for s in segment.stages if s.scratch and plan.buffers[s.scratch].kind is BufferKind.SCRATCH]
-    return users if len(users) > 1 else []
+    apart = all(stage.kernel is Kernel.TILES and stage.split is not Split.NONE for stage in users)
+    return users if len(users) > 1 and not apart else []
 
 
 def _spent(plan: RowPlan, segment: Segment, name: str) -> bool:

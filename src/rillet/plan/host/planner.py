@@ -12,7 +12,7 @@ from rillet.ir.graph import Graph, Node
 from rillet.ir.ops import op_macs
 from rillet.ir.types import DType
 from rillet.plan.host.threads import MAX_THREADS, evenness, pixel_split
-from rillet.plan.host.tilings import VECTORS, channel_units, choose_on, lists_ns
+from rillet.plan.host.tilings import HOST_ALIGNMENT, VECTORS, channel_units, choose_on, lists_ns
 from rillet.plan.rows.kernels import Choice
 from rillet.plan.rows.pairs import Matrix
 from rillet.plan.rows.plan import Kernel, RowPlan, Split
@@ -23,8 +23,6 @@ from rillet.targets.host import WASM, Host
 
 ROWS = (1, 2, 4, 8, 16, 32)
 """Rows that a tile of a host plan may have."""
-HOST_ALIGNMENT = 64
-"""A line of the cache, and a vector of the widest set."""
 MACS_PER_NS = {
     "avx512": (105.0, 300.0),
     "avx2": (35.0, 60.0),

@@ -66,6 +66,8 @@ GROUP_ROWS = 4
 """Rows of a window that one dot product of bytes takes in."""
 HALVES = 2
 """Values of 16 bits that one takes in."""
+HOST_ALIGNMENT = 64
+"""A line of the cache, and a vector of the widest set."""
 LEAST_HALVES = 2
 """Pixels of a tile from which on it is worth while to widen its values and to read weights of twice the size."""
 MOST_NEIGHBOURS = 14
@@ -139,11 +141,10 @@ def _choose(graph: Graph, node: Node, tile_pixels: int, kernels: str, split: Spl
         halves = not real and bool(vectors.half_pixels) and tile_pixels >= LEAST_HALVES
         asked = Tiling(1, 1, 1 if halves else parts, halves)
         windows, band = not in_line(node, asked), 0
-        # Each thread has a band of its own.
         if windows:
-            band = threads * band_values(graph, node, share_rows(node.shape, tile_pixels, split, threads))
+            band = band_values(graph, node, share_rows(node.shape, tile_pixels, split, threads))
         elif halves:
-            band = threads * tile_pixels * source.channels
+            band = tile_pixels * source.channels
         pixels = max(shares(node.shape, tile_pixels, split, threads, row_by_row=windows))
         over = threads if split is Split.CHANNELS else 1
         made = dense_tiling(
@@ -151,6 +152,8 @@ def _choose(graph: Graph, node: Node, tile_pixels: int, kernels: str, split: Spl
         )
         tiling = replace(asked, pixels=made.pixels, vectors=made.vectors)
         scratch = band * (4 if real else 2 if halves else 1)
+        if threads > 1:  # each has its own, in lines of the cache that no other writes
+            scratch = threads * -(-scratch // HOST_ALIGNMENT) * HOST_ALIGNMENT
         return Choice(Kernel.TILES, Packing.BLOCKS, scratch_bytes=scratch, tiling=tiling, split=split)
     return _portable(graph, node, tile_pixels, split)
 
