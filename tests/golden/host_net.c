@@ -10,6 +10,7 @@
 #include "kernels/rescale.h"
 #include "kernels/vector_avx2.h"
 #include "kernels/channels.h"
+#include "kernels/halves.h"
 #include "kernels/pairwise.h"
 #include "kernels/pool.h"
 #include "kernels/pool_rows.h"
@@ -59,7 +60,7 @@ static inline uint8_t *at_n0(const net_context *self, int32_t i)
 {
   const void *const given = self->borrowed;
   if (given) return (uint8_t *)given + i * 3;
-  return self->arena + 192 + (int32_t)((uint32_t)i % 24) * 3;
+  return self->arena + 384 + (int32_t)((uint32_t)i % 24) * 3;
 }
 
 /* n5: 1x1x5, full tensor, 5 bytes */
@@ -76,7 +77,7 @@ static inline uint8_t *at_n4(const net_context *self, int32_t i)
   return self->arena + 64;
 }
 
-/* -- segment 1: 1 stages, 448 bytes -- */
+/* -- segment 1: 1 stages, 512 bytes -- */
 
 /* n1: 3x3 convolution, stride 1x1, n0 6x8x3 -> 6x8x4 */
 static int32_t fire_n1(net_context *const self)
@@ -85,26 +86,26 @@ static int32_t fire_n1(net_context *const self)
   if (done >= 48) return 0;
   static const rillet_channels_byte_tiles channels = {
     .bias = net_n1_bias, .scale = net_n1_scale, .nudge = net_n1_nudge, .by_integers = 0, .mantissa = 0, .left = 0,
-    .right = 0, .is_signed = 1, .careful = 0, .as_bits = 0, .single = 0, .centre = 0, .zero = 47, .low = 0,
-    .high = 255
+    .right = 0, .shift = 0, .is_signed = 1, .careful = 0, .as_bits = 0, .single = 0, .centre = 0, .zero = 47,
+    .low = 0, .high = 255
   };
   const rillet_window window = {
     .kernel_height = 3, .kernel_width = 3, .stride_height = 1, .stride_width = 1, .top = 1, .left = 1,
     .dilation_height = 1, .dilation_width = 1, .height = 6, .width = 8, .slots = self->borrowed ? 48 : 24,
     .pixel_bytes = 3
   };
-  rillet_byte *const in = (rillet_byte *)(void *)(self->arena + 320);
+  int16_t *const in = (int16_t *)(void *)(self->arena + 192);
   const rillet_runs runs = {.parts = 1, .rows = 3, .row_step = 30, .in_row = 1, .step = 3, .values = 9};
   const int32_t row = (int32_t)(done / 8);
   const int32_t n = 8;
   if (self->made.of_n0 <= rillet_window_needs(window, row + (n - 1) / 8, (n - 1) % 8)) return 0;
-  rillet_band(window, at_n0(self, 0), 35, 1, row, n / 8, 1, (uint8_t *)in);
+  rillet_band_of_halves(window, at_n0(self, 0), 35, 1, row, n / 8, 1, in);
   rillet_byte *const out = at_n1(self, self->made.of_n1);
   {
     for (int32_t y = 0; y < n / 8; y++) {
       int32_t p = 0;
       for (; p + 8 <= 8; p += 8)
-        rillet_byte_windows_8x1(in + y * 30 + p * 3, 3, net_n1_weights + 0 * 36, runs, 0,
+        rillet_halves_windows_8x1(in + y * 30 + p * 3, 3, net_n1_weights + 0 * 30, runs, 0,
           out + (y * 8 + p) * 4 + 0, 4, 4, &channels);
     }
   }
@@ -122,8 +123,8 @@ static int32_t fire_n2(net_context *const self)
   if (done >= 48) return 0;
   static const rillet_channels_byte_tiles channels = {
     .bias = net_n2_bias, .scale = net_n2_scale, .nudge = net_n2_nudge, .by_integers = 0, .mantissa = 0, .left = 0,
-    .right = 0, .is_signed = 1, .careful = 0, .as_bits = 0, .single = 0, .centre = 0, .zero = 188, .low = 0,
-    .high = 255
+    .right = 0, .shift = 0, .is_signed = 1, .careful = 0, .as_bits = 0, .single = 0, .centre = 0, .zero = 188,
+    .low = 0, .high = 255
   };
   const rillet_window window = {
     .kernel_height = 3, .kernel_width = 3, .stride_height = 1, .stride_width = 1, .top = 1, .left = 1,
@@ -146,8 +147,7 @@ static int32_t fire_n2(net_context *const self)
       rillet_weights weights[3];
       for (int32_t i = 0; i < 3; i++)
         weights[i] = rillet_weights_load(net_n2_weights + 0 * 12 + i * 4 * RILLET_LANES);
-      rillet_byte_depthwise_3x3_s1_d1_4x1_1_6(rows, (0 * 1 - 1) * 4 + 0, 4, weights, 0, out + 0 * 4 + 0, 4, 4, outside, &channels);
-      rillet_byte_depthwise_3x3_s1_d1_4x1_0_5(rows, (4 * 1 - 1) * 4 + 0, 4, weights, 0, out + 4 * 4 + 0, 4, 4, outside, &channels);
+      rillet_byte_depthwise_3x3_s1_d1_8x1_1_9(rows, (0 * 1 - 1) * 4 + 0, 4, weights, 0, out + 0 * 4 + 0, 4, 4, outside, &channels);
     }
   }
   SEEN_FLIPPED(2, at_n2, self->made.of_n2, n, 4);
@@ -198,8 +198,8 @@ static int32_t fire_n5(net_context *const self)
   if (done >= 1) return 0;
   static const rillet_channels_byte_tiles channels = {
     .bias = net_n5_bias, .scale = net_n5_scale, .nudge = net_n5_nudge, .by_integers = 0, .mantissa = 0, .left = 0,
-    .right = 0, .is_signed = 1, .careful = 0, .as_bits = 0, .single = 0, .centre = 0, .zero = 126, .low = 0,
-    .high = 255
+    .right = 0, .shift = 0, .is_signed = 1, .careful = 0, .as_bits = 0, .single = 0, .centre = 0, .zero = 126,
+    .low = 0, .high = 255
   };
   const int32_t n = 1;
   if (self->made.of_n4 < self->made.of_n5 + n) return 0;

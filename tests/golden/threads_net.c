@@ -1,4 +1,4 @@
-/* random, planned as rows: 3 segments.
+/* random, planned as rows: 2 segments.
 
    Each stage computes whole rows as soon as the pixels under their windows have arrived, then its readers are tried.
    Segments run one after another; full tensors pass between them. */
@@ -11,6 +11,7 @@
 #include "kernels/rescale.h"
 #include "kernels/vector_avx2.h"
 #include "kernels/channels.h"
+#include "kernels/halves.h"
 #include "kernels/pairwise.h"
 #include "kernels/pool.h"
 #include "kernels/pool_rows.h"
@@ -46,10 +47,24 @@ uint8_t **net_trace(net_context *net) { return net->trace; }
 /* n1: 6x8x4, full tensor, 192 bytes */
 static inline uint8_t *at_n1(const net_thread *self, int32_t i)
 {
+  return self->arena + 512 + i * 4;
+}
+
+/* n0: 6x8x3, ring of 48 pixels, 144 bytes */
+static inline uint8_t *at_n0(const net_thread *self, int32_t i)
+{
+  const void *const given = __atomic_load_n(&self->net->borrowed, __ATOMIC_ACQUIRE);
+  if (given) return (uint8_t *)given + i * 3;
+  return self->arena + 704 + i * 3;
+}
+
+/* n2: 6x8x4, ring of 48 pixels, 192 bytes */
+static inline uint8_t *at_n2(const net_thread *self, int32_t i)
+{
   return self->arena + i * 4;
 }
 
-/* n3: 6x8x4, full tensor, 192 bytes */
+/* n3: 6x8x4, ring of 48 pixels, 192 bytes */
 static inline uint8_t *at_n3(const net_thread *self, int32_t i)
 {
   return self->arena + 192 + i * 4;
@@ -59,31 +74,17 @@ static inline uint8_t *at_n3(const net_thread *self, int32_t i)
 static inline uint8_t *at_n5(const net_thread *self, int32_t i)
 {
   (void)i;
-  return self->arena;
-}
-
-/* n0: 6x8x3, ring of 48 pixels, 144 bytes */
-static inline uint8_t *at_n0(const net_thread *self, int32_t i)
-{
-  const void *const given = __atomic_load_n(&self->net->borrowed, __ATOMIC_ACQUIRE);
-  if (given) return (uint8_t *)given + i * 3;
-  return self->arena + 448 + i * 3;
-}
-
-/* n2: 6x8x4, ring of 48 pixels, 192 bytes */
-static inline uint8_t *at_n2(const net_thread *self, int32_t i)
-{
-  return self->arena + 384 + i * 4;
+  return self->arena + 384;
 }
 
 /* n4: 1x1x4, ring of 1 pixels, 4 bytes */
 static inline uint8_t *at_n4(const net_thread *self, int32_t i)
 {
   (void)i;
-  return self->arena + 64;
+  return self->arena + 448;
 }
 
-/* -- segment 1: 1 stages, 640 bytes -- */
+/* -- segment 1: 1 stages, 896 bytes -- */
 
 /* n1: 3x3 convolution, stride 1x1, n0 6x8x3 -> 6x8x4 */
 static int32_t fire_n1(net_thread *const self)
@@ -92,27 +93,27 @@ static int32_t fire_n1(net_thread *const self)
   if (done >= 48) return 0;
   static const rillet_channels_byte_tiles channels = {
     .bias = net_n1_bias, .scale = net_n1_scale, .nudge = net_n1_nudge, .by_integers = 0, .mantissa = 0, .left = 0,
-    .right = 0, .is_signed = 1, .careful = 0, .as_bits = 0, .single = 0, .centre = 0, .zero = 47, .low = 0,
-    .high = 255
+    .right = 0, .shift = 0, .is_signed = 1, .careful = 0, .as_bits = 0, .single = 0, .centre = 0, .zero = 47,
+    .low = 0, .high = 255
   };
   const rillet_window window = {
     .kernel_height = 3, .kernel_width = 3, .stride_height = 1, .stride_width = 1, .top = 1, .left = 1,
     .dilation_height = 1, .dilation_width = 1, .height = 6, .width = 8,
     .slots = __atomic_load_n(&self->net->borrowed, __ATOMIC_ACQUIRE) ? 48 : 48, .pixel_bytes = 3
   };
-  rillet_byte *const in = (rillet_byte *)(void *)(self->arena + 192);
+  int16_t *const in = (int16_t *)(void *)(self->arena + 0);
   const rillet_runs runs = {.parts = 1, .rows = 3, .row_step = 30, .in_row = 1, .step = 3, .values = 9};
   const int32_t row = (int32_t)(done / 8);
   const int32_t n = 48;
   if (self->made.of_n0 <= rillet_window_needs(window, row + (n - 1) / 8, (n - 1) % 8)) return 0;
   if (self->place.part == 0) {
-    rillet_band(window, at_n0(self, 0), 35, 1, row, n / 8, 1, (uint8_t *)in);
+    rillet_band_of_halves(window, at_n0(self, 0), 35, 1, row, n / 8, 1, in);
     rillet_byte *const out = at_n1(self, self->made.of_n1);
     {
       for (int32_t y = 0; y < n / 8; y++) {
         int32_t p = 0;
         for (; p + 8 <= 8; p += 8)
-          rillet_byte_windows_8x1(in + y * 30 + p * 3, 3, net_n1_weights + 0 * 36, runs, 0,
+          rillet_halves_windows_8x1(in + y * 30 + p * 3, 3, net_n1_weights + 0 * 30, runs, 0,
             out + (y * 8 + p) * 4 + 0, 4, 4, &channels);
       }
     }
@@ -124,7 +125,7 @@ static int32_t fire_n1(net_thread *const self)
   return 1;
 }
 
-/* -- segment 2: 2 stages, 576 bytes -- */
+/* -- segment 2: 4 stages, 768 bytes -- */
 
 /* n2: depthwise 3x3 convolution, stride 1x1, n1 6x8x4 -> 6x8x4 */
 static int32_t fire_n2(net_thread *const self)
@@ -133,8 +134,8 @@ static int32_t fire_n2(net_thread *const self)
   if (done >= 48) return 0;
   static const rillet_channels_byte_tiles channels = {
     .bias = net_n2_bias, .scale = net_n2_scale, .nudge = net_n2_nudge, .by_integers = 0, .mantissa = 0, .left = 0,
-    .right = 0, .is_signed = 1, .careful = 0, .as_bits = 0, .single = 0, .centre = 0, .zero = 188, .low = 0,
-    .high = 255
+    .right = 0, .shift = 0, .is_signed = 1, .careful = 0, .as_bits = 0, .single = 0, .centre = 0, .zero = 188,
+    .low = 0, .high = 255
   };
   const rillet_window window = {
     .kernel_height = 3, .kernel_width = 3, .stride_height = 1, .stride_width = 1, .top = 1, .left = 1,
@@ -158,8 +159,7 @@ static int32_t fire_n2(net_thread *const self)
         rillet_weights weights[3];
         for (int32_t i = 0; i < 3; i++)
           weights[i] = rillet_weights_load(net_n2_weights + 0 * 12 + i * 4 * RILLET_LANES);
-        rillet_byte_depthwise_3x3_s1_d1_4x1_1_6(rows, (0 * 1 - 1) * 4 + 0, 4, weights, 0, out + 0 * 4 + 0, 4, 4, outside, &channels);
-        rillet_byte_depthwise_3x3_s1_d1_4x1_0_5(rows, (4 * 1 - 1) * 4 + 0, 4, weights, 0, out + 4 * 4 + 0, 4, 4, outside, &channels);
+        rillet_byte_depthwise_3x3_s1_d1_8x1_1_9(rows, (0 * 1 - 1) * 4 + 0, 4, weights, 0, out + 0 * 4 + 0, 4, 4, outside, &channels);
       }
     }
   }
@@ -190,14 +190,12 @@ static int32_t fire_n3(net_thread *const self)
   return 1;
 }
 
-/* -- segment 3: 2 stages, 384 bytes -- */
-
 /* n4: pool, n3 6x8x4 -> 1x1x4 */
 static int32_t fire_n4(net_thread *const self)
 {
   const uint32_t done = (uint32_t)self->made.of_n4;
   if (done >= 1) return 0;
-  int32_t *const sums = (int32_t *)(void *)(self->arena + 128);
+  int32_t *const sums = (int32_t *)(void *)(self->arena + 704);
   const int32_t first = 0, channels = self->place.part ? 0 : 4;
   const int32_t n = 1;
   rillet_sum_rows_u8(at_n3(self, self->taken.of_n4) + first, self->made.of_n3 - self->taken.of_n4, 4, sums + first, channels, self->taken.of_n4 == 0);
@@ -218,8 +216,8 @@ static int32_t fire_n5(net_thread *const self)
   if (done >= 1) return 0;
   static const rillet_channels_byte_tiles channels = {
     .bias = net_n5_bias, .scale = net_n5_scale, .nudge = net_n5_nudge, .by_integers = 0, .mantissa = 0, .left = 0,
-    .right = 0, .is_signed = 1, .careful = 0, .as_bits = 0, .single = 0, .centre = 0, .zero = 126, .low = 0,
-    .high = 255
+    .right = 0, .shift = 0, .is_signed = 1, .careful = 0, .as_bits = 0, .single = 0, .centre = 0, .zero = 126,
+    .low = 0, .high = 255
   };
   const int32_t n = 1;
   if (self->made.of_n4 < self->made.of_n5 + n) return 0;
@@ -240,19 +238,20 @@ static int32_t fire_n5(net_thread *const self)
 }
 
 /* The schedule, depth first, without calls that nest: each step tries a stage, and leads to another, one
-   after a tile and one when the stage cannot make any (6 at the end). A joint, which several values
-   lead to, remembers the latter after a tile; 7 goes back there. */
+   after a tile and one when the stage cannot make any (7 at the end). A joint, which several values
+   lead to, remembers the latter after a tile; 8 goes back there. */
 typedef struct {
   int32_t (*fire)(net_thread *self); /* makes a tile, or returns 0 */
   uint8_t fired, idle, joint;
 } net_step;
 static const net_step steps[] = {
-  {fire_n1, 0, 6, 0},
+  {fire_n1, 0, 7, 0},
   {fire_n2, 3, 2, 0},
-  {fire_n3, 2, 6, 0},
-  {fire_n3, 3, 1, 0},
+  {fire_n3, 4, 7, 1},
+  {fire_n3, 4, 1, 1},
   {fire_n4, 5, 6, 0},
   {fire_n5, 5, 4, 0},
+  {fire_n3, 4, 8, 1},
 };
 
 static void try_stages(net_thread *const self, uint32_t at)
@@ -261,11 +260,13 @@ static void try_stages(net_thread *const self, uint32_t at)
     const net_step *const step = steps + at;
     const int32_t fired = step->fire(self);
     if (fired) {
+      if (step->joint && step->idle != 8) self->came[step->joint - 1] = step->idle;
       at = step->fired;
     } else {
       at = step->idle;
+      if (at == 8) at = self->came[step->joint - 1];
     }
-  } while (at != 6);
+  } while (at != 7);
 }
 
 
@@ -276,16 +277,6 @@ static void segment_2(net_thread *const self)
   while (self->made.of_n1 < 48) {
     self->made.of_n1 += 48;
     try_stages(self, 1);
-  }
-}
-
-static void segment_3(net_thread *const self)
-{
-  rillet_together(&self->place);
-  self->made.of_n3 = 0;
-  while (self->made.of_n3 < 48) {
-    self->made.of_n3 += 8;
-    try_stages(self, 4);
   }
 }
 
@@ -323,7 +314,6 @@ int32_t net_init(net_context *net, void *arena)
 static void finish(net_thread *const self)
 {
   segment_2(self);
-  segment_3(self);
   rillet_together(&self->place);
   if (self->place.part) return;
   rillet_flip(at_n5(self, 0), at_n5(self, 0), 5);
