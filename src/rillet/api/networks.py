@@ -97,6 +97,11 @@ def file_of(net: Graph) -> Path | None:
     return _files[net][0] if net in _files else None
 
 
+def until_of(net: Graph) -> str | None:
+    """The tensors up to which a graph's file was read, where that is not the whole."""
+    return _files[net][1].get("until") if net in _files else None
+
+
 def imported_of(net: Graph) -> "Imported | None":
     """What a graph's .tflite file says of it, if it was loaded from one and is as it stands there."""
     from rillet.models.opening import load_tflite

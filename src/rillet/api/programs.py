@@ -192,6 +192,7 @@ def verify_here(
             count,
             path=path,
             imported=imported,
+            until=networks.until_of(source),
             against=against,
             progress=lambda done: told(done, count),
             **({} if original is None else {"original": original}),

@@ -62,10 +62,12 @@ def open_model(
     size = input_size(str(name), read["input"]) if "input" in read else None
     if size is not None and suffix not in (".onnx", ".tflite"):
         raise GraphError(f"{path}: input must come with an .onnx or .tflite file that leaves its height and width open")
-    if "until" in read and suffix != ".tflite":
-        raise GraphError(f"{path}: until must come with a .tflite file, whose tensors it names")
+    if "until" in read and suffix not in (".onnx", ".tflite"):
+        raise GraphError(f"{path}: until must come with a .tflite file or an .onnx file, whose tensors it names")
     imported = load_tflite(path, read) if suffix == ".tflite" else None
-    graph = _with_contract(imported.graph if imported else _load(path, size), path, said or Preprocessing())
+    graph = _with_contract(
+        imported.graph if imported else _load(path, size, read.get("until")), path, said or Preprocessing()
+    )
     if words:
         graph = spec.change(graph, words)
         return Model(graph.name, graph)
@@ -80,8 +82,8 @@ def load_tflite(path: Path, words: Mapping[str, str]) -> "Imported":
     return load_with_tensors(path, size, words.get("until"))
 
 
-def _load(path: Path, size: tuple[int, int] | None) -> Graph:
-    """A graph out of a file that is no .tflite; `size` as the importer of .onnx takes it."""
+def _load(path: Path, size: tuple[int, int] | None, until: str | None) -> Graph:
+    """A graph out of a file that is no .tflite; `size` and `until` as the importer of .onnx takes them."""
     match path.suffix.lower():
         case ".rlt":
             return rlt.load(path)
@@ -89,7 +91,7 @@ def _load(path: Path, size: tuple[int, int] | None) -> Graph:
             with extra("onnx"):
                 from rillet.importers.onnx import load
 
-            return load(path, size)
+            return load(path, size, until)
         case ".pt" | ".pth" | ".safetensors" | ".h5" | ".pytorch_state":
             raise Unsupported(f"{path}: holds weights alone: say a network of the zoo, and --weights {path.name}")
         case suffix:

@@ -89,19 +89,21 @@ def verify(
     *,
     path: Path | None = None,
     imported: "Imported | None" = None,
+    until: str | None = None,
     against: str | None = None,
     original: Graph | None = None,
     progress: Callable[[int], None] = lambda _: None,
 ) -> Verification:
     """Compares reference, C (whole and pushed row by row) and an oracle on `inputs` seeded inputs.
 
+    `until`: the tensors up to which an .onnx file at `path` was read, where that is not the whole.
     `original`: the network whose outputs the plan's must have, byte for byte, where it is another than the plan's own.
     Outputs are compared first; only where they differ is the program built again to show every value.
     Raises Unsupported where the oracle is not installed.
     """
     if against:
         require(against)
-    oracle = _oracle(against, path, imported, plan.graph.input_nodes[0].shape)
+    oracle = _oracle(against, path, imported, plan.graph.input_nodes[0].shape, until)
     program = program_of(plan)
     graph, values = plan.graph, 0
     names = ("c", against) if against else ("c",)
@@ -213,7 +215,9 @@ class _Oracle:
         return _difference(self.agreement.excess(), inputs - 1, self.name) if self.agreement else None
 
 
-def _oracle(name: str | None, path: Path | None, imported: "Imported | None", shape: Shape) -> _Oracle | None:
+def _oracle(
+    name: str | None, path: Path | None, imported: "Imported | None", shape: Shape, until: str | None
+) -> _Oracle | None:
     """`shape`: of the network's input, for a file that leaves it open."""
     if name is None:
         return None
@@ -224,7 +228,7 @@ def _oracle(name: str | None, path: Path | None, imported: "Imported | None", sh
             raise Unsupported(f"--against onnxruntime must be given an .onnx file, got {path}")
         from rillet.importers.onnx import load_with_views
 
-        shown = load_with_views(path, (shape.height, shape.width) if shape.pixels > 1 else None)
+        shown = load_with_views(path, (shape.height, shape.width) if shape.pixels > 1 else None, until)
         return _Oracle(name, OnnxRuntime(shown).run, Agreement(shown.graph, steps=1))
     if imported is None:
         raise Unsupported(f"--against {name} must be given a .tflite file, got {path}")

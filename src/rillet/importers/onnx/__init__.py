@@ -62,15 +62,16 @@ class Imported:
     file: File
 
 
-def load(path: Path, size: tuple[int, int] | None = None) -> Graph:
+def load(path: Path, size: tuple[int, int] | None = None, until: str | None = None) -> Graph:
     """The graph in an .onnx file; raises GraphError for a broken file, Unsupported for what Rillet does not handle.
 
-    `size`: height and width in pixels, for a file that leaves them open.
+    `size`: height and width in pixels, for a file that leaves them open. `until`: tensors by name with `+` between, up
+    to which the network is read, and which are its outputs.
     """
-    return load_with_views(path, size).graph
+    return load_with_views(path, size, until).graph
 
 
-def load_with_views(path: Path, size: tuple[int, int] | None = None) -> Imported:
+def load_with_views(path: Path, size: tuple[int, int] | None = None, until: str | None = None) -> Imported:
     """As `load`, with the layout of the file's input and outputs, for comparison with another runtime."""
 
     def look(head: bytes, _: bytes, size: int) -> None:
@@ -82,7 +83,8 @@ def load_with_views(path: Path, size: tuple[int, int] | None = None) -> Imported
             raise GraphError(f"{path}: {error}") from None
 
     # Given away, so that it goes as soon as it is parsed.
-    return parse_with_views(read_bytes(path, MAX_FILE_BYTES, "an ONNX file", look=look), str(path), path.parent, size)
+    data = read_bytes(path, MAX_FILE_BYTES, "an ONNX file", look=look)
+    return parse_with_views(data, str(path), path.parent, size, until)
 
 
 def parse(data: bytes, name: str, folder: Path | None = None, size: tuple[int, int] | None = None) -> Graph:
@@ -91,11 +93,15 @@ def parse(data: bytes, name: str, folder: Path | None = None, size: tuple[int, i
 
 
 def parse_with_views(
-    data: bytes, name: str, folder: Path | None = None, size: tuple[int, int] | None = None
+    data: bytes,
+    name: str,
+    folder: Path | None = None,
+    size: tuple[int, int] | None = None,
+    until: str | None = None,
 ) -> Imported:
     """As `load_with_views`, from bytes."""
     try:
-        file = File(data, name, folder)
+        file = File(data, name, folder, until)
         del data
         return _import(file, size)
     except RilletError as error:
@@ -119,9 +125,7 @@ def operator_table() -> str:
 
 def _import(file: File, size: tuple[int, int] | None) -> Imported:
     builder = Builder(file)
-    refuse_unknown(
-        ((str(op), op.kind) for op in file.operators), lambda kind: kind in HANDLERS or kind in FOLDS, "nodes", "onnx"
-    )
+    _refuse_unknown(file)
     if len(file.inputs) != 1:
         raise Unsupported(f"must have one input, got {len(file.inputs)}")
     _add_input(builder, file.inputs[0], size)
@@ -140,6 +144,18 @@ def _import(file: File, size: tuple[int, int] | None) -> Imported:
     assert isinstance(source, View)
     named = tuple(replace(view, node=name) for view, name in zip(outputs, graph.outputs, strict=True))
     return Imported(graph, replace(source, node=graph.nodes[0].name), named, _tensors(builder, renamed), file)
+
+
+def _refuse_unknown(file: File) -> None:
+    def known(kind: str) -> bool:
+        return kind in HANDLERS or kind in FOLDS
+
+    try:
+        refuse_unknown(((str(op), op.kind) for op in file.operators), known, "nodes", "onnx")
+    except Unsupported as error:
+        before = file.before(next(op for op in file.operators if not known(op.kind)))
+        offered = f"; {Path(file.name).name}:until={'+'.join(before)} reads the network up to there" if before else ""
+        raise Unsupported(f"{error}{offered}") from None
 
 
 def _tensors(b: Builder, renamed: Mapping[str, str]) -> dict[str, View]:

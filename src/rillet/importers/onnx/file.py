@@ -113,7 +113,7 @@ def shortest(value: float) -> float:
 class File:
     """The main graph of a file: its inputs, outputs, operators and constants, each checked as it is read."""
 
-    def __init__(self, data: bytes, name: str, folder: Path | None = None) -> None:
+    def __init__(self, data: bytes, name: str, folder: Path | None = None, until: str | None = None) -> None:
         self.name = name
         self.folder = folder
         """Where external data may lie; None where there is no such place."""
@@ -134,9 +134,19 @@ class File:
         self.outputs = [str(info.name) for info in graph.output]
         operators = [_operator(i, node) for i, node in enumerate(graph.node)]
         _made_once(operators, {*self.tensors, *(value.name for value in self.inputs)})
+        if until is not None:
+            self.outputs = _chosen(operators, until)
         self.read, self.operators = _needed(operators, self.outputs)
         """Every tensor that the outputs follow from, and the operators that these need; the others are nobody's."""
         self.metadata = {str(entry.key): str(entry.value) for entry in self.model.metadata_props}
+
+    def before(self, op: Operator) -> list[str]:
+        """The tensors that an operator reads which earlier ones compute from the input."""
+        computed, given = set[str](), {value.name for value in self.inputs}
+        for earlier in self.operators[: self.operators.index(op)]:
+            if not (computed | given).isdisjoint(earlier.inputs):
+                computed.update(earlier.outputs)
+        return [name for name in dict.fromkeys(op.inputs) if name and name in computed]
 
     def showing(self, names: Sequence[str]) -> bytes:
         """The file with these tensors as its outputs, without what they do not need, all data inside.
@@ -260,6 +270,16 @@ def _made_once(operators: list[Operator], given: set[str]) -> None:
             if name in made:
                 raise GraphError(f"{op}: output must be made once, got {name[:60]!r}")
             made.add(name)
+
+
+def _chosen(operators: list[Operator], until: str) -> list[str]:
+    """The tensors that `until` names, with `+` between; raises GraphError where a node makes none of that name."""
+    made = {name for op in operators for name in op.outputs if name}
+    found = [until] if until in made else until.split("+")
+    for word in found:
+        if word not in made:
+            raise GraphError(f"until must be tensors that nodes make, by name, got {word[:60]!r}")
+    return found
 
 
 def _needed(operators: list[Operator], outputs: list[str]) -> tuple[frozenset[str], list[Operator]]:

@@ -1,0 +1,32 @@
+"""ONNX networks that are read up to a tensor, and what the sentence of a refusal offers."""
+
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("onnx")
+import rillet
+from onnx_models import ints, model, node, real
+from rillet.errors import GraphError, Unsupported
+
+
+def test_a_network_is_read_up_to_a_tensor_before_what_cannot_be(tmp_path: Path) -> None:
+    nodes = [
+        node("Conv", ["x", "w"], "/conv/out", name="conv"),
+        node("Relu", ["/conv/out"], "act"),
+        node("TopK", ["act", "k"], ["values", "places"], name="decode"),
+    ]
+    path = tmp_path / "net.onnx"
+    made = model(nodes, [1, 3, 8, 8], {"w": real(4, 3, 3, 3), "k": ints(2)}, outputs=["values"])
+    path.write_bytes(made.SerializeToString())
+    with pytest.raises(Unsupported, match=r"all but TopK \(1\); .*; net.onnx:until=act reads the network up to there$"):
+        rillet.load(path)
+    both = rillet.load(f"{path}:until=/conv/out+act")
+    assert len(both.outputs) == 2
+    assert rillet.load(f"{path}:until=act").outputs == both.outputs[1:]
+    assert rillet.verify(both, inputs=1, against="onnxruntime").equal
+    for word in ("values2", "x", "w", "", "act+"):
+        with pytest.raises(GraphError, match=r"net.onnx: until must be tensors that nodes make, by name, got '"):
+            rillet.load(f"{path}:until={word}")
+    with pytest.raises(Unsupported, match="outputs must be different values, got one twice"):
+        rillet.load(f"{path}:until=act+act")
