@@ -1,7 +1,9 @@
 """Fixtures: real models where they are at hand, goldens, and a build cache of the tests' own."""
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 # The tests are spread over the cores; matrices of the reference that are spread again wait for each other. Said before
 # NumPy is imported.
@@ -19,6 +21,13 @@ if os.environ.get("CI"):
 def example_counts(few: int, many: int) -> pytest.MarkDecorator:
     """The test's `examples`: how many random ones it draws, in the fast suite and in the slow one."""
     return pytest.mark.parametrize("examples", [few, pytest.param(many, marks=pytest.mark.slow)])
+
+
+def mostly_slow(values: Iterable[Any], *fast: Any) -> list[Any]:
+    """Parameters of a test, of which the fast suite has those named and the slow one the others."""
+    given = list(values)
+    assert all(value in given for value in fast)
+    return [value if value in fast else pytest.param(value, marks=pytest.mark.slow) for value in given]
 
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -94,6 +94,7 @@ def installed(*names: str) -> list[str]:
     return found
 
 
+@pytest.mark.slow
 def test_float_answers_agree() -> None:
     names, script = installed("onnxruntime", "openvino", "litert", "ncnn", "torch"), None
     if "torch" in names:

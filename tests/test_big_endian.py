@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 
+from conftest import mostly_slow
 from cross import run_big_endian
 from graphs import graphs, random_image
 from rillet.backends import reference
@@ -52,7 +53,7 @@ def check(graph: Graph, plan: RowPlan, folder: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", PLANS)
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", mostly_slow(CASES, "int8", "real levels", "binary values"))
 def test_values_are_the_references(case: str, kind: str, tmp_path: Path) -> None:
     check(CASES[case], PLANS[kind](CASES[case]), tmp_path)
 

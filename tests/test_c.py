@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from PIL import Image
 
-from conftest import NETWORKS, example_counts, shared_file
+from conftest import NETWORKS, example_counts, mostly_slow, shared_file
 from graphs import Builder, graphs, random_image
 from rillet import __version__
 from rillet.backends import reference
@@ -120,7 +120,7 @@ def published(name: str) -> tuple[Graph, list[tuple[np.ndarray, np.ndarray]]]:
 
 
 @pytest.mark.parametrize("kind", PLANS)
-@pytest.mark.parametrize("name", ["vww", "resnet", "person"])
+@pytest.mark.parametrize("name", mostly_slow(["vww", "resnet", "person"], "vww"))
 def test_published_networks_give_the_references_bytes(name: str, kind: str) -> None:
     graph, cases = published(name)
     plan = PLANS[kind](graph)

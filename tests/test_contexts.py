@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from conftest import mostly_slow
 from rillet.backends import reference
 from rillet.backends.c.emit import emit
 from rillet.backends.c.flags import machine_flags
@@ -54,13 +55,13 @@ def run_both(plan: RowPlan, folder: Path, flags: tuple[str, ...], profile: bool 
     return written[len(expected) :]
 
 
-@pytest.mark.parametrize("kind", PLANS)
+@pytest.mark.parametrize("kind", mostly_slow(PLANS, "rows", "threads"))
 def test_two_contexts_at_once(kind: str, tmp_path: Path) -> None:
     """In turn row by row, and from two threads."""
     assert run_both(PLANS[kind](residual(8, 8, 4)), tmp_path, SANITIZE) == b""
 
 
-@pytest.mark.parametrize("kind", PLANS)
+@pytest.mark.parametrize("kind", mostly_slow(PLANS, "rows", "threads"))
 def test_two_contexts_that_show_their_values_and_count_their_time(kind: str, tmp_path: Path) -> None:
     """Each its own, in turn row by row and from two threads."""
     plan = PLANS[kind](residual(8, 8, 4))

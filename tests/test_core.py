@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from conftest import NETWORKS, example_counts, shared_file
+from conftest import NETWORKS, example_counts, mostly_slow, shared_file
 from graphs import Builder, graphs, random_image
 from rillet.arithmetic import fixed_point as fp
 from rillet.arithmetic import shift
@@ -70,7 +70,7 @@ def separable(draw: st.DrawFn) -> Graph:
 
 
 @EACH_CORE
-@example_counts(4, 40)
+@example_counts(2, 40)
 def test_random_networks(examples: int, core: CoreKernels) -> None:
     @settings(max_examples=examples, deadline=None)
     @given(st.one_of(separable(), graphs()), st.sampled_from(OBJECTIVES), st.booleans())
@@ -112,7 +112,7 @@ def low_bit(draw: st.DrawFn) -> Graph:
 
 
 @EACH_CORE
-@example_counts(5, 60)
+@example_counts(2, 60)
 def test_weights_of_one_and_two_bits(examples: int, core: CoreKernels) -> None:
     @settings(max_examples=examples, deadline=None)
     @given(low_bit(), st.sampled_from(OBJECTIVES), st.booleans())
@@ -145,7 +145,7 @@ EXTREMES = [np.full((3, 7, 640), -128, np.int8), np.full((3, 7, 640), 127, np.in
 
 @EACH_CORE
 @pytest.mark.parametrize("least", [pytest.param(-127, marks=pytest.mark.slow), -128])
-@pytest.mark.parametrize("rounding", list(Rounding))
+@pytest.mark.parametrize("rounding", mostly_slow(Rounding, Rounding.DOUBLE))
 def test_largest_sums(rounding: Rounding, least: int, core: CoreKernels) -> None:
     """Weights and values at the ends of their ranges: sums of more than 2^23, which the kernels must know."""
     b = Builder(np.random.default_rng(3), DType.I8)
@@ -163,7 +163,7 @@ def test_largest_sums(rounding: Rounding, least: int, core: CoreKernels) -> None
 
 @EACH_CORE
 @pytest.mark.parametrize("rounding", [Rounding.DOUBLE, Rounding.SHIFT])
-@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("stride", mostly_slow([1, 2], 1))
 def test_largest_sums_of_depthwise_rows(stride: int, rounding: Rounding, core: CoreKernels) -> None:
     b = Builder(np.random.default_rng(4), DType.I8)
     at = b.add(b.conv(9, rounding=rounding), b.add(Input(), shape=Shape(8, 11, 4)))
@@ -179,7 +179,7 @@ def test_largest_sums_of_depthwise_rows(stride: int, rounding: Rounding, core: C
 
 @EACH_CORE
 @pytest.mark.parametrize("objective", [pytest.param("memory", marks=pytest.mark.slow), "time"])
-@pytest.mark.parametrize("dtype", [DType.I8, DType.U8])
+@pytest.mark.parametrize("dtype", mostly_slow([DType.I8, DType.U8], DType.I8))
 def test_sums_and_differences(dtype: DType, objective: str, core: CoreKernels) -> None:
     """Of one scale and of several, and of scales so far apart that one side is shifted to nothing."""
     b = Builder(np.random.default_rng(5), dtype)

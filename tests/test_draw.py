@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from PIL import ImageFont
 
-from conftest import shared_file
+from conftest import mostly_slow, shared_file
 from graphs import conv, graphs
 from rillet.importers.tflite import load
 from rillet.ir.graph import Graph, Node
@@ -228,7 +228,7 @@ def residual_adds(graph: Graph) -> int:
 # -- networks ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("words", [*ZOO, *PARAMETERS])
+@pytest.mark.parametrize("words", mostly_slow([*ZOO, *PARAMETERS], *[*ZOO, *PARAMETERS][::4]))
 def test_networks_of_the_zoo(words: str) -> None:
     graph = network(words)
     made = readable(graph)

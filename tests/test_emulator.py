@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from conftest import shared_file
+from conftest import mostly_slow, shared_file
 from graphs import Builder, random_image
 from rillet.api.plans import options, row_planned
 from rillet.api.programs import verify_on_board
@@ -97,13 +97,14 @@ def test_both_emulators_count_the_same(core: str) -> None:
 
 
 @needs_qemu
-@pytest.mark.parametrize("core", [name for name in CORES if name not in IN_UNICORN])
+@pytest.mark.parametrize("core", mostly_slow((name for name in CORES if name not in IN_UNICORN), "cortex-m55"))
 def test_cores_that_unicorn_lacks_run_in_qemu(core: str) -> None:
     assert equal_to_reference(emulator.run(PROGRAM, core, IMAGES))
     with pytest.raises(Unsupported, match=f"{core}: emulator must be qemu, got unicorn, which does not have this core"):
         emulator.run(PROGRAM, core, IMAGES, emulator="unicorn")
 
 
+@pytest.mark.slow
 def test_without_gcc_zig_builds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(firmware, "GCC", "no-such-gcc")
     made = emulator.run(PROGRAM, "cortex-m4", IMAGES)

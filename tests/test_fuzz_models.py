@@ -23,10 +23,10 @@ def fuzz(form: str, first: int, count: int) -> None:
     assert min(ran, refused) > count / 10
 
 
-@example_counts(40, 2000)
+@example_counts(20, 2000)
 @pytest.mark.parametrize("form", ["tflite", "onnx", "rlt"])
 def test_broken_models_run_or_give_one_clean_error(form: str, examples: int) -> None:
-    fuzz(form, 0 if examples == 40 else 10_000, examples)
+    fuzz(form, 0 if examples == 20 else 10_000, examples)
 
 
 @pytest.mark.parametrize("source", [f"/* a */ {CALL} /* b */", f'"a" {CALL}', f"/* *??/\n/ {CALL}", f"// a\n{CALL}"])

@@ -150,6 +150,7 @@ def test_block_rams_bound_where_multipliers_do_not() -> None:
     assert slower.interval_cycles > made.interval_cycles
 
 
+@pytest.mark.slow
 def test_too_few_block_rams_for_any_interval() -> None:
     graph, zc706 = build("mobilenet_v2", {"width": "0.35", "resolution": "96"}), chips.load("zc706")
     tiny = replace(zc706, quantities={**zc706.quantities, "block_rams": plain(9, "few", "assumed")})

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import nn
 
+from conftest import mostly_slow
 from rillet.errors import GraphError, Unsupported
 from rillet.importers.checkpoints import Checkpoint, lay, parse
 from rillet.importers.checkpoints.laying import IN_ORDER
@@ -89,7 +90,7 @@ def test_every_naming_is_tested() -> None:
     assert {naming.name for naming in NAMINGS} == TORCHVISION.keys() | others
 
 
-@pytest.mark.parametrize("naming", sorted(TORCHVISION))
+@pytest.mark.parametrize("naming", mostly_slow(sorted(TORCHVISION), *sorted(TORCHVISION)[::3]))
 def test_torchvision(naming: str) -> None:
     make, network = TORCHVISION[naming]
     model, graph = randomised(make()), network()

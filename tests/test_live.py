@@ -181,9 +181,7 @@ def test_hardly_a_channel_that_never_changes_is_missed(vww: Graph) -> None:
 @pytest.mark.parametrize(
     ("name", "beside"),
     [
-        ("block6.project", "block7.depthwise"),
-        ("block9.project", "block10.depthwise"),
-        ("block12.project", "block13.depthwise"),
+        *(pytest.param(f"block{n}.project", f"block{n + 1}.depthwise", marks=pytest.mark.slow) for n in (6, 9, 12)),
         ("block13.project", "pool"),
     ],
 )

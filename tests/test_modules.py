@@ -54,7 +54,7 @@ from rillet.zoo.weights import with_seeded_weights
 
 QUICK = settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
 TRAINABLE = [name for name in NETWORKS if name != "binarynet_cifar10"]
-FAST = ["mobilenet_v1", "mobilenet_v2", "mobilenet_v3_small", "microbotnet", "squeezenet1_1", "resnet18"]
+FAST = ["mobilenet_v3_small", "microbotnet", "squeezenet1_1"]
 
 
 def image_for(graph: Graph, seed: int = 0, batch: int = 1) -> Tensor:

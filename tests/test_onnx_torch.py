@@ -30,8 +30,8 @@ CASES = {
     "squeezenet1_1": (torch_nets.SqueezeNet, {}),
 }
 """The module, and what the zoo is told to make the same network; None where it has no such one."""
-FAST = (("mobilenet_v3_small", 11), ("squeezenet1_1", None))
-"""What is tested at once besides opset 17; None is the newer exporter."""
+FAST = (("mobilenet_v3_small", 17), ("resnet18", 11), ("squeezenet1_1", None))
+"""What the fast suite has; None is the newer exporter."""
 torch.set_num_threads(1)
 
 
@@ -51,7 +51,7 @@ def exported(net: Any, path: Path, opset: int | None) -> None:
 @pytest.mark.parametrize(
     ("name", "opset"),
     [
-        pytest.param(name, opset, marks=() if opset == 17 or (name, opset) in FAST else pytest.mark.slow)
+        pytest.param(name, opset, marks=() if (name, opset) in FAST else pytest.mark.slow)
         for name in CASES
         for opset in (11, 17, None)
     ],

@@ -4,6 +4,7 @@ import ast
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import get_args
 
@@ -98,6 +99,7 @@ def _of_classes(value: ast.expr, names: set[str]) -> bool:
     return isinstance(value, ast.Name | ast.Attribute) and ast.unparse(value) in names
 
 
+@cache
 def modules() -> dict[Path, Module]:
     """All modules of the package, by their paths within it."""
     return {path.relative_to(SOURCE): Module(ast.parse(path.read_text())) for path in sorted(SOURCE.rglob("*.py"))}
@@ -135,6 +137,7 @@ MAY_MATCH_AGAIN = {
 """Modules with more than one match over ops, and of what."""
 
 
+@cache
 def matches_of_modules() -> dict[str, list[ast.Match]]:
     """For each module that matches ops, but those that say what ops are or read files: these matches."""
     found = modules()

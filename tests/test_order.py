@@ -55,7 +55,7 @@ def same_tries(plan: RowPlan, fires: dict[int, bool]) -> None:
         assert stepped(order, begin, fires) == recursive(plan.graph, segment, fires)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=20)
 @given(graphs(), st.lists(st.booleans(), max_size=200))
 def test_steps_try_what_the_recursion_tries(graph: Graph, said: list[bool]) -> None:
     same_tries(plan_rows(graph, resident=True), dict(enumerate(said)))

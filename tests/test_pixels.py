@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from blocks import networks
+from conftest import mostly_slow
 from draws import REFUSED, mostly
 from graphs import Builder, graphs
 from rillet.errors import TargetError, Unsupported
@@ -290,6 +291,7 @@ def test_several_devices_at_an_interval_and_within_budgets() -> None:
         plan_several(small(), 1000, multipliers=156)
 
 
+@pytest.mark.slow
 def test_several_devices_with_little_memory_run_slower() -> None:
     graph = build("mobilenet_v2", {"top": "false"})
     chip = chips.load("ecp5_85")
@@ -319,7 +321,7 @@ def test_a_second_pass_starts_from_the_narrowest_map() -> None:
     assert barrier.choice == "hold" and not barrier.held_anyway
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", mostly_slow(NETWORKS, *list(NETWORKS)[::3]))
 def test_every_network_has_a_plan(name: str) -> None:
     made = plan_pixels(build(name), interval=50_176)
     assert max(stage.busy_cycles for stage in made.stages) <= 50_176

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from conftest import example_counts, shared_file
+from conftest import example_counts, mostly_slow, shared_file
 from graphs import Builder, graphs, random_image
 from rillet.arithmetic import shift
 from rillet.arithmetic.affine import FLOAT_SHIFT
@@ -186,7 +186,11 @@ def test_any_network_in_c(graph: Graph, rule: Rule) -> None:
 
 @pytest.mark.parametrize("rule", list(Rule))
 @pytest.mark.parametrize(
-    "name", ["mobilenet_v3_small", "efficientnet_lite0", "mnasnet_b1", "squeezenet1_0", "resnet18", "mobilenet_v2"]
+    "name",
+    mostly_slow(
+        ["mobilenet_v3_small", "efficientnet_lite0", "mnasnet_b1", "squeezenet1_0", "resnet18", "mobilenet_v2"],
+        *("mobilenet_v3_small", "squeezenet1_0"),
+    ),
 )
 def test_networks_of_the_zoo(name: str, rule: Rule) -> None:
     graph = fold(with_seeded_weights(build(name, {"resolution": "64", "classes": "10"})))

@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from conftest import mostly_slow
 from graphs import graphs, random_image
 from rillet.arithmetic.fixed_point import quantize as as_stored
 from rillet.backends import reference
@@ -103,7 +104,9 @@ def alone(module: QuantizedNetwork, made: Graph, values: dict[str, np.ndarray]) 
 
 
 @pytest.mark.parametrize("rule", list(Rule))
-@pytest.mark.parametrize("name", ["tiny", "microbotnet", "mobilenet_v2", "squeezenet1_1"])
+@pytest.mark.parametrize(
+    "name", mostly_slow(["tiny", "microbotnet", "mobilenet_v2", "squeezenet1_1"], "tiny", "microbotnet")
+)
 def test_whole_networks_hold_the_very_integers(name: str, rule: Rule) -> None:
     plain = network() if name == "tiny" else build(name, {"classes": "10"})
     if name in ("mobilenet_v2", "squeezenet1_1"):

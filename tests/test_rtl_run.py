@@ -102,6 +102,7 @@ def test_what_is_no_verilog_is_one_sentence(simulator: Simulator) -> None:
         program_of(copying(COPY.replace("endmodule", "")), simulator)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("waves", ["copy.vcd"])
 def test_waves(simulator: Simulator, tmp_path: Path, waves: str) -> None:
     design = copying()

@@ -26,7 +26,7 @@ def every_choice(graph: Graph, interval: int) -> list[PixelPlan]:
     ]
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck))
 @given(inverted(3), st.integers(1, 1500), st.integers(0, 100), st.integers(0, 100))
 def test_no_choice_is_better(graph: Graph, interval: int, share: int, other_share: int) -> None:
     plans = every_choice(graph, interval)
@@ -52,6 +52,7 @@ def goal() -> Graph:
     return build("mobilenet_v2", {"top": "false"})
 
 
+@pytest.mark.slow
 def test_a_chip_that_lacks_memory_for_the_wide_sides() -> None:
     """The ZC706 lacks 3,713 bytes even for the least rings; with bottleneck buffering it has a plan, as measured."""
     chip = chips.load("zc706")
@@ -80,6 +81,7 @@ def test_budgets_of_a_network_with_many_blocks() -> None:
     assert last.buffer_values < plan_pixels(goal(), interval=50_176, narrow=("all",)).buffer_values
 
 
+@pytest.mark.slow
 def test_budgets_that_no_choice_keeps() -> None:
     with pytest.raises(TargetError, match="multipliers must be at least 5,976 for an interval of 50,176 .* got 5,000"):
         plan_pixels(goal(), interval=50_176, multipliers=5000, narrow=("auto",))

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from blocks import networks
-from conftest import NETWORKS, shared_file
+from conftest import NETWORKS, mostly_slow, shared_file
 from draws import REFUSED, mostly
 from graphs import Builder, graphs, inverted, random_image
 from rillet.backends import reference
@@ -31,7 +31,7 @@ from rillet.zoo.weights import with_seeded_weights
 
 INTERVALS = (1_001, 50_176, 300_000)
 HARDWARE = pipeline.default()
-FAST = ("mobilenet_v2", "mobilenet_v3_small", "squeezenet1_1", "binarynet_cifar10")
+FAST = ("mobilenet_v3_small", "binarynet_cifar10")
 
 
 def as_hardware(graph: Graph, slower: int) -> PixelPlan:
@@ -92,7 +92,9 @@ def test_random_networks_never_stall_nor_miss_a_pixel(graph: Graph, interval: in
 
 
 @pytest.mark.parametrize("interval", INTERVALS)
-@pytest.mark.parametrize("name", ["mobilenet_v2", "mobilenet_v3_small", "mnasnet_b1"])
+@pytest.mark.parametrize(
+    "name", mostly_slow(["mobilenet_v2", "mobilenet_v3_small", "mnasnet_b1"], "mobilenet_v3_small")
+)
 def test_narrow_sides_measure_what_was_planned(name: str, interval: int) -> None:
     plan = plan_pixels(build(name), interval=interval, narrow=("all",))
     assert len(plan.narrow) >= 10
@@ -391,8 +393,7 @@ def in_whole_numbers(graph: Graph) -> Graph:
     ("name", "narrow"),
     [
         *(pytest.param(name, (), marks=() if name == "squeezenet1_1" else pytest.mark.slow) for name in EXACT),
-        ("mobilenet_v2", ("all",)),
-        pytest.param("mnasnet_b1", ("all",), marks=pytest.mark.slow),
+        *(pytest.param(name, ("all",), marks=pytest.mark.slow) for name in ("mobilenet_v2", "mnasnet_b1")),
     ],
 )
 def test_values_in_whole_numbers_are_bit_exact(name: str, narrow: tuple[str, ...]) -> None:

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from blocks import networks
+from conftest import mostly_slow
 from rillet.costs.machines import costs, energy_on, on_array
 from rillet.costs.roofline import roofline
 from rillet.errors import TargetError
@@ -78,7 +79,9 @@ def test_any_network_is_drawn(graph: Graph) -> None:
     assert members(graph).keys() == graph.by_name.keys()
 
 
-@pytest.mark.parametrize("target", ["systolic_64x64", "gemmini_16x16", "zcu102", "nano33ble"])
+@pytest.mark.parametrize(
+    "target", mostly_slow(["systolic_64x64", "gemmini_16x16", "zcu102", "nano33ble"], "gemmini_16x16", "nano33ble")
+)
 def test_no_point_lies_above_the_roof(target: str) -> None:
     graph = open_model("mobilenet_v2:resolution=96").graph
     found = roofline(graph, catalogue.load(target))

@@ -141,8 +141,9 @@ def test_a_thread_waits_for_the_whole_rows_that_it_copies() -> None:
 @pytest.mark.parametrize(
     ("channels", "dtype"),
     [
-        *((7, DType.I8), (95, DType.U8), (95, DType.F32)),
-        *(pytest.param(*case, marks=SLOW) for case in ((7, DType.U8), (7, DType.F32), (95, DType.I8))),
+        (95, DType.U8),
+        *(pytest.param(n, dtype, marks=SLOW) for n in (7, 95) for dtype in (DType.I8, DType.F32)),
+        pytest.param(7, DType.U8, marks=SLOW),
     ],
 )
 def test_a_mean_of_any_channels_is_shared_by_whole_vectors(channels: int, dtype: DType, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 import rillet
 import torch_networks as written
-from conftest import ROOT
+from conftest import ROOT, mostly_slow
 from rillet import from_torch
 from rillet.backends import reference
 from rillet.errors import GraphError, RilletError, Unsupported
@@ -447,6 +447,7 @@ def shapes_and_ops(graph: Graph) -> list[tuple[Op, object]]:
     return [(node.op, node.shape) for node in graph.nodes]
 
 
+@pytest.mark.slow
 def test_mobilenet_v2_is_that_of_the_zoo() -> None:
     graph = agrees(written.with_statistics(written.MobileNetV2()), image_of(3, 64, 96), double=True)
     zoo = build("mobilenet_v2", {"padding": "torch", "resolution": "64x96"})
@@ -460,7 +461,8 @@ def test_mobilenet_v2_is_that_of_the_zoo() -> None:
 
 
 @pytest.mark.parametrize(
-    ("size", "rows", "last"), [("small", written.V3_SMALL, 1024), ("large", written.V3_LARGE, 1280)]
+    ("size", "rows", "last"),
+    [("small", written.V3_SMALL, 1024), pytest.param("large", written.V3_LARGE, 1280, marks=pytest.mark.slow)],
 )
 def test_mobilenet_v3_is_that_of_the_zoo(size: str, rows: tuple, last: int) -> None:
     graph = agrees(written.with_statistics(written.MobileNetV3(rows, last)), image_of(3, 64, 64), double=True)
@@ -479,7 +481,7 @@ def test_mnasnet_is_that_of_the_zoo() -> None:
     assert [node.block for node in graph.nodes] == [node.block for node in zoo.nodes]
 
 
-@pytest.mark.parametrize("depth", [18, 50])
+@pytest.mark.parametrize("depth", mostly_slow([18, 50], 18))
 def test_resnets_are_those_of_the_zoo(depth: int) -> None:
     block, layers = (written.BasicBlock, (2, 2, 2, 2)) if depth == 18 else (written.Bottleneck, (3, 4, 6, 3))
     graph = agrees(written.with_statistics(written.ResNet(block, layers)), image_of(3, 64, 64), double=True)

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 import rillet.importers.checkpoints.unpickle as unpickle
+from conftest import mostly_slow
 from pickles import PROTO, STOP, Bomb, Reducing, archive, legacy, long, short, storage
 from rillet.errors import GraphError, RilletError, Unsupported
 from rillet.importers.checkpoints import parse
@@ -269,7 +270,7 @@ print(peak_bytes() - before)
 """
 
 
-@pytest.mark.parametrize("bomb", BOMBS)
+@pytest.mark.parametrize("bomb", mostly_slow(BOMBS, "opcodes", "copies of a long list", "doublings"))
 def test_bombs(bomb: str, tmp_path: Path) -> None:
     body, said = BOMBS[bomb]
     path = tmp_path / "bomb.pth"
