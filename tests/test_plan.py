@@ -11,9 +11,9 @@ from conftest import NETWORKS, shared_file
 from graphs import Builder, conv, graphs
 from rillet.errors import TargetError, Unsupported
 from rillet.importers.tflite import load
-from rillet.ir.graph import Graph
-from rillet.ir.ops import Add, Input, Window, op_window
-from rillet.ir.types import Shape
+from rillet.ir.graph import Graph, Node
+from rillet.ir.ops import Add, Input, Op, Pad, Resize, Window, op_window
+from rillet.ir.types import Shape, TensorType
 from rillet.plan.rows.arena import Chain, Piece, first_fit
 from rillet.plan.rows.plan import BufferKind, RowPlan
 from rillet.plan.rows.planner import ROUNDED, RowPlanner, plan_layerwise, plan_rows
@@ -160,6 +160,20 @@ def test_skip_over_two_windows_keeps_two_rows_and_three_pixels() -> None:
     rings = planned_rings(plan)
     assert rings["n0"] == rings["n1"] == 2 * 20 + 3
     assert rings["n2"] == 1
+
+
+def test_of_two_paths_that_fire_at_once_the_one_tried_first_runs_ahead() -> None:
+    # One column put behind the others: its path is tried first, although its last node comes last.
+    said: list[tuple[Op, tuple[str, ...], int]] = [
+        (Input(), (), 6),
+        (Resize((0, 1, 2), (4,)), ("n0",), 1),
+        (Pad((0, 0, 0, 1)), ("n0",), 7),
+        (Pad((0, 0, 6, 0)), ("n1",), 7),
+        (Add(), ("n2", "n3"), 7),
+    ]
+    nodes = [Node(f"n{i}", op, inputs, TensorType(Shape(3, wide, 1))) for i, (op, inputs, wide) in enumerate(said)]
+    plan = plan_rows(Graph("columns", tuple(nodes), ("n4",), {}))
+    assert planned_rings(plan)["n3"] == ring_spans(plan)["n3"] == 3
 
 
 def test_output_lies_over_its_input_where_that_is_spent() -> None:

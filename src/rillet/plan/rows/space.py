@@ -87,19 +87,21 @@ class Space:
             latest, last = self._awaited(reader, inside, fork, start)
             # The input that arrives last makes the reader fire at once; the others may have run ahead until then.
             own = self._clock(name, fork, start)
-            first = np.array([self._runs_before(other, name, fork) for other in self._ordered(inside)])[last]
+            ordered = self._ordered(inside, fork)
+            first = np.array([self._runs_before(other, name, fork) for other in ordered])[last]
             before, behind = np.searchsorted(own, latest, side="left"), np.searchsorted(own, latest, side="right")
             ahead = np.concatenate([[0], ends])[np.where(first, before, behind)]
-            made = np.where(last == self._ordered(inside).index(name), made, ahead)
+            made = np.where(last == ordered.index(name), made, ahead)
         return int((made - timing.needs(node, name)[:-1]).max())
 
-    def _ordered(self, inside: tuple[str, ...]) -> list[str]:
-        return sorted(inside, key=self.position.__getitem__)
+    def _ordered(self, inside: tuple[str, ...], fork: str) -> list[str]:
+        """The inputs in the order in which they arrive at a tile of `fork`: that of its readers on the way to them."""
+        return sorted(inside, key=lambda name: (max(self._branches(name, fork), default=-1), self.position[name]))
 
     def _arrivals(self, reader: str, inside: tuple[str, ...], fork: str, start: int) -> tuple[Indices, Indices]:
         """When each tile of `reader` has all that it needs, in tiles of `fork`, and which input arrives last."""
         node = self.graph.by_name[reader]
-        times = [self._clock(n, fork, start)[self.timing.trigger(node, n)] for n in self._ordered(inside)]
+        times = [self._clock(n, fork, start)[self.timing.trigger(node, n)] for n in self._ordered(inside, fork)]
         latest = np.maximum.reduce(times)
         last = np.zeros(len(latest), np.int64)
         for i, arrived in enumerate(times):
