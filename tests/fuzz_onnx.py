@@ -104,7 +104,55 @@ def spelled_network() -> bytes:
     return model(nodes, ("n", 3, 8, 8), constants, opset=12).SerializeToString()
 
 
-FILES: tuple[Callable[[], bytes], ...] = (cache(float_network), cache(integer_network), cache(spelled_network))
+def composed_network() -> bytes:
+    """What becomes several nodes: shuffles, squares by views, norms, reductions, gates, borders, products."""
+    nodes = [
+        node("Pad", ["x", "sides"], "a", mode="reflect"),
+        node("Conv", ["a", "w"], "b", pads=[1, 1, 0, 0], strides=[2, 2]),
+        node("Reshape", ["b", "cut"], "c"),
+        node("Transpose", ["c"], "d", perm=[0, 2, 1, 3, 4]),
+        node("Softmax", ["d"], "e", axis=1),
+        node("Reshape", ["e", "map"], "f"),
+        node("GroupNormalization", ["f", "eight", "eight"], "g", num_groups=2),
+        node("ReduceMax", ["g", "one"], "h"),
+        node("Mul", ["g", "h"], "i"),
+        node("ReduceMean", ["i", "across"], "j"),
+        node("Sub", ["i", "j"], "k"),
+        node("GlobalAveragePool", ["k"], "l"),
+        node("Reshape", ["l", "line"], "m"),
+        node("Conv", ["m", "taps"], "n", pads=[1, 1]),
+        node("Reshape", ["n", "pixel"], "o"),
+        node("Mul", ["o", "k"], "p"),
+        node("Reshape", ["p", "squares"], "q"),
+        node("Transpose", ["q"], "r", perm=[0, 3, 5, 1, 2, 4]),
+        node("Reshape", ["r", "small"], "s"),
+        node("Transpose", ["s"], "t", perm=[0, 2, 3, 1]),
+        node("LayerNormalization", ["t", "wide", "wide"], "u"),
+        node("Transpose", ["u"], "v", perm=[0, 3, 1, 2]),
+        node("Concat", ["v", "s"], "aa", axis=3),
+        node("Reshape", ["aa", "flat"], "bb"),
+        node("ReduceMean", ["bb", "one"], "cc"),
+        node("Transpose", ["cc"], "dd", perm=[0, 2, 1]),
+        node("MatMul", ["bb", "dd"], "ee"),
+        node("LpNormalization", ["ee"], "ff", axis=1),
+        node("Reshape", ["ff", "row"], "gg"),
+        node("LogSoftmax", ["gg"], axis=1),
+    ]
+    constants = {
+        **{"sides": ints(0, 0, 1, 0, 0, 0, 0, 1), "w": real(8, 3, 2, 2), "cut": ints(1, 2, 4, 4, 4)},
+        **{"map": ints(1, 8, 4, 4), "eight": real(8), "one": ints(1), "across": ints(3), "line": ints(1, 1, 8)},
+        **{"taps": real(1, 1, 3), "pixel": ints(1, 8, 1, 1), "squares": ints(1, 8, 2, 2, 2, 2)},
+        **{"small": ints(1, 32, 2, 2), "wide": real(32), "flat": ints(1, 32, 8), "row": ints(1, 32)},
+    }
+    return model(nodes, ("n", 3, 7, 7), constants, opset=21).SerializeToString()
+
+
+FILES: tuple[Callable[[], bytes], ...] = (
+    cache(float_network),
+    cache(integer_network),
+    cache(spelled_network),
+    cache(composed_network),
+)
 
 
 def break_structure(made: Any, rng: np.random.Generator) -> bytes:

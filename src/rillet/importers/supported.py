@@ -20,13 +20,19 @@ def refuse_unknown(found: Iterable[tuple[str, str]], known: Callable[[str], bool
     if not missing:
         return
     first = next(name for name, kind in listed if kind in missing)
-    kinds = [f"{kind} ({count})" for kind, count in missing.most_common(MOST_KINDS)]
+    kinds = [f"{kind} ({count}){_remark(kind, listed)}" for kind, count in missing.most_common(MOST_KINDS)]
     more = f" and {len(missing) - MOST_KINDS} more kinds" if len(missing) > MOST_KINDS else ""
     supported = len(listed) - missing.total()
     raise Unsupported(
         f"{first}: is not supported; {supported} of {len(listed)} {what} are, all but {', '.join(kinds)}{more}; "
         f"rillet ops --format {form} lists those that are"
     )
+
+
+def _remark(kind: str, listed: list[tuple[str, str]]) -> str:
+    """A word about a kind that is attention by its name, or by that of a layer it is in; empty for others."""
+    names = (name.lower() for name, own in listed if own == kind)
+    return ", of attention" if any("attention" in name or "attn" in name for name in names) else ""
 
 
 Rows = list[tuple[str, str, str]]

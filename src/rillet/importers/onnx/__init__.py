@@ -10,6 +10,7 @@ from rillet.importers.naming import name_nodes
 from rillet.importers.onnx import (
     curves,
     moves,
+    norms,
     notes,
     older,
     operators,
@@ -36,7 +37,7 @@ from rillet.system.reading import read_bytes
 
 import onnx  # isort: skip
 
-_READERS = (operators, curves, moves, windows, resizes, transposed, qlinear, older)
+_READERS = (operators, curves, moves, norms, windows, resizes, transposed, qlinear, older)
 HANDLERS: dict[str, Handler] = {kind: handler for reader in _READERS for kind, handler in reader.HANDLERS.items()}
 NOTES = {kind: note for reader in _READERS for kind, note in reader.NOTES.items()}
 _INPUT_TYPES: dict[int, DType] = {
@@ -47,6 +48,10 @@ _INPUT_TYPES: dict[int, DType] = {
 _MISFITS = (ValueError, TypeError, IndexError, OverflowError, MemoryError)
 """What NumPy raises where it computes with constants that do not fit each other."""
 _TO_CHANNELS_FIRST = [0, 3, 1, 2]
+_BEFORE_TURNING = ("Cast", "DequantizeLinear", "Identity", "Pad", "QuantizeLinear")
+"""Operators that may stand between an input and the Transpose that says how it lies."""
+_PLANES = (1, 3)
+"""Channels that pictures have."""
 _OF_CONSTANTS = ("nothing", "of constants and shapes alone")
 
 
@@ -180,7 +185,7 @@ def _add_input(b: Builder, value: Value, size: tuple[int, int] | None) -> None:
         got = TYPE_NAMES.get(value.code, str(value.code))
         raise Unsupported(f"{where}: type must be FLOAT, INT8 or UINT8, got {got}")
     readers = [op for op in b.file.operators if value.name in op.inputs]
-    last = _is_channels_last(b.file, readers)
+    last = _is_channels_last(b.file, value, readers)
     dims = (1, *value.dims[1:]) if value.dims[:1] == (None,) else value.dims
     if size is not None:
         dims = _sized(where, dims, size, last)
@@ -218,13 +223,15 @@ def _sized(
     return tuple(size[places.index(i)] if i in places else d for i, d in enumerate(dims))
 
 
-def _is_channels_last(file: File, readers: list[Operator]) -> bool:
-    """True where all that the file does with its input, but for its scale, is turn it to 1xCxHxW."""
-    for _ in range(2):  # QuantizeLinear and DequantizeLinear
-        if len(readers) == 1 and readers[0].kind in ("QuantizeLinear", "DequantizeLinear") and readers[0].outputs:
+def _is_channels_last(file: File, value: Value, readers: list[Operator]) -> bool:
+    """True where what the file does with its input, but for its scale and a border, is turn it to 1xCxHxW."""
+    for _ in range(8):
+        if len(readers) == 1 and readers[0].kind in _BEFORE_TURNING and readers[0].outputs:
             made = readers[0].outputs[0]
             readers = [op for op in file.operators if made in op.inputs]
     orders = [op.integers("perm") for op in readers if op.kind == "Transpose"]
+    if value.dims and len(value.dims) == 4 and value.dims[1] in _PLANES and value.dims[3] not in _PLANES:
+        return False
     return bool(readers) and len(orders) == len(readers) and all(order == _TO_CHANNELS_FIRST for order in orders)
 
 

@@ -12,9 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from rillet.errors import GraphError, Unsupported
+from rillet.importers.axes import Dims
 from rillet.importers.onnx.draft import Draft
 from rillet.importers.onnx.file import File, Operator
-from rillet.importers.onnx.views import Axes, View, constant_like
+from rillet.importers.onnx.views import View, constant_like
 from rillet.ir.graph import Array, Node
 from rillet.ir.ops import Constant, Op, Requantize, output_shape
 from rillet.ir.types import DType, Quant, Shape, TensorType
@@ -88,7 +89,7 @@ class Builder:
     """Every tensor made so far, by its name."""
     quantized: dict[tuple[str, TensorType], str] = field(default_factory=dict[tuple[str, TensorType], str])
     """The node that holds another's value under a quantisation; files may quantise a value once for each reader."""
-    constants: dict[tuple[Known, Shape, Axes], str] = field(default_factory=dict[tuple[Known, Shape, Axes], str])
+    constants: dict[tuple[Known, Shape, Dims], str] = field(default_factory=dict[tuple[Known, Shape, Dims], str])
     """The nodes of constant operands, each for one layout."""
     array_bytes: int = 0
 

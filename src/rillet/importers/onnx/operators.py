@@ -6,10 +6,12 @@ from dataclasses import replace
 import numpy as np
 
 from rillet.errors import GraphError, Unsupported
+from rillet.importers.axes import axes_of
 from rillet.importers.onnx import folding
 from rillet.importers.onnx.builder import Builder, Known, Result
 from rillet.importers.onnx.file import Operator, shortest
-from rillet.importers.onnx.views import CHANNELS, HEIGHT, MAX_RANK, WIDTH, Axes, View, joined, lengths, of_map
+from rillet.importers.onnx.layout import one_behind_another, operands, settled, stacked, taken
+from rillet.importers.onnx.views import MAX_RANK, View, lengths
 from rillet.ir.functions import Curve
 from rillet.ir.graph import Array, Node
 from rillet.ir.ops import (
@@ -18,17 +20,12 @@ from rillet.ir.ops import (
     Add,
     Apply,
     BatchNorm,
-    Concat,
     Multiply,
     Op,
     Pair,
     PairKind,
-    Resize,
-    Select,
-    Slice,
-    Softmax,
 )
-from rillet.ir.types import Shape
+from rillet.ir.types import DType, Shape
 
 import onnx  # isort: skip
 
@@ -67,19 +64,6 @@ def _clip(b: Builder, op: Operator) -> View:
     return activate(b, op.outputs[0], source, _CLAMPS[bounds])
 
 
-def _softmax(b: Builder, op: Operator) -> View:
-    return softmax(b, op, op.outputs[0], b.real(op), b.file.opset)
-
-
-def softmax(b: Builder, op: Operator, name: str, source: View, opset: int) -> View:
-    """A softmax over the channels called `name`; before opset 13 it is over all dimensions from its axis on."""
-    axis = source.axis(op.integer("axis", 1 if opset < 13 else -1))
-    if opset < 13 and any(n > 1 for n in source.dims[axis + 1 :]):
-        raise Unsupported(f"axis must be the channels, got {axis} and those behind it of {source}")
-    source.need_channels(axis)
-    return source.on(b.make(name, Softmax(), [b.node(source)]))
-
-
 def _batch_norm(b: Builder, op: Operator) -> View:
     source = b.real(op)
     if op.integer("training_mode", 0) or b.gives_more(op):
@@ -103,10 +87,7 @@ def _operands(b: Builder, op: Operator, commutes: bool) -> tuple[Node, Node, Vie
     left, right = b.value(op, 0), b.value(op, 1)
     if isinstance(left, View) and isinstance(right, View):
         first, second = b.real(op, 0, expanded=True), b.real(op, 1, expanded=True)
-        if commutes and first.shape.elements < second.shape.elements:
-            first, second = second, first
-        layout, _ = joined(first, second)
-        return b.node(first), b.node(second), layout
+        return operands(b, op.outputs[0], first, second, ordered=not commutes)
     if isinstance(right, Known):
         source = b.real(op, 0)
         return b.node(source), b.constant(op.inputs[1], source, right), source
@@ -198,12 +179,13 @@ def turned(op: Operator, inputs: Sequence[Result | None]) -> Known | None:
 
 def _reshape(b: Builder, op: Operator) -> View:
     source = b.view(op)
-    return source.reshaped(folding.reshaped(source.dims, b.integers(op, 1), op.integer("allowzero", 0) != 0))
+    wanted = folding.reshaped(source.dims, b.integers(op, 1), op.integer("allowzero", 0) != 0)
+    return settled(b, op.outputs[0], source.reshaped(wanted))
 
 
 def _flatten(b: Builder, op: Operator) -> View:
     source = b.view(op)
-    return source.reshaped(folding.flattened(source.dims, op.integer("axis", 1)))
+    return settled(b, op.outputs[0], source.reshaped(folding.flattened(source.dims, op.integer("axis", 1))))
 
 
 def _squeeze(b: Builder, op: Operator) -> View:
@@ -274,33 +256,32 @@ def _part(b: Builder, op: Operator, name: str, known: Known, like: View) -> View
     if len(known.dims) != like.rank:
         raise GraphError(f"inputs must have as many dimensions, got {len(known.dims)} of {name[:60]!r}")
     shape = Shape(like.shape.height, like.shape.width, known.dims[axis])
-    axes = (*like.axes[:axis], (CHANNELS,) if shape.channels > 1 else (), *like.axes[axis + 1 :])
-    view = View("", shape, axes, lengths(shape, axes))
+    channels = tuple(axes_of(Shape(1, 1, known.dims[axis])).values())
+    axes = (*like.axes[:axis], channels, *like.axes[axis + 1 :])
+    view = View("", shape, axes, lengths(axes))
     if known.dims != view.dims:
         raise GraphError(f"inputs must be alike but for their channels, got {list(known.dims)} of {name[:60]!r}")
     return replace(view, node=b.constant(name, view, known, whole=True).name)
 
 
 def concat(b: Builder, op: Operator, name: str, sources: Sequence[View]) -> View:
-    """Tensors side by side along the channels, called `name`."""
+    """Tensors side by side along the channels or parts of them, along rows or along columns, called `name`."""
     if not sources or len({view.rank for view in sources}) > 1:
         raise GraphError("inputs must have as many dimensions")
     axis = sources[0].axis(op.integer("axis", 0))
-    for view in sources:
-        view.need_channels(axis)
-    nodes = [b.node(view) for view in sources]
-    rest = {(view.axes[:axis], view.axes[axis + 1 :], view.dims[:axis], view.dims[axis + 1 :]) for view in sources}
-    types = {(node.type.dtype, node.type.quant) for node in nodes}
-    if len(rest) > 1 or len(types) > 1:
-        raise Unsupported("inputs must be alike but for their channels")
-    return with_channels(sources[0], axis, b.make(name, Concat(), nodes))
-
-
-def with_channels(view: View, axis: int, node: Node) -> View:
-    """The layout of `view` over a node with other channels, at dimension `axis`."""
-    channels = (CHANNELS,) if node.shape.channels > 1 else ()
-    axes: Axes = (*view.axes[:axis], channels, *view.axes[axis + 1 :])
-    return View(node.name, node.shape, axes, lengths(node.shape, axes))
+    rest = {tuple(tuple(a[:2] for a in own) for i, own in enumerate(view.axes) if i != axis) for view in sources}
+    if len(rest) > 1 or any(view.expanded for view in sources):
+        raise Unsupported(f"inputs must be alike but for what is joined, got {' and '.join(map(str, sources[:4]))}")
+    if len(sources) == 1:
+        return sources[0]
+    joined = {a.of for view in sources for a in view.axes[axis]}
+    if joined <= {"C"} and all(len(view.axes[axis]) <= 1 for view in sources):
+        return stacked(b, name, sources, axis)
+    if len(joined) > 1 or any(len(view.axes[axis]) > 1 for view in sources):
+        raise Unsupported(f"dimension {axis} must be channels, rows or columns, got {sources[0]}")
+    if any(b.node(view).type.dtype is not DType.F32 for view in sources):
+        raise Unsupported("rows and columns one behind another must be FLOAT")
+    return one_behind_another(b, name, sources, axis, joined.pop())
 
 
 def _split(b: Builder, op: Operator) -> list[Result]:
@@ -309,10 +290,9 @@ def _split(b: Builder, op: Operator) -> list[Result]:
     sizes = folding.parts(op, [None, _array(b, op, 1)], source.dims[axis])
     if len(sizes) == 1:
         return [source]
-    out: list[Result] = []
-    for name, start, size in zip(op.outputs, np.cumsum([0, *sizes]), sizes, strict=False):
-        out.append(_channels(b, source, axis, int(start), int(start) + size, name))
-    return out
+    starts = np.cumsum([0, *sizes]).tolist()
+    parts = zip(op.outputs, starts, sizes, strict=False)
+    return [taken(b, name, source, axis, range(start, start + size)) for name, start, size in parts]
 
 
 def _array(b: Builder, op: Operator, position: int) -> Array | None:
@@ -321,39 +301,15 @@ def _array(b: Builder, op: Operator, position: int) -> Array | None:
 
 def _slice(b: Builder, op: Operator) -> View:
     source = b.view(op)
-    taken = folding.cuts([None, *(_array(b, op, i) for i in range(1, 5))], source.dims)
-    cut = [i for i, places in enumerate(taken) if places != range(source.dims[i])]
+    places = folding.cuts([None, *(_array(b, op, i) for i in range(1, 5))], source.dims)
+    cut = [i for i, own in enumerate(places) if own != range(source.dims[i])]
     if not cut:
         return source
-    if not all(len(taken[axis]) for axis in cut):
+    if not all(len(places[axis]) for axis in cut):
         raise Unsupported("must take some of each dimension, got none")
-    if len(cut) == 1 and taken[cut[0]].step == 1 and source.axes[cut[0]] == (CHANNELS,):
-        return _channels(b, source, cut[0], taken[cut[0]].start, taken[cut[0]].stop, op.outputs[0])
-    return _take(b, op, source, {axis: tuple(taken[axis]) for axis in cut})
-
-
-def _take(b: Builder, op: Operator, source: View, places: dict[int, tuple[int, ...]]) -> View:
-    """Channels in any order, and rows and columns in theirs."""
-    name, at = op.outputs[0], source
-    rows, columns = tuple(range(source.shape.height)), tuple(range(source.shape.width))
-    for axis, taken in places.items():
-        axes = source.axes[axis]
-        if axes == (CHANNELS,):
-            part = name if len(places) == 1 else f"{name}/channels"
-            at = with_channels(at, axis, b.make(part, Select(taken), [b.node(at)]))
-            continue
-        source.need_map()
-        if axes not in ((HEIGHT,), (WIDTH,)) or list(taken) != sorted(taken):
-            raise Unsupported("must take channels, or rows and columns in their order")
-        rows, columns = (taken, columns) if axes == (HEIGHT,) else (rows, taken)
-    if (len(rows), len(columns)) == (source.shape.height, source.shape.width):
-        return at
-    return of_map(b.make(name, Resize(rows, columns), [b.node(at)]))
-
-
-def _channels(b: Builder, source: View, axis: int, start: int, stop: int, name: str) -> View:
-    source.need_channels(axis)
-    return with_channels(source, axis, b.make(name, Slice(start, stop), [b.node(source)]))
+    for axis in cut:
+        source = taken(b, op.outputs[0], source, axis, places[axis])
+    return source
 
 
 HANDLERS: dict[str, Handler] = {
@@ -375,7 +331,6 @@ HANDLERS: dict[str, Handler] = {
     "Shape": _shape,
     "Sigmoid": _activate(Activation.SIGMOID),
     "Slice": _slice,
-    "Softmax": _softmax,
     "Split": _split,
     "Squeeze": _squeeze,
     "Sub": arithmetic(Add(subtract=True), commutes=False),
@@ -383,11 +338,11 @@ HANDLERS: dict[str, Handler] = {
     "Unsqueeze": _unsqueeze,
 }
 NOTES: dict[str, tuple[str, str]] = {
-    "Add": ("add", "one operand may be constant, or one value a channel"),
+    "Add": ("add", "one operand may be constant, or one value a channel, a pixel, a row or a column"),
     "BatchNormalization": ("batchnorm", "running statistics"),
     "Cast": ("nothing", "to FLOAT, or of constants"),
     "Clip": ("activate, or apply", "any bounds"),
-    "Concat": ("concat", "along channels, or of constants"),
+    "Concat": ("concat, or pads and adds", "along channels or parts of them; along rows or columns; or of constants"),
     "Constant": ("constant, or nothing", "dense tensors and lists of numbers"),
     "Div": ("multiply, or pair", "by a constant, a product; or of constants"),
     "Dropout": ("nothing", "switched off"),
@@ -397,12 +352,17 @@ NOTES: dict[str, tuple[str, str]] = {
     "Identity": ("nothing", ""),
     "Mul": ("multiply", "as Add (squeeze-and-excite)"),
     "Relu": ("activate", ""),
-    "Reshape": ("nothing", "where dimensions stay or merge; or of constants"),
+    "Reshape": (
+        "nothing, select, depthtospace or spacetodepth",
+        "dimensions merge, and channels are cut: what a reader finds in another order is a shuffle; squares of pixels",
+    ),
     "Shape": ("nothing", "known without running the network"),
     "Sigmoid": ("activate", "times its input it is a SiLU"),
-    "Slice": ("slice, select or resize", "of channels, of rows and columns in their order; or of constants"),
-    "Softmax": ("softmax", "over channels"),
-    "Split": ("slices", "of channels"),
+    "Slice": (
+        "slice, select or resize",
+        "of channels or parts of them, of rows and columns in their order; of constants",
+    ),
+    "Split": ("slices", "as Slice"),
     "Squeeze": ("nothing", ""),
     "Sub": ("add", "as Add"),
     "Transpose": ("nothing", "the layout is followed: a map must be 1xCxHxW again where an operator needs one"),

@@ -7,8 +7,10 @@ import numpy as np
 from rillet.errors import GraphError, Unsupported
 from rillet.importers.onnx.builder import BYTES, Builder, Floats, Known, Result, Stored, finite
 from rillet.importers.onnx.file import MICROSOFT, Operator
-from rillet.importers.onnx.operators import Handler, activate, concat, softmax
-from rillet.importers.onnx.views import View, joined
+from rillet.importers.onnx.layout import operands
+from rillet.importers.onnx.norms import softmax
+from rillet.importers.onnx.operators import Handler, activate, concat
+from rillet.importers.onnx.views import View
 from rillet.importers.onnx.windows import convolve, dense, global_pool, pool, row_bias
 from rillet.ir.graph import Array
 from rillet.ir.ops import Activation, Add, Multiply, Op, PoolKind
@@ -164,10 +166,8 @@ def _arithmetic(made: Op) -> Handler:
         if isinstance(right, Known):
             nodes, layout = (b.node(left), b.constant(names[1], left, right)), left
         else:
-            if left.shape.elements < right.shape.elements:
-                left, right = right, left
-            layout, _ = joined(left, right)
-            nodes = b.node(left), b.node(right)
+            first, second, layout = operands(b, _inner(op), left, right, ordered=False)
+            nodes = first, second
         return _back(b, op, layout.on(b.make(_inner(op), made, nodes)), 6)
 
     return handle

@@ -1,22 +1,27 @@
 """Import of ONNX convolutions, dense layers and pools."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 import numpy as np
 
 from rillet.errors import GraphError, Unsupported
+from rillet.importers.axes import axes_of, by_step
 from rillet.importers.onnx.builder import BYTES, Builder, Known, Stored, finite
 from rillet.importers.onnx.draft import StoredWeights
 from rillet.importers.onnx.file import Operator
-from rillet.importers.onnx.views import CHANNELS, HEIGHT, WIDTH, View, lengths, of_map
+from rillet.importers.onnx.layout import one_behind_another, taken
+from rillet.importers.onnx.views import View, lengths, of_map
 from rillet.ir.graph import Array, Node
 from rillet.ir.moves import widened
-from rillet.ir.ops import Conv, Pad, Pool, PoolKind, Window
+from rillet.ir.nearest import MAX_PLACES
+from rillet.ir.ops import Conv, Pad, Pool, PoolKind, Resize, Window
 from rillet.ir.types import DType, Shape
 
 Sides = tuple[int, int, int, int]
+MOST_MIRRORED = 8
+"""Rows or columns on a side; each is three nodes."""
 
 
 def window(op: Operator, shape: Shape, kernel: tuple[int, int]) -> tuple[Window, Sides]:
@@ -88,7 +93,7 @@ def convolve(b: Builder, op: Operator, name: str, source: View, weight: Known, b
         )
     looks, _ = window(op, source.shape, kernel)
     made = Conv(dims[0], looks, groups, bias=bias is not None)
-    return of_map(_weighted(b, name, made, source, weight, 0, lambda array: array.transpose(0, 2, 3, 1), bias))
+    return of_map(weighted(b, name, made, source, weight, 0, lambda array: array.transpose(0, 2, 3, 1), bias))
 
 
 def dense(
@@ -105,25 +110,25 @@ def dense(
         raise GraphError(f"matrix must fit the last dimension of {source}, got {list(dims)}")
     outputs = dims[1 - int(transposed)]
     last, shape = source.axes[-1], source.shape
-    if set(last) == set(source.atoms):
+    if not any(source.axes[:-1]):
         looks, is_dense = Window((shape.height, shape.width)), True
-    elif last == ((CHANNELS,) if shape.channels > 1 else ()):
+    elif last == source.channels:
         looks, is_dense = Window(), False
     else:
         raise Unsupported(f"last dimension must be the channels, or all there is, got {source} of {shape}")
-    order = [last.index(axis) for axis in sorted(last)]
+    order = [last.index(axis) for letter in "HWC" for axis in by_step(a for a in last if a.of == letter)]
 
     def moved(array: Array) -> Array:
-        matrix = (array if transposed else array.T).reshape(outputs, *(shape.array[axis] for axis in last))
+        matrix = (array if transposed else array.T).reshape(outputs, *(axis.length for axis in last))
         return matrix.transpose(0, *(1 + i for i in order)).reshape(outputs, *looks.kernel, shape.channels)
 
     made = Conv(outputs, looks, bias=bias is not None, dense=is_dense)
-    node = _weighted(b, name, made, source, weight, 1 - int(transposed), moved, bias, factor)
-    axes = (*((() for _ in source.axes[:-1]) if is_dense else source.axes[:-1]), (CHANNELS,) if outputs > 1 else ())
-    return View(node.name, node.shape, axes, lengths(node.shape, axes))
+    node = weighted(b, name, made, source, weight, 1 - int(transposed), moved, bias, factor)
+    axes = (*source.axes[:-1], tuple(axes_of(Shape(1, 1, outputs)).values()))
+    return View(node.name, node.shape, axes, lengths(axes))
 
 
-def _weighted(
+def weighted(
     b: Builder,
     name: str,
     made: Conv,
@@ -134,7 +139,7 @@ def _weighted(
     bias: Known | None,
     factor: float = 1.0,
 ) -> Node:
-    """A convolution with its weights; `axis` is that of the output channels in the file, `moved` puts it first."""
+    """A convolution called `name`; `axis` is that of the output channels in the file, `moved` puts it first."""
     outputs = made.out_channels
     params: dict[str, Array] = {}
     if bias is not None:
@@ -183,11 +188,6 @@ def _stored(
     )
 
 
-def _conv(b: Builder, op: Operator) -> View:
-    bias = b.known(op, 2) if b.has(op, 2) else None
-    return convolve(b, op, op.outputs[0], b.map(op), b.known(op, 1), bias)
-
-
 def _gemm(b: Builder, op: Operator) -> View:
     source, weight = b.real(op), b.known(op, 1)
     if op.integer("transA", 0):
@@ -213,12 +213,6 @@ def row_bias(known: Known, factor: float) -> Known:
     with np.errstate(over="ignore"):
         row = (finite(known.array, "bias").reshape(-1) * np.float32(factor)).astype(np.float32)
     return Known(row, source=known.source)
-
-
-def _matmul(b: Builder, op: Operator) -> View:
-    out = dense(b, op.outputs[0], b.real(op), b.known(op, 1), False, None)
-    b.draft.products.add(out.node)
-    return out
 
 
 # -- pools -----------------------------------------------------------------------------------------------------------
@@ -257,68 +251,95 @@ def _global(kind: PoolKind) -> Callable[[Builder, Operator], View]:
     return lambda b, op: global_pool(b, op.outputs[0], b.map(op), kind)
 
 
-def _reduce_mean(b: Builder, op: Operator) -> View:
-    source = b.real(op)
-    axes = b.integers(op, 1) if b.has(op, 1) else op.integers("axes")
-    if not axes:
-        if op.integer("noop_with_empty_axes", 0):
-            return source
-        axes = list(range(source.rank))
-    gone = {source.axis(axis) for axis in axes}
-    over = {axis for i in gone for axis in source.axes[i]}
-    kept = {axis for i, dim in enumerate(source.axes) if i not in gone for axis in dim}
-    if CHANNELS in over or over & kept:
-        raise Unsupported(f"axes must be height and width, got {axes[:9]} of {source}")
-    shape = source.shape
-    kernel = (shape.height if HEIGHT in over else 1, shape.width if WIDTH in over else 1)
-    node = b.make(op.outputs[0], Pool(PoolKind.MEAN, Window(kernel)), [b.node(source)])
-    keep = op.integer("keepdims", 1) != 0
-    left = tuple(() if i in gone else dim for i, dim in enumerate(source.axes) if keep or i not in gone)
-    return View(node.name, node.shape, left, lengths(node.shape, left))
-
-
 def _pad(b: Builder, op: Operator) -> View:
-    source = b.view(op).need_map()
-    mode, value, quant = op.word("mode", "constant"), b.number(op, 2, 0.0), b.node(source).type.quant
-    if mode != "constant" or value != (quant.zero_point if quant else 0):
-        raise Unsupported(f"must pad with zeros, got mode {mode[:20]!r} and {value}")
+    source, mode = b.view(op), op.word("mode", "constant")
+    value, quant = b.number(op, 2, 0.0), b.node(source).type.quant
+    if mode not in ("constant", "reflect", "edge") or (
+        mode == "constant" and value != (quant.zero_point if quant else 0)
+    ):
+        raise Unsupported(f"must pad with zeros, edges or mirrored, got mode {mode[:20]!r} and {value}")
     sides = b.integers(op, 1)
-    axes = b.integers(op, 3) if b.has(op, 3) else list(range(4))
+    axes = b.integers(op, 3) if b.has(op, 3) else list(range(source.rank))
     if len(sides) != 2 * len(axes):
         raise GraphError(f"pads must be two numbers for each axis, got {sides[:9]}")
-    before, after = [0] * 4, [0] * 4
+    wide: dict[int, tuple[int, int]] = {}
     for i, axis in enumerate(axes):
-        before[source.axis(axis)], after[source.axis(axis)] = sides[i], sides[i + len(axes)]
-    if before[0] or after[0] or min(sides, default=0) < 0:
+        if sides[i] or sides[i + len(axes)]:
+            wide[source.axis(axis)] = sides[i], sides[i + len(axes)]
+    if min(sides, default=0) < 0 or any(axis == 0 for axis in wide):
         raise Unsupported(f"must add rows, columns and channels alone, got {sides[:9]}")
-    padding, node = (before[2], after[2], before[3], after[3]), b.node(source)
-    if not before[1] and not after[1]:
-        return of_map(b.make(op.outputs[0], Pad(padding), [node]))
-    if any(padding):
-        node = b.make(f"{op.outputs[0]}/around", Pad(padding), [node])
-    return of_map(b.make(op.outputs[0], widened(source.shape.channels, before[1], after[1]), [node]))
+    letters = _letters(source, wide)
+    by_letter = {letters[axis]: both for axis, both in wide.items()}
+    if mode != "constant":
+        return _bordered(b, op, source, mode, {axis: (letters[axis], *both) for axis, both in wide.items()})
+    (top, bottom), (left, right), (before, after) = (by_letter.get(letter, (0, 0)) for letter in "HWC")
+    node, name = b.node(source), op.outputs[0]
+    if any((top, bottom, left, right)) or not (before or after):
+        node = b.make(f"{name}/around" if before or after else name, Pad((top, bottom, left, right)), [node])
+    if before or after:
+        node = b.make(name, widened(source.shape.channels, before, after), [node])
+    return _widened(source, node, letters)
+
+
+def _letters(source: View, wide: Iterable[int]) -> dict[int, str]:
+    """What each dimension that is padded is of: those of a map, or of the axes that it runs over."""
+    order = "HWC" if source.rank == 4 and source.axes[3] == source.channels and source.channels else "CHW"
+    found: dict[int, str] = {}
+    for axis in wide:
+        own = source.axes[axis]
+        letter = own[0].of if own else order[axis - 1] if source.rank == 4 else ""
+        if len(own) > 1 or not letter or (own and own != (axes_of(source.shape).get(letter),)):
+            raise Unsupported(f"must add rows, columns and channels alone, got dimension {axis} of {source}")
+        found[axis] = letter
+    return found
+
+
+def _widened(source: View, node: Node, letters: Mapping[int, str]) -> View:
+    """The layout over a node with more rows, columns or channels in these dimensions."""
+    made = axes_of(node.shape)
+    axes = [tuple(made.get(a.of, a) if a.of in letters.values() else a for a in dim) for dim in source.axes]
+    for axis, letter in letters.items():
+        axes[axis] = (made[letter],) if letter in made else ()
+    return View(node.name, node.shape, tuple(axes), lengths(tuple(axes)))
+
+
+def _bordered(b: Builder, op: Operator, source: View, mode: str, wide: Mapping[int, tuple[str, int, int]]) -> View:
+    """Rows and columns beside the border repeated, or mirrored."""
+    for axis, (letter, before, after) in wide.items():
+        count = source.dims[axis]
+        if letter == "C" or not source.axes[axis]:
+            raise Unsupported(f"must repeat rows and columns alone, got axis {axis} of {source}")
+        if mode == "edge":
+            if before + count + after > MAX_PLACES:
+                raise Unsupported(f"must make at most {MAX_PLACES} rows and columns, got {before + count + after}")
+            places = (0,) * before + tuple(range(count)) + (count - 1,) * after
+            sides = {"H": tuple(range(source.shape.height)), "W": tuple(range(source.shape.width)), letter: places}
+            node = b.make(op.outputs[0], Resize(sides["H"], sides["W"]), [b.node(source)])
+            source = _widened(source, node, {axis: letter})
+            continue
+        if max(before, after) > min(MOST_MIRRORED, count - 1):
+            raise Unsupported(f"must mirror at most {MOST_MIRRORED} rows or columns, got {max(before, after)}")
+        name = op.outputs[0]
+        places = [*range(before, 0, -1)], [*range(count - 2, count - 2 - after, -1)]
+        lines = [[taken(b, name, source, axis, [place]) for place in side] for side in places]
+        source = one_behind_another(b, name, [*lines[0], source, *lines[1]], axis, letter)
+    return source
 
 
 HANDLERS = {
     "AveragePool": _pool(PoolKind.AVERAGE),
-    "Conv": _conv,
     "Gemm": _gemm,
     "GlobalAveragePool": _global(PoolKind.AVERAGE),
     "GlobalMaxPool": _global(PoolKind.MAX),
-    "MatMul": _matmul,
     "MaxPool": _pool(PoolKind.MAX),
     "Pad": _pad,
-    "ReduceMean": _reduce_mean,
 }
 NOTES = {
     "AveragePool": ("pool", "padding that counts becomes a pad; no dilation"),
-    "Conv": ("conv", "of 1xCxHxW: any kernel, stride, dilation, groups, auto_pad; constant weights"),
     "Gemm": ("conv over the full tensor", "of one vector or a flattened map; constant matrix and row"),
     "GlobalAveragePool": ("global pool", ""),
     "GlobalMaxPool": ("global pool", ""),
-    "MatMul": ("conv over the full tensor, or 1x1", "by a constant matrix; an Add of constants behind it is its bias"),
     "MaxPool": ("pool", "values alone, no indices, no dilation"),
-    "Pad": ("pad, or padding of the convolutions behind it", "zeros, height and width"),
-    "ReduceMean": ("pool", "over height, width or both"),
+    "Pad": ("pad, select or resize", "zeros around rows, columns and channels; rows and columns repeated or mirrored"),
 }
 """What each operator becomes in a graph, and its limits."""

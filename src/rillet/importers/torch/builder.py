@@ -4,14 +4,14 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
 import torch
 
 from rillet.errors import RilletError, Unsupported
+from rillet.importers.axes import Dim, Dims, axes_of, merged, written
 from rillet.importers.torch.drafts import INPUT, Draft, LowPad, Scale, assemble
-from rillet.importers.torch.layouts import Dims, as_map, as_vector, broadcast, lengths, sizes
+from rillet.importers.torch.layouts import as_map, repeats
 from rillet.ir.graph import Array, Graph
-from rillet.ir.ops import Activate, Activation, Add, Constant, Conv, Input, Multiply, Op, Pad, Pool, output_shape
+from rillet.ir.ops import Activate, Activation, Add, Conv, Input, Multiply, Op, Pad, Pool, output_shape
 from rillet.ir.types import Shape
 
 Border = tuple[int, int, int, int]
@@ -26,8 +26,8 @@ class Value:
     dims: Dims
 
 
-Result = Value | tuple[Value, ...]
-"""What an operator gives: one tensor, or several."""
+Result = Value | tuple[Value | None, ...]
+"""What an operator gives: one tensor, or several; None stands for one that nothing may read."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -86,7 +86,7 @@ class Builder:
         self.keep = keep
         """The graph that the module was made of: then a node is all that a submodule does, and has its path as name."""
         self.drafts: dict[str, Draft] = {INPUT: Draft(Input(), (), image, "")}
-        self.constants: dict[tuple[Known, Shape], str] = {}
+        self.constants: dict[tuple[Known, Shape, Dims], str] = {}
 
     def refuse(self, call: Call, message: str) -> Unsupported:
         """An Unsupported about a call."""
@@ -99,7 +99,7 @@ class Builder:
         value = call[key]
         if not isinstance(value, Value):
             raise self.refuse(call, f"must have a computed {key}, got a constant")
-        if sizes(value.dims, self.shape(value)) is None:
+        if repeats(value.dims):
             raise self.refuse(call, "must not read an expanded value")
         return value
 
@@ -111,11 +111,14 @@ class Builder:
         return value
 
     def by_channel(self, call: Call, value: Value) -> Value:
-        """The value, which must be 1xCxHxW or 1xC, so that dimension 1 is that of the channels."""
-        shape = self.shape(value)
-        if value.dims == as_map(shape) or (shape.pixels == 1 and value.dims == as_vector(shape)):
+        """The value, of which dimension 1 must be that of the channels, as in 1xCxHxW."""
+        if len(value.dims) > 1 and value.dims[1] == self.channels(value):
             return value
-        raise self.refuse(call, f"must read 1xCxHxW or 1xC, got {self.described(value)}")
+        raise self.refuse(call, f"must have the channels as dimension 1, got {self.described(value)}")
+
+    def channels(self, value: Value) -> Dim:
+        """What a dimension is that has all channels of a value and nothing else."""
+        return tuple(filter(None, [axes_of(self.shape(value)).get("C")]))
 
     def array(self, call: Call, key: str) -> Array | None:
         """An argument that is known beforehand; None where there is none."""
@@ -132,7 +135,7 @@ class Builder:
 
     def described(self, value: Value) -> str:
         """A value's layout, for messages."""
-        return f"{'x'.join(dim or '1' for dim in value.dims)} of {self.shape(value)}"
+        return f"{written(value.dims, self.shape(value))} of {self.shape(value)}"
 
     # -- drafts ----------------------------------------------------------------------------------------------------
 
@@ -184,46 +187,19 @@ class Builder:
             at = self.drafts[at].inputs[0]
         return at, total
 
-    # -- operands of arithmetic ------------------------------------------------------------------------------------
-
     def number(self, value: Any) -> float | None:
         """An operand that is one number for all values; None where it is not."""
         if isinstance(value, Known) and value.tensor.numel() == 1 and value.tensor.ndim < 4:
             return float(value.tensor)
         return float(value) if isinstance(value, int | float) else None
 
-    def pair(self, call: Call, left: Value | Known, right: Value | Known) -> tuple[Value, Value, Dims]:
-        """Two operands and the layout of their result; a constant is brought to one pixel or to the full tensor."""
-        one = self._operand(call, left, right) if isinstance(left, Known) else left
-        other = self._operand(call, right, left) if isinstance(right, Known) else right
-        dims = broadcast(one.dims, other.dims)
-        if dims is None:
-            got = f"{self.described(one)} and {self.described(other)}"
-            raise self.refuse(call, f"must have operands with the same axes, got {got}")
-        return one, other, dims
-
-    def _operand(self, call: Call, known: Known, beside: Value | Known) -> Value:
-        assert isinstance(beside, Value)
-        shape, rank = self.shape(self.by_channel(call, beside)), len(beside.dims)
-        dims = (1,) * (rank - known.tensor.ndim) + tuple(known.tensor.shape) + (1,) * (4 - rank)
-        if len(dims) != 4 or dims[0] != 1:
-            raise self.refuse(call, f"must have a constant of at most 1xCxHxW, got {list(known.tensor.shape)}")
-        _, channels, height, width = dims
-        target = (1, 1, max(channels, shape.channels))
-        if (height, width) != (1, 1):
-            target = (max(height, shape.height), max(width, shape.width), target[2])
-        name = self.constants.setdefault((known, Shape(*target)), f"c{len(self.constants)}")
-        value = np.broadcast_to(known.array.reshape(channels, height, width).transpose(1, 2, 0), target)
-        params = {"value": np.ascontiguousarray(value)}
-        made_of = {"value": known.source} if known.source else {}
-        self.drafts[name] = Draft(Constant(), (), Shape(*target), known.layer or call.layer, params, made_of)
-        return Value(name, as_map(Shape(*target))[:rank])
-
     # -- the graph -------------------------------------------------------------------------------------------------
 
     def finish(self, outputs: Sequence[Value]) -> Graph | None:
         """The graph that gives `outputs`; None where names were to be kept and do not fit what the submodules do."""
         for value in outputs:
-            if tuple(filter(None, value.dims)) != tuple(lengths(self.shape(value))):
+            flat = merged(axis for dim in value.dims for axis in dim)
+            mixed = any(len({axis.of for axis in dim}) > 1 for dim in value.dims)
+            if mixed or flat != tuple(axes_of(self.shape(value)).values()):
                 raise Unsupported(f"{self.name}: output must be a map or a vector, got {self.described(value)}")
         return assemble(self.name, self.drafts, tuple(value.draft for value in outputs), self.keep)

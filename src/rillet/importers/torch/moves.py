@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from rillet.importers.torch.builder import Builder, Call, Known, Result, Value
+from rillet.importers.torch.operands import pair
 from rillet.ir.functions import Curve
 from rillet.ir.ops import Apply, DepthToSpace, Pair, PairKind, Select, SpaceToDepth
 
@@ -11,7 +12,7 @@ def of_two(kind: PairKind) -> Callable[[Builder, Call], Result]:
     """A handler of the greater or the lesser of two values."""
 
     def handle(b: Builder, call: Call) -> Result:
-        one, other, dims = b.pair(call, call["self"], call["other"])
+        one, other, dims = pair(b, call, call["self"], call["other"])
         if b.shape(other).pixels > b.shape(one).pixels:
             one, other = other, one
         return b.add(call, Pair(kind), [one.draft, other.draft], dims)
@@ -21,7 +22,7 @@ def of_two(kind: PairKind) -> Callable[[Builder, Call], Result]:
 
 def quotient(b: Builder, call: Call, left: Value | Known, right: Value) -> Result:
     """One value over another."""
-    one, other, dims = b.pair(call, left, right)
+    one, other, dims = pair(b, call, left, right, ordered=True)
     return b.add(call, Pair(PairKind.DIVIDE), [one.draft, other.draft], dims)
 
 
@@ -32,7 +33,7 @@ def _prelu(b: Builder, call: Call) -> Result:
     if not isinstance(slope, Known):
         raise b.refuse(call, "must have constant slopes, got computed ones")
     column = slope.tensor.reshape(-1, *(1,) * (len(value.dims) - 2))
-    one, other, dims = b.pair(call, value, Known(column, slope.layer, slope.source))
+    one, other, dims = pair(b, call, value, Known(column, slope.layer, slope.source))
     return b.add(call, Pair(PairKind.PRELU), [one.draft, other.draft], dims)
 
 

@@ -8,12 +8,15 @@ from typing import Any
 import numpy as np
 
 from rillet.errors import GraphError
+from rillet.importers.axes import Axis, axes_of, by_step, laid, length, parts_of, renamed
 from rillet.importers.supported import Rows, markdown
-from rillet.importers.torch import curves, moves, patterns, resizes, transposed, views
+from rillet.importers.torch import curves, moves, norms, patterns, resizes, transposed, views
 from rillet.importers.torch.builder import Border, Builder, Call, Known, Result, Value, added
-from rillet.importers.torch.drafts import LowPad, Scale
-from rillet.importers.torch.layouts import as_vector, lengths
+from rillet.importers.torch.drafts import LowPad
+from rillet.importers.torch.layouts import as_map
+from rillet.importers.torch.operands import pair
 from rillet.importers.torch.windows import shares_inside
+from rillet.ir.graph import Array
 from rillet.ir.moves import widened
 from rillet.ir.ops import (
     Activation,
@@ -23,7 +26,7 @@ from rillet.ir.ops import (
     Pad,
     Pool,
     PoolKind,
-    Softmax,
+    Resize,
     Window,
 )
 from rillet.ir.types import Shape
@@ -39,9 +42,13 @@ def _twice(value: Sequence[int] | int) -> tuple[int, int]:
 
 
 def _conv(b: Builder, call: Call) -> Result:
-    source, border = b.unpadded(call, b.map(call, "input"), Pad)
     weight = b.array(call, "weight")
     assert weight is not None
+    value = b.value(call, "input")
+    alone = weight.shape[2:] == _twice(call["stride"]) == (1, 1) and call["padding"] in ([0], [0, 0], "valid", "same")
+    if alone and call["groups"] == 1 and value.dims != as_map(b.shape(value)):
+        return _of_part(b, call, value, 1, weight.reshape(len(weight), -1), b.array(call, "bias"))
+    source, border = b.unpadded(call, b.map(call, "input"), Pad)
     kernel, stride, dilation = (weight.shape[2], weight.shape[3]), _twice(call["stride"]), _twice(call["dilation"])
     own = _conv_padding(call["padding"], kernel, dilation)
     window = _window(b, call, kernel, stride, added(border, own), dilation)
@@ -79,23 +86,52 @@ def _window(
 
 def _linear(b: Builder, call: Call) -> Result:
     source = b.value(call, "input")
-    shape = b.shape(source)
-    if any(source.dims[:-1]):
-        raise b.refuse(call, f"must read a vector or a flattened map, got {b.described(source)}")
-    weight = b.array(call, "weight")
+    weight, bias = b.array(call, "weight"), b.array(call, "bias")
     assert weight is not None
+    return _product(b, call, source, weight, bias)
+
+
+def _product(b: Builder, call: Call, source: Value, weight: Array, bias: Array | None) -> Value:
+    """The product with a matrix, output by input, of a value's last dimension: a flattened map, or the channels."""
+    shape, last = b.shape(source), source.dims[-1]
+    outputs, flat = len(weight), not any(source.dims[:-1])
+    if not flat:
+        return _of_part(b, call, source, len(source.dims) - 1, weight, bias)
     # The columns of the weight follow the flattened axes; those of a graph are height, width, channels.
-    axes = lengths(shape)
-    split = weight.reshape(weight.shape[0], *(axes[axis] for axis in source.dims[-1]))
-    order = [1 + source.dims[-1].index(axis) for axis in "HWC" if axis in axes]
-    moved = split.transpose(0, *order).reshape(weight.shape[0], *shape.array)
-    arrays = {"weight": np.ascontiguousarray(moved)}
-    bias = b.array(call, "bias")
+    order = [last.index(axis) for letter in "HWC" for axis in by_step(a for a in last if a.of == letter)]
+    moved = weight.reshape(outputs, *(axis.length for axis in last)).transpose(0, *(1 + i for i in order))
+    window = Window((shape.height, shape.width)) if flat else Window()
+    arrays = {"weight": np.ascontiguousarray(moved.reshape(outputs, *window.kernel, -1))}
     if bias is not None:
         arrays["bias"] = bias
-    op = Conv(weight.shape[0], Window((shape.height, shape.width)), bias=bias is not None, dense=True)
-    made = as_vector(Shape(1, 1, weight.shape[0]))
-    return b.add(call, op, [source.draft], (*source.dims[:-1], made[-1]), arrays)
+    op = Conv(outputs, window, bias=bias is not None, dense=flat)
+    made = tuple(axes_of(Shape(1, 1, outputs)).values())
+    return b.add(call, op, [source.draft], (*source.dims[:-1], made), arrays)
+
+
+def _of_part(b: Builder, call: Call, source: Value, dim: int, weight: Array, bias: Array | None) -> Value:
+    """The product with a matrix of the channels, or of a part of them, that dimension `dim` runs over."""
+    own = source.dims[dim]
+    others = by_step(axis for axis in parts_of(source.dims) if axis not in own)
+    if length(own) != weight.shape[1] or any(axis.of != "C" for axis in own):
+        raise b.refuse(call, f"must read a vector, a flattened map or channels, got {b.described(source)}")
+    groups, outputs = length(tuple(others)), len(weight)
+    at = views.ordered(b, call, source, [*others, *own])
+    arrays = {"weight": np.ascontiguousarray(np.tile(weight, (groups, 1)).reshape(groups * outputs, 1, 1, -1))}
+    if bias is not None:
+        arrays["bias"] = np.tile(bias, groups)
+    made = b.add(call, Conv(groups * outputs, groups=groups, bias=bias is not None), [at.draft], params=arrays)
+    names = laid([*others, Axis("C", outputs, 0)])
+    dims = list(renamed(source.dims, names))
+    dims[dim] = (names[Axis("C", outputs, 0)],) if outputs > 1 else ()
+    return Value(made.draft, tuple(dims))
+
+
+def _matmul(b: Builder, call: Call) -> Result:
+    left, right = call["self"], call["other" if "other" in call.arguments else "mat2"]
+    if isinstance(left, Value) and isinstance(right, Known) and right.tensor.ndim == 2:
+        return _product(b, call, b.value(call, "self"), np.ascontiguousarray(right.array.T), None)
+    return norms.weighted_sum(b, call, left, right)
 
 
 def _batch_norm(b: Builder, call: Call) -> Result:
@@ -146,16 +182,6 @@ def _same(b: Builder, call: Call) -> Result:
     return b.value(call, "input" if "input" in call.arguments else "self")
 
 
-def _softmax(b: Builder, call: Call) -> Result:
-    source = b.by_channel(call, b.value(call, "self"))
-    if call["dim"] % len(source.dims) != 1:
-        raise b.refuse(call, f"must be over the channels, dimension 1, got {call['dim']}")
-    before = b.op(call, source.draft)
-    if isinstance(before, Scale) and before.offset == 0 and before.factor > 0:
-        return b.add(call, Softmax(before.factor), b.drafts[source.draft].inputs, source.dims)
-    return b.add(call, Softmax(), [source.draft], source.dims)
-
-
 # -- arithmetic --------------------------------------------------------------------------------------------------------
 
 
@@ -179,7 +205,7 @@ def _plus(b: Builder, call: Call, left: Any, right: Any, factor: float) -> Resul
         return patterns.scale(b, call, right, factor, number)
     if abs(factor) != 1:
         right = _times(b, call, right, abs(factor))
-    one, other, dims = b.pair(call, left, right)
+    one, other, dims = pair(b, call, left, right)
     if b.shape(other).pixels > b.shape(one).pixels:
         one, other = other, one
         if factor < 0:
@@ -203,7 +229,7 @@ def _multiply(b: Builder, call: Call) -> Result:
         left, right = right, left
     if (number := b.number(right)) is not None:
         return patterns.scale(b, call, left, number)
-    return patterns.multiply(b, call, *b.pair(call, call["self"], call["other"]))
+    return patterns.multiply(b, call, *pair(b, call, call["self"], call["other"]))
 
 
 def _divide(b: Builder, call: Call) -> Result:
@@ -218,7 +244,7 @@ def _divide(b: Builder, call: Call) -> Result:
     if (pooled := _uncounted_border(b, call, source, divisor)) is not None:
         return pooled
     inverse = Known(divisor.tensor.reciprocal(), divisor.layer, divisor.source)
-    return patterns.multiply(b, call, *b.pair(call, source, inverse))
+    return patterns.multiply(b, call, *pair(b, call, source, inverse))
 
 
 def _uncounted_border(b: Builder, call: Call, source: Value, divisor: Known) -> Value | None:
@@ -256,12 +282,14 @@ def _max_pool(b: Builder, call: Call) -> Result:
 def _average_pool(b: Builder, call: Call) -> Result:
     value = b.map(call, "self")
     kernel, stride, own, hanging = _pool_window(call, b.shape(value))
-    if call["divisor_override"] is not None:
-        raise b.refuse(call, f"must divide by what it sums, got divisor_override={call['divisor_override']}")
-    if call["count_include_pad"] and any(own):
+    divisor, counted = call["divisor_override"], call["count_include_pad"] or call["divisor_override"] is not None
+    if divisor is not None and any(hanging):
+        raise b.refuse(call, "must not have windows that hang over the map where it has a divisor")
+    if counted and any(own):
         # The zeros count, but what hangs over them in ceil_mode does not.
         value, own = b.add(call, Pad(own), [value.draft]), (0, 0, 0, 0)
-    return b.add(call, Pool(PoolKind.AVERAGE, _window(b, call, kernel, stride, added(own, hanging))), [value.draft])
+    made = b.add(call, Pool(PoolKind.AVERAGE, _window(b, call, kernel, stride, added(own, hanging))), [value.draft])
+    return made if divisor is None else patterns.scale(b, call, made, kernel[0] * kernel[1] / divisor)
 
 
 def _pool_window(call: Call, shape: Shape) -> tuple[tuple[int, int], tuple[int, int], Border, Border]:
@@ -275,36 +303,34 @@ def _pool_window(call: Call, shape: Shape) -> tuple[tuple[int, int], tuple[int, 
     return kernel, stride, (rows, rows, columns, columns), (0, below, 0, right)
 
 
-def _adaptive_average_pool(b: Builder, call: Call) -> Result:
-    source = b.map(call, "self")
-    shape = b.shape(source)
-    height, width = _twice(call["output_size"])
-    if (height, width) == (shape.height, shape.width) != (1, 1):
-        return source
-    if shape.height % height or shape.width % width:
-        raise b.refuse(call, f"must divide its map into equal windows, got {shape} to {height}x{width}")
-    kernel = shape.height // height, shape.width // width
-    stride = (1, 1) if (height, width) == (1, 1) else kernel
-    return b.add(call, Pool(PoolKind.AVERAGE, Window(kernel, stride)), [source.draft])
+def _adaptive(kind: PoolKind) -> Callable[[Builder, Call], Result]:
+    """A handler of pools to a size that is given."""
 
+    def handle(b: Builder, call: Call) -> Result:
+        source = b.map(call, "self")
+        shape = b.shape(source)
+        sizes = call["output_size"]
+        height, width = (n or own for n, own in zip(_twice(sizes), (shape.height, shape.width), strict=True))
+        if (height, width) == (shape.height, shape.width) != (1, 1):
+            return source if kind is PoolKind.AVERAGE else (source, None)
+        if shape.height % height or shape.width % width:
+            raise b.refuse(call, f"must divide its map into equal windows, got {shape} to {height}x{width}")
+        kernel = shape.height // height, shape.width // width
+        stride = (1, 1) if (height, width) == (1, 1) else kernel
+        made = b.add(call, Pool(kind, Window(kernel, stride)), [source.draft])
+        return made if kind is PoolKind.AVERAGE else (made, None)  # the places of the greatest values
 
-def _mean(b: Builder, call: Call) -> Result:
-    source = b.value(call, "self")
-    shape, rank = b.shape(source), len(source.dims)
-    over = {dim % rank for dim in call.get("dim") or range(rank)}
-    axes = "".join(source.dims[dim] for dim in over)
-    if "C" in axes or (shape.channels == 1 and rank == 4 and 1 in over):
-        raise b.refuse(call, f"must be over height and width, got dimensions {sorted(over)} of {b.described(source)}")
-    window = Window((shape.height if "H" in axes else 1, shape.width if "W" in axes else 1))
-    kind = PoolKind.MEAN if window.covers(shape) else PoolKind.AVERAGE
-    keep = bool(call.get("keepdim"))
-    dims = ["" if i in over else dim for i, dim in enumerate(source.dims) if keep or i not in over]
-    return b.add(call, Pool(kind, window), [source.draft], tuple(dims))
+    return handle
 
 
 def _pad(b: Builder, call: Call) -> Result:
     source = b.map(call, "self")
-    sides, fill = list(call["pad"]), b.number(call["value"]) or 0.0
+    sides = list(call["pad" if "pad" in call.arguments else "padding"])
+    if call.get("mode") == "replicate" or call.op.startswith("replication"):
+        return _edges(b, call, source, sides)
+    if call.get("mode") == "reflect" or call.op.startswith("reflection"):
+        return _mirror(b, call, source, sides)
+    fill = b.number(call["value"]) or 0.0
     if call.get("mode") not in (None, "constant") or fill not in (0.0, -math.inf):
         raise b.refuse(call, f"must be with zeros, or minus infinity before max_pool2d, got {call.get('mode')} {fill}")
     left, right, top, bottom, before, after, *others = [*sides, *(0,) * 6][: max(6, len(sides))]
@@ -319,16 +345,42 @@ def _pad(b: Builder, call: Call) -> Result:
     return b.add(call, Pad(border) if fill == 0 else LowPad(border), [source.draft])
 
 
+def _edges(b: Builder, call: Call, source: Value, sides: Sequence[int]) -> Value:
+    """The first and last rows and columns repeated."""
+    shape, (left, right, top, bottom) = b.shape(source), _sides(b, call, sides)
+    before, after = (top, left), (bottom, right)
+    rows, columns = (
+        (0,) * first + tuple(range(n)) + (n - 1,) * last
+        for first, n, last in zip(before, (shape.height, shape.width), after, strict=True)
+    )
+    return b.add(call, Resize(rows, columns), [source.draft])
+
+
+def _mirror(b: Builder, call: Call, source: Value, sides: Sequence[int]) -> Value:
+    """The rows and columns beside the first and the last ones mirrored."""
+    left, right, top, bottom = _sides(b, call, sides)
+    return views.mirrored(b, call, views.mirrored(b, call, source, 2, top, bottom), 3, left, right)
+
+
+def _sides(b: Builder, call: Call, sides: Sequence[int]) -> Sequence[int]:
+    if len(sides) != 4 or min(sides) < 0:
+        raise b.refuse(call, f"must widen height and width, got {sides}")
+    return sides
+
+
 HANDLERS: dict[str, Callable[[Builder, Call], Result]] = {
     **curves.HANDLERS,
     **moves.HANDLERS,
+    **norms.HANDLERS,
     **resizes.HANDLERS,
     **transposed.HANDLERS,
-    "adaptive_avg_pool2d": _adaptive_average_pool,
+    "adaptive_avg_pool2d": _adaptive(PoolKind.AVERAGE),
+    "adaptive_max_pool2d": _adaptive(PoolKind.MAX),
     "add": _add,
     "alias": _same,
     "avg_pool2d": _average_pool,
     "batch_norm": _batch_norm,
+    "bmm": _matmul,
     "cat": views.concat,
     "chunk": views.chunk,
     "clamp": _clamp("min", "max"),
@@ -348,34 +400,40 @@ HANDLERS: dict[str, Callable[[Builder, Call], Result]] = {
     "expand_as": views.expand,
     "feature_dropout": _dropout,
     "flatten": views.reshape,
+    "flip": views.flip,
     "hardsigmoid": _activate(Activation.HARD_SIGMOID),
     "hardswish": _activate(Activation.HARD_SWISH),
     "hardtanh": _clamp("min_val", "max_val"),
     "linear": _linear,
+    "matmul": _matmul,
     "max_pool2d": _max_pool,
-    "mean": _mean,
+    "mT": views.turn,
+    "mm": _matmul,
     "mul": _multiply,
     "multiply": _multiply,
     "narrow": views.narrow,
     "neg": _negative,
     "pad": _pad,
     "permute": views.permute,
+    "reflection_pad2d": _pad,
     "relu": _activate(Activation.RELU),
     "relu6": _activate(Activation.RELU6),
+    "replication_pad2d": _pad,
     "reshape": views.reshape,
     "rsub": _subtract_reversed,
     "select": views.select,
     "sigmoid": _activate(Activation.SIGMOID),
     "silu": _activate(Activation.SILU),
     "slice": views.cut,
-    "softmax": _softmax,
     "split": views.split,
     "split_with_sizes": views.split_with_sizes,
     "squeeze": views.reshape,
+    "stack": views.stack,
     "sub": _subtract,
     "subtract": _subtract,
     "to": _same,
     "transpose": views.transpose,
+    "unbind": views.unbind,
     "unflatten": views.reshape,
     "unsqueeze": views.reshape,
     "view": views.reshape,
@@ -384,15 +442,18 @@ HANDLERS: dict[str, Callable[[Builder, Call], Result]] = {
 NOTES: dict[str, tuple[str, str]] = {
     **curves.NOTES,
     **moves.NOTES,
+    **norms.NOTES,
     **resizes.NOTES,
     **transposed.NOTES,
     "adaptive_avg_pool2d": ("pool", "to one pixel, or to a size that divides the map"),
+    "adaptive_max_pool2d": ("pool", "as adaptive_avg_pool2d"),
     "add": ("add", "with a value, a constant or a number"),
     "alias": ("nothing", ""),
-    "avg_pool2d": ("pool", "any padding, counted (a pad before it) or not, and `ceil_mode`"),
+    "avg_pool2d": ("pool", "any padding, counted (a pad before it) or not, `ceil_mode`, any divisor"),
     "batch_norm": ("batchnorm", "with running statistics"),
-    "cat": ("concat", "along channels"),
-    "chunk": ("slices", "of channels"),
+    "bmm": ("conv, or multiply and pool", "as matmul"),
+    "cat": ("concat, or pads and adds", "along channels or parts of them; along rows or columns"),
+    "chunk": ("slices", "as slice"),
     "clamp": ("activate, or apply", "any bounds"),
     "clamp_max": ("activate", "as clamp"),
     "clamp_min": ("activate", "as clamp"),
@@ -410,37 +471,49 @@ NOTES: dict[str, tuple[str, str]] = {
     "expand_as": ("nothing", "as expand"),
     "feature_dropout": ("nothing", "in eval mode"),
     "flatten": ("nothing", "as view"),
+    "flip": ("select", "of channels"),
     "hardsigmoid": ("activate", "also as relu6(x + 3) / 6"),
     "hardswish": ("activate", "also as x * relu6(x + 3) / 6 or x * hardsigmoid(x)"),
     "hardtanh": ("activate", "as clamp"),
-    "linear": ("conv over the full tensor", "of a vector or a flattened map"),
+    "linear": (
+        "conv over the full tensor, or 1x1",
+        "of a vector, a flattened map, or the channels where these are last",
+    ),
+    "matmul": ("conv, or multiply and pool", "by a constant matrix as linear; by a computed row or column"),
     "max_pool2d": ("pool", "any padding and `ceil_mode`, no dilation; takes pads of minus infinity before it"),
-    "mean": ("global pool", "over height and width"),
+    "mT": ("nothing", "as permute"),
+    "mm": ("conv, or multiply and pool", "as matmul"),
     "mul": ("multiply", "with a value (squeeze-and-excite), a constant or a number"),
     "multiply": ("multiply", "as mul"),
-    "narrow": ("slice", "of channels"),
+    "narrow": ("slice", "as slice"),
     "neg": ("multiply", ""),
-    "pad": ("pad", "height and width, with zeros"),
+    "pad": ("pad, select or resize", "height and width with zeros, their edges or mirrored, channels with zeros"),
     "permute": ("nothing", "where a reader finds 1xCxHxW again"),
+    "reflection_pad2d": ("resizes, pads and adds", "of height and width, at most 8 rows or columns a side"),
     "relu": ("activate", ""),
     "relu6": ("activate", ""),
+    "replication_pad2d": ("resize", "of height and width"),
     "reshape": ("nothing", "as view"),
     "rsub": ("add", "as sub"),
-    "select": ("nothing", "of a dimension of length 1"),
+    "select": ("slice, select or resize", "as slice, without the dimension"),
     "sigmoid": ("activate", ""),
     "silu": ("activate", "also as x * sigmoid(x)"),
-    "slice": ("slice, select or resize", "of channels, rows or columns, with any step"),
-    "softmax": ("softmax", "over channels"),
-    "split": ("slices", "of channels"),
-    "split_with_sizes": ("slices", "of channels"),
+    "slice": ("slice, select or resize", "of channels or parts of them, rows or columns, with any step"),
+    "split": ("slices", "as slice"),
+    "split_with_sizes": ("slices", "as slice"),
     "squeeze": ("nothing", "as view"),
+    "stack": ("concat", "in a dimension that becomes part of the channels"),
     "sub": ("add", "as add"),
     "subtract": ("add", "as add"),
     "to": ("nothing", "where the values stay float32"),
     "transpose": ("nothing", "as permute"),
+    "unbind": ("slices", "as select"),
     "unflatten": ("nothing", "as view"),
     "unsqueeze": ("nothing", "as view"),
-    "view": ("nothing", "where it joins whole axes (flattens) or takes them apart again"),
+    "view": (
+        "nothing, select, depthtospace or spacetodepth",
+        "where it joins axes or cuts channels: what the reader finds in another order is a shuffle; squares of pixels",
+    ),
 }
 """What each operator becomes in a graph, and its limits; the table in docs/torch.md is made of this."""
 

@@ -2,9 +2,9 @@
 
 import math
 
+from rillet.importers.axes import Dims
 from rillet.importers.torch.builder import Builder, Call, Value
 from rillet.importers.torch.drafts import Scale
-from rillet.importers.torch.layouts import Dims
 from rillet.ir.functions import Curve
 from rillet.ir.ops import Activate, Activation, Apply, Multiply
 

@@ -8,11 +8,11 @@ import torch
 from torch import fx
 from torch.export import ExportedProgram
 
-from rillet.errors import Unsupported
+from rillet.errors import RilletError, Unsupported
 from rillet.importers.supported import refuse_unknown
 from rillet.importers.torch.builder import Builder, Call, Known, Result, Value
 from rillet.importers.torch.drafts import INPUT
-from rillet.importers.torch.layouts import REPEATED, as_map, sizes
+from rillet.importers.torch.layouts import as_map, repeats, sizes
 from rillet.importers.torch.operators import HANDLERS
 from rillet.ir.graph import Graph
 from rillet.ir.types import Shape
@@ -127,7 +127,12 @@ class _Reader:
         handler = HANDLERS[call.op]
         if schema.is_mutable and isinstance(self.seen(node.args[0]), Known):
             raise self.builder.refuse(call, "must not change a constant in place")
-        result = handler(self.builder, call)
+        try:
+            result = handler(self.builder, call)
+        except RilletError as error:
+            if str(error).startswith(f"{self.builder.name}: "):
+                raise
+            raise self.builder.refuse(call, f"has no place in a graph: {error}") from None
         self._check(node, call, result)
         self.values[node] = result
         if schema.returns[0].alias_info is not None or call.op in _RETURN_THEIR_INPUT:
@@ -160,10 +165,11 @@ class _Reader:
     def _check(self, node: fx.Node, call: Call, result: Result) -> None:
         """Refuses results of another type; and of other sizes than PyTorch gives, whatever the handler thought."""
         for tensor, value in zip(_flat(node.meta["val"]), _flat(result), strict=True):
+            if value is None:
+                continue
             if tensor.dtype != torch.float32:
                 raise self.builder.refuse(call, f"must give float32, got {str(tensor.dtype).removeprefix('torch.')}")
-            made = sizes(value.dims, self.builder.shape(value))
-            if made != tuple(tensor.shape) and REPEATED not in value.dims:
+            if sizes(value.dims) != tuple(tensor.shape) and not repeats(value.dims):
                 raise self.builder.refuse(call, f"must give {list(tensor.shape)}, got {self.builder.described(value)}")
 
     def _views(self, node: fx.Node) -> None:
