@@ -31,6 +31,8 @@ class Found:
     rounding: float | None = None
     """The greatest error of a float32 value, as a fraction of what float32 may round there."""
     note: str = ""
+    only_read: bool = False
+    """Asked for: nothing is compared."""
     seconds: float = 0.0
     megabytes: float = 0.0
 

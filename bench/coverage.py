@@ -1,6 +1,7 @@
 """Prints which networks Rillet reads, and whether they give the values of the runtime that they come from.
 
-usage: python bench/coverage.py PART [FOLDER ...] [--only WORDS] [--seconds N] [--gigabytes N] [--json] [--write NAME]
+usage: python bench/coverage.py PART [FOLDER ...] [--only WORDS] [--every N [--first N]] [--seconds N] [--gigabytes N]
+       [--read] [--json] [--write NAME]
 
 PART: one of those below, each of which says what its folders are. A network is read and compared in a process of its
 own, within a time and a memory limit. --write: puts the table into docs/coverage.md, under a heading of that name, in
@@ -24,13 +25,19 @@ from cover import Case, Found, Part
 from rillet.errors import RilletError
 from rillet.system.files import write_file
 
-PARTS = {"tflite": "cover_tflite"}
-"""Modules beside this one, each with a PART."""
+PARTS = {
+    "tflite": ("cover_tflite", "PART"),
+    "onnx": ("cover_onnx", "PART"),
+    "torchvision": ("cover_torch", "TORCHVISION"),
+    "timm": ("cover_torch", "TIMM"),
+}
+"""Modules beside this one, and what the part is called there."""
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "coverage.md"
 
 
 def part_of(name: str) -> Part:
-    return importlib.import_module(PARTS[name]).PART
+    module, part = PARTS[name]
+    return getattr(importlib.import_module(module), part)
 
 
 def main() -> None:
@@ -38,6 +45,9 @@ def main() -> None:
     parser.add_argument("part", choices=PARTS)
     parser.add_argument("folders", nargs="*")
     parser.add_argument("--only", default="", help="only networks whose name has these words")
+    parser.add_argument("--every", type=int, default=1, help="only one network of so many, as a sample")
+    parser.add_argument("--first", type=int, default=0, help="the place of the first one of a sample")
+    parser.add_argument("--read", action="store_true", help="read them alone, compare nothing")
     parser.add_argument("--seconds", type=float, default=300, help="of one network")
     parser.add_argument("--gigabytes", type=float, default=4, help="of address space, of one network")
     parser.add_argument("--json", action="store_true")
@@ -46,21 +56,21 @@ def main() -> None:
     said = parser.parse_args()
     part = part_of(said.part)
     if said.one is not None:
-        one(part, said.one)
+        one(part, said.one, said.read)
         return
     rows: list[tuple[Case, Found]] = []
-    for case in part.cases(said.folders):
-        if said.only in case.name:
-            rows.append((case, apart(said.part, case, said.seconds, said.gigabytes)))
+    for place, case in enumerate(case for case in part.cases(said.folders) if said.only in case.name):
+        if place % said.every == said.first % said.every:
+            rows.append((case, apart(said.part, case, said.seconds, said.gigabytes, said.read)))
             print(json.dumps({"name": case.name, **asdict(rows[-1][1])}) if said.json else line(*rows[-1]), flush=True)
     print(totals(rows), file=sys.stderr)
     if said.write:
-        write_file(PAGE, put(PAGE.read_text(), said.write, section(part, rows)).encode())
+        write_file(PAGE, put(PAGE.read_text(), said.write, section(part, rows, said.every, said.first)).encode())
 
 
-def one(part: Part, place: str) -> None:
+def one(part: Part, place: str, only_read: bool = False) -> None:
     """Looks at one network, and prints what is known whenever that has changed."""
-    found, start = Found(), time.perf_counter()
+    found, start = Found(only_read=only_read), time.perf_counter()
 
     def tell() -> None:
         found.seconds = time.perf_counter() - start
@@ -78,10 +88,10 @@ def one(part: Part, place: str) -> None:
     tell()
 
 
-def apart(part: str, case: Case, seconds: float, gigabytes: float) -> Found:
+def apart(part: str, case: Case, seconds: float, gigabytes: float, only_read: bool = False) -> Found:
     """What a process of its own finds of one network, or what it knew when it was ended."""
     limit = int(gigabytes * 2**30)
-    command = [sys.executable, __file__, part, "--one", case.place]
+    command = [sys.executable, __file__, part, "--one", case.place, *(["--read"] if only_read else [])]
     with subprocess.Popen(
         command,
         stdout=subprocess.PIPE,
@@ -108,6 +118,8 @@ def verdict(found: Found) -> str:
         return found.refusal
     if found.difference:
         return f"differs: {found.difference}"
+    if found.only_read:
+        return "read"
     if not found.against:
         return f"read; C equals the reference ({found.note or 'no runtime to compare with'})"
     if found.rounding is not None:
@@ -128,14 +140,15 @@ def totals(rows: list[tuple[Case, Found]]) -> str:
     return f"{len(read)} of {len(rows)} networks are read; {equal} of these were compared and are equal."
 
 
-def section(part: Part, rows: list[tuple[Case, Found]]) -> str:
+def section(part: Part, rows: list[tuple[Case, Found]], every: int = 1, first: int = 0) -> str:
     """The text under a heading of the page."""
+    sample = f" A sample (`--every {every} --first {first}`)." if every > 1 else ""
     lines = ["| network | values | nodes | M MACs | s | found |", "|---|---|---:|---:|---:|---|"]
     for case, found in rows:
         count = (str(found.nodes), f"{found.macs / 1e6:,.1f}") if found.nodes else ("", "")
         cells = (f"`{case.name}`", found.kind, *count, f"{found.seconds:.0f}", verdict(found).replace("|", "\\|"))
         lines.append(f"| {' | '.join(cells)} |")
-    return f"{part.says}\n\n{totals(rows)} {date.today():%-d %B %Y}.\n\n" + "\n".join(lines) + "\n"
+    return f"{part.says}\n\n{totals(rows)}{sample} {date.today():%-d %B %Y}.\n\n" + "\n".join(lines) + "\n"
 
 
 def put(page: str, name: str, text: str) -> str:
