@@ -30,3 +30,21 @@ def test_a_network_is_read_up_to_a_tensor_before_what_cannot_be(tmp_path: Path) 
             rillet.load(f"{path}:until={word}")
     with pytest.raises(Unsupported, match="outputs must be different values, got one twice"):
         rillet.load(f"{path}:until=act+act")
+
+
+def test_a_detector_is_read_up_to_its_heads(tmp_path: Path) -> None:
+    nodes = [
+        node("Conv", ["x", "w"], "large"),
+        node("MaxPool", ["large"], "small", kernel_shape=[2, 2], strides=[2, 2]),
+        node("Reshape", ["large", "flat"], "a"),
+        node("Reshape", ["small", "flat"], "b"),
+        node("Concat", ["a", "b"], axis=2, name="rows"),
+    ]
+    path = tmp_path / "net.onnx"
+    path.write_bytes(model(nodes, [1, 3, 8, 8], {"w": real(4, 3, 1, 1), "flat": ints(1, 4, -1)}).SerializeToString())
+    with pytest.raises(
+        Unsupported, match=r"'rows'\): dimension 2 must be .*; net.onnx:until=a\+b reads the network up"
+    ):
+        rillet.load(path)
+    graph = rillet.load(f"{path}:until=a+b")
+    assert [str(graph.by_name[name].shape) for name in graph.outputs] == ["8x8x4", "4x4x4"]

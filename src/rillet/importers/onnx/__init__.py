@@ -137,6 +137,8 @@ def _import(file: File, size: tuple[int, int] | None) -> Imported:
     for op in file.operators:
         try:
             _add_operator(builder, op)
+        except Unsupported as error:
+            raise Unsupported(f"{op}: {error}{_offered(file, op, builder)}") from None
         except RilletError as error:
             raise type(error)(f"{op}: {error}") from None
         except _MISFITS as error:
@@ -158,9 +160,16 @@ def _refuse_unknown(file: File) -> None:
     try:
         refuse_unknown(((str(op), op.kind) for op in file.operators), known, "nodes", "onnx")
     except Unsupported as error:
-        before = file.before(next(op for op in file.operators if not known(op.kind)))
-        offered = f"; {Path(file.name).name}:until={'+'.join(before)} reads the network up to there" if before else ""
-        raise Unsupported(f"{error}{offered}") from None
+        first = next(op for op in file.operators if not known(op.kind))
+        raise Unsupported(f"{error}{_offered(file, first)}") from None
+
+
+def _offered(file: File, op: Operator, builder: Builder | None = None) -> str:
+    """What may be read instead of a network with an operator that is refused; empty where it is the first one."""
+    before = file.before(op)
+    if builder is not None and not all(isinstance(builder.values.get(name), View) for name in before):
+        return ""
+    return f"; {Path(file.name).name}:until={'+'.join(before)} reads the network up to there" if before else ""
 
 
 def _tensors(b: Builder, renamed: Mapping[str, str]) -> dict[str, View]:
