@@ -1,23 +1,20 @@
 """Import of aten operators: one function per operator, and the table of them."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from rillet.errors import GraphError
 from rillet.importers.axes import Axis, axes_of, by_step, laid, length, parts_of, renamed
 from rillet.importers.supported import Rows, markdown
-from rillet.importers.torch import curves, moves, norms, patterns, resizes, transposed, views
+from rillet.importers.torch import curves, moves, norms, patterns, resizes, transposed, views, windows
 from rillet.importers.torch.builder import Border, Builder, Call, Known, Result, Value, added
-from rillet.importers.torch.drafts import LowPad
 from rillet.importers.torch.layouts import as_map
 from rillet.importers.torch.operands import pair
-from rillet.importers.torch.windows import shares_inside
+from rillet.importers.torch.windows import made_window, shares_inside, twice
 from rillet.ir.graph import Array
-from rillet.ir.moves import widened
 from rillet.ir.ops import (
     Activation,
     Add,
@@ -26,17 +23,9 @@ from rillet.ir.ops import (
     Pad,
     Pool,
     PoolKind,
-    Resize,
     Window,
 )
 from rillet.ir.types import Shape
-
-
-def _twice(value: Sequence[int] | int) -> tuple[int, int]:
-    """Rows and columns, where one number may stand for both."""
-    values = [value] if isinstance(value, int) else list(value)
-    return values[0], values[-1]
-
 
 # -- convolutions and dense layers -------------------------------------------------------------------------------------
 
@@ -45,13 +34,13 @@ def _conv(b: Builder, call: Call) -> Result:
     weight = b.array(call, "weight")
     assert weight is not None
     value = b.value(call, "input")
-    alone = weight.shape[2:] == _twice(call["stride"]) == (1, 1) and call["padding"] in ([0], [0, 0], "valid", "same")
+    alone = weight.shape[2:] == twice(call["stride"]) == (1, 1) and call["padding"] in ([0], [0, 0], "valid", "same")
     if alone and call["groups"] == 1 and value.dims != as_map(b.shape(value)):
         return _of_part(b, call, value, 1, weight.reshape(len(weight), -1), b.array(call, "bias"))
     source, border = b.unpadded(call, b.map(call, "input"), Pad)
-    kernel, stride, dilation = (weight.shape[2], weight.shape[3]), _twice(call["stride"]), _twice(call["dilation"])
+    kernel, stride, dilation = (weight.shape[2], weight.shape[3]), twice(call["stride"]), twice(call["dilation"])
     own = _conv_padding(call["padding"], kernel, dilation)
-    window = _window(b, call, kernel, stride, added(border, own), dilation)
+    window = made_window(b, call, kernel, stride, added(border, own), dilation)
     arrays = {"weight": np.ascontiguousarray(weight.transpose(0, 2, 3, 1))}
     bias = b.array(call, "bias")
     if bias is not None:
@@ -66,22 +55,8 @@ def _conv_padding(padding: Any, kernel: tuple[int, int], dilation: tuple[int, in
     if padding == "same":
         total = [(k - 1) * d for k, d in zip(kernel, dilation, strict=True)]
         return total[0] // 2, total[0] - total[0] // 2, total[1] // 2, total[1] - total[1] // 2
-    rows, columns = _twice(padding)
+    rows, columns = twice(padding)
     return rows, rows, columns, columns
-
-
-def _window(
-    b: Builder,
-    call: Call,
-    kernel: tuple[int, int],
-    stride: tuple[int, int],
-    padding: Border,
-    dilation: tuple[int, int] = (1, 1),
-) -> Window:
-    try:
-        return Window(kernel, stride, padding, dilation)
-    except GraphError as error:
-        raise b.refuse(call, f"has no place in a graph: {error}") from None
 
 
 def _linear(b: Builder, call: Call) -> Result:
@@ -265,120 +240,15 @@ def _uncounted_border(b: Builder, call: Call, source: Value, divisor: Known) -> 
     return b.add(call, replace(pool, window=window), [at])
 
 
-# -- pools and sizes ---------------------------------------------------------------------------------------------------
-
-
-def _max_pool(b: Builder, call: Call) -> Result:
-    value = b.map(call, "self")
-    shape = b.shape(value)
-    source, border = b.unpadded(call, value, LowPad)
-    kernel, stride, own, hanging = _pool_window(call, shape)
-    if _twice(call["dilation"]) != (1, 1):
-        raise b.refuse(call, f"must not be dilated, got {call['dilation']}")
-    padding = added(added(border, own), hanging)
-    return b.add(call, Pool(PoolKind.MAX, _window(b, call, kernel, stride, padding)), [source])
-
-
-def _average_pool(b: Builder, call: Call) -> Result:
-    value = b.map(call, "self")
-    kernel, stride, own, hanging = _pool_window(call, b.shape(value))
-    divisor, counted = call["divisor_override"], call["count_include_pad"] or call["divisor_override"] is not None
-    if divisor is not None and any(hanging):
-        raise b.refuse(call, "must not have windows that hang over the map where it has a divisor")
-    if counted and any(own):
-        # The zeros count, but what hangs over them in ceil_mode does not.
-        value, own = b.add(call, Pad(own), [value.draft]), (0, 0, 0, 0)
-    made = b.add(call, Pool(PoolKind.AVERAGE, _window(b, call, kernel, stride, added(own, hanging))), [value.draft])
-    return made if divisor is None else patterns.scale(b, call, made, kernel[0] * kernel[1] / divisor)
-
-
-def _pool_window(call: Call, shape: Shape) -> tuple[tuple[int, int], tuple[int, int], Border, Border]:
-    """Kernel, stride, padding, and how far the last windows of ceil_mode hang over the bottom and right."""
-    kernel = _twice(call["kernel_size"])
-    stride = _twice(call["stride"]) if call["stride"] else kernel
-    rows, columns = _twice(call["padding"])
-    _, _, height, width = call.sizes
-    below = max(0, (height - 1) * stride[0] + kernel[0] - shape.height - 2 * rows)
-    right = max(0, (width - 1) * stride[1] + kernel[1] - shape.width - 2 * columns)
-    return kernel, stride, (rows, rows, columns, columns), (0, below, 0, right)
-
-
-def _adaptive(kind: PoolKind) -> Callable[[Builder, Call], Result]:
-    """A handler of pools to a size that is given."""
-
-    def handle(b: Builder, call: Call) -> Result:
-        source = b.map(call, "self")
-        shape = b.shape(source)
-        sizes = call["output_size"]
-        height, width = (n or own for n, own in zip(_twice(sizes), (shape.height, shape.width), strict=True))
-        if (height, width) == (shape.height, shape.width) != (1, 1):
-            return source if kind is PoolKind.AVERAGE else (source, None)
-        if shape.height % height or shape.width % width:
-            raise b.refuse(call, f"must divide its map into equal windows, got {shape} to {height}x{width}")
-        kernel = shape.height // height, shape.width // width
-        stride = (1, 1) if (height, width) == (1, 1) else kernel
-        made = b.add(call, Pool(kind, Window(kernel, stride)), [source.draft])
-        return made if kind is PoolKind.AVERAGE else (made, None)  # the places of the greatest values
-
-    return handle
-
-
-def _pad(b: Builder, call: Call) -> Result:
-    source = b.map(call, "self")
-    sides = list(call["pad" if "pad" in call.arguments else "padding"])
-    if call.get("mode") == "replicate" or call.op.startswith("replication"):
-        return _edges(b, call, source, sides)
-    if call.get("mode") == "reflect" or call.op.startswith("reflection"):
-        return _mirror(b, call, source, sides)
-    fill = b.number(call["value"]) or 0.0
-    if call.get("mode") not in (None, "constant") or fill not in (0.0, -math.inf):
-        raise b.refuse(call, f"must be with zeros, or minus infinity before max_pool2d, got {call.get('mode')} {fill}")
-    left, right, top, bottom, before, after, *others = [*sides, *(0,) * 6][: max(6, len(sides))]
-    if any(others) or min(sides) < 0 or (fill and (before or after)):
-        raise b.refuse(call, f"must widen height, width and channels alone, got {sides}")
-    if not any(sides) and b.keep is None:
-        return source
-    border = (top, bottom, left, right)
-    if before or after:
-        inner = b.add(call, Pad(border), [source.draft]) if any(border) else source
-        return b.add(call, widened(b.shape(source).channels, before, after), [inner.draft])
-    return b.add(call, Pad(border) if fill == 0 else LowPad(border), [source.draft])
-
-
-def _edges(b: Builder, call: Call, source: Value, sides: Sequence[int]) -> Value:
-    """The first and last rows and columns repeated."""
-    shape, (left, right, top, bottom) = b.shape(source), _sides(b, call, sides)
-    before, after = (top, left), (bottom, right)
-    rows, columns = (
-        (0,) * first + tuple(range(n)) + (n - 1,) * last
-        for first, n, last in zip(before, (shape.height, shape.width), after, strict=True)
-    )
-    return b.add(call, Resize(rows, columns), [source.draft])
-
-
-def _mirror(b: Builder, call: Call, source: Value, sides: Sequence[int]) -> Value:
-    """The rows and columns beside the first and the last ones mirrored."""
-    left, right, top, bottom = _sides(b, call, sides)
-    return views.mirrored(b, call, views.mirrored(b, call, source, 2, top, bottom), 3, left, right)
-
-
-def _sides(b: Builder, call: Call, sides: Sequence[int]) -> Sequence[int]:
-    if len(sides) != 4 or min(sides) < 0:
-        raise b.refuse(call, f"must widen height and width, got {sides}")
-    return sides
-
-
 HANDLERS: dict[str, Callable[[Builder, Call], Result]] = {
     **curves.HANDLERS,
     **moves.HANDLERS,
     **norms.HANDLERS,
     **resizes.HANDLERS,
     **transposed.HANDLERS,
-    "adaptive_avg_pool2d": _adaptive(PoolKind.AVERAGE),
-    "adaptive_max_pool2d": _adaptive(PoolKind.MAX),
+    **windows.HANDLERS,
     "add": _add,
     "alias": _same,
-    "avg_pool2d": _average_pool,
     "batch_norm": _batch_norm,
     "bmm": _matmul,
     "cat": views.concat,
@@ -389,7 +259,6 @@ HANDLERS: dict[str, Callable[[Builder, Call], Result]] = {
     "clip": _clamp("min", "max"),
     "clone": _same,
     "concat": views.concat,
-    "constant_pad_nd": _pad,
     "contiguous": _same,
     "conv2d": _conv,
     "detach": _same,
@@ -406,19 +275,15 @@ HANDLERS: dict[str, Callable[[Builder, Call], Result]] = {
     "hardtanh": _clamp("min_val", "max_val"),
     "linear": _linear,
     "matmul": _matmul,
-    "max_pool2d": _max_pool,
     "mT": views.turn,
     "mm": _matmul,
     "mul": _multiply,
     "multiply": _multiply,
     "narrow": views.narrow,
     "neg": _negative,
-    "pad": _pad,
     "permute": views.permute,
-    "reflection_pad2d": _pad,
     "relu": _activate(Activation.RELU),
     "relu6": _activate(Activation.RELU6),
-    "replication_pad2d": _pad,
     "reshape": views.reshape,
     "rsub": _subtract_reversed,
     "select": views.select,
@@ -445,11 +310,9 @@ NOTES: dict[str, tuple[str, str]] = {
     **norms.NOTES,
     **resizes.NOTES,
     **transposed.NOTES,
-    "adaptive_avg_pool2d": ("pool", "to one pixel, or to a size that divides the map"),
-    "adaptive_max_pool2d": ("pool", "as adaptive_avg_pool2d"),
+    **windows.NOTES,
     "add": ("add", "with a value, a constant or a number"),
     "alias": ("nothing", ""),
-    "avg_pool2d": ("pool", "any padding, counted (a pad before it) or not, `ceil_mode`, any divisor"),
     "batch_norm": ("batchnorm", "with running statistics"),
     "bmm": ("conv, or multiply and pool", "as matmul"),
     "cat": ("concat, or pads and adds", "along channels or parts of them; along rows or columns"),
@@ -460,7 +323,6 @@ NOTES: dict[str, tuple[str, str]] = {
     "clip": ("activate", "as clamp"),
     "clone": ("nothing", ""),
     "concat": ("concat", "as cat"),
-    "constant_pad_nd": ("pad", "as pad"),
     "contiguous": ("nothing", ""),
     "conv2d": ("conv", "any kernel, stride, dilation, groups, padding; constant weights; takes the pads before it"),
     "detach": ("nothing", ""),
@@ -480,19 +342,15 @@ NOTES: dict[str, tuple[str, str]] = {
         "of a vector, a flattened map, or the channels where these are last",
     ),
     "matmul": ("conv, or multiply and pool", "by a constant matrix as linear; by a computed row or column"),
-    "max_pool2d": ("pool", "any padding and `ceil_mode`, no dilation; takes pads of minus infinity before it"),
     "mT": ("nothing", "as permute"),
     "mm": ("conv, or multiply and pool", "as matmul"),
     "mul": ("multiply", "with a value (squeeze-and-excite), a constant or a number"),
     "multiply": ("multiply", "as mul"),
     "narrow": ("slice", "as slice"),
     "neg": ("multiply", ""),
-    "pad": ("pad, select or resize", "height and width with zeros, their edges or mirrored, channels with zeros"),
     "permute": ("nothing", "where a reader finds 1xCxHxW again"),
-    "reflection_pad2d": ("resizes, pads and adds", "of height and width, at most 8 rows or columns a side"),
     "relu": ("activate", ""),
     "relu6": ("activate", ""),
-    "replication_pad2d": ("resize", "of height and width"),
     "reshape": ("nothing", "as view"),
     "rsub": ("add", "as sub"),
     "select": ("slice, select or resize", "as slice, without the dimension"),
