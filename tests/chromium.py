@@ -122,6 +122,14 @@ class Tab:
         features = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]
         self.call("Emulation.setEmulatedMedia", features=features)
 
+    def before(self, script: str) -> str:
+        """Runs a script in every page that is opened, before its own, until `forget` is given what this gives."""
+        return self.call("Page.addScriptToEvaluateOnNewDocument", source=script)["identifier"]
+
+    def forget(self, identifier: str) -> None:
+        """What `before` was told."""
+        self.call("Page.removeScriptToEvaluateOnNewDocument", identifier=identifier)
+
     def allow(self, what: str, granted: bool) -> None:
         """What the page's user answers when it asks for the camera, or the like."""
         setting = "granted" if granted else "denied"

@@ -158,6 +158,16 @@ def test_a_folder_is_a_module_and_a_worker(tab: Tab, tmp_path: Path) -> None:
           worker.postMessage({asked});
         }})""")
         assert got == [7, None, expected.tolist()]
+        # Where the engine has no SIMD, the plain build is loaded, gives the same bytes, and is said.
+        blind = tab.before("WebAssembly.validate = () => false;")
+        forget(tab)
+        tab.open(f"{base}/index.html")
+        tab.wait("document.getElementById('facts').textContent.includes('plain build')")
+        tab.choose("#file", picture)
+        tab.wait("window.rillet")
+        assert told(tab) == expected.tolist() and not tab.ask("window.rillet.net.facts.simd")
+        assert f"{base}/net.plain.wasm" in tab.requests and f"{base}/net.wasm" not in tab.requests
+        tab.forget(blind)
         # A camera that may not be used is told, and the page goes on; one that may shows its pictures.
         tab.allow("camera", False)
         tab.ask("document.getElementById('camera').click()")

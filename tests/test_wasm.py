@@ -31,7 +31,7 @@ from rillet.plan.host.planner import plan_host
 from rillet.plan.host.tilings import VECTORS
 from rillet.runtime.programs import program_of
 from rillet.runtime.verify import first_difference, random_inputs
-from rillet.runtime.wasm.building import build_wasm, find_compiler
+from rillet.runtime.wasm.building import build_plain, build_wasm, find_compiler
 from rillet.runtime.wasm.program import find_node
 from rillet.targets.host import named_host
 from test_host import QUIET, any_factors, layers
@@ -99,6 +99,25 @@ def test_a_module_imports_nothing_and_tells_its_network() -> None:
     assert [value["name"] for value in facts["values"]] == [node.name for node in graph.nodes]
 
 
+def test_an_engine_without_simd_runs_the_plain_build(tmp_path: Path) -> None:
+    """As engines on processors without SSE4.1; the module with SIMD is refused in a sentence there."""
+    graph = any_factors(3.0)[0]
+    plan, image = plan_host(graph, HOST), random_image(graph)
+    for name, file in (("net.wasm", build_wasm(plan)), ("net.plain.wasm", build_plain(plan))):
+        (tmp_path / name).write_bytes(file.read_bytes())
+    script = f"""
+      import fs from "node:fs";
+      const bytes = (name) => fs.readFileSync({json.dumps(str(tmp_path))} + "/" + name);
+      const said = await load(bytes("net.wasm")).catch((error) => error.message);
+      const net = await load(bytes("net.plain.wasm"));
+      const made = net.compute({json.dumps(image.reshape(-1).tolist())});
+      console.log(JSON.stringify([said, net.facts.simd, hasSimd(), ...made.map((one) => Array.from(one))]));
+    """
+    said, *simd, made = json.loads(_node(script, "--no-enable-sse4-1", "--no-enable-avx"))
+    assert said.startswith("this browser has no WebAssembly SIMD") and simd == [False, False]
+    assert made == reference.outputs(graph, image)[0].reshape(-1).tolist()
+
+
 @pytest.mark.slow
 def test_float32_values_are_the_references_within_their_rounding() -> None:
     net = rillet.load("mobilenet_v1:width=0.25,resolution=32,seed=0,classes=10")
@@ -112,9 +131,9 @@ def test_a_page_has_no_threads() -> None:
         rillet.plan(rillet.load("mobilenet_v1:width=0.25,resolution=32,seed=0,classes=10"), target="wasm", threads=2)
 
 
-def _node(script: str) -> str:
-    text = f"import {{ load, fitted }} from {json.dumps((WEB / 'net.js').as_uri())};\n{script}"
-    command = [find_node(), "--input-type=module", "-"]
+def _node(script: str, *flags: str) -> str:
+    text = f"import {{ load, fitted, hasSimd }} from {json.dumps((WEB / 'net.js').as_uri())};\n{script}"
+    command = [find_node(), *flags, "--input-type=module", "-"]
     done = subprocess.run(command, input=text, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout

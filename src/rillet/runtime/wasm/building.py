@@ -3,20 +3,22 @@
 import importlib.util
 import shutil
 import sys
+from collections.abc import Mapping
 from importlib.resources import files as package_files
 from pathlib import Path
 
-from rillet.backends.c.emit import sources
+from rillet.backends.c.emit import emit, sources
 from rillet.backends.c.entry import outputs_of
 from rillet.backends.c.flags import machine_flags
 from rillet.backends.c.pixels import is_picture
 from rillet.errors import BuildError, TargetError
+from rillet.plan.host.planner import plan_host
 from rillet.plan.rows.plan import RowPlan
 from rillet.runtime.wasm.facts import section
 from rillet.system.build import build, compiler_facts
 from rillet.system.cache import keep, kept, key_of, workshop
 from rillet.system.reading import MODEL_BYTES, read_bytes
-from rillet.targets.host import WASM
+from rillet.targets.host import WASM, Host
 
 _ZIG_TARGET, _CLANG_TARGET = "-target=wasm32-freestanding", "--target=wasm32-unknown-unknown"
 _FLAGS = (
@@ -30,6 +32,8 @@ _FLAGS = (
     "-fno-sanitize=undefined",
 )
 _STACK_BYTES = 1 << 16
+PLAIN = Host("wasm without SIMD", "portable")
+"""Engines from before 2021."""
 _LINK = ("-nostdlib", "-Wl,--no-entry", f"-Wl,-z,stack-size={_STACK_BYTES}", "-Wl,--strip-all")
 _OWN = ("glue.c", "freestanding/functions.c", "freestanding/memory.c")
 _HEADERS = {"math.h": "rillet.runtime.emulator", "string.h": "rillet.backends.c.project"}
@@ -63,13 +67,25 @@ def build_wasm(plan: RowPlan, trace: bool = False) -> Path:
     """
     if not is_wasm(plan):
         raise TargetError(f"{plan.graph.name}: must be planned for wasm here, got {plan.kernels} kernels")
-    made, command = sources(plan), find_compiler()
-    files = {**made.files, **_own_files(plan)}
+    made = sources(plan)
+    return _built(plan, made.files, made.data, section(plan, trace), trace)
+
+
+def build_plain(plan: RowPlan) -> Path:
+    """The same for engines without SIMD: portable kernels, which give the same bytes; raises as `build_wasm`."""
+    portable = plan_host(plan.graph, PLAIN)
+    files = {name: text for name, text in emit(portable).items() if name != "main.c"}
+    return _built(portable, files, {}, section(portable, traced=False), trace=False)
+
+
+def _built(
+    plan: RowPlan, texts: Mapping[str, str], data: Mapping[str, list[memoryview]], told: bytes, trace: bool
+) -> Path:
+    files, command = {**texts, **_own_files(plan)}, find_compiler()
     defines = [*(["-DNET_TRACE"] if trace else []), *(["-DRILLET_PICTURES"] if is_picture(plan.graph.image) else [])]
     flags = (*_FLAGS, *machine_flags(plan), "-I.", "-Ifreestanding", *defines)
     names = [name for name in files if name.endswith((".c", ".s"))]
-    program = build(command, files, names, flags, _LINK, "net.wasm", (), data=made.data)
-    told = section(plan, trace)
+    program = build(command, files, names, flags, _LINK, "net.wasm", (), data=dict(data))
     key = key_of([*compiler_facts(command), program.parent.name, told.decode("latin-1")])
     known = kept("programs", key, ".wasm")
     if known is not None:

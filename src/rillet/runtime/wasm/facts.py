@@ -11,6 +11,7 @@ from rillet.ir.graph import Graph, ImageSpec, Node
 from rillet.ir.types import DType
 from rillet.plan.rows.plan import RowPlan
 from rillet.system.version import VERSION
+from rillet.targets.host import WASM
 
 SECTION = "rillet"
 """The custom section of the module."""
@@ -31,6 +32,7 @@ def facts(plan: RowPlan, traced: bool) -> dict[str, Any]:
         "weightBytes": graph.weight_bytes,
         "arenaBytes": plan.arena_bytes,
         "traced": traced,
+        "simd": plan.kernels == WASM,
         "input": _value(source),
         "picture": _picture(graph.image),
         "classifier": _classifier(graph),

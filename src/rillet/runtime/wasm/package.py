@@ -12,7 +12,7 @@ from rillet.data.images import FORMATS, load_input
 from rillet.errors import Unsupported
 from rillet.ir.graph import Graph
 from rillet.plan.rows.plan import RowPlan
-from rillet.runtime.wasm.building import build_wasm
+from rillet.runtime.wasm.building import build_plain, build_wasm
 from rillet.system.printable import printable
 from rillet.system.reading import MODEL_BYTES, PICTURE_BYTES, read_bytes
 
@@ -42,6 +42,7 @@ def folder(plan: RowPlan, *, single_file: bool, picture: Path | None) -> dict[st
     page = web.linked(_TITLE, web.text(own(PAGE)), "page.js", styles=["page.css"], blocks=blocks)
     return {
         "net.wasm": module,
+        "net.plain.wasm": read_bytes(build_plain(plan), MODEL_BYTES),
         PAGE: page,
         "package.json": package,
         "README.md": web.text(own("README.md")).replace("@TITLE@", _in_markdown(title)),

@@ -39,6 +39,8 @@ export interface Facts {
   weightBytes: number;
   arenaBytes: number;
   traced: boolean;
+  /** False for the build that engines without SIMD are given. */
+  simd: boolean;
   input: Value;
   picture: { resize: "stretch" | "crop"; detail: number; labels: string[] } | null;
   classifier: "probabilities" | "logits" | null;

@@ -15,12 +15,18 @@ export function hasSimd() {
 }
 
 /**
- * Loads a network: from a URL, bytes, a Response or a compiled WebAssembly.Module; net.wasm beside this file by default.
- * Rejects with an Error of one sentence where the file is none of Rillet's, or the engine has no SIMD.
+ * Loads a network: from a URL, bytes, a Response or a compiled WebAssembly.Module; by default net.wasm beside this file,
+ * or net.plain.wasm where the engine has no SIMD. Rejects with an Error of one sentence where the file is none of
+ * Rillet's, or has SIMD that the engine has not.
  */
-export async function load(source = new URL("./net.wasm", import.meta.url)) {
-  if (!hasSimd()) throw new Error("this browser has no WebAssembly SIMD, which the network is compiled for");
-  const module = await compiled(source);
+export async function load(source = new URL(hasSimd() ? "./net.wasm" : "./net.plain.wasm", import.meta.url)) {
+  let module;
+  try {
+    module = await compiled(source);
+  } catch (error) {
+    if (hasSimd() || !(error instanceof WebAssembly.CompileError)) throw error;
+    throw new Error("this browser has no WebAssembly SIMD, which this file needs; net.plain.wasm of the folder does not");
+  }
   const sections = WebAssembly.Module.customSections(module, SECTION);
   if (sections.length !== 1) throw new Error("must be a network that Rillet compiled, got another WebAssembly module");
   const facts = JSON.parse(new TextDecoder().decode(sections[0]));

@@ -156,13 +156,14 @@ async function begin() {
     $("facts").textContent = "";
     return;
   }
-  const { input, macs, weightBytes, arenaBytes, picture, segments } = net.facts;
+  const { input, macs, weightBytes, arenaBytes, picture, segments, simd } = net.facts;
   document.title = net.name;
   $("name").textContent = net.name;
   $("facts").textContent =
     `${input.width} × ${input.height} × ${input.channels} in, ${number.format(macs)} multiply-accumulates, ` +
     `${number.format(weightBytes)} bytes of weights, ${number.format(arenaBytes)} of activations in ` +
-    `${segments.length} segments`;
+    `${segments.length} segments` +
+    (simd ? "" : ". This browser has no SIMD for WebAssembly: it runs the plain build, which takes several times as long");
   drawSegments();
   if (!picture) {
     problem("This network takes no pictures: its values can be given from programs (net.compute).");
