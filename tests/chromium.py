@@ -3,7 +3,6 @@
 import base64
 import json
 import os
-import shutil
 import subprocess
 import time
 from collections.abc import Generator
@@ -13,7 +12,9 @@ from typing import Any
 
 import pytest
 
-PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
+from rillet.bench.chromium import find_chromium
+from rillet.errors import Unsupported
+
 _SECONDS = 60.0
 _FLAGS = (
     "--headless=new",
@@ -143,8 +144,9 @@ class Tab:
 @contextmanager
 def browser(folder: Path) -> Generator[Tab]:
     """A browser with a page; `folder` holds what it keeps."""
-    program = next(filter(None, map(shutil.which, PROGRAMS)), None)
-    if program is None:
+    try:
+        program = find_chromium()
+    except Unsupported:
         pytest.skip("no browser is installed: apt-get install chromium")
     to_child, write = os.pipe()
     read, from_child = os.pipe()

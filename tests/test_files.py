@@ -397,6 +397,7 @@ REASONS = {
     "runtime/ready.py": "the cache's own",
     "runtime/findings.py": "into memory",
     "bench/browser.py": "a folder of this process's own, for the process that it starts",
+    "bench/chromium.py": "what the browser keeps, in a folder that goes with it",
     "bench/rounds.py": "a folder of this process's own, for the processes it starts",
     "bench/peers/worker.py": "answers, into the folder of the process that started it",
     "cli/ending.py": "opens the null device",

@@ -1,6 +1,8 @@
-"""A network as WebAssembly beside ONNX Runtime Web: both in one process of Node, one thread each, taking turns.
+"""A network as WebAssembly beside ONNX Runtime Web: both in one process, one thread each, taking turns.
 
-Times are the processor's (user and system), which other programs on the machine do not lengthen.
+That process is Node, and then a headless Chromium where one is installed.
+In Node times are the processor's (user and system), which other programs on the machine do not lengthen; a page has
+the wall's clock alone.
 """
 
 import base64
@@ -8,6 +10,7 @@ import json
 import os
 import subprocess
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files as package_files
 from pathlib import Path
@@ -16,11 +19,12 @@ from typing import Any
 
 import numpy as np
 
+from rillet.bench.chromium import in_chromium
 from rillet.bench.machine import Machine, machine
 from rillet.bench.peers.files import precision_of
 from rillet.bench.rounds import IMAGES, Spread, agreement, ratios
 from rillet.errors import BuildError, Unsupported
-from rillet.ir.graph import Graph
+from rillet.ir.graph import Array, Graph
 from rillet.plan.host.planner import plan_host
 from rillet.runtime.verify import random_inputs
 from rillet.runtime.wasm.building import build_wasm
@@ -36,6 +40,8 @@ from rillet.transforms.lowbit import unpack
 PEER = "onnxruntime-web"
 PACKAGES = "RILLET_NODE_MODULES"
 """The environment variable that names the folder of npm's packages, node_modules in this folder by default."""
+_RUNTIME, _PARTS = "ort.wasm.min.mjs", ("ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm")
+"""What of it a page loads."""
 _BEFORE, _COUNT = 30, 5
 """Inferences that are not counted, of each runtime, and those of a round."""
 _SECONDS = 600
@@ -43,8 +49,9 @@ _SECONDS = 600
 
 @dataclass(frozen=True, slots=True)
 class PageRecord:
-    """One runtime."""
+    """One runtime in one engine."""
 
+    engine: str
     runtime: str
     version: str
     min_ms: float
@@ -70,7 +77,6 @@ class PageBench:
     precision: str
     rounds: int
     images: int
-    engine: str
     machine: Machine
     records: tuple[PageRecord, ...]
     refusals: tuple[str, ...]
@@ -93,55 +99,87 @@ def bench_page(graph: Graph, host: Host, rounds: int, against: str | None = None
         if against is not None:
             raise Unsupported(refusals[0])
     module = build_wasm(plan_host(folded, host))
-    code = Path(str(package_files("rillet.runtime.wasm"))) / "web" / "net.js"
     images, source = list(random_inputs(folded, IMAGES)), folded.input_nodes[0]
+    job = {
+        "images": [_text(image) for image in images],
+        # The other runtime takes channels first.
+        "planes": [_text(np.moveaxis(image, -1, 0)) for image in images],
+        "type": source.type.dtype.numpy.name,
+        "shape": [1, source.shape.channels, source.shape.height, source.shape.width],
+        "rounds": rounds,
+        "before": _BEFORE,
+        "count": _COUNT,
+    }
+    precision, made = precision_of(folded), list[PageRecord]()
     with tempfile.TemporaryDirectory(prefix="rillet-bench-") as name:
-        folder, job = Path(name), dict[str, Any]()
+        files = {"code": Path(str(package_files("rillet.runtime.wasm"))) / "web" / "net.js", "module": module}
+        own_bytes = sum(file.stat().st_size for file in files.values()) - folded.weight_bytes
+        peer = _Peer("", 0)
         if there:
             with extra("onnx"):
                 from rillet.exporters.onnx import export
-            write_file(folder / "net.onnx", export(unpack(folded)))
-            job |= {"onnx": str(folder / "net.onnx"), "packages": str(packages)}
-        job |= {
-            "code": str(code),
-            "module": str(module),
-            "images": [base64.b64encode(image.tobytes()).decode() for image in images],
-            "type": source.type.dtype.numpy.name,
-            "shape": [1, source.shape.channels, source.shape.height, source.shape.width],
-            "rounds": rounds,
-            "before": _BEFORE,
-            "count": _COUNT,
-        }
-        said = _asked(node, job, folder)
-    precision = precision_of(folded)
-    records = _records(said["runners"], module.stat().st_size + code.stat().st_size - folded.weight_bytes, precision)
-    refusals += [f"{one['runtime']}: not measured: {one['error']}" for one in said["runners"] if "error" in one]
-    return PageBench(
-        graph.name, graph.macs, precision, rounds, IMAGES, f"V8 {said['engine']}", machine(), records, tuple(refusals)
-    )
+            files |= {"onnx": Path(name) / "net.onnx", "runtime": packages / PEER / "dist" / _RUNTIME}
+            write_file(files["onnx"], export(unpack(folded)))
+            peer = _peer(packages / PEER)
+        said = [_in_node(node, job, files, Path(name))]
+        try:
+            said.append(_in_chromium(job, files))
+        except (BuildError, Unsupported) as error:
+            refusals.append(str(error))
+    for found in said:
+        made += _records(found, own_bytes, peer, precision)
+        refusals += [
+            f"{one['name']}: not measured in {found['engine']}: {one['error']}"
+            for one in found["runners"]
+            if "error" in one
+        ]
+    return PageBench(graph.name, graph.macs, precision, rounds, IMAGES, machine(), tuple(made), tuple(refusals))
 
 
-def _asked(node: str, job: dict[str, Any], folder: Path) -> dict[str, Any]:
-    job["answer"] = str(folder / "answer.json")
-    write_file(folder / "job.json", json.dumps(job).encode())
-    script = Path(str(package_files("rillet.bench"))) / "browser.mjs"
+def _text(image: Array) -> str:
+    return base64.b64encode(image.tobytes()).decode()
+
+
+@dataclass(frozen=True, slots=True)
+class _Peer:
+    """The other runtime, as npm has installed it."""
+
+    version: str
+    code_bytes: int
+
+
+def _peer(folder: Path) -> _Peer:
+    version = json.loads(read_text(folder / "package.json", MODEL_BYTES))["version"]
+    return _Peer(str(version), sum((folder / "dist" / name).stat().st_size for name in (_RUNTIME, *_PARTS)))
+
+
+def _in_node(node: str, job: Mapping[str, Any], files: Mapping[str, Path], folder: Path) -> dict[str, Any]:
+    whole = {**job, **{name: str(file) for name, file in files.items()}, "answer": str(folder / "answer.json")}
+    write_file(folder / "job.json", json.dumps(whole).encode())
+    script = Path(str(package_files("rillet.bench"))) / "node.mjs"
     done = subprocess.run(
         [node, str(script), str(folder / "job.json")], capture_output=True, text=True, timeout=_SECONDS, check=False
     )
     if done.returncode:
         raise BuildError(f"{node}: must run the benchmark, got: {first_error(done.stderr)}")
-    said: dict[str, Any] = json.loads(read_text(folder / "answer.json", MODEL_BYTES))
-    for one in said["runners"]:
-        one["runtime"] = one.pop("name")
-    return said
+    found: dict[str, Any] = json.loads(read_text(folder / "answer.json", MODEL_BYTES))
+    return found
 
 
-def _records(runners: list[dict[str, Any]], own_bytes: int, precision: str) -> tuple[PageRecord, ...]:
+def _in_chromium(job: Mapping[str, Any], files: Mapping[str, Path]) -> dict[str, Any]:
+    served = {file.name: file for file in files.values()}
+    if "runtime" in files:
+        served |= {name: files["runtime"].parent / name for name in _PARTS}
+    return in_chromium({**job, **{name: f"./{file.name}" for name, file in files.items()}}, served, _SECONDS)
+
+
+def _records(found: Mapping[str, Any], own_bytes: int, peer: _Peer, precision: str) -> list[PageRecord]:
     from rillet.system.version import VERSION
 
+    runners = found["runners"]
     able = [one for one in runners if "error" not in one]
-    if not able or able[0]["runtime"] == PEER:
-        raise BuildError(f"rillet: must run in Node, got: {runners[0]['error'][:200]}")
+    if not able or able[0]["name"] == PEER:
+        raise BuildError(f"rillet: must run in {found['engine']}, got: {runners[0]['error'][:200]}")
     ours, out = able[0], list[PageRecord]()
     least = [[min(block) for block in one["times"]] for one in able]
     for one, times in zip(able, least, strict=True):
@@ -152,15 +190,16 @@ def _records(runners: list[dict[str, Any]], own_bytes: int, precision: str) -> t
             ratio = ratios(least[0], times)
         out.append(
             PageRecord(
-                runtime=one["runtime"],
-                version=one.get("version") or VERSION,
+                engine=found["engine"],
+                runtime=one["name"],
+                version=VERSION if one is ours else peer.version,
                 min_ms=min(flat),
                 median_ms=median(flat),
                 ratio=ratio,
                 first_ms=one["first"],
-                code_bytes=one.get("bytes") or own_bytes,
+                code_bytes=own_bytes if one is ours else peer.code_bytes,
                 difference=apart,
                 same_top1=same,
             )
         )
-    return tuple(out)
+    return out

@@ -53,7 +53,7 @@ def bench(
     """Benchmarks Rillet against other runtimes, taking turns, each under its own best settings (docs/bench.md).
 
     For a board: its plans for memory and for time, with and without live channels, on its emulated core. For wasm: in
-    Node, beside onnxruntime-web where npm has installed it (docs/browser.md).
+    Node, and in Chromium where one is installed, beside onnxruntime-web where npm has it (docs/browser.md).
     """
     from rillet.api import measuring
 

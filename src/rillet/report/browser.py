@@ -8,19 +8,19 @@ from rillet.report.bench import machine_text
 from rillet.report.screen import columns
 from rillet.report.tables import Table
 
+_FIRST = ("engine", "runtime", "min ms", "median ms", "Rillet is", "10-90 %", "first ms", "code")
 _COLUMNS = columns(
-    ("runtime", "min ms", "median ms", "Rillet is", "10-90 %", "first ms", "code", "differs by", "same top-1"),
-    words=("runtime",),
-    leave=("first ms", "same top-1", "differs by", "10-90 %", "min ms"),
+    (*_FIRST, "differs by", "same top-1"),
+    words=("engine", "runtime"),
+    leave=("same top-1", "differs by", "first ms", "10-90 %", "min ms"),
 )
 
 
 def table(found: PageBench) -> Table:
     """A row for each runtime; what was measured on what, below."""
     notes = [
-        f"{found.model}, {found.macs:,} MACs, {found.precision}; {found.rounds} alternating rounds; one thread; "
-        f"{found.engine} in Node",
-        "ms: of processor time, user and system, which other programs do not lengthen",
+        f"{found.model}, {found.macs:,} MACs, {found.precision}; {found.rounds} alternating rounds; one thread",
+        "ms: in Node of processor time, user and system, which others do not lengthen; in Chromium by its clock",
         "Rillet is: so many times as fast, by the least times of a round, median of the rounds; 10-90 %: their spread",
         "first: load and one inference; code: bytes of JavaScript and WebAssembly beyond the weights",
         *found.refusals,
@@ -39,6 +39,7 @@ def _row(record: PageRecord, found: PageBench) -> tuple[str, ...]:
     spread, apart = record.ratio, record.difference
     steps = "" if apart is None else f"{apart:.1e}" if found.precision == "f32" else f"{apart:.0f} steps"
     return (
+        record.engine,
         f"{record.runtime} {record.version}",
         f"{record.min_ms:.2f}",
         f"{record.median_ms:.2f}",

@@ -1,0 +1,57 @@
+// Rillet's module and ONNX Runtime Web in one process, taking turns, one thread each. `engine` is where they run: what an
+// address of a file is and what its bytes are, and a clock in milliseconds.
+const TYPES = { int8: Int8Array, uint8: Uint8Array, float32: Float32Array };
+
+export async function measured(job, engine) {
+  const bytesOf = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0)).buffer;
+  const arrays = (texts) => texts.map((text) => new TYPES[job.type](bytesOf(text)));
+  const starts = [["rillet", ours, arrays(job.images)]];
+  if (job.onnx) starts.push(["onnxruntime-web", theirs, arrays(job.planes)]);
+  const runners = [];
+  for (const [name, start, images] of starts) {
+    try {
+      const before = engine.clock();
+      const run = await start(job, engine);
+      await run(images[0]);
+      const first = engine.clock() - before;
+      const answers = [];
+      for (const image of images) answers.push(Array.from(await run(image)));
+      runners.push({ name, first, answers, times: [], run, images });
+    } catch (error) {
+      runners.push({ name, error: String(error.message ?? error) });
+    }
+  }
+  const able = runners.filter((runner) => runner.run);
+  // Until engines have optimised.
+  for (const { run, images } of able) for (let i = 0; i < job.before; i++) await run(images[0]);
+  for (let round = 0; round < job.rounds; round++) {
+    for (let k = 0; k < able.length; k++) {
+      const { run, times, images } = able[(round + k) % able.length];
+      const block = [];
+      for (let i = 0; i < job.count; i++) {
+        const before = engine.clock();
+        await run(images[i % images.length]);
+        block.push(engine.clock() - before);
+      }
+      times.push(block);
+    }
+  }
+  return runners.map(({ run, images, ...told }) => told);
+}
+
+async function ours(job, engine) {
+  const { load } = await import(engine.address(job.code));
+  const net = await load(await engine.bytes(job.module));
+  return (image) => net.compute(image)[0];
+}
+
+async function theirs(job, engine) {
+  const ort = await import(engine.address(job.runtime));
+  ort.env.wasm.numThreads = 1;
+  const options = { executionProviders: ["wasm"], graphOptimizationLevel: "all", executionMode: "sequential" };
+  const session = await ort.InferenceSession.create(new Uint8Array(await engine.bytes(job.onnx)), options);
+  return async (image) => {
+    const tensor = new ort.Tensor(job.type, image, job.shape);
+    return (await session.run({ [session.inputNames[0]]: tensor }))[session.outputNames[0]].data;
+  };
+}
