@@ -1,6 +1,6 @@
 // The page about a network: its layers, its memory over time, machines, and the network itself at work.
 import { load } from "./net.js";
-import { $, answer, channelPictures, element, number, ownBytes, ownData, paintSeen, pixelsOf, short, takeFiles, time } from "./parts.js";
+import { $, answer, channelPictures, element, number, ownBytes, ownData, paintSeen, pixelsOf, short, takeFiles, time, timed } from "./parts.js";
 import { said, shape, sortable } from "./plot.js";
 
 const data = ownData("data");
@@ -244,7 +244,7 @@ async function take(file) {
   problem("");
   const result = net.run(picture);
   values = net.trace();
-  $("time").textContent = `${result.milliseconds.toFixed(1)} ms`;
+  $("time").textContent = timed(net, result.milliseconds);
   paintSeen($("seen"), net, file.name);
   $("answer").replaceChildren(...answer(net, result));
   drawMaps();

@@ -1,9 +1,7 @@
 // The page around a network: a picture in, its answer out, and the segments as they fire.
 import { load } from "./net.js";
-import { $, answer, element, number, ownBytes, paintSeen, pixelsOf, takeFiles } from "./parts.js";
+import { $, answer, element, number, ownBytes, paintSeen, pixelsOf, takeFiles, timed } from "./parts.js";
 
-const RUNS = 30; // at most, of which the fastest is told: the first ones run before the engine has optimised
-const MOST_MILLISECONDS = 300;
 const FRAMES = 6; // for which a segment is shown
 
 let net;
@@ -31,18 +29,10 @@ async function take(file) {
 /** Runs the network on a picture, and shows what it sees and says; `once`: without taking its time. */
 function show(picture, name, once = false) {
   const result = net.run(picture);
-  const times = [result.milliseconds];
-  const start = performance.now();
-  while (!once && times.length < RUNS && performance.now() - start < MOST_MILLISECONDS) {
-    const before = performance.now();
-    net.compute();
-    times.push(performance.now() - before);
-  }
   paintSeen($("seen"), net, name);
   $("answer").replaceChildren(...answer(net, result));
-  const many = times.length > 1 ? ` (the fastest of ${times.length})` : "";
-  $("time").textContent =
-    `${Math.min(...times).toFixed(1)} ms${many}, ${number.format(net.facts.arenaBytes)} bytes of activations`;
+  const took = once ? `${result.milliseconds.toFixed(1)} ms` : timed(net, result.milliseconds);
+  $("time").textContent = `${took}, ${number.format(net.facts.arenaBytes)} bytes of activations`;
   drawMade();
   $("slow").disabled = false;
   // For tests, and for consoles.
