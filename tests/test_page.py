@@ -417,6 +417,8 @@ def test_networks_that_cannot_run_have_a_page(tab: Tab, tmp_path: Path) -> None:
     tab.wait("document.querySelectorAll('#table tbody tr').length")
     assert "has no weights" in tab.ask("document.getElementById('no-run').textContent")
     assert tab.ask("document.querySelectorAll('#pictures svg').length") == 1
+    # A layer is told with its time in the pipeline.
+    assert "ZCU102, beside the others" in tab.ask("document.getElementById('detail').textContent")
     # Its picture is made wider than the page by steps, and scrolled.
     wide = "document.querySelector('.zoom').scrollWidth"
     before = tab.ask(wide)

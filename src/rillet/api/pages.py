@@ -13,6 +13,7 @@ from rillet.errors import BuildError, RilletError, TargetError, Unsupported
 from rillet.ir.graph import Graph
 from rillet.models.compare import Comparison
 from rillet.plan.options import PlanOptions
+from rillet.plan.pipeline.plan import PixelPlan
 from rillet.plan.rows.plan import RowPlan
 from rillet.report.progress import Advance
 from rillet.system.record import Record
@@ -192,13 +193,14 @@ def _roof(net: Graph, machine: "ArrayMachine | Board") -> "list[Roofline]":
         return []  # the table says what is lacking
 
 
-def _pipelines(net: Graph, asked: Sequence[object]) -> list[tuple[str, str]]:
-    """The timeline of each chip that was asked for and has room."""
-    found: list[tuple[str, str]] = []
+def _pipelines(net: Graph, asked: Sequence[object]) -> list[tuple[PixelPlan, str]]:
+    """The plan of each chip that was asked for and has room, and its timeline as SVG."""
+    found: list[tuple[PixelPlan, str]] = []
     for chip in asked:
         if isinstance(chip, StreamChip):
             try:
-                found.append((f"{chip.name}: two images through the pipeline", plans.draw(plans.plan(net, chip))))
+                made = checks.pixel_plan(plans.plan(net, chip))
+                found.append((made, plans.draw(made)))
             except RilletError:
                 continue  # the table says what is lacking
     return found

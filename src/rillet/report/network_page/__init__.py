@@ -17,6 +17,7 @@ from rillet.costs.roofline import Roofline
 from rillet.ir.facts import has_weights, is_given
 from rillet.ir.graph import Array, Graph, Node
 from rillet.ir.ops import op_macs, op_name, op_window
+from rillet.plan.pipeline.plan import PixelPlan
 from rillet.plan.rows.plan import BufferKind, RowPlan, Stage
 from rillet.report import draw, roofline
 from rillet.runtime.wasm.package import own, picture_bytes
@@ -29,22 +30,22 @@ def page(
     plan: RowPlan,
     costs: Sequence[Cost],
     roofs: Sequence[Roofline],
-    pictures: Sequence[tuple[str, str]],
+    pipelines: Sequence[tuple[PixelPlan, str]],
     module: bytes | None,
     why_not: str = "",
     picture: Path | None = None,
 ) -> str:
     """The page as an HTML document that loads nothing.
 
-    plan: whose memory is shown. pictures: more of them, (title, SVG document). module: the program for WebAssembly that
-    shows its values; None: `why_not` says why there is none. picture: what it is run on first.
+    plan: whose memory is shown. pipelines: of chips, each with its picture, an SVG document. module: the program for
+    WebAssembly that shows its values; None: `why_not` says why there is none. picture: what it is run on first.
     """
     title = plan.graph.name
-    shown = [_shown(name, svg, zoom=True) for name, svg in pictures]
+    shown = [_shown(f"{one.chip}: two images through the pipeline", svg, zoom=True) for one, svg in pipelines]
     shown += [_shown(found.machine, roofline.svg(plan.graph, found)) for found in roofs]
     folder = files(__name__)
     words = {"DRAWING": draw.svg(plan.graph), "PICTURES": "\n".join(shown)}
-    blocks = [web.data_block("data", _facts(plan, costs, roofs, why_not))]
+    blocks = [web.data_block("data", _facts(plan, costs, roofs, [one for one, _ in pipelines], why_not))]
     if module is not None:
         blocks.append(web.bytes_block("net-wasm", module))
         if picture is not None:
@@ -68,7 +69,9 @@ def _shown(title: str, svg: str, *, zoom: bool = False) -> str:
     return f"<details{opened}><summary>{web.escaped(title)}</summary>{place}</details>"
 
 
-def _facts(plan: RowPlan, costs: Sequence[Cost], roofs: Sequence[Roofline], why_not: str) -> dict[str, Any]:
+def _facts(
+    plan: RowPlan, costs: Sequence[Cost], roofs: Sequence[Roofline], pipelines: Sequence[PixelPlan], why_not: str
+) -> dict[str, Any]:
     graph = plan.graph
     stages = [stage for segment in plan.segments for stage in segment.stages]
     texts = _STAGE.findall(emit(plan)["net.c"]) if graph.params else []
@@ -78,6 +81,9 @@ def _facts(plan: RowPlan, costs: Sequence[Cost], roofs: Sequence[Roofline], why_
     for found in roofs:
         for point in found.layers:
             times.setdefault(point.name, {})[found.machine] = point.seconds
+    for made in pipelines:
+        for stage in made.stages:
+            times.setdefault(stage.node, {})[f"{made.chip}, beside the others"] = stage.busy_cycles / made.clock_hz
     layers = [node for node in graph.nodes if not is_given(node.op)]
     return {
         "name": graph.name,
