@@ -363,7 +363,9 @@ def test_the_page_of_a_search_has_the_same_parts(tab: Tab, tmp_path: Path, monke
     tab.ask("document.getElementById('last').click()")
     longest = {one.key for one in made if one.epochs == 2}
     assert set(tab.ask("[...document.querySelectorAll('.dot')].map(one => one.dataset.key)")) == longest
-    tab.ask("document.querySelector('#table tbody tr').click()")
+    tab.ask("document.querySelector('#table tbody button').focus()")
+    tab.ask("document.activeElement.click()")
+    assert tab.ask("document.querySelector('tr.picked button') === document.activeElement")
     assert tab.ask("document.querySelector('#chosen h2').textContent").partition(":")[0] in longest
     last = "[...document.querySelectorAll('#table tbody tr')].at(-1).cells[0].textContent"
     assert tab.ask(last) == "key5"  # not trained

@@ -124,11 +124,20 @@ export function scatter(place, { points, across, up, line, picked, choose, limit
   if (held !== undefined && held !== null) dots.find((dot) => dot.getAttribute("data-key") === held)?.focus();
 }
 
+/** A name in a table that is chosen by a click, or by the keyboard. */
+export function chooser(name, act) {
+  const button = element("button", { type: "button", className: "link" }, name);
+  button.addEventListener("click", act);
+  return button;
+}
+
 /**
  * Fills a table whose headings sort it. columns: { name, value(row), text(value, row), key(row), words }, of which `key`
  * is what sorts where that is not the value; null is last. order: { column, up }, which clicks change. dress(tr, row).
  */
 export function sortable(table, caption, columns, rows, order, dress = () => {}) {
+  // What has the focus is made anew.
+  const held = table.querySelector("tbody button:focus")?.textContent;
   const by = columns.find((column) => column.name === order.column) ?? columns[0];
   const rank = by.key ?? by.value;
   const sorted = [...rows].sort((a, b) => {
@@ -160,4 +169,5 @@ export function sortable(table, caption, columns, rows, order, dress = () => {})
   });
   const parts = [element("thead", {}, element("tr", {}, ...head)), element("tbody", {}, ...body)];
   table.replaceChildren(element("caption", {}, caption), ...parts);
+  if (held) [...table.querySelectorAll("tbody button")].find((button) => button.textContent === held)?.focus();
 }

@@ -1,6 +1,6 @@
 // Networks by two measures that a reader chooses, and all of them in a table.
 import { $, element, number, ownData, short, time } from "./parts.js";
-import { front, scatter, sortable } from "./plot.js";
+import { chooser, front, scatter, sortable } from "./plot.js";
 
 const { networks, measures, notes } = ownData("data");
 const TEXTS = {
@@ -77,7 +77,7 @@ function chosen() {
 
 function table() {
   const columns = [
-    { name: "network", value: (one) => one.name, text: (value, one) => chooser(value, one), words: true },
+    { name: "network", value: (one) => one.name, text: (value, one) => chooser(value, () => pick(one.key)), words: true },
     ...measures.map((measure) => ({
       name: title(measure),
       value: (one) => one.values[measure.key],
@@ -87,12 +87,6 @@ function table() {
   sortable($("table"), "Networks side by side; a heading sorts", columns, networks, order, (row, one) => {
     row.classList.toggle("picked", one.key === picked);
   });
-}
-
-function chooser(name, one) {
-  const button = element("button", { type: "button", className: "link" }, name);
-  button.addEventListener("click", () => pick(one.key));
-  return button;
 }
 
 function pick(key) {

@@ -1,6 +1,6 @@
 // Draws the search: nothing is loaded, and every name of the data enters as text.
 import { $, element, ownData } from "./parts.js";
-import { scatter, sortable } from "./plot.js";
+import { chooser, scatter, sortable } from "./plot.js";
 
 const found = ownData("data");
 const figure = new Intl.NumberFormat("en", { maximumSignificantDigits: 6 });
@@ -73,7 +73,7 @@ function table() {
   const costs = Object.keys(found.candidates[0].costs);
   const plain = (value) => figure.format(value);
   const columns = [
-    { name: "network", value: (one) => one.key, text: (value) => element("code", {}, value), words: true },
+    { name: "network", value: (one) => one.key, text: (value, one) => chooser(value, () => pick(one.key)), words: true },
     {
       name: "held back",
       value: (one) => (one.failed ? "failed" : one.top1),
@@ -87,7 +87,6 @@ function table() {
   ];
   sortable($("table"), "Every candidate; a heading sorts", columns, found.candidates, order, (row, one) => {
     row.classList.toggle("picked", one.key === picked);
-    row.addEventListener("click", () => pick(one.key));
   });
 }
 
