@@ -399,14 +399,20 @@ def test_a_page_is_served_to_this_machine_alone(tab: Tab, tmp_path: Path) -> Non
 def test_ctrl_c_ends_what_is_served() -> None:
     small = "mobilenet_v1:width=0.25,resolution=32"
     words = [sys.executable, "-m", "rillet", "serve", small, "--target", "systolic_64x64", "--json"]
-    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None and process.stderr is not None
-        lines = [process.stdout.readline() for _ in range(4)]
-        said = json.loads("".join(lines))
-        with urlopen(said["url"], timeout=10) as got:
-            assert got.headers["Content-Type"] == "text/html; charset=utf-8"
-        process.send_signal(signal.SIGINT)
-        assert process.wait(20) == 0 and process.stderr.read() == ""
+    # A shell that starts tests in the background has them ignore Ctrl-C, and what they start, too.
+    heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    pipe = subprocess.PIPE
+    with subprocess.Popen(words, stdout=pipe, stderr=pipe, text=True, preexec_fn=heard) as process:
+        try:
+            assert process.stdout is not None and process.stderr is not None
+            lines = [process.stdout.readline() for _ in range(4)]
+            said = json.loads("".join(lines))
+            with urlopen(said["url"], timeout=10) as got:
+                assert got.headers["Content-Type"] == "text/html; charset=utf-8"
+            process.send_signal(signal.SIGINT)
+            assert process.wait(20) == 0 and process.stderr.read() == ""
+        finally:
+            process.kill()
 
 
 @pytest.mark.slow
