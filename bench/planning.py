@@ -21,7 +21,11 @@ from rillet.transforms.fold import fold
 from rillet.zoo.layers import Layers, square
 from rillet.zoo.weights import with_seeded_weights
 
-MODELS = ("mobilenet_v1", "mobilenet_v2", "mobilenet_v3_large", "efficientnet_lite0", "efficientnet_lite2:fuse=full")
+SMALL = "width=0.25,resolution=64,classes=10"
+MODELS = (
+    *(f"{name}:{SMALL}" for name in ("mobilenet_v1", "mobilenet_v2", "mobilenet_v3_small")),
+    *("mobilenet_v1", "mobilenet_v2", "mobilenet_v3_large", "efficientnet_lite0", "efficientnet_lite2:fuse=full"),
+)
 DEPTHS = (100, 200, 400, 800)
 
 
@@ -76,7 +80,7 @@ def line(name: str, graph: Graph) -> str:
     fit, _ = seconds(lambda: fits(RowPlanner(graph, False), plan.arena_bytes))
     text, _ = seconds(lambda: emit(plan))
     return (
-        f"{name:28}  {len(graph.nodes):5}  {memory:6.2f}  {speed:6.2f}  {fit:6.3f}  {text:5.2f}  {plan.arena_bytes:12,}"
+        f"{name:52}  {len(graph.nodes):5}  {memory:6.2f}  {speed:6.2f}  {fit:6.3f}  {text:5.2f}  {plan.arena_bytes:12,}"
     )
 
 
@@ -84,7 +88,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("models", nargs="*")
     said = parser.parse_args()
-    print(f"{'network':28}  nodes  memory   speed    fits   text   activations")
+    print(f"{'network':52}  nodes  memory   speed    fits   text   activations")
     for model in said.models or MODELS:
         print(line(model, open_model(model).graph), flush=True)
     if not said.models:

@@ -8,11 +8,16 @@ from hypothesis import strategies as st
 
 from graphs import graphs
 from rillet.backends.c.emit import emit
-from rillet.backends.c.order import BACK, END, Order, order_of, readers_of
 from rillet.ir.graph import Graph
+from rillet.plan.rows.order import BACK, END, Order
 from rillet.plan.rows.plan import RowPlan, Segment
 from rillet.plan.rows.planner import plan_layerwise, plan_rows
 from test_plan import residual
+
+
+def readers_of(graph: Graph, segment: Segment, name: str) -> list[str]:
+    """The stages of a segment that read a value, in the order in which they are tried."""
+    return [stage.node for stage in segment.stages if name in graph.by_name[stage.node].inputs]
 
 
 def recursive(graph: Graph, segment: Segment, fires: dict[int, bool]) -> list[str]:
@@ -50,8 +55,8 @@ def stepped(order: Order, begin: int, fires: dict[int, bool]) -> list[str]:
 
 
 def same_tries(plan: RowPlan, fires: dict[int, bool]) -> None:
-    order = order_of(plan)
-    for segment, begin in zip(plan.segments, order.begins, strict=True):
+    order = plan.order
+    for segment, begin in zip(plan.segments, order.begins.values(), strict=True):
         assert stepped(order, begin, fires) == recursive(plan.graph, segment, fires)
 
 

@@ -1,5 +1,8 @@
 """Row plans: the numbers they state are those that a play-through and a run give."""
 
+# pyright: reportArgumentType=false
+
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -14,9 +17,11 @@ from rillet.importers.tflite import load
 from rillet.ir.graph import Graph, Node
 from rillet.ir.ops import Add, Input, Op, Pad, Resize, Window, op_window
 from rillet.ir.types import Shape, TensorType
+from rillet.plan.rows import arena
 from rillet.plan.rows.arena import Chain, Piece, first_fit
 from rillet.plan.rows.plan import BufferKind, RowPlan
 from rillet.plan.rows.planner import ROUNDED, RowPlanner, plan_layerwise, plan_rows
+from rillet.zoo.layers import Layers, square
 from schedule import planned_rings, ring_spans
 
 OPTIONS = ({}, {"resident": True}, {"objective": "time"}, {"objective": "time", "resident": True})
@@ -38,7 +43,7 @@ def check_arena(plan: RowPlan) -> None:
                 assert shared == min(one.last, other.last)
 
 
-PIECES = st.tuples(st.integers(0, 9), st.integers(0, 5), st.integers(0, 4), st.integers(-12, 12))
+PIECES = st.tuples(st.integers(1, 9), st.integers(0, 5), st.integers(0, 4), st.integers(-12, 12))
 
 
 @given(st.lists(st.lists(PIECES, min_size=1, max_size=3), min_size=1, max_size=7))
@@ -218,3 +223,23 @@ def test_integers_of_other_kinds_have_no_kernel() -> None:
     mixed = (*graph.nodes[:-1], replace(graph.nodes[-1], type=replace(graph.nodes[-1].type, quant=None)))
     with pytest.raises(Unsupported, match="n4: must be quantised to i8 or u8, got i8"):
         plan_rows(Graph("mixed", mixed, graph.outputs, graph.params))
+
+
+def test_a_long_chain_of_overlaid_maps_is_split_where_that_helps_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each map begins a little before the one that it is made of, so that together they take far more than two."""
+    layers = Layers("long", square(8), 4)
+    for i in range(100):
+        layers.block = f"block{i}"
+        layers.conv("depthwise", 4, 3, groups=4)
+    graph, placed = layers.graph(), list[int]()
+
+    def counted(order: Sequence[Chain]) -> tuple[int, dict[str, int]]:
+        placed.append(len(order))
+        return first_fit(order)
+
+    monkeypatch.setattr(arena, "first_fit", counted)
+    planner = RowPlanner(graph, False)
+    made = planner.plan(planner.least_bytes)
+    assert len(made.segments) > 80
+    assert made.arena_bytes <= 2 * graph.nodes[-1].type.bytes
+    assert len(placed) < 100

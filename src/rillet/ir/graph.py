@@ -130,6 +130,11 @@ class Graph(Record):
         return {node.name: node for node in self.nodes}
 
     @cached_property
+    def position(self) -> Mapping[str, int]:
+        """The place of each node in their order."""
+        return {node.name: i for i, node in enumerate(self.nodes)}
+
+    @cached_property
     def consumers(self) -> Mapping[str, tuple[Node, ...]]:
         """For each value, the nodes that read it, in order."""
         readers: dict[str, list[Node]] = {node.name: [] for node in self.nodes}

@@ -1,8 +1,8 @@
 """The context struct of an emitted program, owned by the caller: the arena's address, and pixel counters."""
 
 from rillet.backends.c.image import borrows_image, reads_pushed
-from rillet.backends.c.order import number_type, order_of
 from rillet.backends.c.threads import last_fields
+from rillet.plan.rows.order import number_type
 from rillet.plan.rows.plan import Kernel, RowPlan
 
 
@@ -30,7 +30,7 @@ def _counters(plan: RowPlan) -> list[str]:
     if pools:
         lines += ["  struct { /* pixels that each global pool has accumulated */"]
         lines += [*(f"    int32_t of_{name};" for name in pools), "  } taken;"]
-    order = order_of(plan)
+    order = plan.order
     if order.joints:
         lines.append(
             f"  {number_type(order)} came[{order.joints}]; /* where each joint of the schedule goes back to */"
@@ -40,7 +40,7 @@ def _counters(plan: RowPlan) -> list[str]:
 
 def context_bytes(plan: RowPlan) -> int:
     """Bytes of the context of a program without threads, where addresses have 4 bytes."""
-    addresses, order = 1 + reads_pushed(plan) + borrows_image(plan), order_of(plan)
+    addresses, order = 1 + reads_pushed(plan) + borrows_image(plan), plan.order
     joints = order.joints * (1 if number_type(order) == "uint8_t" else 2)
     return 4 * (addresses + len(plan.graph.nodes) + len(pooled(plan)) + -(-joints // 4))
 

@@ -80,7 +80,7 @@ def _begun(plan: RowPlan) -> list[str]:
 
 def padding_lines(plan: RowPlan, index: int) -> list[str]:
     """Fills the rows that a segment begins to keep channel by channel: what is not written over is their padding."""
-    kept = (buffer for buffer in plan.buffers.values() if buffer.planes is not None and buffer.first == index)
+    kept = plan.padded.get(index, ())
     return [f"  memset(self->arena + {b.offset}, {_padding(plan, b) & 255}, {b.bytes});" for b in kept]
 
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from rillet.backends.c.context import context_bytes
 from rillet.backends.c.data import own_arrays, program_arrays
 from rillet.backends.c.emit import outside_pixels
-from rillet.backends.c.order import order_of, table_bytes
 from rillet.backends.c.sizes import array_sizes
 from rillet.backends.c.storage import as_stored
 from rillet.ir.facts import has_weights
@@ -16,6 +15,7 @@ from rillet.plan.board.cost import dense_calls, list_calls, plan_instructions, r
 from rillet.plan.board.kernels import finish
 from rillet.plan.board.stack import stack_bytes
 from rillet.plan.rows.kernels import DENSE_TILE
+from rillet.plan.rows.order import table_bytes
 from rillet.plan.rows.plan import CoreKernels, Kernel, RowPlan, Segment, Stage
 from rillet.system.record import Record
 from rillet.targets.boards import Board
@@ -60,7 +60,7 @@ class Footprint(Record):
 def footprint(plan: RowPlan, board: Board) -> Footprint:
     """What the program of a plan takes on a board."""
     sizes, kept = _sizes(plan)
-    constants = kept + table_bytes(order_of(plan))
+    constants = kept + table_bytes(plan.order)
     code = code_bytes(plan)
     count = round(plan_instructions(plan)) if counts_instructions(plan) else None
     made = Footprint(

@@ -1,14 +1,14 @@
 """The schedule of an emitted program in C: its table of steps, and the loop over them."""
 
 from rillet.backends.c.context import state_type
-from rillet.backends.c.order import BACK, END, number_type, order_of
 from rillet.backends.c.threads import parameter
+from rillet.plan.rows.order import BACK, END, number_type
 from rillet.plan.rows.plan import RowPlan, Segment
 
 
 def try_stages(plan: RowPlan, segment: Segment) -> str:
     """The C call that lets a segment's stages fire, after its driver has advanced."""
-    return f"try_stages(self, {order_of(plan).begins[plan.segments.index(segment)]});"
+    return f"try_stages(self, {plan.order.begins[segment.stages[0].node]});"
 
 
 def _clocks(plan: RowPlan, stages: list[int]) -> tuple[list[str], list[str], list[str]]:
@@ -21,7 +21,7 @@ def _clocks(plan: RowPlan, stages: list[int]) -> tuple[list[str], list[str], lis
 
 def loop(plan: RowPlan, profile: bool) -> str:
     """The table of steps, and the loop."""
-    order, state = order_of(plan), state_type(plan)
+    order, state = plan.order, state_type(plan)
     number, end, back = number_type(order), len(order.steps), len(order.steps) + 1
     place = {END: end, BACK: back}
     indices = {s.node: i for i, s in enumerate(s for segment in plan.segments for s in segment.stages)}

@@ -63,7 +63,7 @@ def stage_text(known: Named, plan: RowPlan, segment: Segment, stage: Stage) -> s
         *(_rows(plan, node, stage) if segment.tile_rows else _tile(plan, node, stage)),
         *ready,
         *lines,
-        f"    {seen}({plan.graph.nodes.index(node)}, at_{name}, self->made.of_{name}, n, {bytes_});",
+        f"    {seen}({plan.graph.position[node.name]}, at_{name}, self->made.of_{name}, n, {bytes_});",
         f"    self->made.of_{name} += n;",
     ]
     return "\n".join(

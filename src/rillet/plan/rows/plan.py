@@ -1,11 +1,12 @@
 """The plan: when each layer fires and where each value lies. A backend receives it and decides neither."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from functools import cached_property
 
 from rillet.ir.graph import Graph
+from rillet.plan.rows.order import Order, order_of
 from rillet.system.record import Record
 from rillet.targets.boards import Board
 from rillet.targets.host import Host
@@ -224,7 +225,12 @@ class RowPlan(Record):
         """The name of its kernel set."""
         return self.host.kernels if self.host else self.core.value if self.core else "portable"
 
-    @property
+    @cached_property
+    def order(self) -> Order:
+        """The order in which its program tries the stages."""
+        return order_of(self.graph, self.segments)
+
+    @cached_property
     def by_rows(self) -> bool:
         """True where its tiles are whole rows."""
         return any(segment.tile_rows for segment in self.segments)
@@ -241,6 +247,15 @@ class RowPlan(Record):
     def arena_bytes(self) -> int:
         """Bytes of the arena: all activation buffers and scratch memory."""
         return max(buffer.offset + buffer.bytes for buffer in self.buffers.values())
+
+    @cached_property
+    def padded(self) -> Mapping[int, Sequence[Buffer]]:
+        """The buffers that are kept channel by channel, by the segment that they begin with."""
+        found: dict[int, list[Buffer]] = {}
+        for buffer in self.buffers.values():
+            if buffer.planes is not None:
+                found.setdefault(buffer.first, []).append(buffer)
+        return found
 
     @property
     def macs(self) -> int:

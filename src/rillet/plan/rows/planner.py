@@ -21,6 +21,8 @@ from rillet.plan.rows.timing import Tile
 
 ROUNDED = 1e-12
 """Times that differ by at most this share are equal."""
+MOST_UNDONE = 4000
+"""Segments placed anew for an arena without gaps, an overlay undone each time: hundreds of times in a usual network."""
 _NEVER = np.iinfo(np.int64).max
 """Bytes of segments that cannot run."""
 
@@ -216,19 +218,74 @@ class RowPlanner(Segments):
         """The plan of these cuts, with offsets.
 
         Overlays tie the maps of successive segments together, so that gaps can open elsewhere. Where the arena is
-        larger than its fullest segment, those overlays are undone whose segments have room for the map apart.
+        larger than its fullest segment, those overlays are undone whose segments have room for the map apart: where
+        that halves the widest of these chains, and all at once; or, where there are not very many, one by one.
         """
         made = self.assemble(kind, cuts)
-        for i, (start, stop, cost) in enumerate(cuts):
-            if made.arena_bytes <= max(segment.peak_bytes for segment in made.segments):
+        room = _with_room(cuts, made.arena_bytes)
+        if not _has_gaps(made) or not room:
+            return made
+        found = [self._halved(kind, made, cuts)]
+        if found[0].arena_bytes > _fullest(made) and len(room) * len(cuts) <= MOST_UNDONE:
+            found.append(self._swept(kind, made, cuts, room))
+        return min(found, key=lambda plan: plan.arena_bytes)
+
+    def _halved(self, kind: str, made: RowPlan, cuts: list[Cut]) -> RowPlan:
+        """The plan without the overlays by which chains of maps are halved until they are no wider than the rest."""
+        while _has_gaps(made):
+            smaller, trial = self._undone(kind, made, cuts, self._splits(cuts, made.arena_bytes))
+            if smaller is made:
                 break
-            if cost.overlay is not None and cost.bytes + cost.saved < made.arena_bytes:
-                apart = replace(cost, bytes=cost.bytes + cost.saved, overlay=None, saved=0)
-                trial = [*cuts[:i], (start, stop, apart), *cuts[i + 1 :]]
-                other = self.assemble(kind, trial)
-                if other.arena_bytes < made.arena_bytes:
-                    made, cuts = other, trial
+            made, cuts = smaller, trial
+        return self._undone(kind, made, cuts, _with_room(cuts, made.arena_bytes))[0] if _has_gaps(made) else made
+
+    def _swept(self, kind: str, made: RowPlan, cuts: list[Cut], room: Sequence[int]) -> RowPlan:
+        """The plan without each of these overlays in turn by which the arena gets smaller."""
+        for i in room:
+            if not _has_gaps(made):
+                break
+            if cuts[i][2].bytes + cuts[i][2].saved < made.arena_bytes:
+                made, cuts = self._undone(kind, made, cuts, [i])
         return made
+
+    def _undone(self, kind: str, made: RowPlan, cuts: list[Cut], places: Sequence[int]) -> tuple[RowPlan, list[Cut]]:
+        """The plan and its cuts without the overlays at these places; those given, where that arena is no smaller."""
+        if not places:
+            return made, cuts
+        trial = list(cuts)
+        for at in places:
+            start, stop, cost = cuts[at]
+            trial[at] = start, stop, replace(cost, bytes=cost.bytes + cost.saved, overlay=None, saved=0)
+        other = self.assemble(kind, trial)
+        return (other, trial) if other.arena_bytes < made.arena_bytes else (made, cuts)
+
+    def _splits(self, cuts: list[Cut], arena_bytes: int) -> list[int]:
+        """Of each chain of maps that is as wide as the arena, the cut whose overlay, undone, leaves the least of it."""
+        runs: list[list[int]] = []
+        for i, (_, _, cost) in enumerate(cuts):
+            if cost.overlay is not None:
+                tied = bool(runs) and runs[-1][-1] == i - 1 and cost.driver == self.nodes[cuts[i - 1][1] - 1].name
+                runs[-1].append(i) if tied else runs.append([i])
+        found, room = list[int](), set(_with_room(cuts, arena_bytes))
+        for run in runs:
+            if self._span(cuts, run) >= arena_bytes:
+                spans = {
+                    i: max(self._span(cuts, run[:k]), self._span(cuts, run[k + 1 :]))
+                    for k, i in enumerate(run)
+                    if i in room
+                }
+                found += [min(spans, key=spans.__getitem__)] if spans else []
+        return found
+
+    def _span(self, cuts: list[Cut], run: Sequence[int]) -> int:
+        """Bytes from the lowest to the highest of the maps that these overlays tie together, one behind another."""
+        if not run:
+            return 0
+        at, low, high = 0, 0, self.value_bytes[self.position[cuts[run[0]][2].driver]]
+        for i in run:
+            at -= cuts[i][2].overlay or 0
+            low, high = min(low, at), max(high, at + self.value_bytes[cuts[i][1] - 1])
+        return high - low
 
     def assemble(self, kind: str, cuts: list[Cut]) -> RowPlan:
         """The plan of these cuts with these overlays."""
@@ -291,6 +348,21 @@ class RowPlanner(Segments):
             stages.append(Stage(node.name, *made_by))
         pixels = cost.tile.of(self.graph.by_name[cost.driver].shape) if cost.tile.rows else cost.tile.pixels
         return Segment(cost.driver, pixels, tuple(stages), cost.bytes, cost.tile.rows)
+
+
+def _has_gaps(made: RowPlan) -> bool:
+    """True where the arena is larger than its fullest segment."""
+    return made.arena_bytes > _fullest(made)
+
+
+def _fullest(made: RowPlan) -> int:
+    """Bytes of the fullest segment."""
+    return max(segment.peak_bytes for segment in made.segments)
+
+
+def _with_room(cuts: list[Cut], arena_bytes: int) -> list[int]:
+    """The places of the overlays whose segments take less than so many bytes without them."""
+    return [i for i, (_, _, c) in enumerate(cuts) if c.overlay is not None and c.bytes + c.saved < arena_bytes]
 
 
 def _least_arena(pieces: Iterable[Piece], segments: Sequence[Segment]) -> int:

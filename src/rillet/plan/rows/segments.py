@@ -52,13 +52,21 @@ class Cost:
 
 
 @dataclass(frozen=True, slots=True)
+class Settled:
+    """Bytes of those rings of every segment that do not depend on where it begins."""
+
+    aligned: Matrix
+    """What they take in the arena."""
+    used: Matrix
+    """Bytes that hold values."""
+    unsettled: list[list[int]]
+    """By start, the values whose rings depend on it."""
+
+
+@dataclass(frozen=True, slots=True)
 class Rings:
     """Bytes of the rings of every segment."""
 
-    settled: Matrix
-    """What they take in the arena, those left out that depend on where the segment begins."""
-    more: Mapping[tuple[int, str], Matrix]
-    """What those take, by start and driver, for every stop."""
     least: Matrix
     """What all take in the arena with the driver that needs the least."""
     used: Matrix
@@ -115,7 +123,9 @@ class Segments:
         if all(end < self.count for _, end in self.drivers_at[self.first]):
             raise Unsupported(f"{graph.name}: every layer must follow from the image, got one of constants alone")
         self.choice = cache(self._choice)
+        self.settled_at = cache(self._settled)
         self.rings_at = cache(self._rings)
+        self.fixed = cache(self._fixed)
         self.apart = cache(self._apart)
         self.times = cache(self._times)
         self.cost = cache(self._cost)
@@ -195,35 +205,32 @@ class Segments:
                 out[name] = (pixels, self.stored_bytes(name, pixels))
         return out
 
-    def _rings(self, tile: Tile) -> Rings:
+    def _settled(self, tile: Tile) -> Settled:
         space = self.spaces[tile]
-        ends = [i for i in range(self.first, self.count) if self.last[i] < self.count]
-        settled = {i: space.settled(self.nodes[i].name) for i in ends}
-        sizes, until = np.zeros(self.count, np.int64), np.zeros(self.count, np.int64)
-        for i in ends:
-            if settled[i] >= self.first:
-                sizes[i], until[i] = self._ring(self.nodes[i].name, self.first, tile, self.image), settled[i]
-        aligned = self.pairs.ended(-(-sizes // self.alignment) * self.alignment, until)
-        used, least, more = self.pairs.ended(sizes, until), aligned.copy(), dict[tuple[int, str], Matrix]()
-        unsettled: list[list[int]] = [[] for _ in self.nodes]
-        for i in ends:
-            for start in range(max(settled[i] + 1, self.first), i + 1):
+        until, unsettled = np.zeros(self.count, np.int64), list[list[int]]([] for _ in self.nodes)
+        sizes = np.zeros(self.count, np.int64)
+        for i in range(self.first, self.count):
+            if self.last[i] == self.count:
+                continue
+            place = space.settled(self.nodes[i].name)
+            if place >= self.first:
+                sizes[i], until[i] = self._ring(self.nodes[i].name, self.first, tile, self.image), place
+            for start in range(max(place + 1, self.first), i + 1):
                 unsettled[start].append(i)
-        for start, values in enumerate(unsettled):
-            pushed = start == self.first and not self.resident
-            if values or pushed:
-                self._add_unsettled(start, [*values, *([0] if pushed else [])], tile, used, least, more)
-        return Rings(aligned, more, least, used)
+        if not self.resident:
+            unsettled[self.first].append(0)
+        aligned = self.pairs.ended(-(-sizes // self.alignment) * self.alignment, until)
+        return Settled(aligned, self.pairs.ended(sizes, until), unsettled)
 
-    def _add_unsettled(
-        self,
-        start: int,
-        values: list[int],
-        tile: Tile,
-        used: Matrix,
-        least: Matrix,
-        more: dict[tuple[int, str], Matrix],
-    ) -> None:
+    def _rings(self, tile: Tile) -> Rings:
+        settled = self.settled_at(tile)
+        least, used = settled.aligned.copy(), settled.used.copy()
+        for start, values in enumerate(settled.unsettled):
+            if values:
+                self._add_unsettled(start, values, tile, least, used)
+        return Rings(least, used)
+
+    def _add_unsettled(self, start: int, values: list[int], tile: Tile, least: Matrix, used: Matrix) -> None:
         """Adds the rings of those values, whose size depends on where the segment begins and what drives it."""
         best = np.full(self.count + 1, np.iinfo(np.int64).max)
         first = np.zeros(self.count + 1, np.int64)
@@ -235,13 +242,19 @@ class Segments:
                     size = self._ring(self.nodes[i].name, start, tile, driver)
                     marks[:, self.last[i] + 1] += (size, self.align(size))
             own, aligned = np.cumsum(marks, axis=1)
-            more[start, driver] = aligned
             best[: end + 1] = np.minimum(best[: end + 1], aligned[: end + 1])
             first[done : end + 1] = own[done : end + 1]
             done = max(done, end + 1)
         best[done:] = 0
         used[:, start] += first
         least[:, start] += best
+
+    def bytes_apart(self, start: int, stop: int, tile: Tile, driver: str) -> int:
+        """Bytes of one segment under one of its drivers, its output apart from it."""
+        settled = self.settled_at(tile)
+        values = (i for i in settled.unsettled[start] if self.last[i] < stop)
+        more = sum(self.align(self._ring(self.nodes[i].name, start, tile, driver)) for i in values)
+        return int(self.fixed(tile)[stop, start] + settled.aligned[stop, start]) + more
 
     def _ring(self, name: str, start: int, tile: Tile, driver: str) -> int:
         return self.stored_bytes(name, self.spaces[tile].pixels(name, start, driver))
@@ -263,7 +276,11 @@ class Segments:
 
     def _apart(self, tile: Tile) -> Matrix:
         """Bytes of every segment whose output lies apart from its driver, with the driver that needs the least."""
-        return self.maps() + self.scratch(tile) + self.rings_at(tile).least
+        return self.fixed(tile) + self.rings_at(tile).least
+
+    def _fixed(self, tile: Tile) -> Matrix:
+        """Bytes of every segment but its rings."""
+        return self.maps() + self.scratch(tile)
 
     def most_saved(self) -> Matrix:
         """What an overlay can save of a segment at most: the smaller of its driver and its output."""
@@ -288,14 +305,11 @@ class Segments:
         drivers = self.drivers(start, stop)
         if not drivers:
             return None
-        apart, rings = int(self.apart(tile)[stop, start]), self.rings_at(tile)
-        ns, least = float(self.times(tile)[stop, start]), int(rings.least[stop, start])
+        ns = float(self.times(tile)[stop, start])
         best: Cost | None = None
         for driver in drivers:
-            size = int(rings.settled[stop, start])
-            size += int(rings.more[start, driver][stop]) if (start, driver) in rings.more else 0
             overlay, saved = self.overlay(start, stop, tile, driver)
-            total = apart - least + size - saved
+            total = self.bytes_apart(start, stop, tile, driver) - saved
             if best is None or total < best.bytes:
                 best = Cost(total, ns, driver, tile, overlay, saved)
         return best

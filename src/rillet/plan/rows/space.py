@@ -81,17 +81,17 @@ class Space:
 
     def _spans(self, reader: str, name: str, inside: tuple[str, ...], fork: str, start: int) -> int:
         timing, node = self.timing, self.graph.by_name[reader]
+        if len(inside) < 2:
+            return timing.lag(node, name)
         ends, trigger = timing.ends(name), timing.trigger(node, name)
-        made = ends[trigger]
-        if len(inside) > 1:
-            latest, last = self._awaited(reader, inside, fork, start)
-            # The input that arrives last makes the reader fire at once; the others may have run ahead until then.
-            own = self._clock(name, fork, start)
-            ordered = self._ordered(inside, fork)
-            first = np.array([self._runs_before(other, name, fork) for other in ordered])[last]
-            before, behind = np.searchsorted(own, latest, side="left"), np.searchsorted(own, latest, side="right")
-            ahead = np.concatenate([[0], ends])[np.where(first, before, behind)]
-            made = np.where(last == ordered.index(name), made, ahead)
+        latest, last = self._awaited(reader, inside, fork, start)
+        # The input that arrives last makes the reader fire at once; the others may have run ahead until then.
+        own = self._clock(name, fork, start)
+        ordered = self._ordered(inside, fork)
+        first = np.array([self._runs_before(other, name, fork) for other in ordered])[last]
+        before, behind = np.searchsorted(own, latest, side="left"), np.searchsorted(own, latest, side="right")
+        ahead = np.concatenate([[0], ends])[np.where(first, before, behind)]
+        made = np.where(last == ordered.index(name), ends[trigger], ahead)
         return int((made - timing.needs(node, name)[:-1]).max())
 
     def _ordered(self, inside: tuple[str, ...], fork: str) -> list[str]:

@@ -7,17 +7,20 @@ value, and the space that a value needs follows in closed form.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from rillet.ir.facts import is_pool
 from rillet.ir.graph import Graph, Node
-from rillet.ir.ops import PoolKind, op_places, op_window
+from rillet.ir.ops import Places, PoolKind, Window, op_reads
 from rillet.ir.types import Shape
 
 Indices = npt.NDArray[np.int64]
 
+MOST_LAGS = 2**12
 MAX_HELD_BYTES = 2**27
 """Of clocks that are kept; a large network with large maps has gigabytes of them."""
 
@@ -34,6 +37,72 @@ class Tile:
         return min(self.rows, shape.height) * shape.width if self.rows else min(self.pixels, shape.width)
 
 
+class Geometry(NamedTuple):
+    """All that decides which pixels of a source each pixel of a result reads."""
+
+    reads: Window | Places | None
+    height: int
+    width: int
+    source_height: int
+    source_width: int
+
+
+def _ends(tile: Tile, height: int, width: int) -> Indices:
+    """Pixels made once each tile of a map is done."""
+    if tile.rows:
+        pixels = tile.of(Shape(height, width, 1))
+        return np.minimum(np.arange(1, -(-height * width // pixels) + 1) * pixels, height * width)
+    pixels = min(tile.pixels, width)
+    row = np.minimum(np.arange(1, -(-width // pixels) + 1) * pixels, width)
+    return (np.arange(height)[:, None] * width + row).reshape(-1)
+
+
+def _reach(geometry: Geometry, last: bool) -> tuple[Indices, Indices]:
+    """For each row and each column of a result, the last (or first) one of its source that it reads."""
+    reads, height, width, source_height, source_width = geometry
+    if isinstance(reads, Places):
+        rows, columns = reads.last if last else (reads.rows, reads.columns)
+        return np.array(rows, np.int64), np.array(columns, np.int64)
+    if source_height * source_width == 1:
+        return np.zeros(height, np.int64), np.zeros(width, np.int64)
+    rows, columns = np.arange(height), np.arange(width)
+    if reads is None:
+        return rows, columns
+    (top, _, left, _), (high, wide) = reads.padding, reads.extent
+    rows = rows * reads.stride[0] - top + (high - 1 if last else 0)
+    columns = columns * reads.stride[1] - left + (wide - 1 if last else 0)
+    # np.clip looks up the limits of the type, which takes as long as all else here.
+    return np.minimum(np.maximum(rows, 0), source_height - 1), np.minimum(np.maximum(columns, 0), source_width - 1)
+
+
+def _trigger(tile: Tile, geometry: Geometry) -> Indices:
+    """For each tile of a result, the tile of its source whose arrival completes its window."""
+    rows, columns = _reach(geometry, last=True)
+    ends = _ends(tile, geometry.height, geometry.width) - 1
+    last_row, last_column = rows[ends // geometry.width], columns[ends % geometry.width]
+    if tile.rows:
+        return np.maximum.accumulate(last_row // tile.rows)
+    pixels = min(tile.pixels, geometry.source_width)
+    return np.maximum.accumulate(last_row * -(-geometry.source_width // pixels) + last_column // pixels)
+
+
+def _need(tile: Tile, geometry: Geometry) -> Indices:
+    """For each tile of a result, the first pixel of its source that it or a later tile reads; one more for the end."""
+    rows, columns = _reach(geometry, last=False)
+    ends = _ends(tile, geometry.height, geometry.width)
+    starts = np.concatenate([[0], ends[:-1]])
+    first = rows[starts // geometry.width] * geometry.source_width + columns[starts % geometry.width]
+    lows = np.minimum.accumulate(first[::-1])[::-1]
+    return np.concatenate([lows, [geometry.source_height * geometry.source_width]])
+
+
+@lru_cache(maxsize=MOST_LAGS)
+def _lag(tile: Tile, geometry: Geometry) -> int:
+    """`Timing.lag`, the same for all networks."""
+    made = _ends(tile, geometry.source_height, geometry.source_width)[_trigger(tile, geometry)]
+    return int((made - _need(tile, geometry)[:-1]).max())
+
+
 class Timing:
     """Firing order of a graph's values at one tile size. All answers are cached."""
 
@@ -41,76 +110,44 @@ class Timing:
         self.graph = graph
         self.tile = tile
         self.position = {node.name: i for i, node in enumerate(graph.nodes)}
-        self._triggers: dict[tuple[str, str], Indices] = {}
-        self._needs: dict[tuple[str, str], Indices] = {}
+        # Layers of one geometry have the same answers.
+        self._triggers: dict[Geometry, Indices] = {}
+        self._needs: dict[Geometry, Indices] = {}
         self._clocks: dict[tuple[str, int], dict[str, Indices | None]] = {}
         self._held = 0
-        self._ends: dict[str, Indices] = {}
-
-    def _holder(self, shape: Shape, row: Indices, column: Indices) -> Indices:
-        """The tile in which each of these pixels is made."""
-        if self.tile.rows:
-            return row // self.tile.rows
-        pixels = self.tile.of(shape)
-        return row * -(-shape.width // pixels) + column // pixels
+        self._ends: dict[tuple[int, int], Indices] = {}
 
     def ends(self, name: str) -> Indices:
         """Pixels made once each tile is done."""
-        if name not in self._ends:
-            self._ends[name] = self._end(self.graph.by_name[name].shape)
-        return self._ends[name]
-
-    def _end(self, shape: Shape) -> Indices:
-        pixels = self.tile.of(shape)
-        if self.tile.rows:
-            return np.minimum(np.arange(1, -(-shape.pixels // pixels) + 1) * pixels, shape.pixels)
-        row = np.minimum(np.arange(1, -(-shape.width // pixels) + 1) * pixels, shape.width)
-        return (np.arange(shape.height)[:, None] * shape.width + row).reshape(-1)
+        shape = self.graph.by_name[name].shape
+        size = shape.height, shape.width
+        if size not in self._ends:
+            self._ends[size] = _ends(self.tile, *size)
+        return self._ends[size]
 
     def trigger(self, node: Node, source: str) -> Indices:
         """For each tile of `node`, the tile of `source` whose arrival completes its window."""
-        key = (node.name, source)
-        if key not in self._triggers:
-            self._triggers[key] = self._trigger(node, self.graph.by_name[source].shape)
-        return self._triggers[key]
-
-    def _trigger(self, node: Node, source: Shape) -> Indices:
-        rows, columns = self._reach(node, source, last=True)
-        ends = self.ends(node.name) - 1
-        last_row, last_column = rows[ends // node.shape.width], columns[ends % node.shape.width]
-        return np.maximum.accumulate(self._holder(source, last_row, last_column))
-
-    def _reach(self, node: Node, source: Shape, last: bool) -> tuple[Indices, Indices]:
-        """For each row and each column of `node`, the last (or first) one of its source that it reads."""
-        out, places = node.shape, op_places(node.op)
-        if places is not None:
-            rows, columns = places.last if last else (places.rows, places.columns)
-            return np.array(rows, np.int64), np.array(columns, np.int64)
-        if source.pixels == 1:
-            return np.zeros(out.height, np.int64), np.zeros(out.width, np.int64)
-        window = op_window(node.op)
-        rows, columns = np.arange(out.height), np.arange(out.width)
-        if window is None:
-            return rows, columns
-        (top, _, left, _), (high, wide) = window.padding, window.extent
-        rows = rows * window.stride[0] - top + (high - 1 if last else 0)
-        columns = columns * window.stride[1] - left + (wide - 1 if last else 0)
-        return np.clip(rows, 0, source.height - 1), np.clip(columns, 0, source.width - 1)
+        geometry = self._geometry(node, source)
+        if geometry not in self._triggers:
+            self._triggers[geometry] = _trigger(self.tile, geometry)
+        return self._triggers[geometry]
 
     def needs(self, node: Node, source: str) -> Indices:
         """For each tile of `node`, the first pixel of `source` that it or a later tile reads; one more for the end."""
-        key = (node.name, source)
-        if key not in self._needs:
-            self._needs[key] = self._need(node, self.graph.by_name[source].shape)
-        return self._needs[key]
+        geometry = self._geometry(node, source)
+        if geometry not in self._needs:
+            self._needs[geometry] = _need(self.tile, geometry)
+        return self._needs[geometry]
 
-    def _need(self, node: Node, source: Shape) -> Indices:
-        rows, columns = self._reach(node, source, last=False)
-        ends = self.ends(node.name)
-        starts = np.concatenate([[0], ends[:-1]])
-        first = rows[starts // node.shape.width] * source.width + columns[starts % node.shape.width]
-        lows = np.minimum.accumulate(first[::-1])[::-1]
-        return np.concatenate([lows, [source.pixels]])
+    def lag(self, node: Node, source: str) -> int:
+        """Greatest distance from the newest pixel of `source` to the oldest that `node` wants, when it fires and waits
+        for nothing else.
+        """
+        return _lag(self.tile, self._geometry(node, source))
+
+    def _geometry(self, node: Node, source: str) -> Geometry:
+        out, read = node.shape, self.graph.by_name[source].shape
+        return Geometry(op_reads(node.op), out.height, out.width, read.height, read.width)
 
     def accumulates(self, node: Node) -> bool:
         """True where the node takes each pixel in as it comes and keeps none (a global pool)."""

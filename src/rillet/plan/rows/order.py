@@ -1,9 +1,14 @@
 """The order in which an emitted program tries its stages, depth first, as steps that need no stack."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
+from typing import TYPE_CHECKING
 
 from rillet.ir.graph import Graph
-from rillet.plan.rows.plan import RowPlan, Segment
+
+if TYPE_CHECKING:
+    from rillet.plan.rows.plan import Segment
 
 END = -1
 """Instead of a step's number: all stages were tried."""
@@ -26,34 +31,32 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """The steps of a program, numbered from 0 on, and with which each segment begins."""
+    """The steps of a program, numbered from 0 on."""
 
     steps: tuple[Step, ...]
-    begins: tuple[int, ...]
+    begins: Mapping[str, int]
+    """The first step of each segment, by the segment's first stage."""
     joints: int
 
 
-def readers_of(graph: Graph, segment: Segment, name: str) -> list[str]:
-    """The stages of a segment that read a value, in the order in which they are tried."""
-    return [stage.node for stage in segment.stages if name in graph.by_name[stage.node].inputs]
-
-
-def order_of(plan: RowPlan) -> Order:
+def order_of(graph: Graph, segments: "Sequence[Segment]") -> Order:
     """The steps of a plan's program. A stage fires until it cannot, and after each tile its readers are tried in turn,
     each with its own readers: it is what rings are planned for.
     """
     steps: list[Step] = []
     begins: list[int] = []
     joints = 0
-    for segment in plan.segments:
-        readers = {
-            name: readers_of(plan.graph, segment, name)
-            for name in (segment.driver, *(stage.node for stage in segment.stages))
-        }
+    for segment in segments:
+        readers: dict[str, list[str]] = {segment.driver: [], **{stage.node: [] for stage in segment.stages}}
+        for stage in segment.stages:
+            for name in dict.fromkeys(graph.by_name[stage.node].inputs):
+                if name in readers:
+                    readers[name].append(stage.node)
         found, joints = _steps(readers, segment.driver, len(steps), joints)
         begins.append(len(steps))
         steps += found
-    return Order(tuple(steps), tuple(begins), joints)
+    begin_of = {segment.stages[0].node: begin for segment, begin in zip(segments, begins, strict=True)}
+    return Order(tuple(steps), begin_of, joints)
 
 
 def _steps(readers: dict[str, list[str]], driver: str, first: int, joints: int) -> tuple[list[Step], int]:
@@ -62,10 +65,11 @@ def _steps(readers: dict[str, list[str]], driver: str, first: int, joints: int) 
     One for each value that leads to a stage, and for a joint that has readers one more, by which these return to it.
     """
     numbers: dict[tuple[str, str], int] = {}
+    leads: dict[str, list[str]] = {name: [] for name in readers}
     for value, those in readers.items():
         for reader in those:
             numbers[value, reader] = first + len(numbers)
-    leads = {name: [value for value, those in readers.items() if name in those] for name in readers}
+            leads[reader].append(value)
     again: dict[str, int] = {driver: END}
     joint: dict[str, int] = {}
     for name, values in leads.items():
@@ -76,12 +80,11 @@ def _steps(readers: dict[str, list[str]], driver: str, first: int, joints: int) 
             joint[name] = joints + len(joint) + 1
             again[name] = first + len(numbers) + len(joint) - 1
     out: list[Step] = []
-    for (value, reader), number in numbers.items():
-        those = readers[value]
-        rest = those[those.index(reader) + 1 :]
-        idle = numbers[value, rest[0]] if rest else again[value]
-        fired = numbers[reader, readers[reader][0]] if readers[reader] else number
-        out.append(Step(reader, fired, idle, joint.get(reader, 0)))
+    for value, those in readers.items():
+        for reader, following in zip_longest(those, those[1:]):
+            idle = again[value] if following is None else numbers[value, following]
+            fired = numbers[reader, readers[reader][0]] if readers[reader] else numbers[value, reader]
+            out.append(Step(reader, fired, idle, joint.get(reader, 0)))
     out += [Step(name, numbers[name, readers[name][0]], BACK, which) for name, which in joint.items()]
     return out, joints + len(joint)
 
