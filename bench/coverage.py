@@ -27,6 +27,7 @@ from rillet.system.files import write_file
 
 PARTS = {
     "tflite": ("cover_tflite", "PART"),
+    "keras": ("cover_keras", "PART"),
     "onnx": ("cover_onnx", "PART"),
     "torchvision": ("cover_torch", "TORCHVISION"),
     "timm": ("cover_torch", "TIMM"),

@@ -12,6 +12,7 @@ import pytest
 from conftest import ROOT
 
 pytest.importorskip("ai_edge_litert")
+from rillet.errors import GraphError
 from tfl import Writer, one_conv
 
 SCRIPT = ROOT / "bench" / "coverage.py"
@@ -64,3 +65,12 @@ def test_a_section_takes_the_place_of_the_one_before(coverage: Any) -> None:
     assert two == "# Page\n\ntext\n\n## One\n\nfirst\n\n## Two\n\nsecond\n"
     assert coverage.put(two, "One", "new\n") == "# Page\n\ntext\n\n## One\n\nnew\n\n## Two\n\nsecond\n"
     assert coverage.put(two, "Two", "new\n") == "# Page\n\ntext\n\n## One\n\nfirst\n\n## Two\n\nnew\n"
+
+
+def test_keras_files_are_taken_by_kind(coverage: Any, tmp_path: Path) -> None:
+    for name in ("B.int8.tflite", "A.int8.tflite", "A.float.tflite", "plain.tflite", "A.int8.txt"):
+        (tmp_path / name).write_bytes(one_conv())
+    part = coverage.part_of("keras")
+    assert [case.name for case in part.cases([str(tmp_path)])] == ["A.float", "A.int8", "B.int8"]
+    with pytest.raises(GraphError, match="keras must come with the folder"):
+        list(part.cases([]))
