@@ -25,6 +25,8 @@ NETWORKS = (
     ("MobileNetV3 large", "mobilenet_v3_large:seed=0", "f32,int8"),
     ("MobileNetV3 small", "mobilenet_v3_small:seed=0", "f32,int8"),
     ("MnasNet B1", "mnasnet_b1:seed=0", "f32,int8"),
+    ("SqueezeNet 1.1", "squeezenet1_1:seed=0", "f32,int8"),
+    ("ResNet-18", "resnet18:seed=0", "f32,int8"),
     ("MicroBotNet x0.32", "microbotnet:width=0.32,seed=0", "f32,int8"),
 )
 

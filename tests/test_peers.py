@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from conftest import ROOT
+from graphs import random_image
 from rillet.bench import peers
 from rillet.bench.peers import PEERS, find, process
-from rillet.bench.peers.files import Request, precision_of, prepare
+from rillet.bench.peers.files import Request, jobs, precision_of, prepare
 from rillet.bench.peers.process import Process
 from rillet.bench.peers.worker import Worker
 from rillet.errors import Unsupported
@@ -61,6 +62,33 @@ def test_networks_that_a_runtime_has_no_file_for(tmp_path: Path) -> None:
         prepare("ncnn", request)
     with pytest.raises(Unsupported, match="must be given what makes its file"):
         prepare("torch", Request(dequantize(residual(8, 8, 4)), 1, tmp_path))
+
+
+@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
+def test_a_quantised_network_has_a_form_of_either_sign(runtime: str, tmp_path: Path) -> None:
+    """The same answers, fed and read as the network's own int8."""
+    if not PEERS[runtime].installed:
+        pytest.skip(f"{runtime} is not installed")
+    graph = residual(8, 8, 4)
+    images = tmp_path / "images.npy"
+    np.save(images, np.stack([random_image(graph, seed) for seed in range(3)]))
+    found: dict[str, np.ndarray] = {}
+    for job in jobs(runtime, Request(graph, 1, tmp_path)):
+        made, answers = Process(1), tmp_path / "answers.npy"
+        try:
+            made.ask("start", images=str(images), **job)
+            made.ask("answers", file=str(answers))
+        finally:
+            made.end()
+        found[job["form"]] = np.load(answers)
+    assert found.keys() == {"int8", "uint8"}
+    assert {answers.dtype for answers in found.values()} == {np.dtype(np.int8)}
+    assert np.abs(found["int8"].astype(int) - found["uint8"]).max() <= 1
+
+
+def test_other_networks_have_one_form(tmp_path: Path) -> None:
+    assert len(jobs("onnxruntime", Request(dequantize(residual(8, 8, 4)), 1, tmp_path))) == 1
+    assert len(jobs("litert", Request(residual(8, 8, 4), 1, tmp_path))) == 1
 
 
 def started(graph, folder: Path, runtime: str = "rillet") -> tuple[Process, dict[str, object]]:

@@ -7,13 +7,14 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import numpy as np
 
 from rillet.bench.ceiling import Ceiling, Meter
 from rillet.bench.machine import Machine, machine
 from rillet.bench.peers import OURS, PRECISIONS, Peer
-from rillet.bench.peers.files import Given, Request, TorchScript, precision_of, prepare
+from rillet.bench.peers.files import Given, Request, TorchScript, jobs, precision_of
 from rillet.bench.peers.ours import kernels
 from rillet.bench.peers.process import Process
 from rillet.errors import GraphError, Unsupported
@@ -29,6 +30,8 @@ ROUND_MS = 50.0
 """About how long one runtime is at work in a round."""
 LEAST_RUNS, MOST_RUNS = 3, 200
 """Inferences of one runtime in a round that are timed."""
+TRIES = 20
+"""Inferences by which the fastest of several forms is chosen."""
 UNCOUNTED = 2
 """Inferences before them, which bring the weights back that the others drove from the caches."""
 REST_SECONDS = 0.01
@@ -80,6 +83,8 @@ class Record:
     images: int
     runs: int
     """Inferences timed."""
+    form: str = ""
+    """Activations of its file, `int8` or `uint8`, where it could have either: the faster."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,6 +222,7 @@ class _Runner:
 
     name: str
     version: str
+    form: str
     process: Process
     first_ms: float
     count: int = 0
@@ -262,11 +268,12 @@ class _Field:
             self.refusals.append(Refusal(name, self.precision, self.request.threads, str(error)))
 
     def _start(self, name: str, images: Path, cold_bytes: int, stack: ExitStack) -> None:
-        job = prepare(name, self.request)
+        given = jobs(name, self.request)
+        job = given[0] if len(given) == 1 else self._fastest(given, images)
         process = Process(self.request.threads)
         stack.callback(process.end)
         first = process.ask("start", images=str(images), **job)["first_ms"]
-        runner = _Runner(name, self._versions[name], process, first)
+        runner = _Runner(name, self._versions[name], job.get("form", ""), process, first)
         answers = self.request.folder / f"answers-{name}.npy"
         process.ask("answers", file=str(answers))
         runner.answers = np.load(answers)
@@ -275,6 +282,23 @@ class _Field:
         runner.rss_bytes = process.ask("memory")["bytes"]
         runner.cold_ms = median(process.ask("cold", bytes=cold_bytes, count=COLD_RUNS)["ms"])
         self._runners[name] = runner
+
+    def _fastest(self, given: Sequence[dict[str, Any]], images: Path) -> dict[str, Any]:
+        """The form that a runtime runs fastest, each tried in a process of its own; raises Unsupported for none."""
+        found: list[tuple[float, int]] = []
+        refusal = Unsupported("must have a form")
+        for place, job in enumerate(given):
+            process = Process(self.request.threads)
+            try:
+                process.ask("start", images=str(images), **job)
+                found.append((min(process.ask("run", before=UNCOUNTED, count=TRIES)["ms"]), place))
+            except Unsupported as error:
+                refusal = error
+            finally:
+                process.end()
+        if not found:
+            raise refusal
+        return given[min(found)[1]]
 
     def _round(self, name: str) -> None:
         runner = self._runners[name]
@@ -307,6 +331,7 @@ class _Field:
                 same_top1=same,
                 images=IMAGES,
                 runs=len(times),
+                form=runner.form,
             )
 
 

@@ -32,6 +32,7 @@ def table(found: Bench) -> Table:
         "of peak: of the rate of multiply-accumulates alone, measured between the rounds; MB: 10^6 resident bytes",
         "cold: one inference with empty caches; first: import, load and one inference",
         "differs by: from Rillet's answers to random images: relative to the largest value, or in int8 steps",
+        *(f"{one.runtime}, {one.precision}: activations as {one.form}, the faster form" for one in _with_forms(found)),
         *(_refusal(refusal) for refusal in found.refusals),
         *(ceiling_text(ceiling) for ceiling in found.ceilings),
         machine_text(found.machine),
@@ -50,6 +51,11 @@ def records(found: Bench) -> list[dict[str, Any]]:
 def refusals(found: Bench) -> Iterator[str]:
     """A sentence for each runtime that has no figure."""
     return (_refusal(refusal) for refusal in found.refusals)
+
+
+def _with_forms(found: Bench) -> list[Record]:
+    """A record of each runtime that chose among forms."""
+    return list({(one.runtime, one.precision, one.form): one for one in found.records if one.form}.values())
 
 
 def _flat(record: Record) -> dict[str, Any]:

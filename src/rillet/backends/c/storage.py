@@ -1,11 +1,12 @@
 """Storage types of a plan: the graph as the program stores it, and conversions at its inputs and outputs."""
 
+from collections.abc import Collection
 from dataclasses import replace
 
 import numpy as np
 
 from rillet.ir.facts import is_constant
-from rillet.ir.graph import Array, Node
+from rillet.ir.graph import Array, Graph, Node
 from rillet.ir.sharing import remade
 from rillet.ir.types import DType, Quant
 from rillet.plan.rows.plan import RowPlan
@@ -19,16 +20,19 @@ def as_stored(plan: RowPlan) -> RowPlan:
 
     Values with their sign bit flipped have the other type there, and zero points offset by 128.
     """
-    if not plan.sign_flipped:
-        return plan
-    nodes = tuple(_sign_flipped(node) if node.name in plan.sign_flipped else node for node in plan.graph.nodes)
-    params: dict[str, Array] = plan.graph.arrays
-    for node in plan.graph.nodes:
+    return replace(plan, graph=sign_flipped(plan.graph, plan.sign_flipped)) if plan.sign_flipped else plan
+
+
+def sign_flipped(graph: Graph, names: Collection[str]) -> Graph:
+    """The graph with values of these nodes as the other type of bytes: int8 as uint8, 128 more, or the way back."""
+    nodes = tuple(_sign_flipped(node) if node.name in names else node for node in graph.nodes)
+    params: dict[str, Array] = graph.arrays
+    for node in graph.nodes:
         key = f"{node.name}.value"
-        if node.name in plan.sign_flipped and key in params:
+        if node.name in names and key in params:
             dtype, added = _STORED[node.type.dtype]
             params[key] = (params[key].astype(np.int16) + added).astype(dtype.numpy)
-    return replace(plan, graph=remade(plan.graph, nodes, plan.graph.outputs, params, None))
+    return remade(graph, nodes, graph.outputs, params, None)
 
 
 def _sign_flipped(node: Node) -> Node:

@@ -1,10 +1,11 @@
 """The same network with the same weights as a file for each runtime."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from rillet.backends.c.storage import sign_flipped
 from rillet.bench.peers import OURS, PEERS, ours
 from rillet.errors import Unsupported
 from rillet.exporters import tflite
@@ -69,6 +70,27 @@ def prepare(runtime: str, request: Request) -> dict[str, Any]:
     if precision not in PEERS[runtime].precisions:
         raise Unsupported(f"precision must be {' or '.join(PEERS[runtime].precisions)} here, got {precision}")
     return job | _WRITERS[runtime](request)
+
+
+def jobs(runtime: str, request: Request) -> list[dict[str, Any]]:
+    """All forms in which a runtime may have the network; the one that it runs fastest is its best.
+
+    Runtimes fuse quantised operators of uint8 that they compute in float where they are int8, or the other way round.
+    Raises Unsupported where there is none.
+    """
+    made = [prepare(runtime, request)]
+    signed = [node.name for node in request.graph.nodes if node.type.dtype is DType.I8]
+    if runtime in _EITHER_SIGN and precision_of(request.graph) == "int8" and signed:
+        folder = request.folder / "unsigned"
+        folder.mkdir(exist_ok=True)
+        other = replace(request, graph=sign_flipped(request.graph, signed), folder=folder)
+        made[0]["form"] = "int8"
+        made.append(prepare(runtime, other) | {"form": "uint8", "sign_flipped": True})
+    return made
+
+
+_EITHER_SIGN = ("onnxruntime", "openvino")
+"""Runtimes whose files may have activations of either sign."""
 
 
 def _onnx(request: Request) -> dict[str, Any]:

@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from rillet.ir.graph import Array
 
 Job = Mapping[str, Any]
-"""runtime, file, threads; shape (height, width, channels) and dtype of the input; shape and dtype of each output."""
+"""runtime, file, threads; shape (height, width, channels) and dtype of the input; shape and dtype of each output; form
+(`int8` or `uint8`) where there is another one, and whether its bytes are those of the network with their sign flipped.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +31,17 @@ class Session:
 
 def start(job: Job) -> Session:
     """The runtime that `job` names, ready to run; whatever the runtime raises passes through."""
-    return _STARTS[job["runtime"]](job)
+    made = _STARTS[job["runtime"]](job)
+    return _of_other_sign(made) if job.get("sign_flipped") else made
+
+
+def _of_other_sign(made: Session) -> Session:
+    """The session of a network whose bytes are 128 more, fed and answering with those of the network as it was."""
+
+    def flipped(values: "Array", to: type[np.number[Any]]) -> "Array":
+        return np.bitwise_xor(values.view(np.uint8), np.uint8(0x80)).view(to)
+
+    return Session(lambda given: made.feed(flipped(given, np.uint8)), made.run, lambda: flipped(made.result(), np.int8))
 
 
 def _ours(job: Job) -> Session:
