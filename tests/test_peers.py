@@ -7,13 +7,17 @@ import numpy as np
 import pytest
 
 from conftest import ROOT
-from graphs import random_image
+from graphs import Builder, random_image
+from rillet.backends import reference
 from rillet.bench import peers
 from rillet.bench.peers import PEERS, find, process
 from rillet.bench.peers.files import Request, jobs, precision_of, prepare
+from rillet.bench.peers.lite import nearest
 from rillet.bench.peers.process import Process
 from rillet.bench.peers.worker import Worker
 from rillet.errors import Unsupported
+from rillet.ir.ops import Activate, Activation, Input, Rounding
+from rillet.ir.types import Shape
 from rillet.transforms.dequantize import dequantize
 from test_plan import residual
 
@@ -87,6 +91,17 @@ def test_a_quantised_network_has_a_form_of_either_sign(runtime: str, tmp_path: P
         runtime == "onnxruntime"
     ):  # OpenVINO's sums saturate where there is no dot product of bytes, each form's elsewhere
         assert np.array_equal(found["int8"], found["uint8"])
+
+
+def test_litert_has_hard_sigmoids_as_a_sum_and_a_product(tmp_path: Path) -> None:
+    """Within a few steps: for speed, where TFLite has no operator with the same bytes."""
+    b = Builder(np.random.default_rng(3))
+    at = b.add(b.conv(5), b.add(Input(), shape=Shape(6, 5, 4)))
+    graph = b.graph(b.add(b.conv(3), b.add(Activate(Activation.HARD_SIGMOID, rounding=Rounding.SHIFT), at)))
+    image, found = random_image(graph), reference.outputs(nearest(graph), random_image(graph))[0]
+    assert len(nearest(graph).nodes) == len(graph.nodes) + 3
+    assert np.abs(found.astype(int) - reference.outputs(graph, image)[0]).max() <= 4
+    assert prepare("litert", Request(graph, 1, tmp_path))["file"]
 
 
 def test_other_networks_have_one_form(tmp_path: Path) -> None:

@@ -53,6 +53,17 @@ def litert(data: bytes, image: np.ndarray) -> list[np.ndarray]:
     return [made.get_tensor(out["index"]) for out in made.get_output_details()]
 
 
+@pytest.mark.parametrize("dtype", [DType.I8, DType.F32])
+def test_maxima_of_values_that_are_never_below_zero_are_padded_with_zeros(dtype: DType) -> None:
+    b = Builder(np.random.default_rng(6), dtype)
+    at = b.add(b.conv(4, activation=Activation.RELU), b.add(Input(), shape=Shape(9, 7, 3)))
+    graph = rounded(b.graph(b.add(Pool(PoolKind.MAX, Window((3, 3), (2, 2), (1, 1, 1, 1))), at, same=True)))
+    data, image = export(graph), random_image(graph)
+    agree(graph, litert(data, image), image)
+    read = parse(data, "x.tflite").graph
+    agree(graph, list(reference.outputs(read, image)), image)
+
+
 @mostly(0.5)
 @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
 @given(graphs())

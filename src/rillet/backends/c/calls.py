@@ -252,7 +252,8 @@ def _pool(plan: RowPlan, node: Node, stage: Stage) -> Body:
     name, source, channels = node.name, node.inputs[0], node.shape.channels
     binary = node.type.dtype is DType.BINARY
     limits = "" if binary else "".join(f", {bound}" for bound in bounds(graph, node, op.activation))
-    kernel = f"rillet_{'max' if op.kind is PoolKind.MAX else 'average'}_{node.type.dtype.value}"
+    kind = "average" if op.kind is not PoolKind.MAX else "max" if plan.host is None or binary else "max_rows"
+    kernel = f"rillet_{kind}_{node.type.dtype.value}"
     more = ""
     if op.kind is not PoolKind.MAX and node.type.quant is not None:
         more = f", {offset(plan, node)}"

@@ -220,7 +220,8 @@ def _assembler(plan: RowPlan, core: CoreKernels) -> list[str]:
 def _headers(plan: RowPlan, stage: Stage) -> tuple[str, ...]:
     if stage.kernel is Kernel.XNOR and stage.packing is Packing.BLOCKS:
         return (*_HEADERS[Kernel.XNOR], "xnor_avx512.h")
-    if stage.kernel is Kernel.GLOBAL_POOL and plan.host is not None:
+    binary = plan.graph.by_name[stage.node].type.dtype is DType.BINARY
+    if stage.kernel in (Kernel.GLOBAL_POOL, Kernel.POOL) and plan.host is not None and not binary:
         return ("pool.h", "pool_rows.h")
     if stage.kernel is Kernel.SOFTMAX and plan.graph.by_name[stage.node].type.quant is None:
         return ("softmax_f32.h",)
@@ -228,7 +229,6 @@ def _headers(plan: RowPlan, stage: Stage) -> tuple[str, ...]:
         return (*_HEADERS[Kernel.TILES], "halves.h")
     if pairwise_constants(plan, stage) is not None:
         return ("channels.h", "pairwise.h")
-    binary = plan.graph.by_name[stage.node].type.dtype is DType.BINARY
     return _HEADERS[Kernel.SIGN] if stage.kernel is Kernel.POOL and binary else _HEADERS[stage.kernel]
 
 

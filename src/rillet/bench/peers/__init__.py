@@ -43,11 +43,13 @@ PEERS = {
     for peer in (
         Peer(
             *("onnxruntime", "onnxruntime", "onnxruntime", "bench", PRECISIONS),
-            "ONNX, int8 or uint8 activations, the faster; no saturating sums; all graph optimisations, sequential, intra-op threads that spin, input and output bound once",
+            "ONNX, int8 or uint8 activations, the faster; no saturating sums; all graph optimisations, sequential,"
+            " intra-op threads that spin, input and output bound once",
         ),
         Peer(
             *("openvino", "openvino", "openvino", "bench", PRECISIONS),
-            "ONNX, int8 or uint8 activations, the faster; CPU, performance hint LATENCY, one stream of so many threads, float32 kept (no bfloat16)",
+            "ONNX, int8 or uint8 activations, the faster; CPU, performance hint LATENCY,"
+            " one stream of so many threads, float32 kept (no bfloat16)",
         ),
         Peer(
             *("litert", "ai_edge_litert", "ai-edge-litert", "bench", PRECISIONS),

@@ -7,6 +7,7 @@ from typing import Any
 
 from rillet.backends.c.storage import sign_flipped
 from rillet.bench.peers import OURS, PEERS, ours
+from rillet.bench.peers.lite import nearest
 from rillet.errors import Unsupported
 from rillet.exporters import tflite
 from rillet.ir.graph import Graph
@@ -107,7 +108,7 @@ def _tflite(request: Request) -> dict[str, Any]:
         return {"file": str(request.given.path), "order": request.given.order}
     path = request.folder / f"{precision_of(request.graph)}.tflite"
     if not path.exists():
-        write_file(path, tflite.export(tflite.rounded(unpack(request.graph))))
+        write_file(path, tflite.export(tflite.rounded(nearest(unpack(request.graph)))))
     return {"file": str(path)}
 
 

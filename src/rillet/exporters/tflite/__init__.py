@@ -374,7 +374,7 @@ class _Writer:
         if window.padding == _same(window, source.shape):
             return read, {**stride, "Padding": tflite.Padding.SAME}
         if any(window.padding):
-            if isinstance(node.op, Pool):
+            if isinstance(node.op, Pool) and not (node.op.kind is PoolKind.MAX and _none_below_zero(source)):
                 raise self.refuse(node, f"padding of a pool must be that of SAME or none, got {window.padding}")
             top, bottom, left, right = window.padding
             shape = Shape(source.shape.height + top + bottom, source.shape.width + left + right, source.shape.channels)
@@ -504,3 +504,11 @@ def _same(window: Window, shape: Shape) -> tuple[int, int, int, int]:
         total = max((-(-length // step) - 1) * step + extent - length, 0)
         sides += [total // 2, total - total // 2]
     return sides[0], sides[1], sides[2], sides[3]
+
+
+def _none_below_zero(node: Node) -> bool:
+    """True where zeros around a map change none of its maxima: it has no values below zero."""
+    if node.type.quant is not None and node.type.quant.zero_point == node.type.dtype.integers[0]:
+        return True
+    rectified = (Activation.RELU, Activation.RELU6)
+    return isinstance(node.op, Conv | Add | Multiply | Activate) and node.op.activation in rectified
