@@ -209,3 +209,18 @@ def test_compilers_take_weights_as_data(name: str, monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("CC", name)
     graph = residual(5, 5, 3)
     assert check_outputs(graph, plan_rows(graph), [random_image(graph)])
+
+
+def test_a_header_that_changes_makes_new_objects_whoever_includes_it() -> None:
+    """One that a header of the same folder includes by its last name, under a header that the source includes."""
+
+    def made(number: int) -> int:
+        files = {
+            "one.c": '#include "one.h"\nint one(void) { return NUMBER; }\n',
+            "one.h": '#include "kernels/outer.h"\nint one(void);\n',
+            "kernels/outer.h": '#include "inner.h"\n',
+            "kernels/inner.h": f"#define NUMBER {number}\n",
+        }
+        return load_library(build_library(files), ["one"]).one()
+
+    assert (made(1), made(2)) == (1, 2)

@@ -16,7 +16,7 @@ import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 from typing import BinaryIO
 
@@ -186,7 +186,12 @@ def _used(source: str, headers: Mapping[str, str]) -> list[str]:
     look = [source]
     while look:
         text = look.pop()
-        more = {name: one for name, one in headers.items() if name not in found and f'"{name}"' in text}
+        # Headers of one folder include each other by their last names.
+        more = {
+            name: one
+            for name, one in headers.items()
+            if name not in found and (f'"{name}"' in text or f'"{PurePosixPath(name).name}"' in text)
+        }
         found |= more
         look += more.values()
     return [found[name] for name in sorted(found)]

@@ -240,4 +240,35 @@ RILLET_TILE void rillet_store_1_of_4(rillet_byte *out, int32_t pitch, rillet_sum
 typedef struct {
   rillet_bytes part[4];
 } rillet_four;
+
+/* -- tables of 256 bytes --------------------------------------------------------------------------------------------- */
+
+#define RILLET_TABLE_BYTES 64
+
+typedef struct {
+  const uint8_t *rows;
+} rillet_table;
+
+RILLET_TILE rillet_table rillet_table_load(const uint8_t *table)
+{
+  const rillet_table out = {table};
+  return out;
+}
+
+/* Sixteen rows of sixteen bytes. Of each only places in it are looked up: 0x70 more keeps the sign bit of these clear,
+   and where it is set the instruction gives 0. */
+RILLET_TILE void rillet_table_look(rillet_table t, const uint8_t *in, uint8_t *out)
+{
+  const __m256i most = _mm256_set1_epi8(0x70), row = _mm256_set1_epi8(16);
+  __m256i a = _mm256_loadu_si256((const __m256i *)(const void *)in), b = _mm256_loadu_si256((const __m256i *)(const void *)(in + 32));
+  __m256i first = _mm256_setzero_si256(), second = first;
+  for (int32_t k = 0; k < 16; k++) {
+    const __m256i bytes = _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)(const void *)(t.rows + 16 * k)));
+    first = _mm256_or_si256(first, _mm256_shuffle_epi8(bytes, _mm256_adds_epu8(a, most)));
+    second = _mm256_or_si256(second, _mm256_shuffle_epi8(bytes, _mm256_adds_epu8(b, most)));
+    a = _mm256_sub_epi8(a, row), b = _mm256_sub_epi8(b, row);
+  }
+  _mm256_storeu_si256((__m256i *)(void *)out, first);
+  _mm256_storeu_si256((__m256i *)(void *)(out + 32), second);
+}
 #endif
