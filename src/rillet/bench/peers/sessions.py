@@ -38,10 +38,12 @@ def start(job: Job) -> Session:
 def _of_other_sign(made: Session) -> Session:
     """The session of a network whose bytes are 128 more, fed and answering with those of the network as it was."""
 
-    def flipped(values: "Array", to: type[np.number[Any]]) -> "Array":
+    def with_sign(values: "Array", to: type[np.number[Any]]) -> "Array":
         return np.bitwise_xor(values.view(np.uint8), np.uint8(0x80)).view(to)
 
-    return Session(lambda given: made.feed(flipped(given, np.uint8)), made.run, lambda: flipped(made.result(), np.int8))
+    return Session(
+        lambda given: made.feed(with_sign(given, np.uint8)), made.run, lambda: with_sign(made.result(), np.int8)
+    )
 
 
 def _ours(job: Job) -> Session:
