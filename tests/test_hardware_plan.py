@@ -1,5 +1,6 @@
 """Pixel plans as hardware: results that arrive later, slots taken when a firing begins, a ring for each reader."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -7,14 +8,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import rillet
 from blocks import networks
 from draws import REFUSED, mostly
 from graphs import Builder, graphs
 from rillet.errors import TargetError, Unsupported
 from rillet.ir.graph import Graph
-from rillet.ir.ops import Conv, Input, Window
+from rillet.ir.ops import Conv, Input, Rounding, Window
 from rillet.ir.types import DType, Shape
 from rillet.plan.pipeline.entry import plan_pixels
+from rillet.plan.pipeline.estimates import estimates
 from rillet.plan.pipeline.fifos import schedule_of
 from rillet.plan.pipeline.folding import Folding
 from rillet.plan.pipeline.hardware import same_timing
@@ -85,6 +88,7 @@ def test_a_final_softmax_stays_on_the_host() -> None:
 
 def test_a_chip_says_what_differs() -> None:
     own, zcu102 = chips.load("ice40_up5k").pipeline, chips.load("zcu102").pipeline
+    assert own is not None
     assert zcu102 == HARDWARE and (own.block_ram_bits, own.block_ram_width) == (4096, 16)
     assert own.registers("read", "operand") == HARDWARE.registers("read", "operand") == 2
 
@@ -158,15 +162,50 @@ def test_too_few_block_rams_for_any_interval() -> None:
         plan_pixels(graph, interval=10**5, chip=tiny, pipeline=HARDWARE)
 
 
-@pytest.mark.parametrize("levels", [None, DType.I8])
-def test_products_that_are_additions_take_no_multipliers(levels: DType | None) -> None:
+@pytest.mark.parametrize(("levels", "sums"), [(None, 0), (DType.I8, 2)])
+def test_products_that_are_additions_take_no_multipliers(levels: DType | None, sums: int) -> None:
     """A ternary layer keeps pace with the input whatever the budget is; levels multiply sums, not products."""
     b = Builder(np.random.default_rng(0))
     near = Window((3, 3), padding=(1, 1, 1, 1))
-    at = b.add(Conv(16, near, weights=DType.TERNARY, levels=levels), b.add(Input(), shape=Shape(8, 8, 8)))
-    b.add(Conv(4, weights=DType.I8), at)
+    shifts = Rounding.SHIFT
+    first = b.add(Input(), shape=Shape(8, 8, 8))
+    at = b.add(Conv(16, near, weights=DType.TERNARY, levels=levels, rounding=shifts), first)
+    b.add(Conv(4, weights=DType.I8, rounding=shifts), at)
     both = plan_pixels(b.graph(), multipliers=16 * 8 * 9 + 16 * 4, pipeline=HARDWARE)
     assert both.interval_cycles == 64 and both.multipliers == 16 * 8 * 9 + 16 * 4
-    few = plan_pixels(b.graph(), multipliers=16 * 4, pipeline=HARDWARE)
-    used = next(use.used for use in few.uses if use.resource is Resource.MULTIPLIERS)
-    assert used <= 16 * 4 and few.interval_cycles == 64
+    few = plan_pixels(b.graph(), multipliers=16 * 4 + 16 * sums, pipeline=HARDWARE)
+    (used,) = (use for use in few.uses if use.resource is Resource.MULTIPLIERS)
+    assert few.interval_cycles == 64 and (used.used, used.requantising) == (16 * 4 + 16 * sums, 16 * sums)
+
+
+def test_multipliers_that_requantise_are_counted() -> None:
+    """By the rule `fixed_point` values that leave take DSP blocks, and the least interval leaves room for them."""
+    net = rillet.load("mobilenet_v1:width=0.25,resolution=32,classes=10,seed=1")
+    ecp5 = chips.load("ecp5_85")
+    plans = {
+        rule: plan_pixels(rillet.quantize(net, "random", limit=2, rule=rule).graph, chip=ecp5, pipeline=ecp5.pipeline)
+        for rule in ("shift", "fixed_point")
+    }
+    used = {
+        rule: next(use for use in plan.uses if use.resource is Resource.MULTIPLIERS) for rule, plan in plans.items()
+    }
+    assert used["shift"].requantising == 0 < used["fixed_point"].requantising
+    assert all(use.used <= ecp5.multipliers for use in used.values())
+    assert ecp5.family is not None
+    for rule, plan in plans.items():
+        assert sum(one.taken.multipliers for one in estimates(plan, ecp5.family)) == used[rule].used
+
+
+def test_too_few_look_up_tables_are_told() -> None:
+    """By how much they are too few at an interval, and the least interval at which they are enough."""
+    ecp5 = chips.load("ecp5_85")
+    few = replace(ecp5, quantities={**ecp5.quantities, "luts": plain(13_500, "few", "assumed")})
+    net = build("mobilenet_v1", {"width": "0.25", "resolution": "32", "classes": "10"})
+    with pytest.raises(
+        TargetError, match="look-up tables must be at least about .*: .* too few; the least inter"
+    ) as no:
+        plan_pixels(net, interval=8_192, chip=few, pipeline=few.pipeline)
+    least = int(re.findall(r"fits is ([\d,]+) cycles", str(no.value))[0].replace(",", ""))
+    made = plan_pixels(net, chip=few, pipeline=few.pipeline)
+    assert (made.bound, made.interval_cycles) == (Resource.LUTS, least)
+    assert plan_pixels(net, interval=least, chip=few, pipeline=few.pipeline).interval_cycles == least

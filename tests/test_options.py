@@ -118,7 +118,7 @@ COMMANDS = {
         (f"{INT8} --target {CHIP} --interval 5000",),
         {
             **{"--target": "ice40_up5k", "--interval": "7777", "--clock": "7MHz", "--stage": "n1", "--place": ""},
-            **{"-o": "OUT.bit"},
+            **{"-o": "OUT.bit", "--by-shape": "", "--kept": ""},
         },
         (("rillet.api.synthesis.synth", "call"),),
     ),

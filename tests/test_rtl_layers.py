@@ -113,10 +113,11 @@ def test_weights_with_levels_are_planned_as_they_are_stored() -> None:
         lines = files[f"mem/{stage.node}_weights.hex"].split()
         assert len(lines) == stage.folding.cycles
         assert len(lines[0]) == -(-stage.folding.multipliers * stage.weight_bits // 4)
-    assert uses(plan, Budgets())[0].used == 0
     found = {one.node: one.taken.multipliers for one in estimates(plan, FAMILIES["ecp5"])}
     units = {stage.node: int(text.partition(".UNITS(")[2].partition(")")[0]) for text, stage in stages}
     assert list(found.values()) == [count * sums for count, sums in zip(units.values(), (2, 2, 1, 1, 2), strict=True)]
+    used = uses(plan, Budgets())[0]
+    assert used.used == used.requantising == sum(found.values())
 
 
 def lint(folder: Path, sources: tuple[str, ...]) -> str:

@@ -110,6 +110,37 @@ def test_equal_modules_are_synthesised_once_and_kept(monkeypatch: pytest.MonkeyP
     assert len(counted.read) == 2 * (found.distinct + 1)
 
 
+def test_one_stands_for_all_of_its_shape(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Layers that differ in their weights alone; what is kept is counted alone, the others as planned."""
+    monkeypatch.setenv("RILLET_CACHE", str(tmp_path))
+    b = Builder(np.random.default_rng(0))
+    at = b.add(Input(), shape=Shape(2, 2, 8), quant=QUANT)
+    for _ in range(3):
+        at = b.add(replace(b.conv(8), rounding=Rounding.SHIFT), at, quant=QUANT)
+    net = b.graph()
+    arrays = {**net.params, **{f"n3.{key}": net.params[f"n2.{key}"] for key in ("bias", "weight_scale")}}
+    arrays["n3.weight"] = net.params["n2.weight"][..., ::-1]
+    made = plan(Graph(net.name, net.nodes, net.outputs, arrays, net.image))
+    hardware = design(made)
+    (one, two), counted = (stage_part(hardware, name) for name in ("n2", "n3")), Counted(monkeypatch)
+    assert one.key != two.key and one.shape == two.shape
+    none = synthesise(made, hardware, ECP5, kept_alone=True)
+    assert not counted.read and none.counted == (Taken(), Taken()) and none.total == none.planned
+    part = synthesise(made, hardware, ECP5, stage="n3")
+    found = synthesise(made, hardware, ECP5, kept_alone=True)
+    assert [stage.counted for stage in found.stages] == [False, False, True] and found.counted[0] == part.total
+    alike = synthesise(made, hardware, ECP5, by_shape=True)
+    assert [stage.like for stage in alike.stages] == ["n1", "n3", "n3"] and alike.distinct == 2
+    assert len(counted.read) == 3 and alike.total == part.total * 4
+    rillet.save(made.graph, tmp_path / "net.rlt")
+    words = ["synth", str(tmp_path / "net.rlt"), "--target", "ecp5_85", "--interval", "256", "--kept"]
+    (tmp_path / "synthesis").rename(tmp_path / "moved")
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 0 and "0 of 3 layers were synthesised; 3 are as planned" in done.output
+    with pytest.raises(GraphError, match="place must be of layers that are all synthesised"):
+        rillet.synth(made, place=True, by_shape=True)
+
+
 def test_parts_say_all_that_they_read() -> None:
     made = design(plan(small()))
     node = made.stages[0]

@@ -22,17 +22,20 @@ def synth(
     *,
     stage: str | None = None,
     place: bool = False,
+    by_shape: bool = False,
+    kept: bool = False,
     out: "str | PathLike[str] | None" = None,
     progress: Advance | None = None,
 ) -> "Synthesis":
     """Synthesises the Verilog of a chip's plan with yosys: look-up tables, registers, multipliers and block RAMs.
 
     stage: one layer's alone, by its name. place: nextpnr places and routes it, for the clock that it reaches, its
-    longest path and a bitstream, which is written to `out`. progress: called with modules done and all of them. Each
-    distinct module is synthesised once, and kept. Raises TargetError for a plan without hardware, or whose chip's file
-    says no family of FPGAs, GraphError for a network without weights, an unknown stage, and a file for a bitstream that
-    is not made, Unsupported for layers without hardware and where yosys is not installed (`rillet[rtl]`), BuildError
-    where it fails.
+    longest path and a bitstream, which is written to `out`. by_shape: of layers that differ in their weights alone one
+    stands for all. kept: nothing is synthesised; what was before is counted, and the others are as planned. progress:
+    called with modules done and all of them. Each distinct module is synthesised once, and kept. Raises TargetError for
+    a plan without hardware, or whose chip's file says no family of FPGAs, GraphError for a network without weights, an
+    unknown stage, placing of layers that are not synthesised, and a file for a bitstream that is not made, Unsupported
+    for layers without hardware and where yosys is not installed (`rillet[rtl]`), BuildError where it fails.
     """
     from rillet.backends.rtl.emit import design
     from rillet.runtime.rtl.placing import check_placeable
@@ -47,12 +50,14 @@ def synth(
         raise GraphError(
             "out must be for the bitstream of a whole network that is placed; give --place, and no --stage"
         )
+    if place and (by_shape or kept):
+        raise GraphError("place must be of layers that are all synthesised; give it without by-shape and kept")
     if place:
         check_placeable(machine, family, stage)
     networks.with_weights(plan.graph)
     with shown("synthesising", progress) as advance:
         hardware = design(plan)
-        found = synthesise(plan, hardware, family, stage=stage, progress=advance)
+        found = synthesise(plan, hardware, family, stage=stage, by_shape=by_shape, kept_alone=kept, progress=advance)
         if not place or not found.fits:
             return found
         return replace(found, placed=placed(plan, hardware, machine, family, stage, file))

@@ -13,6 +13,8 @@ from rillet.ir.graph import Graph, Node
 from rillet.ir.ops import Conv, Rounding
 from rillet.ir.types import DType, Quant
 
+_AT_ONCE = 1 << 20
+"""Weights that are widened at once: layers have a hundred million."""
 Number = TypeVar("Number", np.int64, np.float64)
 
 
@@ -81,6 +83,27 @@ def sum_range(graph: Graph, node: Node, op: Conv, source: DType, quant: Quant) -
     bias = graph.param(node, "bias").astype(np.int64) if op.bias else np.zeros(len(rows), np.int64)
     low, high = (rows * (bound - quant.zero_point) for bound in source.integers)
     return bias + np.minimum(low, high).sum(1), bias + np.maximum(low, high).sum(1)
+
+
+def sum_bits(graph: Graph, node: Node, op: Conv) -> int:
+    """Bits of the widest sum of a quantised convolution as hardware adds it up: of values of 8 bits (uint8 less 128) or
+    of signs, from a bias that has what their zero point makes of it, over all inputs; at most 32.
+    """
+    source = graph.by_name[node.inputs[0]].type
+    assert source.quant is not None
+    zero, most = source.quant.zero_point - (128 if source.dtype is DType.U8 else 0), 1 << (source.dtype.bits - 1)
+    weight = graph.param(node, "weight").reshape(op.out_channels, -1)
+    levels = graph.param(node, "levels").astype(np.int64) if op.levels is not None else None
+    weight_zero = int(graph.param(node, "weight_zero_point")[0]) if op.weights is DType.U8 else 0
+    bias = graph.param(node, "bias").astype(np.int64) if op.bias else np.zeros(op.out_channels, np.int64)
+    reach, step = 0, max(1, _AT_ONCE // weight.shape[1])
+    for at in range(0, op.out_channels, step):
+        some = slice(at, at + step)
+        rows = weight[some].astype(np.int64)
+        rows = rows - weight_zero if levels is None else with_levels(rows, levels[some])
+        sums = np.abs(bias[some] - zero * rows.sum(1)) + most * np.abs(rows).sum(1)
+        reach = max(reach, int(sums.max()))
+    return min(32, reach.bit_length() + 1)
 
 
 @lru_cache(maxsize=512)

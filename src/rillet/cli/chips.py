@@ -126,6 +126,12 @@ def synth(
     interval: IntervalOption = None,
     stage: Annotated[str | None, typer.Option("--stage", metavar="NAME", help="One layer alone.")] = None,
     place: Annotated[bool, typer.Option("--place", help="Place and route it with nextpnr (ECP5 and iCE40).")] = False,
+    by_shape: Annotated[
+        bool, typer.Option("--by-shape", help="Of layers that differ in their weights alone one stands for all.")
+    ] = False,
+    kept: Annotated[
+        bool, typer.Option("--kept", help="Synthesise nothing: what was before, and the plan for the others.")
+    ] = False,
     out: Annotated[
         Path | None, shared("-o", "--out", here="A file for the bitstream, with --place.", metavar="FILE")
     ] = None,
@@ -136,7 +142,8 @@ def synth(
 ) -> None:
     """Synthesises a chip's pipeline with yosys, and compares what it takes with the plan; exit code 0 if it fits.
 
-    Multipliers (DSP), block RAMs, look-up tables and registers of each layer and of the whole.
+    Multipliers (DSP), block RAMs, look-up tables and registers of each layer and of the whole. Each layer is kept as it
+    is done: what was stopped goes on there.
     """
     from rillet.api import plans, synthesis
     from rillet.report.synthesis import synthesis as show
@@ -146,7 +153,7 @@ def synth(
     with answering(opened.graph, options, form), status("planning"):
         made = plans.pixel_planned(opened.graph, options)
     with Progress("synthesising", 1, form.json) as advance:
-        found = synthesis.synth(made, stage=stage, place=place, out=out, progress=advance)
+        found = synthesis.synth(made, stage=stage, place=place, by_shape=by_shape, kept=kept, out=out, progress=advance)
     record = {"model": str(opened.path or model)}
     form.show(lambda: {**record, **found.to_dict()}, lambda console: show(console, found))
     if not found.fits:

@@ -85,8 +85,8 @@ _LEGEND = (
     ("even", "products"),
     ("odd", "what requantises sums"),
     ("weights", "weights"),
-    ("line", "rings"),
-    ("skip", "biases, scales and tables"),
+    ("line", "rings, sums of maps"),
+    ("skip", "biases, scales, tables and constants"),
     ("hold", "adders, rounding, operands and steps (about)"),
 )
 _NOTES = (
@@ -96,8 +96,10 @@ _NOTES = (
 _MEMORIES = (
     (Content.WEIGHTS, "weights", "weights"),
     (Content.RING, "line", "rings"),
+    (Content.SUMS, "line", "sums of maps"),
     (Content.SCALES, "skip", "biases and scales"),
     (Content.TABLE, "skip", "tables"),
+    (Content.OPERAND, "skip", "values that never change"),
 )
 
 
@@ -132,7 +134,7 @@ def _look_up_tables(one: Estimate) -> tuple[Piece, ...]:
     taken: Taken = one.taken
     return (
         ("hold", taken.luts - taken.memory_luts - one.constant_luts, "adders, rounding, operands and steps"),
-        ("line", taken.memory_luts, "rings"),
+        ("line", taken.memory_luts, "rings, sums of maps"),
         ("skip", one.constant_luts, "weights, biases and scales"),
     )
 

@@ -141,7 +141,9 @@ def _use(use: Use) -> str:
     if use.resource is Resource.MEMORY:
         room = "" if use.room is None else f" of {bytes_text(use.room // 8)}"
         return f"{use.resource} {bytes_text(-(-use.used // 8))}{room}"
-    return f"{use.resource} {use.used:,}" + ("" if use.room is None else f" of {use.room:,}")
+    about = "about " if use.resource is Resource.LUTS else ""
+    said = f"{use.resource} {about}{use.used:,}" + ("" if use.room is None else f" of {use.room:,}")
+    return said + (f", {use.requantising:,} of them to bring sums to bytes" if use.requantising else "")
 
 
 def devices_table(console: Screen, parts: tuple[Device, ...], clock_hz: float) -> None:

@@ -25,7 +25,9 @@ def record(result: Synthesis) -> dict[str, Any]:
 
 def synthesis(console: Screen, result: Synthesis) -> None:
     """A row a stage, the whole, and whether it fits the chip."""
-    rows = [_row(stage.node, stage.taken, stage.planned, *_made(stage)) for stage in result.stages]
+    rows = [_row(stage.node, stage.taken, stage.planned, *_made(stage), stage.counted) for stage in result.stages]
+    if any(not stage.counted for stage in result.stages):
+        rows.append(_row("synthesised", *result.counted, "", ""))
     if result.rest is not None:
         rows.append(_row("between them", result.rest, Taken(), "", ""))
         rows.append(_row("whole", result.total, result.planned, "", ""))
@@ -35,15 +37,16 @@ def synthesis(console: Screen, result: Synthesis) -> None:
         console.print(line, soft_wrap=True)
 
 
-def _row(name: str, taken: Taken, planned: Taken, seconds: str, module: str) -> tuple[str, ...]:
-    numbers = (
-        *(taken.multipliers, planned.multipliers, taken.block_rams, planned.block_rams),
-        *(taken.luts, planned.luts, taken.registers),
-    )
-    return (name, *(f"{number:,}" for number in numbers), seconds, module)
+def _row(name: str, taken: Taken, planned: Taken, seconds: str, module: str, counted: bool = True) -> tuple[str, ...]:
+    used, about = ((one.multipliers, one.block_rams, one.luts) for one in (taken, planned))
+    pairs = zip(used, about, strict=True)
+    numbers = [said for one, other in pairs for said in (f"{one:,}" if counted else "", f"{other:,}")]
+    return (name, *numbers, f"{taken.registers:,}" if counted else "", seconds, module)
 
 
 def _made(stage: SynthesisedStage) -> tuple[str, str]:
+    if not stage.counted:
+        return "", "planned"
     if stage.like != stage.node:
         return "", f"as {stage.like}"
     return f"{stage.seconds:.1f}", "kept" if stage.was_kept else ""
@@ -58,6 +61,11 @@ def _lines(result: Synthesis) -> list[str]:
     )
     of = [f"{_share(used, room)} {name}" for name, used, room in rooms]
     said = [f"{result.graph} for {result.chip} by {result.tool} ({result.family}): {', '.join(of)}"]
+    left = sum(not stage.counted for stage in result.stages)
+    if left:
+        said.append(
+            f"{len(result.stages) - left} of {len(result.stages)} layers were synthesised; {left} are as planned"
+        )
     if result.rest is not None:
         said.append(
             f"an image every {result.interval_cycles:,} cycles: {result.clock_hz / result.interval_cycles:,.1f} "

@@ -50,6 +50,8 @@ class Family:
     """Of a look-up table."""
     ram: tuple[int, int, int]
     """A memory of look-up tables that can be written: bits of a word, words, and its look-up tables."""
+    factor_bits: int
+    """The most bits of a signed value that one DSP block multiplies by another of 17 bits, as yosys maps it."""
     placer: str = ""
     """nextpnr's program; empty where it has none for the family."""
 
@@ -128,10 +130,10 @@ _ICE40: Mapping[str, Taken] = {
 FAMILIES: Mapping[str, Family] = {
     family.name: family
     for family in (
-        Family("xcup", "synth_xilinx -family xcup -flatten -noiopad -noclkbuf", _AMD, 6, (7, 64, 8)),
-        Family("xc7", "synth_xilinx -family xc7 -flatten -noiopad -noclkbuf", _AMD, 6, (3, 64, 4)),
-        Family("ecp5", "synth_ecp5", _ECP5, 4, (4, 16, 6), "nextpnr-ecp5"),
-        Family("ice40", "synth_ice40 -dsp", _ICE40, 4, (1, 1, 1), "nextpnr-ice40"),
+        Family("xcup", "synth_xilinx -family xcup -flatten -noiopad -noclkbuf", _AMD, 6, (7, 64, 8), 27),
+        Family("xc7", "synth_xilinx -family xc7 -flatten -noiopad -noclkbuf", _AMD, 6, (3, 64, 4), 25),
+        Family("ecp5", "synth_ecp5", _ECP5, 4, (4, 16, 6), 19, "nextpnr-ecp5"),
+        Family("ice40", "synth_ice40 -dsp", _ICE40, 4, (1, 1, 1), 17, "nextpnr-ice40"),
     )
 }
 """By the name that a chip's file says."""

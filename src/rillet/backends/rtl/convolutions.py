@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from rillet.arithmetic import fixed_point as fp
-from rillet.arithmetic.convolution import level_sums, multipliers, stored_weights
+from rillet.arithmetic.convolution import level_sums, multipliers, stored_weights, sum_bits
 from rillet.backends.rtl.layout import bits_of
 from rillet.backends.rtl.memories import packed_words, words
 from rillet.backends.rtl.stage import Stage, bounds, inside
@@ -149,9 +149,7 @@ def _finish(stage: Stage, op: Conv, signs: fp.Ints, values: fp.Ints, units: int)
     bias = stage.graph.param(stage.node, "bias").astype(np.int64) if op.bias else np.zeros(len(rows), np.int64)
     # What the zero point of the input adds to sums.
     bias = bias - stage.sources[0].zero_point * rows.sum(1)
-    most = 1 << (stage.sources[0].bits - 1)
-    reach = int((np.abs(bias) + most * np.abs(rows).sum(1)).max())
-    bits = min(32, reach.bit_length() + 1)
+    bits = sum_bits(stage.graph, stage.node, op)
     levels = level_sums(stage.graph, stage.node, op)
     rule = _AS_IT_IS if stage.node.type.dtype in (DType.BINARY, DType.I32) else _RULES[op.rounding]
     fields: list[tuple[fp.Ints, int]] = []
@@ -166,6 +164,7 @@ def _finish(stage: Stage, op: Conv, signs: fp.Ints, values: fp.Ints, units: int)
     left = int(rule not in (_SHIFT, _AS_IT_IS) and any(bool((values > 0).any()) for values, _ in fields[1:]))
     in_bits = bits
     if levels:
+        most = 1 << (stage.sources[0].bits - 1)
         in_bits = _sum_bits(signs.reshape(len(signs), -1), levels, most)
         fields += [(column, LEVEL_BITS) for column in _levels(stage, op, levels)]
     fields = [(bias, bits), *fields]

@@ -14,6 +14,7 @@ from rillet.backends.rtl.windows import by_channels, windowed
 from rillet.errors import Unsupported
 from rillet.ir.ops import Pool, PoolKind, Rounding
 from rillet.ir.types import DType
+from rillet.plan.pipeline.memories import SUMS_STEPS, total_bits, under_window_bits
 
 
 def pool(stage: Stage, op: Pool) -> None:
@@ -22,7 +23,7 @@ def pool(stage: Stage, op: Pool) -> None:
         case PoolKind.MEAN:
             _mean(stage, op)
         case PoolKind.MAX if stage.plan.accumulates:
-            _gather(stage, 4, stage.bits, maximum=True)
+            _gather(stage, 4, maximum=True)
             _clamped(stage, op)
         case PoolKind.MAX:
             _under_windows(stage, op, stage.bits, fill=-(1 << (stage.bits - 1)))
@@ -30,11 +31,11 @@ def pool(stage: Stage, op: Pool) -> None:
             stage.add("reg valid3;", "always @(posedge clk) valid3 <= leaves && !rst;", "assign out_valid = valid3;")
         case PoolKind.AVERAGE if stage.plan.accumulates:
             count = op.window.taps
-            _gather(stage, 6, _sum_bits(count))
+            _gather(stage, 6)
             _divided(stage, op, [count])
         case PoolKind.AVERAGE:
             counts = _counts(stage, op)
-            _under_windows(stage, op, _sum_bits(op.window.taps), fill=0)
+            _under_windows(stage, op, under_window_bits(op.window.taps), fill=0)
             _divided(stage, op, counts)
             stage.add(
                 "reg [2:0] live;",
@@ -45,13 +46,9 @@ def pool(stage: Stage, op: Pool) -> None:
             assert_never(other)
 
 
-def _sum_bits(count: int) -> int:
-    return (256 * count).bit_length() + 1
-
-
-def _gather(stage: Stage, late: int, acc: int, bias: int = 0, maximum: bool = False) -> None:
-    """`results` of a map as its pixels come, one more register behind the operands."""
-    lanes, steps = stage.plan.folding.outputs, stage.plan.folding.cycles
+def _gather(stage: Stage, late: int, bias: int = 0, maximum: bool = False) -> int:
+    """`results` of a map as its pixels come, one more register behind the operands; gives the bits of each."""
+    lanes, steps, acc = stage.plan.folding.outputs, stage.plan.folding.cycles, total_bits(stage.graph, stage.node)
     stage.beat = lanes
     firing(stage, late, ("last", "at", "first_pixel", "last_pixel"), gathers=True)
     x, bits = stream(stage, 0, lanes), bits_of(steps)
@@ -64,9 +61,11 @@ def _gather(stage: Stage, late: int, acc: int, bias: int = 0, maximum: bool = Fa
     stage.part("rillet_total", "total", {
         "LANES": lanes, "STEPS": steps, "NB": bits, "BITS": stage.sources[0].bits, "MAXIMUM": int(maximum),
         "BIAS": bias, "ACC": acc,
+        "STYLE": stage.style(lanes * acc, steps, constant=False) if steps >= SUMS_STEPS else '"registers"',
     }, {
         "clk": "clk", "enable": "valid2", "first": "first2", "at": "at2", "soon": "at", "x": x, "sums": "results",
     })  # fmt: skip
+    return acc
 
 
 def _under_windows(stage: Stage, op: Pool, acc: int, fill: int) -> None:
@@ -136,7 +135,7 @@ def _divided(stage: Stage, op: Pool, counts: list[int]) -> None:
     rows = [alone] if alone else range(max(counts) + 1)
     path = stage.memory("reciprocals", words((np.array([reciprocals.get(n, 0) for n in rows], np.int64), wide)))
     low, high = bounds(stage, op.activation)
-    acc, count = _sum_bits(op.window.taps), bits_of(op.window.taps + 1)
+    acc, count = under_window_bits(op.window.taps), bits_of(op.window.taps + 1)
     parameters = (
         f".ACC({acc}), .NB({count}), .COUNT({alone}), .COUNTS({len(rows)}), .RB({wide}), .SHIFT({bits}), "
         f".UNSIGNED({int(unsigned)}), .LOW({low}), .HIGH({high}), .FILE({path})"
@@ -159,16 +158,14 @@ def _mean(stage: Stage, op: Pool) -> None:
     assert quant is not None and out is not None
     low, high = bounds(stage, op.activation)
     zero = inside(stage.node.type).zero_point
-    acc = max(12, (256 * count).bit_length() + 1)
     if op.rounding is Rounding.SHIFT:
         s = shift.mean_shift(quant, out, count)
-        acc = max(acc, s + 2)
         late, said = 5, (f".ZERO({zero}), .LOW({low}), .HIGH({high})", f".s(5'd{s})")
         module = "rillet_shift"
     else:
         late, said = 9, scaled(fp.mean_multiplier(quant, out, count), zero, low, high)
         module = "rillet_scale"
-    _gather(stage, late, acc, bias=-count * stage.sources[0].zero_point)
+    acc = _gather(stage, late, bias=-count * stage.sources[0].zero_point)
     stage.lanes(
         stage.plan.folding.outputs,
         f"{module} #(.IN({acc}), {said[0]}) round"

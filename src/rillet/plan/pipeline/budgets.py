@@ -1,10 +1,12 @@
 """What a plan takes of a chip, and what of it bounds the plan."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from rillet.ir.facts import has_weights
+from rillet.plan.pipeline.estimates import estimates, products_of
 from rillet.plan.pipeline.memories import memories
 from rillet.plan.pipeline.plan import PixelPlan, Resource, Use
+from rillet.plan.pipeline.requantisers import Unit, all_units, count_units
 from rillet.system.quantities import bits_text
 
 
@@ -16,20 +18,32 @@ class Budgets:
     memory_bits: int | None = None
     block_rams: int | None = None
     """Of hardware."""
+    luts: int | None = None
+    """Look-up tables, of hardware for a known family."""
 
 
-def uses(plan: PixelPlan, budgets: Budgets) -> tuple[Use, ...]:
-    """What a plan takes of each resource, beside what there is."""
-    multipliers = plan.multipliers
-    if plan.pipeline is not None:
-        ops = {node.name: node.op for node in plan.graph.nodes}
-        added = {name for name, op in ops.items() if has_weights(op) and op.only_adds}
-        multipliers = sum(stage.multipliers for stage in plan.stages if stage.node not in added)
-    found = [Use(Resource.MULTIPLIERS, multipliers + plan.elementwise_multipliers, budgets.multipliers)]
-    found.append(Use(Resource.MEMORY, plan.memory_bits, budgets.memory_bits))
-    if plan.pipeline is not None:
-        blocks = sum(memory.block_rams(plan.pipeline) for memory in memories(plan))
-        found.append(Use(Resource.BLOCK_RAMS, blocks, budgets.block_rams))
+def uses(plan: PixelPlan, budgets: Budgets, units: Mapping[str, Unit] | None = None) -> tuple[Use, ...]:
+    """What a plan takes of each resource, beside what there is.
+
+    units: what brings the results of each stage of hardware to bytes, where the caller knows it (`all_units`).
+    """
+    memory = Use(Resource.MEMORY, plan.memory_bits, budgets.memory_bits)
+    if plan.pipeline is None:
+        return Use(Resource.MULTIPLIERS, plan.multipliers + plan.elementwise_multipliers, budgets.multipliers), memory
+    family = plan.machine.family if plan.machine else None
+    units = all_units(plan.graph, family) if units is None else units
+    pairs = [(plan.graph.by_name[stage.node], stage) for stage in plan.stages]
+    requantising = sum(units[node.name].dsp_blocks * count_units(node, stage.folding) for node, stage in pairs)
+    multipliers = requantising + sum(products_of(node, stage) for node, stage in pairs)
+    blocks = sum(memory.block_rams(plan.pipeline) for memory in memories(plan))
+    found = [
+        Use(Resource.MULTIPLIERS, multipliers, budgets.multipliers, requantising),
+        memory,
+        Use(Resource.BLOCK_RAMS, blocks, budgets.block_rams),
+    ]
+    if family is not None:
+        luts = sum(one.taken.luts for one in estimates(plan, family, units))
+        found.append(Use(Resource.LUTS, luts, budgets.luts))
     return tuple(found)
 
 
@@ -43,4 +57,6 @@ def refusal(use: Use, what: str) -> str:
     assert use.room is not None
     if use.resource is Resource.MEMORY:
         return f"memory must be at least {bits_text(use.used)} for {what}, got {bits_text(use.room, up=False)}"
-    return f"{use.resource} must be at least {use.used:,} for {what}, got {use.room:,}"
+    about = "about " if use.resource is Resource.LUTS else ""
+    more = f", {use.requantising:,} of them to bring sums to bytes" if use.requantising else ""
+    return f"{use.resource} must be at least {about}{use.used:,} for {what}{more}, got {use.room:,}"

@@ -77,8 +77,8 @@ def plan_pixels(
             return made.best(multipliers, memory_bits)
         return made.at(interval, multipliers, memory_bits)
     budgets = Budgets(multipliers, memory_bits)
-    if pipeline is not None and chip is not None and chip.block_rams is not None:
-        budgets = replace(budgets, block_rams=chip.block_rams)
+    if pipeline is not None and chip is not None:
+        budgets = replace(budgets, block_rams=chip.block_rams, luts=chip.luts)
     if interval is None:
         return made.best(budgets)
     found, short = made.fitted(interval, budgets)

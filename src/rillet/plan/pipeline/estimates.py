@@ -1,50 +1,55 @@
 """What a plan says that each stage will take of an FPGA, before anything is synthesised."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import assert_never
 
 from rillet.arithmetic.convolution import level_sums
 from rillet.ir.facts import has_weights
 from rillet.ir.graph import Graph, Node
-from rillet.ir.ops import (
-    Activate,
-    Add,
-    Apply,
-    BatchNorm,
-    Concat,
-    Constant,
-    Conv,
-    DepthToSpace,
-    Input,
-    Interpolate,
-    Multiply,
-    Pad,
-    Pair,
-    Pool,
-    PoolKind,
-    Requantize,
-    Resize,
-    Rounding,
-    Select,
-    Slice,
-    Softmax,
-    SpaceToDepth,
-)
-from rillet.ir.types import DType
 from rillet.plan.pipeline.memories import Content, StageMemory, memories
 from rillet.plan.pipeline.plan import PixelPlan, PixelStage
-from rillet.plan.pipeline.registers import blocks_of, plain_sum
+from rillet.plan.pipeline.registers import blocks_of
+from rillet.plan.pipeline.requantisers import PRODUCT_BITS, Unit, all_units, count_units
 from rillet.targets.families import Family, Taken
 from rillet.targets.pipeline import Pipeline
 
-# Look-up tables, fitted to what yosys makes of layers (docs/rtl.md): of the steps of a
-# convolution, of a window's taps, and of the steps of what has no weights.
-STEPS, WINDOW, STREAM = 120, 170, 60
-ROUNDED = 6
-"""Look-up tables for each bit of a sum that is rounded by a shift: shifter, rounding, clamp."""
-VALUE_BITS, PRODUCT_BITS = 8, 18
-SCALE = 4
-"""DSP blocks of a product of 32 by 31 bits, which the rule `fixed_point` takes for each value that leaves."""
+VALUE_BITS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class _Logic:
+    """Look-up tables that are no memories."""
+
+    steps: int
+    """Of the steps of a convolution."""
+    window: int
+    """More of one with a window: its taps, and what lies in the padding."""
+    stream: int
+    """Of each input of a layer without weights: its ring and its steps."""
+    summed: float
+    """For each bit of a sum over the steps of a block."""
+    held: float
+    """More where sums wait to leave."""
+    shifted: float
+    """For each bit of a sum that is rounded by a shift: bias, shifter, rounding, clamp."""
+    multiplied: float
+    """The same by the rule `fixed_point`."""
+    few: float
+    """For each bit of a word of a memory that is never written, of so few words that many bits are alike."""
+    many: float
+    """The same for each look-up table that its words fill."""
+
+
+# Fitted to what yosys 0.70 makes of layers of MobileNetV2 on a ZCU102 and of MobileNetV1 on an ECP5-85, each by itself
+# (docs/rtl.md): the least squares of relative errors, but for what rounds, which was synthesised alone.
+_LOGIC = {
+    6: _Logic(120, 60, 55, 1.6, 0.0, 7.2, 12.0, 0.15, 0.6),
+    4: _Logic(70, 110, 55, 1.6, 1.7, 12.3, 24.0, 0.6, 1.2),
+}
+"""By the inputs of a look-up table."""
+FEW_WORDS = 16
+FIXED = 0.4
+"""Share of what rounds that is left where all channels have one shift, or one multiplier."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,24 +64,35 @@ class Estimate:
     """Of its look-up tables those that are memories which are never written."""
 
 
-def estimates(plan: PixelPlan, family: Family) -> tuple[Estimate, ...]:
+def estimates(plan: PixelPlan, family: Family, units: Mapping[str, Unit] | None = None) -> tuple[Estimate, ...]:
     """Of every stage of a plan of hardware: multipliers and block RAMs as its modules have them; look-up tables are
     those of adders, rounding, operands, memories and steps, about so many.
+
+    units: what brings the results of each stage to bytes, where the caller knows it (`all_units`).
     """
     assert plan.pipeline is not None
+    units = all_units(plan.graph, family) if units is None else units
     found: dict[str, list[StageMemory]] = {stage.node: [] for stage in plan.stages}
     for memory in memories(plan):
         found[memory.stage].append(memory)
-    return tuple(_stage(plan.graph, stage, found[stage.node], plan.pipeline, family) for stage in plan.stages)
+    return tuple(
+        _stage(plan.graph, stage, units[stage.node], found[stage.node], plan.pipeline, family) for stage in plan.stages
+    )
 
 
-def _stage(graph: Graph, stage: PixelStage, found: list[StageMemory], pipeline: Pipeline, family: Family) -> Estimate:
+def _stage(
+    graph: Graph, stage: PixelStage, unit: Unit, found: list[StageMemory], pipeline: Pipeline, family: Family
+) -> Estimate:
     within = [memory for memory in found if not memory.block_rams(pipeline)]
-    rings = sum(_memory(family, memory) for memory in within if memory.content is Content.RING)
-    constants = sum(_memory(family, memory) for memory in within if memory.content is not Content.RING)
-    products, scaling = _multipliers(graph, stage)
+    rings = sum(_memory(family, memory) for memory in within if not memory.content.constant)
+    constants = sum(_memory(family, memory) for memory in within if memory.content.constant)
+    chosen = sum(
+        memory.copies * memory.width_bits * family.choice_luts(memory.behind_one_another(pipeline)) for memory in found
+    )
+    node = graph.by_name[stage.node]
+    products, scaling = products_of(node, stage), unit.dsp_blocks * count_units(node, stage.folding)
     taken = Taken(
-        luts=rings + constants + _logic(graph, stage, found, family),
+        luts=rings + constants + chosen + _logic(graph, stage, unit, found, family),
         memory_luts=rings,
         multipliers=products + scaling,
         block_rams=sum(memory.block_rams(pipeline) for memory in found),
@@ -84,60 +100,33 @@ def _stage(graph: Graph, stage: PixelStage, found: list[StageMemory], pipeline: 
     return Estimate(stage.node, taken, products, constants)
 
 
+def products_of(node: Node, stage: PixelStage) -> int:
+    """DSP blocks of products, with weights or of two values; those of signs are additions."""
+    return 0 if has_weights(node.op) and node.op.only_adds else stage.folding.multipliers
+
+
 def _memory(family: Family, memory: StageMemory) -> int:
-    constant = memory.content is not Content.RING
-    return memory.copies * family.memory_luts(memory.width_bits, memory.words, constant)
+    full = family.memory_luts(memory.width_bits, memory.words, memory.content.constant)
+    if memory.content.constant:
+        logic = _LOGIC[family.inputs]
+        full = round(full * (logic.few if memory.words <= FEW_WORDS else logic.many))
+    return memory.copies * full
 
 
-def _logic(graph: Graph, stage: PixelStage, found: list[StageMemory], family: Family) -> int:
+def _logic(graph: Graph, stage: PixelStage, unit: Unit, found: list[StageMemory], family: Family) -> int:
     """Look-up tables that are no memories."""
-    node, folding = graph.by_name[stage.node], stage.folding
+    node, folding, logic = graph.by_name[stage.node], stage.folding, _LOGIC[family.inputs]
+    rounded = count_units(node, folding) * unit.bits * (logic.multiplied if unit.multiplies else logic.shifted)
     if not has_weights(node.op):
-        return STREAM + 2 * VALUE_BITS * folding.outputs
+        return round(logic.stream * len(stage.reads) + 2 * VALUE_BITS * folding.outputs + FIXED * rounded)
     blocks = blocks_of(node.op.out_channels, node.op.groups, folding)
-    products = node.op.window.taps * graph.input_shapes(node)[0].channels // node.op.groups
-    total_bits = 2 * VALUE_BITS + (products - 1).bit_length()
     sums = folding.outputs * max(1, level_sums(graph, node, node.op))
-    added = sums * (folding.inputs * folding.taps - 1) * PRODUCT_BITS + sums * total_bits
-    held = sums * total_bits if folding.outputs > blocks.units else 0
-    rounded = ROUNDED * blocks.units * total_bits
+    added = sums * (folding.inputs * folding.taps - 1) * PRODUCT_BITS
+    if folding.cycles > blocks.count:
+        added += sums * unit.bits * logic.summed
+    if folding.outputs > blocks.units:
+        added += sums * unit.bits * logic.held
     ring = next(memory for memory in found if memory.content is Content.RING)
     operand = VALUE_BITS * (folding.inputs if node.op.groups == 1 else blocks.groups)
     chosen = family.choice_luts(max(1, ring.width_bits // operand)) * operand * folding.taps
-    return STEPS + (WINDOW if node.op.window.taps > 1 else 0) + added + held + rounded + chosen
-
-
-def _multipliers(graph: Graph, stage: PixelStage) -> tuple[int, int]:
-    """Products with weights or of two values, and what requantises them."""
-    node, lanes = graph.by_name[stage.node], stage.folding.outputs
-    match node.op:
-        case Conv(out_channels=outputs, groups=groups, rounding=rounding) as op:
-            plain = node.type.dtype in (DType.BINARY, DType.I32)
-            each = (0 if plain else _scale(graph, node, rounding)) + level_sums(graph, node, op)
-            return 0 if op.only_adds else stage.multipliers, blocks_of(outputs, groups, stage.folding).units * each
-        case Multiply(rounding=rounding):
-            return stage.elementwise_multipliers, lanes * _scale(graph, node, rounding)
-        case Pool(kind=PoolKind.MEAN, rounding=rounding):
-            return 0, lanes * _scale(graph, node, rounding)
-        case Pool(kind=kind):
-            # A product with the reciprocal of the count.
-            return 0, lanes if kind is PoolKind.AVERAGE else 0
-        case Add():
-            return 0, 0 if plain_sum(graph, node) else lanes * SCALE
-        case Activate() | Apply() | Pair() | Requantize() | BatchNorm() | Softmax():
-            return 0, 0
-        case Concat() | Slice() | Select() | DepthToSpace() | SpaceToDepth() | Pad() | Resize():
-            return 0, 0
-        case Interpolate():
-            # Of each of a pixel's values with the shares of its rows and columns.
-            return 0, 3 * lanes
-        case Input() | Constant():
-            raise AssertionError(f"{node.name} is no stage")
-        case _ as other:
-            assert_never(other)
-
-
-def _scale(graph: Graph, node: Node, rounding: Rounding) -> int:
-    # What has no scales yet is quantised by shifts unless it is said otherwise.
-    shifts = rounding is Rounding.SHIFT or graph.by_name[node.inputs[0]].type.quant is None
-    return 0 if shifts else SCALE
+    return round(logic.steps + (logic.window if node.op.window.taps > 1 else 0) + added + rounded + chosen)

@@ -177,8 +177,8 @@ class Layers:
     """Cycles below which no image comes, whatever the layers do."""
     why: str = ""
     """What a message says of the least interval."""
-    added: frozenset[str] = frozenset()
-    """The layers whose products are additions: they take no multipliers of the machine."""
+    spent: Callable[[str, Folding], int] | None = None
+    """Multipliers of the machine that a layer's folding takes; None: those of its products."""
 
     def __post_init__(self) -> None:
         for name, choices in zip(self.names, self.choices, strict=True):
@@ -201,8 +201,9 @@ class Layers:
 
     def taken(self, chosen: Sequence[Folding]) -> int:
         """Multipliers of the machine that foldings of all layers take."""
-        pairs = zip(self.names, chosen, strict=True)
-        return sum(folding.multipliers for name, folding in pairs if name not in self.added)
+        if self.spent is None:
+            return sum(folding.multipliers for folding in chosen)
+        return sum(map(self.spent, self.names, chosen))
 
     def at(self, interval: int) -> tuple[Folding, ...]:
         """The fewest multipliers of each layer that keep within `interval` cycles; raises TargetError for too few."""

@@ -6,7 +6,7 @@ word is padded, its spare products dropped. Stages without products take part to
 the least that keep the interval.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from math import gcd, log
 from typing import assert_never
@@ -41,6 +41,7 @@ from rillet.ir.sharing import remade
 from rillet.ir.types import DType
 from rillet.plan.pipeline.fifos import Flow
 from rillet.plan.pipeline.folding import Folding, divisors, word_widths
+from rillet.plan.pipeline.registers import blocks_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,11 @@ class Firing:
     """Channels that may be made at once, and in how many steps all of them are."""
     whole: bool = False
     """Words of weights must not be padded: one of a bit is never 0."""
+    groups: int = 1
+    adds: bool = False
+    """Its products are additions, which take no DSP blocks."""
+    unit_blocks: int = 0
+    """DSP blocks of each value that leaves in a cycle: what brings it to bytes."""
 
     def folding(self, channels: int, steps: int, inputs: int, taps: int) -> Folding:
         """The folding with so many at once."""
@@ -67,17 +73,38 @@ class Firing:
         cycles = steps * words * (self.taps // taps)
         return Folding(channels, inputs, taps, 1, cycles, self.pixels)
 
+    def requantising(self, folding: Folding) -> int:
+        """DSP blocks that bring results to bytes."""
+        return self.unit_blocks and self.unit_blocks * self._units(folding)
 
-def firing_of(flow: Flow, node: Node) -> Firing:
-    """What `node` does for one pixel as hardware."""
+    def dsp_blocks(self, folding: Folding) -> int:
+        """DSP blocks of products and of what brings results to bytes."""
+        return (0 if self.adds else folding.multipliers) + self.requantising(folding)
+
+    def cost(self, folding: Folding) -> int:
+        """What a folding is chosen by: products at once, or channels times taps of a stage without, and DSP blocks."""
+        return (folding.multipliers or folding.outputs * folding.taps) + self.requantising(folding)
+
+    def _units(self, folding: Folding) -> int:
+        return blocks_of(self.channels, self.groups, folding).units if self.inputs else folding.outputs
+
+
+def firing_of(flow: Flow, node: Node, unit_blocks: int) -> Firing:
+    """What `node` does for one pixel as hardware, by units of so many DSP blocks (requantisers.py)."""
+    return replace(_firing_of(flow, node), unit_blocks=unit_blocks)
+
+
+def _firing_of(flow: Flow, node: Node) -> Firing:
     shape, channels, pixels = flow.graph.input_shapes(node)[0], node.shape.channels, flow.fired_pixels(node)
     match node.op:
-        case Conv(window=window, groups=groups, out_channels=outputs, weights=weights):
+        case Conv(window=window, groups=groups, out_channels=outputs, weights=weights) as op:
             return Firing(
                 *(channels, shape.channels // groups, window.taps, pixels),
                 parallel_taps=_taps(window),
                 parallel_channels=_of_groups(groups, outputs // groups),
                 whole=weights is DType.BINARY,
+                groups=groups,
+                adds=op.only_adds,
             )
         case Multiply():
             return Firing(channels, 1, 1, pixels, (1,), _any(channels))
@@ -120,12 +147,9 @@ def without_host_layers(graph: Graph) -> tuple[Graph, tuple[str, ...]]:
 
 @cache
 def hardware_foldings(firing: Firing) -> tuple[Folding, ...]:
-    """The foldings that no other beats in both multipliers and cycles, fewest multipliers first.
-
-    Of a stage without products `multipliers` are 0, and channels times taps at once are counted instead.
-    """
+    """The foldings that no other beats in both cost and cycles, the cheapest first."""
     kept: list[Folding] = []
-    for folding in sorted(_all(firing), key=lambda f: (_cost(f), f.cycles)):
+    for folding in sorted(_all(firing), key=lambda f: (firing.cost(f), f.cycles)):
         if not kept or folding.cycles < kept[-1].cycles:
             kept.append(folding)
     return tuple(kept)
@@ -137,7 +161,7 @@ def hardware_equals(firing: Firing, fewest: Folding, interval: int) -> tuple[Fol
 
     Of equally long ones that whose words are padded least wins, then that whose words are of the most equal widths.
     """
-    equal = [f for f in _all(firing) if _cost(f) == _cost(fewest) and f.interval <= interval]
+    equal = [f for f in _all(firing) if firing.cost(f) == firing.cost(fewest) and f.interval <= interval]
     taps = min(f.taps for f in equal)
     found: dict[int, Folding] = {}
     for folding in sorted((f for f in equal if f.taps == taps), key=lambda f: (f.cycles, _preference(firing, f))):
@@ -149,7 +173,7 @@ def hardware_equals(firing: Firing, fewest: Folding, interval: int) -> tuple[Fol
 def with_taps(firing: Firing, taps: int) -> tuple[Folding, ...]:
     """All foldings with so many taps at once, fewest multipliers first, of these the fastest."""
     found = (f for f in _all(firing) if f.taps == taps)
-    return tuple(sorted(found, key=lambda f: (_cost(f), f.cycles, _preference(firing, f))))
+    return tuple(sorted(found, key=lambda f: (firing.cost(f), f.cycles, _preference(firing, f))))
 
 
 @cache
@@ -160,7 +184,7 @@ def same_timing(firing: Firing, folding: Folding) -> tuple[Folding, ...]:
     """
 
     def key(one: Folding) -> tuple[int, int, int]:
-        return _cost(one), one.taps, one.cycles
+        return firing.cost(one), one.taps, one.cycles
 
     return tuple(sorted((f for f in _all(firing) if key(f) == key(folding)), key=lambda f: _preference(firing, f)))
 
@@ -175,10 +199,6 @@ def _all(firing: Firing) -> list[Folding]:
         for channels, steps in firing.parallel_channels
         for wide in inputs
     ]
-
-
-def _cost(folding: Folding) -> int:
-    return folding.multipliers or folding.outputs * folding.taps
 
 
 def _preference(firing: Firing, folding: Folding) -> tuple[int, float, int]:

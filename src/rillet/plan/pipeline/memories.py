@@ -12,9 +12,10 @@ from enum import StrEnum
 from math import lcm
 
 from rillet.arithmetic.convolution import level_sums
-from rillet.ir.facts import has_weights, is_pointwise_function, is_slice, is_sum
+from rillet.arithmetic.shift import mean_shift
+from rillet.ir.facts import has_weights, is_constant, is_pointwise_function, is_pool, is_slice, is_sum
 from rillet.ir.graph import Graph, Node
-from rillet.ir.ops import Rounding
+from rillet.ir.ops import Pool, PoolKind, Rounding
 from rillet.plan.pipeline.folding import Folding
 from rillet.plan.pipeline.plan import PixelPlan
 from rillet.plan.pipeline.registers import blocks_of, plain_sum
@@ -23,6 +24,8 @@ from rillet.targets.pipeline import Pipeline
 SHIFT_BITS, SCALE_BITS, LEVEL_BITS = 5, 37, 8
 """Of a shift, of a multiplier of 31 bits with its own, and of a level that multiplies a sum of signs."""
 TABLE_WORDS = 256
+SUMS_STEPS = 3
+"""Of fewer steps the sums of a map lie in registers: a word that is read would still be on its way to be written."""
 SIDE_BITS = 24
 """Of an operand of a sum, rescaled."""
 
@@ -36,6 +39,15 @@ class Content(StrEnum):
     """Biases and what requantises sums, by outputs."""
     TABLE = "table"
     """A function of a value of 8 bits."""
+    OPERAND = "operand"
+    """A value that never changes."""
+    SUMS = "sums"
+    """Of a full map, or maxima, as its pixels come."""
+
+    @property
+    def constant(self) -> bool:
+        """True where nothing writes it."""
+        return self not in (Content.RING, Content.SUMS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +70,11 @@ class StageMemory:
 
     def block_rams(self, pipeline: Pipeline) -> int:
         """Block RAMs of all copies; 0 for what lies in look-up tables."""
-        constant = self.content is not Content.RING
-        return self.copies * block_rams(self.width_bits, self.words, pipeline, constant=constant)
+        return self.copies * block_rams(self.width_bits, self.words, pipeline, constant=self.content.constant)
+
+    def behind_one_another(self, pipeline: Pipeline) -> int:
+        """Block RAMs that have a bit of the word each, of which one is chosen; 1 where it lies in look-up tables."""
+        return _best_shape(self.width_bits, self.words, pipeline)[1] if self.block_rams(pipeline) else 1
 
 
 def in_block_ram(width_bits: int, words: int, pipeline: Pipeline, *, constant: bool) -> bool:
@@ -68,21 +83,23 @@ def in_block_ram(width_bits: int, words: int, pipeline: Pipeline, *, constant: b
         return False
     if not constant and pipeline.lutram_words == 1:
         return True
-    return width_bits * words > pipeline.lut_bits * _best_shape(width_bits, words, pipeline)
+    return width_bits * words > pipeline.lut_bits * _best_shape(width_bits, words, pipeline)[0]
 
 
 def block_rams(width_bits: int, words: int, pipeline: Pipeline, *, constant: bool) -> int:
     """Block RAMs of one memory by the best of their shapes; 0 where it lies in look-up tables."""
     if not in_block_ram(width_bits, words, pipeline, constant=constant):
         return 0
-    return _best_shape(width_bits, words, pipeline)
+    return _best_shape(width_bits, words, pipeline)[0]
 
 
-def _best_shape(width_bits: int, words: int, pipeline: Pipeline) -> int:
+def _best_shape(width_bits: int, words: int, pipeline: Pipeline) -> tuple[int, int]:
+    """The fewest block RAMs, and how many of these lie behind one another."""
     wide, deep = pipeline.block_ram_width, pipeline.block_ram_bits // pipeline.block_ram_width
-    counts: list[int] = []
+    counts: list[tuple[int, int]] = []
     while wide:
-        counts.append(-(-width_bits // wide) * -(-words // deep))
+        pieces = -(-words // deep)
+        counts.append((-(-width_bits // wide) * pieces, pieces))
         wide, deep = wide // 2, deep * 2
     return min(counts)
 
@@ -96,7 +113,10 @@ def memories(plan: PixelPlan) -> tuple[StageMemory, ...]:
         if stage.weights:
             width = stage.folding.multipliers * stage.weight_bits
             made.append(StageMemory(stage.node, Content.WEIGHTS, "", width, stage.folding.cycles, 1))
-        made += _constants(plan.graph, plan.graph.by_name[stage.node], stage.folding)
+        node = plan.graph.by_name[stage.node]
+        made += _constants(plan.graph, node, stage.folding)
+        if is_pool(node.op) and (stage.accumulates or node.op.kind is PoolKind.MEAN):
+            made += _sums(plan.graph, node, stage.folding)
         for value in stage.reads:
             buffer, depths = rings[value]
             made.append(ring_memory(plan.graph, foldings, value, stage.node, depths[stage.node], buffer.bits))
@@ -141,9 +161,41 @@ def _constants(graph: Graph, node: Node, folding: Folding) -> list[StageMemory]:
         return [StageMemory(node.name, Content.SCALES, "", scales_width(graph, node, units), words, 1)]
     if is_pointwise_function(node.op):
         return [StageMemory(node.name, Content.TABLE, "", 8, TABLE_WORDS, folding.outputs)]
+    held = [graph.by_name[name].shape for name in node.inputs if is_constant(graph.by_name[name].op)]
+    words = [shape.pixels * -(-shape.channels // folding.outputs) for shape in held]
+    made = [StageMemory(node.name, Content.OPERAND, "", 8 * folding.outputs, count, 1) for count in words]
     if is_sum(node.op) and not plain_sum(graph, node):
-        return [StageMemory(node.name, Content.TABLE, "", SIDE_BITS, TABLE_WORDS, 2 * folding.outputs)]
-    return []
+        made.append(StageMemory(node.name, Content.TABLE, "", SIDE_BITS, TABLE_WORDS, 2 * folding.outputs))
+    return made
+
+
+def _sums(graph: Graph, node: Node, folding: Folding) -> list[StageMemory]:
+    """What is added up of a full map, channel by channel; of few steps it lies in registers."""
+    if folding.cycles < SUMS_STEPS:
+        return []
+    return [StageMemory(node.name, Content.SUMS, "", folding.outputs * total_bits(graph, node), folding.cycles, 1)]
+
+
+def total_bits(graph: Graph, node: Node) -> int:
+    """Bits of what a pool of a full map keeps of each channel: a maximum, a sum, or one that a shift then rounds."""
+    source = graph.by_name[node.inputs[0]]
+    match node.op:
+        case Pool(kind=PoolKind.MAX):
+            return source.type.dtype.bits
+        case Pool(kind=PoolKind.AVERAGE, window=window):
+            return under_window_bits(window.taps)
+        case Pool(kind=PoolKind.MEAN, rounding=Rounding.SHIFT):
+            bits = max(12, under_window_bits(source.shape.pixels))
+            if source.type.quant is None or node.type.quant is None:
+                return bits
+            return max(bits, mean_shift(source.type.quant, node.type.quant, source.shape.pixels) + 2)
+        case _:
+            return max(12, under_window_bits(source.shape.pixels))
+
+
+def under_window_bits(count: int) -> int:
+    """Bits of a sum of so many values."""
+    return (256 * count).bit_length() + 1
 
 
 def scales_width(graph: Graph, node: Node, units: int) -> int:

@@ -44,7 +44,7 @@ def save_block_rams(
             for name, front in fronts.items()
             for folding, blocks in front
             for saved in (_blocks(now[name], layers[name].bits, pipeline) - blocks,)
-            for more in (folding.multipliers - now[name].multipliers,)
+            for more in (layers[name].firing.cost(folding) - layers[name].firing.cost(now[name]),)
             if saved > 0 and more > 0 and (spare is None or more <= spare)
         ]
         if not steps:
@@ -65,7 +65,7 @@ def _front(layer: Weights, interval: int, pipeline: Pipeline) -> list[tuple[Fold
     """The foldings of which each has fewer block RAMs than all with fewer multipliers, from the fewest on."""
     kept: list[tuple[Folding, int]] = []
     for folding, blocks in _useful(layer.firing, layer.fewest.taps, layer.bits, pipeline):
-        fits = folding.interval <= interval and folding.multipliers >= layer.fewest.multipliers
+        fits = folding.interval <= interval and layer.firing.cost(folding) >= layer.firing.cost(layer.fewest)
         if fits and (not kept or blocks < kept[-1][1]):
             kept.append((folding, blocks))
     return kept

@@ -128,6 +128,8 @@ class Resource(StrEnum):
     MEMORY = "memory"
     """In bits."""
     BLOCK_RAMS = "block RAMs"
+    LUTS = "look-up tables"
+    """By the plan's estimate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +140,8 @@ class Use:
     used: int
     room: int | None
     """What there is; None where that is unknown or unbounded."""
+    requantising: int = 0
+    """Of multipliers of hardware, those that bring sums to bytes."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from rillet.plan.pipeline.hardware import firing_of, hardware_equals, hardware_f
 from rillet.plan.pipeline.packing import Weights, save_block_rams, weights_block_rams
 from rillet.plan.pipeline.plan import Barrier, PixelBuffer, PixelPlan, PixelStage, Resource, Use
 from rillet.plan.pipeline.registers import latency_cycles
+from rillet.plan.pipeline.requantisers import all_units
 from rillet.plan.pipeline.ties import settle
 from rillet.plan.pipeline.words import fit_words
 from rillet.plan.rows.space import Space
@@ -75,7 +76,10 @@ class Planner:
         self._check_weights(devices)
         self.work = dict(_works(self.flow))
         self.ceil = ceil
-        self.firings = {} if pipeline is None else {n.name: firing_of(self.flow, n) for n in _stages(self.graph)}
+        self.units = {} if pipeline is None else all_units(self.graph, chip.family if chip else None)
+        self.firings = {
+            name: firing_of(self.flow, self.graph.by_name[name], u.dsp_blocks) for name, u in self.units.items()
+        }
         self.layers = self.folded(ceil, self.each_holds) if pipeline is None else self.hardware()
         self.still = [node for node in _stages(self.graph) if node.name not in self.work]
         self.buffers = tuple(self.buffer(node) for node in self.graph.nodes if self._has_ring(node))
@@ -107,11 +111,15 @@ class Planner:
         fastest = {name: hardware_foldings(firing)[-1].interval for name, firing in self.firings.items()}
         fastest |= {node.name: node.shape.pixels for node in self.graph.input_nodes}
         self.largest = largest = max(fastest, key=lambda name: fastest[name])
-        choices = tuple(hardware_foldings(self.firings[name]) for name in self.work)
+        # Beside products those that take multipliers to bring their results to bytes.
+        names = tuple(name for name, firing in self.firings.items() if name in self.work or firing.unit_blocks)
+        choices = tuple(hardware_foldings(self.firings[name]) for name in names)
         why = f" as hardware, a pixel of {largest} a cycle"
-        ops = {name: self.graph.by_name[name].op for name in self.work}
-        added = frozenset(name for name, op in ops.items() if has_weights(op) and op.only_adds)
-        return Layers(tuple(self.work), choices, fastest[largest], why, added)
+        return Layers(names, choices, fastest[largest], why, self.dsp_blocks)
+
+    def dsp_blocks(self, name: str, folding: Folding) -> int:
+        """Of hardware, those that a layer's folding takes."""
+        return self.firings[name].dsp_blocks(folding)
 
     @cached_property
     def least_rings(self) -> list[int]:
@@ -173,7 +181,7 @@ class Planner:
 
     def _measured(self, interval: int, budgets: Budgets, swaps: Mapping[str, Folding]) -> tuple[PixelPlan, Use | None]:
         found = self.plan(interval, swaps)
-        taken = uses(found, budgets)
+        taken = uses(found, budgets, self.units)
         return found if self.pipeline is None else replace(found, uses=taken), lacking(taken)
 
     def packed(self, interval: int, budgets: Budgets, wanted: int) -> dict[str, Folding] | None:
@@ -257,7 +265,7 @@ class Planner:
                 firing = self.firings[node.name]
                 least = next(f for f in hardware_foldings(firing) if f.interval <= interval)
                 equal = hardware_equals(firing, least, interval)
-                made[node.name] = equal if node.name in fewest else equal[:1]
+                made[node.name] = equal if node.name in self.work else equal[:1]
             elif node.name in fewest:
                 most = self.each_holds if has_weights(node.op) else None
                 made[node.name] = equals(self.work[node.name], fewest[node.name].multipliers, interval, self.ceil, most)

@@ -1,7 +1,8 @@
 """Synthesis of a design by yosys: what each stage and the whole take of an FPGA, beside what the plan says.
 
 The stages' modules are synthesised one by one, several at a time, each flattened within itself; equal ones once, and
-all are kept in Rillet's cache. The rest is `top` with the stages as black boxes.
+all are kept in Rillet's cache, so that what was stopped goes on where it was. The rest is `top` with the stages as
+black boxes. Stages of one shape differ in the words of their memories alone: of these one may stand for all.
 """
 
 import json
@@ -28,7 +29,7 @@ from rillet.targets.families import Family, Taken
 
 if TYPE_CHECKING:
     from rillet.backends.rtl.design import Design
-    from rillet.plan.pipeline.plan import PixelPlan
+    from rillet.plan.pipeline.plan import PixelPlan, PixelStage
 
 TOP = "top"
 _MODULE = re.compile(r"\brillet_\w+")
@@ -54,6 +55,8 @@ class SynthesisedStage:
     """That yosys took for it; 0 where it is like another."""
     was_kept: bool
     """True where the cache had it."""
+    counted: bool = True
+    """False where neither it nor one that stands for it was synthesised: `taken` is then what is planned."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -88,6 +91,12 @@ class Synthesis(Record):
         return sum((stage.planned for stage in self.stages), Taken())
 
     @property
+    def counted(self) -> tuple[Taken, Taken]:
+        """Of the stages that were synthesised, or stand for another's shape: what they take, and what was planned."""
+        both = [(stage.taken, stage.planned) for stage in self.stages if stage.counted]
+        return sum((taken for taken, _ in both), Taken()), sum((planned for _, planned in both), Taken())
+
+    @property
     def lacking(self) -> tuple[tuple[str, int, int], ...]:
         """Resources of which the chip has too little: name, taken, and what there is."""
         total = self.total
@@ -106,7 +115,7 @@ class Synthesis(Record):
     @property
     def distinct(self) -> int:
         """Modules that had to be synthesised, or were kept."""
-        return sum(stage.like == stage.node for stage in self.stages)
+        return len({stage.like for stage in self.stages if stage.counted})
 
     def __repr__(self) -> str:
         total = self.total
@@ -132,6 +141,12 @@ class Part:
         """Under which its result is kept, beside family and tool."""
         return key_of([self.module, *(text for pair in sorted(self.files.items()) for text in pair)])
 
+    @property
+    def shape(self) -> str:
+        """The same of all that differ in the words of their memories alone: these have as many, as wide."""
+        said = {name: text if name.endswith(".v") else f"{len(text)}" for name, text in self.files.items()}
+        return key_of([self.module, *(text for pair in sorted(said.items()) for text in pair)])
+
 
 @dataclass(frozen=True, slots=True)
 class Made:
@@ -150,36 +165,35 @@ def synthesise(
     family: Family,
     *,
     stage: str | None = None,
+    by_shape: bool = False,
+    kept_alone: bool = False,
     progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> Synthesis:
     """What the design of a plan takes of its chip, or one stage alone.
 
-    progress: called with modules done and all of them. Raises Unsupported without yosys, BuildError where it fails.
+    by_shape: of stages that differ in their weights alone one stands for all. kept_alone: nothing is synthesised; what
+    the cache does not have is as planned. progress: called with modules done and all of them. Raises Unsupported
+    without yosys, BuildError where it fails.
     """
     version = yosys_version()
-    made = {found.node: found for found in estimates(plan, family)}
+    made = {found.node: found.taken for found in estimates(plan, family)}
     wanted = [one for one in plan.stages if stage is None or one.node == stage]
     parts = {one.node: stage_part(design, one.node) for one in wanted}
+    had = {node: found for node, part in parts.items() if (found := _had(part, family, version)) is not None}
+    kinds = {node: part.shape if by_shape else part.key for node, part in parts.items()}
     like: dict[str, str] = {}
-    for node, part in parts.items():
-        like.setdefault(part.key, node)
+    for node, kind in kinds.items():
+        like[kind] = node if node in had and like.get(kind) not in had else like.get(kind, node)
     # The longest first, so that all cores end at about the same time.
-    distinct = [parts[node] for node in sorted(like.values(), key=lambda node: -made[node].taken.multipliers)]
+    distinct = [parts[node] for node in sorted(like.values(), key=lambda node: -made[node].multipliers)]
     if stage is None:
         distinct.append(top_part(design))
-    made_of = results(distinct, family, version, progress)
-    stages = tuple(
-        SynthesisedStage(
-            node=one.node,
-            op=one.op,
-            taken=made_of[like[parts[one.node].key]].taken,
-            planned=made[one.node].taken,
-            like=like[parts[one.node].key],
-            seconds=made_of[one.node].seconds if one.node in made_of else 0.0,
-            was_kept=made_of[like[parts[one.node].key]].was_kept,
-        )
-        for one in wanted
-    )
+    if kept_alone:
+        found = ((part.name, _had(part, family, version)) for part in distinct)
+        made_of = {name: one for name, one in found if one is not None}
+    else:
+        made_of = results(distinct, family, version, progress)
+    stages = tuple(_found(one, like[kinds[one.node]], made[one.node], made_of) for one in wanted)
     machine = plan.machine
     return Synthesis(
         graph=plan.graph.name,
@@ -188,11 +202,25 @@ def synthesise(
         interval_cycles=plan.interval_cycles,
         clock_hz=plan.clock_hz,
         stages=stages,
-        rest=made_of[TOP].taken if stage is None else None,
+        rest=None if stage is not None else made_of[TOP].taken if TOP in made_of else Taken(),
         multipliers_room=machine.multipliers if machine else None,
         block_rams_room=machine.block_rams if machine else None,
         luts_room=machine.luts if machine else None,
         tool=f"yosys {version}",
+    )
+
+
+def _found(one: "PixelStage", like: str, planned: Taken, made: Mapping[str, "Made"]) -> SynthesisedStage:
+    own = made.get(like)
+    return SynthesisedStage(
+        node=one.node,
+        op=one.op,
+        taken=planned if own is None else own.taken,
+        planned=planned,
+        like=one.node if own is None else like,
+        seconds=made[one.node].seconds if one.node in made else 0.0,
+        was_kept=own is not None and own.was_kept,
+        counted=own is not None,
     )
 
 
@@ -248,17 +276,31 @@ def results(parts: list[Part], family: Family, version: str, progress: Callable[
     return made
 
 
-def _result(part: Part, family: Family, version: str, stop: threading.Event) -> Made:
-    key = key_of([_FORM, version, family.synthesis, part.key])
+def _key(part: Part, family: Family, version: str) -> str:
+    return key_of([_FORM, version, family.synthesis, part.key])
+
+
+def _had(part: Part, family: Family, version: str) -> Made | None:
+    """What the cache has of a module."""
+    key = _key(part, family, version)
     place = kept(_KIND, key, ".json")
     netlist = kept(_KIND, key, ".il") if family.placer else None
-    if place is not None and bool(netlist) == bool(family.placer):
-        try:
-            with open_file(place, MOST_BYTES) as data:
-                found = json.loads(data.read())
-            return Made(family.taken(cells_of(json.dumps(found), part.name)), float(found["seconds"]), True, netlist)
-        except (BuildError, KeyError, TypeError, ValueError):
-            forget(place)
+    if place is None or bool(netlist) != bool(family.placer):
+        return None
+    try:
+        with open_file(place, MOST_BYTES) as data:
+            found = json.loads(data.read())
+        return Made(family.taken(cells_of(json.dumps(found), part.name)), float(found["seconds"]), True, netlist)
+    except (BuildError, KeyError, TypeError, ValueError):
+        forget(place)
+        return None
+
+
+def _result(part: Part, family: Family, version: str, stop: threading.Event) -> Made:
+    had = _had(part, family, version)
+    if had is not None:
+        return had
+    key = _key(part, family, version)
     began = time.monotonic()
     with workshop() as work:
         write_into(work, part.files)

@@ -1,13 +1,18 @@
 // Sums, or maxima, over a map as its pixels come, a memory of one word a step; a register. `soon` is what `at` will be in
 // two cycles: a block RAM is read then, so that no adder waits for it. Of fewer than three steps the word that is read would
 // still be on its way to be written; these lie in registers.
-module rillet_total #(parameter LANES = 1, STEPS = 1, NB = 1, BITS = 8, MAXIMUM = 0, BIAS = 0, ACC = 16)
+// STYLE: where the memory lies.
+module rillet_total #(parameter LANES = 1, STEPS = 1, NB = 1, BITS = 8, MAXIMUM = 0, BIAS = 0, ACC = 16,
+  /* verilator lint_off UNUSEDPARAM */  // attributes alone read it
+  STYLE = "auto"
+  /* verilator lint_on UNUSEDPARAM */
+  )
   (input clk, input enable, input first, input [NB-1:0] at,
    /* verilator lint_off UNUSEDSIGNAL */  // of few steps
    input [NB-1:0] soon,
    /* verilator lint_on UNUSEDSIGNAL */
    input [LANES*BITS-1:0] x, output reg [LANES*ACC-1:0] sums);
-  (* no_rw_check *) reg [LANES*ACC-1:0] memory [0:STEPS-1];
+  (* ram_style = STYLE, no_rw_check *) reg [LANES*ACC-1:0] memory [0:STEPS-1];
   localparam signed [31:0] START = BIAS;
   wire [LANES*ACC-1:0] was;
   wire [LANES*ACC-1:0] now;
