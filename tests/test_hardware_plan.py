@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -39,15 +40,16 @@ def check_foldings(plan: PixelPlan) -> None:
         at_once = folding.cycles * folding.outputs * folding.taps * max(1, folding.inputs)
         window = getattr(node.op, "window", None)
         taps = 1 if window is None or stage.accumulates else window.taps
-        assert folding.taps in (1, 1 if taps == 1 else window.kernel[1], taps)
+        row = 1 if window is None or taps == 1 else window.kernel[1]
+        assert folding.taps in (1, row, taps)
         products = plan.graph.input_shapes(node)[0].channels // node.op.groups if isinstance(node.op, Conv) else 1
         assert at_once >= node.shape.channels * products * taps
 
 
 @mostly(0.8)
-@settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
 @given(networks(12) | graphs(), st.integers(1, 8))
-def test_random_networks_have_foldings_and_rings(graph: Graph, slower: int) -> object:
+def test_random_networks_have_foldings_and_rings(graph: Graph, slower: int) -> Any:
     try:
         least = plan_pixels(graph, multipliers=10**9, pipeline=HARDWARE)
     except Unsupported:
@@ -199,7 +201,7 @@ def test_multipliers_that_requantise_are_counted() -> None:
 def test_too_few_look_up_tables_are_told() -> None:
     """By how much they are too few at an interval, and the least interval at which they are enough."""
     ecp5 = chips.load("ecp5_85")
-    few = replace(ecp5, quantities={**ecp5.quantities, "luts": plain(13_500, "few", "assumed")})
+    few = replace(ecp5, quantities={**ecp5.quantities, "luts": plain(17_000, "few", "assumed")})
     net = build("mobilenet_v1", {"width": "0.25", "resolution": "32", "classes": "10"})
     with pytest.raises(
         TargetError, match="look-up tables must be at least about .*: .* too few; the least inter"
