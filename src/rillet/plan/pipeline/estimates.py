@@ -48,8 +48,8 @@ _LOGIC = {
 }
 """By the inputs of a look-up table."""
 FEW_WORDS = 16
-FIXED = 0.4
-"""Share of what rounds that is left where all channels have one shift, or one multiplier."""
+FIXED, NEAR = 0.4, 0.6
+"""Shares of what rounds that are left where all channels have one shift, and where few words say the shifts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +126,9 @@ def _logic(graph: Graph, stage: PixelStage, unit: Unit, found: list[StageMemory]
         added += sums * unit.bits * logic.summed
     if folding.outputs > blocks.units:
         added += sums * unit.bits * logic.held
+    if any(memory.content is Content.SCALES and memory.words <= FEW_WORDS for memory in found):
+        rounded *= NEAR
     ring = next(memory for memory in found if memory.content is Content.RING)
     operand = VALUE_BITS * (folding.inputs if node.op.groups == 1 else blocks.groups)
-    chosen = family.choice_luts(max(1, ring.width_bits // operand)) * operand * folding.taps
+    chosen = family.choice_luts(-(-ring.width_bits // operand)) * operand * folding.taps
     return round(logic.steps + (logic.window if node.op.window.taps > 1 else 0) + added + rounded + chosen)

@@ -123,13 +123,11 @@ def _shifts_left(graph: Graph, node: Node) -> bool:
     out = node.type.quant
     if first is None or out is None or not graph.params:
         return False
-    match node.op:
-        case Conv() as op:
-            return bool((multipliers(graph, node, op, first, out)[1] > 0).any())
-        case Multiply() if others[0] is not None:
-            return fp.product_multiplier(first, others[0], out).shift > 0
-        case _:
-            return fp.mean_multiplier(first, out, graph.input_shapes(node)[0].pixels).shift > 0
+    if has_weights(node.op):
+        return bool((multipliers(graph, node, node.op, first, out)[1] > 0).any())
+    if others and others[0] is not None:
+        return fp.product_multiplier(first, others[0], out).shift > 0
+    return fp.mean_multiplier(first, out, graph.input_shapes(node)[0].pixels).shift > 0
 
 
 def _scale(family: Family | None, bits: int) -> int:
