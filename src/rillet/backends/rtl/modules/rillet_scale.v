@@ -17,11 +17,15 @@ module rillet_scale #(parameter IN = 32, SINGLE = 0, LEFT = 0, ZERO = 0, LOW = -
   reg [4:0] right, right2, right3;
   reg signed [48:0] lower, upper;
   reg signed [63:0] product;
-  // What two roundings keep of the product has 33 bits, what one does 34, its last bit a half.
-  wire signed [33:0] kept = SINGLE != 0 ? product >>> 30 : (product + 64'sh40000000) >>> 31;
+  // What two roundings keep of the product has 33 bits, what one does 34, its last bit a half. Half of what two drop is
+  // added with the product's halves, a register before.
+  localparam signed [63:0] HALF = SINGLE != 0 ? 0 : 64'sh40000000;
+  wire signed [33:0] kept = SINGLE != 0 ? product >>> 30 : product >>> 31;
   reg signed [33:0] r;
   reg up;
-  wire [33:0] mask = (34'd1 << right3) - 1;
+  // Of the bits that the shift cuts off the first, and those behind it.
+  reg [33:0] top, behind;
+  wire [33:0] one = 34'd1 << right2, cut = ~({34{1'b1}} << right2);
   reg signed [33:0] z;
   always @(posedge clk) begin
     a <= near[31:0];
@@ -30,10 +34,12 @@ module rillet_scale #(parameter IN = 32, SINGLE = 0, LEFT = 0, ZERO = 0, LOW = -
     lower <= a * $signed({1'b0, m[15:0]});
     upper <= a * $signed({1'b0, m[30:16]});
     right2 <= right;
-    product <= lower + (upper <<< 16);
+    product <= lower + (upper <<< 16) + HALF;
     right3 <= right2;
     r <= kept >>> right3;
-    up <= SINGLE == 0 && (kept & mask) > (mask >> 1) + kept[33];
+    top <= one >> 1;
+    behind <= cut >> 1;
+    up <= SINGLE == 0 && |(kept & top) && (!kept[33] || |(kept & behind));
     z <= (SINGLE != 0 ? (r >>> 1) + $signed({1'b0, r[0]}) : r + $signed({1'b0, up})) + ZERO;
     q <= z < LOW ? LOW : z > HIGH ? HIGH : z;
   end
