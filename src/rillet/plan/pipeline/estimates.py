@@ -41,7 +41,7 @@ class _Logic:
 
 
 # Fitted to what yosys 0.70 makes of layers of MobileNetV2 on a ZCU102 and of MobileNetV1 on an ECP5-85, each by itself
-# (docs/rtl.md): the least squares of relative errors, but for what rounds, which was synthesised alone.
+# (docs/rtl.md): near the least squares of relative errors, but for what rounds, which was synthesised alone.
 _LOGIC = {
     6: _Logic(120, 60, 55, 1.6, 0.0, 7.2, 12.0, 0.15, 0.6),
     4: _Logic(70, 110, 55, 1.6, 1.7, 12.3, 24.0, 0.6, 1.2),
