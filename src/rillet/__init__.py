@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from rillet.api.changes import live as live
     from rillet.api.changes import quantize as quantize
     from rillet.api.changes import resize as resize
+    from rillet.api.drawing import Svg as Svg
+    from rillet.api.drawing import draw as draw
     from rillet.api.machines import target as target
     from rillet.api.machines import targets as targets
     from rillet.api.networks import from_torch as from_torch
@@ -37,8 +39,6 @@ if TYPE_CHECKING:
     from rillet.api.pages import serve as serve
     from rillet.api.plans import Emitted as Emitted
     from rillet.api.plans import Simulated as Simulated
-    from rillet.api.plans import Svg as Svg
-    from rillet.api.plans import draw as draw
     from rillet.api.plans import emit as emit
     from rillet.api.plans import footprint as footprint
     from rillet.api.plans import plan as plan
@@ -65,7 +65,8 @@ _NAMES = {
     **dict.fromkeys(("compress", "dequantize", "fold", "fuse", "live", "quantize", "resize"), "api.changes"),
     **dict.fromkeys(("target", "targets"), "api.machines"),
     **dict.fromkeys(("from_torch", "load", "models", "reference", "save", "to_torch"), "api.networks"),
-    **dict.fromkeys(("Emitted", "Simulated", "Svg", "draw", "emit", "footprint", "plan", "simulate"), "api.plans"),
+    **dict.fromkeys(("Svg", "draw"), "api.drawing"),
+    **dict.fromkeys(("Emitted", "Simulated", "emit", "footprint", "plan", "simulate"), "api.plans"),
     **dict.fromkeys(("Program", "compile", "verify"), "api.programs"),
     **dict.fromkeys(("compare_page", "page", "serve"), "api.pages"),
     "search": "api.search",

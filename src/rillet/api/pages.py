@@ -6,7 +6,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rillet.api import analysis, checks, machines, plans
+from rillet.api import analysis, checks, drawing, machines, plans
 from rillet.api.machines import Named
 from rillet.costs import machines as costing
 from rillet.errors import BuildError, RilletError, TargetError, Unsupported
@@ -200,7 +200,7 @@ def _pipelines(net: Graph, asked: Sequence[object]) -> list[tuple[PixelPlan, str
         if isinstance(chip, StreamChip):
             try:
                 made = checks.pixel_plan(plans.plan(net, chip))
-                found.append((made, plans.draw(made)))
+                found.append((made, drawing.draw(made)))
             except RilletError:
                 continue  # the table says what is lacking
     return found

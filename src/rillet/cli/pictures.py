@@ -200,25 +200,25 @@ def _chosen(form: str | None, pipeline: bool, floor: bool, front: bool, cost: st
 
 def _planned(graph: "Graph", chip: "Chip", pipeline: bool, floor: bool) -> str:
     """A plan: a processor's segments and memory, or a chip's as two images through its layers or as what these take."""
-    from rillet.api import plans
+    from rillet.api import drawing, plans
 
     with status("planning and simulating" if pipeline else "planning"):
         said = plans.chip_options(*chip)
         made = plans.pixel_planned(graph, said) if pipeline or floor else plans.planned(graph, said)
-        return plans.draw(made, floor=floor)
+        return drawing.draw(made, floor=floor)
 
 
 def _drawn(graph: "Graph", form: str, front: bool, cost: str | None, target: str | None, node: str | None) -> str:
     """A network, its Pareto front, or what it costs on a machine."""
-    from rillet.api import plans
+    from rillet.api import drawing
     from rillet.api.analysis import cost_picture
     from rillet.report import mermaid
 
     if cost is not None:
         return cost_picture(graph, cost, target, node)
     if front:
-        return plans.draw_front(graph)
-    return plans.draw(graph) if form == "svg" else mermaid.mermaid(graph)
+        return drawing.draw_front(graph)
+    return drawing.draw(graph) if form == "svg" else mermaid.mermaid(graph)
 
 
 def _print(graph: "Graph", picture: str, form: str, out: Path | None, json_output: bool) -> None:

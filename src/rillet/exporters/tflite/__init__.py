@@ -5,7 +5,7 @@ A value is 1xHxWxC, or 1xC behind a fully connected layer, and is called as its 
 
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import pairwise, product
+from itertools import product
 from typing import Any, assert_never
 
 import numpy as np
@@ -13,6 +13,7 @@ import tflite
 
 from rillet.errors import Unsupported
 from rillet.exporters.tflite.file import FileWriter, Quantized
+from rillet.exporters.tflite.places import none_below_zero, same_padding, step_of
 from rillet.ir.functions import Curve
 from rillet.ir.graph import Array, Graph, Node
 from rillet.ir.linear import of_tensorflow, of_tensorflow_int8
@@ -371,10 +372,10 @@ class _Writer:
         """What a window reads, padded before where TFLite has no word for its padding, and stride and padding."""
         stride = {"StrideH": window.stride[0], "StrideW": window.stride[1]}
         read = self.as_map(source)
-        if window.padding == _same(window, source.shape):
+        if window.padding == same_padding(window, source.shape):
             return read, {**stride, "Padding": tflite.Padding.SAME}
         if any(window.padding):
-            if isinstance(node.op, Pool) and not (node.op.kind is PoolKind.MAX and _none_below_zero(source)):
+            if isinstance(node.op, Pool) and not (node.op.kind is PoolKind.MAX and none_below_zero(source)):
                 raise self.refuse(node, f"padding of a pool must be that of SAME or none, got {window.padding}")
             top, bottom, left, right = window.padding
             shape = Shape(source.shape.height + top + bottom, source.shape.width + left + right, source.shape.channels)
@@ -481,7 +482,7 @@ class _Writer:
 
     def cropped(self, node: Node, op: Resize, source: Node) -> None:
         """Rows and columns at one distance of each other."""
-        steps = [_step(places) for places in (op.rows, op.columns)]
+        steps = [step_of(places) for places in (op.rows, op.columns)]
         if min(steps) < 1:
             raise self.refuse(node, "rows and columns of a resize must be those that TensorFlow copies")
         ends = [(places[0], places[-1] + 1) for places in (op.rows, op.columns)]
@@ -489,26 +490,3 @@ class _Writer:
         said["strides"] = (1, *steps, 1)
         read = [self.as_map(source), *(self.numbers(f"{node.name}/{key}", values) for key, values in said.items())]
         self.operator(node.type, "STRIDED_SLICE", read, self.made(node), "StridedSliceOptions")
-
-
-def _step(places: Sequence[int]) -> int:
-    """The one distance between neighbours, 0 where there are several."""
-    found = {b - a for a, b in pairwise(places)} or {1}
-    return found.pop() if len(found) == 1 else 0
-
-
-def _same(window: Window, shape: Shape) -> tuple[int, int, int, int]:
-    """The padding that TFLite calls SAME."""
-    sides: list[int] = []
-    for length, step, extent in zip((shape.height, shape.width), window.stride, window.extent, strict=True):
-        total = max((-(-length // step) - 1) * step + extent - length, 0)
-        sides += [total // 2, total - total // 2]
-    return sides[0], sides[1], sides[2], sides[3]
-
-
-def _none_below_zero(node: Node) -> bool:
-    """True where zeros around a map change none of its maxima: it has no values below zero."""
-    if node.type.quant is not None and node.type.quant.zero_point == node.type.dtype.integers[0]:
-        return True
-    rectified = (Activation.RELU, Activation.RELU6)
-    return isinstance(node.op, Conv | Add | Multiply | Activate) and node.op.activation in rectified
