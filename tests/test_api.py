@@ -15,7 +15,7 @@ from PIL import Image
 
 import rillet
 from conftest import shared_file
-from rillet.api import networks, plans, programs
+from rillet.api import drawing, networks, plans, programs
 from rillet.backends import reference
 from rillet.errors import GraphError, RilletError, TargetError, Unsupported
 from rillet.models.specifier import demo_photo
@@ -87,7 +87,7 @@ def test_a_function_may_have_the_name_of_a_package() -> None:
 
 
 def functions() -> Iterator[Any]:
-    for module in (networks, plans, programs):
+    for module in (drawing, networks, plans, programs):
         for name in rillet._NAMES:
             found = vars(module).get(name)
             if inspect.isfunction(found) and found.__module__ == module.__name__:
