@@ -377,7 +377,7 @@ def test_padding_of_stored_integers_must_be_their_zero(value: list[str]) -> None
     if value:
         assert ops(integers(nodes, pads)) == ["pad", "requantize"]
         return
-    with pytest.raises(RilletError, match="must pad with zeros, got mode 'constant' and 0"):
+    with pytest.raises(RilletError, match="must pad with zeros, edges or mirrored, got mode 'constant' and 0"):
         integers(nodes, pads)
 
 
