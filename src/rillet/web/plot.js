@@ -69,6 +69,25 @@ function scale(values, logarithmic) {
   return { low, high, log, at: (value) => (log ? Math.log(value / low) / Math.log(high / low) : (value - low) / (high - low)) };
 }
 
+const NAME_PX = 7;
+
+/** Names right or left of their dots, level, above or below, where none covers another; else none. */
+function beside(points, x, y, right) {
+  const taken = [];
+  const names = [];
+  for (const point of points) {
+    const wide = point.name.length * NAME_PX;
+    const places = [4, -8, 16].flatMap((down) => [11, -11 - wide].map((along) => [x(point.x) + along, y(point.y) + down]));
+    const free = places.find(([at, base]) => at >= PLOT_LEFT && at + wide <= right + PLOT_RIGHT
+      && !taken.some(([other, line, length]) => Math.abs(base - line) < 12 && at < other + length && other < at + wide));
+    if (!free) continue;
+    taken.push([...free, wide]);
+    const left = free[0] < x(point.x);
+    names.push(said(left ? free[0] + wide : free[0], free[1], point.name, left ? "end" : "start", { class: "name" }));
+  }
+  return names;
+}
+
 /**
  * Draws points by two measures into `place`: { key, x, y, label, title, strong, opacity, name }, each a button that calls
  * `choose(key)`. across, up: { name, text(value), logarithmic }. line: the points of the front. limit: the most of the
@@ -114,11 +133,7 @@ export function scatter(place, { points, across, up, line, picked, choose, limit
     const dot = shape("circle", { class: is ? "dot picked" : "dot", "data-key": point.key, ...looks }, point.title);
     return pressable(dot, point.label, is, () => choose(point.key));
   });
-  // Names lie beside their dots, to the left where there is no room on the right.
-  const names = points.filter((point) => point.name).map((point) => {
-    const left = x(point.x) > right - 200;
-    return said(x(point.x) + (left ? -11 : 11), y(point.y) + 4, point.name, left ? "end" : "start", { class: "name" });
-  });
+  const names = beside(points.filter((point) => point.name), x, y, right);
   svg.append(...names, ...dots);
   place.replaceChildren(svg);
   if (held !== undefined && held !== null) dots.find((dot) => dot.getAttribute("data-key") === held)?.focus();
