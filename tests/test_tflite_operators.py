@@ -38,6 +38,72 @@ def q(w: Writer, *shape: int, scale: float = 0.5, zero: int = 0, dtype: str = "i
     return w.tensor(shape, dtype, None if dtype == "float32" else scale, zero)
 
 
+# -- dilated convolutions over a batch ---------------------------------------------------------------------------------
+
+
+def spread(
+    sides: tuple[int, ...], crops: tuple[int, ...], *, depthwise: bool = False, dtype: str = "int8", **more: Any
+):
+    """SPACE_TO_BATCH_ND by 2x3, a convolution of 3x3, BATCH_TO_SPACE_ND, of a map of 9x11x4."""
+    w, (down, right), rng = Writer(), (2, 3), np.random.default_rng(4)
+    high, wide = (9 + sum(sides[:2])) // down, (11 + sum(sides[2:])) // right
+    source, parts = q(w, 1, 9, 11, 4, dtype=dtype), q(w, down * right, high, wide, 4, dtype=dtype)
+    block = ints(w, down, right)
+    pads, cuts = (w.tensor((2, 2), "int32", data=values) for values in (sides, crops))
+    w.op("SPACE_TO_BATCH_ND", [source, block, pads], [parts])
+    real = dtype == "float32"
+    weight = rng.standard_normal((1, 3, 3, 4) if depthwise else (4, 3, 3, 4)).astype(np.float32)
+    scale = None if real else 0.02
+    stored = weight if real else rng.integers(-127, 128, weight.shape)
+    taps = w.tensor(weight.shape, dtype, scale, data=stored, axis=3 if depthwise else 0)
+    bias = w.tensor((4,), "float32" if real else "int32", None if real else 0.01, data=rng.integers(-99, 99, 4))
+    made = q(w, down * right, high - 2, wide - 2, 4, scale=0.9, zero=-20, dtype=dtype)
+    name = "DEPTHWISE_CONV_2D" if depthwise else "CONV_2D"
+    kind = "DepthwiseConv2DOptionsT" if depthwise else "Conv2DOptionsT"
+    w.op(name, [parts, taps, bias], [made], conv_options("VALID", kind=kind, **more))
+    shape = ((high - 2) * down - sum(crops[:2]), (wide - 2) * right - sum(crops[2:]))
+    out = q(w, 1, *shape, 4, scale=0.9, zero=-20, dtype=dtype)
+    w.op("BATCH_TO_SPACE_ND", [made, block, cuts], [out])
+    return w, source, out
+
+
+@pytest.mark.parametrize("dtype", ["int8", "float32"])
+@pytest.mark.parametrize("depthwise", [False, True])
+def test_a_convolution_over_a_spread_batch_is_a_dilated_one(depthwise: bool, dtype: str, tmp_path: Path) -> None:
+    for sides, crops in (((2, 3, 3, 4), (0, 1, 0, 1)), ((0, 1, 0, 1), (0, 1, 0, 1)), ((2, 3, 3, 4), (0, 0, 0, 0))):
+        w, source, out = spread(sides, crops, depthwise=depthwise, dtype=dtype)
+        path = tmp_path / f"{sides}{crops}.tflite"
+        path.write_bytes(w.bytes([source], [out]))
+        made = load_with_tensors(path)
+        conv = made.graph.by_name[made.graph.outputs[0]].op
+        assert conv.window.dilation == (2, 3)
+        assert conv.window.padding == (sides[0], sides[1] - crops[1], sides[2], sides[3] - crops[3])
+        assert verify(plan_rows(made.graph), 2, path=path, imported=made, against="litert").equal
+
+
+@pytest.mark.parametrize(
+    ("sides", "crops", "more", "message"),
+    [
+        ((2, 3, 3, 4), (1, 0, 0, 1), {}, "padding must go beyond what"),
+        ((2, 3, 3, 4), (0, 5, 0, 1), {}, "padding must go beyond what"),
+        ((2, 3, 3, 4), (0, 1, 0, 1), {"dilation": (2, 1)}, "must be VALID, of stride 1 and not dilated itself"),
+    ],
+)
+def test_what_spreads_otherwise_is_refused(sides: tuple, crops: tuple, more: dict[str, Any], message: str) -> None:
+    w, source, out = spread(sides, crops, **more)
+    with pytest.raises(RilletError, match=message):
+        graph_of(w, source, out)
+
+
+def test_a_batch_that_no_convolution_reads_is_refused() -> None:
+    w = Writer()
+    source, parts, out = q(w, 1, 4, 4, 2), q(w, 4, 2, 2, 2), q(w, 4, 2, 2, 2)
+    w.op("SPACE_TO_BATCH_ND", [source, ints(w, 2, 2), w.tensor((2, 2), "int32", data=(0, 0, 0, 0))], [parts])
+    w.op("RELU", [parts], [out])
+    with pytest.raises(RilletError, match="must stand around a convolution"):
+        graph_of(w, source, out)
+
+
 # -- layouts that are nothing but another view -------------------------------------------------------------------------
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from rillet.errors import GraphError, RilletError, Unsupported
 from rillet.importers.images import default_image
 from rillet.importers.supported import Rows, markdown, refuse_unknown
-from rillet.importers.tflite import curves, layout, moves, operators, parts, transposed
+from rillet.importers.tflite import curves, dilated, layout, moves, operators, parts, transposed
 from rillet.importers.tflite.builder import Builder
 from rillet.importers.tflite.file import OP_NAMES, File, Operator
 from rillet.ir.graph import Graph
@@ -17,10 +17,12 @@ from rillet.system.reading import read_bytes
 
 MAX_FILE_BYTES = 2**28
 _HEAD_BYTES = 16
-HANDLERS = operators.HANDLERS | curves.HANDLERS | moves.HANDLERS | layout.HANDLERS | transposed.HANDLERS
+HANDLERS = (
+    operators.HANDLERS | curves.HANDLERS | moves.HANDLERS | layout.HANDLERS | transposed.HANDLERS | dilated.HANDLERS
+)
 CUSTOMS = transposed.CUSTOMS
 """Readers of custom operators, by the names that messages have for them."""
-NOTES = operators.NOTES | curves.NOTES | moves.NOTES | layout.NOTES | transposed.NOTES
+NOTES = operators.NOTES | curves.NOTES | moves.NOTES | layout.NOTES | transposed.NOTES | dilated.NOTES
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,7 @@ def _import(file: File, size: tuple[int, int] | None, until: str | None) -> Impo
     _refuse_unknown(file, read)
     parts.size_input(file, size)
     builder.add_input(file.inputs[0])
-    for op in read:
+    for op in dilated.joined(builder, read):
         (CUSTOMS.get(op.name) or HANDLERS[op.code])(builder, op)
     graph, tensors, starts = builder.finish(Path(file.name).stem)
     classes = graph.by_name[graph.outputs[0]].shape.elements

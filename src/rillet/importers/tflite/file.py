@@ -38,6 +38,16 @@ class Tensor:
 
 
 @dataclass(frozen=True)
+class Dilated:
+    """What a convolution over a batch that was spread out of one map does to the map."""
+
+    block: tuple[int, int]
+    """Its dilation, of rows and of columns."""
+    padding: tuple[int, int, int, int]
+    """Top, bottom, left, right."""
+
+
+@dataclass(frozen=True)
 class Operator:
     """An operator with its tensors' indices; `raw` holds its options."""
 
@@ -47,6 +57,8 @@ class Operator:
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
     raw: Any
+    dilated: Dilated | None = None
+    """Of a convolution between SPACE_TO_BATCH_ND and BATCH_TO_SPACE_ND, whose tensors are then its own."""
 
     def __str__(self) -> str:
         return f"operator {self.index} ({self.name})"

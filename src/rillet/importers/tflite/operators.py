@@ -54,7 +54,11 @@ def _window(b: Builder, op: Operator, options: Any, kernel: tuple[int, int], sha
     dilation = (1, 1)
     if hasattr(options, "DilationHFactor"):
         dilation = (options.DilationHFactor(), options.DilationWFactor())
+    if op.dilated is not None and (stride, dilation, options.Padding()) != ((1, 1), (1, 1), tflite.Padding.VALID):
+        raise b.refuse(op, "must be VALID, of stride 1 and not dilated itself where BATCH_TO_SPACE_ND is behind it")
     try:
+        if op.dilated is not None:
+            return Window(kernel, stride, op.dilated.padding, op.dilated.block)
         window = Window(kernel, stride, dilation=dilation)
         if options.Padding() == tflite.Padding.VALID:
             return window
