@@ -16,8 +16,8 @@ from rillet.bench.peers.lite import nearest
 from rillet.bench.peers.process import Process
 from rillet.bench.peers.worker import Worker
 from rillet.errors import Unsupported
-from rillet.ir.ops import Activate, Activation, Input, Rounding
-from rillet.ir.types import Shape
+from rillet.ir.ops import Activate, Activation, Input, Requantize, Rounding
+from rillet.ir.types import DType, Shape
 from rillet.transforms.dequantize import dequantize
 from test_plan import residual
 
@@ -102,6 +102,15 @@ def test_litert_has_hard_sigmoids_as_a_sum_and_a_product(tmp_path: Path) -> None
     assert len(nearest(graph).nodes) == len(graph.nodes) + 3
     assert np.abs(found.astype(int) - reference.outputs(graph, image)[0]).max() <= 4
     assert prepare("litert", Request(graph, 1, tmp_path))["file"]
+
+
+def test_float_ends_of_a_quantised_network_stay_as_they_are(tmp_path: Path) -> None:
+    b = Builder(np.random.default_rng(3))
+    at = b.add(b.conv(5), b.add(Input(), shape=Shape(6, 5, 4)))
+    graph = b.graph(b.add(Requantize(), at, dtype=DType.F32))
+    int8, uint8 = jobs("onnxruntime", Request(graph, 1, tmp_path))
+    assert (int8["form"], uint8["form"]) == ("int8", "uint8")
+    assert uint8["input_sign_flipped"] and not uint8["output_sign_flipped"]
 
 
 def test_other_networks_have_one_form(tmp_path: Path) -> None:

@@ -86,8 +86,13 @@ def jobs(runtime: str, request: Request) -> list[dict[str, Any]]:
         folder.mkdir(exist_ok=True)
         other = replace(request, graph=sign_flipped(request.graph, signed), folder=folder)
         made[0]["form"] = "int8"
-        made.append(prepare(runtime, other) | {"form": "uint8", "sign_flipped": True})
+        ends = {f"{end}_sign_flipped": name in signed for end, name in _ends(request.graph)}
+        made.append(prepare(runtime, other) | {"form": "uint8", **ends})
     return made
+
+
+def _ends(graph: Graph) -> tuple[tuple[str, str], ...]:
+    return ("input", graph.input_nodes[0].name), ("output", graph.outputs[0])
 
 
 _EITHER_SIGN = ("onnxruntime", "openvino")

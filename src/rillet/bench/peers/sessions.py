@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
 Job = Mapping[str, Any]
 """runtime, file, threads; shape (height, width, channels) and dtype of the input; shape and dtype of each output; form
-(`int8` or `uint8`) where there is another one, and whether its bytes are those of the network with their sign flipped.
+(`int8` or `uint8`) where there is another one, and of which ends its bytes are those of the network with their sign
+flipped.
 """
 
 
@@ -32,17 +33,19 @@ class Session:
 def start(job: Job) -> Session:
     """The runtime that `job` names, ready to run; whatever the runtime raises passes through."""
     made = _STARTS[job["runtime"]](job)
-    return _of_other_sign(made) if job.get("sign_flipped") else made
+    return _of_other_sign(made, bool(job.get("input_sign_flipped")), bool(job.get("output_sign_flipped")))
 
 
-def _of_other_sign(made: Session) -> Session:
-    """The session of a network whose bytes are 128 more, fed and answering with those of the network as it was."""
+def _of_other_sign(made: Session, given: bool, result: bool) -> Session:
+    """The session, where `given` fed with int8 as uint8, 128 more, and where `result` answering with int8 for such."""
 
     def with_sign(values: "Array", to: type[np.number[Any]]) -> "Array":
         return np.bitwise_xor(values.view(np.uint8), np.uint8(0x80)).view(to)
 
     return Session(
-        lambda given: made.feed(with_sign(given, np.uint8)), made.run, lambda: with_sign(made.result(), np.int8)
+        (lambda image: made.feed(with_sign(image, np.uint8))) if given else made.feed,
+        made.run,
+        (lambda: with_sign(made.result(), np.int8)) if result else made.result,
     )
 
 
