@@ -55,6 +55,7 @@ class Command:
 
 TABLES = {"--csv": "", "--markdown": "", JSON: ""}
 PROCESSOR = {"--ram": "1B", "--objective": "time", "--resident": "", "--max-slowdown": "0", "--threads": "1000"}
+PROCESSOR |= {"--precision": "int8"}
 PIPELINE = {
     **{"--multipliers": "3", "--interval": "7777", "--memory": "100B", "--clock": "123MHz", "--bits": "16"},
     **{"--ceil": "", "--recompute": "all", "--ideal": ""},

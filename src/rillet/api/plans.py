@@ -45,6 +45,7 @@ def options(
     recompute: "str | Iterable[str] | None" = None,
     devices: int | None = None,
     ideal: bool = False,
+    precision: str | None = None,
 ) -> PlanOptions:
     """The arguments of `plan` as a record; raises TargetError for one that does not apply to the kind of plan."""
     memory_bytes = checks.size(memory, "--memory")
@@ -58,6 +59,7 @@ def options(
         resident=resident,
         slower=max_slowdown,
         threads=threads,
+        precision=precision,
         multipliers=multipliers,
         interval=interval,
         memory_bits=None if memory_bytes is None else 8 * memory_bytes,
@@ -102,6 +104,7 @@ class RowWords(TypedDict, total=False):
     resident: bool
     max_slowdown: float | None
     threads: int | None
+    precision: str | None
 
 
 class ChipWords(TypedDict, total=False):
@@ -154,6 +157,7 @@ def plan(
     recompute: "str | Iterable[str] | None" = None,
     devices: int | None = None,
     ideal: bool = False,
+    precision: str | None = None,
 ) -> RowPlan | PixelPlan: ...
 def plan(
     net: Graph,
@@ -173,6 +177,7 @@ def plan(
     recompute: "str | Iterable[str] | None" = None,
     devices: int | None = None,
     ideal: bool = False,
+    precision: str | None = None,
 ) -> RowPlan | PixelPlan:
     """Plans the schedule and the memory of a network: a RowPlan for a host or a board, a PixelPlan for a chip.
 
@@ -181,7 +186,8 @@ def plan(
 
     target: a machine by name (`host`, `stm32f746`, `zcu102`), a .toml file or a record; without one, any processor.
     ram: most bytes of activations, as `64KiB`. objective: `memory` or `time`. resident: the whole input lies in the
-    arena. max_slowdown: percent over the least estimated time, for less memory. threads: on a host.
+    arena. max_slowdown: percent over the least estimated time, for less memory. threads, precision: on a host; `bf16`
+    multiplies in bfloat16 where the processor can (docs/host.md).
     For a chip, in place of its own numbers: interval (cycles an image), multipliers, memory (as `4MiB`), clock (as
     `200MHz`), bits (8 or 16), ceil (foldings that do not divide), recompute (blocks that buffer their bottleneck
     input, `all` or `auto`), devices (chips in a row). ideal: results that take no time and rings that readers share,
@@ -208,6 +214,7 @@ def plan(
         recompute=recompute,
         devices=devices,
         ideal=ideal,
+        precision=precision,
     )
     return planned(net, said)
 

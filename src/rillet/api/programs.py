@@ -105,11 +105,13 @@ def compile(  # rillet.compile, as torch.compile
     target: Named | None = None,
     *,
     threads: int | None = None,
+    precision: str | None = None,
     progress: Advance | None = None,
 ) -> Program:
     """Compiles a row plan, or a network planned for a host (`host` by default), and loads the program.
 
-    Compiled programs are cached. progress: called with steps done (planning, compiling) and their total.
+    Compiled programs are cached. precision: `bf16` multiplies float32 in bfloat16 where the processor can.
+    progress: called with steps done (planning, compiling) and their total.
     Raises GraphError for a network without weights, TargetError for a chip, BuildError without a C compiler.
 
     >>> import numpy, rillet
@@ -117,11 +119,12 @@ def compile(  # rillet.compile, as torch.compile
     >>> program(numpy.zeros((32, 32, 3), numpy.float32))[0].shape
     (1, 1, 10)
     """
-    if not isinstance(what, Graph) and (target is not None or threads is not None):
-        raise TargetError("target and threads must come with a Graph, got a plan, which has its own")
+    if not isinstance(what, Graph) and not (target is threads is precision is None):
+        raise TargetError("target, threads and precision must come with a Graph, got a plan, which has its own")
     with shown("compiling", progress) as advance:
         if isinstance(what, Graph):
-            made = plans.row_planned(what, plans.options(target or "host", threads=threads), here=True)
+            said = plans.options(target or "host", threads=threads, precision=precision)
+            made = plans.row_planned(what, said, here=True)
         else:
             made = checks.row_plan(what)
         advance(1, 2)

@@ -1,8 +1,9 @@
 """Commands that run a network as a stream: run, verify, plan, emit."""
 
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -84,7 +85,10 @@ ThreadsOption = Annotated[
     int | None,
     shared("--threads", here="They compute each tile together, with --target host.", metavar="N"),
 ]
-
+PlanPrecisionOption = Annotated[
+    str | None,
+    shared("--precision", here="bf16: layers of float32 multiply so, with --target host.", metavar="f32|bf16"),
+]
 
 LayoutOption = Annotated[
     str,
@@ -132,6 +136,7 @@ def run(
     slower: SlowerOption = None,
     target: TargetOption = None,
     threads: ThreadsOption = None,
+    precision: PlanPrecisionOption = None,
     live: LiveOption = False,
     out: ResultOption = None,
     *,
@@ -142,10 +147,10 @@ def run(
     Prints the classes of a classifier, the boxes of a known detector, the classes of a map, else numbers.
     Without MODEL: the trained network and the photograph that come with Rillet.
     """
-    from rillet.api import networks, plans, programs
+    from rillet.api import networks, programs
 
     said = networks.Preprocessing(labels, resize, numbers("--mean", mean), numbers("--deviation", deviation))
-    options = plans.options(target, ram, objective, resident, slower, threads)
+    options = _asked(target, ram, objective, resident, slower, threads, precision=precision)
 
     def opening(name: str) -> "Graph":
         return open_named(name, said, weights).graph
@@ -207,6 +212,7 @@ def verify(
     slower: SlowerOption = None,
     target: TargetOption = None,
     threads: ThreadsOption = None,
+    precision: PlanPrecisionOption = None,
     live: LiveOption = False,
     interval: IntervalOption = None,
     images: ImagesOption = None,
@@ -223,9 +229,9 @@ def verify(
     more stack than planned is a failure, too.
     For a chip, its Verilog runs in a simulator: bytes, interval, latency, every firing and every ring as planned.
     """
-    from rillet.api import hardware, plans
+    from rillet.api import hardware
 
-    options = plans.options(target, ram, objective, resident, slower, threads, interval)
+    options = _asked(target, ram, objective, resident, slower, threads, interval, precision=precision)
     said = {"--inputs": inputs, "--against": against, "--live": live, "--images": images, "--all": every}
     hardware.check(hardware.VERIFY, options, {**said, "--stalls": stalls, "--vcd": vcd, "--simulator": simulator})
     if hardware.is_hardware(options):
@@ -287,6 +293,16 @@ def _verify_program(
         raise typer.Exit(1)
 
 
+def _asked(*said: Any, **more: Any) -> "PlanOptions":
+    """As `api.plans.options`; says on standard error what the machine lacks for it."""
+    from rillet.api import plans
+
+    options = plans.options(*said, **more)
+    for sentence in options.doubts:
+        warn(sentence)
+    return options
+
+
 def _doubt(made: "Plan") -> None:
     """Says on standard error what a board lacks for a plan."""
     from rillet.api import plans
@@ -312,6 +328,7 @@ def plan(
     ceil: CeilOption = False,
     narrow: NarrowOption = None,
     threads: ThreadsOption = None,
+    precision: PlanPrecisionOption = None,
     several: SeveralOption = None,
     ideal: IdealOption = False,
     live: LiveOption = False,
@@ -326,16 +343,15 @@ def plan(
     from rillet.report import text
 
     processor = target, ram, objective, resident, slower, threads
-    said = plans.options(*processor, interval, multipliers, memory, clock, bits, ceil, narrow, several, ideal)
+    said = _asked(*processor, interval, multipliers, memory, clock, bits, ceil, narrow, several, ideal, precision)
     graph = open_named(model, weights=weights, live=live).graph
     with answering(graph, said, form) as claim, status("planning"):
         made = plans.planned(graph, said)
     if isinstance(made, plans.PixelPlan):
         show_pixels(made, claim, form)
     else:
-        rows = made
-        _doubt(rows)
-        form.show(rows.to_dict, lambda console: text.plan(console, rows))
+        _doubt(made)
+        form.show(made.to_dict, partial(text.plan, made=made))
 
 
 @app.command()
@@ -354,6 +370,7 @@ def emit(
     slower: SlowerOption = None,
     target: TargetOption = None,
     threads: ThreadsOption = None,
+    precision: PlanPrecisionOption = None,
     interval: IntervalOption = None,
     prefix: Annotated[str, typer.Option(metavar="NAME", help="Prefix of all names of the program.")] = "net",
     single_file: Annotated[
@@ -368,7 +385,7 @@ def emit(
     """
     from rillet.api import plans
 
-    options = plans.options(target, ram, objective, resident, slower, threads, interval)
+    options = _asked(target, ram, objective, resident, slower, threads, interval, precision=precision)
     shape = plans.layout_of(layout)
     made = plans.emitted_plan(open_named(model, weights=weights, live=live).graph, options)
     _doubt(made)

@@ -78,6 +78,7 @@ def _on_host(graph: Graph, host: Host, said: PlanOptions) -> RowPlan:
         resident=said.resident,
         slower=said.slower_share,
         threads=1 if said.threads is None else said.threads,
+        bf16=said.bf16,
     )
 
 

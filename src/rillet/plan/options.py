@@ -5,6 +5,7 @@ from enum import StrEnum
 from typing import assert_never
 
 from rillet.errors import TargetError
+from rillet.plan.host.tilings import has_pairs, no_pairs
 from rillet.system.options import Uses, is_said
 from rillet.targets import pipeline
 from rillet.targets.arrays import ArrayMachine
@@ -30,7 +31,7 @@ _PROCESSOR = ("--ram", "--resident", "--max-slowdown")
 USES = Uses(
     {
         PlanKind.MEMORY: (*_PROCESSOR, "--objective"),
-        PlanKind.SPEED: (*_PROCESSOR, "--threads"),
+        PlanKind.SPEED: (*_PROCESSOR, "--threads", "--precision"),
         PlanKind.BOARD: ("--ram", "--resident", "--objective"),
         PlanKind.CHIP: (
             "--multipliers",
@@ -69,6 +70,8 @@ class PlanOptions:
     slower: float | None = None
     """Minimise memory within so many percent over the fastest plan's estimated time."""
     threads: int | None = None
+    precision: str | None = None
+    """What dense layers of float32 multiply on a host: `f32` (the default) or `bf16`."""
     multipliers: int | None = None
     interval: int | None = None
     memory_bits: int | None = None
@@ -91,6 +94,7 @@ class PlanOptions:
             "--resident": self.resident,
             "--max-slowdown": self.slower,
             "--threads": self.threads,
+            "--precision": self.precision,
             "--multipliers": self.multipliers,
             "--interval": self.interval,
             "--memory": self.memory_bits,
@@ -106,6 +110,9 @@ class PlanOptions:
             for option, why in _IDEAL_ALONE.items():
                 if is_said(said[option]) and (option, self.bits) != ("--bits", 8):
                     raise TargetError(f"{option} must come with --ideal: {why}")
+        if self.precision not in (None, "f32", "bf16"):
+            hint = ": rillet quantize makes a network of integers" if self.precision == "int8" else ""
+            raise TargetError(f"--precision must be f32 or bf16, got {self.precision!r}{hint}")
         if self.objective not in (None, "memory", "time"):
             raise TargetError(f"--objective must be memory or time, got {self.objective!r}")
         if self.slower is not None and (self.ram_bytes is not None or self.objective not in (None, "memory")):
@@ -130,6 +137,18 @@ class PlanOptions:
                 raise TargetError(f"{name}: must be a host, a board or a chip to be planned for, got a systolic array")
             case _ as other:
                 assert_never(other)
+
+    @property
+    def bf16(self) -> bool:
+        """Whether dense layers are to multiply in bfloat16, where their host can."""
+        return self.precision == "bf16"
+
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """What is asked for and will not be so; sentences."""
+        if not self.bf16 or not isinstance(self.target, Host) or has_pairs(self.target):
+            return ()
+        return (no_pairs(self.target),)
 
     @property
     def chip(self) -> StreamChip | None:

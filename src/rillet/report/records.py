@@ -16,6 +16,7 @@ def plan_record(made: RowPlan) -> dict[str, Any]:
         "graph": made.graph.name,
         "kernels": made.kernels,
         "threads": made.threads,
+        "bf16_nodes": len(made.bf16_nodes),
         "arena_bytes": made.arena_bytes,
         "resident": made.resident,
         "macs": made.macs,

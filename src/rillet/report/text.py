@@ -116,6 +116,8 @@ def verification(console: Screen, result: "Verification") -> None:
         return
     names = " = ".join(("reference", *result.against))
     said = [f"equal: {names} on {result.inputs} inputs, {result.values:,} values compared"]
+    if result.bf16_error is not None:
+        said.append(f"bfloat16: outputs within {result.bf16_error:.2%} of the greatest value in float64")
     if result.rounding is not None:
         said.append(f"float32 values: within {result.rounding:.1%} of what float32 may round (docs/arithmetic.md)")
     if result.steps_off:

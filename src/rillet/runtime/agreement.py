@@ -8,10 +8,12 @@ is named. Integers agree to the step, or within `steps`; float32 values within t
 import math
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 
+from rillet.arithmetic import bf16
 from rillet.arithmetic.convolution import stored_weights
 from rillet.backends import reference
 from rillet.ir.facts import has_weights, is_given, is_input
@@ -61,6 +63,8 @@ class Agreement:
     graph: Graph
     steps: int = 0
     """Tolerance of integers, in quantisation steps."""
+    bf16: frozenset[str] = frozenset()
+    """Nodes whose weights, and what they read, are rounded to bfloat16 before they are multiplied."""
     used: float = 0.0
     """The greatest error of a float32 value, as a fraction of its bound."""
     counts: Counter[str] = field(default_factory=Counter[str])
@@ -79,9 +83,12 @@ class Agreement:
         values: dict[str, Array] = {}
         errors: dict[str, Floats] = {}
         for node in self.graph.nodes:
-            expected = self._expected(node, values, image)
+            graph, read, off = self.graph, values, errors
+            if node.name in self.bf16:
+                graph, read, off = self._narrow, *_narrowed(node, values, errors)
+            expected = _expected(graph, node, read, image)
             real = node.type.quant is None and not is_given(node.op)
-            allowed = bound(self.graph, node, values, errors) if real else None
+            allowed = bound(graph, node, read, off) if real else None
             got = seen.get(node.name)
             if got is None or is_given(node.op):
                 values[node.name] = expected
@@ -108,10 +115,12 @@ class Agreement:
                 return self.first[kind]
         return None
 
-    def _expected(self, node: Node, values: Mapping[str, Array], image: Array) -> Array:
-        if is_input(node.op):
-            return image if node.type.quant is not None else image.astype(np.float64)
-        return reference.node_value(self.graph, node, values)
+    @cached_property
+    def _narrow(self) -> Graph:
+        """The graph with the weights of those nodes rounded."""
+        keys = {self.graph.key(self.graph.by_name[name], "weight") for name in self.bf16}
+        params = {key: bf16.rounded(self.graph.params[key]) for key in keys}
+        return replace(self.graph, params={**self.graph.params, **params})
 
     def _real(self, expected: Array, got: Array, allowed: Floats) -> tuple[int, int, int] | None:
         off = np.abs(expected.astype(np.float64) - got.astype(np.float64))
@@ -137,6 +146,21 @@ class Agreement:
             at = _place(np.argwhere(off)[0])
             self.first[name] = Place(node.name, at, float(expected[at]), float(got[at]), name)
         return None
+
+
+def _expected(graph: Graph, node: Node, values: Mapping[str, Array], image: Array) -> Array:
+    if is_input(node.op):
+        return image if node.type.quant is not None else image.astype(np.float64)
+    return reference.node_value(graph, node, values)
+
+
+def _narrowed(
+    node: Node, values: Mapping[str, Array], errors: Mapping[str, Floats]
+) -> tuple[Mapping[str, Array], Mapping[str, Floats]]:
+    """What a node reads, rounded to bfloat16, and how far that may be off where it was computed."""
+    read = {name: bf16.rounded(values[name].astype(np.float32)).astype(np.float64) for name in node.inputs}
+    off = {name: errors[name] for name in node.inputs if name in errors}
+    return read, {name: o + 2 * bf16.UNIT * (np.abs(read[name]) + o) for name, o in off.items()}
 
 
 def _halves(graph: Graph, node: Node, op: Conv, values: Mapping[str, Array]) -> Array:

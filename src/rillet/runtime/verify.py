@@ -60,6 +60,10 @@ class Verification(Record):
     """The greatest error of a float32 value, as a fraction of its bound; None where no bound was needed."""
     steps_off: int = 0
     """Integers that were a step off, where they may be."""
+    bf16_error: float | None = None
+    """Of a plan whose layers multiply in bfloat16: the greatest difference of an output from the reference in float64,
+    as a share of that output's greatest value.
+    """
 
     def __repr__(self) -> str:
         names = " = ".join(("reference", *self.against))
@@ -98,21 +102,23 @@ def verify(
 
     `until`: the tensors up to which an .onnx file at `path` was read, where that is not the whole.
     `original`: the network whose outputs the plan's must have, byte for byte, where it is another than the plan's own.
-    Outputs are compared first; only where they differ is the program built again to show every value.
+    Outputs are compared first; only where they differ is the program built again to show every value. One that
+    multiplies in bfloat16 shows them always: each node is compared on what it read, rounded so.
     Raises Unsupported where the oracle is not installed.
     """
     if against:
         require(against)
     oracle = _oracle(against, path, imported, plan.graph.input_nodes[0].shape, until)
     program = program_of(plan)
-    graph, values = plan.graph, 0
+    graph, values, narrow = plan.graph, 0, _Narrow(plan) if plan.bf16_nodes else None
     names = ("c", against) if against else ("c",)
 
     def said(count: int, difference: Difference | None) -> Verification:
-        agreed = oracle.agreement if oracle else None
+        agreed = narrow.agreement if narrow else oracle.agreement if oracle else None
         used = agreed.used if agreed and agreed.used else None
         off = sum(agreed.off.values()) if agreed else 0
-        return Verification(difference is None, count, values, names, difference, used, off)
+        error = narrow.error if narrow else None
+        return Verification(difference is None, count, values, names, difference, used, off, error)
 
     for i, image in enumerate(random_inputs(graph, inputs)):
         expected = reference.run(graph, image)
@@ -120,9 +126,11 @@ def verify(
         outputs = {name: asked[name] for name in dict.fromkeys(graph.outputs)}
         for run in (program.run, program.push):
             got = dict(zip(outputs, run(image), strict=True))
-            difference = first_difference(graph, outputs, got, i, "c")
-            if difference:
-                difference = _bisect(plan, image, expected, difference)
+            if narrow:
+                difference = narrow.difference(image, i, outputs, got)
+            else:
+                difference = first_difference(graph, outputs, got, i, "c")
+                difference = difference and _bisect(plan, image, expected, difference)
             if difference:
                 return said(i + 1, difference)
             values += sum(a.size for a in outputs.values())
@@ -168,10 +176,42 @@ def output_difference(
     found = first_difference(graph, expected, got, 0, "c")
     if found is None or graph.by_name[found.node].type.quant is not None:
         return found
-    seen = program_of(plan(), trace=True).trace(image)
+    made = plan()
+    seen = program_of(made, trace=True).trace(image)
     if any(not np.array_equal(seen[name], array) for name, array in got.items()):
         return found  # the program is not the plan's
-    return _difference(Agreement(graph).compare(image, seen), 0, "c")
+    return _difference(Agreement(graph, bf16=made.bf16_nodes).compare(image, seen), 0, "c")
+
+
+class _Narrow:
+    """A program that multiplies in bfloat16, beside a reference that does not."""
+
+    def __init__(self, plan: RowPlan) -> None:
+        self.agreement = Agreement(plan.graph, bf16=plan.bf16_nodes)
+        self.error = 0.0
+        self._program = program_of(plan, trace=True)
+        self._seen: tuple[int, dict[str, Array], Difference | None] | None = None
+
+    def difference(
+        self, image: Array, index: int, expected: dict[str, Array], got: dict[str, Array]
+    ) -> Difference | None:
+        """Where a node is not what it must be of what it read, or an output not that of the program that shows it."""
+        if self._seen is None or self._seen[0] != index:
+            seen = self._program.trace(image)
+            self._seen = index, seen, _difference(self.agreement.compare(image, seen), index, "c")
+        for name, array in got.items():
+            want, have = expected[name].astype(np.float64), array.astype(np.float64)
+            most, off = float(np.abs(want).max()), float(np.abs(have.reshape(want.shape) - want).max())
+            self.error = max(self.error, off / most if most else off)
+        _, seen, found = self._seen
+        for name, array in got.items():
+            shown = seen[name].reshape(array.shape)
+            wrong = np.argwhere(array != shown)
+            if found is None and len(wrong):
+                row, column, channel = (int(n) for n in wrong[0])
+                at = row, column, channel
+                found = Difference(index, name, *at, float(shown[at]), float(array[at]), "c")
+        return found
 
 
 def _bisect(plan: RowPlan, image: Array, expected: dict[str, Array], found: Difference) -> Difference | None:

@@ -226,7 +226,8 @@ def _headers(plan: RowPlan, stage: Stage) -> tuple[str, ...]:
     if stage.kernel is Kernel.SOFTMAX and plan.graph.by_name[stage.node].type.quant is None:
         return ("softmax_f32.h",)
     if stage.kernel is Kernel.TILES and stage.tiling is not None and stage.tiling.halves:
-        return (*_HEADERS[Kernel.TILES], "halves.h")
+        real = plan.graph.by_name[stage.node].type.quant is None
+        return (*_HEADERS[Kernel.TILES], "bf16.h" if real else "halves.h")
     if pairwise_constants(plan, stage) is not None:
         return ("channels.h", "pairwise.h")
     return _HEADERS[Kernel.SIGN] if stage.kernel is Kernel.POOL and binary else _HEADERS[stage.kernel]

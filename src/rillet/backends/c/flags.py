@@ -21,7 +21,7 @@ MACHINE_FLAGS = {
     "wasm128": ("-msimd128", "-mbulk-memory"),
 }
 """What each kernel set needs the compiler to know."""
-EXTRA_FLAGS = {"avx512vbmi": "-mavx512vbmi", "asimddp": "-march=armv8.2-a+dotprod"}
+EXTRA_FLAGS = {"avx512vbmi": "-mavx512vbmi", "avx512_bf16": "-mavx512bf16", "asimddp": "-march=armv8.2-a+dotprod"}
 """And for what a host has beyond its kernel set."""
 _CONTRACT = "-ffp-contract=off"
 """Products and sums are fused where a kernel says so, and nowhere else."""

@@ -3,6 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
+from rillet.arithmetic import bf16
 from rillet.arithmetic import fixed_point as fp
 from rillet.arithmetic.affine import Affine, affine, careful, shifted
 from rillet.arithmetic.convolution import multipliers
@@ -38,7 +39,7 @@ def tile_arrays(graph: Graph, stage: Stage, vectors: Vectors) -> dict[str, Array
     if stage.kernel is Kernel.TILES:
         sizes = _group_sizes(len(bias), stage.tiling.vectors, lanes, real)
         order = _dealt(sizes, lanes)
-        runs, deep = weight.reshape(len(weight), -1, window_runs(graph, node)[2]), value_type(stage.tiling, real).value
+        runs, deep = weight.reshape(len(weight), -1, window_runs(graph, node)[2]), value_type(stage.tiling, real).deep
         packed = _dense(runs, order, stage.tiling.vectors, lanes, deep)
     else:
         count = -(-len(bias) // lanes)
@@ -46,7 +47,10 @@ def tile_arrays(graph: Graph, stage: Stage, vectors: Vectors) -> dict[str, Array
         order = _dealt(sizes, lanes)
         packed = _depthwise(weight[..., 0], order, sizes, lanes, real)
     if real:
-        return {"weights": packed.astype(np.float32), "bias": _placed(bias.astype(np.float32), order)}
+        weights = packed.astype(np.float32)
+        if stage.tiling.halves:
+            weights = bf16.bits(weights)
+        return {"weights": weights, "bias": _placed(bias.astype(np.float32), order)}
     rounding = channel_rounding(graph, node, fused=vectors.fused)
     arrays = {
         "weights": packed.astype(np.int16 if stage.tiling.halves else np.int8),

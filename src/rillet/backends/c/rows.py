@@ -20,6 +20,7 @@ from rillet.plan.host.threads import shares
 from rillet.plan.host.tilings import (
     GROUP_ROWS,
     MOST_NEIGHBOURS,
+    PAIRS,
     VECTORS,
     Vectors,
     band_values,
@@ -185,7 +186,7 @@ def _value(node: Node) -> str:
 
 
 def _line(plan: RowPlan, node: Node, stage: Stage) -> Body:
-    """Pixels that tiles read one after the other: where they lie, or widened to 16 bits, each thread its own."""
+    """Pixels that tiles read one after the other: where they lie, or made 16 bits wide, each thread its own."""
     source = plan.graph.by_name[node.inputs[0]]
     name, channels, value = f"at_{source.name}(self, self->made.of_{node.name})", source.shape.channels, _value(node)
     assert stage.tiling is not None
@@ -196,9 +197,20 @@ def _line(plan: RowPlan, node: Node, stage: Stage) -> Body:
     count = f"({end})" if start == "0" else f"({end} - ({start}))"
     at = "" if start == "0" else f" + ({start}) * {channels}"
     heads = threads.each_piece(node, stage)
-    widen = f"rillet_widen(bytes{at}, {count} * {channels}, {flip}, in{at});"
-    lines = [f"    const {value} *const bytes = {name};", *heads, f"    {'  ' if heads else ''}{widen}"]
-    return [_scratch(plan, stage, "int16_t", 2)], lines
+    if node.type.quant is None:
+        made = f"rillet_narrow(values{at}, {count} * {channels}, {channels % PAIRS}, in{at});"
+    else:
+        made = f"rillet_widen(values{at}, {count} * {channels}, {flip}, in{at});"
+    lines = [f"    const {value} *const values = {name};", *heads, f"    {'  ' if heads else ''}{made}"]
+    return [_scratch(plan, stage, _stored(node, stage), 2)], lines
+
+
+def _stored(node: Node, stage: Stage) -> str:
+    """The type of what dense tiles read."""
+    assert stage.tiling is not None
+    if not stage.tiling.halves:
+        return _value(node)
+    return "uint16_t" if node.type.quant is None else "int16_t"
 
 
 def _flipped_image(plan: RowPlan, source: Node) -> int:
@@ -233,15 +245,19 @@ def _band(plan: RowPlan, node: Node, stage: Stage) -> Body:
     apart = op.window.dilation[1] * source.shape.channels
     numbers = (stage.tiling.parts, high, op.window.dilation[0] * pitch, in_row, apart, values)
     constants = [
-        _scratch(plan, stage, "int16_t" if halves else _value(node), 2 if halves else source.type.dtype.numpy.itemsize),
+        _scratch(plan, stage, _stored(node, stage), 2 if halves else source.type.dtype.numpy.itemsize),
         record("rillet_runs", "runs", numbers),
     ]
     fill, at = outside_value(graph, node), source.name
     padding = f"{op.window.padding[3]}, {'in' if halves else '(uint8_t *)in'}"
     row = f"row + {first}" if first else "row"
     flip = _flipped_image(plan, source)
-    band = "rillet_band_of_halves" if halves else "rillet_band"
-    lines = [f"    {band}(window, at_{at}(self, 0), {fill}, {flip}, {row}, {rows}, {padding});"]
+    lines = [f"    rillet_band(window, at_{at}(self, 0), {fill}, {flip}, {row}, {rows}, {padding});"]
+    if halves:
+        lines = [lines[0].replace("rillet_band", "rillet_band_of_halves")]
+        if node.type.quant is None:
+            given = f"{row}, {rows}, {op.window.padding[3]}, {values % PAIRS}, in"
+            lines = [f"    rillet_band_of_bf16(window, at_{at}(self, 0), {given});"]
     if stage.split is Split.ROWS:
         width = node.shape.width
         head = f"    const int32_t top = from / {width}, high = (to - from) / {width};"

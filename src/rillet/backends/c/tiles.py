@@ -43,6 +43,10 @@ _DENSE = {
         *("f32", "float", "float", "rillet_reals_all(*({}))", "rillet_reals"),
         *("rillet_reals_load", "rillet_reals", "rillet_reals_add_product"),
     ),
+    Values.PAIRS: _Dense(
+        *("bf16", "uint16_t", "uint16_t", "rillet_pairs_all({})", "rillet_pairs"),
+        *("rillet_pairs_load", "rillet_pairs", "rillet_reals_add_pairs"),
+    ),
     Values.HALVES: _Dense(
         *("halves", "int16_t", "int16_t", "rillet_halves_all({})", "rillet_halves"),
         *("rillet_halves_load", "rillet_halves", "rillet_sums_add_halves"),
@@ -131,8 +135,8 @@ def _dense(tile: DenseTile) -> str:
 
     Weights: [depth][vectors][lanes], with as many values of the depth innermost as one instruction takes in.
     """
-    words, deep = _DENSE[tile.values], tile.values.value
-    real, pixels, vectors = tile.values is Values.REAL, range(tile.pixels), range(tile.vectors)
+    words, deep = _DENSE[tile.values], tile.values.deep
+    real, pixels, vectors = tile.values.real, range(tile.pixels), range(tile.vectors)
     out, sums = ("float", "rillet_reals") if real else ("rillet_byte", "rillet_sums")
     wide = "RILLET_LANES" if deep == 1 else f"{deep} * RILLET_LANES"
     channels = f"rillet_channels_{kind(real)}_tiles"

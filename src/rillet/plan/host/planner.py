@@ -12,7 +12,7 @@ from rillet.ir.graph import Graph, Node
 from rillet.ir.ops import op_macs
 from rillet.ir.types import DType
 from rillet.plan.host.threads import MAX_THREADS, evenness, pixel_split
-from rillet.plan.host.tilings import HOST_ALIGNMENT, VECTORS, channel_units, choose_on, lists_ns
+from rillet.plan.host.tilings import HOST_ALIGNMENT, PAIRS, VECTORS, channel_units, choose_on, has_pairs, lists_ns
 from rillet.plan.rows.kernels import Choice
 from rillet.plan.rows.pairs import Matrix
 from rillet.plan.rows.plan import Kernel, RowPlan, Split
@@ -64,15 +64,17 @@ def plan_host(
     resident: bool = False,
     slower: float | None = None,
     threads: int = 1,
+    bf16: bool = False,
 ) -> RowPlan:
     """The smallest plan of whole rows that is estimated about as fast as the fastest for `threads` threads of `host`,
     or for one where more hardly help.
 
     ram_bytes: instead, the least estimated time within so many bytes.
     slower: instead, the least memory at an estimated time of at most 1 + `slower` times the least.
+    bf16: dense layers of float32 multiply in bfloat16 where `host` can, else in float32 as ever.
 
-    Raises TargetError where the budget cannot be met or the number of threads makes no sense, Unsupported where a node
-    has no kernel.
+    Raises TargetError where the budget cannot be met, the number of threads makes no sense or `bf16` meets a network
+    without float32, Unsupported where a node has no kernel.
     """
     if not 1 <= threads <= MAX_THREADS:
         raise TargetError(f"--threads must be from 1 to {MAX_THREADS}, got {threads}")
@@ -80,12 +82,14 @@ def plan_host(
         raise TargetError(
             f"--threads must be 1 for WebAssembly, got {threads}: a page has workers, each with a program"
         )
-    planner = HostPlanner(graph, host, resident, threads)
+    if bf16 and all(node.type.quant is not None for node in graph.nodes):
+        raise TargetError(f"{graph.name}: --precision bf16 must be given for a network of float32, got one of integers")
+    planner = HostPlanner(graph, host, resident, threads, bf16)
     _ = planner.least_bytes  # refuses what cannot be cut at all
     if threads > 1:
-        alone = HostPlanner(graph, host, resident)
+        alone = HostPlanner(graph, host, resident, bf16=bf16)
         if alone.least_ns() < planner.least_ns() * (1 + LEAST_GAIN * (threads - 1)):
-            return plan_host(graph, host, ram_bytes=ram_bytes, resident=resident, slower=slower)
+            return plan_host(graph, host, ram_bytes=ram_bytes, resident=resident, slower=slower, bf16=bf16)
     if slower is None and ram_bytes is not None:
         made = planner.within(ram_bytes)
     else:
@@ -117,18 +121,21 @@ class HostPlanner(RowPlanner):
     alignment = HOST_ALIGNMENT
     overlays = False
 
-    def __init__(self, graph: Graph, host: Host, resident: bool, threads: int = 1) -> None:
+    def __init__(self, graph: Graph, host: Host, resident: bool, threads: int = 1, bf16: bool = False) -> None:
         self.host, self.threads = host, threads
+        self.bf16 = bf16 and has_pairs(host)
         super().__init__(graph, resident)
         params = ((node, graph.node_params(node)) for node in graph.nodes)
+        real_bytes = 2 if self.bf16 else 4
         self.weight_bytes = np.array(
-            [sum((4 if p.dtype is DType.F32 else 1) * _count(p.shape) for p in found) for _, found in params]
+            [sum((real_bytes if p.dtype is DType.F32 else 1) * _count(p.shape) for p in found) for _, found in params]
         )
 
     def _choice(self, index: int, tile: Tile) -> Choice:
         node = self.nodes[index]
         shared = self.threads > 1 and self._firing_ns(node, tile) >= LEAST_SHARED_NS
-        return choose_on(self.graph, node, tile.of(node.shape), self.host.kernels, self.threads if shared else 1)
+        threads = self.threads if shared else 1
+        return choose_on(self.graph, node, tile.of(node.shape), self.host.kernels, threads, bf16=self.bf16)
 
     def _firing_ns(self, node: Node, tile: Tile) -> float:
         """Estimated nanoseconds of one thread for a tile."""
@@ -201,6 +208,8 @@ class HostPlanner(RowPlanner):
             assert by_lists is not None
             return firings * (by_lists + TILE_NS)
         rate = MACS_PER_NS[self.host.kernels][0 if node.type.quant is None else 1]
+        if node.type.quant is None and choice.tiling is not None and choice.tiling.halves:
+            rate *= PAIRS
         if choice.kernel in (Kernel.DEPTHWISE, Kernel.DEPTHWISE_TILES):
             rate *= DEPTHWISE_SHARE
         macs = op_macs(node.op, self.graph.input_shapes(node))

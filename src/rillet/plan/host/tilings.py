@@ -16,6 +16,7 @@ from rillet.ir.types import DType
 from rillet.plan.host.threads import LEAST_EVEN, evenness, pixel_split, share_rows, shares
 from rillet.plan.rows.kernels import Choice, choose
 from rillet.plan.rows.plan import Kernel, Packing, Split, Tiling
+from rillet.targets.host import Host
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +39,21 @@ class Vectors:
     """Pixels and vectors of a depthwise tile of bytes."""
     half_pixels: Mapping[int, int] = field(default_factory=dict[int, int])
     """As `byte_pixels`, of bytes that are widened to 16 bits beforehand; nothing where that is no faster."""
+    pair_pixels: Mapping[int, int] = field(default_factory=dict[int, int])
+    """As `real_pixels`, of float32 that is rounded to bfloat16 beforehand; nothing where no set has its products."""
+    pair_extra: str = ""
+    """What a processor of this set must have besides, to multiply so."""
 
 
 _NEON = {1: 14, 2: 12, 3: 8, 4: 6, 6: 4, 8: 2}
 _WASM = {1: 8, 2: 4, 4: 2}
 """Eight sums: of twelve, engines on x86 keep some in memory, where a product that nothing fuses takes a register."""
 VECTORS = {
-    "avx512": Vectors(16, 32, {1: 14, 2: 7, 3: 5, 4: 5, 5: 4}, {1: 14, 2: 8, 3: 5, 4: 4, 5: 4, 6: 4, 8: 2}, DType.U8),
+    "avx512": Vectors(
+        *(16, 32, {1: 14, 2: 7, 3: 5, 4: 5, 5: 4}, {1: 14, 2: 8, 3: 5, 4: 4, 5: 4, 6: 4, 8: 2}, DType.U8),
+        pair_pixels={1: 14, 2: 7, 3: 5, 4: 5, 5: 4},
+        pair_extra="avx512_bf16",
+    ),
     "avx2": Vectors(
         *(8, 16, {1: 8, 2: 6, 3: 4, 6: 1}, {1: 8, 2: 4, 4: 2}, DType.U8),
         byte_neighbours=(4, 2),
@@ -64,8 +73,8 @@ MAX_ROW_TAPS = 64
 """Widest window that a depthwise tile is written out for; wider ones take the portable kernel."""
 GROUP_ROWS = 4
 """Rows of a window that one dot product of bytes takes in."""
-HALVES = 2
-"""Values of 16 bits that one takes in."""
+HALVES = PAIRS = 2
+"""Values of 16 bits that one takes in, integers or bfloat16."""
 HOST_ALIGNMENT = 64
 """A line of the cache, and a vector of the widest set."""
 LEAST_HALVES = 2
@@ -77,21 +86,37 @@ _ALONE = (Kernel.LOW_BIT, Kernel.LOW_BIT_DEPTHWISE, Kernel.XNOR, Kernel.SIGN)
 """Portable kernels that are not shared among threads: what they gather lies in one place."""
 
 
-def choose_on(graph: Graph, node: Node, tile_pixels: int, kernels: str, threads: int = 1) -> Choice:
+def has_pairs(host: Host) -> bool:
+    """True where a host multiplies bfloat16 two by two, and adds them up in float32."""
+    vectors = VECTORS.get(host.kernels)
+    return vectors is not None and bool(vectors.pair_pixels) and vectors.pair_extra in host.extras
+
+
+def no_pairs(host: Host) -> str:
+    """What to say of a host without them."""
+    able = " or ".join(f"{name} with {set_.pair_extra}" for name, set_ in VECTORS.items() if set_.pair_pixels)
+    return f"--precision bf16: {host.name} has no products of bfloat16 ({able} has), so layers multiply in float32"
+
+
+def choose_on(
+    graph: Graph, node: Node, tile_pixels: int, kernels: str, threads: int = 1, *, bf16: bool = False
+) -> Choice:
     """The kernel for `node` on a host of this kernel set, and how so many threads share it; raises Unsupported where
     there is none.
+
+    bf16: dense layers of float32 multiply in bfloat16, which the host `has_pairs` for.
     """
     if threads == 1:
-        return _choose(graph, node, tile_pixels, kernels, Split.NONE, 1)
+        return _choose(graph, node, tile_pixels, kernels, Split.NONE, 1, bf16)
     split, even_pixels = pixel_split(node.shape, tile_pixels, threads)
-    made = _choose(graph, node, tile_pixels, kernels, split, threads)
+    made = _choose(graph, node, tile_pixels, kernels, split, threads, bf16)
     if made.kernel is Kernel.GLOBAL_POOL:
         return replace(made, split=Split.CHANNELS)
     if made.kernel is Kernel.DENSE:
         made = replace(made, scratch_bytes=made.scratch_bytes * threads)
     if made.kernel not in (Kernel.TILES, Kernel.DEPTHWISE_TILES):
         return made
-    by_channels = _choose(graph, node, tile_pixels, kernels, Split.CHANNELS, threads)
+    by_channels = _choose(graph, node, tile_pixels, kernels, Split.CHANNELS, threads, bf16)
     even_channels = evenness(channel_units(node, by_channels, kernels), threads)
     assert made.tiling is not None
     heavy = made.kernel is Kernel.TILES and _weighs(graph, node, made.tiling) > tile_pixels * node.type.pixel_bytes
@@ -110,7 +135,7 @@ def _weighs(graph: Graph, node: Node, tiling: Tiling) -> int:
     return dense_depth(graph, node, tiling) * node.shape.channels * node.type.dtype.numpy.itemsize
 
 
-def _choose(graph: Graph, node: Node, tile_pixels: int, kernels: str, split: Split, threads: int) -> Choice:
+def _choose(graph: Graph, node: Node, tile_pixels: int, kernels: str, split: Split, threads: int, bf16: bool) -> Choice:
     op = node.op
     if kernels == "avx512" and has_weights(op) and graph.input_types(node)[0].dtype is DType.BINARY:
         choice, results = choose(graph, node, tile_pixels), -(-op.out_channels // 8) * 8 * 4
@@ -138,20 +163,23 @@ def _choose(graph: Graph, node: Node, tile_pixels: int, kernels: str, split: Spl
             abreast = ABREAST[tile_pixels > ABREAST[0]]
             scratch = gathered + lists_scratch(depth, op.out_channels, abreast)
             return Choice(Kernel.LISTS, Packing.PLACES, scratch_bytes=scratch, tiling=Tiling(abreast, 1))
-        halves = not real and bool(vectors.half_pixels) and tile_pixels >= LEAST_HALVES
+        pairs = real and bf16 and op.weights is DType.F32
+        halves = pairs or (not real and bool(vectors.half_pixels) and tile_pixels >= LEAST_HALVES)
         asked = Tiling(1, 1, 1 if halves else parts, halves)
         windows, band = not in_line(node, asked), 0
         if windows:
             band = band_values(graph, node, share_rows(node.shape, tile_pixels, split, threads))
         elif halves:
             band = tile_pixels * source.channels
+        if pairs:
+            band += window_runs(graph, node)[2] % PAIRS  # the last pair is whole
         pixels = max(shares(node.shape, tile_pixels, split, threads, row_by_row=windows))
         over = threads if split is Split.CHANNELS else 1
         made = dense_tiling(
             op.out_channels, pixels, dense_depth(graph, node, asked), value_type(asked, real), kernels, over
         )
         tiling = replace(asked, pixels=made.pixels, vectors=made.vectors)
-        scratch = band * (4 if real else 2 if halves else 1)
+        scratch = band * (2 if halves else 4 if real else 1)
         if threads > 1:  # each has its own, in lines of the cache that no other writes
             scratch = threads * -(-scratch // HOST_ALIGNMENT) * HOST_ALIGNMENT
         return Choice(Kernel.TILES, Packing.BLOCKS, scratch_bytes=scratch, tiling=tiling, split=split)
@@ -187,22 +215,35 @@ def window_runs(graph: Graph, node: Node) -> tuple[int, int, int]:
 
 
 class Values(Enum):
-    """What a dense tile multiplies, and how many of them one instruction takes in for each sum."""
+    """What a dense tile multiplies."""
 
-    REAL = 1
-    HALVES = HALVES
-    BYTES = GROUP_ROWS
+    REAL = "float32"
+    PAIRS = "bfloat16"
+    HALVES = "int16"
+    BYTES = "int8"
+
+    @property
+    def real(self) -> bool:
+        """True where sums are float32."""
+        return self in (Values.REAL, Values.PAIRS)
+
+    @property
+    def deep(self) -> int:
+        """How many of them one instruction takes in for each sum."""
+        return {Values.REAL: 1, Values.PAIRS: PAIRS, Values.HALVES: HALVES, Values.BYTES: GROUP_ROWS}[self]
 
 
 def value_type(tiling: Tiling, real: bool) -> Values:
     """What the tiles of a stage multiply."""
-    return Values.REAL if real else Values.HALVES if tiling.halves else Values.BYTES
+    if real:
+        return Values.PAIRS if tiling.halves else Values.REAL
+    return Values.HALVES if tiling.halves else Values.BYTES
 
 
 def dense_depth(graph: Graph, node: Node, tiling: Tiling) -> int:
     """Values of one window, once for each part of the weights, each run rounded up to what one instruction takes in."""
     rows, runs, values = window_runs(graph, node)
-    group = value_type(tiling, node.type.quant is None).value
+    group = value_type(tiling, node.type.quant is None).deep
     return rows * runs * -(-values // group) * group * tiling.parts
 
 
@@ -211,8 +252,8 @@ def dense_tiling(channels: int, pixels: int, depth: int, values: Values, kernels
     """The register tile with the fewest steps for so many output channels and pixels at once, each of this depth; the
     channels dealt out to so many threads.
     """
-    vectors, real = VECTORS[kernels], values is Values.REAL
-    most, deep = -(-channels // vectors.lanes), depth // values.value
+    vectors, real = VECTORS[kernels], values.real
+    most, deep = -(-channels // vectors.lanes), depth // values.deep
 
     def tile_steps(v: int, p: int) -> float:
         # Bytes are stored by four vectors, two or one.
@@ -229,6 +270,7 @@ def dense_tiling(channels: int, pixels: int, depth: int, values: Values, kernels
 
     fitting = {
         Values.REAL: vectors.real_pixels,
+        Values.PAIRS: vectors.pair_pixels,
         Values.HALVES: vectors.half_pixels,
         Values.BYTES: vectors.byte_pixels,
     }[values]

@@ -160,7 +160,9 @@ class Tiling:
     parts: int = 1
     """Signed bytes that add up to one weight: two for uint8 weights that less their zero point are no bytes."""
     halves: bool = False
-    """Whether bytes, and their weights, are widened to 16 bits before they are multiplied."""
+    """Whether values and weights are made 16 bits wide before they are multiplied: bytes widened, float32 rounded to
+    bfloat16.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,6 +231,13 @@ class RowPlan(Record):
     def order(self) -> Order:
         """The order in which its program tries the stages."""
         return order_of(self.graph, self.segments)
+
+    @cached_property
+    def bf16_nodes(self) -> frozenset[str]:
+        """Names of the nodes that round what they read, and their weights, to bfloat16; they sum in float32."""
+        stages = (stage for segment in self.segments for stage in segment.stages)
+        halves = (stage.node for stage in stages if stage.tiling is not None and stage.tiling.halves)
+        return frozenset(name for name in halves if self.graph.by_name[name].type.quant is None)
 
     @cached_property
     def by_rows(self) -> bool:

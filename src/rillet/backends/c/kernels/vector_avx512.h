@@ -42,6 +42,32 @@ RILLET_TILE void rillet_reals_store(float *out, rillet_reals value, int32_t lane
   else _mm512_mask_storeu_ps(out, (__mmask16)((1u << lanes) - 1), limited);
 }
 
+/* -- products of bfloat16, summed in float32 --------------------------------------------------------------------------- */
+
+#ifdef __AVX512BF16__
+typedef __m512i rillet_pairs; /* two values in each lane */
+
+RILLET_TILE rillet_pairs rillet_pairs_load(const uint16_t *at) { return _mm512_loadu_si512(at); }
+RILLET_TILE rillet_pairs rillet_pairs_all(const uint16_t *at)
+{
+  int32_t two;
+  memcpy(&two, at, 4);
+  return _mm512_set1_epi32(two);
+}
+RILLET_TILE rillet_reals rillet_reals_add_pairs(rillet_reals sum, rillet_pairs a, rillet_pairs w)
+{
+  __asm__("vdpbf16ps %2, %1, %0" : "+v"(sum) : "v"(a), "v"(w));
+  return sum;
+}
+RILLET_TILE void rillet_pairs_store(uint16_t *out, rillet_reals value, int32_t lanes)
+{
+  __m256i rounded;
+  __asm__("vcvtneps2bf16 %1, %0" : "=v"(rounded) : "v"(value));
+  if (lanes >= RILLET_LANES) _mm256_storeu_si256((__m256i *)(void *)out, rounded);
+  else _mm256_mask_storeu_epi16(out, (__mmask16)((1u << lanes) - 1), rounded);
+}
+#endif
+
 /* -- sums of products of bytes --------------------------------------------------------------------------------------- */
 
 typedef __m512i rillet_sums;
