@@ -44,8 +44,8 @@ _DENSE = {
         *("rillet_reals_load", "rillet_reals", "rillet_reals_add_product"),
     ),
     Values.PAIRS: _Dense(
-        *("bf16", "uint16_t", "uint16_t", "rillet_pairs_all({})", "rillet_pairs"),
-        *("rillet_pairs_load", "rillet_pairs", "rillet_reals_add_pairs"),
+        *("bf16", "uint16_t", "uint16_t", "rillet_bf16s_all({})", "rillet_bf16s"),
+        *("rillet_bf16s_load", "rillet_bf16s", "rillet_reals_add_pairs"),
     ),
     Values.HALVES: _Dense(
         *("halves", "int16_t", "int16_t", "rillet_halves_all({})", "rillet_halves"),

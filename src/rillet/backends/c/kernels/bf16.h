@@ -7,8 +7,8 @@
 RILLET_ALWAYS void rillet_narrow(const float *in, int32_t count, int32_t more, uint16_t *out)
 {
   int32_t i = 0;
-  for (; i + RILLET_LANES <= count; i += RILLET_LANES) rillet_pairs_store(out + i, rillet_reals_load(in + i), RILLET_LANES);
-  if (i < count) rillet_pairs_store(out + i, rillet_reals_load(in + i), count - i);
+  for (; i + RILLET_LANES <= count; i += RILLET_LANES) rillet_bf16s_store(out + i, rillet_reals_load(in + i), RILLET_LANES);
+  if (i < count) rillet_bf16s_store(out + i, rillet_reals_load(in + i), count - i);
   for (int32_t j = 0; j < more; j++) out[count + j] = 0;
 }
 

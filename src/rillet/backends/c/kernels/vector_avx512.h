@@ -45,21 +45,21 @@ RILLET_TILE void rillet_reals_store(float *out, rillet_reals value, int32_t lane
 /* -- products of bfloat16, summed in float32 --------------------------------------------------------------------------- */
 
 #ifdef __AVX512BF16__
-typedef __m512i rillet_pairs; /* two values in each lane */
+typedef __m512i rillet_bf16s; /* two values in each lane */
 
-RILLET_TILE rillet_pairs rillet_pairs_load(const uint16_t *at) { return _mm512_loadu_si512(at); }
-RILLET_TILE rillet_pairs rillet_pairs_all(const uint16_t *at)
+RILLET_TILE rillet_bf16s rillet_bf16s_load(const uint16_t *at) { return _mm512_loadu_si512(at); }
+RILLET_TILE rillet_bf16s rillet_bf16s_all(const uint16_t *at)
 {
   int32_t two;
   memcpy(&two, at, 4);
   return _mm512_set1_epi32(two);
 }
-RILLET_TILE rillet_reals rillet_reals_add_pairs(rillet_reals sum, rillet_pairs a, rillet_pairs w)
+RILLET_TILE rillet_reals rillet_reals_add_pairs(rillet_reals sum, rillet_bf16s a, rillet_bf16s w)
 {
   __asm__("vdpbf16ps %2, %1, %0" : "+v"(sum) : "v"(a), "v"(w));
   return sum;
 }
-RILLET_TILE void rillet_pairs_store(uint16_t *out, rillet_reals value, int32_t lanes)
+RILLET_TILE void rillet_bf16s_store(uint16_t *out, rillet_reals value, int32_t lanes)
 {
   __m256i rounded;
   __asm__("vcvtneps2bf16 %1, %0" : "=v"(rounded) : "v"(value));
