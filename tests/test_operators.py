@@ -67,6 +67,12 @@ class Draw:
             return self.value(*shape)
         return self.value(*shape, scale=other.scale[0], zero=int(other.zeroPoint[0]))
 
+    def like_constant(self, index: int) -> int:
+        """A constant with the quantisation of another tensor."""
+        made = self.constant(1)
+        self.w.graph.tensors[made].quantization = self.w.graph.tensors[index].quantization
+        return made
+
     def ints(self, *values: int) -> int:
         return self.w.tensor((len(values),), "int32", data=values)
 
@@ -168,11 +174,13 @@ def mean(d: Draw, name: str) -> tuple[int, list[int]]:
     height, width, depth = d.image()
     source = d.value(1, height, width, depth)
     keep = d.draw(st.booleans())
-    shape = (1, 1, 1, depth) if keep else (1, depth)
+    axes = d.draw(st.sampled_from([(1, 2), (1,), (2,)]))
+    made = [n if axis in (0, 3) or axis not in axes else 1 for axis, n in enumerate((1, height, width, depth))]
+    shape = tuple(made) if keep else tuple(n for axis, n in enumerate(made) if axis not in axes)
     out = d.like(source, *shape) if d.draw(st.booleans()) else d.value(*shape)
     options = schema.ReducerOptionsT()
     options.keepDims = keep
-    d.w.op(name, [source, d.ints(1, 2)], [out], options, version=2)
+    d.w.op(name, [source, d.ints(*axes)], [out], options, version=2)
     return source, [out]
 
 
@@ -360,6 +368,16 @@ def moves(d: Draw, name: str) -> tuple[int, list[int]]:
             d.w.op("RESHAPE", [source, d.ints(*deep)], [apart], schema.ReshapeOptionsT(), version=1)
             d.w.op(name, [apart, d.ints(*order)], [turned], schema.TransposeOptionsT(), version=4)
             d.w.op("RESHAPE", [turned, d.ints(*made)], [out], schema.ReshapeOptionsT(), version=1)
+        case "PACK":
+            source = d.value(1, height, width, depth)
+            other = d.like(source, 1, height, width, depth)
+            d.w.op("MAXIMUM", [source, d.like_constant(source)], [other], schema.MaximumMinimumOptionsT(), version=2)
+            dims, axis = (1, height, width, depth), d.draw(st.sampled_from([0, 1, 3, 4, -1, -2]))
+            at = axis % 5
+            out = d.like(source, *dims[:at], 3, *dims[at:])
+            options = schema.PackOptionsT()
+            options.axis, options.valuesCount = axis, 3
+            d.w.op(name, [source, other, source], [out], options, version=2)
         case _:  # strided slices of rows, columns and channels
             source = d.value(1, height, width, depth)
             dims = (height, width, depth)
@@ -450,7 +468,7 @@ KINDS: dict[Callable[[Draw, str], tuple[int, list[int]]], tuple[str, ...]] = {
     bilinear: ("RESIZE_BILINEAR",),
     transposed: ("TRANSPOSE_CONV",),
     beside: ("PAD_OF_CHANNELS",),
-    moves: ("DEPTH_TO_SPACE", "SPACE_TO_DEPTH", "GATHER", "SPLIT_V", "TRANSPOSE", "STRIDED_SLICE_OF_ROWS"),
+    moves: ("DEPTH_TO_SPACE", "SPACE_TO_DEPTH", "GATHER", "SPLIT_V", "TRANSPOSE", "PACK", "STRIDED_SLICE_OF_ROWS"),
 }
 """What draws which operators."""
 OPERATORS = [(kind, name) for kind, names in KINDS.items() for name in names]

@@ -324,7 +324,7 @@ CASES: dict[str, tuple[Any, str]] = {
     ),
     "transpose": (unary("TRANSPOSE", "Transpose", S, (1, 0, 3, 2)), "must move height, width and channels alone"),
     "transpose order": (unary("TRANSPOSE", "Transpose", S, (0, 0, 1, 2)), "order must be one of 4 dimensions"),
-    "pack": (unary("PACK", "Pack", (1, 4), out=(1, 4)), "input 0 must be constant"),
+    "pack": (unary("PACK", "Pack", (1, 4), out=(1, 4)), r"output must be \[1, 1, 4\], got \[1, 4\]"),
     "reshape size": (unary("RESHAPE", "Reshape", S, (1, 9), out=(1, 9)), "output must have 64 values, got 1x9"),
     "split": (unary("SPLIT", "Split", S, (3,)), "input 0 must be constant"),
     "two constants": (two_constants, "must have two inputs, one of them computed"),

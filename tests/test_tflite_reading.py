@@ -271,11 +271,6 @@ def test_mean_along_one_axis(dims: tuple[int, int], axes: tuple[int, ...], dtype
         assert verify(plan_rows(made.graph), 2).equal
 
 
-def test_a_quantised_mean_of_a_part_of_the_pixels_is_refused() -> None:
-    with pytest.raises(Unsupported, match=r"axes of a quantised mean must be height and width, got \[1\]"):
-        parse(mean((5, 7), (1,), "int8"), "x.tflite")
-
-
 @pytest.mark.parametrize("dtype", ["int8", "uint8", "float32"])
 @pytest.mark.parametrize("taken", [24, 4])
 def test_dense_layers_of_a_map_take_all_of_it_or_a_pixel_at_a_time(dtype: str, taken: int, tmp_path: Path) -> None:
@@ -359,3 +354,19 @@ def test_the_network_before_a_decoder_is_offered_and_read(tmp_path: Path) -> Non
     with pytest.raises(GraphError, match="until must come with a .tflite file"):
         rillet.save(both, tmp_path / "net.rlt")
         rillet.load(f"{tmp_path}/net.rlt:until=1")
+
+
+@pytest.mark.parametrize(("classes", "scale", "ends"), [(520, 1e-6, True), (520, 0.5, False), (511, 1e-6, False)])
+def test_a_softmax_at_which_litert_ends_the_process(classes: int, scale: float, ends: bool, tmp_path: Path) -> None:
+    w, options = Writer(), schema.SoftmaxOptionsT()
+    source, out = w.tensor((1, classes), "int8", scale), w.tensor((1, classes), "int8", 1 / 256, -128)
+    options.beta = 1.0
+    w.op("SOFTMAX", [source], [out], options, version=2)
+    path = tmp_path / "soft.tflite"
+    path.write_bytes(w.bytes([source], [out]))
+    plan, made = plan_rows(load_with_tensors(path).graph), load_with_tensors(path)
+    if not ends:
+        assert verify(plan, 1, path=path, imported=made, against="litert").equal
+        return
+    with pytest.raises(Unsupported, match="soft.tflite: LiteRT ends the process at a softmax of 512 or more classes"):
+        verify(plan, 1, path=path, imported=made, against="litert")

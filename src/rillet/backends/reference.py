@@ -226,8 +226,8 @@ class _Step:
                 sums, counts = _window_sums(source.astype(np.float64), op.window, shape)
                 return self.store(fp.average(sums.astype(np.int64), counts.astype(np.int64)), clamp)
             case PoolKind.MEAN:
-                if not op.window.covers(self.types[0].shape):
-                    raise Unsupported(f"{self.where}: window of a mean must cover the map")
+                if any(op.window.padding):
+                    raise Unsupported(f"{self.where}: window of a mean must have no padding")
                 centred = (source - self.quant(0).zero_point).astype(np.float64)
                 sums, counts = _window_sums(centred, op.window, shape)
                 scaled = self.mean(sums.astype(np.int64), int(counts.max()), op.rounding)

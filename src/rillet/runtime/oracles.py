@@ -21,6 +21,9 @@ _MODULES = {"litert": "ai_edge_litert", "tflm": "tflite_micro", "onnxruntime": "
 ORACLE_PACKAGES = {"litert": "ai-edge-litert", "tflm": "tflite-micro", "onnxruntime": "onnxruntime"}
 """What to install for each."""
 
+_ABORTING_CLASSES = 512
+"""LiteRT's reference of a softmax of bytes asserts that its sum of exponentials is less."""
+
 
 def installed(name: str) -> bool:
     """True where the oracle's package can be imported."""
@@ -43,7 +46,7 @@ class LiteRt:
 
     def __init__(self, path: Path, input_order: tuple[int, ...] = (0, 1, 2, 3), shape: Shape | None = None) -> None:
         require("litert")
-        self._order = input_order
+        self._order, self._path = input_order, path
         from ai_edge_litert.interpreter import Interpreter, OpResolverType  # pyright: ignore
 
         try:
@@ -58,16 +61,38 @@ class LiteRt:
                     sizes = (1, *shape.array)
                     self._interpreter.resize_tensor_input(details["index"], [sizes[axis] for axis in input_order])
                 self._interpreter.allocate_tensors()
+                self._may_abort = hasattr(os, "fork") and self._has_wide_softmax()
         except (ValueError, RuntimeError) as error:
             reason = str(error).partition("Tensor ")[0].partition("\n")[0].strip()
             raise Unsupported(f"{path}: LiteRT refuses this file: {reason} (try --against tflm)") from None
+
+    def _has_wide_softmax(self) -> bool:
+        """True where the file has a softmax of bytes over so many classes that LiteRT may abort at it."""
+        sizes = {details["index"]: details for details in self._interpreter.get_tensor_details()}
+        inputs = [sizes[op["inputs"][0]] for op in self._interpreter._get_ops_details() if op["op_name"] == "SOFTMAX"]
+        return any(d["dtype"] in (np.int8, np.uint8) and d["shape"][-1] >= _ABORTING_CLASSES for d in inputs)
 
     def run(self, image: Array) -> None:
         """One inference of a height x width x channels array."""
         details = self._interpreter.get_input_details()[0]
         turned = np.ascontiguousarray(image[None].transpose(self._order))
         self._interpreter.set_tensor(details["index"], turned.reshape(details["shape"]))
+        if self._may_abort:
+            self._rehearse()
         self._interpreter.invoke()
+
+    def _rehearse(self) -> None:
+        """Tries the inference in a copy of this process; raises Unsupported where LiteRT ends that."""
+        child = os.fork()
+        if child == 0:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+            self._interpreter.invoke()
+            os._exit(0)
+        if os.WIFSIGNALED(os.waitpid(child, 0)[1]):
+            raise Unsupported(
+                f"{self._path}: LiteRT ends the process at a softmax of {_ABORTING_CLASSES} or more classes that are "
+                "nearly equal, as here; --against tflm compares without it"
+            )
 
     def tensor(self, index: int) -> Array:
         """The file's tensor `index` after a run."""

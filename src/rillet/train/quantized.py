@@ -189,9 +189,10 @@ class QuantizedNetwork(TorchNetwork):
                 zero = out.zero_point
                 return _settled(layer.pooled(source), out, lambda mean: _away(mean + zero) - zero, op.activation)
             case PoolKind.MEAN:
-                pixels = source.shape[2] * source.shape[3]
+                pixels = op.window.taps
                 constants = fixed_point.mean_multiplier(quant, out, pixels)
-                sums = source.sum((2, 3), keepdim=True)
+                covers = op.window.kernel == (source.shape[2], source.shape[3])
+                sums = source.sum((2, 3), keepdim=True) if covers else torch.round(layer.pooled(source) * pixels)
                 return _scaled(sums, quant.scale / (pixels * out.scale), constants, op.rounding, out, op.activation)
             case _:
                 assert_never(op.kind)

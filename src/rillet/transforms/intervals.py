@@ -245,7 +245,7 @@ class _Step:
             case PoolKind.MAX | PoolKind.AVERAGE:
                 return self.source()
             case PoolKind.MEAN:
-                count, zero = self.types[0].shape.pixels, self.out.zero_point
+                count, zero = op.window.taps, self.out.zero_point
                 if op.rounding is Rounding.SHIFT:
                     bits = shift.mean_shift(self.quant(), self.out, count)
                     return self.centred().mapped(lambda v: shift.rescale(count * v, bits) + zero)

@@ -247,15 +247,21 @@ def _depthwise(plan: RowPlan, node: Node, stage: Stage) -> Body:
 def _pool(plan: RowPlan, node: Node, stage: Stage) -> Body:
     graph, op = plan.graph, node.op
     assert is_pool(op)
-    if op.kind is PoolKind.MEAN and node.type.quant is not None:
-        raise Unsupported(f"{graph.name}: {node.name}: window of a mean must cover the map")
+    scaled = op.kind is PoolKind.MEAN and node.type.quant is not None
+    if scaled and any(op.window.padding):
+        raise Unsupported(f"{graph.name}: {node.name}: window of a mean must have no padding")
     name, source, channels = node.name, node.inputs[0], node.shape.channels
     binary = node.type.dtype is DType.BINARY
     limits = "" if binary else "".join(f", {bound}" for bound in bounds(graph, node, op.activation))
     kind = "average" if op.kind is not PoolKind.MAX else "max" if plan.host is None or binary else "max_rows"
     kernel = f"rillet_{kind}_{node.type.dtype.value}"
     more = ""
-    if op.kind is not PoolKind.MAX and node.type.quant is not None:
+    if scaled:
+        from_, to = quant(graph, graph.by_name[source]), quant(graph, node)
+        numbers = _mean_scale(from_, to, op.window.taps, op.rounding)
+        kernel = f"rillet_mean_{node.type.dtype.value}"
+        more = "".join(f", {number}" for number in (from_.zero_point * op.window.taps, *numbers, to.zero_point))
+    elif op.kind is not PoolKind.MAX and node.type.quant is not None:
         more = f", {offset(plan, node)}"
     place = place_of(plan, node, "p")
     lines = [

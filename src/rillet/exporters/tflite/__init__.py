@@ -446,9 +446,11 @@ class _Writer:
             name = "MAX_POOL_2D" if op.kind is PoolKind.MAX else "AVERAGE_POOL_2D"
             self.fused(node, op.activation, name, [read], "Pool2DOptions", **fields)
             return
-        if not op.window.covers(source.shape) or op.activation is not Activation.NONE:
-            raise self.refuse(node, f"mean must be over all pixels and alone, got {op.window.kernel}")
-        read = [self.as_map(source), self.numbers(f"{node.name}/axes", (1, 2))]
+        high, wide = source.shape.height, source.shape.width
+        axes = {Window((high, wide)): (1, 2), Window((high, 1)): (1,), Window((1, wide)): (2,)}.get(op.window)
+        if axes is None or op.activation is not Activation.NONE:
+            raise self.refuse(node, f"mean must be over height, width or both and alone, got {op.window.kernel}")
+        read = [self.as_map(source), self.numbers(f"{node.name}/axes", axes)]
         self.operator(node.type, "MEAN", read, self.made(node), "ReducerOptions", KeepDims=True)
 
     def resize(self, node: Node, op: Resize, source: Node) -> None:

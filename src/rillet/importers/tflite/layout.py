@@ -14,7 +14,7 @@ from rillet.importers.tflite.moves import of_turned
 from rillet.ir.graph import Node
 from rillet.ir.linear import of_tensorflow, of_tensorflow_int8
 from rillet.ir.moves import widened
-from rillet.ir.ops import Concat, Interpolate, Pad, output_shape, resize
+from rillet.ir.ops import Concat, Interpolate, Pad, Select, output_shape, resize
 from rillet.ir.types import DType, Shape
 
 
@@ -168,10 +168,44 @@ def _shape(b: Builder, op: Operator) -> None:
 
 
 def _pack(b: Builder, op: Operator) -> None:
+    if not all(b.known(op, i) for i in range(len(op.inputs))):
+        _stack(b, op)
+        return
     parts = [b.integers(op, i) for i in range(len(op.inputs))]
     if any(len(part) != 1 for part in parts):
-        raise b.refuse(op, "must pack the numbers of a shape")
+        raise b.refuse(op, "must pack the numbers of a shape, or maps")
     b.folded[b.output(op).index] = np.array(parts, np.int64).reshape(-1)
+
+
+def _stack(b: Builder, op: Operator) -> None:
+    """Maps along a dimension of their own: side by side in the channels, between these, or one behind another."""
+    dims, count, out = b.tensor(op, 0).dims, len(op.inputs), b.output(op)
+    axis = b.file.options(op, tflite.PackOptions).Axis()
+    axis += len(dims) + 1 if axis < 0 else 0
+    if not 0 <= axis <= len(dims) or any(b.tensor(op, i).dims != dims for i in range(count)):
+        raise b.fail(op, f"must stack inputs of one shape along one of {len(dims) + 1} dimensions")
+    wanted = (*dims[:axis], count, *dims[axis:])
+    out = b.set_dims(op, out, wanted) if out.open else out
+    if out.dims != wanted:
+        raise b.fail(op, f"output must be {list(wanted)}, got {list(out.dims)}")
+    sources, run = [b.source(op, i, flat=True) for i in range(count)], math.prod(dims[axis:])
+    for source in sources:
+        b.same_type(op, source)
+    shape, channels = sources[0].shape, sources[0].shape.channels
+    if any(source.shape != shape for source in sources):
+        raise b.refuse(op, f"must stack maps of one shape, got {', '.join(str(s.shape) for s in sources)}")
+    if run == shape.elements and shape.pixels > 1:
+        b.values[out.index] = tuple(source.name for source in sources)
+        return
+    if channels % run:
+        raise b.refuse(op, f"must stack channels, parts of them or whole maps, got axis {axis} of {list(dims)}")
+    made = Shape(shape.height, shape.width, count * channels)
+    if run == channels:
+        b.add(op, Concat(), sources, shape=made)
+        return
+    whole = b.add_step(op, Concat(), sources, replace(sources[0].type, shape=made))
+    places = np.arange(count * channels).reshape(count, channels // run, run).transpose(1, 0, 2)
+    b.add(op, Select(tuple(places.reshape(-1).tolist())), [whole], shape=made)
 
 
 def _densify(b: Builder, op: Operator) -> None:
@@ -201,7 +235,10 @@ NOTES: dict[str, tuple[str, str]] = {
     ),
     "DENSIFY": ("nothing", "of a constant"),
     "EXPAND_DIMS": ("nothing", "the bytes stay as they are"),
-    "PACK": ("nothing", "of the numbers of a shape"),
+    "PACK": (
+        "concat, or select",
+        "of channels, parts of them, or whole maps (several outputs); of the numbers of a shape nothing",
+    ),
     "PAD": ("pad, or select", "height, width and channels"),
     "PADV2": ("pad, or select", "as PAD, with zeros"),
     "RESHAPE": (

@@ -161,11 +161,12 @@ def turned(source: Node, dims: Sequence[int], order: Sequence[int]) -> tuple[Op,
         return Select(tuple(picked.tolist())), source.shape
     lines = [axis for axis in range(rows) if dims[axis] > 1]
     across = [axis for axis in range(rows, columns) if dims[axis] > 1]
-    if len(parts) == 3 and len(lines) == len(across) == 1:
-        first, second, rest = parts
-        if moved == [*lines, first, *across, second, rest] and dims[first] == dims[second]:
+    if len(parts) in (2, 3) and len(lines) <= 1 and len(across) <= 1:
+        first, second, *rest = parts
+        if moved == [*lines, first, *across, second, *rest] and dims[first] == dims[second]:
             block = dims[first]
-            return DepthToSpace(block, height, width), Shape(height * block, width * block, dims[rest])
+            made = Shape(height * block, width * block, channels // block**2)
+            return DepthToSpace(block, height, width), made
     return None
 
 

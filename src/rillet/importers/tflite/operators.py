@@ -347,10 +347,8 @@ def _mean(b: Builder, op: Operator) -> None:
     if len(dims) < 3 or not found or not found <= {1, 2} or len(found) < len(set(axes)):
         raise b.refuse(op, f"axes must be height, width or both, got {axes}")
     window = Window((height if 1 in found else 1, width if 2 in found else 1))
-    whole = window.covers(source.shape)
-    if not whole and source.type.quant is not None:
-        raise b.refuse(op, f"axes of a quantised mean must be height and width, got {axes}")
-    made = Pool(PoolKind.MEAN if whole else PoolKind.AVERAGE, window)
+    mean = window.covers(source.shape) or source.type.quant is not None
+    made = Pool(PoolKind.MEAN if mean else PoolKind.AVERAGE, window)
     b.add(op, made, [source], shape=Shape(*window.output(source.shape), channels))
 
 
@@ -384,7 +382,7 @@ NOTES: dict[str, tuple[str, str]] = {
     "HARD_SWISH": ("activate", ""),
     "LOGISTIC": ("activate", ""),
     "MAX_POOL_2D": ("pool", ""),
-    "MEAN": ("pool", "over height and width; of float32 over one of them, too"),
+    "MEAN": ("pool", "over height, width or both"),
     "MUL": ("multiply", "as ADD (squeeze-and-excite)"),
     "QUANTIZE": ("requantize", "from any type to int8 or uint8"),
     "RELU": ("activate", ""),

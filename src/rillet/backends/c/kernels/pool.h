@@ -34,6 +34,20 @@ static inline void rillet_average_f32(const void *const tap[], int32_t taps, flo
   }
 }
 
+/* The mean of a window into another scale; 1 / taps is in the multiplier or the scales. */
+#define RILLET_MEAN(name, type)                                                                                        \
+  static inline void name(const void *const tap[], int32_t taps, type *restrict out, int32_t channels, int32_t zeros,  \
+                          int32_t mantissa, int32_t shift, int32_t rounding, int32_t zero, int32_t low, int32_t high)  \
+  {                                                                                                                    \
+    for (int32_t c = 0; c < channels; c++) {                                                                           \
+      int32_t sum = -zeros;                                                                                            \
+      for (int32_t t = 0; t < taps; t++) sum += ((const type *)tap[t])[c];                                             \
+      out[c] = (type)rillet_store(rillet_rescale(sum, mantissa, shift, rounding), zero, low, high);                    \
+    }                                                                                                                  \
+  }
+RILLET_MEAN(rillet_mean_i8, int8_t)
+RILLET_MEAN(rillet_mean_u8, uint8_t)
+
 /* Greatest of the taps that are inside the map. */
 #define RILLET_MAX(name, type, limit)                                                                                  \
   static inline void name(const void *const tap[], int32_t taps, type *restrict out, int32_t channels, limit low,      \
