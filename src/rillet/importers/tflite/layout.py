@@ -198,7 +198,7 @@ def _stack(b: Builder, op: Operator) -> None:
         b.values[out.index] = tuple(source.name for source in sources)
         return
     if channels % run:
-        raise b.refuse(op, f"must stack channels, parts of them or whole maps, got axis {axis} of {list(dims)}")
+        raise b.refuse(op, f"must stack channels, parts of them or full tensors, got axis {axis} of {list(dims)}")
     made = Shape(shape.height, shape.width, count * channels)
     if run == channels:
         b.add(op, Concat(), sources, shape=made)
@@ -237,7 +237,7 @@ NOTES: dict[str, tuple[str, str]] = {
     "EXPAND_DIMS": ("nothing", "the bytes stay as they are"),
     "PACK": (
         "concat, or select",
-        "of channels, parts of them, or whole maps (several outputs); of the numbers of a shape nothing",
+        "of channels, parts of them, or full tensors (several outputs); of the numbers of a shape nothing",
     ),
     "PAD": ("pad, or select", "height, width and channels"),
     "PADV2": ("pad, or select", "as PAD, with zeros"),
