@@ -81,6 +81,21 @@ def test_sums_kept_as_bits_are_divided_half_to_even(by: int) -> None:
     assert np.array_equal(made.astype(np.int64) - found.origin, shift.rescale(sums, by))
 
 
+@pytest.mark.parametrize("by", range(17))
+def test_one_addition_leaves_the_result_in_the_lower_16_bits(by: int) -> None:
+    """What kernel sets that add do: 1.5 * 2**23 * (2**by - 1) more, exactly, and the last bit counts 2**by."""
+    reach = min(2**22, (2**15 - 1) << by) - 1
+    sums = np.unique(np.r_[np.arange(-3000, 3000), np.linspace(-reach, reach, 300_001).astype(np.int64)])
+    sums = sums[np.abs(sums) <= reach]
+    found = shifted([by], (np.array([-reach]), np.array([reach])))
+    assert found.as_bits
+    added = found.nudge / found.scale
+    assert added.astype(np.float64) == 1.5 * 2.0**23 * (2.0**by - 1)
+    real = (sums + found.origin).astype(np.int32).view(np.float32)
+    lower = (real + added).view(np.int32).astype(np.int16)
+    assert np.array_equal(lower, shift.rescale(sums, by))
+
+
 @pytest.mark.parametrize(
     ("by", "reach", "as_bits"),
     [(8, 2**22 - 1, True), (8, 2**22, False), (0, 2**15 - 2, True), (0, 2**15 - 1, False), (17, 10, False)],

@@ -98,6 +98,8 @@ def factor_arrays(rounding: Affine, vectors: Vectors) -> dict[str, Array]:
     """What multiplies the sums of channels, by its field of rillet_channels_byte_tiles."""
     if rounding.as_bits and vectors.shifts:
         return {"shift": (1 - np.frexp(rounding.scale)[1]).astype(np.int8)}
+    if rounding.as_bits and vectors.adds:
+        return {"nudge": rounding.nudge / rounding.scale}
     return {"scale": rounding.scale, "nudge": rounding.nudge}
 
 

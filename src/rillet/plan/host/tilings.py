@@ -35,6 +35,8 @@ class Vectors:
     """Whether one instruction multiplies and adds, and rounds once."""
     shifts: bool = False
     """Whether divisions by powers of two are kept as a byte a channel: less to download, a little more to compute."""
+    adds: bool = False
+    """Whether sums kept as bits are rounded by one addition: kernels then look at the lower 16 bits alone."""
     byte_neighbours: tuple[int, int] = (5, 4)
     """Pixels and vectors of a depthwise tile of bytes."""
     half_pixels: Mapping[int, int] = field(default_factory=dict[int, int])
@@ -53,6 +55,7 @@ VECTORS = {
         *(16, 32, {1: 14, 2: 7, 3: 5, 4: 5, 5: 4}, {1: 14, 2: 8, 3: 5, 4: 4, 5: 4, 6: 4, 8: 2}, DType.U8),
         pair_pixels={1: 14, 2: 7, 3: 5, 4: 5, 5: 4},
         pair_extra="avx512_bf16",
+        adds=True,
     ),
     "avx2": Vectors(
         *(8, 16, {1: 8, 2: 6, 3: 4, 6: 1}, {1: 8, 2: 4, 4: 2}, DType.U8),

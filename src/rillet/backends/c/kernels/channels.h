@@ -20,7 +20,8 @@ typedef struct {
   const int32_t *by_integers; /* for each vector of channels: 2 where float32 would round otherwise, 1 where it would for
                                  another vector that is stored with it, else 0; no array: all 0 */
   const int32_t *mantissa, *left, *right; /* where there is one */
-  const int8_t *shift;        /* instead of `scale` and `nudge`, where sums are `as_bits` and the set takes shifts */
+  const int8_t *shift;        /* instead of `scale` and `nudge`, where sums are `as_bits` and the set takes shifts;
+                                 one that adds has a `nudge` alone */
   int32_t is_signed;          /* whether the nudge takes the sign of the sum */
   int32_t careful;            /* whether float32 rounds in two steps */
   int32_t as_bits;            /* whether sums are kept as the bits of 1.5 * 2^23 + sum: so is the bias */
@@ -57,6 +58,9 @@ RILLET_TILE rillet_factors rillet_factors_of(const rillet_channels_byte_tiles *k
 {
 #ifdef RILLET_SHIFTS
   if (k->as_bits) return rillet_factors_shifted(k->shift + first);
+#endif
+#ifdef RILLET_ADDS
+  if (k->as_bits) return rillet_factors_added(k->nudge + first);
 #endif
   return rillet_factors_load(k->scale + first, k->nudge + first);
 }

@@ -42,33 +42,43 @@ RILLET_SUM_ROWS(rillet_sum_rows_i8, int8_t, int32_t)
 RILLET_SUM_ROWS(rillet_sum_rows_u8, uint8_t, int32_t)
 RILLET_SUM_ROWS(rillet_sum_rows_f32, float, float)
 
-/* Greatest of the taps that are inside the map, as RILLET_MAX of pool.h, `count` channels of which at a time. */
+/* Greatest of the taps that are inside the map, as RILLET_MAX of pool.h, of `count` channels, a number that the compiler
+   knows; it keeps them in registers where they are not too few for a loop. */
+#define RILLET_MAX_SOME(name, type, limit)                                                                             \
+  static inline __attribute__((always_inline)) void name##_some(const void *const tap[], int32_t taps,                 \
+                                                                type *restrict out, int32_t c, limit low, limit high,  \
+                                                                int32_t count)                                         \
+  {                                                                                                                    \
+    type most[64];                                                                                                     \
+    memcpy(most, (const type *)tap[0] + c, (size_t)count * sizeof most[0]);                                            \
+    int32_t t = 1;                                                                                                     \
+    for (; t + 4 <= taps; t += 4) {                                                                                    \
+      const type *const p = (const type *)tap[t] + c, *const q = (const type *)tap[t + 1] + c;                         \
+      const type *const r = (const type *)tap[t + 2] + c, *const s = (const type *)tap[t + 3] + c;                     \
+      for (int32_t i = 0; i < count; i++) {                                                                            \
+        type now = most[i];                                                                                            \
+        now = p[i] > now ? p[i] : now;                                                                                 \
+        now = q[i] > now ? q[i] : now;                                                                                 \
+        now = r[i] > now ? r[i] : now;                                                                                 \
+        most[i] = s[i] > now ? s[i] : now;                                                                             \
+      }                                                                                                                \
+    }                                                                                                                  \
+    for (; t < taps; t++) {                                                                                            \
+      const type *const in = (const type *)tap[t] + c;                                                                 \
+      for (int32_t i = 0; i < count; i++) most[i] = in[i] > most[i] ? in[i] : most[i];                                 \
+    }                                                                                                                  \
+    for (int32_t i = 0; i < count; i++) out[c + i] = (type)(most[i] < low ? low : most[i] > high ? high : most[i]);    \
+  }
+
+/* The same of all channels, `count` of them at a time, then 16. */
 #define RILLET_MAX_ROWS(name, type, limit, count)                                                                      \
+  RILLET_MAX_SOME(name, type, limit)                                                                                   \
   static inline void name(const void *const tap[], int32_t taps, type *restrict out, int32_t channels, limit low,      \
                           limit high)                                                                                  \
   {                                                                                                                    \
     int32_t c = 0;                                                                                                     \
-    for (; c + count <= channels; c += count) {                                                                        \
-      type most[count];                                                                                                \
-      memcpy(most, (const type *)tap[0] + c, sizeof most);                                                             \
-      int32_t t = 1;                                                                                                   \
-      for (; t + 4 <= taps; t += 4) {                                                                                  \
-        const type *const p = (const type *)tap[t] + c, *const q = (const type *)tap[t + 1] + c;                       \
-        const type *const r = (const type *)tap[t + 2] + c, *const s = (const type *)tap[t + 3] + c;                   \
-        for (int32_t i = 0; i < count; i++) {                                                                          \
-          type now = most[i];                                                                                          \
-          now = p[i] > now ? p[i] : now;                                                                               \
-          now = q[i] > now ? q[i] : now;                                                                               \
-          now = r[i] > now ? r[i] : now;                                                                               \
-          most[i] = s[i] > now ? s[i] : now;                                                                           \
-        }                                                                                                              \
-      }                                                                                                                \
-      for (; t < taps; t++) {                                                                                          \
-        const type *const in = (const type *)tap[t] + c;                                                               \
-        for (int32_t i = 0; i < count; i++) most[i] = in[i] > most[i] ? in[i] : most[i];                               \
-      }                                                                                                                \
-      for (int32_t i = 0; i < count; i++) out[c + i] = (type)(most[i] < low ? low : most[i] > high ? high : most[i]);  \
-    }                                                                                                                  \
+    for (; c + count <= channels; c += count) name##_some(tap, taps, out, c, low, high, count);                        \
+    for (; c + 16 <= channels; c += 16) name##_some(tap, taps, out, c, low, high, 16);                                 \
     for (; c < channels; c++) {                                                                                        \
       type most = ((const type *)tap[0])[c];                                                                           \
       for (int32_t t = 1; t < taps; t++)                                                                               \
@@ -78,5 +88,5 @@ RILLET_SUM_ROWS(rillet_sum_rows_f32, float, float)
   }
 RILLET_MAX_ROWS(rillet_max_rows_i8, int8_t, int8_t, 32)
 RILLET_MAX_ROWS(rillet_max_rows_u8, uint8_t, uint8_t, 32)
-RILLET_MAX_ROWS(rillet_max_rows_f32, float, float, 16)
+RILLET_MAX_ROWS(rillet_max_rows_f32, float, float, 64)
 #endif

@@ -182,10 +182,19 @@ RILLET_TILE rillet_sums rillet_sums_rounded(rillet_sums sum, rillet_factors k, i
   return _mm512_mask_sub_epi32(up, _mm512_cmp_ps_mask(rest, _mm512_set1_ps(-0.5f), _CMP_LT_OQ), up, one);
 }
 
-/* The same of sums that are the bits of 1.5 * 2^23 + sum, under constants of affine.py's `shifted`: such bits again. */
+/* The same of sums that are the bits of 1.5 * 2^23 + sum. With 1.5 * 2^23 * (2^shift - 1) more, that float lies where its
+   last bit counts 2^shift: it is rounded there, halves to even, and the lower 16 bits are those of the result. An addition
+   has units of its own on some processors, where a multiply-add has those of the dot products. */
+#define RILLET_ADDS
+RILLET_TILE rillet_factors rillet_factors_added(const float *nudge)
+{
+  const __m512 added = _mm512_loadu_ps(nudge);
+  const rillet_factors out = {added, added};
+  return out;
+}
 RILLET_TILE rillet_sums rillet_sums_shifted(rillet_sums sum, rillet_factors k)
 {
-  return _mm512_castps_si512(_mm512_fmadd_ps(_mm512_castsi512_ps(sum), k.scale, k.nudge));
+  return _mm512_castps_si512(_mm512_add_ps(_mm512_castsi512_ps(sum), k.nudge));
 }
 
 /* Bytes as float32 values, and the nearest integers, halves to even. */
@@ -204,16 +213,15 @@ RILLET_TILE rillet_sums rillet_sums_less(rillet_sums value, int32_t less)
 
 RILLET_TILE void rillet_sums_keep(int32_t *out, rillet_sums sums) { _mm512_storeu_si512(out, sums); }
 
-/* Stores of the first `lanes` channels as bytes, the zero point added and clamped; `bits` as above, whose numbers fit 16
-   bits. Channels of several vectors are dealt
+/* Stores of the first `lanes` channels as bytes, the zero point added and clamped; of `bits` the lower 16. Channels of several vectors are dealt
    out to them four by four, as packing puts them back: of n vectors, vector j has 4 n l + 4 j to 4 n l + 4 j + 3. */
 RILLET_TILE void rillet_store_1(rillet_byte *out, rillet_sums value, int32_t lanes, int32_t zero, int32_t low,
                                 int32_t high, int32_t bits)
 {
-  const int32_t from = bits ? RILLET_BITS - zero : -zero;
-  const __m512i least = _mm512_set1_epi32(from + low), most = _mm512_set1_epi32(from + high);
-  const __m512i limited = _mm512_min_epi32(_mm512_max_epi32(value, least), most);
-  const __m128i bytes = _mm512_cvtepi32_epi8(_mm512_sub_epi32(limited, _mm512_set1_epi32(from)));
+  const __m512i whole = bits ? _mm512_srai_epi32(_mm512_slli_epi32(value, 16), 16) : value;
+  const __m512i least = _mm512_set1_epi32(low - zero), most = _mm512_set1_epi32(high - zero);
+  const __m512i limited = _mm512_min_epi32(_mm512_max_epi32(whole, least), most);
+  const __m128i bytes = _mm512_cvtepi32_epi8(_mm512_add_epi32(limited, _mm512_set1_epi32(zero)));
   if (lanes >= 16) _mm_storeu_si128((__m128i *)(void *)out, bytes);
   else _mm_mask_storeu_epi8(out, (__mmask16)((1u << lanes) - 1), bytes);
 }
@@ -299,6 +307,40 @@ RILLET_TILE __m512i rillet_turned(__m512i rows)
   return _mm512_shuffle_epi8(rows, _mm512_broadcast_i32x4(order));
 }
 
+#ifdef __AVX512VBMI__
+/* Bytes of two vectors in any order: for each place, which of the 128. */
+RILLET_TILE __m512i rillet_chosen(__m512i a, __m512i order, __m512i b) { return _mm512_permutex2var_epi8(a, order, b); }
+
+/* Four bytes of each channel, one from each row; of 16 channels. */
+RILLET_TILE rillet_four rillet_four_rows_1(const rillet_byte *a, const rillet_byte *b, const rillet_byte *c,
+                                           const rillet_byte *d)
+{
+  const __m512i one = _mm512_castsi128_si512(_mm_loadu_si128((const __m128i *)(const void *)a));
+  const __m512i two = _mm512_inserti32x4(one, _mm_loadu_si128((const __m128i *)(const void *)b), 1);
+  const __m512i three = _mm512_inserti32x4(two, _mm_loadu_si128((const __m128i *)(const void *)c), 2);
+  const __m512i all = _mm512_inserti32x4(three, _mm_loadu_si128((const __m128i *)(const void *)d), 3);
+  const __m512i order = _mm512_setr_epi32(0x30201000, 0x31211101, 0x32221202, 0x33231303, 0x34241404, 0x35251505, 0x36261606, 0x37271707,
+                                          0x38281808, 0x39291909, 0x3a2a1a0a, 0x3b2b1b0b, 0x3c2c1c0c, 0x3d2d1d0d, 0x3e2e1e0e, 0x3f2f1f0f);
+  const rillet_four out = {{_mm512_permutexvar_epi8(order, all)}};
+  return out;
+}
+
+/* The same of 32 channels. */
+RILLET_TILE rillet_four rillet_four_rows_2(const rillet_byte *a, const rillet_byte *b, const rillet_byte *c,
+                                           const rillet_byte *d)
+{
+  const __m512i first = _mm512_castsi256_si512(_mm256_loadu_si256((const __m256i *)(const void *)a));
+  const __m512i second = _mm512_castsi256_si512(_mm256_loadu_si256((const __m256i *)(const void *)c));
+  const __m512i ab = _mm512_inserti64x4(first, _mm256_loadu_si256((const __m256i *)(const void *)b), 1);
+  const __m512i cd = _mm512_inserti64x4(second, _mm256_loadu_si256((const __m256i *)(const void *)d), 1);
+  const __m512i even = _mm512_setr_epi32(0x60402000, 0x61412101, 0x62422202, 0x63432303, 0x68482808, 0x69492909, 0x6a4a2a0a, 0x6b4b2b0b,
+                                         0x70503010, 0x71513111, 0x72523212, 0x73533313, 0x78583818, 0x79593919, 0x7a5a3a1a, 0x7b5b3b1b);
+  const __m512i odd = _mm512_setr_epi32(0x64442404, 0x65452505, 0x66462606, 0x67472707, 0x6c4c2c0c, 0x6d4d2d0d, 0x6e4e2e0e, 0x6f4f2f0f,
+                                        0x74543414, 0x75553515, 0x76563616, 0x77573717, 0x7c5c3c1c, 0x7d5d3d1d, 0x7e5e3e1e, 0x7f5f3f1f);
+  const rillet_four out = {{rillet_chosen(ab, even, cd), rillet_chosen(ab, odd, cd)}};
+  return out;
+}
+#else
 /* Four bytes of each channel, one from each row; of 16 channels. */
 RILLET_TILE rillet_four rillet_four_rows_1(const rillet_byte *a, const rillet_byte *b, const rillet_byte *c,
                                            const rillet_byte *d)
@@ -326,6 +368,7 @@ RILLET_TILE rillet_four rillet_four_rows_2(const rillet_byte *a, const rillet_by
                             rillet_turned(_mm512_permutex2var_epi32(ab, odd, cd))}};
   return out;
 }
+#endif
 
 /* The same of 64 channels. */
 RILLET_TILE rillet_four rillet_four_rows_4(const rillet_byte *a, const rillet_byte *b, const rillet_byte *c,
