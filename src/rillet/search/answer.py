@@ -6,15 +6,16 @@ from typing import TYPE_CHECKING
 from rillet.data.datasets import open_dataset
 from rillet.exporters import rlt
 from rillet.importers.rlt import load
-from rillet.ir.graph import Graph
 from rillet.plan.rows.planner import plan_layerwise, plan_rows
 from rillet.runtime.evaluate import evaluate
 from rillet.runtime.quantization import calibrate
 from rillet.runtime.run import Program
 from rillet.runtime.verify import random_inputs
 from rillet.search.found import Answer
+from rillet.search.funnel import Costed
 from rillet.search.task import parts
 from rillet.system.files import write_file
+from rillet.transforms.lowbit import pack, ternarize
 from rillet.transforms.quantize import quantize
 from rillet.zoo.weights import with_seeded_weights
 
@@ -27,15 +28,19 @@ _POISONED = 2
 """Pictures of noise by which the arena that is written is found."""
 
 
-def answer(key: str, graph: Graph, network: Path, asked: "Asked", out: Path) -> Answer:
+def answer(key: str, costed: Costed, network: Path, asked: "Asked", out: Path) -> Answer:
     """Quantises the network that lies in the file `network`, or one with seeded weights where it was never trained,
     writes best.rlt, and measures it once on the test part.
     """
     trained = network.exists()
-    made = load(network) if trained else with_seeded_weights(graph, asked.seed)
+    made = load(network) if trained else with_seeded_weights(costed.graph, asked.seed)
+    if costed.ternary and not trained:
+        made = ternarize(made, costed.ternary)
     learned, _ = parts(asked.data, asked.limit, asked.seed)
     seen = calibrate(made, learned, min(CALIBRATION, len(learned)))
     whole = quantize(seen.graph, seen.seen).with_name(f"{asked.space.name}-{key}")
+    if costed.ternary:
+        whole = pack(whole)
     write_file(out / BEST, rlt.to_bytes(whole))
     plan = plan_rows(whole)
     program = Program(plan)

@@ -2,7 +2,8 @@
 
 NSGA-II (Deb et al., IEEE TEC 2002) with constrained domination: of two choices, one that keeps the budget is better;
 of two that do not, the one nearer to it; of two that do, one that is not behind in what makes a network able to learn,
-its multiply-accumulates and its parameters. Choices are judged once each. Optuna's sampler would do
+its multiply-accumulates and its parameters. Each resolution has a population of its own: else the least one, which
+leaves the most for parameters, would soon be the only one. Choices are judged once each. Optuna's sampler would do
 the same through a study, all of whose trials it goes through anew for each generation.
 """
 
@@ -18,9 +19,12 @@ from rillet.search.funnel import Judged, judge
 from rillet.search.space import Space, Value
 
 POPULATION = 64
+"""Of all resolutions together; each has at least `_LEAST`."""
+_LEAST = 16
 MUTATION = 0.08
 _OCTAVE = 0.25
 """Networks whose MACs are this near (in log2) count as of one size when those to train are spread over sizes."""
+_RESOLUTION = "input.resolution"
 
 
 @dataclass(frozen=True)
@@ -50,19 +54,24 @@ def evolve(
 
     The same for the same seed, but for where `late` ends it. progress: takes choices judged, and how many there can be.
     """
-    rng, seen, population = Random(seed), dict[tuple[object, ...], Judged](), list[Judged]()
-    barren = 0
+    sides = space.by_name[_RESOLUTION].values
+    most = max(_LEAST, POPULATION // len(sides))
+    rng, seen, populations = Random(seed), dict[tuple[object, ...], Judged](), [list[Judged]() for _ in sides]
+    barren = turn = 0
     while len(seen) < candidates and barren < 50 * POPULATION:
-        choice = space.drawn(rng) if len(population) < POPULATION else _child(space, population, rng)
+        turn += 1
+        side, population = sides[turn % len(sides)], populations[turn % len(sides)]
+        made = space.drawn(rng) if len(population) < most else _child(space, population, rng)
+        choice = space.plain({**made, _RESOLUTION: side})
         key = tuple(choice.items())
         if key in seen:
             barren += 1
             continue
         barren = 0
-        made = seen[key] = judge(space, choice, budget, classes)
-        population.append(made)
-        if len(population) == 2 * POPULATION:
-            population = survivors(population, POPULATION)
+        seen[key] = judge(space, choice, budget, classes)
+        population.append(seen[key])
+        if len(population) == 2 * most:
+            population[:] = survivors(population, most)
         progress(len(seen), candidates)
         # An answer there must be: the first that keeps the budget is waited for.
         if late() and any(one.fits for one in seen.values()):
@@ -113,10 +122,10 @@ def _crowding(front: Sequence[Judged]) -> "np.ndarray[tuple[int], np.dtype[np.fl
 
 
 def to_train(fitting: Sequence[Judged], count: int, seed: int) -> list[Judged]:
-    """The choices to train: spread over depths and, within each, over sizes, the largest first.
+    """The choices to train: spread over depths and, within each, over sizes and resolutions, the largest first.
 
     Depths take turns, so that each has a share; of a depth, first the one with the most multiply-accumulates, then the
-    largest of another size, and so on; the order among equals is drawn by the seed.
+    largest of another size or resolution, and so on; the order among equals is drawn by the seed.
     """
     rng = Random(seed)
     by_depth: dict[int, list[Judged]] = {}
@@ -132,10 +141,11 @@ def to_train(fitting: Sequence[Judged], count: int, seed: int) -> list[Judged]:
 
 
 def _spread(same: Sequence[Judged]) -> list[Judged]:
-    """Round after round, the largest of each size that is left."""
-    by_size: dict[int, list[Judged]] = {}
+    """Round after round, the largest of each size and resolution that is left."""
+    by_size: dict[tuple[int, Value], list[Judged]] = {}
     for one in sorted(same, key=lambda one: (-one.macs, -one.params)):
-        by_size.setdefault(int(math.log2(max(one.macs, 1)) / _OCTAVE), []).append(one)
+        size = int(math.log2(max(one.macs, 1)) / _OCTAVE)
+        by_size.setdefault((size, one.choice[_RESOLUTION]), []).append(one)
     order: list[Judged] = []
     while any(by_size.values()):
         order += [size.pop(0) for size in by_size.values() if size]

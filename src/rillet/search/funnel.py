@@ -1,6 +1,6 @@
 """The funnel: whether a choice keeps a budget, the cheapest questions first, and its costs where it does.
 
-1. Multiply-accumulates, parameters and bytes of weights, by closed forms.
+1. Multiply-accumulates, parameters and bytes of weights, by closed forms (bytes of ternary weights by the graph).
 2. The graph, its cycles on arrays, and whether it has a row plan within the RAM, without finding the best.
 3. Plans: of boards and chips, and energy.
 
@@ -10,18 +10,21 @@ A choice that fails a question is not asked the next.
 import hashlib
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import assert_never
 
+from rillet.analyses.count import count
 from rillet.analyses.energy import Schedule, energy
 from rillet.analyses.memory import stored_as
 from rillet.analyses.streamed import of_rows
 from rillet.analyses.systolic import systolic
 from rillet.costs.fit import Fit, Planned
 from rillet.errors import GraphError, TargetError, Unsupported
+from rillet.ir.facts import has_weights
 from rillet.ir.graph import Graph
 from rillet.ir.text import print_graph
+from rillet.ir.types import DType
 from rillet.plan.pipeline.entry import plan_pixels
 from rillet.plan.rows.arena import ALIGNMENT
 from rillet.plan.rows.fits import fits
@@ -29,12 +32,13 @@ from rillet.plan.rows.plan import RowPlan
 from rillet.plan.rows.planner import RowPlanner, plan_rows
 from rillet.search import network
 from rillet.search.budget import Budget, Cost, Limit, Measure
-from rillet.search.space import Choice, Space, Value
+from rillet.search.space import Choice, Space, Value, is_ternary
 from rillet.targets.arrays import ArrayMachine
 from rillet.targets.boards import Board
 from rillet.targets.chips import StreamChip
 from rillet.targets.technology import Technology
 from rillet.transforms.fold import fold
+from rillet.transforms.lowbit import large_layers
 
 BITS = 8
 _NEAR = 32
@@ -94,13 +98,30 @@ class Costed:
     @cached_property
     def key(self) -> str:
         """What it is known by: equal for choices that make equal graphs, whatever they are called."""
-        text = print_graph(self.graph.with_name("network"))
+        text = print_graph(self.graph.with_name("network")) + " ".join(self.ternary)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     @cached_property
+    def ternary(self) -> tuple[str, ...]:
+        """The layers that have ternary weights: by the choice and the rule of trainings; it may leave none."""
+        if not is_ternary(self.choice):
+            return ()
+        try:
+            return large_layers(self.graph)
+        except GraphError:
+            return ()
+
+    @cached_property
     def stored(self) -> Graph:
-        """The network as 8-bit integers of the same shapes."""
-        return stored_as(fold(self.graph), BITS)
+        """The network as 8-bit integers of the same shapes, its ternary weights as such."""
+        made = stored_as(fold(self.graph), BITS)
+        nodes = tuple(
+            replace(node, op=replace(node.op, weights=DType.TERNARY, levels=DType.I8))
+            if has_weights(node.op) and node.name in self.ternary
+            else node
+            for node in made.nodes
+        )
+        return replace(made, nodes=nodes)
 
     @cached_property
     def planner(self) -> RowPlanner:
@@ -129,6 +150,8 @@ class Costed:
             case Cost.FLASH:
                 if isinstance(machine, Board):
                     return self._fit(of.at, machine, "memory").flash_bytes
+                if self.ternary:
+                    return count(self.stored).weight_bytes
                 return self.tally.weights + _BIAS_BYTES * self.tally.vectors
             case Cost.RAM:
                 return self._fit(of.at, machine, "memory").ram_bytes if isinstance(machine, Board) else self._arena()

@@ -2,13 +2,14 @@
 
 import json
 import math
+import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from rillet.errors import GraphError, TargetError
+from rillet.errors import GraphError, RilletError, TargetError
 from rillet.ir.text import print_graph
 from rillet.search import answer as answers
 from rillet.search import halving
@@ -91,10 +92,19 @@ def search(asked: Asked, workers: Beginning, out: Path, progress: Progress) -> F
     """Searches in the folder `out`; `workers` begin once there is something to train.
 
     Raises GraphError for a folder that holds another search and for data that are none, TargetError for a budget that
-    nothing in the space keeps.
+    nothing in the space keeps; a folder that was made for nothing is not left behind.
     """
-    with locked(out):
-        return _Search(asked, workers, out, progress).whole()
+    if asked.space.has_ternary:
+        recipes.with_said(asked.recipe, ternary=True)  # which refuses recipes that cannot
+    new = not out.exists()
+    try:
+        with locked(out):
+            return _Search(asked, workers, out, progress).whole()
+    except RilletError:
+        # By then nothing was trained; a folder that the caller made stays, as does one that another search holds.
+        if new and not (out / CHOSEN).exists():
+            shutil.rmtree(out, ignore_errors=True)
+        raise
 
 
 class _Search:
@@ -140,8 +150,8 @@ class _Search:
         best = self._best(found)
         self.progress("measuring the answer", 0, 1)
         network = self.out / NETWORKS / f"{best.key}-{best.epochs}.rlt"
-        graph = Costed(self.asked.space, best.choice, self.classes).graph
-        made = answers.answer(best.key, graph, network, self.asked, self.out)
+        costed = Costed(self.asked.space, best.choice, self.classes)
+        made = answers.answer(best.key, costed, network, self.asked, self.out)
         found = replace(found, answer=made, seconds=time.monotonic() - self.began)
         said = {**asdict(made), "ended": ended, "seconds": found.seconds}
         write_file(self.out / ANSWER, record_text(said).encode())
@@ -252,7 +262,7 @@ class _Search:
 
     def _task(self, one: Candidate, epochs: int) -> Task:
         made = Costed(self.asked.space, one.choice, self.classes)
-        recipe = recipes.with_said(self.asked.recipe, epochs=epochs, batch=self.batch)
+        recipe = recipes.with_said(self.asked.recipe, epochs=epochs, batch=self.batch, ternary=bool(made.ternary))
         warmup = min(recipe.rate.warmup_epochs, _WARMUP * epochs)
         recipe = replace(recipe, rate=replace(recipe.rate, warmup_epochs=warmup))
         return Task(

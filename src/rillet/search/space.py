@@ -26,6 +26,7 @@ KINDS = ("inverted", "residual")
 SPATIAL = ("depthwise", "fuse")
 """How an inverted residual mixes pixels: a K x K depthwise convolution, or its FuSe half (rows and columns)."""
 ACTIVATIONS = ("relu", "relu6", "hard_swish")
+_BITS, INT8, TERNARY = "network.bits", "int8", "ternary"
 WIDTHS_TO = 4
 """Channels under a width multiplier are rounded to a multiple of this."""
 MAX_GENES = 1000
@@ -79,6 +80,7 @@ _HEAD = (Key("channels", 0, 8192, default=0), Key("features", 0, 8192, default=0
 _WHOLE = (
     Key("width", 0.05, 4, whole=False, default=1.0),
     Key("activation", words=ACTIVATIONS, default="relu6"),
+    Key("bits", words=(INT8, TERNARY), default=INT8),
 )
 _TABLES: Mapping[str, tuple[Key, ...]] = {"input": _INPUT, "stem": _STEM, "head": _HEAD, "network": _WHOLE}
 
@@ -108,6 +110,11 @@ class Space:
     def size(self) -> int:
         """Number of choices, those that make equal networks counted several times."""
         return math.prod(len(gene.values) for gene in self.genes)
+
+    @property
+    def has_ternary(self) -> bool:
+        """True where some choices have ternary weights."""
+        return _BITS in self.by_name and TERNARY in self.by_name[_BITS].values
 
     def drawn(self, rng: Random) -> dict[str, Value]:
         """A choice at random, each gene evenly."""
@@ -146,6 +153,11 @@ class Space:
     def depth(self, choice: Choice) -> int:
         """Number of blocks of a choice."""
         return sum(int(choice[f"stage{number}.depth"]) for number in range(1, self.stages + 1))
+
+
+def is_ternary(choice: Choice) -> bool:
+    """True where the large layers of a choice have weights of three values."""
+    return choice.get(_BITS, INT8) == TERNARY
 
 
 def is_of_block(name: str) -> bool:
