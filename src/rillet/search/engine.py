@@ -9,18 +9,16 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Any, Protocol
 
 from rillet import errors
-from rillet.errors import BuildError, GraphError, RilletError
-from rillet.search.task import Outcome, Task, run
-from rillet.system.extras import extra
-
-RETRIES = 20
-CONNECT_SECONDS = 20
+from rillet.errors import BuildError, RilletError
+from rillet.search import clusters
+from rillet.search.clusters import RETRIES
+from rillet.search.task import Outcome, Task
 
 
 class Engine(Protocol):
@@ -53,8 +51,8 @@ class Workers:
     def begin(self) -> Engine:
         """Begins, or connects; raises GraphError where a cluster does not answer."""
         if self.dask is not None:
-            return dask(self.dask)
-        return Local(self.count) if self.ray is None else ray(self.ray)
+            return clusters.dask(self.dask)
+        return Local(self.count) if self.ray is None else clusters.ray(self.ray)
 
 
 class Local:
@@ -156,99 +154,3 @@ def _read(line: str) -> Outcome | Exception:
     made = dict(said["outcome"])
     made["network"] = base64.b64decode(made["network"])
     return Outcome(**made)
-
-
-@dataclass
-class Cluster:
-    """A cluster: how it is given a task, which of those given is done first, and what that came to."""
-
-    slots: int
-    give: Callable[[Task], Any]
-    first: Callable[[list[Any], float], Any]
-    """The first of these futures to be done; None where none is after so many seconds."""
-    result: Callable[[Any], Outcome]
-    shut: Callable[[], None]
-
-    def __post_init__(self) -> None:
-        self._given: list[Any] = []
-
-    def submit(self, task: Task) -> None:
-        """Takes a task on."""
-        self._given.append(self.give(task))
-
-    def next(self, seconds: float) -> Outcome | None:
-        """The next outcome; None where there is none after so many seconds."""
-        done = self.first(self._given, max(seconds, 0.0)) if self._given else None
-        if done is None:
-            return None
-        self._given = [one for one in self._given if one is not done]
-        return self.result(done)
-
-    def close(self) -> None:
-        """Leaves the cluster; what was given is taken back."""
-        self.shut()
-
-
-def dask(address: str) -> Cluster:
-    """A Dask cluster; raises GraphError where none answers, Unsupported where Dask is not installed."""
-    with extra("dask"):
-        from distributed import Client, wait  # pyright: ignore[reportMissingImports]
-    try:
-        client = Client(address, timeout=CONNECT_SECONDS)
-    except (OSError, ValueError) as error:
-        raise _unanswered("--dask", address, error) from None
-    threads = sum(client.nthreads().values())
-    if not threads:
-        raise GraphError(f"--dask {address}: must have a worker, got none")
-
-    def first(given: list[Any], seconds: float) -> Any:
-        try:
-            done = wait(given, timeout=seconds, return_when="FIRST_COMPLETED").done
-        except TimeoutError:
-            return None
-        return next((one for one in given if one in done), None)
-
-    def give(task: Task) -> Any:
-        return client.submit(run, task, pure=False, retries=RETRIES)
-
-    def shut() -> None:
-        client.close(timeout=5)
-
-    return Cluster(
-        threads,
-        give,
-        first,
-        lambda future: future.result(),
-        shut,
-    )
-
-
-def ray(address: str) -> Cluster:
-    """A Ray cluster; raises GraphError where none answers, Unsupported where Ray is not installed."""
-    with extra("ray"):
-        import ray as library  # pyright: ignore[reportMissingImports]
-    try:
-        library.init(address=address, logging_level="ERROR", log_to_driver=False)
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        raise _unanswered("--ray", address, error) from None
-    remote = library.remote(num_cpus=1, max_retries=RETRIES)(run)
-
-    def first(given: list[Any], seconds: float) -> Any:
-        done, _ = library.wait(given, num_returns=1, timeout=seconds)
-        return done[0] if done else None
-
-    def give(task: Task) -> Any:
-        return remote.remote(task)
-
-    return Cluster(
-        max(1, int(library.cluster_resources().get("CPU", 1))),
-        give,
-        first,
-        library.get,
-        library.shutdown,
-    )
-
-
-def _unanswered(option: str, address: str, error: Exception) -> GraphError:
-    reason = str(error).partition("\n")[0][:200]
-    return GraphError(f"{option} {address}: must answer, and did not in {CONNECT_SECONDS} s: {reason}")

@@ -5,6 +5,7 @@ its last checkpoint, and one that had ended gives its numbers again.
 """
 
 import tempfile
+import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ HELD_BACK = 5000
 _LEAST_SHARE = 10
 """At most one picture in so many is held back."""
 SAVE_SECONDS = 20.0
+_HELD_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +88,7 @@ def parts(data: str, limit: int, seed: int) -> tuple[Dataset, Dataset]:
 def run(task: Task) -> Outcome:
     """Trains; raises GraphError for data or a recipe that are none. A training that diverges has failed."""
     with extra("torch"):
+        from rillet.train.checkpoint import Held
         from rillet.train.loop import LAST, train
     from rillet.train.records import Options
 
@@ -97,12 +100,18 @@ def run(task: Task) -> Outcome:
         # A machine that does not see the run's folder trains in one of its own.
         out = (place if place.is_dir() else Path(elsewhere)) / task.name
         asked = Options(task.seed, resume=True, threads=1, save_seconds=SAVE_SECONDS)
-        try:
-            made = train(graph, learned, held, recipe, out, asked)
-        except GraphError as error:
-            if "must be finite" not in str(error):
-                raise
-            return Outcome(task.key, task.epochs, 0.0, 0.0, b"", str(error))
+        made = None
+        while made is None:
+            try:
+                made = train(graph, learned, held, recipe, out, asked)
+            except Held:
+                # Its coordinator was killed, or its machine given up for lost, and it trains on: what it ends with is
+                # this task's outcome too.
+                time.sleep(_HELD_SECONDS)
+            except GraphError as error:
+                if "must be finite" not in str(error):
+                    raise
+                return Outcome(task.key, task.epochs, 0.0, 0.0, b"", str(error))
         seconds = sum(row.seconds for row in made.rows)
         network = read_bytes(out / LAST, MODEL_BYTES)
         return Outcome(task.key, task.epochs, made.last_top1, seconds, network)

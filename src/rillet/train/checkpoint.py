@@ -35,11 +35,15 @@ _BROKEN = (
 """What PyTorch raises for files that are no checkpoints."""
 
 
+class Held(GraphError):
+    """Another run is writing the folder."""
+
+
 @contextmanager
 def locked(folder: Path) -> Generator[None]:
     """Makes the folder and holds it; the lock goes with the process, however it ends.
 
-    Raises GraphError where another run has it, BuildError where it cannot be written.
+    Raises Held where another run has it, BuildError where it cannot be written.
     """
     # Unix alone has it; imported here, so that the rest of the module can be read elsewhere.
     import fcntl
@@ -53,7 +57,7 @@ def locked(folder: Path) -> Generator[None]:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise GraphError(f"{folder}: must be each run's own, and another run is writing it") from None
+            raise Held(f"{folder}: must be each run's own, and another run is writing it") from None
         yield
     finally:
         os.close(descriptor)
