@@ -8,7 +8,8 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
@@ -54,25 +55,41 @@ def whole(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Found:
     return run.search(asked(data), Here(), tmp_path_factory.mktemp("whole"), lambda *_: None)
 
 
+@dataclass
+class Trained:
+    """Nodes, and the seconds that an undisturbed search takes on them, from its first task to its end."""
+
+    nodes: clusters.Nodes
+    seconds: float
+
+
 @pytest.fixture(scope="module")
-def nodes(request: pytest.FixtureRequest) -> Generator[clusters.Nodes]:
-    kind: str = request.param
+def trained(data: Path, whole: Found, tmp_path_factory: pytest.TempPathFactory) -> Generator[Callable[[str], Trained]]:
+    """The nodes of a kind, begun once, and found to train what one process does."""
+    made: dict[str, Trained] = {}
+
+    def of(kind: str) -> Trained:
+        if kind not in made:
+            skip_without(kind)
+            nodes = {"local": clusters.Local, "dask": clusters.Dask, "ray": clusters.Ray}[kind]()
+            made[kind] = Trained(nodes, 0.0)
+            out = tmp_path_factory.mktemp("undisturbed") / "out"
+            search = begun(nodes, data, out)
+            began = time.monotonic()
+            ended(search)
+            assert results(run.read(out)) == results(whole)
+            made[kind].seconds = time.monotonic() - began
+        return made[kind]
+
+    yield of
+    for one in made.values():
+        one.nodes.close()
+
+
+def skip_without(kind: str) -> None:
+    """Skips a test of a cluster whose library is not installed."""
     if kind in LIBRARIES and importlib.util.find_spec(LIBRARIES[kind]) is None:
         pytest.skip(f"{LIBRARIES[kind]} is not installed: pip install rillet[{kind}]")
-    made = {"local": clusters.Local, "dask": clusters.Dask, "ray": clusters.Ray}[kind]()
-    yield made
-    made.close()
-
-
-@pytest.fixture(scope="module")
-def seconds(nodes: clusters.Nodes, data: Path, whole: Found, tmp_path_factory: pytest.TempPathFactory) -> float:
-    """What a search on the nodes takes, from its first task to its end, and that it finds what one process does."""
-    out = tmp_path_factory.mktemp("undisturbed") / "out"
-    search = begun(nodes, data, out)
-    began = time.monotonic()
-    ended(search)
-    assert results(run.read(out)) == results(whole)
-    return time.monotonic() - began
 
 
 def begun(nodes: clusters.Nodes, data: Path, out: Path) -> "subprocess.Popen[str]":
@@ -93,13 +110,19 @@ def ended(search: "subprocess.Popen[str]") -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("moment", range(3))
-@pytest.mark.parametrize(("nodes", "killed"), KILLED, indirect=["nodes"])
+@pytest.mark.parametrize(("kind", "killed"), KILLED)
 def test_nothing_is_lost(
-    nodes: clusters.Nodes, killed: str, moment: int, seconds: float, data: Path, whole: Found, tmp_path: Path
+    kind: str,
+    killed: str,
+    moment: int,
+    trained: Callable[[str], Trained],
+    data: Path,
+    whole: Found,
+    tmp_path: Path,
 ) -> None:
-    out = tmp_path / "out"
+    nodes, out = trained(kind).nodes, tmp_path / "out"
     search = begun(nodes, data, out)
-    time.sleep(Random(f"{nodes.option} {killed} {moment}").uniform(0, seconds))
+    time.sleep(Random(f"{kind} {killed} {moment}").uniform(0, trained(kind).seconds))
     if killed == "coordinator":
         search.kill()
         search.communicate()
@@ -123,8 +146,7 @@ def test_nothing_is_lost(
 @pytest.mark.parametrize("kind", LIBRARIES)
 def test_a_cluster_that_does_not_answer_is_named(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """With how long it was tried."""
-    if importlib.util.find_spec(LIBRARIES[kind]) is None:
-        pytest.skip(f"{LIBRARIES[kind]} is not installed: pip install rillet[{kind}]")
+    skip_without(kind)
     monkeypatch.setattr(engines, "CONNECT_SECONDS", 2)
     with pytest.raises(GraphError, match=rf"--{kind} 127.0.0.1:9: must answer, and did not in \d+ s: "):
         getattr(engines, kind)("127.0.0.1:9")

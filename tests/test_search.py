@@ -274,6 +274,13 @@ def test_the_front_is_what_nothing_beats() -> None:
     assert halving.front(costs) == ["a", "b", "d", "e"]
 
 
+def test_the_hypervolume_is_an_area() -> None:
+    points = [(0.5, 1024.0), (0.75, 4096.0), (0.5, 2048.0), (0.2, 64.0), (0.9, 8192.0)]
+    assert halving.hypervolume(points, 0.25, 8192.0) == 0.25 * 3 + 0.25 * 1
+    assert halving.hypervolume(points[::-1], 0.25, 8192.0) == 1.0
+    assert halving.hypervolume([], 0.25, 8192.0) == 0.0
+
+
 # -- the coordinator ---------------------------------------------------------------------------------------------------
 
 
@@ -419,6 +426,13 @@ def test_a_start_that_fails_leaves_no_folder(said: dict[str, Any], says: str, da
     with pytest.raises(RilletError, match=re.escape(says)):
         run.search(given, Here(), tmp_path / "mine", lambda *_: None)
     assert (tmp_path / "mine").exists()
+
+
+def test_a_space_of_one_network_says_so(data: Path, tmp_path: Path) -> None:
+    one = space.parse("one", BITS.replace('["int8", "ternary"]', '"int8"').replace("[8, 16]", "8"))
+    found, here = searched(data, tmp_path, within=one, rungs="4x1,2x2", budget="macs<=10M")
+    assert found.asked == 1 and len(here.trained) == 2
+    assert "one has one network, which was trained" in str(found.table())
 
 
 def test_too_few_pictures_are_refused(tmp_path: Path) -> None:

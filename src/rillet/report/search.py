@@ -59,6 +59,8 @@ def lines(found: Found) -> list[str]:
         f"{found.space}: {found.asked:,} choices asked ({found.asked_per_s:,.0f}/s), {found.fitting:,} keep "
         f"{found.budget}; {trained} trained on {found.data} ({found.rungs})"
     ]
+    if found.asked == 1:
+        said.append(f"{found.space} has one network, which was {'trained' if trained else 'to be trained'}")
     answer = found.answer
     if answer is None:
         return [*said, "not ended: the same command with --resume goes on"]

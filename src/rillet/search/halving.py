@@ -3,6 +3,7 @@
 Short trainings favour shallow networks, so that a share of each rung is kept for each depth.
 """
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -70,3 +71,16 @@ def front(costs: Mapping[str, tuple[float, ...]]) -> list[str]:
         for key, mine in costs.items()
         if not any(all(a <= b for a, b in zip(its, mine, strict=True)) and its != mine for its in costs.values())
     ]
+
+
+def hypervolume(points: Sequence[tuple[float, float]], least_top1: float, most_macs: float) -> float:
+    """The area of top-1 over log2 of MACs that points (top-1, MACs) dominate, above `least_top1` and below `most_macs`.
+
+    The larger, the better a front (Zitzler and Thiele, IEEE TEC 1999).
+    """
+    area, reached = 0.0, least_top1
+    for top1, macs in sorted(points, key=lambda point: (point[1], -point[0])):
+        if top1 > reached and macs < most_macs:
+            area += (top1 - reached) * math.log2(most_macs / macs)
+            reached = top1
+    return area

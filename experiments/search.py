@@ -1,0 +1,124 @@
+"""Compares what a search found with networks of the zoo, by Rillet's own commands, and writes down what came of it.
+
+usage: python experiments/search.py winner|front RUN [--epochs N] [--seeds N,...] [--against MODEL ...] [--runs FOLDER]
+
+winner: trains the network that the search in RUN answered with and its peers anew, on the whole training part, and
+prints their top-1 as the emitted C has it in int8, after the last epoch.
+front: trains networks of the zoo as the search did its own for N epochs, and prints the hypervolume of both fronts, of
+as many networks each: the area of top-1 over log2 of MACs that they dominate,
+above chance and below twice the most MACs of all.
+What was cut off goes on when the same line is said again. The record goes to experiments/records/search_NAME.json.
+"""
+
+import argparse
+import json
+import re
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from run import RECORDS, rillet
+
+from rillet.bench.machine import machine
+from rillet.ir.text import print_graph
+from rillet.models.opening import open_model
+from rillet.search import run as searches
+from rillet.search.halving import hypervolume
+from rillet.search.study import Study
+from rillet.search.task import Task
+from rillet.search.task import run as train
+from rillet.system.checksums import read_record, record_text
+from rillet.system.files import write_file
+
+RECIPE = "cifar"
+PEER = "microbotnet:width=0.32"
+_SMALL = "classes=10,resolution=32"
+GRID = (
+    *(f"microbotnet:width={width}" for width in (0.25, 0.32, 0.5)),
+    *(f"{name}:width=0.35,{_SMALL}" for name in ("mobilenet_v2", "mobilenet_v3_small")),
+)
+
+
+def winner(options: argparse.Namespace, said: list[str]) -> dict[str, Any]:
+    """The answer and its peers, trained alike: a row a network and seed."""
+    found, place = searches.read(options.run), options.runs
+    if found.best is None:
+        raise SystemExit(f"{options.run}: must be a search that has ended")
+    place.mkdir(parents=True, exist_ok=True)
+    mine = place / f"{found.best.key}.rlt"
+    rillet(["search", "show", str(options.run), "--network", found.best.key, "-o", str(mine)], said)
+    rows: list[dict[str, Any]] = []
+    for model in (str(mine), *options.against):
+        count = json.loads(rillet(["count", model, "--json"], said))
+        for seed in options.seeds:
+            out = place / f"{re.sub('[^a-z0-9.]', '_', Path(model).stem)}-{options.epochs}-{seed}"
+            how = ["--recipe", RECIPE, "--epochs", str(options.epochs), "--seed", str(seed), "--threads", "1"]
+            rillet(["train", model, "--data", found.data, *how, "--resume", "--out", str(out)], said)
+            whole = out / "int8.rlt"
+            rillet(["quantize", str(out / "last.rlt"), "--data", found.data, "-o", str(whole)], said)
+            top1 = json.loads(rillet(["evaluate", str(whole), "--data", found.data, "--json"], said))["top1"]
+            plan = json.loads(rillet(["plan", str(whole), "--json"], said))
+            name = found.best.key if model == str(mine) else model
+            counts = {"macs": count["macs"], "params": count["params"], "ram_bytes": plan["arena_bytes"]}
+            rows.append({"network": name, "seed": seed, "epochs": options.epochs, "top1": top1, **counts})
+            print(f"{rows[-1]['network']}, seed {seed}: {top1:.2%} in int8 after {options.epochs} epochs", flush=True)
+    return {"rows": rows, "search": found.to_dict()["answer"]}
+
+
+def front(options: argparse.Namespace) -> dict[str, Any]:
+    """Both fronts after as many epochs, and as many networks of either."""
+    found = searches.read(options.run)
+    about, _ = read_record(options.run / searches.ABOUT)
+    mine = [one for one in Study(options.run).entries if one.epochs == options.epochs]
+    if len(mine) < len(options.against):
+        raise SystemExit(f"{options.run}: must have {len(options.against)} networks of {options.epochs} epochs")
+    like = next((options.run / searches.TRAINED).glob(f"*-{options.epochs}/recipe.toml")).read_text()
+    macs = {one.key: one.costs["macs"] for one in found.candidates}
+    place = options.runs
+    place.mkdir(parents=True, exist_ok=True)
+    theirs: dict[str, tuple[float, float]] = {}
+    for number, model in enumerate(options.against):
+        net = open_model(model)
+        names = (f"grid{number}", options.epochs, print_graph(net), like, found.data)
+        task = Task(*names, about["limit"], found.seed, str(place))
+        made = train(task)
+        theirs[model] = (made.top1, net.macs)
+        print(f"{model}: {made.top1:.2%} held back, {net.macs:,} MACs", flush=True)
+    best = sorted(mine, key=lambda one: -one.top1)[: len(options.against)]
+    ours = {one.key: (one.top1, macs[one.key]) for one in best}
+    most = 2 * max(cost for _, cost in (*ours.values(), *theirs.values()))
+    sums = [hypervolume(list(some.values()), 1 / found.classes, most) for some in (ours, theirs)]
+    print(f"hypervolume: {sums[0]:.4f} of the search, {sums[1]:.4f} of the zoo")
+    return {
+        "epochs": options.epochs,
+        "limit": about["limit"],
+        "search": ours,
+        "zoo": theirs,
+        "hypervolume": {"search": sums[0], "zoo": sums[1]},
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(usage=(__doc__ or "").partition("usage: ")[2].partition("\n")[0])
+    parser.add_argument("what", choices=("winner", "front"))
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--epochs", type=int, default=30)
+    parser.add_argument("--seeds", type=lambda text: [int(one) for one in text.split(",")], default=[1, 2])
+    parser.add_argument("--against", nargs="+")
+    parser.add_argument("--runs", type=Path, default=Path("runs"))
+    parser.add_argument("--records", type=Path, default=RECORDS)
+    options = parser.parse_args()
+    options.against = options.against or ([PEER] if options.what == "winner" else list(GRID))
+    said, began = [f"python experiments/search.py {' '.join(sys.argv[1:])}"], time.time()
+    made = winner(options, said) if options.what == "winner" else front(options)
+    record = {**made, "seconds": round(time.time() - began), "machine": asdict(machine()), "commands": said}
+    options.records.mkdir(parents=True, exist_ok=True)
+    path = options.records / f"search_{options.what}_{options.run.name}.json"
+    write_file(path, record_text(record).encode())
+    print(path)
+
+
+if __name__ == "__main__":
+    main()
