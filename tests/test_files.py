@@ -408,6 +408,7 @@ REASONS = {
     "runtime/rtl/synthesis.py": "a folder of this process's own, for the tools that it starts",
     "runtime/wasm/building.py": "a module in our own workshop, which the cache then keeps",
     "runtime/rtl/simulator.py": "a folder of this process's own, for the tools that it starts",
+    "search/run.py": "removes the folder that it made itself, where a search does not begin",
     "search/task.py": "a folder of this process's own, where a cluster's machine does not have the run's",
     "train/checkpoint.py": "the lock of a run, which holds nothing; saves into memory",
     "train/pictures.py": "slots of a cache, each with its checksum",

@@ -97,14 +97,14 @@ def search(asked: Asked, workers: Beginning, out: Path, progress: Progress) -> F
     if asked.space.has_ternary:
         recipes.with_said(asked.recipe, ternary=True)  # which refuses recipes that cannot
     new = not out.exists()
-    try:
-        with locked(out):
+    with locked(out):
+        try:
             return _Search(asked, workers, out, progress).whole()
-    except RilletError:
-        # By then nothing was trained; a folder that the caller made stays, as does one that another search holds.
-        if new and not (out / CHOSEN).exists():
-            shutil.rmtree(out, ignore_errors=True)
-        raise
+        except RilletError:
+            # Nothing is trained before there are candidates; a folder that the caller made stays.
+            if new and not (out / CHOSEN).exists():
+                shutil.rmtree(out, ignore_errors=True)
+            raise
 
 
 class _Search:
