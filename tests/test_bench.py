@@ -96,10 +96,12 @@ def installed(*names: str) -> list[str]:
 
 @pytest.mark.slow
 def test_float_answers_agree() -> None:
-    names, script = installed("onnxruntime", "openvino", "litert", "ncnn", "torch"), None
+    names, written = installed("onnxruntime", "openvino", "litert", "ncnn", "torch"), {}
     if "torch" in names:
-        from rillet.train.infer import torch_script as script
-    found = bench(residual(8, 8, 4), named(*names), precisions=("f32",), rounds=2, torch_script=script)
+        from rillet.train.infer import torch_script
+
+        written = {"torch": torch_script}
+    found = bench(residual(8, 8, 4), named(*names), precisions=("f32",), rounds=2, torch_files=written)
     assert not found.refusals
     ours, *others = found.records
     assert (ours.runtime, ours.ratio) == ("rillet", Spread(1.0, 1.0, 1.0))
@@ -121,6 +123,21 @@ def test_quantised_answers_agree(own: bool) -> None:
         assert theirs.difference <= 3, theirs  # three layers, each of which may round the other way
         assert theirs.ratio is not None
         assert theirs.ratio.low <= theirs.ratio.median <= theirs.ratio.high
+
+
+@pytest.mark.parametrize("precision", ["f32", "int8"])
+def test_answers_of_a_batch_are_those_of_its_images(precision: str) -> None:
+    """Of every runtime, on one thread and on two, in whichever form it runs fastest."""
+    names = installed("onnxruntime", "openvino", "litert")
+    found = bench(residual(8, 8, 4), named(*names), precisions=(precision,), threads=(1, 2), batches=(1, 6), rounds=1)
+    assert not found.refusals
+    assert [(r.runtime, r.threads, r.batch) for r in found.records] == [
+        (name, threads, batch) for threads in (1, 2) for batch in (1, 6) for name in ("rillet", *names)
+    ]
+    for record in found.records:
+        assert record.images == (4 if record.batch == 1 else 6)
+        assert record.difference is not None
+        assert record.difference <= (3 if precision == "int8" else 1e-5), record
 
 
 def test_what_every_record_says() -> None:
@@ -196,6 +213,8 @@ def test_a_runtime_that_fails_midway_leaves_the_race(monkeypatch: pytest.MonkeyP
 
 def test_numbers_that_make_no_sense() -> None:
     graph = residual(8, 8, 4)
+    with pytest.raises(GraphError, match="--batch must be from 1 to 256, got 0"):
+        bench(graph, (), batches=(0,))
     with pytest.raises(GraphError, match="--threads must be from 1 to 256, got 0"):
         bench(graph, (), threads=(0,))
     with pytest.raises(GraphError, match="--rounds must be from 1 to 10000, got 0"):
@@ -206,8 +225,8 @@ def test_the_table() -> None:
     refusal = Refusal("ncnn", "int8", 1, "precision must be f32 here, got int8")
     found = Bench("net", 100_000_000, 20, "portable C99", MACHINE, (CEILING,), (OWN, OTHER), (refusal,))
     lines = as_csv(report.table(found)).splitlines()
-    assert lines[1] == "rillet,f32,1,2.000,2.500,,,50.0,50.0%,1.5,4.000,9.0,,4 of 4"
-    assert lines[2] == "onnxruntime 7.8,f32,1,2.000,2.500,1.25 x,1.20-1.30,50.0,50.0%,-,4.000,9.0,2.0e-07,4 of 4"
+    assert lines[1] == "rillet,f32,1,1,2.000,2.500,,,50.0,50.0%,1.5,4.000,9.0,,4 of 4"
+    assert lines[2] == "onnxruntime 7.8,f32,1,1,2.000,2.500,1.25 x,1.20-1.30,50.0,50.0%,-,4.000,9.0,2.0e-07,4 of 4"
     text = as_markdown(report.table(found))
     assert "ncnn, int8, 1 thread: not measured: precision must be f32 here, got int8" in text
     assert "peak of 1 thread: f32 100 GMAC/s (AVX2 FMA), reads 200 GB/s of level 2, 20 GB/s of memory" in text
@@ -247,4 +266,5 @@ def test_words_that_are_wrong(tmp_path: Path) -> None:
     assert "(did you mean openvino?)" in failed("bench", path, "--against", "openvin")
     assert "--threads must be from 1 to 256, got 0" in failed("bench", path, "--threads", "0")
     assert "--threads must be whole numbers" in failed("bench", path, "--threads", "two")
+    assert "--batch must be whole numbers" in failed("bench", path, "--batch", "1;2")
     assert "must have weights to run" in failed("bench", "mobilenet_v2")

@@ -13,6 +13,7 @@ CLI = Path(__file__).parents[1] / "src" / "rillet" / "cli"
 LONGEST = 40
 """Lines of a function of the command line: it parses words, calls one function and prints."""
 OTHER_TYPES = {
+    ("bench", "--batch"): "several sizes, measured one after the other",
     ("bench", "--threads"): "several counts, measured one after the other",
     ("cost", "--target"): "several machines, side by side",
     ("page", "--target"): "several machines, side by side",

@@ -246,6 +246,7 @@ COMMANDS = {
             "--against": "torch",
             "--threads": "2",
             "--precision": "int8",
+            "--batch": "2",
             "--rounds": "3",
             "--target": "portable",
             "--live": "",

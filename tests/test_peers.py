@@ -11,7 +11,7 @@ from graphs import Builder, random_image
 from rillet.backends import reference
 from rillet.bench import peers
 from rillet.bench.peers import PEERS, find, process
-from rillet.bench.peers.files import Request, jobs, precision_of, prepare
+from rillet.bench.peers.files import Request, Way, jobs, precision_of, prepare, ways
 from rillet.bench.peers.lite import nearest
 from rillet.bench.peers.process import Process
 from rillet.bench.peers.worker import Worker
@@ -123,6 +123,42 @@ def started(graph, folder: Path, runtime: str = "rillet") -> tuple[Process, dict
     source = graph.input_nodes[0]
     np.save(images, np.zeros((2, *source.shape.array), source.type.dtype.numpy))
     return Process(1), {"images": str(images), **prepare(runtime, Request(graph, 1, folder))}
+
+
+def test_ways_to_take_a_batch() -> None:
+    assert ways("onnxruntime", 1, 2) == (Way(1),)
+    assert ways("rillet", 16, 1) == (Way(16),)
+    assert ways("rillet", 16, 2) == (Way(16), Way(8, 2))
+    assert ways("ncnn", 16, 2) == (Way(1), Way(1, 2))
+    assert ways("litert", 16, 2) == (Way(16), Way(1), Way(8, 2), Way(1, 2))
+    assert ways("litert", 2, 2) == (Way(2), Way(1), Way(1, 2))
+    assert ways("litert", 15, 2) == (Way(15), Way(1))
+
+
+@pytest.mark.parametrize("precision", ["f32", "int8"])
+@pytest.mark.parametrize("runtime", ["rillet", "onnxruntime", "openvino", "litert"])
+def test_every_form_of_a_batch_gives_every_image_its_answer(runtime: str, precision: str, tmp_path: Path) -> None:
+    if runtime != "rillet" and not PEERS[runtime].installed:
+        pytest.skip(f"{runtime} is not installed")
+    graph = residual(8, 8, 4)
+    graph = dequantize(graph) if precision == "f32" else graph
+    inputs, images, answers = (
+        [random_image(graph, seed) for seed in range(8)],
+        tmp_path / "in.npy",
+        tmp_path / "out.npy",
+    )
+    wanted = np.stack([reference.outputs(graph, image)[0] for image in inputs]).astype(np.float64)
+    np.save(images, np.stack(inputs))
+    for job in jobs(runtime, Request(graph, 2, tmp_path, batch=4)):
+        made = Process(2)
+        try:
+            made.ask("start", images=str(images), **job)
+            made.ask("answers", file=str(answers))
+        finally:
+            made.end()
+        assert job["form"]
+        apart = np.abs(np.load(answers) - wanted).max()
+        assert apart <= (1e-5 * np.abs(wanted).max() if precision == "f32" else 3), job
 
 
 def test_a_process_answers(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """Benchmarks on this machine, against other runtimes and layer by layer, and on the emulated cores of boards."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, overload
 
 from rillet.api import checks, networks, plans
@@ -22,14 +22,18 @@ from rillet.targets.host import WASM, Host
 
 if TYPE_CHECKING:
     from rillet.bench.peers import Peer
-    from rillet.bench.peers.files import TorchScript
+    from rillet.bench.peers.files import TorchFile
 
 
 ROUNDS = 20
 """Where nobody says how many."""
 _HOST, _BOARD, _PAGE = "a host", "a board", "wasm"
 BENCH = Uses(
-    {_HOST: ("--against", "--threads", "--precision", "--rounds"), _BOARD: (), _PAGE: ("--against", "--rounds")},
+    {
+        _HOST: ("--against", "--threads", "--precision", "--batch", "--rounds"),
+        _BOARD: (),
+        _PAGE: ("--against", "--rounds"),
+    },
     TargetError,
 )
 PROFILE = Uses({_HOST: ("--threads", "--precision", "--runs", "-o"), _BOARD: ("--objective",)}, TargetError)
@@ -43,6 +47,7 @@ def bench(
     *,
     threads: Sequence[int] | None = None,
     precisions: Sequence[str] | None = None,
+    batches: Sequence[int] | None = None,
     rounds: int | None = None,
     target: Host | None = None,
     progress: Advance | None = None,
@@ -54,6 +59,7 @@ def bench(
     *,
     threads: Sequence[int] | None = None,
     precisions: Sequence[str] | None = None,
+    batches: Sequence[int] | None = None,
     rounds: int | None = None,
     target: Named | None = None,
     progress: Advance | None = None,
@@ -64,6 +70,7 @@ def bench(
     *,
     threads: Sequence[int] | None = None,
     precisions: Sequence[str] | None = None,
+    batches: Sequence[int] | None = None,
     rounds: int | None = None,
     target: Named | None = None,
     progress: Advance | None = None,
@@ -73,12 +80,13 @@ def bench(
     For a board: its plans for memory and for time, with and without live channels, on its emulated core
     (docs/cortex_m.md). For `wasm`: in Node, beside onnxruntime-web (docs/browser.md). against: names with commas
     between; all that are installed if None. threads: one if None. precisions: `f32`, `int8`; the network's own if None.
-    target: the host that Rillet's program is made for, this machine by default, or a board. Raises Unsupported for a
-    runtime that is not installed, GraphError for a network without weights, TargetError for a machine that is neither,
-    and for a board without a Cortex-M core.
+    batches: images of a call, one if None. target: the host that Rillet's program is made for, this machine by default,
+    or a board. Raises Unsupported for a runtime that is not installed, GraphError for a network without weights,
+    TargetError for a machine that is neither, and for a board without a Cortex-M core.
     """
     machine = None if target is None else found(target, (Host, Board), "bench")
     said = {"--against": against, "--threads": threads, "--precision": precisions, "--rounds": rounds}
+    said |= {"--batch": batches}
     page = machine if isinstance(machine, Host) and machine.kernels == WASM else None
     BENCH.check(_BOARD if isinstance(machine, Board) else _PAGE if page else _HOST, said)
     net = networks.with_weights(checks.graph(net))
@@ -97,29 +105,30 @@ def bench(
             peers,
             threads=threads or (1,),
             precisions=precisions,
+            batches=batches or (1,),
             rounds=ROUNDS if rounds is None else rounds,
             given=given,
-            torch_script=_torch_script(peers),
+            torch_files=_torch_files(peers),
             host=machine,
             progress=advance,
         )
 
 
-def thread_counts(text: str) -> tuple[int, ...]:
-    """Numbers of threads from `1,2`; raises GraphError for anything else."""
+def counts(text: str, option: str = "--threads") -> tuple[int, ...]:
+    """Whole numbers from `1,2`; raises GraphError for anything else."""
     words = [word.strip() for word in text.split(",")]
     if not all(word.isdecimal() and len(word) < 10 for word in words):
-        raise GraphError(f"--threads must be whole numbers with commas between, as 1,2, got {text!r}")
+        raise GraphError(f"{option} must be whole numbers with commas between, as 1,2, got {text!r}")
     return tuple(dict.fromkeys(int(word) for word in words))
 
 
-def _torch_script(peers: "Sequence[Peer]") -> "TorchScript | None":
-    """What writes PyTorch's file, imported only where PyTorch runs."""
+def _torch_files(peers: "Sequence[Peer]") -> "Mapping[str, TorchFile]":
+    """What writes the files that PyTorch makes, imported only where one is asked for."""
     if all(peer.name != "torch" for peer in peers):
-        return None
+        return {}
     from rillet.train.infer import torch_script
 
-    return torch_script
+    return {"torch": torch_script}
 
 
 @overload

@@ -2,9 +2,10 @@
 
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -14,7 +15,7 @@ import numpy as np
 from rillet.bench.ceiling import Ceiling, Meter
 from rillet.bench.machine import Machine, machine
 from rillet.bench.peers import OURS, PRECISIONS, Peer
-from rillet.bench.peers.files import Given, Request, TorchScript, jobs, precision_of
+from rillet.bench.peers.files import Given, Request, TorchFile, jobs, precision_of
 from rillet.bench.peers.ours import kernels
 from rillet.bench.peers.process import Process
 from rillet.errors import GraphError, Unsupported
@@ -42,7 +43,7 @@ CALIBRATION_IMAGES = 2
 """Of noise: speed does not depend on what a network sees."""
 COLD_RUNS = 3
 COLD_MOST_BYTES = 2**29
-MOST_ROUNDS, MOST_THREADS = 10_000, 256
+MOST_ROUNDS, MOST_THREADS, MOST_BATCH = 10_000, 256, 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +72,7 @@ class Record:
     cold_ms: float
     """Median of single inferences after the caches were emptied."""
     first_ms: float
-    """From nothing to the first result: import, load, and one inference."""
+    """From nothing to the first result: import, load, and one inference of a whole batch."""
     gmacs: float
     """10^9 multiply-accumulates a second at the minimum time."""
     peak_share: float | None
@@ -84,7 +85,11 @@ class Record:
     runs: int
     """Inferences timed."""
     form: str = ""
-    """Activations of its file, `int8` or `uint8`, where it could have either: the faster."""
+    """What it could have been given otherwise, and was given so because that is fastest: the activations of its file,
+    `int8` or `uint8`, and how it takes the images of a batch.
+    """
+    batch: int = 1
+    """Images of a call; all times are those of one image."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +100,7 @@ class Refusal:
     precision: str
     threads: int
     why: str
+    batch: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,26 +175,31 @@ def bench(
     *,
     threads: Sequence[int] = (1,),
     precisions: Sequence[str] | None = None,
+    batches: Sequence[int] = (1,),
     rounds: int = ROUNDS,
     given: Given | None = None,
-    torch_script: TorchScript | None = None,
+    torch_files: Mapping[str, TorchFile] | None = None,
     host: Host | None = None,
     progress: Callable[[int, int], None] = _silent,
 ) -> Bench:
     """Measures Rillet and `peers` on `graph`, which has weights; `given` is the .tflite it came from, unchanged.
 
+    batches: numbers of images of a call. torch_files: what makes the files of runtimes that PyTorch writes for.
     host: what Rillet's program is made for, the machine that this runs on if None.
 
-    A peer that cannot take the network is a refusal, not an error. Raises GraphError for numbers of threads or rounds
-    and for precisions that make no sense.
+    A peer that cannot take the network is a refusal, not an error. Raises GraphError for numbers of threads, images or
+    rounds and for precisions that make no sense.
     """
     for count in threads:
         if not 1 <= count <= MOST_THREADS:
             raise GraphError(f"--threads must be from 1 to {MOST_THREADS}, got {count}")
+    for count in batches:
+        if not 1 <= count <= MOST_BATCH:
+            raise GraphError(f"--batch must be from 1 to {MOST_BATCH}, got {count}")
     if not 1 <= rounds <= MOST_ROUNDS:
         raise GraphError(f"--rounds must be from 1 to {MOST_ROUNDS}, got {rounds}")
     made, here = forms(graph, precisions), machine()
-    own, total = precision_of(graph), len(made) * len(threads) * rounds
+    own, total = precision_of(graph), len(made) * len(threads) * len(batches) * rounds
     records: list[Record] = []
     refusals: list[Refusal] = []
     ceilings: list[Ceiling] = []
@@ -204,8 +215,9 @@ def bench(
             meter = Meter(here, count)
             meter.measure_reads()
             runs: list[_Field] = []
-            for precision, form in made.items():
-                request = Request(form, count, Path(name), given if precision == own else None, torch_script, host)
+            for batch, (precision, form) in product(batches, made.items()):
+                as_given = given if precision == own else None
+                request = Request(form, count, Path(name), as_given, torch_files or {}, host, batch)
                 field = _Field(request, precision, peers)
                 field.race(rounds, meter, advance)
                 runs.append(field)
@@ -239,14 +251,16 @@ class _Field:
 
     def __init__(self, request: Request, precision: str, peers: Sequence[Peer]) -> None:
         self.request, self.precision = request, precision
+        self._images = -(-IMAGES // request.batch) * request.batch
         self.refusals: list[Refusal] = []
         self._versions = {OURS: _own_version(), **{peer.name: peer.version for peer in peers}}
         self._runners: dict[str, _Runner] = {}
 
     def race(self, rounds: int, meter: Meter, advance: Callable[[], None]) -> None:
         """Starts everyone, looks at answers and memory, and lets them run in turn."""
-        images = self.request.folder / f"images-{self.precision}.npy"
-        np.save(images, np.stack(list(random_inputs(self.request.graph, IMAGES))))
+        batch = self.request.batch
+        images = self.request.folder / f"images-{self.precision}-{batch}.npy"
+        np.save(images, np.stack(list(random_inputs(self.request.graph, self._images))))
         cold_bytes = min(4 * meter.machine.cache(3), COLD_MOST_BYTES)
         with ExitStack() as stack:
             for name in self._versions:
@@ -265,7 +279,8 @@ class _Field:
             work()
         except Unsupported as error:
             self._runners.pop(name, None)
-            self.refusals.append(Refusal(name, self.precision, self.request.threads, str(error)))
+            refusal = Refusal(name, self.precision, self.request.threads, str(error), self.request.batch)
+            self.refusals.append(refusal)
 
     def _start(self, name: str, images: Path, cold_bytes: int, stack: ExitStack) -> None:
         given = jobs(name, self.request)
@@ -273,7 +288,7 @@ class _Field:
         process = Process(self.request.threads)
         stack.callback(process.end)
         first = process.ask("start", images=str(images), **job)["first_ms"]
-        runner = _Runner(name, self._versions[name], job.get("form", ""), process, first)
+        runner = _Runner(name, self._versions[name], job["form"], process, first)
         answers = self.request.folder / f"answers-{name}.npy"
         process.ask("answers", file=str(answers))
         runner.answers = np.load(answers)
@@ -285,13 +300,14 @@ class _Field:
 
     def _fastest(self, given: Sequence[dict[str, Any]], images: Path) -> dict[str, Any]:
         """The form that a runtime runs fastest, each tried in a process of its own; raises Unsupported for none."""
+        tries = max(LEAST_RUNS, TRIES // self.request.batch)
         found: list[tuple[float, int]] = []
         refusal = Unsupported("must have a form")
         for place, job in enumerate(given):
             process = Process(self.request.threads)
             try:
                 process.ask("start", images=str(images), **job)
-                found.append((min(process.ask("run", before=UNCOUNTED, count=TRIES)["ms"]), place))
+                found.append((min(process.ask("run", before=UNCOUNTED, count=tries)["ms"]), place))
             except Unsupported as error:
                 refusal = error
             finally:
@@ -307,9 +323,9 @@ class _Field:
     def records(self, ceiling: Ceiling) -> Iterator[Record]:
         """A record for each runtime that ran all rounds."""
         ours = self._runners.get(OURS)
-        own = [min(times) for times in ours.times] if ours else []
+        own, batch = [min(times) for times in ours.times] if ours else [], self.request.batch
         for runner in self._runners.values():
-            times = [t for block in runner.times for t in block]
+            times = [t / batch for block in runner.times for t in block]
             apart = same = None
             if ours is not None and ours.answers is not None and runner.answers is not None:
                 apart, same = agreement(ours.answers, runner.answers, self.precision)
@@ -323,15 +339,16 @@ class _Field:
                 median_ms=median(times),
                 ratio=ratios(own, [min(block) for block in runner.times]) if own else None,
                 rss_mb=None if runner.rss_bytes is None else runner.rss_bytes / 1e6,
-                cold_ms=runner.cold_ms,
+                cold_ms=runner.cold_ms / batch,
                 first_ms=runner.first_ms,
                 gmacs=gmacs,
                 peak_share=gmacs / peak if peak else None,
                 difference=apart,
                 same_top1=same,
-                images=IMAGES,
+                images=self._images,
                 runs=len(times),
                 form=runner.form,
+                batch=batch,
             )
 
 

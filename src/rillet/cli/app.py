@@ -150,6 +150,7 @@ MEANINGS: Mapping[str, str] = {
     "--against": "Another runtime to compare with.",
     "--all": "Show all of them.",
     "--array": "Rows and columns of the systolic array, 64 by default.",
+    "--batch": "Images at a time.",
     "--bits": "Bits of weights and activations.",
     "--convention": "Whose rules of counting.",
     "--data": "Labelled pictures.",

@@ -216,7 +216,7 @@ RecipeOption = Annotated[
 ]
 EpochsOption = Annotated[int | None, typer.Option("--epochs", min=1, help="Overrides the recipe's epochs.")]
 BatchOption = Annotated[
-    int | None, typer.Option("--batch", min=1, help="Pictures a step, over all processes; overrides the recipe's.")
+    int | None, shared("--batch", here="Of a step, over all processes; overrides the recipe's.", min=1)
 ]
 UpscaleOption = Annotated[
     int | None,

@@ -32,6 +32,10 @@ RuntimesOption = Annotated[
     ),
 ]
 CountsOption = Annotated[str | None, shared("--threads", here="Several counts with commas, as 1,2.", metavar="N,N")]
+BatchesOption = Annotated[
+    str | None,
+    shared("--batch", here="Of a call; several with commas, as 1,16; default: 1.", metavar="N,N"),
+]
 RoundsOption = Annotated[
     int | None, typer.Option("--rounds", help="Rounds in which the runtimes take turns; default: 20.")
 ]
@@ -43,6 +47,7 @@ def bench(
     against: RuntimesOption = None,
     threads: CountsOption = None,
     precision: Annotated[str | None, shared("--precision", metavar="f32,int8")] = None,
+    batch: BatchesOption = None,
     rounds: RoundsOption = None,
     target: TargetOption = None,
     live: LiveOption = False,
@@ -57,13 +62,15 @@ def bench(
     """
     from rillet.api import measuring
 
-    counts = None if threads is None else measuring.thread_counts(threads)
+    counts = None if threads is None else measuring.counts(threads)
+    batches = None if batch is None else measuring.counts(batch, "--batch")
     with Progress("measuring", 1, form.json) as advance:
         found = measuring.bench(
             open_named(model, weights=weights, live=live).graph,
             against,
             threads=counts,
             precisions=precision.split(",") if precision is not None else None,
+            batches=batches,
             rounds=rounds,
             target=target,
             progress=advance,

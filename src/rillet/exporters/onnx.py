@@ -88,23 +88,25 @@ _ELEMENTS = {
 }
 
 
-def export(graph: Graph) -> bytes:
+def export(graph: Graph, batch: int = 1) -> bytes:
     """The graph as an ONNX file, which `importers.onnx` reads back as the same graph (docs/onnx.md says how nearly).
+
+    batch: images that the file takes at once; one of several is for other runtimes, Rillet reads no such file.
 
     Raises Unsupported for what ONNX has no operator for, GraphError for a graph without weights.
     """
     size = sum(array.nbytes for array in graph.params.values())
     if size > MAX_FILE_BYTES:
         raise Unsupported(f"{graph.name}: weights must take at most {MAX_FILE_BYTES} bytes in ONNX, got {size}")
-    writer = _Writer(graph)
+    writer = _Writer(graph, batch)
     for node in graph.nodes:
         writer.add(node)
     return writer.model().SerializeToString()
 
 
 class _Writer:
-    def __init__(self, graph: Graph) -> None:
-        self.graph = graph
+    def __init__(self, graph: Graph, batch: int) -> None:
+        self.graph, self.batch = graph, batch
         self.operators: list[onnx.NodeProto] = []
         self.constants: dict[str, onnx.TensorProto] = {}
         self.flat: set[str] = set()
@@ -152,7 +154,7 @@ class _Writer:
     def described(self, node: Node) -> onnx.ValueInfoProto:
         """Type and dimensions of a node's result."""
         height, width, channels = node.shape.array
-        dims = [1, channels] if node.name in self.flat else [1, channels, height, width]
+        dims = [self.batch, channels] if node.name in self.flat else [self.batch, channels, height, width]
         return helper.make_tensor_value_info(node.name, _ELEMENTS[node.type.dtype], dims)
 
     def refuse(self, node: Node, message: str) -> Unsupported:
@@ -198,7 +200,7 @@ class _Writer:
         name = f"{node.name}/map"
         if name not in self.made:
             self.made.add(name)
-            shape = self.constant(f"{node.name}/shape", np.array([1, node.shape.channels, 1, 1], np.int64))
+            shape = self.constant(f"{node.name}/shape", np.array([self.batch, node.shape.channels, 1, 1], np.int64))
             self.operator("Reshape", (self.real(node), shape), name)
         return name
 
@@ -445,7 +447,7 @@ class _Writer:
                 and list(op.columns) == of_onnx(source.shape.width, shape.width, *how)
                 and shape != source.shape  # that would be read as nothing
             ):
-                sizes = np.array([1, shape.channels, shape.height, shape.width], np.int64)
+                sizes = np.array([self.batch, shape.channels, shape.height, shape.width], np.int64)
                 modes = {"mode": "nearest", "coordinate_transformation_mode": how[0], "nearest_mode": how[1]}
                 read = [self.as_map(source), "", "", self.constant(f"{node.name}/sizes", sizes)]
                 self.finish(node, Activation.NONE, "Resize", read, **modes)
@@ -474,7 +476,7 @@ class _Writer:
         how = next(found, None)
         if how is None or shape == source.shape:
             raise self.refuse(node, "places of an interpolate must be those between which ONNX looks")
-        sizes = np.array([1, shape.channels, shape.height, shape.width], np.int64)
+        sizes = np.array([self.batch, shape.channels, shape.height, shape.width], np.int64)
         read = [self.as_map(source), "", "", self.constant(f"{node.name}/sizes", sizes)]
         self.finish(node, Activation.NONE, "Resize", read, mode="linear", coordinate_transformation_mode=how)
 

@@ -13,13 +13,24 @@ from rillet.report.tables import Table
 
 _COLUMNS = columns(
     (
-        *("runtime", "precision", "threads", "min ms", "median ms", "Rillet is", "10-90 %", "GMAC/s", "of peak"),
+        *(
+            "runtime",
+            "precision",
+            "threads",
+            "batch",
+            "min ms",
+            "median ms",
+            "Rillet is",
+            "10-90 %",
+            "GMAC/s",
+            "of peak",
+        ),
         *("MB above idle", "cold ms", "first ms", "differs by", "same top-1"),
     ),
     words=("runtime", "precision"),
     leave=(
         *("GMAC/s", "first ms", "of peak", "cold ms", "MB above idle", "same top-1", "differs by", "10-90 %", "min ms"),
-        *("threads", "precision", "median ms"),
+        *("batch", "threads", "precision", "median ms"),
     ),
 )
 
@@ -27,12 +38,12 @@ _COLUMNS = columns(
 def table(found: Bench) -> Table:
     """A row for each runtime; what could not run, and what was measured on what, below."""
     notes = [
-        f"{found.model}, {found.macs:,} MACs; {found.rounds} alternating rounds; batch 1; Rillet as {found.kernels}",
+        f"{found.model}, {found.macs:,} MACs; {found.rounds} alternating rounds; Rillet as {found.kernels}",
         "Rillet is: so many times as fast, by the least times of a round, median of the rounds; 10-90 %: their spread",
         "of peak: of the rate of multiply-accumulates alone, measured between the rounds; MB: 10^6 resident bytes",
-        "cold: one inference with empty caches; first: import, load and one inference",
+        "times are of one image; cold: one inference with empty caches; first: import, load and one inference",
         "differs by: from Rillet's answers to random images: relative to the largest value, or in int8 steps",
-        *(f"{one.runtime}, {one.precision}: activations as {one.form}, the faster form" for one in _with_forms(found)),
+        *(f"{one.runtime}, {_kind(one)}: {one.form}: the fastest form" for one in found.records if one.form),
         *(_refusal(refusal) for refusal in found.refusals),
         *(ceiling_text(ceiling) for ceiling in found.ceilings),
         machine_text(found.machine),
@@ -53,11 +64,6 @@ def refusals(found: Bench) -> Iterator[str]:
     return (_refusal(refusal) for refusal in found.refusals)
 
 
-def _with_forms(found: Bench) -> list[Record]:
-    """A record of each runtime that chose among forms."""
-    return list({(one.runtime, one.precision, one.form): one for one in found.records if one.form}.values())
-
-
 def _flat(record: Record) -> dict[str, Any]:
     spread = record.ratio
     return asdict(record) | {
@@ -72,6 +78,7 @@ def _row(record: Record) -> tuple[str, ...]:
         record.runtime if record.runtime == OURS else f"{record.runtime} {record.version}",
         record.precision,
         str(record.threads),
+        str(record.batch),
         f"{record.min_ms:.3f}",
         f"{record.median_ms:.3f}",
         *_ratio(record.runtime, record.ratio),
@@ -100,17 +107,25 @@ def _difference(record: Record) -> str:
 
 
 def _refusal(refusal: Refusal) -> str:
-    threads = "1 thread" if refusal.threads == 1 else f"{refusal.threads} threads"
-    return f"{refusal.runtime}, {refusal.precision}, {threads}: not measured: {refusal.why}"
+    return f"{refusal.runtime}, {_kind(refusal)}: not measured: {refusal.why}"
+
+
+def _kind(one: Record | Refusal) -> str:
+    """Precision, threads and batch in words."""
+    batch = "" if one.batch == 1 else f", batch {one.batch}"
+    return f"{one.precision}, {_threads(one.threads)}{batch}"
+
+
+def _threads(count: int) -> str:
+    return "1 thread" if count == 1 else f"{count} threads"
 
 
 def ceiling_text(ceiling: Ceiling) -> str:
     """The peaks of so many threads in one line."""
     rates = (("f32", ceiling.f32_gmacs, ceiling.f32_by), ("int8", ceiling.int8_gmacs, ceiling.int8_by))
     peaks = [f"{kind} {rate:,.0f} GMAC/s ({by})" for kind, rate, by in rates if rate]
-    threads = "1 thread" if ceiling.threads == 1 else f"{ceiling.threads} threads"
     reads = f"reads {ceiling.cache_gbytes:,.0f} GB/s of level 2, {ceiling.memory_gbytes:,.0f} GB/s of memory"
-    return f"peak of {threads}: {', '.join([*peaks, reads])}"
+    return f"peak of {_threads(ceiling.threads)}: {', '.join([*peaks, reads])}"
 
 
 def machine_text(machine: Machine) -> str:

@@ -27,14 +27,15 @@ def runner(graph: Graph) -> Runner:
     return run
 
 
-def torch_script(graph: Graph) -> bytes:
-    """The traced and frozen module of `graph` for one image in eval mode, channels last; raises as `to_module`."""
+def torch_script(graph: Graph, batch: int = 1) -> bytes:
+    """The traced and frozen module of `graph` for `batch` images in eval mode, channels last; raises as `to_module`."""
     module: Any = to_module(graph).eval()
     module = module.to(memory_format=torch.channels_last)
     shape = graph.input_nodes[0].shape
-    image = torch.zeros(1, shape.channels, shape.height, shape.width).contiguous(memory_format=torch.channels_last)
+    images = torch.zeros(batch, shape.channels, shape.height, shape.width)
+    images = images.contiguous(memory_format=torch.channels_last)
     out = io.BytesIO()
     with warnings.catch_warnings(), torch.inference_mode():
         warnings.simplefilter("ignore")  # TorchScript is called deprecated; what replaces it is slower here
-        torch.jit.save(torch.jit.freeze(torch.jit.trace(module, image)), out)
+        torch.jit.save(torch.jit.freeze(torch.jit.trace(module, images)), out)
     return out.getvalue()

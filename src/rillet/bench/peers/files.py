@@ -1,7 +1,8 @@
 """The same network with the same weights as a file for each runtime."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,8 @@ from rillet.system.files import write_file
 from rillet.targets.host import Host
 from rillet.transforms.lowbit import unpack
 
-TorchScript = Callable[[Graph], bytes]
-"""A float network as a TorchScript file, which a higher floor makes."""
+TorchFile = Callable[[Graph, int], bytes]
+"""A float network, for so many images at once, as a file that a higher floor makes by PyTorch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,21 +44,59 @@ class Request:
     folder: Path
     given: Given | None = None
     """The file that the graph is exactly the content of, if it is."""
-    torch_script: TorchScript | None = None
+    torch_files: Mapping[str, TorchFile] = field(default_factory=dict[str, TorchFile])
+    """By the names of runtimes."""
     host: Host | None = None
     """What Rillet's program is for; the machine that this runs on if None."""
+    batch: int = 1
+    """Images of one call."""
 
 
-def prepare(runtime: str, request: Request) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How a runtime takes the images of a call: so many at once, in so many sessions of a thread each."""
+
+    at_once: int
+    sessions: int = 1
+
+    def words(self, batch: int) -> tuple[str, ...]:
+        """What a reader is told; nothing of one image."""
+        if batch == 1:
+            return ()
+        turns = f"{self.at_once} images at once" if self.at_once > 1 else "image by image"
+        return turns, *((f"{self.sessions} sessions side by side",) if self.sessions > 1 else ())
+
+
+def ways(runtime: str, batch: int, threads: int) -> tuple[Way, ...]:
+    """All ways in which a runtime can take `batch` images a call: at once, one by one, and dealt out to its threads."""
+    if batch == 1:
+        return (Way(1),)
+    own = runtime == OURS
+    out = [] if runtime in _ONE_IMAGE else [Way(batch)]
+    if not own:
+        out.append(Way(1))
+    if threads > 1 and batch % threads == 0:
+        out += [Way(way.at_once // threads or 1, threads) for way in out]
+    return tuple(dict.fromkeys(out))
+
+
+_ONE_IMAGE = ("ncnn",)
+"""Runtimes whose files take one image at a time."""
+
+
+def prepare(runtime: str, request: Request, way: Way | None = None) -> dict[str, Any]:
     """Writes what `runtime` reads, once, and tells how to start it (see `sessions.Job`).
 
-    Raises Unsupported where the runtime has no file for this network.
+    way: all images at once if None. Raises Unsupported where the runtime has no file for this network.
     """
-    graph = request.graph
+    graph, way = request.graph, way or Way(request.batch)
     source = graph.input_nodes[0]
     job: dict[str, Any] = {
         "runtime": runtime,
-        "threads": request.threads,
+        "threads": request.threads if way.sessions == 1 else 1,
+        "batch": request.batch,
+        "at_once": way.at_once,
+        "sessions": way.sessions,
         "shape": source.shape.array,
         "dtype": source.type.dtype.numpy.name,
         "outputs": [
@@ -66,11 +105,11 @@ def prepare(runtime: str, request: Request) -> dict[str, Any]:
         ],
     }
     if runtime == OURS:
-        return job | {"file": str(ours.prepare(graph, request.threads, request.host))}
+        return job | {"file": str(ours.prepare(graph, job["threads"], request.host))}
     precision = precision_of(graph)
     if precision not in PEERS[runtime].precisions:
         raise Unsupported(f"precision must be {' or '.join(PEERS[runtime].precisions)} here, got {precision}")
-    return job | _WRITERS[runtime](request)
+    return job | _WRITERS[runtime](replace(request, batch=way.at_once))
 
 
 def jobs(runtime: str, request: Request) -> list[dict[str, Any]]:
@@ -79,16 +118,25 @@ def jobs(runtime: str, request: Request) -> list[dict[str, Any]]:
     Runtimes fuse quantised operators of uint8 that they compute in float where they are int8, or the other way round.
     Raises Unsupported where there is none.
     """
-    made = [prepare(runtime, request)]
-    signed = [node.name for node in request.graph.nodes if node.type.dtype is DType.I8]
-    if runtime in _EITHER_SIGN and precision_of(request.graph) == "int8" and signed:
-        folder = request.folder / "unsigned"
-        folder.mkdir(exist_ok=True)
-        other = replace(request, graph=sign_flipped(request.graph, signed), folder=folder)
-        made[0]["form"] = "int8"
-        ends = {f"{end}_sign_flipped": name in signed for end, name in _ends(request.graph)}
-        made.append(prepare(runtime, other) | {"form": "uint8", **ends})
+    made: list[dict[str, Any]] = []
+    for way in ways(runtime, request.batch, request.threads):
+        words = way.words(request.batch)
+        made += [job | {"form": ", ".join((*sign, *words))} for sign, job in _signs(runtime, request, way)]
     return made
+
+
+def _signs(runtime: str, request: Request, way: Way) -> Iterator[tuple[tuple[str, ...], dict[str, Any]]]:
+    """The network as it is, and where a runtime may be faster so, with the other sign; what says which."""
+    signed = [node.name for node in request.graph.nodes if node.type.dtype is DType.I8]
+    if runtime not in _EITHER_SIGN or precision_of(request.graph) != "int8" or not signed:
+        yield (), prepare(runtime, request, way)
+        return
+    yield ("int8",), prepare(runtime, request, way)
+    folder = request.folder / "unsigned"
+    folder.mkdir(exist_ok=True)
+    other = replace(request, graph=sign_flipped(request.graph, signed), folder=folder)
+    ends = {f"{end}_sign_flipped": name in signed for end, name in _ends(request.graph)}
+    yield ("uint8",), prepare(runtime, other, way) | ends
 
 
 def _ends(graph: Graph) -> tuple[tuple[str, str], ...]:
@@ -100,20 +148,20 @@ _EITHER_SIGN = ("onnxruntime", "openvino")
 
 
 def _onnx(request: Request) -> dict[str, Any]:
-    path = request.folder / f"{precision_of(request.graph)}.onnx"
+    path = _path(request, "onnx")
     if not path.exists():
         with extra("onnx"):
             from rillet.exporters.onnx import export
-        write_file(path, export(unpack(request.graph)))
+        write_file(path, export(unpack(request.graph), request.batch))
     return {"file": str(path)}
 
 
 def _tflite(request: Request) -> dict[str, Any]:
     if request.given is not None:
         return {"file": str(request.given.path), "order": request.given.order}
-    path = request.folder / f"{precision_of(request.graph)}.tflite"
+    path = _path(request, "tflite")
     if not path.exists():
-        write_file(path, tflite.export(tflite.rounded(nearest(unpack(request.graph)))))
+        write_file(path, tflite.export(tflite.rounded(nearest(unpack(request.graph))), request.batch))
     return {"file": str(path)}
 
 
@@ -126,13 +174,17 @@ def _ncnn(request: Request) -> dict[str, Any]:
     return {"file": str(path), "names": (made.input, made.output)}
 
 
-def _torch(request: Request) -> dict[str, Any]:
-    if request.torch_script is None:
+def _by_torch(runtime: str, ending: str, request: Request) -> dict[str, Any]:
+    if runtime not in request.torch_files:
         raise Unsupported("must be given what makes its file")
-    path = request.folder / "torch.pt"
+    path = _path(request, ending)
     if not path.exists():
-        write_file(path, request.torch_script(request.graph))
+        write_file(path, request.torch_files[runtime](request.graph, request.batch))
     return {"file": str(path)}
+
+
+def _path(request: Request, ending: str) -> Path:
+    return request.folder / f"{precision_of(request.graph)}-{request.batch}.{ending}"
 
 
 _WRITERS: Mapping[str, Callable[[Request], dict[str, Any]]] = {
@@ -140,5 +192,5 @@ _WRITERS: Mapping[str, Callable[[Request], dict[str, Any]]] = {
     "openvino": _onnx,
     "litert": _tflite,
     "ncnn": _ncnn,
-    "torch": _torch,
+    "torch": partial(_by_torch, "torch", "pt"),
 }

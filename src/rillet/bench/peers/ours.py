@@ -49,16 +49,19 @@ def prepare(graph: "Graph", threads: int, host: "Host | None" = None) -> Path:
 def start(job: Mapping[str, Any]) -> Session:
     """The library, loaded; `job` says the shapes and element types of its outputs."""
     library = ctypes.CDLL(job["file"])
-    library.net_run.restype = None
-    outputs: list[Array] = [np.empty(o["shape"], o["dtype"]) for o in job["outputs"]]
-    image = np.empty(job["shape"], job["dtype"])
+    count = job["at_once"]
+    outputs: list[Array] = [np.empty((count, *o["shape"]), o["dtype"]) for o in job["outputs"]]
+    images = np.empty((count, *job["shape"]), job["dtype"])
     context = Context(library)
-    pointers = [ctypes.c_void_p(array.ctypes.data) for array in (image, *outputs)]
+    image, *results = (ctypes.c_void_p(array.ctypes.data) for array in (images, *outputs))
+    call = library.net_run if count == 1 else library.net_run_batch
+    call.restype = None
+    rest = (image, *(() if count == 1 else (ctypes.c_int32(count),)), *results)
 
     def run() -> None:
-        library.net_run(context.pointer, *pointers)
+        call(context.pointer, *rest)
 
     def feed(given: "Array") -> None:
-        image[...] = given
+        images[...] = given
 
     return Session(feed, run, lambda: outputs[0].copy())

@@ -2,6 +2,7 @@
 
 import importlib
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,9 +13,9 @@ if TYPE_CHECKING:
     from rillet.ir.graph import Array
 
 Job = Mapping[str, Any]
-"""runtime, file, threads; shape (height, width, channels) and dtype of the input; shape and dtype of each output; form
-(`int8` or `uint8`) where there is another one, and of which ends its bytes are those of the network with their sign
-flipped.
+"""runtime, file, threads; shape (height, width, channels) and dtype of the input; shape and dtype of each output; of
+which ends its bytes are those of the network with their sign flipped; `batch`, the images of a call, `at_once`, those
+that the file takes, and in how many `sessions` side by side.
 """
 
 
@@ -23,17 +24,58 @@ class Session:
     """A runtime with a network in it."""
 
     feed: "Callable[[Array], None]"
-    """Puts an image (height x width x channels) where `run` takes it from."""
+    """Puts images (images x height x width x channels) where `run` takes them from."""
     run: Callable[[], object]
-    """One inference: all that is timed."""
+    """One inference of all of them: all that is timed."""
     result: "Callable[[], Array]"
-    """The first output of the last inference, height x width x channels."""
+    """The first output of the last inference, images x height x width x channels."""
 
 
 def start(job: Job) -> Session:
     """The runtime that `job` names, ready to run; whatever the runtime raises passes through."""
-    made = _STARTS[job["runtime"]](job)
+    count = job["sessions"]
+    share = {**job, "batch": job["batch"] // count}
+    if count == 1 or job["runtime"] == "openvino":  # which has streams of its own
+        made = _one(job)
+    else:
+        made = _side_by_side([_one(share) for _ in range(count)])
     return _of_other_sign(made, bool(job.get("input_sign_flipped")), bool(job.get("output_sign_flipped")))
+
+
+def _one(job: Job) -> Session:
+    """A session for all images of a call, one by one where its file takes one."""
+    made = _STARTS[job["runtime"]](job)
+    if job["at_once"] == job["batch"] or job["runtime"] in _MANY:
+        return made
+    images = np.zeros((job["batch"], *job["shape"]), job["dtype"])
+    results: list[Array] = []
+
+    def run() -> None:
+        results.clear()
+        for i in range(len(images)):
+            made.feed(images[i : i + 1])
+            made.run()
+            results.append(made.result())
+
+    def feed(given: "Array") -> None:
+        images[...] = given
+
+    return Session(feed, run, lambda: np.concatenate(results))
+
+
+def _side_by_side(sessions: list[Session]) -> Session:
+    """Each with its share of the images in a thread of its own; runtimes let go of Python's lock while they compute."""
+    pool = ThreadPoolExecutor(len(sessions))
+
+    def feed(given: "Array") -> None:
+        for session, images in zip(sessions, np.split(given, len(sessions)), strict=True):
+            session.feed(images)
+
+    def run() -> None:
+        for running in [pool.submit(session.run) for session in sessions]:
+            running.result()
+
+    return Session(feed, run, lambda: np.concatenate([session.result() for session in sessions]))
 
 
 def _of_other_sign(made: Session, given: bool, result: bool) -> Session:
@@ -68,52 +110,65 @@ def _onnxruntime(job: Job) -> Session:
     options.add_session_config_entry("session.x64quantprecision", "1")
     options.log_severity_level = 4
     session = ort.InferenceSession(job["file"], options, providers=["CPUExecutionProvider"])
-    image, binding = _channels_first(job), session.io_binding()
-    binding.bind_cpu_input(session.get_inputs()[0].name, image)
-    for output in session.get_outputs():
-        binding.bind_output(output.name)
+    images, bindings = _channels_first(job), [session.io_binding() for _ in range(job["batch"] // job["at_once"])]
+    for binding, image in zip(bindings, np.split(images, len(bindings)), strict=True):
+        binding.bind_cpu_input(session.get_inputs()[0].name, image)
+        for output in session.get_outputs():
+            binding.bind_output(output.name)
+
+    def run() -> None:
+        for binding in bindings:
+            session.run_with_iobinding(binding)
+
     return Session(
-        lambda given: _fill(image, given),
-        lambda: session.run_with_iobinding(binding),
-        lambda: _channels_last(job, binding.copy_outputs_to_cpu()[0]),
+        lambda given: _fill(images, given),
+        run,
+        lambda: np.concatenate([_channels_last(job, binding.copy_outputs_to_cpu()[0]) for binding in bindings]),
     )
 
 
 def _openvino(job: Job) -> Session:
     ov: Any = importlib.import_module("openvino")
+    streams, calls = job["sessions"], job["batch"] // job["at_once"]
     settings = {
-        "PERFORMANCE_HINT": "LATENCY",
-        "NUM_STREAMS": "1",
-        "INFERENCE_NUM_THREADS": str(job["threads"]),
+        "PERFORMANCE_HINT": "LATENCY" if calls == 1 else "THROUGHPUT",
+        "NUM_STREAMS": str(streams),
+        "INFERENCE_NUM_THREADS": str(job["threads"] * streams),
         "INFERENCE_PRECISION_HINT": "f32",
     }
     compiled = ov.Core().compile_model(job["file"], "CPU", settings)
-    request, image = compiled.create_infer_request(), _channels_first(job)
-    request.set_input_tensor(ov.Tensor(image, shared_memory=True))
+    images, requests = _channels_first(job), [compiled.create_infer_request() for _ in range(calls)]
+    for request, image in zip(requests, np.split(images, calls), strict=True):
+        request.set_input_tensor(ov.Tensor(image, shared_memory=True))
 
     def run() -> None:
         # Cheaper than infer(), which makes a dictionary of the results.
-        request.start_async()
-        request.wait()
+        for request in requests:
+            request.start_async()
+        for request in requests:
+            request.wait()
 
     return Session(
-        lambda given: _fill(image, given),
+        lambda given: _fill(images, given),
         run,
-        lambda: _channels_last(job, request.get_output_tensor(0).data),
+        lambda: np.concatenate([_channels_last(job, request.get_output_tensor(0).data) for request in requests]),
     )
 
 
 def _litert(job: Job) -> Session:
     interpreter: Any = importlib.import_module("ai_edge_litert.interpreter")
     made = interpreter.Interpreter(job["file"], num_threads=job["threads"])
-    made.allocate_tensors()
     details, out = made.get_input_details()[0], made.get_output_details()[0]["index"]
+    shape = (job["at_once"], *details["shape"][1:])
+    if shape != tuple(details["shape"]):
+        made.resize_tensor_input(details["index"], shape)
+    made.allocate_tensors()
 
     def feed(given: "Array") -> None:
-        turned = np.ascontiguousarray(given[None].transpose(job.get("order", (0, 1, 2, 3))))
-        made.set_tensor(details["index"], turned.reshape(details["shape"]))
+        turned = np.ascontiguousarray(given.transpose(job.get("order", (0, 1, 2, 3))))
+        made.set_tensor(details["index"], turned.reshape(shape))
 
-    return Session(feed, made.invoke, lambda: made.get_tensor(out).reshape(job["outputs"][0]["shape"]))
+    return Session(feed, made.invoke, lambda: made.get_tensor(out).reshape(-1, *job["outputs"][0]["shape"]))
 
 
 def _ncnn(job: Job) -> Session:
@@ -127,7 +182,7 @@ def _ncnn(job: Job) -> Session:
     path = Path(job["file"])
     if net.load_param(str(path)) or net.load_model(str(path.with_suffix(".bin"))):
         raise RuntimeError("refuses the file")
-    image, last = _channels_first(job)[0], job["names"][1]
+    image, last = _channels_first(job, 1)[0], job["names"][1]
     kept: list[Any] = []
 
     def run() -> None:
@@ -147,18 +202,18 @@ def _torch(job: Job) -> Session:
     module = torch.jit.optimize_for_inference(torch.jit.load(job["file"]))
     channels_last = torch.channels_last
     height, width, channels = job["shape"]
-    image = torch.zeros(1, channels, height, width).contiguous(memory_format=channels_last)
+    images = torch.zeros(job["at_once"], channels, height, width).contiguous(memory_format=channels_last)
     kept: list[Any] = []
 
     def run() -> None:
         with torch.inference_mode():
-            kept[:] = [module(image)]
+            kept[:] = [module(images)]
 
     def result() -> "Array":
         first = kept[0][0] if isinstance(kept[0], tuple) else kept[0]
         return _channels_last(job, first.numpy())
 
-    return Session(lambda given: image.copy_(torch.from_numpy(given[None]).permute(0, 3, 1, 2)), run, result)
+    return Session(lambda given: images.copy_(torch.from_numpy(given).permute(0, 3, 1, 2)), run, result)
 
 
 _STARTS: Mapping[str, Callable[[Job], Session]] = {
@@ -171,17 +226,21 @@ _STARTS: Mapping[str, Callable[[Job], Session]] = {
 }
 
 
-def _channels_first(job: Job) -> "Array":
-    """Room for an image, 1 x channels x height x width."""
+_MANY = ("onnxruntime", "openvino")
+"""Runtimes whose sessions take the images of a call one by one themselves."""
+
+
+def _channels_first(job: Job, images: int | None = None) -> "Array":
+    """Room for the images of a call, images x channels x height x width."""
     height, width, channels = job["shape"]
-    return np.zeros((1, channels, height, width), job["dtype"])
+    return np.zeros((images or job["batch"], channels, height, width), job["dtype"])
 
 
-def _fill(image: "Array", given: "Array") -> None:
-    image[...] = given[None].transpose(0, 3, 1, 2)
+def _fill(images: "Array", given: "Array") -> None:
+    images[...] = given.transpose(0, 3, 1, 2)
 
 
 def _channels_last(job: Job, made: "Array") -> "Array":
-    """An output of channels x height x width (or channels alone), a copy of it."""
+    """Outputs of channels x height x width (or channels alone), a copy of them."""
     height, width, channels = job["outputs"][0]["shape"]
-    return np.array(made).reshape(channels, height, width).transpose(1, 2, 0).copy()
+    return np.array(made).reshape(-1, channels, height, width).transpose(0, 2, 3, 1).copy()

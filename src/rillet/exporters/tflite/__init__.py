@@ -112,23 +112,25 @@ def rounded(graph: Graph) -> Graph:
     return replace(graph, nodes=tuple(replace(node, op=op(node.op)) for node in graph.nodes))
 
 
-def export(graph: Graph) -> bytes:
+def export(graph: Graph, batch: int = 1) -> bytes:
     """The graph as a .tflite file, which computes the same bytes (docs/tflite.md says what is written how).
+
+    batch: images that the file takes at once; one of several is for LiteRT, Rillet reads no such file.
 
     Raises Unsupported for what TFLite has no operator or another rounding for, GraphError for a graph without weights.
     """
     size = sum(array.nbytes for array in graph.params.values())
     if size > MAX_FILE_BYTES:
         raise Unsupported(f"{graph.name}: weights must take at most {MAX_FILE_BYTES} bytes in TFLite, got {size}")
-    writer = _Writer(graph)
+    writer = _Writer(graph, batch)
     for node in graph.nodes:
         writer.add(node)
     return writer.finish()
 
 
 class _Writer:
-    def __init__(self, graph: Graph) -> None:
-        self.graph = graph
+    def __init__(self, graph: Graph, batch: int) -> None:
+        self.graph, self.batch = graph, batch
         self.file = FileWriter()
         self.place: dict[str, int] = {}
         """The tensor of each node's value."""
@@ -152,7 +154,8 @@ class _Writer:
 
     def value(self, name: str, kind: TensorType, flat: bool = False, data: Array | None = None) -> int:
         """A tensor for a value."""
-        dims = (1, kind.shape.elements) if flat else (1, *kind.shape.array)
+        batch = self.batch if data is None else 1
+        dims = (batch, kind.shape.elements) if flat else (batch, *kind.shape.array)
         quant = None if kind.quant is None else Quantized((kind.quant.scale,), (kind.quant.zero_point,))
         return self.file.tensor(name, dims, _CODES[kind.dtype], quant, data)
 
@@ -179,7 +182,7 @@ class _Writer:
         if node.name not in self.flat:
             return self.place[node.name]
         if node.name not in self.maps:
-            self.maps[node.name] = self.reshaped(node, f"{node.name}/map", (1, *node.shape.array))
+            self.maps[node.name] = self.reshaped(node, f"{node.name}/map", (self.batch, *node.shape.array))
         return self.maps[node.name]
 
     def reshaped(self, node: Node, name: str, dims: tuple[int, ...]) -> int:
@@ -250,9 +253,10 @@ class _Writer:
                 self.fused(node, Activation.NONE, "CONCATENATION", read, "ConcatenationOptions", Axis=axis)
             case Slice(start=start, stop=stop):
                 read = self.alike(node, sources)
-                before, sizes = ((0,), (1,)) if node.name in self.flat else ((0, 0, 0), (1, *node.shape.array[:2]))
+                flat = node.name in self.flat
+                before, sizes = ((0,), ()) if flat else ((0, 0, 0), node.shape.array[:2])
                 read.append(self.numbers(f"{node.name}/begin", (*before, start)))
-                read.append(self.numbers(f"{node.name}/size", (*sizes, stop - start)))
+                read.append(self.numbers(f"{node.name}/size", (self.batch, *sizes, stop - start)))
                 self.operator(node.type, "SLICE", read, self.made(node), "SliceOptions")
             case Pad(padding=padding):
                 self.padded(node, self.as_map(sources[0]), padding, self.made(node))
@@ -349,7 +353,7 @@ class _Writer:
         if source.name in self.flat:
             self.flat.add(node.name)
         if node.type == source.type:
-            dims = (1, node.shape.elements) if node.name in self.flat else (1, *node.shape.array)
+            dims = (self.batch, node.shape.elements) if node.name in self.flat else (self.batch, *node.shape.array)
             self.place[node.name] = self.reshaped(source, node.name, dims)
         elif node.type.quant is not None:
             self.operator(node.type, "QUANTIZE", [self.place[source.name]], self.made(node), "QuantizeOptions")
@@ -411,7 +415,7 @@ class _Writer:
 
     def vector(self, node: Node, source: Node) -> int:
         """A map as one long vector."""
-        return self.reshaped(source, f"{node.name}/vector", (1, source.shape.elements))
+        return self.reshaped(source, f"{node.name}/vector", (self.batch, source.shape.elements))
 
     def arrays(self, node: Node, op: Conv, source: Node, weight: Array, axis: int) -> list[int]:
         """Weights and bias; `axis` is that of the output channels."""
@@ -488,7 +492,7 @@ class _Writer:
         if min(steps) < 1:
             raise self.refuse(node, "rows and columns of a resize must be those that TensorFlow copies")
         ends = [(places[0], places[-1] + 1) for places in (op.rows, op.columns)]
-        said = {"begin": (0, *(a for a, _ in ends), 0), "end": (1, *(e for _, e in ends), node.shape.channels)}
+        said = {"begin": (0, *(a for a, _ in ends), 0), "end": (self.batch, *(e for _, e in ends), node.shape.channels)}
         said["strides"] = (1, *steps, 1)
         read = [self.as_map(source), *(self.numbers(f"{node.name}/{key}", values) for key, values in said.items())]
         self.operator(node.type, "STRIDED_SLICE", read, self.made(node), "StridedSliceOptions")
