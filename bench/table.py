@@ -1,6 +1,7 @@
 """Prints the table of docs/host.md: how fast Rillet is beside ONNX Runtime, OpenVINO and LiteRT, network by network.
 
-usage: python bench/table.py [--rounds N] [--threads 1,2] [--only WORDS]
+usage: python bench/table.py [--rounds N] [--threads 1,2] [--batch 1,16] [--precision f32,int8] [--only WORDS]
+       [--target NAME]
 
 RILLET_MODELS names the folders of the .tflite files.
 """
@@ -12,6 +13,7 @@ import sys
 from datetime import date
 from itertools import product
 
+from rillet.bench.peers import PEERS as PEERS_KNOWN
 from rillet.errors import RilletError
 from rillet.models.hub import find, local
 
@@ -35,28 +37,36 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", default="20")
     parser.add_argument("--threads", default="1")
+    parser.add_argument("--batch", default="1")
+    parser.add_argument("--precision", default="f32,int8")
+    parser.add_argument("--target", default="host", help="what Rillet's program is made for")
     parser.add_argument("--only", default="", help="only networks whose name has these words")
     said = parser.parse_args()
-    counts = tuple(map(int, said.threads.split(",")))
-    print("| network | precision | threads | Rillet ms | of peak | MB | " + " | ".join(PEERS) + " |")
-    print("|---|---|" + "---:|" * (4 + len(PEERS)))
+    counts, batches = (tuple(map(int, words.split(","))) for words in (said.threads, said.batch))
+    print("| network | precision | threads | batch | Rillet ms | of peak | MB | " + " | ".join(PEERS) + " |")
+    print("|---|---|" + "---:|" * (5 + len(PEERS)))
     machine: dict[str, object] = {}
-    for label, model, precisions in NETWORKS:
-        if said.only not in label or not _here(model):
+    for label, model, has in NETWORKS:
+        precisions = ",".join(word for word in has.split(",") if word in said.precision.split(","))
+        if said.only not in label or not precisions or not _here(model):
             continue
-        options = ["--precision", precisions, "--against", ",".join(PEERS), "--rounds", said.rounds, "--json"]
+        options = ["--batch", said.batch, "--target", said.target]
+        options += ["--precision", precisions, "--against", ",".join(PEERS), "--rounds", said.rounds, "--json"]
         command = [sys.executable, "-m", "rillet", "bench", model, *options, "--threads", said.threads]
         done = subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
         records = json.loads(done.stdout)
         machine = records[0]["machine"]
-        for precision, threads in product(precisions.split(","), counts):
-            chosen = (r for r in records if (r["precision"], r["threads"]) == (precision, threads))
+        for kind in product(precisions.split(","), counts, batches):
+            chosen = (r for r in records if (r["precision"], r["threads"], r["batch"]) == kind)
             rows = {record["runtime"]: record for record in chosen}
             ours = rows["rillet"]
             ratios = (f"{rows[peer]['ratio']:.2f} x" if peer in rows else "-" for peer in PEERS)
-            numbers = (f"{ours['min_ms']:.3f}", f"{ours['peak_share']:.0%}", f"{ours['rss_mb']:.1f}", *ratios)
-            print(f"| {label} | {precision} | {threads} | {' | '.join(numbers)} |", flush=True)
-    print(f"\n{machine.get('cpu')}, {date.today()}")
+            # The peak is that of the machine, not of a lesser one.
+            peak = f"{ours['peak_share']:.0%}" if said.target == "host" else "-"
+            numbers = (f"{ours['min_ms']:.3f}", peak, f"{ours['rss_mb']:.1f}", *ratios)
+            print(f"| {label} | {' | '.join([*map(str, kind), *numbers])} |", flush=True)
+    versions = ", ".join(f"{peer} {PEERS_KNOWN[peer].version}" for peer in PEERS)
+    print(f"\n{machine.get('cpu')}, {date.today()}, {machine.get('compiler')}; {versions}; Rillet as {said.target}")
 
 
 def _here(model: str) -> bool:
