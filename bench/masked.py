@@ -26,7 +26,7 @@ HERE = Path(__file__).parent
 MASKED = ("onnxruntime", "openvino", "litert")
 SETS = {"avx2": "avx2", "avxvnni": "avx_vnni"}
 """Kernel sets, and what Linux calls the instructions that the processor must have."""
-OF_NO_USE = shutil.ignore_patterns("*gpu*", "*npu*", "*Gpu*", "__pycache__")
+OF_NO_USE = shutil.ignore_patterns("*_gpu_plugin.so", "*_npu_plugin.so", "*WebGpu*.so", "__pycache__")
 CPUID, UNKNOWN = b"\x0f\xa2", b"\x0f\x0b"
 _GLIBC = "glibc.cpu.hwcaps=-AVX512F,-AVX512VL,-AVX512BW,-AVX512CD,-AVX512DQ,-AVX512ER"
 """Copies of memory by AVX2, for everyone."""
