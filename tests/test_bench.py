@@ -140,6 +140,28 @@ def test_answers_of_a_batch_are_those_of_its_images(precision: str) -> None:
         assert record.difference <= (3 if precision == "int8" else 1e-5), record
 
 
+def test_a_form_that_must_answer_as_the_one_before_it_does_or_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """ONNX Runtime's sums that may saturate: the last form, made to be the fastest."""
+    pytest.importorskip("onnxruntime")
+    real, exact = module.Process.ask, dict[module.Process, bool]()
+
+    def ask(self, do: str, **said: object):
+        answer = real(self, do, **said)
+        if do == "start":
+            exact[self] = bool(said.get("exact", True))
+        if do == "run" and not exact[self]:
+            return {"ms": [1e-6] * len(answer["ms"])}
+        if do == "answers" and not exact[self] and differing:
+            np.save(str(said["file"]), np.load(str(said["file"])) ^ 1)
+        return answer
+
+    monkeypatch.setattr(module.Process, "ask", ask)
+    for differing in (False, True):
+        found = bench(residual(8, 8, 4), named("onnxruntime"), rounds=1)
+        assert (found.records[1].min_ms == 1e-6) is not differing
+        assert found.records[1].form in (("int8", "uint8") if differing else ("uint8",))
+
+
 def test_what_every_record_says() -> None:
     pytest.importorskip("onnxruntime")
     graph = residual(8, 8, 4)

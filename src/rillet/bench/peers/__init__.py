@@ -43,7 +43,7 @@ PEERS = {
     for peer in (
         Peer(
             *("onnxruntime", "onnxruntime", "onnxruntime", "bench", PRECISIONS),
-            "ONNX, int8 or uint8 activations, the faster; no saturating sums; all graph optimisations, sequential,"
+            "ONNX, int8 or uint8 activations, the faster; no sums that saturate; all graph optimisations, sequential,"
             " intra-op threads that spin, input and output bound once",
         ),
         Peer(
