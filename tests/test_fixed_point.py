@@ -94,6 +94,18 @@ def test_accumulators_that_could_overflow_are_refused() -> None:
         fp.check_accumulator(weight, None, DType.I8, 0)
 
 
+@pytest.mark.parametrize("dtype", [np.int8, np.int16, np.int64])
+def test_sums_of_either_sign(dtype: type, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In parts that are widened one after another, and where the least int8 has no positive of its type."""
+    monkeypatch.setattr(fp, "_AT_ONCE", 100)
+    weight = np.random.default_rng(0).integers(-128, 128, (9, 3, 3, 5)).astype(dtype)
+    weight[4] = -128
+    rows = weight.reshape(9, -1).astype(np.int64)
+    plus, minus = fp.signed_sums(weight)
+    assert plus.tolist() == [sum(w for w in row if w > 0) for row in rows.tolist()]
+    assert minus.tolist() == [sum(w for w in row if w < 0) for row in rows.tolist()]
+
+
 def test_softmax_adds_up() -> None:
     quant = Quant(0.1, 0)
     values = np.array([[[0, 10, -20, 12]]])

@@ -1,5 +1,6 @@
 """Builds are cached and atomic; a wrong program is found, named and placed."""
 
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,13 +8,15 @@ import numpy as np
 import pytest
 
 import rillet.runtime.verify as verification
-from graphs import random_image
+from graphs import Builder, random_image
 from rillet.backends import reference
 from rillet.backends.c import data
 from rillet.backends.c import emit as c
 from rillet.backends.c.emit import emit, sources
 from rillet.backends.c.flags import machine_flags
 from rillet.errors import BuildError, Unsupported
+from rillet.ir.ops import Input
+from rillet.ir.types import DType, Shape
 from rillet.plan.host.planner import plan_host
 from rillet.plan.rows.planner import plan_rows
 from rillet.runtime import oracles
@@ -63,11 +66,52 @@ def test_other_constants_make_another_program(tmp_path: Path, monkeypatch: pytes
     """The bytes that an assembler includes count, not only the text that names them."""
     monkeypatch.setenv("RILLET_CACHE", str(tmp_path))
     made = sources(plan_rows(residual(6, 6, 2)))
-    first = build.build_library(made.files, data=made.data)
-    assert build.build_library(made.files, data=made.data) == first
-    other = [bytearray(piece) for piece in made.data["net_weights.bin"]]
+    pieces = made.data["net_weights.bin"]
+    first = build.build_library(made.files, data={"net_weights.bin": [*pieces]})
+    assert build.build_library(made.files, data={"net_weights.bin": [*pieces]}) == first
+    other = [bytearray(piece) for piece in pieces]
     other[0][0] ^= 1
     assert build.build_library(made.files, data={"net_weights.bin": [memoryview(piece) for piece in other]}) != first
+
+
+def test_weights_are_neither_widened_nor_kept_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A layer of 8 MB: emission makes one copy of it, in the order of the kernels, and building lets that go."""
+    monkeypatch.setenv("RILLET_CACHE", str(tmp_path))
+    b = Builder(np.random.default_rng(0), DType.I8)
+    b.add(b.conv(512), b.add(Input(), shape=Shape(1, 1, 16384)))
+    plan = plan_host(b.graph(), this_host())
+    tracemalloc.start()
+    try:
+        made = sources(plan)
+        most, weights = tracemalloc.get_traced_memory()[1], 512 * 16384
+        assert weights < most < 2.5 * weights
+        build.build_library(made.files, machine_flags(plan), data=made.data)
+        assert tracemalloc.get_traced_memory()[0] < weights / 2
+    finally:
+        tracemalloc.stop()
+
+
+def test_arrays_however_they_lie() -> None:
+    """Those that may not be written, that are not contiguous, and those given back: each call makes new ones."""
+    graph = residual(6, 6, 2)
+    program, image = Program(plan_rows(graph)), random_image(graph)
+    expected = reference.outputs(graph, image)[0]
+    wide = np.repeat(image, 2, axis=1)
+    still = image.copy()
+    still.setflags(write=False)
+    made = [program.run(given)[0] for given in (image, still, wide[:, ::2], np.asfortranarray(image))]
+    assert all(np.array_equal(one, expected) for one in made)
+    made[0][...] = 0
+    assert np.array_equal(made[1], expected)
+
+
+def test_the_compiler_that_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CC", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    for name in ("gcc", "cc", "clang"):
+        (tmp_path / name).write_text("")
+        (tmp_path / name).chmod(0o755)
+        assert build.find_compiler() == (str(tmp_path / name),)
 
 
 def test_the_compilers_first_error_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -261,6 +261,11 @@ def as_input(net: Graph, image: "str | PathLike[str] | Array | Image") -> Array:
     Raises GraphError for what is neither.
     """
     import numpy as np
+
+    node = net.input_nodes[0]
+    # First, and before anything is imported: a small network takes some microseconds.
+    if isinstance(image, np.ndarray) and image.dtype == node.type.dtype.numpy and image.shape == node.shape.array:
+        return image
     from PIL import Image as Pillow
 
     from rillet.data import images
@@ -271,13 +276,10 @@ def as_input(net: Graph, image: "str | PathLike[str] | Array | Image") -> Array:
     if isinstance(image, Pillow.Image):
         return images.as_input(images.fit(image, images.contract(net)), net)
     given: Any = image
-    node = net.input_nodes[0]
     if not isinstance(given, np.ndarray):
         wanted = f"an array of {node.type.dtype.value} of {node.shape}, a picture's path or a PIL image"
         raise GraphError(f"{net.name}: input must be {wanted}, got {type(given).__name__}")
     array: Array = given
-    if array.dtype == node.type.dtype.numpy and array.shape == node.shape.array:
-        return array
     if array.dtype == np.uint8 and net.image is not None and array.ndim in (2, 3) and array.size:
         pixels = array[:, :, 0] if array.ndim == 3 and array.shape[2] == 1 else array
         if pixels.ndim == 2 or pixels.shape[2] in (3, 4):

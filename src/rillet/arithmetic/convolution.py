@@ -9,12 +9,10 @@ import numpy.typing as npt
 from rillet.arithmetic import fixed_point as fp
 from rillet.arithmetic import shift
 from rillet.errors import GraphError
-from rillet.ir.graph import Graph, Node
+from rillet.ir.graph import Array, Graph, Node
 from rillet.ir.ops import Conv, Rounding
 from rillet.ir.types import DType, Quant
 
-_AT_ONCE = 1 << 20
-"""Weights that are widened at once: layers have a hundred million."""
 Number = TypeVar("Number", np.int64, np.float64)
 
 
@@ -24,6 +22,16 @@ def stored_weights(graph: Graph, node: Node, op: Conv) -> tuple[fp.Ints, int]:
     if op.levels is not None:
         weight = with_levels(weight, graph.param(node, "levels").astype(np.int64))
     return weight, int(graph.param(node, "weight_zero_point")[0]) if op.weights is DType.U8 else 0
+
+
+def centred_weights(graph: Graph, node: Node, op: Conv) -> Array:
+    """Stored weights without their zero point, in a narrow type: large layers are copied once at most."""
+    if op.levels is not None:
+        return stored_weights(graph, node, op)[0]
+    weight = graph.param(node, "weight")
+    if op.weights is not DType.U8:
+        return weight.astype(np.int8, copy=False)
+    return weight.astype(np.int16) - np.int16(graph.param(node, "weight_zero_point")[0])
 
 
 def real_weights(graph: Graph, node: Node, op: Conv) -> npt.NDArray[np.float64]:
@@ -78,11 +86,10 @@ def rescaled(graph: Graph, node: Node, op: Conv, sums: fp.Ints, source: Quant, o
 
 def sum_range(graph: Graph, node: Node, op: Conv, source: DType, quant: Quant) -> tuple[fp.Ints, fp.Ints]:
     """The least and the greatest sum of each output channel over all stored inputs, bias and zero points included."""
-    weight, zero = stored_weights(graph, node, op)
-    rows = (weight - zero).reshape(len(weight), -1)
-    bias = graph.param(node, "bias").astype(np.int64) if op.bias else np.zeros(len(rows), np.int64)
-    low, high = (rows * (bound - quant.zero_point) for bound in source.integers)
-    return bias + np.minimum(low, high).sum(1), bias + np.maximum(low, high).sum(1)
+    plus, minus = fp.signed_sums(centred_weights(graph, node, op))
+    bias = graph.param(node, "bias").astype(np.int64) if op.bias else np.zeros(len(plus), np.int64)
+    low, high = (bound - quant.zero_point for bound in source.integers)
+    return bias + low * plus + high * minus, bias + high * plus + low * minus
 
 
 def sum_bits(graph: Graph, node: Node, op: Conv) -> int:
@@ -92,17 +99,9 @@ def sum_bits(graph: Graph, node: Node, op: Conv) -> int:
     source = graph.by_name[node.inputs[0]].type
     assert source.quant is not None
     zero, most = source.quant.zero_point - (128 if source.dtype is DType.U8 else 0), 1 << (source.dtype.bits - 1)
-    weight = graph.param(node, "weight").reshape(op.out_channels, -1)
-    levels = graph.param(node, "levels").astype(np.int64) if op.levels is not None else None
-    weight_zero = int(graph.param(node, "weight_zero_point")[0]) if op.weights is DType.U8 else 0
     bias = graph.param(node, "bias").astype(np.int64) if op.bias else np.zeros(op.out_channels, np.int64)
-    reach, step = 0, max(1, _AT_ONCE // weight.shape[1])
-    for at in range(0, op.out_channels, step):
-        some = slice(at, at + step)
-        rows = weight[some].astype(np.int64)
-        rows = rows - weight_zero if levels is None else with_levels(rows, levels[some])
-        sums = np.abs(bias[some] - zero * rows.sum(1)) + most * np.abs(rows).sum(1)
-        reach = max(reach, int(sums.max()))
+    plus, minus = fp.signed_sums(centred_weights(graph, node, op))
+    reach = int((np.abs(bias - zero * (plus + minus)) + most * (plus - minus)).max(initial=0))
     return min(32, reach.bit_length() + 1)
 
 

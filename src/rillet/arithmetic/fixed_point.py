@@ -14,12 +14,15 @@ import numpy as np
 import numpy.typing as npt
 
 from rillet.errors import GraphError
+from rillet.ir.graph import Array
 from rillet.ir.ops import Activation
 from rillet.ir.types import DType, Quant
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
 
+_AT_ONCE = 1 << 20
+"""Weights that are widened at once: layers have a hundred million."""
 ADD_SHIFT = 20
 """Bits by which both summands are scaled up before an Add, so that their rounding does not show."""
 
@@ -133,14 +136,30 @@ def conv_multipliers(
     return mantissas, np.array([m.shift for m in multipliers], np.int8)
 
 
-def check_accumulator(weight: Ints, bias: Ints | None, source: DType, zero: int) -> None:
+def signed_sums(weight: Array) -> tuple[Ints, Ints]:
+    """The sum of the positive weights of each output channel, the first axis, and that of the negative ones.
+
+    weight: integers of any width; so many are widened at once that a layer of a hundred million takes little memory.
+    """
+    rows = weight.reshape(len(weight), -1)
+    step = max(1, _AT_ONCE // max(1, rows.shape[1]))
+    parts = [rows[at : at + step] for at in range(0, len(rows), step)]
+    plus, minus = (
+        np.concatenate([bound(part, part.dtype.type(0)).sum(1, dtype=np.int64) for part in parts])
+        for bound in (np.maximum, np.minimum)
+    )
+    return plus, minus
+
+
+def check_accumulator(weight: Array, bias: Ints | None, source: DType, zero: int) -> None:
     """Raises GraphError unless every sum that can arise fits an int32.
 
     `weight` is without its zero point, the output channel first.
     """
     low, high = source.integers
     reach = max(high, -low) + abs(zero)  # the zero point is folded into the bias, so it counts by itself
-    sums = np.abs(weight).reshape(weight.shape[0], -1).sum(1) * reach
+    plus, minus = signed_sums(weight)
+    sums = (plus - minus) * reach
     if bias is not None:
         sums = sums + np.abs(bias)
     if sums.size and int(sums.max()) >= 2**31:

@@ -168,7 +168,7 @@ class Graph(Record):
         """The arrays by the key of each layer that has them, shared ones under several."""
         return dict(self.params) | {key: self.params[first] for key, first in self.shared.items() if self.params}
 
-    @property
+    @cached_property
     def input_nodes(self) -> tuple[Node, ...]:
         """The Input nodes."""
         return tuple(node for node in self.nodes if isinstance(node.op, Input))

@@ -16,7 +16,7 @@ from rillet.errors import GraphError, TargetError
 from rillet.ir.facts import is_given
 from rillet.ir.graph import Array, Graph, Node
 from rillet.ir.types import DType
-from rillet.system.library import CONTEXT_NAMES, Context, load_library, lock_of
+from rillet.system.library import CONTEXT_NAMES, Context, address, load_library, lock_of
 
 if TYPE_CHECKING:
     from rillet.plan.rows.plan import RowPlan
@@ -94,6 +94,11 @@ class Program:
             function.restype = ctypes.c_void_p
         for function in (self._library.net_start, self._library.net_run, self._library.net_push_row):
             function.restype = None
+        self._net_run = self._library.net_run
+        self._net_run.argtypes = [ctypes.c_void_p] * (2 + len(self._outputs))
+        # Made once: a small network takes as long as some of these questions.
+        self._stored = [(raw.shape, raw.dtype) for raw in map(_raw, self._outputs)]
+        self._as_stored = all(node.type.dtype is not DType.BINARY for node in self._outputs)
         if self._built.batches:
             self._library.net_run_batch.restype = None
         self._trace = self._library.net_trace if trace else None
@@ -107,24 +112,35 @@ class Program:
             with self._lock:
                 yield self._contexts[0]
             return
-        try:
-            context = self._contexts.pop()
-        except IndexError:  # all are in use
-            context = Context(self._library)
+        context = self._free_context()
         try:
             yield context
         finally:
             self._contexts.append(context)
 
+    def _free_context(self) -> Context:
+        try:
+            return self._contexts.pop()
+        except IndexError:  # all are in use
+            return Context(self._library)
+
     def run(self, image: Array) -> tuple[Array, ...]:
         """The outputs for one image, as the net stores them; raises GraphError for a wrong shape."""
-        with self._context() as context:
+        if self._alone:
+            with self._lock:
+                return self._run(self._contexts[0], image)
+        context = self._free_context()
+        try:
             return self._run(context, image)
+        finally:
+            self._contexts.append(context)
 
     def _run(self, context: Context, image: Array) -> tuple[Array, ...]:
         image = checked_input(self._graph, image)
-        out = tuple(_raw(node) for node in self._outputs)
-        self._library.net_run(context.pointer, *(ctypes.c_void_p(array.ctypes.data) for array in (image, *out)))
+        out = tuple([np.empty(shape, dtype) for shape, dtype in self._stored])
+        self._net_run(context.pointer, address(image), *map(address, out))
+        if self._as_stored:
+            return out
         return tuple(_values(node, array) for node, array in zip(self._outputs, out, strict=True))
 
     def run_batch(self, images: Array) -> tuple[Array, ...]:

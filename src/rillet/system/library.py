@@ -6,9 +6,14 @@ import threading
 import weakref
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rillet.errors import BuildError
 from rillet.system.cache import forget
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 _locks: dict[int, threading.RLock] = {}
 
@@ -56,6 +61,14 @@ class Context:
 def _stopped(stop: Callable[[ctypes.c_void_p], object] | None, pointer: ctypes.c_void_p, *_memory: object) -> None:
     if stop is not None:
         stop(pointer)
+
+
+def address(array: "npt.NDArray[np.generic]") -> int:
+    """Where the bytes of an array lie, for as long as somebody holds it; `array.ctypes` takes a microsecond to tell."""
+    try:
+        return ctypes.addressof(ctypes.c_char.from_buffer(array))  # pyright: ignore[reportArgumentType]
+    except (TypeError, ValueError):  # it may not be written to, or is empty
+        return array.ctypes.data
 
 
 def _number(library: ctypes.CDLL, name: str) -> int:

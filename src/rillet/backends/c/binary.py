@@ -4,9 +4,14 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
-
-from rillet.backends.c.data import SPARE_BYTES, compact_declaration, own_arrays, same_arrays, weights_header
+from rillet.backends.c.data import (
+    SPARE_BYTES,
+    bytes_of,
+    compact_declaration,
+    own_arrays,
+    same_arrays,
+    weights_header,
+)
 from rillet.ir.graph import Array
 from rillet.targets.host import WASM
 
@@ -36,7 +41,8 @@ def binary_weights(arrays: Mapping[str, Array], platform: str = sys.platform) ->
 
     platform: as Python calls it, or WASM. In the order of bytes of the machine that this runs on, or of WebAssembly.
     """
-    own, same = own_arrays(arrays), same_arrays(arrays)
+    same = same_arrays(arrays)
+    own = own_arrays(arrays, same)
     wasm = platform == WASM
     alignment, spare = (_WASM_ALIGNMENT, _WASM_SPARE_BYTES) if wasm else (ALIGNMENT, SPARE_BYTES)
     lines, data, at = [_SECTIONS.get(platform, _SECTION)], list[memoryview](), 0
@@ -53,8 +59,7 @@ def binary_weights(arrays: Mapping[str, Array], platform: str = sys.platform) ->
             f"  .zero {room}",
             *([f"  .size {symbol}, {array.nbytes + room}"] if wasm else []),
         ]
-        stored = array.astype(array.dtype.newbyteorder("<")) if wasm else array
-        data.append(np.ascontiguousarray(stored).reshape(-1).view(np.uint8).data)
+        data.append(bytes_of(array.astype(array.dtype.newbyteorder("<"), copy=False) if wasm else array))
         at += array.nbytes
     if platform not in (_MAC, WASM):
         # Or linkers make the stack executable.

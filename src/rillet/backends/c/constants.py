@@ -6,7 +6,7 @@ import numpy as np
 
 from rillet.arithmetic import fixed_point as fp
 from rillet.arithmetic import tables
-from rillet.arithmetic.convolution import multipliers, real_weights, stored_weights
+from rillet.arithmetic.convolution import centred_weights, multipliers, real_weights, stored_weights
 from rillet.errors import GraphError, Unsupported
 from rillet.ir.facts import has_weights, is_function
 from rillet.ir.graph import Array, Graph, Node
@@ -70,16 +70,15 @@ def folded_bias(graph: Graph, node: Node) -> tuple[Array, Array]:
     assert has_weights(op)
     if source.type.quant is None:
         bias = graph.param(node, "bias") if op.bias else np.zeros(op.out_channels, np.float32)
-        return real_weights(graph, node, op).astype(np.float32), np.asarray(bias, np.float32)
-    stored, weight_zero = stored_weights(graph, node, op)
-    zero = quant(graph, source).zero_point
-    centred = stored - weight_zero
+        weight = graph.param(node, "weight") if op.levels is None else real_weights(graph, node, op)
+        return weight.astype(np.float32, copy=False), np.asarray(bias, np.float32)
+    zero, centred = quant(graph, source).zero_point, centred_weights(graph, node, op)
     bias = np.asarray(graph.param(node, "bias"), np.int64) if op.bias else np.zeros(op.out_channels, np.int64)
     try:
         fp.check_accumulator(centred, bias, source.type.dtype, zero)
     except GraphError as error:
         raise GraphError(f"{graph.name}: {node.name}: {error}") from None
-    return centred, bias - zero * centred.reshape(len(stored), -1).sum(1)
+    return centred, bias - zero * sum(fp.signed_sums(centred))
 
 
 def conv_arrays(graph: Graph, stage: Stage) -> dict[str, Array]:
@@ -93,7 +92,7 @@ def conv_arrays(graph: Graph, stage: Stage) -> dict[str, Array]:
     if node.type.dtype in (DType.BINARY, DType.I32):
         return {"bias": bias.astype(np.int32)}
     # Those of uint8 weights are kept less 128, so that all weights are int8 in C.
-    kept = (weight.astype(np.int64) + weight_zero(graph, node)).astype(np.int8)
+    kept = np.add(weight, weight_zero(graph, node), dtype=np.int16).astype(np.int8)
     return {"weights": _packed(kept, stage), "bias": bias.astype(np.int32), **integer_arrays(graph, node)}
 
 

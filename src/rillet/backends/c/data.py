@@ -129,7 +129,7 @@ def weight_files(arrays: dict[str, Array], host: Host | None) -> dict[str, str]:
     as_bytes = {name for name, array in arrays.items() if vectors or (host is not None and array.itemsize == 1)}
     as_both = {name for name, a in arrays.items() if host is not None and in_words(a)} - as_bytes
     same = same_arrays(arrays)
-    own = own_arrays(arrays)
+    own = own_arrays(arrays, same)
 
     def declare(name: str, array: Array) -> str:
         if name in as_bytes | as_both:
@@ -166,9 +166,8 @@ def weights_header(declared: Sequence[str], same: Mapping[str, str], before: Seq
     return "\n".join(lines)
 
 
-def own_arrays(arrays: Mapping[str, Array]) -> dict[str, Array]:
-    """Those that the program keeps: equal ones are one."""
-    same = same_arrays(arrays)
+def own_arrays(arrays: Mapping[str, Array], same: Mapping[str, str]) -> dict[str, Array]:
+    """Those that the program keeps: of equal ones, which `same_arrays` found, the first."""
     return {name: array for name, array in arrays.items() if name not in same}
 
 
@@ -188,7 +187,12 @@ def constant_bytes(plan: RowPlan) -> int:
 
 def _digest(array: Array) -> bytes:
     """A hash of an array's values in their order."""
-    return hashlib.sha256(np.ascontiguousarray(array).tobytes()).digest()
+    return hashlib.sha256(bytes_of(array)).digest()
+
+
+def bytes_of(array: Array) -> memoryview:
+    """An array's values in their order, as they lie in memory; a copy only where they do not lie so."""
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
 
 
 def compact_declaration(name: str, array: Array) -> str:

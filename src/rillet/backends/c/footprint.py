@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from rillet.backends.c.context import context_bytes
-from rillet.backends.c.data import own_arrays, program_arrays
+from rillet.backends.c.data import own_arrays, program_arrays, same_arrays
 from rillet.backends.c.emit import outside_pixels
 from rillet.backends.c.sizes import array_sizes
 from rillet.backends.c.storage import as_stored
@@ -120,7 +120,7 @@ def _sizes(plan: RowPlan) -> tuple[dict[str, int], int]:
         every, own = array_sizes(stored, plan.graph)
         return every | outside, sum(map(_aligned, (own | outside).values()))
     arrays = program_arrays(stored, plan.graph) | outside_pixels(stored)
-    kept = sum(_aligned(array.nbytes) for array in own_arrays(arrays).values())
+    kept = sum(_aligned(array.nbytes) for array in own_arrays(arrays, same_arrays(arrays)).values())
     return {name: array.nbytes for name, array in arrays.items()}, kept
 
 

@@ -54,7 +54,8 @@ def checksum(graph: Graph) -> str:
         for param in graph.node_params(node):
             array = np.ascontiguousarray(graph.param(node, param.name))
             found.update(repr((param.name, array.dtype.name, array.shape)).encode())
-            found.update(array.astype(array.dtype.newbyteorder("<")).tobytes())
+            stored = array.astype(array.dtype.newbyteorder("<"), copy=False)
+            found.update(stored.reshape(-1).view(np.uint8).data)
     found.update(repr([numbers[name] for name in graph.outputs]).encode())
     return found.hexdigest()
 

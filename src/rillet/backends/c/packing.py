@@ -30,11 +30,10 @@ def tile_arrays(graph: Graph, stage: Stage, vectors: Vectors) -> dict[str, Array
     weight, bias = folded_bias(graph, node)
     assert stage.tiling is not None
     if stage.tiling.parts > 1:
-        centred = weight.astype(np.int64)
-        first = np.clip(centred, -128, 127)
+        first = np.clip(weight, -128, 127)
         # The depth of a window comes once more, or its rows do, and meets what the first bytes left.
         axis = 1 if stage.kernel is Kernel.DEPTHWISE_TILES else -1
-        flat = (first, centred - first)
+        flat = (first.astype(np.int8), np.subtract(weight, first).astype(np.int8))
         weight = np.concatenate([w if axis == 1 else w.reshape(len(w), -1) for w in flat], axis)
     if stage.kernel is Kernel.TILES:
         sizes = _group_sizes(len(bias), stage.tiling.vectors, lanes, real)
@@ -47,13 +46,11 @@ def tile_arrays(graph: Graph, stage: Stage, vectors: Vectors) -> dict[str, Array
         order = _dealt(sizes, lanes)
         packed = _depthwise(weight[..., 0], order, sizes, lanes, real)
     if real:
-        weights = packed.astype(np.float32)
-        if stage.tiling.halves:
-            weights = bf16.bits(weights)
+        weights = bf16.bits(packed.astype(np.float32, copy=False)) if stage.tiling.halves else packed
         return {"weights": weights, "bias": _placed(bias.astype(np.float32), order)}
     rounding = channel_rounding(graph, node, fused=vectors.fused)
     arrays = {
-        "weights": packed.astype(np.int16 if stage.tiling.halves else np.int8),
+        "weights": packed.astype(np.int16 if stage.tiling.halves else np.int8, copy=False),
         "bias": _placed((bias.astype(np.int64) + rounding.origin).astype(np.int32), order),
         **{name: _placed(values, order) for name, values in factor_arrays(rounding, vectors).items()},
     }
@@ -78,10 +75,10 @@ def channel_rounding(graph: Graph, node: Node, *, fused: bool = True) -> Affine:
         nothing = np.zeros(len(mantissa), np.float32)
         return Affine(nothing, nothing, np.zeros(len(mantissa), np.bool_), signed=False, centre=0)
     weight, bias = folded_bias(graph, node)
-    rows = weight.reshape(len(weight), -1).astype(np.int64)
+    plus, minus = fp.signed_sums(weight)
     low, high = source.type.dtype.integers
-    least, most = np.minimum(low * rows, high * rows).sum(1), np.maximum(low * rows, high * rows).sum(1)
-    sums = (bias.astype(np.int64) + least, bias.astype(np.int64) + most)
+    folded = bias.astype(np.int64)
+    sums = (folded + low * plus + high * minus, folded + high * plus + low * minus)
     if op.rounding is Rounding.SHIFT:
         return shifted(shift, sums)
     clamp, zero = fp.activation_clamp(op.activation, quant(graph, node), node.type.dtype), quant(graph, node).zero_point
@@ -139,15 +136,17 @@ def _dealt(sizes: list[int], lanes: int) -> Indices:
 
 def _dense(runs: Array, order: Indices, vectors: int, lanes: int, deep: int) -> Array:
     """[blocks][depth][vectors][lanes] of runs of output channels, with `deep` values of the depth innermost."""
-    parts = list[Array]()
     _, count, values = runs.shape
-    padded = np.zeros((len(order), count, -(-values // deep) * deep), runs.dtype)
-    there = order < len(runs)
-    padded[there, :, :values] = runs[order[there]]
-    for first in range(0, len(padded), vectors * lanes):
-        block = padded[first : first + vectors * lanes]
-        parts.append(block.reshape(len(block), -1, deep).transpose(1, 0, 2).reshape(-1))
-    return np.concatenate(parts)
+    depth = count * -(-values // deep) * deep
+    out = np.empty(len(order) * depth, runs.dtype)
+    for first in range(0, len(order), vectors * lanes):
+        channels = order[first : first + vectors * lanes]
+        block = np.zeros((len(channels), count, depth // count), runs.dtype)
+        there = channels < len(runs)
+        block[there, :, :values] = runs[channels[there]]
+        place = out[first * depth : (first + len(channels)) * depth]
+        place[:] = block.reshape(len(channels), -1, deep).transpose(1, 0, 2).reshape(-1)
+    return out
 
 
 def _depthwise(weight: Array, order: Indices, sizes: list[int], lanes: int, real: bool) -> Array:

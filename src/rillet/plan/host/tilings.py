@@ -8,7 +8,8 @@ from functools import lru_cache
 import numpy as np
 
 from rillet.arithmetic.affine import FLOAT_MOST, FLOAT_SHIFT
-from rillet.arithmetic.convolution import multipliers, stored_weights
+from rillet.arithmetic.convolution import centred_weights, multipliers
+from rillet.arithmetic.fixed_point import signed_sums
 from rillet.ir.facts import has_weights
 from rillet.ir.graph import Graph, Node
 from rillet.ir.ops import Rounding, Window
@@ -314,8 +315,8 @@ def weight_parts(graph: Graph, node: Node) -> int:
         return int(op.weights in (DType.F32, DType.I8, DType.TERNARY, DType.BINARY))
     if not graph.params:
         return 1
-    stored, zero = stored_weights(graph, node, op)
-    low, high = int(stored.min()) - zero, int(stored.max()) - zero
+    centred = centred_weights(graph, node, op)
+    low, high = int(centred.min()), int(centred.max())
     return 1 if low >= -128 and high <= 127 else 2 if high <= 254 else 0
 
 
@@ -391,8 +392,8 @@ def _fits_floats(graph: Graph, node: Node) -> bool:
     shifts = multipliers(graph, node, op, source, node.type.quant)[1]
     if (shifts > 0).all():
         return bool((shifts <= FLOAT_SHIFT).all())
-    weight, zero = stored_weights(graph, node, op)
-    reach = np.abs(weight - zero).reshape(len(weight), -1).sum(1) * 255
+    plus, minus = signed_sums(centred_weights(graph, node, op))
+    reach = (plus - minus) * 255
     if op.bias:
         reach = reach + np.abs(graph.param(node, "bias").astype(np.int64))
     return bool((shifts <= FLOAT_SHIFT).all() and (reach[shifts == 0] < FLOAT_MOST).all())
