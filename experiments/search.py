@@ -1,12 +1,13 @@
 """Compares what a search found with networks of the zoo, by Rillet's own commands, and writes down what came of it.
 
-usage: python experiments/search.py winner|front RUN [--epochs N] [--seeds N,...] [--against MODEL ...] [--runs FOLDER]
+usage: python experiments/search.py winner|front|answer RUN [--epochs N] [--seeds N,...] [--against MODEL ...]
 
 winner: trains the network that the search in RUN answered with and its peers anew, on the whole training part, and
 prints their top-1 as the emitted C has it in int8, after the last epoch.
 front: trains networks of the zoo as the search did its own for N epochs, and prints the hypervolume of both fronts, of
 as many networks each: the area of top-1 over log2 of MACs that they dominate,
 above chance and below twice the most MACs of all.
+answer: writes down what the search itself came to.
 What was cut off goes on when the same line is said again. The record goes to experiments/records/search_NAME.json.
 """
 
@@ -80,7 +81,7 @@ def front(options: argparse.Namespace) -> dict[str, Any]:
     place.mkdir(parents=True, exist_ok=True)
     theirs: dict[str, tuple[float, float]] = {}
     for number, model in enumerate(options.against):
-        net = open_model(model)
+        net = open_model(model).graph
         names = (f"grid{number}", options.epochs, print_graph(net), like, found.data)
         task = Task(*names, about["limit"], found.seed, str(place))
         made = train(task)
@@ -100,9 +101,23 @@ def front(options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
+def answer(options: argparse.Namespace, commands: list[str]) -> dict[str, Any]:
+    """The search's own record, of its candidates those that were trained longest."""
+    said = searches.read(options.run).to_dict()
+    print(said["answer"])
+    last = max(one["epochs"] for one in said["candidates"])
+    said["candidates"] = [one for one in said["candidates"] if one["epochs"] == last]
+    said["data"] = said["data"].partition(":")[0]
+    about, _ = read_record(options.run / searches.ABOUT)
+    numbers = " ".join(f"--{name} {about[name]}" for name in ("candidates", "limit", "seed"))
+    how = f'--budget "{said["budget"]}" --rungs {said["rungs"]} {numbers}'
+    commands.insert(0, f"rillet search {said['space']} --data {said['data']} {how} --out {options.run}")
+    return {**said, "limit": about["limit"]}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(usage=(__doc__ or "").partition("usage: ")[2].partition("\n")[0])
-    parser.add_argument("what", choices=("winner", "front"))
+    parser.add_argument("what", choices=("winner", "front", "answer"))
     parser.add_argument("run", type=Path)
     parser.add_argument("--epochs", type=int, default=30)
     parser.add_argument("--seeds", type=lambda text: [int(one) for one in text.split(",")], default=[1, 2])
@@ -112,8 +127,14 @@ def main() -> None:
     options = parser.parse_args()
     options.against = options.against or ([PEER] if options.what == "winner" else list(GRID))
     said, began = [f"python experiments/search.py {' '.join(sys.argv[1:])}"], time.time()
-    made = winner(options, said) if options.what == "winner" else front(options)
-    record = {**made, "seconds": round(time.time() - began), "machine": asdict(machine()), "commands": said}
+    match options.what:
+        case "winner":
+            made = winner(options, said)
+        case "front":
+            made = front(options)
+        case _:
+            made = answer(options, said)
+    record = {"seconds": round(time.time() - began), **made, "machine": asdict(machine()), "commands": said}
     options.records.mkdir(parents=True, exist_ok=True)
     path = options.records / f"search_{options.what}_{options.run.name}.json"
     write_file(path, record_text(record).encode())
