@@ -82,7 +82,7 @@ def test_forms_of_a_network() -> None:
     assert list(forms(both["f32"], None)) == ["f32"]
     again = forms(both["f32"], ("int8",))["int8"]
     assert {node.op.rounding for node in again.nodes if isinstance(node.op, Conv)} == {Rounding.SHIFT}
-    with pytest.raises(GraphError, match="--precision must be of f32, int8, got 'f16'"):
+    with pytest.raises(GraphError, match="--precision must be of f32, bf16, int8, got 'f16'"):
         forms(quantised, ("f16",))
 
 
@@ -207,7 +207,7 @@ def test_more_threads_than_a_program_can_have_are_refused() -> None:
 def test_without_rillet_there_is_no_ratio(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("onnxruntime")
 
-    def refuse(*_: object) -> Path:
+    def refuse(*_: object, **_more: object) -> Path:
         raise Unsupported("not today")
 
     monkeypatch.setattr(ours, "prepare", refuse)

@@ -1,6 +1,7 @@
 """Products in bfloat16: each layer gives what its rounded inputs give, to the bit where its order is known."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +12,10 @@ from hypothesis import strategies as st
 from conftest import example_counts
 from graphs import Builder, random_image
 from rillet.arithmetic import bf16
-from rillet.errors import TargetError
+from rillet.bench.peers import PEERS
+from rillet.bench.peers.files import Request, precision_of, prepare
+from rillet.bench.rounds import forms
+from rillet.errors import GraphError, TargetError, Unsupported
 from rillet.ir.graph import Graph
 from rillet.ir.ops import Conv, Input, Window
 from rillet.ir.types import DType, Shape
@@ -149,3 +153,17 @@ def test_what_cannot_be_so_is_refused() -> None:
         PlanOptions(target=ABLE, precision="int8")
     with pytest.raises(TargetError, match="--precision must come with --target host"):
         PlanOptions(precision="bf16")
+
+
+def test_a_bench_takes_the_network_in_float32_and_openvino_alone_beside_it(tmp_path: Path) -> None:
+    graph = layer((3, 3), 16, 16)
+    (form,) = forms(graph, ("bf16",)).values()
+    assert form == graph
+    request = Request(graph, 1, tmp_path, bf16=True)
+    assert request.precision == "bf16"
+    assert precision_of(request.graph) == "f32"
+    assert "bf16" in PEERS["openvino"].precisions
+    with pytest.raises(Unsupported, match="precision must be f32 or int8 here, got bf16"):
+        prepare("litert", request)
+    with pytest.raises(GraphError, match="--precision must be of f32, bf16, int8, got 'f16'"):
+        forms(graph, ("f16",))

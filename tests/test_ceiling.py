@@ -22,7 +22,7 @@ def test_a_measured_ceiling(threads: int) -> None:
     assert found.threads == threads
     assert found.cache_gbytes > 0
     assert found.memory_gbytes > 0
-    for precision, by in (("f32", found.f32_by), ("int8", found.int8_by)):
+    for precision, by in (("f32", found.f32_by), ("bf16", found.bf16_by), ("int8", found.int8_by)):
         assert (found.gmacs(precision) is None) == (not by)
 
 
@@ -37,7 +37,7 @@ def test_the_best_is_kept() -> None:
 def library(*flags: str) -> ctypes.CDLL:
     source = {"ceiling.c": (files("rillet.bench") / "ceiling.c").read_text()}
     made = ctypes.CDLL(str(build_library(source, flags)))
-    for kind in ("f32", "i8"):
+    for kind in ("f32", "bf16", "i8"):
         getattr(made, f"ceiling_{kind}_name").restype = ctypes.c_char_p
     return made
 
@@ -47,6 +47,7 @@ SETS = {
     "-mavx2 -mfma": (b"AVX2 FMA", b"AVX2 VPMADDUBSW"),
     "-mavx2 -mfma -mavxvnni": (b"AVX2 FMA", b"AVX-VNNI"),
     "-mavx512f -mavx512vnni": (b"AVX-512 FMA", b"AVX-512 VNNI"),
+    "-mavx512f -mavx512bf16": (b"AVX-512 FMA", b"AVX2 VPMADDUBSW"),
 }
 
 
@@ -56,6 +57,7 @@ def test_every_set_builds_and_says_what_it_measures(flags: str) -> None:
     made = library(*flags.split())
     assert (made.ceiling_f32_name(), made.ceiling_i8_name()) == SETS[flags]
     assert (made.ceiling_f32_macs() > 0) == bool(SETS[flags][0])
+    assert made.ceiling_bf16_name() == (b"AVX-512 BF16" if "bf16" in flags else b"")
 
 
 def test_a_read_sees_every_byte() -> None:

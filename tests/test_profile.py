@@ -150,5 +150,5 @@ def test_the_command(tmp_path: Path) -> None:
     assert ElementTree.parse(picture).getroot().get("viewBox")
     real = rillet("profile", path, "--runs", 1, "--precision", "f32", "--csv")
     assert real.stdout.splitlines()[-1].startswith("sum,")
-    assert "--precision must be of f32, int8, got 'f64'" in failed("profile", path, "--precision", "f64")
+    assert "--precision must be of f32, bf16, int8, got 'f64'" in failed("profile", path, "--precision", "f64")
     assert "must have weights to run" in failed("profile", "mobilenet_v2")

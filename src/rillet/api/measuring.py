@@ -79,7 +79,7 @@ def bench(
 
     For a board: its plans for memory and for time, with and without live channels, on its emulated core
     (docs/cortex_m.md). For `wasm`: in Node, beside onnxruntime-web (docs/browser.md). against: names with commas
-    between; all that are installed if None. threads: one if None. precisions: `f32`, `int8`; the network's own if None.
+    between; all that are installed if None. threads: one if None. precisions: `f32`, `bf16`, `int8`; its own if None.
     batches: images of a call, one if None. target: the host that Rillet's program is made for, this machine by default,
     or a board. Raises Unsupported for a runtime that is not installed, GraphError for a network without weights,
     TargetError for a machine that is neither, and for a board without a Cortex-M core.
@@ -168,11 +168,11 @@ def profile(
 ) -> Profile | BoardProfile:
     """Measures the time of each layer on this machine, and compares it with the machine's measured peak.
 
-    For a board: counts the instructions of each layer on its emulated core. precision: `f32` or `int8`, by default the
-    network's own. threads: one if None. runs: inferences, by default for four seconds. target: a host that the program
-    is made for, or a board. objective: of a board's plan, `memory` or `time`. progress: takes what is done, and how
-    much there is. Raises GraphError for a network without weights, TargetError where `ram` is too little, and for a
-    board without a Cortex-M core.
+    For a board: counts the instructions of each layer on its emulated core. precision: `f32`, `bf16` or `int8`, by
+    default the network's own. threads: one if None. runs: inferences, by default for four seconds. target: a host that
+    the program is made for, or a board. objective: of a board's plan, `memory` or `time`. progress: takes what is done,
+    and how much there is. Raises GraphError for a network without weights, TargetError where `ram` is too little, and
+    for a board without a Cortex-M core.
     """
     machine = None if target is None else found(target, (Host, Board), "profile")
     said = {"--threads": threads, "--precision": precision, "--runs": runs, "--objective": objective}
@@ -182,9 +182,10 @@ def profile(
         with shown("emulating", progress) as advance:
             return profile_board(plans.row_planned(net, plans.options(machine, ram, objective)), advance)
     (form,) = forms(net, None if precision is None else (precision,)).values()
+    bf16 = precision == "bf16"
     threads = 1 if threads is None else threads
     with shown("profiling", progress) as advance:
-        return measure_layers(ours.plan(form, checks.size(ram, "--ram"), threads, machine), runs, advance)
+        return measure_layers(ours.plan(form, checks.size(ram, "--ram"), threads, machine, bf16=bf16), runs, advance)
 
 
 def no_chart(target: Named | None, out: object) -> None:

@@ -29,6 +29,14 @@
 #define F32_STEP(i) __asm__ volatile("fmla %0.4s, %1.4s, %2.4s" : "+w"(sum[i]) : "w"(a), "w"(b));
 #endif
 
+#if defined(__AVX512BF16__)
+#define BF16_NAME "AVX-512 BF16"
+#define BF16_MACS (16 * 32)
+#define BF16_ALL SIXTEEN
+#define BF16_TYPE __m512
+#define BF16_STEP(i) __asm__ volatile("vdpbf16ps %1, %2, %0" : "+v"(sum[i]) : "v"(a), "v"(b));
+#endif
+
 #if defined(__AVX512VNNI__)
 #define I8_NAME "AVX-512 VNNI"
 #define I8_MACS (16 * 64)
@@ -75,6 +83,15 @@ void ceiling_f32(int64_t n) { RATE(F32) }
 const char *ceiling_f32_name(void) { return ""; }
 int64_t ceiling_f32_macs(void) { return 0; }
 void ceiling_f32(int64_t n) { (void)n; }
+#endif
+#ifdef BF16_NAME
+const char *ceiling_bf16_name(void) { return BF16_NAME; }
+int64_t ceiling_bf16_macs(void) { return BF16_MACS; }
+void ceiling_bf16(int64_t n) { RATE(BF16) }
+#else
+const char *ceiling_bf16_name(void) { return ""; }
+int64_t ceiling_bf16_macs(void) { return 0; }
+void ceiling_bf16(int64_t n) { (void)n; }
 #endif
 #ifdef I8_NAME
 const char *ceiling_i8_name(void) { return I8_NAME; }

@@ -25,6 +25,8 @@ STEPS = 400_000
 """Rounds of all accumulators in one try: a millisecond, so that an interrupt spoils few tries."""
 TRIES = 10
 MOST_READ_BYTES = 2**28
+_KINDS = ("f32", "bf16", "i8")
+"""Of arithmetic, as ceiling.c calls them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +43,12 @@ class Ceiling:
     """Reads of half a level 2 cache, on each thread."""
     memory_gbytes: float
     """Reads of far more than the last cache, all threads together."""
+    bf16_gmacs: float | None = None
+    bf16_by: str = ""
 
     def gmacs(self, precision: str) -> float | None:
-        """The peak rate for a precision, `f32` or `int8`."""
-        return self.f32_gmacs if precision == "f32" else self.int8_gmacs
+        """The peak rate for a precision: `f32`, `bf16` or `int8`."""
+        return {"f32": self.f32_gmacs, "bf16": self.bf16_gmacs, "int8": self.int8_gmacs}[precision]
 
 
 class Meter:
@@ -53,11 +57,11 @@ class Meter:
     def __init__(self, machine: Machine, threads: int) -> None:
         self.machine, self.threads = machine, threads
         self._library = _library(machine)
-        self._best = {"f32": 0.0, "i8": 0.0, "cache": 0.0, "memory": 0.0}
+        self._best = {**dict.fromkeys(_KINDS, 0.0), "cache": 0.0, "memory": 0.0}
 
     def measure(self) -> None:
         """One more look at the arithmetic, some milliseconds long."""
-        for kind in ("f32", "i8"):
+        for kind in _KINDS:
             macs = getattr(self._library, f"ceiling_{kind}_macs")()
             if macs:
                 self._keep(kind, macs * STEPS, [partial(self._work, kind)] * self.threads)
@@ -102,6 +106,8 @@ class Meter:
             int8_by=self._library.ceiling_i8_name().decode(),
             cache_gbytes=self._best["cache"],
             memory_gbytes=self._best["memory"],
+            bf16_gmacs=self._best["bf16"] or None,
+            bf16_by=self._library.ceiling_bf16_name().decode(),
         )
 
 
@@ -114,8 +120,8 @@ def _library(machine: Machine) -> ctypes.CDLL:
         built = build_library(source, (NATIVE,), (f"CEILING_FOR_{known:08x}",))
     except BuildError:
         built = build_library(source)
-    made = load_library(built, ("ceiling_f32", "ceiling_i8", "ceiling_read"))
-    for kind in ("f32", "i8"):
+    made = load_library(built, (*(f"ceiling_{kind}" for kind in _KINDS), "ceiling_read"))
+    for kind in _KINDS:
         getattr(made, f"ceiling_{kind}_name").restype = ctypes.c_char_p
         getattr(made, f"ceiling_{kind}_macs").restype = ctypes.c_int64
         getattr(made, f"ceiling_{kind}").argtypes = (ctypes.c_int64,)

@@ -134,7 +134,8 @@ def _result(
     meter: Meter,
 ) -> Profile:
     graph, ceiling = plan.graph, meter.ceiling()
-    precision, total = precision_of(plan.graph), float(times_ms.sum())
+    precision = "bf16" if plan.bf16_nodes else precision_of(plan.graph)
+    total = float(times_ms.sum())
     peak = ceiling.gmacs(precision)
     layers: list[LayerTime] = []
     nodes = [graph.by_name[stage.node] for segment in plan.segments for stage in segment.stages]

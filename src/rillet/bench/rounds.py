@@ -14,7 +14,7 @@ import numpy as np
 
 from rillet.bench.ceiling import Ceiling, Meter
 from rillet.bench.machine import Machine, machine
-from rillet.bench.peers import OURS, PRECISIONS, Peer
+from rillet.bench.peers import ASKED, OURS, Peer
 from rillet.bench.peers.files import Given, Request, TorchFile, jobs, precision_of
 from rillet.bench.peers.ours import kernels
 from rillet.bench.peers.process import Process
@@ -146,7 +146,7 @@ def agreement(ours: Array, theirs: Array, precision: str) -> tuple[float, int]:
     """Largest difference (see `Record.difference`), and how many answers have the same class first."""
     want, have = ours.reshape(len(ours), -1).astype(np.float64), theirs.reshape(len(theirs), -1).astype(np.float64)
     apart = float(np.abs(want - have).max())
-    if precision == "f32":
+    if precision != "int8":
         apart /= float(np.abs(want).max()) or 1.0
     return apart, int((want.argmax(1) == have.argmax(1)).sum())
 
@@ -160,12 +160,12 @@ def forms(graph: Graph, precisions: Sequence[str] | None) -> dict[str, Graph]:
     own = precision_of(graph)
     out: dict[str, Graph] = {}
     for precision in precisions or (own,):
-        if precision not in PRECISIONS:
-            raise GraphError(f"--precision must be of {', '.join(PRECISIONS)}, got {precision!r}")
+        if precision not in ASKED:
+            raise GraphError(f"--precision must be of {', '.join(ASKED)}, got {precision!r}")
         if precision == "int8" and own == "f32":
             out[precision] = quantize_with(graph, random_inputs(graph, CALIBRATION_IMAGES))
         else:
-            out[precision] = fold(dequantize(graph) if precision == "f32" else graph)
+            out[precision] = fold(graph if precision == "int8" else dequantize(graph))
     return out
 
 
@@ -217,7 +217,9 @@ def bench(
             runs: list[_Field] = []
             for batch, (precision, form) in product(batches, made.items()):
                 as_given = given if precision == own else None
-                request = Request(form, count, Path(name), as_given, torch_files or {}, host, batch)
+                request = Request(
+                    form, count, Path(name), as_given, torch_files or {}, host, batch, precision == "bf16"
+                )
                 field = _Field(request, precision, peers)
                 field.race(rounds, meter, advance)
                 runs.append(field)

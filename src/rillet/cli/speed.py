@@ -46,7 +46,7 @@ def bench(
     model: ModelArgument,
     against: RuntimesOption = None,
     threads: CountsOption = None,
-    precision: Annotated[str | None, shared("--precision", metavar="f32,int8")] = None,
+    precision: Annotated[str | None, shared("--precision", metavar="f32,bf16,int8")] = None,
     batch: BatchesOption = None,
     rounds: RoundsOption = None,
     target: TargetOption = None,
@@ -98,7 +98,7 @@ def _show(found: "Bench | BoardBench | PageBench", form: Form) -> None:
 @command
 def profile(
     model: ModelArgument,
-    precision: Annotated[str | None, shared("--precision", metavar="f32|int8")] = None,
+    precision: Annotated[str | None, shared("--precision", metavar="f32|bf16|int8")] = None,
     ram: RamOption = None,
     threads: Annotated[int | None, shared("--threads", here="Clocks are read on thread 0 only.", metavar="N")] = None,
     runs: Annotated[

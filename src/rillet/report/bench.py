@@ -101,7 +101,7 @@ def _ratio(runtime: str, spread: Spread | None) -> tuple[str, str]:
 def _difference(record: Record) -> str:
     if record.difference is None or record.runtime == OURS:
         return ""
-    if record.precision == "f32":
+    if record.precision != "int8":
         return f"{record.difference:.1e}"
     return f"{record.difference:.0f} {'step' if record.difference == 1 else 'steps'}"
 
@@ -122,7 +122,11 @@ def _threads(count: int) -> str:
 
 def ceiling_text(ceiling: Ceiling) -> str:
     """The peaks of so many threads in one line."""
-    rates = (("f32", ceiling.f32_gmacs, ceiling.f32_by), ("int8", ceiling.int8_gmacs, ceiling.int8_by))
+    rates = (
+        ("f32", ceiling.f32_gmacs, ceiling.f32_by),
+        ("bf16", ceiling.bf16_gmacs, ceiling.bf16_by),
+        ("int8", ceiling.int8_gmacs, ceiling.int8_by),
+    )
     peaks = [f"{kind} {rate:,.0f} GMAC/s ({by})" for kind, rate, by in rates if rate]
     reads = f"reads {ceiling.cache_gbytes:,.0f} GB/s of level 2, {ceiling.memory_gbytes:,.0f} GB/s of memory"
     return f"peak of {_threads(ceiling.threads)}: {', '.join([*peaks, reads])}"

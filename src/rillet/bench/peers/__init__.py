@@ -9,6 +9,8 @@ from rillet.errors import Unsupported
 
 OURS = "rillet"
 PRECISIONS = ("f32", "int8")
+ASKED = ("f32", "bf16", "int8")
+"""What a bench may be asked for: bf16 is the network in float32, multiplied in bfloat16."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +49,9 @@ PEERS = {
             " intra-op threads that spin, input and output bound once",
         ),
         Peer(
-            *("openvino", "openvino", "openvino", "bench", PRECISIONS),
+            *("openvino", "openvino", "openvino", "bench", ASKED),
             "ONNX, int8 or uint8 activations, the faster; CPU, performance hint LATENCY,"
-            " one stream of so many threads, float32 kept (no bfloat16)",
+            " one stream of so many threads, float32 kept but for --precision bf16",
         ),
         Peer(
             *("litert", "ai_edge_litert", "ai-edge-litert", "bench", PRECISIONS),

@@ -50,6 +50,13 @@ class Request:
     """What Rillet's program is for; the machine that this runs on if None."""
     batch: int = 1
     """Images of one call."""
+    bf16: bool = False
+    """Whether runtimes may multiply the float32 of the graph in bfloat16."""
+
+    @property
+    def precision(self) -> str:
+        """That of the network, or bf16."""
+        return "bf16" if self.bf16 else precision_of(self.graph)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,16 +106,16 @@ def prepare(runtime: str, request: Request, way: Way | None = None) -> dict[str,
         "sessions": way.sessions,
         "shape": source.shape.array,
         "dtype": source.type.dtype.numpy.name,
+        "bf16": request.bf16,
         "outputs": [
             {"shape": node.shape.array, "dtype": node.type.dtype.numpy.name}
             for node in (graph.by_name[name] for name in dict.fromkeys(graph.outputs))
         ],
     }
     if runtime == OURS:
-        return job | {"file": str(ours.prepare(graph, job["threads"], request.host))}
-    precision = precision_of(graph)
-    if precision not in PEERS[runtime].precisions:
-        raise Unsupported(f"precision must be {' or '.join(PEERS[runtime].precisions)} here, got {precision}")
+        return job | {"file": str(ours.prepare(graph, job["threads"], request.host, bf16=request.bf16))}
+    if request.precision not in PEERS[runtime].precisions:
+        raise Unsupported(f"precision must be {' or '.join(PEERS[runtime].precisions)} here, got {request.precision}")
     return job | _WRITERS[runtime](replace(request, batch=way.at_once))
 
 

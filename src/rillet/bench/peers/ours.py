@@ -27,23 +27,30 @@ def kernels(host: "Host | None" = None) -> str:
     return (host or this_host()).kernels
 
 
-def plan(graph: "Graph", ram_bytes: int | None = None, threads: int = 1, host: "Host | None" = None) -> "RowPlan":
+def plan(
+    graph: "Graph",
+    ram_bytes: int | None = None,
+    threads: int = 1,
+    host: "Host | None" = None,
+    *,
+    bf16: bool = False,
+) -> "RowPlan":
     """The plan that runs fastest on a host (on this machine if none is given), within `ram_bytes` of activations."""
     # Imported here, as below: the process that is measured has the library alone.
     from rillet.plan.host.planner import plan_host
     from rillet.targets.host import this_host
 
-    return plan_host(graph, host or this_host(), ram_bytes=ram_bytes, threads=threads)
+    return plan_host(graph, host or this_host(), ram_bytes=ram_bytes, threads=threads, bf16=bf16)
 
 
-def prepare(graph: "Graph", threads: int, host: "Host | None" = None) -> Path:
+def prepare(graph: "Graph", threads: int, host: "Host | None" = None, *, bf16: bool = False) -> Path:
     """The shared library of `graph` for so many threads of a host; raises Unsupported for more than there can be."""
     from rillet.plan.host.threads import MAX_THREADS
     from rillet.runtime.run import build
 
     if threads > MAX_THREADS:
         raise Unsupported(f"threads must be at most {MAX_THREADS}, got {threads}")
-    return build(plan(graph, threads=threads, host=host)).library
+    return build(plan(graph, threads=threads, host=host, bf16=bf16)).library
 
 
 def start(job: Mapping[str, Any]) -> Session:

@@ -135,7 +135,7 @@ def _openvino(job: Job) -> Session:
         "PERFORMANCE_HINT": "LATENCY" if calls == 1 else "THROUGHPUT",
         "NUM_STREAMS": str(streams),
         "INFERENCE_NUM_THREADS": str(job["threads"] * streams),
-        "INFERENCE_PRECISION_HINT": "f32",
+        "INFERENCE_PRECISION_HINT": "bf16" if job["bf16"] else "f32",
     }
     compiled = ov.Core().compile_model(job["file"], "CPU", settings)
     images, requests = _channels_first(job), [compiled.create_infer_request() for _ in range(calls)]
