@@ -92,6 +92,17 @@ def test_the_bytes_do_not_depend_on_the_threads(name: str, threads: int) -> None
     program.stop()
 
 
+@pytest.mark.parametrize("planned", [plan_rows, lambda graph: plan_host(graph, HOST)])
+def test_images_dealt_out_to_threads_have_their_own_answers(planned: Callable[[Graph], RowPlan]) -> None:
+    """Also where a share is larger than another, and where there are more threads than images."""
+    graph = NETS["resnet"]()
+    images = np.stack([random_image(graph, seed) for seed in range(5)])
+    program = Program(planned(graph))
+    wanted = np.stack([program.run(image)[0] for image in images])
+    for threads in (2, 3, 9):
+        assert np.array_equal(program.run_batch(images, threads)[0], wanted)
+
+
 BANDS = {
     Split.COLUMNS: (Shape(5, 42, 8), 24),
     Split.ROWS: (Shape(24, 7, 8), 24),

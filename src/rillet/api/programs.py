@@ -52,14 +52,18 @@ class Program:
         """
         return self._loaded.run(networks.as_input(self.plan.graph, image))
 
-    def run_batch(self, images: "Iterable[str | PathLike[str] | Array | Image]") -> tuple[Array, ...]:
-        """The outputs for many images, each as `__call__` takes it: images x height x width x channels."""
+    def run_batch(self, images: "Iterable[str | PathLike[str] | Array | Image]", threads: int = 1) -> tuple[Array, ...]:
+        """The outputs for many images, each as `__call__` takes it: images x height x width x channels.
+
+        threads: that the images are dealt out to; for a plan of one thread, since others take turns. Raises GraphError
+        for no image and for fewer than one thread, TargetError for several of a program for WebAssembly.
+        """
         import numpy as np
 
         taken = [networks.as_input(self.plan.graph, image) for image in images]
         if not taken:
             raise GraphError(f"{self.plan.graph.name}: images must be at least one, got none")
-        return self._loaded.run_batch(np.stack(taken))
+        return self._loaded.run_batch(np.stack(taken), checks.count(threads, "threads"))
 
     def classify(self, image: "str | PathLike[str] | Array | Image", top: int = 5) -> "list[Class]":
         """The most probable classes with their labels; raises GraphError for a network that is no classifier."""

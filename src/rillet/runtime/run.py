@@ -5,6 +5,7 @@ import os
 import statistics
 import time
 from collections.abc import Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -143,17 +144,31 @@ class Program:
             return out
         return tuple(_values(node, array) for node, array in zip(self._outputs, out, strict=True))
 
-    def run_batch(self, images: Array) -> tuple[Array, ...]:
-        """The outputs for images x height x width x channels, image by image; one call of a host plan's program."""
+    def run_batch(self, images: Array, threads: int = 1) -> tuple[Array, ...]:
+        """The outputs for images x height x width x channels, dealt out to so many threads, a context and a call each.
+
+        That is faster than a program whose threads share each image: nobody waits (`rillet bench --batch 16`).
+        """
         if not self._built.batches:
-            return tuple(np.stack(made) for made in zip(*map(self.run, images), strict=True))
+            with ThreadPoolExecutor(threads) as pool:
+                return tuple(np.stack(made) for made in zip(*pool.map(self.run, images), strict=True))
         checked = np.stack([checked_input(self._graph, image) for image in images])
         out = tuple(np.stack([_raw(node)] * len(images)) for node in self._outputs)
-        given, count = ctypes.c_void_p(checked.ctypes.data), ctypes.c_int32(len(images))
-        with self._context() as context:
-            made = (ctypes.c_void_p(array.ctypes.data) for array in out)
-            self._library.net_run_batch(context.pointer, given, count, *made)
+        shares = min(threads, len(images))
+        parts = [slice(len(images) * i // shares, len(images) * (i + 1) // shares) for i in range(shares)]
+        if shares == 1:
+            self._run_part(checked, out, parts[0])
+        else:
+            with ThreadPoolExecutor(shares) as pool:  # ctypes lets go of the interpreter's lock
+                for running in [pool.submit(self._run_part, checked, out, part) for part in parts]:
+                    running.result()
         return tuple(np.stack([_values(n, raw) for raw in made]) for n, made in zip(self._outputs, out, strict=True))
+
+    def _run_part(self, images: Array, outputs: tuple[Array, ...], part: slice) -> None:
+        """One call for some of the images, whose outputs go to their places."""
+        given, *made = (ctypes.c_void_p(array[part].ctypes.data) for array in (images, *outputs))
+        with self._context() as context:
+            self._library.net_run_batch(context.pointer, given, ctypes.c_int32(part.stop - part.start), *made)
 
     def push(self, image: Array) -> tuple[Array, ...]:
         """As `run`, one row at a time out of a buffer that holds only that row."""

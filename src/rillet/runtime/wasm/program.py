@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from rillet.errors import BuildError, Unsupported
+from rillet.errors import BuildError, TargetError, Unsupported
 from rillet.ir.facts import is_given
 from rillet.ir.graph import Array, Node
 from rillet.ir.types import DType
@@ -58,8 +58,10 @@ class WasmProgram:
         """The outputs for one image, as the net stores them; raises GraphError for a wrong shape."""
         return self._values(self._outputs, self._ask("run", image)[1])
 
-    def run_batch(self, images: Array) -> tuple[Array, ...]:
-        """The outputs for images x height x width x channels, image by image."""
+    def run_batch(self, images: Array, threads: int = 1) -> tuple[Array, ...]:
+        """The outputs for images x height x width x channels, one by one; raises TargetError for several threads."""
+        if threads > 1:
+            raise TargetError(f"{self._graph.name}: threads must be 1 for WebAssembly, got {threads}")
         return tuple(np.stack(made) for made in zip(*map(self.run, images), strict=True))
 
     def push(self, image: Array) -> tuple[Array, ...]:
