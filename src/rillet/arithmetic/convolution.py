@@ -9,8 +9,10 @@ import numpy.typing as npt
 from rillet.arithmetic import fixed_point as fp
 from rillet.arithmetic import shift
 from rillet.errors import GraphError
+from rillet.ir.facts import has_weights
 from rillet.ir.graph import Array, Graph, Node
 from rillet.ir.ops import Conv, Rounding
+from rillet.ir.remembered import remembered
 from rillet.ir.types import DType, Quant
 
 Number = TypeVar("Number", np.int64, np.float64)
@@ -32,6 +34,14 @@ def centred_weights(graph: Graph, node: Node, op: Conv) -> Array:
     if op.weights is not DType.U8:
         return weight.astype(np.int8, copy=False)
     return weight.astype(np.int16) - np.int16(graph.param(node, "weight_zero_point")[0])
+
+
+@remembered
+def weight_sums(graph: Graph, node: Node) -> tuple[fp.Ints, fp.Ints]:
+    """`signed_sums` of a quantised convolution's weights, without their zero point: what bounds its sums."""
+    op = node.op
+    assert has_weights(op)
+    return fp.signed_sums(centred_weights(graph, node, op))
 
 
 def real_weights(graph: Graph, node: Node, op: Conv) -> npt.NDArray[np.float64]:
@@ -86,7 +96,7 @@ def rescaled(graph: Graph, node: Node, op: Conv, sums: fp.Ints, source: Quant, o
 
 def sum_range(graph: Graph, node: Node, op: Conv, source: DType, quant: Quant) -> tuple[fp.Ints, fp.Ints]:
     """The least and the greatest sum of each output channel over all stored inputs, bias and zero points included."""
-    plus, minus = fp.signed_sums(centred_weights(graph, node, op))
+    plus, minus = weight_sums(graph, node)
     bias = graph.param(node, "bias").astype(np.int64) if op.bias else np.zeros(len(plus), np.int64)
     low, high = (bound - quant.zero_point for bound in source.integers)
     return bias + low * plus + high * minus, bias + high * plus + low * minus
@@ -100,7 +110,7 @@ def sum_bits(graph: Graph, node: Node, op: Conv) -> int:
     assert source.quant is not None
     zero, most = source.quant.zero_point - (128 if source.dtype is DType.U8 else 0), 1 << (source.dtype.bits - 1)
     bias = graph.param(node, "bias").astype(np.int64) if op.bias else np.zeros(op.out_channels, np.int64)
-    plus, minus = fp.signed_sums(centred_weights(graph, node, op))
+    plus, minus = weight_sums(graph, node)
     reach = int((np.abs(bias - zero * (plus + minus)) + most * (plus - minus)).max(initial=0))
     return min(32, reach.bit_length() + 1)
 

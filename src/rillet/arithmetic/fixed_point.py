@@ -151,15 +151,14 @@ def signed_sums(weight: Array) -> tuple[Ints, Ints]:
     return plus, minus
 
 
-def check_accumulator(weight: Array, bias: Ints | None, source: DType, zero: int) -> None:
+def check_accumulator(weights: tuple[Ints, Ints], bias: Ints | None, source: DType, zero: int) -> None:
     """Raises GraphError unless every sum that can arise fits an int32.
 
-    `weight` is without its zero point, the output channel first.
+    weights: `signed_sums` of those of each output channel, without their zero point.
     """
     low, high = source.integers
     reach = max(high, -low) + abs(zero)  # the zero point is folded into the bias, so it counts by itself
-    plus, minus = signed_sums(weight)
-    sums = (plus - minus) * reach
+    sums = (weights[0] - weights[1]) * reach
     if bias is not None:
         sums = sums + np.abs(bias)
     if sums.size and int(sums.max()) >= 2**31:

@@ -101,6 +101,8 @@ class Graph(Record):
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Graph):
             return NotImplemented
+        if self is other:  # as weak references to one ask
+            return True
         described = (self.name, self.nodes, self.outputs, self.image, self.shared)
         if described != (other.name, other.nodes, other.outputs, other.image, other.shared):
             return False

@@ -6,10 +6,8 @@ from typing import assert_never
 from rillet.errors import TargetError
 from rillet.ir.facts import is_batch_norm
 from rillet.ir.graph import Graph
-from rillet.plan.board.planner import core_kernels, plan_board
 from rillet.plan.host.planner import plan_host
 from rillet.plan.options import PlanKind, PlanOptions
-from rillet.plan.pipeline.entry import plan_pixels, plan_several
 from rillet.plan.pipeline.plan import PixelPlan
 from rillet.plan.rows.plan import RowPlan
 from rillet.plan.rows.planner import plan_rows
@@ -86,6 +84,9 @@ def _on_board(graph: Graph, board: Board, said: PlanOptions) -> RowPlan:
     """Within the board's RAM, or the part of it that `--ram` leaves; raises TargetError with by how much it misses. A
     program that runs here with other kernels than the board's may take more.
     """
+    # Imported here, as for chips: who plans for a processor waits for neither.
+    from rillet.plan.board.planner import core_kernels, plan_board
+
     room = board.ram_bytes if said.ram_bytes is None else said.ram_bytes
     if room > board.ram_bytes:
         raise TargetError(f"--ram must be at most the {board.ram_bytes:,} bytes of {board.name}, got {room:,}")
@@ -101,6 +102,8 @@ def _on_board(graph: Graph, board: Board, said: PlanOptions) -> RowPlan:
 
 
 def _on_chip(graph: Graph, said: PlanOptions) -> PixelPlan:
+    from rillet.plan.pipeline.entry import plan_pixels, plan_several
+
     if said.several is None:
         return plan_pixels(
             graph,

@@ -5,7 +5,6 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from rillet.report.screen import Screen
 from rillet.system.printable import printable
 
 if TYPE_CHECKING:
@@ -51,7 +50,7 @@ class _Later:
             display = _notebook_display()
             if display is not None:
                 self._bar = _notebook_bar(self._what, display)
-            elif sys.stderr.isatty() and not Screen.live:
+            elif sys.stderr.isatty():
                 self._bar = _terminal_bar(self._what)
             self._advance = silent if self._bar is None else self._bar.__enter__()
         return self._advance
@@ -66,6 +65,12 @@ class _Later:
 
 @contextmanager
 def _terminal_bar(what: str) -> Generator[Advance]:
+    # Where nothing is shown, none of this is waited for.
+    from rillet.report.screen import Screen
+
+    if Screen.live:
+        yield silent
+        return
     from rich.progress import Progress as Bar
     from rich.progress import TextColumn
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from rillet.arithmetic import fixed_point as fp
 from rillet.arithmetic import tables
-from rillet.arithmetic.convolution import centred_weights, multipliers, real_weights, stored_weights
+from rillet.arithmetic.convolution import centred_weights, multipliers, real_weights, stored_weights, weight_sums
 from rillet.errors import GraphError, Unsupported
 from rillet.ir.facts import has_weights, is_function
 from rillet.ir.graph import Array, Graph, Node
@@ -75,10 +75,10 @@ def folded_bias(graph: Graph, node: Node) -> tuple[Array, Array]:
     zero, centred = quant(graph, source).zero_point, centred_weights(graph, node, op)
     bias = np.asarray(graph.param(node, "bias"), np.int64) if op.bias else np.zeros(op.out_channels, np.int64)
     try:
-        fp.check_accumulator(centred, bias, source.type.dtype, zero)
+        fp.check_accumulator(weight_sums(graph, node), bias, source.type.dtype, zero)
     except GraphError as error:
         raise GraphError(f"{graph.name}: {node.name}: {error}") from None
-    return centred, bias - zero * sum(fp.signed_sums(centred))
+    return centred, bias - zero * sum(weight_sums(graph, node))
 
 
 def conv_arrays(graph: Graph, stage: Stage) -> dict[str, Array]:

@@ -6,12 +6,13 @@ import numpy.typing as npt
 from rillet.arithmetic import bf16
 from rillet.arithmetic import fixed_point as fp
 from rillet.arithmetic.affine import Affine, affine, careful, shifted
-from rillet.arithmetic.convolution import multipliers
+from rillet.arithmetic.convolution import multipliers, weight_sums
 from rillet.backends.c.constants import folded_bias, quant
 from rillet.backends.c.tiles import groups
 from rillet.ir.facts import has_weights
 from rillet.ir.graph import Array, Graph, Node
 from rillet.ir.ops import Rounding
+from rillet.ir.remembered import remembered
 from rillet.plan.host.tilings import GROUP_ROWS, Vectors, value_type, window_runs
 from rillet.plan.rows.plan import Kernel, Stage
 
@@ -63,6 +64,7 @@ def tile_arrays(graph: Graph, stage: Stage, vectors: Vectors) -> dict[str, Array
     return arrays | {"by_integers": group.astype(np.int32) + failed}
 
 
+@remembered
 def channel_rounding(graph: Graph, node: Node, *, fused: bool = True) -> Affine:
     """The float32 constants of a quantised convolution's channels, and which of them may be used.
 
@@ -74,8 +76,7 @@ def channel_rounding(graph: Graph, node: Node, *, fused: bool = True) -> Affine:
     if op.rounding is Rounding.SINGLE:
         nothing = np.zeros(len(mantissa), np.float32)
         return Affine(nothing, nothing, np.zeros(len(mantissa), np.bool_), signed=False, centre=0)
-    weight, bias = folded_bias(graph, node)
-    plus, minus = fp.signed_sums(weight)
+    bias, (plus, minus) = folded_bias(graph, node)[1], weight_sums(graph, node)
     low, high = source.type.dtype.integers
     folded = bias.astype(np.int64)
     sums = (folded + low * plus + high * minus, folded + high * plus + low * minus)

@@ -8,11 +8,11 @@ from functools import lru_cache
 import numpy as np
 
 from rillet.arithmetic.affine import FLOAT_MOST, FLOAT_SHIFT
-from rillet.arithmetic.convolution import centred_weights, multipliers
-from rillet.arithmetic.fixed_point import signed_sums
+from rillet.arithmetic.convolution import centred_weights, multipliers, weight_sums
 from rillet.ir.facts import has_weights
 from rillet.ir.graph import Graph, Node
 from rillet.ir.ops import Rounding, Window
+from rillet.ir.remembered import remembered
 from rillet.ir.types import DType
 from rillet.plan.host.threads import LEAST_EVEN, evenness, pixel_split, share_rows, shares
 from rillet.plan.rows.kernels import Choice, choose
@@ -306,7 +306,7 @@ def _depthwise(window: Window, real: bool, vectors: Vectors, node: Node) -> Tili
     return Tiling(even(node.shape.width, pixels), 1)
 
 
-@lru_cache(maxsize=512)
+@remembered
 def weight_parts(graph: Graph, node: Node) -> int:
     """Signed bytes that add up to a weight without its zero point, as dot products of bytes want them; 0: none do."""
     op = node.op
@@ -392,7 +392,7 @@ def _fits_floats(graph: Graph, node: Node) -> bool:
     shifts = multipliers(graph, node, op, source, node.type.quant)[1]
     if (shifts > 0).all():
         return bool((shifts <= FLOAT_SHIFT).all())
-    plus, minus = signed_sums(centred_weights(graph, node, op))
+    plus, minus = weight_sums(graph, node)
     reach = (plus - minus) * 255
     if op.bias:
         reach = reach + np.abs(graph.param(node, "bias").astype(np.int64))
