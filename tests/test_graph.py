@@ -1,7 +1,9 @@
 """Graphs: shapes, checks at birth, and the text form."""
 
 import copy
+import gc
 import pickle
+import weakref
 
 import numpy as np
 import pytest
@@ -29,6 +31,7 @@ from rillet.ir.ops import (
     op_params,
     output_shape,
 )
+from rillet.ir.remembered import remembered
 from rillet.ir.text import parse_graph, print_graph
 from rillet.ir.types import DType, Quant, Shape, TensorType
 
@@ -189,3 +192,24 @@ def test_a_graph_can_be_copied_and_pickled() -> None:
     for other in (copy.deepcopy(graph), pickle.loads(pickle.dumps(graph))):
         assert other == graph
         assert not other.params["n1.weight"].flags.writeable
+
+
+def test_what_is_remembered_of_a_node_goes_with_its_graph() -> None:
+    asked: list[tuple[str, int]] = []
+
+    @remembered
+    def found(graph: Graph, node: Node, *, more: int = 0) -> int:
+        asked.append((graph.by_name[node.name].name, more))
+        return len(asked)
+
+    b = Builder(np.random.default_rng(0))
+    b.add(b.conv(3), b.add(Input(), shape=S))
+    graph, other = b.graph(), b.graph()
+    first, second = graph.nodes
+    assert [found(graph, first), found(graph, second), found(graph, first), found(graph, first, more=1)] == [1, 2, 1, 3]
+    # An equal graph is another one: what it is asked is asked again.
+    assert other == graph and found(other, first) == 4
+    gone = weakref.ref(graph)
+    del graph
+    gc.collect()
+    assert gone() is None
