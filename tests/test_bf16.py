@@ -9,8 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import rillet
 from conftest import example_counts
 from graphs import Builder, random_image
+from rillet.api import checks
 from rillet.arithmetic import bf16
 from rillet.bench.peers import PEERS
 from rillet.bench.peers.files import Request, precision_of, prepare
@@ -25,6 +27,7 @@ from rillet.plan.options import PlanOptions
 from rillet.runtime.agreement import Agreement
 from rillet.runtime.run import Program, build
 from rillet.runtime.verify import verify
+from rillet.targets import host
 from rillet.targets.host import Host, this_host
 from test_c import QUIET
 from test_host import everything_is_shared, layers  # noqa: F401  a fixture
@@ -167,3 +170,21 @@ def test_a_bench_takes_the_network_in_float32_and_openvino_alone_beside_it(tmp_p
         prepare("litert", request)
     with pytest.raises(GraphError, match="--precision must be of f32, bf16, int8, got 'f16'"):
         forms(graph, ("f16",))
+
+
+def test_a_program_for_instructions_that_are_not_here_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = plan_host(layer((3, 3), 16, 16), ABLE, bf16=True)
+    monkeypatch.setattr(checks, "lacking", lambda _: ("avx512_bf16",))
+    for run in (rillet.compile, rillet.verify):
+        with pytest.raises(TargetError, match="got avx512 kernels: this processor has no avx512_bf16"):
+            run(made)
+
+
+def test_what_a_processor_lacks_is_read_from_its_flags(monkeypatch: pytest.MonkeyPatch) -> None:
+    flags = frozenset(("avx2", "fma", "avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_vnni"))
+    monkeypatch.setattr(host, "_cpu", lambda _: (flags, ""))
+    assert host.lacking(ABLE) == ("avx512_bf16",)
+    assert host.lacking(Host("vnni", "avxvnni")) == ("avx_vnni",)
+    assert host.lacking(Host("wide", "avx512")) == host.lacking(Host("plain", "portable")) == ()
+    monkeypatch.setattr(host, "_cpu", lambda _: (frozenset(), ""))
+    assert host.lacking(ABLE) == ()

@@ -10,6 +10,7 @@ from rillet.ir.graph import Graph
 from rillet.plan.pipeline.plan import PixelPlan
 from rillet.plan.rows.plan import RowPlan
 from rillet.system.quantities import parse_frequency, parse_size
+from rillet.targets.host import lacking
 
 
 def graph(value: Any, what: str = "model") -> Graph:
@@ -26,6 +27,17 @@ def row_plan(value: Any) -> RowPlan:
     if found is None:
         raise TargetError(f"plan must be a RowPlan (of a host or a board), got {_kind(value)}")
     return found
+
+
+def runs_here(made: RowPlan) -> RowPlan:
+    """The plan, if this machine can run its program; raises TargetError where it lacks instructions of it."""
+    words = lacking(made.host) if made.host is not None else ()
+    if words:
+        raise TargetError(
+            f"{made.graph.name}: must be planned for this machine to run here (--target host), got {made.kernels} "
+            f"kernels: this processor has no {', '.join(words)}"
+        )
+    return made
 
 
 def pipeline_of(value: Any) -> PixelPlan | None:

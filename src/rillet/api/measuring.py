@@ -185,7 +185,8 @@ def profile(
     bf16 = precision == "bf16"
     threads = 1 if threads is None else threads
     with shown("profiling", progress) as advance:
-        return measure_layers(ours.plan(form, checks.size(ram, "--ram"), threads, machine, bf16=bf16), runs, advance)
+        made = ours.plan(form, checks.size(ram, "--ram"), threads, machine, bf16=bf16)
+        return measure_layers(checks.runs_here(made), runs, advance)
 
 
 def no_chart(target: Named | None, out: object) -> None:

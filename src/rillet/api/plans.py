@@ -237,6 +237,8 @@ def row_planned(net: Graph, said: PlanOptions, *, here: bool = False) -> RowPlan
 
     net = checks.graph(net)
     made = row_plan_for(networks.with_weights(net), replace(said, here=here))
+    if here:
+        checks.runs_here(made)
     networks.keep_file(made.graph, net)
     return made
 

@@ -130,7 +130,7 @@ def compile(  # rillet.compile, as torch.compile
             said = plans.options(target or "host", threads=threads, precision=precision)
             made = plans.row_planned(what, said, here=True)
         else:
-            made = checks.row_plan(what)
+            made = checks.runs_here(checks.row_plan(what))
         advance(1, 2)
         program = Program(made)
         advance(2, 2)
@@ -187,7 +187,7 @@ def verify_here(
     """As `verify`, of a plan whose program runs on this machine."""
     from rillet.runtime.verify import verify as compare
 
-    networks.with_weights(made.graph)
+    networks.with_weights(checks.runs_here(made).graph)
     source = made.graph if original is None else checks.graph(original)
     path = networks.file_of(source)
     imported = networks.imported_of(source) if against is not None else None

@@ -149,6 +149,15 @@ def this_host() -> Host:
     )
 
 
+def lacking(host: Host) -> tuple[str, ...]:
+    """What the kernels of a host need and the machine that this runs on lacks, as /proc/cpuinfo calls it; nothing where
+    that is not known.
+    """
+    flags = _cpu(Path("/proc/cpuinfo"))[0]
+    needs = (*_NEEDS.get(host.kernels, ()), *host.extras)
+    return tuple(word for word in needs if word not in flags) if flags else ()
+
+
 def _cpu(path: Path) -> tuple[frozenset[str], str]:
     """Flags and name of the first processor; nothing where the file says nothing."""
     try:
