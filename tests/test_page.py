@@ -254,8 +254,16 @@ def test_a_benchmark_measures_the_module_in_node_and_in_a_browser(tab: Tab) -> N
 
 
 def test_only_what_runs_in_pages_stands_beside_it() -> None:
-    with pytest.raises(Unsupported, match="--against must be onnxruntime-web for wasm, got 'openvino'"):
+    with pytest.raises(
+        Unsupported, match="--against must be onnxruntime-web or @litertjs/core for wasm, got 'openvino'"
+    ):
         bench(classifier(), "openvino", target="wasm")
+
+
+def test_a_package_of_npm_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("RILLET_NODE_MODULES", str(tmp_path))
+    with pytest.raises(Unsupported, match="^@litertjs/core: npm install @litertjs/core, and name its folder"):
+        bench(classifier(), "@litertjs/core", target="wasm")
 
 
 # -- the page about a network ------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from rillet.backends import reference
 from rillet.bench import peers
 from rillet.bench.peers import PEERS, find, process
 from rillet.bench.peers.files import Request, Way, jobs, precision_of, prepare, ways
-from rillet.bench.peers.lite import nearest
+from rillet.bench.peers.lite import nearest, unsigned_ends
 from rillet.bench.peers.process import Process
 from rillet.bench.peers.worker import Worker
 from rillet.errors import Unsupported
@@ -225,3 +225,13 @@ def test_memory_is_what_the_runtime_took(tmp_path: Path, monkeypatch: pytest.Mon
     process_.end()
     made.answer({"do": "start", **job})
     assert made.answer({"do": "memory"}) == {"bytes": 2_500_000}
+
+
+def test_ends_of_uint8_are_those_of_int8_and_128() -> None:
+    b = Builder(np.random.default_rng(3))
+    graph = b.graph(b.add(b.conv(3), b.add(Input(), shape=Shape(6, 5, 4))))
+    made, image = unsigned_ends(graph), random_image(graph)
+    assert {made.by_name[name].type.dtype for name in (made.input_nodes[0].name, *made.outputs)} == {DType.U8}
+    found = reference.outputs(made, image.view(np.uint8) ^ 0x80)
+    for one, other in zip(found, reference.outputs(graph, image), strict=True):
+        assert np.array_equal(one, other.view(np.uint8) ^ 0x80)

@@ -78,7 +78,7 @@ def bench(
     """Benchmarks Rillet against other runtimes in alternating rounds, each with its best settings (docs/bench.md).
 
     For a board: its plans for memory and for time, with and without live channels, on its emulated core
-    (docs/cortex_m.md). For `wasm`: in Node, beside onnxruntime-web (docs/browser.md). against: names with commas
+    (docs/cortex_m.md). For `wasm`: in Node, beside what npm has (docs/browser.md). against: names with commas
     between; all that are installed if None. threads: one if None. precisions: `f32`, `bf16`, `int8`; its own if None.
     batches: images of a call, one if None. target: the host that Rillet's program is made for, this machine by default,
     or a board. Raises Unsupported for a runtime that is not installed, GraphError for a network without weights,

@@ -1,4 +1,4 @@
-"""A network as WebAssembly beside ONNX Runtime Web: both in one process, one thread each, taking turns.
+"""A network as WebAssembly beside ONNX Runtime Web and LiteRT.js: all in one process, one thread each, taking turns.
 
 That process is Node, and then a headless Chromium where one is installed.
 In Node times are the processor's (user and system), which other programs on the machine do not lengthen; a page has
@@ -10,8 +10,8 @@ import json
 import os
 import subprocess
 import tempfile
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from importlib.resources import files as package_files
 from pathlib import Path
 from statistics import median
@@ -21,27 +21,65 @@ import numpy as np
 
 from rillet.bench.chromium import in_chromium
 from rillet.bench.machine import Machine, machine
-from rillet.bench.peers.files import precision_of
+from rillet.bench.peers.files import Request, precision_of, prepare
+from rillet.bench.peers.lite import unsigned_ends
 from rillet.bench.rounds import IMAGES, Spread, agreement, ratios
-from rillet.errors import BuildError, Unsupported
+from rillet.errors import BuildError, RilletError, Unsupported
 from rillet.ir.graph import Array, Graph
+from rillet.ir.types import DType
 from rillet.plan.host.planner import plan_host
 from rillet.runtime.verify import random_inputs
 from rillet.runtime.wasm.building import build_wasm
 from rillet.runtime.wasm.program import find_node
 from rillet.system.build import first_error
-from rillet.system.extras import extra
 from rillet.system.files import write_file
 from rillet.system.reading import MODEL_BYTES, read_text
 from rillet.targets.host import Host
 from rillet.transforms.fold import fold
-from rillet.transforms.lowbit import unpack
 
-PEER = "onnxruntime-web"
 PACKAGES = "RILLET_NODE_MODULES"
 """The environment variable that names the folder of npm's packages, node_modules in this folder by default."""
-_RUNTIME, _PARTS = "ort.wasm.min.mjs", ("ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm")
-"""What of it a page loads."""
+
+
+@dataclass(frozen=True, slots=True)
+class Package:
+    """A runtime as npm installs it: what of it a page loads, under names of its own there."""
+
+    name: str
+    files: Mapping[str, str]
+    """By the name that a page has for it, the path in npm's folder; the first is the module that a program imports."""
+    counted: tuple[str, ...]
+    """Those that one engine loads."""
+    others: tuple[str, ...] = ()
+    """Packages that this one imports."""
+
+
+ONNX = "onnxruntime-web"
+_LITE = "@litertjs/core/wasm/litert_wasm"
+PEERS = (
+    Package(
+        ONNX,
+        {
+            name: f"onnxruntime-web/dist/{name}"
+            for name in ("ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm")
+        },
+        ("ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm"),
+    ),
+    # Of its two builds engines with relaxed SIMD load that without `compat` in its name, which is 33 kB larger.
+    Package(
+        "@litertjs/core",
+        {
+            "litert.js": "@litertjs/core/dist/index.js",
+            "litert-utils.js": "@litertjs/wasm-utils/dist/index.js",
+            "litert_wasm_compat_internal.js": f"{_LITE}_compat_internal.js",
+            "litert_wasm_compat_internal.wasm": f"{_LITE}_compat_internal.wasm",
+            "litert_wasm_internal.js": f"{_LITE}_internal.js",
+            "litert_wasm_internal.wasm": f"{_LITE}_internal.wasm",
+        },
+        ("litert.js", "litert-utils.js", "litert_wasm_compat_internal.js", "litert_wasm_compat_internal.wasm"),
+        ("@litertjs/wasm-utils",),
+    ),
+)
 _BEFORE, _COUNT = 30, 5
 """Inferences that are not counted, of each runtime, and those of a round."""
 _SECONDS = 600
@@ -84,50 +122,47 @@ class PageBench:
 
 
 def bench_page(graph: Graph, host: Host, rounds: int, against: str | None = None) -> PageBench:
-    """Measures a network, which has weights, as WebAssembly; ONNX Runtime Web beside it where npm has installed it.
+    """Measures a network, which has weights, as WebAssembly; beside it the runtimes of PEERS that npm has installed.
 
-    against: None for all that is there, else PEER, which must be there. Raises Unsupported where it is not, and without
-    Node.
+    against: None for all that are there, else some of their names with commas, which must be there. Raises Unsupported
+    where one is not, and without Node.
     """
-    if against not in (None, PEER):
-        raise Unsupported(f"--against must be {PEER} for wasm, got {against!r}")
+    wanted = _wanted(against)
     packages = Path(os.environ.get(PACKAGES, "node_modules")).absolute()
-    folded, node, refusals = fold(graph), find_node(), list[str]()
-    there = (packages / PEER / "package.json").is_file()
-    if not there:
-        refusals.append(f"{PEER}: npm install {PEER}, and name its folder: {PACKAGES}=FOLDER/node_modules")
+    folded, node, refusals, peers = fold(graph), find_node(), list[str](), list[_Peer]()
+    for package in wanted:
+        if (packages / package.name / "package.json").is_file():
+            peers.append(_peer(package, packages))
+            continue
+        install = f"npm install {package.name}, and name its folder: {PACKAGES}=FOLDER/node_modules"
+        refusals.append(f"{package.name}: {install}")
         if against is not None:
-            raise Unsupported(refusals[0])
+            raise Unsupported(refusals[-1])
     module = build_wasm(plan_host(folded, host))
-    images, source = list(random_inputs(folded, IMAGES)), folded.input_nodes[0]
+    images = list(random_inputs(folded, IMAGES))
     job = {
-        "images": [_text(image) for image in images],
-        # The other runtime takes channels first.
-        "planes": [_text(np.moveaxis(image, -1, 0)) for image in images],
-        "type": source.type.dtype.numpy.name,
-        "shape": [1, source.shape.channels, source.shape.height, source.shape.width],
+        **_given(images),
         "rounds": rounds,
         "before": _BEFORE,
         "count": _COUNT,
     }
     precision, made = precision_of(folded), list[PageRecord]()
     with tempfile.TemporaryDirectory(prefix="rillet-bench-") as name:
-        files = {"code": Path(str(package_files("rillet.runtime.wasm"))) / "web" / "net.js", "module": module}
-        own_bytes = sum(file.stat().st_size for file in files.values()) - folded.weight_bytes
-        peer = _Peer("", 0)
-        if there:
-            with extra("onnx"):
-                from rillet.exporters.onnx import export
-            files |= {"onnx": Path(name) / "net.onnx", "runtime": packages / PEER / "dist" / _RUNTIME}
-            write_file(files["onnx"], export(unpack(folded)))
-            peer = _peer(packages / PEER)
-        said = [_in_node(node, job, files, Path(name))]
+        own = {"net.js": Path(str(package_files("rillet.runtime.wasm"))) / "web" / "net.js", "net.wasm": module}
+        own_bytes = sum(file.stat().st_size for file in own.values()) - folded.weight_bytes
+        able = list[_Peer]()
+        for peer in peers:
+            try:
+                able.append(_with_network(peer, folded, images, Path(name)))
+            except RilletError as error:
+                refusals.append(f"{peer.package.name}: {error}")
+        said = [_in_node(node, job, own, able, Path(name))]
         try:
-            said.append(_in_chromium(job, files))
+            said.append(_in_chromium(job, own, able))
         except (BuildError, Unsupported) as error:
             refusals.append(str(error))
     for found in said:
-        made += _records(found, own_bytes, peer, precision)
+        made += _records(found, own_bytes, able, precision)
         refusals += [
             f"{one['name']}: not measured in {found['engine']}: {one['error']}"
             for one in found["runners"]
@@ -136,25 +171,74 @@ def bench_page(graph: Graph, host: Host, rounds: int, against: str | None = None
     return PageBench(graph.name, graph.macs, precision, rounds, IMAGES, machine(), tuple(made), tuple(refusals))
 
 
-def _text(image: Array) -> str:
-    return base64.b64encode(image.tobytes()).decode()
+def _wanted(against: str | None) -> list[Package]:
+    known = {package.name: package for package in PEERS}
+    names = list(known) if against is None else [name.strip() for name in against.split(",")]
+    for name in names:
+        if name not in known:
+            raise Unsupported(f"--against must be {' or '.join(known)} for wasm, got {name!r}")
+    return [known[name] for name in names]
+
+
+def _given(images: Sequence[Array]) -> dict[str, Any]:
+    texts = [base64.b64encode(image.tobytes()).decode() for image in images]
+    return {"images": texts, "type": images[0].dtype.name, "shape": [1, *images[0].shape]}
 
 
 @dataclass(frozen=True, slots=True)
 class _Peer:
-    """The other runtime, as npm has installed it."""
+    """Another runtime, as npm has installed it, and the network as it reads it."""
 
+    package: Package
+    files: Mapping[str, Path]
+    """By the name that a page has for it."""
     version: str
-    code_bytes: int
+    network: Path = Path()
+    given: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """The images as it takes them."""
+    less: int = 0
+    """What its answers are more than the network's."""
+
+    @property
+    def code_bytes(self) -> int:
+        return sum(self.files[name].stat().st_size for name in self.package.counted)
+
+    def told(self, address: Callable[[str, Path], str]) -> dict[str, str]:
+        """What the rounds are told of it; `address` of a file is what they find it by."""
+        first = next(iter(self.files))
+        return {
+            "name": self.package.name,
+            "runtime": address(first, self.files[first]),
+            "wasm": address(self.package.counted[-1], self.files[self.package.counted[-1]]),
+            "network": address(self.network.name, self.network),
+            **self.given,
+        }
 
 
-def _peer(folder: Path) -> _Peer:
-    version = json.loads(read_text(folder / "package.json", MODEL_BYTES))["version"]
-    return _Peer(str(version), sum((folder / "dist" / name).stat().st_size for name in (_RUNTIME, *_PARTS)))
+def _peer(package: Package, packages: Path) -> _Peer:
+    version = json.loads(read_text(packages / package.name / "package.json", MODEL_BYTES))["version"]
+    return _Peer(package, {name: packages / path for name, path in package.files.items()}, str(version))
 
 
-def _in_node(node: str, job: Mapping[str, Any], files: Mapping[str, Path], folder: Path) -> dict[str, Any]:
-    whole = {**job, **{name: str(file) for name, file in files.items()}, "answer": str(folder / "answer.json")}
+def _with_network(peer: _Peer, graph: Graph, images: Sequence[Array], folder: Path) -> _Peer:
+    """With the network as a file that it reads, as other processors have it, and the images in its order and type."""
+    if peer.package.name == ONNX:
+        file = prepare("onnxruntime", Request(graph, 1, folder))["file"]
+        return replace(
+            peer, network=Path(str(file)), given=_given([np.moveaxis(image, -1, 0).copy() for image in images])
+        )
+    # LiteRT.js has no tensors of int8 for its callers.
+    ends = [graph.by_name[name].type.dtype is DType.I8 for name in (graph.input_nodes[0].name, graph.outputs[0])]
+    file = prepare("litert", Request(unsigned_ends(graph), 1, folder))["file"]
+    shown = [image.view(np.uint8) ^ 0x80 if ends[0] else image for image in images]
+    return replace(peer, network=Path(str(file)), given=_given(shown), less=128 if ends[1] else 0)
+
+
+def _in_node(
+    node: str, job: Mapping[str, Any], own: Mapping[str, Path], peers: Sequence[_Peer], folder: Path
+) -> dict[str, Any]:
+    files = {"code": str(own["net.js"]), "module": str(own["net.wasm"]), "answer": str(folder / "answer.json")}
+    whole = {**job, **files, "peers": [peer.told(lambda _, path: str(path)) for peer in peers]}
     write_file(folder / "job.json", json.dumps(whole).encode())
     script = Path(str(package_files("rillet.bench"))) / "node.mjs"
     done = subprocess.run(
@@ -166,19 +250,21 @@ def _in_node(node: str, job: Mapping[str, Any], files: Mapping[str, Path], folde
     return found
 
 
-def _in_chromium(job: Mapping[str, Any], files: Mapping[str, Path]) -> dict[str, Any]:
-    served = {file.name: file for file in files.values()}
-    if "runtime" in files:
-        served |= {name: files["runtime"].parent / name for name in _PARTS}
-    return in_chromium({**job, **{name: f"./{file.name}" for name, file in files.items()}}, served, _SECONDS)
+def _in_chromium(job: Mapping[str, Any], own: Mapping[str, Path], peers: Sequence[_Peer]) -> dict[str, Any]:
+    served = dict(own)
+    for peer in peers:
+        served |= {**peer.files, peer.network.name: peer.network}
+    whole = {**job, "code": "./net.js", "module": "./net.wasm"}
+    return in_chromium({**whole, "peers": [peer.told(lambda name, _: f"./{name}") for peer in peers]}, served, _SECONDS)
 
 
-def _records(found: Mapping[str, Any], own_bytes: int, peer: _Peer, precision: str) -> list[PageRecord]:
+def _records(found: Mapping[str, Any], own_bytes: int, peers: Sequence[_Peer], precision: str) -> list[PageRecord]:
     from rillet.system.version import VERSION
 
     runners = found["runners"]
     able = [one for one in runners if "error" not in one]
-    if not able or able[0]["name"] == PEER:
+    by_name = {peer.package.name: peer for peer in peers}
+    if not able or able[0]["name"] in by_name:
         raise BuildError(f"rillet: must run in {found['engine']}, got: {runners[0]['error'][:200]}")
     ours, out = able[0], list[PageRecord]()
     least = [[min(block) for block in one["times"]] for one in able]
@@ -186,18 +272,19 @@ def _records(found: Mapping[str, Any], own_bytes: int, peer: _Peer, precision: s
         flat = [time for block in one["times"] for time in block]
         apart = same = ratio = None
         if one is not ours:
-            apart, same = agreement(np.array(ours["answers"]), np.array(one["answers"]), precision)
+            answers = np.array(one["answers"]) - by_name[one["name"]].less
+            apart, same = agreement(np.array(ours["answers"]), answers, precision)
             ratio = ratios(least[0], times)
         out.append(
             PageRecord(
                 engine=found["engine"],
                 runtime=one["name"],
-                version=VERSION if one is ours else peer.version,
+                version=VERSION if one is ours else by_name[one["name"]].version,
                 min_ms=min(flat),
                 median_ms=median(flat),
                 ratio=ratio,
                 first_ms=one["first"],
-                code_bytes=own_bytes if one is ours else peer.code_bytes,
+                code_bytes=own_bytes if one is ours else by_name[one["name"]].code_bytes,
                 difference=apart,
                 same_top1=same,
             )

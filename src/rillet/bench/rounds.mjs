@@ -1,17 +1,17 @@
-// Rillet's module and ONNX Runtime Web in one process, taking turns, one thread each. `engine` is where they run: what an
-// address of a file is and what its bytes are, and a clock in milliseconds.
+// Rillet's module and other runtimes in one process, taking turns, one thread each. `engine` is where they run: what an
+// address of a file is and what its bytes are, a clock in milliseconds, and what a runtime wants that was made for pages.
 const TYPES = { int8: Int8Array, uint8: Uint8Array, float32: Float32Array };
 
 export async function measured(job, engine) {
   const bytesOf = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0)).buffer;
-  const arrays = (texts) => texts.map((text) => new TYPES[job.type](bytesOf(text)));
-  const starts = [["rillet", ours, arrays(job.images)]];
-  if (job.onnx) starts.push(["onnxruntime-web", theirs, arrays(job.planes)]);
+  const starts = [["rillet", ours, job]];
+  for (const peer of job.peers) starts.push([peer.name, peer.name === "onnxruntime-web" ? onnxRuntime : liteRt, peer]);
   const runners = [];
-  for (const [name, start, images] of starts) {
+  for (const [name, start, told] of starts) {
     try {
+      const images = told.images.map((text) => new TYPES[told.type](bytesOf(text)));
       const before = engine.clock();
-      const run = await start(job, engine);
+      const run = await start(told, engine);
       await run(images[0]);
       const first = engine.clock() - before;
       const answers = [];
@@ -45,13 +45,29 @@ async function ours(job, engine) {
   return (image) => net.compute(image)[0];
 }
 
-async function theirs(job, engine) {
+async function onnxRuntime(job, engine) {
   const ort = await import(engine.address(job.runtime));
   ort.env.wasm.numThreads = 1;
   const options = { executionProviders: ["wasm"], graphOptimizationLevel: "all", executionMode: "sequential" };
-  const session = await ort.InferenceSession.create(new Uint8Array(await engine.bytes(job.onnx)), options);
+  const session = await ort.InferenceSession.create(new Uint8Array(await engine.bytes(job.network)), options);
   return async (image) => {
     const tensor = new ort.Tensor(job.type, image, job.shape);
     return (await session.run({ [session.inputNames[0]]: tensor }))[session.outputNames[0]].data;
+  };
+}
+
+/** Its kernels are XNNPACK's; it chooses the build for the engine itself. */
+async function liteRt(job, engine) {
+  engine.likeAPage?.(job.wasm);
+  const { loadLiteRt, loadAndCompile, Tensor } = await import(engine.address(job.runtime));
+  await loadLiteRt(engine.folder(job.wasm), { threads: false });
+  const options = { accelerator: "wasm", cpuOptions: { numThreads: 1 } };
+  const model = await loadAndCompile(new Uint8Array(await engine.bytes(job.network)), options);
+  return async (image) => {
+    const input = new Tensor(image, job.shape);
+    const made = await model.run([input]);
+    const values = made[0].toTypedArray().slice();
+    for (const tensor of [input, ...made]) tensor.delete();
+    return values;
   };
 }

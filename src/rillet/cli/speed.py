@@ -26,8 +26,8 @@ RuntimesOption = Annotated[
     str | None,
     shared(
         "--against",
-        here="Several with commas: onnxruntime, openvino, litert, ncnn, torch; for wasm onnxruntime-web; by default "
-        "all that are installed.",
+        here="Several with commas: onnxruntime, openvino, litert, ncnn, torch; for wasm "
+        "onnxruntime-web, @litertjs/core; by default all that are installed.",
         metavar="NAME,NAME",
     ),
 ]
@@ -58,7 +58,8 @@ def bench(
     """Benchmarks Rillet against other runtimes, taking turns, each under its own best settings (docs/bench.md).
 
     For a board: its plans for memory and for time, with and without live channels, on its emulated core. For wasm: in
-    Node, and in Chromium where one is installed, beside onnxruntime-web where npm has it (docs/browser.md).
+    Node, and in Chromium where one is installed, beside onnxruntime-web and @litertjs/core where npm
+    has them (docs/browser.md).
     """
     from rillet.api import measuring
 

@@ -4,8 +4,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from rillet.ir.facts import is_input
 from rillet.ir.graph import Array, Graph, Node
-from rillet.ir.ops import Activate, Activation, Add, Constant, Multiply
+from rillet.ir.ops import Activate, Activation, Add, Constant, Multiply, Requantize
 from rillet.ir.sharing import remade
 from rillet.ir.types import DType, Quant, Shape, TensorType
 
@@ -25,6 +26,30 @@ def nearest(graph: Graph) -> Graph:
             case _:
                 nodes.append(node)
     return remade(graph, tuple(nodes), graph.outputs, params, None)
+
+
+def unsigned_ends(graph: Graph) -> Graph:
+    """The graph with an input and outputs of uint8 for int8, for runtimes whose callers have none of int8."""
+    nodes, outputs = list[Node](), list[str]()
+    for node in graph.nodes:
+        if is_input(node.op) and node.type.dtype is DType.I8:
+            given = replace(node, name=f"{node.name}/uint8", type=_unsigned(node.type))
+            nodes += [given, replace(node, op=Requantize(), inputs=(given.name,))]
+        else:
+            nodes.append(node)
+    for name in graph.outputs:
+        node = graph.by_name[name]
+        if node.type.dtype is DType.I8:
+            made = Node(f"{name}/uint8", Requantize(), (name,), _unsigned(node.type))
+            nodes.append(made)
+            name = made.name
+        outputs.append(name)
+    return remade(graph, tuple(nodes), tuple(outputs), graph.arrays, None)
+
+
+def _unsigned(kind: TensorType) -> TensorType:
+    quant = kind.quant
+    return replace(kind, dtype=DType.U8, quant=None if quant is None else Quant(quant.scale, quant.zero_point + 128))
 
 
 def _sum_and_product(node: Node) -> list[Node]:
