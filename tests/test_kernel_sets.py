@@ -79,7 +79,7 @@ def test_a_missing_or_changed_word_is_seen(kernels: str) -> None:
 def test_the_planner_and_the_header_agree(kernels: str) -> None:
     text, vectors = header(kernels), VECTORS[kernels]
     assert f"#define RILLET_LANES {vectors.lanes}\n" in re.sub(r" +\n", "\n", text)
-    assert ("#define RILLET_SHIFTS" in text) == vectors.shifts
+    assert ("#define RILLET_COMPACT" in text) == vectors.compact
     assert ("#define RILLET_ADDS" in text) == vectors.adds
     assert f"typedef {'uint8_t' if vectors.byte is DType.U8 else 'int8_t'} rillet_byte;" in text
 

@@ -21,6 +21,8 @@ from rillet.arithmetic import pairwise
 from rillet.arithmetic.affine import affine, shifted
 from rillet.arithmetic.fixed_point import Clamp, multiply_double
 from rillet.backends import reference
+from rillet.backends.c.binary import DATA, binary_weights
+from rillet.backends.c.emit import sources
 from rillet.backends.c.packing import factor_arrays
 from rillet.data.images import fit
 from rillet.errors import TargetError
@@ -33,7 +35,7 @@ from rillet.runtime.programs import program_of
 from rillet.runtime.verify import first_difference, random_inputs
 from rillet.runtime.wasm.building import build_plain, build_wasm, find_compiler
 from rillet.runtime.wasm.program import find_node
-from rillet.targets.host import named_host
+from rillet.targets.host import WASM, named_host
 from test_host import QUIET, any_factors, layers
 
 HOST = named_host("wasm")
@@ -207,6 +209,41 @@ def test_a_shift_as_a_byte_has_the_constants_of_two_floats() -> None:
     origin = np.float32(1.5 * 2**23)
     assert found.as_bits and np.array_equal(scale, found.scale)
     assert np.array_equal(origin - origin * scale, found.nudge)
+
+
+def test_what_pages_download_is_little_beside_the_weights() -> None:
+    """Arrays of zeros are in no file; of a window's rows those are stored that there are; all lie side by side."""
+    arrays = {
+        "net_a": np.arange(1, 6, dtype=np.int8),
+        "net_zeros": np.zeros(100, np.int8),
+        "net_b": np.ones(4, np.int32),
+    }
+    made = binary_weights(arrays | {"net_minus": np.full(2, -0.0, np.float32)}, WASM)
+    assert b"".join(made.data[DATA]) == bytes([1, 2, 3, 4, 5]) + b"\1\0\0\0" * 4 + b"\0\0\0\x80" * 2
+    text = made.files["net_weights.s"]
+    assert text.index("net_minus_data:") < text.index(".section .bss") < text.index("net_zeros_data:")
+    assert [VECTORS["wasm128"].weight_rows(rows) for rows in range(1, 8)] == [*range(1, 8)]
+    assert VECTORS["avx2"].weight_rows(5) == 8
+
+
+@pytest.mark.parametrize(
+    ("graphs_of", "ways"),
+    [
+        (lambda: [rillet.load("hub:mobilenet_v2_cifar10")], "RILLET_AS_BITS | RILLET_AS_NUMBERS"),
+        (lambda: any_factors(1e-9)[:1], "RILLET_BY_INTEGERS | RILLET_SIGNED | RILLET_AS_NUMBERS"),
+    ],
+)
+def test_programs_have_the_roundings_that_layers_take(graphs_of: Callable[[], list[Graph]], ways: str) -> None:
+    for graph in graphs_of():
+        assert f"#define RILLET_ROUNDS ({ways})\n" in sources(plan_host(graph, HOST)).files["net.c"]
+
+
+@pytest.mark.slow
+def test_the_packaged_network_is_small() -> None:
+    """Program, constants beside the weights, and what loads them."""
+    net = rillet.load("hub:mobilenet_v2_cifar10")
+    made = build_wasm(plan_host(net, HOST)).stat().st_size - net.weight_bytes
+    assert made + (WEB / "net.js").stat().st_size < 80_000
 
 
 REAL = np.concatenate([np.linspace(-30, 30, 4001), np.geomspace(1e-6, 80, 500), -np.geomspace(1e-6, 80, 500)])

@@ -6,6 +6,7 @@
    4e7f0fc81ca92d59c82a35925edc978e38f513df60df29ac0fff213bc6cb556f. */
 #include "net.h"
 #include "net_weights.h"
+#define RILLET_ROUNDS (RILLET_SIGNED | RILLET_AS_NUMBERS)
 #include "kernels/stream.h"
 #include "kernels/rescale.h"
 #include "kernels/vector_avx2.h"
@@ -130,7 +131,6 @@ static int32_t fire_n2(net_context *const self)
     .kernel_height = 3, .kernel_width = 3, .stride_height = 1, .stride_width = 1, .top = 1, .left = 1,
     .dilation_height = 1, .dilation_width = 1, .height = 6, .width = 8, .slots = 48, .pixel_bytes = 4
   };
-  const rillet_four outside = rillet_four_all(47);
   const int32_t row = (int32_t)(done / 8);
   const int32_t n = 48;
   if (self->made.of_n1 <= rillet_window_needs(window, row + (n - 1) / 8, (n - 1) % 8)) return 0;
@@ -144,10 +144,7 @@ static int32_t fire_n2(net_context *const self)
     }
     rillet_byte *const out = at_n2(self, self->made.of_n2) + y * 32;
     {
-      rillet_weights weights[3];
-      for (int32_t i = 0; i < 3; i++)
-        weights[i] = rillet_weights_load(net_n2_weights + 0 * 12 + i * 4 * RILLET_LANES);
-      rillet_byte_depthwise_3x3_s1_d1_8x1_1_9(rows, (0 * 1 - 1) * 4 + 0, 4, weights, 0, out + 0 * 4 + 0, 4, 4, outside, &channels);
+      rillet_byte_row_3x3_s1_d1_8x1_1_9(rows, 0 - 4, 4, net_n2_weights + 0 * 12, 0, out + 0, 4, 47, 0, 8, &channels);
     }
   }
   SEEN_FLIPPED(2, at_n2, self->made.of_n2, n, 4);

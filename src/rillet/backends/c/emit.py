@@ -72,6 +72,14 @@ _TRACED = """#ifdef NET_TRACE
 uint8_t **net_trace(net_context *net) { return net->trace; }
 #endif
 """
+_WAYS = {
+    "RILLET_BY_INTEGERS": ".by_integers = net_",
+    "RILLET_SIGNED": ".is_signed = 1",
+    "RILLET_CAREFUL": ".careful = 1",
+    "RILLET_AS_BITS": ".as_bits = 1",
+    "RILLET_AS_NUMBERS": ".as_bits = 0",
+}
+"""What a layer's constants say that rounds so."""
 _STAGE = re.compile(r"^static int32_t (fire_\w+\([^)]*\))$", re.MULTILINE)
 """The first line of a stage's function."""
 
@@ -241,8 +249,14 @@ def _schedule(
     made = "whole rows" if plan.by_rows else "a few pixels"
     zero_copy = input_of(plan).name if borrows_image(plan) else None
     include = [f'#include "kernels/{h}"' for h in headers]
-    if plan.threads > 1:
-        include.insert(0, "#define RILLET_THREADS NET_THREADS")
+    stages: list[tuple[str, str]] = []
+    for index, segment in enumerate(plan.segments):
+        title = f"/* -- segment {index + 1}: {len(segment.stages)} stages, {segment.peak_bytes} bytes -- */\n"
+        for stage in segment.stages:
+            with about(graph.name, stage.node):
+                stages.append((title, stage_text(known, stored, segment, stage)))
+            title = ""
+    include[:0] = [*(["#define RILLET_THREADS NET_THREADS"] if plan.threads > 1 else []), *_rounds(stages)]
     begin = (
         f"/* {known.graph}, planned as {shown(plan.kind)}: {len(plan.segments)} segments.\n\n"
         f"   Each stage computes {made} as soon as the pixels under their windows have arrived, "
@@ -261,16 +275,16 @@ def _schedule(
         ),
         *([_pushed(known)] if reads_pushed(plan) else []),
     ]
-    stages: list[tuple[str, str]] = []
-    for index, segment in enumerate(plan.segments):
-        title = f"/* -- segment {index + 1}: {len(segment.stages)} stages, {segment.peak_bytes} bytes -- */\n"
-        for stage in segment.stages:
-            with about(graph.name, stage.node):
-                stages.append((title, stage_text(known, stored, segment, stage)))
-            title = ""
     end = [loop(plan, profile), *(_segment(stored, index, segment) for index, segment in enumerate(plan.segments))]
     public = [_TRACED, *([_profile()] if profile else []), *pixel_table(plan, image)]
     return _Schedule(begin, _trace(plan), public, shared, stages, [*end, entry_points(plan, profile)])
+
+
+def _rounds(stages: list[tuple[str, str]]) -> list[str]:
+    """The line that says how layers round: a tile has the code of these ways alone."""
+    made = [text for _, text in stages if "rillet_channels_byte_tiles" in text]
+    ways = [way for way, said in _WAYS.items() if any(said in text for text in made)]
+    return [f"#define RILLET_ROUNDS ({' | '.join(ways)})"] if made else []
 
 
 def _trace(plan: RowPlan) -> str:

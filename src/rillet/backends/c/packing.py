@@ -45,7 +45,8 @@ def tile_arrays(graph: Graph, stage: Stage, vectors: Vectors) -> dict[str, Array
         count = -(-len(bias) // lanes)
         sizes = [1] * count if real else [size for _, size in groups(count, stage.tiling.vectors)]
         order = _dealt(sizes, lanes)
-        packed = _depthwise(weight[..., 0], order, sizes, lanes, real)
+        rows = weight.shape[1] if real else vectors.weight_rows(weight.shape[1])
+        packed = _depthwise(weight[..., 0], order, sizes, rows, lanes, real)
     if real:
         weights = bf16.bits(packed.astype(np.float32, copy=False)) if stage.tiling.halves else packed
         return {"weights": weights, "bias": _placed(bias.astype(np.float32), order)}
@@ -94,7 +95,7 @@ def channel_rounding(graph: Graph, node: Node, *, fused: bool = True) -> Affine:
 
 def factor_arrays(rounding: Affine, vectors: Vectors) -> dict[str, Array]:
     """What multiplies the sums of channels, by its field of rillet_channels_byte_tiles."""
-    if rounding.as_bits and vectors.shifts:
+    if rounding.as_bits and vectors.compact:
         return {"shift": (1 - np.frexp(rounding.scale)[1]).astype(np.int8)}
     if rounding.as_bits and vectors.adds:
         return {"nudge": rounding.nudge / rounding.scale}
@@ -150,15 +151,17 @@ def _dense(runs: Array, order: Indices, vectors: int, lanes: int, deep: int) -> 
     return out
 
 
-def _depthwise(weight: Array, order: Indices, sizes: list[int], lanes: int, real: bool) -> Array:
-    """[blocks][taps][lanes]; bytes as [blocks][groups of rows][taps of a row][vectors][lanes][rows of a group]."""
+def _depthwise(weight: Array, order: Indices, sizes: list[int], rows: int, lanes: int, real: bool) -> Array:
+    """[blocks][taps][lanes]; bytes as [blocks][groups of rows][taps of a row][vectors][lanes][rows of a group].
+
+    rows: of each window, as many as there are and perhaps more.
+    """
     high, wide = weight.shape[1:]
-    rows = high if real else -(-high // GROUP_ROWS) * GROUP_ROWS
     padded = np.zeros((len(order), rows, wide), weight.dtype)
     there = order < len(weight)
     padded[there, :high] = weight[order[there]]
     if real:
         return padded.reshape(-1, lanes, rows * wide).transpose(0, 2, 1)
     blocks = np.split(padded, np.cumsum(sizes)[:-1] * lanes)
-    grouped = (block.reshape(len(block), rows // GROUP_ROWS, GROUP_ROWS, wide) for block in blocks)
-    return np.concatenate([block.transpose(1, 3, 0, 2).reshape(-1) for block in grouped])
+    grouped = (np.split(block, range(GROUP_ROWS, rows, GROUP_ROWS), axis=1) for block in blocks)
+    return np.concatenate([group.transpose(2, 0, 1).reshape(-1) for groups in grouped for group in groups])

@@ -1,8 +1,8 @@
 """Stages of a host plan: whole rows by register tiles."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from textwrap import wrap
 
 from rillet.backends.c import threads
 from rillet.backends.c.bounds import bounds
@@ -10,7 +10,7 @@ from rillet.backends.c.constants import outside_name, outside_value, quant
 from rillet.backends.c.image import borrows_image, input_of
 from rillet.backends.c.packing import channel_rounding, factor_arrays
 from rillet.backends.c.records import record
-from rillet.backends.c.tiles import DenseTile, DepthwiseTile, Tile, groups
+from rillet.backends.c.tiles import DenseTile, DepthwiseRow, DepthwiseTile, Tile, groups
 from rillet.ir.facts import has_weights
 from rillet.ir.graph import Graph, Node
 from rillet.ir.ops import Rounding
@@ -34,6 +34,7 @@ from rillet.plan.host.tilings import (
 from rillet.plan.rows.plan import Kernel, RowPlan, Split, Stage
 
 Body = tuple[list[str], list[str]]
+_IN, _IN_A_LINE = "        ", 120
 
 
 def vectors_of(plan: RowPlan) -> Vectors:
@@ -62,8 +63,8 @@ def used_tiles(plan: RowPlan) -> set[Tile]:
                     for pixels in _pixel_tiles(plan, node, stage)
                 }
             elif stage.kernel is Kernel.DEPTHWISE_TILES:
-                for block in _channel_blocks(node, stage, lanes(plan)):
-                    out |= {tile for tile, _, _ in _row_tiles(plan, node, stage, block.vectors)}
+                blocks = _channel_blocks(node, stage, lanes(plan))
+                out |= {_row_tiles(plan, node, stage, block.vectors)[0] for block in blocks}
     return out
 
 
@@ -281,30 +282,32 @@ def _channel_blocks(node: Node, stage: Stage, width: int) -> list[_Block]:
     return out
 
 
-def _row_tiles(plan: RowPlan, node: Node, stage: Stage, vectors: int) -> Iterator[tuple[DepthwiseTile, int, int]]:
-    """Tiles along one row, each of so many vectors, as (tile, first pixel, how many like it in a row); each in one
-    thread's share.
-    """
+def _row_tiles(plan: RowPlan, node: Node, stage: Stage, vectors: int) -> tuple[DepthwiseRow, list[tuple[int, int]]]:
+    """One row by tiles of so many vectors, each in one thread's share; and first pixel and end of each run of tiles."""
     op, source = node.op, plan.graph.input_shapes(node)[0]
     assert has_weights(op)
     assert stage.tiling is not None
-    window, found, at = op.window, list[tuple[DepthwiseTile, int, int]](), 0
+    window, found, at = op.window, list[DepthwiseTile](), 0
+    runs = list[tuple[int, int]]()
     most = min(stage.tiling.pixels * stage.tiling.vectors // vectors, MOST_NEIGHBOURS)
     ends = ends_of(node.shape.width, plan.threads if stage.split is Split.COLUMNS else 1)
     lengths = [end - start for start, end in pairwise(ends) if end > start]
     for pixels in (size for length in lengths for size in split(length, even(length, most))):
         real = node.type.quant is None
         kernel = (window.kernel[0] * stage.tiling.parts, window.kernel[1])
-        tile = DepthwiseTile(real, kernel, window.stride[1], window.dilation[1], pixels, vectors, 0, 0)
+        # Of a single pixel the stride is nothing to its tile.
+        apart = window.stride[1] if pixels > 1 else 1
+        tile = DepthwiseTile(real, kernel, apart, window.dilation[1], pixels, vectors, 0, 0)
         left = at * window.stride[1] - window.padding[2]
         first, last = max(0, -left), min(tile.columns, source.width - left)
         tile = replace(tile, first=first, last=max(first, last))
-        if found and found[-1][0] == tile:
-            found[-1] = (tile, found[-1][1], found[-1][2] + 1)
+        if found and found[-1] == tile:
+            runs[-1] = (runs[-1][0], at + pixels)
         else:
-            found.append((tile, at, 1))
+            found.append(tile)
+            runs.append((at, at + pixels))
         at += pixels
-    yield from found
+    return DepthwiseRow(tuple(found), window.stride[1]), runs
 
 
 def outside_rows(plan: RowPlan) -> dict[str, tuple[DType, int, int]]:
@@ -346,8 +349,6 @@ def depthwise(plan: RowPlan, node: Node, stage: Stage, window: str) -> Body:
     slots = high if real else -(-high // GROUP_ROWS) * GROUP_ROWS
     missing = outside_row_name(graph, node) if _leaves_rows(node) else f"at_{source.name}(self, 0)"
     constants = [channels_record(plan, node), window]
-    if not real:
-        constants.append(f"  const rillet_four outside = rillet_four_all({outside_value(graph, node)});")
     lines = [
         f"{threads.each_row(node, stage)} {{",
         f"      const {value} *rows[{slots}];",
@@ -360,55 +361,24 @@ def depthwise(plan: RowPlan, node: Node, stage: Stage, window: str) -> Body:
         "      }",
         f"      {value} *const out = at_{name}(self, self->made.of_{name}) + y * {node.shape.width * channels};",
     ]
-    taps = slots * op.window.kernel[1]
+    taps = op.window.kernel[1] * (high if real else vectors_of(plan).weight_rows(high))
     blocks, unit = _channel_blocks(node, stage, lanes(plan)), 0
     lines = [*threads.channel_share(stage, sum(block.count for block in blocks)), *lines]
     for block in blocks:
-        tiles = list(_row_tiles(plan, node, stage, block.vectors))
+        row, runs = _row_tiles(plan, node, stage, block.vectors)
         c = "c" if block.count > 1 else str(block.first)
-        lines.append(f"      {_each_block(stage, block, unit, c)}")
-        weights = f"net_{name}_weights + {c} * {taps}"
-        if not real:
-            count = taps // GROUP_ROWS * block.vectors
-            lines += [
-                f"        rillet_weights weights[{count}];",
-                f"        for (int32_t i = 0; i < {count}; i++)",
-                f"          weights[i] = rillet_weights_load({weights} + i * 4 * RILLET_LANES);",
-            ]
-            weights = "weights"
-        lines += [f"  {line}" for line in _along(node, source, stage, tiles, c, block.channels, weights)]
-        lines.append("      }")
+        ends = [str(end) for run in runs for end in run]
+        if stage.split is Split.COLUMNS:
+            ends = [f"rillet_most({start}, begin), rillet_least({end}, end)" for start, end in runs]
+        outside = [] if real or row.inside else [str(outside_value(graph, node))]
+        arguments = [
+            *("rows", f"{c} - {op.window.padding[2] * channels}", str(channels), f"net_{name}_weights + {c} * {taps}"),
+            *(c, f"out + {c}", str(block.channels), *outside, *ends, "&channels"),
+        ]
+        lines += [
+            f"      {_each_block(stage, block, unit, c)}",
+            *wrap(f"{row.name}({', '.join(arguments)});", _IN_A_LINE, initial_indent=_IN, subsequent_indent=_IN + "  "),
+            "      }",
+        ]
         unit += block.count
     return constants, [*lines, "    }"]
-
-
-def _along(
-    node: Node,
-    source: Node,
-    stage: Stage,
-    tiles: list[tuple[DepthwiseTile, int, int]],
-    c: str,
-    count: int,
-    weights: str,
-) -> list[str]:
-    """The tiles of one row for the channels from `c` on."""
-    op, channels = node.op, node.shape.channels
-    assert has_weights(op)
-    lines: list[str] = []
-    for tile, at, times in tiles:
-        x, start, end = str(at), str(at), str(at + times * tile.pixels)
-        if stage.split is Split.COLUMNS:
-            start, end = f"rillet_most({at}, begin)", f"rillet_least({end}, end)"
-        if times > 1:
-            x = "x"
-            lines.append(f"      for (int32_t x = {start}; x < {end}; x += {tile.pixels})")
-        elif stage.split is Split.COLUMNS:
-            lines.append(f"      if (begin <= {at} && {at} < end)")
-        from_ = f"({x} * {op.window.stride[1]} - {op.window.padding[2]}) * {source.shape.channels} + {c}"
-        more = "" if tile.real else "outside, "
-        indent = "        " if times > 1 or stage.split is Split.COLUMNS else "      "
-        lines.append(
-            f"{indent}{tile.name}(rows, {from_}, {channels}, {weights}, {c},"
-            f" out + {x} * {channels} + {c}, {channels}, {count}, {more}&channels);"
-        )
-    return lines

@@ -8,6 +8,7 @@ from rillet.backends.c.threads import await_lines, done_lines, parameter, share
 from rillet.ir.facts import has_weights
 from rillet.ir.graph import Graph, Node
 from rillet.ir.ops import op_name
+from rillet.plan.host.tilings import VECTORS
 from rillet.plan.rows.plan import Buffer, BufferKind, Kernel, RowPlan, Segment, Split, Stage
 
 
@@ -69,6 +70,7 @@ def stage_text(known: Named, plan: RowPlan, segment: Segment, stage: Stage) -> s
     return "\n".join(
         [
             f"/* {known.nodes[name]}: {_what(graph, node)}, {inputs} -> {shape} */",
+            *_attributes(plan, stage),
             f"static int32_t fire_{name}({parameter(plan)})",
             "{",
             f"  const uint32_t done = (uint32_t)self->made.of_{name};",
@@ -80,6 +82,13 @@ def stage_text(known: Named, plan: RowPlan, segment: Segment, stage: Stage) -> s
             "",
         ]
     )
+
+
+def _attributes(plan: RowPlan, stage: Stage) -> list[str]:
+    """Those of a stage's function: where bytes count, one that only calls others is small."""
+    calls = stage.kernel in (Kernel.TILES, Kernel.DEPTHWISE_TILES, Kernel.ARITHMETIC)
+    compact = plan.host is not None and plan.host.kernels in VECTORS and VECTORS[plan.host.kernels].compact
+    return ["__attribute__((minsize))"] if calls and compact else []
 
 
 def _shared(

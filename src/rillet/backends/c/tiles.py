@@ -4,7 +4,7 @@ registers. One function a shape; the numbers of a layer are literal arguments of
 
 from dataclasses import dataclass
 
-from rillet.plan.host.tilings import GROUP_ROWS, Values
+from rillet.plan.host.tilings import GROUP_ROWS, VECTORS, Values
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -83,7 +83,13 @@ class DepthwiseTile:
             f"d{self.dilation}",
             f"{self.pixels}x{self.vectors}",
         )
-        return "_".join((f"rillet_{kind(self.real)}_depthwise", *words, str(self.first), str(self.last)))
+        edge = () if self.inside else (str(self.first), str(self.last)) if self.real else ("edge",)
+        return "_".join((f"rillet_{kind(self.real)}_depthwise", *words, *edge))
+
+    @property
+    def inside(self) -> bool:
+        """Whether all its columns are; bytes have one function for all tiles that are not."""
+        return self.first == 0 and self.last == self.columns
 
     @property
     def columns(self) -> int:
@@ -100,23 +106,40 @@ class DepthwiseTile:
         return found
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class DepthwiseRow:
+    """A row of what a depthwise layer makes, for the vectors of its tiles: runs of equal ones, from left to right."""
+
+    tiles: tuple[DepthwiseTile, ...]
+    stride: int
+
+    @property
+    def inside(self) -> bool:
+        """Whether all their columns are inside the map."""
+        return all(tile.inside for tile in self.tiles)
+
+    @property
+    def name(self) -> str:
+        """Its function in C."""
+        tile = self.tiles[0]
+        start = f"rillet_{kind(tile.real)}_row_{tile.kernel[0]}x{tile.kernel[1]}_s{self.stride}_d{tile.dilation}"
+        parts = (f"{t.pixels}x{t.vectors}" + ("" if t.inside else f"_{t.first}_{t.last}") for t in self.tiles)
+        return "_".join((start, *parts))
+
+
 def kind(real: bool) -> str:
     """What names in C call the values of a tile."""
     return "f32" if real else "byte"
 
 
-Tile = DenseTile | DepthwiseTile
-
-
-def _declared(real: bool) -> str:
-    """Tiles of bytes are larger, and all layers of a network call the same ones: a set may share them."""
-    return "RILLET_TILE" if real else "RILLET_SHAPE"
+Tile = DenseTile | DepthwiseRow
 
 
 def tiles_header(tiles: set[Tile], kernels: str) -> str:
     """The text of kernels/tiles.h: every tile that a program uses."""
     dense = sorted((t for t in tiles if isinstance(t, DenseTile)), key=lambda t: t.name)
-    depthwise = sorted(t for t in tiles if isinstance(t, DepthwiseTile))
+    rows = sorted(t for t in tiles if isinstance(t, DepthwiseRow))
+    depthwise = {tile.name: tile for tile in sorted(tile for row in rows for tile in row.tiles)}.values()
     parts = [
         "/* Register tiles of this program, unrolled. */",
         "#ifndef RILLET_TILES_H",
@@ -125,6 +148,7 @@ def tiles_header(tiles: set[Tile], kernels: str) -> str:
         '#include "channels.h"',
         *(_dense(tile) for tile in dense),
         *(_real_depthwise(tile) if tile.real else _byte_depthwise(tile) for tile in depthwise),
+        *(_row(row, compact=VECTORS[kernels].compact) for row in rows),
         "#endif",
     ]
     return "\n".join(parts) + "\n"
@@ -143,7 +167,7 @@ def _dense(tile: DenseTile) -> str:
     depth = "rillet_runs runs" if tile.windows else "int32_t depth"
     lines = [
         f"\n/* {tile.pixels} pixels x {tile.vectors} vectors{' of windows' if tile.windows else ''}. */",
-        f"{_declared(real)} void {tile.name}(const {words.value} *{'at' if tile.windows else 'a'}, int32_t step,"
+        f"RILLET_SHAPE void {tile.name}(const {words.value} *{'at' if tile.windows else 'a'}, int32_t step,"
         f" const {words.weight} *w, {depth},",
         f"    int32_t first, {out} *out, int32_t pitch, int32_t lanes, const {channels} *k)",
         "{",
@@ -223,17 +247,17 @@ def _stored(pixels: int, first: int, size: int) -> list[str]:
             sums = [f"s{q}_{first}" for q in range(begin, p + 1)]
             store = f"rillet_store_1_of_{_TOGETHER}(out + {begin} * pitch + {at}, pitch,"
         lines.append(f"    {store} {', '.join(sums)}, lanes - {at},")
-        lines.append("                   k->zero + k->centre, k->low, k->high, k->as_bits);")
+        lines.append("                   k->zero + k->centre, k->low, k->high, rillet_as_bits(k));")
     return [*lines, "  }"]
 
 
 def _depthwise_head(tile: DepthwiseTile, value: str, weight: str, extra: str) -> list[str]:
     (high, wide), channels = tile.kernel, f"rillet_channels_{kind(tile.real)}_tiles"
+    ends = f"{tile.first} to {tile.last - 1}" if tile.inside or tile.real else "`from` to `to` - 1"
     return [
         f"\n/* {tile.pixels} pixels x {tile.vectors} vectors under windows of {high}x{wide}, stride {tile.stride},"
-        f" dilation {tile.dilation};\n   of the columns, {tile.first} to {tile.last - 1} lie inside. */",
-        f"{_declared(tile.real)} void {tile.name}(const {value} *const row[], int32_t at, int32_t step,"
-        f" const {weight} *w,",
+        f" dilation {tile.dilation};\n   of the columns, {ends} lie inside. */",
+        f"RILLET_SHAPE void {tile.name}(const {value} *const row[], int32_t at, int32_t step, const {weight} *w,",
         f"    int32_t first, {value} *out, int32_t pitch, int32_t lanes, {extra}const {channels} *k)",
         "{",
     ]
@@ -266,27 +290,25 @@ def _real_depthwise(tile: DepthwiseTile) -> str:
     return "\n".join([*lines, "}"])
 
 
+_EDGE = "rillet_four outside, int32_t from, int32_t to, "
+
+
 def _byte_depthwise(tile: DepthwiseTile) -> str:
-    """As above, weights as [groups of four rows][taps of a row][vectors], loaded by the caller once for all tiles of a
-    row: no compiler can, which must think that what is stored may be weights.
-    """
+    """As above, weights as [groups of four rows][taps of a row][vectors], loaded."""
     pixels, parts = range(tile.pixels), range(tile.vectors)
-    lines = _depthwise_head(tile, "rillet_byte", "rillet_weights", "rillet_four outside, ")
+    lines = _depthwise_head(tile, "rillet_byte", "rillet_weights", "" if tile.inside else _EDGE)
     for q in parts:
         lines.append(f"  rillet_sums s0_{q} = rillet_sums_load(k->bias + first + {q} * RILLET_LANES);")
     lines += [f"  rillet_sums {', '.join(f's{p}_{q} = s0_{q}' for q in parts)};" for p in pixels if p]
-    if tile.first == 0 and tile.last == tile.columns:
-        lines.append("  (void)outside;")
-    if not any(tile.uses(column) for column in range(tile.first, tile.last)):
-        lines.append("  (void)row, (void)at, (void)step;")
     for group in range(-(-tile.kernel[0] // GROUP_ROWS)):
         for column in range(tile.columns):
             uses = tile.uses(column)
             if not uses:
                 continue
             rows = ", ".join(f"row[{GROUP_ROWS * group + i}] + (at + {column} * step)" for i in range(GROUP_ROWS))
-            inside = tile.first <= column < tile.last
-            four = f"rillet_four_rows_{tile.vectors}({rows})" if inside else "outside"
+            four = f"rillet_four_rows_{tile.vectors}({rows})"
+            if not tile.inside:
+                four = f"from <= {column} && {column} < to ? {four} : outside"
             lines += ["  {", f"    const rillet_four a = {four};"]
             for p, tap in uses:
                 for q in parts:
@@ -294,3 +316,51 @@ def _byte_depthwise(tile: DepthwiseTile) -> str:
                     lines.append(f"    s{p}_{q} = rillet_sums_add_products(s{p}_{q}, a.part[{q}], {weights});")
             lines.append("  }")
     return "\n".join([*lines, *_stored(tile.pixels, 0, tile.vectors), "}"])
+
+
+def _loaded(high: int, wide: int, vectors: int, *, compact: bool) -> list[str]:
+    """Loads weights of bytes, group by group; `compact`: those of rows that are none are not there."""
+    wholes, rest = divmod(high, GROUP_ROWS)
+    groups, each = -(-high // GROUP_ROWS), wide * vectors
+    lines = [f"  rillet_weights w[{groups * each}];"]
+    whole = wholes if compact else groups
+    if whole:
+        load = f"rillet_weights_load(weights + i * {GROUP_ROWS} * RILLET_LANES)"
+        lines.append(f"  for (int32_t i = 0; i < {whole * each}; i++) w[i] = {load};")
+    if groups > whole:
+        at, first = whole * each, f"{whole * each * GROUP_ROWS} * RILLET_LANES + "
+        load = f"rillet_weights_load_rows(weights + {first if at else ''}i * {rest} * RILLET_LANES, {rest})"
+        lines.append(f"  for (int32_t i = 0; i < {each}; i++) w[{f'{at} + ' if at else ''}i] = {load};")
+    return lines
+
+
+def _row(row: DepthwiseRow, *, compact: bool) -> str:
+    """The tiles of each run, whose first pixel and end the caller tells; `at` is the place of pixel 0's first column.
+
+    Weights of bytes are loaded once for all tiles: no compiler can, which must think that what is stored may be such.
+    """
+    tile, runs = row.tiles[0], range(len(row.tiles))
+    value, weight = ("float", "float") if tile.real else ("rillet_byte", "int8_t")
+    edge = not (tile.real or row.inside)
+    outside = "int32_t outside, " if edge else ""
+    ends = ", ".join(f"int32_t x{i}, int32_t end{i}" for i in runs)
+    lines = [
+        "\n/* A row of these. */",
+        f"RILLET_SHAPE void {row.name}(const {value} *const row[], int32_t at, int32_t step, const {weight} *weights,",
+        f"    int32_t first, {value} *out, int32_t lanes, {outside}{ends},",
+        f"    const rillet_channels_{kind(tile.real)}_tiles *k)",
+        "{",
+    ]
+    w = "weights"
+    if not tile.real:
+        w = "w"
+        lines += _loaded(*tile.kernel, tile.vectors, compact=compact)
+    if edge:
+        lines.append("  const rillet_four padding = rillet_four_all(outside);")
+    for i, t in enumerate(row.tiles):
+        more = "" if t.real or t.inside else f"padding, {t.first}, {t.last}, "
+        lines += [
+            f"  for (int32_t x = x{i}; x < end{i}; x += {t.pixels})",
+            f"    {t.name}(row, at + x * {row.stride} * step, step, {w}, first, out + x * step, step, lanes, {more}k);",
+        ]
+    return "\n".join([*lines, "}"])

@@ -34,8 +34,10 @@ class Vectors:
     """What its dot products take activations of bytes as."""
     fused: bool = True
     """Whether one instruction multiplies and adds, and rounds once."""
-    shifts: bool = False
-    """Whether divisions by powers of two are kept as a byte a channel: less to download, a little more to compute."""
+    compact: bool = False
+    """Whether bytes are worth a little time, as of what pages download: divisions by powers of two are a byte a
+    channel, windows of three rows have weights of three, and functions that call tiles are compiled for their size.
+    """
     adds: bool = False
     """Whether sums kept as bits are rounded by one addition: kernels then look at the lower 16 bits alone."""
     byte_neighbours: tuple[int, int] = (5, 4)
@@ -46,6 +48,10 @@ class Vectors:
     """As `real_pixels`, of float32 that is rounded to bfloat16 beforehand; nothing where no set has its products."""
     pair_extra: str = ""
     """What a processor of this set must have besides, to multiply so."""
+
+    def weight_rows(self, high: int) -> int:
+        """Rows of weights of bytes that are stored of a depthwise window of so many."""
+        return high if self.compact else -(-high // GROUP_ROWS) * GROUP_ROWS
 
 
 _NEON = {1: 14, 2: 12, 3: 8, 4: 6, 6: 4, 8: 2}
@@ -65,7 +71,7 @@ VECTORS = {
     ),
     "avxvnni": Vectors(8, 16, {1: 8, 2: 6, 3: 4, 6: 1}, {1: 8, 2: 6, 3: 4, 4: 2}, DType.U8, byte_neighbours=(4, 2)),
     "neon": Vectors(4, 32, _NEON, _NEON, DType.I8),
-    "wasm128": Vectors(4, 16, _WASM, _WASM, DType.U8, fused=False, shifts=True, byte_neighbours=(1, 4)),
+    "wasm128": Vectors(4, 16, _WASM, _WASM, DType.U8, fused=False, compact=True, byte_neighbours=(1, 4)),
 }
 _LATENCY = 8
 """Independent sums that keep two multiply-add units of four cycles busy."""

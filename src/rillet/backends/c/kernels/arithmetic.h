@@ -3,6 +3,12 @@
 #define RILLET_ARITHMETIC_H
 #include "rescale.h"
 
+#ifdef RILLET_COMPACT /* one copy of each, which layers share */
+#define RILLET_VALUES static __attribute__((noinline, unused))
+#else
+#define RILLET_VALUES static inline
+#endif
+
 typedef struct {
   int32_t left_zero, left_mantissa, left_shift;
   int32_t right_zero, right_mantissa, right_shift;
@@ -14,7 +20,7 @@ typedef struct {
 } rillet_multiply;
 
 #define RILLET_ADD(name, type, sign)                                                                                   \
-  static inline void name(const type *left, const type *right, type *out, int32_t channels, const rillet_add k)        \
+  RILLET_VALUES void name(const type *left, const type *right, type *out, int32_t channels, const rillet_add k)        \
   {                                                                                                                    \
     for (int32_t c = 0; c < channels; c++) {                                                                           \
       const int32_t a = rillet_rescale_double((left[c] - k.left_zero) * (1 << 20), k.left_mantissa, k.left_shift);     \
@@ -30,7 +36,7 @@ RILLET_ADD(rillet_subtract_u8, uint8_t, -)
 
 /* Where both sides and the result share scale and zero point: 16 bits hold every sum. */
 #define RILLET_EXACT_ADD(name, type, from)                                                                             \
-  static inline void name(const type *left, const type *right, type *out, int32_t channels, int32_t zero, int32_t low, \
+  RILLET_VALUES void name(const type *left, const type *right, type *out, int32_t channels, int32_t zero, int32_t low, \
                           int32_t high)                                                                                \
   {                                                                                                                    \
     for (int32_t c = 0; c < channels; c++) {                                                                           \
@@ -44,7 +50,7 @@ RILLET_EXACT_ADD(rillet_exact_subtract_i8, int8_t, left[c] - right[c] + zero)
 RILLET_EXACT_ADD(rillet_exact_subtract_u8, uint8_t, left[c] - right[c] + zero)
 
 #define RILLET_MULTIPLY(name, type)                                                                                    \
-  static inline void name(const type *left, const type *right, type *out, int32_t channels, const rillet_multiply k)   \
+  RILLET_VALUES void name(const type *left, const type *right, type *out, int32_t channels, const rillet_multiply k)   \
   {                                                                                                                    \
     for (int32_t c = 0; c < channels; c++) {                                                                           \
       const int32_t product = (left[c] - k.left_zero) * (right[c] - k.right_zero);                                     \
@@ -56,7 +62,7 @@ RILLET_MULTIPLY(rillet_multiply_i8, int8_t)
 RILLET_MULTIPLY(rillet_multiply_u8, uint8_t)
 
 #define RILLET_REAL(name, sign)                                                                                        \
-  static inline void name(const float *left, const float *right, float *out, int32_t channels, float low, float high)  \
+  RILLET_VALUES void name(const float *left, const float *right, float *out, int32_t channels, float low, float high)  \
   {                                                                                                                    \
     for (int32_t c = 0; c < channels; c++) {                                                                           \
       const float value = left[c] sign right[c];                                                                       \

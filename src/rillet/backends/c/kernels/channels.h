@@ -2,6 +2,17 @@
 #ifndef RILLET_CHANNELS_H
 #define RILLET_CHANNELS_H
 
+/* Ways to round that some layer of the program takes: the others are left out of its tiles. */
+#ifndef RILLET_ROUNDS
+#define RILLET_ROUNDS (RILLET_BY_INTEGERS | RILLET_SIGNED | RILLET_CAREFUL | RILLET_AS_BITS | RILLET_AS_NUMBERS)
+#endif
+#define RILLET_BY_INTEGERS 1
+#define RILLET_SIGNED 2
+#define RILLET_CAREFUL 4
+#define RILLET_AS_BITS 8
+#define RILLET_AS_NUMBERS 16
+#define RILLET_SOME(way) (((RILLET_ROUNDS) & (way)) != 0)
+
 typedef struct {
   const float *bias;
   float low, high;
@@ -32,7 +43,7 @@ typedef struct {
 
 RILLET_TILE int32_t rillet_by_integers(const rillet_channels_byte_tiles *k, int32_t first)
 {
-  return k->by_integers && k->by_integers[first / RILLET_LANES];
+  return RILLET_SOME(RILLET_BY_INTEGERS) && k->by_integers && k->by_integers[first / RILLET_LANES];
 }
 
 /* The same multiplier for every channel. */
@@ -47,17 +58,25 @@ RILLET_TILE rillet_scales rillet_scales_all(int32_t mantissa, int32_t left, int3
   return rillet_scales_load(mantissas, lefts, rights);
 }
 
+/* Whether sums are kept as bits. */
+RILLET_TILE int32_t rillet_as_bits(const rillet_channels_byte_tiles *k)
+{
+  return !RILLET_SOME(RILLET_AS_NUMBERS) || (RILLET_SOME(RILLET_AS_BITS) && k->as_bits);
+}
+
 /* A vector of sums as its stores take it. */
 RILLET_TILE rillet_sums rillet_sums_to_store(rillet_sums sum, rillet_factors factors,
                                              const rillet_channels_byte_tiles *k)
 {
-  return k->as_bits ? rillet_sums_shifted(sum, factors) : rillet_sums_rounded(sum, factors, k->is_signed, k->careful);
+  if (rillet_as_bits(k)) return rillet_sums_shifted(sum, factors);
+  const int32_t is_signed = RILLET_SOME(RILLET_SIGNED) && k->is_signed;
+  return rillet_sums_rounded(sum, factors, is_signed, RILLET_SOME(RILLET_CAREFUL) && k->careful);
 }
 
 RILLET_TILE rillet_factors rillet_factors_of(const rillet_channels_byte_tiles *k, int32_t first)
 {
-#ifdef RILLET_SHIFTS
-  if (k->as_bits) return rillet_factors_shifted(k->shift + first);
+#ifdef RILLET_COMPACT
+  if (rillet_as_bits(k)) return rillet_factors_shifted(k->shift + first);
 #endif
 #ifdef RILLET_ADDS
   if (k->as_bits) return rillet_factors_added(k->nudge + first);

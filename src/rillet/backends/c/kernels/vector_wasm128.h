@@ -16,7 +16,7 @@
 #define RILLET_TILE static inline __attribute__((always_inline))
 /* One copy of each, which layers share: what is not inlined is not downloaded again. */
 #define RILLET_SHAPE static __attribute__((noinline))
-#define RILLET_SHIFTS 1
+#define RILLET_COMPACT 1
 
 /* What compilers may know no more of: an address, and that a vector came from memory. */
 #define RILLET_OPAQUE(pointer) __asm__("" : "+r"(pointer))
@@ -70,11 +70,23 @@ RILLET_TILE rillet_bytes rillet_bytes_widened(v128_t bytes)
   return out;
 }
 
-RILLET_TILE rillet_weights rillet_weights_load(const int8_t *at)
+RILLET_TILE rillet_weights rillet_weights_widened(v128_t bytes)
 {
-  const v128_t bytes = wasm_v128_load(at);
   const rillet_weights out = {wasm_i16x8_shr(wasm_i16x8_shl(bytes, 8), 8), wasm_i16x8_shr(bytes, 8)};
   return out;
+}
+
+RILLET_TILE rillet_weights rillet_weights_load(const int8_t *at) { return rillet_weights_widened(wasm_v128_load(at)); }
+
+/* The same of so many bytes in each lane, the others nothing; a place beyond the vector gives 0. */
+RILLET_TILE rillet_weights rillet_weights_load_rows(const int8_t *at, int32_t rows)
+{
+  const v128_t bytes = wasm_v128_load(at);
+  if (rows == 4) return rillet_weights_widened(bytes);
+  const v128_t three = wasm_i8x16_const(0, 1, 2, 16, 3, 4, 5, 16, 6, 7, 8, 16, 9, 10, 11, 16);
+  const v128_t two = wasm_i8x16_const(0, 1, 16, 16, 2, 3, 16, 16, 4, 5, 16, 16, 6, 7, 16, 16);
+  const v128_t one = wasm_i8x16_const(0, 16, 16, 16, 1, 16, 16, 16, 2, 16, 16, 16, 3, 16, 16, 16);
+  return rillet_weights_widened(wasm_i8x16_swizzle(bytes, rows == 3 ? three : rows == 2 ? two : one));
 }
 
 /* The same four bytes in every lane. */
