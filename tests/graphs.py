@@ -182,6 +182,50 @@ def graphs(draw: st.DrawFn, layers: int = 6, real: bool = False, stored: bool = 
     return b.graph(*dict.fromkeys(name for name in outputs if not isinstance(b.node(name).op, Input)))
 
 
+@st.composite
+def several(draw: st.DrawFn, layers: int = 3, real: bool = False) -> Graph:
+    """A network of two or three inputs, each with blocks of its own, that are joined one after another."""
+    dtype = DType.F32 if real else draw(st.sampled_from([DType.I8, DType.U8, DType.F32]))
+    b = Builder(np.random.default_rng(draw(st.integers(0, 2**32 - 1))), dtype)
+    sides = st.integers(1, 9)
+    shape = Shape(draw(sides), draw(sides), draw(st.integers(1, 5)))
+    at = _some(draw, b, b.add(Input(), shape=shape), layers)
+    for _ in range(draw(st.integers(1, 2))):
+        kind = draw(st.sampled_from(["sum", "concat", "gate", "apart"]))
+        here = b.node(at).shape
+        if kind == "apart":
+            other = _some(draw, b, b.add(Input(), shape=Shape(draw(sides), draw(sides), 3)), layers)
+            other = b.add(b.conv(here.channels), mean(draw, b, other))
+            at = product(draw, b, at, other)
+        elif kind == "gate":
+            at = product(draw, b, at, b.add(Input(), shape=Shape(1, 1, here.channels)))
+        elif kind == "sum":
+            other = b.add(Input(), shape=here)
+            wide = b.add(b.conv(here.channels, (3, 3)), other) if draw(st.booleans()) else other
+            pair = (at, wide) if draw(st.booleans()) else (wide, at)
+            at = b.add(Add(), *pair)
+        else:
+            other = b.add(Input(), shape=Shape(here.height, here.width, draw(st.integers(1, 4))))
+            quant = b.node(at).type.quant
+            if dtype is not DType.F32:
+                other = b.add(Requantize(), other, quant=quant)
+            at = b.add(Concat(), *draw(st.permutations([at, other])), quant=quant)
+        at = _some(draw, b, at, layers)
+    if isinstance(b.node(at).op, Input):
+        at = b.add(b.conv(2), at)
+    return b.graph(at)
+
+
+def _some(draw: st.DrawFn, b: Builder, at: str, layers: int) -> str:
+    """None or some blocks behind a value."""
+    for _ in range(draw(st.integers(0, layers))):
+        try:
+            at = _block(draw, b, at, (*BLOCKS, *MORE))
+        except GraphError:
+            break  # the map has become too small for the window
+    return at
+
+
 BLOCKS = (
     *("conv", "pointwise", "separable", "residual", "branches", "pool", "grouped"),
     *("fire", "squeeze", "slice", "pad", "resize", "constant", "function"),

@@ -97,13 +97,13 @@ def demand(graph: Graph, frames_per_second: float, board_bytes: int, bits: int |
     """What `graph` asks of a machine; raises GraphError where the frame rate is not above 0."""
     if not 0 < frames_per_second < float("inf"):
         raise GraphError(f"--fps must be above 0, got {frames_per_second:g}")
-    counted, source = count(graph, bits=bits), graph.input_nodes[0]
+    counted = count(graph, bits=bits)
     return Demand(
         graph.name,
         frames_per_second,
         counted.macs * frames_per_second,
         2 * counted.macs * frames_per_second,
-        source.shape.elements * frames_per_second,
+        sum(node.shape.elements for node in graph.input_nodes) * frames_per_second,
         counted.weight_bytes * frames_per_second,
         counted.traffic_bytes * frames_per_second,
         counted.weight_bytes,

@@ -1,6 +1,6 @@
 """Networks: loading, conversion from and to PyTorch, saving, and the reference's outputs."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from os import PathLike
 from pathlib import Path
@@ -10,7 +10,7 @@ from weakref import WeakKeyDictionary
 
 from rillet.api import checks
 from rillet.errors import GraphError, RilletWarning, Unsupported
-from rillet.ir.graph import Array, Graph, ImageSpec
+from rillet.ir.graph import Array, Graph, ImageSpec, Node
 from rillet.ir.text import print_graph as print_graph
 from rillet.models.specifier import Preprocessing, split
 from rillet.report.progress import Advance, shown
@@ -21,11 +21,14 @@ if TYPE_CHECKING:
 
     from rillet.importers.supported import Rows
     from rillet.importers.tflite import Imported
+    from rillet.ir.inputs import Inputs
     from rillet.models.hub import Published
     from rillet.models.opening import Model
     from rillet.train.modules import TorchNetwork
     from rillet.zoo.registry import Described
 
+    Given = str | PathLike[str] | Array | Image
+    """One input as a caller may give it."""
 
 FORMATS = ("tflite", "onnx", "torch")
 """What `operators` may be asked for."""
@@ -130,9 +133,15 @@ def keep_file(net: Graph, source: Graph) -> Graph:
 
 
 def from_torch(
-    module: "torch.nn.Module", example: "torch.Tensor", *, name: str | None = None, image: ImageSpec | None = None
+    module: "torch.nn.Module",
+    example: "torch.Tensor | Sequence[torch.Tensor]",
+    *,
+    name: str | None = None,
+    image: ImageSpec | None = None,
 ) -> Graph:
     """Converts a PyTorch module, traced in eval mode on `example` (1xCxHxW, float32), to a graph with its weights.
+
+    Of a module of several arguments, one example each: the first a map, the others maps or 1xC.
 
     Raises Unsupported without PyTorch, and for operators that Rillet lacks (docs/torch.md).
 
@@ -207,8 +216,8 @@ def operators(format: str) -> "Rows":
     return importer.operator_rows()
 
 
-def reference(net: Graph, image: "str | PathLike[str] | Array | Image") -> tuple[Array, ...]:
-    """The outputs of the NumPy reference for one input, with which every program and backend must agree.
+def reference(net: Graph, image: "Given | Sequence[Given] | Mapping[str, Given]") -> tuple[Array, ...]:
+    """The outputs of the NumPy reference for one image, with which every program and backend must agree.
 
     image: as for `Program`. Raises GraphError for a network without weights, and for an invalid input.
 
@@ -220,7 +229,7 @@ def reference(net: Graph, image: "str | PathLike[str] | Array | Image") -> tuple
     from rillet.backends.reference import outputs
 
     net = with_weights(checks.graph(net))
-    return tuple(outputs(net, as_input(net, image)))
+    return tuple(outputs(net, as_inputs(net, image)))
 
 
 def models(pattern: str = "*") -> tuple[str, ...]:
@@ -288,6 +297,44 @@ def as_input(net: Graph, image: "str | PathLike[str] | Array | Image") -> Array:
         f"{net.name}: input must be {node.type.dtype.value} of {node.shape}, or pixels of uint8, got {array.dtype} of "
         f"{'x'.join(map(str, array.shape)) or 'no shape'}"
     )
+
+
+def as_inputs(net: Graph, given: "Given | Sequence[Given] | Mapping[str, Given]") -> "Inputs":
+    """The inputs of a network: of one, as `as_input`; of several, one for each, in their order or by name.
+
+    Each is an array as the network stores it, or a .npy file of one; the first may be a picture. Raises GraphError.
+    """
+    nodes = net.input_nodes
+    if len(nodes) == 1 and not isinstance(given, Mapping | list | tuple):
+        one: Any = given
+        return as_input(net, one)
+    names = [node.name for node in nodes]
+    wanted = f"{len(nodes)}, of {', '.join(f'{node.name} {node.shape}' for node in nodes)}"
+    if isinstance(given, Mapping):
+        if set(given) != set(names):
+            raise GraphError(f"{net.name}: inputs must be {wanted}, got {', '.join(map(str, given)) or 'none'}")
+        parts: list[Any] = [given[name] for name in names]
+    else:
+        parts = list(given) if isinstance(given, list | tuple) else [given]
+    if len(parts) != len(nodes):
+        raise GraphError(f"{net.name}: inputs must be {wanted}, got {len(parts)}")
+    first, *others = parts
+    rest = zip(nodes[1:], others, strict=True)
+    return {names[0]: as_input(net, first)} | {node.name: _as_other(net, node, one) for node, one in rest}
+
+
+def _as_other(net: Graph, node: Node, given: "Given") -> Array:
+    """An input that is no picture, for `by_input` to check; raises GraphError for what is no array."""
+    import numpy as np
+
+    from rillet.data.images import load_array
+
+    if isinstance(given, str | PathLike) and Path(given).suffix.lower() == ".npy":
+        return load_array(Path(given), net, node)
+    if not isinstance(given, np.ndarray):
+        got = str(given) if isinstance(given, str | PathLike) else type(given).__name__
+        raise GraphError(f"{net.name}: input {node.name} must be an array or a .npy file, got {got}")
+    return given
 
 
 def as_picture(image: "str | PathLike[str] | Array | Image") -> "Image | None":

@@ -1,6 +1,6 @@
 """Programs: plans compiled and run, and their outputs verified against the reference and other runtimes."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from os import PathLike
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from rillet.analyses.classify import Class
+    from rillet.api.networks import Given
     from rillet.models.specifier import Preprocessing
     from rillet.runtime.classify import Answer, RunResult
     from rillet.runtime.emulator.proof import CoreVerification
@@ -44,26 +45,28 @@ class Program:
         self.plan = made
         self._loaded = program_of(made)
 
-    def __call__(self, image: "str | PathLike[str] | Array | Image") -> tuple[Array, ...]:
+    def __call__(self, image: "Given | Sequence[Given] | Mapping[str, Given]") -> tuple[Array, ...]:
         """The outputs for one image: height x width x channels each, in the network's own element types.
 
         image: an array of the input's shape and element type, or a .npy file of one; else a picture (a file, uint8
-        pixels of height x width x channels, or a Pillow image), which is preprocessed. Raises GraphError for others.
+        pixels of height x width x channels, or a Pillow image), which is preprocessed. Of a network of several inputs,
+        one of these each, in their order or by name: the first as above, the others arrays. Raises GraphError for
+        others.
         """
-        return self._loaded.run(networks.as_input(self.plan.graph, image))
+        return self._loaded.run(networks.as_inputs(self.plan.graph, image))
 
-    def run_batch(self, images: "Iterable[str | PathLike[str] | Array | Image]", threads: int = 1) -> tuple[Array, ...]:
+    def run_batch(
+        self, images: "Iterable[Given | Sequence[Given] | Mapping[str, Given]]", threads: int = 1
+    ) -> tuple[Array, ...]:
         """The outputs for many images, each as `__call__` takes it: images x height x width x channels.
 
         threads: that the images are dealt out to; for a plan of one thread, since others take turns. Raises GraphError
         for no image and for fewer than one thread, TargetError for several of a program for WebAssembly.
         """
-        import numpy as np
-
-        taken = [networks.as_input(self.plan.graph, image) for image in images]
+        taken = [networks.as_inputs(self.plan.graph, image) for image in images]
         if not taken:
             raise GraphError(f"{self.plan.graph.name}: images must be at least one, got none")
-        return self._loaded.run_batch(np.stack(taken), checks.count(threads, "threads"))
+        return self._loaded.run_batch(taken, checks.count(threads, "threads"))
 
     def classify(self, image: "str | PathLike[str] | Array | Image", top: int = 5) -> "list[Class]":
         """The most probable classes with their labels; raises GraphError for a network that is no classifier."""
@@ -96,9 +99,9 @@ class Program:
             raise GraphError(f"{graph.name}: image must be a picture to be drawn on, got an array of inputs")
         return drawn(graph, picture, found)
 
-    def latency(self, image: "str | PathLike[str] | Array | Image", runs: int = 10) -> "Latency":
+    def latency(self, image: "Given | Sequence[Given] | Mapping[str, Given]", runs: int = 10) -> "Latency":
         """The minimum and the median time of `runs` inferences."""
-        return self._loaded.latency(networks.as_input(self.plan.graph, image), checks.count(runs, "runs"))
+        return self._loaded.latency(networks.as_inputs(self.plan.graph, image), checks.count(runs, "runs"))
 
     def __repr__(self) -> str:
         return f"Program({self.plan!r})"
@@ -283,7 +286,7 @@ RUN = Uses({"a picture": ("--resize", "--mean", "--deviation"), "--raw": ()})
 
 def ask(
     model: str | None,
-    image: Path | None,
+    images: Sequence[Path],
     options: PlanOptions,
     said: "Preprocessing",
     *,
@@ -292,16 +295,19 @@ def ask(
     opening: Callable[[str], Graph] | None = None,
     live: bool = False,
 ) -> "Asked":
-    """A picture for a network, the demo's where neither is given; raises GraphError for one without the other."""
+    """A picture for a network, or a file for each of its inputs; the demo's where neither is given.
+
+    Raises GraphError for a network without a picture.
+    """
     from rillet.models import specifier
 
     if model is None:
-        model, image = specifier.DEMO_MODEL, specifier.demo_photo()
-    if image is None:
+        model, images = specifier.DEMO_MODEL, (specifier.demo_photo(),)
+    if not images:
         raise GraphError("IMAGE must be given with MODEL: rillet run MODEL IMAGE")
     mode = "--raw" if raw else "a picture"
     RUN.check(mode, {"--resize": said.resize, "--mean": said.mean, "--deviation": said.deviation})
-    return Asked(model, image, said, options, weights, raw, opening, live)
+    return Asked(model, tuple(images), said, options, weights, raw, opening, live)
 
 
 @dataclass(frozen=True)
@@ -309,7 +315,8 @@ class Asked:
     """A picture to be shown to a network by its streamed program, which is kept ready for the next time."""
 
     model: str
-    image: Path
+    images: tuple[Path, ...]
+    """One for each input."""
     said: "Preprocessing"
     options: PlanOptions
     weights: Path | None = None
@@ -328,7 +335,7 @@ class Asked:
         from rillet.runtime.ready import make_ready
 
         ready = make_ready(self._known, self._plan)
-        return classify.answer(ready, self.image, self.raw, told=self.said != Preprocessing())
+        return classify.answer(ready, self.images, self.raw, told=self.said != Preprocessing())
 
     def prove(self) -> "RunResult":
         """What the answer took; raises BuildError if its values are not the reference's."""

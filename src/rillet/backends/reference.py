@@ -13,9 +13,10 @@ from rillet.arithmetic import fixed_point as fp
 from rillet.arithmetic import shift, tables
 from rillet.arithmetic.convolution import real_weights, rescaled, stored_weights
 from rillet.arithmetic.functions import activate_real, function_real
-from rillet.errors import GraphError, Unsupported
+from rillet.errors import Unsupported
 from rillet.ir.facts import has_weights, is_activation, is_pool
 from rillet.ir.graph import Array, Graph, Node
+from rillet.ir.inputs import Inputs, by_input
 from rillet.ir.linear import PARTS
 from rillet.ir.ops import (
     Activate,
@@ -54,18 +55,18 @@ Values = Mapping[str, Array]
 Floats = npt.NDArray[np.float64]
 
 
-def run(graph: Graph, inputs: Array) -> dict[str, Array]:
+def run(graph: Graph, inputs: Inputs) -> dict[str, Array]:
     """Every value of the graph, by node name, as height x width x channels; raises GraphError for a wrong input.
 
     Stored integers have their own type; real values are float64.
     """
-    values: dict[str, Array] = {}
+    values, given = dict[str, Array](), by_input(graph, inputs)
     for node in graph.nodes:
-        values[node.name] = _Step(graph, node, values).value(inputs)
+        values[node.name] = _Step(graph, node, values).value(given)
     return values
 
 
-def outputs(graph: Graph, inputs: Array) -> tuple[Array, ...]:
+def outputs(graph: Graph, inputs: Inputs) -> tuple[Array, ...]:
     """The graph's outputs."""
     values = run(graph, inputs)
     return tuple(values[name] for name in graph.outputs)
@@ -73,7 +74,7 @@ def outputs(graph: Graph, inputs: Array) -> tuple[Array, ...]:
 
 def node_value(graph: Graph, node: Node, values: Values) -> Array:
     """The output of one node, from its inputs' values by name."""
-    return _Step(graph, node, values).value(np.empty(0))
+    return _Step(graph, node, values).value({})
 
 
 class _Step:
@@ -87,11 +88,12 @@ class _Step:
         self.integer = node.type.quant is not None
         self.where = f"{graph.name}: {node.name}"
 
-    def value(self, inputs: Array) -> Array:
+    def value(self, inputs: Values) -> Array:
         op = self.node.op
         match op:
             case Input():
-                return self.input(inputs)
+                array = inputs[self.node.name]
+                return array if self.integer else array.astype(np.float64)
             case Constant():
                 value = self.graph.param(self.node, "value")
                 return value if self.integer else value.astype(np.float64)
@@ -134,15 +136,6 @@ class _Step:
                 assert_never(op)
 
     # -- what all share --------------------------------------------------------------------------------------------
-
-    def input(self, inputs: Array) -> Array:
-        expected = self.node.type.dtype.numpy
-        if inputs.shape != self.node.shape.array or inputs.dtype != expected:
-            raise GraphError(
-                f"{self.graph.name}: input must be {expected} of {self.node.shape}, "
-                f"got {inputs.dtype} of {inputs.shape}"
-            )
-        return inputs if self.integer else inputs.astype(np.float64)
 
     def quant(self, position: int) -> Quant:
         """Quantisation of an input; raises Unsupported where it is a real number and the result is not."""

@@ -15,11 +15,12 @@ from rillet.bench.ceiling import Ceiling, Meter
 from rillet.bench.machine import Machine, machine
 from rillet.bench.peers.files import precision_of
 from rillet.errors import GraphError
-from rillet.ir.graph import Array, Graph, Node
+from rillet.ir.graph import Graph, Node
+from rillet.ir.inputs import Inputs
 from rillet.ir.ops import op_macs
 from rillet.plan.rows.plan import RowPlan
-from rillet.runtime.run import pieces_of
-from rillet.runtime.verify import random_inputs
+from rillet.runtime.run import checked_inputs, pieces_of
+from rillet.runtime.verify import random_given
 from rillet.system.build import build_library
 from rillet.system.library import CONTEXT_NAMES, Context, load_library
 
@@ -87,7 +88,7 @@ def profile(
     """
     if runs is not None and not 1 <= runs <= MOST_RUNS_SAID:
         raise GraphError(f"--runs must be from 1 to {MOST_RUNS_SAID}, got {runs}")
-    image = next(random_inputs(plan.graph, 1))
+    image = next(random_given(plan.graph, 1))
     plain, clocked = _Program(plan, image, False), _Program(plan, image, True)
     meter = Meter(machine(), plan.threads)
     meter.measure()
@@ -168,14 +169,14 @@ def moved_bytes(graph: Graph, node: Node) -> int:
 class _Program:
     """The emitted program with an image before it, with or without clocks."""
 
-    def __init__(self, plan: RowPlan, image: Array, clocks: bool) -> None:
+    def __init__(self, plan: RowPlan, image: Inputs, clocks: bool) -> None:
         made = sources(plan, pieces_of(plan), profile=clocks)
         built = build_library(made.files, machine_flags(plan), data=made.data)
         self._library = load_library(built, ("net_run", *CONTEXT_NAMES, *(_CLOCKS if clocks else ())))
         self._library.net_run.restype = None
         self._context = Context(self._library)
         outputs = (plan.graph.by_name[name].type for name in dict.fromkeys(plan.graph.outputs))
-        self._arrays = [np.ascontiguousarray(image), *(np.empty(t.shape.array, t.dtype.numpy) for t in outputs)]
+        self._arrays = [*checked_inputs(plan.graph, image), *(np.empty(t.shape.array, t.dtype.numpy) for t in outputs)]
         self._pointers = [ctypes.c_void_p(array.ctypes.data) for array in self._arrays]
         self._counts: list[Ticks] = []
         if clocks:

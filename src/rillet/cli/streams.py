@@ -123,7 +123,10 @@ AgainstOption = Annotated[str | None, shared("--against", metavar="litert|tflm|o
 @command
 def run(
     model: Annotated[str | None, typer.Argument(metavar="[MODEL]", help=MODEL_HELP)] = None,
-    image: Annotated[Path | None, typer.Argument(metavar="[IMAGE]", help="A picture.")] = None,
+    images: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="[IMAGE]...", help="A picture; of several inputs a file each, arrays but the first."),
+    ] = None,
     raw: RawOption = False,
     labels: LabelsOption = None,
     resize: ResizeOption = None,
@@ -156,7 +159,7 @@ def run(
         return open_named(name, said, weights).graph
 
     programs.check_result(out, raw)
-    asked = programs.ask(model, image, options, said, raw=raw, weights=weights, opening=opening, live=live)
+    asked = programs.ask(model, images or (), options, said, raw=raw, weights=weights, opening=opening, live=live)
     _answer(asked, out, form)
 
 
@@ -169,7 +172,7 @@ def _answer(asked: "Asked", out: Path | None, form: Form) -> None:
     if answer.doubt is not None:
         warn(answer.doubt)
     if form.text:
-        _draw_answer(make_console(), asked.image.name, answer)
+        _draw_answer(make_console(), asked.images[0].name, answer)
     if out is not None:
         asked.keep(out)
     with status("comparing with the reference"):
@@ -177,7 +180,7 @@ def _answer(asked: "Asked", out: Path | None, form: Form) -> None:
 
     def text(console: "Screen") -> None:
         if not form.text:
-            _draw_answer(console, asked.image.name, answer)
+            _draw_answer(console, asked.images[0].name, answer)
         report.proof(console, result)
 
     form.show(lambda: asdict(result), text)

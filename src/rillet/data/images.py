@@ -143,12 +143,12 @@ def _on_white(picture: Image.Image) -> Image.Image:
     return out
 
 
-def load_array(path: Path, graph: Graph) -> Array:
-    """The input of `graph` from an array as the network stores it: a .npy file, or raw bytes in row order.
+def load_array(path: Path, graph: Graph, node: Node | None = None) -> Array:
+    """An input of `graph`, the first or `node`, from an array as it is stored: a .npy file, or raw bytes in row order.
 
     Raises GraphError where size or type are not those of the input.
     """
-    node = graph.input_nodes[0]
+    node = node or graph.input_nodes[0]
     expected, size = node.type.dtype.numpy, node.type.bytes
     try:
         if path.suffix.lower() != ".npy":

@@ -23,7 +23,7 @@ MAX_MACS = 10**12
 
 @dataclass(frozen=True, slots=True)
 class ImageSpec:
-    """The input contract: how a picture becomes the input tensor, and what the outputs are called."""
+    """The input contract: how a picture becomes the (first) input tensor, and what the outputs are called."""
 
     height: int
     width: int
@@ -312,6 +312,6 @@ def _check_image(graph: Graph) -> None:
         return
     spec, inputs = graph.image, graph.input_nodes
     expected = Shape(spec.height, spec.width, spec.channels)
-    if len(inputs) != 1 or inputs[0].shape != expected:
+    if not inputs or inputs[0].shape != expected:
         got = ", ".join(str(node.shape) for node in inputs) or "none"
         raise GraphError(f"{graph.name}: input must be {expected} as its image is, got {got}")

@@ -18,6 +18,7 @@ from rillet.arithmetic.convolution import stored_weights
 from rillet.backends import reference
 from rillet.ir.facts import has_weights, is_given, is_input
 from rillet.ir.graph import Array, Graph, Node
+from rillet.ir.inputs import Inputs, by_input
 from rillet.ir.ops import Activate, Conv, Pool, op_name
 from rillet.runtime.rounding import Floats, bound
 
@@ -74,19 +75,19 @@ class Agreement:
     first: dict[str, Place] = field(default_factory=dict[str, Place])
     """The first of these of each kind."""
 
-    def compare(self, image: Array, seen: Mapping[str, Array]) -> Place | None:
-        """Compares what a runtime made of an image, by node; the first place that is wrong.
+    def compare(self, image: Inputs, seen: Mapping[str, Array]) -> Place | None:
+        """Compares what a runtime made of an image, or one array an input, by node; the first place that is wrong.
 
         A node whose value the runtime does not show is computed here from the nodes before it, and how far it may be
         off is carried along.
         """
-        values: dict[str, Array] = {}
+        values, given = dict[str, Array](), by_input(self.graph, image)
         errors: dict[str, Floats] = {}
         for node in self.graph.nodes:
             graph, read, off = self.graph, values, errors
             if node.name in self.bf16:
                 graph, read, off = self._narrow, *_narrowed(node, values, errors)
-            expected = _expected(graph, node, read, image)
+            expected = _expected(graph, node, read, given)
             real = node.type.quant is None and not is_given(node.op)
             allowed = bound(graph, node, read, off) if real else None
             got = seen.get(node.name)
@@ -148,9 +149,10 @@ class Agreement:
         return None
 
 
-def _expected(graph: Graph, node: Node, values: Mapping[str, Array], image: Array) -> Array:
+def _expected(graph: Graph, node: Node, values: Mapping[str, Array], inputs: Mapping[str, Array]) -> Array:
     if is_input(node.op):
-        return image if node.type.quant is not None else image.astype(np.float64)
+        array = inputs[node.name]
+        return array if node.type.quant is not None else array.astype(np.float64)
     return reference.node_value(graph, node, values)
 
 

@@ -7,16 +7,17 @@ from typing import TYPE_CHECKING
 from rillet.analyses.boxes import Box
 from rillet.analyses.classify import Class, Output, described
 from rillet.analyses.regions import Region
-from rillet.errors import BuildError, RilletError, Unsupported
+from rillet.errors import BuildError, GraphError, RilletError, Unsupported
 from rillet.runtime.findings import Findings, interpret
 from rillet.runtime.programs import AnyProgram, program_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from PIL.Image import Image
 
     from rillet.ir.graph import Array, Graph
+    from rillet.ir.inputs import Inputs
     from rillet.plan.rows.plan import RowPlan
     from rillet.runtime.ready import Ready
 
@@ -30,7 +31,7 @@ class Answer:
     described: tuple[Output, ...]
     doubt: str | None
     """One sentence where a picture was shown to what may never have seen one."""
-    pixels: "Array"
+    pixels: "Inputs"
     outputs: "tuple[Array, ...]"
     program: AnyProgram
     ready: "Ready"
@@ -73,14 +74,20 @@ class RunResult:
     """Where the plan is the one of least memory."""
 
 
-def answer(ready: "Ready", image: Path, raw: bool = False, count: int = 5, *, told: bool = False) -> Answer:
+def answer(
+    ready: "Ready", images: "Sequence[Path]", raw: bool = False, count: int = 5, *, told: bool = False
+) -> Answer:
     """Shows a network a picture (`raw`: an array) by rows pushed in; raises GraphError for what is none.
+
+    images: one for each input; of several, .npy files are arrays without `raw`, and all but the first must be arrays.
 
     told: the user says how a picture becomes the input, so it takes pictures whatever its shape.
     """
     from rillet.data.images import as_input, fit, load_array, load_picture, may_be_picture
 
     graph = ready.built.graph
+    image, others = images[0], _other_arrays(graph, images)
+    raw = raw or (bool(others) and image.suffix.lower() == ".npy")
     if graph.image is None and not raw:
         shape = graph.input_nodes[0].shape
         raise Unsupported(f"{graph.name}: input must be an image of 1 or 3 channels, got {shape}; give it with --raw")
@@ -90,7 +97,8 @@ def answer(ready: "Ready", image: Path, raw: bool = False, count: int = 5, *, to
     else:
         pixels = as_input(fit(picture, graph.image), graph)
     program = program_of(ready.built)
-    outputs = program.push(pixels)
+    given: Inputs = {graph.input_nodes[0].name: pixels} | others if others else pixels
+    outputs = program.push(given)
     doubt = None
     if not (raw or told or may_be_picture(graph)):
         node = graph.input_nodes[0]
@@ -100,10 +108,21 @@ def answer(ready: "Ready", image: Path, raw: bool = False, count: int = 5, *, to
         )
     size = None if picture is None else picture.size
     found = interpret(graph, outputs, size, count) if doubt is None else Findings()
-    return Answer(found, described(graph, outputs, count), doubt, pixels, outputs, program, ready, picture)
+    return Answer(found, described(graph, outputs, count), doubt, given, outputs, program, ready, picture)
 
 
-def on_host(graph: "Graph", kept: "Ready | None", pixels: "Array") -> OnHost | None:
+def _other_arrays(graph: "Graph", files: "Sequence[Path]") -> "dict[str, Array]":
+    """The inputs behind the first, by name; raises GraphError where there is not a file for each input."""
+    from rillet.data.images import load_array
+
+    nodes = graph.input_nodes
+    if len(files) != len(nodes):
+        wanted = ", ".join(f"{node.name} {node.shape}" for node in nodes)
+        raise GraphError(f"{graph.name}: must be given {len(nodes)} of IMAGE, for {wanted}; got {len(files)}")
+    return {node.name: load_array(path, graph, node) for node, path in zip(nodes[1:], files[1:], strict=True)}
+
+
+def on_host(graph: "Graph", kept: "Ready | None", pixels: "Inputs") -> OnHost | None:
     """Measured, where the host plan's program was kept, else estimated; None where it cannot be planned so."""
     from rillet.plan.host.planner import estimated_ns
     from rillet.targets.host import this_host

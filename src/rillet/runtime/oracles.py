@@ -3,7 +3,7 @@
 import contextlib
 import importlib.util
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from rillet.errors import Unsupported
 from rillet.ir.graph import Array
+from rillet.ir.inputs import Inputs, by_input
 from rillet.ir.types import Shape
 
 if TYPE_CHECKING:
@@ -74,9 +75,14 @@ class LiteRt:
 
     def run(self, image: Array) -> None:
         """One inference of a height x width x channels array."""
-        details = self._interpreter.get_input_details()[0]
-        turned = np.ascontiguousarray(image[None].transpose(self._order))
-        self._interpreter.set_tensor(details["index"], turned.reshape(details["shape"]))
+        self.run_several([image], [self._order])
+
+    def run_several(self, arrays: Sequence[Array], orders: Sequence[tuple[int, ...]]) -> None:
+        """One inference of an array for each input of the file, in its order, and how each lies there."""
+        given = zip(self._interpreter.get_input_details(), arrays, orders, strict=True)
+        for details, array, order in given:
+            turned = np.ascontiguousarray(array[None].transpose(order))
+            self._interpreter.set_tensor(details["index"], turned.reshape(details["shape"]))
         if self._may_abort:
             self._rehearse()
         self._interpreter.invoke()
@@ -126,7 +132,7 @@ class OnnxRuntime:
         import onnxruntime
 
         self._imported = imported
-        self._names = [name for name, view in imported.tensors.items() if view.node != imported.input.node]
+        self._names = [name for name in imported.tensors if name not in imported.inputs]
         options = onnxruntime.SessionOptions()
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         options.log_severity_level = 4
@@ -140,14 +146,14 @@ class OnnxRuntime:
             reason = str(error).partition("\n")[0].strip()[:200]
             raise Unsupported(f"{imported.file.name}: ONNX Runtime refuses this file: {reason}") from None
 
-    def run(self, image: Array) -> dict[str, Array]:
+    def run(self, given: Inputs) -> dict[str, Array]:
         """Every value that the file shows, by node, as height x width x channels."""
         imported = self._imported
         if not self._names:
             return {}  # the file only passes its input on, and a session refuses to be asked for nothing
-        tensor = np.ascontiguousarray(imported.input.from_map(image))
-        views = [imported.tensors[name] for name in self._names]
-        made = self._session.run(self._names, {imported.file.inputs[0].name: tensor})
+        arrays, views = by_input(imported.graph, given), [imported.tensors[name] for name in self._names]
+        tensors = {name: np.ascontiguousarray(v.from_map(arrays[v.node])) for name, v in imported.inputs.items()}
+        made = self._session.run(self._names, tensors)
         return {view.node: view.to_map(array) for view, array in zip(views, made, strict=True)}
 
 

@@ -15,10 +15,11 @@ from rillet.errors import GraphError
 from rillet.exporters import rlt
 from rillet.ir.facts import has_weights, is_given
 from rillet.ir.graph import Array, Graph, Node
+from rillet.ir.inputs import Inputs
 from rillet.ir.types import DType
 from rillet.plan.rows.planner import plan_rows
 from rillet.runtime.evaluate import background, evaluate
-from rillet.runtime.verify import random_inputs
+from rillet.runtime.verify import random_given
 from rillet.transforms.equalize import equalize as even_out
 from rillet.transforms.fold import fold
 from rillet.transforms.lowbit import binarize, large_layers, pack, ternarize
@@ -42,7 +43,7 @@ class Calibrated:
 
     graph: Graph
     seen: Mapping[str, Statistics]
-    inputs: tuple[Array, ...]
+    inputs: tuple[Inputs, ...]
     """The first of the pictures."""
     images: int
 
@@ -71,7 +72,7 @@ class LayerError:
     """With all layers before it in integers too."""
 
 
-def collect(graph: Graph, inputs: Iterable[Array], progress: Callable[[int], None] = _silent) -> dict[str, Statistics]:
+def collect(graph: Graph, inputs: Iterable[Inputs], progress: Callable[[int], None] = _silent) -> dict[str, Statistics]:
     """Statistics of every value of `graph` over `inputs`; raises GraphError where there is no input."""
     seen: dict[str, Statistics] = {}
     for count, image in enumerate(inputs, 1):
@@ -87,7 +88,7 @@ def collect(graph: Graph, inputs: Iterable[Array], progress: Callable[[int], Non
     return seen
 
 
-def quantize_with(graph: Graph, inputs: Iterable[Array], how: Quantization | None = None) -> Graph:
+def quantize_with(graph: Graph, inputs: Iterable[Inputs], how: Quantization | None = None) -> Graph:
     """A float network in int8, calibrated on `inputs`: batch norms are folded, then see `transforms.quantize`."""
     folded = fold(graph)
     return quantize(folded, collect(folded, inputs), how)
@@ -110,11 +111,11 @@ def calibrate(
     if equalize:
         folded = even_out(folded)
     images = (
-        random_inputs(folded, limit) if data == RANDOM else pictures(folded, as_dataset(data, labelled=False), limit)
+        random_given(folded, limit) if data == RANDOM else pictures(folded, as_dataset(data, labelled=False), limit)
     )
-    kept: list[Array] = []
+    kept: list[Inputs] = []
 
-    def taken() -> Iterator[Array]:
+    def taken() -> Iterator[Inputs]:
         for image in images:
             if len(kept) < LAYER_IMAGES:
                 kept.append(image)
@@ -193,7 +194,7 @@ def layer_errors(calibrated: Calibrated, made: Graph) -> list[LayerError]:
     for image in calibrated.inputs:
         exact = reference.run(float_graph, image)
         stored = {node.name: _stored(node, exact[node.name]) for node in made.nodes}
-        values = reference.run(made, stored[made.input_nodes[0].name])
+        values = reference.run(made, {node.name: stored[node.name] for node in made.input_nodes})
         for node in made.nodes:
             if is_given(node.op):
                 continue

@@ -4,7 +4,7 @@ import ctypes
 import os
 import statistics
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rillet.errors import GraphError, TargetError
+from rillet.errors import TargetError
 from rillet.ir.facts import is_given
 from rillet.ir.graph import Array, Graph, Node
+from rillet.ir.inputs import Inputs, by_input
 from rillet.ir.types import DType
 from rillet.system.library import CONTEXT_NAMES, Context, address, load_library, lock_of
 
@@ -85,7 +86,8 @@ class Program:
         graph = self._graph = self._built.graph
         self._outputs = [graph.by_name[name] for name in dict.fromkeys(graph.outputs)]
         results = [f"net_output{_ending(i)}" for i in range(len(self._outputs))]
-        names = [*_NAMES, *results, *(("net_run_batch",) if self._built.batches else ())]
+        self._sides = [f"net_set_input{_ending(i)}" for i in range(1, len(graph.input_nodes))]
+        names = [*_NAMES, *results, *self._sides, *(("net_run_batch",) if self._built.batches else ())]
         self._library = load_library(self._built.library, [*names, *(("net_trace",) if trace else ())])
         self._lock = lock_of(self._library)
         self._alone = self._built.threads > 1
@@ -93,10 +95,11 @@ class Program:
         self._results = [getattr(self._library, name) for name in results]
         for function in self._results:
             function.restype = ctypes.c_void_p
-        for function in (self._library.net_start, self._library.net_run, self._library.net_push_row):
+        sides = (getattr(self._library, name) for name in self._sides)
+        for function in (self._library.net_start, self._library.net_run, self._library.net_push_row, *sides):
             function.restype = None
         self._net_run = self._library.net_run
-        self._net_run.argtypes = [ctypes.c_void_p] * (2 + len(self._outputs))
+        self._net_run.argtypes = [ctypes.c_void_p] * (2 + len(self._sides) + len(self._outputs))
         # Made once: a small network takes as long as some of these questions.
         self._stored = [(raw.shape, raw.dtype) for raw in map(_raw, self._outputs)]
         self._as_stored = all(node.type.dtype is not DType.BINARY for node in self._outputs)
@@ -125,8 +128,8 @@ class Program:
         except IndexError:  # all are in use
             return Context(self._library)
 
-    def run(self, image: Array) -> tuple[Array, ...]:
-        """The outputs for one image, as the net stores them; raises GraphError for a wrong shape."""
+    def run(self, image: Inputs) -> tuple[Array, ...]:
+        """The outputs for one image, or one array an input, as the net stores them; raises GraphError for others."""
         if self._alone:
             with self._lock:
                 return self._run(self._contexts[0], image)
@@ -136,15 +139,15 @@ class Program:
         finally:
             self._contexts.append(context)
 
-    def _run(self, context: Context, image: Array) -> tuple[Array, ...]:
-        image = checked_input(self._graph, image)
+    def _run(self, context: Context, image: Inputs) -> tuple[Array, ...]:
+        given = checked_inputs(self._graph, image)
         out = tuple([np.empty(shape, dtype) for shape, dtype in self._stored])
-        self._net_run(context.pointer, address(image), *map(address, out))
+        self._net_run(context.pointer, *map(address, given), *map(address, out))
         if self._as_stored:
             return out
         return tuple(_values(node, array) for node, array in zip(self._outputs, out, strict=True))
 
-    def run_batch(self, images: Array, threads: int = 1) -> tuple[Array, ...]:
+    def run_batch(self, images: Array | Sequence[Inputs], threads: int = 1) -> tuple[Array, ...]:
         """The outputs for images x height x width x channels, dealt out to so many threads, a context and a call each.
 
         That is faster than a program whose threads share each image: nobody waits (`rillet bench --batch 16`).
@@ -152,34 +155,37 @@ class Program:
         if not self._built.batches:
             with ThreadPoolExecutor(threads) as pool:
                 return tuple(np.stack(made) for made in zip(*pool.map(self.run, images), strict=True))
-        checked = np.stack([checked_input(self._graph, image) for image in images])
+        checked = [checked_inputs(self._graph, image) for image in images]
+        given = [np.stack(arrays) for arrays in zip(*checked, strict=True)]
         out = tuple(np.stack([_raw(node)] * len(images)) for node in self._outputs)
         shares = min(threads, len(images))
         parts = [slice(len(images) * i // shares, len(images) * (i + 1) // shares) for i in range(shares)]
         if shares == 1:
-            self._run_part(checked, out, parts[0])
+            self._run_part(given, out, parts[0])
         else:
             with ThreadPoolExecutor(shares) as pool:  # ctypes lets go of the interpreter's lock
-                for running in [pool.submit(self._run_part, checked, out, part) for part in parts]:
+                for running in [pool.submit(self._run_part, given, out, part) for part in parts]:
                     running.result()
         return tuple(np.stack([_values(n, raw) for raw in made]) for n, made in zip(self._outputs, out, strict=True))
 
-    def _run_part(self, images: Array, outputs: tuple[Array, ...], part: slice) -> None:
+    def _run_part(self, images: Sequence[Array], outputs: Sequence[Array], part: slice) -> None:
         """One call for some of the images, whose outputs go to their places."""
-        given, *made = (ctypes.c_void_p(array[part].ctypes.data) for array in (images, *outputs))
+        given, made = ([ctypes.c_void_p(array[part].ctypes.data) for array in all_] for all_ in (images, outputs))
         with self._context() as context:
-            self._library.net_run_batch(context.pointer, given, ctypes.c_int32(part.stop - part.start), *made)
+            self._library.net_run_batch(context.pointer, *given, ctypes.c_int32(part.stop - part.start), *made)
 
-    def push(self, image: Array) -> tuple[Array, ...]:
-        """As `run`, one row at a time out of a buffer that holds only that row."""
+    def push(self, image: Inputs) -> tuple[Array, ...]:
+        """As `run`, one row of the first input at a time out of a buffer that holds only that row."""
         with self._context() as context:
             return self._push(context, image)
 
-    def _push(self, context: Context, image: Array) -> tuple[Array, ...]:
-        image = checked_input(self._graph, image)
-        row = np.empty_like(image[0])
+    def _push(self, context: Context, image: Inputs) -> tuple[Array, ...]:
+        rows, *others = checked_inputs(self._graph, image)
+        row = np.empty_like(rows[0])
         self._library.net_start(context.pointer)
-        for line in image:
+        for name, array in zip(self._sides, others, strict=True):
+            getattr(self._library, name)(context.pointer, ctypes.c_void_p(array.ctypes.data))
+        for line in rows:
             row[...] = line
             self._library.net_push_row(context.pointer, ctypes.c_void_p(row.ctypes.data))
         out: list[Array] = []
@@ -189,7 +195,7 @@ class Program:
             out.append(_values(node, np.frombuffer(data, raw.dtype).reshape(raw.shape)))
         return tuple(out)
 
-    def trace(self, image: Array) -> dict[str, Array]:
+    def trace(self, image: Inputs) -> dict[str, Array]:
         """Every value that the net makes for one image; the program must have been built with `trace`."""
         assert self._trace is not None
         seen = {node.name: _raw(node) for node in self._graph.nodes}
@@ -205,7 +211,7 @@ class Program:
         made = ((node, seen[node.name]) for node in self._graph.nodes)
         return {node.name: _values(node, array) for node, array in made if not is_given(node.op)}
 
-    def touched_bytes(self, image: Array) -> int:
+    def touched_bytes(self, image: Inputs) -> int:
         """High-water mark of the arena: the end of the last byte that one image writes, found by poison."""
         with self._context() as context:
             arena = np.ctypeslib.as_array(context.arena)[: self._built.arena_bytes]
@@ -216,7 +222,7 @@ class Program:
                 written |= arena != poison
         return int(np.flatnonzero(written)[-1]) + 1 if written.any() else 0
 
-    def latency(self, image: Array, runs: int = 10) -> Latency:
+    def latency(self, image: Inputs, runs: int = 10) -> Latency:
         """Minimum and median time of `runs` images after one that is not counted."""
         self.run(image)
         times: list[float] = []
@@ -233,15 +239,9 @@ class Program:
                 self._library.net_stop(self._contexts[0].pointer)
 
 
-def checked_input(graph: Graph, image: Array) -> Array:
-    """An image as a program reads it; raises GraphError where it is not of the input's shape and type."""
-    expected = graph.input_nodes[0].type
-    if image.shape != expected.shape.array or image.dtype != expected.dtype.numpy:
-        raise GraphError(
-            f"{graph.name}: input must be {expected.dtype.value} of {expected.shape}, "
-            f"got {image.dtype} of {image.shape}"
-        )
-    return np.ascontiguousarray(image)
+def checked_inputs(graph: Graph, given: Inputs) -> list[Array]:
+    """The arrays as a program reads them; raises GraphError where one is not of its input's shape and type."""
+    return [np.ascontiguousarray(array) for array in by_input(graph, given).values()]
 
 
 def _raw(node: Node) -> Array:

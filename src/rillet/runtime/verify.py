@@ -9,7 +9,8 @@ import numpy as np
 
 from rillet.backends import reference
 from rillet.errors import Unsupported
-from rillet.ir.graph import Array, Graph
+from rillet.ir.graph import Array, Graph, Node
+from rillet.ir.inputs import Inputs, by_input, sole_input
 from rillet.ir.types import Shape
 from rillet.plan.rows.plan import RowPlan
 from rillet.runtime.agreement import Agreement, Place
@@ -73,18 +74,33 @@ class Verification(Record):
 
 
 def random_inputs(graph: Graph, count: int, seed: int = 0) -> Iterator[Array]:
-    """Seeded inputs, every stored value or pixel equally likely; real inputs without a contract lie in -1 to 1."""
-    node, spec = graph.input_nodes[0], graph.image
+    """Seeded inputs, every stored value or pixel equally likely; real inputs without a contract lie in -1 to 1.
+
+    Raises Unsupported for a network of several inputs, which `random_given` draws, too.
+    """
+    node = sole_input(graph, "for one random array an image")
+    for i in range(count):
+        yield _drawn(graph, node, np.random.default_rng([seed, i]))
+
+
+def random_given(graph: Graph, count: int, seed: int = 0) -> Iterator[Inputs]:
+    """As `random_inputs`, with one array an input, by name, where there are several."""
+    if len(graph.input_nodes) == 1:
+        yield from random_inputs(graph, count, seed)
+        return
     for i in range(count):
         rng = np.random.default_rng([seed, i])
-        if node.type.quant is not None:
-            low, high = node.type.dtype.integers
-            yield rng.integers(low, high + 1, node.shape.array).astype(node.type.dtype.numpy)
-        elif spec is not None:
-            pixels = rng.integers(0, 256, node.shape.array)
-            yield ((pixels - np.array(spec.mean)) / np.array(spec.deviation)).astype(np.float32)
-        else:
-            yield rng.uniform(-1, 1, node.shape.array).astype(np.float32)
+        yield {node.name: _drawn(graph, node, rng) for node in graph.input_nodes}
+
+
+def _drawn(graph: Graph, node: Node, rng: np.random.Generator) -> Array:
+    if node.type.quant is not None:
+        low, high = node.type.dtype.integers
+        return rng.integers(low, high + 1, node.shape.array).astype(node.type.dtype.numpy)
+    if graph.image is not None and node == graph.input_nodes[0]:
+        pixels = rng.integers(0, 256, node.shape.array)
+        return ((pixels - np.array(graph.image.mean)) / np.array(graph.image.deviation)).astype(np.float32)
+    return rng.uniform(-1, 1, node.shape.array).astype(np.float32)
 
 
 def verify(
@@ -120,7 +136,7 @@ def verify(
         error = narrow.error if narrow else None
         return Verification(difference is None, count, values, names, difference, used, off, error)
 
-    for i, image in enumerate(random_inputs(graph, inputs)):
+    for i, image in enumerate(random_given(graph, inputs)):
         expected = reference.run(graph, image)
         asked = reference.run(original, image) if original else expected
         outputs = {name: asked[name] for name in dict.fromkeys(graph.outputs)}
@@ -165,7 +181,7 @@ def first_difference(
 
 
 def output_difference(
-    plan: Callable[[], RowPlan], graph: Graph, image: Array, outputs: tuple[Array, ...]
+    plan: Callable[[], RowPlan], graph: Graph, image: Inputs, outputs: tuple[Array, ...]
 ) -> Difference | None:
     """Where a program's outputs are not those of `graph`; None where float32 values differ by their rounding alone.
 
@@ -214,7 +230,7 @@ class _Narrow:
         return found
 
 
-def _bisect(plan: RowPlan, image: Array, expected: dict[str, Array], found: Difference) -> Difference | None:
+def _bisect(plan: RowPlan, image: Inputs, expected: dict[str, Array], found: Difference) -> Difference | None:
     """Where a program whose output differs goes wrong; None where float32 values differ by their rounding alone.
 
     Each node is compared on what the program itself read, as rounding grows with depth.
@@ -236,12 +252,12 @@ class _Oracle:
     """Another runtime beside the reference."""
 
     name: str
-    run: Callable[[Array], dict[str, Array]]
+    run: Callable[[Inputs], dict[str, Array]]
     agreement: Agreement | None = None
     """How values are compared node by node; None where whole runs must be equal, or as near as REAL_TOLERANCE."""
 
     def compare(
-        self, graph: Graph, image: Array, expected: dict[str, Array], index: int
+        self, graph: Graph, image: Inputs, expected: dict[str, Array], index: int
     ) -> tuple[Difference | None, int]:
         """The first difference on one image, and how many values were compared."""
         seen = self.run(image)
@@ -274,8 +290,8 @@ def _oracle(
         raise Unsupported(f"--against {name} must be given a .tflite file, got {path}")
     graph = imported.graph
     if name == "tflm":
-        micro = Tflm(path)
-        return _Oracle(name, lambda image: {graph.outputs[0]: micro.run(image)})
+        micro, source = Tflm(path), sole_input(graph, "for TensorFlow Lite Micro")
+        return _Oracle(name, lambda image: {graph.outputs[0]: micro.run(by_input(graph, image)[source.name])})
     if imported.hybrid:
         raise Unsupported(
             f"{path}: --against litert must compare like with like, and LiteRT rounds what {imported.hybrid} operators "
@@ -283,11 +299,13 @@ def _oracle(
             "weights as float32, of which both make the same"
         )
     litert = LiteRt(path, imported.input_order, shape)
+    inputs = {node.name for node in graph.input_nodes}
 
-    def run(image: Array) -> dict[str, Array]:
-        litert.run(image)
-        # The input was handed over, and may lie there in another order of dimensions.
-        compared = {n: i for n, i in imported.tensors.items() if n != graph.input_nodes[0].name}
+    def run(image: Inputs) -> dict[str, Array]:
+        arrays = by_input(graph, image)
+        litert.run_several([*arrays.values()], [imported.orders[name] for name in arrays])
+        # The inputs were handed over, and may lie there in another order of dimensions.
+        compared = {n: i for n, i in imported.tensors.items() if n not in inputs}
         return {node: _values(litert.tensor(index), graph, node) for node, index in compared.items()}
 
     def _values(tensor: Array, graph: Graph, node: str) -> Array:

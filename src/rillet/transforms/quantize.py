@@ -23,7 +23,6 @@ from rillet.ir.facts import (
     is_activation,
     is_batch_norm,
     is_constant,
-    is_input,
     is_pair,
     is_pool,
     is_product,
@@ -215,7 +214,7 @@ class _Chooser:
         for root, nodes in members.items():
             low, high = chosen_range(together(self.seen[node.name] for node in nodes), self.how.calibration)
             for node in nodes:
-                if is_input(node.op) and self.source.image is not None:
+                if node == self.source.input_nodes[0] and self.source.image is not None:
                     bounds = _image_range(self.source.image)
                     low, high = min(low, bounds[0]), max(high, bounds[1])
                 if is_softmax(node.op) or (len(nodes) == 1 and self.litert_sigmoid(node)):

@@ -65,7 +65,7 @@ def refit(
         if new:
             op = _refit_op(graph, replace(node, op=op), old[0], new, style, channels)
         try:
-            shape = output_shape(op, new, image if is_input(op) else node.shape)
+            shape = output_shape(op, new, image if node == graph.input_nodes[0] else node.shape)
         except RilletError as error:
             raise type(error)(f"{graph.name}: {node.name}: {error}") from None
         shapes[node.name] = shape
@@ -168,7 +168,7 @@ def with_input(graph: Graph, nodes: Iterable[Node], params: Mapping[str, Array])
     made = tuple(nodes)
     image = graph.image
     inputs = [node for node in made if is_input(node.op)]
-    if image is not None and len(inputs) == 1:
+    if image is not None and inputs:
         image = replace(image, height=inputs[0].shape.height, width=inputs[0].shape.width)
     return remade(graph, made, graph.outputs, params, image)
 

@@ -7,6 +7,7 @@ import numpy as np
 from rillet.errors import GraphError, Unsupported
 from rillet.ir.facts import has_weights
 from rillet.ir.graph import Graph, Node
+from rillet.ir.inputs import sole_input
 from rillet.ir.types import Shape
 from rillet.transforms.refit import refit, with_input
 
@@ -17,7 +18,7 @@ def with_resolution(graph: Graph, height: int, width: int) -> Graph:
     """The network for an input of `height` x `width`; weights stay, unless a dense layer sees a map of another size."""
     if not (1 <= height <= MAX_RESOLUTION and 1 <= width <= MAX_RESOLUTION):
         raise GraphError(f"{graph.name}: resolution must be 1 to {MAX_RESOLUTION}, got {height}x{width}")
-    old = graph.nodes[0].shape
+    old = sole_input(graph, "to be resized").shape
     if (old.height, old.width) == (height, width):
         return graph
     strides = _total_stride(graph)
@@ -67,7 +68,7 @@ def with_width(graph: Graph, width: float, divisor: int = 8) -> Graph:
         out = out + divisor if out < 0.9 * value else out
         return -(-out // node.op.groups) * node.op.groups
 
-    return with_input(graph, refit(graph, graph.nodes[0].shape, channels), {})
+    return with_input(graph, refit(graph, graph.input_nodes[0].shape, channels), {})
 
 
 def with_classes(graph: Graph, classes: int, seed: int = 0) -> Graph:
@@ -79,7 +80,7 @@ def with_classes(graph: Graph, classes: int, seed: int = 0) -> Graph:
     if last.op.weights.value != "f32" and graph.params:
         got = last.op.weights.value
         raise Unsupported(f"{graph.name}: {last.name}: classes can change in a float network only, got {got}")
-    nodes = refit(graph, graph.nodes[0].shape, lambda node: classes if node.name == last.name else None)
+    nodes = refit(graph, graph.input_nodes[0].shape, lambda node: classes if node.name == last.name else None)
     params = graph.arrays
     if params:
         shape = last.op.weight_shape(graph.input_shapes(last)[0])

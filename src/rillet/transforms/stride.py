@@ -29,7 +29,7 @@ def move_strides(graph: Graph, place: str) -> Graph:
     if all(_window(graph.by_name[name]).stride == stride for name, stride in strides.items()):
         raise GraphError(f"{graph.name}: strides must have a place to move to, and all are {place} in their stages")
     broken = _broken_skips(graph, strides)
-    return with_input(graph, refit(graph, graph.nodes[0].shape, strides=strides, dropped=broken), graph.arrays)
+    return with_input(graph, refit(graph, graph.input_nodes[0].shape, strides=strides, dropped=broken), graph.arrays)
 
 
 def _window(node: Node) -> Window:

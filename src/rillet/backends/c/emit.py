@@ -14,10 +14,11 @@ from rillet.backends.c.data import program_arrays, weight_files
 from rillet.backends.c.entry import (
     advance,
     entry_points,
+    outputs_of,
     padding_lines,
 )
 from rillet.backends.c.header import header, provenance
-from rillet.backends.c.image import borrowed, borrows_image, input_of, reads_pushed
+from rillet.backends.c.image import borrowed, borrows_image, input_of, other_inputs, reads_pushed
 from rillet.backends.c.names import Named, named, shown
 from rillet.backends.c.pairwise import pairwise_constants
 from rillet.backends.c.pixels import pixel_table
@@ -30,7 +31,7 @@ from rillet.backends.c.storage import as_stored
 from rillet.backends.c.threads import parameter
 from rillet.backends.c.tiles import tiles_header
 from rillet.errors import RilletError, about
-from rillet.ir.facts import is_constant, is_input
+from rillet.ir.facts import is_constant
 from rillet.ir.graph import Array, ImageSpec
 from rillet.ir.types import DType
 from rillet.plan.host.tilings import VECTORS
@@ -134,10 +135,32 @@ def _files(called: Named, image: ImageSpec | None, made_by: list[str], profile: 
         "net.h": header(known, image, made_by, profile),
         "net.c": _whole(schedule),
         **weight_files(arrays, known.plan.host),
-        "main.c": (files("rillet.backends.c") / "main.c").read_text(),
+        "main.c": _main(known.plan),
         **_kernels(known.plan, stored, headers),
     }
     return renamed_files(out, prefix, told)
+
+
+def _main(plan: RowPlan) -> str:
+    """main.c: rows of one file pushed in, or a file for each of several inputs."""
+    folder, others = files("rillet.backends.c"), [end for end, _ in other_inputs(plan)]
+    if not others:
+        return (folder / "main.c").read_text()
+    size = "NET_INPUT_HEIGHT * NET_INPUT_WIDTH * NET_INPUT_CHANNELS"
+    inputs = ["input", *(f"input{end}" for end in others)]
+    outputs = [f"output{end}" for end, _ in outputs_of(plan)]
+    arrays = [f"static net_{name}_t {name}[NET_{name.upper()}_SIZE];" for name in (*inputs[1:], *outputs)]
+    reads = (f"read_file(argv[{i}], {name}, sizeof {name})" for i, name in enumerate(inputs, 1))
+    text = (folder / "main_inputs.c").read_text()
+    for word, said in {
+        "ARRAYS": "\n".join([f"static net_input_t input[{size}];", *arrays]),
+        "COUNT": str(len(inputs)),
+        "FILES": " ".join(f"{name.upper()}.raw" for name in inputs),
+        "READS": " || ".join(reads),
+        "ARGUMENTS": ", ".join([*inputs, *outputs]),
+    }.items():
+        text = text.replace(f"@{word}@", said)
+    return text
 
 
 def _sources(called: Named, image: ImageSpec | None, made_by: list[str], count: int, profile: bool) -> Sources:
@@ -370,7 +393,7 @@ def _pushed(known: Named) -> str:
 def _segment(plan: RowPlan, index: int, segment: Segment) -> str:
     """The loop over a segment's driver; the caller's rows are one."""
     driver = plan.graph.by_name[segment.driver]
-    if is_input(driver.op) and not plan.resident:
+    if index == plan.pushed:
         return ""
     name = driver.name
     together = "  rillet_together(&self->place);\n" if plan.threads > 1 else ""

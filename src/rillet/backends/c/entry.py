@@ -1,7 +1,7 @@
 """Entry points of an emitted program: start an image, push a row, run one image or a batch."""
 
 from rillet.backends.c.context import gathers_rows, pooled
-from rillet.backends.c.image import borrows_image, input_of, reads_pushed
+from rillet.backends.c.image import borrows_image, input_of, other_inputs, reads_pushed
 from rillet.backends.c.schedule import try_stages
 from rillet.backends.c.threads import last_fields, parameter
 from rillet.ir.graph import Node
@@ -18,13 +18,15 @@ def outputs_of(plan: RowPlan) -> list[tuple[str, Node]]:
 def run_arguments(plan: RowPlan) -> str:
     """Parameters of net_run."""
     outputs = (f"net_output{end}_t *output{end}" for end, _ in outputs_of(plan))
-    return ", ".join(["net_context *net", "const net_input_t *image", *outputs])
+    others = (f"const net_input{end}_t *input{end}" for end, _ in other_inputs(plan))
+    return ", ".join(["net_context *net", "const net_input_t *image", *others, *outputs])
 
 
 def batch_arguments(plan: RowPlan) -> str:
     """Parameters of net_run_batch."""
     outputs = (f"net_output{end}_t *outputs{end}" for end, _ in outputs_of(plan))
-    return ", ".join(["net_context *net", "const net_input_t *images", "int32_t count", *outputs])
+    others = (f"const net_input{end}_t *inputs{end}" for end, _ in other_inputs(plan))
+    return ", ".join(["net_context *net", "const net_input_t *images", *others, "int32_t count", *outputs])
 
 
 def advance(plan: RowPlan, segment: Segment, driver: Node, indent: str) -> list[str]:
@@ -43,7 +45,8 @@ def advance(plan: RowPlan, segment: Segment, driver: Node, indent: str) -> list[
 
 def _finish(plan: RowPlan) -> list[str]:
     """Code after the last row: the remaining segments, and outputs converted to the caller's types."""
-    out = [f"  segment_{i + 1}(self);" for i in range(0 if plan.resident else 1, len(plan.segments))]
+    begin = 0 if plan.pushed is None else plan.pushed + 1
+    out = [f"  segment_{i + 1}(self);" for i in range(begin, len(plan.segments))]
     flips = [
         f"  rillet_flip(at_{node.name}(self, 0), at_{node.name}(self, 0), {node.type.bytes});"
         for _, node in outputs_of(plan)
@@ -74,7 +77,8 @@ def _begun(plan: RowPlan) -> list[str]:
     return [
         "  memset(&self->made, 0, sizeof self->made);",
         *(["  memset(&self->taken, 0, sizeof self->taken);"] if pooled(plan) else []),
-        *([] if plan.resident else padding_lines(plan, 0)),
+        *(f"  self->made.of_{node.name} = {node.shape.pixels};" for _, node in other_inputs(plan)),
+        *(padding_lines(plan, 0) if plan.pushed == 0 else []),
     ]
 
 
@@ -98,7 +102,7 @@ def _clock_begun(net: str) -> list[str]:
 
 def _takes(plan: RowPlan, name: str, pixels: int) -> list[str]:
     """take_rows: a tile of rows is there, or the `whole` image."""
-    rows = [*advance(plan, plan.segments[0], input_of(plan), "  ")]
+    rows = [*advance(plan, plan.segments[plan.pushed or 0], input_of(plan), "  ")]
     given = [parameter(plan)]
     if borrows_image(plan):
         # Not asked of the image itself: a thread may still be behind, at rows of an image that was given up.
@@ -125,6 +129,36 @@ def _gathers(plan: RowPlan, name: str) -> list[str]:
     ]
 
 
+def _early(plan: RowPlan) -> list[str]:
+    """before_rows: the segments of other inputs alone, none where there are none."""
+    if not plan.pushed:
+        return []
+    return [
+        "/* What follows from the other inputs alone; its memory is then free. */",
+        f"static void before_rows({parameter(plan)})",
+        "{",
+        *(f"  segment_{i + 1}(self);" for i in range(plan.pushed)),
+        *padding_lines(plan, plan.pushed),
+        "}",
+        "",
+    ]
+
+
+def _others(plan: RowPlan) -> list[str]:
+    """net_set_input_2 and so on."""
+    lines: list[str] = []
+    for end, node in other_inputs(plan):
+        lines += [f"void net_set_input{end}(net_context *net, const net_input{end}_t *values)", "{"]
+        if node.name not in plan.buffers:
+            lines.append("  (void)net, (void)values; /* no layer reads it */")
+        elif node.name in plan.sign_flipped:
+            lines.append(f"  rillet_flip(values, at_{node.name}(net, 0), {node.type.bytes});")
+        else:
+            lines.append(f"  memcpy(at_{node.name}(net, 0), values, {node.type.bytes});")
+        lines += ["}", ""]
+    return lines
+
+
 def _one_thread(plan: RowPlan, profile: bool) -> list[str]:
     """net_start and net_push_row."""
     source, later = input_of(plan), _finish(plan)
@@ -140,11 +174,14 @@ def _one_thread(plan: RowPlan, profile: bool) -> list[str]:
         "",
     ]
     lines += [f"static void finish({parameter(plan)})", "{", *later, "}", ""] if later else []
+    lines += [*_others(plan), *_early(plan)]
     by_rows = plan.by_rows and not plan.resident
     if by_rows:
         lines += _takes(plan, name, shape.pixels)
     lines += ["void net_push_row(net_context *net, const net_input_t *row)", "{", "  net_context *const self = net;"]
     lines += [f"  if (self->made.of_{name} >= {shape.pixels}) return;"]
+    if plan.pushed:
+        lines.append(f"  if (self->made.of_{name} == 0) before_rows(self);")
     if plan.resident:
         kind = "(net_input_t *)" if source.name in plan.sign_flipped else ""
         lines += [
@@ -155,7 +192,7 @@ def _one_thread(plan: RowPlan, profile: bool) -> list[str]:
     elif by_rows:
         lines += [_stored_row(plan, f"at_{name}(self, self->made.of_{name})"), f"  {_take(plan, 'self', '0')}"]
     else:
-        first = plan.segments[0]
+        first = plan.segments[plan.pushed or 0]
         lines += ["  self->pushed = row;"] if reads_pushed(plan) else []
         lines += ["  for (int32_t x = 0; x < NET_INPUT_WIDTH;) {", f"    const int32_t before = self->made.of_{name};"]
         if not reads_pushed(plan):
@@ -285,7 +322,8 @@ def _image(plan: RowPlan) -> list[str]:
         values = source.shape.width * source.shape.channels
         return [f"  for (int32_t y = 0; y < NET_INPUT_HEIGHT; y++) net_push_row(net, image + y * {values});"]
     if plan.threads == 1:
-        return ["  net->borrowed = image;", f"  {_take(plan, 'net', '1')}"]
+        early = ["  before_rows(net);"] if plan.pushed else []
+        return [*early, "  net->borrowed = image;", f"  {_take(plan, 'net', '1')}"]
     return [
         "  __atomic_store_n(&net->borrowed, image, __ATOMIC_RELEASE);",
         "  __atomic_store_n(&net->gate.whole, net->gate.opened + 1, __ATOMIC_RELAXED);",
@@ -354,6 +392,7 @@ def entry_points(plan: RowPlan, profile: bool) -> str:
         f"void net_run({run_arguments(plan)})",
         "{",
         "  net_start(net);",
+        *(f"  net_set_input{end}(net, input{end});" for end, _ in other_inputs(plan)),
         *_image(plan),
         *(
             f"  memcpy(output{end}, net_output{end}(net), NET_OUTPUT{end.upper()}_SIZE * sizeof *output{end});"
@@ -380,13 +419,14 @@ def _as(plan: RowPlan, node: Node, kind: str) -> str:
 
 def _batch(plan: RowPlan) -> list[str]:
     image = "images + (size_t)i * NET_INPUT_HEIGHT * NET_INPUT_WIDTH * NET_INPUT_CHANNELS"
+    others = [f"inputs{end} + (size_t)i * NET_INPUT{end.upper()}_SIZE" for end, _ in other_inputs(plan)]
     outputs = [f"outputs{end} + (size_t)i * NET_OUTPUT{end.upper()}_SIZE" for end, _ in outputs_of(plan)]
     return [
         f"void net_run_batch({batch_arguments(plan)})",
         "{",
         "  for (int32_t i = 0; i < count; i++)",
         f"    net_run(net, {image},",
-        f"            {', '.join(outputs)});",
+        f"            {', '.join([*others, *outputs])});",
         "}",
         "",
     ]

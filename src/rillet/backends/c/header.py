@@ -7,7 +7,7 @@ import numpy as np
 from rillet.backends.c.calls import c_type
 from rillet.backends.c.context import context_lines, stages_of
 from rillet.backends.c.entry import batch_arguments, outputs_of, run_arguments
-from rillet.backends.c.image import input_of
+from rillet.backends.c.image import input_of, other_inputs
 from rillet.backends.c.names import Named, shown
 from rillet.backends.c.pixels import pixel_functions
 from rillet.ir.facts import is_given
@@ -67,7 +67,9 @@ def _float(value: float) -> str:
 
 def _contract(plan: RowPlan, image: ImageSpec | None) -> list[str]:
     """How values are stored, how a picture becomes the input, and what the outputs are called."""
-    ends = [("INPUT", input_of(plan)), *((f"OUTPUT{end.upper()}", node) for end, node in outputs_of(plan))]
+    others = [(f"INPUT{end.upper()}", node) for end, node in other_inputs(plan)]
+    outputs = [(f"OUTPUT{end.upper()}", node) for end, node in outputs_of(plan)]
+    ends = [("INPUT", input_of(plan)), *others, *outputs]
     lines: list[str] = []
     for word, node in ends:
         if node.type.quant is not None:
@@ -96,6 +98,27 @@ def _batch_declaration(plan: RowPlan) -> list[str]:
     return [
         "/* The same for several images, contiguous in memory as are their outputs, in the same arena. */",
         f"void net_run_batch({batch_arguments(plan)});",
+    ]
+
+
+def _size_of(end: str, node: Node) -> list[str]:
+    shape, word = node.shape, f"NET_INPUT{end.upper()}"
+    return [
+        f"#define {word}_HEIGHT {shape.height}",
+        f"#define {word}_WIDTH {shape.width}",
+        f"#define {word}_CHANNELS {shape.channels}",
+        f"#define {word}_SIZE {_values(node)}",
+    ]
+
+
+def _other_declarations(plan: RowPlan) -> list[str]:
+    """The functions that take the inputs which are given whole."""
+    others = other_inputs(plan)
+    if not others:
+        return []
+    return [
+        "/* Copies another input, whole: NET_INPUT_2_SIZE values; call these after net_start and before row 0. */",
+        *(f"void net_set_input{end}(net_context *net, const net_input{end}_t *values);" for end, _ in others),
     ]
 
 
@@ -144,6 +167,7 @@ def header(known: Named, image: ImageSpec | None, made_by: list[str], profile: b
         f"#define NET_INPUT_HEIGHT {source.shape.height}",
         f"#define NET_INPUT_WIDTH {source.shape.width}",
         f"#define NET_INPUT_CHANNELS {source.shape.channels}",
+        *(line for end, node in other_inputs(plan) for line in _size_of(end, node)),
         *(f"#define NET_OUTPUT{end.upper()}_SIZE {_values(node)}" for end, node in outputs),
         *([f"#define NET_THREADS {plan.threads}"] if plan.threads > 1 else []),
         "/* The arena holds all activations{}. */".format(
@@ -154,6 +178,7 @@ def header(known: Named, image: ImageSpec | None, made_by: list[str], profile: b
         *_ARENA,
         "",
         f"typedef {c_type(source.type)} net_input_t;",
+        *(f"typedef {c_type(node.type)} net_input{end}_t;" for end, node in other_inputs(plan)),
         *(f"typedef {c_type(node.type)} net_output{end}_t;" for end, node in outputs),
         "",
         *_contract(plan, image),
@@ -171,6 +196,7 @@ def header(known: Named, image: ImageSpec | None, made_by: list[str], profile: b
         "int32_t net_init(net_context *net, void *arena);",
         "/* Resets the stream; call before row 0. */",
         "void net_start(net_context *net);",
+        *_other_declarations(plan),
         "/* Takes the next row of the image, NET_INPUT_WIDTH x NET_INPUT_CHANNELS values; the last completes it. */",
         "void net_push_row(net_context *net, const net_input_t *row);",
         "/* NET_OUTPUT_SIZE values, valid after an image's last net_push_row() until the next one. */",

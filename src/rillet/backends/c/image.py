@@ -11,8 +11,13 @@ def borrowed(plan: RowPlan) -> str:
 
 
 def input_of(plan: RowPlan) -> Node:
-    """The network's input."""
+    """The network's image: its first input."""
     return plan.graph.input_nodes[0]
+
+
+def other_inputs(plan: RowPlan) -> list[tuple[str, Node]]:
+    """The inputs that are given whole, each with the suffix of its names in C: _2, _3 and so on."""
+    return [(f"_{i}", node) for i, node in enumerate(plan.graph.input_nodes[1:], 2)]
 
 
 def reads_pushed(plan: RowPlan) -> bool:

@@ -1,6 +1,5 @@
 """Multithreaded stages: each thread's part of a tile, and the firings that it waits for."""
 
-from rillet.ir.facts import is_input
 from rillet.ir.graph import Node
 from rillet.ir.ops import op_window
 from rillet.plan.host.threads import tile_rows
@@ -111,7 +110,7 @@ def _readers(plan: RowPlan, segment: Segment, name: str) -> list[Stage]:
 
 
 def _pushed(plan: RowPlan, segment: Segment, name: str) -> bool:
-    return name == segment.driver and is_input(plan.graph.by_name[name].op) and not plan.resident
+    return name == segment.driver == plan.graph.input_nodes[0].name and not plan.resident
 
 
 def _own(plan: RowPlan, source: Stage, reader: Stage) -> bool:

@@ -12,6 +12,7 @@ from rillet.bench.peers.lite import nearest
 from rillet.errors import Unsupported
 from rillet.exporters import tflite
 from rillet.ir.graph import Graph
+from rillet.ir.inputs import sole_input
 from rillet.ir.types import DType
 from rillet.system.extras import extra
 from rillet.system.files import write_file
@@ -97,7 +98,7 @@ def prepare(runtime: str, request: Request, way: Way | None = None) -> dict[str,
     way: all images at once if None. Raises Unsupported where the runtime has no file for this network.
     """
     graph, way = request.graph, way or Way(request.batch)
-    source = graph.input_nodes[0]
+    source = sole_input(graph, "for a benchmark beside other runtimes")
     job: dict[str, Any] = {
         "runtime": runtime,
         "threads": request.threads if way.sessions == 1 else 1,

@@ -57,10 +57,11 @@ _OF_CONSTANTS = ("nothing", "of constants and shapes alone")
 
 @dataclass(frozen=True)
 class Imported:
-    """A graph, and how the file's input and outputs lie over those of the graph."""
+    """A graph, and how the file's inputs and outputs lie over those of the graph."""
 
     graph: Graph
-    input: View
+    inputs: Mapping[str, View]
+    """By the names in the file."""
     outputs: tuple[View, ...]
     tensors: Mapping[str, View]
     """Computed tensors of the file by their names there, one for each node that holds one, and how it lies there."""
@@ -131,9 +132,10 @@ def operator_table() -> str:
 def _import(file: File, size: tuple[int, int] | None) -> Imported:
     builder = Builder(file)
     _refuse_unknown(file)
-    if len(file.inputs) != 1:
-        raise Unsupported(f"must have one input, got {len(file.inputs)}")
-    _add_input(builder, file.inputs[0], size)
+    if not file.inputs:
+        raise Unsupported("must have an input, got none")
+    for value in file.inputs:
+        _add_input(builder, value, size)
     for op in file.operators:
         try:
             _add_operator(builder, op)
@@ -147,10 +149,8 @@ def _import(file: File, size: tuple[int, int] | None) -> Imported:
     outputs = _outputs(builder)
     builder.draft.set_outputs([view.node for view in outputs])
     graph, renamed = _finish(builder.draft, file)
-    source = builder.values[file.inputs[0].name]
-    assert isinstance(source, View)
     named = tuple(replace(view, node=name) for view, name in zip(outputs, graph.outputs, strict=True))
-    return Imported(graph, replace(source, node=graph.nodes[0].name), named, _tensors(builder, renamed), file)
+    return Imported(graph, _inputs(builder, renamed), named, _tensors(builder, renamed), file)
 
 
 def _refuse_unknown(file: File) -> None:
@@ -170,6 +170,12 @@ def _offered(file: File, op: Operator, builder: Builder | None = None) -> str:
     if builder is not None and not all(isinstance(builder.values.get(name), View) for name in before):
         return ""
     return f"; {Path(file.name).name}:until={'+'.join(before)} reads the network up to there" if before else ""
+
+
+def _inputs(b: Builder, renamed: Mapping[str, str]) -> dict[str, View]:
+    """How each input of the file lies over that of the graph."""
+    views = {value.name: b.values[value.name] for value in b.file.inputs}
+    return {name: replace(view, node=renamed[view.node]) for name, view in views.items() if isinstance(view, View)}
 
 
 def _tensors(b: Builder, renamed: Mapping[str, str]) -> dict[str, View]:

@@ -3,6 +3,7 @@
 import io
 import struct
 import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,10 +34,15 @@ class Imported:
     tensors: dict[str, int]
     starts: dict[str, int]
     """Which of the tensor's values is the node's first, of nodes that do not begin with it."""
-    input_order: tuple[int, ...] = (0, 1, 2, 3)
-    """Axis of 1xHxWxC that each dimension of the file's input is; other than this where the file has 1xCxHxW."""
+    orders: Mapping[str, tuple[int, ...]]
+    """Axis of 1xHxWxC that each dimension of the file's tensor of an input is: others where the file has 1xCxHxW."""
     hybrid: int = 0
     """Operators of float32 values with weights of int8: other runtimes round the values of these as they go."""
+
+    @property
+    def input_order(self) -> tuple[int, ...]:
+        """That of the first input."""
+        return self.orders[self.graph.input_nodes[0].name]
 
 
 def load(path: Path, size: tuple[int, int] | None = None, until: str | None = None) -> Graph:
@@ -104,22 +110,23 @@ def operator_table() -> str:
 
 def _import(file: File, size: tuple[int, int] | None, until: str | None) -> Imported:
     builder = Builder(file)
-    if len(file.inputs) != 1:
-        raise Unsupported(f"{file.name}: must have one input, got {len(file.inputs)}")
+    if not file.inputs:
+        raise Unsupported(f"{file.name}: must have an input, got none")
     read = list(file.operators())
     if until is not None:
         file.outputs = parts.chosen(file, until)
         read = parts.needed(read, file.outputs)
     _refuse_unknown(file, read)
     parts.size_input(file, size)
-    builder.add_input(file.inputs[0])
+    for index in file.inputs:
+        builder.add_input(index)
     for op in dilated.joined(builder, read):
         (CUSTOMS.get(op.name) or HANDLERS[op.code])(builder, op)
     graph, tensors, starts = builder.finish(Path(file.name).stem)
     classes = graph.by_name[graph.outputs[0]].shape.elements
     image = default_image(graph.input_nodes[0].type, labels_in_file(file.data, classes))
-    order = builder.order.get(file.inputs[0], (0, 1, 2, 3))
-    return Imported(graph.with_image(image), tensors, starts, order, builder.hybrid)
+    orders = {node.name: builder.order.get(tensors[node.name], (0, 1, 2, 3)) for node in graph.input_nodes}
+    return Imported(graph.with_image(image), tensors, starts, orders, builder.hybrid)
 
 
 def _refuse_unknown(file: File, read: list[Operator]) -> None:

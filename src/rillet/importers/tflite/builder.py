@@ -350,9 +350,9 @@ class Builder:
         if math.prod(tensor.dims) != total:
             raise self.fail(op, f"output must have {total} values, got {'x'.join(map(str, tensor.dims))}")
         self.same_type(op, source)
-        first = source.shape.pixels == 1 and len(self.nodes) == 1 and len(tensor.dims) <= 4
+        first = source.shape.pixels == 1 and self._unread(source) and len(tensor.dims) <= 4
         if first and self.shape(tensor) != source.shape:
-            self.nodes[0] = Node(source.name, source.op, (), self.type(tensor))
+            self._retype(source, self.type(tensor))
         self.values[tensor.index] = tuple(node.name for node in found)
 
     def view(self, op: Operator, order: Sequence[int]) -> None:
@@ -370,8 +370,8 @@ class Builder:
         node = self.node(names[0])
         before = self.order.get(tensor.index, tuple(range(len(tensor.dims))))
         after = tuple(before[axis] for axis in order)
-        if len(self.nodes) == 1 and tuple(order) == _TO_CHANNELS_LAST and tensor.index not in self.order:
-            node = self.nodes[0] = Node(node.name, node.op, (), self.type(out))
+        if self._unread(node) and tuple(order) == _TO_CHANNELS_LAST and tensor.index not in self.order:
+            node = self._retype(node, self.type(out))
             self.order[tensor.index], after = _TO_CHANNELS_FIRST, tuple(range(4))
         dims = (1, *node.shape.array)
         self.values[out.index] = (node.name,)
@@ -379,6 +379,16 @@ class Builder:
             raise self.fail(op, f"output must be {[dims[axis] for axis in after]}, got {list(out.dims)}")
         if after != tuple(range(len(after))):
             self.order[out.index] = after
+
+    def _unread(self, node: Node) -> bool:
+        """True for an input that no node has read yet."""
+        return isinstance(node.op, Input) and not any(node.name in other.inputs for other in self.nodes)
+
+    def _retype(self, node: Node, type: TensorType) -> Node:
+        """An input in another shape."""
+        made = replace(node, type=type)
+        self.nodes[self.nodes.index(node)] = made
+        return made
 
     def finish(self, name: str) -> tuple[Graph, dict[str, int], dict[str, int]]:
         """The graph, the tensor of each node that holds values of one, and where they begin where not with it."""

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from rillet.errors import GraphError, Unsupported
-from rillet.importers.tflite.file import File, Operator
+from rillet.importers.tflite.file import File, Operator, Tensor
 
 
 def chosen(file: File, until: str) -> tuple[int, ...]:
@@ -45,11 +45,17 @@ def offer(file: File, operators: Sequence[Operator], op: Operator) -> str:
 
 
 def size_input(file: File, size: tuple[int, int] | None) -> None:
-    """Gives the input the height and width that a user says, where the file leaves them open.
+    """Gives the inputs the height and width that a user says, where the file leaves them open.
 
     Raises GraphError for others than the file has, Unsupported where it leaves them open and none are given.
     """
-    tensor = file.tensors[file.inputs[0]]
+    still = not any(file.tensors[index].open for index in file.inputs)
+    for place, index in enumerate(file.inputs):
+        if file.tensors[index].open or (place == 0 and still):
+            _size(file, file.tensors[index], size)
+
+
+def _size(file: File, tensor: Tensor, size: tuple[int, int] | None) -> None:
     if not tensor.open:
         if size is not None and (1, *size) != tensor.dims[:3]:
             wanted, got = list(tensor.dims), "x".join(map(str, size))

@@ -4,8 +4,9 @@ import contextlib
 import io
 import logging
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import nn
@@ -21,9 +22,15 @@ __all__ = ["from_torch", "operator_rows", "operator_table", "supported_operators
 
 
 def from_torch(
-    module: nn.Module, example: torch.Tensor, *, name: str | None = None, image: ImageSpec | None = None
+    module: nn.Module,
+    example: torch.Tensor | Sequence[torch.Tensor],
+    *,
+    name: str | None = None,
+    image: ImageSpec | None = None,
 ) -> Graph:
     """The graph of what `module` does in eval mode with an input like `example` (1xCxHxW, float32), weights included.
+
+    Several examples are the arguments of a module that takes as many: the first a map, the others maps or 1xC.
 
     The module is traced by torch.export and left as it was. Nodes are sorted into blocks and named by their roles
     (`block3.expand`), except in a module that carries the Graph it was made of as its attribute `graph`, as those of
@@ -36,14 +43,21 @@ def from_torch(
     made_of = getattr(module, "graph", None)
     keep = made_of if isinstance(made_of, Graph) and len(made_of.input_nodes) == 1 else None
     name = name or (keep.name if keep else type(module).__name__)
-    shape = _checked(name, example)
-    program = _exported(name, module, example)
-    graph = read(program, name, shape, keep) or read(program, name, shape, None)
+    examples: list[object] = list(example) if isinstance(example, list | tuple) else [example]
+    shapes = [_checked(name, one, others=i > 0) for i, one in enumerate(examples)]
+    if not shapes:
+        raise GraphError(f"{name}: example must be one image, a tensor of 1xCxHxW, got none")
+    shape, keep = shapes[0], keep if len(shapes) == 1 else None
+    program = _exported(name, module, tuple(examples))
+    graph = read(program, name, shapes, keep) or read(program, name, shapes, None)
     assert graph is not None
     return graph.with_image(image or (_resized(keep.image, shape) if keep else _as_tensor(shape)))
 
 
-def _checked(name: str, example: object) -> Shape:
+def _checked(name: str, example: object, others: bool = False) -> Shape:
+    """The shape of an example, which may be 1xC where it is one of the `others` behind the first."""
+    if others and isinstance(example, torch.Tensor) and example.ndim == 2 and example.shape[0] == 1:
+        example = example[:, :, None, None]
     if not isinstance(example, torch.Tensor) or example.ndim != 4 or example.shape[0] != 1:
         got = list(example.shape) if isinstance(example, torch.Tensor) else type(example).__name__
         raise GraphError(f"{name}: example must be one image, a tensor of 1xCxHxW, got {got}")
@@ -70,10 +84,10 @@ def _resized(kept: ImageSpec | None, shape: Shape) -> ImageSpec | None:
 # -- tracing -----------------------------------------------------------------------------------------------------------
 
 
-def _exported(name: str, module: nn.Module, example: torch.Tensor) -> ExportedProgram:
+def _exported(name: str, module: nn.Module, examples: tuple[Any, ...]) -> ExportedProgram:
     try:
         with _in_eval_mode(module), torch.no_grad(), _quiet():
-            return torch.export.export(module, (example,), strict=False)
+            return torch.export.export(module, examples, strict=False)
     except Exception as error:  # the module's own code runs: anything may come out of it
         reason = " ".join(str(error).split("\n\n")[0].split()) or "no reason"
         raise Unsupported(

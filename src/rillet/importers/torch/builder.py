@@ -8,7 +8,7 @@ import torch
 
 from rillet.errors import RilletError, Unsupported
 from rillet.importers.axes import Dim, Dims, axes_of, merged, written
-from rillet.importers.torch.drafts import INPUT, Draft, LowPad, Scale, assemble
+from rillet.importers.torch.drafts import Draft, LowPad, Scale, assemble, input_name
 from rillet.importers.torch.layouts import as_map, repeats
 from rillet.ir.graph import Array, Graph
 from rillet.ir.ops import Activate, Activation, Add, Conv, Input, Multiply, Op, Pad, Pool, output_shape
@@ -81,11 +81,11 @@ def added(one: Border, other: Border) -> Border:
 class Builder:
     """The drafts so far. Handlers of operators read from it and add to it."""
 
-    def __init__(self, name: str, image: Shape, keep: Graph | None) -> None:
+    def __init__(self, name: str, inputs: Sequence[Shape], keep: Graph | None) -> None:
         self.name = name
         self.keep = keep
         """The graph that the module was made of: then a node is all that a submodule does, and has its path as name."""
-        self.drafts: dict[str, Draft] = {INPUT: Draft(Input(), (), image, "")}
+        self.drafts: dict[str, Draft] = {input_name(i): Draft(Input(), (), shape, "") for i, shape in enumerate(inputs)}
         self.constants: dict[tuple[Known, Shape, Dims], str] = {}
 
     def refuse(self, call: Call, message: str) -> Unsupported:

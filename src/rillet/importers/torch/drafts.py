@@ -8,11 +8,16 @@ import numpy as np
 from rillet.errors import Unsupported
 from rillet.importers.naming import name_nodes
 from rillet.ir.graph import Array, Graph, Node
-from rillet.ir.ops import Add, Constant, Multiply, Op
+from rillet.ir.ops import Add, Constant, Input, Multiply, Op
 from rillet.ir.sharing import each_once
 from rillet.ir.types import Shape, TensorType
 
 INPUT = "input"
+
+
+def input_name(place: int) -> str:
+    """The draft of an input, by its place among the arguments."""
+    return INPUT if place == 0 else f"{INPUT}{place + 1}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +59,7 @@ def assemble(name: str, drafts: Mapping[str, Draft], outputs: tuple[str, ...], k
     places = {} if keep is None else {node.name: place for place, node in enumerate(keep.nodes)}
     first = [n for n, draft in needed.items() if isinstance(draft.op, Constant)]
     first.sort(key=lambda n: places.get(needed[n].layer, 0))
-    order = dict.fromkeys((INPUT, *first, *needed))
+    order = dict.fromkeys((*_inputs(drafts), *first, *needed))
     nodes = tuple(_node(n, needed[n]) for n in order)
     if keep is None:
         nodes, renamed = name_nodes(nodes)
@@ -71,6 +76,10 @@ def assemble(name: str, drafts: Mapping[str, Draft], outputs: tuple[str, ...], k
     return Graph(name, nodes, tuple(renamed[n] for n in outputs), params, None, shared)
 
 
+def _inputs(drafts: Mapping[str, Draft]) -> list[str]:
+    return [name for name, draft in drafts.items() if isinstance(draft.op, Input)]
+
+
 def _node(name: str, draft: Draft) -> Node:
     assert not isinstance(draft.op, Scale | LowPad)
     return Node(name, draft.op, draft.inputs, TensorType(draft.shape))
@@ -83,7 +92,7 @@ def _renamed(node: Node, renamed: Mapping[str, str], keep: Graph) -> Node:
 
 
 def _needed(drafts: Mapping[str, Draft], outputs: Iterable[str]) -> dict[str, Draft]:
-    needed = {INPUT}
+    needed = set(_inputs(drafts))
     waiting = list(outputs)
     while waiting:
         name = waiting.pop()

@@ -1,7 +1,7 @@
 """Reads the calls of a traced module in order: each result, and the effect of in-place operations on others."""
 
 import operator
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -11,8 +11,8 @@ from torch.export import ExportedProgram
 from rillet.errors import RilletError, Unsupported
 from rillet.importers.supported import refuse_unknown
 from rillet.importers.torch.builder import Builder, Call, Known, Result, Value
-from rillet.importers.torch.drafts import INPUT
-from rillet.importers.torch.layouts import as_map, repeats, sizes
+from rillet.importers.torch.drafts import input_name
+from rillet.importers.torch.layouts import as_map, as_vector, repeats, sizes
 from rillet.importers.torch.operators import HANDLERS
 from rillet.ir.graph import Graph
 from rillet.ir.types import Shape
@@ -25,13 +25,13 @@ class _Stale:
     """A tensor that has been changed in place, in part, through another one."""
 
 
-def read(program: ExportedProgram, name: str, image: Shape, keep: Graph | None) -> Graph | None:
+def read(program: ExportedProgram, name: str, inputs: Sequence[Shape], keep: Graph | None) -> Graph | None:
     """The graph of a traced module, under the names of `keep`: None where they do not fit.
 
     Raises Unsupported for calls that a graph has no op for.
     """
     _check_kinds(program, name)
-    reader = _Reader(Builder(name, image, keep))
+    reader = _Reader(Builder(name, inputs, keep))
     for node in program.graph.nodes:
         match node.op:
             case "placeholder":
@@ -78,6 +78,8 @@ class _Reader:
     def __init__(self, builder: Builder) -> None:
         self.builder = builder
         self.values: dict[fx.Node, Any] = {}
+        self.taken = 0
+        """How many of the inputs were met."""
         self.memory: dict[fx.Node, fx.Node] = {}
         """For a tensor that is a view, or the result of a change in place, the one whose memory it has."""
 
@@ -106,7 +108,10 @@ class _Reader:
                 place = (tensor.untyped_storage().data_ptr(), tensor.storage_offset())
                 self.values[node] = Known(tensor, path.rpartition(".")[0], place)
                 return
-        self.values[node] = Value(INPUT, as_map(self.builder.drafts[INPUT].shape))
+        at, tensor = input_name(self.taken), node.meta["val"]
+        shape = self.builder.drafts[at].shape
+        self.taken += 1
+        self.values[node] = Value(at, as_vector(shape) if tensor.ndim == 2 else as_map(shape))
 
     def take_call(self, node: fx.Node) -> None:
         """Part of a result, a constant, or an operator of the table."""

@@ -83,7 +83,7 @@ class CorePlanner(RowPlanner):
 
     def __init__(self, graph: Graph, core: CoreKernels, resident: bool) -> None:
         self.core = core
-        self.copies_input = graph.nodes[0].type.dtype is DType.U8
+        self.copies_input = graph.input_nodes[0].type.dtype is DType.U8
         super().__init__(graph, resident)
 
     def _choice(self, index: int, tile: Tile) -> Choice:

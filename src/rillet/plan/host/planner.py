@@ -67,7 +67,7 @@ def plan_host(
     bf16: bool = False,
 ) -> RowPlan:
     """The smallest plan of whole rows that is estimated about as fast as the fastest for `threads` threads of `host`,
-    or for one where more hardly help.
+    or for one where more hardly help, or where the network has several inputs.
 
     ram_bytes: instead, the least estimated time within so many bytes.
     slower: instead, the least memory at an estimated time of at most 1 + `slower` times the least.
@@ -84,6 +84,8 @@ def plan_host(
         )
     if bf16 and all(node.type.quant is not None for node in graph.nodes):
         raise TargetError(f"{graph.name}: --precision bf16 must be given for a network of float32, got one of integers")
+    if len(graph.input_nodes) > 1:
+        threads = 1  # its threads would have to share what comes before the image's first row
     planner = HostPlanner(graph, host, resident, threads, bf16)
     _ = planner.least_bytes  # refuses what cannot be cut at all
     if threads > 1:
@@ -125,7 +127,7 @@ class HostPlanner(RowPlanner):
         self.host, self.threads = host, threads
         self.bf16 = bf16 and has_pairs(host)
         super().__init__(graph, resident)
-        params = ((node, graph.node_params(node)) for node in graph.nodes)
+        params = ((node, graph.node_params(node)) for node in self.nodes)
         real_bytes = 2 if self.bf16 else 4
         self.weight_bytes = np.array(
             [sum((real_bytes if p.dtype is DType.F32 else 1) * _count(p.shape) for p in found) for _, found in params]
@@ -153,7 +155,7 @@ class HostPlanner(RowPlanner):
         """Nanoseconds of every segment at all tile sizes; one thread takes pushed rows one at a time."""
         times = super().all_times
         if not self.resident and self.threads == 1:
-            times[:, self.first, 1:] = np.inf
+            times[:, self.begins, 1:] = np.inf
         return times
 
     def _times(self, tile: Tile) -> Matrix:

@@ -222,6 +222,14 @@ class RowPlan(Record):
     board: Board | None = None
     """The board that it was planned for."""
 
+    @cached_property
+    def pushed(self) -> int | None:
+        """The place of the segment that pushed rows drive: the first, but for those of other inputs alone; None where
+        the image is resident.
+        """
+        image = self.graph.input_nodes[0].name
+        return None if self.resident else next(i for i, one in enumerate(self.segments) if one.driver == image)
+
     @property
     def kernels(self) -> str:
         """The name of its kernel set."""

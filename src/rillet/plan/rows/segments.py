@@ -12,6 +12,7 @@ from rillet.ir.facts import is_constant, is_given, is_input
 from rillet.ir.graph import Graph, Node
 from rillet.ir.ops import op_macs
 from rillet.plan.rows.arena import ALIGNMENT, align
+from rillet.plan.rows.inputs import early_count, in_order, of_constants
 from rillet.plan.rows.kernels import Choice, choose
 from rillet.plan.rows.pairs import Matrix, Pairs
 from rillet.plan.rows.plan import BufferKind, Kernel, Planes, stored_bytes
@@ -91,13 +92,15 @@ class Segments:
     """Whether outputs may lie over the spent part of their inputs."""
 
     def __init__(self, graph: Graph, resident: bool) -> None:
-        self.graph = graph
+        self.graph = graph = in_order(graph)
         self.resident = resident
         self.nodes = graph.nodes
         self.first = sum(is_given(node.op) for node in self.nodes)
+        self.begins = self.first + early_count(graph)
+        """Where the image's rows are pushed in: before it are layers that follow from other inputs alone."""
         self.count = len(graph.nodes)
-        if len(graph.input_nodes) != 1 or not is_input(self.nodes[0].op):
-            raise Unsupported(f"{graph.name}: must have one input, and first, got {len(graph.input_nodes)}")
+        if not is_input(self.nodes[0].op):
+            raise Unsupported(f"{graph.name}: must have an input, and first")
         if any(not is_given(node.op) for node in self.nodes[: self.first]):
             raise Unsupported(f"{graph.name}: constants must come before the layers")
         if any(self.graph.by_name[name] in self.nodes[: self.first] for name in graph.outputs):
@@ -107,6 +110,8 @@ class Segments:
         if self.count == self.first:
             raise Unsupported(f"{graph.name}: must have a layer, got an input alone")
         self.image = self.nodes[0].name
+        if self.begins == self.count:
+            raise Unsupported(f"{graph.name}: first input must be read by a layer, got {self.image}, which none reads")
         self.position = {node.name: i for i, node in enumerate(self.nodes)}
         self.last_use = {
             node.name: max((self.position[n.name] for n in graph.consumers[node.name]), default=i)
@@ -120,7 +125,7 @@ class Segments:
         self.spaces = {tile: Space(graph, tile, self.copies_input) for tile in self.tiles}
         self.pairs = Pairs(self.last)
         self.drivers_at = self._find_drivers()
-        if all(end < self.count for _, end in self.drivers_at[self.first]):
+        if of_constants(graph):
             raise Unsupported(f"{graph.name}: every layer must follow from the image, got one of constants alone")
         self.choice = cache(self._choice)
         self.settled_at = cache(self._settled)
@@ -158,17 +163,25 @@ class Segments:
         found: list[list[tuple[str, int]]] = []
         for start, lost in enumerate(orphans):
             ends = ((d, next((i for i in lost if d not in inputs[i]), self.count)) for d in inputs[start])
-            # Pushed rows pass once, through the first segment.
-            passed = start > self.first and not self.resident and self.last[0] >= start
-            found.append([] if start < self.first or passed else [(d, end) for d, end in ends if end > start])
+            found.append([] if start < self.first else self._allowed(start, [(d, e) for d, e in ends if e > start]))
         return found
+
+    def _allowed(self, start: int, found: list[tuple[str, int]]) -> list[tuple[str, int]]:
+        """Of the drivers of segments from `start` on and how far they reach, those that pushed rows allow: they pass
+        once, through the segment at `begins`.
+        """
+        if self.resident or (start > self.begins and self.last[0] < start):
+            return found
+        if start < self.begins:
+            return [(driver, min(end, self.begins)) for driver, end in found]
+        return [(driver, end) for driver, end in found if start == self.begins and driver == self.image]
 
     def _constant(self, name: str) -> bool:
         return is_constant(self.graph.by_name[name].op)
 
     def drivers(self, start: int, stop: int) -> list[str]:
         """Inputs from which every node of the segment follows; none where the segment cannot run."""
-        if start == self.first and not self.resident and self.last[0] >= stop:
+        if start == self.begins and not self.resident and self.last[0] >= stop:
             return []
         return [driver for driver, end in self.drivers_at[start] if stop <= end]
 
@@ -176,7 +189,7 @@ class Segments:
         """True for the segments that can run."""
         out = np.zeros((self.count + 1, self.count + 1), np.bool_)
         for start, found in enumerate(self.drivers_at):
-            begin = max(start, self.last[0]) if start == self.first and not self.resident else start
+            begin = max(start, self.last[0]) if start == self.begins and not self.resident else start
             out[begin + 1 : max((end for _, end in found), default=0) + 1, start] = True
         return out
 
@@ -191,7 +204,7 @@ class Segments:
         return [self.nodes[i].name for i in (*before, *inside) if self._in_arena(self.nodes[i])]
 
     def _in_arena(self, node: Node) -> bool:
-        return not is_constant(node.op) and (self.resident or not is_input(node.op))
+        return not is_constant(node.op) and (self.resident or node.name != self.image)
 
     def rings(self, start: int, stop: int, tile: Tile, driver: str) -> dict[str, tuple[int, int]]:
         """Pixels and bytes of the ring of every value that lives inside the segment only (a pushed input included)."""
@@ -218,7 +231,7 @@ class Segments:
             for start in range(max(place + 1, self.first), i + 1):
                 unsettled[start].append(i)
         if not self.resident:
-            unsettled[self.first].append(0)
+            unsettled[self.begins].append(0)
         aligned = self.pairs.ended(-(-sizes // self.alignment) * self.alignment, until)
         return Settled(aligned, self.pairs.ended(sizes, until), unsettled)
 
@@ -319,7 +332,7 @@ class Segments:
         out, source = self.nodes[stop - 1], self.graph.by_name[driver]
         if not self.overlays:
             return None, 0
-        if self.last_use[driver] >= stop or (is_input(source.op) and not self.resident):
+        if self.last_use[driver] >= stop or (driver == self.image and not self.resident):
             return None, 0
         if self.last_use[out.name] < stop or sum(last >= stop for last in self.last[start:stop]) != 1:
             return None, 0

@@ -5,7 +5,7 @@ from functools import cache, lru_cache
 
 import numpy as np
 
-from rillet.ir.facts import is_constant, is_given, is_input
+from rillet.ir.facts import is_constant, is_given
 from rillet.ir.graph import Graph, Node
 from rillet.plan.rows.arena import align
 from rillet.plan.rows.kernels import in_place
@@ -24,6 +24,7 @@ class Space:
         self.copies_input = copies_input
         self.timing = Timing(graph, tile)
         self.position = self.timing.position
+        self._several = len(graph.input_nodes) > 1
         self._computed = sum(is_given(node.op) for node in graph.nodes)
         self._span = cache(self._spans)
         self._awaited = lru_cache(maxsize=4)(self._arrivals)  # those of one reader are asked for in turn
@@ -49,7 +50,7 @@ class Space:
             # Whole tiles, so that the rows of one lie in one piece.
             return min(-(-max([tile, *spans]) // tile) * tile, value.shape.pixels)
         own_place = all(n.shape == value.shape for n in self.graph.consumers[name])
-        pushed = is_input(value.op) and not self.copies_input
+        pushed = self.position[name] == 0 and not self.copies_input
         if pushed and own_place and max(spans, default=0) <= tile:
             return 0
         return max([tile, *spans])
@@ -61,10 +62,12 @@ class Space:
 
     def _first_fork(self, reader: str) -> int:
         """The place of the value from which all inputs of `reader` follow in the whole graph; its own, where there is
-        one input.
+        one input. Before all, where the network has several inputs: there need not be such a value.
         """
         node, image = self.graph.by_name[reader], self.graph.nodes[0].name
         inside = [n for n in dict.fromkeys(node.inputs) if not is_constant(self.graph.by_name[n].op)]
+        if len(inside) > 1 and self._several:
+            return -1
         return self.position[self.fork(inside, self._computed, image) if len(inside) > 1 else reader]
 
     def span(self, reader: Node, name: str, start: int, driver: str) -> int:

@@ -4,10 +4,10 @@ import json
 from typing import Any
 
 from rillet.analyses.classify import is_classifier
-from rillet.backends.c.image import input_of
 from rillet.backends.c.pixels import is_picture
 from rillet.ir.facts import is_given, is_requantization, is_softmax
 from rillet.ir.graph import Graph, ImageSpec, Node
+from rillet.ir.inputs import sole_input
 from rillet.ir.types import DType
 from rillet.plan.rows.plan import RowPlan
 from rillet.system.version import VERSION
@@ -24,7 +24,10 @@ def facts(plan: RowPlan, traced: bool) -> dict[str, Any]:
     """
     graph = plan.graph
     places = {node.name: i for i, node in enumerate(graph.nodes)}
-    source, outputs = input_of(plan), [graph.by_name[name] for name in dict.fromkeys(graph.outputs)]
+    source, outputs = (
+        sole_input(graph, "for WebAssembly"),
+        [graph.by_name[name] for name in dict.fromkeys(graph.outputs)],
+    )
     return {
         "rillet": VERSION,
         "name": graph.name,

@@ -16,8 +16,9 @@ import numpy as np
 from rillet.errors import BuildError, TargetError, Unsupported
 from rillet.ir.facts import is_given
 from rillet.ir.graph import Array, Node
+from rillet.ir.inputs import Inputs
 from rillet.ir.types import DType
-from rillet.runtime.run import Built, Latency, checked_input, values_of
+from rillet.runtime.run import Built, Latency, checked_inputs, values_of
 from rillet.system.build import first_error
 
 NODE = "node"
@@ -54,31 +55,31 @@ class WasmProgram:
         weakref.finalize(self, _end, self._process)
         self.engine = f"V8 {self._read()[0]['engine']}"
 
-    def run(self, image: Array) -> tuple[Array, ...]:
+    def run(self, image: Inputs) -> tuple[Array, ...]:
         """The outputs for one image, as the net stores them; raises GraphError for a wrong shape."""
         return self._values(self._outputs, self._ask("run", image)[1])
 
-    def run_batch(self, images: Array, threads: int = 1) -> tuple[Array, ...]:
+    def run_batch(self, images: Array | Sequence[Inputs], threads: int = 1) -> tuple[Array, ...]:
         """The outputs for images x height x width x channels, one by one; raises TargetError for several threads."""
         if threads > 1:
             raise TargetError(f"{self._graph.name}: threads must be 1 for WebAssembly, got {threads}")
         return tuple(np.stack(made) for made in zip(*map(self.run, images), strict=True))
 
-    def push(self, image: Array) -> tuple[Array, ...]:
+    def push(self, image: Inputs) -> tuple[Array, ...]:
         """As `run`, row by row."""
         return self._values(self._outputs, self._ask("push", image)[1])
 
-    def trace(self, image: Array) -> dict[str, Array]:
+    def trace(self, image: Inputs) -> dict[str, Array]:
         """Every value that the net makes for one image; the program must have been built with `trace`."""
         nodes = [node for node in self._graph.nodes if not is_given(node.op)]
         made = self._values(nodes, self._ask("trace", image)[1])
         return {node.name: array for node, array in zip(nodes, made, strict=True)}
 
-    def touched_bytes(self, image: Array) -> int:
+    def touched_bytes(self, image: Inputs) -> int:
         """High-water mark of the arena: the end of the last byte that one image writes, found by poison."""
         return int(self._ask("touched", image)[0]["touched"])
 
-    def latency(self, image: Array, runs: int = 10) -> Latency:
+    def latency(self, image: Inputs, runs: int = 10) -> Latency:
         """Minimum and median time of `runs` images after one that is not counted, by Node's clock."""
         times = [float(one) for one in self._ask("times", image, count=runs)[0]["times"]]
         return Latency(min(times), statistics.median(times), runs)
@@ -86,8 +87,8 @@ class WasmProgram:
     def stop(self) -> None:
         """Nothing: the process has one thread."""
 
-    def _ask(self, act: str, image: Array, **said: int) -> tuple[dict[str, Any], list[bytes]]:
-        data, pipe = checked_input(self._graph, image), self._process.stdin
+    def _ask(self, act: str, image: Inputs, **said: int) -> tuple[dict[str, Any], list[bytes]]:
+        data, pipe = checked_inputs(self._graph, image)[0], self._process.stdin
         assert pipe is not None
         try:
             pipe.write(json.dumps({"act": act, **said}).encode() + b"\n" + data.tobytes())

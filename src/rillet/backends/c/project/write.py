@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from rillet.backends.c.emit import emit
+from rillet.backends.c.image import other_inputs
 from rillet.backends.c.prefix import DEFAULT, renamed
 from rillet.backends.c.project.check import Example, image_files
 from rillet.backends.c.project.layouts import (
@@ -16,6 +17,7 @@ from rillet.backends.c.project.layouts import (
 )
 from rillet.backends.c.project.readme import readme
 from rillet.errors import Unsupported
+from rillet.ir.inputs import sole_input
 from rillet.plan.rows.plan import RowPlan
 
 _SOURCES = ("c", "cmake")
@@ -46,9 +48,11 @@ def project(plan: RowPlan, layout: str = "c", prefix: str = DEFAULT, example: Ex
             f"{plan.graph.name}: --layout cmsis-pack must be for a Cortex-M core, got {plan.board.core} of "
             f"{plan.board.name}"
         )
+    if layout not in _SOURCES or example is not None:
+        sole_input(plan.graph, "for an example" if layout in _SOURCES else f"for --layout {layout}")
     files = emit(plan, prefix=prefix)
     main = files.pop("main.c")
-    core = None if plan.board is None else plan.board.cortex
+    core = None if plan.board is None or other_inputs(plan) else plan.board.cortex
     if example is not None:
         made = image_files(plan, example)
         files |= {renamed(name, prefix): renamed(text, prefix) for name, text in made.items()}
@@ -62,6 +66,12 @@ def project(plan: RowPlan, layout: str = "c", prefix: str = DEFAULT, example: Ex
         return Project(written, "", "")
     if core is None:
         line = host_line(program)
-        return Project(written, line, f"{line} && ./{prefix}" + ("" if example else " IMAGE.raw"))
+        return Project(written, line, f"{line} && ./{prefix}" + ("" if example else f" {_arrays(plan)}"))
     line = cross_line(program, core)
     return Project(written, line, f"{line} && {qemu_line(core, f'{prefix}.elf')}")
+
+
+def _arrays(plan: RowPlan) -> str:
+    """The files that its main.c takes."""
+    others = [f"INPUT{end.upper()}.raw" for end, _ in other_inputs(plan)]
+    return " ".join(["INPUT.raw", *others]) if others else "IMAGE.raw"
