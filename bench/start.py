@@ -35,7 +35,7 @@ def answer(model: str, image: str, target: str | None) -> float:
         found = identity(model, Preprocessing(), None)
         return found and (*found, str(target))
 
-    answer(make_ready(known, plan), Path(image))
+    answer(make_ready(known, plan), [Path(image)])
     return time.perf_counter()
 
 

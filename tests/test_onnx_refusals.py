@@ -69,7 +69,7 @@ def shape(*dims: int) -> Callable[[Any], None]:
             "type must be FLOAT, INT8 or UINT8, got DOUBLE",
         ),
         (lambda m: m.graph.input[0].type.Clear(), Unsupported, "input 'x' must be a tensor with a shape"),
-        (lambda m: m.graph.input.extend(list(m.graph.input)), Unsupported, "must have one input, got 2"),
+        (lambda m: m.graph.input.extend(list(m.graph.input)), GraphError, "name must be that of one input, got two"),
         (
             lambda m: m.graph.initializer.extend(list(m.graph.initializer)),
             GraphError,

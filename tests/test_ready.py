@@ -248,7 +248,7 @@ def test_what_cannot_be_told_has_no_identity(tmp_path: Path) -> None:
 def test_a_program_of_another_network_is_found_out(planner: Planner, tmp_path: Path) -> None:
     """The answer comes first; the comparison after it is with the network itself, every time."""
     np.save(tmp_path / "image.npy", random_image(planner.graph))
-    answer = classify.answer(made(planner), tmp_path / "image.npy", raw=True)
+    answer = classify.answer(made(planner), [tmp_path / "image.npy"], raw=True)
     assert classify.prove("net", answer, planner.graph, planner).compared == "bytes"
     weights = {name: np.flip(array) for name, array in planner.graph.params.items()}
     with pytest.raises(BuildError, match="net: the program must give the reference's values, got "):

@@ -111,7 +111,7 @@ def test_convolution_against_plain_loops() -> None:
 def test_wrong_input_is_refused() -> None:
     b = Builder(np.random.default_rng(0))
     graph = b.graph(b.add(conv(2), b.add(Input(), shape=Shape(2, 2, 1))))
-    with pytest.raises(GraphError, match="input must be int8 of 2x2x1, got uint8"):
+    with pytest.raises(GraphError, match="input must be i8 of 2x2x1, got uint8"):
         reference.run(graph, np.zeros((2, 2, 1), np.uint8))
 
 

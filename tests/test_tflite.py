@@ -100,7 +100,7 @@ def assign(path: str, value: Any) -> Callable[[Any, Any], None]:
         (assign("operators.0.opcodeIndex", 5), GraphError, "code must be one of 1, got 5"),
         (assign("operators.0.builtinOptions.strideH", 0), GraphError, "stride must be at least 1x1"),
         (assign("operators.0.builtinOptions.fusedActivationFunction", 4), Unsupported, "must be none or a clamp"),
-        (assign("inputs", []), Unsupported, "must have one input, got 0"),
+        (assign("inputs", []), Unsupported, "must have one input or more, got 0"),
         (assign("outputs", [1]), Unsupported, "output must follow from the input, got a constant"),
         (assign("outputs", [9]), GraphError, "tensor must be one of 4, got 9"),
     ],

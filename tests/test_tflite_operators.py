@@ -263,13 +263,6 @@ def dense(shape: tuple[int, ...], weight: tuple[int, ...], **o: Any) -> Callable
     return build
 
 
-def two_inputs() -> bytes:
-    w = Writer()
-    a, b, out = q(w, 1, 4), q(w, 1, 4), q(w, 1, 4)
-    w.op("ADD", [a, b], [out], options("Add"))
-    return w.bytes([a, b], [out])
-
-
 def reused_input() -> bytes:
     w = Writer()
     source, out = q(w, 1, 4), q(w, 1, 4)
@@ -337,7 +330,6 @@ CASES: dict[str, tuple[Any, str]] = {
     "dense of a part": (dense((1, 2, 2, 2), (3, 4)), r"weights must be outputs x 8, got \[3, 4\]"),
     "dense depth": (dense((1, 8), (3, 7)), r"weights must be outputs x 8, got \[3, 7\]"),
     "dense format": (dense((1, 8), (3, 8), weightsFormat=1), "weights must be in the default format, got code 1"),
-    "two inputs": (two_inputs, "must have one input, got 2"),
     "of a constant": (reused_input, "input must be computed, got the constant"),
     "not finite": (nan_weights, "must be finite"),
     "constant input": (constant_input, "input must be made once"),

@@ -305,7 +305,7 @@ def as_inputs(net: Graph, given: "Given | Sequence[Given] | Mapping[str, Given]"
     Each is an array as the network stores it, or a .npy file of one; the first may be a picture. Raises GraphError.
     """
     nodes = net.input_nodes
-    if len(nodes) == 1 and not isinstance(given, Mapping | list | tuple):
+    if len(nodes) == 1 and not isinstance(given, Mapping):
         one: Any = given
         return as_input(net, one)
     names = [node.name for node in nodes]

@@ -125,7 +125,7 @@ def run(
     model: Annotated[str | None, typer.Argument(metavar="[MODEL]", help=MODEL_HELP)] = None,
     images: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="[IMAGE]...", help="A picture; of several inputs a file each, arrays but the first."),
+        typer.Argument(metavar="[IMAGE]", help="A picture; of several inputs a file each, arrays but the first."),
     ] = None,
     raw: RawOption = False,
     labels: LabelsOption = None,

@@ -153,9 +153,11 @@ def _blocks(nodes: tuple[Node, ...]) -> list[str]:
     numbers: dict[int, int] = {}
     for i, node in enumerate(nodes):
         group = groups[i]
-        if group is not None:
+        if isinstance(node.op, Input):
+            labels.append("")
+        elif group is not None:
             labels.append(f"block{numbers.setdefault(group, len(numbers) + 1)}")
-        elif isinstance(node.op, Input | Constant):
+        elif isinstance(node.op, Constant):
             labels.append("")
         else:
             labels.append("stem" if not grouped or i < grouped[0] else "head")

@@ -67,6 +67,11 @@ class Imported:
     """Computed tensors of the file by their names there, one for each node that holds one, and how it lies there."""
     file: File
 
+    @property
+    def input(self) -> View:
+        """The first of the inputs."""
+        return self.inputs[self.file.inputs[0].name]
+
 
 def load(path: Path, size: tuple[int, int] | None = None, until: str | None = None) -> Graph:
     """The graph in an .onnx file; raises GraphError for a broken file, Unsupported for what Rillet does not handle.
@@ -133,9 +138,11 @@ def _import(file: File, size: tuple[int, int] | None) -> Imported:
     builder = Builder(file)
     _refuse_unknown(file)
     if not file.inputs:
-        raise Unsupported("must have an input, got none")
-    for value in file.inputs:
-        _add_input(builder, value, size)
+        raise Unsupported("must have one input or more, got 0")
+    still = all(None not in value.dims[1:] for value in file.inputs)
+    for place, value in enumerate(file.inputs):
+        sized = None in value.dims[1:] or (place == 0 and still)
+        _add_input(builder, value, size if sized else None)
     for op in file.operators:
         try:
             _add_operator(builder, op)
@@ -195,6 +202,8 @@ def _tensors(b: Builder, renamed: Mapping[str, str]) -> dict[str, View]:
 
 def _add_input(b: Builder, value: Value, size: tuple[int, int] | None) -> None:
     where = f"input {value.name[:60]!r}"
+    if value.name in b.values:
+        raise GraphError(f"{where}: name must be that of one input, got two")
     dtype = _INPUT_TYPES.get(value.code)
     if dtype is None:
         got = TYPE_NAMES.get(value.code, str(value.code))

@@ -111,7 +111,7 @@ def operator_table() -> str:
 def _import(file: File, size: tuple[int, int] | None, until: str | None) -> Imported:
     builder = Builder(file)
     if not file.inputs:
-        raise Unsupported(f"{file.name}: must have an input, got none")
+        raise Unsupported(f"{file.name}: must have one input or more, got 0")
     read = list(file.operators())
     if until is not None:
         file.outputs = parts.chosen(file, until)
