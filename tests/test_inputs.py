@@ -115,7 +115,7 @@ def test_what_follows_from_other_inputs_alone_comes_before_the_first_row() -> No
     gate = b.add(b.conv(6), vector)
     graph = b.graph(b.add(Multiply(), wide, gate))
     plan = plan_rows(graph)
-    assert [segment.driver for segment in plan.segments] == [vector, image]
+    assert [segment.driver for segment in plan.segments][:2] == [vector, image]
     assert plan.pushed == 1 and all(
         buffer.kind.value != "map" or name != image for name, buffer in plan.buffers.items()
     )
