@@ -209,7 +209,7 @@ class _Narrow:
         self._seen: tuple[int, dict[str, Array], Difference | None] | None = None
 
     def difference(
-        self, image: Array, index: int, expected: dict[str, Array], got: dict[str, Array]
+        self, image: Inputs, index: int, expected: dict[str, Array], got: dict[str, Array]
     ) -> Difference | None:
         """Where a node is not what it must be of what it read, or an output not that of the program that shows it."""
         if self._seen is None or self._seen[0] != index:
