@@ -166,7 +166,7 @@ def test_verify_compares_an_oracle(monkeypatch: pytest.MonkeyPatch) -> None:
     lying = {**truth, "n1": truth["n1"] + (truth["n1"] < 0)}
     monkeypatch.setattr(verification, "require", lambda _: None)
     monkeypatch.setattr(verification, "_oracle", lambda *_: verification._Oracle("litert", lambda _: lying))
-    monkeypatch.setattr(verification, "random_inputs", lambda graph, count: [random_image(graph)] * count)
+    monkeypatch.setattr(verification, "random_given", lambda graph, count: [random_image(graph)] * count)
     found = verify(plan, 1, against="litert").first_difference
     assert found is not None
     assert (found.node, found.backend) == ("n1", "litert")
