@@ -30,7 +30,13 @@
   if (self->trace[index]) \
     rillet_flip(at(self, from), self->trace[index] + (from) * (bytes), n * (bytes))
 #else
+#ifdef NET_FIRINGS
+/* The caller has this function, which is told of each firing: the value, and how many pixels of it. */
+void net_fired(int32_t value, int32_t pixels);
+#define SEEN(index, at, from, n, bytes) net_fired(index, n)
+#else
 #define SEEN(index, at, from, n, bytes) (void)0
+#endif
 #define SEEN_FLIPPED SEEN
 #endif
 

@@ -81,6 +81,14 @@ _WAYS = {
     "RILLET_AS_NUMBERS": ".as_bits = 0",
 }
 """What a layer's constants say that rounds so."""
+_UNSEEN = "#define SEEN(index, at, from, n, bytes) (void)0\n"
+_FIRINGS = """#ifdef NET_FIRINGS
+/* The caller has this function, which is told of each firing: the value, and how many pixels of it. */
+void net_fired(int32_t value, int32_t pixels);
+#define SEEN(index, at, from, n, bytes) net_fired(index, n)
+#else
+{}#endif
+"""
 _STAGE = re.compile(r"^static int32_t (fire_\w+\([^)]*\))$", re.MULTILINE)
 """The first line of a stage's function."""
 
@@ -344,7 +352,7 @@ def _trace(plan: RowPlan) -> str:
         f"{after}\n"
         f"{sign_flipped}"
         f"{planes}"
-        "#else\n#define SEEN(index, at, from, n, bytes) (void)0\n"
+        f"#else\n{_FIRINGS.format(_UNSEEN) if plan.host is not None and plan.threads == 1 else _UNSEEN}"
         f"{'#define SEEN_FLIPPED SEEN' + chr(10) if sign_flipped else ''}"
         f"{'#define SEEN_PLANES(index, at, from, n, bytes, pitch, flip) (void)0' + chr(10) if planes else ''}"
         "#endif\n"

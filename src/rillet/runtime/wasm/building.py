@@ -82,7 +82,10 @@ def _built(
     plan: RowPlan, texts: Mapping[str, str], data: Mapping[str, list[memoryview]], told: bytes, trace: bool
 ) -> Path:
     files, command = {**texts, **_own_files(plan)}, find_compiler()
-    defines = [*(["-DNET_TRACE"] if trace else []), *(["-DRILLET_PICTURES"] if is_picture(plan.graph.image) else [])]
+    defines = [
+        "-DNET_TRACE" if trace else "-DNET_FIRINGS",
+        *(["-DRILLET_PICTURES"] if is_picture(plan.graph.image) else []),
+    ]
     flags = (*_FLAGS, *machine_flags(plan), "-I.", "-Ifreestanding", *defines)
     names = [name for name in files if name.endswith((".c", ".s"))]
     program = build(command, files, names, flags, _LINK, "net.wasm", (), data=dict(data))
@@ -94,6 +97,12 @@ def _built(
         out = work / "net.wasm"
         out.write_bytes(read_bytes(program, MODEL_BYTES) + told)
         return keep(out, "programs", key)
+
+
+def _most_firings(plan: RowPlan) -> int:
+    """No image has more: tiles do not go on from one row of a value to the next, or have whole rows."""
+    made = ((plan.graph.by_name[stage.node].shape, stage) for segment in plan.segments for stage in segment.stages)
+    return sum(shape.height * -(-shape.width // min(stage.tile_pixels, shape.width)) for shape, stage in made)
 
 
 def _own_files(plan: RowPlan) -> dict[str, str]:
@@ -109,6 +118,7 @@ def _own_files(plan: RowPlan) -> dict[str, str]:
             f"static net_output{end}_t output{end}[NET_OUTPUT{end.upper()}_SIZE] __attribute__((aligned(64)));"
             for end in ends
         ),
+        "FIRINGS": str(_most_firings(plan)),
         "ARGUMENTS": "".join(f", output{end}" for end in ends),
         "RESULTS": "\n".join(f"  case {i}: return output{end};" for i, end in enumerate(ends)),
         "PUSHED": "\n".join(f"  case {i}: return net_output{end}(&context);" for i, end in enumerate(ends)),

@@ -12,8 +12,26 @@ static net_input_t image[PIXELS * NET_INPUT_CHANNELS] __attribute__((aligned(64)
 EXPORT(rillet_init) int32_t rillet_init(void) { return net_init(&context, arena); }
 EXPORT(rillet_arena) uint8_t *rillet_arena(void) { return arena; }
 EXPORT(rillet_image) net_input_t *rillet_image(void) { return image; }
-EXPORT(rillet_start) void rillet_start(void) { net_start(&context); }
-EXPORT(rillet_run) void rillet_run(void) { net_run(&context, image@ARGUMENTS@); }
+#ifdef NET_FIRINGS
+/* What has fired since the image began, in its order. */
+static struct {
+  int32_t value, pixels;
+} fired[@FIRINGS@];
+static int32_t firings;
+void net_fired(int32_t value, int32_t pixels);
+void net_fired(int32_t value, int32_t pixels)
+{
+  fired[firings].value = value;
+  fired[firings++].pixels = pixels;
+}
+EXPORT(rillet_fired) const void *rillet_fired(void) { return fired; }
+EXPORT(rillet_firings) int32_t rillet_firings(void) { return firings; }
+#define BEGIN() (firings = 0)
+#else
+#define BEGIN() (void)0
+#endif
+EXPORT(rillet_start) void rillet_start(void) { BEGIN(), net_start(&context); }
+EXPORT(rillet_run) void rillet_run(void) { BEGIN(), net_run(&context, image@ARGUMENTS@); }
 /* The row of the image that lies at `row`, and what of each value is made by then. */
 EXPORT(rillet_push) void rillet_push(int32_t row) { net_push_row(&context, image + row * NET_INPUT_WIDTH * NET_INPUT_CHANNELS); }
 EXPORT(rillet_made) const void *rillet_made(void) { return &context.made; }

@@ -74,6 +74,8 @@ export class Net {
   readonly arena: Uint8Array;
   /** Pixels of each of `facts.values` that are computed by now. */
   readonly made: Int32Array;
+  /** What has fired since the image began, in its order: value and pixels of each firing, side by side. */
+  readonly fired: Int32Array;
   run(picture: Picture, count?: number): Result;
   show(picture: Picture): void;
   compute(values?: ArrayLike<number>): Values[];

@@ -131,6 +131,11 @@ export class Net {
     return this.#view("int32", this.#exports.rillet_made(), this.facts.values.length);
   }
 
+  /** What has fired since the image began, in its order: of each firing the value's place in `made`, and its pixels. */
+  get fired() {
+    return this.#view("int32", this.#exports.rillet_fired(), 2 * this.#exports.rillet_firings());
+  }
+
   /** An output in real numbers: stored values less the zero point, times the scale. */
   real(output, index = 0) {
     const { scale, zeroPoint } = this.facts.outputs[index];

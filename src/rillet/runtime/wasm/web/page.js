@@ -2,7 +2,7 @@
 import { load } from "./net.js";
 import { $, answer, element, number, ownBytes, paintSeen, pixelsOf, takeFiles, timed } from "./parts.js";
 
-const FRAMES = 6; // for which a segment is shown
+const FRAMES = 240; // in which what the last row sets off is shown
 
 let net;
 let stream;
@@ -61,13 +61,12 @@ function drawSegments() {
   );
 }
 
-/** Fills the bars by what is computed, of the first `segments`; the share of all pixels. */
-function drawMade(segments = net.facts.segments.length) {
-  const made = net.made;
+/** Fills the bars by what is computed; the share of all pixels. */
+function drawMade(made = net.made) {
   let done = 0;
-  for (const [segment, index, bar] of bars) {
+  for (const [, index, bar] of bars) {
     const { height, width } = net.facts.values[index];
-    const share = segment < segments ? made[index] / (height * width) : 0;
+    const share = made[index] / (height * width);
     done += share;
     bar.style.setProperty("--made", share);
   }
@@ -76,22 +75,35 @@ function drawMade(segments = net.facts.segments.length) {
 
 const frame = () => new Promise((next) => requestAnimationFrame(next));
 
-/** Pushes the picture row by row, one a frame; then shows, as slowly, the segments that the last row has set off. */
+/** Pushes the picture row by row, one a frame; what the last row sets off is shown after it, firing by firing. */
 async function slowly() {
-  const { input, segments } = net.facts;
+  const { input, segments, values } = net.facts;
+  const segmentOf = new Map(bars.map(([segment, index]) => [index, segment]));
+  const made = new Int32Array(values.length);
+  let shown = 0;
+  const tell = (what) => ($("progress").textContent = `${what}: ${Math.round(100 * drawMade(made))} % of all pixels`);
+  const advance = (fired, count) => {
+    for (const end = Math.min(shown + count, fired.length / 2); shown < end; shown++) {
+      made[fired[2 * shown]] += fired[2 * shown + 1];
+    }
+  };
   busy = true;
   $("slow").disabled = true;
   net.start();
-  for (let row = 0; row < input.height; row++) {
+  for (let row = 0; row < input.height - 1; row++) {
     net.push(row);
-    const share = drawMade(1);
-    $("progress").textContent = `row ${row + 1} of ${input.height}: ${Math.round(100 * share)} % of all pixels`;
+    advance(net.fired, Infinity);
+    tell(`row ${row + 1} of ${input.height}`);
     await frame();
   }
-  for (let shown = 2; shown <= segments.length; shown++) {
-    for (let wait = 0; wait < FRAMES; wait++) await frame();
-    const share = drawMade(shown);
-    $("progress").textContent = `segment ${shown} of ${segments.length}: ${Math.round(100 * share)} % of all pixels`;
+  net.push(input.height - 1);
+  const fired = net.fired.slice();
+  const atOnce = Math.max(1, Math.ceil((fired.length / 2 - shown) / FRAMES));
+  while (shown < fired.length / 2) {
+    advance(fired, atOnce);
+    const last = fired[2 * shown - 2];
+    tell(`segment ${segmentOf.get(last) + 1} of ${segments.length}, ${values[last].name}`);
+    await frame();
   }
   const outputs = net.pushed();
   $("answer").replaceChildren(...answer(net, { outputs, top: net.top(outputs) }));
