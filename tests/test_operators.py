@@ -28,6 +28,7 @@ from tfl import Writer, conv_options, output_size, pool_options
 CLAMPS = st.sampled_from(["NONE", "RELU", "RELU6", "RELU_N1_TO_1"])
 BYTES = st.sampled_from(["int8", "uint8"])
 TYPES = st.sampled_from(["int8", "uint8", "float32"])
+WIDE = st.just("int16")
 
 
 @dataclass
@@ -40,9 +41,13 @@ class Draw:
     w: Writer
 
     def scale(self, low: float = 0.002, high: float = 2.0) -> float:
+        if self.dtype == "int16":  # beyond that LiteRT's products leave 32 bits
+            low, high = 1e-5, 1e-3
         return float(np.float32(np.exp(self.draw(st.floats(np.log(low), np.log(high))))))
 
     def zero(self) -> int:
+        if self.dtype == "int16":
+            return 0
         return self.draw(st.integers(-128, 127)) + (128 if self.dtype == "uint8" else 0)
 
     def value(self, *shape: int, scale: float | None = None, zero: int | None = None) -> int:
@@ -56,9 +61,17 @@ class Draw:
     def constant(self, *shape: int) -> int:
         if self.dtype == "float32":
             return self.w.tensor(shape, "float32", data=self.rng.normal(0, 1, shape))
+        if self.dtype == "int16":
+            return self.w.tensor(shape, "int16", self.scale(), 0, self.rng.integers(-(2**15), 2**15, shape))
         low = 0 if self.dtype == "uint8" else -128
         data = self.rng.integers(low, low + 256, shape)
         return self.w.tensor(shape, self.dtype, self.scale(), self.zero(), data)
+
+    def unit(self, *shape: int) -> int:
+        """A tensor of values from 0 to 1."""
+        if self.dtype == "int16":
+            return self.value(1, *shape, scale=2.0**-15)
+        return self.value(1, *shape, scale=1 / 256, zero=-128 if self.dtype == "int8" else 0)
 
     def like(self, index: int, *shape: int) -> int:
         """A tensor with the quantisation of another."""
@@ -95,7 +108,8 @@ class Draw:
             weight = self.constant(*shape)
             scales = [self.w.graph.tensors[i].quantization.scale[0] for i in (source, weight)]
             return weight, self.w.tensor((channels,), "int32", scales[0] * scales[1], data=sums)
-        bias = self.w.tensor((channels,), "int32", 1.0, data=sums)
+        wide = self.dtype == "int16"
+        bias = self.w.tensor((channels,), "int64" if wide else "int32", 1.0, data=sums * 2**20 if wide else sums)
         scales = np.exp(self.rng.uniform(np.log(0.001), np.log(0.3), channels))
         data = self.rng.integers(-127, 128, shape)
         return self.w.tensor(shape, "int8", scales, data=data, axis=axis), bias
@@ -126,17 +140,20 @@ def fully_connected(d: Draw, name: str) -> tuple[int, list[int]]:
     depth, channels = d.size(40), d.outputs(12)
     source = d.value(1, depth)
     shape = (channels, depth)
-    if d.dtype == "int8":  # per tensor
+    options = schema.FullyConnectedOptionsT()
+    options.fusedActivationFunction = getattr(schema.ActivationFunctionType, d.draw(CLAMPS))
+    if d.dtype in ("int8", "int16"):  # per tensor
         scale, steps = d.scale(0.001, 0.3), d.w.graph.tensors[source].quantization.scale[0]
         weight = d.w.tensor(shape, "int8", scale, data=d.rng.integers(-127, 128, shape))
         # LiteRT wants the bias in the scale of the products.
-        bias = d.w.tensor((channels,), "int32", scale * steps, data=d.rng.integers(-(2**14), 2**14, channels))
+        kind = "int64" if d.dtype == "int16" else "int32"
+        bias = d.w.tensor((channels,), kind, scale * steps, data=d.rng.integers(-(2**14), 2**14, channels))
+        if d.dtype == "int16" and d.draw(st.booleans()):
+            bias = -1
     else:
         weight, bias = d.weights(source, shape, channels, 0)
     out = d.value(1, channels)
-    options = schema.FullyConnectedOptionsT()
-    options.fusedActivationFunction = getattr(schema.ActivationFunctionType, d.draw(CLAMPS))
-    d.w.op(name, [source, weight, bias], [out], options)
+    d.w.op(name, [source, weight, *([bias] if bias >= 0 else [])], [out], options)
     return source, [out]
 
 
@@ -147,6 +164,7 @@ def arithmetic(d: Draw, name: str) -> tuple[int, list[int]]:
     if form == "computed":  # the source twice, once through another quantisation
         other = d.value(1, *shape)
         options = schema.AddOptionsT()
+        options.potScaleInt16 = False
         d.w.op("ADD", [source, source], [other], options)
     else:
         dims = {"whole": (1, *shape), "channels": (1, 1, 1, shape[2]), "scalar": (1,)}[form]
@@ -154,6 +172,8 @@ def arithmetic(d: Draw, name: str) -> tuple[int, list[int]]:
     pair = [source, other] if d.draw(st.booleans()) else [other, source]
     options = getattr(schema, f"{name.title()}OptionsT")()
     options.fusedActivationFunction = getattr(schema.ActivationFunctionType, d.draw(CLAMPS))
+    if name != "MUL":
+        options.potScaleInt16 = False
     d.w.op(name, pair, [out], options, version=2)
     return source, [out]
 
@@ -188,7 +208,7 @@ def function(d: Draw, name: str) -> tuple[int, list[int]]:
     shape = d.image()
     source = d.value(1, *shape)
     if name == "LOGISTIC":
-        out = d.value(1, *shape, scale=1 / 256, zero=-128 if d.dtype == "int8" else 0)
+        out = d.unit(*shape)
     elif name == "HARD_SWISH" and d.dtype != "float32":  # LiteRT enlarges no scale by 128
         least = d.w.graph.tensors[source].quantization.scale[0] / 100
         out = d.value(1, *shape, scale=d.scale(max(0.002, least)))
@@ -202,7 +222,7 @@ def function(d: Draw, name: str) -> tuple[int, list[int]]:
 def softmax(d: Draw, name: str) -> tuple[int, list[int]]:
     shape = d.image()
     source = d.value(1, *shape)
-    out = d.value(1, *shape, scale=1 / 256, zero=-128 if d.dtype == "int8" else 0)
+    out = d.unit(*shape)
     options = schema.SoftmaxOptionsT()
     options.beta = d.draw(st.sampled_from([1.0, 0.5, 2.0]))
     d.w.op(name, [source], [out], options, version=2)
@@ -270,7 +290,8 @@ def curve(d: Draw, name: str) -> tuple[int, list[int]]:
         d.w.op("EXP", [source], [at], schema.ExpOptionsT(), version=2)
     out = d.value(1, *shape)
     if name == "TANH":
-        out = d.value(1, *shape, scale=1 / 128, zero=128 if d.dtype == "uint8" else 0)
+        out = d.unit(*shape) if d.dtype == "int16" else None
+        out = out or d.value(1, *shape, scale=1 / 128, zero=128 if d.dtype == "uint8" else 0)
     kinds = {"LEAKY_RELU": "LeakyRelu", "GELU": "Gelu", "ABS": "Abs", "EXP": "Exp", "NEG": "Neg", "SQUARE": "Square"}
     options = getattr(schema, f"{kinds[name]}OptionsT")() if name in kinds else None
     if name == "LEAKY_RELU":
@@ -450,6 +471,21 @@ def conversion(d: Draw, name: str) -> tuple[int, list[int]]:
     return source, [out]
 
 
+def wide_conversion(d: Draw, name: str) -> tuple[int, list[int]]:
+    """Between values of 16 bits, bytes and float32."""
+    shape, back = d.image(), d.draw(st.booleans())
+    if name == "QUANTIZE":
+        d.dtype = d.draw(st.sampled_from(["float32", "int8", "int16"])) if back else "int16"
+    source = d.value(1, *shape)
+    d.dtype = "float32" if name == "DEQUANTIZE" else "int16" if back else d.draw(st.sampled_from(["int8", "int16"]))
+    out = d.value(1, *shape)
+    if name == "DEQUANTIZE":
+        d.w.op(name, [source], [out], schema.DequantizeOptionsT(), version=3)
+    else:
+        d.w.op(name, [source], [out], schema.QuantizeOptionsT(), version=2)
+    return source, [out]
+
+
 KINDS: dict[Callable[[Draw, str], tuple[int, list[int]]], tuple[str, ...]] = {
     conv: ("CONV_2D", "DEPTHWISE_CONV_2D"),
     fully_connected: ("FULLY_CONNECTED",),
@@ -475,9 +511,9 @@ OPERATORS = [(kind, name) for kind, names in KINDS.items() for name in names]
 
 
 @st.composite
-def files(draw: st.DrawFn, kind: Any, names: tuple[str, ...]) -> bytes:
+def files(draw: st.DrawFn, kind: Any, names: tuple[str, ...], types: Any = TYPES) -> bytes:
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
-    d = Draw(draw, draw(TYPES), rng, Writer())
+    d = Draw(draw, draw(types), rng, Writer())
     source, outs = kind(d, draw(st.sampled_from(names)))
     return d.w.bytes([source], outs)
 
@@ -510,7 +546,9 @@ def check(data: bytes, folder: Path, c: bool) -> None:
 NO_SHRINKING = (Phase.explicit, Phase.reuse, Phase.generate)
 
 
-def check_drawn(kind: Any, names: tuple[str, ...], folder: Path, examples: int, c: bool = False) -> None:
+def check_drawn(
+    kind: Any, names: tuple[str, ...], folder: Path, examples: int, c: bool = False, types: Any = TYPES
+) -> None:
     """Draws so many and compares each: what a draw or an oracle had refused would be missing in the count."""
     compared = 0
 
@@ -520,7 +558,7 @@ def check_drawn(kind: Any, names: tuple[str, ...], folder: Path, examples: int, 
         suppress_health_check=list(HealthCheck),
         phases=NO_SHRINKING if c else tuple(Phase),
     )
-    @given(files(kind, names))
+    @given(files(kind, names, types))
     def run(data: bytes) -> None:
         nonlocal compared
         check(data, folder, c)
@@ -539,6 +577,47 @@ def test_reference(kind: Any, name: str, examples: int, tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", KINDS, ids=lambda k: k.__name__)
 def test_c(kind: Any, tmp_path: Path) -> None:
     check_drawn(kind, KINDS[kind], tmp_path, 3, c=True)
+
+
+WIDE_KINDS: dict[Any, tuple[str, ...]] = {
+    conv: ("CONV_2D", "DEPTHWISE_CONV_2D"),
+    fully_connected: ("FULLY_CONNECTED",),
+    arithmetic: ("ADD", "SUB", "MUL"),
+    pool: ("AVERAGE_POOL_2D", "MAX_POOL_2D"),
+    mean: ("MEAN",),
+    function: ("RELU", "RELU6", "LOGISTIC"),
+    curve: ("TANH",),
+    softmax: ("SOFTMAX",),
+    layout: ("PAD", "SLICE", "STRIDED_SLICE", "SPLIT", "RESIZE_NEAREST_NEIGHBOR", "CONCATENATION"),
+    pair: ("MAXIMUM", "MINIMUM"),
+    bilinear: ("RESIZE_BILINEAR",),
+    beside: ("PAD_OF_CHANNELS",),
+    wide_conversion: ("QUANTIZE", "DEQUANTIZE"),
+}
+"""Of 16-bit values (int16x8)."""
+
+
+@pytest.mark.parametrize("kind", WIDE_KINDS, ids=lambda k: k.__name__)
+@example_counts(8, 300)
+def test_reference_of_16_bits(kind: Any, examples: int, tmp_path: Path) -> None:
+    check_drawn(kind, WIDE_KINDS[kind], tmp_path, examples, types=WIDE)
+
+
+@pytest.mark.parametrize("kind", WIDE_KINDS, ids=lambda k: k.__name__)
+def test_c_of_16_bits(kind: Any, tmp_path: Path) -> None:
+    check_drawn(kind, WIDE_KINDS[kind], tmp_path, 3, c=True, types=WIDE)
+
+
+def test_every_16_bit_value_of_sigmoid_and_tanh(tmp_path: Path) -> None:
+    values = np.arange(-(2**15), 2**15).astype(np.int16).reshape(1, 256, 256, 1)
+    for name in ("LOGISTIC", "TANH"):
+        for scale in (2.0**-12, 2.0**-11, 0.0003, 0.001, 0.02):
+            w = Writer()
+            source, out = w.tensor(values.shape, "int16", scale), w.tensor(values.shape, "int16", 2.0**-15)
+            w.op(name, [source], [out], version=3)
+            made, oracle = imported(w.bytes([source], [out]), tmp_path)
+            oracle.run(values[0])
+            assert np.array_equal(reference.outputs(made.graph, values[0])[0], oracle.tensor(out)[0])
 
 
 def test_elu_of_bytes() -> None:

@@ -8,6 +8,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 CODES = {"int8": schema.TensorType.INT8, "uint8": schema.TensorType.UINT8, "int32": schema.TensorType.INT32}
 CODES |= {"float32": schema.TensorType.FLOAT32, "int64": schema.TensorType.INT64}
+CODES |= {"int16": schema.TensorType.INT16}
 CODES |= {"float16": schema.TensorType.FLOAT16, "int4": schema.TensorType.INT4}
 
 

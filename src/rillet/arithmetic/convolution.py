@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rillet.arithmetic import fixed_point as fp
-from rillet.arithmetic import shift
+from rillet.arithmetic import shift, wide
 from rillet.errors import GraphError
 from rillet.ir.facts import has_weights
 from rillet.ir.graph import Array, Graph, Node
@@ -72,12 +72,17 @@ def level_sums(graph: Graph, node: Node, op: Conv) -> int:
 
 def multipliers(
     graph: Graph, node: Node, op: Conv, source: Quant, out: Quant
-) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int8]]:
-    """Mantissas and shifts of the output channels; under the rule `shift` mantissas are 0 and factors 2**-shift."""
+) -> tuple[npt.NDArray[np.int32] | npt.NDArray[np.int16], npt.NDArray[np.int8]]:
+    """Mantissas and shifts of the output channels; under the rule `shift` mantissas are 0 and factors 2**-shift, under
+    `reduced` they have 15 bits.
+    """
     scales = graph.param(node, "weight_scale").astype(np.float32)
-    in_f32 = op.weights is DType.U8 or op.rounding is Rounding.SINGLE
+    # LiteRT takes the product of an input's scale and one scale of all weights in float32 for dense layers.
+    one = op.dense and (scales == scales[0]).all()
+    in_f32 = op.weights is DType.U8 or op.rounding is Rounding.SINGLE or (op.rounding is Rounding.REDUCED and bool(one))
     try:
-        return _multipliers(source, scales.tobytes(), out, in_f32, op.rounding is Rounding.SHIFT)
+        found = _multipliers(source, scales.tobytes(), out, in_f32, op.rounding is Rounding.SHIFT)
+        return wide.reduced(*found) if op.rounding is Rounding.REDUCED else found
     except GraphError as error:
         raise GraphError(f"{graph.name}: {node.name}: {error}") from None
 
@@ -92,6 +97,8 @@ def rescaled(graph: Graph, node: Node, op: Conv, sums: fp.Ints, source: Quant, o
             return fp.multiply_single(sums, mantissa, exponent)
         case Rounding.SHIFT:
             return shift.rescale(sums, exponent)
+        case Rounding.REDUCED:
+            return wide.multiply_reduced(sums, mantissa, exponent)
 
 
 def sum_range(graph: Graph, node: Node, op: Conv, source: DType, quant: Quant) -> tuple[fp.Ints, fp.Ints]:

@@ -189,20 +189,20 @@ def quantize_value(real: float, quant: Quant) -> int:
     return quant.zero_point + int(math.copysign(math.floor(abs(ratio) + 0.5), ratio))
 
 
-def add_constants(left: Quant, right: Quant, out: Quant) -> AddConstants:
-    """The three multipliers of an Add: both sides relative to twice the larger scale, shifted up by ADD_SHIFT."""
+def add_constants(left: Quant, right: Quant, out: Quant, bits: int = ADD_SHIFT) -> AddConstants:
+    """The three multipliers of an Add: both sides relative to twice the larger scale, shifted up by so many bits."""
     twice = 2.0 * max(left.scale, right.scale)
     return AddConstants(
         multiplier(left.scale / twice),
         multiplier(right.scale / twice),
-        multiplier(twice / ((1 << ADD_SHIFT) * out.scale)),
+        multiplier(twice / ((1 << bits) * out.scale)),
     )
 
 
-def add(left: Ints, right: Ints, constants: AddConstants, subtract: bool) -> Ints:
+def add(left: Ints, right: Ints, constants: AddConstants, subtract: bool, bits: int = ADD_SHIFT) -> Ints:
     """Sum or difference of two values given without their zero points, before the zero point of the result."""
-    scaled_left = multiply_double(left << ADD_SHIFT, constants.left.mantissa, constants.left.shift)
-    scaled_right = multiply_double(right << ADD_SHIFT, constants.right.mantissa, constants.right.shift)
+    scaled_left = multiply_double(left << bits, constants.left.mantissa, constants.left.shift)
+    scaled_right = multiply_double(right << bits, constants.right.mantissa, constants.right.shift)
     total = scaled_left - scaled_right if subtract else scaled_left + scaled_right
     return multiply_double(total, constants.out.mantissa, constants.out.shift)
 

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rillet.arithmetic import fixed_point as fp
-from rillet.arithmetic import shift
+from rillet.arithmetic import shift, wide
 from rillet.arithmetic.fixed_point import Ints
 from rillet.arithmetic.functions import complement, curve_real, function_real
 from rillet.errors import Unsupported
@@ -33,6 +33,10 @@ def activate(values: Ints, op: Activate | Apply, source: Quant, out: Quant, dtyp
     match op:
         case Activate(activation=activation):
             return _activation(values, activation, source, out, dtype)
+        case Apply(curve=Curve.TANH) if dtype is DType.I16:
+            return wide.tanh(values, source)
+        case Apply(curve=curve) if dtype is DType.I16:
+            raise Unsupported(f"{curve.value} has no rule for 16-bit values")
         case Apply(curve=curve, a=a, b=b):
             return np.clip(_curve(values - source.zero_point, (curve, a, b), source, out) + out.zero_point, low, high)
 
@@ -42,9 +46,17 @@ def _activation(values: Ints, activation: Activation, source: Quant, out: Quant,
     match activation:
         case Activation.NONE | Activation.RELU | Activation.RELU6 | Activation.RELU_N1_TO_1:
             clamp = fp.activation_clamp(activation, out, dtype)
-            return np.clip(fp.requantize(values, source, out), clamp.low, clamp.high)
+            if dtype is DType.I16 and activation is not Activation.NONE:
+                made = _scaled(values, wide.clamp_multiplier(source, out))
+            else:
+                made = fp.requantize(values, source, out)
+            return np.clip(made, clamp.low, clamp.high)
+        case Activation.SIGMOID if dtype is DType.I16:
+            return wide.sigmoid(values, source)
         case Activation.SIGMOID:
             return np.clip(_sigmoid(values - source.zero_point, source.scale) + low, low, high)
+        case Activation.HARD_SWISH if dtype is DType.I16:
+            raise Unsupported("hard_swish has no rule for 16-bit values")
         case Activation.HARD_SWISH:
             return np.clip(_hard_swish(values - source.zero_point, source, out) + out.zero_point, low, high)
         case Activation.HARD_SIGMOID | Activation.SILU | Activation.SIGN:

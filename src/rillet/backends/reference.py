@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rillet.arithmetic import fixed_point as fp
-from rillet.arithmetic import shift, tables
+from rillet.arithmetic import shift, tables, wide
 from rillet.arithmetic.convolution import real_weights, rescaled, stored_weights
 from rillet.arithmetic.functions import activate_real, function_real
 from rillet.errors import Unsupported
@@ -140,10 +140,10 @@ class _Step:
     def quant(self, position: int) -> Quant:
         """Quantisation of an input; raises Unsupported where it is a real number and the result is not."""
         source = self.types[position]
-        eight_bits, binary = source.dtype in (DType.I8, DType.U8), source.dtype is DType.BINARY
-        if source.quant is None or not (eight_bits or (binary and reads_binary(self.node.op))):
+        integers, binary = source.dtype in (DType.I8, DType.U8, DType.I16), source.dtype is DType.BINARY
+        if source.quant is None or not (integers or (binary and reads_binary(self.node.op))):
             got = source.dtype.value
-            raise Unsupported(f"{self.where}: inputs must be quantised to i8 or u8 as the result is, got {got}")
+            raise Unsupported(f"{self.where}: inputs must be quantised to i8, u8 or i16 as the result is, got {got}")
         return source.quant
 
     @property
@@ -186,6 +186,9 @@ class _Step:
         sums = convolve(source.astype(np.float64), (weight - zero).astype(np.float64), op).astype(np.int64)
         if op.bias:
             sums += self.graph.param(self.node, "bias").astype(np.int64)
+        if op.rounding is Rounding.REDUCED:
+            made = rescaled(self.graph, self.node, op, sums, self.quant(0), self.out)
+            return self.store(made, self.clamp(op.activation))
         if op.activation is Activation.SIGN or self.node.type.dtype is DType.BINARY:
             return self.sign(fp.wrap32(sums), op.activation)
         if self.node.type.dtype is DType.I32:
@@ -247,9 +250,10 @@ class _Step:
         if not self.integer:
             left, right = self.real(0), self.real(1)
             return activate_real(left - right if op.subtract else left + right, op.activation)
-        constants = fp.add_constants(self.quant(0), self.quant(1), self.out)
+        bits = wide.ADD_SHIFT if self.node.type.dtype is DType.I16 else fp.ADD_SHIFT
+        constants = fp.add_constants(self.quant(0), self.quant(1), self.out, bits)
         left, right = (self.stored(i) - self.quant(i).zero_point for i in (0, 1))
-        total = fp.add(left, right, constants, op.subtract)
+        total = fp.add(left, right, constants, op.subtract, bits)
         return self.store(total + self.out.zero_point, self.clamp(op.activation))
 
     def multiply(self, op: Multiply) -> Array:
@@ -272,6 +276,8 @@ class _Step:
                     raise Unsupported(f"{self.where}: operands of {kind.value} must have the scale of the result")
                 pick = np.maximum if kind is PairKind.MAXIMUM else np.minimum
                 return self.store(pick(self.stored(0), self.stored(1)))
+            case PairKind.PRELU if self.node.type.dtype is DType.I16:
+                raise Unsupported(f"{self.where}: prelu has no rule for 16-bit values")
             case PairKind.PRELU:
                 left, right = (self.stored(i) - self.quant(i).zero_point for i in (0, 1))
                 multipliers = fp.prelu_multipliers(self.quant(0), self.quant(1), self.out)
@@ -317,6 +323,8 @@ class _Step:
         return (self.stored() - self.quant(0).zero_point) * self.quant(0).scale
 
     def softmax(self, beta: float) -> Array:
+        if self.node.type.dtype is DType.I16:
+            return self.store(wide.softmax(self.stored(), self.quant(0), beta))
         if self.integer:
             table = tables.softmax_table(self.quant(0), beta)
             return self.store(tables.softmax(self.stored(), table, self.node.type.dtype))

@@ -38,10 +38,12 @@ class Rounding(Enum):
     SINGLE = "single"
     SHIFT = "shift"
     """The exact result rounded once, half to even; every factor is a power of two."""
+    REDUCED = "reduced"
+    """Of 16-bit values: sums of 64 bits, multipliers of 16, rounded once, half up."""
 
 
 def _check_rounding(rounding: Rounding) -> None:
-    if rounding is Rounding.SINGLE:
+    if rounding in (Rounding.SINGLE, Rounding.REDUCED):
         raise GraphError(f"rounding must be double or shift but for convolutions, got {rounding.value}")
 
 
@@ -162,6 +164,8 @@ class Conv:
         ):
             got = f"{self.levels.value} of {self.weights.value}"
             raise GraphError(f"levels must be i8 or f32, of ternary or binary weights; got {got}")
+        if self.rounding is Rounding.REDUCED and self.weights is not DType.I8:
+            raise GraphError(f"weights must be i8 where rounding is reduced, got {self.weights.value}")
 
     @property
     def real(self) -> bool:
@@ -194,7 +198,8 @@ class Conv:
         """The arrays it needs: weight, and bias, scales and levels (+, then -) where it has them."""
         out = [Param("weight", self.weight_shape(shape), self.weights)]
         if self.bias:
-            out.append(Param("bias", (self.out_channels,), DType.F32 if self.real else DType.I32))
+            whole = DType.I64 if self.rounding is Rounding.REDUCED else DType.I32
+            out.append(Param("bias", (self.out_channels,), DType.F32 if self.real else whole))
         if not self.real:
             out.append(Param("weight_scale", (self.out_channels,), DType.F32))
         if self.levels is not None:

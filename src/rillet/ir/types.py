@@ -15,6 +15,7 @@ class DType(Enum):
     """Element type of a tensor; the value is the word used in the text form."""
 
     F32 = ("f32", 32, "float32")
+    I64 = ("i64", 64, "int64", -(2**63), 2**63 - 1)
     I32 = ("i32", 32, "int32", -(2**31), 2**31 - 1)
     I16 = ("i16", 16, "int16", -(2**15), 2**15 - 1)
     I8 = ("i8", 8, "int8", -128, 127)
@@ -105,7 +106,7 @@ class TensorType:
 
     def __post_init__(self) -> None:
         if self.quant is not None:
-            low, high = self.dtype.integers
+            low, high = (0, 0) if self.dtype is DType.I16 else self.dtype.integers
             if not low <= self.quant.zero_point <= high:
                 raise GraphError(
                     f"zero point must be within {low}..{high} for {self.dtype.value}, got {self.quant.zero_point}"

@@ -82,7 +82,7 @@ def live(graph: Graph) -> Live:
     are not the same to the last bit without some terms; GraphError for one without weights.
     """
     if all(opaque(graph, node) for node in graph.nodes):
-        raise Unsupported(f"{graph.name}: live channels must be those of an int8 or uint8 network, got float32")
+        raise Unsupported(f"{graph.name}: live channels must be those of an int8 or uint8 network, got others")
     made, kept = graph, {node.name: np.ones(node.shape.channels, np.bool_) for node in graph.nodes}
     found = constant = intervals(graph)
     while True:

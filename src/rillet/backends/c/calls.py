@@ -3,11 +3,12 @@
 from typing import assert_never
 
 from rillet.arithmetic import fixed_point as fp
-from rillet.arithmetic import shift
+from rillet.arithmetic import shift, wide
 from rillet.backends.c import core, lists, low_bit, rows, threads
 from rillet.backends.c.bounds import bounds
 from rillet.backends.c.constants import (
     ROUNDINGS,
+    is_curved,
     keeps_bytes,
     quant,
     real,
@@ -32,6 +33,7 @@ from rillet.ir.facts import (
 )
 from rillet.ir.graph import Graph, Node
 from rillet.ir.ops import (
+    Activation,
     PairKind,
     PoolKind,
     Rounding,
@@ -41,14 +43,21 @@ from rillet.ir.types import DType, Quant, TensorType
 from rillet.plan.rows.kernels import DENSE_TILE
 from rillet.plan.rows.plan import Kernel, RowPlan, Segment, Split, Stage
 
-_TYPES = {DType.I8: "int8_t", DType.U8: "uint8_t", DType.F32: "float", DType.BINARY: "uint8_t", DType.I32: "int32_t"}
+_TYPES = {
+    DType.I8: "int8_t",
+    DType.U8: "uint8_t",
+    DType.I16: "int16_t",
+    DType.F32: "float",
+    DType.BINARY: "uint8_t",
+    DType.I32: "int32_t",
+}
 """Binary values are eight in a byte."""
 
 
 def c_type(value: TensorType) -> str:
     """The C type of a value's elements; raises Unsupported for types without kernels."""
     if value.dtype not in _TYPES:
-        raise Unsupported(f"values must be i8, u8, f32, binary or i32 in C, got {value.dtype.value}")
+        raise Unsupported(f"values must be i8, u8, i16, f32, binary or i32 in C, got {value.dtype.value}")
     return _TYPES[value.dtype]
 
 
@@ -104,9 +113,12 @@ def body(plan: RowPlan, segment: Segment, node: Node, stage: Stage) -> Body:
             return _each(plan, node, stage, "rillet_lookup", f"net_{node.name}_table")
         case Kernel.FUNCTION | Kernel.CURVE:
             return _each(plan, node, stage, *_function(node))
+        case Kernel.WIDE_FUNCTION:
+            return _each(plan, node, stage, *_wide_function(plan.graph, node))
         case Kernel.QUANTIZE:
             to, (low, high) = quant(plan.graph, node), node.type.dtype.integers
-            return _each(plan, node, stage, "rillet_quantize", real(to.scale), to.zero_point, low, high)
+            kernel = "rillet_quantize" if node.type.dtype is not DType.I16 else "rillet_quantize_i16"
+            return _each(plan, node, stage, kernel, real(to.scale), to.zero_point, low, high)
         case Kernel.DEQUANTIZE:
             source = plan.graph.by_name[node.inputs[0]]
             from_ = quant(plan.graph, source)
@@ -133,6 +145,8 @@ def _channels(graph: Graph, node: Node) -> str:
         return record("rillet_channels_f32", "channels", (f"net_{name}_weights", f"net_{name}_bias", low, high))
     mantissa = "0" if op.rounding is Rounding.SHIFT else f"net_{name}_mantissa"
     arrays = f"net_{name}_weights", f"net_{name}_bias", mantissa, f"net_{name}_shift"
+    if node.type.dtype is DType.I16:
+        return record("rillet_channels_wide", "channels", (*arrays, low, high))
     numbers = weight_zero(graph, node), quant(graph, node).zero_point, low, high
     return record("rillet_channels", "channels", (*arrays, *numbers))
 
@@ -181,7 +195,7 @@ def _dense(plan: RowPlan, node: Node, stage: Stage) -> Body:
         loop = f"    for (int32_t g = 0; g < {op.groups}; g++) {{"
     loops = [*threads.each_piece(node, stage), loop]
     gather = f"rillet_gather_{source.type.dtype.value}(tap, {taps}, {first}, {per_group}, gathered"
-    kernel = "rillet_dense_f32" if is_real else "rillet_dense"
+    kernel = f"rillet_dense{'_f32' if is_real else '_wide' if node.type.dtype is DType.I16 else ''}"
     tail = f"{depth}, {output}, {outputs}, channels" + ("" if is_real else f", {ROUNDINGS[op.rounding]}")
     one_at = f"at_{name}(self, self->made.of_{name} + p)"
     calls, pointer = (f"{kernel}_1(gathered, {one_at}, {tail});", f"{kernel}_4(gathered, out, {tail});"), "void"
@@ -225,7 +239,8 @@ def _depthwise(plan: RowPlan, node: Node, stage: Stage) -> Body:
     assert has_weights(op)
     name, taps = node.name, op.window.taps
     source = graph.by_name[node.inputs[0]]
-    kernel, at = f"rillet_depthwise_{source.type.dtype.value}", f"at_{source.name}(self, 0)"
+    kind = "wide" if source.type.dtype is DType.I16 else source.type.dtype.value
+    kernel, at = f"rillet_depthwise_{kind}", f"at_{source.name}(self, 0)"
     tail = "channels" + ("" if node.type.quant is None else f", {ROUNDINGS[op.rounding]}")
     constants = _channels(graph, node)
     if stage.kernel is Kernel.LOW_BIT_DEPTHWISE:
@@ -253,7 +268,8 @@ def _pool(plan: RowPlan, node: Node, stage: Stage) -> Body:
     name, source, channels = node.name, node.inputs[0], node.shape.channels
     binary = node.type.dtype is DType.BINARY
     limits = "" if binary else "".join(f", {bound}" for bound in bounds(graph, node, op.activation))
-    kind = "average" if op.kind is not PoolKind.MAX else "max" if plan.host is None or binary else "max_rows"
+    plain = plan.host is None or binary or node.type.dtype is DType.I16
+    kind = "average" if op.kind is not PoolKind.MAX else "max" if plain else "max_rows"
     kernel = f"rillet_{kind}_{node.type.dtype.value}"
     more = ""
     if scaled:
@@ -284,6 +300,7 @@ def _global_pool(plan: RowPlan, segment: Segment, node: Node, stage: Stage) -> B
     low, high = bounds(graph, node, op.activation)
     wide = "float" if node.type.quant is None else "int32_t"
     constants = [f"  {wide} *const sums = ({wide} *)(void *)(self->arena + {plan.buffers[stage.scratch].offset});"]
+    kept = "_i16" if node.type.dtype is DType.I16 else ""
     own, count = "", str(channels)
     if plan.threads > 1:
         constants += threads.some_channels(stage, channels)
@@ -294,12 +311,12 @@ def _global_pool(plan: RowPlan, segment: Segment, node: Node, stage: Stage) -> B
     elif op.kind is PoolKind.MEAN:
         from_, to = quant(graph, source), quant(graph, node)
         numbers = (from_.zero_point * pixels, *_mean_scale(from_, to, pixels, op.rounding), to.zero_point, low, high)
-        finish = f"rillet_finish_mean({into}, {', '.join(map(str, numbers))});"
+        finish = f"rillet_finish_mean{kept}({into}, {', '.join(map(str, numbers))});"
     else:
-        finish = f"rillet_finish_average({into}, {pixels}, {offset(plan, node)}, {low}, {high});"
+        finish = f"rillet_finish_average{kept}({into}, {pixels}, {offset(plan, node)}, {low}, {high});"
     at = source.name
     kind, begins = source.type.dtype.value, f"self->taken.of_{name} == 0"
-    if plan.host is None:
+    if plan.host is None or kept:
         takes = [
             f"    for (; self->taken.of_{name} < self->made.of_{at}; self->taken.of_{name}++)",
             f"      rillet_accumulate_{kind}(at_{at}(self, self->taken.of_{name}){own}, sums{own}, {count}, {begins});",
@@ -343,6 +360,21 @@ def _function(node: Node) -> tuple[str, ...]:
     return (f"rillet_{node.op.activation.value if is_activation(node.op) else 'none'}",)
 
 
+def _wide_function(graph: Graph, node: Node) -> tuple[object, ...]:
+    """The kernel of a function of 16-bit values, and its numbers."""
+    source = graph.by_name[node.inputs[0]]
+    from_, to = quant(graph, source), quant(graph, node)
+    if is_curved(node):
+        word = "tanh" if is_curve(node.op) else "sigmoid"
+        return (f"rillet_{word}_i16", f"net_{node.name}_table", *wide.sigmoid_multiplier(from_))
+    scale, (low, high) = fp.multiplier(from_.scale / to.scale), node.type.dtype.integers
+    if is_activation(node.op):
+        low, high = bounds(graph, node, node.op.activation)
+        scale = wide.clamp_multiplier(from_, to) if node.op.activation is not Activation.NONE else scale
+    kernel = f"rillet_requantize_{source.type.dtype.value}_{node.type.dtype.value}"
+    return (kernel, from_.zero_point, scale.mantissa, scale.shift, to.zero_point, low, high)
+
+
 def _over_pixels(plan: RowPlan, node: Node, stage: Stage, kernel: str, *more: object) -> list[str]:
     """Calls a kernel of values for the tile: pixel by pixel, or all at once where they are contiguous."""
     graph, name = plan.graph, node.name
@@ -371,7 +403,8 @@ def _arithmetic(plan: RowPlan, node: Node, stage: Stage) -> Body:
         return constants, await_pixels(graph, node), lines
     more = f"{low}, {high}"
     kernel = f"rillet_{word}_{node.type.dtype.value}"
-    if is_sum(op) and node.type.quant is not None and left.type.quant == right.type.quant == node.type.quant:
+    whole = node.type.dtype is not DType.I16
+    if is_sum(op) and node.type.quant is not None and whole and left.type.quant == right.type.quant == node.type.quant:
         # Under shared scales the rescaling of an addition is exact, whatever they are.
         zero = quant(graph, node).zero_point
         kernel, more = kernel.replace("rillet_", "rillet_exact_"), f"{zero}, {more}"
@@ -381,7 +414,8 @@ def _arithmetic(plan: RowPlan, node: Node, stage: Stage) -> Body:
             scale = _product_scale(quant(graph, left), quant(graph, right), quant(graph, node), op.rounding)
             numbers = (zeros[0], zeros[1], *scale, zeros[2], low, high)
         else:
-            k = fp.add_constants(quant(graph, left), quant(graph, right), quant(graph, node))
+            bits = fp.ADD_SHIFT if whole else wide.ADD_SHIFT
+            k = fp.add_constants(quant(graph, left), quant(graph, right), quant(graph, node), bits)
             sides = (zeros[0], k.left.mantissa, k.left.shift, zeros[1], k.right.mantissa, k.right.shift)
             numbers = (*sides, k.out.mantissa, k.out.shift, zeros[2], low, high)
         kind = "multiply" if is_product(op) else "add"
@@ -420,6 +454,9 @@ def _softmax(plan: RowPlan, node: Node, stage: Stage) -> Body:
     kernel, more = f"rillet_softmax_{node.type.dtype.value}", f"net_{name}_table"
     if node.type.quant is None:
         more = real(op.beta)
+    elif node.type.dtype is DType.I16:
+        scale = wide.softmax_multiplier(quant(plan.graph, plan.graph.by_name[node.inputs[0]]), op.beta)
+        more = f"net_{name}_powers, net_{name}_reciprocals, {scale.mantissa}, {scale.shift}"
     source = source_at(plan.graph, node.inputs[0], node, "p")
     arguments = f"{source}, at_{name}(self, self->made.of_{name} + p), {node.shape.channels}"
     lines = [*threads.each_pixel(node, stage), f"      {kernel}({arguments}, {more});"]

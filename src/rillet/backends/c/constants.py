@@ -5,10 +5,10 @@ from collections.abc import Iterable
 import numpy as np
 
 from rillet.arithmetic import fixed_point as fp
-from rillet.arithmetic import tables
+from rillet.arithmetic import tables, wide
 from rillet.arithmetic.convolution import centred_weights, multipliers, real_weights, stored_weights, weight_sums
 from rillet.errors import GraphError, Unsupported
-from rillet.ir.facts import has_weights, is_function
+from rillet.ir.facts import has_weights, is_activation, is_curve, is_function
 from rillet.ir.graph import Array, Graph, Node
 from rillet.ir.ops import Activate, Activation, Rounding
 from rillet.ir.packed import to_lists, to_planes
@@ -20,12 +20,13 @@ C_TYPES = {
     "int8": "int8_t",
     "int16": "int16_t",
     "int32": "int32_t",
+    "int64": "int64_t",
     "uint8": "uint8_t",
     "uint16": "uint16_t",
     "float32": "float",
 }
-ROUNDINGS = {Rounding.DOUBLE: 0, Rounding.SINGLE: 1, Rounding.SHIFT: 2}
-"""As rescale.h numbers them."""
+ROUNDINGS = {Rounding.DOUBLE: 0, Rounding.SINGLE: 1, Rounding.SHIFT: 2, Rounding.REDUCED: 3}
+"""As rescale.h and wide.h number them."""
 _COLUMNS = 120
 
 
@@ -45,6 +46,11 @@ def keeps_bytes(plan: RowPlan, node: Node) -> bool:
     """True where a table would give every byte back: int8 and uint8 of one scale, kept alike."""
     same = np.arange(256, dtype=np.uint8)
     return bool(plan.sign_flipped) and np.array_equal(lookup_table(plan.graph, node), same)
+
+
+def is_curved(node: Node) -> bool:
+    """True of a function of 16-bit values that is neither a clamp nor another quantisation: one by a table."""
+    return is_curve(node.op) or (is_activation(node.op) and node.op.activation.clamp is None)
 
 
 def lookup_table(graph: Graph, node: Node) -> Array:
@@ -75,7 +81,10 @@ def folded_bias(graph: Graph, node: Node) -> tuple[Array, Array]:
     zero, centred = quant(graph, source).zero_point, centred_weights(graph, node, op)
     bias = np.asarray(graph.param(node, "bias"), np.int64) if op.bias else np.zeros(op.out_channels, np.int64)
     try:
-        fp.check_accumulator(weight_sums(graph, node), bias, source.type.dtype, zero)
+        if source.type.dtype is DType.I16:
+            wide.check_sums(np.asarray(centred, np.int64), bias)
+        else:
+            fp.check_accumulator(weight_sums(graph, node), bias, source.type.dtype, zero)
     except GraphError as error:
         raise GraphError(f"{graph.name}: {node.name}: {error}") from None
     return centred, bias - zero * sum(weight_sums(graph, node))
@@ -91,6 +100,10 @@ def conv_arrays(graph: Graph, stage: Stage) -> dict[str, Array]:
         return {"weights": _packed(weight, stage), "bias": bias}
     if node.type.dtype in (DType.BINARY, DType.I32):
         return {"bias": bias.astype(np.int32)}
+    if source.type.dtype is DType.I16:
+        arrays = integer_arrays(graph, node)
+        arrays["mantissa"] = arrays["mantissa"].astype(np.int32)
+        return {"weights": _packed(weight.astype(np.int8), stage), "bias": bias, **arrays}
     # Those of uint8 weights are kept less 128, so that all weights are int8 in C.
     kept = np.add(weight, weight_zero(graph, node), dtype=np.int16).astype(np.int8)
     return {"weights": _packed(kept, stage), "bias": bias.astype(np.int32), **integer_arrays(graph, node)}

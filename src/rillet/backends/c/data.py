@@ -5,11 +5,12 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from rillet.arithmetic import tables
+from rillet.arithmetic import tables, wide
 from rillet.backends.c.constants import (
     C_TYPES,
     concat_table,
     conv_arrays,
+    is_curved,
     keeps_bytes,
     lookup_table,
     low_bit_arrays,
@@ -27,6 +28,7 @@ from rillet.ir.facts import has_weights, is_concat, is_constant, is_interpolatio
 from rillet.ir.graph import Array, Graph
 from rillet.ir.linear import Interpolate, parts
 from rillet.ir.ops import op_places
+from rillet.ir.types import DType
 from rillet.plan.host.tilings import VECTORS
 from rillet.plan.rows.plan import Kernel, Packing, RowPlan, Stage
 from rillet.targets.host import Host
@@ -88,6 +90,10 @@ def stage_arrays(plan: RowPlan, original: Graph, stage: Stage) -> dict[str, Arra
         return conv_arrays(graph, stage)
     if stage.kernel is Kernel.LOOKUP:
         return {} if keeps_bytes(plan, node) else {"table": lookup_table(graph, node)}
+    if stage.kernel is Kernel.WIDE_FUNCTION:
+        return {"table": wide.sigmoid_table()} if is_curved(node) else {}
+    if is_softmax(op) and node.type.dtype is DType.I16:
+        return {"powers": wide.exponential_table(), "reciprocals": wide.reciprocal_table()}
     if is_softmax(op) and node.type.quant is not None:
         return {"table": tables.softmax_table(quant(graph, sources[0]), op.beta)}
     if is_concat(op):

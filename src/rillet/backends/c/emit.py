@@ -48,6 +48,7 @@ _HEADERS = {
     Kernel.LOOKUP: ("pointwise.h",),
     Kernel.FUNCTION: ("functions.h",),
     Kernel.CURVE: ("functions.h", "curves.h"),
+    Kernel.WIDE_FUNCTION: ("wide.h",),
     Kernel.QUANTIZE: ("functions.h",),
     Kernel.DEQUANTIZE: ("functions.h",),
     Kernel.SOFTMAX: ("softmax.h",),
@@ -66,6 +67,7 @@ _HEADERS = {
     Kernel.CORE_LISTS: ("dense.h", "core.h"),
     Kernel.DEPTHWISE_TILES: ("rows.h", "tiles.h"),
 }
+_WIDE_HEADERS = ("arithmetic.h", "dense.h", "functions.h", "pairs.h", "pointwise.h", "pool.h", "wide.h")
 _AVX2_WORDS = "words_avx2.h"
 """What the kernel sets of AVX2 share."""
 _THREAD_INCLUDES = "\n#include <stdlib.h>"
@@ -259,7 +261,10 @@ def _assembler(plan: RowPlan, core: CoreKernels) -> list[str]:
 def _headers(plan: RowPlan, stage: Stage) -> tuple[str, ...]:
     if stage.kernel is Kernel.XNOR and stage.packing is Packing.BLOCKS:
         return (*_HEADERS[Kernel.XNOR], "xnor_avx512.h")
-    binary = plan.graph.by_name[stage.node].type.dtype is DType.BINARY
+    node = plan.graph.by_name[stage.node]
+    if DType.I16 in {node.type.dtype, *(value.dtype for value in plan.graph.input_types(node))}:
+        return _WIDE_HEADERS
+    binary = node.type.dtype is DType.BINARY
     if stage.kernel in (Kernel.GLOBAL_POOL, Kernel.POOL) and plan.host is not None and not binary:
         return ("pool.h", "pool_rows.h")
     if stage.kernel is Kernel.SOFTMAX and plan.graph.by_name[stage.node].type.quant is None:

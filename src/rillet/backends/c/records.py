@@ -9,6 +9,7 @@ FIELDS = {
         *("dilation_height", "dilation_width", "height", "width", "slots", "pixel_bytes"),
     ),
     "rillet_channels": ("weights", "bias", "mantissa", "shift", "weight_zero", "zero", "low", "high"),
+    "rillet_channels_wide": ("weights", "bias", "mantissa", "shift", "low", "high"),
     "rillet_channels_f32": ("weights", "bias", "low", "high"),
     "rillet_channels_f32_tiles": ("bias", "low", "high"),
     "rillet_channels_byte_tiles": (

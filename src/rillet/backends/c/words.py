@@ -16,7 +16,7 @@ def _line_macros() -> str:
         f"#define W{size}({', '.join(_LETTERS)}) \\\n"
         f"  {', '.join(f'RILLET_ORDER_{size}(0x##{a})' for a in _LETTERS)},\n"
         f"#define V{size}(a) RILLET_ORDER_{size}(0x##a),\n"
-        for size in (1, 2, 4)
+        for size in (1, 2, 4, 8)
     )
     return "".join(lines)
 
@@ -35,6 +35,7 @@ WORD_MACROS = """
 #define RILLET_ORDER_2(w) w
 #define RILLET_ORDER_1(w) w
 #endif
+#define RILLET_ORDER_8(w) w
 """ + _line_macros()
 """What the lines of `define_numbers` need before them."""
 

@@ -21,10 +21,12 @@ _DTYPES = {
     tflite.TensorType.INT8: DType.I8,
     tflite.TensorType.INT4: DType.I8,
     tflite.TensorType.UINT8: DType.U8,
+    tflite.TensorType.INT16: DType.I16,
     tflite.TensorType.INT32: DType.I32,
+    tflite.TensorType.INT64: DType.I64,
     tflite.TensorType.FLOAT32: DType.F32,
 }
-_VALUES = (DType.I8, DType.U8, DType.F32)
+_VALUES = (DType.I8, DType.U8, DType.I16, DType.F32)
 
 
 _TO_CHANNELS_LAST = (0, 2, 3, 1)
@@ -82,7 +84,7 @@ class Builder:
         dtype = None if tensor.code == tflite.TensorType.INT4 else _DTYPES.get(tensor.code)
         if dtype not in _VALUES:
             got = TYPE_NAMES.get(tensor.code, str(tensor.code))
-            raise Unsupported(f"{self.file.name}: {tensor}: type must be INT8, UINT8 or FLOAT32, got {got}")
+            raise Unsupported(f"{self.file.name}: {tensor}: type must be INT8, UINT8, INT16 or FLOAT32, got {got}")
         shape = shape or self.shape(tensor)
         if dtype is DType.F32:
             return TensorType(shape)

@@ -11,21 +11,24 @@ from rillet.importers.tflite.operators import activation_of, each, pair_of, same
 from rillet.ir.functions import Activation, Curve
 from rillet.ir.graph import Node
 from rillet.ir.ops import Activate, Add, Apply, Constant, Multiply, Op, Pair, PairKind
-from rillet.ir.types import DType, Shape, TensorType
+from rillet.ir.types import DType, Quant, Shape, TensorType
 
 _OF_BYTES = (Curve.LEAKY_RELU, Curve.ELU, Curve.GELU, Curve.GELU_TANH, Curve.TANH, Curve.ABS, Curve.EXP, Curve.LOG)
 """Those that LiteRT has of 8-bit values, too."""
-_TANH_ZEROS = {DType.I8: 0, DType.U8: 128}
+_TANH = {DType.I8: Quant(1 / 128, 0), DType.U8: Quant(1 / 128, 128), DType.I16: Quant(1 / 32768, 0)}
+_WIDE = (Curve.TANH,)
+"""Those that are read of 16-bit values."""
 
 
 def _apply(b: Builder, op: Operator, made: Apply) -> None:
     out = same_element(b, op, b.pieces(op)[0])
     if out.quant is not None and made.curve not in _OF_BYTES:
         raise b.refuse(op, f"values must be FLOAT32, got {b.tensor(op, 0)} of {out.dtype.value}")
-    if made.curve is Curve.TANH and out.quant is not None:
-        zero = _TANH_ZEROS[out.dtype]
-        if (out.quant.scale, out.quant.zero_point) != (1 / 128, zero):
-            raise b.refuse(op, f"output must have scale 1/128 and zero point {zero}")
+    if out.dtype is DType.I16 and made.curve not in _WIDE:
+        raise b.refuse(op, f"values must not be INT16, got {b.tensor(op, 0)}")
+    if made.curve is Curve.TANH and out.quant is not None and out.quant != _TANH[out.dtype]:
+        unit = _TANH[out.dtype]
+        raise b.refuse(op, f"output must have scale 1/{1 / unit.scale:g} and zero point {unit.zero_point}")
     each(b, op, made)
 
 
@@ -108,6 +111,8 @@ def _prelu(b: Builder, op: Operator) -> None:
     same_element(b, op, source)
     if b.computed(op, 1):
         raise b.refuse(op, "slopes must be constant")
+    if source.type.dtype is DType.I16:
+        raise b.refuse(op, f"values must not be INT16, got {b.tensor(op, 0)}")
     alpha = b.tensor(op, 1)
     slopes = b.constant(op, 1, source.type.dtype)
     channels, dims = source.shape.channels, (1, 1, 1, *slopes.shape)[-3:]

@@ -66,8 +66,8 @@ def _concat(b: Builder, op: Operator) -> None:
 def _join_channels(b: Builder, op: Operator) -> None:
     sources = [b.source(op, i) for i in range(len(op.inputs))]
     out = b.type(b.output(op), sources[0].shape)
-    if out.dtype is DType.I8 and any(node.type.quant != out.quant for node in sources):
-        raise b.refuse(op, "int8 inputs must have the scale and zero point of the output")
+    if out.dtype in (DType.I8, DType.I16) and any(node.type.quant != out.quant for node in sources):
+        raise b.refuse(op, f"{out.dtype.numpy} inputs must have the scale and zero point of the output")
     b.add(op, Concat(), sources)
 
 
@@ -108,7 +108,7 @@ def _resize_bilinear(b: Builder, op: Operator) -> None:
         raise b.fail(op, f"size must be that of the output, got {size}")
     b.same_type(op, source)
     flags = bool(options.AlignCorners()), bool(options.HalfPixelCenters())
-    places = of_tensorflow_int8 if source.type.dtype is DType.I8 else of_tensorflow
+    places = of_tensorflow_int8 if source.type.dtype in (DType.I8, DType.I16) else of_tensorflow
     try:
         (rows, down), (columns, right) = (
             places(length, made, *flags) for length, made in zip(source.shape.array[:2], size, strict=True)

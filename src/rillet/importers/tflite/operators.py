@@ -38,7 +38,7 @@ _ACTIVATIONS = {
 }
 MAX_SOFTMAX_CHANNELS = 4095
 """So that the sum of exponentials fits 32 bits."""
-_UNIT = {DType.I8: Quant(1 / 256, -128), DType.U8: Quant(1 / 256, 0)}
+_UNIT = {DType.I8: Quant(1 / 256, -128), DType.U8: Quant(1 / 256, 0), DType.I16: Quant(1 / 32768, 0)}
 """The quantisation that results between 0 and 1 must have."""
 
 
@@ -85,7 +85,7 @@ def weights_of(b: Builder, op: Operator, source: Node) -> Array:
     if source.type.dtype is DType.F32 and b.is_real_by_scale(op, 1):
         b.hybrid += 1
         return b.real_by_scale(op, 1)
-    return b.constant(op, 1, source.type.dtype)
+    return b.constant(op, 1, DType.I8 if source.type.dtype is DType.I16 else source.type.dtype)
 
 
 def arrays_of(b: Builder, op: Operator, source: Node, weight: Array, axis: int, bias_at: int = 2) -> dict[str, Array]:
@@ -93,7 +93,8 @@ def arrays_of(b: Builder, op: Operator, source: Node, weight: Array, axis: int, 
     channels, params = weight.shape[0], {"weight": weight}
     real = source.type.dtype is DType.F32
     if len(op.inputs) > bias_at and op.inputs[bias_at] >= 0:
-        bias = b.constant(op, bias_at, DType.F32 if real else DType.I32).reshape(-1)
+        kind = DType.F32 if real else DType.I64 if source.type.dtype is DType.I16 else DType.I32
+        bias = b.constant(op, bias_at, kind).reshape(-1)
         if bias.shape != (channels,):
             raise b.fail(op, f"bias must have {channels} values, got {bias.size}")
         params["bias"] = bias
@@ -148,8 +149,10 @@ def _add_conv(
     dense: bool = False,
     shape: Shape | None = None,
 ) -> None:
-    weights = source.type.dtype
-    channels = params["weight"].shape[0]
+    wide = source.type.dtype is DType.I16
+    weights, channels = DType.I8 if wide else source.type.dtype, params["weight"].shape[0]
+    # A dense layer of 16-bit values without a bias adds up 32 bits.
+    rounding = Rounding.REDUCED if wide and ("bias" in params or rounding is Rounding.DOUBLE) else rounding
     made = Conv(channels, window, groups, activation, "bias" in params, weights, rounding, dense)
     same_element(b, op, source)
     b.add(op, made, [source], params, shape=shape)
@@ -240,11 +243,18 @@ def pair_of(b: Builder, op: Operator, commutes: bool) -> tuple[list[Node], Shape
 def _sum(subtract: bool) -> Callable[[Builder, Operator], None]:
     def handle(b: Builder, op: Operator) -> None:
         options = b.file.options(op, tflite.SubOptions if subtract else tflite.AddOptions)
+        _by_any_scale(b, op, options)
         activation = activation_of(b, op, options.FusedActivationFunction())
         operands, shape = pair_of(b, op, not subtract)
         b.add(op, Add(activation, subtract), operands, shape=shape)
 
     return handle
+
+
+def _by_any_scale(b: Builder, op: Operator, options: Any) -> None:
+    """Raises Unsupported for sums of 16-bit values by the older rule, of powers of two alone."""
+    if b.computed(op, 0) and b.type(b.output(op)).dtype is DType.I16 and options.PotScaleInt16():
+        raise b.refuse(op, "pot_scale_int16 must be false where values are INT16")
 
 
 def _multiply(b: Builder, op: Operator) -> None:
@@ -259,6 +269,8 @@ def _multiply(b: Builder, op: Operator) -> None:
 def _activate(activation: Activation) -> Callable[[Builder, Operator], None]:
     def handle(b: Builder, op: Operator) -> None:
         out = same_element(b, op, b.pieces(op)[0])
+        if activation is Activation.HARD_SWISH and out.dtype is DType.I16:
+            raise b.refuse(op, f"values must not be INT16, got {b.tensor(op, 0)}")
         if activation is Activation.SIGMOID and out.quant is not None:
             _unit(b, op, out.dtype, out.quant)
         each(b, op, Activate(activation))
@@ -277,7 +289,8 @@ def each(b: Builder, op: Operator, made: Activate | Apply | Requantize) -> None:
 
 def _unit(b: Builder, op: Operator, dtype: DType, quant: Quant) -> None:
     if quant != _UNIT[dtype]:
-        raise b.refuse(op, f"output must have scale 1/256 and zero point {_UNIT[dtype].zero_point}")
+        scale = f"1/{1 / _UNIT[dtype].scale:g}"
+        raise b.refuse(op, f"output must have scale {scale} and zero point {_UNIT[dtype].zero_point}")
 
 
 def _softmax(b: Builder, op: Operator) -> None:
@@ -384,7 +397,7 @@ NOTES: dict[str, tuple[str, str]] = {
     "MAX_POOL_2D": ("pool", ""),
     "MEAN": ("pool", "over height, width or both"),
     "MUL": ("multiply", "as ADD (squeeze-and-excite)"),
-    "QUANTIZE": ("requantize", "from any type to int8 or uint8"),
+    "QUANTIZE": ("requantize", "from any type to int8, uint8 or int16"),
     "RELU": ("activate", ""),
     "RELU6": ("activate", ""),
     "RELU_N1_TO_1": ("activate", ""),

@@ -8,7 +8,7 @@ from rillet.plan.board.cost import instructions
 from rillet.plan.board.kernels import ABREAST, choose_core, planes_of
 from rillet.plan.rows.arena import ALIGNMENT
 from rillet.plan.rows.fits import fits
-from rillet.plan.rows.kernels import Choice
+from rillet.plan.rows.kernels import Choice, refuse_wide
 from rillet.plan.rows.pairs import Matrix
 from rillet.plan.rows.plan import CoreKernels, RowPlan
 from rillet.plan.rows.planner import RowPlanner
@@ -28,6 +28,7 @@ def plan_board(
 
     here: with portable kernels instead of its core's. Raises Unsupported where a node has no kernel.
     """
+    refuse_wide(graph, f"a network on {board.name}")
     core = None if here else core_kernels(board)
     if core is not None:
         made = plan_core(graph, core, room, objective, resident)
@@ -41,6 +42,7 @@ def may_fit(graph: Graph, board: Board, resident: bool = False) -> bool:
 
     Raises Unsupported where a node has no kernel, or rows cannot be pushed in.
     """
+    refuse_wide(graph, f"a network on {board.name}")
     core = core_kernels(board)
     planner = RowPlanner(graph, resident) if core is None else CorePlanner(graph, core, resident)
     # The last buffer of an arena need not end in bytes that align what comes after it.

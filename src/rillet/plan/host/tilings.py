@@ -154,7 +154,7 @@ def _choose(graph: Graph, node: Node, tile_pixels: int, kernels: str, split: Spl
     if (
         kernels not in VECTORS
         or not has_weights(op)
-        or any(value.dtype in (DType.BINARY, DType.I32) for value in (node.type, *graph.input_types(node)))
+        or any(value.dtype in (DType.BINARY, DType.I32, DType.I16) for value in (node.type, *graph.input_types(node)))
         or not (weight_parts(graph, node) and _fits_floats(graph, node))
     ):
         return _portable(graph, node, tile_pixels, split)

@@ -23,6 +23,7 @@ from rillet.plan.pipeline.devices import cut_over_devices as cut_over_devices
 from rillet.plan.pipeline.folding import least
 from rillet.plan.pipeline.plan import PixelPlan, Resource, Use
 from rillet.plan.pipeline.planner import MOST_CYCLES, Planner
+from rillet.plan.rows.kernels import refuse_wide
 from rillet.system.quantities import bits_text
 from rillet.targets.chips import StreamChip
 from rillet.targets.pipeline import Pipeline
@@ -51,6 +52,7 @@ def plan_pixels(
     what stages take as hardware, which then has foldings of its own (hardware.py); without it the plan is the ideal.
     Raises TargetError for demands that cannot be met, Unsupported for a network that does not stream.
     """
+    refuse_wide(graph, "a chip")
     if weight_bits not in (8, 16):
         raise TargetError(f"bits of a weight must be 8 or 16, got {weight_bits}")
     if pipeline is not None:

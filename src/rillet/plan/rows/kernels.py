@@ -29,6 +29,7 @@ from rillet.ir.ops import (
     PoolKind,
     Requantize,
     Resize,
+    Rounding,
     Select,
     Slice,
     Softmax,
@@ -76,8 +77,9 @@ def choose(graph: Graph, node: Node, tile_pixels: int) -> Choice:
             source = graph.input_shapes(node)[0]
             if not window.covers(source) or kind is PoolKind.MAX:
                 return Choice(Kernel.POOL)
-            if source.pixels > MAX_SUMMED_PIXELS:
-                raise Unsupported(f"{graph.name}: {node.name}: must average at most {MAX_SUMMED_PIXELS} pixels")
+            most = MAX_SUMMED_PIXELS >> 7 if node.type.dtype is DType.I16 else MAX_SUMMED_PIXELS
+            if source.pixels > most:
+                raise Unsupported(f"{graph.name}: {node.name}: must average at most {most} pixels")
             return Choice(Kernel.GLOBAL_POOL, scratch=BufferKind.SUMS, scratch_bytes=source.channels * _SUM_BYTES)
         case Add() | Multiply():
             return Choice(Kernel.ARITHMETIC)
@@ -87,9 +89,9 @@ def choose(graph: Graph, node: Node, tile_pixels: int) -> Choice:
             return Choice(Kernel.PAIR)
         case Activate():
             binary = node.type.dtype is DType.BINARY
-            return Choice(Kernel.FUNCTION if real else Kernel.SIGN if binary else Kernel.LOOKUP)
+            return Choice(Kernel.FUNCTION if real else Kernel.SIGN if binary else _of_integers(graph, node))
         case Apply():
-            return Choice(Kernel.CURVE if real else Kernel.LOOKUP)
+            return Choice(Kernel.CURVE if real else _of_integers(graph, node))
         case Requantize():
             return Choice(_requantize(graph, node))
         case Softmax():
@@ -146,11 +148,31 @@ def lists_are_smaller(graph: Graph, node: Node) -> bool:
     return to_smallest(weight.reshape(len(weight), -1).astype(np.int8), op.weights)[0] == "lists"
 
 
+def _of_integers(graph: Graph, node: Node) -> Kernel:
+    """Functions of bytes are tables, those of 16 bits are computed."""
+    return Kernel.WIDE_FUNCTION if has_wide(graph, node) else Kernel.LOOKUP
+
+
+def has_wide(graph: Graph, node: Node) -> bool:
+    """True of a node that reads or makes 16-bit values."""
+    return DType.I16 in {node.type.dtype, *(value.dtype for value in graph.input_types(node))}
+
+
+def refuse_wide(graph: Graph, where: str) -> None:
+    """Raises Unsupported for 16-bit values, which portable C and hosts alone have kernels for."""
+    found = next((node for node in graph.nodes if node.type.dtype is DType.I16), None)
+    if found is not None:
+        raise Unsupported(
+            f"{graph.name}: {found.name}: {where} must have values of 8 bits or float32, got i16; "
+            "without a target, and for a host, there is C for these"
+        )
+
+
 def _requantize(graph: Graph, node: Node) -> Kernel:
     from_real = graph.input_types(node)[0].quant is None
     match (from_real, node.type.quant is None):
         case (False, False):
-            return Kernel.LOOKUP
+            return _of_integers(graph, node)
         case (True, False):
             return Kernel.QUANTIZE
         case (False, True):
@@ -166,13 +188,24 @@ def _check_types(graph: Graph, node: Node) -> None:
         _check_binary(graph, node)
         return
     for value in types:
-        if value.dtype is not DType.F32 and (value.quant is None or value.dtype not in (DType.I8, DType.U8)):
-            raise Unsupported(f"{graph.name}: {node.name}: must be quantised to i8 or u8, got {value.dtype.value}")
+        known = value.dtype in (DType.I8, DType.U8, DType.I16)
+        if value.dtype is not DType.F32 and (value.quant is None or not known):
+            got = value.dtype.value
+            raise Unsupported(f"{graph.name}: {node.name}: must be quantised to i8, u8 or i16, got {got}")
+    if has_weights(node.op) and has_wide(graph, node):
+        _check_wide(graph, node, node.op)
     if has_weights(node.op) and node.op.real is (node.type.quant is not None):
         raise Unsupported(f"{graph.name}: {node.name}: weights must be {'integers' if node.type.quant else 'real'}")
     if len({value.dtype for value in types}) > 1 and not is_requantization(node.op):
         got = ", ".join(value.dtype.value for value in types)
         raise Unsupported(f"{graph.name}: {node.name}: must have inputs of the type of its result, got {got}")
+
+
+def _check_wide(graph: Graph, node: Node, op: Conv) -> None:
+    """Raises Unsupported unless sums of 16-bit values are rounded by one of the rules that kernels have."""
+    if op.rounding not in (Rounding.REDUCED, Rounding.SINGLE) or op.weights is not DType.I8:
+        got = f"{op.rounding.value} with {op.weights.value}"
+        raise Unsupported(f"{graph.name}: {node.name}: 16-bit values must be rounded by reduced or single, got {got}")
 
 
 def _check_binary(graph: Graph, node: Node) -> None:

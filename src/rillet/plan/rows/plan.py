@@ -33,6 +33,8 @@ class Kernel(Enum):
     FUNCTION = "function"
     CURVE = "curve"
     PAIR = "pair"
+    WIDE_FUNCTION = "wide_function"
+    """A function of 16-bit values, or the way between these and bytes."""
     QUANTIZE = "quantize"
     DEQUANTIZE = "dequantize"
     SOFTMAX = "softmax"

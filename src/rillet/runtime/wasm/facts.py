@@ -15,7 +15,14 @@ from rillet.targets.host import WASM
 
 SECTION = "rillet"
 """The custom section of the module."""
-_TYPES = {DType.I8: "int8", DType.U8: "uint8", DType.I32: "int32", DType.F32: "float32", DType.BINARY: "uint8"}
+_TYPES = {
+    DType.I8: "int8",
+    DType.U8: "uint8",
+    DType.I16: "int16",
+    DType.I32: "int32",
+    DType.F32: "float32",
+    DType.BINARY: "uint8",
+}
 
 
 def facts(plan: RowPlan, traced: bool) -> dict[str, Any]:

@@ -19,20 +19,20 @@ typedef struct {
   int32_t left_zero, right_zero, mantissa, shift, rounding, zero, low, high;
 } rillet_multiply;
 
-#define RILLET_ADD(name, type, sign)                                                                                   \
+#define RILLET_ADD(name, type, sign, bits)                                                                             \
   RILLET_VALUES void name(const type *left, const type *right, type *out, int32_t channels, const rillet_add k)        \
   {                                                                                                                    \
     for (int32_t c = 0; c < channels; c++) {                                                                           \
-      const int32_t a = rillet_rescale_double((left[c] - k.left_zero) * (1 << 20), k.left_mantissa, k.left_shift);     \
-      const int32_t b = rillet_rescale_double((right[c] - k.right_zero) * (1 << 20), k.right_mantissa, k.right_shift); \
+      const int32_t a = rillet_rescale_double((left[c] - k.left_zero) * (1 << bits), k.left_mantissa, k.left_shift);   \
+      const int32_t b = rillet_rescale_double((right[c] - k.right_zero) * (1 << bits), k.right_mantissa, k.right_shift);\
       const int32_t sum = rillet_rescale_double(a sign b, k.mantissa, k.shift);                                        \
       out[c] = (type)rillet_store(sum, k.zero, k.low, k.high);                                                         \
     }                                                                                                                  \
   }
-RILLET_ADD(rillet_add_i8, int8_t, +)
-RILLET_ADD(rillet_add_u8, uint8_t, +)
-RILLET_ADD(rillet_subtract_i8, int8_t, -)
-RILLET_ADD(rillet_subtract_u8, uint8_t, -)
+RILLET_ADD(rillet_add_i8, int8_t, +, 20)
+RILLET_ADD(rillet_add_u8, uint8_t, +, 20)
+RILLET_ADD(rillet_subtract_i8, int8_t, -, 20)
+RILLET_ADD(rillet_subtract_u8, uint8_t, -, 20)
 
 /* Where both sides and the result share scale and zero point: 16 bits hold every sum. */
 #define RILLET_EXACT_ADD(name, type, from)                                                                             \

@@ -5,15 +5,17 @@
 #include "rescale.h"
 
 /* Quantises float32 values: nearest, halves away from zero. */
-static inline void rillet_quantize(const float *in, void *out, int32_t channels, float scale, int32_t zero,
-                                   int32_t low, int32_t high)
-{
-  for (int32_t c = 0; c < channels; c++) {
-    const float ratio = roundf(in[c] / scale);
-    const float safe = ratio < -65536.0f ? -65536.0f : ratio > 65536.0f ? 65536.0f : ratio;
-    ((uint8_t *)out)[c] = (uint8_t)rillet_clamp((int32_t)safe + zero, low, high);
+#define RILLET_QUANTIZE(name, type)                                                                                    \
+  static inline void name(const float *in, void *out, int32_t channels, float scale, int32_t zero, int32_t low,        \
+                          int32_t high)                                                                                \
+  {                                                                                                                    \
+    for (int32_t c = 0; c < channels; c++) {                                                                           \
+      const float ratio = roundf(in[c] / scale);                                                                       \
+      const float safe = ratio < -65536.0f ? -65536.0f : ratio > 65536.0f ? 65536.0f : ratio;                          \
+      ((type *)out)[c] = (type)rillet_clamp((int32_t)safe + zero, low, high);                                          \
+    }                                                                                                                  \
   }
-}
+RILLET_QUANTIZE(rillet_quantize, uint8_t)
 
 #define RILLET_DEQUANTIZE(name, from)                                                                                  \
   static inline void name(const from *in, float *out, int32_t channels, float scale, int32_t zero)                     \

@@ -77,25 +77,28 @@ RILLET_ACCUMULATE(rillet_accumulate_u8, uint8_t, int32_t)
 RILLET_ACCUMULATE(rillet_accumulate_f32, float, float)
 
 /* The average pool of a full tensor from its sums. */
-static inline void rillet_finish_average(const int32_t *restrict sums, void *out, int32_t channels, int32_t count,
-                                         int32_t offset, int32_t low, int32_t high)
-{
-  for (int32_t c = 0; c < channels; c++) {
-    const int32_t average = rillet_average(sums[c] - count * offset, count) + offset;
-    ((uint8_t *)out)[c] = (uint8_t)rillet_clamp(average, low, high);
+#define RILLET_FINISH_AVERAGE(name, type)                                                                              \
+  static inline void name(const int32_t *restrict sums, void *out, int32_t channels, int32_t count, int32_t offset,    \
+                          int32_t low, int32_t high)                                                                   \
+  {                                                                                                                    \
+    for (int32_t c = 0; c < channels; c++) {                                                                           \
+      const int32_t average = rillet_average(sums[c] - count * offset, count) + offset;                                \
+      ((type *)out)[c] = (type)rillet_clamp(average, low, high);                                                       \
+    }                                                                                                                  \
   }
-}
+RILLET_FINISH_AVERAGE(rillet_finish_average, uint8_t)
 
 /* The mean of a full tensor from its sums, into another scale; 1 / count is in the multiplier or the scales. */
-static inline void rillet_finish_mean(const int32_t *restrict sums, void *out, int32_t channels, int32_t zeros,
-                                      int32_t mantissa, int32_t shift, int32_t rounding, int32_t zero, int32_t low,
-                                      int32_t high)
-{
-  for (int32_t c = 0; c < channels; c++) {
-    const int32_t scaled = rillet_rescale(sums[c] - zeros, mantissa, shift, rounding);
-    ((uint8_t *)out)[c] = (uint8_t)rillet_store(scaled, zero, low, high);
+#define RILLET_FINISH_MEAN(name, type)                                                                                 \
+  static inline void name(const int32_t *restrict sums, void *out, int32_t channels, int32_t zeros, int32_t mantissa,  \
+                          int32_t shift, int32_t rounding, int32_t zero, int32_t low, int32_t high)                    \
+  {                                                                                                                    \
+    for (int32_t c = 0; c < channels; c++) {                                                                           \
+      const int32_t scaled = rillet_rescale(sums[c] - zeros, mantissa, shift, rounding);                               \
+      ((type *)out)[c] = (type)rillet_store(scaled, zero, low, high);                                                  \
+    }                                                                                                                  \
   }
-}
+RILLET_FINISH_MEAN(rillet_finish_mean, uint8_t)
 
 static inline void rillet_finish_f32(const float *restrict sums, float *restrict out, int32_t channels, int32_t count,
                                      float low, float high)
