@@ -360,7 +360,7 @@ def _function(node: Node) -> tuple[str, ...]:
     return (f"rillet_{node.op.activation.value if is_activation(node.op) else 'none'}",)
 
 
-def _wide_function(graph: Graph, node: Node) -> tuple[object, ...]:
+def _wide_function(graph: Graph, node: Node) -> tuple[str, *tuple[object, ...]]:
     """The kernel of a function of 16-bit values, and its numbers."""
     source = graph.by_name[node.inputs[0]]
     from_, to = quant(graph, source), quant(graph, node)
