@@ -3,12 +3,12 @@
 import numpy as np
 
 from rillet.backends.c.constants import folded_bias, outside_value
-from rillet.backends.c.packing import channel_rounding, integer_factors
+from rillet.backends.c.packing import channel_rounding, factor_arrays, integer_factors
 from rillet.backends.c.records import record
 from rillet.backends.c.rows import channels_record
 from rillet.ir.facts import has_weights
 from rillet.ir.graph import Array, Graph
-from rillet.plan.host.tilings import dense_depth
+from rillet.plan.host.tilings import VECTORS, dense_depth
 from rillet.plan.rows.plan import RowPlan, Stage
 
 _FOUR = 4
@@ -39,8 +39,7 @@ def list_arrays(graph: Graph, stage: Stage) -> dict[str, Array]:
         "places": (np.concatenate([*padded, np.zeros(1, np.int64)]) * step).astype(np.uint16),
         "outputs": table.astype(np.int16),
         "bias": (bias.astype(np.int64) + rounding.origin).astype(np.int32),
-        "scale": rounding.scale,
-        "nudge": rounding.nudge,
+        **factor_arrays(rounding, VECTORS["avx512"]),
     }
     if rounding.shown.all():
         return arrays

@@ -118,7 +118,8 @@ RILLET_TILE void rillet_store_listed(uint8_t *out, rillet_sums a, rillet_sums b,
     a = rillet_sums_load(kept);
     b = rillet_sums_load(kept + RILLET_LANES);
   } else {
-    const rillet_factors f = {_mm512_set1_ps(k->scale[c]), _mm512_set1_ps(k->nudge[c])};
+    const __m512 nudge = _mm512_set1_ps(k->nudge[c]);
+    const rillet_factors f = {k->as_bits ? nudge : _mm512_set1_ps(k->scale[c]), nudge};
     a = rillet_sums_to_store(a, f, k);
     b = rillet_sums_to_store(b, f, k);
   }
