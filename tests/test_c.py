@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from PIL import Image
 
 from conftest import NETWORKS, example_counts, mostly_slow, shared_file
-from graphs import Builder, graphs, random_image
+from graphs import ROUNDINGS, Builder, graphs, random_image
 from rillet import __version__
 from rillet.backends import reference
 from rillet.backends.c.emit import emit
@@ -88,7 +88,7 @@ def test_random_networks_give_the_references_values(examples: int) -> None:
     run()
 
 
-@pytest.mark.parametrize("rounding", list(Rounding))
+@pytest.mark.parametrize("rounding", ROUNDINGS)
 @pytest.mark.parametrize("dtype", [DType.I8, DType.U8])
 def test_depthwise_convolutions_round_as_they_say(dtype: DType, rounding: Rounding) -> None:
     b = Builder(np.random.default_rng(1), dtype)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conftest import NETWORKS, example_counts, mostly_slow, shared_file
-from graphs import Builder, graphs, random_image
+from graphs import ROUNDINGS, Builder, graphs, random_image
 from rillet.arithmetic import fixed_point as fp
 from rillet.arithmetic import shift
 from rillet.arithmetic.words import rescaled, word_rounding
@@ -98,7 +98,7 @@ def low_bit(draw: st.DrawFn) -> Graph:
         activation=draw(st.sampled_from([Activation.NONE, Activation.RELU])),
         bias=draw(st.booleans()),
         weights=draw(st.sampled_from([DType.TERNARY, DType.BINARY])),
-        rounding=draw(st.sampled_from(list(Rounding))),
+        rounding=draw(st.sampled_from(ROUNDINGS)),
         levels=draw(st.sampled_from([None, DType.I8])),
     )
     shape = Shape(min(height, 8), min(width, 9), channels)

@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 
 import rillet.plan.host.planner as planner
 from conftest import NETWORKS, example_counts, shared_file
-from graphs import Builder, graphs, mean, product, random_image
+from graphs import ROUNDINGS, Builder, graphs, mean, product, random_image
 from rillet.backends import reference
 from rillet.backends.c.flags import MACHINE_FLAGS
 from rillet.errors import TargetError
 from rillet.importers.tflite import load
 from rillet.ir.graph import Graph
-from rillet.ir.ops import Activate, Activation, Add, Conv, Input, Rounding, Window
+from rillet.ir.ops import Activate, Activation, Add, Conv, Input, Window
 from rillet.ir.types import DType, Quant, Shape
 from rillet.models.opening import open_model
 from rillet.plan.host.planner import plan_host
@@ -84,7 +84,7 @@ def layers(draw: st.DrawFn) -> Graph:
         activation=draw(st.sampled_from([Activation.NONE, Activation.RELU, Activation.RELU6])),
         bias=draw(st.booleans()),
         weights=dtype,
-        rounding=draw(st.sampled_from(list(Rounding))),
+        rounding=draw(st.sampled_from(ROUNDINGS)),
     )
     made = b.add(op, b.add(Input(), shape=Shape(height, width, channels)))
     match draw(st.sampled_from(["nothing", "pointwise", "sum", "product", "excited"])):

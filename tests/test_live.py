@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from conftest import NETWORKS, example_counts, shared_file
 from dead import FAR, deadened, inputs
 from draws import REFUSED, mostly
-from graphs import Builder, graphs
+from graphs import ROUNDINGS, Builder, graphs
 from rillet.backends import reference
 from rillet.errors import GraphError, Unsupported
 from rillet.importers.tflite import load
@@ -426,7 +426,7 @@ def test_sums_that_wrap_are_not_bounded() -> None:
     assert channels(check(graph), first) == 5
 
 
-@pytest.mark.parametrize("rounding", list(Rounding))
+@pytest.mark.parametrize("rounding", ROUNDINGS)
 def test_bounds_are_reached_under_each_rounding(rounding: Rounding) -> None:
     b, at = start(2)
     first = b.add(b.conv(7, rounding=rounding), at)

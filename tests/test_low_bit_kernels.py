@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conftest import example_counts
-from graphs import Builder, random_image
+from graphs import ROUNDINGS, Builder, random_image
 from rillet.backends import reference
 from rillet.backends.c.emit import emit
 from rillet.errors import Unsupported
@@ -69,7 +69,7 @@ def layers(draw: st.DrawFn) -> Graph:
         activation=draw(st.sampled_from([Activation.NONE, Activation.RELU, Activation.RELU6])),
         bias=draw(st.booleans()),
         weights=draw(st.sampled_from([DType.TERNARY, DType.BINARY])),
-        rounding=draw(st.sampled_from(list(Rounding))),
+        rounding=draw(st.sampled_from(ROUNDINGS)),
         levels=levels,
     )
     at = b.add(op, b.add(Input(), shape=Shape(height, width, channels)))
@@ -101,7 +101,7 @@ def binary_layers(draw: st.DrawFn) -> Graph:
         bias=draw(st.booleans()),
         weights=DType.BINARY,
         levels=draw(st.sampled_from([None, DType.I8])),
-        rounding=draw(st.sampled_from(list(Rounding))),
+        rounding=draw(st.sampled_from(ROUNDINGS)),
     )
     match draw(st.sampled_from(["bytes", "signs", "sums"])):
         case "bytes":
@@ -175,7 +175,7 @@ def sparse_layers(draw: st.DrawFn) -> Graph:
             bias=draw(st.booleans()),
             weights=DType.TERNARY,
             levels=draw(st.sampled_from([None, DType.I8])),
-            rounding=draw(st.sampled_from(list(Rounding))),
+            rounding=draw(st.sampled_from(ROUNDINGS)),
         )
         at = b.add(op, at)
     return thinned(b.graph(at), draw(st.sampled_from([0.5, 0.13, 0.0])))

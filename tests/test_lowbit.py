@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from conftest import shared_file
-from graphs import Builder, random_image
+from graphs import ROUNDINGS, Builder, random_image
 from rillet.backends import reference
 from rillet.errors import GraphError, Unsupported
 from rillet.ir.graph import Graph
@@ -78,7 +78,7 @@ def low_bit(dtype: DType, levels: DType | None, rounding: Rounding = Rounding.DO
     return b.graph(b.add(Conv(9, window, weights=dtype, levels=levels, rounding=rounding), at))
 
 
-@pytest.mark.parametrize("rounding", list(Rounding))
+@pytest.mark.parametrize("rounding", ROUNDINGS)
 @pytest.mark.parametrize("levels", [None, DType.I8])
 @pytest.mark.parametrize("dtype", [DType.TERNARY, DType.BINARY])
 def test_low_bit_weights_are_what_their_levels_say(dtype: DType, levels: DType | None, rounding: Rounding) -> None:
