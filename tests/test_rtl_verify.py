@@ -132,6 +132,8 @@ ZOO = {
     "mobilenet_v3_large:width=0.25,resolution=32,classes=10,seed=1": 1,
     "mnasnet_b1:width=0.25,resolution=32,classes=10,seed=1": 1,
     "efficientnet_lite0:resolution=32,classes=10,seed=1": 4,
+    "efficientnet_lite1:resolution=32,classes=10,seed=1": 4,
+    "efficientnet_lite2:resolution=32,classes=10,seed=1": 4,
     "fd_mobilenet:width=0.25,resolution=32,classes=10,seed=1": 1,
     "microbotnet:width=0.32,seed=1": 1,
     "squeezenet1_0:resolution=48,classes=10,seed=1": 4,

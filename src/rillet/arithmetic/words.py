@@ -78,4 +78,6 @@ def _stored(rule: Rounding, sums: fp.Ints, mantissa: fp.Ints, exponent: fp.Ints,
             scaled = fp.multiply_single(sums, mantissa, exponent)
         case Rounding.SHIFT:
             scaled = shifts.rescale(sums, exponent)
+        case Rounding.REDUCED:
+            raise ValueError("sums of 64 bits, of 16-bit values, must be rounded by other instructions than words")
     return np.clip(scaled + zero, clamp.low, clamp.high)
