@@ -146,7 +146,7 @@ def verify(
                 difference = narrow.difference(image, i, outputs, got)
             else:
                 difference = first_difference(graph, outputs, got, i, "c")
-                difference = difference and _bisect(plan, image, expected, difference)
+                difference = difference and _bisect(plan, image, expected, got, difference)
             if difference:
                 return said(i + 1, difference)
             values += sum(a.size for a in outputs.values())
@@ -230,14 +230,21 @@ class _Narrow:
         return found
 
 
-def _bisect(plan: RowPlan, image: Inputs, expected: dict[str, Array], found: Difference) -> Difference | None:
+def _bisect(
+    plan: RowPlan, image: Inputs, expected: dict[str, Array], got: dict[str, Array], found: Difference
+) -> Difference | None:
     """Where a program whose output differs goes wrong; None where float32 values differ by their rounding alone.
 
-    Each node is compared on what the program itself read, as rounding grows with depth.
+    Each node is compared on what the program itself read, as rounding grows with depth; integers behind float32 values,
+    too.
     """
     seen = program_of(plan, trace=True).trace(image)
-    if plan.graph.by_name[found.node].type.quant is not None:
+    if not any(node.type.quant is None for node in plan.graph.nodes):
         return first_difference(plan.graph, expected, seen, found.input, "c") or found
+    if plan.graph.by_name[found.node].type.quant and not np.array_equal(
+        seen[found.node].ravel(), got[found.node].ravel()
+    ):
+        return found  # the program is not the one that shows its values
     return _difference(Agreement(plan.graph).compare(image, seen), found.input, "c")
 
 
