@@ -104,8 +104,8 @@ class Ray:
         self.address = self._cluster.address
 
     def kill_worker(self, search: int) -> None:  # noqa: ARG002
-        # Raylets, and below them the workers, are this process's.
-        workers = [child for child in _below(os.getpid()) if _command(child).startswith("ray::")]
+        # Raylets, and below them the workers, are this process's; a raylet's own agents are called so, too.
+        workers = [child for child in _below(os.getpid()) if _command(child).startswith(("ray::run", "ray::IDLE"))]
         if workers:
             _kill(workers[0])
 

@@ -153,7 +153,12 @@ def ray(address: str) -> Cluster:
         except failures.RayTaskError as error:
             # It carries the sentence below a page of the worker's stack.
             raise error.cause if isinstance(error.cause, RilletError) else error from None
-        except (failures.WorkerCrashedError, failures.NodeDiedError, failures.ObjectLostError) as error:
+        except (
+            failures.WorkerCrashedError,
+            failures.NodeDiedError,
+            failures.LocalRayletDiedError,
+            failures.ObjectLostError,
+        ) as error:
             raise Lost from error
 
     return Cluster(
