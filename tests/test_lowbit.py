@@ -157,7 +157,7 @@ def test_what_binary_values_are_not() -> None:
     binary = b.add(Activate(Activation.SIGN), at, dtype=DType.BINARY, quant=Quant(1.0, 0))
     assert set(np.unique(reference.run(b.graph(), random_image(b.graph()))[binary])) <= {-1, 1}
     b.add(Activate(Activation.RELU), binary)
-    with pytest.raises(Unsupported, match="inputs must be quantised to i8 or u8"):
+    with pytest.raises(Unsupported, match="inputs must be quantised to i8, u8 or i16 as the result is, got binary"):
         reference.outputs(b.graph(), random_image(b.graph()))
     b.add(Activate(Activation.RELU), at, dtype=DType.BINARY, quant=Quant(1.0, 0))
     with pytest.raises(Unsupported, match="binary values must come of sign"):

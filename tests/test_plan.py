@@ -221,7 +221,7 @@ def test_budget_is_kept_and_an_impossible_one_names_the_least() -> None:
 def test_integers_of_other_kinds_have_no_kernel() -> None:
     graph = residual(8, 8, 4)
     mixed = (*graph.nodes[:-1], replace(graph.nodes[-1], type=replace(graph.nodes[-1].type, quant=None)))
-    with pytest.raises(Unsupported, match="n4: must be quantised to i8 or u8, got i8"):
+    with pytest.raises(Unsupported, match="n4: must be quantised to i8, u8 or i16, got i8"):
         plan_rows(Graph("mixed", mixed, graph.outputs, graph.params))
 
 

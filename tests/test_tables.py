@@ -46,7 +46,19 @@ def grids() -> list[tuple[str, Grid]]:
             stack.enter_context(pytest.raises(SystemExit))
             main()
         assert len(found) > before, words
-    row = ("onnxruntime 1.23.2", "int8", "2", "112.345", "113.456", "1.34 x", "1.21-1.44", "123.4", "78.9%", "1,234.5")
+    row = (
+        "onnxruntime 1.23.2",
+        "int8",
+        "2",
+        "16",
+        "112.345",
+        "113.456",
+        "1.34 x",
+        "1.21-1.44",
+        "123.4",
+        "78.9%",
+        "1,234.5",
+    )
     found.append(("bench", Grid(bench._COLUMNS, [(*row, "129.345", "1,301.2", "12 steps", "97 of 100")])))
     row = ("block13.depthwise", "depthwise 3x3 /2 relu6", "0.123", "12.3%", "█" * 24, "1,234,567", "9.87", "12.3%")
     found.append(("profile", Grid(profile._COLUMNS, [(*row, "1,234.5", "9.87", "1,024")])))

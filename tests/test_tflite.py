@@ -78,9 +78,9 @@ def assign(path: str, value: Any) -> Callable[[Any, Any], None]:
             "shape must be fixed.* x.tflite:input=224x224",
         ),
         (
-            assign("tensors.0.type", schema.TensorType.INT16),
+            assign("tensors.0.type", schema.TensorType.FLOAT64),
             Unsupported,
-            "type must be INT8, UINT8 or FLOAT32, got INT16",
+            "type must be INT8, UINT8, INT16 or FLOAT32, got FLOAT64",
         ),
         (assign("tensors.0.quantization.scale", [0.0]), GraphError, "scale must be a positive number, got 0.0"),
         (assign("tensors.0.quantization.scale", [float("nan")]), GraphError, "scales must be positive"),
