@@ -59,7 +59,7 @@ def grids() -> list[tuple[str, Grid]]:
         "78.9%",
         "1,234.5",
     )
-    found.append(("bench", Grid(bench._COLUMNS, [(*row, "129.345", "1,301.2", "12 steps", "97 of 100")])))
+    found.append(("bench", Grid(bench._COLUMNS, [(*row, "1,234.5", "129.345", "1,301.2", "12 steps", "97 of 100")])))
     row = ("block13.depthwise", "depthwise 3x3 /2 relu6", "0.123", "12.3%", "█" * 24, "1,234,567", "9.87", "12.3%")
     found.append(("profile", Grid(profile._COLUMNS, [(*row, "1,234.5", "9.87", "1,024")])))
     compared = quantization.comparison([Compared("fixed_point", "percentile", 0.71, 1.23, 3_400_000, 3_500_000)])
