@@ -4,6 +4,7 @@ What is done is known by the study alone, so that a cluster keeps nothing. A tas
 given to another; one that is given again while a worker still trains it waits there for the end of that training.
 """
 
+import socket
 import time
 from collections.abc import Callable
 from concurrent.futures import CancelledError
@@ -135,8 +136,9 @@ def ray(address: str) -> Cluster:
         import ray as library  # pyright: ignore[reportMissingImports]
     began, failures = time.monotonic(), library.exceptions
     try:
+        _reached(address)
         library.init(address=address, logging_level="ERROR", log_to_driver=False)
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except (OSError, OverflowError, ValueError, RuntimeError) as error:
         raise _unanswered("--ray", address, error, began) from None
     remote = library.remote(num_cpus=1, max_retries=RETRIES)(run)
 
@@ -169,6 +171,13 @@ def ray(address: str) -> Cluster:
         result,
         library.shutdown,
     )
+
+
+def _reached(address: str) -> None:
+    """Raises OSError where nothing listens at HOST:PORT; Ray itself would try for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdecimal():
+        socket.create_connection((host, int(port)), CONNECT_SECONDS).close()
 
 
 def _unanswered(option: str, address: str, error: Exception, began: float) -> GraphError:
