@@ -143,7 +143,14 @@ def fully_connected(d: Draw, name: str) -> tuple[int, list[int]]:
     shape = (channels, depth)
     options = schema.FullyConnectedOptionsT()
     options.fusedActivationFunction = getattr(schema.ActivationFunctionType, d.draw(CLAMPS))
-    if d.dtype in ("int8", "int16"):  # per tensor
+    if d.dtype == "int16" and d.draw(st.booleans()):  # per channel
+        steps = d.w.graph.tensors[source].quantization.scale[0]
+        scales = np.exp(d.rng.uniform(np.log(0.001), np.log(0.3), channels))
+        weight = d.w.tensor(shape, "int8", scales, data=d.rng.integers(-127, 128, shape), axis=0)
+        # LiteRT wants the bias in the scale of the products.
+        sums = d.rng.integers(-(2**14), 2**14, channels)
+        bias = d.w.tensor((channels,), "int64", scales * steps, data=sums, axis=0)
+    elif d.dtype in ("int8", "int16"):  # per tensor
         scale, steps = d.scale(0.001, 0.3), d.w.graph.tensors[source].quantization.scale[0]
         weight = d.w.tensor(shape, "int8", scale, data=d.rng.integers(-127, 128, shape))
         # LiteRT wants the bias in the scale of the products.

@@ -78,8 +78,7 @@ def multipliers(
     """
     scales = graph.param(node, "weight_scale").astype(np.float32)
     # LiteRT takes the product of an input's scale and one scale of all weights in float32 for dense layers.
-    dense = op.rounding is Rounding.SINGLE or (op.rounding is Rounding.REDUCED and op.dense)
-    in_f32 = op.weights is DType.U8 or (dense and bool((scales == scales[0]).all()))
+    in_f32 = op.weights is DType.U8 or (op.rounding is Rounding.SINGLE and bool((scales == scales[0]).all()))
     try:
         found = _multipliers(source, scales.tobytes(), out, in_f32, op.rounding is Rounding.SHIFT)
         return wide.reduced(*found) if op.rounding is Rounding.REDUCED else found

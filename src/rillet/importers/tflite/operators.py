@@ -151,8 +151,7 @@ def _add_conv(
 ) -> None:
     wide = source.type.dtype is DType.I16
     weights, channels = DType.I8 if wide else source.type.dtype, params["weight"].shape[0]
-    # A dense layer of 16-bit values without a bias adds up 32 bits.
-    rounding = Rounding.REDUCED if wide and ("bias" in params or rounding is Rounding.DOUBLE) else rounding
+    rounding = Rounding.REDUCED if wide and rounding is Rounding.DOUBLE else rounding
     made = Conv(channels, window, groups, activation, "bias" in params, weights, rounding, dense)
     same_element(b, op, source)
     b.add(op, made, [source], params, shape=shape)
@@ -210,6 +209,11 @@ def _fully_connected(b: Builder, op: Operator) -> None:
     activation = activation_of(b, op, options.FusedActivationFunction())
     arrays = arrays_of(b, op, source, weight.reshape(weight.shape[0], *shape.array), 0)
     window = Window((shape.height, shape.width))
+    if "bias" in arrays and arrays["bias"].dtype == np.int64:
+        # LiteRT rescales the sums of 16-bit values of dense layers as those of 8, whose biases have 32 bits.
+        if np.abs(arrays["bias"]).max(initial=0) >= 2**31:
+            raise b.refuse(op, "bias of a dense layer must fit 32 bits, got more")
+        arrays["bias"] = arrays["bias"].astype(np.int32)
     # Quantised dense layers round once, where convolutions round twice (docs/arithmetic.md).
     rounding = Rounding.DOUBLE if source.type.dtype is DType.F32 else Rounding.SINGLE
     made = Shape(*(1, 1) if whole else (source.shape.height, source.shape.width), weight.shape[0])
