@@ -459,3 +459,15 @@ def test_refusals_name_every_kind_at_once() -> None:
     )
     with pytest.raises(RilletError, match=message):
         graph_of(w, tensors[0], tensors[3])
+
+
+@pytest.mark.parametrize("value", [-(2**63), -(2**31) - 1, 2**31, 2**63 - 1])
+def test_a_bias_of_a_dense_layer_of_16_bit_values_fits_32_bits(value: int) -> None:
+    """LiteRT rescales its sums as those of bytes; 2**63 is the number whose absolute value is no int64."""
+    w = Writer()
+    source, out = q(w, 1, 3, dtype="int16"), q(w, 1, 2, dtype="int16")
+    weight = w.tensor((2, 3), "int8", 0.02, data=np.ones((2, 3)))
+    bias = w.tensor((2,), "int64", 0.01, data=np.array([0, value], np.int64))
+    w.op("FULLY_CONNECTED", [source, weight, bias], [out], options("FullyConnected"))
+    with pytest.raises(RilletError, match=f"bias of a dense layer must fit 32 bits, got {value}"):
+        graph_of(w, source, out)

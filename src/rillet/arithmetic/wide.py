@@ -1,6 +1,7 @@
 """Arithmetic of 16-bit values (int16x8): multipliers of 16 bits, sigmoid and softmax by tables, as LiteRT has them.
 
-Values are int16 with the zero point 0, weights int8, biases and sums 64 bits. The rules stand in docs/arithmetic.md.
+Values are int16 with the zero point 0, weights int8; biases and sums of convolutions have 64 bits. The rules stand in
+docs/arithmetic.md.
 """
 
 from collections.abc import Callable
@@ -28,12 +29,12 @@ _LEAST, _MOST = DType.I16.integers
 # -- convolutions ------------------------------------------------------------------------------------------------------
 
 
-def check_sums(weight: Ints, bias: Ints | None) -> None:
-    """Raises GraphError unless every sum of products with 16-bit values is less than 2**47; outputs come first."""
-    sums = np.abs(weight).reshape(weight.shape[0], -1).sum(1) * -_LEAST
-    if bias is not None:
-        most = np.abs(np.clip(bias, -(2**62), 2**62))
-        sums = sums + most
+def check_sums(weights: tuple[Ints, Ints], bias: Ints) -> None:
+    """Raises GraphError unless every sum of products with 16-bit values is less than 2**47.
+
+    weights: `fixed_point.signed_sums` of those of each output channel.
+    """
+    sums = (weights[0] - weights[1]) * -_LEAST + np.abs(np.clip(bias, -(2**62), 2**62))
     if sums.size and int(sums.max()) >= 2**SUM_BITS:
         got = f"channel {int(sums.argmax())} can reach {int(sums.max())}"
         raise GraphError(f"sums of 16-bit values must fit {SUM_BITS} bits, {got}")

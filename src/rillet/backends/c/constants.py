@@ -82,7 +82,7 @@ def folded_bias(graph: Graph, node: Node) -> tuple[Array, Array]:
     bias = np.asarray(graph.param(node, "bias"), np.int64) if op.bias else np.zeros(op.out_channels, np.int64)
     try:
         if source.type.dtype is DType.I16:
-            wide.check_sums(np.asarray(centred, np.int64), bias)
+            wide.check_sums(weight_sums(graph, node), bias)
         else:
             fp.check_accumulator(weight_sums(graph, node), bias, source.type.dtype, zero)
     except GraphError as error:

@@ -191,6 +191,15 @@ def _depthwise(b: Builder, op: Operator) -> None:
     _add_conv(b, op, source, window, source.shape.channels, activation, arrays_of(b, op, source, moved, 3))
 
 
+def _narrowed(b: Builder, op: Operator, bias: Array) -> Array:
+    """A bias of 64 bits in 32; raises Unsupported where it does not fit."""
+    low, high = DType.I32.integers
+    beyond = [value for value in bias.tolist() if not low <= value <= high]
+    if beyond:
+        raise b.refuse(op, f"bias of a dense layer must fit 32 bits, got {beyond[0]}")
+    return bias.astype(np.int32)
+
+
 def _fully_connected(b: Builder, op: Operator) -> None:
     source = b.source(op, flat=True)
     options = b.file.options(op, tflite.FullyConnectedOptions)
@@ -211,9 +220,7 @@ def _fully_connected(b: Builder, op: Operator) -> None:
     window = Window((shape.height, shape.width))
     if "bias" in arrays and arrays["bias"].dtype == np.int64:
         # LiteRT rescales the sums of 16-bit values of dense layers as those of 8, whose biases have 32 bits.
-        if np.abs(arrays["bias"]).max(initial=0) >= 2**31:
-            raise b.refuse(op, "bias of a dense layer must fit 32 bits, got more")
-        arrays["bias"] = arrays["bias"].astype(np.int32)
+        arrays["bias"] = _narrowed(b, op, arrays["bias"])
     # Quantised dense layers round once, where convolutions round twice (docs/arithmetic.md).
     rounding = Rounding.DOUBLE if source.type.dtype is DType.F32 else Rounding.SINGLE
     made = Shape(*(1, 1) if whole else (source.shape.height, source.shape.width), weight.shape[0])

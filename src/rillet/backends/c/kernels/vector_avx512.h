@@ -307,6 +307,23 @@ RILLET_TILE __m512i rillet_turned(__m512i rows)
   return _mm512_shuffle_epi8(rows, _mm512_broadcast_i32x4(order));
 }
 
+/* 16 bytes of each of four rows. */
+RILLET_TILE __m512i rillet_of_four(const rillet_byte *a, const rillet_byte *b, const rillet_byte *c,
+                                   const rillet_byte *d)
+{
+  const __m512i one = _mm512_castsi128_si512(_mm_loadu_si128((const __m128i *)(const void *)a));
+  const __m512i two = _mm512_inserti32x4(one, _mm_loadu_si128((const __m128i *)(const void *)b), 1);
+  const __m512i three = _mm512_inserti32x4(two, _mm_loadu_si128((const __m128i *)(const void *)c), 2);
+  return _mm512_inserti32x4(three, _mm_loadu_si128((const __m128i *)(const void *)d), 3);
+}
+
+/* 32 bytes of each of two rows. */
+RILLET_TILE __m512i rillet_of_two(const rillet_byte *a, const rillet_byte *b)
+{
+  const __m512i first = _mm512_castsi256_si512(_mm256_loadu_si256((const __m256i *)(const void *)a));
+  return _mm512_inserti64x4(first, _mm256_loadu_si256((const __m256i *)(const void *)b), 1);
+}
+
 #ifdef __AVX512VBMI__
 /* Bytes of two vectors in any order: for each place, which of the 128. */
 RILLET_TILE __m512i rillet_chosen(__m512i a, __m512i order, __m512i b) { return _mm512_permutex2var_epi8(a, order, b); }
@@ -315,10 +332,7 @@ RILLET_TILE __m512i rillet_chosen(__m512i a, __m512i order, __m512i b) { return 
 RILLET_TILE rillet_four rillet_four_rows_1(const rillet_byte *a, const rillet_byte *b, const rillet_byte *c,
                                            const rillet_byte *d)
 {
-  const __m512i one = _mm512_castsi128_si512(_mm_loadu_si128((const __m128i *)(const void *)a));
-  const __m512i two = _mm512_inserti32x4(one, _mm_loadu_si128((const __m128i *)(const void *)b), 1);
-  const __m512i three = _mm512_inserti32x4(two, _mm_loadu_si128((const __m128i *)(const void *)c), 2);
-  const __m512i all = _mm512_inserti32x4(three, _mm_loadu_si128((const __m128i *)(const void *)d), 3);
+  const __m512i all = rillet_of_four(a, b, c, d);
   const __m512i order = _mm512_setr_epi32(0x30201000, 0x31211101, 0x32221202, 0x33231303, 0x34241404, 0x35251505, 0x36261606, 0x37271707,
                                           0x38281808, 0x39291909, 0x3a2a1a0a, 0x3b2b1b0b, 0x3c2c1c0c, 0x3d2d1d0d, 0x3e2e1e0e, 0x3f2f1f0f);
   const rillet_four out = {{_mm512_permutexvar_epi8(order, all)}};
@@ -329,10 +343,7 @@ RILLET_TILE rillet_four rillet_four_rows_1(const rillet_byte *a, const rillet_by
 RILLET_TILE rillet_four rillet_four_rows_2(const rillet_byte *a, const rillet_byte *b, const rillet_byte *c,
                                            const rillet_byte *d)
 {
-  const __m512i first = _mm512_castsi256_si512(_mm256_loadu_si256((const __m256i *)(const void *)a));
-  const __m512i second = _mm512_castsi256_si512(_mm256_loadu_si256((const __m256i *)(const void *)c));
-  const __m512i ab = _mm512_inserti64x4(first, _mm256_loadu_si256((const __m256i *)(const void *)b), 1);
-  const __m512i cd = _mm512_inserti64x4(second, _mm256_loadu_si256((const __m256i *)(const void *)d), 1);
+  const __m512i ab = rillet_of_two(a, b), cd = rillet_of_two(c, d);
   const __m512i even = _mm512_setr_epi32(0x60402000, 0x61412101, 0x62422202, 0x63432303, 0x68482808, 0x69492909, 0x6a4a2a0a, 0x6b4b2b0b,
                                          0x70503010, 0x71513111, 0x72523212, 0x73533313, 0x78583818, 0x79593919, 0x7a5a3a1a, 0x7b5b3b1b);
   const __m512i odd = _mm512_setr_epi32(0x64442404, 0x65452505, 0x66462606, 0x67472707, 0x6c4c2c0c, 0x6d4d2d0d, 0x6e4e2e0e, 0x6f4f2f0f,
@@ -345,10 +356,7 @@ RILLET_TILE rillet_four rillet_four_rows_2(const rillet_byte *a, const rillet_by
 RILLET_TILE rillet_four rillet_four_rows_1(const rillet_byte *a, const rillet_byte *b, const rillet_byte *c,
                                            const rillet_byte *d)
 {
-  const __m512i one = _mm512_castsi128_si512(_mm_loadu_si128((const __m128i *)(const void *)a));
-  const __m512i two = _mm512_inserti32x4(one, _mm_loadu_si128((const __m128i *)(const void *)b), 1);
-  const __m512i three = _mm512_inserti32x4(two, _mm_loadu_si128((const __m128i *)(const void *)c), 2);
-  const __m512i all = _mm512_inserti32x4(three, _mm_loadu_si128((const __m128i *)(const void *)d), 3);
+  const __m512i all = rillet_of_four(a, b, c, d);
   const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
   const rillet_four out = {{rillet_turned(_mm512_permutexvar_epi32(order, all))}};
   return out;
@@ -358,10 +366,7 @@ RILLET_TILE rillet_four rillet_four_rows_1(const rillet_byte *a, const rillet_by
 RILLET_TILE rillet_four rillet_four_rows_2(const rillet_byte *a, const rillet_byte *b, const rillet_byte *c,
                                            const rillet_byte *d)
 {
-  const __m512i first = _mm512_castsi256_si512(_mm256_loadu_si256((const __m256i *)(const void *)a));
-  const __m512i second = _mm512_castsi256_si512(_mm256_loadu_si256((const __m256i *)(const void *)c));
-  const __m512i ab = _mm512_inserti64x4(first, _mm256_loadu_si256((const __m256i *)(const void *)b), 1);
-  const __m512i cd = _mm512_inserti64x4(second, _mm256_loadu_si256((const __m256i *)(const void *)d), 1);
+  const __m512i ab = rillet_of_two(a, b), cd = rillet_of_two(c, d);
   const __m512i even = _mm512_setr_epi32(0, 8, 16, 24, 2, 10, 18, 26, 4, 12, 20, 28, 6, 14, 22, 30);
   const __m512i odd = _mm512_setr_epi32(1, 9, 17, 25, 3, 11, 19, 27, 5, 13, 21, 29, 7, 15, 23, 31);
   const rillet_four out = {{rillet_turned(_mm512_permutex2var_epi32(ab, even, cd)),
