@@ -630,6 +630,19 @@ def test_every_16_bit_value_of_sigmoid_and_tanh(tmp_path: Path) -> None:
             assert np.array_equal(reference.outputs(made.graph, values[0])[0], oracle.tensor(out)[0])
 
 
+@pytest.mark.parametrize(("scale", "beta"), [(2e-5, 2.0), (1.2e-4, 0.5), (3e-4, 1.0)])
+def test_every_step_of_the_tables_of_16_bit_softmax(scale: float, beta: float, tmp_path: Path) -> None:
+    """Thousands of sums, which lie in every step of the table of reciprocals: two steps of 513 were once off by one."""
+    values = np.random.default_rng(0).integers(-(2**15), 2**15, (100, 80, 5)).astype(np.int16)
+    w, options = Writer(), schema.SoftmaxOptionsT()
+    options.beta = beta
+    source, out = (w.tensor((1, *values.shape), "int16", one) for one in (scale, 2.0**-15))
+    w.op("SOFTMAX", [source], [out], options)
+    made, oracle = imported(w.bytes([source], [out]), tmp_path)
+    oracle.run(values)
+    assert np.array_equal(reference.outputs(made.graph, values)[0], oracle.tensor(out)[0])
+
+
 def test_elu_of_bytes() -> None:
     """The resolver of reference kernels alone has none."""
     from ai_edge_litert.interpreter import Interpreter, OpResolverType

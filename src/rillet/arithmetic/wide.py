@@ -10,11 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from rillet.arithmetic import fixed_point as fp
-from rillet.arithmetic.fixed_point import Floats, Ints
+from rillet.arithmetic.fixed_point import Ints
 from rillet.errors import GraphError, Unsupported
 from rillet.ir.types import DType, Quant
 
 Table = npt.NDArray[np.int16]
+Reals = npt.NDArray[np.float64]
 UNIT = Quant(1 / 32768, 0)
 """The quantisation of results between -1 and 1."""
 ADD_SHIFT = 15
@@ -65,32 +66,21 @@ def clamp_multiplier(source: Quant, out: Quant) -> fp.Multiplier:
 # -- tables of 513 steps -----------------------------------------------------------------------------------------------
 
 
-def table_of(
-    function: Callable[[npt.NDArray[np.float64]], npt.NDArray[np.float64]], ends: tuple[float, float], out_range: float
-) -> Table:
-    """513 values of a function between two ends, every step in float32; each less half of what a straight line to the
-    next one is off in the middle.
+def table_of(function: Callable[[Reals], Reals], low: float, high: float) -> Table:
+    """513 values of a function between two ends, with 15 bits after the point; each less half of what a straight line
+    to the next one is off in the middle.
     """
-    low, high = np.float32(ends[0]), np.float32(ends[1])
-    step = np.float32((high - low) / np.float32(_STEPS))
-    places = low + np.arange(_STEPS, dtype=np.float32) * step
-    nexts = low + np.arange(1, _STEPS + 1, dtype=np.float32) * step
-    scale = np.float32(2**16) / np.float32(out_range)
+    step = (high - low) / _STEPS
 
-    def made(at: Floats) -> Floats:
-        # The float32 nearest to the function, which is what a good library's own gives.
-        return np.asarray(function(at.astype(np.float64)).astype(np.float32) * scale, np.float32)
+    def made(at: Reals) -> Reals:
+        return function(low + at * step) * 2**15
 
-    sample = _rounded(made(places))
-    between = _rounded((made(nexts) + sample) / np.float32(2))
-    off = between - _rounded(made(np.asarray(places + step / np.float32(2), np.float32)))
-    inner = np.clip(sample - _rounded(off / np.float32(2)), _LEAST, _MOST)
-    last = np.clip(_rounded(made(np.array([high], np.float32))), _LEAST, _MOST)
-    return np.concatenate([inner, last]).astype(np.int16)
-
-
-def _rounded(values: Floats) -> Floats:
-    return fp.round_half_away(values).astype(np.float32)
+    places = np.arange(_STEPS, dtype=np.float64)
+    sample = fp.round_half_away(made(places))
+    between = fp.round_half_away((made(places + 1) + sample) / 2)
+    off = between - fp.round_half_away(made(places + 0.5))
+    last = fp.round_half_away(made(np.array([_STEPS], np.float64)))
+    return np.clip(np.append(sample - fp.round_half_away(off / 2), last), _LEAST, _MOST).astype(np.int16)
 
 
 def look_up(values: Ints, table: Table) -> Ints:
@@ -105,20 +95,12 @@ def look_up(values: Ints, table: Table) -> Ints:
 
 def exponential_table() -> Table:
     """exp(x) for x from -10 to 0, with 15 bits after the point."""
-    scale = np.float32(10.0) / np.float32(2**16 - 1)
-    return table_of(np.exp, (float(scale * np.float32(_LEAST - _MOST)), 0.0), _reach())
+    return table_of(np.exp, -10.0, 0.0)
 
 
 def reciprocal_table() -> Table:
     """1 / (1 + x) for x from 0 to 1, with 15 bits after the point."""
-    scale = np.float32(1.0) / np.float32(2**16 - 1)
-    return table_of(lambda x: 1.0 / (1.0 + x), (0.0, float(scale * np.float32(_MOST - _LEAST))), _reach())
-
-
-def _reach() -> float:
-    """What separates the least and the greatest of 16 bits, the greatest being 1, in float32."""
-    scale = np.float32(2.0) / np.float32(2**16 - 1)
-    return float(scale * np.float32(_MOST) - scale * np.float32(_LEAST))
+    return table_of(lambda x: 1 / (1 + x), 0.0, 1.0)
 
 
 def softmax_multiplier(source: Quant, beta: float) -> fp.Multiplier:
