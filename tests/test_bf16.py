@@ -147,6 +147,15 @@ def test_where_a_processor_cannot_float32_is_taken_and_said() -> None:
     assert PlanOptions(target=lacking).doubts == ()
 
 
+def test_more_threads_than_cores_are_said() -> None:
+    """Of a machine whose cores are known; of a kernel set alone they are not."""
+    known = replace(this_host(), name="two", cores=2)
+    (said,) = PlanOptions(target=known, threads=4).doubts
+    assert said == "--threads 4: two has 2 cores, so threads wait for one another"
+    assert PlanOptions(target=known, threads=2).doubts == ()
+    assert PlanOptions(target=ABLE, threads=64).doubts == ()
+
+
 def test_what_cannot_be_so_is_refused() -> None:
     b = Builder(np.random.default_rng(0), DType.I8)
     b.add(b.conv(20), b.add(Input(), shape=Shape(3, 5, 7)))

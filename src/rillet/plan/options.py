@@ -146,9 +146,15 @@ class PlanOptions:
     @property
     def doubts(self) -> tuple[str, ...]:
         """What is asked for and will not be so; sentences."""
-        if not self.bf16 or not isinstance(self.target, Host) or has_pairs(self.target):
+        host, said = self.target, list[str]()
+        if not isinstance(host, Host):
             return ()
-        return (no_pairs(self.target),)
+        if self.bf16 and not has_pairs(host):
+            said.append(no_pairs(host))
+        if self.threads is not None and "cores" in host.given and self.threads > host.cores:
+            cores = f"{host.cores} core{'s' * (host.cores > 1)}"
+            said.append(f"--threads {self.threads}: {host.name} has {cores}, so threads wait for one another")
+        return tuple(said)
 
     @property
     def chip(self) -> StreamChip | None:

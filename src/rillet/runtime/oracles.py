@@ -1,6 +1,7 @@
 """Oracles: LiteRT's reference kernels, TensorFlow Lite Micro and ONNX Runtime, where installed."""
 
 import contextlib
+import faulthandler
 import importlib.util
 import os
 from collections.abc import Generator, Sequence
@@ -91,9 +92,12 @@ class LiteRt:
         """Tries the inference in a copy of this process; raises Unsupported where LiteRT ends that."""
         child = os.fork()
         if child == 0:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
-            self._interpreter.invoke()
-            os._exit(0)
+            try:
+                faulthandler.disable()
+                os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+                self._interpreter.invoke()
+            finally:  # whatever is raised: two processes must not go on from here
+                os._exit(0)
         if os.WIFSIGNALED(os.waitpid(child, 0)[1]):
             raise Unsupported(
                 f"{self._path}: LiteRT ends the process at a softmax of {_ABORTING_CLASSES} or more classes that are "

@@ -67,7 +67,7 @@ def plan_host(
     bf16: bool = False,
 ) -> RowPlan:
     """The smallest plan of whole rows that is estimated about as fast as the fastest for `threads` threads of `host`,
-    or for one where more hardly help, or where the network has several inputs.
+    or for one where more hardly help.
 
     ram_bytes: instead, the least estimated time within so many bytes.
     slower: instead, the least memory at an estimated time of at most 1 + `slower` times the least.
@@ -84,8 +84,9 @@ def plan_host(
         )
     if bf16 and all(node.type.quant is not None for node in graph.nodes):
         raise TargetError(f"{graph.name}: --precision bf16 must be given for a network of float32, got one of integers")
-    if len(graph.input_nodes) > 1:
-        threads = 1  # its threads would have to share what comes before the image's first row
+    if threads > 1 and len(graph.input_nodes) > 1:
+        # They would have to share what comes before the image's first row.
+        raise TargetError(f"{graph.name}: --threads must be 1 for a network of several inputs, got {threads}")
     planner = HostPlanner(graph, host, resident, threads, bf16)
     _ = planner.least_bytes  # refuses what cannot be cut at all
     if threads > 1:
