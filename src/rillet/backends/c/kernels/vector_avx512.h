@@ -213,8 +213,9 @@ RILLET_TILE rillet_sums rillet_sums_less(rillet_sums value, int32_t less)
 
 RILLET_TILE void rillet_sums_keep(int32_t *out, rillet_sums sums) { _mm512_storeu_si512(out, sums); }
 
-/* Stores of the first `lanes` channels as bytes, the zero point added and clamped; of `bits` the lower 16. Channels of several vectors are dealt
-   out to them four by four, as packing puts them back: of n vectors, vector j has 4 n l + 4 j to 4 n l + 4 j + 3. */
+/* Stores of the first `lanes` channels as bytes, the zero point added and clamped; of `bits` the lower 16. Channels of
+   several vectors are dealt out to them four by four, as packing puts them back: of n vectors, vector j has 4 n l + 4 j to
+   4 n l + 4 j + 3. */
 RILLET_TILE void rillet_store_1(rillet_byte *out, rillet_sums value, int32_t lanes, int32_t zero, int32_t low,
                                 int32_t high, int32_t bits)
 {
