@@ -112,6 +112,7 @@ def test_the_compiler_that_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         (tmp_path / name).write_text("")
         (tmp_path / name).chmod(0o755)
         assert build.find_compiler() == (str(tmp_path / name),)
+    assert build.find_compiler(portable=True) == (str(tmp_path / "cc"),)
 
 
 def test_the_compilers_first_error_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -72,7 +72,7 @@ def _make(plan: "RowPlan") -> Ready:
 
 
 def _key(identity: tuple[str, ...]) -> str:
-    machine = (to_toml(this_host()), *compiler_facts(find_compiler()))
+    machine = (to_toml(this_host()), *compiler_facts(find_compiler()), *find_compiler(portable=True))
     return key_of((*identity, "", *machine, "", sys.version, np.__version__, _sources()))
 
 

@@ -66,7 +66,9 @@ def build(plan: "RowPlan", trace: bool = False) -> Built:
     if is_wasm(plan):
         return Built(build_wasm(plan, trace), plan.graph, plan.arena_bytes)
     made = sources(plan, pieces_of(plan))
-    library = build_library(made.files, machine_flags(plan), ("NET_TRACE",) if trace else (), made.data)
+    flags, defines = machine_flags(plan), ("NET_TRACE",) if trace else ()
+    portable = plan.host is None or plan.host.kernels == "portable"
+    library = build_library(made.files, flags, defines, made.data, portable=portable)
     return Built(library, plan.graph, plan.arena_bytes, plan.threads, plan.host is not None)
 
 

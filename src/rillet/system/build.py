@@ -47,12 +47,13 @@ _GRACE_SECONDS = 1.0
 """For the output that is still on its way when the compiler has ended."""
 
 
-def find_compiler() -> tuple[str, ...]:
+def find_compiler(portable: bool = False) -> tuple[str, ...]:
     """The command of a C compiler: $CC, clang, cc, gcc, or the ziglang wheel; raises BuildError where there is none.
 
-    clang comes first: it takes two thirds of gcc's time, and what it makes is as fast or faster (docs/host.md).
+    clang comes first: it takes two thirds of gcc's time, and what it makes is as fast or faster (docs/host.md). Last of
+    these for `portable` C, without vectors of its own: of its loops gcc makes faster ones.
     """
-    return _found("CC", "C", ("clang", "cc", "gcc"), "cc")
+    return _found("CC", "C", ("cc", "gcc", "clang") if portable else ("clang", "cc", "gcc"), "cc")
 
 
 def find_cxx_compiler() -> tuple[str, ...]:
@@ -99,26 +100,31 @@ def build_library(
     flags: Sequence[str] = (),
     defines: Sequence[str] = (),
     data: Mapping[str, list[memoryview]] = MappingProxyType({}),
+    *,
+    portable: bool = False,
 ) -> Path:
     """A shared library of the program, without its main.c; from the cache where it was built before.
 
     data: files that the assembler includes, each as the pieces that it is made of; taken, as `build` does.
+    portable: the program has no vectors of its own (see `find_compiler`).
     """
     sources = [name for name in files if name.endswith((".c", ".s")) and name != "main.c"]
-    known = _flags((*FLAGS, "-fPIC", *flags), defines)
-    return build(find_compiler(), files, sources, known, ("-shared",), "net.so", data=data)
+    command = find_compiler(portable)
+    known = _flags(command, (*FLAGS, "-fPIC", *flags), defines)
+    return build(command, files, sources, known, ("-shared",), "net.so", data=data)
 
 
 def build_program(files: Mapping[str, str], flags: Sequence[str] = (), defines: Sequence[str] = ()) -> Path:
     """An executable of the program, main.c included; from the cache where it was built before."""
     sources = [name for name in files if name.endswith(".c")]
-    return build(find_compiler(), files, sources, _flags((*FLAGS, *flags), defines), (), "net")
+    command = find_compiler()
+    return build(command, files, sources, _flags(command, (*FLAGS, *flags), defines), (), "net")
 
 
-def _flags(flags: Sequence[str], defines: Sequence[str]) -> tuple[str, ...]:
-    """Flags as the compiler of this machine takes them."""
+def _flags(command: Sequence[str], flags: Sequence[str], defines: Sequence[str]) -> tuple[str, ...]:
+    """Flags as a compiler takes them."""
     # zig has other names for processors, and knows the one that it runs on by itself.
-    zig = "ziglang" in find_compiler()
+    zig = "ziglang" in command
     known = (flag for flag in flags if not zig or not flag.startswith("-march="))
     return (*known, *(f"-D{name}" for name in defines))
 
