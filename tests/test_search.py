@@ -12,7 +12,7 @@ import pytest
 from rillet.analyses.count import count
 from rillet.analyses.memory import stored_at
 from rillet.api import search as api
-from rillet.errors import GraphError, RilletError, TargetError
+from rillet.errors import GraphError, RilletError, TargetError, Unsupported
 from rillet.importers.rlt import load
 from rillet.ir.facts import has_weights
 from rillet.ir.types import DType
@@ -463,3 +463,13 @@ def test_what_a_worker_refuses_is_raised(data: Path, tmp_path: Path) -> None:
             made.next(300)
     finally:
         made.close()
+
+
+@pytest.mark.parametrize(("kind", "library"), [("dask", "distributed"), ("ray", "ray")])
+def test_a_cluster_whose_library_is_missing_is_said_before_anything_is_sought(
+    kind: str, library: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that no folder is left behind."""
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    with pytest.raises(Unsupported, match=rf"{library} must be installed for this: pip install rillet\[{kind}\]"):
+        engine.Workers(**{kind: "HOST:1"})

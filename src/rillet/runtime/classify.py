@@ -118,7 +118,8 @@ def _other_arrays(graph: "Graph", files: "Sequence[Path]") -> "dict[str, Array]"
     nodes = graph.input_nodes
     if len(files) != len(nodes):
         wanted = ", ".join(f"{node.name} {node.shape}" for node in nodes)
-        raise GraphError(f"{graph.name}: must be given {len(nodes)} of IMAGE, for {wanted}; got {len(files)}")
+        count = "one file" if len(nodes) == 1 else f"{len(nodes)} files"
+        raise GraphError(f"{graph.name}: IMAGE must be {count}, for {wanted}; got {len(files)}")
     return {node.name: load_array(path, graph, node) for node, path in zip(nodes[1:], files[1:], strict=True)}
 
 

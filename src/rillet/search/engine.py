@@ -4,6 +4,7 @@ A worker, or a machine, that is killed loses no task: the task is given to anoth
 """
 
 import base64
+import importlib.util
 import json
 import os
 import subprocess
@@ -15,7 +16,7 @@ from queue import Empty, SimpleQueue
 from typing import Any, Protocol
 
 from rillet import errors
-from rillet.errors import BuildError, RilletError
+from rillet.errors import BuildError, RilletError, Unsupported
 from rillet.search import clusters
 from rillet.search.clusters import RETRIES
 from rillet.search.task import Outcome, Task
@@ -47,6 +48,12 @@ class Workers:
     count: int = 1
     dask: str | None = None
     ray: str | None = None
+
+    def __post_init__(self) -> None:
+        """Raises Unsupported where the cluster's library is not installed: before a search looks for candidates."""
+        for name, library, address in (("dask", "distributed", self.dask), ("ray", "ray", self.ray)):
+            if address is not None and importlib.util.find_spec(library) is None:
+                raise Unsupported(f"{library} must be installed for this: pip install rillet[{name}]")
 
     def begin(self) -> Engine:
         """Begins, or connects; raises GraphError where a cluster does not answer."""
