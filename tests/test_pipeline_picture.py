@@ -38,10 +38,24 @@ def rows(root: ElementTree.Element) -> dict[str, ElementTree.Element]:
 
 
 def area(path: str) -> float:
-    """Of the rectangles of a strip, M x y v -h H x v h z."""
-    steps = re.findall(r"M([\d.]+) [\d.]+v-([\d.]+)H([\d.]+)v[\d.]+z", path)
-    assert len(steps) == path.count("M")
-    return sum((float(right) - float(left)) * float(high) for left, high, right in steps)
+    """Of the stretches of a strip: M x base, then v up or down and h along, until it is down again."""
+    total = high = base = 0.0
+    pieces = re.findall(r"M[\d.]+ ([\d.]+)|v(-?[\d.]+)|h([\d.]+)|V([\d.]+)", path)
+    assert re.sub(r"M[\d.]+ [\d.]+|v-?[\d.]+|h[\d.]+|V[\d.]+", "", path) == ""
+    for begins, up, along, to in pieces:
+        if begins:
+            assert high == pytest.approx(0, abs=1e-9)
+            base = float(begins)
+        elif to:
+            assert float(to) == base
+            high = 0.0
+        elif up:
+            high -= float(up)
+        else:
+            assert high > 0
+            total += float(along) * high
+    assert high == pytest.approx(0, abs=1e-9)
+    return total
 
 
 @pytest.mark.parametrize(

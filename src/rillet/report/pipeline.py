@@ -236,16 +236,28 @@ def _shares(ring: PixelBuffer) -> Iterator[tuple[str, int]]:
 
 
 def _steps(levels: Sequence[int], edges: Sequence[float], y: float) -> str:
-    """An area over the base line of a strip, as rectangles that are as wide as a level lasts."""
-    path, start, base = "", 0, y + STRIP
+    """An area over the base line of a strip: an outline for each stretch that has a height."""
+    base, path, before = round(y + STRIP, 2), "", 0
+    xs = [round(edge, 2) for edge in edges]
+    for level, start, end in _runs(levels):
+        if level and not before:
+            path += f"M{_n(xs[start])} {_n(base)}"
+        if level or before:
+            path += f"v{_n(STRIP * (before - level) / LEVELS)}"
+        if level:
+            path += f"h{_n(xs[end] - xs[start])}"
+        before = level
+    # What is filled is closed: the last stretch goes down by itself, and along the base.
+    return f"{path}V{_n(base)}" if before else path
+
+
+def _runs(levels: Sequence[int]) -> Iterator[tuple[int, int, int]]:
+    """Stretches of equal levels: the level, where it begins and where it ends."""
+    start = 0
     for i in range(1, len(levels) + 1):
-        if i < len(levels) and levels[i] == levels[start]:
-            continue
-        if levels[start]:
-            high = STRIP * levels[start] / LEVELS
-            path += f"M{_n(edges[start])} {_n(base)}v{_n(-high)}H{_n(edges[i])}v{_n(high)}z"
-        start = i
-    return path
+        if i == len(levels) or levels[i] != levels[start]:
+            yield levels[start], start, i
+            start = i
 
 
 def _unit(seconds: float) -> tuple[float, str]:
