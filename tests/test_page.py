@@ -314,6 +314,35 @@ def test_the_page_about_a_network(tab: Tab, tmp_path: Path) -> None:
     assert tab.said == []
 
 
+def test_a_page_without_decompression_lacks_the_c_alone(tab: Tab, tmp_path: Path) -> None:
+    """Browsers from before 2023."""
+    net = classifier()
+    rillet.page(net, tmp_path / "about.html", "systolic_64x64", image=photo(tmp_path))
+    old = tab.before("delete window.DecompressionStream;")
+    forget(tab)
+    try:
+        tab.open((tmp_path / "about.html").as_uri())
+        tab.wait("window.rillet")
+    finally:
+        tab.forget(old)
+    assert told(tab) == reference.outputs(net, load_input(photo(tmp_path), net))[0].reshape(-1).tolist()
+    assert "which this browser cannot open" in tab.ask("document.querySelector('#code pre').textContent")
+    assert tab.said == []
+
+
+@pytest.mark.slow
+def test_the_page_about_the_packaged_network_is_small(tmp_path: Path) -> None:
+    from rillet.models import specifier
+
+    net, out = rillet.load(specifier.DEMO_MODEL), tmp_path / "page.html"
+    machines = ["nano33ble", "zcu102", "systolic_64x64"]
+    found = rillet.page(net, out, machines, image=specifier.demo_photo())
+    assert found.runs and found.own_bytes < 360_000
+    # What is counted as brought is there: weights and picture as base64.
+    brought = map(len, re.findall(r'<script type="text/plain" id="[ne].*?">(.*?)</script>', out.read_text()))
+    assert 0 <= sum(brought) - (found.bytes - found.own_bytes) < 110_000
+
+
 # -- pages that compare ------------------------------------------------------------------------------------------------
 
 

@@ -38,13 +38,15 @@ class Page(Record):
 
     path: Path
     bytes: int
+    own_bytes: int
+    """Of these, all but the weights and the picture, each of which lies in the page as base64."""
     machines: int
     """In its table."""
     runs: bool
     """Whether the network is in it, to be run."""
 
     def __repr__(self) -> str:
-        return f"Page({str(self.path)!r}, {self.bytes:,} bytes, {self.machines} machines)"
+        return f"Page({str(self.path)!r}, {self.bytes:,} bytes, {self.own_bytes:,} its own, {self.machines} machines)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,7 @@ class _Made:
     """A page in memory."""
 
     data: bytes
+    own_bytes: int
     machines: int
     runs: bool
 
@@ -77,7 +80,7 @@ def page(
     out = checks.path(path, "path")
     made = _made(net, target, image, progress)
     write_file(out, made.data)
-    return Page(out, len(made.data), made.machines, made.runs)
+    return Page(out, len(made.data), made.own_bytes, made.machines, made.runs)
 
 
 def serve(
@@ -122,7 +125,7 @@ def compare_page(
     costs = [analysis.cost(net, target or _COMPARED, bits=bits, progress=progress).targets for net in nets]
     data = report.html(found, costs).encode()
     write_file(out, data)
-    return found, Page(out, len(data), len(costs[0]), runs=False)
+    return found, Page(out, len(data), len(data), len(costs[0]), runs=False)
 
 
 def _made(
@@ -131,17 +134,18 @@ def _made(
     image: "str | PathLike[str] | None",
     progress: Advance | None,
 ) -> _Made:
+    from rillet import web
     from rillet.report import network_page
     from rillet.runtime.wasm.building import build_wasm
     from rillet.runtime.wasm.package import picture_bytes
     from rillet.system.reading import MODEL_BYTES, read_bytes
 
     net = checks.graph(net)
-    picture = None if image is None else checks.path(image, "image")
+    picture = None
     asked = [machines.find(one) for one in analysis.several(target)] if target is not None else []
     rows = _row_plan(net, next((one for one in asked if isinstance(one, Board | Host)), None))
-    if picture is not None:
-        picture_bytes(picture, rows.graph)
+    if image is not None:
+        picture = picture_bytes(checks.path(image, "image"), rows.graph)
     costed = [one for one in asked if isinstance(one, costing.MACHINES)]
     costs = analysis.cost(net, costed or "all", progress=progress) if costed or target is None else None
     roofed = [one for one in (costs.machines if costs else ()) if not isinstance(one, StreamChip)]
@@ -164,7 +168,9 @@ def _made(
         why_not,
         picture,
     )
-    return _Made(text.encode(), len(costs.targets) if costs else 0, module is not None)
+    data = text.encode()
+    brought = 0 if module is None else web.bytes_shown(net.weight_bytes) + web.bytes_shown(len(picture or b""))
+    return _Made(data, len(data) - brought, len(costs.targets) if costs else 0, module is not None)
 
 
 def _row_plan(net: Graph, machine: "Board | Host | None") -> RowPlan:

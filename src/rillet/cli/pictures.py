@@ -156,7 +156,8 @@ def page(
     if json_output:
         print_json(found.to_dict())
     else:
-        say(f"{out}: {found.bytes:,} bytes, {found.machines} machines; open it in a browser")
+        own = f"{found.own_bytes:,} beside weights and picture"
+        say(f"{out}: {found.bytes:,} bytes ({own}), {found.machines} machines; open it in a browser")
 
 
 @app.command()

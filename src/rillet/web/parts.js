@@ -24,6 +24,13 @@ export function ownData(id) {
   return JSON.parse($(id).textContent);
 }
 
+/** The value that the page brings in itself as compressed JSON; undefined where it brings none, or none can be opened. */
+export async function ownPacked(id) {
+  const bytes = ownBytes(id);
+  if (!bytes || typeof DecompressionStream === "undefined") return undefined;
+  return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"))).json();
+}
+
 /** A number of so many units, as 3.2 M. */
 export function short(value, unit = "") {
   for (const [size, letter] of [[1e9, "G"], [1e6, "M"], [1e3, "k"]]) {

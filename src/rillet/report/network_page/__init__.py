@@ -4,7 +4,6 @@ import re
 from collections.abc import Sequence
 from dataclasses import asdict
 from importlib.resources import files
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,7 +19,7 @@ from rillet.ir.ops import op_macs, op_name, op_window
 from rillet.plan.pipeline.plan import PixelPlan
 from rillet.plan.rows.plan import BufferKind, RowPlan, Stage
 from rillet.report import draw, roofline
-from rillet.runtime.wasm.package import own, picture_bytes
+from rillet.runtime.wasm.package import own
 
 _BINS = 32
 _STAGE = re.compile(r"^static int32_t fire_\w+\([^)]*\)\n\{\n.*?^\}\n", re.MULTILINE | re.DOTALL)
@@ -33,7 +32,7 @@ def page(
     pipelines: Sequence[tuple[PixelPlan, str]],
     module: bytes | None,
     why_not: str = "",
-    picture: Path | None = None,
+    picture: bytes | None = None,
 ) -> str:
     """The page as an HTML document that loads nothing.
 
@@ -46,10 +45,12 @@ def page(
     folder = files(__name__)
     words = {"DRAWING": draw.svg(plan.graph), "PICTURES": "\n".join(shown)}
     blocks = [web.data_block("data", _facts(plan, costs, roofs, [one for one, _ in pipelines], why_not))]
+    if plan.graph.params:
+        blocks.append(web.packed_block("layers-c", _code(plan)))
     if module is not None:
         blocks.append(web.bytes_block("net-wasm", module))
         if picture is not None:
-            blocks.append(web.bytes_block("example-picture", picture_bytes(picture, plan.graph)))
+            blocks.append(web.bytes_block("example-picture", picture))
     return web.one_file(
         title,
         web.filled(folder / "page.html", words),
@@ -73,10 +74,7 @@ def _facts(
     plan: RowPlan, costs: Sequence[Cost], roofs: Sequence[Roofline], pipelines: Sequence[PixelPlan], why_not: str
 ) -> dict[str, Any]:
     graph = plan.graph
-    stages = [stage for segment in plan.segments for stage in segment.stages]
-    texts = _STAGE.findall(emit(plan)["net.c"]) if graph.params else []
-    code = dict(zip((stage.node for stage in stages), texts, strict=True)) if texts else {}
-    by_node = {stage.node: stage for stage in stages}
+    by_node = {stage.node: stage for stage in _stages(plan)}
     times: dict[str, dict[str, float]] = {}
     for found in roofs:
         for point in found.layers:
@@ -90,9 +88,7 @@ def _facts(
         "macs": graph.macs,
         "weightBytes": graph.weight_bytes,
         "precision": precision(graph),
-        "layers": [
-            _layer(plan, node, by_node.get(node.name), code.get(node.name), times.get(node.name, {})) for node in layers
-        ],
+        "layers": [_layer(plan, node, by_node.get(node.name), times.get(node.name, {})) for node in layers],
         "plan": {
             "arenaBytes": plan.arena_bytes,
             "kind": plan.kind,
@@ -117,7 +113,17 @@ def _facts(
     }
 
 
-def _layer(plan: RowPlan, node: Node, stage: Stage | None, code: str | None, times: dict[str, float]) -> dict[str, Any]:
+def _stages(plan: RowPlan) -> list[Stage]:
+    return [stage for segment in plan.segments for stage in segment.stages]
+
+
+def _code(plan: RowPlan) -> dict[str, str]:
+    """The C of each layer that has a stage."""
+    texts = _STAGE.findall(emit(plan)["net.c"])
+    return dict(zip((stage.node for stage in _stages(plan)), texts, strict=True))
+
+
+def _layer(plan: RowPlan, node: Node, stage: Stage | None, times: dict[str, float]) -> dict[str, Any]:
     graph, quant, window = plan.graph, node.type.quant, op_window(node.op)
     sources = [graph.by_name[name] for name in node.inputs]
     buffer = plan.buffers.get(node.name)
@@ -141,7 +147,6 @@ def _layer(plan: RowPlan, node: Node, stage: Stage | None, code: str | None, tim
         "kernel": "" if stage is None else stage.kernel.value,
         "buffer": kept,
         "weights": _histogram(graph, node),
-        "c": code,
         "costs": times,
     }
 

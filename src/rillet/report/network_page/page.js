@@ -1,9 +1,11 @@
 // The page about a network: its layers, its memory over time, machines, and the network itself at work.
 import { load } from "./net.js";
-import { $, answer, channelPictures, element, number, ownBytes, ownData, paintSeen, pixelsOf, short, takeFiles, time, timed } from "./parts.js";
+import { $, answer, channelPictures, element, number, ownBytes, ownData, ownPacked, paintSeen, pixelsOf, short, takeFiles, time, timed } from "./parts.js";
 import { said, shape, sortable } from "./plot.js";
 
 const data = ownData("data");
+const hasCode = Boolean($("layers-c"));
+const code = await ownPacked("layers-c");
 const MAPS = 24;
 
 // -- layers -------------------------------------------------------------------------------------------------------------
@@ -32,8 +34,8 @@ function choose(index) {
   ].filter(([, value]) => value);
   const body = rows.map(([name, value]) => element("tr", {}, element("th", { scope: "row" }, name), element("td", {}, value)));
   $("detail").replaceChildren(element("table", { className: "facts" }, element("tbody", {}, ...body)));
-  $("code").hidden = !layer.c;
-  $("code").querySelector("pre").textContent = layer.c ?? "";
+  $("code").hidden = !hasCode || (code && !code[layer.name]);
+  $("code").querySelector("pre").textContent = code?.[layer.name] ?? "It lies here compressed, which this browser cannot open (DecompressionStream).";
   drawHistogram(layer);
   drawMaps();
 }
