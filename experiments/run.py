@@ -23,7 +23,7 @@ from rillet.bench.machine import machine
 from rillet.system.checksums import read_record, record_text
 from rillet.system.files import write_file
 from rillet.train.checkpoint import load
-from rillet.train.records import Row, to_csv
+from rillet.train.records import Row, row, to_csv
 
 HERE = Path(__file__).parent
 RECORDS = HERE / "records"
@@ -67,7 +67,7 @@ def epochs(out: Path) -> list[Row]:
     found = load(out)
     if found is None:
         raise SystemExit(f"{out}: must have a checkpoint")
-    return [Row(**row) for row in found[1]["rows"]]
+    return [row(one) for one in found[1]["rows"]]
 
 
 def measured(found: dict[str, Any], begin: list[str], out: Path, data: str, said: list[str]) -> dict[str, Any]:

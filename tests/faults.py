@@ -323,7 +323,7 @@ def train() -> Case:
             *((name, load) for name in (loop.BEST, loop.LAST)),
             (loop.SETTINGS, read_record),
             (loop.RECIPE, lambda path: parse("recipe", path.read_text())),
-            (loop.LOG, lambda path: [float(row["test_loss"]) for row in csv.DictReader(path.open())]),
+            (loop.LOG, lambda path: [float(row["judged_loss"]) for row in csv.DictReader(path.open())]),
             ("curve.svg", ElementTree.parse),
         ):
             if (run / name).exists():

@@ -70,6 +70,15 @@ def test_what_is_said_over_it() -> None:
     assert recipe.with_said(named, ternary=True) == named
 
 
+def test_pictures_held_back_are_a_number_or_a_share() -> None:
+    for said, text in ((5000, "5000"), (5000.0, "5000"), (0.1, "0.1")):
+        found = recipe.parse("x", PLAIN.replace("epochs = 3", f"epochs = 3\nheld_back = {said}"))
+        assert found.run.held_back == said and f"held_back = {text}\n" in recipe.to_toml(found)
+        assert recipe.with_said(recipe.find("cifar"), held_back=said).run.held_back == said
+    with pytest.raises(GraphError, match=r"--held-back: must be a share below 1 or a whole number, got 2\.5"):
+        recipe.with_said(recipe.find("cifar"), held_back=2.5)
+
+
 def test_twins_differ_in_their_layers_alone() -> None:
     published, plain = recipe.find("ttq_microbotnet"), recipe.find("ttq")
     assert published.ternary is not None and len(published.ternary.layers) == 31
@@ -95,6 +104,8 @@ def test_twins_differ_in_their_layers_alone() -> None:
         (('"sgd"', '"sgd"\nnesterov = 1'), "nesterov: must be true or false, got 1"),
         (('"constant"', '"cosine"\nfactor = 0.9'), 'rate: factor must come with shape = "step"'),
         (('"constant"', '"cosine"\nover_epochs = 2'), 'rate: over_epochs must come with shape = "cosine", and be at'),
+        (("epochs = 3", "epochs = 3\nheld_back = 1.5"), "x: run: held_back: must be a share below 1 or a whole number"),
+        (("epochs = 3", "epochs = 3\nheld_back = -1"), "held_back: must be a number from 0 to"),
         (("base = 0.1", "base = nan"), "base: must be a number from 0 to 100, got nan"),
         (("[rate]", "[rates]"), "key must be a known one, got 'rates'; did you mean rate?"),
         (("[run]", "[augment]\ncrop_scale = [1, 0.5]\n[run]"), "must be the least and the greatest"),

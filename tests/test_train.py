@@ -4,6 +4,7 @@ import csv
 import os
 import random
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,8 +18,9 @@ import numpy as np
 import pytest
 import torch
 
+import rillet
 from conftest import shared_file
-from rillet.data.datasets import Dataset, open_dataset
+from rillet.data.datasets import Dataset, held_back, open_dataset, subset
 from rillet.errors import BuildError, GraphError, Unsupported
 from rillet.importers.rlt import load
 from rillet.ir.graph import Graph
@@ -27,6 +29,7 @@ from rillet.plan.rows.planner import plan_rows
 from rillet.report.curve import svg
 from rillet.runtime.evaluate import evaluate
 from rillet.train import checkpoint, loop
+from rillet.train import recipe as recipes
 from rillet.train.infer import runner
 from rillet.train.inputs import to_input
 from rillet.train.loop import train
@@ -63,7 +66,7 @@ def test_it_learns_and_leaves_a_folder_that_says_how(tmp_path: Path) -> None:
     with (tmp_path / "log.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [int(row["epoch"]) for row in rows] == list(range(1, 13)) and int(rows[-1]["step"]) == 36
-    assert float(rows[-1]["test_loss"]) == trained.rows[-1].test_loss
+    assert float(rows[-1]["judged_loss"]) == trained.rows[-1].judged_loss
     assert [tick.step for tick in ticks] == list(range(1, 37)) and seen == list(range(13))
     best = load(tmp_path / "best.rlt")
     assert best.image is not None and best.image.labels == ("a", "b", "c")
@@ -374,7 +377,45 @@ def test_broken_pictures_are_told(tmp_path: Path) -> None:
     data = Dataset("bright", whole.classes, whole.labels, pixels)
     trained = train(network(), data, data, recipe(epochs=1), tmp_path, ONE)
     assert trained.corrupt == ("five.png: must be an image file",) * 2
-    assert trained.rows[0].test_top1 * 23 == pytest.approx(round(trained.rows[0].test_top1 * 23))
+    assert trained.rows[0].judged_top1 * 23 == pytest.approx(round(trained.rows[0].judged_top1 * 23))
+
+
+def test_pictures_held_back_choose_the_best_epoch_and_the_test_part_is_not_read(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder / "data", tmp_path / "data")
+    for path in (tmp_path / "data" / "val").rglob("*.png"):
+        path.write_bytes(b"no picture")
+    data, net = f"imagefolder:{tmp_path / 'data'}", load(folder / "tiny.rlt")
+    with pytest.raises(GraphError, match="must have a picture that can be decoded"):
+        rillet.train(net, data, tmp_path / "plain", recipe=recipe(), threads=1)
+    made = rillet.train(net, data, tmp_path / "a", recipe=recipe(), held_back=0.25, threads=1)
+    kept, rest = held_back(24, 0.25)
+    whole = open_dataset(data, "train")
+    again = train(net, subset(whole, np.sort(kept)), subset(whole, rest), recipe(), tmp_path / "b", ONE)
+    assert made.judged_by == "pictures held back" and {row.judged_by for row in made.rows} == {made.judged_by}
+    assert [row.judged_loss for row in made.rows] == [row.judged_loss for row in again.rows]
+    assert same_files(tmp_path / "a", tmp_path / "b") and made.corrupt == ()
+    assert recipes.find(str(tmp_path / "a" / "recipe.toml")).run.held_back == 0.25
+    assert "on the pictures held back after" in svg("net", made.rows)
+    with pytest.raises(GraphError, match=r"test must not be given with held_back = 6"):
+        rillet.train(net, data, tmp_path / "c", test=whole, recipe=recipe(), held_back=6)
+
+
+def test_a_run_of_an_older_version_goes_on(tmp_path: Path) -> None:
+    """Keys that its recipe did not have are as by default, and its rows have older names."""
+    with pytest.raises(Stop):
+        run(tmp_path / "old", options=replace(ONE, save_steps=1), watch=stop_at(5))
+    found = checkpoint.load(tmp_path / "old")
+    assert found is not None
+    identity, state, _ = found
+    lines = identity["recipe"].splitlines()
+    identity["recipe"] = "\n".join(line for line in lines if "held_back" not in line)
+    for row in state["rows"]:
+        row |= {"test_loss": row.pop("judged_loss"), "test_top1": row.pop("judged_top1")}
+        del row["judged_by"]
+    checkpoint.save(tmp_path / "old", identity, state)
+    assert [row.epoch for row in run(tmp_path / "old", options=replace(ONE, resume=True)).rows] == [1, 2, 3]
+    run(tmp_path / "whole")
+    assert same_files(tmp_path / "whole", tmp_path / "old")
 
 
 def test_the_learning_curve() -> None:
@@ -452,7 +493,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def losses(out: Path) -> list[list[float]]:
     with (out / "log.csv").open() as file:
-        return [[float(row[key]) for key in ("train_loss", "test_loss", "train_top1")] for row in csv.DictReader(file)]
+        return [
+            [float(row[key]) for key in ("train_loss", "judged_loss", "train_top1")] for row in csv.DictReader(file)
+        ]
 
 
 @pytest.mark.parametrize(

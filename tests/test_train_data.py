@@ -11,10 +11,10 @@ import pytest
 from PIL import Image
 
 from rillet.data import archives, datasets
-from rillet.data.datasets import Dataset, open_dataset
+from rillet.data.datasets import Dataset, held_back, limited, open_dataset
 from rillet.errors import GraphError, RilletWarning
 from rillet.ir.graph import ImageSpec
-from rillet.train.data import Batches, Share, changed, kept_size, limited
+from rillet.train.data import Batches, Share, changed, kept_size
 from rillet.train.pictures import Pictures
 from rillet.train.recipe import Augment
 from rillet.zoo.registry import build
@@ -135,6 +135,16 @@ def test_broken_pictures_are_counted_and_stood_in_for(folder: Path) -> None:
         path.write_bytes(b"x")
     with pytest.raises(GraphError, match="must have a picture that can be decoded: .*must be an image file"):
         Pictures(open_dataset(f"imagefolder:{folder}", "train"), SPEC).near(0)
+
+
+def test_rows_held_back() -> None:
+    kept, rest = held_back(20, 0.25)
+    assert len(rest) == 5 and sorted([*kept, *rest]) == list(range(20)) and list(rest) == sorted(rest)
+    assert all(np.array_equal(a, b) for a, b in zip((kept, rest), held_back(20, 5), strict=True))
+    assert not np.array_equal(rest, held_back(20, 5, seed=1)[1])
+    for share in (0.01, 20):
+        with pytest.raises(GraphError, match="pictures held back must be some and not all of 20 to train on"):
+            held_back(20, share)
 
 
 def test_sizes_and_limits(folder: Path) -> None:

@@ -2,13 +2,17 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
+
+import numpy as np
 
 from rillet.api import checks, plans
 from rillet.api.backends import Plan, backend_of
 from rillet.api.networks import with_weights
-from rillet.data.datasets import Dataset
+from rillet.data.datasets import Dataset, limited, subset
+from rillet.data.datasets import held_back as held_back_rows
 from rillet.data.given import Data, as_dataset
 from rillet.errors import GraphError
 from rillet.ir.graph import Graph
@@ -20,14 +24,23 @@ from rillet.runtime.evaluate import evaluate as evaluate_plan
 from rillet.system.extras import extra
 from rillet.train import recipe as recipes
 from rillet.train.recipe import Recipe
+from rillet.train.records import HELD_BACK, TEST, Trained, Watch
 from rillet.train.records import Options as TrainOptions
 from rillet.train.records import Row as Row
 from rillet.train.records import Tick as Tick
-from rillet.train.records import Trained, Watch
 
 DEVICES = ("auto", "cpu", "cuda")
 _RECIPES = {"cifar10": "cifar", "cifar100": "cifar", "tiny-imagenet": "tiny_imagenet", "vww": "vww"}
 """The default recipe for each data set."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What is trained on, and what the best epoch is chosen by."""
+
+    learned: Dataset
+    judged: Dataset
+    judged_by: str = TEST
 
 
 def evaluate(
@@ -83,6 +96,7 @@ def train(
     epochs: int | None = None,
     batch: int | None = None,
     upscale: int | None = None,
+    held_back: float | None = None,
     classes: Sequence[str] = (),
     freeze: bool = False,
     ternary: bool = False,
@@ -100,9 +114,11 @@ def train(
 
     data: the training part of a name, or as `rillet.data.given.as_dataset` takes it; then `test` must be given too.
     recipe: a name, a .toml file or a Recipe; by the name of the data by default. epochs, batch (pictures a step),
-    upscale (resolution of pictures and network), freeze (train only the last layer) and ternary override it. limit: at
-    most so many pictures of each part. progress: called with steps done and their total; watch: callbacks for more
-    events, instead. Raises GraphError for data and network that do not match, Unsupported without PyTorch.
+    upscale (resolution of pictures and network), held_back, freeze (train only the last layer) and ternary override
+    it. held_back: so many training pictures, or that share of them, choose the best epoch in place of the test part,
+    which is not looked at then. limit: at most so many pictures of each part. progress: called with steps done and
+    their total; watch: callbacks for more events, instead. Raises GraphError for data and network that do not match,
+    Unsupported without PyTorch.
 
     >>> import numpy, rillet
     >>> rng = numpy.random.default_rng(0)
@@ -114,14 +130,14 @@ def train(
     """
     check_device(device)
     net, folder = checks.graph(net), checks.path(out, "out")
-    how = recipe_for(data, recipe, epochs, batch, upscale, freeze, ternary)
-    pictures, tested = both_parts(data, classes, test, net.by_name[net.outputs[0]].shape.elements)
+    how = recipe_for(data, recipe, epochs, batch, upscale, held_back, freeze, ternary)
+    parts = parts_for(how, data, classes, test, net.by_name[net.outputs[0]].shape.elements, limit)
     asked = TrainOptions(seed, resume, threads, device, save_seconds, save_steps)
     if watch is not None:
-        return train_by(net, pictures, tested, how, folder, asked, limit, watch)
+        return train_by(net, parts, how, folder, asked, watch)
     with shown("training", progress) as advance:
         told = Watch(lambda now: advance(now.step, now.steps))
-        return train_by(net, pictures, tested, how, folder, asked, limit, told)
+        return train_by(net, parts, how, folder, asked, told)
 
 
 def check_device(device: str) -> None:
@@ -131,29 +147,43 @@ def check_device(device: str) -> None:
 
 def train_by(
     net: Graph,
-    data: Dataset,
-    test: Dataset,
+    parts: Parts,
     recipe: Recipe,
     out: Path,
     asked: TrainOptions,
-    limit: int | None = None,
     watch: Watch | None = None,
 ) -> Trained:
     """`train` with its recipe, options and parts in records; nobody is told where there is no `watch`."""
     with extra("torch"):
-        from rillet.train.data import limited
         from rillet.train.loop import train as run
-    return run(net, limited(data, limit), limited(test, limit), recipe, out, asked, Watch() if watch is None else watch)
+    told = Watch() if watch is None else watch
+    return run(net, parts.learned, parts.judged, recipe, out, asked, told, parts.judged_by)
 
 
-def both_parts(
-    data: Data, classes: Sequence[str] = (), test: Data | None = None, outputs: int | None = None
-) -> tuple[Dataset, Dataset]:
-    """What is trained on, and what is tested on: the parts of a name, else `data` and `test`."""
-    if test is None and not isinstance(data, str | PathLike):
+def parts_for(
+    recipe: Recipe,
+    data: Data,
+    classes: Sequence[str] = (),
+    test: Data | None = None,
+    outputs: int | None = None,
+    limit: int | None = None,
+) -> Parts:
+    """What is trained on, and what the best epoch is chosen by: parts of a name, `data` and `test`, or of `data` alone.
+
+    limit: at most so many pictures of each. Raises GraphError where `test` is missing, or is not wanted.
+    """
+    share = recipe.run.held_back
+    if test is None and not share and not isinstance(data, str | PathLike):
         raise GraphError("test must be given with data that have no name, and so no test part")
-    one = as_dataset(data, "train", classes, outputs=outputs)
-    return one, as_dataset(data if test is None else test, "test", classes, outputs=outputs)
+    if test is not None and share:
+        raise GraphError(f"test must not be given with held_back = {share:g}, which makes its own part")
+    learned = as_dataset(data, "train", classes, outputs=outputs)
+    if not share:
+        judged = as_dataset(data if test is None else test, "test", classes, outputs=outputs)
+        return Parts(limited(learned, limit), limited(judged, limit))
+    kept, rest = held_back_rows(len(learned), share)
+    parts = (subset(learned, np.sort(kept)), subset(learned, rest))
+    return Parts(limited(parts[0], limit), limited(parts[1], limit), HELD_BACK)
 
 
 def recipe_for(
@@ -162,6 +192,7 @@ def recipe_for(
     epochs: int | None = None,
     batch: int | None = None,
     upscale: int | None = None,
+    held_back: float | None = None,
     freeze: bool = False,
     ternary: bool = False,
 ) -> Recipe:
@@ -173,7 +204,9 @@ def recipe_for(
             said = f" for {data}" if isinstance(data, str | PathLike) else ""
             raise GraphError(f"--recipe must be given{said}: one of {listed}, or a .toml file")
         name = recipes.find(found)
-    return recipes.with_said(name, epochs=epochs, batch=batch, upscale=upscale, freeze=freeze, ternary=ternary)
+    return recipes.with_said(
+        name, epochs=epochs, batch=batch, upscale=upscale, held_back=held_back, freeze=freeze, ternary=ternary
+    )
 
 
 def usual_recipe(data: Data) -> str | None:

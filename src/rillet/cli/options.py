@@ -222,6 +222,15 @@ UpscaleOption = Annotated[
     int | None,
     typer.Option("--upscale", min=1, metavar="SIDE", help="Resize pictures, and the network's input, to this side."),
 ]
+HeldBackOption = Annotated[
+    float | None,
+    typer.Option(
+        "--held-back",
+        min=0,
+        metavar="N|SHARE",
+        help="Training pictures kept apart to choose the best epoch by, in place of the test part.",
+    ),
+]
 FreezeOption = Annotated[bool, typer.Option("--freeze", help="Train the last layer alone.")]
 TrainTernaryOption = Annotated[
     bool, typer.Option("--ternary", help="Train ternary weights (trained ternary quantisation).")

@@ -29,6 +29,7 @@ from rillet.cli.options import (
     DownloadOption,
     EpochsOption,
     FreezeOption,
+    HeldBackOption,
     PartLimitOption,
     ProcessesOption,
     RecipeOption,
@@ -56,6 +57,7 @@ def train(
     epochs: EpochsOption = None,
     batch: BatchOption = None,
     upscale: UpscaleOption = None,
+    held_back: HeldBackOption = None,
     classes: ClassesOption = None,
     weights: WeightsOption = None,
     freeze: FreezeOption = False,
@@ -74,15 +76,15 @@ def train(
     """Trains a network by a recipe; a run that was cut off goes on with --resume to exactly the same weights."""
     from rillet.api import accuracy
 
-    how = accuracy.recipe_for(data, recipe, epochs, batch, upscale, freeze, ternary)
+    how = accuracy.recipe_for(data, recipe, epochs, batch, upscale, held_back, freeze, ternary)
     accuracy.check_device(device)
     if download:
         _download(data)
-    pictures, test = accuracy.both_parts(data, names(classes))
+    parts = accuracy.parts_for(how, data, names(classes), limit=limit)
     graph, first = open_named(model, weights=weights).graph, os.environ.get("RANK", "0") == "0"
     asked = accuracy.TrainOptions(seed, resume, threads, device, save_seconds, save_steps)
     with _running(out, graph.name, processes, hidden=json_output or not first) as watch:
-        trained = accuracy.train_by(graph, pictures, test, how, out, asked, limit, watch if first else None)
+        trained = accuracy.train_by(graph, parts, how, out, asked, watch if first else None)
     if first and json_output:
         print_json(trained.to_dict())
     elif first:
@@ -170,7 +172,8 @@ class _Bar:
             row = rows[-1]
             self._note(
                 f"epoch {row.epoch}: loss {row.train_loss:.3f}, top-1 {row.train_top1:.2%}; "
-                f"test loss {row.test_loss:.3f}, top-1 {row.test_top1:.2%}; {row.images_per_s:,.0f} images/s"
+                f"{row.judged_by}: loss {row.judged_loss:.3f}, top-1 {row.judged_top1:.2%}; "
+                f"{row.images_per_s:,.0f} images/s"
             )
 
     def _note(self, text: str) -> None:

@@ -114,6 +114,26 @@ def subset(data: Dataset, rows: npt.NDArray[np.int64], number_of: npt.NDArray[np
     )
 
 
+def limited(data: Dataset, limit: int | None) -> Dataset:
+    """At most `limit` pictures, evenly spread over the data set."""
+    if limit is None or limit >= len(data):
+        return data
+    return subset(data, np.linspace(0, len(data) - 1, limit).round().astype(np.int64))
+
+
+def held_back(count: int, share: float, seed: int = 0) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Rows of `count` pictures to train on, in a drawn order, and those held back to choose by, in their own order.
+
+    share: below 1 of the pictures, from 1 on that many. The same rows for the same seed. Raises GraphError where none
+    is left on either side.
+    """
+    held = int(share) if share >= 1 else round(share * count)
+    if not 0 < held < count:
+        raise GraphError(f"pictures held back must be some and not all of {count:,} to train on, got {held:,}")
+    order = np.random.default_rng(seed).permutation(count)
+    return order[held:], np.sort(order[:held])
+
+
 def _plain(name: str) -> str:
     return name.strip().lower().replace("_", " ")
 

@@ -29,7 +29,7 @@ _Value = Callable[[Row], float]
 
 def svg(name: str, rows: Sequence[Row]) -> str:
     """The learning curves of a run of one epoch or more as an SVG, light or dark as the reader's system is."""
-    best = max(rows, key=lambda row: (row.test_top1, -row.epoch))
+    best = max(rows, key=lambda row: (row.judged_top1, -row.epoch))
     right = _LEFT + _PANEL + _BETWEEN
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img">',
@@ -37,10 +37,10 @@ def svg(name: str, rows: Sequence[Row]) -> str:
         f"<style>{_STYLE}</style>",
         f'<rect class="page" width="{_WIDTH}" height="{_HEIGHT}" rx="6"/>',
         f'<text class="title" x="{_LEFT}" y="26">{escaped(name)}</text>',
-        f'<text class="soft" x="{_LEFT}" y="46">best: {best.test_top1:.2%} on the test part after epoch {best.epoch}; '
-        "solid: test part, dashed: training</text>",
-        *_panel("loss", _LEFT, rows, (lambda row: row.train_loss, lambda row: row.test_loss), "{:g}"),
-        *_panel("top-1", right, rows, (lambda row: row.train_top1, lambda row: row.test_top1), "{:.0%}"),
+        f'<text class="soft" x="{_LEFT}" y="46">best: {best.judged_top1:.2%} on the {best.judged_by} '
+        f"after epoch {best.epoch}; solid: {best.judged_by}, dashed: training</text>",
+        *_panel("loss", _LEFT, rows, (lambda row: row.train_loss, lambda row: row.judged_loss), "{:g}"),
+        *_panel("top-1", right, rows, (lambda row: row.train_top1, lambda row: row.judged_top1), "{:.0%}"),
         "</svg>",
     ]
     return "\n".join(parts) + "\n"

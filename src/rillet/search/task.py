@@ -12,13 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from rillet.data.datasets import Dataset, subset
+from rillet.data.datasets import Dataset, held_back, subset
 from rillet.data.given import as_dataset
 from rillet.errors import GraphError
 from rillet.ir.text import parse_graph
 from rillet.system.extras import extra
 from rillet.system.reading import MODEL_BYTES, read_bytes
 from rillet.train import recipe as recipes
+from rillet.train import records
 
 HELD_BACK = 5000
 _LEAST_SHARE = 10
@@ -80,9 +81,8 @@ def parts(data: str, limit: int, seed: int) -> tuple[Dataset, Dataset]:
     held = min(HELD_BACK, len(whole) // _LEAST_SHARE)
     if held < 1:
         raise GraphError(f"--data {data}: must have at least {_LEAST_SHARE} pictures to train on, got {len(whole)}")
-    order = np.random.default_rng(seed).permutation(len(whole))
-    kept = order[held:]
-    return subset(whole, np.sort(kept[: limit or len(kept)])), subset(whole, np.sort(order[:held]))
+    kept, rest = held_back(len(whole), held, seed)
+    return subset(whole, np.sort(kept[: limit or len(kept)])), subset(whole, rest)
 
 
 def run(task: Task) -> Outcome:
@@ -90,7 +90,6 @@ def run(task: Task) -> Outcome:
     with extra("torch"):
         from rillet.train.checkpoint import Held
         from rillet.train.loop import LAST, train
-    from rillet.train.records import Options
 
     graph = parse_graph(task.graph)
     learned, held = parts(task.data, task.limit, task.seed)
@@ -99,11 +98,11 @@ def run(task: Task) -> Outcome:
     with tempfile.TemporaryDirectory() as elsewhere:
         # A machine that does not see the run's folder trains in one of its own.
         out = (place if place.is_dir() else Path(elsewhere)) / task.name
-        asked = Options(task.seed, resume=True, threads=1, save_seconds=SAVE_SECONDS)
+        asked = records.Options(task.seed, resume=True, threads=1, save_seconds=SAVE_SECONDS)
         made = None
         while made is None:
             try:
-                made = train(graph, learned, held, recipe, out, asked)
+                made = train(graph, learned, held, recipe, out, asked, judged_by=records.HELD_BACK)
             except Held:
                 # Its coordinator was killed, or its machine given up for lost, and it trains on: what it ends with is
                 # this task's outcome too.

@@ -22,7 +22,7 @@ from rillet.ir.text import print_graph
 from rillet.system.checksums import seal, unseal
 from rillet.system.files import write_file
 from rillet.system.reading import MODEL_BYTES, read_bytes
-from rillet.train.recipe import Recipe, to_toml
+from rillet.train.recipe import Recipe, parse, to_toml
 
 CHECKPOINT = "checkpoint.pt"
 _VERSION, _WITHOUT_CHECKSUM = 2, 1
@@ -123,14 +123,15 @@ def identity_of(
 def check_identity(folder: Path, now: Mapping[str, Any], then: Mapping[str, Any]) -> None:
     """Raises GraphError, naming the first difference, where a run is to go on as another than it was.
 
-    It may go on to another number of epochs.
+    It may go on to another number of epochs. Keys that a recipe did not have in an older version are as they are by
+    default.
     """
     for key, value in now.items():
         if then.get(key) == value:
             continue
         said, had = (_short(key, one) for one in (value, then.get(key)))
         if key == "recipe":
-            changed = [change for change in _changes(then.get(key), value) if change[0] not in _LENGTH]
+            changed = [change for change in _changes(_whole(then.get(key)), value) if change[0] not in _LENGTH]
             if not changed:
                 continue
             said, had = (f"{changed[0][0]} = {one}" for one in (changed[0][2], changed[0][1]))
@@ -141,6 +142,14 @@ def begun_epochs(then: Mapping[str, Any]) -> int | None:
     """The epochs that the run of a checkpoint was to have."""
     found = dict(_keys(then.get("recipe"))).get("run.epochs")
     return found if isinstance(found, int) else None
+
+
+def _whole(recipe: Any) -> Any:
+    """A recipe's text with every key that this version has."""
+    try:
+        return to_toml(parse("", recipe))
+    except (GraphError, TypeError, AttributeError):
+        return recipe
 
 
 def _changes(then: Any, now: str) -> list[tuple[str, Any, Any]]:

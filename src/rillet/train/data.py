@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from rillet.data.datasets import Dataset, subset
+from rillet.data.datasets import Dataset
 from rillet.data.images import contract
 from rillet.errors import GraphError
 from rillet.ir.graph import Array, Graph, ImageSpec
@@ -38,13 +38,6 @@ class Share:
 
     rank: int = 0
     world: int = 1
-
-
-def limited(data: Dataset, limit: int | None) -> Dataset:
-    """At most `limit` pictures, evenly spread over the data set."""
-    if limit is None or limit >= len(data):
-        return data
-    return subset(data, np.linspace(0, len(data) - 1, limit).round().astype(np.int64))
 
 
 def kept_size(graph: Graph, data: Dataset, augment: Augment) -> ImageSpec:

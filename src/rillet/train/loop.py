@@ -23,7 +23,7 @@ from rillet.importers.rlt import load
 from rillet.ir.graph import Array, Graph
 from rillet.system.checksums import record_text
 from rillet.system.files import write_file
-from rillet.train import checkpoint, parallel, quantized, start, ternary
+from rillet.train import checkpoint, parallel, quantized, records, start, ternary
 from rillet.train.data import Batch, Batches, Share, kept_size
 from rillet.train.inputs import precision, to_input
 from rillet.train.modules import TorchNetwork, from_state, to_module
@@ -53,10 +53,12 @@ def train(
     out: Path,
     options: Options = DEFAULT,
     watch: Watch = SILENT,
+    judged_by: str = records.TEST,
 ) -> Trained:
     """Trains `graph` on `data` into the folder `out`: recipe, log, checkpoint, best.rlt and last.rlt.
 
-    The best network is that of the greatest top-1 on `test`; weights are the averaged ones where the recipe averages.
+    The best network is that of the greatest top-1 on `test`, which `judged_by` names: the test part, or pictures held
+    back from training; weights are the averaged ones where the recipe averages.
     Raises GraphError for data and network that do not fit, a folder that holds another run, and a loss that is no
     number (the last good checkpoint stays); BuildError where nothing can be written.
     """
@@ -69,7 +71,7 @@ def train(
             keep_memory()
         threads = torch.get_num_threads()
         stack.callback(torch.set_num_threads, threads)
-        return _Run(graph, data, test, recipe, out, options, watch, device, share).whole()
+        return _Run(graph, data, test, recipe, out, options, watch, judged_by, device, share).whole()
 
 
 def _device(said: str) -> torch.device:
@@ -107,11 +109,12 @@ class _Run:
         out: Path,
         options: Options,
         watch: Watch,
+        judged_by: str,
         device: torch.device,
         share: Share,
     ) -> None:
         self.recipe, self.out, self.options, self.watch = recipe, out, options, watch
-        self.device, self.share = device, share
+        self.judged_by, self.device, self.share = judged_by, device, share
         self.graph = start.started(start.foldable(graph) if recipe.quantize else graph, data, recipe, options.seed)
         self.pruned: tuple[str, ...] = ()
         if recipe.prune:
@@ -236,7 +239,7 @@ class _Run:
         loss, self.start_top1 = self._evaluated(kept)
         if self.share.rank == 0:
             self._write_best(kept)
-        self.watch.note(f"before training, in integers: test loss {loss:.3f}, top-1 {self.start_top1:.2%}")
+        self.watch.note(f"before training, in integers: {self.judged_by}: loss {loss:.3f}, top-1 {self.start_top1:.2%}")
 
     # -- checkpoints ---------------------------------------------------------------------------------------------------
 
@@ -265,7 +268,7 @@ class _Run:
             self.scaler.load_state_dict(state["scaler"])
             torch.set_rng_state(state["torch"])
             self.step, self.tally = int(state["step"]), _Tally(state["tally"])
-            self.rows = [Row(**row) for row in state["rows"]]
+            self.rows = [records.row(one) for one in state["rows"]]
             if self.recipe.quantize:
                 self._use(quantized.from_state(state["scales"]))
                 self.start_top1 = state["start_top1"]
@@ -414,8 +417,9 @@ class _Run:
             top1,
             speed,
             round(tally.seconds, 3),
+            self.judged_by,
         )
-        best = max((row.test_top1 for row in self.rows), default=-1.0)
+        best = max((row.judged_top1 for row in self.rows), default=-1.0)
         best = max(best, -1.0 if self.start_top1 is None else self.start_top1)
         self.rows.append(row)
         self.tally = _Tally()
@@ -444,11 +448,11 @@ class _Run:
         return from_state(ternary.plain_state(module), self.graph)
 
     def _evaluated(self, module: nn.Module) -> tuple[float, float]:
-        """Mean loss and top-1 on the test part."""
+        """Mean loss and top-1 on the pictures that the run is judged by."""
         return loss_and_top1(module, self.test, self.recipe.run.batch, self._input, self.share)
 
     def _finished(self) -> Trained:
-        best = max((row.test_top1, -row.epoch) for row in self.rows)
+        best = max((row.judged_top1, -row.epoch) for row in self.rows)
         if self.start_top1 is not None:
             best = max(best, (self.start_top1, 0))
         corrupt = (*self.batches.pictures.corrupt.values(), *self.test.corrupt.values())
@@ -469,12 +473,13 @@ class _Run:
             tuple(self.rows),
             -best[1],
             best[0],
-            self.rows[-1].test_top1,
+            self.rows[-1].judged_top1,
             corrupt,
             counted,
             signed,
             None if self.scales is None else self.scales.rule.value,
             self.start_top1,
+            self.judged_by,
         )
 
     def _describe(self) -> None:

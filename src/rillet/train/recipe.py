@@ -1,15 +1,16 @@
 """Recipes: how a network is trained, each a TOML file, read strictly, and written back with the given overrides."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, asdict, dataclass, field, fields, replace
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from rillet.errors import GraphError, TargetError
 from rillet.targets import reading
 from rillet.transforms.lowbit import MORE_THAN
 
 _PACKAGE, _FOLDER = "rillet.train", "recipes"
+_Found = TypeVar("_Found")
 
 
 def _between(least: float, most: float, default: Any = MISSING) -> Any:
@@ -26,6 +27,8 @@ class Run:
     batch: int = _between(1, 2**20)
     upscale: int = _between(0, 4096, 0)
     """The side that pictures are brought to, and the network's resolution; 0 leaves the network's own."""
+    held_back: int | float = _between(0, 2**40, 0)
+    """Training pictures kept apart to choose the best epoch by, or their share; 0: the test part chooses."""
     precision: Literal["auto", "f32", "bf16", "f16"] = "auto"
     """auto: bf16 or f16 on a GPU that has it, else f32; f16 with a loss scale."""
 
@@ -192,19 +195,12 @@ def find(name: str) -> Recipe:
 
     Raises GraphError for an unknown one (with the nearest), and for a file that is no recipe, naming the key.
     """
-    try:
-        key, table = reading.document(_FOLDER, "recipe", name, _PACKAGE)
-        return _recipe(key, table)
-    except TargetError as error:
-        raise GraphError(str(error)) from None
+    return _checked(_recipe, *_checked(reading.document, _FOLDER, "recipe", name, _PACKAGE))
 
 
 def parse(name: str, text: str) -> Recipe:
     """The recipe in a TOML text; raises GraphError as `find` does."""
-    try:
-        return _recipe(name, reading.table(name, text))
-    except TargetError as error:
-        raise GraphError(str(error)) from None
+    return _checked(_recipe, name, _checked(reading.table, name, text))
 
 
 def to_toml(recipe: Recipe) -> str:
@@ -227,6 +223,7 @@ def with_said(
     epochs: int | None = None,
     batch: int | None = None,
     upscale: int | None = None,
+    held_back: float | None = None,
     freeze: bool = False,
     ternary: bool = False,
 ) -> Recipe:
@@ -240,6 +237,7 @@ def with_said(
         epochs=recipe.run.epochs if epochs is None else epochs,
         batch=recipe.run.batch if batch is None else batch,
         upscale=recipe.run.upscale if upscale is None else upscale,
+        held_back=recipe.run.held_back if held_back is None else _checked(_share, "--held-back", held_back),
     )
     made = replace(
         recipe,
@@ -248,11 +246,16 @@ def with_said(
         start=replace(recipe.start, freeze=recipe.start.freeze or freeze),
         ternary=recipe.ternary or (Ternary() if ternary else None),
     )
+    _checked(_check_together, made)
+    return made
+
+
+def _checked(ask: Callable[..., _Found], *words: Any) -> _Found:
+    """What a check of a file's values gives; what it raises is GraphError then."""
     try:
-        _check_together(made)
+        return ask(*words)
     except TargetError as error:
         raise GraphError(str(error)) from None
-    return made
 
 
 def _recipe(name: str, table: dict[str, Any]) -> Recipe:
@@ -318,7 +321,16 @@ def _value(where: str, hint: Any, known: "Field[Any]", said: Any) -> Any:
         return said
     if hint in (int, float):
         return hint(_number(where, known, said, whole=hint is int))
+    if hint == int | float:
+        return _share(where, _number(where, known, said))
     return _several(where, hint, known, said)
+
+
+def _share(where: str, said: float) -> int | float:
+    """A share below 1, or a whole number; raises TargetError for others."""
+    if said >= 1 and said != int(said):
+        raise TargetError(f"{where}: must be a share below 1 or a whole number, got {said:g}")
+    return int(said) if said >= 1 or not said else said
 
 
 def _several(where: str, hint: Any, known: "Field[Any]", said: Any) -> tuple[Any, ...]:

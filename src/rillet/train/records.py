@@ -2,8 +2,9 @@
 
 import csv
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
+from typing import Any
 
 from rillet.system.record import Record
 from rillet.transforms.lowbit import TernaryReport as TernaryReport
@@ -23,19 +24,26 @@ class Options:
     """A checkpoint after so many steps as well."""
 
 
+TEST, HELD_BACK = "test part", "pictures held back"
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
-    """An epoch: its last learning rate, loss and top-1 while training and on the test part, pictures a second."""
+    """An epoch: its last learning rate, loss and top-1 while training and on the pictures it is judged by, pictures a
+    second.
+    """
 
     epoch: int
     step: int
     rate: float
     train_loss: float
     train_top1: float
-    test_loss: float
-    test_top1: float
+    judged_loss: float
+    judged_top1: float
     images_per_s: float
     seconds: float
+    judged_by: str = TEST
+    """The pictures that the best epoch is chosen by: the test part, or those held back from training."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +62,7 @@ class Tick:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Trained(Record):
-    """What a run came to; top-1 shares are of the test part."""
+    """What a run came to; top-1 shares are of the pictures it is judged by."""
 
     model: str
     data: str
@@ -71,6 +79,8 @@ class Trained(Record):
     """The rule of the integers that best.rlt and last.rlt are made of; None where they are float32."""
     start_top1: float | None = None
     """Of these integers before training: epoch 0, where none is better."""
+    judged_by: str = TEST
+    """The pictures that the best epoch is chosen by: the test part, or those held back from training."""
 
     def __repr__(self) -> str:
         return f"<Trained {self.model} on {self.data}: top-1 {self.best_top1:.2%} after epoch {self.best_epoch}>"
@@ -89,10 +99,15 @@ DEFAULT, SILENT = Options(), Watch()
 """Nothing said, nobody told."""
 
 
+def row(kept: Mapping[str, Any]) -> Row:
+    """A row as a checkpoint keeps it, by this version or an older one; raises TypeError for what is none."""
+    return Row(**{key.replace("test_", "judged_"): value for key, value in kept.items()})
+
+
 def to_csv(rows: Sequence[Row]) -> str:
     """The log of a run."""
     out = io.StringIO()
     writer = csv.DictWriter(out, [field.name for field in fields(Row)], lineterminator="\n")
     writer.writeheader()
-    writer.writerows(asdict(row) for row in rows)
+    writer.writerows(asdict(one) for one in rows)
     return out.getvalue()
