@@ -15,7 +15,7 @@ from rillet.models.compare import Comparison
 from rillet.plan.options import PlanOptions
 from rillet.plan.pipeline.plan import PixelPlan
 from rillet.plan.rows.plan import RowPlan
-from rillet.report.progress import Advance
+from rillet.report.progress import Advance, shown
 from rillet.system.record import Record
 from rillet.system.serving import MOST_PORT, Served
 from rillet.targets.arrays import ArrayMachine
@@ -72,8 +72,9 @@ def page(
 
     target: machines by name, .toml file or record; all arrays, chips and boards by default. The memory is that of the
     first board or host among them, else of the plan of least memory; of a chip the pipeline is drawn. image: a picture
-    that it is run on first. Raises TargetError for an unknown machine, GraphError for what is no picture, BuildError
-    where the file cannot be written.
+    that it is run on first. progress: takes steps done and how many there are: machines, and the network's program.
+    Raises TargetError for an unknown machine, GraphError for what is no picture, BuildError where the file cannot be
+    written.
     """
     from rillet.system.files import write_file
 
@@ -143,33 +144,37 @@ def _made(
     net = checks.graph(net)
     picture = None
     asked = [machines.find(one) for one in analysis.several(target)] if target is not None else []
-    rows = _row_plan(net, next((one for one in asked if isinstance(one, Board | Host)), None))
-    if image is not None:
-        picture = picture_bytes(checks.path(image, "image"), rows.graph)
-    costed = [one for one in asked if isinstance(one, costing.MACHINES)]
-    costs = analysis.cost(net, costed or "all", progress=progress) if costed or target is None else None
-    roofed = [one for one in (costs.machines if costs else ()) if not isinstance(one, StreamChip)]
-    module, why_not = None, ""
-    try:
-        if not net.params:
-            raise Unsupported(f"{net.name}: has no weights, so it cannot run")
-        if rows.graph.image is None:
-            raise Unsupported(f"{net.name}: takes no pictures, so none can be run here")
-        shown = plans.row_planned(net, plans.options("wasm"))
-        module = read_bytes(build_wasm(shown, trace=True), MODEL_BYTES)
-    except (BuildError, Unsupported) as error:
-        why_not = str(error)
-    text = network_page.page(
-        rows,
-        costs.targets if costs else (),
-        [found for one in _first(roofed, asked) for found in _roof(net, one)],
-        _pipelines(net, asked),
-        module,
-        why_not,
-        picture,
-    )
+    with shown("planning", progress) as advance:
+        rows = _row_plan(net, next((one for one in asked if isinstance(one, Board | Host)), None))
+        if image is not None:
+            picture = picture_bytes(checks.path(image, "image"), rows.graph)
+        costed = [one for one in asked if isinstance(one, costing.MACHINES)]
+        costs = None
+        if costed or target is None:
+            # The network's own program is the last step.
+            costs = analysis.cost(net, costed or "all", progress=lambda done, total: advance(done, total + 1))
+        roofed = [one for one in (costs.machines if costs else ()) if not isinstance(one, StreamChip)]
+        module, why_not, brought = None, "", 0
+        try:
+            if not net.params:
+                raise Unsupported(f"{net.name}: has no weights, so it cannot run")
+            if rows.graph.image is None:
+                raise Unsupported(f"{net.name}: takes no pictures, so none can be run here")
+            program = plans.row_planned(net, plans.options("wasm"))
+            module = read_bytes(build_wasm(program, trace=True), MODEL_BYTES)
+            brought = web.bytes_shown(program.graph.weight_bytes) + web.bytes_shown(len(picture or b""))
+        except (BuildError, Unsupported) as error:
+            why_not = str(error)
+        text = network_page.page(
+            rows,
+            costs.targets if costs else (),
+            [found for one in _first(roofed, asked) for found in _roof(net, one)],
+            _pipelines(net, asked),
+            module,
+            why_not,
+            picture,
+        )
     data = text.encode()
-    brought = 0 if module is None else web.bytes_shown(net.weight_bytes) + web.bytes_shown(len(picture or b""))
     return _Made(data, len(data) - brought, len(costs.targets) if costs else 0, module is not None)
 
 

@@ -151,8 +151,7 @@ def page(
 
     one_of("--out: suffix", out.suffix, (".html",))
     graph = open_named(model, weights=weights).graph
-    with status("planning"):
-        found = pages.page(graph, out, _machines(target), image=image)
+    found = pages.page(graph, out, _machines(target), image=image)
     if json_output:
         print_json(found.to_dict())
     else:
@@ -176,8 +175,7 @@ def serve(
     from rillet.api import pages
 
     graph = open_named(model, weights=weights).graph
-    with status("planning"):
-        served = pages.serve(graph, _machines(target), image=image, port=port)
+    served = pages.serve(graph, _machines(target), image=image, port=port)
     with served, suppress(KeyboardInterrupt):
         if json_output:
             print_json({"url": served.url, "port": served.port})

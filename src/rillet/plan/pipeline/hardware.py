@@ -161,7 +161,7 @@ def hardware_equals(firing: Firing, fewest: Folding, interval: int) -> tuple[Fol
 
     Of equally long ones that whose words are padded least wins, then that whose words are of the most equal widths.
     """
-    equal = [f for f in _all(firing) if firing.cost(f) == firing.cost(fewest) and f.interval <= interval]
+    equal = [f for f in _by_cost(firing)[firing.cost(fewest)] if f.interval <= interval]
     taps = min(f.taps for f in equal)
     found: dict[int, Folding] = {}
     for folding in sorted((f for f in equal if f.taps == taps), key=lambda f: (f.cycles, _preference(firing, f))):
@@ -182,11 +182,9 @@ def same_timing(firing: Firing, folding: Folding) -> tuple[Folding, ...]:
 
     In the order of `hardware_equals`: the first is what that takes.
     """
-
-    def key(one: Folding) -> tuple[int, int, int]:
-        return firing.cost(one), one.taps, one.cycles
-
-    return tuple(sorted((f for f in _all(firing) if key(f) == key(folding)), key=lambda f: _preference(firing, f)))
+    like = _by_cost(firing)[firing.cost(folding)]
+    same = (f for f in like if (f.taps, f.cycles) == (folding.taps, folding.cycles))
+    return tuple(sorted(same, key=lambda f: _preference(firing, f)))
 
 
 @cache
@@ -199,6 +197,14 @@ def _all(firing: Firing) -> list[Folding]:
         for channels, steps in firing.parallel_channels
         for wide in inputs
     ]
+
+
+@cache
+def _by_cost(firing: Firing) -> dict[int, list[Folding]]:
+    found: dict[int, list[Folding]] = {}
+    for folding in _all(firing):
+        found.setdefault(firing.cost(folding), []).append(folding)
+    return found
 
 
 def _preference(firing: Firing, folding: Folding) -> tuple[int, float, int]:

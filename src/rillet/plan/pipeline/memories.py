@@ -9,6 +9,7 @@ the fewest. Memories of few words, and those that would leave most of their bloc
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from math import lcm
 
 from rillet.arithmetic.convolution import level_sums
@@ -95,7 +96,13 @@ def block_rams(width_bits: int, words: int, pipeline: Pipeline, *, constant: boo
 
 def _best_shape(width_bits: int, words: int, pipeline: Pipeline) -> tuple[int, int]:
     """The fewest block RAMs, and how many of these lie behind one another."""
-    wide, deep = pipeline.block_ram_width, pipeline.block_ram_bits // pipeline.block_ram_width
+    return _shape(width_bits, words, pipeline.block_ram_width, pipeline.block_ram_bits)
+
+
+@lru_cache(maxsize=1 << 16)
+def _shape(width_bits: int, words: int, wide: int, block_bits: int) -> tuple[int, int]:
+    """The same for block RAMs of so many bits, at most so wide; plans ask for few memories again and again."""
+    deep = block_bits // wide
     counts: list[tuple[int, int]] = []
     while wide:
         pieces = -(-words // deep)

@@ -33,27 +33,30 @@ def save_block_rams(
 
     `spare` of None is as many as it takes.
     """
-    now = {name: layer.fewest for name, layer in layers.items()}
     fronts = {name: _front(layer, interval, pipeline) for name, layer in layers.items()}
-    # The first of a front is what there is now, the last the fewest block RAMs.
-    if sum(front[0][1] - front[-1][1] for front in fronts.values()) < wanted:
+    now = {
+        name: _Choice(one.fewest, one.firing.cost(one.fewest), _blocks(one.fewest, one.bits, pipeline))
+        for name, one in layers.items()
+    }
+    # The first of a front costs what there is now, the last has the fewest block RAMs.
+    if sum(front[0].blocks - front[-1].blocks for front in fronts.values()) < wanted:
         return None
     while wanted > 0:
         steps = [
-            ((saved / more, -more), name, folding, saved, more)
+            ((saved / more, -more), name, choice, saved, more)
             for name, front in fronts.items()
-            for folding, blocks in front
-            for saved in (_blocks(now[name], layers[name].bits, pipeline) - blocks,)
-            for more in (layers[name].firing.cost(folding) - layers[name].firing.cost(now[name]),)
+            for choice in front
+            for saved in (now[name].blocks - choice.blocks,)
+            for more in (choice.cost - now[name].cost,)
             if saved > 0 and more > 0 and (spare is None or more <= spare)
         ]
         if not steps:
             return None
-        _, name, folding, saved, more = max(steps, key=lambda step: step[0])
-        now[name] = folding
+        _, name, choice, saved, more = max(steps, key=lambda step: step[0])
+        now[name] = choice
         wanted -= saved
         spare = None if spare is None else spare - more
-    return {name: folding for name, folding in now.items() if folding != layers[name].fewest}
+    return {name: choice.folding for name, choice in now.items() if choice.folding != layers[name].fewest}
 
 
 def weights_block_rams(layers: Mapping[str, Weights], pipeline: Pipeline) -> int:
@@ -61,24 +64,35 @@ def weights_block_rams(layers: Mapping[str, Weights], pipeline: Pipeline) -> int
     return sum(_blocks(layer.fewest, layer.bits, pipeline) for layer in layers.values())
 
 
-def _front(layer: Weights, interval: int, pipeline: Pipeline) -> list[tuple[Folding, int]]:
+@dataclass(frozen=True, slots=True)
+class _Choice:
+    """A folding, and what it takes."""
+
+    folding: Folding
+    cost: int
+    blocks: int
+    """Block RAMs of its weights."""
+
+
+def _front(layer: Weights, interval: int, pipeline: Pipeline) -> list[_Choice]:
     """The foldings of which each has fewer block RAMs than all with fewer multipliers, from the fewest on."""
-    kept: list[tuple[Folding, int]] = []
-    for folding, blocks in _useful(layer.firing, layer.fewest.taps, layer.bits, pipeline):
-        fits = folding.interval <= interval and layer.firing.cost(folding) >= layer.firing.cost(layer.fewest)
-        if fits and (not kept or blocks < kept[-1][1]):
-            kept.append((folding, blocks))
+    kept: list[_Choice] = []
+    least = layer.firing.cost(layer.fewest)
+    for choice in _useful(layer.firing, layer.fewest.taps, layer.bits, pipeline):
+        fits = choice.folding.interval <= interval and choice.cost >= least
+        if fits and (not kept or choice.blocks < kept[-1].blocks):
+            kept.append(choice)
     return kept
 
 
 @cache
-def _useful(firing: Firing, taps: int, bits: int, pipeline: Pipeline) -> list[tuple[Folding, int]]:
+def _useful(firing: Firing, taps: int, bits: int, pipeline: Pipeline) -> list[_Choice]:
     """The foldings that no other beats in multipliers, cycles and block RAMs, with these, fewest multipliers first."""
-    kept: list[tuple[Folding, int]] = []
+    kept: list[_Choice] = []
     for folding in with_taps(firing, taps):
         blocks = _blocks(folding, bits, pipeline)
-        if not any(other.cycles <= folding.cycles and fewer <= blocks for other, fewer in kept):
-            kept.append((folding, blocks))
+        if not any(other.folding.cycles <= folding.cycles and other.blocks <= blocks for other in kept):
+            kept.append(_Choice(folding, firing.cost(folding), blocks))
     return kept
 
 
