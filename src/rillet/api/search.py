@@ -36,6 +36,7 @@ def search(
     candidates: int = 5000,
     rungs: str = halving.DEFAULT,
     recipe: "str | Recipe | None" = None,
+    supernet: int = 0,
     workers: int | None = None,
     dask: str | None = None,
     ray: str | None = None,
@@ -49,12 +50,13 @@ def search(
     within: a space by name, a .toml file, or a Space. data: a name such as `cifar10` or a folder, with a training and
     a test part; networks are compared on pictures held back from the first, and the answer is measured on the second,
     once. budget: limits such as `ram<=3KiB, macs<=780k`. objectives: what the front is of, `top1` and names of costs.
-    hours: a bound after which there is an answer in any case. candidates: choices that go through the funnel. rungs:
-    networks x epochs of successive halving. workers: processes of this machine, one a core by default; or a cluster by
-    the address of its `dask` scheduler or `ray` head. limit: at most so many pictures to train on. resume: go on with
-    the search in `out`. progress: takes what is done of the present step. Raises TargetError for a wrong space or
-    budget, or one that nothing keeps, GraphError for data, folders and options that are wrong, Unsupported where
-    PyTorch or Optuna is not installed.
+    hours: a bound after which there is an answer in any case. candidates: choices that go through the funnel.
+    rungs: networks x epochs of successive halving. supernet: epochs of a network of shared weights by whose scores
+    the first rung is chosen, if an audit of networks trained alone finds that it ranks them well enough. workers:
+    processes of this machine, one a core by default; or a cluster by the address of its `dask` scheduler or `ray`
+    head. limit: at most so many pictures to train on. resume: go on with the search in `out`. progress: takes what
+    is done of the present step. Raises TargetError for a wrong space or budget, or one that nothing keeps,
+    GraphError for data, folders and options that are wrong, Unsupported where PyTorch or Optuna is not installed.
     """
     from rillet.search.run import Asked
     from rillet.search.run import search as run
@@ -83,6 +85,7 @@ def search(
         0 if limit is None else checks.count(limit, "--limit"),
         resume,
         (budgets.measure("macs"), budgets.measure("params"), budgets.measure("ram"), *measures),
+        checks.count(supernet, "--supernet") if supernet else 0,
     )
     who = _workers(workers, dask, ray)
     steps = _Steps(progress)

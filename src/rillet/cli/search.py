@@ -33,6 +33,12 @@ CandidatesOption = Annotated[int, typer.Option("--candidates", min=1, help="Choi
 RungsOption = Annotated[
     str, typer.Option("--rungs", metavar="NxE,...", help="Networks x epochs of successive halving, rung by rung.")
 ]
+SupernetOption = Annotated[
+    int | None,
+    typer.Option(
+        "--supernet", metavar="EPOCHS", min=1, help="Choose by a network of shared weights, if it passes an audit."
+    ),
+]
 WorkersOption = Annotated[
     int | None, typer.Option("--workers", min=1, help="Trainings side by side on this machine; one a core by default.")
 ]
@@ -61,6 +67,7 @@ def search(
     candidates: CandidatesOption = 5000,
     rungs: RungsOption = "64x1,16x5,4x25",
     recipe: RecipeOption = None,
+    supernet: SupernetOption = None,
     workers: WorkersOption = None,
     dask: DaskOption = None,
     ray: RayOption = None,
@@ -79,18 +86,17 @@ def search(
 
     if spaces or toml:
         return _spaces(space, toml, form)
-    named = {"--data": data, "--budget": budget, "--out": out}
     if space == SHOW:
-        others = {"--hours": hours, "--workers": workers, "--dask": dask, "--ray": ray, "--resume": resume or None}
-        _check_none("a space", {key: value for key, value in (named | others).items() if key != "--out"})
+        others = {"--data": data, "--budget": budget, "--hours": hours, "--supernet": supernet, "--workers": workers}
+        _check_none("a space", {**others, "--dask": dask, "--ray": ray, "--resume": resume or None})
         return _show(run, out, network, form)
     _check_none("show", {"RUN": run, "--network": network})
     if space is None or data is None or budget is None or out is None:
-        raise _missing({"SPACE": space, **named})
+        raise _missing({"SPACE": space, "--data": data, "--budget": budget, "--out": out})
     names = tuple(name.strip() for name in objectives.split(","))
     ask = partial(api.search, space, data, budget, out, objectives=names, hours=hours, candidates=candidates)
-    who = partial(ask, rungs=rungs, recipe=recipe, workers=workers, dask=dask, ray=ray)
-    _print(who(limit=limit, seed=seed, resume=resume), form)
+    how = partial(ask, rungs=rungs, recipe=recipe, supernet=supernet or 0, workers=workers, dask=dask, ray=ray)
+    _print(how(limit=limit, seed=seed, resume=resume), form)
 
 
 def _missing(wanted: Mapping[str, object]) -> GraphError:

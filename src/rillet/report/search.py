@@ -7,6 +7,7 @@ from typing import Any
 from rillet.report.screen import Grid, Screen, columns
 from rillet.search.found import Candidate, Found, candidate_dict
 from rillet.search.space import Space
+from rillet.search.supernet import TAU, Audit
 
 _SHOWN = 12
 """Candidates beside the front."""
@@ -26,6 +27,8 @@ def record(found: Found) -> dict[str, Any]:
         "asked_per_s": found.asked_per_s,
         "seconds": round(found.seconds, 1),
         "ended": found.ended,
+        "supernet": found.supernet,
+        "audit": None if found.audit is None else found.audit.to_dict(),
         "answer": None if found.answer is None else asdict(found.answer),
         "front": [one.key for one in found.front],
         "candidates": [candidate_dict(one) for one in found.candidates],
@@ -61,6 +64,8 @@ def lines(found: Found) -> list[str]:
     ]
     if found.asked == 1:
         said.append(f"{found.space} has one network, which was {'trained' if trained else 'to be trained'}")
+    if found.supernet and (found.audit is not None or found.answer is not None):
+        said.append(_audited(found.audit))
     answer = found.answer
     if answer is None:
         return [*said, "not ended: the same command with --resume goes on"]
@@ -75,6 +80,17 @@ def lines(found: Found) -> list[str]:
     else:
         said.append(f"{answer.file}: {answer.key} in int8, top-1 {answer.top1:.2%} of {answer.images:,} in C; {memory}")
     return said
+
+
+def _audited(audit: Audit | None) -> str:
+    """Whether networks were chosen by a supernet, and why."""
+    if audit is None:
+        return "the supernet was not used: it was not audited (no time, too few networks, or its training diverged)"
+    used = "used" if audit.passed else "not used"
+    return (
+        f"the supernet was {used}: {len(audit.networks)} networks trained alone for {audit.epochs} epochs rank as its "
+        f"scores do with Kendall's tau {audit.tau:.2f} ({TAU} is asked for), as their MACs do with {audit.tau_macs:.2f}"
+    )
 
 
 def spaces(console: Screen, found: Sequence[Space]) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from rillet.search.halving import front
 from rillet.search.space import Choice
+from rillet.search.supernet import Audit
 from rillet.system.record import Record
 
 
@@ -68,6 +69,12 @@ class Found(Record):
     candidates: tuple[Candidate, ...]
     rungs: str
     """Networks x epochs of each."""
+    supernet: int = 0
+    """Epochs of the supernet; 0 without one."""
+    first: frozenset[str] = frozenset()
+    """With a supernet, keys of the candidates that the first rung trains; the others are its audit's."""
+    audit: Audit | None = None
+    """What its audit came to; None before its end, and where there was none."""
     answer: Answer | None = None
     """None before the end."""
     ended: str = ""

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from rillet.errors import GraphError, RilletError, TargetError
 from rillet.ir.text import print_graph
 from rillet.search import answer as answers
-from rillet.search import halving
+from rillet.search import halving, supernet
 from rillet.search.budget import Budget, Measure
 from rillet.search.engine import Engine
 from rillet.search.evolve import evolve, to_train
@@ -21,6 +21,7 @@ from rillet.search.funnel import Costed, check_possible, interval_for
 from rillet.search.halving import Rung, Scored
 from rillet.search.space import Space, from_genes
 from rillet.search.study import NETWORKS, Entry, Study, checked_key
+from rillet.search.supernet import Audit, Audited
 from rillet.search.task import Task, parts
 from rillet.system.checksums import read_record, record_text
 from rillet.system.files import write_file
@@ -29,13 +30,14 @@ from rillet.train.checkpoint import locked
 from rillet.train.recipe import Recipe
 
 ABOUT, CHOSEN, ANSWER, FRONT = "search.json", "candidates.json", "answer.json", "front.json"
-TABLE, TRAINED = "candidates.csv", "trained"
+TABLE, TRAINED, AUDIT = "candidates.csv", "trained", "audit.json"
 FUNNEL_SHARE = 0.1
 """Of the hours, the most that the funnel may take."""
 ANSWER_SHARE, ANSWER_SECONDS = 0.05, 30.0
 """Of the hours, what is kept for the answer, and at least so many seconds."""
 _WARMUP = 0.2
 """Of a short training, the share in which the rate rises."""
+_SUPERNET = "supernet"
 
 
 class Beginning(Protocol):
@@ -70,6 +72,18 @@ class Asked:
     resume: bool = False
     measures: tuple[Measure, ...] = ()
     """Costs beside those of the budget that are shown, and may be objectives."""
+    supernet: int = 0
+    """Epochs of a supernet by whose scores networks are chosen, if they pass its audit; 0 for none."""
+
+    @property
+    def pool(self) -> int:
+        """Networks that those of the first rung are chosen from."""
+        return self.rungs[0].networks * (supernet.POOL if self.supernet else 1)
+
+    @property
+    def audit_epochs(self) -> int:
+        """Epochs for which the networks of an audit are trained alone: those of the second rung."""
+        return self.rungs[min(1, len(self.rungs) - 1)].epochs
 
     def identity(self) -> dict[str, Any]:
         """What a folder's search is known by: all that its results depend on."""
@@ -85,6 +99,7 @@ class Asked:
             "candidates": self.candidates,
             "seed": self.seed,
             "limit": self.limit,
+            **({_SUPERNET: self.supernet} if self.supernet else {}),
         }
 
 
@@ -94,6 +109,8 @@ def search(asked: Asked, workers: Beginning, out: Path, progress: Progress) -> F
     Raises GraphError for a folder that holds another search and for data that are none, TargetError for a budget that
     nothing in the space keeps; a folder that was made for nothing is not left behind.
     """
+    if asked.space.has_ternary and asked.supernet:
+        raise GraphError(f"--supernet must come with a space whose networks are all int8, got {asked.space.name}")
     if asked.space.has_ternary:
         recipes.with_said(asked.recipe, ternary=True)  # which refuses recipes that cannot
     new = not out.exists()
@@ -115,6 +132,7 @@ class _Search:
         self.classes, self.batch = len(learned.classes), min(asked.recipe.run.batch, len(learned))
         self._claim()
         self.study = Study(out)
+        self.engine: Engine | None = None
 
     def _claim(self) -> None:
         """Makes the folder this search's, or finds that it is."""
@@ -123,8 +141,8 @@ class _Search:
             before, _ = read_record(path)
             if not self.asked.resume:
                 raise GraphError(f"{self.out}: must be a folder without a search, or say --resume to go on with it")
-            for key, value in mine.items():
-                if before.get(key) != value:
+            for key in dict.fromkeys((*mine, _SUPERNET)):
+                if before.get(key) != mine.get(key):
                     raise GraphError(f"{self.out}: must be resumed with the same {key}, got another")
         else:
             write_file(path, record_text(mine).encode())
@@ -145,7 +163,12 @@ class _Search:
     def whole(self) -> Found:
         """Searches to the end, or to that of the hours."""
         begun = self._funnel()
-        ended = self._train({one.key: one for one in begun.candidates})
+        try:
+            begun, first = self._chosen(begun)
+            ended = self._train(first, {one.key: one for one in begun.candidates})
+        finally:
+            if self.engine is not None:
+                self.engine.close()
         found = replace(_scored(begun, self.study.entries), ended=ended)
         best = self._best(found)
         self.progress("measuring the answer", 0, 1)
@@ -184,7 +207,7 @@ class _Search:
             lambda done, total: self.progress("choices judged", done, total),
         )
         seconds = time.monotonic() - began
-        wanted, chosen = asked.rungs[0].networks, list[dict[str, Any]]()
+        wanted, chosen = asked.pool, list[dict[str, Any]]()
         keys: set[str] = set()
         # Twice as many as are trained, since some make equal networks and some miss by the gaps of their arena.
         for judged in to_train(found.fitting, 2 * wanted + 8, asked.seed):
@@ -214,30 +237,68 @@ class _Search:
         every = (*self.asked.measures, *(limit.measure for limit in self.asked.budget.limits))
         return list({of.name: of for of in every}.values())
 
+    # -- a supernet ----------------------------------------------------------------------------------------------------
+
+    def _chosen(self, begun: Found) -> tuple[Found, Sequence[Scored]]:
+        """The search with its candidates, and those of them that the first rung is to train."""
+        pool, path = begun.candidates, self.out / AUDIT
+        if not self.asked.supernet:
+            return begun, [Scored(one.key, one.depth, 0.0) for one in pool]
+        if not path.exists():
+            made = self._audited(pool)
+            if made is not None:
+                write_file(path, record_text(made).encode())
+        found = _with_audit(begun, self.out, self.asked.rungs[0].networks)
+        return found, [Scored(one.key, one.depth, 0.0) for one in found.candidates if one.key in found.first]
+
+    def _audited(self, pool: Sequence[Candidate]) -> dict[str, Any] | None:
+        """The keys that the first rung is to train, and the audit by which they were chosen; None where the hours
+        ended before, or the pool is too small for one.
+        """
+        asked, wanted = self.asked, self.asked.rungs[0].networks
+        if len(pool) < supernet.AUDITED:
+            return None
+        recipe = _shortened(asked.recipe, asked.supernet, self.batch)
+        what = supernet.Asked(asked.space, asked.data, asked.limit, asked.seed, recipe, self.classes, self.out)
+        choices = {one.key: one.choice for one in pool}
+        scores = supernet.scores(what, choices, lambda: self._left(supernet.SHARE) < 0, self.progress)
+        if not scores:
+            return None if scores is None else {"first": [one.key for one in pool[:wanted]], "audit": None}
+        by_size = sorted(pool, key=lambda one: (one.costs["macs"], one.key))
+        spread = (round(i * (len(pool) - 1) / (supernet.AUDITED - 1)) for i in range(supernet.AUDITED))
+        some = [by_size[i] for i in spread]
+        alone = Rung(len(some), asked.audit_epochs)
+        if not self._rung([Scored(one.key, one.depth, 0.0) for one in some], alone, {one.key: one for one in pool}):
+            return None
+        done = {one.key: entry for one in some if (entry := self.study.done(one.key, alone.epochs)) is not None}
+        rows = (Audited(one.key, one.costs["macs"], scores[one.key], done[one.key].top1) for one in some)
+        audit = Audit(tuple(rows), alone.epochs, len(pool))
+        best = [Scored(one.key, one.depth, scores[one.key]) for one in pool]
+        first = halving.survivors(best, wanted) if audit.passed else pool[:wanted]
+        return {"first": [one.key for one in first], "audit": audit.to_dict()}
+
     # -- trainings -----------------------------------------------------------------------------------------------------
 
-    def _train(self, by_key: dict[str, Candidate]) -> str:
+    def _train(self, going: Sequence[Scored], by_key: Mapping[str, Candidate]) -> str:
         """Trains rung by rung; why it ended."""
-        going = [Scored(one.key, one.depth, 0.0) for one in by_key.values()]
-        engine: Engine | None = None
-        try:
-            for rung in self.asked.rungs:
-                going = halving.survivors(going, rung.networks)
-                waiting = [one for one in going if self.study.done(one.key, rung.epochs) is None]
-                if waiting and engine is None and self._left() > 0:
-                    engine = self.workers.begin()
-                if waiting and (engine is None or not self._rung(engine, waiting, rung, by_key)):
-                    return "hours"
-                scores = {one.key: self.study.done(one.key, rung.epochs) for one in going}
-                going = [Scored(one.key, one.depth, e.top1) for one in going if (e := scores[one.key]) is not None]
-            return "whole"
-        finally:
-            if engine is not None:
-                engine.close()
+        for rung in self.asked.rungs:
+            going = halving.survivors(going, rung.networks)
+            if not self._rung(going, rung, by_key):
+                return "hours"
+            scores = {one.key: self.study.done(one.key, rung.epochs) for one in going}
+            going = [Scored(one.key, one.depth, e.top1) for one in going if (e := scores[one.key]) is not None]
+        return "whole"
 
-    def _rung(self, engine: Engine, waiting: Sequence[Scored], rung: Rung, by_key: dict[str, Candidate]) -> bool:
+    def _rung(self, going: Sequence[Scored], rung: Rung, by_key: Mapping[str, Candidate]) -> bool:
         """Trains what a rung waits for, as many at once as the engine takes; False where the hours ended before."""
-        left, running, done = list(waiting), 0, 0
+        waiting = [one for one in going if self.study.done(one.key, rung.epochs) is None]
+        if not waiting:
+            return True
+        if self.engine is None:
+            if self._left() <= 0:
+                return False
+            self.engine = self.workers.begin()
+        engine, left, running, done = self.engine, list(waiting), 0, 0
         word = f"networks trained for {rung.epochs} epoch{'s' if rung.epochs > 1 else ''}"
         self.progress(word, 0, len(waiting))
         while left or running:
@@ -262,9 +323,7 @@ class _Search:
 
     def _task(self, one: Candidate, epochs: int) -> Task:
         made = Costed(self.asked.space, one.choice, self.classes)
-        recipe = recipes.with_said(self.asked.recipe, epochs=epochs, batch=self.batch, ternary=bool(made.ternary))
-        warmup = min(recipe.rate.warmup_epochs, _WARMUP * epochs)
-        recipe = replace(recipe, rate=replace(recipe.rate, warmup_epochs=warmup))
+        recipe = _shortened(self.asked.recipe, epochs, self.batch, ternary=bool(made.ternary))
         return Task(
             one.key,
             epochs,
@@ -282,6 +341,13 @@ class _Search:
         return able[0] if able else found.candidates[0]
 
 
+def _shortened(recipe: Recipe, epochs: int, batch: int, *, ternary: bool = False) -> Recipe:
+    """The recipe for a short training, the rise of its rate no larger a share of it."""
+    made = recipes.with_said(recipe, epochs=epochs, batch=batch, ternary=ternary)
+    warmup = min(made.rate.warmup_epochs, _WARMUP * epochs)
+    return replace(made, rate=replace(made.rate, warmup_epochs=warmup))
+
+
 def read(out: Path) -> Found:
     """The search in a folder as it stands, whether it goes on or has ended; raises GraphError where there is none."""
     about, chosen, answered = out / ABOUT, out / CHOSEN, out / ANSWER
@@ -290,7 +356,10 @@ def read(out: Path) -> Found:
     if not chosen.exists():
         raise GraphError(f"{out}: must have come through its funnel, and has no {CHOSEN} yet")
     try:
-        found = _scored(_begun(read_record(about)[0], read_record(chosen)[0]), Study(out).entries)
+        begun = _begun(read_record(about)[0], read_record(chosen)[0])
+        if begun.supernet:
+            begun = _with_audit(begun, out, halving.parse(begun.rungs)[0].networks)
+        found = _scored(begun, Study(out).entries)
         if not answered.exists():
             return found
         said = dict(read_record(answered)[0])
@@ -323,7 +392,22 @@ def _begun(about: Mapping[str, Any], said: Mapping[str, Any]) -> Found:
         asked_per_s=said["asked_per_s"],
         candidates=tuple(_candidate(_space(about), row) for row in said["chosen"]),
         rungs=",".join(f"{networks}x{epochs}" for networks, epochs in about["rungs"]),
+        supernet=about.get(_SUPERNET, 0),
     )
+
+
+def _with_audit(found: Found, out: Path, wanted: int) -> Found:
+    """The search behind its audit: candidates are what that trained, and what the first rung is to train."""
+    said: Mapping[str, Any] = {"first": [one.key for one in found.candidates[:wanted]], "audit": None}
+    if (out / AUDIT).exists():
+        said, _ = read_record(out / AUDIT)
+    rows, audit = said["audit"], None
+    if rows is not None:
+        audit = Audit(tuple(Audited(**row) for row in rows["networks"]), rows["epochs"], rows["scored"])
+    first = frozenset(map(checked_key, said["first"]))
+    keys = first | {one.key for one in (audit.networks if audit else ())}
+    kept = tuple(one for one in found.candidates if one.key in keys)
+    return replace(found, candidates=kept, first=first, audit=audit)
 
 
 def _candidate(space: Space, row: Mapping[str, Any]) -> Candidate:
