@@ -17,12 +17,14 @@ from rillet.bench.ceiling import Ceiling
 from rillet.bench.machine import Machine
 from rillet.bench.peers import ours
 from rillet.bench.peers.files import Given
-from rillet.bench.rounds import Bench, Record, Refusal, Spread, agreement, bench, forms, ratios, spread, turns
+from rillet.bench.rounds import Bench, Record, Refusal, Spread, _doubts, agreement, bench, forms, ratios, spread, turns
 from rillet.errors import GraphError, Unsupported
 from rillet.ir.ops import Conv, Rounding
 from rillet.models.opening import open_model
+from rillet.plan.host.tilings import no_pairs
 from rillet.report import bench as report
 from rillet.report.tables import as_csv, as_markdown
+from rillet.targets.host import few_cores, this_host
 from rillet.transforms.dequantize import dequantize
 from test_cli import failed, rillet
 from test_plan import residual
@@ -251,8 +253,15 @@ def test_the_table() -> None:
     assert lines[2] == "onnxruntime 7.8,f32,1,1,2.000,2.500,1.25 x,1.20-1.30,50.0,50.0%,-,4.000,9.0,2.0e-07,4 of 4"
     text = as_markdown(report.table(found))
     assert "ncnn, int8, 1 thread: not measured: precision must be f32 here, got int8" in text
+    assert "--threads 9: two has 2 cores" in as_markdown(report.table(replace(found, doubts=(few_cores("two", 2, 9),))))
     assert "peak of 1 thread: f32 100 GMAC/s (AVX2 FMA), reads 200 GB/s of level 2, 20 GB/s of memory" in text
     assert "A processor; 2 cores; L1d 32 KiB, L2 1,024 KiB; avx2; Linux x86_64; cc 12; Python 3.12; load 0.10" in text
+
+
+def test_what_the_machine_lacks_is_said_once() -> None:
+    known = replace(this_host(), name="two", cores=2, kernels="avx2", extras=())
+    assert _doubts(known, (1, 4), ("f32", "bf16")) == (few_cores("two", 2, 4), no_pairs(known))
+    assert _doubts(known, (1, 2), ("f32",)) == ()
 
 
 def test_the_records() -> None:

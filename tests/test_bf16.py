@@ -17,7 +17,7 @@ from rillet.arithmetic import bf16
 from rillet.bench.peers import PEERS
 from rillet.bench.peers.files import Request, precision_of, prepare
 from rillet.bench.rounds import forms
-from rillet.errors import GraphError, TargetError, Unsupported
+from rillet.errors import GraphError, RilletWarning, TargetError, Unsupported
 from rillet.ir.graph import Graph
 from rillet.ir.ops import Conv, Input, Window
 from rillet.ir.types import DType, Shape
@@ -145,6 +145,12 @@ def test_where_a_processor_cannot_float32_is_taken_and_said() -> None:
     assert "lacking has no products of bfloat16" in said
     assert PlanOptions(target=ABLE, precision="bf16").doubts == ()
     assert PlanOptions(target=lacking).doubts == ()
+
+
+def test_python_warns_of_what_the_command_says() -> None:
+    lacking = replace(ABLE, name="lacking", extras=())
+    with pytest.warns(RilletWarning, match="lacking has no products of bfloat16"):
+        rillet.plan(layer((3, 3), 16, 16), target=lacking, precision="bf16")
 
 
 def test_more_threads_than_cores_are_said() -> None:

@@ -4,10 +4,11 @@ from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypedDict, Unpack, get_args, overload
+from warnings import warn
 
 from rillet.api import checks, networks
 from rillet.api.machines import Named, find
-from rillet.errors import GraphError, TargetError
+from rillet.errors import GraphError, RilletWarning, TargetError
 from rillet.ir.graph import Graph
 from rillet.plan.options import PlanOptions
 from rillet.plan.pipeline.plan import PixelPlan
@@ -47,12 +48,15 @@ def options(
     ideal: bool = False,
     precision: str | None = None,
 ) -> PlanOptions:
-    """The arguments of `plan` as a record; raises TargetError for one that does not apply to the kind of plan."""
+    """The arguments of `plan` as a record; a RilletWarning says what the machine lacks for them.
+
+    Raises TargetError for one that does not apply to the kind of plan.
+    """
     memory_bytes = checks.size(memory, "--memory")
     for what, value in (("interval", interval), ("multipliers", multipliers), ("devices", devices)):
         if value is not None:
             checks.count(value, what)
-    return PlanOptions(
+    made = PlanOptions(
         target=None if target is None else find(target),
         ram_bytes=checks.size(ram, "--ram"),
         objective=objective,
@@ -70,6 +74,9 @@ def options(
         several=devices,
         ideal=ideal,
     )
+    for sentence in made.doubts:
+        warn(RilletWarning(sentence), stacklevel=3)
+    return made
 
 
 def chip_options(

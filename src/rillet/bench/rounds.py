@@ -20,9 +20,10 @@ from rillet.bench.peers.ours import kernels
 from rillet.bench.peers.process import Process
 from rillet.errors import GraphError, Unsupported
 from rillet.ir.graph import Array, Graph
+from rillet.plan.options import PlanOptions
 from rillet.runtime.quantization import quantize_with
 from rillet.runtime.verify import random_inputs
-from rillet.targets.host import Host
+from rillet.targets.host import Host, this_host
 from rillet.transforms.dequantize import dequantize
 from rillet.transforms.fold import fold
 
@@ -116,6 +117,8 @@ class Bench:
     ceilings: tuple[Ceiling, ...]
     records: tuple[Record, ...]
     refusals: tuple[Refusal, ...]
+    doubts: tuple[str, ...] = ()
+    """What was asked for and the machine lacks; sentences."""
 
 
 def _silent(done: int, total: int) -> None:
@@ -227,7 +230,16 @@ def bench(
             for field in runs:
                 records += field.records(ceilings[-1])
                 refusals += field.refusals
-    return Bench(graph.name, graph.macs, rounds, kernels(host), here, tuple(ceilings), tuple(records), tuple(refusals))
+    measured = tuple(ceilings), tuple(records), tuple(refusals)
+    return Bench(graph.name, graph.macs, rounds, kernels(host), here, *measured, _doubts(host, threads, tuple(made)))
+
+
+def _doubts(host: Host | None, threads: Sequence[int], precisions: Sequence[str]) -> tuple[str, ...]:
+    """What the machine lacks for so many threads, and for a precision."""
+    target = host or this_host()
+    asked = [PlanOptions(target=target, threads=count) for count in threads]
+    asked += [PlanOptions(target=target, precision="bf16")] if "bf16" in precisions else []
+    return tuple(dict.fromkeys(sentence for one in asked for sentence in one.doubts))
 
 
 @dataclass

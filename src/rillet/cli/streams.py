@@ -3,7 +3,7 @@
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -150,10 +150,10 @@ def run(
     Prints the classes of a classifier, the boxes of a known detector, the classes of a map, else numbers.
     Without MODEL: the trained network and the photograph that come with Rillet.
     """
-    from rillet.api import networks, programs
+    from rillet.api import networks, plans, programs
 
     said = networks.Preprocessing(labels, resize, numbers("--mean", mean), numbers("--deviation", deviation))
-    options = _asked(target, ram, objective, resident, slower, threads, precision=precision)
+    options = plans.options(target, ram, objective, resident, slower, threads, precision=precision)
 
     def opening(name: str) -> "Graph":
         return open_named(name, said, weights).graph
@@ -232,9 +232,9 @@ def verify(
     more stack than planned is a failure, too.
     For a chip, its Verilog runs in a simulator: bytes, interval, latency, every firing and every ring as planned.
     """
-    from rillet.api import hardware
+    from rillet.api import hardware, plans
 
-    options = _asked(target, ram, objective, resident, slower, threads, interval, precision=precision)
+    options = plans.options(target, ram, objective, resident, slower, threads, interval, precision=precision)
     said = {"--inputs": inputs, "--against": against, "--live": live, "--images": images, "--all": every}
     hardware.check(hardware.VERIFY, options, {**said, "--stalls": stalls, "--vcd": vcd, "--simulator": simulator})
     if hardware.is_hardware(options):
@@ -296,16 +296,6 @@ def _verify_program(
         raise typer.Exit(1)
 
 
-def _asked(*said: Any, **more: Any) -> "PlanOptions":
-    """As `api.plans.options`; says on standard error what the machine lacks for it."""
-    from rillet.api import plans
-
-    options = plans.options(*said, **more)
-    for sentence in options.doubts:
-        warn(sentence)
-    return options
-
-
 def _doubt(made: "Plan") -> None:
     """Says on standard error what a board lacks for a plan."""
     from rillet.api import plans
@@ -345,8 +335,8 @@ def plan(
     from rillet.api import plans
     from rillet.report import text
 
-    processor = target, ram, objective, resident, slower, threads
-    said = _asked(*processor, interval, multipliers, memory, clock, bits, ceil, narrow, several, ideal, precision)
+    how = target, ram, objective, resident, slower, threads, interval, multipliers, memory, clock, bits, ceil, narrow
+    said = plans.options(*how, several, ideal, precision)
     graph = open_named(model, weights=weights, live=live).graph
     with answering(graph, said, form) as claim, status("planning"):
         made = plans.planned(graph, said)
@@ -388,7 +378,7 @@ def emit(
     """
     from rillet.api import plans
 
-    options = _asked(target, ram, objective, resident, slower, threads, interval, precision=precision)
+    options = plans.options(target, ram, objective, resident, slower, threads, interval, precision=precision)
     shape = plans.layout_of(layout)
     made = plans.emitted_plan(open_named(model, weights=weights, live=live).graph, options)
     _doubt(made)

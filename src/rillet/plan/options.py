@@ -12,7 +12,7 @@ from rillet.targets.arrays import ArrayMachine
 from rillet.targets.boards import Board
 from rillet.targets.catalogue import Target
 from rillet.targets.chips import StreamChip
-from rillet.targets.host import Host
+from rillet.targets.host import Host, few_cores
 from rillet.targets.pipeline import Pipeline
 
 
@@ -152,8 +152,7 @@ class PlanOptions:
         if self.bf16 and not has_pairs(host):
             said.append(no_pairs(host))
         if self.threads is not None and "cores" in host.given and self.threads > host.cores:
-            cores = f"{host.cores} core{'s' * (host.cores > 1)}"
-            said.append(f"--threads {self.threads}: {host.name} has {cores}, so threads wait for one another")
+            said.append(few_cores(host.name, host.cores, self.threads))
         return tuple(said)
 
     @property

@@ -44,6 +44,7 @@ def table(found: Bench) -> Table:
         "times are of one image; cold: one inference with empty caches; first: import, load and one inference",
         "differs by: from Rillet's answers to random images: relative to the largest value, or in int8 steps",
         *(f"{one.runtime}, {_kind(one)}: {one.form}: the fastest form" for one in found.records if one.form),
+        *found.doubts,
         *(_refusal(refusal) for refusal in found.refusals),
         *(ceiling_text(ceiling) for ceiling in found.ceilings),
         machine_text(found.machine),

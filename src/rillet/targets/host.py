@@ -158,6 +158,11 @@ def lacking(host: Host) -> tuple[str, ...]:
     return tuple(word for word in needs if word not in flags) if flags else ()
 
 
+def few_cores(name: str, cores: int, threads: int) -> str:
+    """What to say of a host with fewer cores than threads are asked for."""
+    return f"--threads {threads}: {name} has {cores} core{'s' * (cores > 1)}, so threads wait for one another"
+
+
 def _cpu(path: Path) -> tuple[frozenset[str], str]:
     """Flags and name of the first processor; nothing where the file says nothing."""
     try:
