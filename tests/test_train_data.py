@@ -3,7 +3,7 @@
 import hashlib
 import io
 import tarfile
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,14 +14,15 @@ from rillet.data import archives, datasets
 from rillet.data.datasets import Dataset, held_back, limited, open_dataset
 from rillet.errors import GraphError, RilletWarning
 from rillet.ir.graph import ImageSpec
-from rillet.train.data import Batches, Share, changed, kept_size
+from rillet.train.augment import CROP_DRAWS, changed
+from rillet.train.data import Batch, Batches, Share, kept_size
 from rillet.train.pictures import Pictures
 from rillet.train.recipe import Augment
 from rillet.zoo.registry import build
 
 SPEC = ImageSpec(8, 8, 3)
 PLAIN = Augment()
-DRAWN = np.full(23, 0.5)
+DRAWN = np.full(CROP_DRAWS, 0.5)
 
 
 def in_memory(count: int = 20, side: int = 8) -> Dataset:
@@ -59,33 +60,61 @@ def test_an_epoch_is_every_picture_once_in_an_order_of_its_own() -> None:
     assert other.batch(0, 0).labels.tolist() != batches.batch(0, 0).labels.tolist()
 
 
-@pytest.mark.parametrize("augment", [Augment(flip=True, pad=2), Augment(share=0.5), Augment(crop_scale=(0.3, 1.0))])
+@pytest.mark.parametrize(
+    "augment",
+    [
+        Augment(flip=True, pad=2),
+        Augment(share=0.5),
+        Augment(crop_scale=(0.3, 1.0)),
+        Augment(randaugment=2, magnitude=20, erase=0.5),
+        Augment(mixup=0.4, cutmix=1.0, mix_probability=0.8),
+    ],
+)
 def test_batches_are_the_same_again_from_any_step_and_shared_among_processes(augment: Augment) -> None:
     data = in_memory()
     assert data.stored is not None
     data.stored[:] = np.random.default_rng(0).integers(0, 256, data.stored.shape)
-    whole = Batches(Pictures(data, SPEC), 6, augment, seed=1)
-    later = list(Batches(Pictures(data, SPEC), 6, augment, seed=1).stream(2, start=1, workers=3))
+
+    def hints(pixels: np.ndarray) -> np.ndarray:
+        return pixels.sum((1, 2), dtype=np.float32)
+
+    whole = Batches(Pictures(data, SPEC), 6, augment, 1, hints=hints)
+    later = list(Batches(Pictures(data, SPEC), 6, augment, 1, hints=hints).stream(2, start=1, workers=3))
     assert len(later) == whole.steps - 1 == 2
     for step, batch in enumerate(later, 1):
-        assert np.array_equal(batch.pixels, whole.batch(2, step).pixels)
-    parts = [Batches(Pictures(data, SPEC), 6, augment, 1, Share(rank, 3)).batch(0, 2) for rank in range(3)]
-    assert np.array_equal(np.concatenate([part.pixels for part in parts]), whole.batch(0, 2).pixels)
-    assert np.array_equal(np.concatenate([part.labels for part in parts]), whole.batch(0, 2).labels)
+        same_batch([batch], whole.batch(2, step))
+    shares = [Share(rank, 3) for rank in range(3)]
+    same_batch(
+        [Batches(Pictures(data, SPEC), 6, augment, 1, share, hints).batch(0, 2) for share in shares], whole.batch(0, 2)
+    )
+    if augment.mixup:
+        with pytest.raises(GraphError, match="--batch must be even in each process for pictures mixed in pairs, got 6"):
+            Batches(Pictures(data, SPEC), 6, augment, 1, Share(0, 2))
+
+
+def same_batch(parts: list[Batch], whole: Batch) -> None:
+    for field in fields(Batch):
+        found = [getattr(part, field.name) for part in parts]
+        wanted = getattr(whole, field.name)
+        assert found == [None] * len(parts) if wanted is None else np.array_equal(np.concatenate(found), wanted)
+
+
+def one(picture: np.ndarray, augment: Augment, drawn: np.ndarray) -> np.ndarray:
+    return changed(picture[None], augment, drawn[None])[0]
 
 
 def test_changes_of_a_picture() -> None:
     picture = np.arange(8 * 8 * 3, dtype=np.uint8).reshape(8, 8, 3)
-    low, high = np.zeros(23), np.full(23, 0.999)
-    assert np.array_equal(changed(picture, Augment(flip=True), low), picture[:, ::-1])
-    assert np.array_equal(changed(picture, Augment(flip=True), high), picture)
-    shifted = changed(picture, Augment(pad=2), low)
+    low, high = np.zeros(CROP_DRAWS), np.full(CROP_DRAWS, 0.999)
+    assert np.array_equal(one(picture, Augment(flip=True), low), picture[:, ::-1])
+    assert np.array_equal(one(picture, Augment(flip=True), high), picture)
+    shifted = one(picture, Augment(pad=2), low)
     assert np.array_equal(shifted[2:, 2:], picture[:6, :6]) and not shifted[:2].any() and not shifted[:, :2].any()
-    assert np.array_equal(changed(picture, Augment(pad=2), high)[:6, :6], picture[2:, 2:])
-    assert np.array_equal(changed(picture, Augment(share=0.5), high), picture[4:, 4:])
-    assert np.array_equal(changed(picture, Augment(crop_scale=(1.0, 1.0), crop_ratio=(1.0, 1.0)), DRAWN), picture)
+    assert np.array_equal(one(picture, Augment(pad=2), high)[:6, :6], picture[2:, 2:])
+    assert np.array_equal(one(picture, Augment(share=0.5), high), picture[4:, 4:])
+    assert np.array_equal(one(picture, Augment(crop_scale=(1.0, 1.0), crop_ratio=(1.0, 1.0)), DRAWN), picture)
     ramp = np.broadcast_to(np.arange(0, 256, 8, dtype=np.uint8)[:, None, None], (32, 32, 1)).copy()
-    quarter = changed(ramp, Augment(crop_scale=(0.25, 0.25), crop_ratio=(1.0, 1.0)), np.zeros(23))
+    quarter = one(ramp, Augment(crop_scale=(0.25, 0.25), crop_ratio=(1.0, 1.0)), np.zeros(CROP_DRAWS))
     assert quarter.shape == (32, 32, 1)
     assert abs(int(quarter[-1, 0, 0]) - int(ramp[15, 0, 0])) <= 4  # the first half of the rows, twice as large
 

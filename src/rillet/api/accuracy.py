@@ -10,7 +10,7 @@ import numpy as np
 
 from rillet.api import checks, plans
 from rillet.api.backends import Plan, backend_of
-from rillet.api.networks import with_weights
+from rillet.api.networks import opened, with_weights
 from rillet.data.datasets import Dataset, limited, subset
 from rillet.data.datasets import held_back as held_back_rows
 from rillet.data.given import Data, as_dataset
@@ -100,6 +100,7 @@ def train(
     classes: Sequence[str] = (),
     freeze: bool = False,
     ternary: bool = False,
+    teacher: "str | PathLike[str] | Graph | None" = None,
     seed: int = 0,
     resume: bool = False,
     limit: int | None = None,
@@ -116,7 +117,8 @@ def train(
     recipe: a name, a .toml file or a Recipe; by the name of the data by default. epochs, batch (pictures a step),
     upscale (resolution of pictures and network), held_back, freeze (train only the last layer) and ternary override
     it. held_back: so many training pictures, or that share of them, choose the best epoch in place of the test part,
-    which is not looked at then. limit: at most so many pictures of each part. progress: called with steps done and
+    which is not looked at then. teacher: a trained network of the same classes to learn from, as `rillet.load` takes
+    it, or a Graph. limit: at most so many pictures of each part. progress: called with steps done and
     their total; watch: callbacks for more events, instead. Raises GraphError for data and network that do not match,
     Unsupported without PyTorch.
 
@@ -130,14 +132,16 @@ def train(
     """
     check_device(device)
     net, folder = checks.graph(net), checks.path(out, "out")
-    how = recipe_for(data, recipe, epochs, batch, upscale, held_back, freeze, ternary)
+    named = teacher.name if isinstance(teacher, Graph) else None if teacher is None else str(teacher)
+    how = recipe_for(data, recipe, epochs, batch, upscale, held_back, freeze, ternary, named)
     parts = parts_for(how, data, classes, test, net.by_name[net.outputs[0]].shape.elements, limit)
     asked = TrainOptions(seed, resume, threads, device, save_seconds, save_steps)
+    tutor = teacher if isinstance(teacher, Graph) else teacher_for(how)
     if watch is not None:
-        return train_by(net, parts, how, folder, asked, watch)
+        return train_by(net, parts, how, folder, asked, watch, tutor)
     with shown("training", progress) as advance:
         told = Watch(lambda now: advance(now.step, now.steps))
-        return train_by(net, parts, how, folder, asked, told)
+        return train_by(net, parts, how, folder, asked, told, tutor)
 
 
 def check_device(device: str) -> None:
@@ -152,12 +156,13 @@ def train_by(
     out: Path,
     asked: TrainOptions,
     watch: Watch | None = None,
+    teacher: Graph | None = None,
 ) -> Trained:
     """`train` with its recipe, options and parts in records; nobody is told where there is no `watch`."""
     with extra("torch"):
         from rillet.train.loop import train as run
     told = Watch() if watch is None else watch
-    return run(net, parts.learned, parts.judged, recipe, out, asked, told, parts.judged_by)
+    return run(net, parts.learned, parts.judged, recipe, out, asked, told, parts.judged_by, teacher)
 
 
 def parts_for(
@@ -195,6 +200,7 @@ def recipe_for(
     held_back: float | None = None,
     freeze: bool = False,
     ternary: bool = False,
+    teacher: str | None = None,
 ) -> Recipe:
     """The recipe of that name, or the one for the data, under what overrides it; raises GraphError for neither."""
     if not isinstance(name, Recipe):
@@ -205,8 +211,28 @@ def recipe_for(
             raise GraphError(f"--recipe must be given{said}: one of {listed}, or a .toml file")
         name = recipes.find(found)
     return recipes.with_said(
-        name, epochs=epochs, batch=batch, upscale=upscale, held_back=held_back, freeze=freeze, ternary=ternary
+        name,
+        epochs=epochs,
+        batch=batch,
+        upscale=upscale,
+        held_back=held_back,
+        freeze=freeze,
+        ternary=ternary,
+        teacher=teacher,
     )
+
+
+def teacher_for(recipe: Recipe, opening: Callable[[str], Graph] | None = None) -> Graph | None:
+    """The network that a recipe learns from, if it does; raises GraphError where it is not said which.
+
+    opening: opens it in another way than `rillet.load` does.
+    """
+    if recipe.distill is None:
+        return None
+    name = recipe.distill.teacher
+    if not name:
+        raise GraphError(f"{recipe.name}: distill must come with a teacher: --teacher MODEL")
+    return opened(name).graph if opening is None else opening(name)
 
 
 def usual_recipe(data: Data) -> str | None:

@@ -235,6 +235,10 @@ FreezeOption = Annotated[bool, typer.Option("--freeze", help="Train the last lay
 TrainTernaryOption = Annotated[
     bool, typer.Option("--ternary", help="Train ternary weights (trained ternary quantisation).")
 ]
+TeacherOption = Annotated[
+    str | None,
+    typer.Option("--teacher", metavar="MODEL", help="Learn from a trained network of the same classes as well."),
+]
 SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Seed of drawn weights, order and augmentation.")]
 ResumeOption = Annotated[bool, typer.Option("--resume", help="Continue an interrupted run in RUN.")]
 PartLimitOption = Annotated[int | None, shared("--limit", here="Of each part.", min=1)]

@@ -38,6 +38,7 @@ from rillet.cli.options import (
     SaveSecondsOption,
     SaveStepsOption,
     SeedOption,
+    TeacherOption,
     TrainDataOption,
     TrainTernaryOption,
     TrainThreadsOption,
@@ -62,6 +63,7 @@ def train(
     weights: WeightsOption = None,
     freeze: FreezeOption = False,
     ternary: TrainTernaryOption = False,
+    teacher: TeacherOption = None,
     seed: SeedOption = 0,
     resume: ResumeOption = False,
     limit: PartLimitOption = None,
@@ -76,19 +78,18 @@ def train(
     """Trains a network by a recipe; a run that was cut off goes on with --resume to exactly the same weights."""
     from rillet.api import accuracy
 
-    how = accuracy.recipe_for(data, recipe, epochs, batch, upscale, held_back, freeze, ternary)
+    how = accuracy.recipe_for(data, recipe, epochs, batch, upscale, held_back, freeze, ternary, teacher)
     accuracy.check_device(device)
     if download:
         _download(data)
     parts = accuracy.parts_for(how, data, names(classes), limit=limit)
     graph, first = open_named(model, weights=weights).graph, os.environ.get("RANK", "0") == "0"
+    tutor = accuracy.teacher_for(how, lambda name: open_named(name).graph)
     asked = accuracy.TrainOptions(seed, resume, threads, device, save_seconds, save_steps)
     with _running(out, graph.name, processes, hidden=json_output or not first) as watch:
-        trained = accuracy.train_by(graph, parts, how, out, asked, watch if first else None)
-    if first and json_output:
-        print_json(trained.to_dict())
-    elif first:
-        _print(trained, out, data)
+        trained = accuracy.train_by(graph, parts, how, out, asked, watch if first else None, tutor)
+    if first:
+        _print(trained, out, data, json_output)
 
 
 @contextmanager
@@ -186,9 +187,12 @@ def _hours(seconds: float) -> str:
     return f"{minutes // 60} h {minutes % 60:02} min to go" if minutes else f"{seconds:.0f} s to go"
 
 
-def _print(trained: "Trained", out: Path, data: str) -> None:
+def _print(trained: "Trained", out: Path, data: str, json_output: bool) -> None:
     from rillet.report.analysis_views import trained_lines
 
+    if json_output:
+        print_json(trained.to_dict())
+        return
     for line in trained_lines(trained):
         say(line)
     say(f"rillet evaluate {out / 'best.rlt'} --data {data}")

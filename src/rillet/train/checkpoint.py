@@ -103,21 +103,28 @@ def load(folder: Path) -> tuple[dict[str, Any], dict[str, Any], bool] | None:
 
 
 def identity_of(
-    graph: Graph, data: Dataset, test: Dataset, recipe: Recipe, seed: int, processes: int
+    graph: Graph, data: Dataset, test: Dataset, recipe: Recipe, seed: int, processes: int, teacher: Graph | None = None
 ) -> dict[str, Any]:
     """What a run must have in common with the one it goes on from."""
-    drawn = hashlib.sha256(print_graph(graph).encode())
-    for name in sorted(graph.params):
-        drawn.update(np.ascontiguousarray(graph.params[name]).tobytes())
+    taught = {} if teacher is None else {"teacher": f"{teacher.name}, {_digest(teacher)}"}
     return {
         "network": graph.name,
         "data": f"{data.name}, {len(data)} pictures to train on, {len(test)} to test",
         "seed": seed,
         "processes": processes,
         "recipe": to_toml(recipe),
-        "weights": f"{graph.name} as it began, {drawn.hexdigest()[:16]}",
+        "weights": f"{graph.name} as it began, {_digest(graph)}",
         "labels": hashlib.sha256(data.labels.tobytes()).hexdigest()[:16],
+        **taught,
     }
+
+
+def _digest(graph: Graph) -> str:
+    """Which network it is, and which weights it has."""
+    found = hashlib.sha256(print_graph(graph).encode())
+    for name in sorted(graph.params):
+        found.update(np.ascontiguousarray(graph.params[name]).tobytes())
+    return found.hexdigest()[:16]
 
 
 def check_identity(folder: Path, now: Mapping[str, Any], then: Mapping[str, Any]) -> None:

@@ -9,19 +9,19 @@ from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
 from rillet.data.datasets import Dataset
 from rillet.data.images import contract
 from rillet.errors import GraphError
 from rillet.ir.graph import Array, Graph, ImageSpec
+from rillet.train.augment import Draws, augmented
 from rillet.train.pictures import Pictures
 from rillet.train.recipe import Augment
 
 _From = TypeVar("_From")
 _To = TypeVar("_To")
-_TRIES = 10
-"""Boxes drawn for a crop until one lies within the picture, as in the published Inception code."""
+Hints = Callable[[Array], npt.NDArray[np.float32]]
+"""What a teacher says of bytes of N x height x width x channels: N x classes."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,12 @@ class Batch:
 
     pixels: Array
     labels: npt.NDArray[np.int64]
+    others: npt.NDArray[np.int64] | None = None
+    """Of pictures that are mixed, the class of the other."""
+    shares: npt.NDArray[np.float32] | None = None
+    """And the share of the first."""
+    hints: npt.NDArray[np.float32] | None = None
+    """What the teacher says, N x classes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,17 +72,29 @@ def ahead(make: Callable[[_From], _To], items: Iterable[_From], workers: int = 1
 class Batches:
     """The batches of every epoch. A picture of a batch is the same whatever the number of processes.
 
-    An epoch is all pictures in a new order, but for those that do not fill a batch. Raises GraphError where there are
-    fewer pictures than a batch takes, or a batch cannot be shared evenly.
+    An epoch is all pictures in a new order, but for those that do not fill a batch. `hints` are asked of each batch as
+    it is trained on. Raises GraphError where there are fewer pictures than a batch takes, or a batch cannot be shared
+    evenly.
     """
 
-    def __init__(self, pictures: Pictures, size: int, augment: Augment, seed: int, share: Share = Share()) -> None:
+    def __init__(
+        self,
+        pictures: Pictures,
+        size: int,
+        augment: Augment,
+        seed: int,
+        share: Share = Share(),
+        hints: Hints | None = None,
+    ) -> None:
         if len(pictures) < size:
             raise GraphError(
                 f"{pictures.data.name}: must have a batch of {size} pictures at least, got {len(pictures)}"
             )
         if size % share.world:
             raise GraphError(f"--batch must be a multiple of {share.world} processes, got {size}")
+        if (augment.mixup or augment.cutmix) and size // share.world % 2:
+            raise GraphError(f"--batch must be even in each process for pictures mixed in pairs, got {size}")
+        self._hints = hints
         self.pictures, self.size, self.augment, self.seed, self.share = pictures, size, augment, seed, share
         self.steps = len(pictures) // size
         """Steps of an epoch."""
@@ -87,11 +105,14 @@ class Batches:
         part = self.size // self.share.world
         mine = slice(self.share.rank * part, (self.share.rank + 1) * part)
         rows = self._order(epoch)[step * self.size : (step + 1) * self.size][mine]
-        # Drawn for the whole batch, so that the parts of several processes are the batch of one.
-        drawn = np.random.default_rng([self.seed, 1, epoch, step]).random((self.size, 3 + 2 * _TRIES))[mine]
         found = [self.pictures.near(int(row)) for row in rows]
-        pixels = np.stack([changed(picture, self.augment, row) for (picture, _), row in zip(found, drawn, strict=True)])
-        return Batch(pixels, self.pictures.data.labels[[index for _, index in found]])
+        labels = self.pictures.data.labels[[index for _, index in found]]
+        draws = Draws(self.seed, epoch, step, self.size, mine)
+        pixels, mix = augmented(np.array([picture for picture, _ in found], np.uint8), self.augment, draws)
+        hints = None if self._hints is None else self._hints(pixels)
+        if mix is None:
+            return Batch(pixels, labels, hints=hints)
+        return Batch(pixels, labels, labels[mix.others], mix.shares, hints)
 
     def stream(self, epoch: int, start: int = 0, workers: int = 1) -> Iterator[Batch]:
         """The batches of an epoch from step `start` on, made ahead by threads."""
@@ -99,41 +120,3 @@ class Batches:
 
     def _shuffled(self, epoch: int) -> npt.NDArray[np.int64]:
         return np.random.default_rng([self.seed, 0, epoch]).permutation(len(self.pictures))
-
-
-def changed(picture: Array, augment: Augment, drawn: npt.NDArray[np.float64]) -> Array:
-    """A picture as it is trained on; `drawn` are numbers from 0 to 1: mirror, row, column, then pairs for crops."""
-    if augment.crop_scale:
-        picture = _resized_crop(picture, augment, drawn)
-    if augment.pad:
-        border = (augment.pad, augment.pad)
-        picture = _crop(np.pad(picture, (border, border, (0, 0))), picture.shape[0], picture.shape[1], drawn)
-    if augment.share < 1:
-        height, width = (max(1, round(side * augment.share)) for side in picture.shape[:2])
-        picture = _crop(picture, height, width, drawn)
-    return picture[:, ::-1] if augment.flip and drawn[0] < 0.5 else picture
-
-
-def _crop(picture: Array, height: int, width: int, drawn: npt.NDArray[np.float64]) -> Array:
-    top = int(drawn[1] * (picture.shape[0] - height + 1))
-    left = int(drawn[2] * (picture.shape[1] - width + 1))
-    return picture[top : top + height, left : left + width]
-
-
-def _resized_crop(picture: Array, augment: Augment, drawn: npt.NDArray[np.float64]) -> Array:
-    """A box of random area and shape, brought to the picture's size (Szegedy et al., arXiv:1409.4842)."""
-    height, width, channels = picture.shape
-    least, most = augment.crop_scale
-    narrow, wide = np.log(augment.crop_ratio)
-    box = (0.0, 0.0, float(width), float(height))
-    for area, ratio in drawn[3:].reshape(-1, 2):
-        area = (least + (most - least) * area) * height * width
-        shape = np.exp(narrow + (wide - narrow) * ratio)
-        across, up = np.sqrt(area * shape), np.sqrt(area / shape)
-        if across <= width and up <= height:
-            top, left = drawn[1] * (height - up), drawn[2] * (width - across)
-            box = (float(left), float(top), float(left + across), float(top + up))
-            break
-    image = Image.fromarray(np.ascontiguousarray(picture if channels > 1 else picture[:, :, 0]))
-    made = image.resize((width, height), Image.Resampling.BILINEAR, box)
-    return np.asarray(made, np.uint8).reshape(height, width, channels)

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -26,12 +25,14 @@ from rillet.system.files import write_file
 from rillet.train import checkpoint, parallel, quantized, records, start, ternary
 from rillet.train.data import Batch, Batches, Share, kept_size
 from rillet.train.inputs import precision, to_input
+from rillet.train.losses import batch_loss
 from rillet.train.modules import TorchNetwork, from_state, to_module
 from rillet.train.optim import Average, make_optimizer, rate_at
 from rillet.train.pictures import Pictures
 from rillet.train.quantized import QuantizedNetwork
 from rillet.train.recipe import Recipe, to_toml
 from rillet.train.records import DEFAULT, SILENT, Options, Row, Tick, Trained, Watch, to_csv
+from rillet.train.teacher import Teacher
 from rillet.train.testing import loss_and_top1
 from rillet.train.tuning import Settings, choose, cores, keep_memory
 from rillet.transforms.lowbit import signs
@@ -54,13 +55,14 @@ def train(
     options: Options = DEFAULT,
     watch: Watch = SILENT,
     judged_by: str = records.TEST,
+    teacher: Graph | None = None,
 ) -> Trained:
     """Trains `graph` on `data` into the folder `out`: recipe, log, checkpoint, best.rlt and last.rlt.
 
     The best network is that of the greatest top-1 on `test`, which `judged_by` names: the test part, or pictures held
-    back from training; weights are the averaged ones where the recipe averages.
-    Raises GraphError for data and network that do not fit, a folder that holds another run, and a loss that is no
-    number (the last good checkpoint stays); BuildError where nothing can be written.
+    back from training; weights are the averaged ones where the recipe averages. `teacher`: what a recipe with [distill]
+    learns from. Raises GraphError for data and network that do not fit, a folder that holds another run, and a loss
+    that is no number (the last good checkpoint stays); BuildError where nothing can be written.
     """
     device = _device(options.device)
     with ExitStack() as stack:
@@ -71,7 +73,7 @@ def train(
             keep_memory()
         threads = torch.get_num_threads()
         stack.callback(torch.set_num_threads, threads)
-        return _Run(graph, data, test, recipe, out, options, watch, judged_by, device, share).whole()
+        return _Run(graph, data, test, recipe, out, options, watch, judged_by, teacher, device, share).whole()
 
 
 def _device(said: str) -> torch.device:
@@ -110,11 +112,14 @@ class _Run:
         options: Options,
         watch: Watch,
         judged_by: str,
+        teacher: Graph | None,
         device: torch.device,
         share: Share,
     ) -> None:
         self.recipe, self.out, self.options, self.watch = recipe, out, options, watch
         self.judged_by, self.device, self.share = judged_by, device, share
+        if (recipe.distill is None) != (teacher is None):
+            raise GraphError(f"{recipe.name}: distill must come with a teacher, and a teacher with it: --teacher MODEL")
         self.graph = start.started(start.foldable(graph) if recipe.quantize else graph, data, recipe, options.seed)
         self.pruned: tuple[str, ...] = ()
         if recipe.prune:
@@ -129,9 +134,10 @@ class _Run:
             recipe.augment,
             options.seed,
             share,
+            None if teacher is None else Teacher(teacher, data),
         )
         self.layers = ternary.chosen_layers(self.graph, recipe.ternary) if recipe.ternary else ()
-        self.identity = checkpoint.identity_of(self.graph, data, test, recipe, options.seed, share.world)
+        self.identity = checkpoint.identity_of(self.graph, data, test, recipe, options.seed, share.world, teacher)
         self.begun_epochs: int | None = None
         found = self._found()
         module = to_module(start.logits(self.graph))
@@ -351,7 +357,7 @@ class _Run:
         image, labels = self._input(batch.pixels), torch.from_numpy(batch.labels).to(self.device)
         with torch.autocast(self.device.type, self.precision, enabled=self.precision is not torch.float32):
             made = self.wrapped(image)
-        loss = F.cross_entropy(made.float(), labels, label_smoothing=self.recipe.loss.label_smoothing)
+        loss = batch_loss(made.float(), batch, self.recipe)
         self.optimizer.zero_grad()
         self.scaler.scale(loss).backward()
         self.scaler.step(self.optimizer)

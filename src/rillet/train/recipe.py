@@ -100,6 +100,30 @@ class Augment:
     """Least and greatest share of the area; the crop is brought to the picture's size."""
     crop_ratio: tuple[float, ...] = _between(0.1, 10, (0.75, 4 / 3))
     """Least and greatest width to height of that crop."""
+    randaugment: int = _between(0, 16, 0)
+    """Operations of RandAugment, one after the other (Cubuk et al., arXiv:1909.13719)."""
+    magnitude: int = _between(0, 30, 9)
+    """How strong they are."""
+    erase: float = _between(0, 1, 0.0)
+    """The share of pictures of which a box becomes noise (Zhong et al., arXiv:1708.04896)."""
+    mixup: float = _between(0, 100, 0.0)
+    """Pictures mixed in pairs, shares of Beta(mixup, mixup), labels as well (Zhang et al., arXiv:1710.09412)."""
+    cutmix: float = _between(0, 100, 0.0)
+    """A box of the other picture instead, the rest's share of Beta(cutmix, cutmix) (Yun et al., arXiv:1905.04899)."""
+    mix_probability: float = _between(0, 1, 1.0)
+    """The share of pictures that are mixed; by either way in half of the cases where both are given."""
+
+
+@dataclass(frozen=True, slots=True)
+class Distill:
+    """Learning from what a trained network says of the same pictures (Hinton et al., arXiv:1503.02531)."""
+
+    teacher: str = ""
+    """The network, as MODEL is given; --teacher goes over it."""
+    weight: float = _between(0, 1, 0.9)
+    """The share of the teacher in the loss; the rest is that of the labels."""
+    temperature: float = _between(0.1, 100, 4.0)
+    """Outputs of both are divided by it before the softmax, and the loss is times its square."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +184,7 @@ class Recipe:
     average: Average = Average()
     batch_norm: BatchNorms = BatchNorms()
     augment: Augment = Augment()
+    distill: Distill | None = None
     start: Start = Start()
     ternary: Ternary | None = None
     prune: Prune | None = None
@@ -176,6 +201,7 @@ _SECTIONS: Mapping[str, type[Any]] = {
     "average": Average,
     "batch_norm": BatchNorms,
     "augment": Augment,
+    "distill": Distill,
     "start": Start,
     "ternary": Ternary,
     "prune": Prune,
@@ -226,8 +252,9 @@ def with_said(
     held_back: float | None = None,
     freeze: bool = False,
     ternary: bool = False,
+    teacher: str | None = None,
 ) -> Recipe:
-    """The recipe with what a user says over it; `ternary` adds that section as it is by default.
+    """The recipe with what a user says over it; `ternary` and `teacher` add their sections as they are by default.
 
     A schedule over more epochs than the run's fits the run where its epochs are given. Raises GraphError for sections
     that cannot be in one recipe.
@@ -243,6 +270,7 @@ def with_said(
         recipe,
         run=run,
         rate=recipe.rate if epochs is None else replace(recipe.rate, over_epochs=0),
+        distill=recipe.distill if teacher is None else replace(recipe.distill or Distill(), teacher=teacher),
         start=replace(recipe.start, freeze=recipe.start.freeze or freeze),
         ternary=recipe.ternary or (Ternary() if ternary else None),
     )
@@ -279,6 +307,10 @@ def _recipe(name: str, table: dict[str, Any]) -> Recipe:
         raise TargetError(f'{name}: rate: over_epochs must come with shape = "cosine", and be at least epochs')
     if made.augment.crop_scale and (made.augment.pad or made.augment.share != 1):
         raise TargetError(f"{name}: augment: crop_scale must come without pad and share")
+    if "mix_probability" in table.get("augment", {}) and not made.augment.mixup and not made.augment.cutmix:
+        raise TargetError(f"{name}: augment: mix_probability must come with mixup or cutmix")
+    if "magnitude" in table.get("augment", {}) and not made.augment.randaugment:
+        raise TargetError(f"{name}: augment: magnitude must come with randaugment")
     _check_together(made)
     return made
 
@@ -299,6 +331,11 @@ def _said(recipe: Recipe, section: str, key: str) -> bool:
     """False for keys that would be refused beside the recipe's others."""
     if section == "optimizer":
         return recipe.optimizer.name in _ONLY.get(key, (recipe.optimizer.name,))
+    if section == "augment" and key in ("magnitude", "mix_probability"):
+        said = recipe.augment
+        return said.randaugment > 0 if key == "magnitude" else said.mixup + said.cutmix > 0
+    if section == "distill" and key == "teacher":
+        return recipe.distill is not None and bool(recipe.distill.teacher)
     if section == "rate" and key == "over_epochs":
         return recipe.rate.over_epochs > 0
     return not (section == "rate" and key in _ONLY_STEP and recipe.rate.shape != "step")
@@ -315,6 +352,8 @@ def _section(where: str, cls: type[Any], value: Any) -> Any:
 def _value(where: str, hint: Any, known: "Field[Any]", said: Any) -> Any:
     if get_origin(hint) is Literal:
         return reading.text(where, said, get_args(hint))
+    if hint is str:
+        return reading.text(where, said)
     if hint is bool:
         if not isinstance(said, bool):
             raise TargetError(f"{where}: must be true or false, got {reading.shown(said)}")
