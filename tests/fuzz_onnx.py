@@ -17,7 +17,7 @@ from onnx import TensorProto
 
 from fuzz import MEMORY_BYTES, ODD, break_bytes
 from graphs import Builder
-from onnx_models import ints, model, node, number, real
+from onnx_models import ints, model, node, number, real, yolo
 from rillet.backends import reference
 from rillet.errors import RilletError
 from rillet.exporters.onnx import export
@@ -147,11 +147,17 @@ def composed_network() -> bytes:
     return model(nodes, ("n", 3, 7, 7), constants, opset=21).SerializeToString()
 
 
+def heads_network() -> bytes:
+    """Heads of three scales joined, and decoded as boxes."""
+    return yolo().SerializeToString()
+
+
 FILES: tuple[Callable[[], bytes], ...] = (
     cache(float_network),
     cache(integer_network),
     cache(spelled_network),
     cache(composed_network),
+    cache(heads_network),
 )
 
 

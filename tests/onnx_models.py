@@ -83,6 +83,47 @@ def one_conv(**more: Any) -> onnx.ModelProto:
     return model([node("Conv", ["x", "w"], name="c")], (1, 3, 5, 5), {"w": real(2, 3, 3, 3)}, **more)
 
 
+def yolo(strides: tuple[int, ...] = (1, 2, 4), bins: int = 4, classes: int = 3) -> onnx.ModelProto:
+    """What Ultralytics' exporter writes behind its convolutions: distances to four sides as softmaxes over bins."""
+    side, each = 8, 4 * bins + classes
+    nodes: list[onnx.NodeProto] = []
+    constants: dict[str, Array] = {"flat": ints(1, each, -1), "four": ints(1, 4, -1), "bins": ints(1, 4, bins, -1)}
+    anchors: list[Array] = []
+    steps: list[Array] = []
+    for i, stride in enumerate(strides):
+        window = {"kernel_shape": [stride, stride], "strides": [stride, stride]}
+        nodes += [node("Conv", ["x", f"w{i}"], f"m{i}", **window), node("Reshape", [f"m{i}", "flat"], f"f{i}")]
+        constants[f"w{i}"] = real(each, 3, stride, stride) / stride
+        count = side // stride
+        rows, columns = np.meshgrid(np.arange(count) + 0.5, np.arange(count) + 0.5, indexing="ij")
+        anchors.append(np.stack([columns.reshape(-1), rows.reshape(-1)]).astype(np.float32))
+        steps.append(np.full((1, count * count), 8 * stride, np.float32))
+    constants |= {"anchors": np.concatenate(anchors, 1)[None], "steps": np.concatenate(steps, 1)}
+    constants |= {"sizes": ints(4 * bins, classes), "k": np.arange(bins, dtype=np.float32).reshape(1, bins, 1, 1)}
+    constants |= {"zero": ints(0), "two": ints(2), "last": ints(4), "along": ints(1), "half": number(2)}
+    nodes += [
+        node("Concat", [f"f{i}" for i in range(len(strides))], "j", axis=2),
+        node("Split", ["j", "sizes"], ["sides", "logits"], axis=1),
+        node("Sigmoid", ["logits"], "scores"),
+        node("Reshape", ["sides", "bins"], "d0"),
+        node("Transpose", ["d0"], "d1", perm=[0, 2, 1, 3]),
+        node("Softmax", ["d1"], "d2", axis=1),
+        node("Conv", ["d2", "k"], "d3", kernel_shape=[1, 1]),
+        node("Reshape", ["d3", "four"], "d"),
+        node("Slice", ["d", "zero", "two", "along"], "before"),
+        node("Slice", ["d", "two", "last", "along"], "after"),
+        node("Sub", ["anchors", "before"], "corner"),
+        node("Add", ["anchors", "after"], "other"),
+        node("Add", ["corner", "other"], "both"),
+        node("Div", ["both", "half"], "centre"),
+        node("Sub", ["other", "corner"], "size"),
+        node("Concat", ["centre", "size"], "cells", axis=1),
+        node("Mul", ["cells", "steps"], "boxes"),
+        node("Concat", ["boxes", "scores"], "y", axis=1),
+    ]
+    return model(nodes, (1, 3, side, side), constants)
+
+
 def external(location: str) -> Callable[[Any], None]:
     """Puts the first constant of a model elsewhere."""
 
@@ -117,7 +158,7 @@ def random_tensor(made: Imported, seed: int = 0) -> Array:
 def run(made: Imported, tensor: Array) -> list[Array]:
     """The reference's outputs, each with the dimensions of the file's."""
     values = reference.run(made.graph, np.ascontiguousarray(made.input.to_map(tensor)))
-    return [view.from_map(values[view.node]) for view in made.outputs]
+    return [view.gathered(values) for view in made.outputs]
 
 
 def deviation(got: Array, want: Array) -> float:

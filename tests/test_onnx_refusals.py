@@ -152,9 +152,9 @@ REFUSED: dict[str, tuple[list[Any], dict[str, Array], str]] = {
         "dimension 1 must be channels or all pixels, got 1x60",
     ),
     "Concat of a flattened map": (
-        [node("Flatten", ["x"], "f"), node("Concat", ["f", "f"], axis=1)],
-        {},
-        "dimension 1 must be channels, rows or columns, got 1x60",
+        [node("Flatten", ["x"], "f"), node("Concat", ["f", "f"], "c", axis=1), node("Gemm", ["c", "w"])],
+        {"w": real(120, 2)},
+        "input must be one map, got 1x120, which is 2 joined in dimension 1",
     ),
     "attention": (
         [node("Reshape", ["x", "n"], "r"), node("Transpose", ["r"], "t", perm=[0, 2, 1]), node("MatMul", ["r", "t"])],
@@ -320,8 +320,8 @@ REFUSED: dict[str, tuple[list[Any], dict[str, Array], str]] = {
     ),
     "Gather": (
         [node("Gather", ["x", "n"], axis=0)],
-        {"n": ints(0)},
-        "must take channels, rows or columns, at most 65536, got",
+        {"n": ints(0).reshape(1, 1)},
+        "must take a list of places, at most 65536, got ",
     ),
     "huge constant": (
         [node("ConstantOfShape", ["n"], "c"), node("Add", ["x", "c"])],

@@ -161,7 +161,7 @@ def test_a_gather_of_rows_and_columns() -> None:
     assert np.array_equal(got, want)
     assert parse(made.SerializeToString(), "a.onnx").nodes[-1].op == Resize((0, 0, 3, 5), (1, 4))
     mixed = model([node("Gather", ["x", "rows"], axis=2)], (1, 2, 6, 5), {"rows": ints(3, 0)})
-    with pytest.raises(Unsupported, match="rows and columns must be taken in their order"):
+    with pytest.raises(Unsupported, match="must take rows and columns in their order"):
         parse(mixed.SerializeToString(), "a.onnx")
 
 

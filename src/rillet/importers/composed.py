@@ -26,6 +26,7 @@ from rillet.ir.ops import (
     PoolKind,
     Select,
     Slice,
+    Softmax,
     Window,
 )
 from rillet.ir.types import Shape
@@ -145,6 +146,15 @@ def softmax_of_groups(m: Maker, source: str, groups: int) -> str:
     for power in powers[1:]:
         total = m.make(Add(), [total, power])
     return m.make(Concat(), [m.make(Pair(PairKind.DIVIDE), [power, total]) for power in powers])
+
+
+def softmax_within(m: Maker, source: str, groups: int) -> str:
+    """A softmax over the channels of each group, which lie one behind another."""
+    each = m.shape(source).channels // groups
+    if groups > MOST_GROUPS:
+        raise Unsupported(f"softmax must be within at most {MOST_GROUPS} groups of channels, got {groups}")
+    parts = [m.make(Slice(i * each, (i + 1) * each), [source]) for i in range(groups)]
+    return m.make(Concat(), [m.make(Softmax(), [part]) for part in parts])
 
 
 def softmax_of_map(m: Maker, source: str) -> str:

@@ -158,7 +158,9 @@ class OnnxRuntime:
         arrays, views = by_input(imported.graph, given), [imported.tensors[name] for name in self._names]
         tensors = {name: np.ascontiguousarray(v.from_map(arrays[v.node])) for name, v in imported.inputs.items()}
         made = self._session.run(self._names, tensors)
-        return {view.node: view.to_map(array) for view, array in zip(views, made, strict=True)}
+        return {
+            name: value for view, array in zip(views, made, strict=True) for name, value in view.shown(array).items()
+        }
 
 
 @contextlib.contextmanager

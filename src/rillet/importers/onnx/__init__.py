@@ -9,6 +9,7 @@ from rillet.importers.images import default_image
 from rillet.importers.naming import name_nodes
 from rillet.importers.onnx import (
     curves,
+    joined,
     moves,
     norms,
     notes,
@@ -22,12 +23,12 @@ from rillet.importers.onnx import (
     windows,
     wire,
 )
-from rillet.importers.onnx.builder import Builder, Known, Result
+from rillet.importers.onnx.builder import Builder, Known, Made
 from rillet.importers.onnx.draft import Draft
 from rillet.importers.onnx.file import MAX_FILE_BYTES, TYPE_NAMES, File, Operator, Value
 from rillet.importers.onnx.folding import FOLDS
 from rillet.importers.onnx.operators import Handler
-from rillet.importers.onnx.views import View, of_input
+from rillet.importers.onnx.views import Joined, View, of_input
 from rillet.importers.supported import Rows, markdown, refuse_unknown
 from rillet.ir.graph import Graph, Node
 from rillet.ir.ops import Constant, Input
@@ -62,8 +63,9 @@ class Imported:
     graph: Graph
     inputs: Mapping[str, View]
     """By the names in the file."""
-    outputs: tuple[View, ...]
-    tensors: Mapping[str, View]
+    outputs: tuple[View | Joined, ...]
+    """Those of the file; one that is joined is several of the graph, in their order."""
+    tensors: Mapping[str, View | Joined]
     """Computed tensors of the file by their names there, one for each node that holds one, and how it lies there."""
     file: File
 
@@ -154,9 +156,9 @@ def _import(file: File, size: tuple[int, int] | None) -> Imported:
             reason = str(error).partition("\n")[0]
             raise GraphError(f"{op}: inputs must fit each other ({reason})") from None
     outputs = _outputs(builder)
-    builder.draft.set_outputs([view.node for view in outputs])
+    builder.draft.set_outputs([view.node for found in outputs for view in found.pieces])
     graph, renamed = _finish(builder.draft, file)
-    named = tuple(replace(view, node=name) for view, name in zip(outputs, graph.outputs, strict=True))
+    named = tuple(found.held(renamed) for found in outputs)
     return Imported(graph, _inputs(builder, renamed), named, _tensors(builder, renamed), file)
 
 
@@ -174,7 +176,7 @@ def _refuse_unknown(file: File) -> None:
 def _offered(file: File, op: Operator, builder: Builder | None = None) -> str:
     """What may be read instead of a network with an operator that is refused; empty where it is the first one."""
     before = file.before(op)
-    if builder is not None and not all(isinstance(builder.values.get(name), View) for name in before):
+    if builder is not None and not all(isinstance(builder.values.get(name), View | Joined) for name in before):
         return ""
     return f"; {Path(file.name).name}:until={'+'.join(before)} reads the network up to there" if before else ""
 
@@ -185,15 +187,18 @@ def _inputs(b: Builder, renamed: Mapping[str, str]) -> dict[str, View]:
     return {name: replace(view, node=renamed[view.node]) for name, view in views.items() if isinstance(view, View)}
 
 
-def _tensors(b: Builder, renamed: Mapping[str, str]) -> dict[str, View]:
+def _tensors(b: Builder, renamed: Mapping[str, str]) -> dict[str, View | Joined]:
     """The tensor that shows each node's value."""
-    found: dict[str, View] = {}
+    found: dict[str, View | Joined] = {}
     shown: set[str] = set()
-    for name, view in b.values.items():
-        node = renamed.get(view.node) if isinstance(view, View) and not view.expanded else None
-        if isinstance(view, View) and node is not None and node not in shown:
-            shown.add(node)
-            found[name] = replace(view, node=node)
+    for name, value in b.values.items():
+        if isinstance(value, Known) or any(view.expanded for view in value.pieces):
+            continue
+        value = value.held(renamed)
+        nodes = {view.node for view in value.pieces} - {""}
+        if not nodes <= shown:
+            shown |= nodes
+            found[name] = value
     return found
 
 
@@ -284,7 +289,7 @@ def _source(b: Builder, op: Operator) -> str:
     return next((known.source for known in found if isinstance(known, Known) and known.source), op.outputs[0])
 
 
-def _results(b: Builder, op: Operator) -> list[Result]:
+def _results(b: Builder, op: Operator) -> list[Made]:
     inputs = [b.named(name) if name else None for name in op.inputs]
     known = [found for found in inputs if isinstance(found, Known)]
     if op.kind in FOLDS and len(known) == sum(name != "" for name in op.inputs):
@@ -296,22 +301,25 @@ def _results(b: Builder, op: Operator) -> list[Result]:
         return [Known(array) for array in arrays]
     if op.kind not in HANDLERS:
         raise Unsupported("inputs must be constants, or shapes, got computed ones")
+    if op.kind != "Shape" and any(isinstance(found, Joined) for found in inputs):
+        return joined.on_pieces(b, op, inputs, HANDLERS[op.kind])
     made = HANDLERS[op.kind](b, op)
     return made if isinstance(made, list) else [made]
 
 
-def _outputs(b: Builder) -> list[View]:
-    views: list[View] = []
+def _outputs(b: Builder) -> list[View | Joined]:
+    outputs: list[View | Joined] = []
     for name in b.file.outputs:
         found = b.values.get(name)
         if isinstance(found, Known) or name in b.file.tensors:
             raise Unsupported(f"output {name[:60]!r} must follow from the input, got a constant")
         if found is None:
             raise GraphError(f"output {name[:60]!r} must be computed by a node, got none that does")
-        views.append(found)
-    if len({view.node for view in views}) < len(views):
+        outputs.append(found)
+    nodes = [view.node for found in outputs for view in found.pieces]
+    if len(set(nodes)) < len(nodes):
         raise Unsupported("outputs must be different values, got one twice")
-    return views
+    return outputs
 
 
 # -- the graph -------------------------------------------------------------------------------------------------------

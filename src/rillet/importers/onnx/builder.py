@@ -15,7 +15,7 @@ from rillet.errors import GraphError, Unsupported
 from rillet.importers.axes import Dims
 from rillet.importers.onnx.draft import Draft
 from rillet.importers.onnx.file import File, Operator
-from rillet.importers.onnx.views import View, constant_like
+from rillet.importers.onnx.views import Joined, View, constant_like
 from rillet.ir.graph import Array, Node
 from rillet.ir.ops import Constant, Op, Requantize, output_shape
 from rillet.ir.types import DType, Quant, Shape, TensorType
@@ -77,6 +77,8 @@ class Known:
 
 
 Result = View | Known
+Made = Result | Joined
+"""What an operator makes."""
 
 
 @dataclass
@@ -85,7 +87,7 @@ class Builder:
 
     file: File
     draft: Draft = field(default_factory=Draft)
-    values: dict[str, Result] = field(default_factory=dict[str, Result])
+    values: dict[str, Made] = field(default_factory=dict[str, Made])
     """Every tensor made so far, by its name."""
     quantized: dict[tuple[str, TensorType], str] = field(default_factory=dict[tuple[str, TensorType], str])
     """The node that holds another's value under a quantisation; files may quantise a value once for each reader."""
@@ -113,9 +115,12 @@ class Builder:
         """An input, which must be there."""
         if not self.has(op, position):
             raise GraphError(f"input {position} is missing")
-        return self.named(op.inputs[position])
+        found = self.named(op.inputs[position])
+        if isinstance(found, Joined):
+            raise Unsupported(f"input {position} must be one map, got {found}, which is {len(found.pieces)} joined")
+        return found
 
-    def named(self, name: str) -> Result:
+    def named(self, name: str) -> Made:
         """The tensor called `name`."""
         found = self.values.get(name)
         if found is None:

@@ -8,7 +8,7 @@ import numpy as np
 from rillet.errors import GraphError, Unsupported
 from rillet.importers import composed
 from rillet.importers.axes import Axis, Dims, axes_of, by_step, laid, length, parts_of, renamed, written
-from rillet.importers.onnx.builder import Builder, Known
+from rillet.importers.onnx.builder import Builder, Known, finite
 from rillet.importers.onnx.file import Operator
 from rillet.importers.onnx.layout import Steps, operands, ordered, view_of
 from rillet.importers.onnx.views import View
@@ -155,8 +155,11 @@ def softmax(b: Builder, op: Operator, name: str, view: View, opset: int) -> View
         return _scaled(b, name, made, 1 / length(own))
     if len(own) != 1 or own[0].of != "C":
         raise Unsupported(f"dimension {axis} must be channels or all pixels, got {view}")
-    parts = [own[0], *by_step(part for part in parts_of(view.axes) if part != own[0])]
-    moved = ordered(b, name, view, parts)
+    others = by_step(part for part in parts_of(view.axes) if part != own[0])
+    if length(tuple(others)) <= own[0].length:
+        moved = ordered(b, name, view, [*others, own[0]])
+        return view_of(b, composed.softmax_within(steps, moved.node, length(tuple(others))), moved.axes)
+    moved = ordered(b, name, view, [own[0], *others])
     return view_of(b, composed.softmax_of_groups(steps, moved.node, own[0].length), moved.axes)
 
 
@@ -294,10 +297,39 @@ def over_channels(b: Builder, op: Operator, source: View, weight: Known, bias: K
     return view_of(b, made, ((), (), (Axis("C", count),) if count > 1 else ()))
 
 
+def of_parts(b: Builder, op: Operator, source: View, weight: Known, bias: Known | None) -> View | None:
+    """A convolution of one tap over the channels, or a part of them, of what is no map: the pixels lie as they do.
+
+    Of a part it has a group for each place of the others. None where dimension 1 is no such part, or of more taps.
+    """
+    looks = [op.integers(name) or [] for name in ("kernel_shape", "strides")]
+    if source.rank < 3 or source.is_map or source.expanded or {*weight.dims[2:], *looks[0], *looks[1]} != {1}:
+        return None
+    own = source.axes[1]
+    others = by_step(part for part in parts_of(source.axes) if part not in own)
+    if any(axis.of != "C" for axis in own) or any(op.integers("pads") or []):
+        return None
+    outputs, groups, count = weight.dims[0], op.integer("group", 1), length(tuple(others))
+    if groups < 1 or length(own) != weight.dims[1] * groups or outputs % groups:
+        raise GraphError(f"weights must fit {length(own)} channels and {groups} groups, got {list(weight.dims)}")
+    name, matrix = op.outputs[0], finite(weight.array, "weights").reshape(outputs, 1, 1, weight.dims[1])
+    b.spend(count * matrix.nbytes)
+    params: dict[str, Array] = {"weight": np.tile(matrix, (count, 1, 1, 1))}
+    if bias is not None:
+        params["bias"] = np.tile(finite(bias.array, "bias"), count)
+    made = Conv(outputs * count, groups=groups * count, bias=bias is not None)
+    node = b.make(name, made, [b.node(ordered(b, name, source, [*others, *own]))], params)
+    part = Axis("C", outputs, 0)
+    names = laid([*others, part])
+    axes = [tuple(names.get(axis, axis) for axis in dim) for dim in source.axes]
+    axes[1] = (names[part],) if outputs > 1 else ()
+    return view_of(b, node.name, renamed(tuple(axes), {}))
+
+
 def _conv(b: Builder, op: Operator) -> View:
     source, weight, bias = b.real(op), b.known(op, 1), b.known(op, 2) if b.has(op, 2) else None
     if len(weight.dims) != 3:
-        return convolve(b, op, op.outputs[0], b.map(op), weight, bias)
+        return of_parts(b, op, source, weight, bias) or convolve(b, op, op.outputs[0], b.map(op), weight, bias)
     return over_channels(b, op, source, weight, bias) or _of_a_line(b, op, source, weight, bias)
 
 

@@ -8,10 +8,11 @@ import numpy as np
 from rillet.errors import GraphError, Unsupported
 from rillet.importers.axes import axes_of
 from rillet.importers.onnx import folding
-from rillet.importers.onnx.builder import Builder, Known, Result
+from rillet.importers.onnx.builder import Builder, Known, Made
 from rillet.importers.onnx.file import Operator, shortest
+from rillet.importers.onnx.joined import behind
 from rillet.importers.onnx.layout import one_behind_another, operands, settled, stacked, taken
-from rillet.importers.onnx.views import MAX_RANK, View, lengths
+from rillet.importers.onnx.views import MAX_RANK, Joined, View, lengths
 from rillet.ir.functions import Curve
 from rillet.ir.graph import Array, Node
 from rillet.ir.ops import (
@@ -29,7 +30,7 @@ from rillet.ir.types import DType, Shape
 
 import onnx  # isort: skip
 
-Handler = Callable[[Builder, Operator], Result | list[Result]]
+Handler = Callable[[Builder, Operator], Made | list[Made]]
 
 _FLOAT_MAX = float(np.finfo(np.float32).max)
 _CLAMPS = {
@@ -153,7 +154,7 @@ def _axes(b: Builder, op: Operator) -> list[int] | None:
     return b.integers(op, 1) if b.has(op, 1) else op.integers("axes")
 
 
-def turned(op: Operator, inputs: Sequence[Result | None]) -> Known | None:
+def turned(op: Operator, inputs: Sequence[Made | None]) -> Known | None:
     """A dequantised constant in another layout, still with its integers; None where that is not what it is."""
     stored = inputs[0].stored if inputs and isinstance(inputs[0], Known) else None
     if stored is None:
@@ -214,7 +215,9 @@ def _expand(b: Builder, op: Operator) -> View:
 
 
 def _shape(b: Builder, op: Operator) -> Known:
-    found = b.value(op, 0)
+    if not b.has(op, 0):
+        raise GraphError("input 0 is missing")
+    found = b.named(op.inputs[0])
     start, end = op.integer("start", 0), op.attributes.get("end")
     stop = None if end is None else op.integer("end", 0)
     return Known(np.array(found.dims[start:stop], np.int64))
@@ -241,12 +244,12 @@ def _constant(b: Builder, op: Operator) -> Known:
 # -- channels --------------------------------------------------------------------------------------------------------
 
 
-def _concat(b: Builder, op: Operator) -> View:
+def _concat(b: Builder, op: Operator) -> View | Joined:
     sources = [b.value(op, i) for i in range(len(op.inputs))]
     like = next(source for source in sources if isinstance(source, View))
     parts = zip(op.inputs, sources, strict=True)
     views = [part if isinstance(part, View) else _part(b, op, name, part, like) for name, part in parts]
-    return concat(b, op, op.outputs[0], views)
+    return behind(op, views) or concat(b, op, op.outputs[0], views)
 
 
 def _part(b: Builder, op: Operator, name: str, known: Known, like: View) -> View:
@@ -284,7 +287,7 @@ def concat(b: Builder, op: Operator, name: str, sources: Sequence[View]) -> View
     return one_behind_another(b, name, sources, axis, joined.pop())
 
 
-def _split(b: Builder, op: Operator) -> list[Result]:
+def _split(b: Builder, op: Operator) -> list[Made]:
     source = b.view(op)
     axis = source.axis(op.integer("axis", 0))
     sizes = folding.parts(op, [None, _array(b, op, 1)], source.dims[axis])
@@ -342,7 +345,11 @@ NOTES: dict[str, tuple[str, str]] = {
     "BatchNormalization": ("batchnorm", "running statistics"),
     "Cast": ("nothing", "to FLOAT, or of constants"),
     "Clip": ("activate, or apply", "any bounds"),
-    "Concat": ("concat, or pads and adds", "along channels or parts of them; along rows or columns; or of constants"),
+    "Concat": (
+        "concat, or pads and adds",
+        "along channels or parts of them; along rows or columns; flattened maps one behind another become several "
+        "outputs; or of constants",
+    ),
     "Constant": ("constant, or nothing", "dense tensors and lists of numbers"),
     "Div": ("multiply, or pair", "by a constant, a product; or of constants"),
     "Dropout": ("nothing", "switched off"),

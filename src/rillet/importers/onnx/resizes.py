@@ -9,6 +9,7 @@ from rillet.errors import GraphError, Unsupported
 from rillet.importers.onnx.builder import Builder
 from rillet.importers.onnx.draft import Draft
 from rillet.importers.onnx.file import Operator
+from rillet.importers.onnx.layout import taken
 from rillet.importers.onnx.views import View, of_map
 from rillet.ir.graph import Node
 from rillet.ir.linear import of_onnx as linear_of_onnx
@@ -117,20 +118,26 @@ def _inside(places: list[int]) -> tuple[int, tuple[int, ...], int]:
 
 
 def _gather(b: Builder, op: Operator) -> View:
-    source = b.view(op).need_map()
+    source = b.view(op)
     axis, indices = source.axis(op.integer("axis", 0)), b.known(op, 1).array
-    if axis < 1 or indices.ndim != 1 or not 0 < indices.size <= MAX_PLACES:
-        raise Unsupported(
-            f"must take channels, rows or columns, at most {MAX_PLACES}, got {list(indices.shape)} of axis {axis}"
-        )
+    if indices.ndim > 1 or not 0 < indices.size <= MAX_PLACES:
+        raise Unsupported(f"must take a list of places, at most {MAX_PLACES}, got {list(indices.shape)}")
     length = source.dims[axis]
     if indices.dtype.kind != "i" or indices.min() < -length or indices.max() >= length:
-        raise GraphError(f"indices must be integers within {length}, got {indices.tolist()[:9]}")
-    places = [int(i) % length for i in indices]
+        raise GraphError(f"indices must be integers within {length}, got {indices.reshape(-1).tolist()[:9]}")
+    places = [int(i) % length for i in indices.reshape(-1)]
+    if source.is_map and axis and indices.ndim:
+        return _of_map(b, op, source, axis, places)
+    made = taken(b, op.outputs[0], source, axis, places)
+    return made if indices.ndim else made.laid((*made.axes[:axis], *made.axes[axis + 1 :]))
+
+
+def _of_map(b: Builder, op: Operator, source: View, axis: int, places: list[int]) -> View:
+    """Channels, rows or columns of a map, those of length 1 as often as they are named."""
     if axis == 1:
         return of_map(b.make(op.outputs[0], Select(tuple(places)), [b.node(source)]))
     if places != sorted(places):
-        raise Unsupported("rows and columns must be taken in their order")
+        raise Unsupported("must take rows and columns in their order")
     whole = [tuple(range(source.shape.height)), tuple(range(source.shape.width))]
     whole[axis - 2] = tuple(places)
     return of_map(b.make(op.outputs[0], Resize(*whole), [b.node(source)]))
@@ -155,7 +162,7 @@ HANDLERS = {"Gather": _gather, "Resize": _resize}
 NOTES = {
     "Gather": (
         "select or resize",
-        "of channels, of rows or columns in their order, of constants and shapes alone otherwise",
+        "of channels or parts of them, of rows or columns in their order; of constants and shapes",
     ),
     "Resize": (
         "resize, or interpolate",

@@ -5,7 +5,7 @@ views of one: reshapes and transposes change the view, never the value.
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -98,14 +98,36 @@ class View:
         moved = split.transpose([order.index(axis) for axis in self.atoms])
         return np.broadcast_to(moved.reshape(lengths(self.axes)), self.dims)
 
+    def shown(self, array: Array) -> dict[str, Array]:
+        """What an array with the tensor's dimensions says of its node: the value as height x width x channels."""
+        return {self.node: self.to_map(array)} if self.node else {}
+
+    def gathered(self, values: Mapping[str, Array]) -> Array:
+        """The tensor out of the values of nodes, each height x width x channels."""
+        return self.from_map(values[self.node])
+
+    def held(self, renamed: Mapping[str, str]) -> "View":
+        """The same over nodes under other names; empty where the node is gone."""
+        return replace(self, node=renamed.get(self.node, ""))
+
+    @property
+    def pieces(self) -> "tuple[View, ...]":
+        """The views that it consists of."""
+        return (self,)
+
     @property
     def _order(self) -> list[Axis]:
         """The axes in the order in which a map has them."""
         return [*parts_of(self.axes, "H"), *parts_of(self.axes, "W"), *by_step(parts_of(self.axes))]
 
+    @property
+    def is_map(self) -> bool:
+        """True where it is 1xCxHxW."""
+        return self.rank == 4 and not self.expanded and self.axes == _in_order(self.shape, (None, "C", "H", "W"))
+
     def need_map(self) -> "View":
         """The view itself, if it is 1xCxHxW; raises Unsupported otherwise."""
-        if self.rank != 4 or self.expanded or self.axes != _in_order(self.shape, (None, "C", "H", "W")):
+        if not self.is_map:
             got = f"{self}{'' if self.rank != 4 else ' in another order'}"
             raise Unsupported(f"input must be 1xCxHxW, got {got} ({written(self.axes, self.shape)})")
         return self
@@ -114,6 +136,53 @@ class View:
         """Raises Unsupported unless a dimension is that of the channels alone."""
         if self.axes[axis] != self.channels:
             raise Unsupported(f"dimension {axis} must be the channels alone, got {self}")
+
+
+@dataclass(frozen=True)
+class Joined:
+    """A tensor that no node holds: views one behind another along a dimension, of one length in each other one.
+
+    So detectors join the heads of several scales: rows and columns of maps of different sizes in one dimension.
+    """
+
+    pieces: tuple[View, ...]
+    axis: int
+
+    def __str__(self) -> str:
+        return "x".join(map(str, self.dims))
+
+    @property
+    def rank(self) -> int:
+        """Number of dimensions."""
+        return self.pieces[0].rank
+
+    @property
+    def runs(self) -> tuple[int, ...]:
+        """How many places of the dimension each piece has."""
+        return tuple(piece.dims[self.axis] for piece in self.pieces)
+
+    @property
+    def dims(self) -> tuple[int, ...]:
+        """Lengths of the dimensions."""
+        first = self.pieces[0].dims
+        return (*first[: self.axis], sum(self.runs), *first[self.axis + 1 :])
+
+    def shown(self, array: Array) -> dict[str, Array]:
+        """As `View.shown`, of every piece's node."""
+        cuts = np.split(array, np.cumsum(self.runs)[:-1], self.axis)
+        return {
+            name: value
+            for piece, cut in zip(self.pieces, cuts, strict=True)
+            for name, value in piece.shown(cut).items()
+        }
+
+    def gathered(self, values: Mapping[str, Array]) -> Array:
+        """As `View.gathered`."""
+        return np.concatenate([piece.gathered(values) for piece in self.pieces], self.axis)
+
+    def held(self, renamed: Mapping[str, str]) -> "Joined":
+        """As `View.held`."""
+        return replace(self, pieces=tuple(piece.held(renamed) for piece in self.pieces))
 
 
 def lengths(axes: Dims) -> tuple[int, ...]:

@@ -192,7 +192,13 @@ def _softmax(b: Builder, call: Call) -> Result:
         return patterns.scale(b, call, Value(made, value.dims), 1 / length(own))
     if len(own) != 1 or own[0].of != "C":
         raise b.refuse(call, f"must be over channels or all pixels, got dimension {dim} of {b.described(value)}")
-    parts = [own[0], *by_step(axis for axis in parts_of(value.dims) if axis != own[0])]
+    others = by_step(axis for axis in parts_of(value.dims) if axis != own[0])
+    count = length(tuple(others))
+    if count <= own[0].length:
+        parts = [*others, own[0]]
+        made = composed.softmax_within(steps, _in_order(steps, value, parts), count)
+        return Value(made, renamed(value.dims, laid(parts)))
+    parts = [own[0], *others]
     made = composed.softmax_of_groups(steps, _in_order(steps, value, parts), own[0].length)
     return Value(made, renamed(value.dims, laid(parts)))
 
