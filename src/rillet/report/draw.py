@@ -65,7 +65,7 @@ SIGNS = {
     "prelu": "M-2.5 .8L0 0L2 -2",
 }
 """What is drawn in the circle of a join."""
-INK = Ink(COLOURS, STROKES)
+INK = Ink("net", COLOURS, STROKES)
 TITLE, BAR_HEIGHT, CORNER = 20.0, 7.0, 8.0
 LABEL_AT, SHAPE_AT, MACS_AT, PARAMS_AT = 17.0, 32.0, 49.0, 62.0
 """Base lines of the text beneath the slabs of a row."""

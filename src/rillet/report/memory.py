@@ -13,6 +13,7 @@ from rillet.report.picture.slabs import SMALL
 from rillet.report.picture.words import engineering, text_width
 
 INK = Ink(
+    "memory",
     {
         "paper": ("#ffffff", "#14181d"),
         "ink": ("#1b2026", "#e8ebef"),

@@ -4,6 +4,7 @@ from rillet.report.draw import COLOURS
 from rillet.report.picture.ink import Ink
 
 INK = Ink(
+    "chart",
     COLOURS,
     {
         "grid": ("soft", ' stroke-width="0.5" stroke-opacity="0.35"'),

@@ -18,6 +18,7 @@ from rillet.simulation.pipeline import Activity, Simulation
 BINS = 240
 """Parts of the time that the picture tells apart: simulate(..., bins=BINS)."""
 INK = Ink(
+    "pipeline",
     {
         "paper": ("#ffffff", "#14181d"),
         "ink": ("#1b2026", "#e8ebef"),

@@ -13,6 +13,8 @@ FONT = "Arial, Helvetica, 'Liberation Sans', sans-serif"
 class Ink:
     """The colours of a picture, each with a class of shapes that it fills, and its classes of lines."""
 
+    name: str
+    """Of this ink alone: its classes mean nothing in the pictures of others, which may stand in one page."""
     colours: Mapping[str, tuple[str, str]]
     """Light and dark."""
     strokes: Mapping[str, tuple[str, str]]
@@ -23,7 +25,7 @@ class Ink:
         wide, high = number(width), number(height)
         return [
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {wide} {high}" width="{wide}" height="{high}" '
-            f'role="img" class="n-net" font-family="{FONT}">',
+            f'role="img" class="n-{self.name}" font-family="{FONT}">',
             f"<title>{escaped(title)}</title>",
             f"<desc>{escaped(about)}</desc>",
             f"<style>\n{self.style()}</style>",
@@ -36,12 +38,13 @@ class Ink:
         A viewer that knows no variables, or no style sheets, shows the light picture.
         """
         light, dark = ("".join(f"--n-{name}:{pair[i]};" for name, pair in self.colours.items()) for i in (0, 1))
-        fills = [f".n-{name}{{fill:var(--n-{name})}}" for name in self.colours]
-        strokes = [f".n-{name}{{stroke:var(--n-{colour})}}" for name, (colour, _) in self.strokes.items()]
+        own = f".n-{self.name}"
+        fills = [f"{own} .n-{name}{{fill:var(--n-{name})}}" for name in self.colours]
+        strokes = [f"{own} .n-{name}{{stroke:var(--n-{colour})}}" for name, (colour, _) in self.strokes.items()]
         rules = "\n".join([*fills, *strokes])
         return f"""@supports (--a:0){{
-.n-net{{{light}}}
-@media (prefers-color-scheme:dark){{.n-net{{{dark}}}}}
+{own}{{{light}}}
+@media (prefers-color-scheme:dark){{{own}{{{dark}}}}}
 {rules}
 }}
 """
