@@ -194,6 +194,35 @@ def test_a_folder_is_a_module_and_a_worker(tab: Tab, tmp_path: Path) -> None:
     assert tab.said == []
 
 
+def test_a_folder_on_a_disk_says_what_it_needs(tab: Tab, tmp_path: Path) -> None:
+    rillet.emit(rillet.plan(classifier(), target="wasm"), tmp_path / "out")
+    forget(tab)
+    tab.open((tmp_path / "out" / "index.html").as_uri())
+    said = tab.ask("document.getElementById('facts').textContent")
+    assert said.startswith("Loading … Browsers take the files of this folder from a web server alone")
+    assert any("CORS" in one for one in tab.said)
+
+
+def test_one_file_without_simd_says_so(tab: Tab, tmp_path: Path) -> None:
+    """In both pages, and what else they have is shown."""
+    net, first = classifier(), photo(tmp_path)
+    rillet.emit(rillet.plan(net, target="wasm"), tmp_path, single_file=True, image=first)
+    rillet.page(net, tmp_path / "about.html", "systolic_64x64", image=first)
+    refuse = "Promise.reject(new WebAssembly.CompileError('SIMD'))"
+    blind = tab.before(f"WebAssembly.validate = () => false; WebAssembly.compile = () => {refuse};")
+    forget(tab)
+    try:
+        for name in ("index.html", "about.html"):
+            tab.open((tmp_path / name).as_uri())
+            tab.wait("document.getElementById('problem').textContent.includes('has no WebAssembly SIMD')")
+            reachable = "document.getElementById('file').disabled || !document.getElementById('file').checkVisibility()"
+            assert tab.ask(reachable) and not tab.ask("window.rillet")
+        assert "fire_" in tab.ask("document.querySelector('#code pre').textContent")
+    finally:
+        tab.forget(blind)
+    assert tab.said == []
+
+
 def test_what_is_no_page_is_refused(tmp_path: Path) -> None:
     net = classifier()
     with pytest.raises(TargetError, match="single_file .--single-file. must come with a plan for wasm"):
@@ -261,7 +290,7 @@ def test_a_benchmark_measures_the_module_in_node_and_in_a_browser(tab: Tab) -> N
 
 def test_only_what_runs_in_pages_stands_beside_it() -> None:
     with pytest.raises(
-        Unsupported, match="--against must be onnxruntime-web or @litertjs/core for wasm, got 'openvino'"
+        Unsupported, match="--against must be one of onnxruntime-web, @litertjs/core, .* for wasm, got 'openvino'"
     ):
         bench(classifier(), "openvino", target="wasm")
 
@@ -311,6 +340,56 @@ def test_the_page_about_a_network(tab: Tab, tmp_path: Path) -> None:
     assert tab.ask("document.querySelector('h1').textContent") == net.name and not tab.ask("document.images.length")
     assert not tab.ask("document.documentElement.scrollWidth > innerWidth")
     assert [url for url in tab.requests if not url.startswith(("data:", "blob:"))] == [out.as_uri()]
+    assert tab.said == []
+
+
+def test_names_of_layers_are_shown_as_text(tab: Tab, tmp_path: Path) -> None:
+    net = classifier()
+    names = {node.name: f"{node.name}{HOSTILE}" for node in net.nodes}
+    nodes = tuple(
+        replace(node, name=names[node.name], inputs=tuple(names[one] for one in node.inputs)) for node in net.nodes
+    )
+    arrays = {f"{names[key.rpartition('.')[0]]}.{key.rpartition('.')[2]}": array for key, array in net.params.items()}
+    hostile = Graph(HOSTILE, nodes, tuple(names[one] for one in net.outputs), arrays, net.image)
+    rillet.page(hostile, tmp_path / "about.html", ["zcu102", "systolic_64x64"], image=photo(tmp_path))
+    rillet.emit(rillet.plan(hostile, target="wasm"), tmp_path, single_file=True, image=photo(tmp_path))
+    tab.dress(390, dark=True)
+    for file in ("about.html", "index.html"):
+        forget(tab)
+        tab.open((tmp_path / file).as_uri())
+        tab.wait("window.rillet")
+        assert tab.ask("document.querySelector('h1').textContent") == HOSTILE
+        assert not tab.ask("document.images.length") and not tab.ask(
+            "document.documentElement.scrollWidth > innerWidth"
+        )
+        assert tab.said == []
+    tab.open((tmp_path / "about.html").as_uri())
+    tab.wait("window.rillet")
+    chosen = "[...document.querySelectorAll('#layer option')].map(one => one.textContent)"
+    assert tab.ask(chosen) == [names[node.name] for node in net.nodes[1:]]
+    assert tab.ask("document.querySelector('#detail td').textContent") in tab.ask(chosen)
+
+
+def test_pictures_keep_their_colours_in_one_page(tab: Tab, tmp_path: Path) -> None:
+    """Each has a style sheet, and all of these hold for the whole page: in light a shape looks as it says itself."""
+    rillet.page(classifier(), tmp_path / "about.html", ["zcu102", "systolic_64x64", "nano33ble"])
+    tab.dress(1280, dark=False)
+    forget(tab)
+    tab.open((tmp_path / "about.html").as_uri())
+    tab.wait("document.querySelectorAll('#table tbody tr').length")
+    pictures, shapes, others = tab.ask(r"""(() => {
+      const hex = (rgb) => rgb.replace(/rgb\((\d+), (\d+), (\d+)\)/, (_, ...rgb) =>
+        "#" + rgb.slice(0, 3).map((part) => Number(part).toString(16).padStart(2, "0")).join(""));
+      const [all, others] = [[...document.querySelectorAll("svg[class^=n-] [class^=n-]:not(.chosen)")], []];
+      for (const shape of all) {
+        for (const kind of ["fill", "stroke"]) {
+          const [said, is] = [shape.getAttribute(kind), hex(getComputedStyle(shape)[kind])];
+          if (said && said !== is) others.push(`${shape.outerHTML}: ${kind} ${is}`);
+        }
+      }
+      return [new Set(all.map((one) => one.ownerSVGElement)).size, all.length, others];
+    })()""")
+    assert others == [] and pictures == 4 and shapes > 200
     assert tab.said == []
 
 
@@ -468,6 +547,7 @@ def test_networks_that_cannot_run_have_a_page(tab: Tab, tmp_path: Path) -> None:
     tab.open((tmp_path / "page.html").as_uri())
     tab.wait("document.querySelectorAll('#table tbody tr').length")
     assert "has no weights" in tab.ask("document.getElementById('no-run').textContent")
+    assert not tab.ask("document.getElementById('can-run').checkVisibility()")
     assert tab.ask("document.querySelectorAll('#pictures svg').length") == 1
     # A layer is told with its time in the pipeline.
     assert "ZCU102, beside the others" in tab.ask("document.getElementById('detail').textContent")

@@ -24,7 +24,7 @@ from rillet.backends import reference
 from rillet.backends.c.binary import DATA, binary_weights
 from rillet.backends.c.emit import sources
 from rillet.backends.c.packing import factor_arrays
-from rillet.data.images import fit
+from rillet.data.images import MAX_PIXELS, fit
 from rillet.errors import TargetError
 from rillet.importers.tflite import load
 from rillet.ir.graph import Graph, ImageSpec
@@ -168,6 +168,16 @@ def test_pictures_are_resized_as_pillow_does() -> None:
     """)
     off = [np.abs(np.array(got) - want).max() for got, want in zip(json.loads(said), expected, strict=True)]
     assert off[:4] == [0, 0, 0, 0] and off[4] <= 1
+
+
+def test_pictures_have_a_most_of_pixels() -> None:
+    """That of Python: a browser would fill memory with them, and stand still."""
+    parts = Path(str(files("rillet.web"))) / "parts.js"
+    script = f"""
+      const {{ pixelsOf }} = await import({json.dumps(parts.as_uri())});
+      console.log(await pixelsOf({{ width: 8193, height: 8192 }}).catch((error) => error.message));
+    """
+    assert _node(script) == f"it must have at most {MAX_PIXELS:,} pixels, got 8,193 \u00d7 8,192\n"
 
 
 # -- arithmetic --------------------------------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 // The page about a network: its layers, its memory over time, machines, and the network itself at work.
 import { load } from "./net.js";
-import { $, answer, channelPictures, element, number, ownBytes, ownData, ownPacked, paintSeen, pixelsOf, short, takeFiles, time, timed } from "./parts.js";
+import { $, answer, channelPictures, counted, element, measured, number, ownBytes, ownData, ownPacked, painted, paintSeen, pixelsOf, short, takeFiles, time, timed } from "./parts.js";
 import { said, shape, sortable } from "./plot.js";
 
 const data = ownData("data");
@@ -95,7 +95,7 @@ function beginMemory() {
   const reach = segments.map((_, i) => Math.max(...buffers.map((one) => (one.first <= i && i <= one.last ? one.offset + one.bytes : 0))));
   const fullest = reach.indexOf(Math.max(...reach));
   $("memory-about").textContent =
-    `Down: ${number.format(arenaBytes)} bytes of the arena (${kind}); across: ${segments.length} segments, each as wide ` +
+    `Down: ${number.format(arenaBytes)} bytes of the arena (${kind}); across: ${counted(segments.length, "segment")}, each as wide ` +
     `as it has layers. Every bar is a buffer; segment ${fullest + 1} is the fullest: it takes ` +
     `${number.format(reach[fullest])} bytes.`;
   const edges = [LEFT];
@@ -145,7 +145,7 @@ function moment(place) {
   const largest = [...live].sort((a, b) => b.bytes - a.bytes).slice(0, 3);
   $("moment-text").textContent =
     `Segment ${place} of ${segments.length}: ${segment.layers.join(", ")}. ${number.format(segment.bytes)} bytes in ` +
-    `${live.length} buffers (bytes that two share are counted in both), the largest ${largest.map((one) => `${one.name} (${number.format(one.bytes)})`).join(", ")}.`;
+    `${counted(live.length, "buffer")} (bytes that two share are counted in both), the largest ${largest.map((one) => `${one.name} (${number.format(one.bytes)})`).join(", ")}.`;
 }
 
 function play() {
@@ -194,7 +194,7 @@ function beginMachines() {
     return `${name}: ${got === null ? "-" : name === "fits" && !got ? "no" : text(got, machines[0])}`;
   });
   $("machines-about").textContent =
-    `${machines.length} machines; ${number.format(data.macs)} multiply-accumulates an image. A heading sorts.` +
+    `${counted(machines.length, "machine")}; ${number.format(data.macs)} multiply-accumulates an image. A heading sorts.` +
     (constant.length ? ` The same for all: ${constant.join(", ")}.` : "");
   const order = { column: "latency", up: true };
   sortable($("table"), "What the network takes on machines", columns, machines, order, (row, one) => {
@@ -221,8 +221,10 @@ async function beginRun() {
   $("no-run").hidden = true;
   try {
     net = await load(ownBytes("net-wasm"));
+    performance.mark("network");
   } catch (error) {
-    problem(`The network cannot run here: ${error.message}`);
+    problem(`The network cannot run here: ${error.message}.`);
+    $("can-run").hidden = true;
     return;
   }
   takeFiles($("file"), $("drop"), take, problem);
@@ -246,11 +248,14 @@ async function take(file) {
   problem("");
   const result = net.run(picture);
   values = net.trace();
-  $("time").textContent = timed(net, result.milliseconds);
+  $("time").textContent = measured(result.milliseconds);
   paintSeen($("seen"), net, file.name);
   $("answer").replaceChildren(...answer(net, result));
   drawMaps();
   window.rillet = { net, result, values };
+  await painted();
+  performance.mark("answer");
+  if (window.rillet.result === result) $("time").textContent = timed(net, result.milliseconds);
 }
 
 /** The channels of the chosen layer as pictures, dark to light. */
@@ -292,7 +297,7 @@ function beginZoom(place) {
 
 $("name").textContent = data.name;
 $("facts").textContent =
-  `${data.layers.length} layers, ${number.format(data.macs)} multiply-accumulates, ${number.format(data.weightBytes)} bytes of ` +
+  `${counted(data.layers.length, "layer")}, ${number.format(data.macs)} multiply-accumulates, ${number.format(data.weightBytes)} bytes of ` +
   `weights (${data.precision}), ${number.format(data.plan.arenaBytes)} bytes of activations`;
 if (!document.querySelector("#pictures svg")) $("pictures").hidden = true;
 beginLayers();

@@ -22,6 +22,12 @@ _BROWSERS = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"RIFF", b"BM")
 """How files begin that browsers show: PNG, JPEG, GIF, WebP, BMP."""
 PAGE = "index.html"
 _TITLE = "A network in the browser"
+_LOADING = "Loading …"
+_SERVED = (
+    f"{_LOADING} Browsers take the files of this folder from a web server alone; rillet emit --single-file writes a "
+    "page that needs none."
+)
+"""What stands there until the script runs, which it never does where the folder is opened from a disk."""
 
 
 def folder(plan: RowPlan, *, single_file: bool, picture: Path | None) -> dict[str, str | bytes]:
@@ -39,7 +45,8 @@ def folder(plan: RowPlan, *, single_file: bool, picture: Path | None) -> dict[st
     package = web.text(own("package.json"))
     for word, value in words.items():
         package = package.replace(word, value)
-    page = web.linked(_TITLE, web.text(own(PAGE)), "page.js", styles=["page.css"], blocks=blocks)
+    body = web.filled(own(PAGE), {"LOADING": _SERVED})
+    page = web.linked(_TITLE, body, "page.js", styles=["page.css"], blocks=blocks)
     return {
         "net.wasm": module,
         "net.plain.wasm": read_bytes(build_plain(plan), MODEL_BYTES),
@@ -59,7 +66,7 @@ def own(name: str) -> Traversable:
 def single_page(blocks: Sequence[str]) -> str:
     """The page as one file, with these blocks: `net-wasm`, and perhaps `example-picture`."""
     scripts = [own("net.js"), web.shared("parts.js"), own("page.js")]
-    body, styles = web.text(own(PAGE)), [web.shared("page.css")]
+    body, styles = web.filled(own(PAGE), {"LOADING": _LOADING}), [web.shared("page.css")]
     return web.one_file(_TITLE, body, scripts, styles=styles, blocks=blocks, policy=web.WITH_CAMERA)
 
 

@@ -25,7 +25,7 @@ export async function load(source = new URL(hasSimd() ? "./net.wasm" : "./net.pl
     module = await compiled(source);
   } catch (error) {
     if (hasSimd() || !(error instanceof WebAssembly.CompileError)) throw error;
-    throw new Error("this browser has no WebAssembly SIMD, which this file needs; net.plain.wasm of the folder does not");
+    throw new Error("this browser has no WebAssembly SIMD, which this file needs; net.plain.wasm of the folder that rillet emit writes does not");
   }
   const sections = WebAssembly.Module.customSections(module, SECTION);
   if (sections.length !== 1) throw new Error("must be a network that Rillet compiled, got another WebAssembly module");
@@ -201,21 +201,18 @@ export class Net {
 
 /** Bytes of a picture at the size and channels of `spec`, as Pillow makes them. */
 export function fitted(picture, spec) {
-  let { data, width, height } = picture ?? {};
+  const { data, width, height } = picture ?? {};
   if (!data || !(width > 0 && height > 0) || data.length !== 4 * width * height) {
     throw new TypeError("the picture must be an ImageData, or { data, width, height } with four bytes a pixel");
   }
-  let channels = plain(data, spec.channels);
-  let left = 0;
-  let top = 0;
+  let place = [0, 0];
   let size = [width, height];
   if (spec.resize === "crop") {
     const side = Math.min(width, height);
-    left = Math.floor((width - side) / 2);
-    top = Math.floor((height - side) / 2);
+    place = [Math.floor((width - side) / 2), Math.floor((height - side) / 2)];
     size = [side, side];
-    channels = cropped(channels, width, left, top, side, spec.channels);
   }
+  let channels = plain(data, width, place, size, spec.channels);
   if (spec.detail && Math.min(...size) > spec.detail) {
     channels = resized(channels, size, [spec.detail, spec.detail], spec.channels);
     size = [spec.detail, spec.detail];
@@ -223,35 +220,33 @@ export function fitted(picture, spec) {
   return resized(channels, size, [spec.width, spec.height], spec.channels);
 }
 
-/** Red, green and blue, or their brightness, of pixels laid on white. */
-function plain(data, channels) {
-  const count = data.length / 4;
-  const out = new Uint8Array(count * channels);
-  const rgb = [0, 0, 0];
-  for (let i = 0; i < count; i++) {
-    const alpha = data[4 * i + 3];
-    for (let c = 0; c < 3; c++) {
-      const value = data[4 * i + c];
-      if (alpha === 255) {
-        rgb[c] = value;
+/** Red, green and blue, or their brightness, of pixels laid on white: of the part of this size from a place on. */
+function plain(data, width, [left, top], [wide, high], channels) {
+  const out = new Uint8Array(wide * high * channels);
+  let place = 0;
+  for (let y = top; y < top + high; y++) {
+    const start = 4 * (y * width + left);
+    for (let at = start; at < start + 4 * wide; at += 4) {
+      const alpha = data[at + 3];
+      const red = onWhite(data[at], alpha);
+      const green = onWhite(data[at + 1], alpha);
+      const blue = onWhite(data[at + 2], alpha);
+      if (channels === 1) {
+        out[place++] = (19595 * red + 38470 * green + 7471 * blue + 32768) >> 16;
       } else {
-        const sum = value * alpha * 128 + 255 * (255 - alpha) * 128 + 16384;
-        rgb[c] = alpha === 0 ? 255 : ((sum >> 8) + sum) >> 15;
+        out[place++] = red;
+        out[place++] = green;
+        out[place++] = blue;
       }
     }
-    if (channels === 1) out[i] = (19595 * rgb[0] + 38470 * rgb[1] + 7471 * rgb[2] + 32768) >> 16;
-    else out.set(rgb, 3 * i);
   }
   return out;
 }
 
-function cropped(pixels, width, left, top, side, channels) {
-  const out = new Uint8Array(side * side * channels);
-  for (let y = 0; y < side; y++) {
-    const from = ((top + y) * width + left) * channels;
-    out.set(pixels.subarray(from, from + side * channels), y * side * channels);
-  }
-  return out;
+function onWhite(value, alpha) {
+  if (alpha === 255) return value;
+  const sum = value * alpha * 128 + 255 * (255 - alpha) * 128 + 16384;
+  return alpha === 0 ? 255 : ((sum >> 8) + sum) >> 15;
 }
 
 const BITS = 22;

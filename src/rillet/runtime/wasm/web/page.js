@@ -1,6 +1,6 @@
 // The page around a network: a picture in, its answer out, and the segments as they fire.
 import { load } from "./net.js";
-import { $, answer, element, number, ownBytes, paintSeen, pixelsOf, takeFiles, timed } from "./parts.js";
+import { $, answer, counted, element, measured, number, ownBytes, painted, paintSeen, pixelsOf, takeFiles, timed } from "./parts.js";
 
 const FRAMES = 240; // in which what the last row sets off is shown
 
@@ -17,26 +17,35 @@ function problem(text) {
 
 async function take(file) {
   if (!net) return;
+  let result;
   try {
     await stopCamera();
-    show(await pixelsOf(file), file.name ?? "the picture");
+    result = show(await pixelsOf(file), file.name ?? "the picture");
     problem("");
   } catch (error) {
     problem(`${file.name || "This"} must be a picture that the browser can show: ${error.message}`);
+    return;
   }
+  await painted();
+  performance.mark("answer");
+  if (!busy && !stream && window.rillet.result === result) tellTime(timed(net, result.milliseconds));
 }
 
-/** Runs the network on a picture, and shows what it sees and says; `once`: without taking its time. */
-function show(picture, name, once = false) {
+/** Runs the network on a picture, and shows what it sees and says. */
+function show(picture, name) {
   const result = net.run(picture);
   paintSeen($("seen"), net, name);
   $("answer").replaceChildren(...answer(net, result));
-  const took = once ? `${result.milliseconds.toFixed(1)} ms` : timed(net, result.milliseconds);
-  $("time").textContent = `${took}, ${number.format(net.facts.arenaBytes)} bytes of activations`;
+  tellTime(measured(result.milliseconds));
   drawMade();
   $("slow").disabled = false;
   // For tests, and for consoles.
   window.rillet = { net, result };
+  return result;
+}
+
+function tellTime(took) {
+  $("time").textContent = `${took}, ${number.format(net.facts.arenaBytes)} bytes of activations`;
 }
 
 // -- segments -----------------------------------------------------------------------------------------------------------
@@ -128,7 +137,7 @@ async function startCamera() {
   await $("video").play();
   const next = async () => {
     if (!stream) return;
-    if (!busy && $("video").videoWidth) show(await pixelsOf($("video")), "the camera", true);
+    if (!busy && $("video").videoWidth) show(await pixelsOf($("video")), "the camera");
     requestAnimationFrame(next);
   };
   next();
@@ -149,13 +158,19 @@ function listen() {
   $("slow").addEventListener("click", slowly);
 }
 
+/** No pictures are taken. */
+function closed() {
+  for (const id of ["file", "camera"]) $(id).disabled = true;
+}
+
 async function begin() {
   try {
     net = await load(ownBytes("net-wasm"));
+    performance.mark("network");
   } catch (error) {
-    const alone = location.protocol === "file:" ? "; open the folder through a web server, or emit with --single-file" : "";
-    problem(`The network cannot be loaded: ${error.message}${alone}`);
+    problem(`The network cannot be loaded: ${error.message}.`);
     $("facts").textContent = "";
+    closed();
     return;
   }
   const { input, macs, weightBytes, arenaBytes, picture, segments, simd } = net.facts;
@@ -164,12 +179,12 @@ async function begin() {
   $("facts").textContent =
     `${input.width} × ${input.height} × ${input.channels} in, ${number.format(macs)} multiply-accumulates, ` +
     `${number.format(weightBytes)} bytes of weights, ${number.format(arenaBytes)} of activations in ` +
-    `${segments.length} segments` +
+    counted(segments.length, "segment") +
     (simd ? "" : ". This browser has no SIMD for WebAssembly: it runs the plain build, which takes several times as long");
   drawSegments();
   if (!picture) {
     problem("This network takes no pictures: its values can be given from programs (net.compute).");
-    for (const id of ["file", "camera"]) $(id).disabled = true;
+    closed();
     return;
   }
   listen();
