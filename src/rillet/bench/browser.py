@@ -1,6 +1,6 @@
-"""A network as WebAssembly beside ONNX Runtime Web and LiteRT.js: all in one process, one thread each, taking turns.
+"""A network as WebAssembly beside ONNX Runtime Web, LiteRT.js and tfjs-tflite, one thread each, taking turns.
 
-That process is Node, and then a headless Chromium where one is installed.
+All run in one process. That is Node, and then a headless Chromium where one is installed.
 In Node times are the processor's (user and system), which other programs on the machine do not lengthen; a page has
 the wall's clock alone.
 """
@@ -78,6 +78,22 @@ PEERS = (
         },
         ("litert.js", "litert-utils.js", "litert_wasm_compat_internal.js", "litert_wasm_compat_internal.wasm"),
         ("@litertjs/wasm-utils",),
+    ),
+    # Without TensorFlow.js; what of it computes is here.
+    Package(
+        "@tensorflow/tfjs-tflite",
+        {
+            name: f"@tensorflow/tfjs-tflite/wasm/{name}"
+            for name in (
+                "tflite_web_api_client.js",
+                "tflite_web_api_cc_simd.js",
+                "tflite_web_api_cc_simd.wasm",
+                "tflite_web_api_cc_simd_threaded.js",
+                "tflite_web_api_cc_simd_threaded.wasm",
+                "tflite_web_api_cc_simd_threaded.worker.js",
+            )
+        },
+        ("tflite_web_api_client.js", "tflite_web_api_cc_simd.js", "tflite_web_api_cc_simd.wasm"),
     ),
 )
 _BEFORE, _COUNT = 30, 5
@@ -176,7 +192,7 @@ def _wanted(against: str | None) -> list[Package]:
     names = list(known) if against is None else [name.strip() for name in against.split(",")]
     for name in names:
         if name not in known:
-            raise Unsupported(f"--against must be {' or '.join(known)} for wasm, got {name!r}")
+            raise Unsupported(f"--against must be one of {', '.join(known)} for wasm, got {name!r}")
     return [known[name] for name in names]
 
 
@@ -227,7 +243,7 @@ def _with_network(peer: _Peer, graph: Graph, images: Sequence[Array], folder: Pa
         return replace(
             peer, network=Path(str(file)), given=_given([np.moveaxis(image, -1, 0).copy() for image in images])
         )
-    # LiteRT.js has no tensors of int8 for its callers.
+    # LiteRT.js has no tensors of int8 for its callers; its predecessor reads the same file.
     ends = [graph.by_name[name].type.dtype is DType.I8 for name in (graph.input_nodes[0].name, graph.outputs[0])]
     file = prepare("litert", Request(unsigned_ends(graph), 1, folder))["file"]
     shown = [image.view(np.uint8) ^ 0x80 if ends[0] else image for image in images]

@@ -4,8 +4,8 @@ const TYPES = { int8: Int8Array, uint8: Uint8Array, float32: Float32Array };
 
 export async function measured(job, engine) {
   const bytesOf = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0)).buffer;
-  const starts = [["rillet", ours, job]];
-  for (const peer of job.peers) starts.push([peer.name, peer.name === "onnxruntime-web" ? onnxRuntime : liteRt, peer]);
+  const peers = { "onnxruntime-web": onnxRuntime, "@litertjs/core": liteRt, "@tensorflow/tfjs-tflite": tfliteWeb };
+  const starts = [["rillet", ours, job], ...job.peers.map((peer) => [peer.name, peers[peer.name], peer])];
   const runners = [];
   for (const [name, start, told] of starts) {
     try {
@@ -69,5 +69,19 @@ async function liteRt(job, engine) {
     const values = made[0].toTypedArray().slice();
     for (const tensor of [input, ...made]) tensor.delete();
     return values;
+  };
+}
+
+/** TensorFlow.js's own layer over this is left out: it copies tensors, and needs TensorFlow.js. */
+async function tfliteWeb(job, engine) {
+  if (!engine.exported) throw new Error("it must run in a page");
+  const { tfweb } = await engine.exported(job.runtime);
+  tfweb.tflite_web_api.setWasmPath(engine.folder(job.wasm));
+  const model = await tfweb.TFLiteWebModelRunner.create(await engine.bytes(job.network), { numThreads: 1 });
+  const [[input], [output]] = [model.getInputs(), model.getOutputs()];
+  return (image) => {
+    input.data().set(image);
+    if (!model.infer()) throw new Error("it must compute an answer, got none");
+    return output.data().slice();
   };
 }

@@ -27,7 +27,7 @@ RuntimesOption = Annotated[
     shared(
         "--against",
         here="Several with commas: onnxruntime, openvino, litert, ncnn, torch; for wasm "
-        "onnxruntime-web, @litertjs/core; by default all that are installed.",
+        "onnxruntime-web, @litertjs/core, @tensorflow/tfjs-tflite; by default all that are installed.",
         metavar="NAME,NAME",
     ),
 ]
@@ -58,8 +58,8 @@ def bench(
     """Benchmarks Rillet against other runtimes, taking turns, each under its own best settings (docs/bench.md).
 
     For a board: its plans for memory and for time, with and without live channels, on its emulated core. For wasm: in
-    Node, and in Chromium where one is installed, beside onnxruntime-web and @litertjs/core where npm
-    has them (docs/browser.md).
+    Node, and in Chromium where one is installed, beside onnxruntime-web, @litertjs/core and
+    @tensorflow/tfjs-tflite where npm has them (docs/browser.md).
     """
     from rillet.api import measuring
 
