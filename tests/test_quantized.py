@@ -23,14 +23,14 @@ from rillet.exporters.rlt import to_bytes
 from rillet.importers.rlt import load
 from rillet.ir.graph import Graph
 from rillet.ir.ops import Activate, Activation, Pool, PoolKind, Softmax
-from rillet.ir.types import DType
+from rillet.ir.types import DType, Quant
 from rillet.plan.rows.planner import plan_rows
 from rillet.runtime.evaluate import evaluate
 from rillet.runtime.quantization import collect, quantize_with
 from rillet.train import checkpoint
 from rillet.train.loop import train
 from rillet.train.modules import to_module
-from rillet.train.quantized import QuantizedNetwork, from_state, to_state
+from rillet.train.quantized import QuantizedNetwork, _away, _settled, from_state, to_state
 from rillet.train.recipe import Quantize, Recipe, Start, find, to_toml, with_said
 from rillet.train.records import Options, Tick, Watch
 from rillet.transforms.fold import fold
@@ -197,6 +197,75 @@ def test_a_run_goes_on_exactly(trained: Graph, tmp_path: Path) -> None:
     train(trained, pictures(), pictures(9, 1), frozen, tmp_path / "frozen", ONE)
     kinds = [[n.type for n in load(tmp_path / name / "last.rlt").nodes] for name in ("whole", "frozen")]
     assert kinds[0] != kinds[1]
+
+
+def test_the_gradient_of_a_scale_is_that_of_the_source() -> None:
+    """Esser et al., arXiv:1902.08153, equation 3: rounded less exact, or the bound; times the gradient of the value."""
+    value = torch.tensor([-9.0, -1.3, 0.2, 0.74, 3.0, 40.0])
+    quant = Quant(0.25, -100)
+    step = torch.tensor(0.25, requires_grad=True)
+    made = _settled(value / step, quant, _away) * step
+    grad = torch.arange(1.0, 7.0)
+    (made * grad).sum().backward()
+    low, high = -128 + 100, 127 + 100
+    exact = value / 0.25
+    wanted = torch.where(exact < low, low, torch.where(exact > high, high, _away(exact) - exact))
+    assert made.tolist() == [-7.0, -1.25, 0.25, 0.75, 3.0, 40.0]
+    assert step.grad is not None and torch.isclose(step.grad, (wanted * grad).sum())
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_learnt_scales_hold_the_very_integers(trained: Graph, training: bool) -> None:
+    graph = fold(trained)
+    seen = collect(graph, [random_image(graph, seed) for seed in range(2)])
+    module = QuantizedNetwork(graph, learn=True)
+    module.load_state_dict(to_module(graph).state_dict(), strict=False)
+    first = choose_scales(graph, seen, Quantization(Rule.FIXED_POINT, Calibration.MINMAX))
+    module.use(first)
+    with torch.no_grad():
+        module.scale_growth.uniform_(-0.2, 0.2, generator=torch.Generator().manual_seed(0))
+    module.train(training)
+    node, image = module.made.input_nodes[0], random_image(graph, 5)
+    made_value = module(torch.from_numpy(image.astype(np.float32)).permute(2, 0, 1)[None])
+    made = quantize_under(graph, module.scales)
+    assert made.input_nodes[0].type == node.type and module.scales != first
+    kept = [n.name for n in graph.nodes if module.scales.quants[n.name] == first.quants[n.name]]
+    assert "input" in kept and len(kept) < len(graph.nodes) / 2
+    quant = made.input_nodes[0].type.quant
+    assert quant is not None
+    values = reference.run(made, as_stored(image, quant, DType.I8).astype(np.int8))
+    found = stored(module, made, image)
+    assert all(np.array_equal(found[name], values[name]) for name in values)
+    if training:
+        made_value.square().sum().backward()
+        grad = module.scale_growth.grad
+        assert grad is not None and (grad != 0).sum() > 0.8 * grad.numel()
+
+
+def test_a_run_learns_its_scales_and_goes_on_exactly(trained: Graph, tmp_path: Path) -> None:
+    said = aware("rounding = 'fixed_point'\nlearn_scales = true\n")
+    said = replace(said, average=replace(said.average, decay=0.5))
+    whole = train(trained, pictures(), pictures(9, 1), said, tmp_path / "whole", ONE)
+    options = replace(ONE, resume=True, save_steps=1)
+    for step in (1, 5):
+
+        def tick(now: Tick, step: int = step) -> None:
+            if now.step == step:
+                raise Stop
+
+        with pytest.raises(Stop):
+            train(trained, pictures(), pictures(9, 1), said, tmp_path / "cut", options, Watch(tick))
+    train(trained, pictures(), pictures(9, 1), said, tmp_path / "cut", options)
+    for name in ("best.rlt", "last.rlt", "float.rlt"):
+        assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "cut" / name).read_bytes()
+    last = load(tmp_path / "whole" / "last.rlt")
+    assert evaluate(plan_rows(last), pictures(9, 1), "c").top1 == whole.last_top1
+    still = replace(said, rate=replace(said.rate, base=0.0))
+    train(trained, pictures(), pictures(9, 1), still, tmp_path / "still", ONE)
+    moved = [a.type != b.type for a, b in zip(last.nodes, load(tmp_path / "still" / "last.rlt").nodes, strict=True)]
+    assert sum(moved) > len(moved) / 2 and not moved[0]
+    with pytest.raises(GraphError, match='quantize: learn_scales must come with rounding = "fixed_point"'):
+        aware("learn_scales = true\n")
 
 
 def test_ranges_are_those_of_post_training_quantisation(trained: Graph, tmp_path: Path) -> None:

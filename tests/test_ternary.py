@@ -12,9 +12,18 @@ from rillet.importers.rlt import load
 from rillet.models.opening import open_model
 from rillet.train.loop import train
 from rillet.train.modules import from_state, to_module
-from rillet.train.recipe import Ternary, find
+from rillet.train.optim import make_optimizer, set_rate
+from rillet.train.recipe import Optimizer, Ternary, find
 from rillet.train.records import Options, TernaryReport
-from rillet.train.ternary import TernaryWeight, chosen_layers, clip_scales, make_ternary, plain_state, report
+from rillet.train.ternary import (
+    TernaryWeight,
+    chosen_layers,
+    clip_scales,
+    make_ternary,
+    plain_state,
+    report,
+    scale_rates,
+)
 from rillet.transforms.lowbit import ternary_tensors
 from rillet.zoo.registry import build
 from rillet.zoo.weights import with_seeded_weights
@@ -91,6 +100,31 @@ def test_scales_stay_positive_and_a_baked_module_is_plain() -> None:
     for name in layers:
         values = np.unique(made.params[f"{name}.weight"])
         assert values.max() == 1 and -1e-5 < values.min() < 0
+
+
+def test_scales_may_begin_with_what_they_stand_for_at_a_rate_of_their_own() -> None:
+    graph = with_seeded_weights(network(), 3)
+    module, said = to_module(graph), Ternary(begin="mean", scale_rate=0.5)
+    layers = chosen_layers(graph, Ternary(more_than=60))
+    before = {name: module.get_submodule(name).get_parameter("weight").detach().clone() for name in layers}
+    make_ternary(module, layers, said)
+    rates = scale_rates(module, said)
+    assert len(rates) == 2 * len(layers)
+    for name, weight in before.items():
+        made = module.get_submodule(name).weight
+        delta = 0.05 * weight.abs().max()
+        for side in (weight > delta, weight < -delta):
+            assert torch.allclose(made[side], weight[side].mean())
+            assert any(rate == pytest.approx(0.5 * abs(float(weight[side].mean()))) for rate in rates.values())
+    optimizer = make_optimizer(module, Optimizer("adamw", weight_decay=0.1), rates)
+    set_rate(optimizer, 0.25)
+    found = {p: group for group in optimizer.param_groups for p in group["params"]}
+    assert len(found) == len(list(module.parameters()))
+    assert all(found[p]["lr"] == 0.25 * rate and found[p]["weight_decay"] == 0 for p, rate in rates.items())
+    others = [group for p, group in found.items() if p not in rates]
+    assert {group["lr"] for group in others} == {0.25}
+    plain = scale_rates(module, Ternary())
+    assert set(plain) == set(rates)
 
 
 def test_a_ternary_run(tmp_path: Path) -> None:

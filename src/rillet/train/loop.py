@@ -27,7 +27,7 @@ from rillet.train.data import Batch, Batches, Share, kept_size
 from rillet.train.inputs import precision, to_input
 from rillet.train.losses import batch_loss
 from rillet.train.modules import TorchNetwork, from_state, to_module
-from rillet.train.optim import Average, make_optimizer, rate_at
+from rillet.train.optim import Average, make_optimizer, rate_at, set_rate
 from rillet.train.pictures import Pictures
 from rillet.train.quantized import QuantizedNetwork
 from rillet.train.recipe import Recipe, to_toml
@@ -147,7 +147,7 @@ class _Run:
         weights = [self.module.get_submodule(name).get_parameter("weight") for name in self.pruned]
         self.masks = [(weight, weight.detach() != 0) for weight in weights]
         """What pruning left."""
-        self.optimizer = make_optimizer(self.module, recipe.optimizer)
+        self.optimizer = make_optimizer(self.module, recipe.optimizer, self._scale_rates())
         self.average = Average(self.module, recipe.average.decay) if recipe.average.decay else None
         self.scales: Scales | None = None
         self.start_top1: float | None = None
@@ -196,8 +196,8 @@ class _Run:
     def _prepared(self, module: TorchNetwork) -> TorchNetwork:
         norm = self.recipe.batch_norm
         if self.recipe.quantize:
-            plain, module = module, QuantizedNetwork(module.graph)
-            module.load_state_dict(plain.state_dict())
+            plain, module = module, QuantizedNetwork(module.graph, self.recipe.quantize.learn_scales)
+            module.load_state_dict(plain.state_dict(), strict=False)
         for part in module.modules():
             if isinstance(part, nn.BatchNorm2d):
                 part.momentum = norm.momentum
@@ -208,6 +208,12 @@ class _Run:
         if self.recipe.ternary:
             ternary.make_ternary(module, self.layers, self.recipe.ternary)
         return module.to(self.device, memory_format=self.settings.layout)  # pyright: ignore[reportCallIssue]
+
+    def _scale_rates(self) -> dict[nn.Parameter, float]:
+        """The learning rates of scales that are trained, as factors of the recipe's."""
+        if isinstance(self.module, QuantizedNetwork):
+            return self.module.scale_rates()
+        return ternary.scale_rates(self.module, self.recipe.ternary) if self.recipe.ternary else {}
 
     def _wrapped(self) -> nn.Module:
         if self.share.world == 1:
@@ -228,7 +234,8 @@ class _Run:
     def _observe(self) -> None:
         """Looks at the ranges again, if they are due and not frozen."""
         said = self.recipe.quantize
-        if said is None or (self.scales is not None and self.step >= said.freeze_epochs * self.batches.steps):
+        frozen = 0 if said is None or said.learn_scales else said.freeze_epochs * self.batches.steps
+        if said is None or (self.scales is not None and self.step >= frozen):
             return
         if self.scales is None or self.step % said.observe_every == 0:
             batches = (self._input(pixels) for pixels in self.calibration)
@@ -351,8 +358,7 @@ class _Run:
                     part.eval()
 
     def _train_step(self, batch: Batch) -> None:
-        for found in self.optimizer.param_groups:
-            found["lr"] = rate_at(self.recipe, self.step, self.batches.steps)
+        set_rate(self.optimizer, rate_at(self.recipe, self.step, self.batches.steps))
         self._observe()
         image, labels = self._input(batch.pixels), torch.from_numpy(batch.labels).to(self.device)
         with torch.autocast(self.device.type, self.precision, enabled=self.precision is not torch.float32):
@@ -448,7 +454,7 @@ class _Run:
     def _graph_of(self, module: nn.Module) -> Graph:
         """The network as it computes: in integers where it is trained to be."""
         made = self._real(module)
-        return made if self.scales is None else quantize_under(made, self.scales)
+        return quantize_under(made, module.scales) if isinstance(module, QuantizedNetwork) else made
 
     def _real(self, module: nn.Module) -> Graph:
         return from_state(ternary.plain_state(module), self.graph)

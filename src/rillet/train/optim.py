@@ -2,27 +2,38 @@
 
 import copy
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from rillet.train.recipe import Optimizer, Recipe
 
+FACTOR = "factor"
+"""The key of a group of parameters that have a learning rate of their own: times the recipe's."""
 
-def make_optimizer(module: nn.Module, said: Optimizer) -> torch.optim.Optimizer:
+
+def make_optimizer(
+    module: nn.Module, said: Optimizer, scales: Mapping[nn.Parameter, float] | None = None
+) -> torch.optim.Optimizer:
     """The optimiser of a recipe for the parameters of `module` that are trained.
 
     Weight decay is L2 (sgd, rmsprop) or decoupled (adamw, Loshchilov and Hutter, arXiv:1711.05101). Single numbers,
-    such as the scales of ternary weights, never decay.
+    such as the scales of ternary weights, never decay, nor do `scales`, which have the learning rate times a factor.
     """
+    factors = scales or {}
     trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
     least = 1 if said.decay_vectors else 2
-    groups = [
-        {"params": [p for p in trained if p.ndim >= least], "weight_decay": said.weight_decay},
-        {"params": [p for p in trained if p.ndim < least], "weight_decay": 0.0},
+    plain = [p for p in trained if factors.get(p, 1.0) == 1.0]
+    decaying = [p for p in plain if p.ndim >= least and p not in factors]
+    groups: list[dict[str, Any]] = [
+        {"params": decaying, "weight_decay": said.weight_decay},
+        {"params": [p for p in plain if p.ndim < least or p in factors], "weight_decay": 0.0},
     ]
     groups = [group for group in groups if group["params"]]
+    apart = [(p, factors[p]) for p in trained if factors.get(p, 1.0) != 1.0]
+    groups += [{"params": [p], "weight_decay": 0.0, FACTOR: factor} for p, factor in apart]
     match said.name:
         case "sgd":
             return torch.optim.SGD(groups, lr=0.0, momentum=said.momentum, nesterov=said.nesterov)
@@ -30,6 +41,12 @@ def make_optimizer(module: nn.Module, said: Optimizer) -> torch.optim.Optimizer:
             return torch.optim.RMSprop(groups, 0.0, said.alpha, said.epsilon, momentum=said.momentum)
         case "adamw":
             return torch.optim.AdamW(groups, 0.0, eps=said.epsilon)
+
+
+def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """Gives every parameter the learning rate of a step, or its factor of it."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate * group.get(FACTOR, 1.0)
 
 
 def rate_at(recipe: Recipe, step: int, steps_per_epoch: int) -> float:

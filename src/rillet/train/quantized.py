@@ -7,18 +7,18 @@ arXiv:1308.3432), and stop at values that a clamp changes.
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, assert_never
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from rillet.arithmetic import fixed_point, tables
 from rillet.arithmetic.fixed_point import Multiplier
 from rillet.errors import GraphError
 from rillet.ir import ops
-from rillet.ir.facts import is_function
+from rillet.ir.facts import is_activation, is_function, is_input, is_softmax
 from rillet.ir.graph import Graph, Node
 from rillet.ir.ops import Activation, PoolKind, Rounding
 from rillet.ir.types import DType, Quant
@@ -34,11 +34,13 @@ from rillet.transforms.quantize import (
     Scales,
     choose_scales,
     quantized_nodes,
+    shared_scales,
     weight_scales,
 )
 from rillet.transforms.statistics import Calibration, Statistics, observe, together
 
 LOW, HIGH = DType.I8.integers
+Scale = float | Tensor
 
 
 class QuantizedNetwork(TorchNetwork):
@@ -46,17 +48,52 @@ class QuantizedNetwork(TorchNetwork):
 
     Values are exactly those of the integers while sums stay below 2**24, but for averages over windows whose padding
     is lopsided, and a softmax within the network, which may be a step off.
+
+    learn: scales of values are trained as well (Esser et al., arXiv:1902.08153), those of the image and of shares
+    excluded. A parameter is the logarithm of what its scale has grown by, so that a step is a share of the scale.
+    Where nothing clamps, the gradient of a scale is that of rounding, rounded less exact; where the value is clamped,
+    the bound that it has in steps: both follow from values that are whole steps times a scale.
     """
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph, learn: bool = False) -> None:
         super().__init__(graph)
         self._made: Graph | None = None
         self._rule = Rule.SHIFT
+        self._first: Scales | None = None
+        self._groups = scale_groups(graph) if learn else {}
+        """The place among the parameters of each value's scale."""
+        if learn:
+            self.scale_growth = nn.Parameter(torch.zeros(max(self._groups.values(), default=0) + 1))
         self._tables: dict[str, Tensor] = {}
         self._weights: dict[str, _Rounded] = {}
 
     def use(self, scales: Scales) -> None:
-        """Computes under these scales from now on."""
+        """Computes under these scales from now on, or where they are learnt, under what they have grown to."""
+        self._first = scales
+        self._settle()
+
+    def scale_rates(self) -> dict[nn.Parameter, float]:
+        """The parameters of scales, and their learning rates as factors of the recipe's."""
+        return {self.scale_growth: 1.0} if self._groups else {}
+
+    @property
+    def scales(self) -> Scales:
+        """The scales as they are now."""
+        assert self._first is not None, "scales must be chosen first"
+        if not self._groups:
+            return self._first
+        growth = self.scale_growth.detach().double().exp().tolist()
+        quants = {
+            name: replace(quant, scale=float(np.float32(quant.scale * growth[self._groups[name]])))
+            if name in self._groups
+            else quant
+            for name, quant in self._first.quants.items()
+        }
+        return replace(self._first, quants=quants)
+
+    def _settle(self) -> None:
+        """Makes the integer network of the scales as they are."""
+        scales = self.scales
         self._made, self._rule = quantized_nodes(self.graph, scales), scales.rule
         self._weights = {}
         self._tables = {node.name: _table(self._made, node) for node in self._made.nodes if is_function(node.op)}
@@ -65,13 +102,16 @@ class QuantizedNetwork(TorchNetwork):
         """As of nn.Module; weights are rounded once for an evaluation, and at each step of training."""
         self._weights = {}
         super().train(mode)
+        if self._groups and self._first is not None:
+            self._settle()
         return self
 
     def forward(self, image: Tensor) -> Tensor | tuple[Tensor, ...]:
         """The outputs, as float32 values, for images of N x C x H x W."""
+        if self.training and self._groups:
+            self._settle()
         values = self.stored(image)
-        made = self.made
-        return self.outputs({name: values[name] * _quant(made.by_name[name]).scale for name in made.outputs})
+        return self.outputs({name: values[name] * self._scale(name) for name in self.made.outputs})
 
     def stored(self, image: Tensor) -> dict[str, Tensor]:
         """Every value as its stored integers less their zero point, N x C x H x W."""
@@ -86,30 +126,39 @@ class QuantizedNetwork(TorchNetwork):
         assert self._made is not None, "scales must be chosen first"
         return self._made
 
+    def _scale(self, name: str) -> Scale:
+        """The scale of a value: a number, or where it is learnt, a tensor that passes gradients."""
+        scale = _quant(self.made.by_name[name]).scale
+        if name not in self._groups or not self.training:
+            return scale
+        grown = self.scale_growth[self._groups[name]].exp()
+        return grown * (scale / grown.item())
+
     def _value(self, node: Node, sources: list[Tensor]) -> Tensor:
         op, out, first = node.op, _quant(node), sources[0]
         quants = [_quant(self.made.by_name[name]) for name in node.inputs]
+        step, steps = self._scale(node.name), [self._scale(name) for name in node.inputs]
         match op:
             case ops.Input():
-                return _settled(first / out.scale, out, _away)
+                return _settled(first / step, out, _away)
             case ops.Constant():
-                return _settled(self.get_submodule(node.name)() / out.scale, out, torch.round)
+                return _settled(self.get_submodule(node.name)() / step, out, torch.round)
             case ops.Conv():
                 return self._convolved(node, op, first, quants[0], out)
             case ops.Pool():
                 return self._pooled(node, op, first, quants[0], out)
             case ops.Add():
-                return _added(op, first, sources[1], quants, out)
+                return _added(op, first, sources[1], quants, out, [one / step for one in steps])
             case ops.Multiply():
-                factor = quants[0].scale * quants[1].scale / out.scale
+                factor = steps[0] * steps[1] / step
                 constants = fixed_point.product_multiplier(quants[0], quants[1], out)
                 return _scaled(first * sources[1], factor, constants, op.rounding, out, op.activation)
             case ops.Activate():
-                return self._looked_up(node, activated(first * quants[0].scale, op.activation), first, quants[0], out)
+                return self._looked_up(node, activated(first * steps[0], op.activation), first, quants[0], out)
             case ops.Apply():
-                return self._looked_up(node, applied(first * quants[0].scale, op), first, quants[0], out)
+                return self._looked_up(node, applied(first * steps[0], op), first, quants[0], out)
             case ops.Softmax(beta=beta):
-                return _settled(torch.softmax(first * (beta * quants[0].scale), 1) / out.scale, out, _away)
+                return _settled(torch.softmax(first * (beta * steps[0]), 1) / step, out, _away)
             case ops.Pair(kind=ops.PairKind.MAXIMUM | ops.PairKind.MINIMUM) | ops.Requantize():
                 return self.get_submodule(node.name)(*sources)  # all of one scale
             case ops.Pair(kind=kind):
@@ -130,7 +179,7 @@ class QuantizedNetwork(TorchNetwork):
         """A function's value out of its table, with the gradient of the function."""
         table = self._tables[node.name].to(source.device)
         places = (source.detach() + (quant.zero_point - LOW)).to(torch.int32)
-        return _settled(smooth / out.scale, out, lambda _: table[places])
+        return _settled(smooth / self._scale(node.name), out, lambda _: table[places])
 
     def _convolved(self, node: Node, op: ops.Conv, source: Tensor, quant: Quant, out: Quant) -> Tensor:
         layer = self.get_submodule(node.name)
@@ -144,8 +193,15 @@ class QuantizedNetwork(TorchNetwork):
         if rounded.factors is None:
             return _settled(sums, out, torch.round, op.activation)
         factor, mantissa, shift = rounded.factors
+        if self._groups:
+            factor = factor * (self._growth(node.inputs[0]) / self._growth(node.name))
         rule = _single if op.rounding is Rounding.SINGLE else _double
         return _settled(sums * factor, out, lambda _: rule(sums, mantissa, shift), op.activation)
+
+    def _growth(self, name: str) -> Scale:
+        """1, with the gradient of a scale that is learnt as a share of it."""
+        scale = self._scale(name)
+        return scale / scale.item() if isinstance(scale, Tensor) else 1.0
 
     def _rounded(
         self, node: Node, op: ops.Conv, layer: "modules.Conv | modules.Dense", source: Quant, out: Quant
@@ -166,7 +222,7 @@ class QuantizedNetwork(TorchNetwork):
         weight = _Straight.apply(weight / step.view(column).float(), stored)
         if bias is not None:
             stored = (bias.detach().double() / (source.scale * step)).round().float()
-            bias = _Straight.apply(bias / (source.scale * step).float(), stored)
+            bias = _Straight.apply(bias / (source.scale * step).float() / self._growth(node.inputs[0]), stored)
         if shifts:
             # Exact, and one pass over the result less.
             return _Rounded(weight * by.view(column).float(), None if bias is None else bias * by.float())
@@ -193,7 +249,8 @@ class QuantizedNetwork(TorchNetwork):
                 constants = fixed_point.mean_multiplier(quant, out, pixels)
                 covers = op.window.kernel == (source.shape[2], source.shape[3])
                 sums = source.sum((2, 3), keepdim=True) if covers else torch.round(layer.pooled(source) * pixels)
-                return _scaled(sums, quant.scale / (pixels * out.scale), constants, op.rounding, out, op.activation)
+                factor = self._scale(node.inputs[0]) / (pixels * self._scale(node.name))
+                return _scaled(sums, factor, constants, op.rounding, out, op.activation)
             case _:
                 assert_never(op.kind)
 
@@ -234,20 +291,24 @@ def _settled(
 
 
 def _scaled(
-    whole: Tensor, factor: float, constants: Multiplier, rounding: Rounding, out: Quant, activation: Activation
+    whole: Tensor, factor: Scale, constants: Multiplier, rounding: Rounding, out: Quant, activation: Activation
 ) -> Tensor:
     """Whole numbers times a factor, rounded by the rule; `constants` are the factor of `fixed_point`."""
     if rounding is Rounding.SHIFT:
         # Scales are float32: the factor is meant to be the power of two that it is near to.
-        return _settled(whole * 2.0 ** round(math.log2(factor)), out, torch.round, activation)
+        near = 2.0 ** round(math.log2(float(factor)))
+        return _settled(whole * near, out, torch.round, activation)
     mantissa, shift = (torch.tensor(float(part), device=whole.device) for part in (constants.mantissa, constants.shift))
     return _settled(whole * factor, out, lambda _: _double(whole, mantissa, shift), activation)
 
 
-def _added(op: ops.Add, left: Tensor, right: Tensor, quants: Sequence[Quant], out: Quant) -> Tensor:
+def _added(
+    op: ops.Add, left: Tensor, right: Tensor, quants: Sequence[Quant], out: Quant, factors: Sequence[Scale]
+) -> Tensor:
+    """The sum of two values; factors: their scales by that of the result."""
     if all(quant == out for quant in quants):
         return _settled(left - right if op.subtract else left + right, out, torch.round, op.activation)
-    smooth = [value * (quant.scale / out.scale) for value, quant in zip((left, right), quants, strict=True)]
+    smooth = [value * factor for value, factor in zip((left, right), factors, strict=True)]
     constants = fixed_point.add_constants(quants[0], quants[1], out)
 
     def rounded(_: Tensor) -> Tensor:
@@ -306,6 +367,19 @@ def _table(made: Graph, node: Node) -> Tensor:
 
 
 # -- scales ------------------------------------------------------------------------------------------------------------
+
+
+def scale_groups(graph: Graph) -> dict[str, int]:
+    """The values whose scales may be learnt under the rule `fixed_point`, those of one scale with one number."""
+    found = shared_scales(graph, Rule.FIXED_POINT)
+    kept = {found[node.name] for node in graph.nodes if is_input(node.op) or is_softmax(node.op) or _is_sigmoid(node)}
+    numbers = {root: i for i, root in enumerate(dict.fromkeys(root for root in found.values() if root not in kept))}
+    return {name: numbers[root] for name, root in found.items() if root in numbers}
+
+
+def _is_sigmoid(node: Node) -> bool:
+    """Its shares have the scale that LiteRT gives them."""
+    return is_activation(node.op) and node.op.activation is Activation.SIGMOID
 
 
 @torch.inference_mode()

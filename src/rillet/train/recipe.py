@@ -144,6 +144,10 @@ class Ternary:
     squeeze_excite: bool = True
     layers: tuple[str, ...] = ()
     """The layers by name instead of by these rules."""
+    begin: Literal["one", "mean"] = "one"
+    """What scales begin with: 1, as in the source, or the mean of what they stand for."""
+    scale_rate: float = _between(0, 1000, 1.0)
+    """Their learning rate, as a multiple of the recipe's and of what each begins with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +174,8 @@ class Quantize:
     """Steps between calibrations, the first before the first step."""
     freeze_epochs: float = _between(0, 100_000, 1.0)
     """From then on ranges stay as they are."""
+    learn_scales: bool = False
+    """Ranges of the first calibration are where training begins; scales are trained from there on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -323,6 +329,9 @@ def _check_together(made: Recipe) -> None:
     if made.quantize is not None and made.run.precision not in ("auto", "f32"):
         got = made.run.precision
         raise TargetError(f'{name}: quantize: must come with precision = "f32", which holds its integers, got {got}')
+    if made.quantize is not None and made.quantize.learn_scales and made.quantize.rounding != "fixed_point":
+        # Under `shift` scales are bound to each other by powers of two.
+        raise TargetError(f'{name}: quantize: learn_scales must come with rounding = "fixed_point"')
     if made.quantize is not None and made.start.new_head:
         raise TargetError(f"{name}: quantize: must come without new_head: the network must be trained before")
 

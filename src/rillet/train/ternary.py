@@ -41,11 +41,11 @@ def chosen_layers(graph: Graph, said: Ternary) -> tuple[str, ...]:
 class TernaryWeight(nn.Module):
     """A tensor of full precision seen as three values; `positive` and `negative` are the learned scales."""
 
-    def __init__(self, threshold: float) -> None:
+    def __init__(self, threshold: float, positive: float = 1.0, negative: float = 1.0) -> None:
         super().__init__()
         self.threshold = threshold
-        self.positive = nn.Parameter(torch.ones(()))
-        self.negative = nn.Parameter(torch.ones(()))
+        self.positive = nn.Parameter(torch.tensor(positive))
+        self.negative = nn.Parameter(torch.tensor(negative))
 
     def forward(self, weight: Tensor) -> Tensor:
         """The ternary tensor."""
@@ -85,10 +85,29 @@ def make_ternary(module: nn.Module, layers: Sequence[str], said: Ternary) -> Non
         layer = module.get_submodule(name)
         if parametrize.is_parametrized(layer, "weight"):
             continue  # with one that shares it
-        weight, ternary = layer.get_parameter("weight"), TernaryWeight(said.threshold)
+        weight = layer.get_parameter("weight")
+        ternary = TernaryWeight(said.threshold, *(_means(weight, said.threshold) if said.begin == "mean" else ()))
         for part in list(module.modules()):
             if dict(part.named_parameters(recurse=False)).get("weight") is weight:
                 parametrize.register_parametrization(part, "weight", ternary)
+
+
+@torch.no_grad()
+def _means(weight: Tensor, threshold: float) -> tuple[float, float]:
+    """The mean sizes of the weights above and below what becomes 0; 1 where there is none."""
+    delta = threshold * weight.abs().max()
+    sides = (weight[weight > delta], -weight[weight < -delta])
+    found = [float(side.mean()) if len(side) else 1.0 for side in sides]
+    return found[0], found[1]
+
+
+def scale_rates(module: nn.Module, said: Ternary) -> dict[nn.Parameter, float]:
+    """The scales of a module, and the learning rate of each as a factor of the recipe's.
+
+    A step of Adam is about the rate, whatever the gradient: times what a scale begins with, it is one share of all.
+    """
+    parts = [part for part in module.modules() if isinstance(part, TernaryWeight)]
+    return {scale: said.scale_rate * scale.item() for part in parts for scale in (part.positive, part.negative)}
 
 
 @torch.no_grad()

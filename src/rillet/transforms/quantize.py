@@ -112,6 +112,12 @@ def choose_scales(graph: Graph, seen: Mapping[str, Statistics], how: Quantizatio
     return _Chooser(graph, seen, how or Quantization()).scales()
 
 
+def shared_scales(graph: Graph, rule: Rule) -> dict[str, str]:
+    """For every value the name that stands for those that share its quantisation."""
+    found = _grouped(graph, rule)
+    return {node.name: found.of(node.name) for node in graph.nodes}
+
+
 def quantize_under(graph: Graph, scales: Scales) -> Graph:
     """`graph` in int8 under scales chosen before; scales of weights follow from the weights. Raises as `quantize`."""
     check_float(graph)
@@ -158,6 +164,30 @@ class _Groups:
                 self._above[self.of(other)] = first
 
 
+def _grouped(graph: Graph, rule: Rule) -> "_Groups":
+    """Values that must share a quantisation."""
+    made = _Groups()
+    for node in graph.nodes:
+        match node.op:
+            case Slice() | Select() | DepthToSpace() | SpaceToDepth() | Pad() | Resize() | Requantize() | Concat():
+                made.join(node.name, *node.inputs)
+            case Interpolate():
+                made.join(node.name, *node.inputs)
+            case Pair(kind=PairKind.MAXIMUM | PairKind.MINIMUM):
+                made.join(node.name, *node.inputs)
+            case Pool():
+                if pool_kind(graph, node) is not PoolKind.MEAN:
+                    made.join(node.name, *node.inputs)
+            case Add():
+                if rule is Rule.SHIFT:
+                    made.join(node.name, *node.inputs)
+            case Input() | Constant() | Conv() | Activate() | Apply() | Multiply() | Pair() | Softmax() | BatchNorm():
+                pass
+            case _:
+                assert_never(node.op)
+    return made
+
+
 class _Chooser:
     """Chooses the scales of values."""
 
@@ -170,42 +200,19 @@ class _Chooser:
         self.seen = seen
         self.how = how
         self.shifts = how.rule is Rule.SHIFT
-        self.groups = _Groups()
+        self.groups = _grouped(graph, how.rule)
         self.low: dict[str, float] = {}
         self.scale: dict[str, float] = {}
         self.fixed: dict[str, Quant] = {}
         self.unshifted: set[str] = set()
 
     def scales(self) -> Scales:
-        self.group()
         self.choose_scales()
         if self.shifts:
             self.snap()
             self.grow()
         quants = {node.name: self.quant(node.name) for node in self.source.nodes}
         return Scales(self.how.rule, quants, frozenset(self.unshifted))
-
-    def group(self) -> None:
-        for node in self.source.nodes:
-            match node.op:
-                case Slice() | Select() | DepthToSpace() | SpaceToDepth() | Pad() | Resize() | Requantize() | Concat():
-                    self.groups.join(node.name, *node.inputs)
-                case Interpolate():
-                    self.groups.join(node.name, *node.inputs)
-                case Pair(kind=PairKind.MAXIMUM | PairKind.MINIMUM):
-                    self.groups.join(node.name, *node.inputs)
-                case Pool():
-                    if pool_kind(self.source, node) is not PoolKind.MEAN:
-                        self.groups.join(node.name, *node.inputs)
-                case Add():
-                    if self.shifts:
-                        self.groups.join(node.name, *node.inputs)
-                case (
-                    Input() | Constant() | Conv() | Activate() | Apply() | Multiply() | Pair() | Softmax() | BatchNorm()
-                ):
-                    pass
-                case _:
-                    assert_never(node.op)
 
     def choose_scales(self) -> None:
         members: dict[str, list[Node]] = defaultdict(list)
