@@ -31,11 +31,13 @@ from rillet.ir.graph import Graph, ImageSpec
 from rillet.ir.ops import Add, Input, Pool, PoolKind, Window
 from rillet.ir.types import Shape
 from rillet.report import search_page
+from rillet.runtime.verify import random_inputs
 from rillet.runtime.wasm.building import find_compiler
 from rillet.runtime.wasm.package import single_page
 from rillet.search.found import Candidate, Found
 from rillet.targets.host import named_host
 from rillet.web import bytes_block
+from test_host import any_factors
 
 HOSTILE = "</script><img src=x onerror=alert(1)>"
 
@@ -64,6 +66,15 @@ def classifier(seed: int = 0) -> Graph:
     graph = b.graph(at)
     spec = ImageSpec(16, 16, 3, "crop", (127.5,), (127.5,), ("cat", HOSTILE, "a & b", "dog"))
     return Graph(f"net {HOSTILE}", graph.nodes, graph.outputs, graph.params, spec)
+
+
+def odd_windows() -> Graph:
+    """Depthwise windows of one to five rows, and layers of few channels."""
+    b = Builder(np.random.default_rng(7))
+    at = b.add(b.conv(19, (3, 3)), b.add(Input(), shape=Shape(9, 9, 3)))
+    for window in ((1, 3), (2, 2), (3, 3), (4, 1), (5, 5)):
+        at = b.add(b.conv(19, window, groups=19), at)
+    return b.graph(b.add(b.conv(5), at))
 
 
 def photo(folder: Path, seed: int = 0) -> Path:
@@ -192,6 +203,51 @@ def test_a_folder_is_a_module_and_a_worker(tab: Tab, tmp_path: Path) -> None:
         tab.wait("document.getElementById('camera').ariaPressed === 'false'")
         assert {url for url in tab.requests if not url.startswith((base, "data:", "blob:"))} == set()
     assert tab.said == []
+
+
+def test_engines_with_a_dot_product_of_bytes_load_a_build_of_their_own(tab: Tab, tmp_path: Path) -> None:
+    """It gives the same bytes where the engine's relaxed dot product is exact, and is loaded nowhere else."""
+    graphs = [classifier(5), any_factors(3.0)[0], odd_windows()]
+    for i, graph in enumerate(graphs):
+        rillet.emit(rillet.plan(graph, target="wasm"), tmp_path / str(i))
+    forget(tab)
+    with served(tmp_path) as base:
+        tab.open(f"{base}/0/index.html")
+        tab.wait("document.getElementById('facts').textContent.includes('segments')")
+        exact = tab.ask("import('./net.js').then((one) => one.hasDot())")
+        for i, graph in enumerate(graphs):
+            image = next(iter(random_inputs(graph, 1)))
+            script = f"""import("{base}/{i}/net.js").then(({{ load }}) => load()).then((net) =>
+              [net.facts.relaxed, ...net.compute({image.reshape(-1).tolist()}).map((one) => Array.from(one))])"""
+            relaxed, *made = tab.ask(script)
+            assert relaxed is exact
+            assert made == [one.reshape(-1).tolist() for one in reference.outputs(graph, image)]
+        asked = [Path(url).name for url in tab.requests if url.endswith(".wasm")]
+        assert set(asked) == {"net.relaxed.wasm" if exact else "net.wasm"}
+        # An engine whose product is another refuses that build, and takes the plain one.
+        other = tab.before("WebAssembly.Instance = class { exports = { d: () => 0 }; };")
+        forget(tab)
+        tab.open(f"{base}/0/index.html")
+        tab.wait("document.getElementById('facts').textContent.includes('segments')")
+        assert [Path(url).name for url in tab.requests if url.endswith(".wasm")] == ["net.wasm"]
+        tab.forget(other)
+        if exact:
+            said = "import('./net.js').then((one) => one.load('./net.relaxed.wasm')).catch((error) => error.message)"
+            assert tab.ask(said).endswith("must be loaded as net.wasm by this engine")
+    assert tab.said == []
+    if not exact:
+        pytest.skip("this browser has no exact dot product of bytes on this processor: its build was not run")
+
+
+def test_a_network_without_products_of_bytes_has_two_builds(tmp_path: Path) -> None:
+    net = rillet.load("mobilenet_v1:width=0.25,resolution=32,seed=0,classes=10")
+    found = rillet.emit(rillet.plan(net, target="wasm"), tmp_path)
+    assert {name for name in found.files if name.endswith(".wasm")} == {"net.wasm", "net.plain.wasm"}
+    package = json.loads((tmp_path / "package.json").read_text())
+    assert all((tmp_path / name).is_file() for name in package["files"])
+    assert (
+        "./net.relaxed.wasm" not in (tmp_path / "net.js").read_text() and "./net.relaxed.wasm" not in package["exports"]
+    )
 
 
 def test_a_folder_on_a_disk_says_what_it_needs(tab: Tab, tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ from rillet.ir.graph import Array, Graph
 from rillet.ir.types import DType
 from rillet.plan.host.planner import plan_host
 from rillet.runtime.verify import random_inputs
-from rillet.runtime.wasm.building import build_wasm
+from rillet.runtime.wasm.building import build_relaxed, build_wasm
 from rillet.runtime.wasm.program import find_node
 from rillet.system.build import first_error
 from rillet.system.files import write_file
@@ -154,7 +154,8 @@ def bench_page(graph: Graph, host: Host, rounds: int, against: str | None = None
         refusals.append(f"{package.name}: {install}")
         if against is not None:
             raise Unsupported(refusals[-1])
-    module = build_wasm(plan_host(folded, host))
+    plan = plan_host(folded, host)
+    module = build_wasm(plan)
     images = list(random_inputs(folded, IMAGES))
     job = {
         **_given(images),
@@ -164,8 +165,9 @@ def bench_page(graph: Graph, host: Host, rounds: int, against: str | None = None
     }
     precision, made = precision_of(folded), list[PageRecord]()
     with tempfile.TemporaryDirectory(prefix="rillet-bench-") as name:
-        own = {"net.js": Path(str(package_files("rillet.runtime.wasm"))) / "web" / "net.js", "net.wasm": module}
-        own_bytes = sum(file.stat().st_size for file in own.values()) - folded.weight_bytes
+        code = Path(str(package_files("rillet.runtime.wasm"))) / "web" / "net.js"
+        own = {"net.js": code, "net.wasm": module, "net.relaxed.wasm": build_relaxed(plan)}
+        own_bytes = code.stat().st_size + module.stat().st_size - folded.weight_bytes
         able = list[_Peer]()
         for peer in peers:
             try:
@@ -250,10 +252,14 @@ def _with_network(peer: _Peer, graph: Graph, images: Sequence[Array], folder: Pa
     return replace(peer, network=Path(str(file)), given=_given(shown), less=128 if ends[1] else 0)
 
 
+def _builds(address: Callable[[str], str]) -> dict[str, str]:
+    return {"code": address("net.js"), "module": address("net.wasm"), "relaxed": address("net.relaxed.wasm")}
+
+
 def _in_node(
     node: str, job: Mapping[str, Any], own: Mapping[str, Path], peers: Sequence[_Peer], folder: Path
 ) -> dict[str, Any]:
-    files = {"code": str(own["net.js"]), "module": str(own["net.wasm"]), "answer": str(folder / "answer.json")}
+    files = {**_builds(lambda name: str(own[name])), "answer": str(folder / "answer.json")}
     whole = {**job, **files, "peers": [peer.told(lambda _, path: str(path)) for peer in peers]}
     write_file(folder / "job.json", json.dumps(whole).encode())
     script = Path(str(package_files("rillet.bench"))) / "node.mjs"
@@ -270,7 +276,7 @@ def _in_chromium(job: Mapping[str, Any], own: Mapping[str, Path], peers: Sequenc
     served = dict(own)
     for peer in peers:
         served |= {**peer.files, peer.network.name: peer.network}
-    whole = {**job, "code": "./net.js", "module": "./net.wasm"}
+    whole = {**job, **_builds(lambda name: f"./{name}")}
     return in_chromium({**whole, "peers": [peer.told(lambda name, _: f"./{name}") for peer in peers]}, served, _SECONDS)
 
 

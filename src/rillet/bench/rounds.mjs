@@ -40,8 +40,8 @@ export async function measured(job, engine) {
 }
 
 async function ours(job, engine) {
-  const { load } = await import(engine.address(job.code));
-  const net = await load(await engine.bytes(job.module));
+  const { load, hasDot } = await import(engine.address(job.code));
+  const net = await load(await engine.bytes(hasDot() ? job.relaxed : job.module));
   return (image) => net.compute(image)[0];
 }
 

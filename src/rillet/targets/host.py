@@ -30,7 +30,8 @@ _NEEDS = {
     "neon": ("asimd",),
 }
 """Words of /proc/cpuinfo that a kernel set asks for, the best set first."""
-_EXTRAS = {"avx512": ("avx512vbmi", "avx512_bf16"), "neon": ("asimddp",)}
+RELAXED = "relaxed_simd"
+_EXTRAS = {"avx512": ("avx512vbmi", "avx512_bf16"), "neon": ("asimddp",), WASM: (RELAXED,)}
 """Words that name what its kernels make use of beyond that."""
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from rillet.backends.c.prefix import DEFAULT
 from rillet.plan.rows.plan import RowPlan
+from rillet.targets.host import RELAXED
 
 MACHINE_FLAGS = {
     "portable": (),
@@ -21,7 +22,12 @@ MACHINE_FLAGS = {
     "wasm128": ("-msimd128", "-mbulk-memory"),
 }
 """What each kernel set needs the compiler to know."""
-EXTRA_FLAGS = {"avx512vbmi": "-mavx512vbmi", "avx512_bf16": "-mavx512bf16", "asimddp": "-march=armv8.2-a+dotprod"}
+EXTRA_FLAGS = {
+    "avx512vbmi": "-mavx512vbmi",
+    "avx512_bf16": "-mavx512bf16",
+    "asimddp": "-march=armv8.2-a+dotprod",
+    RELAXED: "-mrelaxed-simd",
+}
 """And for what a host has beyond its kernel set."""
 _CONTRACT = "-ffp-contract=off"
 """Products and sums are fused where a kernel says so, and nowhere else."""

@@ -4,6 +4,7 @@ import importlib.util
 import shutil
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from importlib.resources import files as package_files
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from rillet.runtime.wasm.facts import section
 from rillet.system.build import build, compiler_facts
 from rillet.system.cache import keep, kept, key_of, workshop
 from rillet.system.reading import MODEL_BYTES, read_bytes
-from rillet.targets.host import WASM, Host
+from rillet.targets.host import RELAXED, WASM, Host
 
 _ZIG_TARGET, _CLANG_TARGET = "-target=wasm32-freestanding", "--target=wasm32-unknown-unknown"
 _FLAGS = (
@@ -69,6 +70,12 @@ def build_wasm(plan: RowPlan, trace: bool = False) -> Path:
         raise TargetError(f"{plan.graph.name}: must be planned for wasm here, got {plan.kernels} kernels")
     made = sources(plan)
     return _built(plan, made.files, made.data, section(plan, trace), trace)
+
+
+def build_relaxed(plan: RowPlan) -> Path:
+    """The same for engines whose relaxed dot product is exact for unsigned bytes; raises as `build_wasm`."""
+    assert plan.host is not None
+    return build_wasm(plan_host(plan.graph, replace(plan.host, extras=(RELAXED,))))
 
 
 def build_plain(plan: RowPlan) -> Path:

@@ -11,7 +11,7 @@ from rillet.ir.inputs import sole_input
 from rillet.ir.types import DType
 from rillet.plan.rows.plan import RowPlan
 from rillet.system.version import VERSION
-from rillet.targets.host import WASM
+from rillet.targets.host import RELAXED, WASM
 
 SECTION = "rillet"
 """The custom section of the module."""
@@ -43,6 +43,7 @@ def facts(plan: RowPlan, traced: bool) -> dict[str, Any]:
         "arenaBytes": plan.arena_bytes,
         "traced": traced,
         "simd": plan.kernels == WASM,
+        "relaxed": plan.host is not None and RELAXED in plan.host.extras,
         "input": _value(source),
         "picture": _picture(graph.image),
         "classifier": _classifier(graph),

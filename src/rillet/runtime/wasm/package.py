@@ -10,13 +10,15 @@ from pathlib import Path
 from rillet import web
 from rillet.data.images import FORMATS, load_input
 from rillet.errors import Unsupported
+from rillet.ir.facts import has_weights
 from rillet.ir.graph import Graph
 from rillet.plan.rows.plan import RowPlan
-from rillet.runtime.wasm.building import build_plain, build_wasm
+from rillet.runtime.wasm.building import build_plain, build_relaxed, build_wasm
 from rillet.system.printable import printable
 from rillet.system.reading import MODEL_BYTES, PICTURE_BYTES, read_bytes
 
 _SHIPPED = ("net.js", "net.d.ts", "worker.js", "page.js")
+_RELAXED = "net.relaxed.wasm"
 _SHARED = ("parts.js", "page.css")
 _BROWSERS = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"RIFF", b"BM")
 """How files begin that browsers show: PNG, JPEG, GIF, WebP, BMP."""
@@ -45,6 +47,13 @@ def folder(plan: RowPlan, *, single_file: bool, picture: Path | None) -> dict[st
     package = web.text(own("package.json"))
     for word, value in words.items():
         package = package.replace(word, value)
+    shipped: dict[str, str | bytes] = {name: web.text(own(name)) for name in _SHIPPED}
+    if any(has_weights(node.op) and node.type.quant is not None for node in plan.graph.nodes):
+        shipped[_RELAXED] = read_bytes(build_relaxed(plan), MODEL_BYTES)
+    else:
+        # Relaxed instructions multiply bytes alone.
+        package = package.replace(f'"./{_RELAXED}": "./{_RELAXED}", ', "").replace(f'"{_RELAXED}", ', "")
+        shipped["net.js"] = web.text(own("net.js")).replace(f'"./{_RELAXED}"', '"./net.wasm"')
     body = web.filled(own(PAGE), {"LOADING": _SERVED})
     page = web.linked(_TITLE, body, "page.js", styles=["page.css"], blocks=blocks)
     return {
@@ -53,7 +62,7 @@ def folder(plan: RowPlan, *, single_file: bool, picture: Path | None) -> dict[st
         PAGE: page,
         "package.json": package,
         "README.md": web.text(own("README.md")).replace("@TITLE@", _in_markdown(title)),
-        **{name: web.text(own(name)) for name in _SHIPPED},
+        **shipped,
         **{name: web.text(web.shared(name)) for name in _SHARED},
     }
 

@@ -1,7 +1,8 @@
 /* The words that register tiles are written in, for WebAssembly's SIMD: vectors of 4 lanes of 32 bits.
 
    Bytes are activations, always unsigned; weights are signed. Their products are summed in pairs of 16 bits, which never
-   saturate. No instruction fuses a product and a sum: float32 constants are shown for two roundings
+   saturate; or, built for relaxed SIMD, by one instruction, which engines may take otherwise: only those load that build
+   to which it is a sum of products of unsigned and signed bytes (net.js asks them). No instruction fuses a product and a sum: float32 constants are shown for two roundings
    (arithmetic/affine.py). Loads may read up to a vector past what they need: the arena and the weights end in room for
    it. Stores write exactly the lanes they are told. */
 #ifndef RILLET_VECTOR_H
@@ -56,13 +57,25 @@ RILLET_TILE void rillet_reals_store(float *out, rillet_reals value, int32_t lane
 
 typedef v128_t rillet_sums;
 
+RILLET_TILE rillet_sums rillet_sums_load(const int32_t *at) { return wasm_v128_load(at); }
+
+#ifdef __wasm_relaxed_simd__
+/* Four bytes in each lane. */
+typedef v128_t rillet_bytes;
+typedef v128_t rillet_weights;
+
+RILLET_TILE rillet_bytes rillet_bytes_widened(v128_t bytes) { return bytes; }
+RILLET_TILE rillet_weights rillet_weights_widened(v128_t bytes) { return bytes; }
+RILLET_TILE rillet_sums rillet_sums_add_products(rillet_sums sum, rillet_bytes a, rillet_weights w)
+{
+  return wasm_i32x4_relaxed_dot_i8x16_i7x16_add(w, a, sum);
+}
+#else
 /* Four bytes in each lane, widened to 16 bits: those at even places and those at odd ones. */
 typedef struct {
   v128_t even, odd;
 } rillet_bytes;
 typedef rillet_bytes rillet_weights;
-
-RILLET_TILE rillet_sums rillet_sums_load(const int32_t *at) { return wasm_v128_load(at); }
 
 RILLET_TILE rillet_bytes rillet_bytes_widened(v128_t bytes)
 {
@@ -75,6 +88,13 @@ RILLET_TILE rillet_weights rillet_weights_widened(v128_t bytes)
   const rillet_weights out = {wasm_i16x8_shr(wasm_i16x8_shl(bytes, 8), 8), wasm_i16x8_shr(bytes, 8)};
   return out;
 }
+
+RILLET_TILE rillet_sums rillet_sums_add_products(rillet_sums sum, rillet_bytes a, rillet_weights w)
+{
+  const v128_t even = wasm_i32x4_dot_i16x8(a.even, w.even), odd = wasm_i32x4_dot_i16x8(a.odd, w.odd);
+  return wasm_i32x4_add(sum, wasm_i32x4_add(even, odd));
+}
+#endif
 
 RILLET_TILE rillet_weights rillet_weights_load(const int8_t *at) { return rillet_weights_widened(wasm_v128_load(at)); }
 
@@ -93,12 +113,6 @@ RILLET_TILE rillet_weights rillet_weights_load_rows(const int8_t *at, int32_t ro
 RILLET_TILE rillet_bytes rillet_bytes_all(const rillet_byte *at)
 {
   return rillet_bytes_widened(wasm_v128_load32_splat(at));
-}
-
-RILLET_TILE rillet_sums rillet_sums_add_products(rillet_sums sum, rillet_bytes a, rillet_weights w)
-{
-  const v128_t even = wasm_i32x4_dot_i16x8(a.even, w.even), odd = wasm_i32x4_dot_i16x8(a.odd, w.odd);
-  return wasm_i32x4_add(sum, wasm_i32x4_add(even, odd));
 }
 
 /* -- from sums to bytes ---------------------------------------------------------------------------------------------- */

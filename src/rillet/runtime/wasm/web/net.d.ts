@@ -41,6 +41,8 @@ export interface Facts {
   traced: boolean;
   /** False for the build that engines without SIMD are given. */
   simd: boolean;
+  /** True for the build that engines are given to which relaxed dot products are exact (`hasDot`). */
+  relaxed: boolean;
   input: Value;
   picture: { resize: "stretch" | "crop"; detail: number; labels: string[] } | null;
   classifier: "probabilities" | "logits" | null;
@@ -89,6 +91,7 @@ export class Net {
 
 export function load(source?: URL | string | Response | BufferSource | WebAssembly.Module): Promise<Net>;
 export function hasSimd(): boolean;
+export function hasDot(): boolean;
 export function fitted(
   picture: Picture,
   spec: { height: number; width: number; channels: number; resize: "stretch" | "crop"; detail: number },

@@ -6,20 +6,39 @@
 
 const SECTION = "rillet";
 const TYPES = { int8: Int8Array, uint8: Uint8Array, int32: Int32Array, float32: Float32Array };
-// A module that has one instruction of SIMD: what cannot compile it cannot compile net.wasm either.
-const SIMD = [0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10, 10, 1, 8, 0, 65, 0, 253, 15, 253, 98, 11];
+// A module that has one instruction of SIMD, as net.wasm has.
+const SIMD = "AGFzbQEAAAABBQFgAAF7AwIBAAoKAQgAQQD9D/1iCw==";
+// One with a relaxed dot product: d(weights, activations, sum).
+const DOT = "AGFzbQEAAAABCAFgA39/fwF/AwIBAAcFAQFkAAAKFgEUACAA/REgAf0RIAL9Ef2TAv0bAAs=";
+// Engines differ in activations of 8 bits: they may be signed, or pairs of products saturate.
+const DOTS = [[0x7f7f7f7f, -1, 1, 129541], [-0x7f7f7f80, -1, -7, -130567], [0x7f80ff01, -0x7f00fe02, 5, -16126]];
 
-/** Whether this engine has the SIMD instructions of WebAssembly, as engines have since 2021 (Safari: 2023). */
+const decoded = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+
+/** Whether this engine has WebAssembly's SIMD, as engines have since 2021 (Safari: 2023). */
 export function hasSimd() {
-  return WebAssembly.validate(new Uint8Array(SIMD));
+  return WebAssembly.validate(decoded(SIMD));
+}
+
+/** Whether its relaxed dot product is one of unsigned activations, added up exactly. */
+export function hasDot() {
+  const bytes = decoded(DOT);
+  if (!WebAssembly.validate(bytes)) return false;
+  const { d } = new WebAssembly.Instance(new WebAssembly.Module(bytes)).exports;
+  return DOTS.every(([weights, values, sum, made]) => d(weights, values, sum) === made);
+}
+
+/** The build for this engine. */
+function best() {
+  if (!hasSimd()) return "./net.plain.wasm";
+  return hasDot() ? "./net.relaxed.wasm" : "./net.wasm";
 }
 
 /**
- * Loads a network: from a URL, bytes, a Response or a compiled WebAssembly.Module; by default net.wasm beside this file,
- * or net.plain.wasm where the engine has no SIMD. Rejects with an Error of one sentence where the file is none of
- * Rillet's, or has SIMD that the engine has not.
+ * Loads a network: from a URL, bytes, a Response or a compiled WebAssembly.Module; by default the build for this engine
+ * beside this file. Rejects with an Error of one sentence where it is none of Rillet's, or the engine lacks what it needs.
  */
-export async function load(source = new URL(hasSimd() ? "./net.wasm" : "./net.plain.wasm", import.meta.url)) {
+export async function load(source = new URL(best(), import.meta.url)) {
   let module;
   try {
     module = await compiled(source);
@@ -30,6 +49,7 @@ export async function load(source = new URL(hasSimd() ? "./net.wasm" : "./net.pl
   const sections = WebAssembly.Module.customSections(module, SECTION);
   if (sections.length !== 1) throw new Error("must be a network that Rillet compiled, got another WebAssembly module");
   const facts = JSON.parse(new TextDecoder().decode(sections[0]));
+  if (facts.relaxed && !hasDot()) throw new Error(`${facts.name}: must be loaded as net.wasm by this engine`);
   return new Net(module, await WebAssembly.instantiate(module, {}), facts);
 }
 
