@@ -10,6 +10,7 @@ from rillet.ir.ops import (
     Activation,
     Add,
     Apply,
+    ArgMax,
     Concat,
     Constant,
     Conv,
@@ -67,7 +68,7 @@ def every_kernel(dtype: DType, rounding: Rounding = Rounding.DOUBLE, kernel: int
     if not real:
         at = b.add(Requantize(), b.add(Requantize(), at, dtype=DType.F32), quant=quant)
         at = b.add(Requantize(), at, quant=Quant(0.11, 4))
-    at = b.add(Softmax(), at, quant=Quant(1 / 256, -128 if dtype is DType.I8 else 0))
+    at = b.add(ArgMax(), b.add(Softmax(), at, quant=Quant(1 / 256, -128 if dtype is DType.I8 else 0)))
     return b.graph(at)
 
 

@@ -35,7 +35,7 @@ from rillet.errors import RilletError
 from rillet.exporters import tflite
 from rillet.exporters.rlt import to_bytes
 from rillet.ir.graph import Graph, ImageSpec
-from rillet.ir.ops import Activation, Add, Conv, Input, Pool, PoolKind, Requantize, Softmax, Window
+from rillet.ir.ops import Activation, Add, ArgMax, Conv, Input, Pool, PoolKind, Requantize, Softmax, Window
 from rillet.ir.types import DType, Quant, Shape
 from rillet.models.opening import open_model
 from rillet.plan.host.planner import plan_host
@@ -113,6 +113,8 @@ def network(dtype: DType = DType.I8) -> Graph:
     logits = b.add(Conv(3, Window((1, 1)), weights=dtype), pooled)
     if dtype is not DType.F32:
         logits = b.add(Requantize(), b.add(Softmax(), logits, quant=Quant(1 / 256, -128)), dtype=DType.F32)
+    else:
+        b.add(ArgMax(), logits)
     image = ImageSpec(7, 6, 3, mean=(127.5,) * 3, deviation=(127.5,) * 3, labels=("cat", "dog", "bird"))
     return b.graph().with_image(image)
 

@@ -136,6 +136,8 @@ def composed_network() -> bytes:
         node("MatMul", ["bb", "dd"], "ee"),
         node("LpNormalization", ["ee"], "ff", axis=1),
         node("Reshape", ["ff", "row"], "gg"),
+        node("ArgMax", ["s"], "hh", axis=1, keepdims=0),
+        node("Cast", ["hh"], "z", to=TensorProto.INT32),
         node("LogSoftmax", ["gg"], axis=1),
     ]
     constants = {

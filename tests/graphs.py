@@ -14,6 +14,7 @@ from rillet.ir.ops import (
     Activation,
     Add,
     Apply,
+    ArgMax,
     Concat,
     Constant,
     Conv,
@@ -38,7 +39,7 @@ from rillet.ir.ops import (
     output_shape,
     resize,
 )
-from rillet.ir.types import DType, Quant, Shape, TensorType
+from rillet.ir.types import DType, Quant, Shape, TensorType, indices
 
 ROUNDINGS = (Rounding.DOUBLE, Rounding.SINGLE, Rounding.SHIFT)
 """Of sums of bytes; `REDUCED` is of 16-bit values alone."""
@@ -66,7 +67,9 @@ class Builder:
         sources = [self.node(name) for name in inputs]
         made = output_shape(op, tuple(node.shape for node in sources), shape or Shape(1, 1, 1))
         name, dtype = f"n{len(self.nodes)}", dtype or self.dtype
-        if dtype is DType.F32:
+        if isinstance(op, ArgMax):
+            dtype, quant = indices(made).dtype, indices(made).quant
+        elif dtype is DType.F32:
             quant = None
         elif same:
             quant = sources[0].type.quant
@@ -182,6 +185,8 @@ def graphs(draw: st.DrawFn, layers: int = 6, real: bool = False, stored: bool = 
         outputs = [at, *outputs] if not stored and draw(st.integers(0, 4)) == 0 else [at]
     if len(b.nodes) == 1:
         outputs = [b.add(b.conv(2), at)]
+    if more and draw(st.integers(0, 2)) == 0:
+        outputs[0] = b.add(ArgMax(), outputs[0])
     return b.graph(*dict.fromkeys(name for name in outputs if not isinstance(b.node(name).op, Input)))
 
 

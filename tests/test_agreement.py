@@ -231,6 +231,34 @@ def test_a_float_file(tmp_path: Path) -> None:
     assert result.rounding < 0.9
 
 
+def test_places_of_greatest_channels(tmp_path: Path) -> None:
+    """They are exact where their source is seen; else they are those of a channel that may have been the greatest."""
+    weight = real(5, 3, 3, 3)
+    weight[3] = weight[1]
+    nodes = [node("Conv", ["x", "w"], "c"), node("ArgMax", ["c"], axis=1)]
+    made = model(nodes, (1, 3, 6, 6), {"w": weight}, output_dtype=onnx.TensorProto.INT64)
+    path = saved(made, tmp_path)
+    result = against(path)
+    assert result.equal, result.first_difference
+    graph = load_with_views(path).graph
+    source, last = (node.name for node in graph.nodes[1:])
+    image = next(iter(verification.random_inputs(graph, 1)))
+    seen = reference.run(graph, image)
+    assert (seen[last] == 1).any()
+
+    def found(places: Array, hidden: bool) -> bool:
+        shown = {name: array for name, array in seen.items() if name != source or not hidden}
+        return Agreement(graph, steps=1).compare(image, {**shown, last: places}) is not None
+
+    for hidden in (False, True):
+        assert not found(seen[last], hidden)
+        assert found((seen[last] + 1) % 5, hidden)
+        assert found(seen[last] + 5, hidden)
+    equal = np.where(seen[last] == 1, 3, seen[last])
+    assert found(equal, hidden=False)
+    assert not found(equal, hidden=True)
+
+
 def test_a_kernel_that_copies_other_pixels_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from rillet.importers.onnx import resizes
 

@@ -13,11 +13,12 @@ from rillet.analyses.boxes import DETECTORS, Box, Detector, detector_of, find_bo
 from rillet.analyses.regions import class_map, is_segmentation, regions
 from rillet.api.programs import compile as compile_network
 from rillet.api.programs import save_outputs
+from rillet.backends import reference
 from rillet.data.overlay import colour, draw_boxes, draw_classes
 from rillet.errors import GraphError
 from rillet.exporters.rlt import to_bytes
 from rillet.ir.graph import Graph, ImageSpec
-from rillet.ir.ops import Activate, Activation, Conv, Input, Resize, Softmax, Window
+from rillet.ir.ops import Activate, Activation, ArgMax, Conv, Input, Resize, Softmax, Window
 from rillet.ir.types import DType, Shape
 from rillet.models.opening import open_model
 from rillet.plan.rows.planner import plan_rows
@@ -103,7 +104,8 @@ def map_graph(channels: int, last: str, grow: bool = False) -> Graph:
     made = Builder(np.random.default_rng(4), DType.F32)
     at = made.add(Input(), shape=Shape(12, 18, 3))
     at = made.add(Conv(channels, Window((3, 3), (1, 1), (1, 1, 1, 1))), at)
-    op = {"sigmoid": Activate(Activation.SIGMOID), "softmax": Softmax(), "relu": Activate(Activation.RELU)}.get(last)
+    op = {"sigmoid": Activate(Activation.SIGMOID), "softmax": Softmax(), "argmax": ArgMax()}.get(last)
+    op = Activate(Activation.RELU) if last == "relu" else op
     at = made.add(op, at) if op is not None else at
     at = made.add(Resize(tuple(range(12)), tuple(i // 2 for i in range(36))), at) if grow else at
     return Graph("map", tuple(made.nodes), (at,), made.params, ImageSpec(12, 18, 3, deviation=(255.0,)))
@@ -119,6 +121,22 @@ def test_which_maps_are_of_classes() -> None:
     assert logits.image is not None
     assert is_segmentation(logits.with_image(replace(logits.image, labels=("a", "b", "c", "d"))))
     assert not is_segmentation(logits.with_image(None))
+
+
+def test_places_of_the_greatest_channels_are_classes() -> None:
+    for channels, known in ((4, True), (256, True), (257, False)):
+        graph = map_graph(channels, "argmax")
+        assert is_segmentation(graph) is known
+    graph = map_graph(4, "argmax")
+    assert graph.image is not None
+    named = graph.with_image(replace(graph.image, labels=("a", "b", "c", "d")))
+    image = np.random.default_rng(5).uniform(0, 1, (12, 18, 3)).astype(np.float32)
+    values = reference.run(named, image)
+    classes = class_map(named, values[named.outputs[0]])
+    assert classes.shape == (12, 18)
+    assert np.array_equal(classes, values[named.by_name[named.outputs[0]].inputs[0]].argmax(-1))
+    assert {one.label for one in regions(named, classes)} == {"abcd"[i] for i in np.unique(classes)}
+    assert not is_segmentation(graph.with_image(None))
 
 
 def test_the_class_of_a_pixel() -> None:
@@ -158,6 +176,18 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (made / "some.rlt").write_bytes(to_bytes(map_graph(3, "relu")))
     Image.fromarray(np.random.default_rng(6).integers(0, 256, (40, 30, 3), np.uint8)).save(made / "photo.png")
     return made
+
+
+def test_a_network_that_ends_in_places_is_drawn_alike(folder: Path) -> None:
+    with Image.open(folder / "photo.png") as photo:
+        drawn = [compile_network(plan_rows(map_graph(3, last))).draw(photo) for last in ("softmax", "argmax")]
+    assert np.array_equal(*map(np.asarray, drawn))
+    (folder / "places.rlt").write_bytes(to_bytes(map_graph(3, "argmax")))
+    out, err, code = run(folder / "places.rlt", folder / "photo.png", "-o", folder / "places.png")
+    assert (code, err) == (0, "")
+    assert "class " in out
+    with Image.open(folder / "places.png") as seen:
+        assert np.array_equal(np.asarray(seen), np.asarray(drawn[1]))
 
 
 def test_a_class_map_goes_onto_the_picture_or_into_an_array(folder: Path) -> None:

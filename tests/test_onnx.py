@@ -239,6 +239,19 @@ def test_operators_that_do_nothing() -> None:
     assert ops(compare(model(nodes, (1, 4, 3, 5)))) == ["relu"]
 
 
+@pytest.mark.parametrize("dims", [(1, 4, 3, 5), (1, 7), (4, 3, 5), (1, 1, 3, 5)])
+@pytest.mark.parametrize("keep", [0, 1])
+@pytest.mark.parametrize("last", [[], [node("Cast", ["z"], to=TensorProto.INT32)]])
+def test_places_of_the_greatest_channel(dims: tuple[int, ...], keep: int, last: list[Any]) -> None:
+    """Of values some of which are equal: the first is taken."""
+    axis = (0 if len(dims) == 3 else 1) - len(dims) * keep
+    found = node("ArgMax", ["r"], "z" if last else "y", axis=axis, keepdims=keep)
+    element = TensorProto.INT32 if last else TensorProto.INT64
+    graph = compare(model([node("Relu", ["x"], "r"), found, *last], dims, output_dtype=element))
+    assert ops(graph) == ["relu", "argmax"]
+    assert str(graph.nodes[-1].type.dtype.numpy) == "int32"
+
+
 @pytest.mark.parametrize("opset", [11, 13])
 def test_softmax_of_a_vector(opset: int) -> None:
     assert ops(compare(model([node("Softmax", ["x"])], (1, 5), opset=opset))) == ["softmax"]

@@ -31,7 +31,7 @@ OPERATORS = frozenset(
         *("Softplus", "Softsign", "Sqrt", "Swish", "Tanh"),
         *("DepthToSpace", "Max", "Min", "PRelu", "SpaceToDepth", "ConvTranspose"),
         *("GlobalAveragePool", "ReduceMean", "AveragePool", "MaxPool", "Concat", "Split", "Slice", "Pad", "Gemm"),
-        *("Sub", "ReduceSum", "ReduceMax", "ReduceL2", "ReduceSumSquare", "LogSoftmax", "LpNormalization"),
+        *("Sub", "ReduceSum", "ReduceMax", "ReduceL2", "ReduceSumSquare", "LogSoftmax", "LpNormalization", "ArgMax"),
         *("LayerNormalization", "GroupNormalization", "InstanceNormalization", "RMSNormalization"),
         *("MatMul", "Flatten", "Reshape", "Transpose", "Softmax", "Dropout", "Identity", "Constant"),
         *("QuantizeLinear", "DequantizeLinear", "QLinearConv", "QLinearMatMul", "ConvInteger", "MatMulInteger"),
@@ -70,6 +70,7 @@ REASONS = (
     (r"one scale and one zero point|got blocks", "activations with a scale a channel, or a block"),
     (r"is not supported", "integers without a scale (ConvInteger, MatMulInteger)"),
     (r"must have one input", "no input"),
+    (r"select_last_index must be 0", "the last of several greatest values"),
 )
 """What the importer says, and why; the first that fits."""
 

@@ -9,7 +9,7 @@ pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 from onnx import TensorProto
 
-from onnx_models import RNG, model, node, ops, random_tensor, run, session
+from onnx_models import RNG, ints, model, node, ops, random_tensor, run, session
 from rillet.backends import reference
 from rillet.errors import RilletError
 from rillet.importers.onnx import parse, parse_with_views
@@ -57,14 +57,15 @@ WEIGHTS = [dq("w", "wr", "ws", "wz", axis=0), dq("b", "br", "bs", "bz", axis=0)]
 
 
 def integers(nodes: list[Any], constants: dict[str, Array], dims: tuple[int, ...] = (1, 4, 6, 5), **more: Any) -> Graph:
-    """The imported graph of a file with an int8 input; its outputs are ONNX Runtime's to one step."""
+    """The imported graph of a file with an int8 input; its outputs are ONNX Runtime's to one step, places exactly."""
     more = {"dtype": TensorProto.INT8, "output_dtype": TensorProto.INT8} | more
     data = model(nodes, dims, SCALES | constants, **more).SerializeToString()
     made = parse_with_views(data, "x.onnx")
     tensor = random_tensor(made)
     for got, want in zip(run(made, tensor), session(data).run(None, {"x": tensor}), strict=True):
-        assert got.dtype == want.dtype or want.dtype == np.float32
-        close = 1.0 if want.dtype != np.float32 else 1e-5 * np.abs(want).max()
+        places = want.dtype == np.int64
+        assert got.dtype == (np.int32 if places else want.dtype) or want.dtype == np.float32
+        close = float(not places) if want.dtype != np.float32 else 1e-5 * np.abs(want).max()
         assert np.abs(got.astype(np.float64) - want).max() <= close
     return made.graph
 
@@ -149,6 +150,24 @@ def test_operations_between_dequantise_and_quantise(made: list[Any], expected: l
     nodes = [dq("x", "a"), dq("k8", "k", "t", "v"), *made]
     got = ops(integers(nodes, constants, opset=14))
     assert sorted(got) == sorted(expected)
+
+
+def test_the_greatest_channel_is_that_of_the_stored_values() -> None:
+    """Also of what is moved before, and of integers as they are."""
+    made = node("ArgMax", ["a"], axis=1)
+    assert ops(integers([dq("x", "a"), made], {}, output_dtype=TensorProto.INT64)) == ["argmax"]
+    assert ops(integers([node("ArgMax", ["x"], axis=1)], {}, output_dtype=TensorProto.INT64)) == ["argmax"]
+    moved = [
+        dq("x", "b"),
+        node("Relu", ["b"], "c"),
+        q("c", "d"),
+        dq("d", "e", "t", "v"),
+        node("Slice", ["e", "one", "four", "one"], "a"),
+    ]
+    bounds = {"one": ints(1), "four": ints(4)}
+    graph = integers([*moved, made], bounds, output_dtype=TensorProto.INT64)
+    assert ops(graph) == ["relu", "slice", "argmax"]
+    assert [n.type.dtype for n in graph.nodes[-2:]] == [DType.I8, DType.I32]
 
 
 @pytest.mark.parametrize(

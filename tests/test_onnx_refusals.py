@@ -141,6 +141,22 @@ REFUSED: dict[str, tuple[list[Any], dict[str, Array], str]] = {
     "Clip": ([node("Clip", ["x", "c", "c"])], {"c": number(0.5)}, "clip must be between two numbers, the first the"),
     "computed exponent": ([node("GlobalMaxPool", ["x"], "c"), node("Pow", ["x", "c"])], {}, "input 1 must be constant"),
     "computed bound": ([node("GlobalMaxPool", ["x"], "c"), node("Clip", ["x", "c"])], {}, "input 1 must be constant"),
+    "the last of equal values": (
+        [node("ArgMax", ["x"], axis=1, select_last_index=1)],
+        {},
+        "select_last_index must be 0, got 1: of equal values the first is taken",
+    ),
+    "ArgMax over rows": ([node("ArgMax", ["x"], axis=2)], {}, "dimension 2 must be the channels alone, got 1x4x3x5"),
+    "ArgMax of places": (
+        [node("ArgMax", ["x"], "z", axis=1), node("ArgMax", ["z"], axis=1)],
+        {},
+        "input must be values, got the places that another ArgMax found",
+    ),
+    "arithmetic with places": (
+        [node("ArgMax", ["x"], "z", axis=1), node("Relu", ["z"])],
+        {},
+        "input 0 must be FLOAT, got INT32",
+    ),
     "Softmax over rows": (
         [node("Softmax", ["x"], axis=2)],
         {},

@@ -237,6 +237,25 @@ def softmax(d: Draw, name: str) -> tuple[int, list[int]]:
     return source, [out]
 
 
+def argmax(d: Draw, name: str) -> tuple[int, list[int]]:
+    """Of values that are often equal; of maps and vectors, places of either width, perhaps with a dimension again."""
+    shape = d.draw(st.sampled_from([(1, *d.image()), (1, d.size(40))]))
+    source = d.value(*shape)
+    at = d.like(source, *shape)
+    d.w.op("MAXIMUM", [source, d.like_constant(source)], [at], schema.MaximumMinimumOptionsT(), version=2)
+    kind, axis = d.draw(st.sampled_from(["int32", "int64"])), d.draw(st.sampled_from([-1, len(shape) - 1]))
+    out = d.w.tensor(shape[:-1], kind)
+    options = schema.ArgMaxOptionsT()
+    options.outputType = getattr(schema.TensorType, kind.upper())
+    d.w.op(name, [at, d.w.tensor((), d.draw(st.sampled_from(["int32", "int64"])), data=axis)], [out], options, 2)
+    if d.draw(st.booleans()):
+        again = d.w.tensor((*shape[:-1], 1), kind)
+        d.w.op("EXPAND_DIMS", [out, d.ints(-1)], [again], schema.ExpandDimsOptionsT(), version=1)
+        out, narrow = d.w.tensor((*shape[:-1], 1), "int32"), schema.CastOptionsT()
+        d.w.op("CAST", [again], [out], narrow, version=1)
+    return source, [out]
+
+
 def layout(d: Draw, name: str) -> tuple[int, list[int]]:
     """Ops that move values: pad, slice, split, resize, concatenation."""
     height, width, depth = d.image()
@@ -502,6 +521,7 @@ KINDS: dict[Callable[[Draw, str], tuple[int, list[int]]], tuple[str, ...]] = {
     mean: ("MEAN",),
     function: ("RELU", "RELU6", "RELU_N1_TO_1", "LOGISTIC", "HARD_SWISH"),
     softmax: ("SOFTMAX",),
+    argmax: ("ARG_MAX",),
     layout: ("PAD", "SLICE", "STRIDED_SLICE", "SPLIT", "RESIZE_NEAREST_NEIGHBOR", "CONCATENATION"),
     conversion: ("QUANTIZE", "DEQUANTIZE"),
     curve: (
@@ -661,7 +681,7 @@ def test_elu_of_bytes() -> None:
         assert np.array_equal(oracle.get_tensor(out)[0], reference.outputs(parse(data, "x").graph, values[0])[0])
 
 
-@pytest.mark.parametrize("kind", [curve, pair, moves, bilinear, beside], ids=lambda k: k.__name__)
+@pytest.mark.parametrize("kind", [argmax, curve, pair, moves, bilinear, beside], ids=lambda k: k.__name__)
 def test_written_again(kind: Any, tmp_path: Path) -> None:
     """What is read of a file and written again is the same network, which LiteRT loads."""
 

@@ -228,6 +228,21 @@ def weights(w: Writer, *shape: int, dtype: str = "int8", **more: Any) -> int:
     return w.tensor(shape, dtype, None if dtype == "float32" else 0.1, data=np.ones(shape), **more)
 
 
+def places(shape: tuple[int, ...], out: tuple[int, ...], dtype: str = "int8", then: str = "") -> Callable[[], bytes]:
+    """A file that ends in ARG_MAX over its last dimension, or in a sum of what that finds."""
+
+    def build() -> bytes:
+        w = Writer()
+        source, made = q(w, *shape, dtype=dtype), w.tensor(out, "int32")
+        w.op("ARG_MAX", [source, ints(w, -1)], [made], options("ArgMax"))
+        last = w.tensor(out, "int32") if then else made
+        if then:
+            w.op(then, [made, made], [last], options("Add"))
+        return w.bytes([source], [last])
+
+    return build
+
+
 def two_constants() -> bytes:
     w = Writer()
     source, out = q(w, 1, 4), q(w, 1, 4)
@@ -290,6 +305,13 @@ CASES: dict[str, tuple[Any, str]] = {
     "sigmoid scale": (unary("LOGISTIC", None, S), "output must have scale 1/256 and zero point -128"),
     "softmax scale": (unary("SOFTMAX", "Softmax", S, beta=1.0), "output must have scale 1/256"),
     "softmax beta": (unary("SOFTMAX", "Softmax", S, beta=-1.0), "output must have scale|beta must be a positive"),
+    "places of rows": (unary("ARG_MAX", "ArgMax", S, (1,)), r"must be over the channels, got axis 1 of \[1, 4, 4, 4\]"),
+    "places of no axis": (unary("ARG_MAX", "ArgMax", S, (4,)), r"axis must be one of 4, got \[4\]"),
+    "places as bytes": (unary("ARG_MAX", "ArgMax", S, (3,)), "output must be INT32 or INT64, got INT8"),
+    "places of another shape": (places(S, (1, 4, 4, 1)), r"output must be \[1, 4, 4\], got \[1, 4, 4, 1\]"),
+    "places of 16 bits": (places(S, (1, 4, 4), "int16"), "values must not be INT16, of which LiteRT has no ARG_MAX"),
+    "cast": (unary("CAST", "Cast", S), "input must be places that ARG_MAX found"),
+    "places added": (places(S, (1, 4, 4), "int8", "ADD"), "type must be INT8, UINT8, INT16 or FLOAT32, got INT32"),
     "mean axes": (unary("MEAN", "Reducer", S, (1, 3)), r"axes must be height, width or both, got \[1, 3\]"),
     "pad channels": (unary("PAD", "Pad", S, (0, 0, 0, 0, 0, 0, 1, 0)), "shape must be 4x4x5, got 4x4x4"),
     "pad batch": (

@@ -16,6 +16,7 @@ from rillet.ir.ops import (
     Activation,
     Add,
     Apply,
+    ArgMax,
     BatchNorm,
     Concat,
     Constant,
@@ -110,6 +111,8 @@ def _run(graph: Graph, node: Node, inputs: list[torch.Tensor], image: torch.Tens
             return F.pad(inputs[0], (left, right, top, bottom))
         case Softmax():
             return torch.softmax(op.beta * inputs[0], 1)
+        case ArgMax():
+            return torch.argmax(inputs[0], 1, keepdim=True)
         case Pair():
             return PairModule(op)(*inputs)
         case Select():

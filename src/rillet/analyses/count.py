@@ -14,6 +14,7 @@ from rillet.ir.ops import (
     Activation,
     Add,
     Apply,
+    ArgMax,
     BatchNorm,
     Concat,
     Constant,
@@ -264,7 +265,7 @@ def _detailed(graph: Graph, node: Node) -> tuple[int, int]:
             return (source.elements + values, source.elements) if op.window.covers(source) else (0, 0)
         case Add() | Multiply():
             return 0, values
-        case Input() | Constant() | Activate() | Apply() | Pool() | Softmax():
+        case Input() | Constant() | Activate() | Apply() | Pool() | Softmax() | ArgMax():
             return 0, 0
         case Pair() | Requantize():
             return 0, 0

@@ -23,6 +23,7 @@ from rillet.ir.ops import (
     Activation,
     Add,
     Apply,
+    ArgMax,
     BatchNorm,
     Concat,
     Constant,
@@ -111,6 +112,8 @@ class _Step:
                 return self.requantize()
             case Softmax(beta=beta):
                 return self.softmax(beta)
+            case ArgMax():
+                return self.sources[0].argmax(-1)[:, :, None].astype(np.int32)
             case BatchNorm(epsilon=epsilon):
                 return self.batch_norm(epsilon)
             case Concat():

@@ -19,6 +19,7 @@ from rillet.ir.ops import (
     Activation,
     Add,
     Apply,
+    ArgMax,
     BatchNorm,
     Concat,
     Constant,
@@ -215,6 +216,7 @@ class _Writer:
                 | Select()
                 | DepthToSpace()
                 | SpaceToDepth()
+                | ArgMax()
             ):
                 raise self.refuse(node, type(op).__name__.lower())
             case _:

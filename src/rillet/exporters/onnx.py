@@ -27,6 +27,7 @@ from rillet.ir.ops import (
     Activation,
     Add,
     Apply,
+    ArgMax,
     BatchNorm,
     Concat,
     Constant,
@@ -155,7 +156,8 @@ class _Writer:
         """Type and dimensions of a node's result."""
         height, width, channels = node.shape.array
         dims = [self.batch, channels] if node.name in self.flat else [self.batch, channels, height, width]
-        return helper.make_tensor_value_info(node.name, _ELEMENTS[node.type.dtype], dims)
+        element = onnx.TensorProto.INT64 if isinstance(node.op, ArgMax) else _ELEMENTS[node.type.dtype]
+        return helper.make_tensor_value_info(node.name, element, dims)
 
     def refuse(self, node: Node, message: str) -> Unsupported:
         return Unsupported(f"{self.graph.name}: {node.name}: {message}")
@@ -218,7 +220,8 @@ class _Writer:
 
     def add(self, node: Node) -> None:
         """The operators of one node."""
-        if node.type.dtype not in _ELEMENTS or (node.type.dtype is not DType.F32 and node.type.quant is None):
+        known = node.type.dtype in _ELEMENTS and (node.type.dtype is DType.F32 or node.type.quant is not None)
+        if not known and not isinstance(node.op, ArgMax):
             got = node.type.dtype.value + ("" if node.type.quant else " without a scale")
             raise self.refuse(node, f"values must be f32, or i8 or u8 with a scale, got {got}")
         op, sources = node.op, [self.graph.by_name[name] for name in node.inputs]
@@ -282,6 +285,8 @@ class _Writer:
                 if beta != 1.0:
                     raise self.refuse(node, f"beta of a softmax must be 1, got {beta:g}")
                 self.finish(node, Activation.NONE, "Softmax", self.alike(node, sources), axis=1)
+            case ArgMax():
+                self.operator("ArgMax", self.alike(node, sources), node.name, axis=1, keepdims=1)
             case _:
                 assert_never(op)
 

@@ -9,6 +9,7 @@ from rillet.ir.ops import (
     Activate,
     Add,
     Apply,
+    ArgMax,
     BatchNorm,
     Concat,
     Constant,
@@ -158,3 +159,13 @@ def is_slice(op: Op) -> TypeGuard[Slice]:
 def is_softmax(op: Op) -> TypeGuard[Softmax]:
     """True of a softmax over channels."""
     return isinstance(op, Softmax)
+
+
+def is_left_to_readers(op: Op) -> TypeGuard[Softmax | ArgMax]:
+    """True of last layers that whoever reads a chip's outputs computes: softmax and argmax."""
+    return isinstance(op, Softmax | ArgMax)
+
+
+def is_argmax(op: Op) -> TypeGuard[ArgMax]:
+    """True of the place of the greatest channel, the one op whose result is a place and no value of its input."""
+    return isinstance(op, ArgMax)

@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from rillet.errors import GraphError, RilletError
-from rillet.ir.ops import Input, Op, Param, op_macs, op_params, output_shape
-from rillet.ir.types import DType, Shape, TensorType
+from rillet.ir.ops import ArgMax, Input, Op, Param, op_macs, op_params, output_shape
+from rillet.ir.types import DType, Shape, TensorType, indices
 from rillet.system.record import Record
 
 if TYPE_CHECKING:
@@ -230,6 +230,7 @@ def _check_nodes(graph: Graph) -> dict[str, Param]:
             shape = output_shape(node.op, inputs, declared)
             if shape != declared:
                 raise GraphError(f"shape must be {shape}, got {declared}")
+            _check_indices(node)
             specs |= {f"{node.name}.{param.name}": param for param in op_params(node.op, inputs, declared)}
         except RilletError as error:
             raise type(error)(f"{graph.name}: {node.name}: {error}") from None
@@ -240,6 +241,14 @@ def _check_nodes(graph: Graph) -> dict[str, Param]:
     if macs > MAX_MACS:
         raise GraphError(f"{graph.name}: must take at most {MAX_MACS:.0e} MACs, got {macs:.2e}")
     return specs
+
+
+def _check_indices(node: Node) -> None:
+    """Raises GraphError unless an op that makes places has a type that stands for these."""
+    if isinstance(node.op, ArgMax) and node.type != indices(node.shape):
+        quant = node.type.quant
+        got = node.type.dtype.value + (f" of scale {quant.scale:g}, {quant.zero_point}" if quant else "")
+        raise GraphError(f"type of argmax must be i32 of scale 1 and zero point 0, got {got}")
 
 
 def _by_first(

@@ -370,6 +370,16 @@ class Softmax:
     arity = 1
 
 
+@dataclass(frozen=True, slots=True)
+class ArgMax:
+    """The place of the greatest channel of each pixel, of equal ones the first; where some is NaN it may be any.
+
+    Its value is one of `types.indices`, whatever it reads.
+    """
+
+    arity = 1
+
+
 Op = (
     Input
     | Constant
@@ -391,6 +401,7 @@ Op = (
     | Interpolate
     | Requantize
     | Softmax
+    | ArgMax
 )
 
 
@@ -409,6 +420,8 @@ def output_shape(op: Op, inputs: tuple[Shape, ...], declared: Shape) -> Shape:
             return Shape(height, width, inputs[0].channels)
         case BatchNorm() | Activate() | Apply() | Requantize() | Softmax():
             return inputs[0]
+        case ArgMax():
+            return Shape(inputs[0].height, inputs[0].width, 1)
         case Pair(kind=PairKind.PRELU) if inputs[1] != Shape(1, 1, inputs[0].channels):
             raise GraphError(f"slopes of prelu must be 1x1x{inputs[0].channels}, got {inputs[1]}")
         case Add() | Multiply() | Pair():
@@ -475,7 +488,7 @@ def op_reads(op: Op) -> Window | Places | None:
             return Window((block, block), (block, block))
         case Input() | Constant() | BatchNorm() | Activate() | Add() | Multiply() | Concat() | Slice():
             return None
-        case Apply() | Pair() | Select() | Requantize() | Softmax():
+        case Apply() | Pair() | Select() | Requantize() | Softmax() | ArgMax():
             return None
         case _ as other:
             assert_never(other)

@@ -123,3 +123,8 @@ class TensorType:
     def bytes(self) -> int:
         """Bytes of the full tensor."""
         return self.shape.pixels * self.pixel_bytes
+
+
+def indices(shape: Shape) -> TensorType:
+    """The type of places along an axis: 32-bit integers that are themselves the real values, at scale 1."""
+    return TensorType(shape, DType.I32, Quant(1.0, 0))

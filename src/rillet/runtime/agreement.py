@@ -16,7 +16,7 @@ import numpy as np
 from rillet.arithmetic import bf16
 from rillet.arithmetic.convolution import stored_weights
 from rillet.backends import reference
-from rillet.ir.facts import has_weights, is_given, is_input
+from rillet.ir.facts import has_weights, is_argmax, is_given, is_input
 from rillet.ir.graph import Array, Graph, Node
 from rillet.ir.inputs import Inputs, by_input
 from rillet.ir.ops import Activate, Conv, Pool, op_name
@@ -99,6 +99,8 @@ class Agreement:
             got = got.reshape(expected.shape)
             if allowed is not None:
                 wrong = self._real(expected, got, allowed)
+            elif is_argmax(node.op):
+                wrong = _misplaced(got, expected, values[node.inputs[0]], errors.get(node.inputs[0]))
             else:
                 # What is rounded to integers may be a step off where it was off before.
                 steps = max(self.steps, int(any(name in errors for name in node.inputs)))
@@ -147,6 +149,19 @@ class Agreement:
             at = _place(np.argwhere(off)[0])
             self.first[name] = Place(node.name, at, float(expected[at]), float(got[at]), name)
         return None
+
+
+def _misplaced(got: Array, expected: Array, read: Array, off: Floats | None) -> tuple[int, int, int] | None:
+    """Where a place of a greatest channel is another than that of what was read; or where that was not seen, but may be
+    so far `off`, one whose value cannot have been the greatest.
+    """
+    wrong = got != expected
+    if off is not None:
+        places, values = got.astype(np.int64), read.astype(np.float64)
+        known = (places >= 0) & (places < values.shape[-1])
+        most = (values - off).max(-1, keepdims=True)
+        wrong &= ~known | (np.take_along_axis(values + off, np.where(known, places, 0), -1) < most)
+    return _place(np.argwhere(wrong)[0]) if wrong.any() else None
 
 
 def _expected(graph: Graph, node: Node, values: Mapping[str, Array], inputs: Mapping[str, Array]) -> Array:

@@ -22,6 +22,7 @@ from rillet.ir.ops import (
     Activation,
     Add,
     Apply,
+    ArgMax,
     BatchNorm,
     Concat,
     Constant,
@@ -129,6 +130,8 @@ def bound(graph: Graph, node: Node, values: Mapping[str, Array], errors: Mapping
             moved = 2 * beta * np.broadcast_to(off[0], reads[0].shape).max(-1, keepdims=True)
             share = np.expm1(moved) + UNIT * 2 * spread + growth(node.shape.channels) + FUNCTION
             return _value(graph, node, values) * share + _TINY
+        case ArgMax():
+            raise AssertionError(f"{node.name} is no real value")
         case Pair(kind=kind):
             return _paired(kind, reads, off)
         case Interpolate():

@@ -13,7 +13,7 @@ from torch.nn.utils import parametrize
 from rillet.errors import GraphError, Unsupported
 from rillet.importers.torch.windows import shares_inside
 from rillet.ir import ops
-from rillet.ir.facts import is_input
+from rillet.ir.facts import is_argmax, is_input
 from rillet.ir.graph import Array, Graph, Node
 from rillet.ir.ops import Activation, Op, PoolKind
 from rillet.ir.sharing import remade
@@ -389,6 +389,8 @@ def _layer(op: Op, source: Shape) -> nn.Module:
             return Interpolate(op)
         case ops.Softmax(beta=beta):
             return Softmax(beta)
+        case ops.ArgMax():
+            raise AssertionError("argmax has no gradient")
         case ops.Input() | ops.Requantize():
             return nn.Identity()  # between float32 values, as all here are, nothing changes
         case _:
@@ -434,6 +436,8 @@ def _check(graph: Graph, node: Node) -> None:
     """Raises Unsupported for what has no gradient."""
     dtypes = [node.type.dtype, *(param.dtype for param in graph.node_params(node))]
     where = f"{graph.name}: {node.name}"
+    if is_argmax(node.op):
+        raise Unsupported(f"{where}: argmax has no gradient: a module must end before it")
     if any(dtype is not DType.F32 for dtype in dtypes) or node.type.quant is not None:
         other = next((d.value for d in dtypes if d is not DType.F32), "quantised")
         raise Unsupported(f"{where}: must be float32 (f32) to become a module, got {other}")

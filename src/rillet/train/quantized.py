@@ -170,6 +170,8 @@ class QuantizedNetwork(TorchNetwork):
                 return self.get_submodule(node.name)(*sources)
             case ops.Interpolate():
                 raise GraphError(f"{self.graph.name}: {node.name}: interpolate cannot be trained in integers")
+            case ops.ArgMax():
+                raise GraphError(f"{self.graph.name}: {node.name}: argmax cannot be trained")
             case ops.BatchNorm():
                 raise GraphError(f"{self.graph.name}: {node.name}: batch norms must be folded before, got one")
             case _:

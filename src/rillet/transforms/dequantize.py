@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from rillet.arithmetic.convolution import real_weights, stored_weights
-from rillet.ir.facts import has_weights, is_constant, is_requantization
+from rillet.ir.facts import has_weights, is_argmax, is_constant, is_requantization
 from rillet.ir.graph import Array, Graph, Node
 from rillet.ir.ops import Constant, Conv, Rounding
 from rillet.ir.sharing import sources, ties
@@ -20,7 +20,7 @@ def dequantize(graph: Graph) -> Graph:
     alone did (a value beyond the range of its type) is not done any more. An array that layers share under one scale
     stays one.
     """
-    if all(node.type.dtype is DType.F32 and not _low_bits(node) for node in graph.nodes):
+    if all((node.type.dtype is DType.F32 and not _low_bits(node)) or is_argmax(node.op) for node in graph.nodes):
         return graph
     params: dict[str, Array] = {}
     nodes: list[Node] = []
@@ -45,7 +45,7 @@ def dequantize(graph: Graph) -> Graph:
             params |= {
                 f"{node.name}.{p.name}": graph.param(node, p.name) for p in graph.node_params(node) if graph.params
             }
-        nodes.append(replace(node, op=op, inputs=inputs, type=TensorType(node.shape)))
+        nodes.append(replace(node, op=op, inputs=inputs, type=_type(node)))
     outputs = tuple(renamed.get(name, name) for name in graph.outputs)
     shared = ties(made_of)
     kept = {key: array for key, array in params.items() if key not in shared}
@@ -69,6 +69,10 @@ def _note_scales(graph: Graph, node: Node, made_of: dict[str, Hashable]) -> None
 
 def _low_bits(node: Node) -> bool:
     return has_weights(node.op) and node.op.levels is not None
+
+
+def _type(node: Node) -> TensorType:
+    return node.type if is_argmax(node.op) else TensorType(node.shape)
 
 
 def _real(stored: Array, value: TensorType) -> Array:

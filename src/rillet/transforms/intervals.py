@@ -19,6 +19,7 @@ from rillet.ir.ops import (
     Activation,
     Add,
     Apply,
+    ArgMax,
     BatchNorm,
     Concat,
     Constant,
@@ -184,6 +185,9 @@ class _Step:
         match op:
             case Input() | Softmax() | BatchNorm():
                 return self.everything()
+            case ArgMax():
+                last = self.types[0].shape.channels - 1
+                return Interval(np.zeros(1, np.int64), np.full(1, last, np.int64))
             case Constant():
                 value = self.graph.param(self.node, "value").astype(np.int64)
                 return Interval(value.min((0, 1)), value.max((0, 1)))

@@ -12,6 +12,7 @@ from rillet.ir.ops import (
     Activate,
     Add,
     Apply,
+    ArgMax,
     BatchNorm,
     Concat,
     Constant,
@@ -87,9 +88,12 @@ def readers(graph: Graph, found: Mapping[str, Interval]) -> dict[str, Reader]:
 
 
 def opaque(graph: Graph, node: Node) -> bool:
-    """True where a node makes or reads float32, whose channels all stay."""
-    values = (node.type, *graph.input_types(node))
-    return any(not stored(value) for value in values) and node.type.dtype is not DType.I32
+    """True where a node makes or reads other values than those of 8 bits and of one, whose channels all stay; but sums
+    of a convolution may be any.
+    """
+    if has_weights(node.op) and node.type.dtype is DType.I32:
+        return False
+    return any(not stored(value) for value in (node.type, *graph.input_types(node)))
 
 
 def needed(graph: Graph, reading: Mapping[str, Reader]) -> Masks:
@@ -146,7 +150,7 @@ def _push(graph: Graph, node: Node, kept: Masks, reading: Mapping[str, Reader]) 
             kept[node.inputs[0]] |= reading[node.name].demands(kept[node.name])
         case Conv(groups=groups):
             _tie_groups(kept, node.name, node.inputs[0], groups)
-        case Softmax() | Select() | DepthToSpace() | SpaceToDepth():
+        case Softmax() | ArgMax() | Select() | DepthToSpace() | SpaceToDepth():
             for name in (node.name, *node.inputs):
                 kept[name][:] = True
         case Concat():

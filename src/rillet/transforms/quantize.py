@@ -21,6 +21,7 @@ from rillet.ir.facts import (
     has_activation,
     has_weights,
     is_activation,
+    is_argmax,
     is_batch_norm,
     is_constant,
     is_pair,
@@ -34,6 +35,7 @@ from rillet.ir.ops import (
     Activation,
     Add,
     Apply,
+    ArgMax,
     BatchNorm,
     Concat,
     Constant,
@@ -181,7 +183,9 @@ def _grouped(graph: Graph, rule: Rule) -> "_Groups":
             case Add():
                 if rule is Rule.SHIFT:
                     made.join(node.name, *node.inputs)
-            case Input() | Constant() | Conv() | Activate() | Apply() | Multiply() | Pair() | Softmax() | BatchNorm():
+            case Input() | Constant() | Conv() | Activate() | Apply() | Multiply() | Pair() | Softmax():
+                pass
+            case ArgMax() | BatchNorm():
                 pass
             case _:
                 assert_never(node.op)
@@ -217,7 +221,10 @@ class _Chooser:
     def choose_scales(self) -> None:
         members: dict[str, list[Node]] = defaultdict(list)
         for node in self.source.nodes:
-            members[self.groups.of(node.name)].append(node)
+            if node.type.quant is not None:
+                self.fixed[node.name] = node.type.quant  # of places, which no group has
+            else:
+                members[self.groups.of(node.name)].append(node)
         for root, nodes in members.items():
             low, high = chosen_range(together(self.seen[node.name] for node in nodes), self.how.calibration)
             for node in nodes:
@@ -318,10 +325,10 @@ class _Maker:
         return Graph(self.source.name, self.nodes(), self.source.outputs, params, self.source.image, shared)
 
     def nodes(self) -> tuple[Node, ...]:
-        return tuple(
-            replace(node, op=self.op(node), type=TensorType(node.shape, DType.I8, self.quant(node.name)))
-            for node in self.source.nodes
-        )
+        return tuple(replace(node, op=self.op(node), type=self.type(node)) for node in self.source.nodes)
+
+    def type(self, node: Node) -> TensorType:
+        return node.type if is_argmax(node.op) else TensorType(node.shape, DType.I8, self.quant(node.name))
 
     def quant(self, name: str) -> Quant:
         return self.scales.quants[name]
@@ -467,6 +474,8 @@ def _where(graph: Graph, node: Node) -> str:
 def check_float(graph: Graph) -> None:
     """Raises GraphError or Unsupported, naming the node, for a network that cannot be quantised."""
     for node in graph.nodes:
+        if is_argmax(node.op):
+            continue  # its places are integers already
         where = f"{graph.name}: {node.name}"
         types = (node.type.dtype, node.op.weights) if has_weights(node.op) else (node.type.dtype,)
         other = next((dtype for dtype in types if dtype is not DType.F32), None)

@@ -126,6 +126,8 @@ def body(plan: RowPlan, segment: Segment, node: Node, stage: Stage) -> Body:
             return _each(plan, node, stage, kernel, real(from_.scale), from_.zero_point)
         case Kernel.SOFTMAX:
             return _softmax(plan, node, stage)
+        case Kernel.ARGMAX:
+            return _argmax(plan, node, stage)
         case Kernel.COPY:
             return copied(plan, node, stage, c_type(node.type))
         case Kernel.INTERPOLATE:
@@ -460,4 +462,13 @@ def _softmax(plan: RowPlan, node: Node, stage: Stage) -> Body:
     source = source_at(plan.graph, node.inputs[0], node, "p")
     arguments = f"{source}, at_{name}(self, self->made.of_{name} + p), {node.shape.channels}"
     lines = [*threads.each_pixel(node, stage), f"      {kernel}({arguments}, {more});"]
+    return [], await_pixels(plan.graph, node), lines
+
+
+def _argmax(plan: RowPlan, node: Node, stage: Stage) -> Body:
+    """The greatest channel of each pixel."""
+    source = plan.graph.by_name[node.inputs[0]]
+    arguments = f"{source_at(plan.graph, source.name, node, 'p')}, {source.shape.channels}"
+    made = f"*at_{node.name}(self, self->made.of_{node.name} + p)"
+    lines = [*threads.each_pixel(node, stage), f"      {made} = rillet_argmax_{source.type.dtype.value}({arguments});"]
     return [], await_pixels(plan.graph, node), lines

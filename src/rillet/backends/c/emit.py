@@ -52,6 +52,7 @@ _HEADERS = {
     Kernel.QUANTIZE: ("functions.h",),
     Kernel.DEQUANTIZE: ("functions.h",),
     Kernel.SOFTMAX: ("softmax.h",),
+    Kernel.ARGMAX: ("argmax.h",),
     Kernel.COPY: ("pointwise.h",),
     Kernel.INTERPOLATE: ("interpolate.h",),
     Kernel.LISTS: ("rows.h", "tiles.h", "lists_avx512.h"),
@@ -262,6 +263,8 @@ def _headers(plan: RowPlan, stage: Stage) -> tuple[str, ...]:
     if stage.kernel is Kernel.XNOR and stage.packing is Packing.BLOCKS:
         return (*_HEADERS[Kernel.XNOR], "xnor_avx512.h")
     node = plan.graph.by_name[stage.node]
+    if stage.kernel is Kernel.ARGMAX:
+        return _HEADERS[Kernel.ARGMAX]
     if DType.I16 in {node.type.dtype, *(value.dtype for value in plan.graph.input_types(node))}:
         return _WIDE_HEADERS
     binary = node.type.dtype is DType.BINARY

@@ -13,6 +13,7 @@ from rillet.ir.ops import (
     Activate,
     Add,
     Apply,
+    ArgMax,
     BatchNorm,
     Concat,
     Constant,
@@ -56,7 +57,7 @@ def write(stage: Stage) -> None:
             padded(stage, stage.node.op)
         case Resize():
             resized(stage, stage.node.op)
-        case BatchNorm() | Softmax() | Pair() | Select() | DepthToSpace() | SpaceToDepth() | Interpolate():
+        case BatchNorm() | Softmax() | ArgMax() | Pair() | Select() | DepthToSpace() | SpaceToDepth() | Interpolate():
             raise Unsupported(f"{stage.where}: {op_name(stage.node.op)} has no hardware")
         case Input() | Constant():
             raise AssertionError(f"{stage.node.name} is no stage")

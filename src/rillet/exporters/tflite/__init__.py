@@ -22,6 +22,7 @@ from rillet.ir.ops import (
     Activation,
     Add,
     Apply,
+    ArgMax,
     BatchNorm,
     Concat,
     Constant,
@@ -203,7 +204,8 @@ class _Writer:
     def add(self, node: Node) -> None:
         """The operators of one node."""
         real = node.type.dtype is DType.F32
-        if node.type.dtype not in (DType.F32, DType.I8, DType.U8) or (not real and node.type.quant is None):
+        known = node.type.dtype in (DType.F32, DType.I8, DType.U8) and (real or node.type.quant is not None)
+        if not known and not isinstance(node.op, ArgMax):
             got = node.type.dtype.value + ("" if node.type.quant else " without a scale")
             raise self.refuse(node, f"values must be f32, or i8 or u8 with a scale, got {got}")
         op, sources = node.op, [self.graph.by_name[name] for name in node.inputs]
@@ -269,10 +271,20 @@ class _Writer:
             case Softmax(beta=beta):
                 read = self.alike(node, sources)
                 self.operator(node.type, "SOFTMAX", read, self.made(node), "SoftmaxOptions", Beta=beta)
+            case ArgMax():
+                self.argmax(node, sources[0])
             case BatchNorm():
                 raise self.refuse(node, "TFLite has no batch norm: fold it (rillet convert --fold)")
             case _:
                 assert_never(op)
+
+    def argmax(self, node: Node, source: Node) -> None:
+        """The place of the greatest channel: the result has no dimension of channels."""
+        flat, code = source.name in self.flat, _CODES[node.type.dtype]
+        dims = (self.batch,) if flat else (self.batch, *node.shape.array[:2])
+        read = [self.place[source.name], self.numbers(f"{node.name}/axis", (len(dims),))]
+        self.place[node.name] = self.file.tensor(node.name, dims, code)
+        self.operator(source.type, "ARG_MAX", read, self.place[node.name], "ArgMaxOptions", OutputType=code)
 
     def fused(
         self, node: Node, activation: Activation, name: str, inputs: Sequence[int], options: str, **fields: Any

@@ -15,8 +15,8 @@ from rillet.importers.onnx.views import View
 from rillet.importers.onnx.windows import convolve, dense, weighted
 from rillet.ir.functions import Curve
 from rillet.ir.graph import Array
-from rillet.ir.ops import Apply, Constant, Conv, Multiply, Pool, PoolKind, Softmax, Window
-from rillet.ir.types import Shape, TensorType
+from rillet.ir.ops import Apply, ArgMax, Constant, Conv, Multiply, Pool, PoolKind, Softmax, Window
+from rillet.ir.types import Shape, TensorType, indices
 
 _SMALLEST = 1e-37
 """A sum of squares whose inverse root is finite."""
@@ -170,6 +170,21 @@ def _softmax(b: Builder, op: Operator) -> View:
 def _log_softmax(b: Builder, op: Operator) -> View:
     made = _softmax(b, op)
     return made.on(b.make(op.outputs[0], Apply(Curve.LOG), [b.node(made)]))
+
+
+def _argmax(b: Builder, op: Operator) -> View:
+    view, axis = b.view(op), op.integer("axis", 0)
+    node = b.node(view)
+    if op.integer("select_last_index", 0):
+        raise Unsupported("select_last_index must be 0, got 1: of equal values the first is taken")
+    if node.type == indices(node.shape):
+        raise Unsupported("input must be values, got the places that another ArgMax found")
+    place = view.axis(axis)
+    view.need_channels(place)
+    shape = Shape(node.shape.height, node.shape.width, 1)
+    made = b.make(op.outputs[0], ArgMax(), [node], type=indices(shape))
+    found = view_of(b, made.name, tuple(() if i == place else dim for i, dim in enumerate(view.axes)))
+    return _left(op, found, [place])
 
 
 # -- norms -------------------------------------------------------------------------------------------------------------
@@ -363,6 +378,7 @@ def _of_a_line(b: Builder, op: Operator, source: View, weight: Known, bias: Know
 
 
 HANDLERS = {
+    "ArgMax": _argmax,
     "Conv": _conv,
     "GroupNormalization": _group_norm,
     "InstanceNormalization": _instance_norm,
@@ -379,6 +395,7 @@ HANDLERS = {
     "Softmax": _softmax,
 }
 NOTES = {
+    "ArgMax": ("argmax", "over channels, the first of equal values; int64 results are int32 here"),
     "Conv": ("conv", "of 1xCxHxW or 1xCxL: any kernel, stride, dilation, groups, auto_pad; constant weights; of 1x1xC"),
     "GroupNormalization": ("pools, convs and products", "a barrier: its statistics are of the full tensor"),
     "InstanceNormalization": ("pools, convs and products", "as GroupNormalization"),

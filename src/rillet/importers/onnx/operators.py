@@ -26,7 +26,7 @@ from rillet.ir.ops import (
     Pair,
     PairKind,
 )
-from rillet.ir.types import DType, Shape
+from rillet.ir.types import DType, Shape, indices
 
 import onnx  # isort: skip
 
@@ -145,6 +145,9 @@ def _dropout(b: Builder, op: Operator) -> View:
 
 
 def _cast(b: Builder, op: Operator) -> View:
+    node = b.node(b.view(op))
+    if node.type == indices(node.shape) and op.integer("to", 0) in (onnx.TensorProto.INT32, onnx.TensorProto.INT64):
+        return b.view(op)
     if op.integer("to", 0) != onnx.TensorProto.FLOAT:
         raise Unsupported(f"computed values must stay FLOAT, got a cast to type {op.integer('to', 0)}")
     return b.real(op)
@@ -343,7 +346,7 @@ HANDLERS: dict[str, Handler] = {
 NOTES: dict[str, tuple[str, str]] = {
     "Add": ("add", "one operand may be constant, or one value a channel, a pixel, a row or a column"),
     "BatchNormalization": ("batchnorm", "running statistics"),
-    "Cast": ("nothing", "to FLOAT, or of constants"),
+    "Cast": ("nothing", "to FLOAT, or of constants; of what ArgMax makes between INT32 and INT64"),
     "Clip": ("activate, or apply", "any bounds"),
     "Concat": (
         "concat, or pads and adds",

@@ -15,6 +15,7 @@ from rillet.ir.ops import (
     Activation,
     Add,
     Apply,
+    ArgMax,
     Concat,
     Conv,
     DepthToSpace,
@@ -50,6 +51,8 @@ def join(draft: Draft) -> None:
         if name not in draft.nodes:
             continue
         node = draft.rename_reads(draft.nodes[name], renamed)
+        if isinstance(node.op, ArgMax) and _dequantized(draft, draft.source(node)):
+            draft.replace(name, node.op, draft.source(node).inputs)  # a scale changes no order
         if not isinstance(node.op, Requantize) or node.type.quant is None:
             continue
         source = draft.source(node)

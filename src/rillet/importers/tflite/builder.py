@@ -13,7 +13,7 @@ from rillet.importers.tflite.file import TYPE_NAMES, File, Operator, Tensor
 from rillet.ir.graph import Array, Graph, Node
 from rillet.ir.ops import Constant, Input, Op, output_shape
 from rillet.ir.sharing import each_once
-from rillet.ir.types import DType, Quant, Shape, TensorType
+from rillet.ir.types import DType, Quant, Shape, TensorType, indices
 
 import tflite  # isort: skip
 
@@ -27,6 +27,8 @@ _DTYPES = {
     tflite.TensorType.FLOAT32: DType.F32,
 }
 _VALUES = (DType.I8, DType.U8, DType.I16, DType.F32)
+INDICES = (tflite.TensorType.INT32, tflite.TensorType.INT64)
+"""Types of places along an axis in files; a graph keeps them in 32 bits."""
 
 
 _TO_CHANNELS_LAST = (0, 2, 3, 1)
@@ -267,11 +269,17 @@ class Builder:
             self.made_of[f"{name}.{key}"] = self.tensor(op, 2 if key == "bias" else 1).buffer
         self.set_pieces(op, [name], position)
 
-    def add_piece(self, op: Operator, made: Op, inputs: Sequence[Node], shape: Shape) -> Node:
-        """A node for a piece of the operator's output; `set_pieces` says which pieces it has."""
+    def add_piece(
+        self, op: Operator, made: Op, inputs: Sequence[Node], shape: Shape, type: TensorType | None = None
+    ) -> Node:
+        """A node for a piece of the operator's output; `set_pieces` says which pieces it has.
+
+        type: where it does not follow from the tensor.
+        """
         tensor = self.output(op)
         name = f"t{tensor.index}_{len(self.nodes)}"
-        return self._append(Node(name, made, tuple(node.name for node in inputs), self.type(tensor, shape)))
+        type = type or self.type(tensor, shape)
+        return self._append(Node(name, made, tuple(node.name for node in inputs), type))
 
     def add_step(
         self,
@@ -308,9 +316,18 @@ class Builder:
 
     def same_type(self, op: Operator, source: Node, position: int = 0) -> None:
         """Raises Unsupported where an output has another type or quantisation than a value that it copies."""
+        if source.type == indices(source.shape):
+            self.need_indices(op, position)
+            return
         out = self.type(self.output(op, position), source.shape)
         if out.dtype is not source.type.dtype or out.quant != source.type.quant:
             raise self.refuse(op, "output must have the type, scale and zero point of the input")
+
+    def need_indices(self, op: Operator, position: int = 0) -> None:
+        """Raises Unsupported unless an output has a type that places along an axis may have."""
+        code = self.output(op, position).code
+        if code not in INDICES:
+            raise self.refuse(op, f"output must be INT32 or INT64, got {TYPE_NAMES.get(code, str(code))}")
 
     def _append(self, node: Node) -> Node:
         self.nodes.append(node)

@@ -15,7 +15,7 @@ from rillet.ir.graph import Node
 from rillet.ir.linear import of_tensorflow, of_tensorflow_int8
 from rillet.ir.moves import widened
 from rillet.ir.ops import Concat, Interpolate, Pad, Select, output_shape, resize
-from rillet.ir.types import DType, Shape
+from rillet.ir.types import DType, Shape, indices
 
 
 def _pad(b: Builder, op: Operator) -> None:
@@ -146,6 +146,14 @@ def _reshaped(b: Builder, op: Operator, out: Tensor) -> list[int]:
     return [math.prod(dims) // rest if n == -1 else n for n in said]
 
 
+def _cast(b: Builder, op: Operator) -> None:
+    found = b.pieces(op)
+    if any(piece.type != indices(piece.shape) for piece in found):
+        raise b.refuse(op, f"input must be places that ARG_MAX found, got {b.tensor(op, 0)}")
+    b.same_dims(op)
+    b.alias(op)
+
+
 def _transpose(b: Builder, op: Operator) -> None:
     order, dims, out = b.integers(op, 1), b.tensor(op, 0).dims, b.output(op)
     if out.open and len(order) == len(dims):
@@ -221,6 +229,7 @@ HANDLERS: dict[int, Callable[[Builder, Operator], None]] = {
     tflite.BuiltinOperator.RESHAPE: _reshape,
     tflite.BuiltinOperator.SQUEEZE: _reshape,
     tflite.BuiltinOperator.EXPAND_DIMS: _reshape,
+    tflite.BuiltinOperator.CAST: _cast,
     tflite.BuiltinOperator.TRANSPOSE: _transpose,
     tflite.BuiltinOperator.SHAPE: _shape,
     tflite.BuiltinOperator.PACK: _pack,
@@ -228,6 +237,7 @@ HANDLERS: dict[int, Callable[[Builder, Operator], None]] = {
 }
 
 NOTES: dict[str, tuple[str, str]] = {
+    "CAST": ("nothing", "of what ARG_MAX makes, between int32 and int64"),
     "CONCATENATION": (
         "concat",
         "along channels; int8 parts in the scale of the whole, uint8 parts in any. "

@@ -17,6 +17,7 @@ from rillet.ir.ops import (
     Activation,
     Add,
     Apply,
+    ArgMax,
     Concat,
     Conv,
     Multiply,
@@ -28,7 +29,7 @@ from rillet.ir.ops import (
     Softmax,
     Window,
 )
-from rillet.ir.types import DType, Quant, Shape, TensorType
+from rillet.ir.types import DType, Quant, Shape, TensorType, indices
 
 _ACTIVATIONS = {
     tflite.ActivationFunctionType.NONE: Activation.NONE,
@@ -336,6 +337,27 @@ def _softmax_of(b: Builder, op: Operator, piece: Node, classes: int, beta: float
     return b.add_piece(op, Concat(), parts, piece.shape)
 
 
+def _argmax(b: Builder, op: Operator) -> None:
+    """The greatest of the last dimension, which is all channels of each of the nodes that hold the input."""
+    pieces, dims, axes = b.pieces(op), b.tensor(op, 0).dims, b.integers(op, 1)
+    if len(axes) != 1 or not -len(dims) <= axes[0] < len(dims):
+        raise b.fail(op, f"axis must be one of {len(dims)}, got {axes[:9]}")
+    if axes[0] % len(dims) != len(dims) - 1 or any(piece.shape.channels != dims[-1] for piece in pieces):
+        raise b.refuse(op, f"must be over the channels, got axis {axes[0]} of {list(dims)}")
+    if pieces[0].type.dtype is DType.I16:
+        raise b.refuse(op, f"values must not be INT16, of which LiteRT has no ARG_MAX, got {b.tensor(op, 0)}")
+    b.need_indices(op)
+    out = b.output(op)
+    out = b.set_dims(op, out, dims[:-1]) if out.open else out
+    if out.dims != dims[:-1]:
+        raise b.fail(op, f"output must be {list(dims[:-1])}, got {list(out.dims)}")
+    shapes = [Shape(piece.shape.height, piece.shape.width, 1) for piece in pieces]
+    made = [
+        b.add_piece(op, ArgMax(), [piece], shape, indices(shape)) for piece, shape in zip(pieces, shapes, strict=True)
+    ]
+    b.set_pieces(op, [node.name for node in made])
+
+
 def _requantize(b: Builder, op: Operator) -> None:
     each(b, op, Requantize())
 
@@ -392,12 +414,14 @@ HANDLERS: dict[int, Callable[[Builder, Operator], None]] = {
     tflite.BuiltinOperator.LOGISTIC: _activate(Activation.SIGMOID),
     tflite.BuiltinOperator.HARD_SWISH: _activate(Activation.HARD_SWISH),
     tflite.BuiltinOperator.SOFTMAX: _softmax,
+    tflite.BuiltinOperator.ARG_MAX: _argmax,
     tflite.BuiltinOperator.QUANTIZE: _requantize,
     tflite.BuiltinOperator.DEQUANTIZE: _dequantize,
 }
 
 NOTES: dict[str, tuple[str, str]] = {
     "ADD": ("add", "one operand may be constant, or 1x1xC and broadcast"),
+    "ARG_MAX": ("argmax", "over channels; int64 results are int32 here"),
     "AVERAGE_POOL_2D": ("pool", "any window; padding is not counted"),
     "CONV_2D": ("conv", "any kernel, stride, dilation, groups; constant weights, of four bits and sparse ones too"),
     "DEPTHWISE_CONV_2D": ("conv in groups", "any depth multiplier"),

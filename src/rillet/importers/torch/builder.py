@@ -11,7 +11,7 @@ from rillet.importers.axes import Dim, Dims, axes_of, merged, written
 from rillet.importers.torch.drafts import Draft, LowPad, Scale, assemble, input_name
 from rillet.importers.torch.layouts import as_map, repeats
 from rillet.ir.graph import Array, Graph
-from rillet.ir.ops import Activate, Activation, Add, Conv, Input, Multiply, Op, Pad, Pool, output_shape
+from rillet.ir.ops import Activate, Activation, Add, ArgMax, Conv, Input, Multiply, Op, Pad, Pool, output_shape
 from rillet.ir.types import Shape
 
 Border = tuple[int, int, int, int]
@@ -154,6 +154,8 @@ class Builder:
     ) -> Value:
         """A draft, and its value in the layout `dims`, or else as a map of 1xCxHxW."""
         shapes = tuple(self.drafts[name].shape for name in inputs)
+        if any(isinstance(self.drafts[name].op, ArgMax) for name in inputs):
+            raise self.refuse(call, "must not compute with the places that argmax found")
         try:
             match op:
                 case Scale():

@@ -8,9 +8,9 @@ import numpy as np
 from rillet.errors import Unsupported
 from rillet.importers.naming import name_nodes
 from rillet.ir.graph import Array, Graph, Node
-from rillet.ir.ops import Add, Constant, Input, Multiply, Op
+from rillet.ir.ops import Add, ArgMax, Constant, Input, Multiply, Op
 from rillet.ir.sharing import each_once
-from rillet.ir.types import Shape, TensorType
+from rillet.ir.types import Shape, TensorType, indices
 
 INPUT = "input"
 
@@ -82,7 +82,8 @@ def _inputs(drafts: Mapping[str, Draft]) -> list[str]:
 
 def _node(name: str, draft: Draft) -> Node:
     assert not isinstance(draft.op, Scale | LowPad)
-    return Node(name, draft.op, draft.inputs, TensorType(draft.shape))
+    made = indices(draft.shape) if isinstance(draft.op, ArgMax) else TensorType(draft.shape)
+    return Node(name, draft.op, draft.inputs, made)
 
 
 def _renamed(node: Node, renamed: Mapping[str, str], keep: Graph) -> Node:

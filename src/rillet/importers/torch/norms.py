@@ -14,7 +14,7 @@ from rillet.importers.torch.drafts import Scale
 from rillet.importers.torch.operands import pair
 from rillet.ir.functions import Curve
 from rillet.ir.graph import Array
-from rillet.ir.ops import Apply, Conv, Multiply, Op, Pool, PoolKind, Select, Softmax, Window
+from rillet.ir.ops import Apply, ArgMax, Conv, Multiply, Op, Pool, PoolKind, Select, Softmax, Window
 from rillet.ir.types import Shape
 
 
@@ -209,6 +209,14 @@ def _log_softmax(b: Builder, call: Call) -> Result:
     return b.add(call, Apply(Curve.LOG), [made.draft], made.dims)
 
 
+def _argmax(b: Builder, call: Call) -> Result:
+    value, dim = b.value(call, "self"), call["dim"]
+    over = _over(call, len(value.dims)) if dim is not None or b.shape(value).pixels > 1 else {*range(len(value.dims))}
+    if tuple(axis for i in sorted(over) for axis in value.dims[i]) != b.channels(value):
+        raise b.refuse(call, f"must be over the channels, got dimension {dim} of {b.described(value)}")
+    return Value(b.add(call, ArgMax(), [value.draft]).draft, _left(call, value.dims, over))
+
+
 # -- norms -------------------------------------------------------------------------------------------------------------
 
 
@@ -349,6 +357,7 @@ def _product_of(b: Builder, call: Call, left: Any, right: Any) -> Value:
 HANDLERS: dict[str, Callable[[Builder, Call], Result]] = {
     "addcmul": _addcmul,
     "amax": _maximum,
+    "argmax": _argmax,
     "conv1d": _conv1d,
     "group_norm": _group_norm,
     "instance_norm": _instance_norm,
@@ -365,6 +374,7 @@ HANDLERS: dict[str, Callable[[Builder, Call], Result]] = {
 NOTES: dict[str, tuple[str, str]] = {
     "addcmul": ("multiply and add", "as these"),
     "amax": ("pool, or pairs", "over height, width or channels"),
+    "argmax": ("argmax", "over channels; int64 results are int32 here"),
     "conv1d": ("conv", "of 1xCxL; of 1x1xC with a select before it"),
     "group_norm": ("pools, convs and products", "a barrier: its statistics are of the full tensor"),
     "instance_norm": ("pools, convs and products", "as group_norm"),

@@ -15,6 +15,7 @@ from rillet.importers.torch.drafts import input_name
 from rillet.importers.torch.layouts import as_map, as_vector, repeats, sizes
 from rillet.importers.torch.operators import HANDLERS
 from rillet.ir.graph import Graph
+from rillet.ir.ops import ArgMax
 from rillet.ir.types import Shape
 
 _RETURN_THEIR_INPUT = ("dropout", "feature_dropout")
@@ -172,7 +173,11 @@ class _Reader:
         for tensor, value in zip(_flat(node.meta["val"]), _flat(result), strict=True):
             if value is None:
                 continue
-            if tensor.dtype != torch.float32:
+            if isinstance(self.builder.drafts[value.draft].op, ArgMax):
+                if tensor.dtype not in (torch.int64, torch.int32):
+                    got = str(tensor.dtype).removeprefix("torch.")
+                    raise self.builder.refuse(call, f"must keep places of argmax as int64 or int32, got {got}")
+            elif tensor.dtype != torch.float32:
                 raise self.builder.refuse(call, f"must give float32, got {str(tensor.dtype).removeprefix('torch.')}")
             if sizes(value.dims) != tuple(tensor.shape) and not repeats(value.dims):
                 raise self.builder.refuse(call, f"must give {list(tensor.shape)}, got {self.builder.described(value)}")

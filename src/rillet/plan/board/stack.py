@@ -36,6 +36,7 @@ KERNELS: Mapping[Kernel, Frames] = {
 GATHERS: Frames = (232, 280, 248)
 """More of a dense stage that gathers windows."""
 STAGES: Mapping[Kernel, Frames] = {
+    Kernel.ARGMAX: (152, 128, 192),  # of SOFTMAX; gcc's are less
     Kernel.ARITHMETIC: (304, 304, 232),
     Kernel.COPY: (304, 296, 208),
     Kernel.INTERPOLATE: (400, 400, 400),  # above what gcc makes of it

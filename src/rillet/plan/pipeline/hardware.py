@@ -12,12 +12,13 @@ from math import gcd, log
 from typing import assert_never
 
 from rillet.errors import Unsupported
-from rillet.ir.facts import is_given, is_softmax
+from rillet.ir.facts import is_given, is_left_to_readers
 from rillet.ir.graph import Graph, Node
 from rillet.ir.ops import (
     Activate,
     Add,
     Apply,
+    ArgMax,
     BatchNorm,
     Concat,
     Constant,
@@ -36,6 +37,7 @@ from rillet.ir.ops import (
     Softmax,
     SpaceToDepth,
     Window,
+    op_name,
 )
 from rillet.ir.sharing import remade
 from rillet.ir.types import DType
@@ -116,6 +118,8 @@ def _firing_of(flow: Flow, node: Node) -> Firing:
             return Firing(channels, 0, 1, pixels, (1,), _aligned(channels, *others))
         case Slice(start=start):
             return Firing(channels, 0, 1, pixels, (1,), _aligned(channels, start))
+        case ArgMax():
+            return Firing(shape.channels, 0, 1, pixels, (1,), _any(shape.channels))
         case Activate() | Apply() | Add() | Pair() | BatchNorm() | Requantize() | Softmax():
             return Firing(channels, 0, 1, pixels, (1,), _any(channels))
         case Select() | DepthToSpace() | SpaceToDepth() | Pad() | Resize() | Interpolate():
@@ -127,22 +131,28 @@ def _firing_of(flow: Flow, node: Node) -> Firing:
 
 
 def without_host_layers(graph: Graph) -> tuple[Graph, tuple[str, ...]]:
-    """The graph up to its final softmaxes, which whoever reads the outputs computes, and their names.
+    """The graph up to its final softmaxes and argmaxes, which whoever reads the outputs computes, and their names.
 
-    Raises Unsupported for a softmax that a layer reads, and where nothing else is left.
+    Raises Unsupported for one that a layer reads, and where nothing else is left.
     """
-    on_host = tuple(name for name in graph.outputs if is_softmax(graph.by_name[name].op) and not graph.consumers[name])
+    gone: list[str] = []
+    while on_host := [name for name in graph.outputs if _ends(graph, graph.by_name[name])]:
+        sources = [graph.by_name[name].inputs[0] if name in on_host else name for name in graph.outputs]
+        if any(is_given(graph.by_name[name].op) for name in sources):
+            last = op_name(graph.by_name[on_host[0]].op)
+            raise Unsupported(f"{graph.name}: must have a layer before its {last} to be hardware")
+        nodes = tuple(node for node in graph.nodes if node.name not in on_host)
+        graph = remade(graph, nodes, tuple(dict.fromkeys(sources)), graph.arrays, graph.image)
+        gone = [*on_host, *gone]
     for node in graph.nodes:
-        if is_softmax(node.op) and node.name not in on_host:
-            raise Unsupported(f"{graph.name}: {node.name}: softmax must be the last layer as hardware")
-    if not on_host:
-        return graph, ()
-    outputs = tuple(dict.fromkeys(graph.by_name[name].inputs[0] if name in on_host else name for name in graph.outputs))
-    for name in outputs:
-        if is_given(graph.by_name[name].op):
-            raise Unsupported(f"{graph.name}: must have a layer before its softmax to be hardware")
-    nodes = tuple(node for node in graph.nodes if node.name not in on_host)
-    return remade(graph, nodes, outputs, graph.arrays, graph.image), on_host
+        if is_left_to_readers(node.op):
+            raise Unsupported(f"{graph.name}: {node.name}: {op_name(node.op)} must be the last layer as hardware")
+    return graph, tuple(dict.fromkeys(gone))
+
+
+def _ends(graph: Graph, node: Node) -> bool:
+    """True of a last layer that is left to whoever reads it."""
+    return is_left_to_readers(node.op) and not graph.consumers[node.name]
 
 
 @cache

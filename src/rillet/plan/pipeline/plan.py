@@ -193,7 +193,7 @@ class PixelPlan(Record):
     pipeline: Pipeline | None = None
     """What its stages take as hardware; None for the ideal, whose results arrive at once."""
     on_host: tuple[str, ...] = ()
-    """Layers behind the outputs that the hardware leaves to whoever reads them: a final softmax."""
+    """Layers behind the outputs that the hardware leaves to whoever reads them: a final softmax or argmax."""
 
     uses: tuple[Use, ...] = ()
     """Of hardware: what it takes of the chip."""

@@ -9,6 +9,7 @@ from rillet.ir.ops import (
     Activation,
     Add,
     Apply,
+    ArgMax,
     BatchNorm,
     Concat,
     Constant,
@@ -115,7 +116,7 @@ def latency_cycles(graph: Graph, pipeline: Pipeline, node: Node, folding: Foldin
         case Multiply(rounding=rounding):
             shifts = rounding if source.quant is not None else Rounding.SHIFT
             return fetched + pipeline.registers("bias", "multiply", "output") + _scaled(pipeline, shifts)
-        case Activate() | Apply() | Pair() | Requantize() | BatchNorm() | Softmax():
+        case Activate() | Apply() | Pair() | Requantize() | BatchNorm() | Softmax() | ArgMax():
             return fetched + pipeline.registers("output")
         case Interpolate():
             return fetched + 2 * pipeline.registers("multiply") + pipeline.registers("sum", "output")

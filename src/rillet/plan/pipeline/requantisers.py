@@ -12,6 +12,7 @@ from rillet.ir.ops import (
     Activation,
     Add,
     Apply,
+    ArgMax,
     BatchNorm,
     Concat,
     Constant,
@@ -85,7 +86,7 @@ def _unit(graph: Graph, node: Node, family: Family | None) -> Unit:
             return Unit(1) if kind is PoolKind.AVERAGE else Unit()
         case Add():
             return Unit() if plain_sum(graph, node) else Unit(_scale(family, _SHIFTED_BITS), SIDE_BITS, True)
-        case Activate() | Apply() | Pair() | Requantize() | BatchNorm() | Softmax():
+        case Activate() | Apply() | Pair() | Requantize() | BatchNorm() | Softmax() | ArgMax():
             return Unit()
         case Concat() | Slice() | Select() | DepthToSpace() | SpaceToDepth() | Pad() | Resize():
             return Unit()

@@ -7,13 +7,14 @@ from typing import assert_never
 import numpy as np
 
 from rillet.errors import Unsupported
-from rillet.ir.facts import has_weights, is_elementwise, is_given, is_requantization
+from rillet.ir.facts import has_weights, is_argmax, is_elementwise, is_given, is_requantization
 from rillet.ir.graph import Graph, Node
 from rillet.ir.ops import (
     Activate,
     Activation,
     Add,
     Apply,
+    ArgMax,
     BatchNorm,
     Concat,
     Constant,
@@ -96,6 +97,8 @@ def choose(graph: Graph, node: Node, tile_pixels: int) -> Choice:
             return Choice(_requantize(graph, node))
         case Softmax():
             return Choice(Kernel.SOFTMAX)
+        case ArgMax():
+            return Choice(Kernel.ARGMAX)
         case Concat() | Slice() | Select() | DepthToSpace() | SpaceToDepth() | Pad() | Resize():
             return Choice(Kernel.COPY)
         case Interpolate():
@@ -183,6 +186,9 @@ def _requantize(graph: Graph, node: Node) -> Kernel:
 
 def _check_types(graph: Graph, node: Node) -> None:
     """Values are 8-bit quantised or float32, and only a Requantize goes between the two; some ops know binary ones."""
+    if is_argmax(node.op):
+        _check_ordered(graph, node)
+        return
     types = (node.type, *graph.input_types(node))
     if any(value.dtype in (DType.BINARY, DType.I32) for value in types):
         _check_binary(graph, node)
@@ -199,6 +205,14 @@ def _check_types(graph: Graph, node: Node) -> None:
     if len({value.dtype for value in types}) > 1 and not is_requantization(node.op):
         got = ", ".join(value.dtype.value for value in types)
         raise Unsupported(f"{graph.name}: {node.name}: must have inputs of the type of its result, got {got}")
+
+
+def _check_ordered(graph: Graph, node: Node) -> None:
+    """Raises Unsupported unless the values that a node finds the greatest of are of a type that kernels compare."""
+    (source,) = graph.input_types(node)
+    if source.dtype not in (DType.F32, DType.I8, DType.U8, DType.I16):
+        got = source.dtype.value
+        raise Unsupported(f"{graph.name}: {node.name}: input of argmax must be f32, i8, u8 or i16, got {got}")
 
 
 def _check_wide(graph: Graph, node: Node, op: Conv) -> None:

@@ -38,6 +38,7 @@ class Kernel(Enum):
     QUANTIZE = "quantize"
     DEQUANTIZE = "dequantize"
     SOFTMAX = "softmax"
+    ARGMAX = "argmax"
     COPY = "copy"
     INTERPOLATE = "interpolate"
     TILES = "tiles"

@@ -12,6 +12,7 @@ from rillet.ir.ops import (
     Activate,
     Add,
     Apply,
+    ArgMax,
     BatchNorm,
     Concat,
     Constant,
@@ -237,7 +238,9 @@ def _item(graph: Graph, node: Node, sources: int) -> Item | None:
             return Join(node.name, kind.value) if sources > 1 else None
         case Concat():
             return Join(node.name, "concat") if sources > 1 else None
-        case Input() | Constant() | BatchNorm() | Activate() | Apply() | Requantize() | Softmax():
+        case Input() | Constant() | BatchNorm() | Activate() | Apply() | Requantize():
+            return None
+        case Softmax() | ArgMax():
             return None
         case Slice() | Select() | Pad():
             return None
