@@ -25,7 +25,7 @@ from rillet.backends.c.binary import DATA, binary_weights
 from rillet.backends.c.emit import sources
 from rillet.backends.c.packing import factor_arrays
 from rillet.data.images import MAX_PIXELS, fit
-from rillet.errors import TargetError
+from rillet.errors import BuildError, TargetError
 from rillet.importers.tflite import load
 from rillet.ir.graph import Graph, ImageSpec
 from rillet.ir.types import DType, Quant
@@ -33,8 +33,9 @@ from rillet.plan.host.planner import plan_host
 from rillet.plan.host.tilings import VECTORS
 from rillet.runtime.programs import program_of
 from rillet.runtime.verify import first_difference, random_inputs
-from rillet.runtime.wasm.building import build_plain, build_wasm, find_compiler
+from rillet.runtime.wasm.building import build_plain, build_relaxed, build_wasm, find_compiler
 from rillet.runtime.wasm.program import find_node
+from rillet.runtime.wasm.sections import without_data
 from rillet.targets.host import WASM, named_host
 from test_host import QUIET, any_factors, layers
 
@@ -118,6 +119,23 @@ def test_an_engine_without_simd_runs_the_plain_build(tmp_path: Path) -> None:
     said, *simd, made = json.loads(_node(script, "--no-enable-sse4-1", "--no-enable-avx"))
     assert said.startswith("this browser has no WebAssembly SIMD") and simd == [False, False]
     assert made == reference.outputs(graph, image)[0].reshape(-1).tolist()
+
+
+def test_two_builds_have_their_data_once() -> None:
+    plan = plan_host(any_factors(3.0)[0], HOST)
+    relaxed = build_relaxed(plan)
+    assert relaxed is not None
+    module, other = build_wasm(plan).read_bytes(), relaxed.read_bytes()
+    rest = without_data(other, module)
+    assert rest is not None and len(rest) < len(other)
+    # What is cut out is the data, and they are in the other.
+    size = len(other) - len(rest)
+    place = next(i for i in range(len(rest), -1, -1) if other[:i] == rest[:i] and other[i + size :] == rest[i:])
+    data = other[place : place + size]
+    assert data[0] == 11 and module.count(data) == 1
+    assert without_data(other, module.replace(data, data[:-1] + bytes([data[-1] ^ 1]))) is None
+    with pytest.raises(BuildError, match="got a section without an end"):
+        without_data(other[:8] + b"\x0b\xff\xff", module)
 
 
 @pytest.mark.slow

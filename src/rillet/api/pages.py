@@ -138,7 +138,7 @@ def _made(
     from rillet import web
     from rillet.report import network_page
     from rillet.runtime.wasm.building import build_wasm
-    from rillet.runtime.wasm.package import picture_bytes
+    from rillet.runtime.wasm.package import network_blocks, picture_bytes
     from rillet.system.reading import MODEL_BYTES, read_bytes
 
     net = checks.graph(net)
@@ -154,7 +154,7 @@ def _made(
             # The network's own program is the last step.
             costs = analysis.cost(net, costed or "all", progress=lambda done, total: advance(done, total + 1))
         roofed = [one for one in (costs.machines if costs else ()) if not isinstance(one, StreamChip)]
-        module, why_not, brought = None, "", 0
+        network, why_not, brought = list[str](), "", 0
         try:
             if not net.params:
                 raise Unsupported(f"{net.name}: has no weights, so it cannot run")
@@ -162,6 +162,7 @@ def _made(
                 raise Unsupported(f"{net.name}: takes no pictures, so none can be run here")
             program = plans.row_planned(net, plans.options("wasm"))
             module = read_bytes(build_wasm(program, trace=True), MODEL_BYTES)
+            network = network_blocks(program, module, trace=True)
             brought = web.bytes_shown(program.graph.weight_bytes) + web.bytes_shown(len(picture or b""))
         except (BuildError, Unsupported) as error:
             why_not = str(error)
@@ -170,12 +171,12 @@ def _made(
             costs.targets if costs else (),
             [found for one in _first(roofed, asked) for found in _roof(net, one)],
             _pipelines(net, asked),
-            module,
+            network,
             why_not,
             picture,
         )
     data = text.encode()
-    return _Made(data, len(data) - brought, len(costs.targets) if costs else 0, module is not None)
+    return _Made(data, len(data) - brought, len(costs.targets) if costs else 0, bool(network))
 
 
 def _row_plan(net: Graph, machine: "Board | Host | None") -> RowPlan:

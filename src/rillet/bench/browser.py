@@ -166,7 +166,7 @@ def bench_page(graph: Graph, host: Host, rounds: int, against: str | None = None
     precision, made = precision_of(folded), list[PageRecord]()
     with tempfile.TemporaryDirectory(prefix="rillet-bench-") as name:
         code = Path(str(package_files("rillet.runtime.wasm"))) / "web" / "net.js"
-        own = {"net.js": code, "net.wasm": module, "net.relaxed.wasm": build_relaxed(plan)}
+        own = {"net.js": code, "net.wasm": module, "net.relaxed.wasm": build_relaxed(plan) or module}
         own_bytes = code.stat().st_size + module.stat().st_size - folded.weight_bytes
         able = list[_Peer]()
         for peer in peers:

@@ -77,16 +77,17 @@ def bytes_shown(count: int) -> int:
 
 def data_block(name: str, value: object) -> str:
     """A value as JSON, in an element of this id, which no text of the value can end."""
-    found = _json(value).replace("<", "\\u003c")
+    found = as_json(value).replace("<", "\\u003c")
     return f'<script type="application/json" id="{name}">{found}</script>'
 
 
-def packed_block(name: str, value: object) -> str:
-    """A value as compressed JSON, for what a page can do without: browsers from before 2023 cannot open it."""
-    return bytes_block(name, gzip.compress(_json(value).encode(), mtime=0))
+def packed_block(name: str, data: bytes) -> str:
+    """Bytes compressed, for what a page can do without: browsers from before 2023 cannot open them."""
+    return bytes_block(name, gzip.compress(data, mtime=0))
 
 
-def _json(value: object) -> str:
+def as_json(value: object) -> str:
+    """A value as JSON without blanks."""
     return json.dumps(value, separators=(",", ":"), allow_nan=False)
 
 

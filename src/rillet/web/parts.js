@@ -27,11 +27,39 @@ export function ownData(id) {
   return JSON.parse($(id).textContent);
 }
 
-/** The value that the page brings in itself as compressed JSON; undefined where it brings none, or none can be opened. */
-export async function ownPacked(id) {
+/** What the page brings in itself compressed, as a Response; undefined where it brings none, or it cannot be opened. */
+export function ownPacked(id) {
   const bytes = ownBytes(id);
   if (!bytes || typeof DecompressionStream === "undefined") return undefined;
-  return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"))).json();
+  return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip")));
+}
+
+/** The module that the page brings in itself for this engine: where it `hasDot` and another is there, that. */
+export async function ownNetwork(hasDot) {
+  const bytes = ownBytes("net-wasm");
+  const other = bytes && hasDot() && ownPacked("net-relaxed");
+  if (!other) return bytes;
+  // It lacks the data, which are those of the first and lie behind the code.
+  const rest = new Uint8Array(await other.arrayBuffer());
+  const [start, end] = sectionOf(bytes, 11);
+  const [, place] = sectionOf(rest, 10);
+  return new Uint8Array(await new Blob([rest.subarray(0, place), bytes.subarray(start, end), rest.subarray(place)]).arrayBuffer());
+}
+
+/** From where to where a section of a module reaches. */
+function sectionOf(bytes, kind) {
+  for (let at = 8; at < bytes.length; ) {
+    const start = at;
+    let size = 0;
+    for (let shift = 0; ; shift += 7) {
+      const part = bytes[++at];
+      size |= (part & 127) << shift;
+      if (part < 128) break;
+    }
+    at += 1 + size;
+    if (bytes[start] === kind) return [start, at];
+  }
+  throw new Error("the page lacks a part of its network");
 }
 
 /** A number of so many units, as 3.2 M. */

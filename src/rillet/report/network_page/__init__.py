@@ -30,14 +30,15 @@ def page(
     costs: Sequence[Cost],
     roofs: Sequence[Roofline],
     pipelines: Sequence[tuple[PixelPlan, str]],
-    module: bytes | None,
+    network: Sequence[str],
     why_not: str = "",
     picture: bytes | None = None,
 ) -> str:
     """The page as an HTML document that loads nothing.
 
-    plan: whose memory is shown. pipelines: of chips, each with its picture, an SVG document. module: the program for
-    WebAssembly that shows its values; None: `why_not` says why there is none. picture: what it is run on first.
+    plan: whose memory is shown. pipelines: of chips, each with its picture, an SVG document. network: elements that
+    have the program for WebAssembly, which shows its values; where there is none, `why_not` says why. picture: what it
+    is run on first.
     """
     title = plan.graph.name
     shown = [_shown(f"{one.chip}: two images through the pipeline", svg, zoom=True) for one, svg in pipelines]
@@ -46,11 +47,10 @@ def page(
     words = {"DRAWING": draw.svg(plan.graph), "PICTURES": "\n".join(shown)}
     blocks = [web.data_block("data", _facts(plan, costs, roofs, [one for one, _ in pipelines], why_not))]
     if plan.graph.params:
-        blocks.append(web.packed_block("layers-c", _code(plan)))
-    if module is not None:
-        blocks.append(web.bytes_block("net-wasm", module))
-        if picture is not None:
-            blocks.append(web.bytes_block("example-picture", picture))
+        blocks.append(web.packed_block("layers-c", web.as_json(_code(plan)).encode()))
+    blocks += network
+    if network and picture is not None:
+        blocks.append(web.bytes_block("example-picture", picture))
     return web.one_file(
         title,
         web.filled(folder / "page.html", words),

@@ -1,11 +1,11 @@
 // The page about a network: its layers, its memory over time, machines, and the network itself at work.
-import { load } from "./net.js";
-import { $, answer, channelPictures, counted, element, measured, number, ownBytes, ownData, ownPacked, painted, paintSeen, pixelsOf, short, takeFiles, time, timed } from "./parts.js";
+import { hasDot, load } from "./net.js";
+import { $, answer, channelPictures, counted, element, measured, number, ownBytes, ownData, ownNetwork, ownPacked, painted, paintSeen, pixelsOf, short, takeFiles, time, timed } from "./parts.js";
 import { said, shape, sortable } from "./plot.js";
 
 const data = ownData("data");
 const hasCode = Boolean($("layers-c"));
-const code = await ownPacked("layers-c");
+const code = await ownPacked("layers-c")?.json();
 const MAPS = 24;
 
 // -- layers -------------------------------------------------------------------------------------------------------------
@@ -220,7 +220,7 @@ async function beginRun() {
   }
   $("no-run").hidden = true;
   try {
-    net = await load(ownBytes("net-wasm"));
+    net = await load(await ownNetwork(hasDot));
     performance.mark("network");
   } catch (error) {
     problem(`The network cannot run here: ${error.message}.`);

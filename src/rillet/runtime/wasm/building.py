@@ -13,6 +13,7 @@ from rillet.backends.c.entry import outputs_of
 from rillet.backends.c.flags import machine_flags
 from rillet.backends.c.pixels import is_picture
 from rillet.errors import BuildError, TargetError
+from rillet.ir.facts import has_weights
 from rillet.plan.host.planner import plan_host
 from rillet.plan.rows.plan import RowPlan
 from rillet.runtime.wasm.facts import section
@@ -72,10 +73,15 @@ def build_wasm(plan: RowPlan, trace: bool = False) -> Path:
     return _built(plan, made.files, made.data, section(plan, trace), trace)
 
 
-def build_relaxed(plan: RowPlan) -> Path:
-    """The same for engines whose relaxed dot product is exact for unsigned bytes; raises as `build_wasm`."""
+def build_relaxed(plan: RowPlan, trace: bool = False) -> Path | None:
+    """The same for engines whose relaxed dot product is exact for unsigned bytes; raises as `build_wasm`.
+
+    None for a network that multiplies no bytes.
+    """
+    if not any(has_weights(node.op) and node.type.quant is not None for node in plan.graph.nodes):
+        return None
     assert plan.host is not None
-    return build_wasm(plan_host(plan.graph, replace(plan.host, extras=(RELAXED,))))
+    return build_wasm(plan_host(plan.graph, replace(plan.host, extras=(RELAXED,))), trace)
 
 
 def build_plain(plan: RowPlan) -> Path:

@@ -10,10 +10,10 @@ from pathlib import Path
 from rillet import web
 from rillet.data.images import FORMATS, load_input
 from rillet.errors import Unsupported
-from rillet.ir.facts import has_weights
 from rillet.ir.graph import Graph
 from rillet.plan.rows.plan import RowPlan
 from rillet.runtime.wasm.building import build_plain, build_relaxed, build_wasm
+from rillet.runtime.wasm.sections import without_data
 from rillet.system.printable import printable
 from rillet.system.reading import MODEL_BYTES, PICTURE_BYTES, read_bytes
 
@@ -40,7 +40,7 @@ def folder(plan: RowPlan, *, single_file: bool, picture: Path | None) -> dict[st
     module = read_bytes(build_wasm(plan), MODEL_BYTES)
     blocks = [] if picture is None else [web.bytes_block("example-picture", picture_bytes(picture, plan.graph))]
     if single_file:
-        return {PAGE: single_page([web.bytes_block("net-wasm", module), *blocks])}
+        return {PAGE: single_page([*network_blocks(plan, module), *blocks])}
     title = printable(plan.graph.name)
     slug = re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")[:100] or "net"
     words = {"@NAME@": slug, "@DESCRIPTION@": json.dumps(f"{title}, compiled to WebAssembly by Rillet")[1:-1]}
@@ -48,10 +48,10 @@ def folder(plan: RowPlan, *, single_file: bool, picture: Path | None) -> dict[st
     for word, value in words.items():
         package = package.replace(word, value)
     shipped: dict[str, str | bytes] = {name: web.text(own(name)) for name in _SHIPPED}
-    if any(has_weights(node.op) and node.type.quant is not None for node in plan.graph.nodes):
-        shipped[_RELAXED] = read_bytes(build_relaxed(plan), MODEL_BYTES)
+    relaxed = build_relaxed(plan)
+    if relaxed is not None:
+        shipped[_RELAXED] = read_bytes(relaxed, MODEL_BYTES)
     else:
-        # Relaxed instructions multiply bytes alone.
         package = package.replace(f'"./{_RELAXED}": "./{_RELAXED}", ', "").replace(f'"{_RELAXED}", ', "")
         shipped["net.js"] = web.text(own("net.js")).replace(f'"./{_RELAXED}"', '"./net.wasm"')
     body = web.filled(own(PAGE), {"LOADING": _SERVED})
@@ -72,8 +72,18 @@ def own(name: str) -> Traversable:
     return package_files("rillet.runtime.wasm") / "web" / name
 
 
+def network_blocks(plan: RowPlan, module: bytes, trace: bool = False) -> list[str]:
+    """A module as pages have it, and all but the data of the build for engines with a dot product of bytes."""
+    relaxed = build_relaxed(plan, trace)
+    rest = None if relaxed is None else without_data(read_bytes(relaxed, MODEL_BYTES), module)
+    return [
+        web.bytes_block("net-wasm", module),
+        *([] if rest is None else [web.packed_block("net-relaxed", rest)]),
+    ]
+
+
 def single_page(blocks: Sequence[str]) -> str:
-    """The page as one file, with these blocks: `net-wasm`, and perhaps `example-picture`."""
+    """The page as one file, with these blocks: those of the network, and perhaps `example-picture`."""
     scripts = [own("net.js"), web.shared("parts.js"), own("page.js")]
     body, styles = web.filled(own(PAGE), {"LOADING": _LOADING}), [web.shared("page.css")]
     return web.one_file(_TITLE, body, scripts, styles=styles, blocks=blocks, policy=web.WITH_CAMERA)

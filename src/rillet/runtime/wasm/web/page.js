@@ -1,6 +1,6 @@
 // The page around a network: a picture in, its answer out, and the segments as they fire.
-import { load } from "./net.js";
-import { $, answer, counted, element, measured, number, ownBytes, painted, paintSeen, pixelsOf, takeFiles, timed } from "./parts.js";
+import { hasDot, load } from "./net.js";
+import { $, answer, counted, element, measured, number, ownBytes, ownNetwork, painted, paintSeen, pixelsOf, takeFiles, timed } from "./parts.js";
 
 const FRAMES = 240; // in which what the last row sets off is shown
 
@@ -165,7 +165,7 @@ function closed() {
 
 async function begin() {
   try {
-    net = await load(ownBytes("net-wasm"));
+    net = await load(await ownNetwork(hasDot));
     performance.mark("network");
   } catch (error) {
     problem(`The network cannot be loaded: ${error.message}.`);
