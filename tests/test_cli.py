@@ -224,6 +224,23 @@ def test_models_are_listed() -> None:
     assert "hub:vww_96_int8" in rillet("models").stdout
 
 
+def test_a_card_says_what_a_network_was_trained_on_and_what_it_costs() -> None:
+    made = json.loads(rillet("models", "mobilenet_v2_cifar10", "--json").stdout)
+    assert made["licence"] == "Apache-2.0" and "CIFAR-10" in made["trained_on"] and len(made["trained_by"]) == 4
+    boards = {row["board"]: row for row in made["costed"]["boards"]}
+    whole = json.loads(rillet("fit", "hub:mobilenet_v2_cifar10", "--target", "nano33ble", "--json").stdout)
+    found = boards[whole["board"]]
+    assert all(found[key] == whole[key] for key in ("ram_bytes", "flash_bytes", "milliseconds", "macs", "fits"))
+    count = json.loads(rillet("count", "hub:mobilenet_v2_cifar10", "--json").stdout)
+    assert all(made["costed"][key] == count[key] for key in ("macs", "params", "weight_bytes"))
+    text = rillet("models", "hub:mobilenet_v2_cifar10").stdout
+    assert "rillet evaluate hub:mobilenet_v2_cifar10 --data cifar10:DIR --check" in text and "90.32 %" in text
+    away = rillet("models", "vww_96_int8", RILLET_MODELS="", RILLET_CACHE="/nowhere")
+    assert away.returncode == 0 and "not here; downloaded when used" in away.stdout and "board" not in away.stdout
+    wrong = rillet("models", "mobilenet_v2_cifar")
+    assert wrong.returncode == 1 and "did you mean hub:mobilenet_v2_cifar10?" in wrong.stderr
+
+
 def test_raw_arrays_and_overrides(vww: Path, tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", np.zeros((96, 96, 3), np.int8))
     done = rillet("run", vww, tmp_path / "a.npy", "--raw", "--json")

@@ -67,7 +67,7 @@ AS_HARDWARE = f"{INT8} --interval 5000"
 
 COMMANDS = {
     "show": Command((FLOAT,), {"--text": "", **TABLES}),
-    "models": Command(("",), {**TABLES}),
+    "models": Command(("", "mobilenet_v2_cifar10"), {**TABLES}),
     "ops": Command(("",), {"--format": "onnx", **TABLES}),
     "doctor": Command(("",), {**TABLES}),
     "count": Command(

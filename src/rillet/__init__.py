@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from rillet.api.drawing import draw as draw
     from rillet.api.machines import target as target
     from rillet.api.machines import targets as targets
+    from rillet.api.networks import card as card
     from rillet.api.networks import from_torch as from_torch
     from rillet.api.networks import load as load
     from rillet.api.networks import models as models
@@ -64,7 +65,7 @@ _NAMES = {
     **dict.fromkeys(("compare", "cost", "count", "energy", "explain", "fit", "systolic"), "api.analysis"),
     **dict.fromkeys(("compress", "dequantize", "fold", "fuse", "live", "quantize", "resize"), "api.changes"),
     **dict.fromkeys(("target", "targets"), "api.machines"),
-    **dict.fromkeys(("from_torch", "load", "models", "reference", "save", "to_torch"), "api.networks"),
+    **dict.fromkeys(("card", "from_torch", "load", "models", "reference", "save", "to_torch"), "api.networks"),
     **dict.fromkeys(("Svg", "draw"), "api.drawing"),
     **dict.fromkeys(("Emitted", "Simulated", "emit", "footprint", "plan", "simulate"), "api.plans"),
     **dict.fromkeys(("Program", "compile", "verify"), "api.programs"),

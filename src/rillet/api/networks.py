@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from rillet.ir.inputs import Inputs
     from rillet.models.hub import Published
     from rillet.models.opening import Model
+    from rillet.report.card import Card
     from rillet.train.modules import TorchNetwork
     from rillet.zoo.registry import Described
 
@@ -364,6 +365,29 @@ def published() -> "list[tuple[Published, Path | None]]":
     from rillet.models import hub
 
     return [(entry, hub.local(entry)) for entry in hub.models()]
+
+
+def card(name: str, progress: Advance | None = None) -> "Card":
+    """The card of a published network: what it was trained on and how, its accuracy and the command that measures it,
+    its licence; and, where its file is on this machine, what it costs on every board.
+
+    name: with or without `hub:`. progress: called with boards planned for and their number. Raises GraphError, with the
+    nearest, for one that is not published.
+
+    >>> import rillet
+    >>> made = rillet.card("mobilenet_v2_cifar10")
+    >>> made.published.measured_by
+    'rillet evaluate hub:mobilenet_v2_cifar10 --data cifar10:DIR --check'
+    """
+    from rillet.models import hub
+    from rillet.models.opening import open_model
+    from rillet.report.card import card as made_of
+
+    entry = hub.find(name.removeprefix("hub:"))
+    path = hub.local(entry)
+    graph = None if path is None else open_model(f"hub:{entry.name}").graph
+    with shown("planning", progress) as advance:
+        return made_of(entry, path, graph, advance)
 
 
 def zoo_networks() -> "list[Described]":

@@ -66,11 +66,22 @@ def show(
 
 
 @command
-def models(*, form: Form) -> None:
+def models(
+    name: Annotated[
+        str | None, typer.Argument(metavar="NAME", help="A published model, to see its card: data, accuracy, costs.")
+    ] = None,
+    *,
+    form: Form,
+) -> None:
     """Lists the networks of the zoo with their parameters, and published trained models and where each is."""
-    from rillet.api.networks import published, zoo_networks
-    from rillet.report import text
+    from rillet.api.networks import card, published, zoo_networks
+    from rillet.report import card as report
+    from rillet.report import tables, text
 
+    if name is not None:
+        made = card(name)
+        form.show(made.to_dict, lambda console: [tables.write(console, one) for one in report.tables(made)])
+        return
     found, zoo = published(), zoo_networks()
 
     def record() -> dict[str, object]:

@@ -17,7 +17,7 @@ from rillet.system.download import Progress, Remote, checksum, download, silent
 _DEPTH = 3
 _MODELS = "models"
 """The folder of the cache that downloads go to."""
-_LISTS = ("labels", "mean", "deviation")
+_LISTS = ("labels", "mean", "deviation", "trained_by")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +39,13 @@ class Published:
     """The network of the zoo whose weights the file holds; None for a whole model."""
     package: str | None = None
     """A package of the Python package index that brings the file; `url` is its page."""
+    trained_on: str = ""
+    """The pictures, and where they come from."""
+    trained_by: tuple[str, ...] = ()
+    """The commands that trained it, and made of it what it is."""
+    accuracy: str = ""
+    measured_by: str = ""
+    """The command that prints it."""
 
 
 @cache

@@ -9,7 +9,7 @@ from rillet.ir.graph import Graph
 from rillet.plan.pipeline.plan import PixelPlan
 from rillet.plan.rows.plan import RowPlan
 from rillet.report import analysis_views as analysis_views
-from rillet.report import board, draw, hardware, memory, pixels, records, search, synthesis, text
+from rillet.report import board, card, draw, hardware, memory, pixels, records, search, synthesis, text
 from rillet.report.shown import Shown
 from rillet.report.summary import summary
 from rillet.runtime.emulator.proof import CoreVerification
@@ -33,4 +33,5 @@ views[Verification] = View(asdict, by(text.verification))
 views[CoreVerification] = View(lambda made: asdict(made) | {"as_planned": made.as_planned}, by(text.core_verification))
 views[HardwareVerification] = View(hardware.record, by(hardware.verification))
 views[Synthesis] = View(synthesis.record, by(synthesis.synthesis))
+views[card.Card] = View(card.record, lambda made: analysis_views.drawn(*card.tables(made)))
 views[Found] = View(search.record, by(search.search))
