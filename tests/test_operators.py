@@ -616,7 +616,7 @@ WIDE_KINDS: dict[Any, tuple[str, ...]] = {
     pool: ("AVERAGE_POOL_2D", "MAX_POOL_2D"),
     mean: ("MEAN",),
     function: ("RELU", "RELU6", "LOGISTIC"),
-    curve: ("TANH",),
+    curve: ("LEAKY_RELU", "GELU", "TANH", "ABS", "EXP"),
     softmax: ("SOFTMAX",),
     layout: ("PAD", "SLICE", "STRIDED_SLICE", "SPLIT", "RESIZE_NEAREST_NEIGHBOR", "CONCATENATION"),
     pair: ("MAXIMUM", "MINIMUM"),
@@ -636,6 +636,22 @@ def test_reference_of_16_bits(kind: Any, examples: int, tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", WIDE_KINDS, ids=lambda k: k.__name__)
 def test_c_of_16_bits(kind: Any, tmp_path: Path) -> None:
     check_drawn(kind, WIDE_KINDS[kind], tmp_path, 3, c=True, types=WIDE)
+
+
+@pytest.mark.parametrize("name", ["LEAKY_RELU", "GELU", "GELU_TANH", "ABS", "EXP"])
+def test_every_16_bit_value_of_a_curve(name: str, tmp_path: Path) -> None:
+    """Also where a table's steps leap from one end of the range to the other."""
+    values, rng = np.arange(-(2**15), 2**15).astype(np.int16).reshape(1, 256, 256, 1), np.random.default_rng(len(name))
+    kind = name.removesuffix("_TANH")
+    for _ in range(8):
+        w, made_of = Writer(), {"LEAKY_RELU": "LeakyRelu", "GELU": "Gelu", "ABS": "Abs", "EXP": "Exp"}[kind]
+        source, out = (w.tensor(values.shape, "int16", np.exp(rng.uniform(-11.5, -4.6))) for _ in range(2))
+        options: Any = getattr(schema, f"{made_of}OptionsT")()
+        options.alpha, options.approximate = 0.3, name != kind
+        w.op(kind, [source], [out], options, version=2)
+        made, oracle = imported(w.bytes([source], [out]), tmp_path)
+        oracle.run(values[0])
+        assert np.array_equal(reference.outputs(made.graph, values[0])[0], oracle.tensor(out)[0])
 
 
 def test_every_16_bit_value_of_sigmoid_and_tanh(tmp_path: Path) -> None:

@@ -14,9 +14,22 @@ from conftest import NETWORKS, shared_file
 from graphs import Builder, conv, graphs
 from rillet.errors import TargetError, Unsupported
 from rillet.importers.tflite import load
+from rillet.ir.functions import Curve
 from rillet.ir.graph import Graph, Node
-from rillet.ir.ops import Add, Input, Op, Pad, Resize, Window, op_window
-from rillet.ir.types import Shape, TensorType
+from rillet.ir.ops import (
+    Activate,
+    Activation,
+    Add,
+    Apply,
+    Input,
+    Op,
+    Pad,
+    Resize,
+    Rounding,
+    Window,
+    op_window,
+)
+from rillet.ir.types import DType, Quant, Shape, TensorType
 from rillet.plan.rows import arena
 from rillet.plan.rows.arena import Chain, Piece, first_fit
 from rillet.plan.rows.plan import BufferKind, RowPlan
@@ -243,3 +256,18 @@ def test_a_long_chain_of_overlaid_maps_is_split_where_that_helps_most(monkeypatc
     assert len(made.segments) > 80
     assert made.arena_bytes <= 2 * graph.nodes[-1].type.bytes
     assert len(placed) < 100
+
+
+@pytest.mark.parametrize(
+    ("op", "message"),
+    [
+        (Apply(Curve.ELU, 1.0), "elu has no rule for 16-bit values"),
+        (Activate(Activation.HARD_SWISH), "hard_swish has no rule for 16-bit values"),
+        (Apply(Curve.EXP, rounding=Rounding.SHIFT), "functions of 16-bit values must be rounded by double, got shift"),
+    ],
+)
+def test_functions_of_16_bits_without_a_rule_are_refused(op: Activate | Apply, message: str) -> None:
+    kind = TensorType(Shape(2, 2, 2), DType.I16, Quant(0.001, 0))
+    graph = Graph("wide", (Node("x", Input(), (), kind), Node("y", op, ("x",), kind)), ("y",))
+    with pytest.raises(Unsupported, match=f"wide: y: {message}"):
+        plan_rows(graph)

@@ -214,6 +214,18 @@ def unary(
     return build
 
 
+def wide(name: str, kind: str | None = None) -> Callable[[], bytes]:
+    """A file with one function of 16-bit values."""
+
+    def build() -> bytes:
+        w = Writer()
+        source, out = (w.tensor((1, 4, 4, 4), "int16", 0.001) for _ in range(2))
+        w.op(name, [source], [out], options(kind) if kind else None)
+        return w.bytes([source], [out])
+
+    return build
+
+
 def conv_with(change: Callable[[Writer, int, int], list[int]], **more: Any) -> Callable[[], bytes]:
     def build() -> bytes:
         w = Writer()
@@ -310,6 +322,9 @@ CASES: dict[str, tuple[Any, str]] = {
     "places as bytes": (unary("ARG_MAX", "ArgMax", S, (3,)), "output must be INT32 or INT64, got INT8"),
     "places of another shape": (places(S, (1, 4, 4, 1)), r"output must be \[1, 4, 4\], got \[1, 4, 4, 1\]"),
     "places of 16 bits": (places(S, (1, 4, 4), "int16"), "values must not be INT16, of which LiteRT has no ARG_MAX"),
+    "hard-swish of 16 bits": (wide("HARD_SWISH", "HardSwish"), "must not be INT16, of which LiteRT has no HARD_SWISH"),
+    "elu of 16 bits": (wide("ELU"), "values must not be INT16, of which LiteRT has no ELU, got"),
+    "logarithm of 16 bits": (wide("LOG"), "values must not be INT16, whose least half has no logarithm, got"),
     "cast": (unary("CAST", "Cast", S), "input must be places that ARG_MAX found"),
     "places added": (places(S, (1, 4, 4), "int8", "ADD"), "type must be INT8, UINT8, INT16 or FLOAT32, got INT32"),
     "mean axes": (unary("MEAN", "Reducer", S, (1, 3)), r"axes must be height, width or both, got \[1, 3\]"),

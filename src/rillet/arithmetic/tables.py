@@ -35,7 +35,9 @@ def activate(values: Ints, op: Activate | Apply, source: Quant, out: Quant, dtyp
             return _activation(values, activation, source, out, dtype)
         case Apply(curve=Curve.TANH) if dtype is DType.I16:
             return wide.tanh(values, source)
-        case Apply(curve=curve) if dtype is DType.I16:
+        case Apply(curve=Curve.GELU | Curve.GELU_TANH | Curve.EXP) if dtype is DType.I16:
+            return wide.look_up(values, wide_table(op, source, out))
+        case Apply(curve=curve) if dtype is DType.I16 and curve not in wide.CURVES:
             raise Unsupported(f"{curve.value} has no rule for 16-bit values")
         case Apply(curve=curve, a=a, b=b):
             return np.clip(_curve(values - source.zero_point, (curve, a, b), source, out) + out.zero_point, low, high)
@@ -70,20 +72,37 @@ def _curve(values: Ints, function: tuple[Curve, float, float], source: Quant, ou
     curve, a, _ = function
     match curve:
         case Curve.LEAKY_RELU:
-            below = np.float32(source.scale) * np.float32(a) / np.float32(out.scale)
-            above = fp.multiplier(float(np.float32(source.scale) / np.float32(out.scale)))
-            return np.where(values >= 0, _scaled(values, above), _scaled(values, fp.signed_multiplier(float(below))))
+            above, below = leaky_multipliers(a, source, out)
+            return np.where(values >= 0, _scaled(values, above), _scaled(values, below))
         case Curve.ABS:
-            scale = fp.multiplier(float(np.float32(source.scale) / np.float32(out.scale)))
-            return _scaled(np.abs(values), scale)
-        case Curve.GELU | Curve.GELU_TANH:
-            return _steps_f32(_gelu_f32(_real_f32(values, source), curve is Curve.GELU_TANH), out)
-        case Curve.ELU | Curve.TANH | Curve.EXP | Curve.LOG:
-            with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-                made = curve_real(_real_f32(values, source).astype(np.float64), *function).astype(np.float32)
-            return _steps_f32(made, out)
+            return _scaled(np.abs(values), ratio_f32(source, out))
+        case Curve.GELU | Curve.GELU_TANH | Curve.ELU | Curve.TANH | Curve.EXP | Curve.LOG:
+            return _steps_f32(_curve_f32(_real_f32(values, source), function), out)
         case _:
             raise Unsupported(f"{curve.value} must be rounded by shift, got double")
+
+
+def ratio_f32(source: Quant, out: Quant) -> fp.Multiplier:
+    """The ratio of two scales in float32, as a multiplier."""
+    return fp.multiplier(float(np.float32(source.scale) / np.float32(out.scale)))
+
+
+def leaky_multipliers(slope: float, source: Quant, out: Quant) -> tuple[fp.Multiplier, fp.Multiplier]:
+    """What a leaky ReLU multiplies values by, from 0 on and below."""
+    below = np.float32(source.scale) * np.float32(slope) / np.float32(out.scale)
+    return ratio_f32(source, out), fp.signed_multiplier(float(below))
+
+
+def wide_table(op: Apply, source: Quant, out: Quant) -> wide.Table:
+    """A function of 16-bit values as 513 steps with lines between."""
+    return wide.table_of_steps(lambda x: _curve_f32(x, (op.curve, op.a, op.b)), source, out)
+
+
+def _curve_f32(x: npt.NDArray[np.float32], function: tuple[Curve, float, float]) -> npt.NDArray[np.float32]:
+    if function[0] in (Curve.GELU, Curve.GELU_TANH):
+        return _gelu_f32(x, function[0] is Curve.GELU_TANH)
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        return curve_real(x.astype(np.float64), *function).astype(np.float32)
 
 
 def _scaled(values: Ints, by: fp.Multiplier) -> Ints:

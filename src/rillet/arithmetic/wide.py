@@ -12,10 +12,14 @@ import numpy.typing as npt
 from rillet.arithmetic import fixed_point as fp
 from rillet.arithmetic.fixed_point import Ints
 from rillet.errors import GraphError, Unsupported
+from rillet.ir.functions import Curve
 from rillet.ir.types import DType, Quant
 
 Table = npt.NDArray[np.int16]
 Reals = npt.NDArray[np.float64]
+Singles = npt.NDArray[np.float32]
+CURVES = (Curve.LEAKY_RELU, Curve.GELU, Curve.GELU_TANH, Curve.TANH, Curve.ABS, Curve.EXP)
+"""Functions with numbers that have a rule: those that LiteRT has, but for a LOG that is not defined for half of all."""
 UNIT = Quant(1 / 32768, 0)
 """The quantisation of results between -1 and 1."""
 ADD_SHIFT = 15
@@ -83,11 +87,39 @@ def table_of(function: Callable[[Reals], Reals], low: float, high: float) -> Tab
     return np.clip(np.append(sample - fp.round_half_away(off / 2), last), _LEAST, _MOST).astype(np.int16)
 
 
+def table_of_steps(function: Callable[[Singles], Singles], source: Quant, out: Quant) -> Table:
+    """As `table_of`, of all that 16-bit values stand for, in steps of the result: each operation in float32."""
+    one = np.float32
+    low, high = one(source.scale) * one(_LEAST), one(source.scale) * one(_MOST)
+    step = (high - low) / one(_STEPS)
+    steps = one(2**16) / (one(out.scale) * one(_MOST) - one(out.scale) * one(_LEAST))
+
+    def made(at: Singles) -> Singles:
+        return np.asarray(function(at) * steps, np.float32)
+
+    def whole(real: Singles) -> Singles:
+        return np.asarray(np.trunc(real.astype(np.float64) + np.copysign(0.5, real)), np.float32)
+
+    with np.errstate(over="ignore", invalid="ignore"):
+        places = low + np.arange(_STEPS + 1, dtype=np.float32) * step
+        sample, after = whole(made(places[:-1])), made(places[1:])
+        between = whole(np.asarray((after + sample) / one(2), np.float32))
+        off = between - whole(made(places[:-1] + step / one(2)))
+        last = whole(made(np.array([high], np.float32)))
+        table = np.append(sample - whole(np.asarray(off / one(2), np.float32)), last)
+    return np.clip(np.nan_to_num(table), _LEAST, _MOST).astype(np.int16)
+
+
 def look_up(values: Ints, table: Table) -> Ints:
     """Of 16-bit values what a table of 513 steps has, on the line between two of them."""
     at, part, wide = 256 + (values >> _STEP_BITS), values & (2**_STEP_BITS - 1), table.astype(np.int64)
     base = wide[at]
-    return ((base + (((wide[at + 1] - base) * part + 2 ** (_STEP_BITS - 1)) >> _STEP_BITS) + 2**15) & 0xFFFF) - 2**15
+    return _wrap16(base + ((_wrap16(wide[at + 1] - base) * part + 2 ** (_STEP_BITS - 1)) >> _STEP_BITS))
+
+
+def _wrap16(values: Ints) -> Ints:
+    """What is left of them in 16 bits: of the slope of a step that leaps over half the range, too."""
+    return ((values + 2**15) & 0xFFFF) - 2**15
 
 
 # -- softmax -----------------------------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 from typing import assert_never
 
 from rillet.arithmetic import fixed_point as fp
-from rillet.arithmetic import shift, wide
+from rillet.arithmetic import shift, tables, wide
 from rillet.backends.c import core, lists, low_bit, rows, threads
 from rillet.backends.c.bounds import bounds
 from rillet.backends.c.constants import (
@@ -31,6 +31,7 @@ from rillet.ir.facts import (
     is_softmax,
     is_sum,
 )
+from rillet.ir.functions import Curve
 from rillet.ir.graph import Graph, Node
 from rillet.ir.ops import (
     Activation,
@@ -366,6 +367,14 @@ def _wide_function(graph: Graph, node: Node) -> tuple[str, *tuple[object, ...]]:
     """The kernel of a function of 16-bit values, and its numbers."""
     source = graph.by_name[node.inputs[0]]
     from_, to = quant(graph, source), quant(graph, node)
+    if is_curve(node.op) and node.op.curve is Curve.LEAKY_RELU:
+        above, below = tables.leaky_multipliers(node.op.a, from_, to)
+        return ("rillet_leaky_relu_i16", above.mantissa, above.shift, below.mantissa, below.shift)
+    if is_curve(node.op) and node.op.curve is Curve.ABS:
+        ratio = tables.ratio_f32(from_, to)
+        return ("rillet_abs_i16", ratio.mantissa, ratio.shift)
+    if is_curve(node.op) and node.op.curve is not Curve.TANH:
+        return ("rillet_steps_i16", f"net_{node.name}_table")
     if is_curved(node):
         word = "tanh" if is_curve(node.op) else "sigmoid"
         return (f"rillet_{word}_i16", f"net_{node.name}_table", *wide.sigmoid_multiplier(from_))

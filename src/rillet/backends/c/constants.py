@@ -9,6 +9,7 @@ from rillet.arithmetic import tables, wide
 from rillet.arithmetic.convolution import centred_weights, multipliers, real_weights, stored_weights, weight_sums
 from rillet.errors import GraphError, Unsupported
 from rillet.ir.facts import has_weights, is_activation, is_curve, is_function
+from rillet.ir.functions import Curve
 from rillet.ir.graph import Array, Graph, Node
 from rillet.ir.ops import Activate, Activation, Rounding
 from rillet.ir.packed import to_lists, to_planes
@@ -51,6 +52,16 @@ def keeps_bytes(plan: RowPlan, node: Node) -> bool:
 def is_curved(node: Node) -> bool:
     """True of a function of 16-bit values that is neither a clamp nor another quantisation: one by a table."""
     return is_curve(node.op) or (is_activation(node.op) and node.op.activation.clamp is None)
+
+
+def wide_function_arrays(graph: Graph, node: Node) -> dict[str, Array]:
+    """The table of a function of 16-bit values, where it has one."""
+    op = node.op
+    if is_curve(op) and op.curve in (Curve.LEAKY_RELU, Curve.ABS):
+        return {}
+    if is_curve(op) and op.curve is not Curve.TANH:
+        return {"table": tables.wide_table(op, quant(graph, graph.by_name[node.inputs[0]]), quant(graph, node))}
+    return {"table": wide.sigmoid_table()} if is_curved(node) else {}
 
 
 def lookup_table(graph: Graph, node: Node) -> Array:

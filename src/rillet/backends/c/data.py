@@ -10,12 +10,12 @@ from rillet.backends.c.constants import (
     C_TYPES,
     concat_table,
     conv_arrays,
-    is_curved,
     keeps_bytes,
     lookup_table,
     low_bit_arrays,
     quant,
     rescaled,
+    wide_function_arrays,
 )
 from rillet.backends.c.core_data import core_arrays
 from rillet.backends.c.lists import list_arrays
@@ -91,7 +91,7 @@ def stage_arrays(plan: RowPlan, original: Graph, stage: Stage) -> dict[str, Arra
     if stage.kernel is Kernel.LOOKUP:
         return {} if keeps_bytes(plan, node) else {"table": lookup_table(graph, node)}
     if stage.kernel is Kernel.WIDE_FUNCTION:
-        return {"table": wide.sigmoid_table()} if is_curved(node) else {}
+        return wide_function_arrays(graph, node)
     if is_softmax(op) and node.type.dtype is DType.I16:
         return {"powers": wide.exponential_table(), "reciprocals": wide.reciprocal_table()}
     if is_softmax(op) and node.type.quant is not None:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import tflite
 
+from rillet.arithmetic.wide import CURVES
 from rillet.importers.tflite.builder import Builder
 from rillet.importers.tflite.file import Operator
 from rillet.importers.tflite.operators import activation_of, each, pair_of, same_element
@@ -16,16 +17,15 @@ from rillet.ir.types import DType, Quant, Shape, TensorType
 _OF_BYTES = (Curve.LEAKY_RELU, Curve.ELU, Curve.GELU, Curve.GELU_TANH, Curve.TANH, Curve.ABS, Curve.EXP, Curve.LOG)
 """Those that LiteRT has of 8-bit values, too."""
 _TANH = {DType.I8: Quant(1 / 128, 0), DType.U8: Quant(1 / 128, 128), DType.I16: Quant(1 / 32768, 0)}
-_WIDE = (Curve.TANH,)
-"""Those that are read of 16-bit values."""
 
 
 def _apply(b: Builder, op: Operator, made: Apply) -> None:
     out = same_element(b, op, b.pieces(op)[0])
     if out.quant is not None and made.curve not in _OF_BYTES:
         raise b.refuse(op, f"values must be FLOAT32, got {b.tensor(op, 0)} of {out.dtype.value}")
-    if out.dtype is DType.I16 and made.curve not in _WIDE:
-        raise b.refuse(op, f"values must not be INT16, got {b.tensor(op, 0)}")
+    if out.dtype is DType.I16 and made.curve not in CURVES:
+        why = "whose least half has no logarithm" if made.curve is Curve.LOG else f"of which LiteRT has no {op.name}"
+        raise b.refuse(op, f"values must not be INT16, {why}, got {b.tensor(op, 0)}")
     if made.curve is Curve.TANH and out.quant is not None and out.quant != _TANH[out.dtype]:
         unit = _TANH[out.dtype]
         raise b.refuse(op, f"output must have scale 1/{1 / unit.scale:g} and zero point {unit.zero_point}")

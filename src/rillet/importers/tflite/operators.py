@@ -282,7 +282,7 @@ def _activate(activation: Activation) -> Callable[[Builder, Operator], None]:
     def handle(b: Builder, op: Operator) -> None:
         out = same_element(b, op, b.pieces(op)[0])
         if activation is Activation.HARD_SWISH and out.dtype is DType.I16:
-            raise b.refuse(op, f"values must not be INT16, got {b.tensor(op, 0)}")
+            raise b.refuse(op, f"values must not be INT16, of which LiteRT has no HARD_SWISH, got {b.tensor(op, 0)}")
         if activation is Activation.SIGMOID and out.quant is not None:
             _unit(b, op, out.dtype, out.quant)
         each(b, op, Activate(activation))

@@ -6,8 +6,9 @@ from typing import assert_never
 
 import numpy as np
 
+from rillet.arithmetic.wide import CURVES
 from rillet.errors import Unsupported
-from rillet.ir.facts import has_weights, is_argmax, is_elementwise, is_given, is_requantization
+from rillet.ir.facts import has_weights, is_argmax, is_elementwise, is_function, is_given, is_requantization
 from rillet.ir.graph import Graph, Node
 from rillet.ir.ops import (
     Activate,
@@ -153,7 +154,24 @@ def lists_are_smaller(graph: Graph, node: Node) -> bool:
 
 def _of_integers(graph: Graph, node: Node) -> Kernel:
     """Functions of bytes are tables, those of 16 bits are computed."""
-    return Kernel.WIDE_FUNCTION if has_wide(graph, node) else Kernel.LOOKUP
+    if not has_wide(graph, node):
+        return Kernel.LOOKUP
+    if is_function(node.op):
+        _check_function(f"{graph.name}: {node.name}", node.op)
+    return Kernel.WIDE_FUNCTION
+
+
+def _check_function(where: str, op: Activate | Apply) -> None:
+    """Raises Unsupported for a function of 16-bit values that has no rule."""
+    if op.rounding is Rounding.SHIFT:
+        raise Unsupported(f"{where}: functions of 16-bit values must be rounded by double, got shift")
+    match op:
+        case Activate(activation=activation):
+            known, name = activation.clamp is not None or activation is Activation.SIGMOID, activation.value
+        case Apply(curve=curve):
+            known, name = curve in CURVES, curve.value
+    if not known:
+        raise Unsupported(f"{where}: {name} has no rule for 16-bit values")
 
 
 def has_wide(graph: Graph, node: Node) -> bool:

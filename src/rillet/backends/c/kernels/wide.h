@@ -159,8 +159,34 @@ static inline void rillet_tanh_i16(const int16_t *in, int16_t *out, int32_t chan
 /* What a table of 513 steps has of a 16-bit value, on the line between two of them. */
 static inline int32_t rillet_look_wide(const int16_t table[513], int32_t value)
 {
-  const int32_t at = 256 + (value >> 7), base = table[at];
-  return (int16_t)(base + (((table[at + 1] - base) * (value & 127) + 64) >> 7));
+  const int32_t at = 256 + (value >> 7), base = table[at], slope = (int16_t)(table[at + 1] - base);
+  return (int16_t)(base + ((slope * (value & 127) + 64) >> 7));
+}
+
+/* A function by such a table. `out` may be `in`. */
+static inline void rillet_steps_i16(const int16_t *in, int16_t *out, int32_t channels, const int16_t table[513])
+{
+  for (int32_t c = 0; c < channels; c++) out[c] = (int16_t)rillet_look_wide(table, in[c]);
+}
+
+/* Values times one multiplier from 0 on, another below. `out` may be `in`. */
+static inline void rillet_leaky_relu_i16(const int16_t *in, int16_t *out, int32_t channels, int32_t mantissa,
+                                         int32_t shift, int32_t below, int32_t below_shift)
+{
+  for (int32_t c = 0; c < channels; c++) {
+    const int32_t made = in[c] >= 0 ? rillet_rescale_double(in[c], mantissa, shift)
+                                    : rillet_rescale_double(in[c], below, below_shift);
+    out[c] = (int16_t)rillet_store(made, 0, -32768, 32767);
+  }
+}
+
+/* Values without their sign times a multiplier. `out` may be `in`. */
+static inline void rillet_abs_i16(const int16_t *in, int16_t *out, int32_t channels, int32_t mantissa, int32_t shift)
+{
+  for (int32_t c = 0; c < channels; c++) {
+    const int32_t made = rillet_rescale_double(in[c] < 0 ? -in[c] : in[c], mantissa, shift);
+    out[c] = (int16_t)rillet_store(made, 0, -32768, 32767);
+  }
 }
 
 /* Softmax of one pixel in 32768ths: exponentials by a table, and the reciprocal of their sum by another. `out` is not
