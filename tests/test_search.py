@@ -12,12 +12,15 @@ import pytest
 from rillet.analyses.count import count
 from rillet.analyses.memory import stored_at
 from rillet.api import search as api
+from rillet.data.datasets import Dataset
 from rillet.errors import GraphError, RilletError, TargetError, Unsupported
 from rillet.importers.rlt import load
 from rillet.ir.facts import has_weights
 from rillet.ir.types import DType
+from rillet.plan.rows.plan import RowPlan
 from rillet.plan.rows.planner import plan_rows
-from rillet.search import budget, engine, evolve, funnel, halving, network, run, space
+from rillet.runtime.evaluate import Evaluation, evaluate
+from rillet.search import answer, budget, engine, evolve, funnel, halving, network, run, space
 from rillet.search.found import Found
 from rillet.search.task import Task
 from rillet.system.checksums import record_text
@@ -397,6 +400,28 @@ def test_the_answer_has_the_bits_of_its_choice(data: Path, tmp_path: Path) -> No
     assert count(best).weight_bytes == found.best.costs["flash"]
     assert found.answer.touched_bytes == found.answer.arena_bytes == found.best.costs["ram"]
     assert found.answer.images == 15
+
+
+def test_the_answer_is_the_best_in_integers(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not the best in float32, where that loses more by it; of what was compared before it was late."""
+    found, _ = searched(data, tmp_path, rungs="3x1")
+    assert found.answer is not None and found.answer.held_top1 is not None
+    order = sorted(found.candidates, key=lambda one: (-(one.top1 or 0), one.key))
+    file = "networks/{}-1.rlt"
+    among = [
+        answer.Trained(one.key, funnel.Costed(SPACE, one.choice, 3), tmp_path / file.format(one.key)) for one in order
+    ]
+    tops = {f"small-{one.key}": top1 for one, top1 in zip(order, (0.5, 0.5, 0.75), strict=True)}
+
+    def evaluated(plan: RowPlan, data: Dataset) -> Evaluation:
+        return replace(evaluate(plan, data), top1=tops[plan.graph.name])
+
+    monkeypatch.setattr(answer, "evaluate", evaluated)
+    made = answer.answer(among, asked(data, rungs="3x1"), tmp_path, lambda: False)
+    assert (made.key, made.held_top1) == (order[2].key, 0.75)
+    assert load(tmp_path / made.file).name == f"small-{made.key}"
+    assert answer.answer(among[:2], asked(data, rungs="3x1"), tmp_path, lambda: False).key == order[0].key
+    assert answer.answer(among, asked(data, rungs="3x1"), tmp_path, lambda: True).key == order[0].key
 
 
 def test_there_is_an_answer_when_the_hours_end(data: Path, tmp_path: Path) -> None:

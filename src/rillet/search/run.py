@@ -35,6 +35,8 @@ FUNNEL_SHARE = 0.1
 """Of the hours, the most that the funnel may take."""
 ANSWER_SHARE, ANSWER_SECONDS = 0.05, 30.0
 """Of the hours, what is kept for the answer, and at least so many seconds."""
+ANSWERS = 4
+"""Of those trained longest, so many are compared in 8-bit integers."""
 _WARMUP = 0.2
 """Of a short training, the share in which the rate rises."""
 _SUPERNET = "supernet"
@@ -170,11 +172,9 @@ class _Search:
             if self.engine is not None:
                 self.engine.close()
         found = replace(_scored(begun, self.study.entries), ended=ended)
-        best = self._best(found)
         self.progress("measuring the answer", 0, 1)
-        network = self.out / NETWORKS / f"{best.key}-{best.epochs}.rlt"
-        costed = Costed(self.asked.space, best.choice, self.classes)
-        made = answers.answer(best.key, costed, network, self.asked, self.out)
+        among = [self._trained(one) for one in self._best(found)]
+        made = answers.answer(among, self.asked, self.out, lambda: self._left() < 0)
         found = replace(found, answer=made, seconds=time.monotonic() - self.began)
         said = {**asdict(made), "ended": ended, "seconds": found.seconds}
         write_file(self.out / ANSWER, record_text(said).encode())
@@ -335,10 +335,16 @@ class _Search:
             str(self.out.absolute() / TRAINED),
         )
 
-    def _best(self, found: Found) -> Candidate:
+    def _best(self, found: Found) -> Sequence[Candidate]:
         """The best of those trained longest; without any, the first that was to be trained."""
-        able = [one for one in found.front if not one.failed]
-        return able[0] if able else found.candidates[0]
+        longest = max((one.epochs for one in found.candidates if not one.failed), default=0)
+        able = [one for one in found.candidates if one.epochs == longest and one.top1 is not None and not one.failed]
+        best = sorted(able, key=lambda one: (-(one.top1 or 0.0), one.key))
+        return best[:ANSWERS] or found.candidates[:1]
+
+    def _trained(self, one: Candidate) -> answers.Trained:
+        file = self.out / NETWORKS / f"{one.key}-{one.epochs}.rlt"
+        return answers.Trained(one.key, Costed(self.asked.space, one.choice, self.classes), file)
 
 
 def _shortened(recipe: Recipe, epochs: int, batch: int, *, ternary: bool = False) -> Recipe:
