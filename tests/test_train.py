@@ -33,7 +33,8 @@ from rillet.train import recipe as recipes
 from rillet.train.infer import runner
 from rillet.train.inputs import to_input
 from rillet.train.loop import train
-from rillet.train.optim import rate_at
+from rillet.train.modules import to_module
+from rillet.train.optim import Average, make_optimizer, rate_at, set_rate
 from rillet.train.recipe import Recipe
 from rillet.train.records import Options, Row, Tick, Trained, Watch
 from rillet.train.tuning import Settings, choose, keep_memory
@@ -424,6 +425,34 @@ def test_the_learning_curve() -> None:
         root = ET.fromstring(svg("net <1>", shown))
         assert len(root.findall(".//{*}path")) == 4
     assert "best: 75.00% on the test part after epoch 3" in svg("net", rows)
+
+
+def test_the_average_and_the_fused_step_are_those_of_plain_arithmetic() -> None:
+    def changed(module: torch.nn.Module, step: int) -> None:
+        draw = torch.Generator().manual_seed(step)
+        for parameter in module.parameters():
+            parameter.grad = torch.randn(parameter.shape, generator=draw)
+
+    fused, plain = (to_module(with_seeded_weights(network(), 1)) for _ in range(2))
+    said = recipe(optimizer="sgd", keys=OPTIMIZERS["sgd"]).optimizer
+    one = make_optimizer(fused, said)
+    other = torch.optim.SGD(plain.parameters(), 0.1, momentum=0.9, nesterov=True, weight_decay=1e-3, foreach=False)
+    average, wanted = Average(fused, 0.9), {name: value.clone() for name, value in fused.state_dict().items()}
+    for step in range(5):
+        changed(fused, step)
+        changed(plain, step)
+        set_rate(one, 0.1)
+        one.step()
+        other.step()
+        assert all(
+            torch.allclose(a, b, rtol=1e-6, atol=1e-8)
+            for a, b in zip(fused.parameters(), plain.parameters(), strict=True)
+        )
+        average.update(fused)
+        decay = min(0.9, (1 + step) / (10 + step))
+        for name, value in fused.state_dict().items():
+            wanted[name] = wanted[name].lerp(value, 1 - decay) if value.is_floating_point() else value.clone()
+        assert same(dict(average.module.state_dict()), wanted)
 
 
 def test_settings_are_measured(monkeypatch: pytest.MonkeyPatch) -> None:
