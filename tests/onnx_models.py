@@ -83,9 +83,11 @@ def one_conv(**more: Any) -> onnx.ModelProto:
     return model([node("Conv", ["x", "w"], name="c")], (1, 3, 5, 5), {"w": real(2, 3, 3, 3)}, **more)
 
 
-def yolo(strides: tuple[int, ...] = (1, 2, 4), bins: int = 4, classes: int = 3) -> onnx.ModelProto:
+def yolo(
+    strides: tuple[int, ...] = (2, 4, 8), bins: int = 4, classes: int = 3, times: float = 1, **more: Any
+) -> onnx.ModelProto:
     """What Ultralytics' exporter writes behind its convolutions: distances to four sides as softmaxes over bins."""
-    side, each = 8, 4 * bins + classes
+    side, each = 16, 4 * bins + classes
     nodes: list[onnx.NodeProto] = []
     constants: dict[str, Array] = {"flat": ints(1, each, -1), "four": ints(1, 4, -1), "bins": ints(1, 4, bins, -1)}
     anchors: list[Array] = []
@@ -97,7 +99,7 @@ def yolo(strides: tuple[int, ...] = (1, 2, 4), bins: int = 4, classes: int = 3) 
         count = side // stride
         rows, columns = np.meshgrid(np.arange(count) + 0.5, np.arange(count) + 0.5, indexing="ij")
         anchors.append(np.stack([columns.reshape(-1), rows.reshape(-1)]).astype(np.float32))
-        steps.append(np.full((1, count * count), 8 * stride, np.float32))
+        steps.append(np.full((1, count * count), times * stride, np.float32))
     constants |= {"anchors": np.concatenate(anchors, 1)[None], "steps": np.concatenate(steps, 1)}
     constants |= {"sizes": ints(4 * bins, classes), "k": np.arange(bins, dtype=np.float32).reshape(1, bins, 1, 1)}
     constants |= {"zero": ints(0), "two": ints(2), "last": ints(4), "along": ints(1), "half": number(2)}
@@ -121,7 +123,7 @@ def yolo(strides: tuple[int, ...] = (1, 2, 4), bins: int = 4, classes: int = 3) 
         node("Mul", ["cells", "steps"], "boxes"),
         node("Concat", ["boxes", "scores"], "y", axis=1),
     ]
-    return model(nodes, (1, 3, side, side), constants)
+    return model(nodes, (1, 3, side, side), constants, **more)
 
 
 def external(location: str) -> Callable[[Any], None]:

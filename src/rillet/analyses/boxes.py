@@ -1,4 +1,4 @@
-"""Boxes of a detector whose outputs have a known meaning: anchors, decoding, and the suppression of overlaps."""
+"""Boxes, the suppression of overlaps, and MediaPipe's detectors: anchors and decoding."""
 
 from dataclasses import dataclass
 
@@ -10,6 +10,8 @@ from rillet.ir.graph import Array, Graph
 from rillet.ir.types import Shape
 
 Floats = npt.NDArray[np.float64]
+MOST_CANDIDATES = 4096
+"""Boxes that are compared with each other, the most certain ones."""
 _MOST_LOGIT = 100.0
 """Scores are clipped to this before the sigmoid, as the source does."""
 
@@ -112,7 +114,7 @@ def merged(rows: Floats, overlap: float) -> list[Floats]:
     rest = rows[np.argsort(-rows[:, 0], kind="stable")]
     out: list[Floats] = []
     while len(rest):
-        shared = _overlaps(rest[0, 1:5], rest[:, 1:5]) > overlap
+        shared = overlaps(rest[0, 1:5], rest[:, 1:5]) > overlap
         shared[0] = True
         group = rest[shared]
         mean = (group[:, :1] * group).sum(0) / group[:, 0].sum()
@@ -121,7 +123,33 @@ def merged(rows: Floats, overlap: float) -> list[Floats]:
     return out
 
 
-def _overlaps(box: Floats, others: Floats) -> Floats:
+def kept(
+    corners: Floats, scores: Floats, least_score: float, overlap: float, labels: tuple[str, ...]
+) -> tuple[Box, ...]:
+    """The boxes that are certain enough, the most certain first, without those that overlap one of their class.
+
+    corners: left, top, right and bottom of each, as shares of the input. scores: boxes x classes.
+    """
+    finite = np.asarray(np.isfinite(corners).all(1))
+    place, which = np.nonzero((scores >= least_score) & finite[:, None])
+    sure = scores[place, which]
+    rest, out = np.argsort(-sure, kind="stable")[:MOST_CANDIDATES], list[Box]()
+    while len(rest):
+        best, rest = rest[0], rest[1:]
+        box = corners[place[best]]
+        left, top, right, bottom = (float(side) for side in box)
+        out.append(Box(named(labels, int(which[best])), float(sure[best]), left, top, right, bottom))
+        shared = overlaps(box, corners[place[rest]]) > overlap
+        rest = rest[~(shared & (which[rest] == which[best]))]
+    return tuple(out)
+
+
+def named(labels: tuple[str, ...], index: int) -> str:
+    """What a class is called."""
+    return labels[index] if index < len(labels) else f"class {index}"
+
+
+def overlaps(box: Floats, others: Floats) -> Floats:
     """Intersection over union of a box with each of others."""
     sides = np.minimum(box[2:], others[:, 2:]) - np.maximum(box[:2], others[:, :2])
     both = np.clip(sides, 0, None).prod(1)

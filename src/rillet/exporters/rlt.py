@@ -16,8 +16,9 @@ from rillet.ir.packed import to_smallest
 from rillet.ir.text import print_graph
 from rillet.ir.types import DType
 
-PLAIN, PACKED, SHARED = "rillet 1\n", "rillet 2\n", "rillet 3\n"
-"""Versions: the second has packed weights, the third shared ones, which readers of those before do not know."""
+PLAIN, PACKED, SHARED, DECODING = "rillet 1\n", "rillet 2\n", "rillet 3\n", "rillet 4\n"
+"""Versions: the second has packed weights, the third shared ones, the fourth a detector's decoding, which readers of
+those before do not know."""
 _DATE = (1980, 1, 1, 0, 0, 0)
 """The same for every file, so that equal graphs are equal files."""
 
@@ -25,10 +26,12 @@ _DATE = (1980, 1, 1, 0, 0, 0)
 def to_bytes(graph: Graph) -> bytes:
     """The file of a graph, with or without weights."""
     low = _low_bit(graph)
+    decoded = graph.image is not None and graph.image.decoding is not None
+    version = DECODING if decoded else SHARED if graph.shared else PACKED if low else PLAIN
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as archive:
         members = {
-            "version": (SHARED if graph.shared else PACKED if low else PLAIN).encode(),
+            "version": version.encode(),
             "graph.txt": print_graph(graph).encode(),
             # As the graph holds them, each array once, under its first `node.param`.
             "weights.safetensors": save(_arrays(graph, low)),

@@ -20,8 +20,8 @@ from rillet.ir.text import parse_graph
 from rillet.ir.types import DType
 from rillet.system.reading import MODEL_BYTES, open_file
 
-VERSIONS = ("rillet 1", "rillet 2", "rillet 3")
-"""The second has packed weights, the third shared ones."""
+VERSIONS = ("rillet 1", "rillet 2", "rillet 3", "rillet 4")
+"""The second has packed weights, the third shared ones, the fourth how a detector's outputs are decoded."""
 MAX_BYTES = MODEL_BYTES
 MAX_TEXT_BYTES = 2**24
 _MEMBERS = ("version", "graph.txt", "weights.safetensors")

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rillet.errors import GraphError, RilletError
+from rillet.ir.decoding import Decoding
 from rillet.ir.ops import ArgMax, Input, Op, Param, op_macs, op_params, output_shape
 from rillet.ir.types import DType, Shape, TensorType, indices
 from rillet.system.record import Record
@@ -36,6 +37,8 @@ class ImageSpec:
     labels: tuple[str, ...] = ()
     detail: int = 0
     """Side of the square that a larger picture is first reduced to, since training pictures had no more; 0 for none."""
+    decoding: Decoding | None = None
+    """How the outputs of a detector become boxes, where its file says it."""
 
     def __post_init__(self) -> None:
         if self.detail < 0:

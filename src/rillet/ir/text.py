@@ -10,6 +10,7 @@ from typing import Any, get_args, get_type_hints
 
 from rillet.errors import GraphError, Unsupported
 from rillet.ir import ops
+from rillet.ir.decoding import Decoding
 from rillet.ir.graph import Array, Graph, ImageSpec, Node
 from rillet.ir.ops import Op, Window
 from rillet.ir.types import DType, Quant, Shape, TensorType
@@ -24,8 +25,12 @@ def print_graph(graph: Graph) -> str:
     """The graph as text, one node a line; arrays are not part of it."""
     lines = [f"rillet {VERSION}", f"graph {json.dumps(graph.name)}"]
     if graph.image is not None:
-        lines.append("image " + " ".join(_fields(graph.image, skip="labels")))
+        lines.append("image " + " ".join(_fields(graph.image, skip=("labels", "decoding"))))
         lines += [f"label {json.dumps(label)}" for label in graph.image.labels]
+        decoding = graph.image.decoding
+        if decoding is not None:
+            lines.append("decoding " + " ".join(_fields(decoding, skip=("anchors",))))
+            lines += [f"anchor {_word(anchor)}" for anchor in decoding.anchors]
     block = ""
     for node in graph.nodes:
         if node.block != block:
@@ -61,7 +66,9 @@ def parse_graph(text: str, params: Mapping[str, Array] | None = None) -> Graph:
             raise GraphError(f"line {number}: {detail}") from None
     if not state.versioned:
         raise GraphError(f"line 1: must be 'rillet {VERSION}'")
-    image = None if state.image is None else dataclasses.replace(state.image, labels=tuple(state.labels))
+    image = state.image
+    if image is not None:
+        image = dataclasses.replace(image, labels=tuple(state.labels), decoding=_decoding(state))
     return Graph(state.name, tuple(state.nodes), state.outputs, params or {}, image, state.shared)
 
 
@@ -72,6 +79,8 @@ class _Parser:
         self.block = ""
         self.image: ImageSpec | None = None
         self.labels: list[str] = []
+        self.decoding: dict[str, Any] | None = None
+        self.anchors: list[Any] = []
         self.nodes: list[Node] = []
         self.outputs: tuple[str, ...] = ()
         self.shared: dict[str, str] = {}
@@ -92,6 +101,10 @@ class _Parser:
             self.labels.append(_string(rest))
         elif word == "image":
             self.image = ImageSpec(**_keywords(ImageSpec, rest.split()))
+        elif word == "decoding":
+            self.decoding = _keywords(Decoding, rest.split())
+        elif word == "anchor":
+            self.anchors.append(tuple(float(part) for part in rest.split(",")))
         elif word == "output":
             self.outputs = tuple(rest.split())
         elif word == "shared":
@@ -101,6 +114,16 @@ class _Parser:
             self.shared[key] = first
         else:
             self.nodes.append(_node(line, self.block, self.nodes))
+
+
+def _decoding(state: _Parser) -> Decoding | None:
+    """The decoding of a detector's outputs; raises GraphError where it does not hold together."""
+    if state.decoding is None:
+        return None
+    try:
+        return Decoding(anchors=tuple(state.anchors), **state.decoding)
+    except TypeError:
+        raise GraphError("decoding must have scales, classes, least_score, overlap and most") from None
 
 
 def _node(line: str, block: str, before: Sequence[Node]) -> Node:
@@ -144,12 +167,12 @@ def _parse_type(words: list[str]) -> TensorType:
     return TensorType(Shape(height, width, channels), DType(words[0]), quant)
 
 
-def _fields(value: Any, skip: str = "") -> list[str]:
+def _fields(value: Any, skip: Sequence[str] = ()) -> list[str]:
     """The fields of a record as words, those at their defaults left out."""
     words: list[str] = []
     for field in dataclasses.fields(value):
         item = getattr(value, field.name)
-        if field.name == skip or item == field.default:
+        if field.name in skip or item == field.default:
             continue
         if isinstance(item, Window):
             words += _fields(item)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rillet.analyses.boxes import detector_of
+from rillet.analyses.detectors import classes_of, detector_of, pixels_of
 from rillet.errors import GraphError, Unsupported
 from rillet.importers import rlt
 from rillet.ir.graph import Graph, ImageSpec
@@ -120,7 +120,8 @@ def _with_contract(graph: Graph, path: Path | None, said: Preprocessing) -> Grap
 
 def _contract(graph: Graph, image: ImageSpec, path: Path | None, said: Preprocessing) -> ImageSpec:
     output = graph.by_name[graph.outputs[0]].shape
-    classes = output.channels if min(output.height, output.width) > 1 else output.elements
+    detector = detector_of(graph)
+    classes = classes_of(detector) or (output.channels if min(output.height, output.width) > 1 else output.elements)
     published = hub.known(path) if path else None
     if published is not None and published.mean is not None and published.deviation is not None:
         image = replace(image, mean=published.mean, deviation=published.deviation)
@@ -130,9 +131,9 @@ def _contract(graph: Graph, image: ImageSpec, path: Path | None, said: Preproces
             raise GraphError(f"{said.labels}: must have a line for each of {classes} classes, got {len(labels)}")
     else:
         labels = image.labels or _published_labels(published, classes) or _labels_beside(path, classes)
-    detector = detector_of(graph)
-    if detector is not None and image.mean == (0.0,) and image.deviation == (255.0,):
-        image = replace(image, mean=(detector.mean,), deviation=(detector.deviation,))
+    pixels = pixels_of(detector)
+    if pixels is not None and image.mean == (0.0,) and image.deviation == (255.0,):
+        image = replace(image, mean=pixels[:1], deviation=pixels[1:])
     return replace(
         image,
         labels=labels,

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from rillet.analyses.boxes import Box, detector_of, find_boxes, in_picture
+from rillet.analyses.boxes import Box, in_picture
 from rillet.analyses.classify import Class, classify, is_classifier
+from rillet.analyses.detectors import detector_of, find_boxes
 from rillet.analyses.regions import Region, class_map, is_segmentation, regions
 from rillet.errors import Unsupported
 
@@ -41,7 +42,7 @@ def interpret(graph: "Graph", outputs: "tuple[Array, ...]", size: tuple[int, int
     detector = detector_of(graph)
     if detector is not None:
         resize = graph.image.resize if graph.image is not None and size is not None else "stretch"
-        size = size or (detector.side, detector.side)
+        size = size or (graph.input_nodes[0].shape.width, graph.input_nodes[0].shape.height)
         found = find_boxes(graph, outputs, detector)
         return Findings(boxes=tuple(in_picture(box, size, resize) for box in found))
     if is_classifier(graph):

@@ -351,7 +351,8 @@ def _finish(draft: Draft, file: File) -> tuple[Graph, Mapping[str, str]]:
     }
     params, shared = each_once(arrays, made_of)
     graph = Graph(name, named, tuple(renamed[name] for name in draft.outputs), params, None, shared)
-    return graph.with_image(notes.image(file, default_image(graph.nodes[0].type))), renamed
+    labels = notes.labels(file, [graph.by_name[name] for name in graph.outputs])
+    return graph.with_image(notes.image(file, default_image(graph.nodes[0].type, labels))), renamed
 
 
 def _place(node: Node) -> int:

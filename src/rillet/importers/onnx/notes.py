@@ -4,17 +4,24 @@ Notes are as little trusted as the rest of a file.
 """
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 from rillet.errors import GraphError
 from rillet.importers.onnx.file import File
+from rillet.ir.decoding import Decoding
 from rillet.ir.graph import ImageSpec, Node
 from rillet.ir.ops import Activate, Apply, Conv, Multiply, Pool, Rounding
 from rillet.ir.text import NAME
 
 MAX_CHARACTERS = 2**22
+MAX_NAMES = 2**20
+"""Characters of them that are read."""
+_NAME = re.compile(r"""(\d{1,6}): (?:'((?:[^'\\]|\\.)*)'|"((?:[^"\\]|\\.)*)")""")
+_BESIDE = {"classify": 0, "detect": 4}
+"""Channels of an output beside one for each class, by the task."""
 
 
 def _object(file: File, key: str) -> dict[str, Any] | None:
@@ -87,9 +94,38 @@ def image(file: File, default: ImageSpec | None) -> ImageSpec | None:
             deviation=_many(found["deviation"], int | float),
             labels=_many(found["labels"], str),
             detail=_one(found.get("detail", 0), int),
+            decoding=_decoding(found.get("decoding")),
         )
     except (KeyError, TypeError):
         raise GraphError("metadata rillet.image must be an input contract, got others or fewer fields") from None
+
+
+def labels(file: File, outputs: Sequence[Node]) -> tuple[str, ...]:
+    """The classes that Ultralytics' exporter names in its metadata; empty where they are not those of all outputs."""
+    named = _NAME.findall(file.metadata.get("names", "")[:MAX_NAMES])
+    found = tuple((one or other) for _, one, other in named)
+    beside = _BESIDE.get(file.metadata.get("task", ""))
+    numbered = [int(number) for number, _, _ in named] == list(range(len(named)))
+    fits = beside is not None and all(node.shape.channels == beside + len(found) for node in outputs)
+    return found if fits and numbered and all(map(str.isprintable, found)) else ()
+
+
+def _decoding(found: Any) -> Decoding | None:
+    """How a detector's outputs are decoded, if that is noted."""
+    if found is None:
+        return None
+    numbers = int | float
+    return Decoding(
+        anchors=tuple(_many(anchor, numbers) for anchor in _one(found["anchors"], list)),
+        scales=_many(found["scales"], numbers),
+        classes=_one(found["classes"], int),
+        least_score=_one(found["least_score"], numbers),
+        overlap=_one(found["overlap"], numbers),
+        most=_one(found["most"], int),
+        classes_a_box=_one(found["classes_a_box"], int),
+        by_class=_one(found["by_class"], bool),
+        most_a_class=_one(found["most_a_class"], int),
+    )
 
 
 def _one(value: Any, kind: Any) -> Any:

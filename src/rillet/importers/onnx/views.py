@@ -233,6 +233,10 @@ def constant_like(view: View, array: Array, whole: bool = False) -> Array:
     wide = array.reshape((1,) * missing + array.shape)
     if any(n not in (1, size) for n, size in zip(wide.shape, view.dims, strict=True)):
         raise Unsupported(f"constant must broadcast to {view}, got {list(array.shape)}")
+    for i, dim in enumerate(view.axes):
+        if not whole and wide.shape[i] > 1 and dim and all(a.of != "C" for a in dim):
+            one = wide.take([0], i)
+            wide = one if np.array_equal(np.broadcast_to(one, wide.shape), wide) else wide  # as strides of a scale are
     pixels = any(n > 1 and any(a.of != "C" for a in dim) for n, dim in zip(wide.shape, view.axes, strict=True))
     if not whole and not pixels:
         axes = tuple(tuple(axis for axis in dim if axis.of == "C") for dim in view.axes)

@@ -4,13 +4,13 @@ import io
 import struct
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rillet.errors import GraphError, RilletError, Unsupported
 from rillet.importers.images import default_image
 from rillet.importers.supported import Rows, markdown, refuse_unknown
-from rillet.importers.tflite import curves, dilated, layout, moves, operators, parts, transposed
+from rillet.importers.tflite import curves, detection, dilated, layout, moves, operators, parts, transposed
 from rillet.importers.tflite.builder import Builder
 from rillet.importers.tflite.file import OP_NAMES, File, Operator
 from rillet.ir.graph import Graph
@@ -23,7 +23,7 @@ HANDLERS = (
 )
 CUSTOMS = transposed.CUSTOMS
 """Readers of custom operators, by the names that messages have for them."""
-NOTES = operators.NOTES | curves.NOTES | moves.NOTES | layout.NOTES | transposed.NOTES | dilated.NOTES
+NOTES = operators.NOTES | curves.NOTES | moves.NOTES | layout.NOTES | transposed.NOTES | dilated.NOTES | detection.NOTES
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def parse(data: bytes, name: str, size: tuple[int, int] | None = None, until: st
 
 def supported_operators() -> list[str]:
     """Names of the operators that the importer reads."""
-    return [*sorted(OP_NAMES[code] for code in HANDLERS), *CUSTOMS]
+    return [*sorted(OP_NAMES[code] for code in HANDLERS), *CUSTOMS, detection.CUSTOM]
 
 
 def operator_rows() -> Rows:
@@ -113,7 +113,10 @@ def _import(file: File, size: tuple[int, int] | None, until: str | None) -> Impo
     if not file.inputs:
         raise Unsupported(f"{file.name}: must have one input or more, got 0")
     read = list(file.operators())
-    if until is not None:
+    decoding = None
+    if until is None:
+        read, decoding = detection.taken_off(file, read)
+    else:
         file.outputs = parts.chosen(file, until)
         read = parts.needed(read, file.outputs)
     _refuse_unknown(file, read)
@@ -123,8 +126,10 @@ def _import(file: File, size: tuple[int, int] | None, until: str | None) -> Impo
     for op in dilated.joined(builder, read):
         (CUSTOMS.get(op.name) or HANDLERS[op.code])(builder, op)
     graph, tensors, starts = builder.finish(Path(file.name).stem)
-    classes = graph.by_name[graph.outputs[0]].shape.elements
+    classes = decoding.classes if decoding else graph.by_name[graph.outputs[0]].shape.elements
     image = default_image(graph.input_nodes[0].type, labels_in_file(file.data, classes))
+    if image is not None:
+        image = replace(image, decoding=decoding)
     orders = {node.name: builder.order.get(tensors[node.name], (0, 1, 2, 3)) for node in graph.input_nodes}
     return Imported(graph.with_image(image), tensors, starts, orders, builder.hybrid)
 
