@@ -24,6 +24,7 @@ from rillet.ir.graph import Graph, ImageSpec
 from rillet.train import checkpoint, start
 from rillet.train.data import Batch, Batches, Share, kept_size
 from rillet.train.inputs import to_input
+from rillet.train.losses import batch_loss
 from rillet.train.modules import TorchNetwork, to_module
 from rillet.train.optim import make_optimizer, rate_at
 from rillet.train.pictures import Pictures
@@ -177,12 +178,11 @@ class Training:
         net = self.net
         for group in self.optimizer.param_groups:
             group["lr"] = rate_at(self.recipe, self.step, self.batches.steps)
-        labels = torch.from_numpy(batch.labels)
         rng = np.random.default_rng([self.seed, 2, self.step])
         others = [net.smallest, *(int(i) for i in rng.integers(len(net.members), size=DRAWN))]
         self.optimizer.zero_grad()
         made = net(net.largest, self._input(batch, net.largest))
-        loss = F.cross_entropy(made, labels, label_smoothing=self.recipe.loss.label_smoothing)
+        loss = batch_loss(made, batch, self.recipe)
         if not torch.isfinite(loss):
             raise Diverged(f"supernet: loss must be finite, got {loss.item():g} at step {self.step + 1}")
         answers = made.detach().softmax(1)
