@@ -152,7 +152,7 @@ def test_padding_that_tflite_calls_same_stays_with_the_window() -> None:
 
 REFUSALS = {
     "no batch norm": lambda: open_model("mobilenet_v1:width=0.25,resolution=32,seed=0").graph,
-    "must be f32, or i8 or u8": lambda: open_model("binarynet_cifar10:seed=0").graph,
+    "must be f32, or i8, u8 or i16": lambda: open_model("binarynet_cifar10:seed=0").graph,
     "rounding must be TFLite's, double, got single": lambda: one(conv(2, rounding=Rounding.SINGLE)),
     "must have a clamp or nothing behind it": lambda: one(conv(2, activation=Activation.HARD_SWISH)),
     "no sign of i8 here": lambda: one(Activate(Activation.SIGN)),

@@ -11,9 +11,11 @@ from typing import Any, assert_never
 import numpy as np
 import tflite
 
+from rillet.arithmetic.wide import CURVES
 from rillet.errors import Unsupported
 from rillet.exporters.tflite.file import FileWriter, Quantized
 from rillet.exporters.tflite.places import none_below_zero, same_padding, step_of
+from rillet.exporters.tflite.types import CODES, TANH, UNIT, VALUES, first_version, rounding_of
 from rillet.ir.functions import Curve
 from rillet.ir.graph import Array, Graph, Node
 from rillet.ir.linear import of_tensorflow, of_tensorflow_int8
@@ -47,16 +49,10 @@ from rillet.ir.ops import (
     Window,
     resize,
 )
-from rillet.ir.types import DType, Quant, Shape, TensorType
+from rillet.ir.types import DType, Shape, TensorType
 
 MAX_FILE_BYTES = 2**31 - 2**24
 """Offsets within a file are 32 bits, signed in places."""
-_CODES = {
-    DType.F32: tflite.TensorType.FLOAT32,
-    DType.I8: tflite.TensorType.INT8,
-    DType.U8: tflite.TensorType.UINT8,
-    DType.I32: tflite.TensorType.INT32,
-}
 _FUSED = {
     Activation.NONE: tflite.ActivationFunctionType.NONE,
     Activation.RELU: tflite.ActivationFunctionType.RELU,
@@ -93,13 +89,6 @@ _PAIRS = {
     PairKind.DIVIDE: ("DIV", "DivOptions"),
     PairKind.PRELU: ("PRELU", ""),
 }
-_UNIT = {DType.I8: Quant(1 / 256, -128), DType.U8: Quant(1 / 256, 0)}
-"""The quantisation that TFLite wants of results between 0 and 1."""
-_TANH = {DType.I8: Quant(1 / 128, 0), DType.U8: Quant(1 / 128, 128)}
-"""The same of a hyperbolic tangent."""
-_INT8_VERSIONS = {"CONV_2D": 3, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 4}
-_UNCHANGED = ("HARD_SWISH", "RELU_N1_TO_1", "RESHAPE", "QUANTIZE", "PRELU", "ELU", "DEPTH_TO_SPACE", "SPACE_TO_DEPTH")
-"""Operators whose first version has int8 already."""
 
 
 def rounded(graph: Graph) -> Graph:
@@ -107,7 +96,7 @@ def rounded(graph: Graph) -> Graph:
 
     def op(made: Op) -> Op:
         if isinstance(made, Conv):
-            return replace(made, rounding=Rounding.SINGLE if made.dense else Rounding.DOUBLE)
+            return replace(made, rounding=rounding_of(made, made.rounding is Rounding.REDUCED))
         return replace(made, rounding=Rounding.DOUBLE) if isinstance(made, Activate | Apply | Pool | Multiply) else made
 
     return replace(graph, nodes=tuple(replace(node, op=op(node.op)) for node in graph.nodes))
@@ -158,7 +147,7 @@ class _Writer:
         batch = self.batch if data is None else 1
         dims = (batch, kind.shape.elements) if flat else (batch, *kind.shape.array)
         quant = None if kind.quant is None else Quantized((kind.quant.scale,), (kind.quant.zero_point,))
-        return self.file.tensor(name, dims, _CODES[kind.dtype], quant, data)
+        return self.file.tensor(name, dims, CODES[kind.dtype], quant, data)
 
     def numbers(self, name: str, values: Sequence[int]) -> int:
         """Integers that an operator takes as a constant."""
@@ -168,9 +157,9 @@ class _Writer:
         self, kind: TensorType, name: str, inputs: Sequence[int], output: int, *options: str, **f: Any
     ) -> None:
         """An operator on values like `kind`, in the first version that has them."""
-        version = _INT8_VERSIONS.get(name, 1 if name in _UNCHANGED else 2) if kind.dtype is DType.I8 else 1
-        if f.get("DilationHFactor", 1) != 1 or f.get("DilationWFactor", 1) != 1 or f.get("HalfPixelCenters"):
-            version = max(version, 3)
+        if kind.dtype is DType.I16 and name in ("ADD", "SUB"):
+            f["PotScaleInt16"] = False
+        version = first_version(name, kind.dtype, f)
         self.file.operator(name, version, inputs, output, *options, **f)
 
     def made(self, node: Node) -> int:
@@ -204,13 +193,14 @@ class _Writer:
     def add(self, node: Node) -> None:
         """The operators of one node."""
         real = node.type.dtype is DType.F32
-        known = node.type.dtype in (DType.F32, DType.I8, DType.U8) and (real or node.type.quant is not None)
+        known = node.type.dtype in VALUES and (real or node.type.quant is not None)
         if not known and not isinstance(node.op, ArgMax):
             got = node.type.dtype.value + ("" if node.type.quant else " without a scale")
-            raise self.refuse(node, f"values must be f32, or i8 or u8 with a scale, got {got}")
+            raise self.refuse(node, f"values must be f32, or i8, u8 or i16 with a scale, got {got}")
         op, sources = node.op, [self.graph.by_name[name] for name in node.inputs]
         if not real and isinstance(op, Conv | Activate | Apply | Pool | Multiply):
-            wanted = Rounding.SINGLE if isinstance(op, Conv) and op.dense else Rounding.DOUBLE
+            wide = node.type.dtype is DType.I16
+            wanted = rounding_of(op, wide) if isinstance(op, Conv) else Rounding.DOUBLE
             if op.rounding is not wanted:
                 raise self.refuse(node, f"rounding must be TFLite's, {wanted.value}, got {op.rounding.value}")
         match op:
@@ -236,6 +226,8 @@ class _Writer:
             case Pair(kind=kind):
                 if kind is PairKind.DIVIDE and not real:
                     raise self.refuse(node, "TFLite has no division of bytes")
+                if kind is PairKind.PRELU and node.type.dtype is DType.I16:
+                    raise self.refuse(node, "TFLite has no prelu of i16")
                 name, options = _PAIRS[kind]
                 read = [self.as_map(source) for source in sources]
                 self.operator(node.type, name, read, self.made(node), *filter(None, [options]))
@@ -280,7 +272,9 @@ class _Writer:
 
     def argmax(self, node: Node, source: Node) -> None:
         """The place of the greatest channel: the result has no dimension of channels."""
-        flat, code = source.name in self.flat, _CODES[node.type.dtype]
+        if source.type.dtype is DType.I16:
+            raise self.refuse(node, "TFLite has no argmax of i16")
+        flat, code = source.name in self.flat, CODES[node.type.dtype]
         dims = (self.batch,) if flat else (self.batch, *node.shape.array[:2])
         read = [self.place[source.name], self.numbers(f"{node.name}/axis", (len(dims),))]
         self.place[node.name] = self.file.tensor(node.name, dims, code)
@@ -303,9 +297,11 @@ class _Writer:
     def function(self, node: Node, activation: Activation, source: int, out: int) -> None:
         """A function of each value."""
         flat, kind = node.name in self.flat, node.type
-        unit = _UNIT.get(kind.dtype)
+        unit = UNIT.get(kind.dtype)
         if activation is Activation.SIGMOID and kind.quant != unit:
             raise self.refuse(node, f"must have results of {unit}, got {kind.quant}")
+        if activation is Activation.HARD_SWISH and kind.dtype is DType.I16:
+            raise self.refuse(node, "TFLite has no hard_swish of i16")
         if activation in _FUNCTIONS:
             options = "HardSwishOptions" if activation is Activation.HARD_SWISH else ""
             self.operator(kind, _FUNCTIONS[activation], [source], out, options)
@@ -327,9 +323,10 @@ class _Writer:
         name, options = _CURVES.get(op.curve, ("", ""))
         if not name or (op.curve is Curve.ELU and op.a != 1.0):
             raise self.refuse(node, f"TFLite has no {op.curve.value} of {node.type.dtype.value} here")
-        if node.type.quant is not None and op.curve not in _QUANTIZED_CURVES:
+        known = CURVES if node.type.dtype is DType.I16 else _QUANTIZED_CURVES
+        if node.type.quant is not None and op.curve not in known:
             raise self.refuse(node, f"TFLite has no {op.curve.value} of {node.type.dtype.value}")
-        wanted = _TANH.get(node.type.dtype)
+        wanted = TANH.get(node.type.dtype)
         if op.curve is Curve.TANH and node.type.quant != wanted:
             raise self.refuse(node, f"must have results of {wanted}, got {node.type.quant}")
         said: dict[str, Any] = {"Alpha": op.a} if op.curve is Curve.LEAKY_RELU else {}
@@ -402,7 +399,7 @@ class _Writer:
 
     def convolution(self, node: Node, op: Conv, source: Node) -> None:
         """A convolution of any kind."""
-        if (op.weights is DType.F32) != (node.type.quant is None) or op.weights not in _CODES:
+        if (op.weights is DType.F32) != (node.type.quant is None) or op.weights not in CODES:
             raise self.refuse(node, f"weights must be f32 as values are, or i8 or u8, got {op.weights.value}")
         weight, depthwise = self.graph.param(node, "weight"), op.depthwise(source.shape)
         if op.dense:
@@ -431,7 +428,7 @@ class _Writer:
 
     def arrays(self, node: Node, op: Conv, source: Node, weight: Array, axis: int) -> list[int]:
         """Weights and bias; `axis` is that of the output channels."""
-        code, quants = _CODES[op.weights], (None, None)
+        code, quants = CODES[op.weights], (None, None)
         if op.weights is not DType.F32:
             if source.type.quant is None:
                 raise self.refuse(node, "input must be quantised as the result is, got float32 values")
@@ -449,9 +446,12 @@ class _Writer:
         keys = [self.graph.key(node, name) for name in ("weight", "bias")]
         out = [self.file.tensor(f"{node.name}.weight", weight.shape, code, quants[0], weight, keys[0])]
         # LiteRT refuses convolutions without a bias.
-        kind = DType.F32 if op.weights is DType.F32 else DType.I32
-        bias = self.graph.param(node, "bias") if op.bias else np.zeros(op.out_channels, kind.numpy)
-        out.append(self.file.tensor(f"{node.name}.bias", bias.shape, _CODES[kind], quants[1], bias, keys[1]))
+        wide = source.type.dtype is DType.I16
+        kind = DType.F32 if op.weights is DType.F32 else DType.I64 if wide else DType.I32
+        stored = self.graph.param(node, "bias") if op.bias else np.zeros(op.out_channels, kind.numpy)
+        bias = stored.astype(kind.numpy, copy=False)
+        key = keys[1] if bias is stored else f"{keys[1]}/{kind.value}"
+        out.append(self.file.tensor(f"{node.name}.bias", bias.shape, CODES[kind], quants[1], bias, key))
         return out
 
     def pool(self, node: Node, op: Pool, source: Node) -> None:
@@ -484,7 +484,7 @@ class _Writer:
     def interpolate(self, node: Node, op: Interpolate, source: Node) -> None:
         """Linear resizing, where TensorFlow has one that looks there."""
         shape, size = source.shape, (node.shape.height, node.shape.width)
-        places = of_tensorflow_int8 if node.type.dtype is DType.I8 else of_tensorflow
+        places = of_tensorflow_int8 if node.type.dtype in (DType.I8, DType.I16) else of_tensorflow
         wanted = [(op.rows, op.row_shares), (op.columns, op.column_shares)]
 
         def same(*flags: bool) -> bool:
