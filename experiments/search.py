@@ -54,7 +54,7 @@ def winner(options: argparse.Namespace, said: list[str]) -> dict[str, Any]:
     for model in (str(mine), *options.against):
         count = json.loads(rillet(["count", model, "--json"], said))
         for seed in options.seeds:
-            out = place / f"{re.sub('[^a-z0-9.]', '_', Path(model).stem)}-{options.epochs}-{seed}"
+            out = place / f"{re.sub('[^a-z0-9.]', '_', Path(model).name.removesuffix('.rlt'))}-{options.epochs}-{seed}"
             how = ["--recipe", RECIPE, "--epochs", str(options.epochs), "--seed", str(seed), "--threads", "1"]
             rillet(["train", model, "--data", found.data, *how, "--resume", "--out", str(out)], said)
             whole = out / "int8.rlt"
