@@ -23,7 +23,7 @@ What the sources trained, trained here. Written by `python experiments/page.py` 
 `python experiments/run.py NAME --data cifar10:DIR` writes by Rillet's own commands; a record has the commands, the
 machine, the day, and each epoch. Top-1 is that of the best epoch's network on all 10,000 test images of CIFAR-10, by
 the emitted C program. The best epoch is chosen on the test images, as the sources do, which flatters it a little, but
-where "chosen on pictures held back" is said: these are of the training part, and the test images are seen once, at the end.
+where "chosen on pictures held back" is said: these are of the training part, and the test images are seen once.
 A dash has not been run yet. Where the pictures come from: [train.md](train.md).
 """
 Record = dict[str, Any]
