@@ -95,7 +95,10 @@ def members() -> dict[str, bytes]:
 def test_broken_files_are_one_sentence() -> None:
     whole = members()
     for change, sentence in (
-        ({"version": b"rillet 9\n"}, "version must be 'rillet 1' or 'rillet 2' or 'rillet 3', got 'rillet 9'"),
+        (
+            {"version": b"rillet 9\n"},
+            "must be 'rillet 1' or 'rillet 2' or 'rillet 3' or 'rillet 4', got 'rillet 9'",
+        ),
         ({"graph.txt": b"\xff"}, "graph.txt must be text in UTF-8"),
         ({"graph.txt": b"rillet 1\nnonsense\n"}, "line 2: must be 'name = op"),
         ({"weights.safetensors": b"x"}, "weights.safetensors: "),

@@ -271,7 +271,7 @@ COMMANDS = {
         {
             **{"--data": "cifar100", "--budget": "macs<=200k", "-o": "OTHER", "--for": "top1,params", "--hours": "3"},
             **{"--candidates": "3", "--rungs": "3x1", "--recipe": "vww", "--limit": "3", "--seed": "3", "--resume": ""},
-            **{"--workers": "3", "--dask": "localhost:1", "--ray": "localhost:1", "--network": "a"},
+            **{"--supernet": "3", "--workers": "3", "--dask": "localhost:1", "--ray": "localhost:1", "--network": "a"},
             **{"--spaces": "", "--toml": ""},
         },
         (("rillet.search.run.search", "call"),),
@@ -289,11 +289,12 @@ COMMANDS = {
             },
             **{"--classes": "cat,dog", "--freeze": "", "--ternary": "", "--seed": "3", "--resume": "", "--limit": "3"},
             **{"--threads": "2", "--processes": "2", "--device": "cuda", "--save-seconds": "3", "--save-steps": "3"},
-            **{"--download": ""},
+            **{"--download": "", "--held-back": "3", "--teacher": "hub:mobilenet_v2_cifar10"},
         },
         (
             ("rillet.data.given.open_dataset", "value"),
-            ("rillet.train.data.limited", "value"),
+            ("rillet.api.accuracy.subset", "value"),
+            ("rillet.api.accuracy.limited", "value"),
             ("rillet.train.parallel.companions", "call"),
             ("rillet.data.archives.fetch", "call"),
             ("rillet.train.loop.train", "call"),

@@ -156,7 +156,7 @@ def softmax(b: Builder, op: Operator, name: str, view: View, opset: int) -> View
     if len(own) != 1 or own[0].of != "C":
         raise Unsupported(f"dimension {axis} must be channels or all pixels, got {view}")
     others = by_step(part for part in parts_of(view.axes) if part != own[0])
-    if length(tuple(others)) <= own[0].length:
+    if 2 != own[0].length >= length(tuple(others)):  # of two it is one sigmoid
         moved = ordered(b, name, view, [*others, own[0]])
         return view_of(b, composed.softmax_within(steps, moved.node, length(tuple(others))), moved.axes)
     moved = ordered(b, name, view, [own[0], *others])

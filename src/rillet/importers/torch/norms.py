@@ -194,7 +194,7 @@ def _softmax(b: Builder, call: Call) -> Result:
         raise b.refuse(call, f"must be over channels or all pixels, got dimension {dim} of {b.described(value)}")
     others = by_step(axis for axis in parts_of(value.dims) if axis != own[0])
     count = length(tuple(others))
-    if count <= own[0].length:
+    if 2 != own[0].length >= count:  # of two it is one sigmoid
         parts = [*others, own[0]]
         made = composed.softmax_within(steps, _in_order(steps, value, parts), count)
         return Value(made, renamed(value.dims, laid(parts)))
