@@ -24,12 +24,12 @@ from rillet.plan.host.planner import plan_host
 from rillet.plan.rows.plan import Kernel, RowPlan
 from rillet.runtime.run import Program, build
 from rillet.runtime.verify import first_difference
-from rillet.targets.host import KERNELS, Host, this_host
+from rillet.targets.host import KERNELS, Host, lacking, this_host
 from rillet.transforms.fold import fold
 from test_c import QUIET, check_outputs, run_sanitized
 
 RUNNABLE = {
-    "avx512": ("portable", "avx2", "avx512"),
+    "avx512": ("portable", "avx2", *(() if lacking(Host("avxvnni", "avxvnni")) else ("avxvnni",)), "avx512"),
     "avxvnni": ("portable", "avx2", "avxvnni"),
     "avx2": ("portable", "avx2"),
     "neon": ("portable", "neon"),
