@@ -181,22 +181,27 @@ def test_a_run_goes_on_exactly(trained: Graph, tmp_path: Path) -> None:
     said = aware("observe_every = 2\nfreeze_epochs = 1.8\n")
     said = replace(said, average=replace(said.average, decay=0.5))
     train(trained, pictures(), pictures(9, 1), said, tmp_path / "whole", ONE)
+    check_cut_off(trained, said, tmp_path, (1, 2, 5, 8))
+    frozen = replace(said, quantize=replace(said.quantize or Quantize(), freeze_epochs=0.0))
+    train(trained, pictures(), pictures(9, 1), frozen, tmp_path / "frozen", ONE)
+    kinds = [[n.type for n in load(tmp_path / name / "last.rlt").nodes] for name in ("whole", "frozen")]
+    assert kinds[0] != kinds[1]
+
+
+def check_cut_off(trained: Graph, said: Recipe, place: Path, steps: tuple[int, ...]) -> None:
+    """A run that is cut off at these steps ends as the one in `whole`, bit for bit."""
     options = replace(ONE, resume=True, save_steps=1)
-    for step in (1, 2, 5, 8):
+    for step in steps:
 
         def tick(now: Tick, step: int = step) -> None:
             if now.step == step:
                 raise Stop
 
         with pytest.raises(Stop):
-            train(trained, pictures(), pictures(9, 1), said, tmp_path / "cut", options, Watch(tick))
-    train(trained, pictures(), pictures(9, 1), said, tmp_path / "cut", options)
+            train(trained, pictures(), pictures(9, 1), said, place / "cut", options, Watch(tick))
+    train(trained, pictures(), pictures(9, 1), said, place / "cut", options)
     for name in ("best.rlt", "last.rlt", "float.rlt"):
-        assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "cut" / name).read_bytes()
-    frozen = replace(said, quantize=replace(said.quantize or Quantize(), freeze_epochs=0.0))
-    train(trained, pictures(), pictures(9, 1), frozen, tmp_path / "frozen", ONE)
-    kinds = [[n.type for n in load(tmp_path / name / "last.rlt").nodes] for name in ("whole", "frozen")]
-    assert kinds[0] != kinds[1]
+        assert (place / "whole" / name).read_bytes() == (place / "cut" / name).read_bytes()
 
 
 def test_the_gradient_of_a_scale_is_that_of_the_source() -> None:
@@ -246,18 +251,7 @@ def test_a_run_learns_its_scales_and_goes_on_exactly(trained: Graph, tmp_path: P
     said = aware("rounding = 'fixed_point'\nlearn_scales = true\n")
     said = replace(said, average=replace(said.average, decay=0.5))
     whole = train(trained, pictures(), pictures(9, 1), said, tmp_path / "whole", ONE)
-    options = replace(ONE, resume=True, save_steps=1)
-    for step in (1, 5):
-
-        def tick(now: Tick, step: int = step) -> None:
-            if now.step == step:
-                raise Stop
-
-        with pytest.raises(Stop):
-            train(trained, pictures(), pictures(9, 1), said, tmp_path / "cut", options, Watch(tick))
-    train(trained, pictures(), pictures(9, 1), said, tmp_path / "cut", options)
-    for name in ("best.rlt", "last.rlt", "float.rlt"):
-        assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "cut" / name).read_bytes()
+    check_cut_off(trained, said, tmp_path, (1, 5))
     last = load(tmp_path / "whole" / "last.rlt")
     assert evaluate(plan_rows(last), pictures(9, 1), "c").top1 == whole.last_top1
     still = replace(said, rate=replace(said.rate, base=0.0))
