@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
 
 import rillet
-from conftest import example_counts
+from conftest import example_counts, mostly_slow
 from graphs import Builder, several
 from rillet.backends import reference
 from rillet.errors import GraphError, TargetError, Unsupported
@@ -16,11 +17,16 @@ from rillet.ir.graph import Graph
 from rillet.ir.inputs import by_input, sole_input
 from rillet.ir.ops import Add, Input, Multiply
 from rillet.ir.types import DType, Shape
+from rillet.plan.board.planner import plan_core
 from rillet.plan.host.planner import plan_host
-from rillet.plan.rows.plan import RowPlan
+from rillet.plan.rows.plan import CoreKernels, RowPlan
 from rillet.plan.rows.planner import plan_layerwise, plan_rows
-from rillet.runtime.run import Program, shortened
+from rillet.runtime import emulator
+from rillet.runtime.emulator.on_qemu import find_qemu
+from rillet.runtime.emulator.proof import verify_on
+from rillet.runtime.run import Program, checked_inputs, shortened
 from rillet.runtime.verify import first_difference, random_given
+from rillet.targets.cores import load as load_core
 from rillet.targets.host import this_host
 
 PHASES = (Phase.explicit, Phase.reuse, Phase.generate)  # no shrinking: every step would compile
@@ -83,10 +89,40 @@ def test_files_of_several_inputs_are_read_as_they_were_written(name: str, exampl
     run()
 
 
-def pair_of(second: Shape | None = None) -> Graph:
-    b = Builder(np.random.default_rng(0), DType.F32)
+def pair_of(second: Shape | None = None, dtype: DType = DType.F32) -> Graph:
+    b = Builder(np.random.default_rng(0), dtype)
     one, two = b.add(Input(), shape=Shape(4, 4, 2)), b.add(Input(), shape=second or Shape(4, 4, 2))
     return b.graph(b.add(Add(), one, two))
+
+
+CORES = {CoreKernels.DSP: "cortex-m4", CoreKernels.ARMV6M: "cortex-m0plus", CoreKernels.HELIUM: "cortex-m55"}
+
+
+@pytest.mark.parametrize("core", mostly_slow(CORES, CoreKernels.DSP))
+@example_counts(3, 40)
+def test_emulated_cores_give_the_references_values(examples: int, core: CoreKernels) -> None:
+    pytest.importorskip("unicorn", reason="pip install rillet[mcu]")
+    if core is CoreKernels.HELIUM and find_qemu() is None:
+        pytest.skip("apt install qemu-system-arm")
+
+    @settings(max_examples=examples, **QUIET)
+    @given(several(), st.sampled_from(["memory", "time"]), st.booleans())
+    def run(graph: Graph, objective: str, resident: bool) -> None:
+        plan = plan_core(graph, core, objective=objective, resident=resident)
+        found = verify_on(plan, load_core(CORES[core]), 2)
+        assert found.equal, found
+
+    run()
+
+
+def test_an_emulated_core_refuses_arrays_of_wrong_sizes() -> None:
+    pytest.importorskip("unicorn", reason="pip install rillet[mcu]")
+    graph = pair_of(dtype=DType.I8)
+    plan, arrays = plan_core(graph, CoreKernels.DSP), checked_inputs(graph, next(random_given(graph, 1)))
+    with pytest.raises(GraphError, match="cortex-m4: image must be 2 arrays, got 1"):
+        emulator.run(plan, "cortex-m4", [arrays[0]])
+    with pytest.raises(GraphError, match="cortex-m4: input_2 must be 32 values of int8, got 16 of int8"):
+        emulator.run(plan, "cortex-m4", [[arrays[0], arrays[1][:2]]])
 
 
 def test_inputs_are_given_in_order_or_by_name_and_others_refused() -> None:

@@ -19,7 +19,8 @@ from rillet.plan.options import PlanOptions
 from rillet.plan.rows.plan import RowPlan
 from rillet.runtime.emulator import run
 from rillet.runtime.emulator.proof import verify_on
-from rillet.runtime.verify import random_inputs
+from rillet.runtime.run import checked_inputs
+from rillet.runtime.verify import random_given
 from rillet.targets.boards import Board
 from rillet.targets.cores import CORES, Core
 from rillet.transforms.live import live
@@ -138,7 +139,7 @@ def profile_board(plan: RowPlan, progress: Callable[[int, int], None] = lambda _
     core, graph, files = core_of(plan.board, "profile"), plan.graph, emit(plan)
     owner = _owner_of(files["net.c"], {word: name for name, word in identifiers(graph.by_name).items()})
     progress(0, 1)
-    made = run(files, core, list(random_inputs(graph, 1)), owner_of=owner)
+    made = run(files, core, [checked_inputs(graph, next(random_given(graph, 1)))], owner_of=owner)
     progress(1, 1)
     layers: list[LayerCount] = []
     for stage in (stage for segment in plan.segments for stage in segment.stages):

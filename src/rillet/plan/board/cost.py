@@ -44,6 +44,8 @@ def plan_instructions(plan: RowPlan) -> float:
     image = graph.input_nodes[0]
     outputs = sum(graph.by_name[name].type.bytes for name in graph.outputs)
     spent += around.set_byte * (outputs + 4 * len(graph.nodes))
+    for other in (node for node in graph.input_nodes[1:] if node.name in plan.buffers):
+        spent += other.type.bytes * (around.flipped_byte if other.name in plan.sign_flipped else around.set_byte)
     if plan.resident:
         return spent + around.set_byte * image.type.bytes
     copied = around.flipped_byte if image.name in plan.sign_flipped else around.set_byte

@@ -17,8 +17,10 @@ from rillet.targets.cores import Core
 
 ENTRY = 96
 """From the caller to a stage's function: net_run, net_push_row, the loop over the steps: at most 88 were measured."""
-_OUTPUT = 8
-"""Of each output but the first, whose place net_run keeps and which may be an argument: at most 5 were measured."""
+_ARGUMENT = 8
+"""Of each input and output but the first, whose place net_run keeps and which may be an argument: at most 5 were
+measured.
+"""
 _TAP = 8
 """Of a tap of a window: its address, which such stages list, and a word that compilers keep beside it."""
 _FAMILIES = (CoreKernels.ARMV6M, CoreKernels.DSP, CoreKernels.HELIUM)
@@ -88,8 +90,8 @@ _TAPS = frozenset(
 def stack_bytes(plan: RowPlan, core: Core) -> int:
     """The most that `net_run` takes of its caller's stack on a core, interrupts apart."""
     stages = (stage for segment in plan.segments for stage in segment.stages)
-    outputs = _OUTPUT * (len(plan.graph.outputs) - 1)
-    return ENTRY + outputs + max((stage_bytes(plan, stage, core) for stage in stages), default=0)
+    arguments = len(plan.graph.input_nodes) - 1 + len(plan.graph.outputs) - 1
+    return ENTRY + _ARGUMENT * arguments + max((stage_bytes(plan, stage, core) for stage in stages), default=0)
 
 
 def stage_bytes(plan: RowPlan, stage: Stage, core: Core) -> int:

@@ -35,6 +35,8 @@ MOST_INSTRUCTIONS = 10_000_000_000
 """Of all images together: what takes more counts as a program that does not end."""
 _ELSEWHERE = "?"
 Emulator = Literal["unicorn", "qemu"]
+Image = Array | Sequence[Array]
+"""What a program is given for one answer: its input, or an array for each in the order of the header."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +84,7 @@ class Emulation:
 def run(
     program: "RowPlan | Path | Mapping[str, str]",
     core: Core | str,
-    images: Sequence[Array],
+    images: Sequence[Image],
     *,
     emulator: Emulator | None = None,
     flags: tuple[str, ...] = (),
@@ -91,7 +93,7 @@ def run(
 ) -> Emulation:
     """Builds a program for a core and runs it on images.
 
-    program: a row plan, the files of `emit`, or a folder of them. images: as the net stores its input. emulator:
+    program: a row plan, the files of `emit`, or a folder of them. images: as the net stores its inputs. emulator:
     Unicorn for cores that it has, else QEMU. flags: more for the compiler. owner_of: by the name of a function whom its
     instructions count for, and those of functions without an owner that it calls. Raises BuildError where the program
     cannot be built, faults or does not end; Unsupported where a tool is missing; GraphError for images of another size.
@@ -102,26 +104,36 @@ def run(
 
 def run_firmware(
     firmware: Firmware,
-    images: Sequence[Array],
+    images: Sequence[Image],
     *,
     emulator: Emulator | None = None,
     most_instructions: int = MOST_INSTRUCTIONS,
     owner_of: Callable[[str], str | None] = lambda _: None,
 ) -> Emulation:
     """As `run`, for a program that is built."""
-    source, core = firmware.interface.source, firmware.core
-    data = [np.ascontiguousarray(image).tobytes() for image in images]
+    core = firmware.core
+    data = [_bytes(firmware, image) for image in images]
     if not data:
         raise GraphError(f"{core.name}: images must be at least one, got none")
-    for image, taken in zip(images, data, strict=True):
-        if len(taken) != source.bytes or image.dtype != source.dtype:
-            got = f"{image.size} of {image.dtype}"
-            raise GraphError(f"{core.name}: image must be {source.count} values of {source.dtype}, got {got}")
     if emulator == "unicorn" and core.unicorn is None:
         raise Unsupported(f"{core.name}: emulator must be qemu, got unicorn, which does not have this core")
     machine = on_qemu if emulator == "qemu" or core.unicorn is None else on_unicorn
     owned = owners(firmware, owner_of)
     return _told(firmware, machine.run(firmware, data, most_instructions, owned), len(data), owned)
+
+
+def _bytes(firmware: Firmware, image: Image) -> bytes:
+    """What the program reads of one image; raises GraphError where that is not what it takes."""
+    core, taken = firmware.core.name, firmware.interface.inputs
+    arrays = (image,) if isinstance(image, np.ndarray) else image
+    if len(arrays) != len(taken):
+        raise GraphError(f"{core}: image must be {len(taken)} arrays, got {len(arrays)}")
+    for values, array in zip(taken, arrays, strict=True):
+        if array.size != values.count or array.dtype != values.dtype:
+            called = "image" if values is taken[0] else values.name
+            got = f"{array.size} of {array.dtype}"
+            raise GraphError(f"{core}: {called} must be {values.count} values of {values.dtype}, got {got}")
+    return b"".join(np.ascontiguousarray(array).tobytes() for array in arrays)
 
 
 def program_files(program: "RowPlan | Path | Mapping[str, str]") -> Mapping[str, str]:

@@ -1,4 +1,4 @@
-"""What the header of an emitted program says of its input and outputs."""
+"""What the header of an emitted program says of its inputs and outputs."""
 
 import re
 from collections.abc import Mapping
@@ -9,6 +9,7 @@ import numpy as np
 from rillet.errors import BuildError
 
 _TYPES = {"int8_t": np.int8, "uint8_t": np.uint8, "int16_t": np.int16, "int32_t": np.int32, "float": np.float32}
+_ENDS = (r"INPUT_\d+", r"OUTPUT(?:_\d+)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,15 +31,15 @@ class Interface:
     """How a program is called."""
 
     prefix: str
-    source: Values
+    inputs: tuple[Values, ...]
     outputs: tuple[Values, ...]
 
     @property
     def header(self) -> str:
-        """A C header with the macro OUTPUTS(X), which is X(buffer, type, count) for each output."""
-        p, upper = self.prefix, self.prefix.upper()
-        calls = [f"X({o.name}, {p}_{o.name}_t, {upper}_{o.name.upper()}_SIZE)" for o in self.outputs]
-        return f"#define OUTPUTS(X) {' '.join(calls)}\n"
+        """A C header with the macros INPUTS(X) and OUTPUTS(X), which are X(buffer, type, count) for each."""
+        made = [f"X({one.name}, {self.prefix}_{one.name}_t, {one.count})" for one in (*self.inputs, *self.outputs)]
+        inputs, outputs = made[: len(self.inputs)], made[len(self.inputs) :]
+        return f"#define INPUTS(X) {' '.join(inputs)}\n#define OUTPUTS(X) {' '.join(outputs)}\n"
 
 
 def interface(files: Mapping[str, str]) -> Interface:
@@ -56,14 +57,18 @@ def _parsed(file: str, text: str, prefix: str) -> Interface:
     for side in ("HEIGHT", "WIDTH", "CHANNELS"):
         count *= _number(file, text, f"{upper}_INPUT_{side}")
     source = Values("input", _dtype(file, text, f"{prefix}_input_t"), count)
-    names = [
-        found.lower() for found in re.findall(rf"^#define {upper}_(OUTPUT(?:_\d+)?)_SIZE \d+$", text, re.MULTILINE)
-    ]
-    outputs = [
-        Values(name, _dtype(file, text, f"{prefix}_{name}_t"), _number(file, text, f"{upper}_{name.upper()}_SIZE"))
-        for name in names
-    ]
-    return Interface(prefix, source, tuple(outputs))
+    others, outputs = ([_values(file, text, prefix, name) for name in _sized(text, upper, end)] for end in _ENDS)
+    return Interface(prefix, (source, *others), tuple(outputs))
+
+
+def _sized(text: str, upper: str, end: str) -> list[str]:
+    """The names of what has a size of its own: outputs, and inputs but the first."""
+    return [found.lower() for found in re.findall(rf"^#define {upper}_({end})_SIZE \d+$", text, re.MULTILINE)]
+
+
+def _values(file: str, text: str, prefix: str, name: str) -> Values:
+    size = _number(file, text, f"{prefix.upper()}_{name.upper()}_SIZE")
+    return Values(name, _dtype(file, text, f"{prefix}_{name}_t"), size)
 
 
 def _number(file: str, text: str, name: str) -> int:

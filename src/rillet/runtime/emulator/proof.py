@@ -8,10 +8,9 @@ import numpy as np
 
 from rillet.backends import reference
 from rillet.backends.c.footprint import footprint
-from rillet.ir.inputs import sole_input
 from rillet.runtime.emulator import run
-from rillet.runtime.run import values_of
-from rillet.runtime.verify import Difference, first_difference, random_inputs
+from rillet.runtime.run import checked_inputs, values_of
+from rillet.runtime.verify import Difference, first_difference, random_given
 from rillet.system.record import Record
 from rillet.targets.cores import Core
 
@@ -88,10 +87,9 @@ def verify_on(
     Raises BuildError where it cannot be built, faults or does not end; Unsupported where a tool is missing.
     """
     graph = plan.graph
-    sole_input(graph, "to run on an emulated core")
     planned = None if plan.board is None else footprint(plan, plan.board)
-    images = list(random_inputs(graph, inputs))
-    made = run(plan, core, images)
+    images = list(random_given(graph, inputs))
+    made = run(plan, core, [checked_inputs(graph, image) for image in images])
     first: Difference | None = None
     wrong = 0
     for i, (image, flat) in enumerate(zip(images, made.outputs, strict=True)):

@@ -20,8 +20,8 @@ extern net_context emulator_net;
 extern uint8_t emulator_arena[];
 
 static const char console[] __attribute__((section(".emulator.data"))) = ":tt";
-static net_input_t image[NET_INPUT_HEIGHT * NET_INPUT_WIDTH * NET_INPUT_CHANNELS] HOST;
 #define BUFFER(name, type, size) static type name[size] HOST;
+INPUTS(BUFFER)
 OUTPUTS(BUFFER)
 
 /* Of the C library, whose own takes a kilobyte with all else that newlib keeps of a thread. */
@@ -76,17 +76,26 @@ OWN static void __attribute__((noreturn)) leave(uint32_t code)
 OWN void emulator_start(void) { __asm__ volatile("" ::: "memory"); }
 OWN void emulator_stop(void) { __asm__ volatile("" ::: "memory"); }
 
+/* The next image, and what else the net is given with it. */
+OWN static int next_inputs(int32_t in)
+{
+#define TAKE(name, type, size) \
+  if (!read_all(in, name, sizeof name)) return 0;
+  INPUTS(TAKE)
+  return 1;
+}
+
 OWN static void run_images(void)
 {
   const int32_t in = opened(0), out = opened(4);
   net_init(&emulator_net, emulator_arena);
-  while (read_all(in, image, sizeof image)) {
+  while (next_inputs(in)) {
     uintptr_t sp;
     __asm__ volatile("mov %0, sp" : "=r"(sp));
     for (volatile uint32_t *at = &stack_begin; (uintptr_t)at < sp; at++) *at = PAINT;
     emulator_start();
 #define ARGUMENT(name, type, size) , name
-    net_run(&emulator_net, image OUTPUTS(ARGUMENT));
+    net_run(&emulator_net INPUTS(ARGUMENT) OUTPUTS(ARGUMENT));
     emulator_stop();
     volatile uint32_t *low = &stack_begin;
     while ((uintptr_t)low < sp && *low == PAINT) low++;
