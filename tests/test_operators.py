@@ -342,7 +342,11 @@ def pair(d: Draw, name: str) -> tuple[int, list[int]]:
     shape = d.image()
     source = d.value(1, *shape)
     dims = d.draw(st.sampled_from([(1, *shape), (1, 1, 1, shape[2]), (1,)]))
-    other = d.constant(*((1, 1, shape[2]) if name == "PRELU" else dims))
+    if name == "PRELU" and d.dtype == "int16":  # whose slopes have 8 bits
+        data = d.rng.integers(-128, 128, (1, 1, shape[2]))
+        other = d.w.tensor(data.shape, "int8", float(np.exp(d.rng.uniform(-9, 0))), data=data)
+    else:
+        other = d.constant(*((1, 1, shape[2]) if name == "PRELU" else dims))
     out = d.value(1, *shape)
     if name in ("MAXIMUM", "MINIMUM"):
         if d.dtype != "float32":
@@ -619,7 +623,7 @@ WIDE_KINDS: dict[Any, tuple[str, ...]] = {
     curve: ("LEAKY_RELU", "GELU", "TANH", "ABS", "EXP"),
     softmax: ("SOFTMAX",),
     layout: ("PAD", "SLICE", "STRIDED_SLICE", "SPLIT", "RESIZE_NEAREST_NEIGHBOR", "CONCATENATION"),
-    pair: ("MAXIMUM", "MINIMUM"),
+    pair: ("MAXIMUM", "MINIMUM", "PRELU"),
     bilinear: ("RESIZE_BILINEAR",),
     beside: ("PAD_OF_CHANNELS",),
     wide_conversion: ("QUANTIZE", "DEQUANTIZE"),
@@ -677,6 +681,29 @@ def test_every_step_of_the_tables_of_16_bit_softmax(scale: float, beta: float, t
     made, oracle = imported(w.bytes([source], [out]), tmp_path)
     oracle.run(values)
     assert np.array_equal(reference.outputs(made.graph, values)[0], oracle.tensor(out)[0])
+
+
+def test_slopes_of_16_bit_values_have_8_bits(tmp_path: Path) -> None:
+    """Every value with slopes of int8; int16 ones are refused, since LiteRT reads their bytes as if they were int8."""
+    values = np.repeat(np.arange(-(2**15), 2**15).astype(np.int16).reshape(1, 256, 256, 1), 4, axis=3)
+    slopes, rng = np.array([-128, 127, -3, 0], np.int8), np.random.default_rng(0)
+    wide = np.append(slopes, slopes).view("<i2")
+    for _ in range(4):
+        scales, answers = np.exp(rng.uniform(-11.5, -4.6, 3)), []
+        for dtype, data in (("int8", slopes), ("int16", wide)):
+            w = Writer()
+            source, out = (w.tensor(values.shape, "int16", scale) for scale in scales[:2])
+            w.op("PRELU", [source, w.tensor((1, 1, 4), dtype, scales[2], data=data)], [out], version=1)
+            path = tmp_path / f"{dtype}.tflite"
+            path.write_bytes(w.bytes([source], [out]))
+            oracle = LiteRt(path)
+            oracle.run(values[0])
+            answers.append(oracle.tensor(out)[0])
+        assert np.array_equal(*answers)
+        graph = parse((tmp_path / "int8.tflite").read_bytes(), "x").graph
+        assert np.array_equal(reference.outputs(graph, values[0])[0], answers[0])
+        with pytest.raises(Unsupported, match="slopes of INT16 values must be INT8"):
+            parse((tmp_path / "int16.tflite").read_bytes(), "x")
 
 
 def test_elu_of_bytes() -> None:

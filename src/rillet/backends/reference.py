@@ -279,8 +279,6 @@ class _Step:
                     raise Unsupported(f"{self.where}: operands of {kind.value} must have the scale of the result")
                 pick = np.maximum if kind is PairKind.MAXIMUM else np.minimum
                 return self.store(pick(self.stored(0), self.stored(1)))
-            case PairKind.PRELU if self.node.type.dtype is DType.I16:
-                raise Unsupported(f"{self.where}: prelu has no rule for 16-bit values")
             case PairKind.PRELU:
                 left, right = (self.stored(i) - self.quant(i).zero_point for i in (0, 1))
                 multipliers = fp.prelu_multipliers(self.quant(0), self.quant(1), self.out)

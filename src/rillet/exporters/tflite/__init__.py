@@ -16,6 +16,7 @@ from rillet.errors import Unsupported
 from rillet.exporters.tflite.file import FileWriter, Quantized
 from rillet.exporters.tflite.places import none_below_zero, same_padding, step_of
 from rillet.exporters.tflite.types import CODES, TANH, UNIT, VALUES, first_version, rounding_of
+from rillet.ir.facts import is_constant
 from rillet.ir.functions import Curve
 from rillet.ir.graph import Array, Graph, Node
 from rillet.ir.linear import of_tensorflow, of_tensorflow_int8
@@ -226,10 +227,10 @@ class _Writer:
             case Pair(kind=kind):
                 if kind is PairKind.DIVIDE and not real:
                     raise self.refuse(node, "TFLite has no division of bytes")
-                if kind is PairKind.PRELU and node.type.dtype is DType.I16:
-                    raise self.refuse(node, "TFLite has no prelu of i16")
                 name, options = _PAIRS[kind]
                 read = [self.as_map(source) for source in sources]
+                if kind is PairKind.PRELU and node.type.dtype is DType.I16:
+                    read[1] = self.narrow(node, sources[1])
                 self.operator(node.type, name, read, self.made(node), *filter(None, [options]))
             case Select(channels=channels):
                 self.selected(node, channels, sources[0])
@@ -269,6 +270,16 @@ class _Writer:
                 raise self.refuse(node, "TFLite has no batch norm: fold it (rillet convert --fold)")
             case _:
                 assert_never(op)
+
+    def narrow(self, node: Node, slopes: Node) -> int:
+        """The slopes of 16-bit values, which TFLite has in 8 bits."""
+        if not is_constant(slopes.op):
+            raise self.refuse(node, "slopes of i16 must be constant")
+        array = self.graph.param(slopes, "value")
+        low, high = DType.I8.integers
+        if array.min() < low or array.max() > high:
+            raise self.refuse(node, f"TFLite has slopes of i16 from {low} to {high} alone")
+        return self.value(f"{slopes.name}/i8", replace(slopes.type, dtype=DType.I8), data=array.astype(np.int8))
 
     def argmax(self, node: Node, source: Node) -> None:
         """The place of the greatest channel: the result has no dimension of channels."""

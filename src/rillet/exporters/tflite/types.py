@@ -29,7 +29,7 @@ _INT16_VERSIONS = {
     **{"CONV_2D": 4, "DEPTHWISE_CONV_2D": 5, "FULLY_CONNECTED": 7, "MUL": 4, "SUB": 5, "QUANTIZE": 3},
     **dict.fromkeys(("RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR", "SLICE"), 4),
     **dict.fromkeys(("LEAKY_RELU", "GELU", "EXP"), 2),
-    **dict.fromkeys(("RELU_N1_TO_1", "RESHAPE", "DEPTH_TO_SPACE", "SPACE_TO_DEPTH"), 1),
+    **dict.fromkeys(("RELU_N1_TO_1", "RESHAPE", "DEPTH_TO_SPACE", "SPACE_TO_DEPTH", "PRELU"), 1),
 }
 """Those of 16-bit values; the others have them from their third."""
 

@@ -111,10 +111,10 @@ def _prelu(b: Builder, op: Operator) -> None:
     same_element(b, op, source)
     if b.computed(op, 1):
         raise b.refuse(op, "slopes must be constant")
-    if source.type.dtype is DType.I16:
-        raise b.refuse(op, f"values must not be INT16, got {b.tensor(op, 0)}")
-    alpha = b.tensor(op, 1)
-    slopes = b.constant(op, 1, source.type.dtype)
+    alpha, wide = b.tensor(op, 1), source.type.dtype is DType.I16
+    if wide and alpha.code == tflite.TensorType.INT16:
+        raise b.refuse(op, "slopes of INT16 values must be INT8 (LiteRT reads the bytes of others as such), got INT16")
+    slopes = b.constant(op, 1, DType.I8 if wide else source.type.dtype)
     channels, dims = source.shape.channels, (1, 1, 1, *slopes.shape)[-3:]
     if dims[:2] != (1, 1):  # a slope for each place: read where all places of a channel have the same
         rows = slopes.reshape(-1, dims[2])
@@ -128,7 +128,8 @@ def _prelu(b: Builder, op: Operator) -> None:
         return
     quant = None if source.type.quant is None else b.quant(alpha)
     kind = TensorType(Shape(1, 1, channels), source.type.dtype, quant)
-    value = np.ascontiguousarray(np.broadcast_to(slopes.reshape(-1), channels)).reshape(1, 1, channels)
+    each = np.broadcast_to(slopes.reshape(-1), channels).reshape(1, 1, channels)
+    value = np.ascontiguousarray(each, kind.dtype.numpy)
     held = b.hold(f"c{op.index}_1", Constant(source.type.dtype), kind, value, alpha.buffer)
     b.add(op, Pair(PairKind.PRELU), [source, held])
 
