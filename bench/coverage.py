@@ -1,11 +1,12 @@
 """Prints which networks Rillet reads, and whether they give the values of the runtime that they come from.
 
 usage: python bench/coverage.py PART [FOLDER ...] [--only WORDS] [--every N [--first N]] [--seconds N] [--gigabytes N]
-       [--read] [--json] [--write NAME]
+       [--read] [--json] [--keep FILE] [--write NAME]
 
 PART: one of those below, each of which says what its folders are. A network is read and compared in a process of its
-own, within a time and a memory limit. --write: puts the table into docs/coverage.md, under a heading of that name, in
-place of what stands there.
+own, within a time and a memory limit. --keep: writes what is found into FILE, a line a network, and looks at none that
+stands there already, so that a long run may be cut off and go on. --write: puts the table into docs/coverage.md, under
+a heading of that name, in place of what stands there.
 """
 
 import argparse
@@ -52,6 +53,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=300, help="of one network")
     parser.add_argument("--gigabytes", type=float, default=4, help="of address space, of one network")
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--keep", type=Path, metavar="FILE", help="a line of JSON a network; those there are done")
     parser.add_argument("--write", metavar="NAME", help="the heading in docs/coverage.md")
     parser.add_argument("--one", metavar="PLACE", help=argparse.SUPPRESS)
     said = parser.parse_args()
@@ -60,13 +62,29 @@ def main() -> None:
         one(part, said.one, said.read)
         return
     rows: list[tuple[Case, Found]] = []
+    known = kept(said.keep)
     for place, case in enumerate(case for case in part.cases(said.folders) if said.only in case.name):
         if place % said.every == said.first % said.every:
-            rows.append((case, apart(said.part, case, said.seconds, said.gigabytes, said.read)))
-            print(json.dumps({"name": case.name, **asdict(rows[-1][1])}) if said.json else line(*rows[-1]), flush=True)
+            found = known.get(case.name) or apart(said.part, case, said.seconds, said.gigabytes, said.read)
+            rows.append((case, found))
+            if said.keep is not None and case.name not in known:
+                known[case.name] = found
+                write_file(said.keep, "".join(f"{as_json(*row)}\n" for row in known.items()).encode())
+            print(as_json(case.name, found) if said.json else line(*rows[-1]), flush=True)
     print(totals(rows), file=sys.stderr)
     if said.write:
         write_file(PAGE, put(PAGE.read_text(), said.write, section(part, rows, said.every, said.first)).encode())
+
+
+def as_json(name: str, found: Found) -> str:
+    return json.dumps({"name": name, **asdict(found)})
+
+
+def kept(path: Path | None) -> dict[str, Found]:
+    """What was found of each network in an earlier run, by name."""
+    lines = path.read_text().splitlines() if path is not None and path.exists() else []
+    found = [json.loads(text) for text in lines]
+    return {known.pop("name"): Found(**known) for known in found}
 
 
 def one(part: Part, place: str, only_read: bool = False) -> None:

@@ -46,6 +46,16 @@ def test_files_of_a_folder(tmp_path: Path) -> None:
     assert "1 of 3 networks are read; 1 of these were compared and are equal." in done.stderr
 
 
+def test_what_was_found_is_kept_and_not_looked_for_again(tmp_path: Path) -> None:
+    files(tmp_path)
+    found, kept = [], tmp_path / "kept.jsonl"
+    command = [sys.executable, str(SCRIPT), "tflite", str(tmp_path), "--json", "--read", "--keep", str(kept)]
+    for name in ("a.tflite", "", ""):
+        done = subprocess.run([*command, "--only", name], capture_output=True, text=True, check=True)
+        found.append(done.stdout)
+    assert found[1] == found[2] == kept.read_text() and found[1].startswith(found[0])
+
+
 def test_a_limit_ends_a_network_and_what_was_known_stays(coverage: Any, tmp_path: Path) -> None:
     files(tmp_path)
     found = coverage.apart("tflite", coverage.Case("a", str(tmp_path / "a.tflite")), 0.01, 4)
