@@ -109,7 +109,7 @@ def answer(options: argparse.Namespace, commands: list[str]) -> dict[str, Any]:
     said["candidates"] = [one for one in said["candidates"] if one["epochs"] == last]
     said["data"] = said["data"].partition(":")[0]
     about, _ = read_record(options.run / searches.ABOUT)
-    given = [name for name in ("candidates", "limit", "seed", "supernet") if name in about]
+    given = [name for name in ("candidates", "limit", "seed", "generations", "supernet") if name in about]
     numbers = " ".join(f"--{name} {about[name]}" for name in given)
     how = f'--budget "{said["budget"]}" --rungs {said["rungs"]} {numbers}'
     commands.insert(0, f"rillet search {said['space']} --data {said['data']} {how} --out {options.run}")

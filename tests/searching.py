@@ -70,6 +70,7 @@ def asked(
         recipe.find("cifar"),
         candidates,
         seed=1,
+        generations=int(str(more.pop("generations", 1))),
         resume=resume,
         **more,  # type: ignore[arg-type]
     )

@@ -271,7 +271,14 @@ COMMANDS = {
         {
             **{"--data": "cifar100", "--budget": "macs<=200k", "-o": "OTHER", "--for": "top1,params", "--hours": "3"},
             **{"--candidates": "3", "--rungs": "3x1", "--recipe": "vww", "--limit": "3", "--seed": "3", "--resume": ""},
-            **{"--supernet": "3", "--workers": "3", "--dask": "localhost:1", "--ray": "localhost:1", "--network": "a"},
+            **{
+                "--generations": "3",
+                "--supernet": "3",
+                "--workers": "3",
+                "--dask": "localhost:1",
+                "--ray": "localhost:1",
+                "--network": "a",
+            },
             **{"--spaces": "", "--toml": ""},
         },
         (("rillet.search.run.search", "call"),),

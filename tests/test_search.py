@@ -232,6 +232,8 @@ def test_evolution_is_the_same_for_a_seed_and_asks_nothing_twice() -> None:
     assert all(judged.fits and judged.macs <= 300_000 for judged in one.fitting)
     chosen = evolve.to_train(one.fitting, 8, 0)
     assert len({judged.depth for judged in chosen}) == len({judged.depth for judged in one.fitting})
+    depths = [judged.depth for judged in one.fitting]
+    assert [judged.depth for judged in chosen[:2]] == sorted(set(depths), key=lambda depth: -depths.count(depth))[:2]
 
 
 def test_every_resolution_evolves() -> None:
@@ -249,6 +251,31 @@ def test_evolution_ends_with_the_space() -> None:
     assert found.asked < 100 and len(found.fitting) == found.asked
 
 
+def test_children_keep_the_budget_and_are_new() -> None:
+    limits, rng = budget.parse("macs<=300k"), Random(2)
+    able = [one for _ in range(400) if funnel.judge(SPACE, one := SPACE.drawn(rng), limits, 10).fits]
+    parents = [one for one in able if one["input.resolution"] == 16][:4] + able[:12]
+    made, again = (list(evolve.children(SPACE, limits, 10, parents, 12, "1 2")) for _ in range(2))
+    assert made == again and len(made) == 12 and all(one.fits for one in made)
+    assert made != list(evolve.children(SPACE, limits, 10, parents, 12, "1 3"))
+    keys = {tuple(one.choice.items()) for one in made}
+    assert len(keys) == 12 and not keys & {tuple(one.items()) for one in parents}
+    # Of the best: what all of them have is drawn anew in few.
+    assert sum(one.choice["input.resolution"] == 16 for one in made) > 6
+    # The largest of a litter: nearer to the budget than what is drawn.
+    of_parents = sorted(funnel.Costed(SPACE, one, 10).tally.macs for one in parents[:4])
+    assert sum(one.macs for one in made) / len(made) > sum(of_parents) / len(of_parents)
+
+
+def test_children_end_with_the_space() -> None:
+    text = _TEXT.replace("[16, 24]", "16").replace("[4, 8]\n", "4\n").replace("[0, 1, 2]", "[0, 1]")
+    tiny = space.parse("tiny", text)
+    every = evolve.evolve(tiny, budget.parse("macs<=10M"), 10, 10_000, 0).fitting
+    made = evolve.children(tiny, budget.parse("macs<=10M"), 10, [one.choice for one in every[1:]], 9, "0 2")
+    assert [one.choice for one in made] == [every[0].choice]
+    assert not list(evolve.children(tiny, budget.parse("macs<=10M"), 10, [one.choice for one in every], 9, "0 2"))
+
+
 def test_survivors_of_evolution_are_fronts() -> None:
     rng = Random(1)
     sizes = [(rng.randrange(1, 99), rng.randrange(1, 99)) for _ in range(60)]
@@ -261,8 +288,8 @@ def test_survivors_of_evolution_are_fronts() -> None:
 def test_a_share_of_each_rung_is_for_each_depth() -> None:
     scored = [halving.Scored(f"{i:02}", 1 if i < 20 else i % 5, 0.9 - i / 100) for i in range(40)]
     kept = halving.survivors(scored, 10)
-    assert [one.key for one in kept[:5]] == ["00", "01", "02", "03", "04"]
-    assert {one.depth for one in kept} == {0, 1, 2, 3, 4}
+    assert [one.key for one in kept[:8]] == [f"{i:02}" for i in range(8)]
+    assert [one.depth for one in kept[8:]] == [1, 0]
     assert len(halving.survivors(scored, 50)) == 40
 
 
@@ -340,6 +367,49 @@ def test_a_search_has_an_answer_and_goes_on_where_it_was_killed(data: Path, tmp_
     assert "int8, top-1" in str(whole.table())
 
 
+@pytest.fixture(scope="module")
+def generations(data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Found, Here]:
+    """A search whose first rung has three generations of two."""
+    return searched(data, tmp_path_factory.mktemp("generations") / "out", rungs="6x1,2x2", generations=3)
+
+
+@pytest.mark.parametrize("kill_at", range(1, 7))
+def test_generations_go_on_where_they_were_killed(
+    kill_at: int, data: Path, generations: tuple[Found, Here], tmp_path: Path
+) -> None:
+    whole, trained = generations
+    with pytest.raises(Killed):
+        searched(data, tmp_path, kill_at=kill_at, rungs="6x1,2x2", generations=3)
+    again, rest = searched(data, tmp_path, rungs="6x1,2x2", generations=3, resume=True)
+    assert results(again) == results(whole) == results(run.read(tmp_path))
+    assert rest.trained == trained.trained[kill_at:]
+    if kill_at == 6:
+        with pytest.raises(GraphError, match="must be resumed with the same generations, got another"):
+            searched(data, tmp_path, rungs="6x1,2x2", resume=True)
+
+
+def test_later_generations_are_children_of_the_best(
+    data: Path, generations: tuple[Found, Here], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, _ = generations
+    assert [one.generation for one in whole.candidates] == [1, 1, 2, 2, 3, 3]
+    assert len({one.key for one in whole.candidates}) == 6
+    assert all(one.costs["ram"] <= 2048 and one.costs["macs"] <= 300_000 for one in whole.candidates)
+    asked_of: list[tuple[str, list[space.Choice]]] = []
+
+    def told(*said: Any) -> Any:
+        asked_of.append((said[-1], list(said[3])))
+        return evolve.children(*said)
+
+    monkeypatch.setattr(run, "children", told)
+    searched(data, tmp_path, rungs="6x1", generations=3)
+    assert [seed for seed, _ in asked_of] == ["1 2", "1 3"]
+    of = {tuple(one.choice.items()): one for one in run.read(tmp_path).candidates}
+    for number, (_, best) in enumerate(asked_of, 1):
+        tops = [of[tuple(one.items())].top1 or 0.0 for one in best]
+        assert len(best) == 2 * number and tops == sorted(tops, reverse=True)
+
+
 @pytest.mark.parametrize(
     ("said", "says"),
     [
@@ -352,6 +422,8 @@ def test_a_search_has_an_answer_and_goes_on_where_it_was_killed(data: Path, tmp_
         ({"seed": "a"}, "seed must be a whole number, got str"),
         ({"objectives": ("watts",)}, "--for: cost must be a known one, got 'watts'"),
         ({"workers": 0}, "--workers must be"),
+        ({"generations": 0}, "--generations must be"),
+        ({"generations": 2, "supernet": 3}, "--supernet must come with one generation, got --generations 2"),
         ({"workers": 2, "dask": "x"}, "--workers"),
     ],
 )

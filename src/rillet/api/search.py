@@ -36,6 +36,7 @@ def search(
     candidates: int = 5000,
     rungs: str = halving.DEFAULT,
     recipe: "str | Recipe | None" = None,
+    generations: int | None = None,
     supernet: int = 0,
     workers: int | None = None,
     dask: str | None = None,
@@ -51,14 +52,16 @@ def search(
     a test part; networks are compared on pictures held back from the first, and the answer is measured on the second,
     once. budget: limits such as `ram<=3KiB, macs<=780k`. objectives: what the front is of, `top1` and names of costs.
     hours: a bound after which there is an answer in any case. candidates: choices that go through the funnel.
-    rungs: networks x epochs of successive halving. supernet: epochs of a network of shared weights by whose scores
-    the first rung is chosen, if an audit of networks trained alone finds that it ranks them well enough. workers:
+    rungs: networks x epochs of successive halving. generations: equal parts of the first rung, each but the first made
+    of children of the networks that learned best before; 4 unless there is a supernet. supernet: epochs of a network
+    of shared weights by whose scores the first rung is chosen, if an audit of networks trained alone finds that it
+    ranks them well enough. workers:
     processes of this machine, one a core by default; or a cluster by the address of its `dask` scheduler or `ray`
     head. limit: at most so many pictures to train on. resume: go on with the search in `out`. progress: takes what
     is done of the present step. Raises TargetError for a wrong space or budget, or one that nothing keeps,
     GraphError for data, folders and options that are wrong, Unsupported where PyTorch or Optuna is not installed.
     """
-    from rillet.search.run import Asked
+    from rillet.search.run import GENERATIONS, Asked
     from rillet.search.run import search as run
 
     _check_kind("space", within, (str, Space), "a name, a .toml file or a Space")
@@ -71,6 +74,9 @@ def search(
     limits = budgets.parse(budget)
     if hours is not None and not 0 < hours < 10_000:
         raise GraphError(f"--hours must be above 0 and below 10,000, got {hours:g}")
+    if supernet and generations is not None and generations > 1:
+        raise GraphError(f"--supernet must come with one generation, got --generations {generations}")
+    parts = (1 if supernet else GENERATIONS) if generations is None else checks.count(generations, "--generations")
     measures = tuple(_measure(name) for name in objectives if name != "top1")
     asked = Asked(
         where,
@@ -86,6 +92,7 @@ def search(
         resume,
         (budgets.measure("macs"), budgets.measure("params"), budgets.measure("ram"), *measures),
         checks.count(supernet, "--supernet") if supernet else 0,
+        parts,
     )
     who = _workers(workers, dask, ray)
     steps = _Steps(progress)

@@ -33,6 +33,10 @@ CandidatesOption = Annotated[int, typer.Option("--candidates", min=1, help="Choi
 RungsOption = Annotated[
     str, typer.Option("--rungs", metavar="NxE,...", help="Networks x epochs of successive halving, rung by rung.")
 ]
+GenerationsOption = Annotated[
+    int | None,
+    typer.Option("--generations", min=1, help="Parts of the first rung; behind the first children of the best; 4."),
+]
 SupernetOption = Annotated[
     int | None,
     typer.Option(
@@ -67,6 +71,7 @@ def search(
     candidates: CandidatesOption = 5000,
     rungs: RungsOption = "64x1,16x5,4x25",
     recipe: RecipeOption = None,
+    generations: GenerationsOption = None,
     supernet: SupernetOption = None,
     workers: WorkersOption = None,
     dask: DaskOption = None,
@@ -87,7 +92,8 @@ def search(
     if spaces or toml:
         return _spaces(space, toml, form)
     if space == SHOW:
-        others = {"--data": data, "--budget": budget, "--hours": hours, "--supernet": supernet, "--workers": workers}
+        others = {"--data": data, "--budget": budget, "--hours": hours, "--generations": generations}
+        others |= {"--supernet": supernet, "--workers": workers}
         _check_none("a space", {**others, "--dask": dask, "--ray": ray, "--resume": resume or None})
         return _show(run, out, network, form)
     _check_none("show", {"RUN": run, "--network": network})
@@ -95,8 +101,8 @@ def search(
         raise _missing({"SPACE": space, "--data": data, "--budget": budget, "--out": out})
     names = tuple(name.strip() for name in objectives.split(","))
     ask = partial(api.search, space, data, budget, out, objectives=names, hours=hours, candidates=candidates)
-    how = partial(ask, rungs=rungs, recipe=recipe, supernet=supernet or 0, workers=workers, dask=dask, ray=ray)
-    _print(how(limit=limit, seed=seed, resume=resume), form)
+    how = partial(ask, rungs=rungs, recipe=recipe, generations=generations, supernet=supernet or 0, seed=seed)
+    _print(how(workers=workers, dask=dask, ray=ray, limit=limit, resume=resume), form)
 
 
 def _missing(wanted: Mapping[str, object]) -> GraphError:

@@ -27,6 +27,7 @@ def record(found: Found) -> dict[str, Any]:
         "asked_per_s": found.asked_per_s,
         "seconds": round(found.seconds, 1),
         "ended": found.ended,
+        "generations": found.generations,
         "supernet": found.supernet,
         "audit": None if found.audit is None else found.audit.to_dict(),
         "answer": None if found.answer is None else asdict(found.answer),

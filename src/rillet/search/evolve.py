@@ -5,10 +5,12 @@ of two that do not, the one nearer to it; of two that do, one that is not behind
 its multiply-accumulates and its parameters. Each resolution has a population of its own: else the least one, which
 leaves the most for parameters, would soon be the only one. Choices are judged once each. Optuna's sampler would do
 the same through a study, all of whose trials it goes through anew for each generation.
+
+Once some are trained, those that learn best have children, which are trained in their turn.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from random import Random
 
@@ -16,7 +18,7 @@ import numpy as np
 
 from rillet.search.budget import Budget
 from rillet.search.funnel import Judged, judge
-from rillet.search.space import Space, Value
+from rillet.search.space import Choice, Space, Value
 
 POPULATION = 64
 """Of all resolutions together; each has at least `_LEAST`."""
@@ -25,6 +27,10 @@ MUTATION = 0.08
 _OCTAVE = 0.25
 """Networks whose MACs are this near (in log2) count as of one size when those to train are spread over sizes."""
 _RESOLUTION = "input.resolution"
+_PARENTS, _LEAST_PARENTS = 0.25, 4
+"""Of the networks trained, the share that has children, and at least so many."""
+_LITTER = 8
+"""For each child that is to be trained, so many that keep the budget are made, and the largest is taken."""
 
 
 @dataclass(frozen=True)
@@ -124,14 +130,15 @@ def _crowding(front: Sequence[Judged]) -> "np.ndarray[tuple[int], np.dtype[np.fl
 def to_train(fitting: Sequence[Judged], count: int, seed: int) -> list[Judged]:
     """The choices to train: spread over depths and, within each, over sizes and resolutions, the largest first.
 
-    Depths take turns, so that each has a share; of a depth, first the one with the most multiply-accumulates, then the
-    largest of another size or resolution, and so on; the order among equals is drawn by the seed.
+    Depths take turns, that of the most choices first, so that each has a share; of a depth, first the one with the
+    most multiply-accumulates, then the largest of another size or resolution, and so on; the order among equals is
+    drawn by the seed.
     """
     rng = Random(seed)
     by_depth: dict[int, list[Judged]] = {}
     for one in rng.sample(list(fitting), len(fitting)):
         by_depth.setdefault(one.depth, []).append(one)
-    queues = [_spread(by_depth[depth]) for depth in sorted(by_depth)]
+    queues = [_spread(by_depth[depth]) for depth in sorted(by_depth, key=lambda one: (-len(by_depth[one]), one))]
     chosen: list[Judged] = []
     while len(chosen) < count and any(queues):
         for queue in queues:
@@ -150,3 +157,31 @@ def _spread(same: Sequence[Judged]) -> list[Judged]:
     while any(by_size.values()):
         order += [size.pop(0) for size in by_size.values() if size]
     return order
+
+
+def children(
+    space: Space, budget: Budget, classes: int, best: Sequence[Choice], count: int, seed: str
+) -> Iterator[Judged]:
+    """Children of choices that learned, the best first; at most `count`, each of which keeps the budget.
+
+    Parents are the best quarter, the better of two drawn; a child has each gene from either, some drawn anew. Of
+    several made alike, the largest goes on: what the budget allows is to be used. Ends where no new ones are found.
+    """
+    rng, seen = Random(seed), {tuple(choice.items()) for choice in best}
+    parents = best[: max(_LEAST_PARENTS, math.ceil(_PARENTS * len(best)))]
+    for _ in range(count):
+        litter = list[Judged]()
+        for _ in range(50 * POPULATION):
+            pair = [parents[min(rng.randrange(len(parents)), rng.randrange(len(parents)))] for _ in range(2)]
+            choice = space.crossed(pair[0], pair[1], rng, MUTATION)
+            key = tuple(choice.items())
+            if key in seen:
+                continue
+            seen.add(key)
+            judged = judge(space, choice, budget, classes)
+            litter += [judged] if judged.fits else []
+            if len(litter) == _LITTER:
+                break
+        if not litter:
+            return
+        yield max(litter, key=lambda one: (one.macs, one.params))

@@ -30,6 +30,8 @@ class Candidate:
     seconds: float = 0.0
     """Of all its trainings."""
     failed: str = ""
+    generation: int = 1
+    """1 where it was chosen before any training; then parents' generation and one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +73,8 @@ class Found(Record):
     candidates: tuple[Candidate, ...]
     rungs: str
     """Networks x epochs of each."""
+    generations: int = 1
+    """In which the networks of the first rung are found."""
     supernet: int = 0
     """Epochs of the supernet; 0 without one."""
     first: frozenset[str] = frozenset()
@@ -117,6 +121,7 @@ def candidate_dict(one: Candidate) -> dict[str, Any]:
         "costs": dict(one.costs),
         "seconds": round(one.seconds, 1),
         "failed": one.failed,
+        "generation": one.generation,
         "choice": dict(one.choice),
     }
 
@@ -128,10 +133,10 @@ def to_csv(found: Found) -> str:
     genes = list(dict.fromkeys(name for one in order for name in one.choice))
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(["key", "top1", "epochs", "seconds", "depth", *costs, *genes])
+    writer.writerow(["key", "top1", "epochs", "seconds", "depth", "generation", *costs, *genes])
     for one in order:
         top1 = "" if one.top1 is None else f"{one.top1:.6f}"
-        row: list[Any] = [one.key, top1, one.epochs, f"{one.seconds:.1f}", one.depth]
+        row: list[Any] = [one.key, top1, one.epochs, f"{one.seconds:.1f}", one.depth, one.generation]
         row += [f"{one.costs[name]:g}" if one.costs[name] % 1 else int(one.costs[name]) for name in costs]
         writer.writerow([*row, *(one.choice.get(name, "") for name in genes)])
     return out.getvalue()

@@ -13,6 +13,8 @@ from rillet.errors import GraphError
 
 _RUNG = re.compile(r"(\d{1,5})x(\d{1,5})")
 DEFAULT = "64x1,16x5,4x25"
+_FOR_DEPTHS = 4
+"""One place in so many is for the best of each depth."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +49,12 @@ def parse(text: str) -> tuple[Rung, ...]:
 
 
 def survivors(scored: Sequence[Scored], count: int) -> list[Scored]:
-    """Those that go on: half of the places for the best, the others for the best of each depth in turn.
+    """Those that go on: three quarters of the places for the best, the others for the best of each depth in turn.
 
     Depths take turns by their best network; equals are in the order of their keys.
     """
     order = sorted(scored, key=lambda one: (-one.top1, one.key))
-    kept = order[: (count + 1) // 2]
+    kept = order[: count - count // _FOR_DEPTHS]
     by_depth: dict[int, list[Scored]] = {}
     for one in order:
         if one not in kept:

@@ -4,7 +4,7 @@ import json
 import math
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,9 +15,9 @@ from rillet.search import answer as answers
 from rillet.search import halving, supernet
 from rillet.search.budget import Budget, Measure
 from rillet.search.engine import Engine
-from rillet.search.evolve import evolve, to_train
+from rillet.search.evolve import children, evolve, to_train
 from rillet.search.found import Answer, Candidate, Found, candidate_dict, to_csv
-from rillet.search.funnel import Costed, check_possible, interval_for
+from rillet.search.funnel import Costed, Judged, check_possible, interval_for
 from rillet.search.halving import Rung, Scored
 from rillet.search.space import Space, from_genes
 from rillet.search.study import NETWORKS, Entry, Study, checked_key
@@ -39,7 +39,8 @@ ANSWERS = 4
 """Of those trained longest, so many are compared in 8-bit integers."""
 _WARMUP = 0.2
 """Of a short training, the share in which the rate rises."""
-_SUPERNET = "supernet"
+_SUPERNET, _GENERATIONS = "supernet", "generations"
+GENERATIONS = 4
 
 
 class Beginning(Protocol):
@@ -76,11 +77,19 @@ class Asked:
     """Costs beside those of the budget that are shown, and may be objectives."""
     supernet: int = 0
     """Epochs of a supernet by whose scores networks are chosen, if they pass its audit; 0 for none."""
+    generations: int = 1
+    """Equal parts of the first rung: the networks of each but the first are children of those trained before."""
+
+    @property
+    def born(self) -> int:
+        """Networks of a generation of children."""
+        return self.rungs[0].networks // self.generations
 
     @property
     def pool(self) -> int:
-        """Networks that those of the first rung are chosen from."""
-        return self.rungs[0].networks * (supernet.POOL if self.supernet else 1)
+        """Networks that the funnel chooses: the first generation, or those that a supernet chooses it from."""
+        first = self.rungs[0].networks - (self.generations - 1) * self.born
+        return first * (supernet.POOL if self.supernet else 1)
 
     @property
     def audit_epochs(self) -> int:
@@ -102,6 +111,7 @@ class Asked:
             "seed": self.seed,
             "limit": self.limit,
             **({_SUPERNET: self.supernet} if self.supernet else {}),
+            **({_GENERATIONS: self.generations} if self.generations > 1 else {}),
         }
 
 
@@ -143,7 +153,7 @@ class _Search:
             before, _ = read_record(path)
             if not self.asked.resume:
                 raise GraphError(f"{self.out}: must be a folder without a search, or say --resume to go on with it")
-            for key in dict.fromkeys((*mine, _SUPERNET)):
+            for key in dict.fromkeys((*mine, _SUPERNET, _GENERATIONS)):
                 if before.get(key) != mine.get(key):
                     raise GraphError(f"{self.out}: must be resumed with the same {key}, got another")
         else:
@@ -167,7 +177,7 @@ class _Search:
         begun = self._funnel()
         try:
             begun, first = self._chosen(begun)
-            ended = self._train(first, {one.key: one for one in begun.candidates})
+            begun, ended = self._trained_rungs(begun, first)
         finally:
             if self.engine is not None:
                 self.engine.close()
@@ -207,17 +217,8 @@ class _Search:
             lambda done, total: self.progress("choices judged", done, total),
         )
         seconds = time.monotonic() - began
-        wanted, chosen = asked.pool, list[dict[str, Any]]()
-        keys: set[str] = set()
         # Twice as many as are trained, since some make equal networks and some miss by the gaps of their arena.
-        for judged in to_train(found.fitting, 2 * wanted + 8, asked.seed):
-            made = Costed(asked.space, judged.choice, self.classes)
-            if len(chosen) == wanted or made.key in keys:
-                continue
-            costs = {of.name: made.value(of, interval_for(of, asked.budget)) for of in self._measures()}
-            if all(costs[limit.measure.name] <= limit.most for limit in asked.budget.limits):
-                keys.add(made.key)
-                chosen.append({"key": made.key, "choice": dict(made.choice), "costs": costs})
+        chosen = self._rows(to_train(found.fitting, 2 * asked.pool + 8, asked.seed), asked.pool, set())
         if not chosen:
             raise TargetError(
                 f"--budget: {asked.budget} is kept by none of the {found.asked:,} choices of {asked.space.name} that "
@@ -231,6 +232,22 @@ class _Search:
             "classes": self.classes,
             "chosen": chosen,
         }
+
+    def _rows(self, judged: Iterable[Judged], wanted: int, keys: set[str], generation: int = 1) -> list[dict[str, Any]]:
+        """What is written of candidates: the first `wanted` networks with none of these keys that keep the budget."""
+        asked, rows = self.asked, list[dict[str, Any]]()
+        for one in judged:
+            made = Costed(asked.space, one.choice, self.classes)
+            if made.key in keys:
+                continue
+            costs = {of.name: made.value(of, interval_for(of, asked.budget)) for of in self._measures()}
+            if all(costs[limit.measure.name] <= limit.most for limit in asked.budget.limits):
+                keys.add(made.key)
+                row = {"key": made.key, "choice": dict(made.choice), "costs": costs}
+                rows.append(row if generation == 1 else {**row, "generation": generation})
+            if len(rows) == wanted:
+                break
+        return rows
 
     def _measures(self) -> Sequence[Measure]:
         """Costs that are written of every candidate, each once."""
@@ -279,15 +296,39 @@ class _Search:
 
     # -- trainings -----------------------------------------------------------------------------------------------------
 
-    def _train(self, going: Sequence[Scored], by_key: Mapping[str, Candidate]) -> str:
-        """Trains rung by rung; why it ended."""
-        for rung in self.asked.rungs:
-            going = halving.survivors(going, rung.networks)
-            if not self._rung(going, rung, by_key):
-                return "hours"
-            scores = {one.key: self.study.done(one.key, rung.epochs) for one in going}
-            going = [Scored(one.key, one.depth, e.top1) for one in going if (e := scores[one.key]) is not None]
-        return "whole"
+    def _trained_rungs(self, begun: Found, going: Sequence[Scored]) -> tuple[Found, str]:
+        """Trains rung by rung: the search with all its candidates, and why it ended."""
+        for number, rung in enumerate(self.asked.rungs):
+            going = halving.survivors(going, rung.networks) if number else going
+            while going:
+                if not self._rung(going, rung, {one.key: one for one in begun.candidates}):
+                    return begun, "hours"
+                going = self._scores(going, rung)
+                born = () if number else self._born(begun, going)
+                if not born:
+                    break
+                begun = replace(begun, candidates=(*begun.candidates, *born))
+                going = [*going, *(Scored(one.key, one.depth, 0.0) for one in born)]
+        return begun, "whole"
+
+    def _scores(self, going: Sequence[Scored], rung: Rung) -> list[Scored]:
+        done = {one.key: self.study.done(one.key, rung.epochs) for one in going}
+        return [Scored(one.key, one.depth, entry.top1) for one in going if (entry := done[one.key]) is not None]
+
+    def _born(self, begun: Found, trained: Sequence[Scored]) -> Sequence[Candidate]:
+        """The next generation, children of all that were trained so far; none behind the last."""
+        asked, generation = self.asked, max(one.generation for one in begun.candidates) + 1
+        if generation > asked.generations or not asked.born:
+            return ()
+        by_key = {one.key: one.choice for one in begun.candidates}
+        best = [by_key[one.key] for one in sorted(trained, key=lambda one: (-one.top1, one.key))]
+        # More than are wanted, for the same reasons as those of the first generation.
+        most, seed = 2 * asked.born + 8, f"{asked.seed} {generation}"
+        found = children(asked.space, asked.budget, self.classes, best, most, seed)
+        rows = self._rows(found, asked.born, {one.key for one in begun.candidates}, generation)
+        said, _ = read_record(self.out / CHOSEN)
+        write_file(self.out / CHOSEN, record_text({**said, "chosen": [*said["chosen"], *rows]}).encode())
+        return tuple(_candidate(asked.space, row) for row in rows)
 
     def _rung(self, going: Sequence[Scored], rung: Rung, by_key: Mapping[str, Candidate]) -> bool:
         """Trains what a rung waits for, as many at once as the engine takes; False where the hours ended before."""
@@ -399,6 +440,7 @@ def _begun(about: Mapping[str, Any], said: Mapping[str, Any]) -> Found:
         candidates=tuple(_candidate(_space(about), row) for row in said["chosen"]),
         rungs=",".join(f"{networks}x{epochs}" for networks, epochs in about["rungs"]),
         supernet=about.get(_SUPERNET, 0),
+        generations=about.get(_GENERATIONS, 1),
     )
 
 
@@ -420,7 +462,8 @@ def _candidate(space: Space, row: Mapping[str, Any]) -> Candidate:
     """A candidate that was written down: its key becomes part of paths, its choice a network."""
     choice = space.plain(row["choice"])
     costs = {str(name): float(value) for name, value in row["costs"].items()}
-    return Candidate(checked_key(row["key"]), choice, space.depth(choice), costs)
+    key, generation = checked_key(row["key"]), int(row.get("generation", 1))
+    return Candidate(key, choice, space.depth(choice), costs, generation=generation)
 
 
 def _scored(found: Found, entries: Sequence[Entry]) -> Found:
