@@ -34,7 +34,8 @@ class Told(engine.Workers):
         return made
 if __name__ == "__main__":
     data, out, *words = sys.argv[1:]
-    run.search(asked(Path(data), resume=True), Told(1, **dict([words] if words else [])), Path(out), lambda *_: None)
+    given = asked(Path(data), resume=True, generations=2)
+    run.search(given, Told(1, **dict([words] if words else [])), Path(out), lambda *_: None)
 """
 LIBRARIES = {"dask": "distributed", "ray": "ray"}
 KILLED = [
@@ -52,7 +53,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def whole(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Found:
     """The search undisturbed, in this process."""
-    return run.search(asked(data), Here(), tmp_path_factory.mktemp("whole"), lambda *_: None)
+    return run.search(asked(data, generations=2), Here(), tmp_path_factory.mktemp("whole"), lambda *_: None)
 
 
 @dataclass

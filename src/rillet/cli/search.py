@@ -35,7 +35,9 @@ RungsOption = Annotated[
 ]
 GenerationsOption = Annotated[
     int | None,
-    typer.Option("--generations", min=1, help="Parts of the first rung; behind the first children of the best; 4."),
+    typer.Option(
+        "--generations", min=1, help="Parts of the first rung, all but one of children of the best; 4 by default."
+    ),
 ]
 SupernetOption = Annotated[
     int | None,
