@@ -8,10 +8,12 @@ from random import Random
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from rillet.analyses.count import count
 from rillet.analyses.memory import stored_at
 from rillet.api import search as api
+from rillet.cli.app import app
 from rillet.data.datasets import Dataset
 from rillet.errors import GraphError, RilletError, TargetError, Unsupported
 from rillet.importers.rlt import load
@@ -110,6 +112,9 @@ channels = 8
 def test_a_file_is_a_space(tmp_path: Path) -> None:
     (tmp_path / "mine.toml").write_text(_TEXT)
     assert space.find(str(tmp_path / "mine.toml")).stages == 2
+    printed = CliRunner().invoke(app, ["search", "resnet", "--toml"])
+    (tmp_path / "other.toml").write_text(printed.stdout)
+    assert space.find(str(tmp_path / "other.toml")).genes == space.find("resnet").genes
     with pytest.raises(TargetError, match="must be a search space; did you mean mobilenet_v2"):
         space.find("mobilenet_v22")
 

@@ -94,17 +94,15 @@ def search(
     if spaces or toml:
         return _spaces(space, toml, form)
     if space == SHOW:
-        others = {"--data": data, "--budget": budget, "--hours": hours, "--generations": generations}
-        others |= {"--supernet": supernet, "--workers": workers}
-        _check_none("a space", {**others, "--dask": dask, "--ray": ray, "--resume": resume or None})
-        return _show(run, out, network, form)
+        given = {"--data": data, "--budget": budget, "--hours": hours, "--supernet": supernet, "--workers": workers}
+        more = {"--generations": generations, "--dask": dask, "--ray": ray, "--resume": resume or None}
+        return _show(run, out, network, given | more, form)
     _check_none("show", {"RUN": run, "--network": network})
     if space is None or data is None or budget is None or out is None:
         raise _missing({"SPACE": space, "--data": data, "--budget": budget, "--out": out})
-    names = tuple(name.strip() for name in objectives.split(","))
-    ask = partial(api.search, space, data, budget, out, objectives=names, hours=hours, candidates=candidates)
-    how = partial(ask, rungs=rungs, recipe=recipe, generations=generations, supernet=supernet or 0, seed=seed)
-    _print(how(workers=workers, dask=dask, ray=ray, limit=limit, resume=resume), form)
+    ask = partial(api.search, space, data, budget, out, objectives=tuple(map(str.strip, objectives.split(","))))
+    ask = partial(ask, hours=hours, candidates=candidates, rungs=rungs, generations=generations, supernet=supernet or 0)
+    _print(ask(recipe=recipe, workers=workers, dask=dask, ray=ray, limit=limit, seed=seed, resume=resume), form)
 
 
 def _missing(wanted: Mapping[str, object]) -> GraphError:
@@ -127,14 +125,15 @@ def _spaces(name: str | None, toml: bool, form: Form) -> None:
     if toml:
         if name is None or not form.text:
             raise GraphError("--toml must come with a space, and without --json, --csv and --markdown")
-        return say(api.space_text(name).rstrip())
+        return print(api.space_text(name).rstrip())
     found = api.spaces()
     form.show(lambda: [api.to_dict(one) for one in found], lambda console: report.spaces(console, found))
 
 
-def _show(run: Path | None, out: Path | None, network: str | None, form: Form) -> None:
+def _show(run: Path | None, out: Path | None, network: str | None, others: Mapping[str, object], form: Form) -> None:
     from rillet.api import search as api
 
+    _check_none("a space", others)
     if run is None:
         raise GraphError("RUN must be given behind show: the folder of a search")
     found = api.read(run)
