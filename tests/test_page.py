@@ -28,8 +28,8 @@ from rillet.backends import reference
 from rillet.data.images import load_input
 from rillet.errors import BuildError, TargetError, Unsupported
 from rillet.ir.graph import Graph, ImageSpec
-from rillet.ir.ops import Add, Input, Pool, PoolKind, Window
-from rillet.ir.types import Shape
+from rillet.ir.ops import Add, Input, Multiply, Pool, PoolKind, Window
+from rillet.ir.types import DType, Shape
 from rillet.report import search_page
 from rillet.runtime.verify import random_inputs
 from rillet.runtime.wasm.building import find_compiler
@@ -152,6 +152,41 @@ def served(folder: Path) -> Generator[str]:
     finally:
         server.shutdown()
         server.server_close()
+
+
+def test_other_inputs_of_a_page_are_taken_of_files(tab: Tab, tmp_path: Path) -> None:
+    """Zeros until then; a file of another size is told."""
+    b, spec = Builder(np.random.default_rng(3), DType.F32), ImageSpec(9, 8, 3, "crop", (127.5,), (127.5,))
+    image, other = b.add(Input(), shape=Shape(9, 8, 3)), b.add(Input(), shape=Shape(1, 1, 5))
+    made = b.add(Multiply(), b.add(b.conv(5, (3, 3)), image), b.add(b.conv(5), other))
+    net, first = b.graph(b.add(b.conv(4), made)).with_image(spec), photo(tmp_path)
+    rillet.emit(rillet.plan(net, target="wasm"), tmp_path / "out", single_file=True, image=first)
+    forget(tab)
+    tab.open((tmp_path / "out" / "index.html").as_uri())
+    tab.wait("window.rillet")
+    pixels, vector = load_input(first, net), np.linspace(-1, 1, 5, dtype=np.float32).reshape(1, 1, 5)
+    np.save(tmp_path / "vector.npy", vector)
+    for name, data, values in (
+        ("", b"", np.zeros_like(vector)),
+        ("vector.npy", (tmp_path / "vector.npy").read_bytes(), vector),
+        ("half.raw", bytes(10), vector),
+    ):
+        if name:
+            tab.ask(f"""(() => {{
+              const files = new DataTransfer();
+              files.items.add(new File([new Uint8Array({list(data)})], "{name}"));
+              const input = document.querySelector("#inputs input");
+              input.files = files.files;
+              input.dispatchEvent(new Event("change"));
+            }})()""")
+            shown = "#problem" if name == "half.raw" else "#inputs"
+            said = "input n1 must be 1" if name == "half.raw" else name
+            tab.wait(f"document.querySelector('{shown}').textContent.includes('{said}')")
+        expected = reference.outputs(net, (pixels, values))[0].reshape(-1)
+        answered = json.loads(tab.ask("JSON.stringify(Array.from(window.rillet.net.compute()[0]))"))
+        assert np.allclose(answered, expected, rtol=0, atol=1e-5 * np.abs(expected).max() + 1e-12)
+    shown = json.loads(tab.ask("JSON.stringify(Array.from(window.rillet.result.outputs[0]))"))
+    assert shown == answered
 
 
 def test_a_folder_is_a_module_and_a_worker(tab: Tab, tmp_path: Path) -> None:

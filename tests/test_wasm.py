@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import rillet
-from conftest import NETWORKS, shared_file
-from graphs import graphs, random_image
+from conftest import NETWORKS, example_counts, shared_file
+from graphs import Builder, graphs, random_image, several
 from rillet.arithmetic import pairwise
 from rillet.arithmetic.affine import affine, shifted
 from rillet.arithmetic.fixed_point import Clamp, multiply_double
@@ -27,12 +27,14 @@ from rillet.backends.c.packing import factor_arrays
 from rillet.data.images import MAX_PIXELS, fit
 from rillet.errors import BuildError, TargetError
 from rillet.importers.tflite import load
-from rillet.ir.graph import Graph, ImageSpec
-from rillet.ir.types import DType, Quant
+from rillet.ir.graph import Array, Graph, ImageSpec
+from rillet.ir.ops import Add, Input
+from rillet.ir.types import DType, Quant, Shape
 from rillet.plan.host.planner import plan_host
 from rillet.plan.host.tilings import VECTORS
 from rillet.runtime.programs import program_of
-from rillet.runtime.verify import first_difference, random_inputs
+from rillet.runtime.run import checked_inputs
+from rillet.runtime.verify import first_difference, random_given, random_inputs
 from rillet.runtime.wasm.building import build_plain, build_relaxed, build_wasm, find_compiler
 from rillet.runtime.wasm.program import find_node
 from rillet.runtime.wasm.sections import without_data
@@ -54,7 +56,7 @@ def tools() -> None:
 
 
 def check(graph: Graph, *, traced: bool = False) -> None:
-    plan, image = plan_host(graph, HOST), random_image(graph)
+    plan, image = plan_host(graph, HOST), next(random_given(graph, 1))
     program, expected = program_of(plan, traced), reference.run(graph, image)
     for made in (program.run(image), program.push(image)):
         got = dict(zip(dict.fromkeys(graph.outputs), made, strict=True))
@@ -80,6 +82,70 @@ def test_more_factors_round_alike(scale: float) -> None:
 @given(layers() | graphs(), st.booleans())
 def test_odd_layers_give_the_references_values(graph: Graph, traced: bool) -> None:
     check(graph, traced=traced)
+
+
+@example_counts(2, 25)
+def test_several_inputs_give_the_references_values(examples: int) -> None:
+    @settings(max_examples=examples, **SETTINGS)
+    @given(several(), st.booleans())
+    def run(graph: Graph, traced: bool) -> None:
+        check(graph, traced=traced)
+
+    run()
+
+
+def test_several_inputs_are_given_as_arrays() -> None:
+    """Of the plain build and of that with SIMD; wrong ones are told, and what is not given anew stays."""
+    b = Builder(np.random.default_rng(0), DType.I8)
+    graph = b.graph(b.add(Add(), b.add(Input(), shape=Shape(4, 4, 2)), b.add(Input(), shape=Shape(1, 1, 2))))
+    plan, given_ = plan_host(graph, HOST), next(random_given(graph, 1))
+    image, other = (array.reshape(-1).tolist() for array in checked_inputs(graph, given_))
+    for file in (build_wasm(plan), build_plain(plan)):
+        said = _node(f"""
+          import fs from "node:fs";
+          const net = await load(fs.readFileSync({json.dumps(str(file))}));
+          const [image, other] = {json.dumps([image, other])};
+          const said = [[image], [image, image]].map((wrong) => {{
+            try {{ net.compute(wrong); }} catch (error) {{ return error.message; }}
+          }});
+          const made = net.compute([image, other])[0];
+          net.image.fill(0);
+          net.inputs[0].set(image);
+          net.start();
+          for (let row = 0; row < 4; row++) net.push(row);
+          console.log(JSON.stringify([said, Array.from(made), Array.from(net.pushed()[0]), net.facts.inputs]));
+        """)
+        wrong, made, pushed, inputs = json.loads(said)
+        assert wrong == [
+            f"{graph.name}: must have 2 arrays, one an input, got 1",
+            f"{graph.name}: input n1 must have 2 values, got 32",
+        ]
+        assert made == pushed == reference.outputs(graph, given_)[0].reshape(-1).tolist()
+        assert [(one["name"], one["count"]) for one in inputs] == [("n0", 32), ("n1", 2)]
+
+
+def test_arrays_of_files_are_checked() -> None:
+    """Values alone, or a .npy file of the type and size of an input."""
+    import io
+
+    def npy(array: Array) -> list[int]:
+        file = io.BytesIO()
+        np.save(file, array)
+        return list(file.getvalue())
+
+    values = np.arange(6, dtype=np.int16).reshape(1, 2, 3)
+    files_ = [npy(values), list(values.tobytes()), npy(values.astype(np.int32)[..., :1]), [1, 2], npy(values.T)]
+    parts = Path(str(files("rillet.web"))) / "parts.js"
+    said = _node(f"""
+      const {{ arrayOf }} = await import({json.dumps(parts.as_uri())});
+      const input = {{ name: "x", type: "int16", count: 6, height: 1, width: 2, channels: 3 }};
+      const read = (bytes) => Array.from(arrayOf(new Uint8Array(bytes).buffer, input));
+      console.log(JSON.stringify({json.dumps(files_)}.map((bytes) => {{
+        try {{ return read(bytes); }} catch (error) {{ return error.message; }}
+      }})));
+    """)
+    wrong = "input x must be 1\u00d72\u00d73 of int16 in row order, 12 bytes or a .npy file of them"
+    assert json.loads(said) == [list(range(6)), list(range(6)), wrong, wrong, wrong]
 
 
 @pytest.mark.slow

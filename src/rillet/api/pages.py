@@ -160,6 +160,8 @@ def _made(
                 raise Unsupported(f"{net.name}: has no weights, so it cannot run")
             if rows.graph.image is None:
                 raise Unsupported(f"{net.name}: takes no pictures, so none can be run here")
+            if len(rows.graph.input_nodes) > 1:
+                raise Unsupported(f"{net.name}: takes other inputs beside a picture, so none can be run here")
             program = plans.row_planned(net, plans.options("wasm"))
             module = read_bytes(build_wasm(program, trace=True), MODEL_BYTES)
             network = network_blocks(program, module, trace=True)

@@ -26,6 +26,7 @@ from rillet.bench.peers.lite import unsigned_ends
 from rillet.bench.rounds import IMAGES, Spread, agreement, ratios
 from rillet.errors import BuildError, RilletError, Unsupported
 from rillet.ir.graph import Array, Graph
+from rillet.ir.inputs import sole_input
 from rillet.ir.types import DType
 from rillet.plan.host.planner import plan_host
 from rillet.runtime.verify import random_inputs
@@ -143,6 +144,7 @@ def bench_page(graph: Graph, host: Host, rounds: int, against: str | None = None
     against: None for all that are there, else some of their names with commas, which must be there. Raises Unsupported
     where one is not, and without Node.
     """
+    sole_input(graph, "for a benchmark of pages")
     wanted = _wanted(against)
     packages = Path(os.environ.get(PACKAGES, "node_modules")).absolute()
     folded, node, refusals, peers = fold(graph), find_node(), list[str](), list[_Peer]()

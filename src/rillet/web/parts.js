@@ -86,6 +86,35 @@ export function time(seconds) {
   return `${Number((seconds / (size || 1e-9)).toPrecision(3))} ${unit}`;
 }
 
+// -- arrays -------------------------------------------------------------------------------------------------------------
+
+const ARRAYS = {
+  int8: [Int8Array, "|i1"],
+  uint8: [Uint8Array, "|u1"],
+  int16: [Int16Array, "<i2"],
+  int32: [Int32Array, "<i4"],
+  float32: [Float32Array, "<f4"],
+};
+
+/** An array for an input out of a file: a .npy file, or the values alone, as the network stores them, in row order. */
+export function arrayOf(buffer, { name, type, count, height, width, channels }) {
+  const [Made, code] = ARRAYS[type];
+  const letters = String.fromCharCode(...new Uint8Array(buffer, 0, Math.min(buffer.byteLength, 4096)));
+  let start = 0;
+  let said = "";
+  if (letters.startsWith("\x93NUMPY")) {
+    const view = new DataView(buffer);
+    start = letters.charCodeAt(6) > 1 ? 12 + view.getUint32(8, true) : 10 + view.getUint16(8, true);
+    said = letters.slice(10, start);
+  }
+  const bytes = count * Made.BYTES_PER_ELEMENT;
+  if (buffer.byteLength - start !== bytes || (said && (!said.includes(`'${code}'`) || said.includes("'fortran_order': True")))) {
+    const shape = `${height}×${width}×${channels}`;
+    throw new Error(`input ${name} must be ${shape} of ${type} in row order, ${number.format(bytes)} bytes or a .npy file of them`);
+  }
+  return new Made(buffer.slice(start));
+}
+
 // -- pictures -----------------------------------------------------------------------------------------------------------
 
 const MOST_PIXELS = 2 ** 26; // as in Python: more of them fill memory

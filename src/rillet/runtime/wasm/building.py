@@ -11,6 +11,7 @@ from pathlib import Path
 from rillet.backends.c.emit import emit, sources
 from rillet.backends.c.entry import outputs_of
 from rillet.backends.c.flags import machine_flags
+from rillet.backends.c.image import other_inputs
 from rillet.backends.c.pixels import is_picture
 from rillet.errors import BuildError, TargetError
 from rillet.ir.facts import has_weights
@@ -125,14 +126,20 @@ def _own_files(plan: RowPlan) -> dict[str, str]:
     for name, package in _HEADERS.items():
         folder = package_files(package) / ("templates/freestanding" if "project" in package else "freestanding")
         texts[f"freestanding/{name}"] = (folder / name).read_text()
-    ends = [end for end, _ in outputs_of(plan)]
+    ends, others = [end for end, _ in outputs_of(plan)], [end for end, _ in other_inputs(plan)]
     words = {
+        "INPUTS": "\n".join(
+            f"static net_input{end}_t input{end}[NET_INPUT{end.upper()}_SIZE] __attribute__((aligned(64)));"
+            for end in others
+        ),
+        "GIVEN": "\n".join(f"  case {i}: return input{end};" for i, end in enumerate(others, 1)),
+        "SETS": "\n".join(f"  net_set_input{end}(&context, input{end});" for end in others),
         "OUTPUTS": "\n".join(
             f"static net_output{end}_t output{end}[NET_OUTPUT{end.upper()}_SIZE] __attribute__((aligned(64)));"
             for end in ends
         ),
         "FIRINGS": str(_most_firings(plan)),
-        "ARGUMENTS": "".join(f", output{end}" for end in ends),
+        "ARGUMENTS": "".join([*(f", input{end}" for end in others), *(f", output{end}" for end in ends)]),
         "RESULTS": "\n".join(f"  case {i}: return output{end};" for i, end in enumerate(ends)),
         "PUSHED": "\n".join(f"  case {i}: return net_output{end}(&context);" for i, end in enumerate(ends)),
     }

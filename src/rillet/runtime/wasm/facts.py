@@ -7,7 +7,6 @@ from rillet.analyses.classify import is_classifier
 from rillet.backends.c.pixels import is_picture
 from rillet.ir.facts import is_given, is_requantization, is_softmax
 from rillet.ir.graph import Graph, ImageSpec, Node
-from rillet.ir.inputs import sole_input
 from rillet.ir.types import DType
 from rillet.plan.rows.plan import RowPlan
 from rillet.system.version import VERSION
@@ -31,10 +30,7 @@ def facts(plan: RowPlan, traced: bool) -> dict[str, Any]:
     """
     graph = plan.graph
     places = {node.name: i for i, node in enumerate(graph.nodes)}
-    source, outputs = (
-        sole_input(graph, "for WebAssembly"),
-        [graph.by_name[name] for name in dict.fromkeys(graph.outputs)],
-    )
+    outputs = [graph.by_name[name] for name in dict.fromkeys(graph.outputs)]
     return {
         "rillet": VERSION,
         "name": graph.name,
@@ -44,7 +40,7 @@ def facts(plan: RowPlan, traced: bool) -> dict[str, Any]:
         "traced": traced,
         "simd": plan.kernels == WASM,
         "relaxed": plan.host is not None and RELAXED in plan.host.extras,
-        "input": _value(source),
+        "inputs": [_value(node) for node in graph.input_nodes],
         "picture": _picture(graph.image),
         "classifier": _classifier(graph),
         "outputs": [_value(node) for node in outputs],

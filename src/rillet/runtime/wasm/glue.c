@@ -1,4 +1,4 @@
-/* What a page calls: one context of the net, its arena, its image and its outputs, all in the memory of the module. */
+/* What a page calls: one context of the net, its arena, its inputs and its outputs, all in the memory of the module. */
 #include "net.h"
 
 #define EXPORT(name) __attribute__((export_name(#name)))
@@ -7,11 +7,20 @@
 NET_ARENA(arena);
 static net_context context;
 static net_input_t image[PIXELS * NET_INPUT_CHANNELS] __attribute__((aligned(64)));
+@INPUTS@
 @OUTPUTS@
 
 EXPORT(rillet_init) int32_t rillet_init(void) { return net_init(&context, arena); }
 EXPORT(rillet_arena) uint8_t *rillet_arena(void) { return arena; }
 EXPORT(rillet_image) net_input_t *rillet_image(void) { return image; }
+/* Another input by its place, from 1 on. */
+EXPORT(rillet_given) void *rillet_given(int32_t index)
+{
+  switch (index) {
+@GIVEN@
+  }
+  return 0;
+}
 #ifdef NET_FIRINGS
 /* What has fired since the image began, in its order. */
 static struct {
@@ -30,7 +39,11 @@ EXPORT(rillet_firings) int32_t rillet_firings(void) { return firings; }
 #else
 #define BEGIN() (void)0
 #endif
-EXPORT(rillet_start) void rillet_start(void) { BEGIN(), net_start(&context); }
+EXPORT(rillet_start) void rillet_start(void)
+{
+  BEGIN(), net_start(&context);
+@SETS@
+}
 EXPORT(rillet_run) void rillet_run(void) { BEGIN(), net_run(&context, image@ARGUMENTS@); }
 /* The row of the image that lies at `row`, and what of each value is made by then. */
 EXPORT(rillet_push) void rillet_push(int32_t row) { net_push_row(&context, image + row * NET_INPUT_WIDTH * NET_INPUT_CHANNELS); }

@@ -50,9 +50,8 @@ function answer(said, arrays = []) {
   parts.forEach(send);
 }
 
-function image() {
-  const bytes = taken(net.image.byteLength);
-  new Uint8Array(net.image.buffer, net.image.byteOffset, bytes.length).set(bytes);
+function given() {
+  for (const { buffer, byteOffset, byteLength } of net.inputs) new Uint8Array(buffer, byteOffset, byteLength).set(taken(byteLength));
 }
 
 function push() {
@@ -92,6 +91,6 @@ const ACTS = {
 answer({ facts: net.facts, engine: process.versions.v8 });
 for (;;) {
   const asked = line();
-  image();
+  given();
   ACTS[asked.act](asked);
 }

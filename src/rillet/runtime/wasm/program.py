@@ -88,10 +88,10 @@ class WasmProgram:
         """Nothing: the process has one thread."""
 
     def _ask(self, act: str, image: Inputs, **said: int) -> tuple[dict[str, Any], list[bytes]]:
-        data, pipe = checked_inputs(self._graph, image)[0], self._process.stdin
+        arrays, pipe = checked_inputs(self._graph, image), self._process.stdin
         assert pipe is not None
         try:
-            pipe.write(json.dumps({"act": act, **said}).encode() + b"\n" + data.tobytes())
+            pipe.write(json.dumps({"act": act, **said}).encode() + b"\n" + b"".join(a.tobytes() for a in arrays))
             pipe.flush()
         except BrokenPipeError:
             raise self._broken() from None

@@ -1,5 +1,5 @@
 /** Values of a tensor as the network stores them. */
-export type Values = Int8Array | Uint8Array | Int32Array | Float32Array;
+export type Values = Int8Array | Uint8Array | Int16Array | Int32Array | Float32Array;
 
 /** An ImageData, or the like: four bytes a pixel. */
 export interface Picture {
@@ -14,7 +14,7 @@ export interface Value {
   height: number;
   width: number;
   channels: number;
-  type: "int8" | "uint8" | "int32" | "float32";
+  type: "int8" | "uint8" | "int16" | "int32" | "float32";
   bytes: number;
   count: number;
   scale: number | null;
@@ -43,7 +43,9 @@ export interface Facts {
   simd: boolean;
   /** True for the build that engines are given to which relaxed dot products are exact (`hasDot`). */
   relaxed: boolean;
+  /** The first of the inputs. */
   input: Value;
+  inputs: Value[];
   picture: { resize: "stretch" | "crop"; detail: number; labels: string[] } | null;
   classifier: "probabilities" | "logits" | null;
   outputs: Value[];
@@ -71,6 +73,8 @@ export class Net {
   readonly labels: string[];
   /** The image as the network stores it. */
   readonly image: Values;
+  /** All inputs as the network stores them, the image first. */
+  readonly inputs: Values[];
   /** After `show`: the bytes of the picture at the input's size. */
   readonly pixels: Uint8Array;
   readonly arena: Uint8Array;
@@ -80,7 +84,8 @@ export class Net {
   readonly fired: Int32Array;
   run(picture: Picture, count?: number): Result;
   show(picture: Picture): void;
-  compute(values?: ArrayLike<number>): Values[];
+  /** Of several inputs an array for each. */
+  compute(values?: ArrayLike<number> | ArrayLike<number>[]): Values[];
   start(): void;
   push(row: number, values?: ArrayLike<number>): void;
   pushed(): Values[];

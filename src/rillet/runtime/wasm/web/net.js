@@ -5,7 +5,7 @@
 //   const { top, outputs } = net.run(imageData);
 
 const SECTION = "rillet";
-const TYPES = { int8: Int8Array, uint8: Uint8Array, int32: Int32Array, float32: Float32Array };
+const TYPES = { int8: Int8Array, uint8: Uint8Array, int16: Int16Array, int32: Int32Array, float32: Float32Array };
 // A module that has one instruction of SIMD, as net.wasm has.
 const SIMD = "AGFzbQEAAAABBQFgAAF7AwIBAAoKAQgAQQD9D/1iCw==";
 // One with a relaxed dot product: d(weights, activations, sum).
@@ -49,6 +49,7 @@ export async function load(source = new URL(best(), import.meta.url)) {
   const sections = WebAssembly.Module.customSections(module, SECTION);
   if (sections.length !== 1) throw new Error("must be a network that Rillet compiled, got another WebAssembly module");
   const facts = JSON.parse(new TextDecoder().decode(sections[0]));
+  facts.input = facts.inputs[0];
   if (facts.relaxed && !hasDot()) throw new Error(`${facts.name}: must be loaded as net.wasm by this engine`);
   return new Net(module, await WebAssembly.instantiate(module, {}), facts);
 }
@@ -89,6 +90,12 @@ export class Net {
     return this.#view(this.facts.input.type, this.#exports.rillet_image(), this.#values);
   }
 
+  /** All inputs as the network stores them, the image first; write them, then call `compute` without values. */
+  get inputs() {
+    const others = this.facts.inputs.slice(1);
+    return [this.image, ...others.map(({ type, count }, i) => this.#view(type, this.#exports.rillet_given(i + 1), count))];
+  }
+
   /** After `show`: the bytes of the picture at the input's size and channels. */
   get pixels() {
     return this.#view("uint8", this.#exports.rillet_pixels(), this.#values);
@@ -119,7 +126,10 @@ export class Net {
     this.#exports.rillet_picture();
   }
 
-  /** The outputs for an image as the network stores it: typed arrays, copied. */
+  /**
+   * The outputs for an image as the network stores it: typed arrays, copied. A network of several inputs takes an array of
+   * arrays, one for each of `facts.inputs`.
+   */
   compute(values) {
     if (values !== undefined) this.#take(values);
     this.#exports.rillet_run();
@@ -201,10 +211,19 @@ export class Net {
   }
 
   #take(values) {
-    if (values.length !== this.#values) {
-      throw new RangeError(`${this.name}: the image must have ${this.#values} values, got ${values.length}`);
+    const { inputs } = this.facts;
+    const given = inputs.length === 1 ? [values] : values;
+    if (given.length !== inputs.length) {
+      throw new RangeError(`${this.name}: must have ${inputs.length} arrays, one an input, got ${given.length}`);
     }
-    this.image.set(values);
+    inputs.forEach(({ name, count }, i) => {
+      const { length } = given[i];
+      if (length !== count) {
+        const what = i ? `input ${name}` : "the image";
+        throw new RangeError(`${this.name}: ${what} must have ${count} values, got ${length}`);
+      }
+    });
+    this.inputs.forEach((input, i) => input.set(given[i]));
   }
 
   #output(output, at) {

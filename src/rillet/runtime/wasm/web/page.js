@@ -1,12 +1,13 @@
 // The page around a network: a picture in, its answer out, and the segments as they fire.
 import { hasDot, load } from "./net.js";
-import { $, answer, counted, element, measured, number, ownBytes, ownNetwork, painted, paintSeen, pixelsOf, takeFiles, timed } from "./parts.js";
+import { $, answer, arrayOf, counted, element, measured, number, ownBytes, ownNetwork, painted, paintSeen, pixelsOf, takeFiles, timed } from "./parts.js";
 
 const FRAMES = 240; // in which what the last row sets off is shown
 
 let net;
 let stream;
 let busy = false;
+let again; // runs the last picture once more
 
 function problem(text) {
   $("problem").textContent = text;
@@ -39,6 +40,7 @@ function show(picture, name) {
   tellTime(measured(result.milliseconds));
   drawMade();
   $("slow").disabled = false;
+  again = () => show(picture, name);
   // For tests, and for consoles.
   window.rillet = { net, result };
   return result;
@@ -46,6 +48,33 @@ function show(picture, name) {
 
 function tellTime(took) {
   $("time").textContent = `${took}, ${number.format(net.facts.arenaBytes)} bytes of activations`;
+}
+
+// -- other inputs -------------------------------------------------------------------------------------------------------
+
+/** A choice of a file for each input but the picture; until then it has zeros. */
+function drawInputs() {
+  const others = net.facts.inputs.slice(1);
+  $("inputs").replaceChildren(
+    ...others.map((input, i) => {
+      const chosen = element("span", {}, "zeros");
+      const file = element("input", { type: "file" });
+      file.addEventListener("change", async () => {
+        try {
+          net.inputs[i + 1].set(arrayOf(await file.files[0].arrayBuffer(), input));
+          chosen.textContent = file.files[0].name;
+          problem("");
+          if (again && !busy) again();
+        } catch (error) {
+          problem(`${error.message}.`);
+        }
+        file.value = "";
+      });
+      const { name, height, width, channels, type } = input;
+      const says = `${name}, ${height} × ${width} × ${channels} of ${type}: `;
+      return element("p", {}, says, chosen, " ", element("label", { className: "button" }, "choose a file", file));
+    }),
+  );
 }
 
 // -- segments -----------------------------------------------------------------------------------------------------------
@@ -156,6 +185,7 @@ function listen() {
   takeFiles($("file"), $("drop"), take, problem);
   $("camera").addEventListener("click", () => (stream ? stopCamera() : startCamera()));
   $("slow").addEventListener("click", slowly);
+  drawInputs();
 }
 
 /** No pictures are taken. */
