@@ -187,7 +187,7 @@ def test_litert_takes_the_file_as_it_is() -> None:
     model = open_model(shared_file(NETWORKS["vww"]))
     assert model.path is not None
     assert model.imported is not None
-    given = Given(model.path, model.imported.input_order)
+    given = Given(model.path, (model.imported.input_order,))
     found = bench(model.graph, named("litert"), rounds=1, given=given)
     assert [record.runtime for record in found.records] == ["rillet", "litert"]
     assert found.records[1].same_top1 == 4

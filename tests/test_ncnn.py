@@ -69,7 +69,7 @@ def test_ncnn_answers_as_the_reference_does(name: str, tmp_path) -> None:
     graph = fold(open_model(f"{name}{joint}seed=1").graph)
     session = sessions.start(prepare("ncnn", Request(graph, 1, tmp_path)))
     for image in random_inputs(graph, 2):
-        session.feed(image)
+        session.feed([image[None]])
         session.run()
         want = reference.outputs(graph, image)[0]
         assert np.abs(session.result() - want).max() < 1e-5 * np.abs(want).max()

@@ -98,7 +98,9 @@ def bench(
     peers = find(against)
     path = networks.file_of(net)
     imported = networks.imported_of(net)
-    given = None if path is None or imported is None else Given(path, imported.input_order)
+    given = None
+    if path is not None and imported is not None:
+        given = Given(path, tuple(imported.orders[node.name] for node in imported.graph.input_nodes))
     with shown("measuring", progress) as advance:
         return measure(
             net,

@@ -22,7 +22,8 @@ from rillet.errors import GraphError, Unsupported
 from rillet.ir.graph import Array, Graph
 from rillet.plan.options import PlanOptions
 from rillet.runtime.quantization import quantize_with
-from rillet.runtime.verify import random_inputs
+from rillet.runtime.run import checked_inputs
+from rillet.runtime.verify import random_given
 from rillet.targets.host import Host, this_host
 from rillet.transforms.dequantize import dequantize
 from rillet.transforms.fold import fold
@@ -166,7 +167,7 @@ def forms(graph: Graph, precisions: Sequence[str] | None) -> dict[str, Graph]:
         if precision not in ASKED:
             raise GraphError(f"--precision must be of {', '.join(ASKED)}, got {precision!r}")
         if precision == "int8" and own == "f32":
-            out[precision] = quantize_with(graph, random_inputs(graph, CALIBRATION_IMAGES))
+            out[precision] = quantize_with(graph, random_given(graph, CALIBRATION_IMAGES))
         else:
             out[precision] = fold(graph if precision == "int8" else dequantize(graph))
     return out
@@ -273,8 +274,10 @@ class _Field:
     def race(self, rounds: int, meter: Meter, advance: Callable[[], None]) -> None:
         """Starts everyone, looks at answers and memory, and lets them run in turn."""
         batch = self.request.batch
-        images = self.request.folder / f"images-{self.precision}-{batch}.npy"
-        np.save(images, np.stack(list(random_inputs(self.request.graph, self._images))))
+        images = self.request.folder / f"images-{self.precision}-{batch}.npz"
+        graph = self.request.graph
+        given = [checked_inputs(graph, one) for one in random_given(graph, self._images)]
+        np.savez(images, *map(np.stack, zip(*given, strict=True)))
         cold_bytes = min(4 * meter.machine.cache(3), COLD_MOST_BYTES)
         with ExitStack() as stack:
             for name in self._versions:

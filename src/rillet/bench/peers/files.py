@@ -11,8 +11,7 @@ from rillet.bench.peers import OURS, PEERS, ours
 from rillet.bench.peers.lite import nearest
 from rillet.errors import Unsupported
 from rillet.exporters import tflite
-from rillet.ir.graph import Graph
-from rillet.ir.inputs import sole_input
+from rillet.ir.graph import Graph, Node
 from rillet.ir.types import DType
 from rillet.system.extras import extra
 from rillet.system.files import write_file
@@ -25,10 +24,10 @@ TorchFile = Callable[[Graph, int], bytes]
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """The .tflite file that the graph was read from, and the order of its input's dimensions."""
+    """The .tflite file that the graph was read from, and the order of the dimensions of each of its inputs."""
 
     path: Path
-    order: tuple[int, ...]
+    orders: tuple[tuple[int, ...], ...]
 
 
 def precision_of(graph: Graph) -> str:
@@ -98,26 +97,25 @@ def prepare(runtime: str, request: Request, way: Way | None = None) -> dict[str,
     way: all images at once if None. Raises Unsupported where the runtime has no file for this network.
     """
     graph, way = request.graph, way or Way(request.batch)
-    source = sole_input(graph, "for a benchmark beside other runtimes")
     job: dict[str, Any] = {
         "runtime": runtime,
         "threads": request.threads if way.sessions == 1 else 1,
         "batch": request.batch,
         "at_once": way.at_once,
         "sessions": way.sessions,
-        "shape": source.shape.array,
-        "dtype": source.type.dtype.numpy.name,
+        "inputs": [_described(node) for node in graph.input_nodes],
         "bf16": request.bf16,
-        "outputs": [
-            {"shape": node.shape.array, "dtype": node.type.dtype.numpy.name}
-            for node in (graph.by_name[name] for name in dict.fromkeys(graph.outputs))
-        ],
+        "outputs": [_described(graph.by_name[name]) for name in dict.fromkeys(graph.outputs)],
     }
     if runtime == OURS:
         return job | {"file": str(ours.prepare(graph, job["threads"], request.host, bf16=request.bf16))}
     if request.precision not in PEERS[runtime].precisions:
         raise Unsupported(f"precision must be {' or '.join(PEERS[runtime].precisions)} here, got {request.precision}")
     return job | _WRITERS[runtime](replace(request, batch=way.at_once))
+
+
+def _described(node: Node) -> dict[str, Any]:
+    return {"shape": node.shape.array, "dtype": node.type.dtype.numpy.name}
 
 
 def jobs(runtime: str, request: Request) -> list[dict[str, Any]]:
@@ -144,16 +142,13 @@ def _signs(runtime: str, request: Request, way: Way) -> Iterator[tuple[tuple[str
         folder = request.folder / "unsigned"
         folder.mkdir(exist_ok=True)
         other = replace(request, graph=sign_flipped(request.graph, signed), folder=folder)
-        ends = {f"{end}_sign_flipped": name in signed for end, name in _ends(request.graph)}
+        sources = [node.name in signed for node in request.graph.input_nodes]
+        ends = {"inputs_sign_flipped": sources, "output_sign_flipped": request.graph.outputs[0] in signed}
         job = prepare(runtime, other, way) | ends
     yield ("uint8",), job
     if runtime == "onnxruntime":
         # Its other sums saturate where there is no dot product of bytes, and are twice as fast where there is one.
         yield ("uint8",), job | {"exact": False, "as_before": True}
-
-
-def _ends(graph: Graph) -> tuple[tuple[str, str], ...]:
-    return ("input", graph.input_nodes[0].name), ("output", graph.outputs[0])
 
 
 _EITHER_SIGN = ("onnxruntime", "openvino")
@@ -171,7 +166,7 @@ def _onnx(request: Request) -> dict[str, Any]:
 
 def _tflite(request: Request) -> dict[str, Any]:
     if request.given is not None:
-        return {"file": str(request.given.path), "order": request.given.order}
+        return {"file": str(request.given.path), "orders": request.given.orders}
     path = _path(request, "tflite")
     if not path.exists():
         write_file(path, tflite.export(tflite.rounded(nearest(unpack(request.graph))), request.batch))

@@ -4,7 +4,7 @@ This is the only place that knows how Rillet's fastest program for this machine 
 """
 
 import ctypes
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,21 +54,23 @@ def prepare(graph: "Graph", threads: int, host: "Host | None" = None, *, bf16: b
 
 
 def start(job: Mapping[str, Any]) -> Session:
-    """The library, loaded; `job` says the shapes and element types of its outputs."""
+    """The library, loaded; `job` says the shapes and element types of its inputs and outputs."""
     library = ctypes.CDLL(job["file"])
     count = job["at_once"]
-    outputs: list[Array] = [np.empty((count, *o["shape"]), o["dtype"]) for o in job["outputs"]]
-    images = np.empty((count, *job["shape"]), job["dtype"])
+    inputs, outputs = (
+        [np.empty((count, *one["shape"]), one["dtype"]) for one in job[ends]] for ends in ("inputs", "outputs")
+    )
     context = Context(library)
-    image, *results = (ctypes.c_void_p(array.ctypes.data) for array in (images, *outputs))
+    given, results = ([ctypes.c_void_p(array.ctypes.data) for array in arrays] for arrays in (inputs, outputs))
     call = library.net_run if count == 1 else library.net_run_batch
     call.restype = None
-    rest = (image, *(() if count == 1 else (ctypes.c_int32(count),)), *results)
+    rest = (*given, *(() if count == 1 else (ctypes.c_int32(count),)), *results)
 
     def run() -> None:
         call(context.pointer, *rest)
 
-    def feed(given: "Array") -> None:
-        images[...] = given
+    def feed(arrays: "Sequence[Array]") -> None:
+        for room, array in zip(inputs, arrays, strict=True):
+            room[...] = array
 
     return Session(feed, run, lambda: outputs[0].copy())

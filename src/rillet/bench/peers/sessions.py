@@ -1,7 +1,7 @@
 """Sessions of each runtime with its own best settings; imported only in the measured process."""
 
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from rillet.ir.graph import Array
 
 Job = Mapping[str, Any]
-"""runtime, file, threads; shape (height, width, channels) and dtype of the input; shape and dtype of each output; of
-which ends its bytes are those of the network with their sign flipped; `batch`, the images of a call, `at_once`, those
+"""runtime, file, threads; shape (height, width, channels) and dtype of each input and output; of which of these its
+bytes are those of the network with their sign flipped; `batch`, the images of a call, `at_once`, those
 that the file takes, and in how many `sessions` side by side; `exact` is false for sums of bytes that may saturate, and
 `as_before` true where answers must be those of the form before, or the form is none.
 """
@@ -24,8 +24,8 @@ that the file takes, and in how many `sessions` side by side; `exact` is false f
 class Session:
     """A runtime with a network in it."""
 
-    feed: "Callable[[Array], None]"
-    """Puts images (images x height x width x channels) where `run` takes them from."""
+    feed: "Callable[[Sequence[Array]], None]"
+    """Puts images (images x height x width x channels, an array for each input) where `run` takes them from."""
     run: Callable[[], object]
     """One inference of all of them: all that is timed."""
     result: "Callable[[], Array]"
@@ -40,7 +40,7 @@ def start(job: Job) -> Session:
         made = _one(job)
     else:
         made = _side_by_side([_one(share) for _ in range(count)])
-    return _of_other_sign(made, bool(job.get("input_sign_flipped")), bool(job.get("output_sign_flipped")))
+    return _of_other_sign(made, job.get("inputs_sign_flipped", ()), bool(job.get("output_sign_flipped")))
 
 
 def _one(job: Job) -> Session:
@@ -48,18 +48,19 @@ def _one(job: Job) -> Session:
     made = _STARTS[job["runtime"]](job)
     if job["at_once"] == job["batch"] or job["runtime"] in _MANY:
         return made
-    images = np.zeros((job["batch"], *job["shape"]), job["dtype"])
+    images = [np.zeros((job["batch"], *one["shape"]), one["dtype"]) for one in job["inputs"]]
     results: list[Array] = []
 
     def run() -> None:
         results.clear()
-        for i in range(len(images)):
-            made.feed(images[i : i + 1])
+        for i in range(job["batch"]):
+            made.feed([array[i : i + 1] for array in images])
             made.run()
             results.append(made.result())
 
-    def feed(given: "Array") -> None:
-        images[...] = given
+    def feed(given: "Sequence[Array]") -> None:
+        for room, array in zip(images, given, strict=True):
+            room[...] = array
 
     return Session(feed, run, lambda: np.concatenate(results))
 
@@ -68,8 +69,9 @@ def _side_by_side(sessions: list[Session]) -> Session:
     """Each with its share of the images in a thread of its own; runtimes let go of Python's lock while they compute."""
     pool = ThreadPoolExecutor(len(sessions))
 
-    def feed(given: "Array") -> None:
-        for session, images in zip(sessions, np.split(given, len(sessions)), strict=True):
+    def feed(given: "Sequence[Array]") -> None:
+        shares = zip(*(np.split(array, len(sessions)) for array in given), strict=True)
+        for session, images in zip(sessions, shares, strict=True):
             session.feed(images)
 
     def run() -> None:
@@ -79,14 +81,19 @@ def _side_by_side(sessions: list[Session]) -> Session:
     return Session(feed, run, lambda: np.concatenate([session.result() for session in sessions]))
 
 
-def _of_other_sign(made: Session, given: bool, result: bool) -> Session:
-    """The session, where `given` fed with int8 as uint8, 128 more, and where `result` answering with int8 for such."""
+def _of_other_sign(made: Session, given: Sequence[bool], result: bool) -> Session:
+    """The session, inputs where `given` fed with int8 as uint8, 128 more, and where `result` answering with int8 for
+    such.
+    """
 
     def with_sign(values: "Array", to: type[np.number[Any]]) -> "Array":
         return np.bitwise_xor(values.view(np.uint8), np.uint8(0x80)).view(to)
 
+    def feed(images: "Sequence[Array]") -> None:
+        made.feed([with_sign(a, np.uint8) if flips else a for a, flips in zip(images, given, strict=True)])
+
     return Session(
-        (lambda image: made.feed(with_sign(image, np.uint8))) if given else made.feed,
+        feed if any(given) else made.feed,
         made.run,
         (lambda: with_sign(made.result(), np.int8)) if result else made.result,
     )
@@ -112,8 +119,9 @@ def _onnxruntime(job: Job) -> Session:
     options.log_severity_level = 4
     session = ort.InferenceSession(job["file"], options, providers=["CPUExecutionProvider"])
     images, bindings = _channels_first(job), [session.io_binding() for _ in range(job["batch"] // job["at_once"])]
-    for binding, image in zip(bindings, np.split(images, len(bindings)), strict=True):
-        binding.bind_cpu_input(session.get_inputs()[0].name, image)
+    for binding, arrays in zip(bindings, _shares(images, len(bindings)), strict=True):
+        for source, array in zip(session.get_inputs(), arrays, strict=True):
+            binding.bind_cpu_input(source.name, array)
         for output in session.get_outputs():
             binding.bind_output(output.name)
 
@@ -139,8 +147,9 @@ def _openvino(job: Job) -> Session:
     }
     compiled = ov.Core().compile_model(job["file"], "CPU", settings)
     images, requests = _channels_first(job), [compiled.create_infer_request() for _ in range(calls)]
-    for request, image in zip(requests, np.split(images, calls), strict=True):
-        request.set_input_tensor(ov.Tensor(image, shared_memory=True))
+    for request, arrays in zip(requests, _shares(images, calls), strict=True):
+        for i, array in enumerate(arrays):
+            request.set_input_tensor(i, ov.Tensor(array, shared_memory=True))
 
     def run() -> None:
         # Cheaper than infer(), which makes a dictionary of the results.
@@ -159,15 +168,18 @@ def _openvino(job: Job) -> Session:
 def _litert(job: Job) -> Session:
     interpreter: Any = importlib.import_module("ai_edge_litert.interpreter")
     made = interpreter.Interpreter(job["file"], num_threads=job["threads"])
-    details, out = made.get_input_details()[0], made.get_output_details()[0]["index"]
-    shape = (job["at_once"], *details["shape"][1:])
-    if shape != tuple(details["shape"]):
-        made.resize_tensor_input(details["index"], shape)
+    sources, out = made.get_input_details(), made.get_output_details()[0]["index"]
+    shapes = [(job["at_once"], *source["shape"][1:]) for source in sources]
+    for source, shape in zip(sources, shapes, strict=True):
+        if shape != tuple(source["shape"]):
+            made.resize_tensor_input(source["index"], shape)
     made.allocate_tensors()
+    orders = job.get("orders", [(0, 1, 2, 3)] * len(sources))
 
-    def feed(given: "Array") -> None:
-        turned = np.ascontiguousarray(given.transpose(job.get("order", (0, 1, 2, 3))))
-        made.set_tensor(details["index"], turned.reshape(shape))
+    def feed(given: "Sequence[Array]") -> None:
+        for source, shape, order, array in zip(sources, shapes, orders, given, strict=True):
+            turned = np.ascontiguousarray(array.transpose(order))
+            made.set_tensor(source["index"], turned.reshape(shape))
 
     return Session(feed, made.invoke, lambda: made.get_tensor(out).reshape(-1, *job["outputs"][0]["shape"]))
 
@@ -183,18 +195,18 @@ def _ncnn(job: Job) -> Session:
     path = Path(job["file"])
     if net.load_param(str(path)) or net.load_model(str(path.with_suffix(".bin"))):
         raise RuntimeError("refuses the file")
-    image, last = _channels_first(job, 1)[0], job["names"][1]
+    images, last = _channels_first(job, 1), job["names"][1]
     kept: list[Any] = []
 
     def run() -> None:
         extractor = net.create_extractor()
-        extractor.input(job["names"][0], ncnn.Mat(image))
+        extractor.input(job["names"][0], ncnn.Mat(images[0][0]))
         code, made = extractor.extract(last)
         if code:
             raise RuntimeError(f"stops with code {code}")
         kept[:] = [made]
 
-    return Session(lambda given: _fill(image[None], given), run, lambda: _channels_last(job, np.array(kept[0])))
+    return Session(lambda given: _fill(images, given), run, lambda: _channels_last(job, np.array(kept[0])))
 
 
 def _torch(job: Job) -> Session:
@@ -202,7 +214,7 @@ def _torch(job: Job) -> Session:
     torch.set_num_threads(job["threads"])
     module = torch.jit.optimize_for_inference(torch.jit.load(job["file"]))
     channels_last = torch.channels_last
-    height, width, channels = job["shape"]
+    height, width, channels = job["inputs"][0]["shape"]
     images = torch.zeros(job["at_once"], channels, height, width).contiguous(memory_format=channels_last)
     kept: list[Any] = []
 
@@ -214,7 +226,7 @@ def _torch(job: Job) -> Session:
         first = kept[0][0] if isinstance(kept[0], tuple) else kept[0]
         return _channels_last(job, first.numpy())
 
-    return Session(lambda given: images.copy_(torch.from_numpy(given).permute(0, 3, 1, 2)), run, result)
+    return Session(lambda given: images.copy_(torch.from_numpy(given[0]).permute(0, 3, 1, 2)), run, result)
 
 
 _STARTS: Mapping[str, Callable[[Job], Session]] = {
@@ -231,14 +243,20 @@ _MANY = ("onnxruntime", "openvino")
 """Runtimes whose sessions take the images of a call one by one themselves."""
 
 
-def _channels_first(job: Job, images: int | None = None) -> "Array":
-    """Room for the images of a call, images x channels x height x width."""
-    height, width, channels = job["shape"]
-    return np.zeros((images or job["batch"], channels, height, width), job["dtype"])
+def _channels_first(job: Job, images: int | None = None) -> "list[Array]":
+    """Room for the images of a call, images x channels x height x width for each input."""
+    sizes = ((one["shape"], one["dtype"]) for one in job["inputs"])
+    return [np.zeros((images or job["batch"], c, h, w), dtype) for (h, w, c), dtype in sizes]
 
 
-def _fill(images: "Array", given: "Array") -> None:
-    images[...] = given.transpose(0, 3, 1, 2)
+def _shares(images: "Sequence[Array]", count: int) -> "Iterator[tuple[Array, ...]]":
+    """The arrays of all inputs, cut into those of so many calls."""
+    return zip(*(np.split(array, count) for array in images), strict=True)
+
+
+def _fill(images: "Sequence[Array]", given: "Sequence[Array]") -> None:
+    for room, array in zip(images, given, strict=True):
+        room[...] = array.transpose(0, 3, 1, 2)
 
 
 def _channels_last(job: Job, made: "Array") -> "Array":

@@ -40,7 +40,7 @@ class Worker:
 
     def __init__(self) -> None:
         self._session: sessions.Session | None = None
-        self._images: Array = np.zeros((0, 1, 1, 1))
+        self._images: list[Array] = []
         self._batch = 1
         self._idle_bytes: int | None = None
 
@@ -57,12 +57,13 @@ class Worker:
 
     def _start(self, job: dict[str, Any]) -> dict[str, Any]:
         """Loads runtime and network, and runs once."""
-        self._images = np.load(job["images"])  # before anything is measured: the caller's memory
+        with np.load(job["images"]) as given:  # before anything is measured: the caller's memory
+            self._images = list(given.values())
         self._batch = job["batch"]
         self._idle_bytes = resident_bytes()
         start = time.perf_counter_ns()
         self._session = sessions.start(job)
-        self._session.feed(self._images[: self._batch])
+        self._session.feed(self._taken(0))
         self._session.run()
         return {"first_ms": (time.perf_counter_ns() - start) / 1e6}
 
@@ -70,12 +71,16 @@ class Worker:
         """The first output for each image, into a file."""
         session = self._ready()
         made: list[Array] = []
-        for i in range(0, len(self._images), self._batch):
-            session.feed(self._images[i : i + self._batch])
+        for i in range(0, len(self._images[0]), self._batch):
+            session.feed(self._taken(i))
             session.run()
             made.append(session.result())
         np.save(said["file"], np.concatenate(made))
         return {}
+
+    def _taken(self, start: int) -> list[Array]:
+        """The images of a call, one array an input."""
+        return [array[start : start + self._batch] for array in self._images]
 
     def _run(self, said: dict[str, Any]) -> dict[str, Any]:
         """Times of some inferences, after some that are not counted."""
