@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from graphs import Builder, graphs
+from graphs import Builder, graphs, several
 from rillet.errors import Unsupported
 from rillet.ir.facts import is_constant, is_input
 from rillet.ir.graph import Graph
@@ -175,6 +175,24 @@ def test_a_network_fits_where_its_least_peak_does(graph: Graph, resident: bool) 
     assert planner.least_bytes == least
     for bytes_ in (0, least // 2, least - 1, least, least + 1, 2 * least):
         assert fits(planner, bytes_) is (bytes_ >= least)
+
+
+@pytest.mark.parametrize("kind", PLANNERS)
+def test_whatever_is_planned_fits_where_its_least_peak_does(kind: str) -> None:
+    """Networks of several inputs and longer ones; asked of a planner that knows nothing yet, and of one that does."""
+
+    @settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(st.one_of(several(), graphs(layers=8)), st.booleans())
+    def check(graph: Graph, resident: bool) -> None:
+        try:
+            planner = PLANNERS[kind](graph, resident)
+            least = planner.least_bytes
+        except Unsupported:
+            return
+        for bytes_ in (least // 2, least - 1, least, 2 * least):
+            assert fits(PLANNERS[kind](graph, resident), bytes_) is fits(planner, bytes_) is (bytes_ >= least)
+
+    check()
 
 
 @st.composite

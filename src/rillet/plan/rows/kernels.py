@@ -208,7 +208,8 @@ def _check_types(graph: Graph, node: Node) -> None:
         _check_ordered(graph, node)
         return
     types = (node.type, *graph.input_types(node))
-    if any(value.dtype in (DType.BINARY, DType.I32) for value in types):
+    kinds = {value.dtype for value in types}
+    if DType.BINARY in kinds or DType.I32 in kinds:
         _check_binary(graph, node)
         return
     for value in types:
@@ -216,11 +217,12 @@ def _check_types(graph: Graph, node: Node) -> None:
         if value.dtype is not DType.F32 and (value.quant is None or not known):
             got = value.dtype.value
             raise Unsupported(f"{graph.name}: {node.name}: must be quantised to i8, u8 or i16, got {got}")
-    if has_weights(node.op) and has_wide(graph, node):
-        _check_wide(graph, node, node.op)
-    if has_weights(node.op) and node.op.real is (node.type.quant is not None):
-        raise Unsupported(f"{graph.name}: {node.name}: weights must be {'integers' if node.type.quant else 'real'}")
-    if len({value.dtype for value in types}) > 1 and not is_requantization(node.op):
+    if has_weights(node.op):
+        if DType.I16 in kinds:
+            _check_wide(graph, node, node.op)
+        if node.op.real is (node.type.quant is not None):
+            raise Unsupported(f"{graph.name}: {node.name}: weights must be {'integers' if node.type.quant else 'real'}")
+    if len(kinds) > 1 and not is_requantization(node.op):
         got = ", ".join(value.dtype.value for value in types)
         raise Unsupported(f"{graph.name}: {node.name}: must have inputs of the type of its result, got {got}")
 

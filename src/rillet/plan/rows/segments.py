@@ -154,7 +154,8 @@ class Segments:
 
     def _find_drivers(self) -> list[list[tuple[str, int]]]:
         """For each start, the inputs from which a segment can follow, each with the last stop up to which all does."""
-        inputs = [[n for n in dict.fromkeys(node.inputs) if not self._constant(n)] for node in self.nodes]
+        constant = {node.name for node in self.nodes[: self.first] if is_constant(node.op)}
+        inputs = [[n for n in dict.fromkeys(node.inputs) if n not in constant] for node in self.nodes]
         orphans: list[list[int]] = [[] for _ in self.nodes]
         for i in range(self.first, self.count):
             newest = max((self.position[n] for n in inputs[i]), default=-1)
@@ -175,9 +176,6 @@ class Segments:
         if start < self.begins:
             return [(driver, min(end, self.begins)) for driver, end in found]
         return [(driver, end) for driver, end in found if start == self.begins and driver == self.image]
-
-    def _constant(self, name: str) -> bool:
-        return is_constant(self.graph.by_name[name].op)
 
     def drivers(self, start: int, stop: int) -> list[str]:
         """Inputs from which every node of the segment follows; none where the segment cannot run."""
@@ -227,7 +225,7 @@ class Segments:
                 continue
             place = space.settled(self.nodes[i].name)
             if place >= self.first:
-                sizes[i], until[i] = self._ring(self.nodes[i].name, self.first, tile, self.image), place
+                sizes[i], until[i] = self.ring(self.nodes[i].name, self.first, tile, self.image), place
             for start in range(max(place + 1, self.first), i + 1):
                 unsettled[start].append(i)
         if not self.resident:
@@ -252,7 +250,7 @@ class Segments:
             marks = np.zeros((2, self.count + 1), np.int64)
             for i in values:
                 if self.last[i] < end:
-                    size = self._ring(self.nodes[i].name, start, tile, driver)
+                    size = self.ring(self.nodes[i].name, start, tile, driver)
                     marks[:, self.last[i] + 1] += (size, self.align(size))
             own, aligned = np.cumsum(marks, axis=1)
             best[: end + 1] = np.minimum(best[: end + 1], aligned[: end + 1])
@@ -266,10 +264,11 @@ class Segments:
         """Bytes of one segment under one of its drivers, its output apart from it."""
         settled = self.settled_at(tile)
         values = (i for i in settled.unsettled[start] if self.last[i] < stop)
-        more = sum(self.align(self._ring(self.nodes[i].name, start, tile, driver)) for i in values)
+        more = sum(self.align(self.ring(self.nodes[i].name, start, tile, driver)) for i in values)
         return int(self.fixed(tile)[stop, start] + settled.aligned[stop, start]) + more
 
-    def _ring(self, name: str, start: int, tile: Tile, driver: str) -> int:
+    def ring(self, name: str, start: int, tile: Tile, driver: str) -> int:
+        """Bytes of the ring of a value in a segment that begins at `start`, under one of its drivers."""
         return self.stored_bytes(name, self.spaces[tile].pixels(name, start, driver))
 
     def scratch(self, tile: Tile) -> Matrix:
@@ -308,8 +307,9 @@ class Segments:
                 begin = self.last_use[driver] + 1
                 if end >= begin and (self.resident or driver != self.image):
                     ahead = self.align(self.value_bytes[self.position[driver]])
-                    here = np.where(lone[:, start] & ends, np.minimum(outs, ahead), 0)
-                    saved[begin : end + 1, start] = np.maximum(saved[begin : end + 1, start], here[begin : end + 1])
+                    here = slice(begin, end + 1)
+                    made = np.where(lone[here, start] & ends[here], np.minimum(outs[here], ahead), 0)
+                    saved[here, start] = np.maximum(saved[here, start], made)
         return saved
 
     # -- one segment -----------------------------------------------------------------------------------------------
