@@ -211,6 +211,23 @@ def test_two_runs_in_one_folder(tmp_path: Path) -> None:
         run(tmp_path / "file")
 
 
+def test_a_run_that_is_refused_leaves_nothing(tmp_path: Path) -> None:
+    taught = recipe("[distill]\nweight = 0.5\n")
+    pruned, quantized = recipe("[prune]\nsparsity = 0.5\n"), recipe("[quantize]\n")
+    there = tmp_path / "there"
+    there.mkdir()
+    for out in (tmp_path / "new" / "run", there):
+        for said, classes in ((recipe(), 4), (taught, 3), (pruned, 3), (quantized, 3)):
+            with pytest.raises(GraphError):
+                train(network(classes), pictures(), pictures(9, 1), said, out, ONE)
+            assert [one.name for one in tmp_path.iterdir()] == ["there"], said.name
+            assert not list(there.iterdir())
+    (there / "notes").write_text("mine")
+    with pytest.raises(GraphError):
+        train(network(4), pictures(), pictures(9, 1), recipe(), there, ONE)
+    assert (there / "notes").read_text() == "mine"
+
+
 def test_a_checkpoint_of_something_else(tmp_path: Path) -> None:
     options = replace(ONE, resume=True)
     run(tmp_path, options=options)

@@ -24,7 +24,7 @@ from rillet.system.files import write_file
 from rillet.system.reading import MODEL_BYTES, read_bytes
 from rillet.train.recipe import Recipe, parse, to_toml
 
-CHECKPOINT = "checkpoint.pt"
+CHECKPOINT, LOCK = "checkpoint.pt", "lock"
 _VERSION, _WITHOUT_CHECKSUM = 2, 1
 _LENGTH = ("run.epochs", "rate.over_epochs")
 """Keys of a recipe that say how long a run is; it may go on to another length."""
@@ -43,24 +43,46 @@ class Held(GraphError):
 def locked(folder: Path) -> Generator[None]:
     """Makes the folder and holds it; the lock goes with the process, however it ends.
 
+    A run that raises before it has written anything leaves nothing: neither the lock's file nor folders made for it.
     Raises Held where another run has it, BuildError where it cannot be written.
     """
     # Unix alone has it; imported here, so that the rest of the module can be read elsewhere.
     import fcntl
 
+    lock = folder / LOCK
+    made = [one for one in (folder, *folder.parents) if not one.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
+        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
     except OSError as error:
         raise BuildError(f"{folder}: cannot be written: {error.strerror}") from None
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # A run that was refused may have taken the file away in between.
+            free = os.path.samestat(os.fstat(descriptor), lock.lstat())
         except OSError:
-            raise Held(f"{folder}: must be each run's own, and another run is writing it") from None
-        yield
+            free = False
+        if not free:
+            raise Held(f"{folder}: must be each run's own, and another run is writing it")
+        try:
+            yield
+        except BaseException:
+            _tidy(lock, made)
+            raise
     finally:
         os.close(descriptor)
+
+
+def _tidy(lock: Path, made: list[Path]) -> None:
+    """Takes away a lock that lies alone in its folder, and folders that are empty then."""
+    try:
+        if [one.name for one in lock.parent.iterdir()] == [lock.name]:
+            lock.unlink()
+            for one in made:
+                one.rmdir()
+    except OSError:
+        pass  # what is left there is no reason to hide why the run was refused
 
 
 def save(folder: Path, identity: Mapping[str, Any], state: Mapping[str, Any]) -> None:

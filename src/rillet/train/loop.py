@@ -312,10 +312,11 @@ class _Run:
 
     def whole(self) -> Trained:
         """Trains to the end."""
+        if self.step == 0:
+            self._observe()
         if self.share.rank == 0:
             self._describe()
         if self.step == 0:
-            self._observe()
             if self.scales is not None:
                 self._begin_with_integers()
             self._save()
