@@ -32,7 +32,9 @@ def heads(
         node("Concat", ["a", "b"], "j", axis=2),
     ]
     given = {"w": real(CHANNELS, 3, 3, 3) / 3, "v": real(CHANNELS, CHANNELS, 2, 2) / 3, "flat": ints(1, CHANNELS, -1)}
-    return model([*nodes, *more], (1, 3, 8, 8), {**given, **constants}, outputs=outputs, opset=opset)
+    places = onnx.TensorProto.INT64 if more[-1].op_type == "ArgMax" else onnx.TensorProto.FLOAT
+    made = {"outputs": outputs, "opset": opset, "output_dtype": places}
+    return model([*nodes, *more], (1, 3, 8, 8), {**given, **constants}, **made)
 
 
 def plain(kind: str, *constants: Array, **attributes: Any) -> tuple[Nodes, dict[str, Array]]:
@@ -50,6 +52,11 @@ def positive(kind: str, *constants: Array) -> tuple[Nodes, dict[str, Array]]:
 
 CASES: dict[str, list[tuple[Nodes, dict[str, Array]]]] = {
     "Add": [plain("Add", real(1, 1, PLACES)), plain("Add", real(PLACES)), plain("Add", real(1, CHANNELS, 1))],
+    "ArgMax": [
+        plain("ArgMax", axis=1),
+        plain("ArgMax", axis=1, keepdims=0),
+        ([node("Transpose", ["j"], "t", perm=[0, 2, 1]), node("ArgMax", ["t"], axis=-1, keepdims=0)], {}),
+    ],
     "Cast": [plain("Cast", to=1)],
     "Clip": [plain("Clip", number(-0.5), number(1.5))],
     "Concat": [
@@ -197,6 +204,7 @@ def test_boxes_of_several_anchors_a_place_are_joined_as_rows() -> None:
             "over other dimensions than that of 1x6x80, 2 joined in dimension 2",
         ),
         ([node("ReduceMax", ["j"], axes=[2])], {}, "must be over other dimensions than that of 1x6x80"),
+        (*plain("ArgMax", axis=-1), "must be over another dimension than that of 1x6x80, 2 joined in dimension 2"),
         (*plain("Add", real(1, 1, 7)), "operands must"),
         (*plain("Gather", ints(0), axis=2), "must be over other dimensions than that of"),
         (*plain("Slice", ints(3), ints(9), ints(2)), "must keep the dimension of 1x6x80, 2 joined"),

@@ -140,6 +140,14 @@ def _beside(default: int | None) -> Callable[[Builder, Operator, Inputs], Cut]:
     return cut
 
 
+def _greatest(_: Builder, op: Operator, inputs: Inputs) -> Cut:
+    own = _sole(inputs)
+    axis = normalised(op.integer("axis", 0), own.rank)
+    if axis == own.axis:
+        raise Unsupported(f"must be over another dimension than that of {own}, {_count(own)}")
+    return {0: own.axis}, own.axis - (not op.integer("keepdims", 1) and axis < own.axis)
+
+
 def _concat(_: Builder, op: Operator, inputs: Inputs) -> Cut:
     own = next(value for value in inputs if isinstance(value, Joined))
     if normalised(op.integer("axis", 0), own.rank) == own.axis:
@@ -198,6 +206,7 @@ _CUTS: dict[str, Callable[[Builder, Operator, Inputs], Cut]] = {
     **dict.fromkeys(("Softmax", "LogSoftmax"), _beside(None)),
     **dict.fromkeys(("Gather", "Split"), _beside(0)),
     **dict.fromkeys(("ReduceL2", "ReduceMax", "ReduceMean", "ReduceSum", "ReduceSumSquare"), _reduced),
+    "ArgMax": _greatest,
     "Concat": _concat,
     "Conv": _conv,
     "MatMul": _matmul,
