@@ -14,8 +14,10 @@ from rillet.analyses.classify import real_values  # noqa: E402
 from rillet.backends import reference  # noqa: E402
 from rillet.exporters.tflite import export  # noqa: E402
 from rillet.ir.graph import Array, Graph  # noqa: E402
+from rillet.ir.ops import PairKind  # noqa: E402
 from rillet.plan.rows.planner import plan_rows  # noqa: E402
 from rillet.runtime.verify import verify  # noqa: E402
+from rillet.transforms.quotients import as_products  # noqa: E402
 
 HEIGHT, WIDTH = 9, 7
 
@@ -52,6 +54,23 @@ class Norms(nn.Module):
         return F.instance_norm(self.convs[3](x))
 
 
+class Quotients(nn.Module):
+    """Softmaxes over three branches and over the map, and a quotient of two maps."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.second, self.third = nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, 8, 1), nn.Conv2d(8, 8, 1)
+        self.mask = nn.Conv2d(8, 1, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        three = torch.stack([x, self.second(x), self.third(x)], 1)
+        x = (three * three.mean((3, 4), keepdim=True).softmax(1)).sum(1)
+        context = self.mask(x).reshape(1, 1, 1, -1).softmax(3)
+        x = x + (x.reshape(1, 1, 8, -1) @ context.transpose(2, 3)).reshape(1, 8, 1, 1)
+        return x / (1 + self.second(x).sigmoid())
+
+
 def quantised(module: nn.Module) -> tuple[Graph, Graph, Array]:
     """The graph of a module, its int8 form, and a picture."""
     torch.manual_seed(0)
@@ -82,6 +101,18 @@ def test_attention_in_int8_gives_the_bytes_of_litert(tmp_path: Path) -> None:
     assert rillet.verify(again, inputs=2, against="litert").equal
     image = np.random.default_rng(1).integers(-128, 128, (HEIGHT, WIDTH, 3)).astype(np.int8)
     assert np.array_equal(reference.outputs(again, image)[0], reference.outputs(small, image)[0])
+
+
+def test_quotients_in_int8_are_products_with_an_inverse() -> None:
+    graph, small, picture = quantised(Quotients())
+    assert sum(getattr(node.op, "kind", None) is PairKind.DIVIDE for node in graph.nodes) >= 3
+    assert {node.type.dtype.value for node in small.nodes} == {"i8"}
+    assert off(graph, small, picture) < 0.1
+    done = verify(plan_rows(small), 2)
+    assert done.equal, done.first_difference
+    again = as_products(graph)
+    want, got = (reference.outputs(one, picture)[0] for one in (graph, again))
+    assert np.abs(got - want).max() <= 1e-6 * np.abs(want).max() and as_products(again) is again
 
 
 def test_norms_in_int8() -> None:

@@ -24,6 +24,7 @@ from rillet.transforms.equalize import equalize as even_out
 from rillet.transforms.fold import fold
 from rillet.transforms.lowbit import binarize, large_layers, pack, ternarize
 from rillet.transforms.quantize import Quantization, Rule, check_float, quantize
+from rillet.transforms.quotients import as_products
 from rillet.transforms.statistics import Calibration, Statistics, observe, together
 
 RANDOM = "random"
@@ -90,7 +91,7 @@ def collect(graph: Graph, inputs: Iterable[Inputs], progress: Callable[[int], No
 
 def quantize_with(graph: Graph, inputs: Iterable[Inputs], how: Quantization | None = None) -> Graph:
     """A float network in int8, calibrated on `inputs`: batch norms are folded, then see `transforms.quantize`."""
-    folded = fold(graph)
+    folded = as_products(fold(graph))
     return quantize(folded, collect(folded, inputs), how)
 
 
@@ -101,12 +102,12 @@ def calibrate(
     equalize: bool = False,
     progress: Callable[[int], None] = _silent,
 ) -> Calibrated:
-    """Folds a float network, evens it out if asked, and runs `limit` pictures of a data set's training part
-    through it, or of a folder without parts.
+    """Folds a float network, makes products of its quotients, evens it out if asked, and runs `limit` pictures of a
+    data set's training part through it, or of a folder without parts.
 
     Raises GraphError for a network that cannot be quantised, before any picture is read, and where there is no data.
     """
-    folded = fold(graph)
+    folded = as_products(fold(graph))
     check_float(folded)
     if equalize:
         folded = even_out(folded)
@@ -132,7 +133,7 @@ def with_few_bits(graph: Graph, bits: str, threshold: float | None = None) -> tu
     threshold: what `ternarize` takes. Raises GraphError where there is none, and for a threshold of weights that stay
     as they are or become binary.
     """
-    check_float(fold(graph))
+    check_float(as_products(fold(graph)))
     if threshold is not None and bits == "binary":
         raise GraphError("--threshold must come with --weight-bits ternary, got binary")
     wanted = (DType.BINARY,) if bits == "binary" else (DType.TERNARY, DType.BINARY)

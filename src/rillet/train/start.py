@@ -13,6 +13,7 @@ from rillet.train.modules import TorchNetwork, from_module, to_module
 from rillet.train.recipe import Recipe
 from rillet.transforms.fold import fold
 from rillet.transforms.quantize import check_float
+from rillet.transforms.quotients import as_products
 from rillet.transforms.resize import last_convolution, with_classes, with_resolution
 
 
@@ -51,7 +52,7 @@ def foldable(graph: Graph) -> Graph:
     """The network as integers are made of it; raises GraphError or Unsupported, naming the node, where it cannot be."""
     if not graph.params:
         raise GraphError(f"{graph.name}: must have trained weights to learn to be quantised: say --weights FILE")
-    folded = fold(graph)
+    folded = as_products(fold(graph))
     check_float(folded)
     return folded
 

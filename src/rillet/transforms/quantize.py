@@ -482,7 +482,7 @@ def check_float(graph: Graph) -> None:
         if other is not None:
             raise GraphError(f"{where}: must be float32 to be quantised, got {other.value}")
         if is_pair(node.op) and node.op.kind is PairKind.DIVIDE:
-            raise Unsupported(f"{where}: a quotient of two values has no integer form")
+            raise Unsupported(f"{where}: a quotient of two values must be a product with an inverse before, got divide")
         if is_batch_norm(node.op):
             raise Unsupported(f"{where}: batch norms must be folded before, got one")
         if has_activation(node.op) and node.op.activation.clamp is None:
