@@ -1,6 +1,6 @@
 """Compares what a search found with networks of the zoo, by Rillet's own commands, and writes down what came of it.
 
-usage: python experiments/search.py winner|front|answer RUN [--epochs N] [--seeds N,...] [--against MODEL ...]
+usage: python experiments/search.py winner|front|answer|network RUN [--epochs N] [--seeds N,...] [--against MODEL ...]
 
 winner: trains the network that the search in RUN answered with and its peers anew, on the whole training part, and
 prints their top-1 as the emitted C has it in int8, after the last epoch.
@@ -8,6 +8,7 @@ front: trains networks of the zoo as the search did its own for N epochs, and pr
 as many networks each: the area of top-1 over log2 of MACs that they dominate,
 above chance and below twice the most MACs of all.
 answer: writes down what the search itself came to.
+network: RUN is the record of an answer: writes its network, untrained, to runs/KEY.rlt.
 What was cut off goes on when the same line is said again. The record goes to experiments/records/search_NAME.json.
 """
 
@@ -22,11 +23,14 @@ from typing import Any
 
 from run import RECORDS, rillet
 
+from rillet.api.networks import save
 from rillet.bench.machine import machine
 from rillet.ir.text import print_graph
 from rillet.models.opening import open_model
 from rillet.search import run as searches
+from rillet.search.funnel import Costed
 from rillet.search.halving import hypervolume
+from rillet.search.space import from_genes
 from rillet.search.study import Study
 from rillet.search.task import Task
 from rillet.search.task import run as train
@@ -116,16 +120,34 @@ def answer(options: argparse.Namespace, commands: list[str]) -> dict[str, Any]:
     return {**said, "limit": about["limit"]}
 
 
+def network(options: argparse.Namespace) -> Path:
+    """The file of the network that a record's search answered with, rebuilt of its choice."""
+    said, _ = read_record(options.run)
+    one = next(one for one in said["candidates"] if one["key"] == said["answer"]["key"])
+    stages = sum(name.endswith(".depth") for name in one["choice"])
+    only = from_genes(said["space"], {name: [value] for name, value in one["choice"].items()}, stages)
+    made = Costed(only, only.plain(one["choice"]), options.classes)
+    if made.key != one["key"]:
+        raise SystemExit(f"{options.run}: must be of a network of {options.classes} classes that Rillet still makes so")
+    options.runs.mkdir(parents=True, exist_ok=True)
+    path = options.runs / f"{made.key}.rlt"
+    save(made.graph, path)
+    return path
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(usage=(__doc__ or "").partition("usage: ")[2].partition("\n")[0])
-    parser.add_argument("what", choices=("winner", "front", "answer"))
+    parser.add_argument("what", choices=("winner", "front", "answer", "network"))
     parser.add_argument("run", type=Path)
     parser.add_argument("--epochs", type=int, default=30)
     parser.add_argument("--seeds", type=lambda text: [int(one) for one in text.split(",")], default=[1, 2])
     parser.add_argument("--against", nargs="+")
+    parser.add_argument("--classes", type=int, default=10)
     parser.add_argument("--runs", type=Path, default=Path("runs"))
     parser.add_argument("--records", type=Path, default=RECORDS)
     options = parser.parse_args()
+    if options.what == "network":
+        return print(network(options))
     options.against = options.against or ([PEER] if options.what == "winner" else list(GRID))
     said, began = [f"python experiments/search.py {' '.join(sys.argv[1:])}"], time.time()
     match options.what:
