@@ -109,6 +109,59 @@ channels = 8
 """
 
 
+STARTS = """
+[[start]]
+stage1 = { channels = 8, depth = 2, kernel = [5, 3] }
+[[start]]
+stem = { channels = 4 }
+"""
+
+
+def test_a_space_says_with_what_to_begin() -> None:
+    """Networks in every width and resolution: the largest of each that keeps the budget is the first to be trained."""
+    found = space.parse("mine", _TEXT.replace("[stem]", "[network]\nwidth = [0.5, 1.0, 2.0]\n[stem]") + STARTS)
+    first, other = found.starts
+    blocks = {name: first[name] for name in first if name.startswith("stage1.block") and name.endswith("kernel")}
+    assert blocks == {"stage1.block1.kernel": 5, "stage1.block2.kernel": 3}
+    assert first["stage1.channels"] == 8 and first["stage1.block1.spatial"] == "depthwise"
+    assert other["stage1.depth"] == 0 and "network.width" not in other and "input.resolution" not in other
+    limits = budget.parse("macs<=600k")
+    made = evolve.evolve(found, limits, 10, 60, 3)
+    chosen = evolve.to_train(made.fitting, 6, 0, found.starts)
+    least: list[int] = []
+    for start, one in zip(found.starts, chosen, strict=False):
+        forms = [
+            funnel.judge(found, {**start, "input.resolution": side, "network.width": width}, limits, 10)
+            for side in (16, 24)
+            for width in (0.5, 1.0, 2.0)
+        ]
+        assert one.macs == max(form.macs for form in forms if form.fits)
+        least.append(min(form.macs for form in forms))
+        assert start.items() <= one.choice.items()
+    assert len({tuple(one.choice.items()) for one in chosen}) == 6
+    tight = evolve.evolve(found, budget.parse(f"macs<={least[0] - 1}"), 10, 60, 3)
+    assert least[1] < least[0]
+    assert found.starts[1].items() <= evolve.to_train(tight.fitting, 2, 0, found.starts)[0].choice.items()
+
+
+@pytest.mark.parametrize(
+    ("start", "says"),
+    [
+        ("stage3 = {}", "start 1: key must be a known one, got 'stage3'; did you mean stage"),
+        ("stage1 = { kernels = 3 }", "start 1: stage1: key must be a known one, got 'kernels'; did you mean kernel?"),
+        ("network = { width = 1.0 }", "start 1: network: key must be a known one, got 'width'"),
+        ("stage1 = { depth = 2, kernel = [3, 7] }", "start 1: stage1.block2.kernel must be one of 3, 5, got 7"),
+        ("stage1 = { depth = 2, kernel = [] }", "start 1: stage1.block1.kernel must be one of 3, 5, got []"),
+        ("stage1 = 3", "start 1: stage1: must be a table, got 3"),
+    ],
+)
+def test_a_wrong_start_is_named(start: str, says: str) -> None:
+    with pytest.raises(TargetError, match=re.escape(f"mine: {says}")):
+        space.parse("mine", f"{_TEXT}[[start]]\n{start}\n")
+    with pytest.raises(TargetError, match=r"start must be given as \[\[start\]\]"):
+        space.parse("mine", f"start = 3\n{_TEXT}")
+
+
 def test_a_file_is_a_space(tmp_path: Path) -> None:
     (tmp_path / "mine.toml").write_text(_TEXT)
     assert space.find(str(tmp_path / "mine.toml")).stages == 2

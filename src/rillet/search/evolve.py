@@ -3,7 +3,8 @@
 NSGA-II (Deb et al., IEEE TEC 2002) with constrained domination: of two choices, one that keeps the budget is better;
 of two that do not, the one nearer to it; of two that do, one that is not behind in what makes a network able to learn,
 its multiply-accumulates and its parameters. Each resolution has a population of its own: else the least one, which
-leaves the most for parameters, would soon be the only one. Choices are judged once each. Optuna's sampler would do
+leaves the most for parameters, would soon be the only one; it begins with the networks that the space says to begin
+with, in every width. Choices are judged once each. Optuna's sampler would do
 the same through a study, all of whose trials it goes through anew for each generation.
 
 Once some are trained, those that learn best have children, which are trained in their turn.
@@ -18,7 +19,7 @@ import numpy as np
 
 from rillet.search.budget import Budget
 from rillet.search.funnel import Judged, judge
-from rillet.search.space import Choice, Space, Value
+from rillet.search.space import RESOLUTION, WIDTH, Choice, Space, Value
 
 POPULATION = 64
 """Of all resolutions together; each has at least `_LEAST`."""
@@ -26,7 +27,6 @@ _LEAST = 16
 MUTATION = 0.08
 _OCTAVE = 0.25
 """Networks whose MACs are this near (in log2) count as of one size when those to train are spread over sizes."""
-_RESOLUTION = "input.resolution"
 _PARENTS, _LEAST_PARENTS = 0.25, 4
 """Of the networks trained, the share that has children, and at least so many."""
 _LITTER = 8
@@ -60,15 +60,19 @@ def evolve(
 
     The same for the same seed, but for where `late` ends it. progress: takes choices judged, and how many there can be.
     """
-    sides = space.by_name[_RESOLUTION].values
+    sides = space.by_name[RESOLUTION].values
+    starts = {side: space.started(side) for side in sides}
     most = max(_LEAST, POPULATION // len(sides))
     rng, seen, populations = Random(seed), dict[tuple[object, ...], Judged](), [list[Judged]() for _ in sides]
     barren = turn = 0
     while len(seen) < candidates and barren < 50 * POPULATION:
         turn += 1
         side, population = sides[turn % len(sides)], populations[turn % len(sides)]
-        made = space.drawn(rng) if len(population) < most else _child(space, population, rng)
-        choice = space.plain({**made, _RESOLUTION: side})
+        if starts[side]:
+            made = starts[side].pop(0)
+        else:
+            made = space.drawn(rng) if len(population) < most else _child(space, population, rng)
+        choice = space.plain({**made, RESOLUTION: side})
         key = tuple(choice.items())
         if key in seen:
             barren += 1
@@ -127,19 +131,21 @@ def _crowding(front: Sequence[Judged]) -> "np.ndarray[tuple[int], np.dtype[np.fl
     return total
 
 
-def to_train(fitting: Sequence[Judged], count: int, seed: int) -> list[Judged]:
-    """The choices to train: spread over depths and, within each, over sizes and resolutions, the largest first.
+def to_train(fitting: Sequence[Judged], count: int, seed: int, starts: Sequence[Choice] = ()) -> list[Judged]:
+    """The choices to train: of each network to begin with the largest form, then others spread over depths and, within
+    each, over sizes and resolutions, the largest first.
 
     Depths take turns, that of the most choices first, so that each has a share; of a depth, first the one with the
     most multiply-accumulates, then the largest of another size or resolution, and so on; the order among equals is
     drawn by the seed.
     """
     rng = Random(seed)
+    chosen = [max(same, key=lambda one: (one.macs, one.params)) for start in starts if (same := _forms(fitting, start))]
+    chosen = chosen[:count]
     by_depth: dict[int, list[Judged]] = {}
-    for one in rng.sample(list(fitting), len(fitting)):
+    for one in rng.sample([one for one in fitting if one not in chosen], len(fitting) - len(chosen)):
         by_depth.setdefault(one.depth, []).append(one)
     queues = [_spread(by_depth[depth]) for depth in sorted(by_depth, key=lambda one: (-len(by_depth[one]), one))]
-    chosen: list[Judged] = []
     while len(chosen) < count and any(queues):
         for queue in queues:
             if queue and len(chosen) < count:
@@ -147,12 +153,18 @@ def to_train(fitting: Sequence[Judged], count: int, seed: int) -> list[Judged]:
     return chosen
 
 
+def _forms(fitting: Sequence[Judged], start: Choice) -> list[Judged]:
+    """Those that differ from a network to begin with in nothing but resolution and width."""
+    scales = (RESOLUTION, WIDTH)
+    return [one for one in fitting if {k: v for k, v in one.choice.items() if k not in scales} == start]
+
+
 def _spread(same: Sequence[Judged]) -> list[Judged]:
     """Round after round, the largest of each size and resolution that is left."""
     by_size: dict[tuple[int, Value], list[Judged]] = {}
     for one in sorted(same, key=lambda one: (-one.macs, -one.params)):
         size = int(math.log2(max(one.macs, 1)) / _OCTAVE)
-        by_size.setdefault((size, one.choice[_RESOLUTION]), []).append(one)
+        by_size.setdefault((size, one.choice[RESOLUTION]), []).append(one)
     order: list[Judged] = []
     while any(by_size.values()):
         order += [size.pop(0) for size in by_size.values() if size]

@@ -39,7 +39,7 @@ ANSWERS = 4
 """Of those trained longest, so many are compared in 8-bit integers."""
 _WARMUP = 0.2
 """Of a short training, the share in which the rate rises."""
-_SUPERNET, _GENERATIONS = "supernet", "generations"
+_SUPERNET, _GENERATIONS, _STARTS = "supernet", "generations", "starts"
 GENERATIONS = 4
 
 
@@ -112,6 +112,7 @@ class Asked:
             "limit": self.limit,
             **({_SUPERNET: self.supernet} if self.supernet else {}),
             **({_GENERATIONS: self.generations} if self.generations > 1 else {}),
+            **({_STARTS: [dict(one) for one in self.space.starts]} if self.space.starts else {}),
         }
 
 
@@ -153,7 +154,7 @@ class _Search:
             before, _ = read_record(path)
             if not self.asked.resume:
                 raise GraphError(f"{self.out}: must be a folder without a search, or say --resume to go on with it")
-            for key in dict.fromkeys((*mine, _SUPERNET, _GENERATIONS)):
+            for key in dict.fromkeys((*mine, _SUPERNET, _GENERATIONS, _STARTS)):
                 if before.get(key) != mine.get(key):
                     raise GraphError(f"{self.out}: must be resumed with the same {key}, got another")
         else:
@@ -218,7 +219,8 @@ class _Search:
         )
         seconds = time.monotonic() - began
         # Twice as many as are trained, since some make equal networks and some miss by the gaps of their arena.
-        chosen = self._rows(to_train(found.fitting, 2 * asked.pool + 8, asked.seed), asked.pool, set())
+        able = to_train(found.fitting, 2 * asked.pool + 8, asked.seed, asked.space.starts)
+        chosen = self._rows(able, asked.pool, set())
         if not chosen:
             raise TargetError(
                 f"--budget: {asked.budget} is kept by none of the {found.asked:,} choices of {asked.space.name} that "

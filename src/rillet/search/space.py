@@ -7,7 +7,7 @@ does not matter in it (the kernel of a block that the depth leaves out) is dropp
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from random import Random
@@ -32,6 +32,8 @@ WIDTHS_TO = 4
 MAX_GENES = 1000
 MAX_STAGES = 32
 MAX_DEPTH = 32
+MAX_STARTS = 32
+RESOLUTION, WIDTH = "input.resolution", "network.width"
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +97,8 @@ class Space:
     genes: tuple[Gene, ...]
     """In the order of the file; those with one value are fixed."""
     stages: int
+    starts: tuple[Choice, ...] = ()
+    """Networks to begin with, without resolution and width: they have every one of these."""
 
     @cached_property
     def by_name(self) -> Mapping[str, Gene]:
@@ -119,6 +123,13 @@ class Space:
     def drawn(self, rng: Random) -> dict[str, Value]:
         """A choice at random, each gene evenly."""
         return self.plain({gene.name: rng.choice(gene.values) for gene in self.genes})
+
+    def started(self, resolution: Value) -> list[dict[str, Value]]:
+        """The networks to begin with at a resolution, each in every width."""
+        widths = self.by_name[WIDTH].values
+        return [
+            self.plain({**start, RESOLUTION: resolution, WIDTH: width}) for start in self.starts for width in widths
+        ]
 
     def crossed(self, one: Choice, other: Choice, rng: Random, rate: float) -> dict[str, Value]:
         """A child: each gene from either parent (or drawn, where that has none), and drawn anew at a `rate`."""
@@ -221,7 +232,9 @@ def text_of(name: str) -> str:
 
 def from_table(where: str, table: Mapping[str, Any]) -> Space:
     """The space that a table describes; raises TargetError, which names the key, for a wrong one."""
-    reading.check_keys(where, table, ("about", "source", *_TABLES, "stage"), ("about", "input", "stem", "stage"))
+    reading.check_keys(
+        where, table, ("about", "source", *_TABLES, "stage", "start"), ("about", "input", "stem", "stage")
+    )
     genes: list[Gene] = []
     for name in ("input", "network", "stem"):
         genes += _genes(f"{where}: {name}", name, table.get(name, {}), _TABLES[name])
@@ -236,7 +249,41 @@ def from_table(where: str, table: Mapping[str, Any]) -> Space:
     if len(genes) > MAX_GENES:
         raise TargetError(f"{where}: must have at most {MAX_GENES} choices, got {len(genes)}")
     said = {key: reading.text(f"{where}: {key}", table[key]) if key in table else "" for key in ("about", "source")}
-    return Space(where, said["about"], said["source"], tuple(genes), len(stages))
+    made = Space(where, said["about"], said["source"], tuple(genes), len(stages))
+    starts = table.get("start", [])
+    if not isinstance(starts, list) or len(starts) > MAX_STARTS or not all(isinstance(one, dict) for one in starts):
+        raise TargetError(f"{where}: start must be given as [[start]], at most {MAX_STARTS} times")
+    return replace(made, starts=tuple(_start(f"{where}: start {i}", made, one) for i, one in enumerate(starts, 1)))
+
+
+def _start(where: str, space: Space, table: Mapping[str, Any]) -> Choice:
+    """A network to begin with: what it does not say is the first of its values; of a list the last is for all blocks
+    behind it.
+    """
+    keys: dict[str, list[str]] = {}
+    for gene in space.genes:
+        if gene.name not in (RESOLUTION, WIDTH):
+            part, key = _place(gene.name)
+            keys.setdefault(part, []).append(key)
+    reading.check_keys(where, table, tuple(keys), ())
+    said = {part: reading.section(f"{where}: {part}", table.get(part, {}), known, ()) for part, known in keys.items()}
+    made: dict[str, Value] = {}
+    for gene in space.genes:
+        part, key = _place(gene.name)
+        value: Any = said[part].get(key, gene.values[0]) if part in said else gene.values[0]
+        of_blocks: list[Any] = list(value) if isinstance(value, list) and is_of_block(gene.name) else []
+        made[gene.name] = of_blocks[min(block_of(gene.name), len(of_blocks)) - 1] if of_blocks else value
+    try:
+        plain = space.plain(made)
+    except TargetError as error:
+        raise TargetError(f"{where}: {str(error).removeprefix(f'{space.name}: ')}") from None
+    return {name: value for name, value in plain.items() if name not in (RESOLUTION, WIDTH)}
+
+
+def _place(gene: str) -> tuple[str, str]:
+    """The table and the key that say a gene."""
+    names = gene.split(".")
+    return names[0], names[-1]
 
 
 def _stage(where: str, name: str, table: Any) -> list[Gene]:
