@@ -270,14 +270,21 @@ def _start(where: str, space: Space, table: Mapping[str, Any]) -> Choice:
     made: dict[str, Value] = {}
     for gene in space.genes:
         part, key = _place(gene.name)
-        value: Any = said[part].get(key, gene.values[0]) if part in said else gene.values[0]
-        of_blocks: list[Any] = list(value) if isinstance(value, list) and is_of_block(gene.name) else []
-        made[gene.name] = of_blocks[min(block_of(gene.name), len(of_blocks)) - 1] if of_blocks else value
+        value = said[part].get(key, gene.values[0]) if part in said else gene.values[0]
+        made[gene.name] = _of_block(value, block_of(gene.name)) if is_of_block(gene.name) else value
     try:
         plain = space.plain(made)
     except TargetError as error:
         raise TargetError(f"{where}: {str(error).removeprefix(f'{space.name}: ')}") from None
     return {name: value for name, value in plain.items() if name not in (RESOLUTION, WIDTH)}
+
+
+def _of_block(value: Any, block: int) -> Any:
+    """Of a list what a block has."""
+    if not isinstance(value, list) or not value:
+        return value
+    every: list[Any] = list(value)  # pyright: ignore[reportUnknownArgumentType]
+    return every[min(block, len(every)) - 1]
 
 
 def _place(gene: str) -> tuple[str, str]:
