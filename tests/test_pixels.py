@@ -137,7 +137,9 @@ def test_what_does_not_stream_is_refused() -> None:
     with pytest.raises(Unsupported, match="must have a layer"):
         pipeline_graph(b.graph(at))
     other = b.add(Input(), shape=Shape(4, 4, 2))
-    with pytest.raises(Unsupported, match="must have one input to be a pipeline, got 2"):
+    with pytest.raises(
+        Unsupported, match="must have one input to be a pipeline, whose pixels set its pace, got n0 and n4"
+    ):
         pipeline_graph(b.graph(b.add(Add(), at, other)))
 
 

@@ -375,7 +375,8 @@ def pipeline_graph(graph: Graph) -> Graph:
     out = remade(folded, tuple(nodes), folded.outputs, params, folded.image)
     layers = list(_stages(out))
     if len(out.input_nodes) > 1:
-        raise Unsupported(f"{graph.name}: must have one input to be a pipeline, got {len(out.input_nodes)}")
+        names = " and ".join(node.name for node in out.input_nodes)
+        raise Unsupported(f"{graph.name}: must have one input to be a pipeline, whose pixels set its pace, got {names}")
     if not layers:
         raise Unsupported(f"{graph.name}: must have a layer to be a pipeline")
     for node in layers:
