@@ -1,5 +1,6 @@
 """Host plans: whole rows, register tiles and bytes kept unsigned give the reference's values on all kernels here."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import rillet.plan.host.planner as planner
 from conftest import NETWORKS, example_counts, shared_file
 from graphs import ROUNDINGS, Builder, graphs, mean, product, random_image
 from rillet.backends import reference
+from rillet.backends.c.emit import emit
 from rillet.backends.c.flags import MACHINE_FLAGS
 from rillet.errors import TargetError
 from rillet.importers.tflite import load
@@ -275,3 +277,15 @@ def test_a_host_names_its_kernels() -> None:
         TargetError, match="kernels must be one of portable, avx2, avxvnni, avx512, neon, wasm128, got 'sse'"
     ):
         Host("old", "sse")
+
+
+def test_a_function_with_a_long_name_is_called_by_all_of_it() -> None:
+    """A row of many kinds of tiles, each with its edges in its name."""
+    b = Builder(np.random.default_rng(0), DType.F32)
+    window = Window((2, 7), (1, 1), (0, 1, 12, 1), (1, 2))
+    b.add(Conv(37, window, groups=37, weights=DType.F32), b.add(Input(), shape=Shape(9, 36, 37)))
+    files = emit(plan_host(b.graph(), Host("avx2", "avx2")))
+    rows = re.compile(r"rillet_f32_row_\w+")
+    called, defined = (set(rows.findall(files[name])) for name in ("net.c", "kernels/tiles.h"))
+    assert called == defined
+    assert max(map(len, called)) > 120

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from textwrap import wrap
+from textwrap import TextWrapper
 
 from rillet.backends.c import threads
 from rillet.backends.c.bounds import bounds
@@ -34,7 +34,10 @@ from rillet.plan.host.tilings import (
 from rillet.plan.rows.plan import Kernel, RowPlan, Split, Stage
 
 Body = tuple[list[str], list[str]]
-_IN, _IN_A_LINE = "        ", 120
+_IN = "        "
+_WRAPPED = TextWrapper(
+    120, initial_indent=_IN, subsequent_indent=_IN + "  ", break_long_words=False, break_on_hyphens=False
+)
 
 
 def vectors_of(plan: RowPlan) -> Vectors:
@@ -377,7 +380,7 @@ def depthwise(plan: RowPlan, node: Node, stage: Stage, window: str) -> Body:
         ]
         lines += [
             f"      {_each_block(stage, block, unit, c)}",
-            *wrap(f"{row.name}({', '.join(arguments)});", _IN_A_LINE, initial_indent=_IN, subsequent_indent=_IN + "  "),
+            *_WRAPPED.wrap(f"{row.name}({', '.join(arguments)});"),
             "      }",
         ]
         unit += block.count
