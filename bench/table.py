@@ -19,17 +19,17 @@ from rillet.models.hub import find, local
 
 PEERS = ("onnxruntime", "openvino", "litert")
 NETWORKS = (
-    ("MobileNetV2 1.0 224", "mobilenet_v2:seed=0", "f32,int8"),
+    ("MobileNetV2 1.0 224", "mobilenet_v2:seed=0", "f32,int8,bf16"),
     ("the same, imported .tflite, exact rounding", "hub:tf2_mobilenet_v2_ptq", "int8"),
-    ("MobileNetV2 0.35 96", "mobilenet_v2:width=0.35,resolution=96,seed=0", "f32,int8"),
+    ("MobileNetV2 0.35 96", "mobilenet_v2:width=0.35,resolution=96,seed=0", "f32,int8,bf16"),
     ("MobileNetV1 0.25 96, visual wake words, .tflite", "hub:vww_96_int8", "int8"),
-    ("MobileNetV2, FuSe half", "mobilenet_v2:fuse=half,seed=0", "f32,int8"),
-    ("MobileNetV3 large", "mobilenet_v3_large:seed=0", "f32,int8"),
-    ("MobileNetV3 small", "mobilenet_v3_small:seed=0", "f32,int8"),
-    ("MnasNet B1", "mnasnet_b1:seed=0", "f32,int8"),
-    ("SqueezeNet 1.1", "squeezenet1_1:seed=0", "f32,int8"),
-    ("ResNet-18", "resnet18:seed=0", "f32,int8"),
-    ("MicroBotNet x0.32", "microbotnet:width=0.32,seed=0", "f32,int8"),
+    ("MobileNetV2, FuSe half", "mobilenet_v2:fuse=half,seed=0", "f32,int8,bf16"),
+    ("MobileNetV3 large", "mobilenet_v3_large:seed=0", "f32,int8,bf16"),
+    ("MobileNetV3 small", "mobilenet_v3_small:seed=0", "f32,int8,bf16"),
+    ("MnasNet B1", "mnasnet_b1:seed=0", "f32,int8,bf16"),
+    ("SqueezeNet 1.1", "squeezenet1_1:seed=0", "f32,int8,bf16"),
+    ("ResNet-18", "resnet18:seed=0", "f32,int8,bf16"),
+    ("MicroBotNet x0.32", "microbotnet:width=0.32,seed=0", "f32,int8,bf16"),
 )
 
 

@@ -14,6 +14,7 @@ from conftest import example_counts
 from graphs import Builder, random_image
 from rillet.api import checks
 from rillet.arithmetic import bf16
+from rillet.backends.c.flags import MACHINE_FLAGS
 from rillet.bench.peers import PEERS
 from rillet.bench.peers.files import Request, precision_of, prepare
 from rillet.bench.rounds import forms
@@ -34,6 +35,7 @@ from test_host import everything_is_shared, layers  # noqa: F401  a fixture
 
 HERE = pytest.mark.skipif(not has_pairs(this_host()), reason="this processor has no products of bfloat16")
 ABLE = Host("able", "avx512", extras=("avx512_bf16",))
+PAIRS_HERE = pytest.mark.skipif(bool(host.lacking(ABLE)), reason="this processor has no vdpbf16ps")
 
 
 def test_the_nearest_are_found_and_ties_go_to_even() -> None:
@@ -61,9 +63,9 @@ def test_the_unit_is_what_is_lost_at_most() -> None:
     assert 0.9 * bf16.UNIT < lost.max() <= bf16.UNIT
 
 
-def layer(kernel: tuple[int, int], channels: int, out: int, seed: int = 0) -> Graph:
+def layer(kernel: tuple[int, int], channels: int, out: int, seed: int = 0, width: int = 11) -> Graph:
     b = Builder(np.random.default_rng(seed), DType.F32)
-    b.add(Conv(out, Window(kernel), weights=DType.F32), b.add(Input(), shape=Shape(6, 11, channels)))
+    b.add(Conv(out, Window(kernel), weights=DType.F32), b.add(Input(), shape=Shape(6, width, channels)))
     return b.graph()
 
 
@@ -88,16 +90,67 @@ def chained(graph: Graph, image: npt.NDArray[np.float32]) -> npt.NDArray[np.floa
     return sums
 
 
-@HERE
-@pytest.mark.parametrize(
+LAYERS = pytest.mark.parametrize(
     ("kernel", "channels", "out"), [((1, 1), 24, 40), ((1, 1), 7, 130), ((3, 3), 3, 33), ((2, 5), 16, 16)]
 )
+
+
+@PAIRS_HERE
+@LAYERS
 def test_sums_are_the_documented_ones_to_the_bit(kernel: tuple[int, int], channels: int, out: int) -> None:
     graph = layer(kernel, channels, out)
-    made = plan_host(graph, this_host(), bf16=True)
+    made = plan_host(graph, ABLE, bf16=True)
     assert made.bf16_nodes == {graph.nodes[-1].name}
     image = random_image(graph)
     assert np.array_equal(Program(made).run(image)[0].reshape(graph.nodes[-1].shape.array), chained(graph, image))
+
+
+def by_blocks(graph: Graph, image: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """As a matrix unit sums: of each row of the window 32 values at a time, the even ones and the odd ones apart, each
+    product fused; then both together, then what was there.
+    """
+    node = graph.nodes[-1]
+    assert isinstance(node.op, Conv)
+    weight = bf16.rounded(graph.param(node, "weight")).astype(np.float64)
+    read = bf16.rounded(image).astype(np.float64)
+    (high, wide), shape = node.op.window.kernel, node.shape
+    sums = np.zeros(shape.array, np.float32) + graph.param(node, "bias").astype(np.float32)
+    for row in range(high):
+        run = [(column, channel) for column in range(wide) for channel in range(read.shape[2])]
+        for first in range(0, len(run), 32):
+            parts = [np.zeros(shape.array, np.float32), np.zeros(shape.array, np.float32)]
+            for at, (column, channel) in enumerate(run[first : first + 32]):
+                seen = read[row : row + shape.height, column : column + shape.width, channel]
+                product = seen[..., None] * weight[:, row, column, channel]
+                parts[at % 2] = (parts[at % 2] + product).astype(np.float32)
+            sums = sums + (parts[0] + parts[1])
+    return sums
+
+
+MATRIX = Host("unit", "amx")
+
+
+@pytest.mark.parametrize("simulated", [False, True])
+@LAYERS
+def test_a_matrix_unit_sums_as_documented_to_the_bit(
+    kernel: tuple[int, int], channels: int, out: int, simulated: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if host.lacking(replace(ABLE, kernels="avx512") if simulated else MATRIX):
+        pytest.skip("this processor has no AMX, or cannot round to bfloat16")
+    if simulated:
+        flags = [flag for flag in MACHINE_FLAGS["amx"] if not flag.startswith("-mamx")]
+        monkeypatch.setitem(MACHINE_FLAGS, "amx", (*flags, "-DRILLET_MATRIX_SIMULATED"))
+    graph = layer(kernel, channels, out, width=23)
+    made = plan_host(graph, MATRIX, bf16=True)
+    assert made.bf16_nodes == {graph.nodes[-1].name}
+    assert made.has_matrices
+    image = random_image(graph)
+    assert np.array_equal(Program(made).run(image)[0].reshape(graph.nodes[-1].shape.array), by_blocks(graph, image))
+
+
+def test_pieces_that_are_less_than_the_unit_has_rows_stay_float32() -> None:
+    graph = layer((1, 1), 24, 40, width=5)
+    assert not plan_host(graph, MATRIX, resident=False, bf16=True).bf16_nodes
 
 
 @HERE
@@ -117,7 +170,7 @@ def test_odd_layers_are_within_their_bound(examples: int) -> None:
 @HERE
 def test_an_error_of_float32_alone_would_be_noticed() -> None:
     """The bound is that of float32 sums of rounded values: values that are not rounded lie far outside."""
-    graph = layer((3, 3), 32, 32)
+    graph = layer((3, 3), 32, 32, width=23)
     plan, image = plan_host(graph, this_host(), bf16=True), random_image(graph)
     found = verify(plan, 1)
     assert found.equal
@@ -130,7 +183,7 @@ def test_an_error_of_float32_alone_would_be_noticed() -> None:
 
 def test_the_program_is_made_for_a_processor_that_can() -> None:
     """Compiled wherever there is a compiler for it, and not run."""
-    if this_host().kernels not in ("avx512", "avxvnni", "avx2"):
+    if this_host().kernels not in ("amx", "avx512", "avxvnni", "avx2"):
         pytest.skip("this is no x86-64")
     plan = plan_host(layer((3, 3), 16, 16), ABLE, bf16=True)
     assert len(plan.bf16_nodes) == 1

@@ -70,7 +70,7 @@ def test_values_of_many_networks_are_the_references(kind: str, tmp_path: Path) -
     run()
 
 
-@pytest.mark.parametrize("kernels", ["avx2", "avx512", "neon"])
+@pytest.mark.parametrize("kernels", ["avx2", "avx512", "amx", "neon"])
 def test_constants_that_lie_as_bytes_refuse_the_other_order(kernels: str) -> None:
     files = emit(plan_host(CASES["int8"], Host("a host", kernels)))
     order = files["net_weights.h"].index("#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__")

@@ -11,6 +11,7 @@ from rillet.bench import ceiling
 from rillet.bench.ceiling import Meter
 from rillet.bench.machine import machine
 from rillet.system.build import build_library
+from rillet.targets.host import Host, lacking
 
 
 @pytest.mark.parametrize("threads", [1, 2])
@@ -58,6 +59,17 @@ def test_every_set_builds_and_says_what_it_measures(flags: str) -> None:
     assert (made.ceiling_f32_name(), made.ceiling_i8_name()) == SETS[flags]
     assert (made.ceiling_f32_macs() > 0) == bool(SETS[flags][0])
     assert made.ceiling_bf16_name() == (b"AVX-512 BF16" if "bf16" in flags else b"")
+
+
+@pytest.mark.skipif(bool(lacking(Host("amx", "amx"))), reason="this processor has no AMX")
+def test_a_matrix_unit_is_measured_where_there_is_one() -> None:
+    made = library("-mavx512f", "-mavx512vnni", "-mavx512bf16", "-mamx-tile", "-mamx-int8", "-mamx-bf16")
+    assert (made.ceiling_i8_name(), made.ceiling_bf16_name()) == (b"AMX INT8", b"AMX BF16")
+    meter = Meter(machine(), 1)
+    meter.measure()
+    found = meter.ceiling()
+    assert found.int8_by == "AMX INT8"
+    assert found.int8_gmacs and found.bf16_gmacs and found.int8_gmacs > found.bf16_gmacs
 
 
 def test_a_read_sees_every_byte() -> None:

@@ -186,7 +186,7 @@ def test_what_a_plan_for_speed_would_take_is_estimated_then_measured(folder: Pat
 
 
 @pytest.mark.parametrize("name", ["squeezenet1_1", "mobilenet_v1:width=0.25,resolution=96"])
-@pytest.mark.parametrize("kernels", ["avx512", "portable"])
+@pytest.mark.parametrize("kernels", ["amx", "avx512", "portable"])
 def test_the_quick_estimate_is_near_that_of_the_plan(name: str, kernels: str) -> None:
     base, _, words = name.partition(":")
     graph = fold(build(base, dict(word.split("=") for word in words.split(",")) if words else {}))

@@ -11,12 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import rillet.plan.host.planner as planner
+import rillet.targets.host as hosts
 from conftest import NETWORKS, example_counts, shared_file
 from graphs import ROUNDINGS, Builder, graphs, mean, product, random_image
 from rillet.backends import reference
 from rillet.backends.c.emit import emit
 from rillet.backends.c.flags import MACHINE_FLAGS
-from rillet.errors import TargetError
+from rillet.errors import BuildError, TargetError
 from rillet.importers.tflite import load
 from rillet.ir.graph import Graph
 from rillet.ir.ops import Activate, Activation, Add, Conv, Input, Window
@@ -26,25 +27,35 @@ from rillet.plan.host.planner import plan_host
 from rillet.plan.rows.plan import Kernel, RowPlan
 from rillet.runtime.run import Program, build
 from rillet.runtime.verify import first_difference
-from rillet.targets.host import KERNELS, Host, lacking, this_host
+from rillet.targets.host import KERNELS, Host, extras_of, lacking, this_host
 from rillet.transforms.fold import fold
 from test_c import QUIET, check_outputs, run_sanitized
 
+_VNNI = () if lacking(Host("avxvnni", "avxvnni")) else ("avxvnni",)
 RUNNABLE = {
-    "avx512": ("portable", "avx2", *(() if lacking(Host("avxvnni", "avxvnni")) else ("avxvnni",)), "avx512"),
+    "amx": ("portable", "avx2", *_VNNI, "avx512", "amx"),
+    "avx512": ("portable", "avx2", *_VNNI, "avx512"),
     "avxvnni": ("portable", "avx2", "avxvnni"),
     "avx2": ("portable", "avx2"),
     "neon": ("portable", "neon"),
     "portable": ("portable",),
 }[this_host().kernels]
 """Kernel sets that this machine can run."""
-EXTRAS = {this_host().kernels: this_host().extras}
-HOSTS = [Host(name, name, l1_bytes=32 << 10, l2_bytes=256 << 10, extras=EXTRAS.get(name, ())) for name in RUNNABLE]
+
+
+def _small(name: str) -> Host:
+    """A set with small caches, and what this machine has beside it."""
+    extras = tuple(word for word in extras_of(name) if not lacking(Host(name, name, extras=(word,))))
+    return Host(name, name, l1_bytes=32 << 10, l2_bytes=256 << 10, extras=extras)
+
+
+HOSTS = [_small(name) for name in RUNNABLE]
 
 _LACKING = {
     "avx2": "this processor has no AVX2 with FMA",
     "avxvnni": "this processor has no AVX-VNNI; another test runs its kernels without that instruction",
     "avx512": "this processor has no AVX-512 F, BW, DQ, VL and VNNI",
+    "amx": "this processor has no AMX; another test runs its kernels with the unit simulated",
     "neon": "this processor has no NEON; tests/test_neon.py emulates one",
     "wasm128": "no processor has it; tests/test_wasm.py runs it in Node",
 }
@@ -143,6 +154,67 @@ def test_avx_vnni_but_for_its_one_instruction(examples: int, monkeypatch: pytest
         check_outputs(graph, plan, [random_image(graph, seed) for seed in range(2)])
 
     run()
+
+
+@pytest.mark.skipif("avx512" not in RUNNABLE, reason=_LACKING["avx512"])
+@pytest.mark.usefixtures("everything_is_shared")
+@example_counts(3, 60)
+def test_amx_with_its_unit_simulated(examples: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The set's kernels where the unit is C, as most processors that test them lack it."""
+    host = Host("amx", "amx", l1_bytes=32 << 10, l2_bytes=256 << 10)
+    assert build(plan_host(wide_layers(), host)).library.exists()  # with the unit, not run
+    without = [flag for flag in MACHINE_FLAGS["amx"] if not flag.startswith("-mamx") and flag != "-mavx512bf16"]
+    monkeypatch.setitem(MACHINE_FLAGS, "amx", (*without, "-DRILLET_MATRIX_SIMULATED"))
+    taken = 0
+
+    @settings(max_examples=examples, **QUIET)
+    @given(layers().filter(lambda g: g.nodes[0].type.quant is not None), st.booleans(), st.integers(1, 3))
+    def run(graph: Graph, resident: bool, threads: int) -> None:
+        nonlocal taken
+        plan = plan_host(graph, host, resident=resident, threads=threads)
+        taken += plan.has_matrices
+        check_outputs(graph, plan, [random_image(graph, seed) for seed in range(2)])
+
+    run()
+    assert taken or examples < 60
+    plan = plan_host(wide_layers(), host)
+    assert plan.has_matrices
+    check_outputs(plan.graph, plan, [random_image(plan.graph)])
+
+
+def wide_layers() -> Graph:
+    """Windows and pixels in line, some in pieces that are no whole number of a unit's rows."""
+    b = Builder(np.random.default_rng(0), DType.I8)
+    first = b.add(b.conv(40, (3, 3)), b.add(Input(), shape=Shape(5, 21, 27)))
+    b.add(b.conv(100), b.add(b.conv(40, (3, 3), groups=40), first))
+    return b.graph()
+
+
+@EACH_HOST
+def test_each_host_computes_wide_layers(host: Host) -> None:
+    graph = wide_layers()
+    plan = plan_host(graph, host)
+    assert plan.has_matrices == (host.kernels == "amx")
+    check_outputs(graph, plan, [random_image(graph, seed) for seed in range(3)])
+
+
+@pytest.mark.skipif("amx" not in RUNNABLE, reason=_LACKING["amx"])
+def test_a_system_that_keeps_the_unit_to_itself_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The program says so before its first use, which would end the process."""
+    monkeypatch.setitem(MACHINE_FLAGS, "amx", (*MACHINE_FLAGS["amx"], "-DRILLET_MATRIX_COMPONENT=99"))
+    with pytest.raises(BuildError, match="must give this process the registers of AMX, got a refusal"):
+        Program(plan_host(wide_layers(), Host("amx", "amx")))
+
+
+def test_a_refused_unit_is_not_this_hosts(monkeypatch: pytest.MonkeyPatch) -> None:
+    words = "avx2 fma avx512f avx512bw avx512dq avx512vl avx512_vnni avx512_bf16 amx_tile amx_int8 amx_bf16"
+    for allowed, kernels in ((True, "amx"), (False, "avx512")):
+        monkeypatch.setattr(hosts, "tiles_allowed", lambda allowed=allowed: allowed)
+        monkeypatch.setattr(hosts.Path, "read_text", lambda *_, **__: f"flags : {words}\n")
+        hosts.this_host.cache_clear()
+        assert hosts.this_host().kernels == kernels
+        assert (hosts.lacking(Host("amx", "amx")) == ()) == allowed
+    hosts.this_host.cache_clear()
 
 
 @EACH_HOST
@@ -274,7 +346,7 @@ def test_any_budget_above_the_smallest_plan_is_kept_though_buffers_leave_gaps() 
 def test_a_host_names_its_kernels() -> None:
     assert this_host().kernels in KERNELS
     with pytest.raises(
-        TargetError, match="kernels must be one of portable, avx2, avxvnni, avx512, neon, wasm128, got 'sse'"
+        TargetError, match="kernels must be one of portable, avx2, avxvnni, avx512, amx, neon, wasm128, got 'sse'"
     ):
         Host("old", "sse")
 

@@ -81,6 +81,7 @@ def test_the_planner_and_the_header_agree(kernels: str) -> None:
     assert f"#define RILLET_LANES {vectors.lanes}\n" in re.sub(r" +\n", "\n", text)
     assert ("#define RILLET_COMPACT" in text) == vectors.compact
     assert ("#define RILLET_ADDS" in text) == vectors.adds
+    assert ("#define RILLET_MATRIX_ROWS" in text) == vectors.matrix
     assert f"typedef {'uint8_t' if vectors.byte is DType.U8 else 'int8_t'} rillet_byte;" in text
 
 

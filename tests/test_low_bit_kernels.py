@@ -158,7 +158,9 @@ def test_layers_are_clean_under_sanitizers(tmp_path: Path, examples: int) -> Non
     run()
 
 
-needs_lists = pytest.mark.skipif(HOSTS[-1].kernels != "avx512", reason="this machine must have AVX-512 for lists")
+needs_lists = pytest.mark.skipif(
+    HOSTS[-1].kernels not in ("avx512", "amx"), reason="this machine must have AVX-512 for lists"
+)
 
 
 @st.composite

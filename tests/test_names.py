@@ -98,6 +98,7 @@ PLANS: dict[str, Callable[[Graph], RowPlan]] = {
     "portable": host("portable"),
     "threads": host("portable", 2),
     "avx512": host("avx512"),
+    "amx": host("amx"),
     "neon with threads": host("neon", 2),
 }
 

@@ -186,7 +186,7 @@ def test_hosts() -> None:
         (
             '"avx512"',
             '"avx1024"',
-            "kernels: must be one of portable, avx2, avxvnni, avx512, neon, wasm128; got 'avx1024'",
+            "kernels: must be one of portable, avx2, avxvnni, avx512, amx, neon, wasm128; got 'avx1024'",
         ),
         ('["avx512vbmi"]', '["amx"]', "extras: must be one of"),
         ('["avx512vbmi"]', '"avx512vbmi"', "extras must be a list"),

@@ -104,7 +104,7 @@ def test_images_dealt_out_to_threads_have_their_own_answers(planned: Callable[[G
 
 
 BANDS = {
-    Split.COLUMNS: (Shape(5, 42, 8), 24),
+    Split.COLUMNS: (Shape(5, 51, 8), 24),
     Split.ROWS: (Shape(24, 7, 8), 24),
     Split.CHANNELS: (Shape(2, 5, 64), 384),
 }

@@ -70,6 +70,34 @@
 #define I8_STEP(i) __asm__ volatile("sdot %0.4s, %1.16b, %2.16b" : "+w"(sum[i]) : "w"(a), "w"(b));
 #endif
 
+/* gcc and clang call them differently. */
+#if ((defined(__AMX_INT8__) && defined(__AMX_BF16__)) || (defined(__AMXINT8__) && defined(__AMXBF16__))) && defined(__linux__)
+#include <sys/syscall.h>
+extern long syscall(long number, ...);
+#define UNIT_NAME(kind) "AMX " kind
+
+/* Whether the system gives this process the matrix unit. */
+static inline int has_unit(void) { return syscall(SYS_arch_prctl, 0x1023, 18) == 0; }
+
+static const struct {
+  uint8_t palette, begin, none[14];
+  uint16_t bytes[16];
+  uint8_t rows[16];
+} shape = {1, 0, {0}, {64, 64, 64, 64, 64, 64, 64, 64}, {16, 16, 16, 16, 16, 16, 16, 16}};
+
+#define UNIT_RATE(product)                                                                                  \
+  __asm__ volatile("ldtilecfg %0" ::"m"(shape));                                                            \
+  for (int64_t k = 0; k < n; k++)                                                                           \
+    __asm__ volatile(product " %tmm7, %tmm6, %tmm0\n\t" product " %tmm7, %tmm6, %tmm1\n\t" product          \
+                             " %tmm7, %tmm6, %tmm2\n\t" product " %tmm7, %tmm6, %tmm3");                    \
+  __asm__ volatile("tilerelease");
+#else
+#define UNIT_NAME(kind) ""
+#define has_unit() 0
+#define UNIT_RATE(product)
+#endif
+#define UNIT_MACS (4 * 16 * 16) /* and as many times the depth of a product */
+
 #define RATE(PREFIX)                                        \
   PREFIX##_TYPE sum[16] = {0}, a = {0}, b = {0};            \
   for (int64_t k = 0; k < n; k++) { PREFIX##_ALL(PREFIX##_STEP) }
@@ -85,18 +113,32 @@ int64_t ceiling_f32_macs(void) { return 0; }
 void ceiling_f32(int64_t n) { (void)n; }
 #endif
 #ifdef BF16_NAME
-const char *ceiling_bf16_name(void) { return BF16_NAME; }
-int64_t ceiling_bf16_macs(void) { return BF16_MACS; }
-void ceiling_bf16(int64_t n) { RATE(BF16) }
+const char *ceiling_bf16_name(void) { return has_unit() ? UNIT_NAME("BF16") : BF16_NAME; }
+int64_t ceiling_bf16_macs(void) { return has_unit() ? UNIT_MACS * 32 : BF16_MACS; }
+void ceiling_bf16(int64_t n)
+{
+  if (has_unit()) {
+    UNIT_RATE("tdpbf16ps")
+    return;
+  }
+  RATE(BF16)
+}
 #else
 const char *ceiling_bf16_name(void) { return ""; }
 int64_t ceiling_bf16_macs(void) { return 0; }
 void ceiling_bf16(int64_t n) { (void)n; }
 #endif
 #ifdef I8_NAME
-const char *ceiling_i8_name(void) { return I8_NAME; }
-int64_t ceiling_i8_macs(void) { return I8_MACS; }
-void ceiling_i8(int64_t n) { RATE(I8) }
+const char *ceiling_i8_name(void) { return has_unit() ? UNIT_NAME("INT8") : I8_NAME; }
+int64_t ceiling_i8_macs(void) { return has_unit() ? UNIT_MACS * 64 : I8_MACS; }
+void ceiling_i8(int64_t n)
+{
+  if (has_unit()) {
+    UNIT_RATE("tdpbusd")
+    return;
+  }
+  RATE(I8)
+}
 #else
 const char *ceiling_i8_name(void) { return ""; }
 int64_t ceiling_i8_macs(void) { return 0; }

@@ -51,8 +51,10 @@ class Context:
         context, arena = (_pages(_number(library, f"net_{what}_bytes")) for what in ("context", "arena"))
         self.pointer = ctypes.c_void_p(ctypes.addressof(context))
         self.arena = arena
-        library.net_init.restype = None
-        library.net_init(self.pointer, ctypes.c_void_p(ctypes.addressof(arena)))
+        library.net_init.restype = ctypes.c_int32
+        if library.net_init(self.pointer, ctypes.c_void_p(ctypes.addressof(arena))):
+            # Pages are aligned, so it is the other reason.
+            raise BuildError("the system must give this process the registers of AMX, got a refusal")
         stop = getattr(library, "net_stop", None)
         # The memory is held for as long as threads may use it.
         weakref.finalize(self, _stopped, stop, self.pointer, context, arena)

@@ -10,28 +10,33 @@ from pathlib import Path
 from typing import Any
 
 from rillet.errors import TargetError
+from rillet.system.processor import tiles_allowed
 from rillet.system.record import Record
 from rillet.targets import reading
 from rillet.targets.quantity import Quantity, plain, quantity
 
-KERNELS = ("portable", "avx2", "avxvnni", "avx512", "neon", "wasm128")
-"""Kernel sets: plain C; AVX2 with FMA; these with AVX-VNNI; AVX-512 F, BW, DQ, VL and VNNI; NEON of any AArch64; SIMD
-of WebAssembly.
+KERNELS = ("portable", "avx2", "avxvnni", "avx512", "amx", "neon", "wasm128")
+"""Kernel sets: plain C; AVX2 with FMA; these with AVX-VNNI; AVX-512 F, BW, DQ, VL and VNNI; AMX beside these and BF16;
+NEON of any AArch64; SIMD of WebAssembly.
 """
 WASM = "wasm128"
 """The kernel set of programs that browsers run (docs/browser.md): no processor's own."""
 _NAMES = {WASM: "wasm"}
 """What a set's host is called, where not as the set."""
 
+_AVX512 = ("avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_vnni")
 _NEEDS = {
-    "avx512": ("avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_vnni"),
+    "amx": (*_AVX512, "avx512_bf16", "amx_tile", "amx_int8", "amx_bf16"),
+    "avx512": _AVX512,
     "avxvnni": ("avx2", "fma", "avx_vnni"),
     "avx2": ("avx2", "fma"),
     "neon": ("asimd",),
 }
 """Words of /proc/cpuinfo that a kernel set asks for, the best set first."""
+_TILES = frozenset({"amx_tile", "amx_int8", "amx_bf16"})
+"""Words of what the operating system may refuse."""
 RELAXED = "relaxed_simd"
-_EXTRAS = {"avx512": ("avx512vbmi", "avx512_bf16"), "neon": ("asimddp",), WASM: (RELAXED,)}
+_EXTRAS = {"avx512": ("avx512vbmi", "avx512_bf16"), "amx": ("avx512vbmi",), "neon": ("asimddp",), WASM: (RELAXED,)}
 """Words that name what its kernels make use of beyond that."""
 
 
@@ -150,6 +155,11 @@ def this_host() -> Host:
     )
 
 
+def extras_of(kernels: str) -> tuple[str, ...]:
+    """What programs of a kernel set make use of beyond it, where a processor has it."""
+    return _EXTRAS.get(kernels, ())
+
+
 def lacking(host: Host) -> tuple[str, ...]:
     """What the kernels of a host need and the machine that this runs on lacks, as /proc/cpuinfo calls it; nothing where
     that is not known.
@@ -172,7 +182,10 @@ def _cpu(path: Path) -> tuple[frozenset[str], str]:
         return frozenset(), ""
     flags = re.search(r"^(?:flags|Features)\s*:(.*)$", text, re.MULTILINE)
     model = re.search(r"^model name\s*:\s*(.*)$", text, re.MULTILINE)
-    return frozenset(flags[1].split()) if flags else frozenset(), model[1].strip() if model else ""
+    words = frozenset(flags[1].split()) if flags else frozenset[str]()
+    if not words.isdisjoint(_TILES) and not tiles_allowed():
+        words -= _TILES
+    return words, model[1].strip() if model else ""
 
 
 def _caches(folder: Path) -> dict[int, int]:

@@ -69,8 +69,8 @@ _HEADERS = {
     Kernel.DEPTHWISE_TILES: ("rows.h", "tiles.h"),
 }
 _WIDE_HEADERS = ("arithmetic.h", "dense.h", "functions.h", "pairs.h", "pointwise.h", "pool.h", "wide.h")
-_AVX2_WORDS = "words_avx2.h"
-"""What the kernel sets of AVX2 share."""
+_WORDS = re.compile(r'^#include "(words_\w+\.h)"', re.MULTILINE)
+"""What kernel sets share."""
 _THREAD_INCLUDES = "\n#include <stdlib.h>"
 _TRACED = """#ifdef NET_TRACE
 uint8_t **net_trace(net_context *net) { return net->trace; }
@@ -216,8 +216,8 @@ def _kernels(plan: RowPlan, stored: RowPlan, headers: list[str]) -> dict[str, st
             out["kernels/channels.h"] = (kernels / "channels.h").read_text()
         else:
             out[f"kernels/{name}"] = (kernels / name).read_text()
-            if f'#include "{_AVX2_WORDS}"' in out[f"kernels/{name}"]:
-                out[f"kernels/{_AVX2_WORDS}"] = (kernels / _AVX2_WORDS).read_text()
+            for words in _WORDS.findall(out[f"kernels/{name}"]):
+                out[f"kernels/{words}"] = (kernels / words).read_text()
     if plan.core is not None and "core.h" in headers:
         for name in _assembler(plan, plan.core):
             out[f"kernels/{name}"] = (kernels / name).read_text()

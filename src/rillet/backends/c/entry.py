@@ -95,6 +95,13 @@ def _padding(plan: RowPlan, buffer: Buffer) -> int:
     return value.quant.zero_point - (128 if value.dtype is DType.U8 else 0)
 
 
+def _with_matrices(plan: RowPlan, lines: list[str]) -> list[str]:
+    """The body of a function that runs stages: the matrix unit is taken before, where some need it, and given back."""
+    if not plan.has_matrices:
+        return lines
+    return ["  rillet_matrix_begin();", *lines, "  rillet_matrix_end();"]
+
+
 def _clock_begun(net: str) -> list[str]:
     """Time that is no stage's, from now on."""
     return [f"  {net}->profile.at = NET_STAGES;", f"  {net}->profile.since = rillet_ticks();"]
@@ -110,7 +117,7 @@ def _takes(plan: RowPlan, name: str, pixels: int) -> list[str]:
         given.append("int32_t whole")
     ends = plan.threads > 1 or _finish(plan)
     finish = [f"  if (self->made.of_{name} == {pixels}) finish(self);"] if ends else []
-    return [f"static void take_rows({', '.join(given)})", "{", *rows, *finish, "}", ""]
+    return [f"static void take_rows({', '.join(given)})", "{", *_with_matrices(plan, [*rows, *finish]), "}", ""]
 
 
 def _take(plan: RowPlan, thread: str, whole: str) -> str:
@@ -137,7 +144,7 @@ def _early(plan: RowPlan) -> list[str]:
         "/* What follows from the other inputs alone; its memory is then free. */",
         f"static void before_rows({parameter(plan)})",
         "{",
-        *(f"  segment_{i + 1}(self);" for i in range(plan.pushed)),
+        *_with_matrices(plan, [f"  segment_{i + 1}(self);" for i in range(plan.pushed)]),
         *padding_lines(plan, plan.pushed),
         "}",
         "",
@@ -173,9 +180,10 @@ def _one_thread(plan: RowPlan, profile: bool) -> list[str]:
         "}",
         "",
     ]
-    lines += [f"static void finish({parameter(plan)})", "{", *later, "}", ""] if later else []
-    lines += [*_others(plan), *_early(plan)]
     by_rows = plan.by_rows and not plan.resident
+    last = later if by_rows else _with_matrices(plan, later)
+    lines += [f"static void finish({parameter(plan)})", "{", *last, "}", ""] if later else []
+    lines += [*_others(plan), *_early(plan)]
     if by_rows:
         lines += _takes(plan, name, shape.pixels)
     lines += ["void net_push_row(net_context *net, const net_input_t *row)", "{", "  net_context *const self = net;"]
@@ -226,7 +234,7 @@ def _several_threads(plan: RowPlan, profile: bool) -> list[str]:
     ]
     if plan.resident:
         lines += ["/* The image is there. */", "static void take_rows(net_thread *const self)", "{"]
-        lines += [f"  self->made.of_{name} = {shape.pixels};", "  finish(self);", "}", ""]
+        lines += [*_with_matrices(plan, [f"  self->made.of_{name} = {shape.pixels};", "  finish(self);"]), "}", ""]
     else:
         lines += _takes(plan, name, shape.pixels)
     lines += [
@@ -367,6 +375,7 @@ def _init(plan: RowPlan) -> list[str]:
         "#endif",
         "  if (!arena || (uintptr_t)arena % NET_ARENA_ALIGN) return 1;",
         "  net->arena = arena;",
+        *(["  if (!rillet_matrix_allowed()) return 2;"] if plan.has_matrices else []),
         *(["  place_threads(net);"] if plan.threads > 1 else []),
         "  return 0;",
         "}",

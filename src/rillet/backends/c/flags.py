@@ -10,14 +10,14 @@ from rillet.backends.c.prefix import DEFAULT
 from rillet.plan.rows.plan import RowPlan
 from rillet.targets.host import RELAXED
 
+_AVX512 = ("-mavx2", "-mfma", "-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mavx512vnni")
+_WIDEST = "-mprefer-vector-width=512"
 MACHINE_FLAGS = {
     "portable": (),
     "avx2": ("-mavx2", "-mfma"),
     "avxvnni": ("-mavx2", "-mfma", "-mavxvnni"),
-    "avx512": (
-        *("-mavx2", "-mfma", "-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mavx512vnni"),
-        "-mprefer-vector-width=512",
-    ),
+    "avx512": (*_AVX512, _WIDEST),
+    "amx": (*_AVX512, "-mavx512bf16", "-mamx-tile", "-mamx-int8", "-mamx-bf16", _WIDEST),
     "neon": (),
     "wasm128": ("-msimd128", "-mbulk-memory"),
 }

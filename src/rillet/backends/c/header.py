@@ -193,6 +193,11 @@ def header(known: Named, image: ImageSpec | None, made_by: list[str], profile: b
         "/* Initialises a context with an arena of its own: NET_ARENA_BYTES bytes aligned to",
         "   NET_ARENA_ALIGN. With net.c compiled under NET_STATIC_ARENA, 0 selects its static arena.",
         "   Returns 0; or 1 for an arena that is null or not so aligned: the context is of no use then. */",
+        *(
+            ["/* Or 2 where the system gives this process no registers of AMX: it would end at their first use. */"]
+            if plan.has_matrices
+            else []
+        ),
         "int32_t net_init(net_context *net, void *arena);",
         "/* Resets the stream; call before row 0. */",
         "void net_start(net_context *net);",

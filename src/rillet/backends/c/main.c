@@ -58,8 +58,10 @@ int main(int argc, char **argv)
     fprintf(stderr, "%s: cannot be opened\n", argv[1]);
     return 1;
   }
-  if (net_init(&net, arena)) {
-    fprintf(stderr, "arena must be aligned to %d bytes\n", NET_ARENA_ALIGN);
+  const int32_t refused = net_init(&net, arena);
+  if (refused) {
+    if (refused == 1) fprintf(stderr, "arena must be aligned to %d bytes\n", NET_ARENA_ALIGN);
+    else fprintf(stderr, "the system must give this program the registers of AMX\n");
     fclose(in);
     return 1;
   }

@@ -25,8 +25,10 @@ int main(int argc, char **argv)
     return 1;
   }
   if (@READS@) return 1;
-  if (net_init(&net, arena)) {
-    fprintf(stderr, "arena must be aligned to %d bytes\n", NET_ARENA_ALIGN);
+  const int32_t refused = net_init(&net, arena);
+  if (refused) {
+    if (refused == 1) fprintf(stderr, "arena must be aligned to %d bytes\n", NET_ARENA_ALIGN);
+    else fprintf(stderr, "the system must give this program the registers of AMX\n");
     return 1;
   }
   net_run(&net, @ARGUMENTS@);

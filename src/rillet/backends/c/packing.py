@@ -13,7 +13,7 @@ from rillet.ir.facts import has_weights
 from rillet.ir.graph import Array, Graph, Node
 from rillet.ir.ops import Rounding
 from rillet.ir.remembered import remembered
-from rillet.plan.host.tilings import GROUP_ROWS, Vectors, value_type, window_runs
+from rillet.plan.host.tilings import GROUP_ROWS, Values, Vectors, past, value_type, window_runs
 from rillet.plan.rows.plan import Kernel, Stage
 
 Indices = npt.NDArray[np.int64]
@@ -39,8 +39,8 @@ def tile_arrays(graph: Graph, stage: Stage, vectors: Vectors) -> dict[str, Array
     if stage.kernel is Kernel.TILES:
         sizes = _group_sizes(len(bias), stage.tiling.vectors, lanes, real)
         order = _dealt(sizes, lanes)
-        runs, deep = weight.reshape(len(weight), -1, window_runs(graph, node)[2]), value_type(stage.tiling, real).deep
-        packed = _dense(runs, order, stage.tiling.vectors, lanes, deep)
+        runs, values = weight.reshape(len(weight), -1, window_runs(graph, node)[2]), value_type(stage.tiling, real)
+        packed = _dense(runs, order, stage.tiling.vectors, lanes, values)
     else:
         count = -(-len(bias) // lanes)
         sizes = [1] * count if real else [size for _, size in groups(count, stage.tiling.vectors)]
@@ -136,10 +136,12 @@ def _dealt(sizes: list[int], lanes: int) -> Indices:
     return np.concatenate(out)
 
 
-def _dense(runs: Array, order: Indices, vectors: int, lanes: int, deep: int) -> Array:
-    """[blocks][depth][vectors][lanes] of runs of output channels, with `deep` values of the depth innermost."""
+def _dense(runs: Array, order: Indices, vectors: int, lanes: int, kind: Values) -> Array:
+    """[blocks][depth][vectors][lanes] of runs of output channels, with as many values of the depth innermost as lie
+    together.
+    """
     _, count, values = runs.shape
-    depth = count * -(-values // deep) * deep
+    depth = count * (values + past(values, kind))
     out = np.empty(len(order) * depth, runs.dtype)
     for first in range(0, len(order), vectors * lanes):
         channels = order[first : first + vectors * lanes]
@@ -147,7 +149,7 @@ def _dense(runs: Array, order: Indices, vectors: int, lanes: int, deep: int) -> 
         there = channels < len(runs)
         block[there, :, :values] = runs[channels[there]]
         place = out[first * depth : (first + len(channels)) * depth]
-        place[:] = block.reshape(len(channels), -1, deep).transpose(1, 0, 2).reshape(-1)
+        place[:] = block.reshape(len(channels), -1, kind.together).transpose(1, 0, 2).reshape(-1)
     return out
 
 

@@ -20,13 +20,14 @@ from rillet.plan.host.threads import shares
 from rillet.plan.host.tilings import (
     GROUP_ROWS,
     MOST_NEIGHBOURS,
-    PAIRS,
     VECTORS,
     Vectors,
+    band_line,
     band_values,
     dense_depth,
     even,
     in_line,
+    past,
     split,
     value_type,
     window_runs,
@@ -124,6 +125,8 @@ def _windows(node: Node, stage: Stage) -> bool:
 def _pixel_tiles(plan: RowPlan, node: Node, stage: Stage) -> list[int]:
     """Sizes of the pixel tiles, the largest first: those of every piece that a thread makes at once."""
     assert stage.tiling is not None
+    if stage.tiling.matrix:
+        return [stage.tiling.pixels]
     counts = shares(node.shape, stage.tile_pixels, stage.split, plan.threads, row_by_row=_windows(node, stage))
     return sorted({size for count in counts for size in split(count, stage.tiling.pixels)}, reverse=True)
 
@@ -147,7 +150,13 @@ def dense(plan: RowPlan, node: Node, stage: Stage, window: str) -> Body:
         (start, end) = ("begin", "end") if stage.split is Split.COLUMNS else ("0", str(width))
         heads = [f"    for (int32_t y = 0; y < {rows}; y++)"]
         from_, to, deep = f"in + y * {pitch} + p", f"out + ({f'({first} + y)' if first else 'y'} * {width} + p)", "runs"
+        line = band_line(graph, node, stage.split) if values.matrix else 0
+        if line:
+            end, heads = f"({rows} - 1) * {line} + {width}", []
+            from_, to = "in + p", f"out + ({f'{first} * {width} + ' if first else ''}p)"
+        lies = f", {width}, {line or width}"
     else:
+        lies = ""
         more, lines = _line(plan, node, stage)
         constants += more
         from_, to, deep = "in + p", "out + p", str(depth)
@@ -160,11 +169,14 @@ def dense(plan: RowPlan, node: Node, stage: Stage, window: str) -> Body:
         inner = [f"int32_t p = {start};"]
         for pixels in _pixel_tiles(plan, node, stage):
             tile = DenseTile(values, pixels, block.vectors, windows)
-            inner += [
-                f"for (; p + {pixels} <= {end}; p += {pixels})",
+            call = [
                 f"  {tile.name}({from_} * {step}, {step}, net_{name}_weights + {o} * {depth}, {deep}, {o},",
                 f"    {to} * {channels} + {o}, {channels}, {block.channels}, &channels);",
             ]
+            if values.matrix:
+                inner += [call[0], call[1].replace("&channels", f"{end} - p{lies}, &channels")]
+            else:
+                inner += [f"for (; p + {pixels} <= {end}; p += {pixels})", *call]
         for head in heads:
             inner = [f"{head.strip()} {{", *(f"  {line}" for line in inner), "}"]
         lines += [*(f"      {line}" for line in inner), "    }"]
@@ -202,7 +214,8 @@ def _line(plan: RowPlan, node: Node, stage: Stage) -> Body:
     at = "" if start == "0" else f" + ({start}) * {channels}"
     heads = threads.each_piece(node, stage)
     if node.type.quant is None:
-        made = f"rillet_narrow(values{at}, {count} * {channels}, {channels % PAIRS}, in{at});"
+        more = past(channels, value_type(stage.tiling, real=True))
+        made = f"rillet_narrow(values{at}, {count} * {channels}, {more}, in{at});"
     else:
         made = f"rillet_widen(values{at}, {count} * {channels}, {flip}, in{at});"
     lines = [f"    const {value} *const values = {name};", *heads, f"    {'  ' if heads else ''}{made}"]
@@ -260,7 +273,8 @@ def _band(plan: RowPlan, node: Node, stage: Stage) -> Body:
     if halves:
         lines = [lines[0].replace("rillet_band", "rillet_band_of_halves")]
         if node.type.quant is None:
-            given = f"{row}, {rows}, {op.window.padding[3]}, {values % PAIRS}, in"
+            more = past(values, value_type(stage.tiling, real=True))
+            given = f"{row}, {rows}, {op.window.padding[3]}, {more}, in"
             lines = [f"    rillet_band_of_bf16(window, at_{at}(self, 0), {given});"]
     if stage.split is Split.ROWS:
         width = node.shape.width
@@ -354,6 +368,7 @@ def depthwise(plan: RowPlan, node: Node, stage: Stage, window: str) -> Body:
     constants = [channels_record(plan, node), window]
     lines = [
         f"{threads.each_row(node, stage)} {{",
+        *(["      rillet_matrix_wake();"] if plan.has_matrices else []),
         f"      const {value} *rows[{slots}];",
         f"      for (int32_t i = 0; i < {slots}; i++) {{",
         f"        const int32_t at = (row + y) * {op.window.stride[0]} - {op.window.padding[0]}"

@@ -63,6 +63,7 @@ def stage_text(known: Named, plan: RowPlan, segment: Segment, stage: Stage) -> s
     tile = [
         *(_rows(plan, node, stage) if segment.tile_rows else _tile(plan, node, stage)),
         *ready,
+        *_awake(plan, stage),
         *lines,
         f"    {seen}({plan.graph.position[node.name]}, at_{name}, self->made.of_{name}, n, {bytes_});",
         f"    self->made.of_{name} += n;",
@@ -82,6 +83,12 @@ def stage_text(known: Named, plan: RowPlan, segment: Segment, stage: Stage) -> s
             "",
         ]
     )
+
+
+def _awake(plan: RowPlan, stage: Stage) -> list[str]:
+    """Keeps the matrix unit awake during a stage that makes no use of it."""
+    idle = plan.has_matrices and not (stage.tiling is not None and stage.tiling.matrix)
+    return ["    rillet_matrix_wake();"] if idle else []
 
 
 def _attributes(plan: RowPlan, stage: Stage) -> list[str]:

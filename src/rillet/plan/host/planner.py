@@ -11,8 +11,19 @@ from rillet.errors import TargetError
 from rillet.ir.graph import Graph, Node
 from rillet.ir.ops import op_macs
 from rillet.ir.types import DType
+from rillet.plan.host.matrix import matrix_ns
 from rillet.plan.host.threads import MAX_THREADS, evenness, pixel_split
-from rillet.plan.host.tilings import HOST_ALIGNMENT, PAIRS, VECTORS, channel_units, choose_on, has_pairs, lists_ns
+from rillet.plan.host.tilings import (
+    HOST_ALIGNMENT,
+    PAIRS,
+    VECTORS,
+    channel_units,
+    choose_on,
+    dense_depth,
+    has_pairs,
+    lists_ns,
+    value_type,
+)
 from rillet.plan.rows.kernels import Choice
 from rillet.plan.rows.pairs import Matrix
 from rillet.plan.rows.plan import Kernel, RowPlan, Split
@@ -24,6 +35,7 @@ from rillet.targets.host import WASM, Host
 ROWS = (1, 2, 4, 8, 16, 32)
 """Rows that a tile of a host plan may have."""
 MACS_PER_NS = {
+    "amx": (105.0, 300.0),
     "avx512": (105.0, 300.0),
     "avx2": (35.0, 60.0),
     "avxvnni": (35.0, 150.0),
@@ -210,15 +222,25 @@ class HostPlanner(RowPlanner):
             by_lists = lists_ns(self.graph, node, tile.of(node.shape))
             assert by_lists is not None
             return firings * (by_lists + TILE_NS)
-        rate = MACS_PER_NS[self.host.kernels][0 if node.type.quant is None else 1]
+        real = node.type.quant is None
+        if choice.tiling is not None and choice.tiling.matrix:
+            products = dense_depth(self.graph, node, choice.tiling) // value_type(choice.tiling, real).deep
+            pixels = -(-node.shape.pixels // firings)
+            ns = firings * matrix_ns(node.shape.channels, pixels, products)
+            return self._shared(ns, node, choice, tile)
+        rate = MACS_PER_NS[self.host.kernels][0 if real else 1]
         if node.type.quant is None and choice.tiling is not None and choice.tiling.halves:
             rate *= PAIRS
         if choice.kernel in (Kernel.DEPTHWISE, Kernel.DEPTHWISE_TILES):
             rate *= DEPTHWISE_SHARE
-        macs = op_macs(node.op, self.graph.input_shapes(node))
+        return self._shared(op_macs(node.op, self.graph.input_shapes(node)) / rate, node, choice, tile)
+
+    def _shared(self, ns: float, node: Node, choice: Choice, tile: Tile) -> float:
+        """What all threads take for so much work of one."""
+        firings = self.spaces[tile].timing.tiles(node.name)
         if choice.split is Split.NONE:
-            return macs / rate + firings * TILE_NS
-        return macs / rate / (self.threads * self._even(node, choice, tile)) + firings * (TILE_NS + WAIT_NS)
+            return ns + firings * TILE_NS
+        return ns / (self.threads * self._even(node, choice, tile)) + firings * (TILE_NS + WAIT_NS)
 
     def _even(self, node: Node, choice: Choice, tile: Tile) -> float:
         if choice.split is not Split.CHANNELS:

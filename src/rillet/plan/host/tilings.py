@@ -14,6 +14,13 @@ from rillet.ir.graph import Graph, Node
 from rillet.ir.ops import Rounding, Window
 from rillet.ir.remembered import remembered
 from rillet.ir.types import DType
+from rillet.plan.host.matrix import (
+    LEAST_MATRIX_DEPTH,
+    LEAST_MATRIX_PIXELS,
+    MATRIX_BYTES,
+    MATRIX_ROWS,
+    matrix_tiling,
+)
 from rillet.plan.host.threads import LEAST_EVEN, evenness, pixel_split, share_rows, shares
 from rillet.plan.rows.kernels import Choice, choose
 from rillet.plan.rows.plan import Kernel, Packing, Split, Tiling
@@ -48,6 +55,8 @@ class Vectors:
     """As `real_pixels`, of float32 that is rounded to bfloat16 beforehand; nothing where no set has its products."""
     pair_extra: str = ""
     """What a processor of this set must have besides, to multiply so."""
+    matrix: bool = False
+    """Whether a matrix unit multiplies bytes, and float32 that is rounded to bfloat16 beforehand."""
 
     def weight_rows(self, high: int) -> int:
         """Rows of weights of bytes that are stored of a depthwise window of so many."""
@@ -57,13 +66,10 @@ class Vectors:
 _NEON = {1: 14, 2: 12, 3: 8, 4: 6, 6: 4, 8: 2}
 _WASM = {1: 8, 2: 4, 4: 2}
 """Eight sums: of twelve, engines on x86 keep some in memory, where a product that nothing fuses takes a register."""
+_AVX512 = (16, 32, {1: 14, 2: 7, 3: 5, 4: 5, 5: 4}, {1: 14, 2: 8, 3: 5, 4: 4, 5: 4, 6: 4, 8: 2}, DType.U8)
 VECTORS = {
-    "avx512": Vectors(
-        *(16, 32, {1: 14, 2: 7, 3: 5, 4: 5, 5: 4}, {1: 14, 2: 8, 3: 5, 4: 4, 5: 4, 6: 4, 8: 2}, DType.U8),
-        pair_pixels={1: 14, 2: 7, 3: 5, 4: 5, 5: 4},
-        pair_extra="avx512_bf16",
-        adds=True,
-    ),
+    "amx": Vectors(*_AVX512, adds=True, matrix=True),
+    "avx512": Vectors(*_AVX512, pair_pixels={1: 14, 2: 7, 3: 5, 4: 5, 5: 4}, pair_extra="avx512_bf16", adds=True),
     "avx2": Vectors(
         *(8, 16, {1: 8, 2: 6, 3: 4, 6: 1}, {1: 8, 2: 4, 4: 2}, DType.U8),
         byte_neighbours=(4, 2),
@@ -92,6 +98,8 @@ LEAST_HALVES = 2
 MOST_NEIGHBOURS = 14
 """Pixels of a depthwise tile: more lengthen the program, and hardly save loads."""
 
+_WIDE = ("avx512", "amx")
+"""Sets that have the kernels of sparse ternary and of binary weights."""
 _ALONE = (Kernel.LOW_BIT, Kernel.LOW_BIT_DEPTHWISE, Kernel.XNOR, Kernel.SIGN)
 """Portable kernels that are not shared among threads: what they gather lies in one place."""
 
@@ -99,12 +107,15 @@ _ALONE = (Kernel.LOW_BIT, Kernel.LOW_BIT_DEPTHWISE, Kernel.XNOR, Kernel.SIGN)
 def has_pairs(host: Host) -> bool:
     """True where a host multiplies bfloat16 two by two, and adds them up in float32."""
     vectors = VECTORS.get(host.kernels)
-    return vectors is not None and bool(vectors.pair_pixels) and vectors.pair_extra in host.extras
+    if vectors is None or vectors.matrix:
+        return vectors is not None
+    return bool(vectors.pair_pixels) and vectors.pair_extra in host.extras
 
 
 def no_pairs(host: Host) -> str:
     """What to say of a host without them."""
-    able = " or ".join(f"{name} with {set_.pair_extra}" for name, set_ in VECTORS.items() if set_.pair_pixels)
+    pairs = (f"{name} with {set_.pair_extra}" for name, set_ in VECTORS.items() if set_.pair_pixels)
+    able = " or ".join([*(name for name, set_ in VECTORS.items() if set_.matrix), *pairs])
     return f"--precision bf16: {host.name} has no products of bfloat16 ({able} has), so layers multiply in float32"
 
 
@@ -129,6 +140,8 @@ def choose_on(
     by_channels = _choose(graph, node, tile_pixels, kernels, Split.CHANNELS, threads, bf16)
     even_channels = evenness(channel_units(node, by_channels, kernels), threads)
     assert made.tiling is not None
+    if by_channels.tiling is not None and by_channels.tiling.matrix and not made.tiling.matrix:
+        return by_channels  # shares of pixels are less than the unit has rows
     heavy = made.kernel is Kernel.TILES and _weighs(graph, node, made.tiling) > tile_pixels * node.type.pixel_bytes
     if even_channels > even_pixels and (heavy or even_pixels < LEAST_EVEN):
         return by_channels
@@ -147,7 +160,7 @@ def _weighs(graph: Graph, node: Node, tiling: Tiling) -> int:
 
 def _choose(graph: Graph, node: Node, tile_pixels: int, kernels: str, split: Split, threads: int, bf16: bool) -> Choice:
     op = node.op
-    if kernels == "avx512" and has_weights(op) and graph.input_types(node)[0].dtype is DType.BINARY:
+    if kernels in _WIDE and has_weights(op) and graph.input_types(node)[0].dtype is DType.BINARY:
         choice, results = choose(graph, node, tile_pixels), -(-op.out_channels // 8) * 8 * 4
         scratch = XNOR_PIXELS * (choice.scratch_bytes + results)
         return replace(choice, packing=Packing.BLOCKS, scratch_bytes=scratch)
@@ -168,32 +181,68 @@ def _choose(graph: Graph, node: Node, tile_pixels: int, kernels: str, split: Spl
         choose(graph, node, tile_pixels)
         parts = weight_parts(graph, node)
         depth = dense_depth(graph, node, Tiling(1, 1, parts))
-        if kernels == "avx512" and lists_pay(graph, node, tile_pixels, threads):
+        if kernels in _WIDE and lists_pay(graph, node, tile_pixels, threads):
             gathered = 0 if op.window.pointwise and parts == 1 else tile_pixels * depth * (4 if real else 1)
             abreast = ABREAST[tile_pixels > ABREAST[0]]
             scratch = gathered + lists_scratch(depth, op.out_channels, abreast)
             return Choice(Kernel.LISTS, Packing.PLACES, scratch_bytes=scratch, tiling=Tiling(abreast, 1))
         pairs = real and bf16 and op.weights is DType.F32
         halves = pairs or (not real and bool(vectors.half_pixels) and tile_pixels >= LEAST_HALVES)
-        asked = Tiling(1, 1, 1 if halves else parts, halves)
+        deep_enough = pairs or (not real and window_runs(graph, node)[2] >= LEAST_MATRIX_DEPTH)
+        asked = Tiling(1, 1, 1 if halves else parts, halves, matrix=vectors.matrix and deep_enough)
+        pieces = _pieces(graph, node, asked, tile_pixels, split, threads)
+        copied = halves or not in_line(node, asked)
+        if asked.matrix and min(pieces) < (LEAST_MATRIX_PIXELS if copied else MATRIX_ROWS):
+            # Bytes are multiplied by vectors then; processors with the unit have no faster way for pairs than float32.
+            asked, pairs, halves = Tiling(1, 1, parts), False, False
+            pieces = _pieces(graph, node, asked, tile_pixels, split, threads)
         windows, band = not in_line(node, asked), 0
         if windows:
             band = band_values(graph, node, share_rows(node.shape, tile_pixels, split, threads))
         elif halves:
             band = tile_pixels * source.channels
+        values, depth = value_type(asked, real), dense_depth(graph, node, asked)
         if pairs:
-            band += window_runs(graph, node)[2] % PAIRS  # the last pair is whole
-        pixels = max(shares(node.shape, tile_pixels, split, threads, row_by_row=windows))
+            band += past(window_runs(graph, node)[2], values)
         over = threads if split is Split.CHANNELS else 1
-        made = dense_tiling(
-            op.out_channels, pixels, dense_depth(graph, node, asked), value_type(asked, real), kernels, over
-        )
+        if asked.matrix:
+            # Rows of a unit that a piece does not fill read on behind it.
+            step = source.channels * (op.window.stride[1] if windows else 1)
+            band += max(0, MATRIX_ROWS - min(pieces)) * step if copied else 0
+            made = matrix_tiling(op.out_channels, min(pieces), depth // values.deep, over)
+        else:
+            made = dense_tiling(op.out_channels, max(pieces), depth, values, kernels, over)
         tiling = replace(asked, pixels=made.pixels, vectors=made.vectors)
         scratch = band * (2 if halves else 4 if real else 1)
         if threads > 1:  # each has its own, in lines of the cache that no other writes
             scratch = threads * -(-scratch // HOST_ALIGNMENT) * HOST_ALIGNMENT
         return Choice(Kernel.TILES, Packing.BLOCKS, scratch_bytes=scratch, tiling=tiling, split=split)
     return _portable(graph, node, tile_pixels, split)
+
+
+def _pieces(graph: Graph, node: Node, tiling: Tiling, tile_pixels: int, split: Split, threads: int) -> set[int]:
+    """Pixels that a dense tile's loop goes over at once, those between rows of a band that it reads as one line among
+    them.
+    """
+    windows = not in_line(node, tiling)
+    line = band_line(graph, node, split) if tiling.matrix and windows else 0
+    if not line:
+        return set(shares(node.shape, tile_pixels, split, threads, row_by_row=windows))
+    made = shares(node.shape, tile_pixels, split, threads)
+    return {(pixels // node.shape.width - 1) * line + node.shape.width for pixels in made}
+
+
+def band_line(graph: Graph, node: Node, split: Split) -> int:
+    """Pixels of the result from a row of a band to the next, counted as they lie, where a matrix unit wastes less by
+    computing those in between; 0 where it does not, or rows do not lie so.
+    """
+    op, width = node.op, node.shape.width
+    assert has_weights(op)
+    pitch = band_values(graph, node, 1) // op.window.extent[0] * op.window.stride[0]
+    step = graph.input_shapes(node)[0].channels * op.window.stride[1]
+    if split is Split.COLUMNS or pitch % step:
+        return 0
+    return pitch // step if pitch // step <= -(-width // MATRIX_ROWS) * MATRIX_ROWS else 0
 
 
 def _portable(graph: Graph, node: Node, tile_pixels: int, split: Split) -> Choice:
@@ -231,20 +280,47 @@ class Values(Enum):
     PAIRS = "bfloat16"
     HALVES = "int16"
     BYTES = "int8"
+    MATRIX_PAIRS = "bfloat16 by a matrix unit"
+    MATRIX_BYTES = "int8 by a matrix unit"
+
+    @property
+    def matrix(self) -> bool:
+        """True where a matrix unit multiplies."""
+        return self in (Values.MATRIX_PAIRS, Values.MATRIX_BYTES)
 
     @property
     def real(self) -> bool:
         """True where sums are float32."""
-        return self in (Values.REAL, Values.PAIRS)
+        return self in (Values.REAL, Values.PAIRS, Values.MATRIX_PAIRS)
+
+    @property
+    def together(self) -> int:
+        """How many of them lie side by side in a lane of the weights."""
+        match self:
+            case Values.REAL:
+                return 1
+            case Values.PAIRS | Values.MATRIX_PAIRS:
+                return PAIRS
+            case Values.HALVES:
+                return HALVES
+            case Values.BYTES | Values.MATRIX_BYTES:
+                return GROUP_ROWS
 
     @property
     def deep(self) -> int:
         """How many of them one instruction takes in for each sum."""
-        return {Values.REAL: 1, Values.PAIRS: PAIRS, Values.HALVES: HALVES, Values.BYTES: GROUP_ROWS}[self]
+        return MATRIX_BYTES // 4 * self.together if self.matrix else self.together
+
+
+def past(values: int, kind: Values) -> int:
+    """How many more values than these an instruction takes in at the end."""
+    return -values % kind.deep
 
 
 def value_type(tiling: Tiling, real: bool) -> Values:
     """What the tiles of a stage multiply."""
+    if tiling.matrix:
+        return Values.MATRIX_PAIRS if real else Values.MATRIX_BYTES
     if real:
         return Values.PAIRS if tiling.halves else Values.REAL
     return Values.HALVES if tiling.halves else Values.BYTES
@@ -278,12 +354,17 @@ def dense_tiling(channels: int, pixels: int, depth: int, values: Values, kernels
         ends = [(p, pixels // p)] + ([(pixels % p, 1)] if pixels % p else [])
         return sum(count * tiles * tile_steps(v, q) for v, count in blocks for q, tiles in ends)
 
-    fitting = {
-        Values.REAL: vectors.real_pixels,
-        Values.PAIRS: vectors.pair_pixels,
-        Values.HALVES: vectors.half_pixels,
-        Values.BYTES: vectors.byte_pixels,
-    }[values]
+    match values:
+        case Values.REAL:
+            fitting = vectors.real_pixels
+        case Values.PAIRS:
+            fitting = vectors.pair_pixels
+        case Values.HALVES:
+            fitting = vectors.half_pixels
+        case Values.BYTES:
+            fitting = vectors.byte_pixels
+        case Values.MATRIX_PAIRS | Values.MATRIX_BYTES:
+            raise AssertionError("matrix_tiling has these")
     candidates = {Tiling(even(pixels, p), v) for v, cap in fitting.items() if v <= most for p in range(1, cap + 1)}
     return min(candidates, key=lambda t: (steps(t), -t.vectors, -t.pixels))
 

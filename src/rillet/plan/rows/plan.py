@@ -166,6 +166,8 @@ class Tiling:
     """Whether values and weights are made 16 bits wide before they are multiplied: bytes widened, float32 rounded to
     bfloat16.
     """
+    matrix: bool = False
+    """Whether a matrix unit multiplies: `pixels` are whole blocks of its rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,6 +251,12 @@ class RowPlan(Record):
         stages = (stage for segment in self.segments for stage in segment.stages)
         halves = (stage.node for stage in stages if stage.tiling is not None and stage.tiling.halves)
         return frozenset(name for name in halves if self.graph.by_name[name].type.quant is None)
+
+    @cached_property
+    def has_matrices(self) -> bool:
+        """True where some of its stages have a matrix unit multiply."""
+        stages = (stage for segment in self.segments for stage in segment.stages)
+        return any(stage.tiling is not None and stage.tiling.matrix for stage in stages)
 
     @cached_property
     def by_rows(self) -> bool:

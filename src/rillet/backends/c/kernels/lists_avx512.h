@@ -2,7 +2,7 @@
    at once; weights are lists of where these values lie. */
 #ifndef RILLET_LISTS_H
 #define RILLET_LISTS_H
-#include "vector_avx512.h"
+#include "words_avx512.h"
 #include "channels.h"
 #include "rows.h"
 
