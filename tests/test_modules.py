@@ -15,13 +15,14 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from blocks import networks
-from conftest import shared_file
-from graphs import graphs
+from conftest import example_counts, shared_file
+from graphs import graphs, several
 from rillet import from_torch
 from rillet.backends import reference
-from rillet.errors import GraphError, RilletError, Unsupported
+from rillet.errors import GraphError, RilletError
 from rillet.importers.tflite import load
 from rillet.ir.graph import Graph, Node
+from rillet.ir.inputs import by_input
 from rillet.ir.ops import (
     Activate,
     Activation,
@@ -45,6 +46,7 @@ from rillet.ir.ops import (
     resize,
 )
 from rillet.ir.types import DType, Quant, Shape, TensorType
+from rillet.runtime.verify import random_given
 from rillet.train.modules import Conv as ConvModule
 from rillet.train.modules import from_module, to_module
 from rillet.transforms.fold import fold
@@ -394,11 +396,22 @@ def test_a_node_within_a_node_is_refused(names: tuple[str, str]) -> None:
         to_module(Graph("one", tuple(nodes), names))
 
 
-def test_two_inputs_are_refused() -> None:
-    kind = TensorType(Shape(2, 2, 2))
-    nodes = (Node("a", Input(), (), kind), Node("b", Input(), (), kind), Node("c", Add(), ("a", "b"), kind))
-    with pytest.raises(Unsupported, match="one: must have one input to become a module, got 2"):
-        to_module(Graph("one", nodes, ("c",)))
+@example_counts(3, 40)
+def test_networks_of_several_inputs_are_modules_of_several_arguments(examples: int) -> None:
+    @settings(max_examples=examples, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(several(real=True))
+    def run(graph: Graph) -> None:
+        module, given_ = to_module(graph).eval(), list(by_input(graph, next(random_given(graph, 1))).values())
+        images = [torch.from_numpy(array.transpose(2, 0, 1)[None].copy()) for array in given_]
+        with torch.no_grad():
+            made = module.values(*images)
+        for name, want in reference.run(graph, given_).items():
+            got = made[name][0].permute(1, 2, 0).numpy()
+            assert np.abs(got - want).max() <= 1e-4 * max(1.0, float(np.abs(want).max()))
+        with pytest.raises(GraphError, match=f"inputs must be {len(images)} tensors, got 1"):
+            module(images[0])
+
+    run()
 
 
 def test_weights_of_another_network_are_refused() -> None:

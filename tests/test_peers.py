@@ -1,6 +1,7 @@
 """Other runtimes: who is known and installed, and the process that each lives in, however it ends."""
 
 import signal
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from graphs import Builder, random_image
 from rillet.backends import reference
 from rillet.bench import peers
 from rillet.bench.peers import PEERS, find, process
-from rillet.bench.peers.files import Request, Way, jobs, precision_of, prepare, ways
+from rillet.bench.peers.files import Request, TorchFile, Way, jobs, precision_of, prepare, ways
 from rillet.bench.peers.lite import nearest, unsigned_ends
 from rillet.bench.peers.process import Process
 from rillet.bench.peers.worker import Worker
@@ -164,12 +165,23 @@ def test_every_form_of_a_batch_gives_every_image_its_answer(runtime: str, precis
         assert apart <= (1e-5 * np.abs(wanted).max() if precision == "f32" else 3), job
 
 
+def torch_files(runtime: str) -> Mapping[str, TorchFile]:
+    """What writes PyTorch's file, where that is the runtime."""
+    if runtime != "torch":
+        return {}
+    from rillet.train.infer import torch_script
+
+    return {"torch": torch_script}
+
+
 @pytest.mark.parametrize("precision", ["f32", "int8"])
-@pytest.mark.parametrize("runtime", ["rillet", "onnxruntime", "openvino", "litert"])
+@pytest.mark.parametrize("runtime", ["rillet", "onnxruntime", "openvino", "litert", "torch"])
 def test_several_inputs_are_given_in_every_form_of_a_batch(runtime: str, precision: str, tmp_path: Path) -> None:
     """A picture, a vector and another map, joined. Of int8 values runtimes round each layer in their own way."""
     if runtime != "rillet" and not PEERS[runtime].installed:
         pytest.skip(f"{runtime} is not installed")
+    if precision not in (("f32", "int8") if runtime == "rillet" else PEERS[runtime].precisions):
+        pytest.skip(f"{runtime} knows no {precision}")
     b = Builder(np.random.default_rng(5))
     image, vector, map_ = (b.add(Input(), shape=shape) for shape in (Shape(8, 7, 3), Shape(1, 1, 5), Shape(8, 7, 3)))
     both = b.add(Add(), b.add(b.conv(5, (3, 3)), image), b.add(b.conv(5), map_))
@@ -180,7 +192,7 @@ def test_several_inputs_are_given_in_every_form_of_a_batch(runtime: str, precisi
     images, answers = tmp_path / "in.npz", tmp_path / "out.npy"
     np.savez(images, *map(np.stack, zip(*given, strict=True)))
     for batch in (1, 4):
-        for job in jobs(runtime, Request(graph, 1, tmp_path, batch=batch)):
+        for job in jobs(runtime, Request(graph, 1, tmp_path, None, torch_files(runtime), batch=batch)):
             made = Process(1)
             try:
                 made.ask("start", images=str(images), **job)

@@ -160,7 +160,7 @@ def from_torch(
 
 
 def to_torch(net: Graph) -> "TorchNetwork":
-    """Converts a network to a PyTorch module on N x C x H x W; weights are random where the network has none.
+    """Converts a network to a PyTorch module on N x C x H x W for each input; weights are random where it has none.
 
     Raises Unsupported without PyTorch, and for networks that are not float32.
 

@@ -79,8 +79,6 @@ class TorchNetwork(nn.Module):
         super().__init__()
         self.graph = replace(graph, params={})
         """The network without weights: the names, blocks and input contract that rillet.from_torch gives back."""
-        if len(graph.input_nodes) != 1:
-            raise Unsupported(f"{graph.name}: must have one input to become a module, got {len(graph.input_nodes)}")
         for node in graph.nodes:
             _check(graph, node)
             if not is_input(node.op):
@@ -104,18 +102,20 @@ class TorchNetwork(nn.Module):
         self._tie()
         return self
 
-    def forward(self, image: Tensor) -> Tensor | tuple[Tensor, ...]:
-        """The outputs for images of N x C x H x W: maps of the same layout, vectors as N x C."""
-        return self.outputs(self.values(image))
+    def forward(self, *images: Tensor) -> Tensor | tuple[Tensor, ...]:
+        """The outputs for images of N x C x H x W, one tensor an input: maps of the same layout, vectors as N x C."""
+        return self.outputs(self.values(*images))
 
-    def values(self, image: Tensor) -> dict[str, Tensor]:
+    def values(self, *images: Tensor) -> dict[str, Tensor]:
         """Every value, by node, as N x C x H x W."""
-        values: dict[str, Tensor] = {}
+        inputs = self.graph.input_nodes
+        if len(images) != len(inputs):
+            raise GraphError(f"{self.graph.name}: inputs must be {len(inputs)} tensors, got {len(images)}")
+        values = {node.name: image for node, image in zip(inputs, images, strict=True)}
         for node in self.graph.nodes:
             if is_input(node.op):
-                values[node.name] = image
-            else:
-                values[node.name] = self.get_submodule(node.name)(*[values[name] for name in node.inputs])
+                continue
+            values[node.name] = self.get_submodule(node.name)(*[values[name] for name in node.inputs])
         return values
 
     def outputs(self, values: Mapping[str, Tensor]) -> Tensor | tuple[Tensor, ...]:
@@ -128,7 +128,8 @@ class TorchNetwork(nn.Module):
         """Name and shapes of the network."""
         shapes = self.graph.by_name
         made = ", ".join(str(shapes[name].shape) for name in self.graph.outputs)
-        return f"{self.graph.name}: {self.graph.input_nodes[0].shape} to {made}"
+        taken = " and ".join(str(node.shape) for node in self.graph.input_nodes)
+        return f"{self.graph.name}: {taken} to {made}"
 
 
 # -- one class an op, where PyTorch has none that does just this -------------------------------------------------------

@@ -106,10 +106,11 @@ class QuantizedNetwork(TorchNetwork):
             self._settle()
         return self
 
-    def forward(self, image: Tensor) -> Tensor | tuple[Tensor, ...]:
-        """The outputs, as float32 values, for images of N x C x H x W."""
+    def forward(self, *images: Tensor) -> Tensor | tuple[Tensor, ...]:
+        """The outputs, as float32 values, for images of N x C x H x W, of a network of one input."""
         if self.training and self._groups:
             self._settle()
+        (image,) = images
         values = self.stored(image)
         return self.outputs({name: values[name] * self._scale(name) for name in self.made.outputs})
 

@@ -9,6 +9,7 @@ from rillet.data.images import contract
 from rillet.errors import GraphError, Unsupported
 from rillet.ir.facts import is_batch_norm, is_softmax
 from rillet.ir.graph import Graph
+from rillet.ir.inputs import sole_input
 from rillet.train.modules import TorchNetwork, from_module, to_module
 from rillet.train.recipe import Recipe
 from rillet.transforms.fold import fold
@@ -24,6 +25,7 @@ def started(graph: Graph, data: Dataset, recipe: Recipe, seed: int) -> Graph:
     cannot be trained.
     """
     contract(graph)
+    sole_input(graph, "to be trained")
     classes = len(data.classes)
     if recipe.run.upscale:
         graph = with_resolution(graph, recipe.run.upscale, recipe.run.upscale)
@@ -52,6 +54,7 @@ def foldable(graph: Graph) -> Graph:
     """The network as integers are made of it; raises GraphError or Unsupported, naming the node, where it cannot be."""
     if not graph.params:
         raise GraphError(f"{graph.name}: must have trained weights to learn to be quantised: say --weights FILE")
+    sole_input(graph, "to be trained")
     folded = as_products(fold(graph))
     check_float(folded)
     return folded

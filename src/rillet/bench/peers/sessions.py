@@ -214,19 +214,24 @@ def _torch(job: Job) -> Session:
     torch.set_num_threads(job["threads"])
     module = torch.jit.optimize_for_inference(torch.jit.load(job["file"]))
     channels_last = torch.channels_last
-    height, width, channels = job["inputs"][0]["shape"]
-    images = torch.zeros(job["at_once"], channels, height, width).contiguous(memory_format=channels_last)
+    shapes = [one["shape"] for one in job["inputs"]]
+    zeros = (torch.zeros(job["at_once"], channels, height, width) for height, width, channels in shapes)
+    images = [image.contiguous(memory_format=channels_last) for image in zeros]
     kept: list[Any] = []
 
     def run() -> None:
         with torch.inference_mode():
-            kept[:] = [module(images)]
+            kept[:] = [module(*images)]
 
     def result() -> "Array":
         first = kept[0][0] if isinstance(kept[0], tuple) else kept[0]
         return _channels_last(job, first.numpy())
 
-    return Session(lambda given: images.copy_(torch.from_numpy(given[0]).permute(0, 3, 1, 2)), run, result)
+    def feed(given: "Sequence[Array]") -> None:
+        for room, array in zip(images, given, strict=True):
+            room.copy_(torch.from_numpy(array).permute(0, 3, 1, 2))
+
+    return Session(feed, run, result)
 
 
 _STARTS: Mapping[str, Callable[[Job], Session]] = {
