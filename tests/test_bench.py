@@ -16,7 +16,7 @@ from rillet.bench import peers
 from rillet.bench.ceiling import Ceiling
 from rillet.bench.machine import Machine
 from rillet.bench.peers import ours
-from rillet.bench.peers.files import Given
+from rillet.bench.peers.files import AOT_INDUCTOR, TORCH_SCRIPT, Given
 from rillet.bench.rounds import Bench, Record, Refusal, Spread, _doubts, agreement, bench, forms, ratios, spread, turns
 from rillet.errors import GraphError, Unsupported
 from rillet.ir.ops import Conv, Rounding
@@ -100,9 +100,9 @@ def installed(*names: str) -> list[str]:
 def test_float_answers_agree() -> None:
     names, written = installed("onnxruntime", "openvino", "litert", "ncnn", "torch"), {}
     if "torch" in names:
-        from rillet.train.infer import torch_script
+        from rillet.train.infer import aot_inductor, torch_script
 
-        written = {"torch": torch_script}
+        written = {TORCH_SCRIPT: torch_script, AOT_INDUCTOR: aot_inductor}
     found = bench(residual(8, 8, 4), named(*names), precisions=("f32",), rounds=2, torch_files=written)
     assert not found.refusals
     ours, *others = found.records

@@ -411,6 +411,7 @@ REASONS = {
     "search/run.py": "removes the folder that it made itself, where a search does not begin",
     "search/task.py": "a folder of this process's own, where a cluster's machine does not have the run's",
     "train/checkpoint.py": "the lock of a run, which holds nothing; saves into memory",
+    "train/infer.py": "a folder of this process's own, for what a compiler makes",
     "train/pictures.py": "slots of a cache, each with its checksum",
 }
 

@@ -12,7 +12,17 @@ from graphs import Builder, random_image
 from rillet.backends import reference
 from rillet.bench import peers
 from rillet.bench.peers import PEERS, find, process
-from rillet.bench.peers.files import Request, TorchFile, Way, jobs, precision_of, prepare, ways
+from rillet.bench.peers.files import (
+    AOT_INDUCTOR,
+    TORCH_SCRIPT,
+    Request,
+    TorchFile,
+    Way,
+    jobs,
+    precision_of,
+    prepare,
+    ways,
+)
 from rillet.bench.peers.lite import nearest, unsigned_ends
 from rillet.bench.peers.process import Process
 from rillet.bench.peers.worker import Worker
@@ -171,7 +181,28 @@ def torch_files(runtime: str) -> Mapping[str, TorchFile]:
         return {}
     from rillet.train.infer import torch_script
 
-    return {"torch": torch_script}
+    return {TORCH_SCRIPT: torch_script}
+
+
+def test_pytorch_has_two_forms_and_one_that_does_not_compile_is_left_out(tmp_path: Path) -> None:
+    asked: list[tuple[int, int]] = []
+
+    def compiled(_: object, batch: int, threads: int) -> bytes:
+        asked.append((batch, threads))
+        if batch == 3:
+            raise Unsupported("AOTInductor must compile the network, got: no")
+        return b"package"
+
+    graph = dequantize(residual(8, 8, 4))
+    files = {TORCH_SCRIPT: lambda *_: b"script", AOT_INDUCTOR: compiled}
+    made = jobs("torch", Request(graph, 2, tmp_path, torch_files=files))
+    assert [(job["form"], Path(job["file"]).read_bytes()) for job in made] == [
+        ("TorchScript", b"script"),
+        ("AOTInductor", b"package"),
+    ]
+    assert asked == [(1, 2)]
+    forms = [job["form"] for job in jobs("torch", Request(graph, 1, tmp_path, torch_files=files, batch=3))]
+    assert forms == ["TorchScript, 3 images at once", "TorchScript, image by image", "AOTInductor, image by image"]
 
 
 @pytest.mark.parametrize("precision", ["f32", "int8"])

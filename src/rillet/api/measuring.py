@@ -1,5 +1,6 @@
 """Benchmarks on this machine, against other runtimes and layer by layer, and on the emulated cores of boards."""
 
+import shutil
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, overload
 
@@ -8,7 +9,7 @@ from rillet.api.machines import Named, found
 from rillet.bench.boards import BoardBench, BoardProfile, bench_board, profile_board
 from rillet.bench.browser import PageBench, bench_page
 from rillet.bench.peers import find, ours
-from rillet.bench.peers.files import Given
+from rillet.bench.peers.files import AOT_INDUCTOR, TORCH_SCRIPT, Given
 from rillet.bench.profile import Profile
 from rillet.bench.profile import profile as measure_layers
 from rillet.bench.rounds import Bench, forms
@@ -128,9 +129,10 @@ def _torch_files(peers: "Sequence[Peer]") -> "Mapping[str, TorchFile]":
     """What writes the files that PyTorch makes, imported only where one is asked for."""
     if all(peer.name != "torch" for peer in peers):
         return {}
-    from rillet.train.infer import torch_script
+    from rillet.train.infer import aot_inductor, torch_script
 
-    return {"torch": torch_script}
+    made: dict[str, TorchFile] = {TORCH_SCRIPT: torch_script}
+    return made | ({AOT_INDUCTOR: aot_inductor} if any(map(shutil.which, ("g++", "clang++", "c++"))) else {})
 
 
 @overload

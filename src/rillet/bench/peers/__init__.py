@@ -63,7 +63,8 @@ PEERS = {
         ),
         Peer(
             *("torch", "torch", "torch", "torch", ("f32",)),
-            "traced, frozen and optimised for inference (TorchScript, oneDNN), channels last, so many threads",
+            "frozen and optimised for inference, TorchScript (oneDNN) or compiled by AOTInductor where there is a C++"
+            " compiler, the faster; channels last, so many threads",
         ),
     )
 }

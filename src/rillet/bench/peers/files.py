@@ -1,6 +1,7 @@
 """The same network with the same weights as a file for each runtime."""
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -18,8 +19,8 @@ from rillet.system.files import write_file
 from rillet.targets.host import Host
 from rillet.transforms.lowbit import unpack
 
-TorchFile = Callable[[Graph, int], bytes]
-"""A float network, for so many images at once, as a file that a higher floor makes by PyTorch."""
+TorchFile = Callable[[Graph, int, int], bytes]
+"""A float network, for so many images at once and so many threads, as a file that a higher floor makes by PyTorch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,7 @@ class Request:
     given: Given | None = None
     """The file that the graph is exactly the content of, if it is."""
     torch_files: Mapping[str, TorchFile] = field(default_factory=dict[str, TorchFile])
-    """By the names of runtimes."""
+    """By the names of forms."""
     host: Host | None = None
     """What Rillet's program is for; the machine that this runs on if None."""
     batch: int = 1
@@ -133,6 +134,9 @@ def jobs(runtime: str, request: Request) -> list[dict[str, Any]]:
 
 def _signs(runtime: str, request: Request, way: Way) -> Iterator[tuple[tuple[str, ...], dict[str, Any]]]:
     """The network as it is, and where a runtime may be faster so, with the other sign; what says which."""
+    if runtime == "torch":
+        yield from _torch_forms(request, way)
+        return
     if runtime not in _EITHER_SIGN or precision_of(request.graph) != "int8":
         yield (), prepare(runtime, request, way)
         return
@@ -151,6 +155,18 @@ def _signs(runtime: str, request: Request, way: Way) -> Iterator[tuple[tuple[str
         yield ("uint8",), job | {"exact": False, "as_before": True}
 
 
+def _torch_forms(request: Request, way: Way) -> Iterator[tuple[tuple[str, ...], dict[str, Any]]]:
+    """TorchScript, and what AOTInductor compiles, where a compiler is there and it takes the network."""
+    yield (TORCH_SCRIPT,), prepare("torch", request, way)
+    if AOT_INDUCTOR in request.torch_files:
+        job = prepare("torch", request, way)
+        with suppress(Unsupported):
+            job |= _by_torch(AOT_INDUCTOR, replace(request, batch=way.at_once, threads=job["threads"]))
+            yield (AOT_INDUCTOR,), job
+
+
+TORCH_SCRIPT, AOT_INDUCTOR = "TorchScript", "AOTInductor"
+"""Forms that a network has for PyTorch."""
 _EITHER_SIGN = ("onnxruntime", "openvino")
 """Runtimes whose files may have activations of either sign."""
 
@@ -182,12 +198,12 @@ def _ncnn(request: Request) -> dict[str, Any]:
     return {"file": str(path), "names": (made.input, made.output)}
 
 
-def _by_torch(runtime: str, ending: str, request: Request) -> dict[str, Any]:
-    if runtime not in request.torch_files:
+def _by_torch(form: str, request: Request) -> dict[str, Any]:
+    if form not in request.torch_files:
         raise Unsupported("must be given what makes its file")
-    path = _path(request, ending)
+    path = _path(request, f"{request.threads}.{'pt' if form == TORCH_SCRIPT else 'pt2'}")
     if not path.exists():
-        write_file(path, request.torch_files[runtime](request.graph, request.batch))
+        write_file(path, request.torch_files[form](request.graph, request.batch, request.threads))
     return {"file": str(path)}
 
 
@@ -200,5 +216,5 @@ _WRITERS: Mapping[str, Callable[[Request], dict[str, Any]]] = {
     "openvino": _onnx,
     "litert": _tflite,
     "ncnn": _ncnn,
-    "torch": partial(_by_torch, "torch", "pt"),
+    "torch": partial(_by_torch, TORCH_SCRIPT),
 }

@@ -212,7 +212,10 @@ def _ncnn(job: Job) -> Session:
 def _torch(job: Job) -> Session:
     torch: Any = importlib.import_module("torch")
     torch.set_num_threads(job["threads"])
-    module = torch.jit.optimize_for_inference(torch.jit.load(job["file"]))
+    if job["file"].endswith(".pt2"):
+        module = importlib.import_module("torch._inductor").aoti_load_package(job["file"])
+    else:
+        module = torch.jit.optimize_for_inference(torch.jit.load(job["file"]))
     channels_last = torch.channels_last
     shapes = [one["shape"] for one in job["inputs"]]
     zeros = (torch.zeros(job["at_once"], channels, height, width) for height, width, channels in shapes)
@@ -224,7 +227,7 @@ def _torch(job: Job) -> Session:
             kept[:] = [module(*images)]
 
     def result() -> "Array":
-        first = kept[0][0] if isinstance(kept[0], tuple) else kept[0]
+        first = kept[0][0] if isinstance(kept[0], tuple | list) else kept[0]
         return _channels_last(job, first.numpy())
 
     def feed(given: "Sequence[Array]") -> None:
