@@ -3,7 +3,8 @@
 usage: python experiments/search.py winner|front|answer|network RUN [--epochs N] [--seeds N,...] [--against MODEL ...]
 
 winner: trains the network that the search in RUN answered with and its peers anew, on the whole training part, and
-prints their top-1 as the emitted C has it in int8, after the last epoch.
+prints their top-1 as the emitted C has it in int8, after the last epoch. Rows of peers that the record has already
+stay, with the date of their machine.
 front: trains networks of the zoo as the search did its own for N epochs, and prints the hypervolume of both fronts, of
 as many networks each: the area of top-1 over log2 of MACs that they dominate,
 above chance and below twice the most MACs of all.
@@ -54,10 +55,12 @@ def winner(options: argparse.Namespace, said: list[str]) -> dict[str, Any]:
     place.mkdir(parents=True, exist_ok=True)
     mine = place / f"{found.best.key}.rlt"
     rillet(["search", "show", str(options.run), "--network", found.best.key, "-o", str(mine)], said)
-    rows: list[dict[str, Any]] = []
+    rows = _known(options, said)
+    had = {(row["network"], row["seed"]) for row in rows}
     for model in (str(mine), *options.against):
-        count = json.loads(rillet(["count", model, "--json"], said))
-        for seed in options.seeds:
+        seeds = [seed for seed in options.seeds if (model, seed) not in had]
+        count = json.loads(rillet(["count", model, "--json"], said)) if seeds else {}
+        for seed in seeds:
             out = place / f"{re.sub('[^a-z0-9.]', '_', Path(model).name.removesuffix('.rlt'))}-{options.epochs}-{seed}"
             how = ["--recipe", RECIPE, "--epochs", str(options.epochs), "--seed", str(seed), "--threads", "1"]
             rillet(["train", model, "--data", found.data, *how, "--resume", "--out", str(out)], said)
@@ -70,6 +73,22 @@ def winner(options: argparse.Namespace, said: list[str]) -> dict[str, Any]:
             rows.append({"network": name, "seed": seed, "epochs": options.epochs, "top1": top1, **counts})
             print(f"{rows[-1]['network']}, seed {seed}: {top1:.2%} in int8 after {options.epochs} epochs", flush=True)
     return {"rows": rows, "search": found.to_dict()["answer"]}
+
+
+def _known(options: argparse.Namespace, said: list[str]) -> list[dict[str, Any]]:
+    """What the record has of the peers, trained for as many epochs; its commands are added to what was said."""
+    path = options.records / f"search_winner_{options.run.name}.json"
+    if not path.exists():
+        return []
+    before, _ = read_record(path)
+    rows = [
+        {"machine": before["machine"]["date"], **row}
+        for row in before["rows"]
+        if row["network"] in options.against and row["epochs"] == options.epochs and row["seed"] in options.seeds
+    ]
+    if rows:
+        said += [f"# {before['machine']['date']}", *before["commands"]]
+    return rows
 
 
 def front(options: argparse.Namespace) -> dict[str, Any]:
