@@ -114,8 +114,11 @@ def compressed(records: dict[str, Record], known: dict[str, Record]) -> list[str
             keys = ("dense_bytes", "packed_bytes", "coded_bytes")
             sizes = [f"{step[key]:,}" if key in step else "-" for key in keys]
             what = f"{found['about']}: {step['step']}" if name in records else found["about"]
+            if step.get("step", "").startswith("pruned"):
+                # Records from before this was written were all of the recipe `prune`.
+                what += f", {100 * records[name]['results'].get('sparsity', 0.6):g} % of weights"
             rows.append([what, f"`{name}`", share(step.get("top1")), *sizes])
-    after = "\nPruned: 60 % of each layer of more than 1000 weights. Sizes: [compression.md](compression.md).\n"
+    after = "\nPruned: that share of each layer of more than 1000 weights. Sizes: [compression.md](compression.md).\n"
     return [table(["network", "experiment", "top-1, %", "dense bytes", "packed", "coded"], rows), after]
 
 

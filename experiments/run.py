@@ -23,6 +23,7 @@ from rillet.bench.machine import machine
 from rillet.system.checksums import read_record, record_text
 from rillet.system.files import write_file
 from rillet.train.checkpoint import load
+from rillet.train.recipe import find
 from rillet.train.records import Row, row, to_csv
 
 HERE = Path(__file__).parent
@@ -49,11 +50,16 @@ def top1(model: Path, data: str, limit: list[str], said: list[str]) -> float:
     return json.loads(rillet(["evaluate", str(model), "--data", data, *limit, "--json"], said))["top1"]
 
 
-def first(name: str, found: dict[str, Any], weights: Path | None, runs: Path) -> tuple[list[str], str]:
+def first(name: str, found: dict[str, Any], weights: Path | None, runs: Path, said: list[str]) -> tuple[list[str], str]:
     """The model that a run begins with, as words of a command, and where it comes from."""
     if weights is not None:
         digest = hashlib.sha256(weights.read_bytes()).hexdigest()[:16]
         return [found["model"], "--weights", str(weights)], f"{weights.name} (sha256 {digest})"
+    if "dequantized" in found:
+        made = runs / f"{name}_start.rlt"
+        runs.mkdir(parents=True, exist_ok=True)
+        rillet(["convert", found["dequantized"], "--dequantize", "-o", str(made)], said)
+        return [str(made)], f"{found['dequantized']}, dequantised"
     if "start" not in found:
         return [found["model"]], "nothing"
     best = runs / found["start"] / "best.rlt"
@@ -83,15 +89,18 @@ def measured(found: dict[str, Any], begin: list[str], out: Path, data: str, said
         after = json.loads(rillet(words, said))
         results |= {"float_top1": after["float_top1"], "post_training_top1": after["top1"]}
     if "bits" in found:
-        results["sizes"] = sizes(begin, best, found["bits"], data, said)
+        pruned = find(str(out / "recipe.toml")).prune
+        assert pruned is not None
+        results["sizes"] = sizes(begin, best, pruned.sparsity, found["bits"], data, said)
+        results["sparsity"] = pruned.sparsity
     return results
 
 
-def sizes(begin: list[str], best: Path, bits: int, data: str, said: list[str]) -> list[dict[str, Any]]:
+def sizes(begin: list[str], best: Path, sparsity: float, bits: int, data: str, said: list[str]) -> list[dict[str, Any]]:
     """Top-1 and bytes after each step of deep compression."""
     steps = [
         ("as trained", begin, []),
-        ("pruned, not retrained", begin, ["--sparsity", "0.6"]),
+        ("pruned, not retrained", begin, ["--sparsity", f"{sparsity:g}"]),
         ("pruned and retrained", [str(best)], []),
         (f"shared, {bits} bits", [str(best)], ["--index-bits", str(bits)]),
     ]
@@ -114,7 +123,7 @@ def main() -> None:
     parser.add_argument("--records", type=Path, default=RECORDS)
     options, more = parser.parse_known_args()
     found, out, said = known[options.name], options.runs / options.name, list[str]()
-    begin, origin = first(options.name, found, options.weights, options.runs)
+    begin, origin = first(options.name, found, options.weights, options.runs, said)
     recipe = found["recipe"]
     recipe = str(HERE.parent / recipe) if recipe.endswith(".toml") else recipe
     words = ["train", *begin, "--data", options.data, "--recipe", recipe, "--out", str(out), "--resume", *more]

@@ -42,7 +42,8 @@ def test_every_experiment_has_a_network_a_recipe_and_a_start() -> None:
         recipe = find(str(ROOT / found["recipe"]) if found["recipe"].endswith(".toml") else found["recipe"])
         start = found.get("start")
         assert start is None or list(known).index(start) < list(known).index(name)
-        assert (start is not None) == any((recipe.ternary, recipe.quantize, recipe.prune))
+        begun = (start is not None, "dequantized" in found)
+        assert sum(begun) == any((recipe.ternary, recipe.quantize, recipe.prune))
         assert recipe.quantize is None or recipe.quantize.rounding == found["rounding"]
         assert graph.by_name[graph.outputs[0]].shape.elements == 10
     assert len({found["recipe"] for found in known.values() if "cycles" in found}) == 1
