@@ -131,6 +131,7 @@ def answer(options: argparse.Namespace, commands: list[str]) -> dict[str, Any]:
     last = max(one["epochs"] for one in said["candidates"])
     said["candidates"] = [one for one in said["candidates"] if one["epochs"] == last]
     said["data"] = said["data"].partition(":")[0]
+    said["space"] = Path(said["space"]).name
     about, _ = read_record(options.run / searches.ABOUT)
     given = [name for name in ("candidates", "limit", "seed", "generations", "supernet") if name in about]
     numbers = " ".join(f"--{name} {about[name]}" for name in given)
