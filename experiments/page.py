@@ -24,6 +24,8 @@ What the sources trained, trained here. Written by `python experiments/page.py` 
 machine, the day, and each epoch. Top-1 is that of the best epoch's network on all 10,000 test images of CIFAR-10, by
 the emitted C program. The best epoch is chosen on the test images, as the sources do, which flatters it a little, but
 where "chosen on pictures held back" is said: these are of the training part, and the test images are seen once.
+Networks that take hours are kept in `experiments/trained/`, and further experiments go on from there: `rillet evaluate
+experiments/trained/squeezenet_distilled.rlt --data cifar10:DIR` measures such a one again.
 A dash has not been run yet. Where the pictures come from: [train.md](train.md).
 """
 Record = dict[str, Any]

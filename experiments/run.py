@@ -3,7 +3,8 @@
 usage: python experiments/run.py NAME --data DATA [--epochs N] [--weights FILE] [--runs FOLDER] [TRAIN OPTIONS]
 
 NAME is one of experiments/list.toml. Every command is printed before it runs. A run that was cut off goes on when the
-same line is said again. The record goes to experiments/records/NAME.json, the epochs to NAME.csv beside it.
+same line is said again. One that goes on from another's network takes that of the runs, else the one that is kept in
+experiments/trained. The record goes to experiments/records/NAME.json, the epochs to NAME.csv beside it.
 --weights FILE begins with a checkpoint instead of the network of the experiment that this one goes on from; what is not
 known here (--threads, --processes, --limit) goes to `rillet train`.
 """
@@ -28,6 +29,8 @@ from rillet.train.records import Row, row, to_csv
 
 HERE = Path(__file__).parent
 RECORDS = HERE / "records"
+TRAINED = HERE / "trained"
+"""Networks that other experiments go on from where they were not trained again: NAME.rlt."""
 
 
 def experiments() -> dict[str, dict[str, Any]]:
@@ -63,6 +66,9 @@ def first(name: str, found: dict[str, Any], weights: Path | None, runs: Path, sa
     if "start" not in found:
         return [found["model"]], "nothing"
     best = runs / found["start"] / "best.rlt"
+    kept = TRAINED / f"{found['start']}.rlt"
+    if not best.exists() and kept.exists():
+        return [str(kept)], found["start"]
     if not best.exists():
         raise SystemExit(f"{name}: must have {best}: run {found['start']} first, or say --weights FILE")
     return [str(best)], found["start"]

@@ -11,6 +11,8 @@ import pytest
 from PIL import Image
 
 from conftest import ROOT
+from rillet.analyses.count import count
+from rillet.models.opening import open_model
 from rillet.models.variants import split, zoo_network
 from rillet.train.recipe import find
 
@@ -47,6 +49,21 @@ def test_every_experiment_has_a_network_a_recipe_and_a_start() -> None:
         assert recipe.quantize is None or recipe.quantize.rounding == found["rounding"]
         assert graph.by_name[graph.outputs[0]].shape.elements == 10
     assert len({found["recipe"] for found in known.values() if "cycles" in found}) == 1
+
+
+@pytest.mark.parametrize("file", sorted(runs.TRAINED.iterdir()), ids=lambda file: file.stem)
+def test_a_network_that_is_kept_is_an_experiments_and_others_begin_with_it(file: Path, tmp_path: Path) -> None:
+    known = runs.experiments()
+    graph = open_model(str(file)).graph
+    assert graph.params
+    record = json.loads((runs.RECORDS / f"{file.stem}.json").read_text())
+    assert count(graph).macs == record["results"]["macs"]
+    later = next(name for name, found in known.items() if found.get("start") == file.stem)
+    assert runs.first(later, known[later], None, tmp_path, []) == ([str(file)], file.stem)
+    mine = tmp_path / file.stem / "best.rlt"
+    mine.parent.mkdir()
+    mine.touch()
+    assert runs.first(later, known[later], None, tmp_path, []) == ([str(mine)], file.stem)
 
 
 def start(name: str, cifar: str, tmp_path: Path, *more: str) -> dict:
