@@ -38,8 +38,8 @@ static const struct {
 RILLET_TILE void rillet_matrix_begin(void) { __asm__ volatile("ldtilecfg %0" ::"m"(rillet_matrix_shape) : "memory"); }
 RILLET_TILE void rillet_matrix_end(void) { __asm__ volatile("tilerelease" ::: "memory"); }
 
-/* A product that nobody reads. The unit falls asleep after a microsecond without one, and takes a quarter of one to wake,
-   during which other work goes on. */
+/* A product that nobody reads. The unit falls asleep after about a microsecond without one, and takes a quarter of one to
+   wake, which slows all other work meanwhile. */
 RILLET_TILE void rillet_matrix_wake(void) { __asm__ volatile("tdpbusd %%tmm7, %%tmm6, %%tmm0" ::: "memory"); }
 
 #define RILLET_MATRIX_LOAD(register, at, step) \
