@@ -8,7 +8,7 @@ from rillet.arithmetic import fixed_point as fp
 from rillet.arithmetic.affine import Affine, affine, careful, shifted
 from rillet.arithmetic.convolution import multipliers, weight_sums
 from rillet.backends.c.constants import folded_bias, quant
-from rillet.backends.c.tiles import groups
+from rillet.backends.c.tile_shapes import groups
 from rillet.ir.facts import has_weights
 from rillet.ir.graph import Array, Graph, Node
 from rillet.ir.ops import Rounding

@@ -10,7 +10,7 @@ from rillet.backends.c.constants import outside_name, outside_value, quant
 from rillet.backends.c.image import borrows_image, input_of
 from rillet.backends.c.packing import channel_rounding, factor_arrays
 from rillet.backends.c.records import record
-from rillet.backends.c.tiles import DenseTile, DepthwiseRow, DepthwiseTile, Tile, groups
+from rillet.backends.c.tile_shapes import DenseTile, DepthwiseRow, DepthwiseTile, Tile, groups
 from rillet.ir.facts import has_weights
 from rillet.ir.graph import Graph, Node
 from rillet.ir.ops import Rounding
