@@ -91,6 +91,9 @@ def body(plan: RowPlan, segment: Segment, node: Node, stage: Stage) -> Body:
             ready = await_pixels(plan.graph, node) if window.pointwise else [await_window(plan, node)]
             constants, lines = rows.dense(plan, node, stage, window_record(plan, node))
             return constants, ready, lines
+        case Kernel.WINOGRAD:
+            constants, lines = rows.winograd(plan, node, stage, window_record(plan, node))
+            return constants, [await_window(plan, node)], lines
         case Kernel.LISTS:
             window = op_window(node.op)
             assert window is not None

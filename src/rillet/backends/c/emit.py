@@ -61,6 +61,7 @@ _HEADERS = {
     Kernel.XNOR: ("dense.h", "low_bit.h", "xnor.h"),
     Kernel.SIGN: ("dense.h", "low_bit.h", "xnor.h"),
     Kernel.TILES: ("rows.h", "tiles.h"),
+    Kernel.WINOGRAD: ("rows.h", "tiles.h"),
     Kernel.CORE_DENSE: ("dense.h", "core.h"),
     Kernel.CORE_DEPTHWISE: ("dense.h", "core.h"),
     Kernel.CORE_PLANES: ("dense.h", "core.h"),
@@ -71,6 +72,8 @@ _HEADERS = {
 _WIDE_HEADERS = ("arithmetic.h", "dense.h", "functions.h", "pairs.h", "pointwise.h", "pool.h", "wide.h")
 _WORDS = re.compile(r'^#include "(words_\w+\.h)"', re.MULTILINE)
 """What kernel sets share."""
+_INCLUDED = re.compile(r'^#include "((?:channels|winograd)\.h)"', re.MULTILINE)
+"""What tiles are written with."""
 _THREAD_INCLUDES = "\n#include <stdlib.h>"
 _TRACED = """#ifdef NET_TRACE
 uint8_t **net_trace(net_context *net) { return net->trace; }
@@ -213,7 +216,8 @@ def _kernels(plan: RowPlan, stored: RowPlan, headers: list[str]) -> dict[str, st
         if name == "tiles.h":
             assert plan.host is not None
             out["kernels/tiles.h"] = tiles_header(used_tiles(stored), plan.host.kernels)
-            out["kernels/channels.h"] = (kernels / "channels.h").read_text()
+            for more in _INCLUDED.findall(out["kernels/tiles.h"]):
+                out[f"kernels/{more}"] = (kernels / more).read_text()
         else:
             out[f"kernels/{name}"] = (kernels / name).read_text()
             for words in _WORDS.findall(out[f"kernels/{name}"]):

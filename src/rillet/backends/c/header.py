@@ -12,7 +12,7 @@ from rillet.backends.c.names import Named, shown
 from rillet.backends.c.pixels import pixel_functions
 from rillet.ir.facts import is_given
 from rillet.ir.graph import Graph, ImageSpec, Node
-from rillet.plan.host.tilings import HOST_ALIGNMENT
+from rillet.plan.host.pieces import HOST_ALIGNMENT
 from rillet.plan.rows.plan import RowPlan
 from rillet.system.version import VERSION
 

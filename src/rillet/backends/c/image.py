@@ -35,4 +35,4 @@ def borrows_image(plan: RowPlan) -> bool:
         return False
     stages = (stage for segment in plan.segments for stage in segment.stages)
     readers = [stage for stage in stages if source.name in plan.graph.by_name[stage.node].inputs]
-    return all(stage.kernel is Kernel.TILES and stage.scratch is not None for stage in readers)
+    return all(stage.kernel in (Kernel.TILES, Kernel.WINOGRAD) and stage.scratch is not None for stage in readers)

@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from rillet.backends.c.tile_shapes import TOGETHER, DenseTile, groups, kind
+from rillet.backends.c.kept_sums import factors, rounded
+from rillet.backends.c.tile_shapes import DenseTile, groups, kind
 from rillet.plan.host.matrix import MATRIX_REGISTERS, MATRIX_ROWS
 from rillet.plan.host.tilings import Values
 
@@ -40,13 +41,15 @@ def matrix_tile(tile: DenseTile) -> str:
         f" {'int32_t wide, int32_t line, ' if tile.windows else ''}const {channels} *k)",
         "{",
         f"  {value} sums[{pixels * tile.vectors} * RILLET_LANES] __attribute__((aligned(64)));",
-        *([] if real else [line for first, size in stored for line in _factors(first, size)]),
+        *([] if real else [line for first, size in stored for line in factors(first, size)]),
         f"  for (int32_t at = 0; at < count; at += {pixels}) {{",
         f"    const int32_t begin = at + {pixels} <= count || count < {pixels} ? at : count - {pixels};",
         f"    const int32_t end = begin + {pixels} <= count ? {pixels} : count - begin;",
         *(f"    {line}" for line in _sums(tile, stored)),
     ]
-    lines = _reals(tile) if real else [line for first, size in stored for line in _bytes(tile, first, size)]
+    lines = (
+        _reals(tile) if real else [line for first, size in stored for line in rounded(_kept(tile, first), first, size)]
+    )
     if not tile.windows:
         run = ["const int32_t from = at - begin, to = end;", f"{out} *const out = values + begin * pitch;", *lines]
         return "\n".join([*begin, *(f"    {line}" for line in run), "  }", "}"])
@@ -111,44 +114,6 @@ def _reals(tile: DenseTile) -> list[str]:
     return [*lines, "}"]
 
 
-def _factors(first: int, size: int) -> list[str]:
-    """Constants of a group of vectors."""
-    return [
-        f"  const rillet_factors f{v} = rillet_factors_of(k, first + {v} * RILLET_LANES);"
-        for v in range(first, first + size)
-    ]
-
-
-def _bytes(tile: DenseTile, first: int, size: int) -> list[str]:
-    """Rounds and stores the sums of a group of vectors."""
-    at, parts = f"{first} * RILLET_LANES", range(size)
-    kept = f"sums + {first * tile.pixels} * RILLET_LANES" if first else "sums"
-    lines = [
-        f"if (rillet_by_integers(k, first + {at})) {{",
-        f"  rillet_store_kept({kept} + from * {size} * RILLET_LANES, {size}, to - from, first + {at},",
-        f"      out + from * pitch + {at}, pitch, lanes - {at}, k);",
-        "} else {",
-        "  int32_t p = from;",
-    ]
-    ends = f"lanes - {at}, k->zero + k->centre, k->low, k->high, rillet_as_bits(k));"
-
-    def sums(pixel: str, v: int) -> str:
-        place = f"{kept} + ({pixel} * {size} + {v}) * RILLET_LANES"
-        return f"rillet_sums_to_store(rillet_sums_load({place}), f{first + v}, k)"
-
-    if size == 1:
-        lines += [
-            f"  for (; p + {TOGETHER} <= to; p += {TOGETHER}) {{",
-            *(f"    const rillet_sums s{q} = {sums(f'(p + {q})', 0)};" for q in range(TOGETHER)),
-            f"    rillet_store_1_of_{TOGETHER}(out + p * pitch + {at}, pitch,"
-            f" {', '.join(f's{q}' for q in range(TOGETHER))}, {ends}",
-            "  }",
-        ]
-    lines += [
-        "  for (; p < to; p++) {",
-        *(f"    const rillet_sums s{v} = {sums('p', v)};" for v in parts),
-        f"    rillet_store_{size}(out + p * pitch + {at}, {', '.join(f's{v}' for v in parts)}, {ends}",
-        "  }",
-        "}",
-    ]
-    return lines
+def _kept(tile: DenseTile, first: int) -> str:
+    """Where the sums of a group of vectors lie."""
+    return f"sums + {first * tile.pixels} * RILLET_LANES" if first else "sums"

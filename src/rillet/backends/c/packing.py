@@ -14,6 +14,7 @@ from rillet.ir.graph import Array, Graph, Node
 from rillet.ir.ops import Rounding
 from rillet.ir.remembered import remembered
 from rillet.plan.host.tilings import GROUP_ROWS, Values, Vectors, past, value_type, window_runs
+from rillet.plan.host.winograd import by_pairs, square_weights
 from rillet.plan.rows.plan import Kernel, Stage
 
 Indices = npt.NDArray[np.int64]
@@ -41,6 +42,11 @@ def tile_arrays(graph: Graph, stage: Stage, vectors: Vectors) -> dict[str, Array
         order = _dealt(sizes, lanes)
         runs, values = weight.reshape(len(weight), -1, window_runs(graph, node)[2]), value_type(stage.tiling, real)
         packed = _dense(runs, order, stage.tiling.vectors, lanes, values)
+    elif stage.kernel is Kernel.WINOGRAD:
+        sizes = _group_sizes(len(bias), stage.tiling.vectors, lanes, real)
+        order = _dealt(sizes, lanes)
+        turned = square_weights(weight) if stage.tiling.halves else by_pairs(weight)
+        packed = _dense(turned, order, stage.tiling.vectors, lanes, Values.HALVES)
     else:
         count = -(-len(bias) // lanes)
         sizes = [1] * count if real else [size for _, size in groups(count, stage.tiling.vectors)]

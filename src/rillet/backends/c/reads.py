@@ -10,6 +10,7 @@ from rillet.plan.board.kernels import gathers_windows
 from rillet.plan.rows.plan import Kernel, RowPlan, Stage
 
 _WINDOWED = (
+    Kernel.WINOGRAD,
     Kernel.DEPTHWISE,
     Kernel.DEPTHWISE_TILES,
     Kernel.LOW_BIT_DEPTHWISE,
@@ -88,7 +89,7 @@ def window_record(plan: RowPlan, node: Node) -> str:
 def needs_outside(node: Node, stage: Stage) -> bool:
     """True where a stage reads the constant pixel that stands for padding."""
     window = op_window(node.op)
-    without = (Kernel.POOL, Kernel.TILES, Kernel.LISTS, Kernel.DEPTHWISE_TILES, Kernel.XNOR)
+    without = (Kernel.POOL, Kernel.TILES, Kernel.WINOGRAD, Kernel.LISTS, Kernel.DEPTHWISE_TILES, Kernel.XNOR)
     return window is not None and any(window.padding) and stage.kernel not in without
 
 

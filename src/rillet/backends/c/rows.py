@@ -10,13 +10,14 @@ from rillet.backends.c.constants import outside_name, outside_value, quant
 from rillet.backends.c.image import borrows_image, input_of
 from rillet.backends.c.packing import channel_rounding, factor_arrays
 from rillet.backends.c.records import record
-from rillet.backends.c.tile_shapes import DenseTile, DepthwiseRow, DepthwiseTile, Tile, groups
+from rillet.backends.c.tile_shapes import DenseTile, DepthwiseRow, DepthwiseTile, Tile, WinogradTile, groups
 from rillet.ir.facts import has_weights
 from rillet.ir.graph import Graph, Node
 from rillet.ir.ops import Rounding
 from rillet.ir.types import DType
+from rillet.plan.host.pieces import even, split
 from rillet.plan.host.threads import bounds as ends_of
-from rillet.plan.host.threads import shares
+from rillet.plan.host.threads import shares, tiles
 from rillet.plan.host.tilings import (
     GROUP_ROWS,
     MOST_NEIGHBOURS,
@@ -25,13 +26,12 @@ from rillet.plan.host.tilings import (
     band_line,
     band_values,
     dense_depth,
-    even,
     in_line,
     past,
-    split,
     value_type,
     window_runs,
 )
+from rillet.plan.host.winograd import PLACES, SQUARE, scratch_parts, squares
 from rillet.plan.rows.plan import Kernel, RowPlan, Split, Stage
 
 Body = tuple[list[str], list[str]]
@@ -65,6 +65,13 @@ def used_tiles(plan: RowPlan) -> set[Tile]:
                     DenseTile(value_type(stage.tiling, real), pixels, block.vectors, _windows(node, stage))
                     for block in _blocks(node, stage, lanes(plan))
                     for pixels in _pixel_tiles(plan, node, stage)
+                }
+            elif stage.kernel is Kernel.WINOGRAD:
+                assert stage.tiling is not None
+                out |= {
+                    WinogradTile(count, block.vectors, stage.tiling.halves)
+                    for block in _blocks(node, stage, lanes(plan))
+                    for count in _square_groups(node, stage)
                 }
             elif stage.kernel is Kernel.DEPTHWISE_TILES:
                 blocks = _channel_blocks(node, stage, lanes(plan))
@@ -280,6 +287,64 @@ def _band(plan: RowPlan, node: Node, stage: Stage) -> Body:
         width = node.shape.width
         head = f"    const int32_t top = from / {width}, high = (to - from) / {width};"
         lines = [head, "    if (high > 0)", f"  {lines[0]}"]
+    return constants, lines
+
+
+# -- squares of 3x3 windows ------------------------------------------------------------------------------------------
+
+
+def _square_groups(node: Node, stage: Stage) -> list[int]:
+    """How many squares are made at a time, the most first."""
+    assert stage.tiling is not None
+    counts = {squares(node, rows * node.shape.width) for rows in tiles(node.shape, stage.tile_pixels)}
+    return sorted({size for count in counts for size in split(count, stage.tiling.pixels)}, reverse=True)
+
+
+def winograd(plan: RowPlan, node: Node, stage: Stage, window: str) -> Body:
+    """Constants and lines of a convolution by Winograd's algorithm; `window` declares its window.
+
+    Each thread that makes some output channels transforms all values for itself.
+    """
+    graph, op = plan.graph, node.op
+    assert has_weights(op)
+    assert stage.scratch is not None
+    source, name, width, channels = graph.by_name[node.inputs[0]], node.name, node.shape.width, node.shape.channels
+    depth, across = source.shape.channels, -(-width // SQUARE)
+    assert stage.tiling is not None
+    band, values, sums, _ = scratch_parts(graph, node, stage.tile_pixels, lanes(plan))
+    kept, weights_of = stage.tiling.halves, depth * (PLACES if stage.tiling.halves else 9)
+    right = SQUARE * across + 2 - op.window.padding[2] - source.shape.width
+    fill, flip = outside_value(graph, node), _flipped_image(plan, source)
+    constants = [
+        channels_record(plan, node),
+        _scratch(plan, stage, "uint8_t", 1),
+        window,
+    ]
+    lines = [
+        f"    const int32_t high = (n / {width} + {SQUARE - 1}) / {SQUARE}, squares = high * {across};",
+        f"    int16_t *const values = (int16_t *)(void *)(in + {band});",
+        f"    int32_t *const sums = (int32_t *)(void *)(in + {band + values});",
+        *([] if kept else [f"    int16_t *const turned = (int16_t *)(void *)(in + {band + values + sums});"]),
+        f"    rillet_band(window, at_{source.name}(self, 0), {fill}, {flip}, row, {SQUARE} * high, {right}, in);",
+        f"    const int32_t plane = squares * {depth} + RILLET_W_LINE / 2;",
+        f"    rillet_winograd_values((const rillet_byte *)in, high, {across}, {depth}, plane, values);",
+        f"    rillet_byte *const out = at_{name}(self, self->made.of_{name});",
+    ]
+    blocks, unit = _blocks(node, stage, lanes(plan)), 0
+    lines += threads.channel_share(stage, sum(block.count for block in blocks))
+    for block in blocks:
+        o = "o" if block.count > 1 else str(block.first)
+        lines += [f"    {_each_block(stage, block, unit, o)}", "      int32_t q = 0;"]
+        for count in _square_groups(node, stage):
+            tile = WinogradTile(count, block.vectors, kept)
+            lines += [
+                f"      for (; q + {count} <= squares; q += {count})",
+                f"        {tile.name}(values + q * {depth}, plane, {depth},",
+                f"          net_{name}_weights + {o} * {weights_of}, {'' if kept else 'turned, '}sums, {o}, out + {o},",
+                f"          q, {across}, {width}, n / {width}, {channels}, {block.channels}, &channels);",
+            ]
+        lines.append("    }")
+        unit += block.count
     return constants, lines
 
 

@@ -93,7 +93,7 @@ def _awake(plan: RowPlan, stage: Stage) -> list[str]:
 
 def _attributes(plan: RowPlan, stage: Stage) -> list[str]:
     """Those of a stage's function: where bytes count, one that only calls others is small."""
-    calls = stage.kernel in (Kernel.TILES, Kernel.DEPTHWISE_TILES, Kernel.ARITHMETIC)
+    calls = stage.kernel in (Kernel.TILES, Kernel.WINOGRAD, Kernel.DEPTHWISE_TILES, Kernel.ARITHMETIC)
     compact = plan.host is not None and plan.host.kernels in VECTORS and VECTORS[plan.host.kernels].compact
     return ["__attribute__((minsize))"] if calls and compact else []
 

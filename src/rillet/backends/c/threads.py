@@ -7,6 +7,8 @@ from rillet.plan.host.tilings import in_line
 from rillet.plan.rows.plan import BufferKind, Kernel, RowPlan, Segment, Split, Stage
 
 PLACE = "&self->place"
+_APART = (Kernel.TILES, Kernel.WINOGRAD)
+"""Kernels whose scratch memory has a part for each thread that shares their work."""
 SUM_LANES = 16
 """Channels that kernels/pool_rows.h sums side by side."""
 
@@ -139,7 +141,7 @@ def _crosses(plan: RowPlan, segment: Segment, name: str) -> list[Stage]:
 def _shared_scratch(plan: RowPlan, segment: Segment) -> list[Stage]:
     """Stages that share scratch memory, where there are several and not all of them keep to parts of their threads."""
     users = [s for s in segment.stages if s.scratch and plan.buffers[s.scratch].kind is BufferKind.SCRATCH]
-    apart = all(stage.kernel is Kernel.TILES and stage.split is not Split.NONE for stage in users)
+    apart = all(stage.kernel in _APART and stage.split is not Split.NONE for stage in users)
     return users if len(users) > 1 and not apart else []
 
 

@@ -31,6 +31,20 @@ class DenseTile:
 
 
 @dataclass(frozen=True, slots=True, order=True)
+class WinogradTile:
+    """Results of so many squares x `vectors`, of bytes; `kept`: by stored transforms of the weights."""
+
+    squares: int
+    vectors: int
+    kept: bool
+
+    @property
+    def name(self) -> str:
+        """Its function in C."""
+        return f"rillet_winograd_{'kept_' if self.kept else ''}{self.squares}x{self.vectors}"
+
+
+@dataclass(frozen=True, slots=True, order=True)
 class DepthwiseTile:
     """Sums of `pixels` neighbours, for one vector of float32 values or one, two or four of bytes.
 
@@ -104,7 +118,7 @@ def kind(real: bool) -> str:
     return "f32" if real else "byte"
 
 
-Tile = DenseTile | DepthwiseRow
+Tile = DenseTile | WinogradTile | DepthwiseRow
 
 
 def groups(vectors: int, most: int = 4) -> list[tuple[int, int]]:

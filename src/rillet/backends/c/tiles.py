@@ -5,7 +5,17 @@ registers. One function a shape; the numbers of a layer are literal arguments of
 from dataclasses import dataclass
 
 from rillet.backends.c.matrix_tiles import matrix_tile
-from rillet.backends.c.tile_shapes import TOGETHER, DenseTile, DepthwiseRow, DepthwiseTile, Tile, groups, kind
+from rillet.backends.c.tile_shapes import (
+    TOGETHER,
+    DenseTile,
+    DepthwiseRow,
+    DepthwiseTile,
+    Tile,
+    WinogradTile,
+    groups,
+    kind,
+)
+from rillet.backends.c.winograd import sum_shapes, winograd_sums, winograd_tile
 from rillet.plan.host.tilings import GROUP_ROWS, VECTORS, Values
 
 
@@ -47,6 +57,7 @@ _DENSE = {
 def tiles_header(tiles: set[Tile], kernels: str) -> str:
     """The text of kernels/tiles.h: every tile that a program uses."""
     dense = sorted((t for t in tiles if isinstance(t, DenseTile)), key=lambda t: t.name)
+    squares = sorted(t for t in tiles if isinstance(t, WinogradTile))
     rows = sorted(t for t in tiles if isinstance(t, DepthwiseRow))
     depthwise = {tile.name: tile for tile in sorted(tile for row in rows for tile in row.tiles)}.values()
     parts = [
@@ -55,7 +66,10 @@ def tiles_header(tiles: set[Tile], kernels: str) -> str:
         "#define RILLET_TILES_H",
         f'#include "vector_{kernels}.h"',
         '#include "channels.h"',
+        *(['#include "winograd.h"'] if squares else []),
         *(matrix_tile(tile) if tile.values.matrix else _dense(tile) for tile in dense),
+        *(winograd_sums(pixels, vectors) for pixels, vectors in sum_shapes(squares)),
+        *(winograd_tile(tile) for tile in squares),
         *(_real_depthwise(tile) if tile.real else _byte_depthwise(tile) for tile in depthwise),
         *(_row(row, compact=VECTORS[kernels].compact) for row in rows),
         "#endif",

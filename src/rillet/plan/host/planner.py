@@ -12,9 +12,9 @@ from rillet.ir.graph import Graph, Node
 from rillet.ir.ops import op_macs
 from rillet.ir.types import DType
 from rillet.plan.host.matrix import matrix_ns
+from rillet.plan.host.pieces import HOST_ALIGNMENT
 from rillet.plan.host.threads import MAX_THREADS, evenness, pixel_split
 from rillet.plan.host.tilings import (
-    HOST_ALIGNMENT,
     PAIRS,
     VECTORS,
     channel_units,
@@ -24,6 +24,7 @@ from rillet.plan.host.tilings import (
     lists_ns,
     value_type,
 )
+from rillet.plan.host.winograd import squares_ns
 from rillet.plan.rows.kernels import Choice
 from rillet.plan.rows.pairs import Matrix
 from rillet.plan.rows.plan import Kernel, RowPlan, Split
@@ -227,6 +228,10 @@ class HostPlanner(RowPlanner):
             products = dense_depth(self.graph, node, choice.tiling) // value_type(choice.tiling, real).deep
             pixels = -(-node.shape.pixels // firings)
             ns = firings * matrix_ns(node.shape.channels, pixels, products)
+            return self._shared(ns, node, choice, tile)
+        if choice.kernel is Kernel.WINOGRAD:
+            lanes = VECTORS[self.host.kernels].lanes
+            ns = firings * squares_ns(self.graph, node, tile.of(node.shape), lanes)
             return self._shared(ns, node, choice, tile)
         rate = MACS_PER_NS[self.host.kernels][0 if real else 1]
         if node.type.quant is None and choice.tiling is not None and choice.tiling.halves:

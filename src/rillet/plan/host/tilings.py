@@ -21,7 +21,9 @@ from rillet.plan.host.matrix import (
     MATRIX_ROWS,
     matrix_tiling,
 )
+from rillet.plan.host.pieces import HOST_ALIGNMENT, even
 from rillet.plan.host.threads import LEAST_EVEN, evenness, pixel_split, share_rows, shares
+from rillet.plan.host.winograd import squares_choice, squares_pay
 from rillet.plan.rows.kernels import Choice, choose
 from rillet.plan.rows.plan import Kernel, Packing, Split, Tiling
 from rillet.targets.host import Host
@@ -55,6 +57,8 @@ class Vectors:
     """As `real_pixels`, of float32 that is rounded to bfloat16 beforehand; nothing where no set has its products."""
     pair_extra: str = ""
     """What a processor of this set must have besides, to multiply so."""
+    winograd: bool = False
+    """Whether Winograd's algorithm in 16-bit values is faster than its products of bytes."""
     matrix: bool = False
     """Whether a matrix unit multiplies bytes, and float32 that is rounded to bfloat16 beforehand."""
 
@@ -74,6 +78,7 @@ VECTORS = {
         *(8, 16, {1: 8, 2: 6, 3: 4, 6: 1}, {1: 8, 2: 4, 4: 2}, DType.U8),
         byte_neighbours=(4, 2),
         half_pixels={1: 12, 2: 6},
+        winograd=True,
     ),
     "avxvnni": Vectors(8, 16, {1: 8, 2: 6, 3: 4, 6: 1}, {1: 8, 2: 6, 3: 4, 4: 2}, DType.U8, byte_neighbours=(4, 2)),
     "neon": Vectors(4, 32, _NEON, _NEON, DType.I8),
@@ -91,8 +96,6 @@ GROUP_ROWS = 4
 """Rows of a window that one dot product of bytes takes in."""
 HALVES = PAIRS = 2
 """Values of 16 bits that one takes in, integers or bfloat16."""
-HOST_ALIGNMENT = 64
-"""A line of the cache, and a vector of the widest set."""
 LEAST_HALVES = 2
 """Pixels of a tile from which on it is worth while to widen its values and to read weights of twice the size."""
 MOST_NEIGHBOURS = 14
@@ -135,6 +138,8 @@ def choose_on(
         return replace(made, split=Split.CHANNELS)
     if made.kernel is Kernel.DENSE:
         made = replace(made, scratch_bytes=made.scratch_bytes * threads)
+    if made.kernel is Kernel.WINOGRAD:
+        return replace(made, split=Split.CHANNELS)
     if made.kernel not in (Kernel.TILES, Kernel.DEPTHWISE_TILES):
         return made
     by_channels = _choose(graph, node, tile_pixels, kernels, Split.CHANNELS, threads, bf16)
@@ -186,6 +191,8 @@ def _choose(graph: Graph, node: Node, tile_pixels: int, kernels: str, split: Spl
             abreast = ABREAST[tile_pixels > ABREAST[0]]
             scratch = gathered + lists_scratch(depth, op.out_channels, abreast)
             return Choice(Kernel.LISTS, Packing.PLACES, scratch_bytes=scratch, tiling=Tiling(abreast, 1))
+        if vectors.winograd and squares_pay(graph, node, tile_pixels, vectors.lanes):
+            return squares_choice(graph, node, tile_pixels, vectors.lanes, threads)
         pairs = real and bf16 and op.weights is DType.F32
         halves = pairs or (not real and bool(vectors.half_pixels) and tile_pixels >= LEAST_HALVES)
         deep_enough = pairs or (not real and window_runs(graph, node)[2] >= LEAST_MATRIX_DEPTH)
@@ -367,16 +374,6 @@ def dense_tiling(channels: int, pixels: int, depth: int, values: Values, kernels
             raise AssertionError("matrix_tiling has these")
     candidates = {Tiling(even(pixels, p), v) for v, cap in fitting.items() if v <= most for p in range(1, cap + 1)}
     return min(candidates, key=lambda t: (steps(t), -t.vectors, -t.pixels))
-
-
-def even(pixels: int, most: int) -> int:
-    """The size of tiles of at most `most` that share out `pixels` most evenly."""
-    return -(-pixels // -(-pixels // most))
-
-
-def split(pixels: int, tile: int) -> list[int]:
-    """Tile after tile, the rest last."""
-    return [tile] * (pixels // tile) + ([pixels % tile] if pixels % tile else [])
 
 
 def _depthwise(window: Window, real: bool, vectors: Vectors, node: Node) -> Tiling:

@@ -43,6 +43,8 @@ class Kernel(Enum):
     INTERPOLATE = "interpolate"
     TILES = "tiles"
     """Any convolution but a depthwise one, by register tiles of pixels x vectors over packed weights."""
+    WINOGRAD = "winograd"
+    """A convolution of bytes by windows of 3x3, squares of 4x4 results at a time, by Winograd's algorithm."""
     DEPTHWISE_TILES = "depthwise_tiles"
     """A depthwise convolution by register tiles of pixels, channels as vectors."""
     LISTS = "lists"
@@ -164,7 +166,7 @@ class Tiling:
     """Signed bytes that add up to one weight: two for uint8 weights that less their zero point are no bytes."""
     halves: bool = False
     """Whether values and weights are made 16 bits wide before they are multiplied: bytes widened, float32 rounded to
-    bfloat16.
+    bfloat16. Of Winograd's algorithm, whether the transforms of weights are stored.
     """
     matrix: bool = False
     """Whether a matrix unit multiplies: `pixels` are whole blocks of its rows."""
