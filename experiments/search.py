@@ -1,6 +1,6 @@
 """Compares what a search found with networks of the zoo, by Rillet's own commands, and writes down what came of it.
 
-usage: python experiments/search.py winner|front|answer|network RUN [--epochs N] [--seeds N,...] [--against MODEL ...]
+usage: python experiments/search.py winner|front|answer|network|full RUN [--epochs N] [--seeds N,...] [OPTIONS]
 
 winner: trains the network that the search in RUN answered with and its peers anew, on the whole training part, and
 prints their top-1 as the emitted C has it in int8, after the last epoch. Rows of peers that the record has already
@@ -10,6 +10,7 @@ as many networks each: the area of top-1 over log2 of MACs that they dominate,
 above chance and below twice the most MACs of all.
 answer: writes down what the search itself came to.
 network: RUN is the record of an answer: writes its network, untrained, to runs/KEY.rlt.
+full: RUN is the record of an answer: trains that network anew by the whole recipe.
 What was cut off goes on when the same line is said again. The record goes to experiments/records/search_NAME.json.
 """
 
@@ -37,6 +38,7 @@ from rillet.search.task import Task
 from rillet.search.task import run as train
 from rillet.system.checksums import read_record, record_text
 from rillet.system.files import write_file
+from rillet.train.recipe import find
 
 RECIPE = "cifar"
 PEER = "microbotnet:width=0.32"
@@ -61,18 +63,34 @@ def winner(options: argparse.Namespace, said: list[str]) -> dict[str, Any]:
         seeds = [seed for seed in options.seeds if (model, seed) not in had]
         count = json.loads(rillet(["count", model, "--json"], said)) if seeds else {}
         for seed in seeds:
-            out = place / f"{re.sub('[^a-z0-9.]', '_', Path(model).name.removesuffix('.rlt'))}-{options.epochs}-{seed}"
-            how = ["--recipe", RECIPE, "--epochs", str(options.epochs), "--seed", str(seed), "--threads", "1"]
-            rillet(["train", model, "--data", found.data, *how, "--resume", "--out", str(out)], said)
-            whole = out / "int8.rlt"
-            rillet(["quantize", str(out / "last.rlt"), "--data", found.data, "-o", str(whole)], said)
-            top1 = json.loads(rillet(["evaluate", str(whole), "--data", found.data, "--json"], said))["top1"]
-            plan = json.loads(rillet(["plan", str(whole), "--json"], said))
             name = found.best.key if model == str(mine) else model
-            counts = {"macs": count["macs"], "params": count["params"], "ram_bytes": plan["arena_bytes"]}
-            rows.append({"network": name, "seed": seed, "epochs": options.epochs, "top1": top1, **counts})
-            print(f"{rows[-1]['network']}, seed {seed}: {top1:.2%} in int8 after {options.epochs} epochs", flush=True)
+            rows.append(trained(model, name, found.data, count, seed, options, said))
     return {"rows": rows, "search": found.to_dict()["answer"]}
+
+
+def trained(
+    model: str, name: str, data: str, count: dict[str, Any], seed: int, options: argparse.Namespace, said: list[str]
+) -> dict[str, Any]:
+    """The row of a network that is trained by the recipe on the whole training part: top-1 after the last epoch."""
+    out = options.runs / f"{re.sub('[^a-z0-9.]', '_', Path(model).name.removesuffix('.rlt'))}-{options.epochs}-{seed}"
+    how = ["--recipe", RECIPE, "--epochs", str(options.epochs), "--seed", str(seed), "--threads", "1"]
+    rillet(["train", model, "--data", data, *how, "--resume", "--out", str(out)], said)
+    whole = out / "int8.rlt"
+    top1 = json.loads(rillet(["evaluate", str(out / "last.rlt"), "--data", data, "--json"], said))["top1"]
+    rillet(["quantize", str(out / "last.rlt"), "--data", data, "-o", str(whole)], said)
+    int8 = json.loads(rillet(["evaluate", str(whole), "--data", data, "--json"], said))["top1"]
+    plan = json.loads(rillet(["plan", str(whole), "--json"], said))
+    counts = {"macs": count["macs"], "params": count["params"], "ram_bytes": plan["arena_bytes"]}
+    print(f"{name}, seed {seed}: {int8:.2%} in int8 after {options.epochs} epochs ({top1:.2%} in float)", flush=True)
+    return {"network": name, "seed": seed, "epochs": options.epochs, "top1": int8, "float_top1": top1, **counts}
+
+
+def full(options: argparse.Namespace, said: list[str]) -> dict[str, Any]:
+    """The network of a record's search, trained for all epochs of the recipe where no fewer are given."""
+    path = str(network(options))
+    count = json.loads(rillet(["count", path, "--json"], said))
+    rows = [trained(path, Path(path).stem, options.data, count, seed, options, said) for seed in options.seeds]
+    return {"rows": rows}
 
 
 def _known(options: argparse.Namespace, said: list[str]) -> list[dict[str, Any]]:
@@ -157,10 +175,11 @@ def network(options: argparse.Namespace) -> Path:
 
 def main() -> None:
     parser = argparse.ArgumentParser(usage=(__doc__ or "").partition("usage: ")[2].partition("\n")[0])
-    parser.add_argument("what", choices=("winner", "front", "answer", "network"))
+    parser.add_argument("what", choices=("winner", "front", "answer", "network", "full"))
     parser.add_argument("run", type=Path)
-    parser.add_argument("--epochs", type=int, default=30)
-    parser.add_argument("--seeds", type=lambda text: [int(one) for one in text.split(",")], default=[1, 2])
+    parser.add_argument("--epochs", type=int)
+    parser.add_argument("--seeds", type=lambda text: [int(one) for one in text.split(",")])
+    parser.add_argument("--data", default="cifar10", help="full: what to train on")
     parser.add_argument("--against", nargs="+")
     parser.add_argument("--classes", type=int, default=10)
     parser.add_argument("--runs", type=Path, default=Path("runs"))
@@ -168,18 +187,23 @@ def main() -> None:
     options = parser.parse_args()
     if options.what == "network":
         return print(network(options))
+    options.epochs = options.epochs or (find(RECIPE).run.epochs if options.what == "full" else 30)
+    options.seeds = options.seeds or ([1] if options.what == "full" else [1, 2])
     options.against = options.against or ([PEER] if options.what == "winner" else list(GRID))
     said, began = [f"python experiments/search.py {' '.join(sys.argv[1:])}"], time.time()
     match options.what:
         case "winner":
             made = winner(options, said)
+        case "full":
+            made = full(options, said)
         case "front":
             made = front(options)
         case _:
             made = answer(options, said)
     record = {"seconds": round(time.time() - began), **made, "machine": asdict(machine()), "commands": said}
     options.records.mkdir(parents=True, exist_ok=True)
-    path = options.records / f"search_{options.what}_{options.run.name}.json"
+    name = options.run.stem.removeprefix("search_answer_")
+    path = options.records / f"search_{options.what}_{name}.json"
     write_file(path, record_text(record).encode())
     print(path)
 
