@@ -71,6 +71,16 @@ def test_a_codebook_is_settled(values: np.ndarray, bits: int) -> None:
         assert np.array_equal(book[places], values)
 
 
+def test_a_few_great_values_do_not_take_half_of_a_codebook() -> None:
+    """Begun evenly, a codebook loses the values between the many and the few."""
+    values = np.append(np.random.default_rng(0).normal(size=5000), [-9, 9])
+    book = codebook(values, 32)
+    even = np.linspace(-9, 9, 32)
+    errors = [((values - some[nearest(values, some)]) ** 2).mean() for some in (book, even)]
+    assert len(book) == 32
+    assert errors[0] < errors[1] / 8
+
+
 def test_shared_weights() -> None:
     layers = prunable_layers(GRAPH)
     pruned = prune(GRAPH, 0.5, layers)
