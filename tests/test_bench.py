@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 import rillet.bench.rounds as module
 from conftest import NETWORKS, shared_file
+from graphs import of_seven_bits
 from rillet.bench import peers
 from rillet.bench.ceiling import Ceiling
 from rillet.bench.machine import Machine
@@ -159,7 +160,7 @@ def test_a_form_that_must_answer_as_the_one_before_it_does_or_is_none(monkeypatc
 
     monkeypatch.setattr(module.Process, "ask", ask)
     for differing in (False, True):
-        found = bench(residual(8, 8, 4), named("onnxruntime"), rounds=1)
+        found = bench(of_seven_bits(residual(8, 8, 4)), named("onnxruntime"), rounds=1)
         assert (found.records[1].min_ms == 1e-6) is not differing
         assert found.records[1].form in (("int8", "uint8") if differing else ("uint8",))
 
