@@ -23,10 +23,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from run import RECORDS, rillet
+from run import RECORDS, epochs, rillet
 
 from rillet.api.networks import save
 from rillet.bench.machine import machine
+from rillet.errors import GraphError
 from rillet.ir.text import print_graph
 from rillet.models.opening import open_model
 from rillet.search import run as searches
@@ -82,7 +83,8 @@ def trained(
     plan = json.loads(rillet(["plan", str(whole), "--json"], said))
     counts = {"macs": count["macs"], "params": count["params"], "ram_bytes": plan["arena_bytes"]}
     print(f"{name}, seed {seed}: {int8:.2%} in int8 after {options.epochs} epochs ({top1:.2%} in float)", flush=True)
-    return {"network": name, "seed": seed, "epochs": options.epochs, "top1": int8, "float_top1": top1, **counts}
+    row = {"network": name, "seed": seed, "epochs": options.epochs, "top1": int8, "float_top1": top1, **counts}
+    return {**row, "training_seconds": round(sum(epoch.seconds for epoch in epochs(out)))}
 
 
 def full(options: argparse.Namespace, said: list[str]) -> dict[str, Any]:
@@ -93,9 +95,15 @@ def full(options: argparse.Namespace, said: list[str]) -> dict[str, Any]:
     return {"rows": rows}
 
 
+def record_of(options: argparse.Namespace) -> Path:
+    """Where what came of it is written, by the name of the run."""
+    name = options.run.name.removesuffix(".json").removeprefix("search_answer_")
+    return options.records / f"search_{options.what}_{name}.json"
+
+
 def _known(options: argparse.Namespace, said: list[str]) -> list[dict[str, Any]]:
     """What the record has of the peers, trained for as many epochs; its commands are added to what was said."""
-    path = options.records / f"search_winner_{options.run.name}.json"
+    path = record_of(options)
     if not path.exists():
         return []
     before, _ = read_record(path)
@@ -161,6 +169,8 @@ def answer(options: argparse.Namespace, commands: list[str]) -> dict[str, Any]:
 def network(options: argparse.Namespace) -> Path:
     """The file of the network that a record's search answered with, rebuilt of its choice."""
     said, _ = read_record(options.run)
+    if "candidates" not in said or "answer" not in said:
+        raise SystemExit(f"{options.run}: must be the record of an answer")
     one = next(one for one in said["candidates"] if one["key"] == said["answer"]["key"])
     stages = sum(name.endswith(".depth") for name in one["choice"])
     only = from_genes(said["space"], {name: [value] for name, value in one["choice"].items()}, stages)
@@ -202,11 +212,13 @@ def main() -> None:
             made = answer(options, said)
     record = {"seconds": round(time.time() - began), **made, "machine": asdict(machine()), "commands": said}
     options.records.mkdir(parents=True, exist_ok=True)
-    name = options.run.stem.removeprefix("search_answer_")
-    path = options.records / f"search_{options.what}_{name}.json"
+    path = record_of(options)
     write_file(path, record_text(record).encode())
     print(path)
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except GraphError as error:
+        raise SystemExit(str(error)) from None

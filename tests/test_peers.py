@@ -100,8 +100,7 @@ def test_a_quantised_network_has_a_form_of_either_sign(runtime: str, tmp_path: P
         found[job["form"]] = np.load(answers)
     assert found.keys() == {"int8", "uint8"}
     assert {answers.dtype for answers in found.values()} == {np.dtype(np.int8)}
-    if runtime == "onnxruntime":  # OpenVINO rounds in its own way
-        assert np.array_equal(found["int8"], found["uint8"])
+    assert np.array_equal(found["int8"], found["uint8"])
 
 
 def test_litert_has_hard_sigmoids_as_a_sum_and_a_product(tmp_path: Path) -> None:

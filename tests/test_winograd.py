@@ -1,5 +1,6 @@
-"""Winograd's algorithm in whole numbers gives the very sums of the convolution, and is taken only where it must."""
+"""Winograd's algorithm in whole numbers gives the very sums of the convolution, and is taken only where it may be."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import rillet.plan.host.planner as planner
 import rillet.plan.host.winograd as squares
 from conftest import example_counts
 from graphs import ROUNDINGS, Builder, random_image
+from rillet.backends import reference
 from rillet.ir.graph import Array, Graph
 from rillet.ir.ops import Activation, Input
 from rillet.ir.types import DType, Shape
@@ -18,7 +20,7 @@ from rillet.plan.host.planner import plan_host
 from rillet.plan.host.winograd import square_weights
 from rillet.plan.rows.plan import Kernel, Split
 from rillet.targets.host import Host
-from test_c import QUIET, check_outputs
+from test_c import QUIET, check_outputs, run_sanitized
 from test_host import RUNNABLE, tiled
 
 HOST = Host("avx2", "avx2", l1_bytes=32 << 10, l2_bytes=256 << 10)
@@ -117,16 +119,37 @@ def extreme(graph: Graph, weight: int) -> Graph:
 @HERE
 @pytest.mark.parametrize("weight", [127, -127])
 @pytest.mark.parametrize("kept", [True, False])
-def test_the_largest_sums_come_out_whole(weight: int, kept: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("threads", [1, 2])
+def test_the_largest_sums_come_out_whole(
+    weight: int, kept: bool, threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(planner, "LEAST_SHARED_NS", 0.0)
+    monkeypatch.setattr(planner, "LEAST_GAIN", -1.0)
     monkeypatch.setattr(squares, "_KEPT_BYTES", 2**30 if kept else 0)
     monkeypatch.setattr(squares, "_MACS_PER_NS", 0.1)
-    graph = extreme(layer(Shape(13, 13, 112), 16, padding=(0, 0, 0, 0)), weight)
-    plan = plan_host(graph, HOST, resident=True)
-    assert Kernel.WINOGRAD in tiled(plan)
+    graph = extreme(layer(Shape(13, 13, 112), 32, padding=(0, 0, 0, 0)), weight)
+    plan = plan_host(graph, HOST, resident=True, threads=threads)
+    (stage,) = (stage for segment in plan.segments for stage in segment.stages)
+    assert stage.kernel is Kernel.WINOGRAD and stage.tiling is not None
+    assert stage.tiling.halves is kept
+    assert stage.split is (Split.NONE if threads == 1 else Split.CHANNELS)
     low, high = graph.nodes[0].type.dtype.integers
     images: list[Array] = [np.full(graph.nodes[0].shape.array, value, np.int8) for value in (low, high)]
     mixed = np.random.default_rng(0).choice([low, high], graph.nodes[0].shape.array).astype(np.int8)
     check_outputs(graph, plan, [*images, mixed])
+
+
+@HERE
+@pytest.mark.parametrize("kept", [True, False])
+def test_it_is_clean_under_sanitizers(kept: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Squares that stand out of the map, channels that fill no vector, and weights in more chunks than one."""
+    monkeypatch.setattr(squares, "_KEPT_BYTES", 2**30 if kept else 0)
+    monkeypatch.setattr(squares, "_MACS_PER_NS", 0.1)
+    graph = layer(Shape(9, 11, 80), 20)
+    plan = plan_host(graph, HOST, resident=True)
+    assert tiled(plan) == {Kernel.WINOGRAD}
+    image = random_image(graph)
+    assert run_sanitized(plan, image, tmp_path) == reference.outputs(graph, image)[0].tobytes()
 
 
 def test_sums_of_more_than_26_bits_are_made_directly() -> None:
